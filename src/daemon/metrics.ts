@@ -1,0 +1,168 @@
+/**
+ * Metrics in Prometheus' format. Names and labels are an interface: docs/metrics.md lists them, a test keeps the
+ * two equal. Labels have few values each; registries come from callers, so only the first hundred get a label.
+ */
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
+import type { ErrorCode, WeirError } from '../errors.ts';
+import type { RegistryHost } from '../oci/repository.ts';
+import type { MirrorObserver, RequestReport } from '../mirror/mirror.ts';
+import type { ByteSource } from '../pull/reading.ts';
+import type { StoreUsage } from '../store/store.ts';
+import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.ts';
+
+/** Registries with a label of their own; what comes later is counted as `other`. */
+const MAX_REGISTRY_LABELS = 100;
+/** Seconds; from a hit in the page cache to a layer of gigabytes. */
+const DURATION_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 120, 600];
+
+/** What is read at the moment of a scrape. */
+export interface MetricsSources {
+  usage(): StoreUsage;
+  runtimeBlobs(): number;
+  blobsInFlight(): number;
+}
+
+export class Metrics {
+  readonly registry: Registry = new Registry();
+  readonly #registryLabels: Set<string> = new Set();
+
+  readonly #requests = this.#counter('weir_mirror_requests_total', 'Requests to the mirror', [
+    'route',
+    'method',
+    'status',
+  ]);
+  readonly #bytes = this.#counter('weir_mirror_bytes_total', 'Bytes of bodies handed to runtimes', [
+    'source',
+  ]);
+  readonly #cuts = this.#counter('weir_mirror_cut_total', 'Responses cut short of their length', ['code']);
+  readonly #inFlight = this.#gauge('weir_mirror_in_flight', 'Requests that are being served');
+  readonly #seconds = this.#histogram('weir_mirror_request_seconds', 'Time to serve a request', ['route']);
+  readonly #hits = this.#counter('weir_cache_hits_total', 'Content that was here already', [
+    'kind',
+    'source',
+  ]);
+  readonly #misses = this.#counter('weir_cache_misses_total', 'Content that had to be fetched', ['kind']);
+  readonly #staleTags = this.#counter(
+    'weir_tag_stale_total',
+    'Tags answered with their last known digest',
+    [],
+  );
+  readonly #pulls = this.#counter('weir_pulls_total', 'Blobs pulled into the store', ['result']);
+  readonly #upstreamRequests = this.#counter('weir_upstream_requests_total', 'Requests to upstream', [
+    'registry',
+    'kind',
+    'status',
+  ]);
+  readonly #upstreamSeconds = this.#histogram('weir_upstream_request_seconds', "Time to upstream's answer", [
+    'kind',
+  ]);
+  readonly #upstreamBytes = this.#counter('weir_upstream_bytes_total', 'Bytes of blobs from upstream', [
+    'registry',
+  ]);
+  readonly #upstreamErrors = this.#counter('weir_upstream_errors_total', 'Requests to upstream that failed', [
+    'registry',
+    'code',
+  ]);
+  readonly #upstreamRetries = this.#counter(
+    'weir_upstream_retries_total',
+    'Requests to upstream made again',
+    ['registry', 'code'],
+  );
+  readonly #evictions = this.#counter('weir_store_evictions_total', 'Blobs evicted from the store', []);
+
+  constructor(version: string, sources: MetricsSources) {
+    collectDefaultMetrics({ register: this.registry });
+    this.#gauge('weir_build_info', 'Always 1; the label tells the version', ['version']).set({ version }, 1);
+    this.#measure('weir_store_bytes', 'Bytes of committed blobs', () => sources.usage().blobBytes);
+    this.#measure('weir_store_blobs', 'Committed blobs', () => sources.usage().blobs);
+    this.#measure('weir_store_partial_bytes', 'Bytes of partial blobs', () => sources.usage().partialBytes);
+    this.#measure('weir_store_quota_bytes', 'Bytes that the store may use', () => sources.usage().quota);
+    this.#measure('weir_runtime_blobs', "Blobs in the runtime's content folder", () =>
+      sources.runtimeBlobs(),
+    );
+    this.#measure('weir_blobs_in_flight', 'Blobs that are arriving', () => sources.blobsInFlight());
+  }
+
+  #counter(name: string, help: string, labelNames: readonly string[]): Counter {
+    return new Counter({ name, help, labelNames: [...labelNames], registers: [this.registry] });
+  }
+
+  #gauge(name: string, help: string, labelNames: readonly string[] = []): Gauge {
+    return new Gauge({ name, help, labelNames: [...labelNames], registers: [this.registry] });
+  }
+
+  #histogram(name: string, help: string, labelNames: readonly string[]): Histogram {
+    const registers = [this.registry];
+    return new Histogram({ name, help, labelNames: [...labelNames], buckets: DURATION_BUCKETS, registers });
+  }
+
+  #measure(name: string, help: string, read: () => number): void {
+    const collect = function (this: Gauge): void {
+      this.set(read());
+    };
+    this.registry.registerMetric(new Gauge({ name, help, registers: [], collect }));
+  }
+
+  #registryLabel(registry: RegistryHost): string {
+    if (this.#registryLabels.has(registry)) return registry;
+    if (this.#registryLabels.size >= MAX_REGISTRY_LABELS) return 'other';
+    this.#registryLabels.add(registry);
+    return registry;
+  }
+
+  get mirror(): MirrorObserver {
+    return { began: () => this.#inFlight.inc(), ended: (report) => this.#ended(report) };
+  }
+
+  #ended({ exchange, route, seconds, error }: RequestReport): void {
+    this.#inFlight.dec();
+    const kind = route?.kind ?? 'none';
+    const method = exchange.request.method === 'HEAD' ? 'HEAD' : 'GET';
+    this.#requests.inc({ route: kind, method, status: String(exchange.response.statusCode) });
+    this.#seconds.observe({ route: kind }, seconds);
+    if (exchange.source !== undefined) this.#bytes.inc({ source: exchange.source }, exchange.bytes);
+    if (error !== undefined && exchange.response.headersSent && exchange.bytes > 0)
+      this.#cuts.inc({ code: error.code });
+  }
+
+  cacheHit(kind: 'blob' | 'manifest', source: ByteSource): void {
+    this.#hits.inc({ kind, source });
+  }
+
+  cacheMiss(kind: 'blob' | 'manifest'): void {
+    this.#misses.inc({ kind });
+  }
+
+  staleTag(): void {
+    this.#staleTags.inc();
+  }
+
+  evicted(): void {
+    this.#evictions.inc();
+  }
+
+  pulled(failure: WeirError | undefined): void {
+    this.#pulls.inc({ result: failure?.code ?? 'ok' });
+  }
+
+  get upstream(): UpstreamObserver {
+    return {
+      request: (
+        registry: RegistryHost,
+        kind: RequestKind,
+        status: number | ErrorCode,
+        seconds: number,
+      ): void => {
+        const label = this.#registryLabel(registry);
+        this.#upstreamRequests.inc({ registry: label, kind, status: String(status) });
+        this.#upstreamSeconds.observe({ kind }, seconds);
+        if (typeof status === 'string') this.#upstreamErrors.inc({ registry: label, code: status });
+        else if (status >= 500 || status === 429) {
+          this.#upstreamErrors.inc({ registry: label, code: `http_${status}` });
+        }
+      },
+      bytes: (registry, n) => this.#upstreamBytes.inc({ registry: this.#registryLabel(registry) }, n),
+      retry: (registry, code) => this.#upstreamRetries.inc({ registry: this.#registryLabel(registry), code }),
+    };
+  }
+}

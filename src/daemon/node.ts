@@ -1,0 +1,209 @@
+/**
+ * `weir node`: builds the parts from the configuration, in the order of their layers, and takes them down in the
+ * reverse one. Nothing is decided here.
+ */
+import { randomBytes } from 'node:crypto';
+import { systemClock } from '../clock.ts';
+import type { Config } from '../config/settings.ts';
+import type { WeirError } from '../errors.ts';
+import { BufferPool } from '../mirror/body.ts';
+import { Mirror } from '../mirror/mirror.ts';
+import { Access } from '../pull/access.ts';
+import { Blobs } from '../pull/blobs.ts';
+import { Manifests } from '../pull/manifests.ts';
+import { Catalog } from '../store/catalog.ts';
+import { DataFolder } from '../store/data-folder.ts';
+import { FsStore } from '../store/fs-store.ts';
+import { RuntimeContent } from '../store/runtime-content.ts';
+import { Upstream } from '../upstream/upstream.ts';
+import { Admin } from './admin.ts';
+import type { Logger } from './logger.ts';
+import { Metrics } from './metrics.ts';
+import { reportRequest } from './request-log.ts';
+
+/** Where containerd keeps its content unless its `root` is set. */
+const CONTAINERD_CONTENT = '/var/lib/containerd/io.containerd.content.v1.content';
+
+export interface NodeOptions {
+  readonly config: Config;
+  readonly version: string;
+  readonly logger: Logger;
+  /** Aborted to shut down: what is being served ends first, within `mirror.drain-timeout`. */
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Runs a node until the signal is aborted and the drain is over.
+ * @throws WeirError `store_locked`, `store_unusable`, `address_in_use`, `config_invalid`
+ */
+export async function runNode({ config, version, logger, signal }: NodeOptions): Promise<void> {
+  const clock = systemClock;
+  const via = randomBytes(8).toString('hex');
+  await using stack = new AsyncDisposableStack();
+
+  const runtimes: RuntimeContent[] = [];
+  const metrics: Metrics = new Metrics(version, {
+    usage: () => store.usage(),
+    runtimeBlobs: () => runtimes.reduce((sum, runtime) => sum + runtime.blobs, 0),
+    blobsInFlight: () => blobs.inFlight,
+  });
+  const folder = new DataFolder(config['data.dir']);
+  await folder.create();
+  const catalog = stack.use(Catalog.open(folder.catalog, (message) => logger.warn(message)));
+  const store = stack.use(
+    await FsStore.open({
+      folder,
+      quota: config['store.quota'],
+      partialMaxAge: config['store.partial-max-age'],
+      clock,
+      onEvict: ({ digest, size }) => {
+        metrics.evicted();
+        logger.debug({ digest, size }, 'blob evicted');
+      },
+      onProblem: (message) => logger.warn(message),
+    }),
+  );
+  for (const root of runtimeRoots(config['store.runtime-content'])) {
+    runtimes.push(stack.use(await openRuntime(root, store, logger)));
+  }
+  const providers = [store, ...runtimes];
+
+  const upstream = new Upstream({
+    registries: config.registries,
+    userAgent: `weir/${version}`,
+    via,
+    caFile: config['upstream.ca-file'],
+    dockerConfig: config['upstream.docker-config'],
+    connectTimeout: config['upstream.connect-timeout'],
+    headerTimeout: config['upstream.header-timeout'],
+    stallTimeout: config['upstream.stall-timeout'],
+    retries: config['upstream.retries'],
+    maxConnections: config['upstream.max-connections'],
+    clock,
+    observer: metrics.upstream,
+    warn: (message) => logger.warn(message),
+  });
+  stack.defer(() => upstream.close());
+  const access = new Access({
+    mode: config['access.mode'],
+    ttl: config['access.ttl'],
+    offlineTtl: config['access.offline-ttl'],
+    catalog,
+    upstream,
+    clock,
+  });
+  const problem = (message: string, error: unknown): void => logger.warn({ err: error }, message);
+  const blobs: Blobs = stack.use(
+    new Blobs({
+      providers,
+      store,
+      upstream,
+      access,
+      clock,
+      linger: config['pull.linger'],
+      stallTimeout: config['mirror.stall-timeout'],
+      maxConcurrent: config['pull.max-concurrent'],
+      observer: {
+        cacheHit: (source) => metrics.cacheHit('blob', source),
+        cacheMiss: () => metrics.cacheMiss('blob'),
+        pulled: (digest, failure) => reportPull(digest, failure),
+        problem,
+      },
+    }),
+  );
+  const reportPull = (digest: string, failure: WeirError | undefined): void => {
+    metrics.pulled(failure);
+    if (failure === undefined) logger.info({ digest }, 'blob pulled');
+    else logger.warn({ digest, err: failure }, 'blob not pulled');
+  };
+  const manifests = new Manifests({
+    providers,
+    store,
+    catalog,
+    upstream,
+    access,
+    clock,
+    tagTtl: config['tags.ttl'],
+    observer: {
+      cacheHit: (source) => metrics.cacheHit('manifest', source),
+      cacheMiss: () => metrics.cacheMiss('manifest'),
+      staleTag: (repository, tag, error) => {
+        metrics.staleTag();
+        logger.warn({ repository, tag, err: error }, 'upstream cannot be reached: tag answered as last seen');
+      },
+      problem,
+    },
+  });
+
+  let ready = false;
+  const admin = stack.use(
+    await Admin.start({
+      listen: config['admin.listen'],
+      ready: () => ready,
+      metrics: () => metrics.registry.metrics(),
+      metricsType: metrics.registry.contentType,
+      onProblem: (error) => problem('admin request', error),
+    }),
+  );
+  logger.info({ address: admin.address }, 'admin listening');
+  const counted = metrics.mirror;
+  const mirror = stack.use(
+    await Mirror.start({
+      listen: config['mirror.listen'],
+      defaultRegistry: config['mirror.default-registry'],
+      maxRequests: config['mirror.max-requests'],
+      firstByteTimeout: config['mirror.first-byte-timeout'],
+      patientTimeout: config['mirror.patient-timeout'],
+      clientTimeout: config['mirror.client-timeout'],
+      via,
+      clock,
+      blobs,
+      manifests,
+      upstream,
+      pool: new BufferPool(),
+      observer: {
+        began: () => counted.began(),
+        ended: (report) => {
+          counted.ended(report);
+          reportRequest(logger, report);
+        },
+      },
+      onWarning: (message) => logger.warn(message),
+    }),
+  );
+  logger.info({ addresses: mirror.addresses }, 'mirror listening');
+  ready = true;
+  logger.info({ version, data: folder.root, quota: store.usage().quota }, 'ready');
+
+  await aborted(signal);
+  ready = false;
+  logger.info({ serving: mirror.active }, 'shutting down');
+  await mirror.drain(config['mirror.drain-timeout']);
+  logger.info('stopped');
+}
+
+function runtimeRoots(setting: Config['store.runtime-content']): readonly string[] {
+  if (setting === 'none') return [];
+  return setting === 'auto' ? [CONTAINERD_CONTENT] : setting;
+}
+
+function openRuntime(root: string, store: FsStore, logger: Logger): Promise<RuntimeContent> {
+  return RuntimeContent.open({
+    root,
+    clock: systemClock,
+    onAdded: ({ digest }) => {
+      // The runtime has it now: one copy on the disk is enough.
+      store
+        .delete(digest)
+        .catch((error: unknown) => logger.warn({ err: error, digest }, 'cannot drop own copy'));
+    },
+    onProblem: (message) => logger.warn(message),
+  });
+}
+
+async function aborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  signal.addEventListener('abort', () => resolve(), { once: true });
+  await promise;
+}

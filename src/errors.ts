@@ -1,0 +1,116 @@
+/**
+ * The one error class of Weir.
+ *
+ * Every failure that a caller may act on carries a `code` from the closed union below. The table says whose
+ * fault each code is and which HTTP status the mirror answers with when nothing of the body has been sent yet.
+ * docs/errors.md lists the same codes; a test keeps the two equal.
+ *
+ * Status 404 stands for "not from here": containerd, Docker and podman then go to the upstream registry by
+ * themselves. 429 is never used: containerd repeats it six times at once (see docs/architecture.md).
+ */
+
+/** Whose fault a failure is: it decides who is blamed, and whether to try elsewhere. */
+export type Fault = 'caller' | 'upstream' | 'local' | 'peer';
+
+interface CodeInfo {
+  readonly fault: Fault;
+  /** HTTP status of the mirror's answer. */
+  readonly status: number;
+  /** Error code of the OCI distribution spec, section "Error Codes". */
+  readonly oci: string;
+}
+
+const info = (fault: Fault, status: number, oci: string): CodeInfo => ({ fault, status, oci });
+
+export const ERROR_CODES = {
+  // What the caller sent.
+  bad_request: info('caller', 400, 'UNSUPPORTED'),
+  digest_invalid: info('caller', 400, 'DIGEST_INVALID'),
+  name_invalid: info('caller', 400, 'NAME_INVALID'),
+  reference_invalid: info('caller', 400, 'MANIFEST_INVALID'),
+  method_not_allowed: info('caller', 405, 'UNSUPPORTED'),
+  not_found: info('caller', 404, 'NAME_UNKNOWN'),
+  uri_too_long: info('caller', 414, 'UNSUPPORTED'),
+  range_unsatisfiable: info('caller', 416, 'UNSUPPORTED'),
+  too_many_requests: info('caller', 503, 'UNSUPPORTED'),
+  loop: info('caller', 404, 'UNSUPPORTED'),
+  aborted: info('caller', 499, 'UNSUPPORTED'),
+  config_invalid: info('caller', 500, 'UNSUPPORTED'),
+  // What upstream answered, or failed to.
+  upstream_unauthorized: info('upstream', 401, 'UNAUTHORIZED'),
+  upstream_denied: info('upstream', 403, 'DENIED'),
+  blob_unknown: info('upstream', 404, 'BLOB_UNKNOWN'),
+  manifest_unknown: info('upstream', 404, 'MANIFEST_UNKNOWN'),
+  upstream_unreachable: info('upstream', 404, 'UNSUPPORTED'),
+  upstream_timeout: info('upstream', 404, 'UNSUPPORTED'),
+  upstream_stalled: info('upstream', 404, 'UNSUPPORTED'),
+  upstream_cut: info('upstream', 404, 'UNSUPPORTED'),
+  upstream_status: info('upstream', 404, 'UNSUPPORTED'),
+  upstream_throttled: info('upstream', 404, 'UNSUPPORTED'),
+  upstream_protocol: info('upstream', 404, 'UNSUPPORTED'),
+  upstream_too_large: info('upstream', 404, 'UNSUPPORTED'),
+  digest_mismatch: info('upstream', 404, 'DIGEST_INVALID'),
+  // What went wrong on this node.
+  handed_over: info('local', 404, 'BLOB_UNKNOWN'),
+  store_full: info('local', 404, 'BLOB_UNKNOWN'),
+  store_corrupt: info('local', 404, 'BLOB_UNKNOWN'),
+  store_locked: info('local', 500, 'UNSUPPORTED'),
+  store_unusable: info('local', 500, 'UNSUPPORTED'),
+  address_in_use: info('local', 500, 'UNSUPPORTED'),
+  draining: info('local', 503, 'UNSUPPORTED'),
+  internal: info('local', 500, 'UNSUPPORTED'),
+} as const satisfies Record<string, CodeInfo>;
+
+export type ErrorCode = keyof typeof ERROR_CODES;
+
+export interface WeirErrorOptions {
+  readonly cause?: unknown;
+  /** Facts for the log, never a credential. */
+  readonly detail?: Readonly<Record<string, string | number>>;
+}
+
+/** A failure with a code that callers can branch on. */
+export class WeirError extends Error {
+  readonly code: ErrorCode;
+  readonly detail: Readonly<Record<string, string | number>>;
+
+  constructor(code: ErrorCode, message: string, options: WeirErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.name = 'WeirError';
+    this.code = code;
+    this.detail = options.detail ?? {};
+  }
+
+  get fault(): Fault {
+    return ERROR_CODES[this.code].fault;
+  }
+
+  get status(): number {
+    return ERROR_CODES[this.code].status;
+  }
+}
+
+/** Whether `error` is a {@link WeirError}, and, where codes are given, one of these. */
+export function isWeirError<C extends ErrorCode>(
+  error: unknown,
+  ...codes: readonly C[]
+): error is WeirError & { readonly code: C } {
+  return error instanceof WeirError && (codes.length === 0 || codes.some((code) => code === error.code));
+}
+
+/** `error` itself where it is a {@link WeirError}, else an `internal` one that carries it as its cause. */
+export function toWeirError(error: unknown): WeirError {
+  if (error instanceof WeirError) return error;
+  return new WeirError('internal', errorMessage(error), { cause: error });
+}
+
+/** The message of anything that was thrown. */
+export function errorMessage(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** The `code` of a Node.js system error (`ENOSPC`, `ECONNREFUSED`), where it has one. */
+export function systemCode(error: unknown): string | undefined {
+  if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
+  return typeof error.code === 'string' ? error.code : undefined;
+}

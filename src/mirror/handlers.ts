@@ -1,0 +1,154 @@
+/** What the mirror does for each route. Whatever these throw before the header is sent becomes an error answer. */
+import { isWeirError, toWeirError, WeirError } from '../errors.ts';
+import { parseRangeHeader } from '../oci/range.ts';
+import { formatManifestReference } from '../oci/reference.ts';
+import type { BlobRequest, Blobs } from '../pull/blobs.ts';
+import type { Manifests } from '../pull/manifests.ts';
+import type { Reading } from '../pull/reading.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import { isNotModified, mirrorLink, sendJson, sendNotModified, setDigest } from './answers.ts';
+import { openBody, type BufferPool } from './body.ts';
+import type { Exchange } from './exchange.ts';
+import type { Route } from './route.ts';
+
+/** A Range that does not start at the first byte: a client goes on where it was cut off. */
+const RESUMES = /^bytes=0*[1-9]/i;
+
+export interface HandlersOptions {
+  readonly blobs: Pick<Blobs, 'open' | 'head' | 'handOver'>;
+  readonly manifests: Pick<Manifests, 'get' | 'head'>;
+  readonly upstream: Pick<Upstream, 'passThrough'>;
+  readonly pool: BufferPool;
+  /** Milliseconds in which a client must take a buffer. */
+  readonly clientTimeout: number;
+  /** A response was cut short of its Content-Length. */
+  readonly onCut: (exchange: Exchange, route: Route, error: WeirError) => void;
+}
+
+type BlobRoute = Route & { kind: 'blob' };
+
+export class Handlers {
+  readonly #options: HandlersOptions;
+
+  constructor(options: HandlersOptions) {
+    this.#options = options;
+  }
+
+  /** @param signal aborted when the client is gone, or when its first byte is overdue */
+  async handle(exchange: Exchange, route: Route, signal: AbortSignal): Promise<void> {
+    switch (route.kind) {
+      case 'ping':
+        return sendJson(exchange, '{}');
+      case 'manifest':
+        return this.#manifest(exchange, route, signal);
+      case 'blob':
+        return exchange.isHead
+          ? this.#headBlob(exchange, route, signal)
+          : this.#blob(exchange, route, signal);
+      case 'tags':
+      case 'referrers':
+        return this.#passThrough(exchange, route, signal);
+    }
+  }
+
+  async #manifest(
+    exchange: Exchange,
+    route: Route & { kind: 'manifest' },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { request, response, isHead, credential } = exchange;
+    const { manifests } = this.#options;
+    const { repository, reference } = route;
+    const wanted = { repository, reference, credential, accept: request.headers.accept, signal };
+    const found = await (isHead ? manifests.head(wanted) : manifests.get(wanted));
+    exchange.from(found.source);
+    setDigest(exchange, found.digest);
+    if (found.stale) {
+      // RFC 9111 has retired the Warning header; this one says the same.
+      response.setHeader('Weir-Stale', `tag ${formatManifestReference(reference)} as last seen`);
+    }
+    if (isNotModified(exchange, found.digest)) return sendNotModified(exchange);
+    response.writeHead(200, {
+      'Content-Type': found.mediaType,
+      ...(found.size === undefined ? {} : { 'Content-Length': found.size }),
+    });
+    response.end(found.bytes);
+    exchange.sent(found.bytes?.length ?? 0);
+  }
+
+  #blobRequest(exchange: Exchange, { repository, digest }: BlobRoute, signal: AbortSignal): BlobRequest {
+    const resuming = RESUMES.test(exchange.request.headers.range ?? '');
+    return { repository, digest, credential: exchange.credential, signal, resuming };
+  }
+
+  async #headBlob(exchange: Exchange, route: BlobRoute, signal: AbortSignal): Promise<void> {
+    const { size, source } = await this.#options.blobs.head(this.#blobRequest(exchange, route, signal));
+    exchange.from(source);
+    setDigest(exchange, route.digest);
+    if (isNotModified(exchange, route.digest)) return sendNotModified(exchange);
+    exchange.response.writeHead(200, {
+      'Content-Type': 'application/octet-stream',
+      'Content-Length': size,
+      'Accept-Ranges': 'bytes',
+    });
+    exchange.response.end();
+  }
+
+  async #blob(exchange: Exchange, route: BlobRoute, signal: AbortSignal): Promise<void> {
+    await using reading = await this.#options.blobs.open(this.#blobRequest(exchange, route, signal));
+    exchange.from(reading.source);
+    setDigest(exchange, route.digest);
+    exchange.response.setHeader('Accept-Ranges', 'bytes');
+    if (isNotModified(exchange, route.digest)) return sendNotModified(exchange);
+    const range = parseRangeHeader(exchange.request.headers.range, reading.size);
+    if (range.kind === 'unsatisfiable') {
+      exchange.response.setHeader('Content-Range', `bytes */${reading.size}`);
+      const message = `the blob has ${reading.size} bytes`;
+      throw new WeirError('range_unsatisfiable', message, { detail: { size: reading.size } });
+    }
+    const { start, end } = range.kind === 'part' ? range.range : { start: 0, end: reading.size };
+    const { pool, clientTimeout } = this.#options;
+    const body = await openBody(exchange, reading, { start, end, pool, clientTimeout }, signal);
+    try {
+      exchange.response.writeHead(range.kind === 'part' ? 206 : 200, {
+        'Content-Type': 'application/octet-stream',
+        'Content-Length': end - start,
+        ...(range.kind === 'part' ? { 'Content-Range': `bytes ${start}-${end - 1}/${reading.size}` } : {}),
+      });
+      await body.send();
+      exchange.response.end();
+    } catch (error) {
+      this.#cut(exchange, route, reading, toWeirError(error));
+    } finally {
+      body.release();
+    }
+  }
+
+  /** Ends a response that cannot be completed in the way that runtimes recover from. */
+  #cut(exchange: Exchange, route: BlobRoute, reading: Reading, error: WeirError): void {
+    if (!isWeirError(error, 'aborted')) this.#options.blobs.handOver(reading.digest);
+    exchange.closeShort();
+    this.#options.onCut(exchange, route, error);
+  }
+
+  async #passThrough(
+    exchange: Exchange,
+    route: Route & { kind: 'tags' | 'referrers' },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { repository, path, query } = route;
+    const { credential } = exchange;
+    const answer = await this.#options.upstream.passThrough(repository, path, query, { credential, signal });
+    exchange.from('upstream');
+    const headers: Record<string, string> = { ...answer.headers };
+    const link = headers['link'] === undefined ? undefined : mirrorLink(headers['link'], route);
+    delete headers['link'];
+    exchange.response.writeHead(answer.status, {
+      ...headers,
+      ...(link === undefined ? {} : { Link: link }),
+      'Content-Length': answer.body.length,
+    });
+    exchange.response.end(exchange.isHead ? undefined : answer.body);
+    exchange.sent(answer.body.length);
+  }
+}

@@ -1,0 +1,233 @@
+/**
+ * The mirror: an HTTP server on localhost from which runtimes pull.
+ *
+ * It owns the listening sockets and the life of each request: limits, loop detection, the deadline of the first
+ * byte, error answers, the drain. What is answered is decided by {@link Handlers}. The contract with runtimes and
+ * its reasons are in docs/architecture.md.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { KIB, SECOND, type Clock } from '../clock.ts';
+import { isWeirError, systemCode, toWeirError, WeirError } from '../errors.ts';
+import type { RegistryHost } from '../oci/repository.ts';
+import { sendError } from './answers.ts';
+import { Exchange } from './exchange.ts';
+import { Handlers, type HandlersOptions } from './handlers.ts';
+import { Patience, type PatienceOptions } from './patience.ts';
+import { parseRoute, type Route } from './route.ts';
+
+/** All headers of a request; a bearer token of Azure's registry alone can have 8 KiB. */
+const MAX_HEADER_BYTES: number = 32 * KIB;
+const HEADERS_TIMEOUT: number = 10 * SECOND;
+const REQUEST_TIMEOUT: number = 30 * SECOND;
+const KEEP_ALIVE: number = 60 * SECOND;
+/** Connections per listening address: idle ones cost a file descriptor each. */
+const MAX_CONNECTIONS = 2048;
+
+export interface ListenAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** What happened to one request, for logs and metrics. */
+export interface RequestReport {
+  readonly exchange: Exchange;
+  readonly route: Route | undefined;
+  readonly seconds: number;
+  readonly error: WeirError | undefined;
+}
+
+export interface MirrorObserver {
+  began(): void;
+  ended(report: RequestReport): void;
+}
+
+export interface MirrorOptions extends Omit<HandlersOptions, 'onCut'>, PatienceOptions {
+  readonly listen: readonly ListenAddress[];
+  readonly defaultRegistry: RegistryHost;
+  /** Requests that are served at once; more are refused. */
+  readonly maxRequests: number;
+  /** This node's name in the Weir-Via header. */
+  readonly via: string;
+  readonly clock: Clock;
+  readonly observer: MirrorObserver;
+  readonly onWarning: (message: string) => void;
+}
+
+export class Mirror implements AsyncDisposable {
+  readonly #options: MirrorOptions;
+  readonly #handlers: Handlers;
+  readonly #patience: Patience;
+  readonly #servers: Server[] = [];
+  readonly #addresses: string[] = [];
+  readonly #active: Set<Exchange> = new Set();
+  /** How responses that had to be cut failed, until they are reported. */
+  readonly #cuts: WeakMap<Exchange, WeirError> = new WeakMap();
+  #drained: PromiseWithResolvers<void> | undefined;
+
+  private constructor(options: MirrorOptions) {
+    this.#options = options;
+    this.#patience = new Patience(options);
+    this.#handlers = new Handlers({
+      ...options,
+      onCut: (exchange, _route, error) => this.#cuts.set(exchange, error),
+    });
+  }
+
+  /** @throws WeirError `address_in_use` */
+  static async start(options: MirrorOptions): Promise<Mirror> {
+    const mirror = new Mirror(options);
+    try {
+      for (const address of options.listen) await mirror.#listen(address);
+      if (mirror.#servers.length > 0) return mirror;
+      throw new WeirError('address_in_use', 'none of the addresses of mirror.listen exists on this machine');
+    } catch (error) {
+      await mirror[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** `http://127.0.0.1:4770`, … */
+  get addresses(): readonly string[] {
+    return this.#addresses;
+  }
+
+  /** Requests that are being served. */
+  get active(): number {
+    return this.#active.size;
+  }
+
+  async #listen({ host, port }: ListenAddress): Promise<void> {
+    const server = createServer(
+      {
+        maxHeaderSize: MAX_HEADER_BYTES,
+        headersTimeout: HEADERS_TIMEOUT,
+        requestTimeout: REQUEST_TIMEOUT,
+        keepAliveTimeout: KEEP_ALIVE,
+        noDelay: true,
+      },
+      (request, response) => void this.#serve(request, response),
+    );
+    server.maxConnections = MAX_CONNECTIONS;
+    // With port 0 all addresses get the port that the first one was given.
+    const given = (this.#servers[0]?.address() as AddressInfo | undefined)?.port ?? 0;
+    try {
+      await listening(server, host, port === 0 ? given : port);
+      const bound = server.address() as AddressInfo;
+      this.#servers.push(server);
+      this.#addresses.push(
+        `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`,
+      );
+    } catch (cause) {
+      const code = systemCode(cause);
+      if (code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT') {
+        this.#options.onWarning(`cannot listen on ${host}: the address does not exist here`);
+        return;
+      }
+      const problem =
+        code === 'EADDRINUSE' ? 'is in use by another program' : `cannot be listened on (${code})`;
+      throw new WeirError(
+        'address_in_use',
+        `${host} port ${port} ${problem}: choose another with --mirror-listen`,
+        {
+          cause,
+        },
+      );
+    }
+  }
+
+  /** Never rejects. */
+  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { observer, clock } = this.#options;
+    const began = clock.monotonic();
+    const exchange = new Exchange(request, response);
+    this.#active.add(exchange);
+    observer.began();
+    let route: Route | undefined;
+    let failure: WeirError | undefined;
+    try {
+      this.#admit(exchange);
+      route = parseRoute(request.url ?? '', this.#options.defaultRegistry);
+      await this.#handle(exchange, route);
+    } catch (error) {
+      failure = toWeirError(error);
+      if (response.headersSent) exchange.closeShort();
+      else if (!exchange.gone.aborted) sendError(exchange, failure);
+      else exchange.closeShort();
+    } finally {
+      this.#active.delete(exchange);
+      if (this.#active.size === 0) this.#drained?.resolve();
+      const seconds = (clock.monotonic() - began) / SECOND;
+      observer.ended({ exchange, route, seconds, error: failure ?? this.#cuts.get(exchange) });
+    }
+  }
+
+  /** @throws WeirError `draining`, `too_many_requests`, `method_not_allowed`, `loop` */
+  #admit({ request, response }: Exchange): void {
+    const { maxRequests, via } = this.#options;
+    if (this.#drained !== undefined) throw new WeirError('draining', 'this node is shutting down');
+    if (this.#active.size > maxRequests) {
+      throw new WeirError('too_many_requests', `${maxRequests} requests are being served already`);
+    }
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      response.setHeader('Allow', 'GET, HEAD');
+      throw new WeirError('method_not_allowed', 'a mirror is for pulling: GET and HEAD only');
+    }
+    const passed = request.headers['weir-via'];
+    if (passed !== undefined && String(passed).split(/,\s*/).includes(via)) {
+      throw new WeirError(
+        'loop',
+        'this request came from this mirror itself: the registry named leads back here',
+      );
+    }
+  }
+
+  async #handle(exchange: Exchange, route: Route): Promise<void> {
+    if (route.kind === 'ping') return this.#handlers.handle(exchange, route, exchange.gone);
+    const { registry } = route.repository;
+    const wait = this.#patience.for(registry, route.byPath);
+    const overdue = AbortSignal.timeout(wait);
+    try {
+      await this.#handlers.handle(exchange, route, AbortSignal.any([exchange.gone, overdue]));
+      if (exchange.source === 'upstream') this.#patience.restored(registry);
+    } catch (error) {
+      const timedOut = overdue.aborted && !exchange.gone.aborted && !isWeirError(error);
+      if (timedOut || isWeirError(error, 'upstream_timeout', 'upstream_unreachable', 'upstream_stalled')) {
+        this.#patience.lost(registry);
+      }
+      if (!timedOut) throw error;
+      throw new WeirError('upstream_timeout', `no first byte within ${wait / SECOND} s`, { cause: error });
+    }
+  }
+
+  /**
+   * Refuses new work at once, lets what is being served end within `deadline` milliseconds, then cuts the rest
+   * cleanly.
+   */
+  async drain(deadline: number): Promise<void> {
+    this.#drained ??= Promise.withResolvers();
+    for (const server of this.#servers) {
+      server.close();
+      server.closeIdleConnections();
+    }
+    if (this.#active.size === 0) return;
+    const late = setTimeout(() => {
+      for (const exchange of this.#active) exchange.cut();
+    }, deadline);
+    await this.#drained.promise;
+    clearTimeout(late);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.drain(0);
+    for (const server of this.#servers) server.closeAllConnections();
+  }
+}
+
+async function listening(server: Server, host: string, port: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen({ host, port, ipv6Only: true }, resolve);
+  await promise;
+  server.off('error', reject);
+}

@@ -1,0 +1,92 @@
+/**
+ * What a request asks for (OCI distribution spec, pull side). The registry comes from `?ns=` (containerd), else from
+ * the first path element where it is a host (podman, skopeo, CRI-O), else it is the default one (Docker).
+ */
+import { WeirError } from '../errors.ts';
+import { parseDigest, type Digest } from '../oci/digest.ts';
+import { parseManifestReference, type ManifestReference } from '../oci/reference.ts';
+import {
+  looksLikeHost,
+  parseRegistryHost,
+  parseRepository,
+  type RegistryHost,
+  type Repository,
+} from '../oci/repository.ts';
+
+/** Longest request target: a name of 255, a sha512 digest, a registry of 255 and the query of tags/list fit well. */
+export const MAX_TARGET_LENGTH = 4096;
+
+interface Addressed {
+  readonly repository: Repository;
+  /** The registry stood in the path, so the client is one that cannot fall back to upstream for a single blob. */
+  readonly byPath: boolean;
+}
+
+export type Route =
+  | { readonly kind: 'ping' }
+  | (Addressed & { readonly kind: 'manifest'; readonly reference: ManifestReference })
+  | (Addressed & { readonly kind: 'blob'; readonly digest: Digest })
+  | (Addressed & {
+      readonly kind: 'tags' | 'referrers';
+      /** What stands behind the repository's name, for upstream. */
+      readonly path: 'tags/list' | `referrers/${string}`;
+      /** The query without `ns`. */
+      readonly query: URLSearchParams;
+      /** How this request addressed the repository, for links to the next page. */
+      readonly mirrorPath: string;
+      readonly ns: string | undefined;
+    });
+
+const ENDPOINT =
+  /^(?<name>.+)\/(?:manifests\/(?<reference>[^/]+)|blobs\/(?<blob>[^/]+)|(?<tags>tags\/list)|referrers\/(?<subject>[^/]+))$/;
+
+/**
+ * @param target the request target as it came: path and query
+ * @throws WeirError `uri_too_long`, `bad_request`, `not_found`, `name_invalid`, `digest_invalid`, `reference_invalid`
+ */
+export function parseRoute(target: string, defaultRegistry: RegistryHost): Route {
+  if (target.length > MAX_TARGET_LENGTH) {
+    throw new WeirError('uri_too_long', `the request target is longer than ${MAX_TARGET_LENGTH} characters`);
+  }
+  const [rawPath, rawQuery] = splitOnce(target, '?');
+  const path = decode(rawPath);
+  if (path === '/v2' || path === '/v2/') return { kind: 'ping' };
+  const groups = path.startsWith('/v2/') ? ENDPOINT.exec(path.slice('/v2/'.length))?.groups : undefined;
+  if (groups === undefined) throw new WeirError('not_found', 'not an endpoint of the distribution spec');
+  const { name = '', reference, blob, tags, subject } = groups;
+  const query = new URLSearchParams(rawQuery);
+  const ns = query.get('ns') ?? undefined;
+  query.delete('ns');
+  const addressed = address(name, ns, defaultRegistry);
+  if (reference !== undefined) {
+    return { kind: 'manifest', ...addressed, reference: parseManifestReference(reference) };
+  }
+  if (blob !== undefined) return { kind: 'blob', ...addressed, digest: parseDigest(blob) };
+  const mirrorPath = `/v2/${name}`;
+  if (tags !== undefined) return { kind: 'tags', ...addressed, path: 'tags/list', query, mirrorPath, ns };
+  const digest = parseDigest(subject ?? '');
+  return { kind: 'referrers', ...addressed, path: `referrers/${digest}`, query, mirrorPath, ns };
+}
+
+function address(name: string, ns: string | undefined, defaultRegistry: RegistryHost): Addressed {
+  if (ns !== undefined) return { repository: parseRepository(parseRegistryHost(ns), name), byPath: false };
+  const [first, rest] = splitOnce(name, '/');
+  if (rest !== '' && looksLikeHost(first)) {
+    return { repository: parseRepository(parseRegistryHost(first), rest), byPath: true };
+  }
+  return { repository: parseRepository(defaultRegistry, name), byPath: false };
+}
+
+function splitOnce(text: string, separator: string): readonly [string, string] {
+  const at = text.indexOf(separator);
+  return at === -1 ? [text, ''] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+/** IPv6 literals and digests may come percent-encoded. */
+function decode(path: string): string {
+  try {
+    return decodeURIComponent(path);
+  } catch (cause) {
+    throw new WeirError('bad_request', 'the path is not well-formed (percent encoding)', { cause });
+  }
+}

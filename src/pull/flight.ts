@@ -1,0 +1,231 @@
+/**
+ * One blob on its way from upstream into the store, shared by all who want it.
+ *
+ * A flight owns the {@link Ingest} and the request that fills it; readers tail the ingest, each at its own pace,
+ * and hold nothing in memory. When the last reader leaves, the flight goes on for a grace (a runtime that was cut
+ * off comes back), then stops and keeps the partial blob.
+ *
+ * What readers see is a growing prefix whose last chunk is held back until the whole digest is right. Blobs up to
+ * 32 MiB are held back altogether, unless that takes longer than a reader should wait for its first byte. When the
+ * digest turns out wrong the blob is fetched once more for those who have read nothing yet; the others are cut off.
+ */
+import { MIB, SECOND, type Clock } from '../clock.ts';
+import { isWeirError, toWeirError, WeirError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Repository } from '../oci/repository.ts';
+import type { Ingest, Store } from '../store/store.ts';
+import type { Credential } from '../upstream/credential.ts';
+import type { BlobStream, Upstream } from '../upstream/upstream.ts';
+import type { PullRequest } from './access.ts';
+import { abortable, Bell } from './wait.ts';
+import { WriteBehind } from './write-behind.ts';
+
+/** Blobs up to this are verified whole before their first byte. */
+export const WHOLE_FIRST_BYTES: number = 32 * MIB;
+/** How long a reader waits for a small blob to be whole before it takes the prefix as it grows. */
+export const WHOLE_FIRST_PATIENCE: number = 2 * SECOND;
+/** How often a blob is fetched when its digest turns out wrong. */
+const MAX_GENERATIONS = 2;
+
+export interface FlightOptions {
+  readonly upstream: Pick<Upstream, 'openBlob'>;
+  readonly store: Pick<Store, 'resume' | 'ingest'>;
+  readonly clock: Clock;
+  /** Milliseconds that the work goes on without a reader. */
+  readonly linger: number;
+  /** Upstream has delivered the whole blob, and it was right. */
+  readonly onDelivered: () => void;
+  /** The flight will not change any more. */
+  readonly onLanded: (failure: WeirError | undefined) => void;
+  /** Something failed that no reader waits for. */
+  readonly onProblem: (error: unknown) => void;
+}
+
+export class Flight {
+  readonly digest: Digest;
+  /** In whose name the blob is fetched. */
+  readonly repository: Repository;
+  /** Settles when upstream has accepted the request and the blob's size is known; rejects when the flight fails before. */
+  readonly opened: Promise<void>;
+  readonly #request: PullRequest;
+  readonly #options: FlightOptions;
+  readonly #opening: PromiseWithResolvers<void> = Promise.withResolvers();
+  readonly #stop: AbortController = new AbortController();
+  readonly #changed: Bell = new Bell();
+  readonly #passengers: Map<object, Credential | undefined> = new Map();
+  readonly #run: Promise<void>;
+  #ingest: Ingest | undefined;
+  #generation = 0;
+  #committed = false;
+  #landed = false;
+  #failure: WeirError | undefined;
+  #lastProgress: number;
+  #lingering: AbortController | undefined;
+
+  constructor(request: PullRequest, digest: Digest, options: FlightOptions) {
+    this.digest = digest;
+    this.repository = request.repository;
+    this.#request = request;
+    this.#options = options;
+    this.#lastProgress = options.clock.monotonic();
+    this.opened = this.#opening.promise;
+    this.opened.catch(() => undefined); // nobody may be waiting any more
+    this.#run = this.#fly();
+  }
+
+  /** @throws before {@link opened} */
+  get ingest(): Ingest {
+    if (this.#ingest === undefined) throw new WeirError('internal', 'the flight is not open yet');
+    return this.#ingest;
+  }
+
+  /** Counts up when what was received turned out wrong and is fetched again. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  get committed(): boolean {
+    return this.#committed;
+  }
+
+  get failure(): WeirError | undefined {
+    return this.#failure;
+  }
+
+  /** Monotonic milliseconds at which a byte came last. */
+  get lastProgress(): number {
+    return this.#lastProgress;
+  }
+
+  /** Settles at the next change of anything that readers see. */
+  changed(signal: AbortSignal | undefined): Promise<void> {
+    return abortable(this.#changed.next, signal);
+  }
+
+  /** How many bytes from `position` on a reader may have now. */
+  visible(position: number, wholeFirst: boolean): number {
+    const { ingest } = this;
+    const readable = ingest.readable(position);
+    if (this.#committed) return readable;
+    const { size, lastStart } = ingest.layout;
+    const heldBack = wholeFirst && size <= WHOLE_FIRST_BYTES ? 0 : lastStart;
+    return Math.max(0, Math.min(readable, heldBack - position));
+  }
+
+  /** A reader comes aboard; its credential is used when that of the first is refused in mid-way. */
+  board(passenger: object, credential: Credential | undefined): void {
+    this.#passengers.set(passenger, credential);
+    this.#lingering?.abort();
+    this.#lingering = undefined;
+  }
+
+  /** A reader leaves; after the last one the work goes on for a grace. */
+  leave(passenger: object): void {
+    if (!this.#passengers.delete(passenger) || this.#passengers.size > 0) return;
+    const after = this.#landed ? this.#release() : this.#linger();
+    after.catch((error: unknown) => this.#options.onProblem(error));
+  }
+
+  async #linger(): Promise<void> {
+    const lingering = new AbortController();
+    this.#lingering = lingering;
+    try {
+      await this.#options.clock.sleep(this.#options.linger, { signal: lingering.signal });
+    } catch (error) {
+      if (lingering.signal.aborted) return; // somebody came aboard, or the flight has landed
+      throw error;
+    }
+    if (this.#passengers.size === 0) await this.stop();
+  }
+
+  /** Ends the work, keeping what has arrived. */
+  async stop(): Promise<void> {
+    this.#stop.abort(new WeirError('aborted', `the pull of ${this.digest} was given up`));
+    await this.#run;
+  }
+
+  async #fly(): Promise<void> {
+    try {
+      this.#ingest = await this.#options.store.resume(this.digest);
+      await this.#fetch();
+      this.#options.onDelivered();
+    } catch (error) {
+      this.#failure = toWeirError(this.#stop.signal.aborted ? this.#stop.signal.reason : error);
+      this.#stop.abort(this.#failure); // a request that was opened and not read must not linger
+      this.#opening.reject(this.#failure);
+    }
+    this.#landed = true;
+    this.#options.onLanded(this.#failure);
+    this.#changed.ring();
+    this.#lingering?.abort();
+    if (this.#passengers.size === 0) await this.#release();
+  }
+
+  async #fetch(): Promise<void> {
+    do {
+      for (let gap = this.#nextGap(); gap !== undefined; gap = this.#nextGap()) {
+        const stream = await this.#open(gap);
+        const ingest = await this.#ingestOf(stream);
+        this.#opening.resolve();
+        await this.#fill(ingest, stream, gap.start);
+      }
+    } while (!(await this.#commit(this.ingest)));
+  }
+
+  #nextGap(): { start: number; end?: number } | undefined {
+    return this.#ingest === undefined ? { start: 0 } : this.#ingest.nextGap();
+  }
+
+  #open(gap: { start: number; end?: number }): Promise<BlobStream> {
+    const { upstream } = this.#options;
+    const { repository, credential } = this.#request;
+    return upstream.openBlob(repository, this.digest, {
+      ...gap,
+      credential,
+      credentials: () => [...this.#passengers.values()],
+      signal: this.#stop.signal,
+    });
+  }
+
+  /** @throws WeirError `upstream_protocol` where upstream contradicts the partial blob, which is then dropped */
+  async #ingestOf(stream: BlobStream): Promise<Ingest> {
+    const before = this.#ingest;
+    if (before?.layout.size === stream.size) return before;
+    await before?.[Symbol.asyncDispose]();
+    const ingest = await this.#options.store.ingest(this.digest, stream.size);
+    this.#ingest = ingest;
+    if (before === undefined) return ingest;
+    const sizes = `${stream.size} bytes now, ${before.layout.size} before`;
+    throw new WeirError('upstream_protocol', `upstream says that ${this.digest} has ${sizes}`);
+  }
+
+  async #fill(ingest: Ingest, stream: BlobStream, start: number): Promise<void> {
+    const writer = new WriteBehind(start, async (offset, buffers) => {
+      await ingest.write(offset, buffers);
+      this.#changed.ring();
+    });
+    for await (const piece of stream.chunks) {
+      this.#lastProgress = this.#options.clock.monotonic();
+      await writer.push(piece);
+    }
+    await writer.flush();
+  }
+
+  /** False where the digest is wrong and another try is due. */
+  async #commit(ingest: Ingest): Promise<boolean> {
+    try {
+      await ingest.commit();
+      this.#committed = true;
+      return true;
+    } catch (error) {
+      this.#generation++;
+      this.#changed.ring();
+      if (!isWeirError(error, 'digest_mismatch') || this.#generation >= MAX_GENERATIONS) throw error;
+      return false;
+    }
+  }
+
+  async #release(): Promise<void> {
+    await this.#ingest?.[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,51 @@
+/** A blob as the mirror reads it, wherever its bytes come from. */
+import type { Digest } from '../oci/digest.ts';
+import type { Blob } from '../store/store.ts';
+
+export type ByteSource = 'store' | 'runtime' | 'upstream';
+
+export interface ReadOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Reading extends AsyncDisposable {
+  readonly digest: Digest;
+  /** Bytes of the whole blob. */
+  readonly size: number;
+  readonly source: ByteSource;
+  /**
+   * Reads into `target` from `position` on, waiting for bytes that have not arrived; resolves with their number,
+   * 0 at the end, which is reached only when the whole digest was found right.
+   * @throws WeirError `upstream_*`, `digest_mismatch`, `store_corrupt`: nothing more will come
+   */
+  read(target: Uint8Array, position: number, options?: ReadOptions): Promise<number>;
+}
+
+/** Reads what a provider has. */
+export class LocalReading implements Reading {
+  readonly #blob: Blob;
+
+  constructor(blob: Blob) {
+    this.#blob = blob;
+  }
+
+  get digest(): Digest {
+    return this.#blob.digest;
+  }
+
+  get size(): number {
+    return this.#blob.size;
+  }
+
+  get source(): ByteSource {
+    return this.#blob.source;
+  }
+
+  read(target: Uint8Array, position: number): Promise<number> {
+    return this.#blob.read(target, position);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#blob[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,61 @@
+/** Which chunks are present. Bits only go from 0 to 1, until the blob is given up. */
+export class Bitfield {
+  readonly length: number;
+  readonly bytes: Uint8Array;
+  #count = 0;
+
+  /** @param bytes taken over, not copied; bits behind `length` are cleared */
+  constructor(length: number, bytes: Uint8Array = new Uint8Array(Math.ceil(length / 8))) {
+    if (bytes.length !== Math.ceil(length / 8)) {
+      throw new RangeError(
+        `a bitfield of ${length} bits needs ${Math.ceil(length / 8)} bytes, not ${bytes.length}`,
+      );
+    }
+    this.length = length;
+    this.bytes = bytes;
+    const spare = bytes.length * 8 - length;
+    const last = bytes.length - 1;
+    if (spare > 0) bytes[last] = (bytes[last] ?? 0) & (0xff << spare);
+    for (let index = 0; index < length; index++) if (this.has(index)) this.#count++;
+  }
+
+  /** How many bits are set. */
+  get count(): number {
+    return this.#count;
+  }
+
+  get full(): boolean {
+    return this.#count === this.length;
+  }
+
+  has(index: number): boolean {
+    return ((this.bytes[index >> 3] ?? 0) & (0x80 >> (index & 7))) !== 0;
+  }
+
+  set(index: number): void {
+    if (index < 0 || index >= this.length) throw new RangeError(`bit ${index} of ${this.length}`);
+    if (this.has(index)) return;
+    this.bytes[index >> 3] = (this.bytes[index >> 3] ?? 0) | (0x80 >> (index & 7));
+    this.#count++;
+  }
+
+  clear(index: number): void {
+    if (!this.has(index)) return;
+    this.bytes[index >> 3] = (this.bytes[index >> 3] ?? 0) & ~(0x80 >> (index & 7));
+    this.#count--;
+  }
+
+  /** The first index at or after `from` whose bit is clear; `length` where there is none. */
+  firstClear(from = 0): number {
+    let index = from;
+    while (index < this.length && this.has(index)) index++;
+    return Math.min(index, this.length);
+  }
+
+  /** The first index at or after `from` whose bit is set; `length` where there is none. */
+  firstSet(from = 0): number {
+    let index = from;
+    while (index < this.length && !this.has(index)) index++;
+    return Math.min(index, this.length);
+  }
+}

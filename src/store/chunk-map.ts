@@ -1,0 +1,68 @@
+/**
+ * The file beside a blob that says which chunks are present and what their hashes are.
+ *
+ * ```
+ * 0   8  magic "WEIRCHK1"
+ * 8   8  blob size, big endian
+ * 16  n  bitfield, ceil(count / 8) bytes, first chunk in the highest bit
+ * ..  32 sha256 of each chunk, zeros where absent
+ * ```
+ *
+ * Written in this order: data, hash, bit. A reader after a crash trusts a bit only when the data has the hash, so
+ * no flush is needed between them: power loss may lose chunks, never invent one.
+ */
+import type { FileHandle } from 'node:fs/promises';
+import { Bitfield } from './bitfield.ts';
+import { ChunkLayout } from './chunk-layout.ts';
+
+const MAGIC: Buffer = Buffer.from('WEIRCHK1', 'latin1');
+const HEADER_BYTES = 16;
+export const CHUNK_HASH_BYTES = 32;
+
+export class ChunkMap {
+  readonly layout: ChunkLayout;
+  readonly present: Bitfield;
+  readonly #hashes: Uint8Array;
+
+  constructor(layout: ChunkLayout, present?: Bitfield, hashes?: Uint8Array) {
+    this.layout = layout;
+    this.present = present ?? new Bitfield(layout.count);
+    this.#hashes = hashes ?? new Uint8Array(layout.count * CHUNK_HASH_BYTES);
+  }
+
+  /** The map in `bytes`, or undefined where they are none (cut short, another version, another size). */
+  static decode(bytes: Uint8Array): ChunkMap | undefined {
+    if (bytes.length < HEADER_BYTES || MAGIC.compare(bytes.subarray(0, 8)) !== 0) return undefined;
+    const size = Number(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(8));
+    if (!Number.isSafeInteger(size)) return undefined;
+    const layout = new ChunkLayout(size);
+    const bitBytes = Math.ceil(layout.count / 8);
+    if (bytes.length !== HEADER_BYTES + bitBytes + layout.count * CHUNK_HASH_BYTES) return undefined;
+    const bits = bytes.slice(HEADER_BYTES, HEADER_BYTES + bitBytes);
+    return new ChunkMap(layout, new Bitfield(layout.count, bits), bytes.slice(HEADER_BYTES + bitBytes));
+  }
+
+  encode(): Uint8Array {
+    const header = Buffer.alloc(HEADER_BYTES);
+    MAGIC.copy(header);
+    header.writeBigUInt64BE(BigInt(this.layout.size), 8);
+    return Buffer.concat([header, this.present.bytes, this.#hashes]);
+  }
+
+  hash(index: number): Uint8Array {
+    return this.#hashes.subarray(index * CHUNK_HASH_BYTES, (index + 1) * CHUNK_HASH_BYTES);
+  }
+
+  set(index: number, hash: Uint8Array): void {
+    this.#hashes.set(hash, index * CHUNK_HASH_BYTES);
+    this.present.set(index);
+  }
+
+  /** Writes what {@link set} changed for one chunk: its hash first, then its bit. */
+  async persist(file: FileHandle, index: number): Promise<void> {
+    const bitBytes = this.present.bytes.length;
+    const hash = this.hash(index);
+    await file.write(hash, 0, hash.length, HEADER_BYTES + bitBytes + index * CHUNK_HASH_BYTES);
+    await file.write(this.present.bytes, index >> 3, 1, HEADER_BYTES + (index >> 3));
+  }
+}

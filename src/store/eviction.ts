@@ -1,0 +1,32 @@
+/** What to evict: pure, so that the daemon, property tests and the simulator share it. */
+
+export interface EvictionCandidate<K> {
+  readonly key: K;
+  /** Bytes that its removal frees. */
+  readonly bytes: number;
+  /** Milliseconds since the epoch. */
+  readonly lastUsed: number;
+  /** Being read or written: never evicted. */
+  readonly pinned: boolean;
+}
+
+/**
+ * The keys to remove, least recently used first, so that at least `bytes` are freed; undefined where even all
+ * that is not pinned would not do, because then nothing should be lost in vain.
+ */
+export function planEviction<K>(
+  candidates: Iterable<EvictionCandidate<K>>,
+  bytes: number,
+): readonly K[] | undefined {
+  if (bytes <= 0) return [];
+  const free = [...candidates].filter((candidate) => !candidate.pinned);
+  free.sort((a, b) => a.lastUsed - b.lastUsed);
+  const keys: K[] = [];
+  let freed = 0;
+  for (const candidate of free) {
+    if (freed >= bytes) break;
+    keys.push(candidate.key);
+    freed += candidate.bytes;
+  }
+  return freed >= bytes ? keys : undefined;
+}

@@ -1,0 +1,88 @@
+/**
+ * Reading a committed blob. What this process has not verified itself (it was on the disk at the start) is checked
+ * chunk by chunk before it is handed out, so that rot on the disk or a lost write can never brick a pull: the
+ * runtime would get the same wrong bytes again and again.
+ */
+import type { FileHandle } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { WeirError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Bitfield } from './bitfield.ts';
+import type { ChunkMap } from './chunk-map.ts';
+import { readFully } from './fs-ingest.ts';
+import type { Blob } from './store.ts';
+
+/** What is known of a blob that is not yet verified in this process. */
+export interface Unverified {
+  readonly map: ChunkMap;
+  /** Chunks that were found good. */
+  readonly checked: Bitfield;
+}
+
+export interface FsBlobOptions {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly file: FileHandle;
+  readonly unverified: Unverified | undefined;
+  /** Called once when the content turns out to be wrong. */
+  readonly onCorrupt: () => Promise<void>;
+  readonly onClose: () => void;
+}
+
+export class FsBlob implements Blob {
+  readonly source = 'store';
+  readonly #options: FsBlobOptions;
+  #scratch: Buffer | undefined;
+  #closed = false;
+
+  constructor(options: FsBlobOptions) {
+    this.#options = options;
+  }
+
+  get digest(): Digest {
+    return this.#options.digest;
+  }
+
+  get size(): number {
+    return this.#options.size;
+  }
+
+  async read(target: Uint8Array, position: number): Promise<number> {
+    const length = Math.min(target.length, this.size - position);
+    if (length <= 0) return 0;
+    const { file, unverified } = this.#options;
+    if (unverified !== undefined && !unverified.checked.full) {
+      await this.#check(unverified, position, position + length);
+    }
+    const { bytesRead } = await file.read(target, 0, length, position);
+    if (bytesRead === 0) await this.#corrupt('is shorter than when it was committed');
+    return bytesRead;
+  }
+
+  async #check({ map, checked }: Unverified, start: number, end: number): Promise<void> {
+    const { layout } = map;
+    for (let index = layout.indexOf(start); index < layout.count && layout.start(index) < end; index++) {
+      if (checked.has(index)) continue;
+      this.#scratch ??= Buffer.allocUnsafe(layout.chunkSize);
+      const bytes = this.#scratch.subarray(0, layout.length(index));
+      const whole = await readFully(this.#options.file, bytes, layout.start(index));
+      if (!whole || !createHash('sha256').update(bytes).digest().equals(map.hash(index))) {
+        await this.#corrupt(`has a damaged chunk ${index}`);
+      }
+      checked.set(index);
+    }
+    if (checked.full) this.#scratch = undefined;
+  }
+
+  async #corrupt(problem: string): Promise<never> {
+    await this.#options.onCorrupt();
+    throw new WeirError('store_corrupt', `the stored blob ${this.digest} ${problem}; it was dropped`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#options.file.close();
+    this.#options.onClose();
+  }
+}

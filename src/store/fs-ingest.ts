@@ -1,0 +1,277 @@
+/**
+ * A blob that arrives in a file of the data folder.
+ *
+ * Bytes go to the file first, then the chunk's hash, then its bit (chunk-map.ts). The whole digest is computed
+ * along the way over the part that has no gap, from memory where chunks come in order and from the file else, so
+ * that a commit need not read the blob again.
+ */
+import type { FileHandle } from 'node:fs/promises';
+import { createHash, type Hash } from 'node:crypto';
+import { MIB } from '../clock.ts';
+import { errorMessage, systemCode, WeirError } from '../errors.ts';
+import { DigestVerifier, type Digest } from '../oci/digest.ts';
+import type { ChunkLayout } from './chunk-layout.ts';
+import { ChunkMap } from './chunk-map.ts';
+import type { Ingest } from './store.ts';
+
+/** What of the file is read at once to catch up with the whole digest. */
+const CATCH_UP_BYTES: number = 1 * MIB;
+
+/** A chunk that is being written. */
+interface GrowingChunk {
+  written: number;
+  readonly hash: Hash;
+}
+
+/** What an ingest needs of the store that owns it. */
+export interface IngestOwner {
+  /** Moves file and chunk map to their place among the committed blobs. */
+  publish(ingest: FsIngest): Promise<void>;
+  /** The ingest is over; `committed` tells how. */
+  released(ingest: FsIngest, committed: boolean): void;
+}
+
+export interface IngestFiles {
+  readonly data: FileHandle;
+  readonly chunks: FileHandle;
+}
+
+export class FsIngest implements Ingest {
+  readonly digest: Digest;
+  readonly #owner: IngestOwner;
+  readonly #files: IngestFiles;
+  readonly #growing: Map<number, GrowingChunk> = new Map();
+  #map: ChunkMap;
+  #verifier: DigestVerifier;
+  /** Bytes from the start of the blob that the verifier has seen. */
+  #verified = 0;
+  #presentBytes = 0;
+  #committed = false;
+  #closed = false;
+  /** Settles when the bytes that were handed over last are hashed and written; writes run one after the other. */
+  #tail: Promise<void> = Promise.resolve();
+
+  constructor(digest: Digest, map: ChunkMap, files: IngestFiles, owner: IngestOwner) {
+    this.digest = digest;
+    this.#map = map;
+    this.#files = files;
+    this.#owner = owner;
+    this.#verifier = new DigestVerifier(digest);
+  }
+
+  get layout(): ChunkLayout {
+    return this.#map.layout;
+  }
+
+  get presentBytes(): number {
+    return this.#presentBytes;
+  }
+
+  get committed(): boolean {
+    return this.#committed;
+  }
+
+  has(index: number): boolean {
+    return this.#map.present.has(index);
+  }
+
+  chunkHash(index: number): Uint8Array | undefined {
+    return this.has(index) ? this.#map.hash(index) : undefined;
+  }
+
+  /**
+   * Keeps the chunks of an earlier run whose bytes still have their recorded hash, forgets the others.
+   * To be called once, before anything is written.
+   */
+  async recover(): Promise<void> {
+    const { present } = this.#map;
+    const chunk = Buffer.allocUnsafe(this.layout.chunkSize);
+    for (let index = present.firstSet(); index < present.length; index = present.firstSet(index + 1)) {
+      const bytes = chunk.subarray(0, this.layout.length(index));
+      const start = this.layout.start(index);
+      const intact =
+        (await readFully(this.#files.data, bytes, start)) && matches(bytes, this.#map.hash(index));
+      if (!intact) {
+        present.clear(index);
+        continue;
+      }
+      this.#presentBytes += bytes.length;
+      if (start === this.#verified) this.#verify(bytes);
+    }
+  }
+
+  nextGap(position = 0): { start: number; end: number } | undefined {
+    const { present } = this.#map;
+    const first = present.firstClear(this.layout.indexOf(position));
+    if (first >= present.length) return undefined;
+    const behind = present.firstSet(first);
+    const end = behind >= present.length ? this.layout.size : this.layout.start(behind);
+    const start = this.layout.start(first) + (this.#growing.get(first)?.written ?? 0);
+    return { start, end };
+  }
+
+  readable(position: number): number {
+    const { present, layout } = { present: this.#map.present, layout: this.layout };
+    if (position >= layout.size) return 0;
+    const index = layout.indexOf(position);
+    const absent = present.firstClear(index);
+    if (absent >= present.length) return layout.size - position;
+    const end = layout.start(absent) + (this.#growing.get(absent)?.written ?? 0);
+    return Math.max(0, end - position);
+  }
+
+  async read(target: Uint8Array, position: number): Promise<number> {
+    const length = Math.min(target.length, this.readable(position));
+    if (length === 0) return 0;
+    const { bytesRead } = await this.#files.data.read(target, 0, length, position);
+    return bytesRead;
+  }
+
+  write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
+    const result = this.#tail.then(() => this.#write(offset, buffers));
+    this.#tail = result.catch(() => undefined); // the caller of this write hears of it; the next one starts afresh
+    return result;
+  }
+
+  async #write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
+    if (this.#closed) throw new WeirError('aborted', 'the ingest is closed');
+    const total = buffers.reduce((sum, buffer) => sum + buffer.length, 0);
+    if (offset + total > this.layout.size) {
+      throw new WeirError('upstream_protocol', `more than the ${this.layout.size} bytes of ${this.digest}`);
+    }
+    try {
+      await writeFully(this.#files.data, buffers, offset);
+      let position = offset;
+      for (const buffer of buffers) {
+        await this.#account(position, buffer);
+        position += buffer.length;
+      }
+    } catch (cause) {
+      throw writeError(cause);
+    }
+  }
+
+  /** Hashes bytes that are in the file now, and marks the chunks that they make whole. */
+  async #account(start: number, buffer: Uint8Array): Promise<void> {
+    let done = 0;
+    while (done < buffer.length) {
+      const position = start + done;
+      const index = this.layout.indexOf(position);
+      const part = buffer.subarray(done, done + this.layout.end(index) - position);
+      done += part.length;
+      if (this.has(index)) continue;
+      const chunk = this.#grow(index, position);
+      chunk.hash.update(part);
+      chunk.written += part.length;
+      if (position === this.#verified) this.#verify(part);
+      if (chunk.written < this.layout.length(index)) continue;
+      this.#growing.delete(index);
+      this.#map.set(index, chunk.hash.digest());
+      this.#presentBytes += this.layout.length(index);
+      await this.#map.persist(this.#files.chunks, index);
+    }
+  }
+
+  #grow(index: number, position: number): GrowingChunk {
+    const expected = this.layout.start(index) + (this.#growing.get(index)?.written ?? 0);
+    if (position !== expected) {
+      throw new WeirError('internal', `chunk ${index} grows at ${expected}, not at ${position}`);
+    }
+    const chunk = this.#growing.get(index) ?? { written: 0, hash: createHash('sha256') };
+    this.#growing.set(index, chunk);
+    return chunk;
+  }
+
+  #verify(bytes: Uint8Array): void {
+    this.#verifier.update(bytes);
+    this.#verified += bytes.length;
+  }
+
+  async commit(): Promise<void> {
+    await this.#tail;
+    if (!this.#map.present.full) {
+      throw new WeirError(
+        'internal',
+        `${this.digest} is not complete: ${this.#presentBytes} of ${this.layout.size}`,
+      );
+    }
+    await this.#catchUp();
+    if (!this.#verifier.matches()) {
+      await this.#reset();
+      throw new WeirError('digest_mismatch', `what was received is not ${this.digest}`);
+    }
+    await this.#owner.publish(this);
+    this.#committed = true;
+  }
+
+  /** Gives the verifier what arrived out of order. */
+  async #catchUp(): Promise<void> {
+    const buffer = Buffer.allocUnsafe(Math.min(CATCH_UP_BYTES, this.layout.size));
+    while (this.#verified < this.layout.size) {
+      const part = buffer.subarray(0, Math.min(buffer.length, this.layout.size - this.#verified));
+      if (!(await readFully(this.#files.data, part, this.#verified))) {
+        throw new WeirError('store_corrupt', `the partial blob of ${this.digest} was cut short from outside`);
+      }
+      this.#verify(part);
+    }
+  }
+
+  /** Forgets all bytes: which of them are wrong cannot be told. */
+  async #reset(): Promise<void> {
+    this.#map = new ChunkMap(this.layout);
+    this.#growing.clear();
+    this.#presentBytes = 0;
+    this.#verified = 0;
+    this.#verifier = new DigestVerifier(this.digest);
+    const bytes = this.#map.encode();
+    await this.#files.chunks.write(bytes, 0, bytes.length, 0);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await this.#tail;
+    await this.#files.data.close();
+    await this.#files.chunks.close();
+    this.#owner.released(this, this.#committed);
+  }
+}
+
+function writeError(cause: unknown): unknown {
+  if (cause instanceof WeirError) return cause;
+  const code = systemCode(cause);
+  if (code === 'ENOSPC' || code === 'EDQUOT') {
+    return new WeirError('store_full', 'no space left on the disk of the data folder', { cause });
+  }
+  return new WeirError('store_unusable', `cannot write to the data folder: ${errorMessage(cause)}`, {
+    cause,
+  });
+}
+
+function matches(bytes: Uint8Array, hash: Uint8Array): boolean {
+  return createHash('sha256').update(bytes).digest().equals(hash);
+}
+
+/** Fills `target`; false where the file ends before. */
+export async function readFully(file: FileHandle, target: Uint8Array, position: number): Promise<boolean> {
+  let done = 0;
+  while (done < target.length) {
+    const { bytesRead } = await file.read(target, done, target.length - done, position + done);
+    if (bytesRead === 0) return false;
+    done += bytesRead;
+  }
+  return true;
+}
+
+/** writev(2) may write less than it was given, on a full disk above all. */
+async function writeFully(file: FileHandle, buffers: readonly Uint8Array[], position: number): Promise<void> {
+  let rest: Uint8Array[] = buffers.filter((buffer) => buffer.length > 0);
+  let at = position;
+  while (rest.length > 0) {
+    const { bytesWritten } = await file.writev(rest, at);
+    at += bytesWritten;
+    let skip = bytesWritten;
+    while (rest[0] !== undefined && skip >= rest[0].length) skip -= rest.shift()?.length ?? 0;
+    if (skip > 0 && rest[0] !== undefined) rest = [rest[0].subarray(skip), ...rest.slice(1)];
+  }
+}

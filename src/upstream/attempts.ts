@@ -1,0 +1,117 @@
+/**
+ * The tries of one call: mirrors once each and in order, then the registry itself, again and again where that
+ * may help, with waits; a registry that does not answer at all is left alone for a moment (see breaker.ts).
+ */
+import type { Clock } from '../clock.ts';
+import { toWeirError, WeirError } from '../errors.ts';
+import type { RegistryHost } from '../oci/repository.ts';
+import type { Breaker } from './breaker.ts';
+import { endpointsOf, type Endpoint } from './endpoint.ts';
+import { abortError, throwIfAborted } from './failure.ts';
+import type { RegistryConfig, UpstreamObserver } from './registry-config.ts';
+import { isRetryable, retryAfterOf, retryDelay } from './retry.ts';
+
+export interface AttemptsContext {
+  readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
+  readonly breaker: Breaker;
+  readonly clock: Clock;
+  readonly observer: UpstreamObserver | undefined;
+}
+
+export class Attempts {
+  readonly #context: AttemptsContext;
+  readonly #registry: RegistryHost;
+  readonly #endpoints: readonly Endpoint[];
+  readonly #retries: number;
+  readonly #signal: AbortSignal | undefined;
+  readonly #deadMirrors = new Set<Endpoint>();
+  /** Failures since the last progress. */
+  #failures = 0;
+  #lastError: WeirError | undefined;
+  #hasSucceeded = false;
+
+  /**
+   * @param retries how often the registry is asked again without progress in between
+   * @throws WeirError `name_invalid` where the registry's name is no host
+   */
+  constructor(
+    context: AttemptsContext,
+    registry: RegistryHost,
+    retries: number,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#context = context;
+    this.#registry = registry;
+    this.#endpoints = endpointsOf(registry, context.registries);
+    this.#retries = retries;
+    this.#signal = signal;
+  }
+
+  /** What `work` gives at the first endpoint where it succeeds. @throws WeirError the registry's own failure */
+  async run<T>(work: (endpoint: Endpoint) => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await this.#round(work);
+      } catch (error) {
+        await this.failed(toWeirError(error));
+      }
+    }
+  }
+
+  /** Waits until it is time for the next try. @throws WeirError `error` where there is none */
+  async failed(error: WeirError): Promise<void> {
+    const { clock, observer, breaker } = this.#context;
+    const own = this.#endpoints.at(-1)?.origin ?? '';
+    if (this.#signal?.aborted) {
+      // The caller did not wait for the last try; what failed before still tells that nobody answers.
+      if (this.#lastError !== undefined) breaker.failed(own, this.#lastError);
+      throw abortError(this.#signal);
+    }
+    this.#lastError = error;
+    if (this.#failures >= this.#retries || !isRetryable(error) || isFromBreaker(error)) {
+      breaker.failed(own, error);
+      throw error;
+    }
+    observer?.retry(this.#registry, error.code);
+    const wait = retryDelay(this.#failures, clock.random(), retryAfterOf(error));
+    this.#failures++;
+    try {
+      await clock.sleep(wait, { signal: this.#signal });
+    } catch (sleepError) {
+      breaker.failed(own, error);
+      throwIfAborted(this.#signal);
+      throw sleepError;
+    }
+  }
+
+  /** Something arrived: failures are counted anew. */
+  progressed(): void {
+    this.#failures = 0;
+  }
+
+  async #round<T>(work: (endpoint: Endpoint) => Promise<T>): Promise<T> {
+    for (const endpoint of this.#endpoints) {
+      if (this.#deadMirrors.has(endpoint)) continue;
+      try {
+        // What has once begun to arrive goes on, whatever other calls met.
+        if (!this.#hasSucceeded && this.#failures === 0) this.#context.breaker.check(endpoint.origin);
+        const result = await work(endpoint);
+        this.#hasSucceeded = true;
+        this.#context.breaker.answered(endpoint.origin);
+        return result;
+      } catch (thrown) {
+        const error = toWeirError(thrown);
+        throwIfAborted(this.#signal);
+        if (!endpoint.isMirror || error.code === 'internal') throw error;
+        this.#deadMirrors.add(endpoint);
+        this.#context.breaker.failed(endpoint.origin, error);
+        this.#context.observer?.retry(this.#registry, error.code);
+      }
+    }
+    throw new WeirError('internal', `${this.#registry} has no endpoint`);
+  }
+}
+
+function isFromBreaker(error: WeirError): boolean {
+  return error.detail['breaker'] !== undefined;
+}

@@ -1,0 +1,54 @@
+/**
+ * The circuit breaker: an endpoint that could not be reached is left alone for a moment, so that a pull of many
+ * requests does not pay the time-out for each of them. Pure: the clock is handed in.
+ */
+import { LRUCache } from 'lru-cache';
+import { SECOND, type Clock } from '../clock.ts';
+import { WeirError, type ErrorCode } from '../errors.ts';
+
+/** Milliseconds. Long enough to cover the requests of one pull, short enough that a restart goes unnoticed. */
+const OPEN_TIME: number = 2 * SECOND;
+/** Endpoints come from callers; the oldest are forgotten, which only costs a time-out. */
+const MAX_ENDPOINTS = 256;
+
+interface Opened {
+  readonly until: number;
+  readonly code: ErrorCode;
+}
+
+export class Breaker {
+  readonly #clock: Pick<Clock, 'monotonic'>;
+  readonly #open = new LRUCache<string, Opened>({ max: MAX_ENDPOINTS });
+
+  constructor(clock: Pick<Clock, 'monotonic'>) {
+    this.#clock = clock;
+  }
+
+  /** @throws WeirError the code of the failure that opened it, while it is open */
+  check(endpoint: string): void {
+    const opened = this.#open.get(endpoint);
+    if (opened === undefined) return;
+    if (this.#clock.monotonic() >= opened.until) {
+      this.#open.delete(endpoint);
+      return;
+    }
+    throw new WeirError(opened.code, `${endpoint} failed a moment ago and is not asked again yet`, {
+      detail: { breaker: 'open' },
+    });
+  }
+
+  /**
+   * `error` ended the last try: opens where it says that the endpoint itself does not answer at all, and not
+   * its storage or its token server.
+   */
+  failed(endpoint: string, error: WeirError): void {
+    if (error.code !== 'upstream_unreachable' && error.code !== 'upstream_timeout') return;
+    if (error.detail['origin'] !== endpoint) return;
+    this.#open.set(endpoint, { until: this.#clock.monotonic() + OPEN_TIME, code: error.code });
+  }
+
+  /** The endpoint answered. */
+  answered(endpoint: string): void {
+    this.#open.delete(endpoint);
+  }
+}

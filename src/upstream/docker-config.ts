@@ -1,0 +1,181 @@
+/**
+ * Credentials of a docker `config.json`: `auths`, `credHelpers` and `credsStore`.
+ *
+ * The file is read again when its modification time changes; answers (those of helpers are programs' runs) are
+ * kept for some minutes. A file or helper that does not work is reported and counts as holding nothing: public
+ * images must go on being pulled.
+ */
+import { execFile } from 'node:child_process';
+import { readFile, stat } from 'node:fs/promises';
+import { LRUCache } from 'lru-cache';
+import * as v from 'valibot';
+import { KIB, MINUTE, SECOND, type Clock } from '../clock.ts';
+import { errorMessage } from '../errors.ts';
+import { DOCKER_HUB, tryParseRegistryHost, type RegistryHost } from '../oci/repository.ts';
+import { parseBasic, type StoredCredential } from './credential.ts';
+
+/** The name under which docker keeps Docker Hub's credentials. */
+const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
+/** Milliseconds. Helpers of clouds hand out passwords that live for hours. */
+const CACHE_TIME: number = 5 * MINUTE;
+/** Registries come from callers. */
+const MAX_CACHED = 256;
+/** Milliseconds that a helper may take. */
+const HELPER_TIMEOUT: number = 10 * SECOND;
+/** Bytes that a helper may print. */
+const MAX_HELPER_OUTPUT: number = 64 * KIB;
+const HELPER_NAME = /^[a-z0-9._-]+$/i;
+/** What a helper says as user name when the secret is a refresh token. */
+const IDENTITY_USER = '<token>';
+
+const configSchema = v.object({
+  auths: v.optional(
+    v.record(
+      v.string(),
+      v.object({
+        auth: v.optional(v.string()),
+        username: v.optional(v.string()),
+        password: v.optional(v.string()),
+        identitytoken: v.optional(v.string()),
+        registrytoken: v.optional(v.string()),
+      }),
+    ),
+  ),
+  credHelpers: v.optional(v.record(v.string(), v.string())),
+  credsStore: v.optional(v.string()),
+});
+const helperSchema = v.object({ Username: v.string(), Secret: v.string() });
+
+type Config = v.InferOutput<typeof configSchema>;
+type AuthEntry = NonNullable<Config['auths']>[string];
+
+interface Cached {
+  readonly until: number;
+  readonly credential: Promise<StoredCredential | undefined>;
+}
+
+export class DockerConfig {
+  readonly #path: string;
+  readonly #clock: Pick<Clock, 'monotonic'>;
+  readonly #warn: (message: string) => void;
+  readonly #cache = new LRUCache<RegistryHost, Cached>({ max: MAX_CACHED });
+  #config: Config = {};
+  #version = '';
+  /** Shared by concurrent callers: the second one must not look into what the first has not read yet. */
+  #refreshing: Promise<void> | undefined;
+
+  constructor(path: string, clock: Pick<Clock, 'monotonic'>, warn: (message: string) => void) {
+    this.#path = path;
+    this.#clock = clock;
+    this.#warn = warn;
+  }
+
+  /** What is kept for `registry`. Concurrent callers share one look-up. */
+  async credential(registry: RegistryHost): Promise<StoredCredential | undefined> {
+    this.#refreshing ??= this.#refresh().finally(() => (this.#refreshing = undefined));
+    await this.#refreshing;
+    const known = this.#cache.get(registry);
+    if (known !== undefined && known.until > this.#clock.monotonic()) return known.credential;
+    const credential = this.#lookUp(this.#config, registry);
+    this.#cache.set(registry, { until: this.#clock.monotonic() + CACHE_TIME, credential });
+    return credential;
+  }
+
+  async #refresh(): Promise<void> {
+    try {
+      const { mtimeMs, size, ino } = await stat(this.#path);
+      const version = `${mtimeMs} ${size} ${ino}`;
+      if (version === this.#version) return;
+      this.#version = version;
+      this.#cache.clear();
+      this.#config = v.parse(configSchema, JSON.parse(await readFile(this.#path, 'utf8')));
+    } catch (error) {
+      if (this.#version !== 'unusable') {
+        // The text of a JSON error quotes the file, which holds passwords.
+        const reason = error instanceof SyntaxError ? 'it is no JSON' : errorMessage(error);
+        this.#warn(`cannot use the docker config ${this.#path}: ${reason}`);
+      }
+      this.#version = 'unusable';
+      this.#config = {};
+      this.#cache.clear();
+    }
+  }
+
+  async #lookUp(config: Config, registry: RegistryHost): Promise<StoredCredential | undefined> {
+    const helper = find(config.credHelpers, registry) ?? config.credsStore;
+    if (helper !== undefined) {
+      const found = await this.#askHelper(helper, registry);
+      if (found !== undefined) return found;
+    }
+    const entry = find(config.auths, registry);
+    return entry === undefined ? undefined : fromEntry(entry);
+  }
+
+  async #askHelper(name: string, registry: RegistryHost): Promise<StoredCredential | undefined> {
+    if (!HELPER_NAME.test(name)) {
+      this.#warn(`the docker config names a credential helper with characters that no helper has`);
+      return undefined;
+    }
+    const program = `docker-credential-${name}`;
+    const server = registry === DOCKER_HUB ? DOCKER_HUB_KEY : registry;
+    try {
+      const answer = v.parse(helperSchema, JSON.parse(await runHelper(program, server)));
+      if (answer.Username === IDENTITY_USER) return { kind: 'identity', token: answer.Secret };
+      return { kind: 'basic', username: answer.Username, password: answer.Secret };
+    } catch (error) {
+      if (!isNotFound(error)) this.#warn(`${program} gave no credential for ${registry}: ${describe(error)}`);
+      return undefined;
+    }
+  }
+}
+
+/** The entry of `registry`; keys are hosts, or URLs as docker wrote them in former times. */
+function find<T>(entries: Readonly<Record<string, T>> | undefined, registry: RegistryHost): T | undefined {
+  for (const [key, value] of Object.entries(entries ?? {})) {
+    const host = key.replace(/^https?:\/\//i, '').replace(/\/(v[12]\/?)?$/, '');
+    if (tryParseRegistryHost(host) === registry) return value;
+  }
+  return undefined;
+}
+
+function fromEntry(entry: AuthEntry): StoredCredential | undefined {
+  if (entry.identitytoken) return { kind: 'identity', token: entry.identitytoken };
+  if (entry.registrytoken) return { kind: 'bearer', token: entry.registrytoken };
+  if (entry.auth) return parseBasic(entry.auth.trim());
+  if (!entry.username) return undefined;
+  return { kind: 'basic', username: entry.username, password: entry.password ?? '' };
+}
+
+/** What the helper prints, asked in docker's protocol: `get`, the server's name on stdin. */
+function runHelper(program: string, server: string): Promise<string> {
+  const limits = { timeout: HELPER_TIMEOUT, maxBuffer: MAX_HELPER_OUTPUT, killSignal: 'SIGKILL' } as const;
+  return new Promise((resolve, reject) => {
+    const child = execFile(program, ['get'], limits, (error, stdout) => {
+      if (error === null) resolve(stdout);
+      else reject(Object.assign(error, { stdout }));
+    });
+    child.stdin?.on('error', () => {
+      // A helper that ends without reading: what it printed and its exit code decide.
+    });
+    child.stdin?.end(server);
+  });
+}
+
+/** Helpers say so on stdout, and exit with 1. */
+function isNotFound(error: unknown): boolean {
+  return (
+    error instanceof Error &&
+    'stdout' in error &&
+    typeof error.stdout === 'string' &&
+    error.stdout.includes('credentials not found')
+  );
+}
+
+/** Never what the helper printed, which may be the secret. */
+function describe(error: unknown): string {
+  if (error instanceof SyntaxError || v.isValiError(error)) return 'it printed something else';
+  if (!(error instanceof Error)) return 'it failed';
+  if ('killed' in error && error.killed === true) return 'it took too long, or printed too much';
+  if ('code' in error && typeof error.code === 'number') return `it ended with code ${error.code}`;
+  return 'code' in error ? `it could not be run (${String(error.code)})` : 'it failed';
+}

@@ -1,0 +1,120 @@
+/** Where a registry is reached: its mirrors first, then the registry itself. */
+import { isIPv4 } from 'node:net';
+import { WeirError } from '../errors.ts';
+import {
+  DOCKER_HUB,
+  tryParseRegistryHost,
+  type RegistryHost,
+  type RepositoryName,
+} from '../oci/repository.ts';
+import type { RegistryConfig } from './registry-config.ts';
+
+/** The host that serves Docker Hub's registry API. */
+const DOCKER_HUB_ENDPOINT = 'https://registry-1.docker.io';
+
+export interface Endpoint {
+  /** Scheme, host and port. */
+  readonly origin: string;
+  /** What stands before `/<name>/…`: `/v2`, or the path of a mirror that ends the like. */
+  readonly path: string;
+  /** The registry that is asked for. */
+  readonly registry: RegistryHost;
+  /**
+   * The host whose configured credentials may be used here: the registry's, or the mirror's own (none where
+   * its name is no registry's): what is meant for a registry must not reach its mirrors.
+   */
+  readonly credentialsOf: RegistryHost | undefined;
+  readonly isMirror: boolean;
+  readonly tls: TlsProfile;
+}
+
+export interface TlsProfile {
+  readonly caFile: string | undefined;
+  readonly skipVerify: boolean;
+}
+
+type Registries = ReadonlyMap<RegistryHost, RegistryConfig>;
+
+/**
+ * All endpoints of `registry` in the order in which they are asked; the last one is the registry itself.
+ * @throws WeirError `name_invalid`
+ */
+export function endpointsOf(registry: RegistryHost, registries: Registries): readonly Endpoint[] {
+  const config = registries.get(registry) ?? {};
+  const mirrors = (config.mirrors ?? []).map((url) => mirrorEndpoint(url, registry, registries));
+  return [...mirrors, ownEndpoint(registry, config)];
+}
+
+/** The path and query of `<name>/<rest>` at an endpoint. A mirror is told the registry, as containerd does. */
+export function requestTarget(
+  endpoint: Endpoint,
+  name: RepositoryName,
+  rest: string,
+  query?: URLSearchParams,
+): string {
+  const parameters = new URLSearchParams(query);
+  parameters.delete('ns');
+  if (endpoint.isMirror) parameters.set('ns', endpoint.registry);
+  const search = parameters.size === 0 ? '' : `?${parameters.toString()}`;
+  return `${endpoint.path}/${name}/${rest}${search}`;
+}
+
+/** Whether `hostname` (as in a URL) is this machine; then TLS is not expected and no proxy is used. */
+export function isLoopback(hostname: string): boolean {
+  const host = hostname.replace(/^\[(.+)\]$/, '$1').toLowerCase();
+  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
+}
+
+function ownEndpoint(registry: RegistryHost, config: RegistryConfig): Endpoint {
+  const base = config.endpoint ?? defaultUrl(registry, config);
+  return {
+    origin: base.origin,
+    path: apiPath(base),
+    registry,
+    credentialsOf: registry,
+    isMirror: false,
+    tls: tlsProfile(config),
+  };
+}
+
+function mirrorEndpoint(url: URL, registry: RegistryHost, registries: Registries): Endpoint {
+  const credentialsOf = tryParseRegistryHost(url.host);
+  const own = credentialsOf && registries.get(credentialsOf);
+  return {
+    origin: url.origin,
+    path: apiPath(url),
+    registry,
+    credentialsOf,
+    isMirror: true,
+    // Who names a CA beside a list of mirrors means it for these; an entry of the mirror's own goes first.
+    tls: tlsProfile(own ?? registries.get(registry) ?? {}),
+  };
+}
+
+function defaultUrl(registry: RegistryHost, config: RegistryConfig): URL {
+  const plain = config.plainHttp ?? (isDefaultPlain(registry) && !config.skipVerify && !config.caFile);
+  if (registry === DOCKER_HUB && !plain) return new URL(DOCKER_HUB_ENDPOINT);
+  return parseUrl(plain ? 'http' : 'https', registry);
+}
+
+/** As containerd does: registries on this machine seldom have a certificate. */
+function isDefaultPlain(registry: RegistryHost): boolean {
+  return isLoopback(parseUrl('http', registry).hostname);
+}
+
+/** Some names pass for a host but are none in a URL: `1.2.3.4.5`, `256.0.0.1`. */
+function parseUrl(scheme: 'http' | 'https', registry: RegistryHost): URL {
+  const url = URL.parse(`${scheme}://${registry}`);
+  if (url === null) throw new WeirError('name_invalid', `not a host: ${JSON.stringify(registry)}`);
+  return url;
+}
+
+/** As containerd does without and with `override_path`: `/v2` is appended to a path, unless it begins so. */
+function apiPath(base: URL): string {
+  const path = base.pathname.replace(/\/+$/, '');
+  return path === '/v2' || path.startsWith('/v2/') ? path : `${path}/v2`;
+}
+
+function tlsProfile(config: RegistryConfig): TlsProfile {
+  return { caFile: config.caFile, skipVerify: config.skipVerify ?? false };
+}

@@ -1,0 +1,60 @@
+/** What undici and Node throw, as errors with a code. */
+import { errorMessage, systemCode, WeirError, type ErrorCode } from '../errors.ts';
+
+/** Codes of undici (types/errors.d.ts); those of Node not listed here mean that no connection came about. */
+const CODES: Readonly<Record<string, ErrorCode>> = {
+  UND_ERR_CONNECT_TIMEOUT: 'upstream_timeout',
+  UND_ERR_HEADERS_TIMEOUT: 'upstream_timeout',
+  ETIMEDOUT: 'upstream_timeout',
+  UND_ERR_BODY_TIMEOUT: 'upstream_stalled',
+  UND_ERR_SOCKET: 'upstream_cut',
+  UND_ERR_RES_CONTENT_LENGTH_MISMATCH: 'upstream_cut',
+  ECONNRESET: 'upstream_cut',
+  EPIPE: 'upstream_cut',
+  HPE_INVALID_EOF_STATE: 'upstream_cut',
+  UND_ERR_HEADERS_OVERFLOW: 'upstream_protocol',
+  UND_ERR_INVALID_ARG: 'bad_request',
+};
+
+/** A failed connection, request or body. */
+export function transportError(error: unknown, origin: string): WeirError {
+  if (error instanceof WeirError) return error;
+  const code = systemCode(error) ?? '';
+  const known = CODES[code] ?? (code.startsWith('HPE_') ? 'upstream_protocol' : 'upstream_unreachable');
+  return new WeirError(known, `${origin}: ${errorMessage(error) || code}`, {
+    cause: error,
+    detail: { origin, ...(code !== '' && { reason: code }) },
+  });
+}
+
+/**
+ * What an aborted signal makes a call end with: its reason where that has a code, `upstream_timeout` for
+ * `AbortSignal.timeout`, else `aborted`.
+ */
+export function abortError(signal: AbortSignal): WeirError {
+  const reason: unknown = signal.reason;
+  if (reason instanceof WeirError) return reason;
+  if (reason instanceof DOMException && reason.name === 'TimeoutError') {
+    return new WeirError('upstream_timeout', 'no answer in time', { cause: reason });
+  }
+  return new WeirError('aborted', 'the caller gave up', { cause: reason });
+}
+
+/** @throws WeirError see {@link abortError} */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw abortError(signal);
+}
+
+/** `work`, or the signal's abort, whichever comes first; `work` itself goes on for others. */
+export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return work;
+  throwIfAborted(signal);
+  const { promise, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(abortError(signal));
+  signal.addEventListener('abort', abort, { once: true });
+  try {
+    return await Promise.race([work, promise]);
+  } finally {
+    signal.removeEventListener('abort', abort);
+  }
+}

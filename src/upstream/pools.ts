@@ -1,0 +1,111 @@
+/**
+ * Connections: one bounded pool per origin, TLS profile and lane.
+ *
+ * Registries come from callers (`?ns=`) and redirects, so their number is not ours to trust: the least recently
+ * used pools are closed, which lets their running requests finish.
+ *
+ * HTTP/1.1 only: with HTTP/2 all blobs of a registry would share one connection and its congestion window, and
+ * a bound on connections would mean nothing.
+ */
+import { LRUCache } from 'lru-cache';
+import { EnvHttpProxyAgent, Pool, type Dispatcher } from 'undici';
+import { KIB, SECOND } from '../clock.ts';
+import type { TlsProfile } from './endpoint.ts';
+import { proxyFor, type Environment } from './proxy.ts';
+import type { TrustStore } from './trust.ts';
+
+/** Bodies of blobs have connections of their own, so that a manifest never waits behind a layer. */
+export type Lane = 'control' | 'blob';
+
+/** Origins in use at a time by one node: a few registries, each with its storage and its token server. */
+const MAX_POOLS = 128;
+/** Bytes. Signed URLs in `location` are some KiB long. */
+const MAX_HEADER_SIZE: number = 32 * KIB;
+/** Milliseconds that an idle connection is kept: the requests of one pull come closer together. */
+const IDLE_TIMEOUT: number = 15 * SECOND;
+
+export interface PoolOptions {
+  /** Milliseconds for DNS, TCP and TLS. */
+  readonly connectTimeout: number;
+  /** Milliseconds until the response's header. */
+  readonly headerTimeout: number;
+  /** Milliseconds without a byte of a body while it is wanted. */
+  readonly stallTimeout: number;
+  /** Per registry, in both lanes. */
+  readonly maxConnections: number;
+  readonly environment: Environment;
+  readonly trust: TrustStore;
+}
+
+export class Pools {
+  readonly #options: PoolOptions;
+  readonly #pools: LRUCache<string, Dispatcher>;
+  /** Closed, but with requests that still run. */
+  readonly #closing = new Set<Dispatcher>();
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    this.#pools = new LRUCache({ max: MAX_POOLS, dispose: (pool) => this.#close(pool) });
+  }
+
+  /** The pool of `origin`; valid until the next call, which may close it. */
+  get(origin: string, tls: TlsProfile, lane: Lane): Dispatcher {
+    const own = this.#options.maxConnections > 1 ? lane : 'shared';
+    const key = `${own} ${origin} ${tls.skipVerify ? 'insecure' : 'verify'} ${tls.caFile ?? ''}`;
+    const known = this.#pools.get(key);
+    if (known !== undefined) return known;
+    const pool = this.#create(origin, tls, lane);
+    this.#pools.set(key, pool);
+    return pool;
+  }
+
+  /** Ends all connections at once. */
+  async close(): Promise<void> {
+    const pools = [...this.#pools.values(), ...this.#closing];
+    this.#pools.clear();
+    await Promise.all(pools.map((pool) => pool.destroy()));
+  }
+
+  #create(origin: string, tls: TlsProfile, lane: Lane): Dispatcher {
+    const { connectTimeout, headerTimeout, stallTimeout, environment, trust } = this.#options;
+    const url = new URL(origin);
+    const secure = url.protocol === 'https:' && { secureContext: trust.context(tls) };
+    const connect = { timeout: connectTimeout, rejectUnauthorized: !tls.skipVerify, ...secure };
+    const limits = {
+      connections: this.#connections(lane),
+      connectTimeout,
+      headersTimeout: headerTimeout,
+      bodyTimeout: stallTimeout,
+      maxHeaderSize: MAX_HEADER_SIZE,
+      keepAliveTimeout: IDLE_TIMEOUT,
+      allowH2: false,
+    };
+    const proxy = proxyFor(url, environment);
+    if (proxy === undefined) return new Pool(origin, { ...limits, connect });
+    // The factories repeat the limits: ProxyAgent does not hand them on to its connections to the proxy, and a
+    // proxy that never answers CONNECT would hold a request for undici's default of 5 minutes.
+    const factory = (to: string | URL, options: object): Pool => new Pool(to, { ...limits, ...options });
+    const proxyTls = { secureContext: trust.context({ caFile: undefined, skipVerify: false }) };
+    return new EnvHttpProxyAgent({
+      ...limits,
+      ...proxy,
+      connect,
+      requestTls: connect,
+      proxyTls,
+      factory,
+      clientFactory: factory,
+    });
+  }
+
+  #connections(lane: Lane): number {
+    const { maxConnections } = this.#options;
+    if (maxConnections <= 1) return 1;
+    const control = Math.max(1, maxConnections >> 3);
+    return lane === 'control' ? control : maxConnections - control;
+  }
+
+  #close(pool: Dispatcher): void {
+    this.#closing.add(pool);
+    pool.close(() => this.#closing.delete(pool));
+  }
+}

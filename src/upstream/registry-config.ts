@@ -1,0 +1,31 @@
+/** What an operator sets for one registry, and what the client tells about its work. */
+import type { ErrorCode } from '../errors.ts';
+import type { RegistryHost } from '../oci/repository.ts';
+import type { Credential } from './credential.ts';
+
+export interface RegistryConfig {
+  /** Where the registry is reached, when not at `https://<host>`. The scheme says whether TLS is used. */
+  readonly endpoint?: URL | undefined;
+  /** Asked before the registry, in this order. */
+  readonly mirrors?: readonly URL[] | undefined;
+  /** Plain HTTP (true) or TLS (false) where `endpoint` is not set; default: plain on loopback only. */
+  readonly plainHttp?: boolean | undefined;
+  /** Takes any certificate. What is fetched by digest is still verified by that digest. */
+  readonly skipVerify?: boolean | undefined;
+  /** Path of PEM certificates that are trusted in addition. */
+  readonly caFile?: string | undefined;
+  /** Used for callers that present none. */
+  readonly credential?: Credential | undefined;
+}
+
+export type RequestKind = 'manifest' | 'blob' | 'token' | 'other';
+
+/** Told of every request; for metrics. */
+export interface UpstreamObserver {
+  /** One HTTP request was answered (a status) or failed before its answer (a code). */
+  request(registry: RegistryHost, kind: RequestKind, status: number | ErrorCode, seconds: number): void;
+  /** Bytes of blobs that arrived. */
+  bytes(registry: RegistryHost, n: number): void;
+  /** A request is about to be repeated because of `reason`. */
+  retry(registry: RegistryHost, reason: ErrorCode): void;
+}

@@ -1,0 +1,207 @@
+/**
+ * One response, as undici's dispatcher delivers it.
+ *
+ * The body is a queue of the socket's own buffers: no copy, no stream object in between (blobs are GiBs). It is
+ * paused while {@link HIGH_WATER} bytes wait for the reader; the time-out for a stalled body rests meanwhile
+ * (undici does not count while paused), so that a slow reader is never taken for a stalled registry.
+ */
+import type { Dispatcher } from 'undici';
+import { KIB } from '../clock.ts';
+import { WeirError } from '../errors.ts';
+import { abortError, transportError } from './failure.ts';
+
+export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
+
+/** Bytes that wait for the reader before the socket is paused: some reads of 64 KiB, so that both sides keep busy. */
+const HIGH_WATER: number = 512 * KIB;
+/** Bytes that still wait when the socket is read again, so that the reader does not run dry meanwhile. */
+const LOW_WATER: number = 256 * KIB;
+/** Bytes of an unwanted body that are read to keep the connection; what is longer costs more than a new one. */
+const MAX_DISCARD: number = 64 * KIB;
+
+export interface SendOptions {
+  readonly origin: string;
+  readonly method: 'GET' | 'HEAD' | 'POST';
+  /** Path and query. */
+  readonly path: string;
+  readonly headers: Record<string, string>;
+  readonly body?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Sends a request; resolves with the header of its response. The body must be read, or discarded.
+ * @throws WeirError `upstream_unreachable`, `upstream_timeout`, `upstream_cut`, `upstream_protocol`, `aborted`
+ */
+export function send(dispatcher: Dispatcher, options: SendOptions): Promise<Response> {
+  const { origin, method, path, headers, body, signal } = options;
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted) {
+      reject(abortError(signal));
+      return;
+    }
+    const response = new Response(origin, signal, { resolve, reject });
+    try {
+      dispatcher.dispatch({ origin, method, path, headers, body: body ?? null }, response);
+    } catch (error) {
+      response.onResponseError(undefined, error);
+    }
+  });
+}
+
+interface Waiter {
+  readonly resolve: (response: Response) => void;
+  readonly reject: (error: WeirError) => void;
+}
+
+export class Response implements Dispatcher.DispatchHandler {
+  status = 0;
+  headers: Headers = {};
+  readonly origin: string;
+  readonly #signal: AbortSignal | undefined;
+  readonly #queue: Buffer[] = [];
+  #queued = 0;
+  #waiter: Waiter | undefined;
+  #controller: Dispatcher.DispatchController | undefined;
+  #aborted: WeirError | undefined;
+  #ended = false;
+  #failure: WeirError | undefined;
+  /** Bytes thrown away; undefined while the body is wanted. */
+  #discarded: number | undefined;
+  #wake: (() => void) | undefined;
+
+  constructor(origin: string, signal: AbortSignal | undefined, waiter: Waiter) {
+    this.origin = origin;
+    this.#signal = signal;
+    this.#waiter = waiter;
+    signal?.addEventListener('abort', this.#onAbort, { once: true });
+  }
+
+  /** A header's value; several of one name are joined as RFC 9110, section 5.3, says. */
+  header(name: string): string | undefined {
+    const value = this.headers[name];
+    return typeof value === 'object' ? value.join(', ') : value;
+  }
+
+  /**
+   * The body, chunk by chunk. Leaving the loop early closes the connection.
+   * @throws WeirError `upstream_cut`, `upstream_stalled`, `aborted`
+   */
+  async *chunks(): AsyncGenerator<Uint8Array, void, undefined> {
+    try {
+      for (;;) {
+        const chunk = this.#queue.shift();
+        if (chunk !== undefined) {
+          this.#queued -= chunk.length;
+          if (this.#queued < LOW_WATER) this.#controller?.resume();
+          yield chunk;
+        } else if (this.#failure !== undefined) {
+          throw this.#failure;
+        } else if (this.#ended) {
+          return;
+        } else {
+          await new Promise<void>((resolve) => (this.#wake = resolve));
+        }
+      }
+    } finally {
+      if (!this.#ended) this.abort(new WeirError('aborted', 'the reader left'));
+    }
+  }
+
+  /** The whole body. @throws WeirError `upstream_too_large` beyond `limit` bytes, and as {@link chunks} */
+  async read(limit: number): Promise<Buffer> {
+    const tooLarge = (): WeirError =>
+      new WeirError('upstream_too_large', `${this.origin}: an answer of more than ${limit} bytes`);
+    const announced = Number(this.header('content-length') ?? 0);
+    if (announced > limit) {
+      this.abort(tooLarge());
+      throw tooLarge();
+    }
+    const parts: Uint8Array[] = [];
+    let length = 0;
+    for await (const chunk of this.chunks()) {
+      length += chunk.length;
+      if (length > limit) throw tooLarge();
+      parts.push(chunk);
+    }
+    return Buffer.concat(parts, length);
+  }
+
+  /** The body is not wanted: a short one is read in the background, so that the connection can be used again. */
+  discard(): void {
+    if (this.#ended) {
+      this.#queue.length = 0;
+      return;
+    }
+    this.#discarded = this.#queued;
+    this.#queue.length = 0;
+    this.#queued = 0;
+    if (Number(this.header('content-length') ?? 0) > MAX_DISCARD || this.#discarded > MAX_DISCARD) {
+      this.abort(new WeirError('aborted', 'the body is not wanted'));
+    } else {
+      this.#controller?.resume();
+    }
+  }
+
+  abort(reason: WeirError): void {
+    if (this.#ended || this.#failure !== undefined) return;
+    this.#aborted = reason;
+    // Without a controller the request still waits for a connection: onRequestStart sees to it.
+    if (this.#controller === undefined) this.#fail(reason);
+    else this.#controller.abort(reason);
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller;
+    if (this.#aborted !== undefined) controller.abort(this.#aborted);
+  }
+
+  onResponseStart(_controller: Dispatcher.DispatchController, status: number, headers: Headers): void {
+    if (status < 200) return;
+    this.status = status;
+    this.headers = headers;
+    this.#waiter?.resolve(this);
+    this.#waiter = undefined;
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#discarded !== undefined) {
+      this.#discarded += chunk.length;
+      if (this.#discarded > MAX_DISCARD) this.abort(new WeirError('aborted', 'the body is not wanted'));
+      return;
+    }
+    this.#queue.push(chunk);
+    this.#queued += chunk.length;
+    if (this.#queued >= HIGH_WATER) controller.pause();
+    this.#notify();
+  }
+
+  onResponseEnd(): void {
+    this.#ended = true;
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#notify();
+  }
+
+  onResponseError(_controller: unknown, error: unknown): void {
+    this.#fail(this.#aborted ?? transportError(error, this.origin));
+  }
+
+  readonly #onAbort = (): void => {
+    if (this.#signal !== undefined) this.abort(abortError(this.#signal));
+  };
+
+  #fail(error: WeirError): void {
+    if (this.#ended || this.#failure !== undefined) return;
+    this.#failure = error;
+    this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#waiter?.reject(error);
+    this.#waiter = undefined;
+    this.#notify();
+  }
+
+  #notify(): void {
+    const wake = this.#wake;
+    this.#wake = undefined;
+    wake?.();
+  }
+}

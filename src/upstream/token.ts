@@ -1,0 +1,183 @@
+/**
+ * Tokens of registries' token servers (distribution spec, "Token Authentication Specification"; with a refresh
+ * token, "OAuth2 Token Authentication").
+ *
+ * A token is kept per realm, service, scope and credential until shortly before it expires; concurrent callers
+ * share one request, which outlives the caller that began it.
+ */
+import { LRUCache } from 'lru-cache';
+import * as v from 'valibot';
+import { KIB, SECOND, type Clock } from '../clock.ts';
+import { isWeirError, WeirError } from '../errors.ts';
+import { credentialKey, formatAuthorization, type StoredCredential } from './credential.ts';
+import type { Response } from './response.ts';
+import { throwIfAborted, untilAborted } from './failure.ts';
+import type { Hop } from './redirect.ts';
+
+/** Repositories times credentials of one node; a token is about 1 KiB. */
+const MAX_TOKENS = 2000;
+/** Bytes. Tokens of some clouds are several KiB long. */
+const MAX_TOKEN_ANSWER: number = 256 * KIB;
+/** Seconds that a token lives where its server does not say: the specification's default. */
+const DEFAULT_EXPIRY = 60;
+/** Seconds. A token is not kept longer than this, so that what was withdrawn at the registry ends here, too. */
+const MAX_EXPIRY = 3600;
+/** Milliseconds before its end at which a token is renewed: it must outlive the request it is sent with. */
+const RENEWAL_MARGIN: number = 10 * SECOND;
+/** Milliseconds for one exchange, whoever waits for it. */
+const EXCHANGE_TIMEOUT: number = 15 * SECOND;
+const CLIENT_ID = 'weir';
+
+const answerSchema = v.object({
+  token: v.optional(v.string()),
+  access_token: v.optional(v.string()),
+  expires_in: v.optional(v.number()),
+});
+
+/** What a Bearer challenge asks for. */
+export interface TokenRequest {
+  readonly realm: string;
+  readonly service: string | undefined;
+  /** Separated by spaces. */
+  readonly scope: string;
+}
+
+export interface IssuedToken {
+  readonly token: string;
+  /** Whether it was fetched for this call. */
+  readonly isFresh: boolean;
+}
+
+export interface TokenContext {
+  /** Sends to the token server with the registry's TLS profile; follows redirects. */
+  readonly send: (hop: Hop) => Promise<Response>;
+  /** Whether the registry itself is reached without TLS. */
+  readonly isPlain: boolean;
+  readonly signal?: AbortSignal | undefined;
+}
+
+interface Entry {
+  readonly token: string;
+  /** {@link Clock.monotonic} at which it must be renewed. */
+  readonly until: number;
+}
+
+export class TokenSource {
+  readonly #clock: Clock;
+  readonly #tokens = new LRUCache<string, Entry>({ max: MAX_TOKENS });
+  readonly #running = new Map<string, Promise<string>>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /**
+   * A token for `request`.
+   * @param rejected a token that the registry refused: it is not given again
+   * @throws WeirError `upstream_unauthorized` where the token server refuses, `upstream_protocol`, and those of
+   * a request that fails
+   */
+  async get(
+    request: TokenRequest,
+    credential: StoredCredential | undefined,
+    context: TokenContext,
+    rejected?: string,
+  ): Promise<IssuedToken> {
+    throwIfAborted(context.signal); // before a request is begun for which nobody would wait
+    const key = [request.realm, request.service ?? '', request.scope, credentialKey(credential)].join('\n');
+    const known = this.#tokens.get(key);
+    if (known !== undefined && known.token !== rejected && known.until > this.#clock.monotonic()) {
+      return { token: known.token, isFresh: false };
+    }
+    let running = this.#running.get(key);
+    if (running === undefined) {
+      running = this.#fetch(key, request, credential, context).finally(() => this.#running.delete(key));
+      this.#running.set(key, running);
+    }
+    return { token: await untilAborted(running, context.signal), isFresh: true };
+  }
+
+  async #fetch(
+    key: string,
+    request: TokenRequest,
+    credential: StoredCredential | undefined,
+    context: TokenContext,
+  ): Promise<string> {
+    const start = this.#clock.monotonic();
+    const response = await context.send({
+      ...tokenHop(request, credential, context.isPlain),
+      signal: AbortSignal.timeout(EXCHANGE_TIMEOUT),
+    });
+    const { token, seconds } = await readAnswer(response);
+    const lifetime = Math.min(seconds, MAX_EXPIRY) * SECOND;
+    const margin = Math.min(RENEWAL_MARGIN, lifetime / 5);
+    this.#tokens.set(key, { token, until: start + lifetime - margin });
+    return token;
+  }
+}
+
+function tokenHop(request: TokenRequest, credential: StoredCredential | undefined, isPlain: boolean): Hop {
+  const url = URL.parse(request.realm);
+  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '') {
+    throw new WeirError('upstream_protocol', 'the realm of the token server is no http or https URL');
+  }
+  if (credential !== undefined && url.protocol === 'http:' && !isPlain) {
+    throw new WeirError(
+      'upstream_protocol',
+      `${url.origin}: no credential is sent to a token server without TLS`,
+    );
+  }
+  const scopes = request.scope.split(' ').filter((scope) => scope !== '');
+  if (credential?.kind === 'identity') return refreshHop(url, request, credential.token);
+  if (request.service !== undefined) url.searchParams.set('service', request.service);
+  for (const scope of scopes) url.searchParams.append('scope', scope);
+  return {
+    url,
+    method: 'GET',
+    headers: credential === undefined ? {} : { authorization: formatAuthorization(credential) },
+  };
+}
+
+function refreshHop(url: URL, request: TokenRequest, refreshToken: string): Hop {
+  const form = new URLSearchParams({
+    grant_type: 'refresh_token',
+    service: request.service ?? '',
+    client_id: CLIENT_ID,
+    scope: request.scope,
+    refresh_token: refreshToken,
+  });
+  const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+  return { url, method: 'POST', headers, body: form.toString() };
+}
+
+async function readAnswer(response: Response): Promise<{ readonly token: string; readonly seconds: number }> {
+  const { status, origin } = response;
+  if (status !== 200) {
+    response.discard();
+    const detail = { status, token: 'refused' };
+    if (status === 429)
+      throw new WeirError('upstream_throttled', `${origin}: too many token requests`, { detail });
+    if (status >= 500)
+      throw new WeirError('upstream_status', `${origin}: status ${status} for a token`, { detail });
+    throw new WeirError('upstream_unauthorized', `${origin}: no token is given (status ${status})`, {
+      detail,
+    });
+  }
+  const answer = parseAnswer(await response.read(MAX_TOKEN_ANSWER));
+  const token = answer?.token || answer?.access_token;
+  // It goes into a header: nothing but visible ASCII.
+  if (!token || !/^[\x21-\x7e]+$/.test(token)) {
+    throw new WeirError('upstream_protocol', `${origin}: the token server's answer holds no token`);
+  }
+  const expiry = answer?.expires_in ?? 0;
+  return { token, seconds: expiry > 0 ? expiry : DEFAULT_EXPIRY };
+}
+
+function parseAnswer(bytes: Buffer): v.InferOutput<typeof answerSchema> | undefined {
+  try {
+    return v.parse(answerSchema, JSON.parse(bytes.toString('utf8')));
+  } catch (error) {
+    if (isWeirError(error)) throw error;
+    return undefined;
+  }
+}

@@ -1,0 +1,276 @@
+/**
+ * The registry client: manifests, blobs and what is passed through, from the registries that callers name.
+ *
+ * Who owns what:
+ *   Upstream (this file)  the calls and what their answers mean
+ *   Attempts              which endpoint is tried when, and how often (retry.ts, breaker.ts, endpoint.ts)
+ *   BlobReader            a blob's bytes, resumed where they stopped
+ *   Exchange              one request with its credential (token.ts, docker-config.ts) and redirects
+ *   Pools, Response       connections and bodies (undici)
+ *
+ * A call flows downwards: Upstream → Attempts → Exchange → follow → send → a pool; blobs through BlobReader,
+ * which goes round again for each resumption. All failures are WeirErrors, those of the registry `upstream_*`.
+ */
+import { MIB, systemClock } from '../clock.ts';
+import { WeirError } from '../errors.ts';
+import { digestAlgorithm, digestOf, tryParseDigest, type Digest } from '../oci/digest.ts';
+import { ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
+import { formatManifestReference, type ManifestReference } from '../oci/reference.ts';
+import type { Repository } from '../oci/repository.ts';
+import { contentLength, expectStatus, refuseEncoding } from './answer.ts';
+import { Attempts, type AttemptsContext } from './attempts.ts';
+import { BlobReader } from './blob-reader.ts';
+import { Breaker } from './breaker.ts';
+import type { Credential } from './credential.ts';
+import { DockerConfig } from './docker-config.ts';
+import { endpointsOf, requestTarget, type Endpoint } from './endpoint.ts';
+import { Exchange } from './exchange.ts';
+import { Pools } from './pools.ts';
+import { LIMITS, type UpstreamOptions } from './options.ts';
+import type { Followed } from './redirect.ts';
+import type { Response } from './response.ts';
+import { TrustStore } from './trust.ts';
+
+/** Repetitions of a request with a small answer: its caller has a fallback and little time. */
+const SMALL_RETRIES = 2;
+/** Bytes of an answer that is passed through; as for manifests. */
+const MAX_PASSED_THROUGH: number = 4 * MIB;
+const DEFAULT_ACCEPT = `${ACCEPT_MANIFESTS}, */*`;
+/** What of a passed-through answer's header means something to the caller. */
+const PASSED_HEADERS = /^(?:content-type|link|(?:docker|oci)-[a-z0-9-]{1,64})$/;
+
+export interface CallOptions {
+  /** What the caller presented. */
+  readonly credential?: Credential | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface ManifestOptions extends CallOptions {
+  readonly accept?: string | undefined;
+}
+
+export interface BlobOptions extends CallOptions {
+  /** First byte; default 0. */
+  readonly start?: number | undefined;
+  /** Behind the last byte; default: the blob's end. */
+  readonly end?: number | undefined;
+  /** Credentials of all who wait for the blob now; the next is taken when one is refused. */
+  readonly credentials?: (() => readonly (Credential | undefined)[]) | undefined;
+}
+
+export interface ManifestHead {
+  readonly digest: Digest | undefined;
+  readonly mediaType: string;
+  /** Bytes. */
+  readonly size: number | undefined;
+}
+
+export interface FetchedManifest {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface BlobStream {
+  /** Bytes of the whole blob, whatever part of it was asked for. */
+  readonly size: number;
+  /** To be read, or left early, or the call's signal aborted: until then it holds a connection. */
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
+export interface PassedThrough {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
+export class Upstream {
+  readonly #pools: Pools;
+  readonly #exchange: Exchange;
+  readonly #context: AttemptsContext;
+  readonly #retries: number;
+
+  /** @throws WeirError `config_invalid` where a CA file cannot be used, or a registry's name is no host */
+  constructor(options: UpstreamOptions) {
+    const { registries = new Map(), clock = systemClock, observer, dockerConfig, via } = options;
+    const profiles = [...registries.keys()]
+      .flatMap((host) => endpointsOf(host, registries))
+      .map(({ tls }) => tls);
+    this.#pools = new Pools({
+      connectTimeout: options.connectTimeout ?? LIMITS.connectTimeout,
+      headerTimeout: options.headerTimeout ?? LIMITS.headerTimeout,
+      stallTimeout: options.stallTimeout ?? LIMITS.stallTimeout,
+      maxConnections: options.maxConnections ?? LIMITS.maxConnections,
+      environment: options.environment ?? process.env,
+      trust: new TrustStore(options.caFile, profiles),
+    });
+    this.#retries = options.retries ?? LIMITS.retries;
+    this.#context = { registries, breaker: new Breaker(clock), clock, observer };
+    this.#exchange = new Exchange({
+      pools: this.#pools,
+      registries,
+      dockerConfig: dockerConfig ? new DockerConfig(dockerConfig, clock, options.warn ?? ignore) : undefined,
+      clock,
+      observer,
+      headers: {
+        'user-agent': options.userAgent,
+        'accept-encoding': 'identity',
+        ...(via !== undefined && { 'weir-via': via }),
+      },
+    });
+  }
+
+  /** What stands under a tag or digest. @throws WeirError `manifest_unknown`, `upstream_*`, `aborted` */
+  async headManifest(
+    repository: Repository,
+    reference: ManifestReference,
+    options: ManifestOptions = {},
+  ): Promise<ManifestHead> {
+    return this.#manifest('HEAD', repository, reference, options, async (response) => {
+      response.discard();
+      const announced = digestHeader(response);
+      return {
+        digest: reference.kind === 'digest' ? reference.digest : announced,
+        mediaType: mediaType(response),
+        size: contentLength(response),
+      };
+    });
+  }
+
+  /**
+   * A manifest whose bytes have the digest asked for, or for a tag the one that the registry named.
+   * @throws WeirError `manifest_unknown`, `digest_mismatch`, `upstream_too_large`, `upstream_*`, `aborted`
+   */
+  async getManifest(
+    repository: Repository,
+    reference: ManifestReference,
+    options: ManifestOptions = {},
+  ): Promise<FetchedManifest> {
+    return this.#manifest('GET', repository, reference, options, async (response) => {
+      const bytes = await response.read(MAX_MANIFEST_BYTES);
+      const expected = reference.kind === 'digest' ? reference.digest : digestHeader(response);
+      const digest = digestOf(bytes, expected && digestAlgorithm(expected));
+      if (expected !== undefined && digest !== expected) {
+        throw new WeirError('digest_mismatch', `${response.origin} sent a manifest that is not ${expected}`);
+      }
+      return { digest, mediaType: mediaType(response), bytes };
+    });
+  }
+
+  /** @throws WeirError `blob_unknown`, `upstream_*`, `aborted` */
+  async headBlob(
+    repository: Repository,
+    digest: Digest,
+    options: CallOptions = {},
+  ): Promise<{ readonly size: number | undefined }> {
+    const request = { method: 'HEAD', kind: 'blob', rest: `blobs/${digest}`, accept: '*/*' } as const;
+    return this.#small(repository, request, options, async (followed) => {
+      const response = expectStatus(followed, [200], 'blob_unknown', this.#context.clock);
+      response.discard();
+      return { size: contentLength(response) };
+    });
+  }
+
+  /**
+   * Resolves when the first good answer has begun; `chunks` then resumes by itself, and ends by throwing a
+   * WeirError where that does not help. The bytes are not verified.
+   * @throws WeirError `blob_unknown`, `range_unsatisfiable`, `upstream_*`, `aborted`
+   */
+  async openBlob(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<BlobStream> {
+    const { credential, credentials, signal, start = 0, end } = options;
+    if (end !== undefined && end <= start) throw new WeirError('range_unsatisfiable', 'an empty range');
+    const retries = this.#retries;
+    const request = { repository, digest, credential, credentials, start, end, retries, signal };
+    return new BlobReader(this.#exchange, this.#context, request).open();
+  }
+
+  /** The registry's own answer, also a 4xx. @throws WeirError `upstream_*` for 401, 403, 429, 5xx; `aborted` */
+  async passThrough(
+    repository: Repository,
+    path: 'tags/list' | `referrers/${string}`,
+    query: URLSearchParams,
+    options: CallOptions = {},
+  ): Promise<PassedThrough> {
+    const request = { method: 'GET', kind: 'other', rest: path, accept: '*/*', query } as const;
+    return this.#small(repository, request, options, async (followed, endpoint) => {
+      const expected = endpoint.isMirror ? [200] : [200, 400, 404, 405];
+      const response = expectStatus(followed, expected, 'not_found', this.#context.clock);
+      refuseEncoding(response);
+      const body = await response.read(MAX_PASSED_THROUGH);
+      return { status: response.status, headers: passedHeaders(response), body };
+    });
+  }
+
+  /** Ends all connections at once. */
+  async close(): Promise<void> {
+    await this.#pools.close();
+  }
+
+  #manifest<T>(
+    method: 'GET' | 'HEAD',
+    repository: Repository,
+    reference: ManifestReference,
+    options: ManifestOptions,
+    read: (response: Response) => Promise<T>,
+  ): Promise<T> {
+    const rest = `manifests/${formatManifestReference(reference)}`;
+    const request = { method, kind: 'manifest', rest, accept: options.accept ?? DEFAULT_ACCEPT } as const;
+    return this.#small(repository, request, options, (followed) => {
+      const response = expectStatus(followed, [200], 'manifest_unknown', this.#context.clock);
+      refuseEncoding(response);
+      return read(response);
+    });
+  }
+
+  #small<T>(
+    repository: Repository,
+    request: {
+      readonly method: 'GET' | 'HEAD';
+      readonly kind: 'manifest' | 'blob' | 'other';
+      readonly rest: string;
+      readonly accept: string;
+      readonly query?: URLSearchParams;
+    },
+    { credential, signal }: CallOptions,
+    read: (followed: Followed, endpoint: Endpoint) => Promise<T>,
+  ): Promise<T> {
+    const { method, kind, rest, accept, query } = request;
+    const { registry, name } = repository;
+    return new Attempts(this.#context, registry, SMALL_RETRIES, signal).run(async (endpoint) => {
+      const target = requestTarget(endpoint, name, rest, query);
+      const headers = { accept };
+      const lane = 'control';
+      const followed = await this.#exchange.run({
+        endpoint,
+        kind,
+        lane,
+        method,
+        target,
+        name,
+        headers,
+        credential,
+        signal,
+      });
+      return read(followed, endpoint);
+    });
+  }
+}
+
+function digestHeader(response: Response): Digest | undefined {
+  return tryParseDigest(response.header('docker-content-digest') ?? '');
+}
+
+/** The media type without its parameters. */
+function mediaType(response: Response): string {
+  const [type = ''] = (response.header('content-type') ?? '').split(';');
+  return type.trim().toLowerCase() || 'application/octet-stream';
+}
+
+function passedHeaders(response: Response): Readonly<Record<string, string>> {
+  const passed = Object.keys(response.headers).filter((name) => PASSED_HEADERS.test(name));
+  return Object.fromEntries(passed.map((name) => [name, response.header(name) ?? '']));
+}
+
+function ignore(): void {
+  // Nobody listens.
+}

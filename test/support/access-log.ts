@@ -1,0 +1,48 @@
+/** docker-registry's access log (Apache's combined format), so that tests can count what upstream really sent. */
+
+export interface Access {
+  readonly method: string;
+  /** With its query. */
+  readonly path: string;
+  readonly status: number;
+  /** Bytes of the body that were sent. */
+  readonly bytes: number;
+  readonly userAgent: string;
+}
+
+const COMBINED = /^\S+ \S+ \S+ \[[^\]]+\] "(\S+) (\S+) [^"]+" (\d{3}) (\d+) "[^"]*" "([^"]*)"/;
+
+/** The access in one line of the log; undefined where the line is another message. */
+export function parseAccess(line: string): Access | undefined {
+  const match = COMBINED.exec(line);
+  if (match === null) return undefined;
+  const [, method = '', path = '', status, bytes, userAgent = ''] = match;
+  return { method, path, status: Number(status), bytes: Number(bytes), userAgent };
+}
+
+export class AccessLog {
+  #entries: Access[] = [];
+
+  add(line: string): void {
+    const access = parseAccess(line);
+    if (access !== undefined) this.#entries.push(access);
+  }
+
+  clear(): void {
+    this.#entries = [];
+  }
+
+  /** Accesses whose path holds `part`, in the order in which they ended. */
+  matching(part: string | RegExp, method?: string): readonly Access[] {
+    return this.#entries.filter(
+      (access) =>
+        (typeof part === 'string' ? access.path.includes(part) : part.test(access.path)) &&
+        (method === undefined || access.method === method),
+    );
+  }
+
+  /** Bytes of bodies sent for paths that hold `part`. */
+  bytes(part: string | RegExp): number {
+    return this.matching(part, 'GET').reduce((sum, access) => sum + access.bytes, 0);
+  }
+}

@@ -1,0 +1,202 @@
+/** What every store must do, whatever it keeps its bytes in: one suite, run by each implementation's test. */
+import assert from 'node:assert/strict';
+import { KIB, MIB } from '../../src/clock.ts';
+import { WeirError } from '../../src/errors.ts';
+import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import type { BlobInfo, BlobProvider, Store } from '../../src/store/store.ts';
+import { readAll, seededBytes } from './bytes.ts';
+
+/** A provider and a way to bring blobs into it. */
+export interface ProviderUnderTest extends AsyncDisposable {
+  readonly provider: BlobProvider;
+  /** Resolves when the provider should know of the blob. */
+  add(bytes: Uint8Array): Promise<Digest>;
+  /** Resolves when the provider should know that the blob is gone. */
+  remove(digest: Digest): Promise<void>;
+}
+
+const SIZES = [0, 1, 255, 256 * KIB, 256 * KIB + 1, 3 * MIB];
+
+export function providerConformance(make: () => Promise<ProviderUnderTest>): void {
+  for (const size of SIZES) {
+    it(`hands out a blob of ${size} bytes as it came in`, async () => {
+      await using made = await make();
+      const bytes = seededBytes(size);
+      const digest = await made.add(bytes);
+      assert.deepEqual(await made.provider.stat(digest), { digest, size });
+      await using blob = await made.provider.open(digest);
+      assert.ok(blob !== undefined);
+      assert.equal(blob.size, size);
+      assert.equal(blob.source, made.provider.name);
+      assert.ok((await readAll(blob)).equals(bytes));
+      const middle = Math.floor(size / 2);
+      assert.ok((await readAll(blob, middle)).equals(bytes.subarray(middle)));
+    });
+  }
+
+  it('knows nothing of what it does not have', async () => {
+    await using made = await make();
+    const digest = digestOf(Buffer.from('absent'));
+    assert.equal(await made.provider.stat(digest), undefined);
+    assert.equal(await made.provider.open(digest), undefined);
+  });
+
+  it('lists what it has', async () => {
+    await using made = await make();
+    const digests = [await made.add(seededBytes(10, 'a')), await made.add(seededBytes(20, 'b'))];
+    const listed: BlobInfo[] = [];
+    for await (const info of made.provider.list()) listed.push(info);
+    const sizes = new Map(listed.map(({ digest, size }) => [digest, size]));
+    assert.deepEqual(
+      sizes,
+      new Map([
+        [digests[0], 10],
+        [digests[1], 20],
+      ]),
+    );
+  });
+
+  it('lets an open reader finish after the blob is gone', async () => {
+    await using made = await make();
+    const bytes = seededBytes(700_000);
+    const digest = await made.add(bytes);
+    await using blob = await made.provider.open(digest);
+    assert.ok(blob !== undefined);
+    await made.remove(digest);
+    assert.equal(await made.provider.open(digest), undefined);
+    assert.ok((await readAll(blob)).equals(bytes));
+  });
+}
+
+export function storeConformance(make: () => Promise<Store>): void {
+  describe('as a provider', () => {
+    providerConformance(async () => {
+      const store = await make();
+      return {
+        provider: store,
+        add: (bytes) => addBlob(store, bytes),
+        remove: async (digest) => void (await store.delete(digest)),
+        [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
+      };
+    });
+  });
+
+  it('shows a blob only once it is committed', async () => {
+    await using store = await make();
+    const bytes = seededBytes(600_000);
+    const digest = digestOf(bytes);
+    await using ingest = await store.ingest(digest, bytes.length);
+    await ingest.write(0, [bytes]);
+    assert.equal(await store.open(digest), undefined);
+    assert.equal(await store.stat(digest), undefined);
+    await ingest.commit();
+    assert.equal((await store.stat(digest))?.size, bytes.length);
+    assert.ok((await readAll(ingest)).equals(bytes), 'the ingest stays readable');
+  });
+
+  it('takes chunks in any order, and shows what has no gap', async () => {
+    await using store = await make();
+    const bytes = seededBytes(1_000_000);
+    await using ingest = await store.ingest(digestOf(bytes), bytes.length);
+    const { layout } = ingest;
+    assert.equal(layout.count, 4);
+    const write = (index: number): Promise<void> =>
+      ingest.write(layout.start(index), [bytes.subarray(layout.start(index), layout.end(index))]);
+    await write(2);
+    assert.equal(ingest.readable(0), 0);
+    assert.deepEqual(ingest.nextGap(), { start: 0, end: layout.start(2) });
+    await write(0);
+    assert.equal(ingest.readable(0), layout.chunkSize);
+    assert.deepEqual(ingest.nextGap(), { start: layout.start(1), end: layout.start(2) });
+    await write(3);
+    await write(1);
+    assert.equal(ingest.readable(1), bytes.length - 1);
+    assert.equal(ingest.nextGap(), undefined);
+    await ingest.commit();
+    await using blob = await store.open(ingest.digest);
+    assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
+  });
+
+  it('takes a chunk in pieces that stop anywhere', async () => {
+    await using store = await make();
+    const bytes = seededBytes(600_001);
+    await using ingest = await store.ingest(digestOf(bytes), bytes.length);
+    for (let at = 0; at < bytes.length; at += 77_777) {
+      await ingest.write(at, [bytes.subarray(at, at + 33_333), bytes.subarray(at + 33_333, at + 77_777)]);
+      assert.equal(ingest.readable(0), Math.min(bytes.length, at + 77_777));
+    }
+    await ingest.commit();
+  });
+
+  it('keeps whole chunks of an ingest that is closed, for the next one', async () => {
+    await using store = await make();
+    const bytes = seededBytes(1_000_000);
+    const digest = digestOf(bytes);
+    {
+      await using ingest = await store.ingest(digest, bytes.length);
+      await ingest.write(0, [bytes.subarray(0, 600_000)]);
+    }
+    await using resumed = await store.resume(digest);
+    assert.ok(resumed !== undefined);
+    assert.equal(resumed.presentBytes, 2 * resumed.layout.chunkSize);
+    assert.deepEqual(resumed.nextGap(), { start: 2 * resumed.layout.chunkSize, end: bytes.length });
+    await resumed.write(2 * resumed.layout.chunkSize, [bytes.subarray(2 * resumed.layout.chunkSize)]);
+    await resumed.commit();
+    await using blob = await store.open(digest);
+    assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
+  });
+
+  it('never shows bytes whose digest is wrong, and is empty again for another try', async () => {
+    await using store = await make();
+    const bytes = seededBytes(600_000);
+    const digest = digestOf(bytes);
+    await using ingest = await store.ingest(digest, bytes.length);
+    await ingest.write(0, [seededBytes(600_000, 'other')]);
+    await assert.rejects(
+      ingest.commit(),
+      (error) => error instanceof WeirError && error.code === 'digest_mismatch',
+    );
+    assert.equal(await store.open(digest), undefined);
+    assert.equal(ingest.presentBytes, 0);
+    await ingest.write(0, [bytes]);
+    await ingest.commit();
+    assert.equal((await store.stat(digest))?.size, bytes.length);
+  });
+
+  it('refuses bytes behind the end', async () => {
+    await using store = await make();
+    await using ingest = await store.ingest(digestOf(Buffer.from('abc')), 3);
+    await assert.rejects(
+      ingest.write(0, [Buffer.from('abcd')]),
+      (error) => error instanceof WeirError && error.code === 'upstream_protocol',
+    );
+  });
+
+  it('takes sha512 digests', async () => {
+    await using store = await make();
+    const bytes = seededBytes(5000);
+    const digest = digestOf(bytes, 'sha512');
+    await using ingest = await store.ingest(digest, bytes.length);
+    await ingest.write(0, [bytes]);
+    await ingest.commit();
+    assert.equal((await store.stat(digest))?.size, 5000);
+  });
+
+  it('counts what it holds', async () => {
+    await using store = await make();
+    const digest = await addBlob(store, seededBytes(5000));
+    assert.equal(store.usage().blobs, 1);
+    assert.equal(store.usage().blobBytes, 5000);
+    assert.equal(await store.delete(digest), true);
+    assert.equal(await store.delete(digest), false);
+    assert.equal(store.usage().blobBytes, 0);
+  });
+}
+
+export async function addBlob(store: Store, bytes: Uint8Array): Promise<Digest> {
+  const digest = digestOf(bytes);
+  await using ingest = await store.ingest(digest, bytes.length);
+  await ingest.write(0, [bytes]);
+  await ingest.commit();
+  return digest;
+}

@@ -1,0 +1,112 @@
+/** podman and skopeo, with a registries.conf and a storage of the test's own. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { MINUTE } from '../../src/clock.ts';
+import { run, type Result } from './program.ts';
+import { TempDir } from './temp.ts';
+
+const PULL_TIMEOUT: number = 3 * MINUTE;
+
+export interface MirroredRegistry {
+  /** The registry as images name it; no port, because a mirror's path cannot hold a colon. */
+  readonly registry: string;
+  /** Where it really is: `127.0.0.1:5000`. */
+  readonly location: string;
+  /** `127.0.0.1:PORT` of the mirror; none: straight to the registry. */
+  readonly mirror?: string;
+}
+
+export class Containers implements AsyncDisposable {
+  readonly #dir: TempDir;
+
+  private constructor(dir: TempDir) {
+    this.#dir = dir;
+  }
+
+  static async create(...registries: readonly MirroredRegistry[]): Promise<Containers> {
+    const dir = await TempDir.create('containers');
+    await mkdir(dir.join('tmp'));
+    await mkdir(dir.join('.config', 'containers'), { recursive: true });
+    await writeFile(dir.join('.config', 'containers', 'registries.conf'), registriesConf(registries));
+    await writeFile(dir.join('auth.json'), '{}');
+    await writeFile(
+      dir.join('policy.json'),
+      JSON.stringify({ default: [{ type: 'insecureAcceptAnything' }] }),
+    );
+    await writeFile(dir.join('storage.conf'), storageConf(dir));
+    await writeFile(dir.join('containers.conf'), CONTAINERS_CONF);
+    return new Containers(dir);
+  }
+
+  async podman(...args: readonly string[]): Promise<Result> {
+    const own = ['--root', this.#dir.join('root'), '--runroot', this.#dir.join('run')];
+    const all = [...own, '--storage-driver', 'vfs', '--tmpdir', this.#dir.join('tmp'), ...args];
+    return run('podman', all, { env: this.#env(), timeout: PULL_TIMEOUT });
+  }
+
+  async podmanPull(image: string): Promise<Result> {
+    return this.podman('pull', '--signature-policy', this.#dir.join('policy.json'), image);
+  }
+
+  /** Copies to a new `dir:` folder; resolves to the result and to that folder. */
+  async skopeoCopy(
+    image: string,
+    ...flags: readonly string[]
+  ): Promise<{ readonly result: Result; readonly folder: string }> {
+    const folder = this.#dir.join(`copy-${process.hrtime.bigint()}`);
+    const args = ['copy', ...flags, `docker://${image}`, `dir:${folder}`];
+    return { result: await this.skopeo(...args), folder };
+  }
+
+  async skopeo(...args: readonly string[]): Promise<Result> {
+    const all = ['--policy', this.#dir.join('policy.json'), ...args];
+    return run('skopeo', all, { env: this.#env(), timeout: PULL_TIMEOUT });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#dir[Symbol.asyncDispose]();
+  }
+
+  #env(): Record<string, string> {
+    return {
+      CONTAINERS_STORAGE_CONF: this.#dir.join('storage.conf'),
+      CONTAINERS_CONF: this.#dir.join('containers.conf'),
+      REGISTRY_AUTH_FILE: this.#dir.join('auth.json'),
+      TMPDIR: this.#dir.join('tmp'),
+      HOME: this.#dir.path, // skopeo takes registries.conf from there only
+      XDG_CONFIG_HOME: this.#dir.join('.config'),
+    };
+  }
+}
+
+/** Without systemd: runc, plain cgroup files, events in a file. */
+const CONTAINERS_CONF = `[containers]
+default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+`;
+
+function storageConf(dir: TempDir): string {
+  return `[storage]
+driver = "vfs"
+graphroot = "${dir.join('root')}"
+runroot = "${dir.join('run')}"
+`;
+}
+
+function registriesConf(registries: readonly MirroredRegistry[]): string {
+  return registries
+    .map(({ registry, location, mirror }) =>
+      [
+        '[[registry]]',
+        `prefix = "${registry}"`,
+        `location = "${location}"`,
+        'insecure = true',
+        ...(mirror === undefined
+          ? []
+          : ['[[registry.mirror]]', `location = "${mirror}/${registry}"`, 'insecure = true']),
+      ].join('\n'),
+    )
+    .join('\n');
+}

@@ -1,0 +1,66 @@
+/** What can go wrong at a registry, as rules: which requests, and what happens to them. */
+import type { OutgoingHttpHeaders } from 'node:http';
+
+/** Where in the body something happens, in bytes from its start. */
+export interface At {
+  readonly at: number;
+}
+
+export type Fault =
+  /** TCP RST before any byte of the answer. */
+  | { readonly kind: 'reset' }
+  /** TCP RST after `at` bytes of the body. */
+  | ({ readonly kind: 'reset-at' } & At)
+  /** The request is taken and never answered. */
+  | { readonly kind: 'stall' }
+  /** Nothing more after `at` bytes of the body; the connection stays open. */
+  | ({ readonly kind: 'stall-at' } & At)
+  /** The connection is closed (FIN) after `at` bytes of the body, short of its Content-Length. */
+  | ({ readonly kind: 'cut' } & At)
+  /** One bit is wrong at byte `at`. */
+  | ({ readonly kind: 'flip' } & At)
+  /** An answer of the proxy's own. */
+  | {
+      readonly kind: 'answer';
+      readonly status: number;
+      readonly headers?: OutgoingHttpHeaders;
+      readonly body?: string | Uint8Array;
+    }
+  /** Milliseconds before the request goes on to the registry. */
+  | { readonly kind: 'delay'; readonly ms: number }
+  /** The body goes on at this rate. */
+  | { readonly kind: 'throttle'; readonly bytesPerSecond: number };
+
+export interface Rule {
+  /** Tested against the path with its query. */
+  readonly path: RegExp;
+  /** Tested against the method; default: GET and HEAD. */
+  readonly method?: RegExp;
+  /** How many matching requests pass before the first one suffers. Default 0. */
+  readonly skip?: number;
+  /** How many suffer. Default: all. */
+  readonly times?: number;
+  readonly fault: Fault;
+}
+
+/** Rules with their counts. The first rule that matches and has not run out decides. */
+export class RuleBook {
+  readonly #rules: { readonly rule: Rule; seen: number }[];
+
+  constructor(rules: readonly Rule[]) {
+    this.#rules = rules.map((rule) => ({ rule, seen: 0 }));
+  }
+
+  /** What happens to this request; undefined: nothing. */
+  decide(method: string, path: string): Fault | undefined {
+    for (const entry of this.#rules) {
+      const { rule } = entry;
+      if (!rule.path.test(path) || !(rule.method ?? /^(?:GET|HEAD)$/).test(method)) continue;
+      const nth = entry.seen;
+      entry.seen += 1;
+      const { skip = 0, times = Infinity } = rule;
+      if (nth >= skip && nth < skip + times) return rule.fault;
+    }
+    return undefined;
+  }
+}

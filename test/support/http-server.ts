@@ -1,0 +1,80 @@
+/** A real HTTP server of a test's own, whose answers the test writes itself. */
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net';
+import type { Certificate } from './certificates.ts';
+
+export type Handler = (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
+
+export interface SeenRequest {
+  readonly method: string;
+  /** Path and query. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+}
+
+export class HttpServer implements AsyncDisposable {
+  /** `127.0.0.1:PORT`. */
+  readonly host: string;
+  readonly url: string;
+  /** All requests so far. */
+  readonly requests: SeenRequest[] = [];
+  /** Answers every request; may be replaced at any time. */
+  handler: Handler;
+  readonly #server: NetServer;
+  readonly #sockets: Set<Socket>;
+
+  private constructor(server: NetServer, sockets: Set<Socket>, scheme: string, handler: Handler) {
+    this.#server = server;
+    this.#sockets = sockets;
+    this.host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    this.url = `${scheme}://${this.host}`;
+    this.handler = handler;
+  }
+
+  static async start(handler: Handler, options: { readonly tls?: Certificate } = {}): Promise<HttpServer> {
+    const { tls } = options;
+    const server = tls
+      ? createTlsServer({ cert: await readFile(tls.cert), key: await readFile(tls.key) })
+      : createServer();
+    const sockets = new Set<Socket>();
+    server.on('connection', (socket: Socket) => {
+      sockets.add(socket);
+      socket.once('close', () => sockets.delete(socket));
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const self = new HttpServer(server, sockets, tls ? 'https' : 'http', handler);
+    server.on('request', (request: IncomingMessage, response: ServerResponse) =>
+      self.#answer(request, response),
+    );
+    return self;
+  }
+
+  /** Open connections. */
+  get connections(): number {
+    return this.#sockets.size;
+  }
+
+  /** Answers CONNECT requests, as a proxy does. */
+  onConnect(handler: (request: IncomingMessage, socket: Socket) => void): void {
+    this.#server.removeAllListeners('connect');
+    this.#server.on('connect', handler);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.close();
+    for (const socket of this.#sockets) socket.destroy();
+    if (this.#server.listening) await once(this.#server, 'close');
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const { method = '', url = '', headers } = request;
+    this.requests.push({ method, url, headers });
+    Promise.resolve(this.handler(request, response)).catch((error: unknown) => {
+      response.destroy(error instanceof Error ? error : new Error(String(error)));
+    });
+  }
+}

@@ -1,0 +1,27 @@
+/** Reads Prometheus' text format. */
+
+/** Samples of one scrape, by name and labels as they are written: `weir_bytes_total{source="store"}`. */
+export class Metrics {
+  readonly samples: ReadonlyMap<string, number>;
+
+  constructor(text: string) {
+    const lines = text.split('\n').filter((line) => line !== '' && !line.startsWith('#'));
+    this.samples = new Map(
+      lines.map((line) => {
+        const space = line.lastIndexOf(' ');
+        return [line.slice(0, space), Number(line.slice(space + 1))];
+      }),
+    );
+  }
+
+  /** The sum of all samples of `name` that carry these labels; 0 where there is none. */
+  sum(name: string, labels: Readonly<Record<string, string>> = {}): number {
+    const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
+    let sum = 0;
+    for (const [key, value] of this.samples) {
+      const isOfName = key === name || key.startsWith(`${name}{`);
+      if (isOfName && wanted.every((label) => key.includes(label))) sum += value;
+    }
+    return sum;
+  }
+}

@@ -1,0 +1,269 @@
+/**
+ * A mirror in this process, made of the real parts, in front of a small registry whose faults a test writes itself.
+ * The daemon's wiring is not used: tests set times of milliseconds and look inside.
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { MIB, systemClock } from '../../src/clock.ts';
+import type { WeirError } from '../../src/errors.ts';
+import { BufferPool } from '../../src/mirror/body.ts';
+import { Mirror, type MirrorOptions, type RequestReport } from '../../src/mirror/mirror.ts';
+import { digestOf, type Digest } from '../../src/oci/digest.ts';
+import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
+import { parseRangeHeader } from '../../src/oci/range.ts';
+import { DOCKER_HUB } from '../../src/oci/repository.ts';
+import { Access, type AccessMode } from '../../src/pull/access.ts';
+import { Blobs } from '../../src/pull/blobs.ts';
+import { Manifests } from '../../src/pull/manifests.ts';
+import { Catalog } from '../../src/store/catalog.ts';
+import { DataFolder } from '../../src/store/data-folder.ts';
+import { FsStore } from '../../src/store/fs-store.ts';
+import type { BlobProvider, Store } from '../../src/store/store.ts';
+import { Upstream } from '../../src/upstream/upstream.ts';
+import { HttpServer, type Handler } from './http-server.ts';
+import { TempDir } from './temp.ts';
+
+export interface TestRepository {
+  readonly blobs: Map<Digest, Buffer>;
+  readonly tags: Map<string, Digest>;
+  /** The Authorization header that may read; undefined: public. */
+  authorization?: string;
+}
+
+/** A registry with one fault hook in front of everything. */
+export class TestRegistry implements AsyncDisposable {
+  readonly server: HttpServer;
+  readonly repositories: Map<string, TestRepository> = new Map();
+  /** Answers instead of the registry where it returns true. */
+  intercept: (request: IncomingMessage, response: ServerResponse) => boolean = () => false;
+  challenge = 'Basic realm="test"';
+
+  private constructor(server: HttpServer) {
+    this.server = server;
+  }
+
+  static async start(): Promise<TestRegistry> {
+    const registry = new TestRegistry(await HttpServer.start((_request, response) => void response.end()));
+    registry.server.handler = registry.#handle;
+    return registry;
+  }
+
+  get host(): string {
+    return this.server.host;
+  }
+
+  repository(name: string): TestRepository {
+    const made = this.repositories.get(name) ?? { blobs: new Map(), tags: new Map() };
+    this.repositories.set(name, made);
+    return made;
+  }
+
+  addBlob(name: string, bytes: Buffer): Digest {
+    const digest = digestOf(bytes);
+    this.repository(name).blobs.set(digest, bytes);
+    return digest;
+  }
+
+  /** Adds an image of one layer, under a tag. */
+  addImage(name: string, tag: string, layer: Buffer): { manifest: Digest; layer: Digest; bytes: Buffer } {
+    const config = this.addBlob(name, Buffer.from('{}'));
+    const layerDigest = this.addBlob(name, layer);
+    const bytes = Buffer.from(
+      JSON.stringify({
+        schemaVersion: 2,
+        mediaType: MEDIA_TYPES.ociManifest,
+        config: { mediaType: MEDIA_TYPES.ociConfig, digest: config, size: 2 },
+        layers: [{ mediaType: MEDIA_TYPES.ociLayerGzip, digest: layerDigest, size: layer.length }],
+      }),
+    );
+    const manifest = this.addBlob(name, bytes);
+    this.repository(name).tags.set(tag, manifest);
+    return { manifest, layer: layerDigest, bytes };
+  }
+
+  /** Requests whose target matches. */
+  count(target: RegExp): number {
+    return this.server.requests.filter(({ url }) => target.test(url)).length;
+  }
+
+  readonly #handle: Handler = (request, response) => {
+    if (this.intercept(request, response)) return;
+    const [path = ''] = (request.url ?? '').split('?');
+    const match = /^\/v2\/(.+)\/(manifests|blobs|tags|referrers)\/([^/]+)$/.exec(path);
+    const [, name = '', kind, reference = ''] = match ?? [];
+    const repository = this.repositories.get(name);
+    if (
+      repository?.authorization !== undefined &&
+      request.headers.authorization !== repository.authorization
+    ) {
+      response.writeHead(401, { 'WWW-Authenticate': this.challenge }).end();
+      return;
+    }
+    if (kind === 'tags') {
+      response.writeHead(200, { 'Content-Type': 'application/json' });
+      response.end(JSON.stringify({ name, tags: [...(repository?.tags.keys() ?? [])] }));
+      return;
+    }
+    const digest = repository?.tags.get(reference) ?? (reference as Digest);
+    const bytes = repository?.blobs.get(digest);
+    if (bytes === undefined) {
+      response.writeHead(404).end();
+      return;
+    }
+    const mediaType = kind === 'manifests' ? MEDIA_TYPES.ociManifest : 'application/octet-stream';
+    sendBytes(request, response, bytes, { 'Content-Type': mediaType, 'Docker-Content-Digest': digest });
+  };
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.server[Symbol.asyncDispose]();
+  }
+}
+
+/** Answers with `bytes` or the range that was asked for. */
+export function sendBytes(
+  request: IncomingMessage,
+  response: ServerResponse,
+  bytes: Buffer,
+  headers: Record<string, string> = {},
+): void {
+  const wanted = parseRangeHeader(request.headers.range, bytes.length);
+  const { start, end } = wanted.kind === 'part' ? wanted.range : { start: 0, end: bytes.length };
+  response.writeHead(wanted.kind === 'part' ? 206 : 200, {
+    ...headers,
+    'Content-Length': end - start,
+    ...(wanted.kind === 'part' ? { 'Content-Range': `bytes ${start}-${end - 1}/${bytes.length}` } : {}),
+  });
+  response.end(request.method === 'HEAD' ? undefined : bytes.subarray(start, end));
+}
+
+export interface MirrorFixtureOptions {
+  readonly mode?: AccessMode;
+  readonly accessTtl?: number;
+  readonly offlineTtl?: number;
+  readonly tagTtl?: number;
+  readonly quota?: number;
+  readonly linger?: number;
+  readonly stallTimeout?: number;
+  readonly retries?: number;
+  readonly maxConcurrent?: number;
+  readonly wrapStore?: (store: Store) => Store;
+  readonly mirror?: Partial<MirrorOptions>;
+}
+
+export class MirrorFixture implements AsyncDisposable {
+  readonly registry: TestRegistry;
+  readonly mirror: Mirror;
+  readonly store: FsStore;
+  readonly blobs: Blobs;
+  readonly catalog: Catalog;
+  readonly reports: readonly RequestReport[];
+  readonly pulls: ReadonlyMap<Digest, WeirError | undefined>;
+  /** The data folder. */
+  readonly folder: string;
+  readonly #stack: AsyncDisposableStack;
+
+  private constructor(
+    parts: Omit<MirrorFixture, 'url' | 'get' | typeof Symbol.asyncDispose>,
+    stack: AsyncDisposableStack,
+  ) {
+    this.registry = parts.registry;
+    this.mirror = parts.mirror;
+    this.store = parts.store;
+    this.blobs = parts.blobs;
+    this.catalog = parts.catalog;
+    this.reports = parts.reports;
+    this.pulls = parts.pulls;
+    this.folder = parts.folder;
+    this.#stack = stack;
+  }
+
+  static async start(options: MirrorFixtureOptions = {}): Promise<MirrorFixture> {
+    await using stack = new AsyncDisposableStack();
+    const registry = stack.use(await TestRegistry.start());
+    const temp = stack.use(await TempDir.create('mirror'));
+    const folder = new DataFolder(temp.join('data'));
+    await folder.create();
+    const catalog = stack.use(Catalog.open(folder.catalog));
+    const clock = systemClock;
+    const quota = options.quota ?? 512 * MIB;
+    const store = stack.use(await FsStore.open({ folder, quota, partialMaxAge: 1e9, clock }));
+    const wrapped = options.wrapStore?.(store) ?? store;
+    const providers: readonly BlobProvider[] = [wrapped];
+    const upstream = new Upstream({
+      userAgent: 'weir/test',
+      via: 'this-node',
+      environment: {},
+      retries: options.retries ?? 2,
+      connectTimeout: 500,
+      headerTimeout: 400,
+      stallTimeout: 200,
+      clock,
+    });
+    stack.defer(() => upstream.close());
+    const { mode = 'verify', accessTtl: ttl = 600_000, offlineTtl = 86_400_000 } = options;
+    const access = new Access({ mode, ttl, offlineTtl, catalog, upstream, clock });
+    const pulls = new Map<Digest, WeirError | undefined>();
+    const reports: RequestReport[] = [];
+    const quiet = { cacheHit: () => undefined, cacheMiss: () => undefined, problem: () => undefined };
+    const blobs = stack.use(
+      new Blobs({
+        providers,
+        store: wrapped,
+        upstream,
+        access,
+        clock,
+        linger: options.linger ?? 50,
+        stallTimeout: options.stallTimeout ?? 1000,
+        maxConcurrent: options.maxConcurrent ?? 64,
+        observer: { ...quiet, pulled: (digest, failure) => void pulls.set(digest, failure) },
+      }),
+    );
+    const tagTtl = options.tagTtl ?? 0;
+    const observer = { ...quiet, staleTag: () => undefined };
+    const manifests = new Manifests({
+      providers,
+      store: wrapped,
+      catalog,
+      upstream,
+      access,
+      clock,
+      tagTtl,
+      observer,
+    });
+    const mirror = stack.use(
+      await Mirror.start({
+        listen: [{ host: '127.0.0.1', port: 0 }],
+        defaultRegistry: DOCKER_HUB,
+        maxRequests: 512,
+        firstByteTimeout: 2_000,
+        patientTimeout: 4_000,
+        clientTimeout: 5_000,
+        via: 'this-node',
+        clock,
+        blobs,
+        manifests,
+        upstream,
+        pool: new BufferPool(),
+        observer: { began: () => undefined, ended: (report) => void reports.push(report) },
+        onWarning: () => undefined,
+        ...options.mirror,
+      }),
+    );
+    return new MirrorFixture(
+      { registry, mirror, store, blobs, catalog, reports, pulls, folder: folder.root },
+      stack.move(),
+    );
+  }
+
+  get url(): string {
+    return this.mirror.addresses[0] ?? '';
+  }
+
+  /** A request as containerd sends it: `path` behind `/v2/`, the registry in `ns`. */
+  get(path: string, init: RequestInit = {}): Promise<Response> {
+    return fetch(`${this.url}/v2/${path}?ns=${this.registry.host}`, init);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack[Symbol.asyncDispose]();
+  }
+}

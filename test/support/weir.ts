@@ -1,0 +1,166 @@
+/** A weir node under test: the real command, a data folder of its own, ports chosen by the kernel. */
+import { writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { Metrics } from './metrics.ts';
+import { Program, run, runOk, type Exit, type Result } from './program.ts';
+import { TempDir } from './temp.ts';
+
+const WEIR = fileURLToPath(new URL('../../src/cli/weir', import.meta.url));
+
+/** An entry of the YAML section `registries`. */
+export type RegistryEntry = Readonly<Record<string, string | boolean | readonly string[]>>;
+
+export interface WeirOptions {
+  /** By key: `{ 'tags.ttl': '0s' }`. */
+  readonly settings?: Readonly<Record<string, string>>;
+  readonly registries?: Readonly<Record<string, RegistryEntry>>;
+  readonly env?: Readonly<Record<string, string>>;
+  readonly within?: readonly string[];
+}
+
+export class WeirNode implements AsyncDisposable {
+  readonly #dir: TempDir;
+  readonly #options: WeirOptions;
+  #program: Program;
+  #addresses: Addresses;
+
+  private constructor(dir: TempDir, options: WeirOptions, program: Program, addresses: Addresses) {
+    this.#dir = dir;
+    this.#options = options;
+    this.#program = program;
+    this.#addresses = addresses;
+  }
+
+  static async start(options: WeirOptions = {}): Promise<WeirNode> {
+    const dir = await TempDir.create('node');
+    try {
+      const program = await launch(dir, options);
+      return new WeirNode(dir, options, program, await addressesOf(program));
+    } catch (error) {
+      await dir[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** `http://127.0.0.1:PORT` of the mirror. */
+  get url(): string {
+    return this.#addresses.mirror;
+  }
+
+  /** `127.0.0.1:PORT` of the mirror. */
+  get host(): string {
+    return new URL(this.url).host;
+  }
+
+  get adminUrl(): string {
+    return this.#addresses.admin;
+  }
+
+  get dataFolder(): string {
+    return dataFolder(this.#dir);
+  }
+
+  get pid(): number {
+    return this.#program.pid;
+  }
+
+  /** What it has logged. */
+  get log(): string {
+    return this.#program.lines.join('\n');
+  }
+
+  /** Waits for a line of the log, past or to come. */
+  async logged(pattern: RegExp, timeout?: number): Promise<void> {
+    await this.#program.line(pattern, timeout === undefined ? {} : { timeout });
+  }
+
+  /** URL of `/v2/<path>` for a registry named by `?ns=`, as containerd asks. */
+  urlOf(registry: string, path: string): string {
+    return `${this.url}/v2/${path}?ns=${encodeURIComponent(registry)}`;
+  }
+
+  async metrics(): Promise<Metrics> {
+    const url = `${this.adminUrl}/metrics`;
+    const { within } = this.#options;
+    if (within === undefined) return new Metrics(await (await fetch(url)).text());
+    // In another network namespace only a program started there reaches it.
+    return new Metrics(await runOk('/bin/busybox', ['wget', '-q', '-O', '-', url], { within }));
+  }
+
+  /** Dies as by the kernel's hand: nothing is flushed. */
+  async kill(): Promise<void> {
+    await this.#program.stop('SIGKILL');
+  }
+
+  /** SIGTERM, and waits for its end. */
+  async terminate(): Promise<Exit> {
+    return this.#program.stop('SIGTERM');
+  }
+
+  /** Starts it again on the same data folder and the same ports, with other settings where they are given. */
+  async restart(changes: Pick<WeirOptions, 'settings' | 'registries'> = {}): Promise<void> {
+    await this.terminate();
+    const ports = { 'mirror.listen': this.host, 'admin.listen': new URL(this.adminUrl).host };
+    this.#program = await launch(this.#dir, {
+      ...this.#options,
+      ...changes,
+      settings: { ...ports, ...this.#options.settings, ...changes.settings },
+    });
+    this.#addresses = await addressesOf(this.#program);
+  }
+
+  /** Another node on this one's data folder, run to its end. */
+  async rival(): Promise<Result> {
+    return run(WEIR, argsOf(this.#dir, this.#options), { timeout: 20_000 });
+  }
+
+  failure(problem: string): Error {
+    return this.#program.failure(problem);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.terminate();
+    await this.#dir[Symbol.asyncDispose]();
+  }
+}
+
+interface Addresses {
+  readonly mirror: string;
+  readonly admin: string;
+}
+
+async function launch(dir: TempDir, options: WeirOptions): Promise<Program> {
+  await writeFile(dir.join('config.yaml'), JSON.stringify({ registries: options.registries ?? {} })); // is YAML
+  return Program.start({
+    command: WEIR,
+    args: argsOf(dir, options),
+    env: { ...options.env },
+    ...(options.within && { within: options.within }),
+  });
+}
+
+function argsOf(dir: TempDir, options: WeirOptions): readonly string[] {
+  const settings = {
+    'data.dir': dataFolder(dir),
+    'mirror.listen': '127.0.0.1:0',
+    'admin.listen': '127.0.0.1:0',
+    'store.runtime-content': 'none',
+    'log.level': 'debug',
+    ...options.settings,
+  };
+  const flags = Object.entries(settings).flatMap(([key, value]) => [`--${key.replaceAll('.', '-')}`, value]);
+  return ['node', '--config', dir.join('config.yaml'), ...flags];
+}
+
+function dataFolder(dir: TempDir): string {
+  return dir.join('data');
+}
+
+async function addressesOf(program: Program): Promise<Addresses> {
+  const [mirror] = await program.line(/^.*"msg":"mirror listening".*$/);
+  const [admin] = await program.line(/^.*"msg":"admin listening".*$/);
+  await program.line(/"msg":"ready"/);
+  const [address] = (JSON.parse(mirror) as { addresses: string[] }).addresses;
+  if (address === undefined) throw program.failure('it names no address of its mirror');
+  return { mirror: address, admin: (JSON.parse(admin) as { address: string }).address };
+}

@@ -1,0 +1,339 @@
+/**
+ * The contract with runtimes, rule by rule (docs/architecture.md, "What runtimes need"). The same rules are tried
+ * with the runtimes themselves in test/e2e/misbehaviour.test.ts.
+ */
+import assert from 'node:assert/strict';
+import { connect } from 'node:net';
+import { once } from 'node:events';
+import type { ServerResponse } from 'node:http';
+import { MIB } from '../../../src/clock.ts';
+import { digestOf } from '../../../src/oci/digest.ts';
+import { seededBytes } from '../../support/bytes.ts';
+import { MirrorFixture, sendBytes } from '../../support/mirror-fixture.ts';
+
+const LARGE = 40 * MIB;
+
+/** What arrives of a body until its end or until it breaks off. */
+async function received(response: Response): Promise<{ bytes: Buffer; complete: boolean }> {
+  const parts: Uint8Array[] = [];
+  try {
+    for await (const part of response.body ?? []) parts.push(part);
+    return { bytes: Buffer.concat(parts), complete: true };
+  } catch {
+    return { bytes: Buffer.concat(parts), complete: false };
+  }
+}
+
+/** Sends the first `count` bytes and then nothing more. */
+function sendAndStop(response: ServerResponse, bytes: Buffer, count: number): void {
+  response.writeHead(200, { 'Content-Length': bytes.length });
+  response.write(bytes.subarray(0, count));
+}
+
+describe('contract with runtimes', () => {
+  describe('1. never send bytes that are not verified', () => {
+    it('holds back the end of a large blob until the whole digest is right', async () => {
+      await using fixture = await MirrorFixture.start();
+      const bytes = seededBytes(LARGE);
+      const digest = fixture.registry.addBlob('a/b', bytes);
+      const wrong = Buffer.from(bytes);
+      wrong[LARGE - 1] = (wrong[LARGE - 1] ?? 0) ^ 1;
+      fixture.registry.repository('a/b').blobs.set(digest, wrong);
+      const { bytes: got, complete } = await received(await fixture.get(`a/b/blobs/${digest}`));
+      assert.equal(complete, false);
+      assert.ok(got.length < LARGE, `${got.length} bytes of ${LARGE}`);
+      assert.equal(await fixture.store.stat(digest), undefined, 'never committed');
+    });
+
+    it('checks small blobs whole before their first byte', async () => {
+      await using fixture = await MirrorFixture.start();
+      const digest = digestOf(Buffer.from('right'));
+      fixture.registry.repository('a/b').blobs.set(digest, Buffer.from('wrong'));
+      const response = await fixture.get(`a/b/blobs/${digest}`);
+      assert.equal(response.status, 404);
+      assert.match(await response.text(), /digest_mismatch/);
+      assert.equal(fixture.registry.count(/blobs/), 2, 'it was fetched once more');
+    });
+
+    it('survives one wrong answer: the second one is right', async () => {
+      await using fixture = await MirrorFixture.start();
+      const bytes = seededBytes(1 * MIB);
+      const digest = fixture.registry.addBlob('a/b', bytes);
+      let first = true;
+      fixture.registry.intercept = (request, response) => {
+        if (!first) return false;
+        first = false;
+        sendBytes(request, response, seededBytes(1 * MIB, 'other'));
+        return true;
+      };
+      const { bytes: got, complete } = await received(await fixture.get(`a/b/blobs/${digest}`));
+      assert.ok(complete && got.equals(bytes));
+    });
+  });
+
+  describe('2. never stall', () => {
+    it('cuts cleanly when nothing comes any more, and answers 404 to the Range that follows', async () => {
+      await using fixture = await MirrorFixture.start({ stallTimeout: 500 });
+      const bytes = seededBytes(LARGE);
+      const digest = fixture.registry.addBlob('a/b', bytes);
+      fixture.registry.intercept = (request, response) => {
+        if (request.headers.range === undefined) sendAndStop(response, bytes, 20 * MIB);
+        return true;
+      };
+      const { bytes: got, complete } = await received(await fixture.get(`a/b/blobs/${digest}`));
+      assert.equal(complete, false);
+      assert.ok(got.length > 10 * MIB && got.equals(bytes.subarray(0, got.length)));
+      const retry = await fixture.get(`a/b/blobs/${digest}`, { headers: { Range: `bytes=${got.length}-` } });
+      assert.equal(retry.status, 404);
+      assert.match(await retry.text(), /handed_over|upstream_/);
+    });
+
+    it('goes on by itself when upstream cuts and comes back', async () => {
+      await using fixture = await MirrorFixture.start();
+      const bytes = seededBytes(LARGE);
+      const digest = fixture.registry.addBlob('a/b', bytes);
+      fixture.registry.intercept = (request, response) => {
+        if (request.headers.range !== undefined) return false;
+        sendAndStop(response, bytes, 11 * MIB + 17);
+        setTimeout(() => response.socket?.end(), 20);
+        return true;
+      };
+      const { bytes: got, complete } = await received(await fixture.get(`a/b/blobs/${digest}`));
+      assert.ok(complete && got.equals(bytes));
+      const resumed = fixture.registry.server.requests.filter(
+        ({ headers }) => headers['range'] !== undefined,
+      );
+      assert.deepEqual(
+        resumed.map(({ headers }) => headers['range']),
+        [`bytes=${11 * MIB + 17}-`],
+      );
+    });
+  });
+
+  describe('3. never cut a first response at byte 0', () => {
+    it('answers 404 when upstream breaks off before anything was sent', async () => {
+      await using fixture = await MirrorFixture.start();
+      const bytes = seededBytes(LARGE);
+      const digest = fixture.registry.addBlob('a/b', bytes);
+      fixture.registry.intercept = (request) => {
+        request.socket.resetAndDestroy();
+        return true;
+      };
+      assert.equal((await fixture.get(`a/b/blobs/${digest}`)).status, 404);
+    });
+  });
+
+  describe('4. bound every wait before the first byte', () => {
+    it('answers 404 in time when upstream says nothing', async () => {
+      await using fixture = await MirrorFixture.start({ mirror: { firstByteTimeout: 300 } });
+      const { manifest } = fixture.registry.addImage('a/b', 'v1', Buffer.from('layer'));
+      fixture.registry.intercept = () => true;
+      for (const path of [
+        'a/b/manifests/v1',
+        `a/b/manifests/${manifest}`,
+        `a/b/blobs/${manifest}`,
+        'a/b/tags/list',
+      ]) {
+        const began = performance.now();
+        const { status } = await fixture.get(path);
+        assert.equal(status, 404, path);
+        assert.ok(performance.now() - began < 1500, path);
+      }
+    });
+
+    it('waits less for a registry that has just let a request wait in vain', async () => {
+      await using fixture = await MirrorFixture.start({ mirror: { firstByteTimeout: 1200 } });
+      fixture.registry.addImage('a/b', 'v1', Buffer.from('layer'));
+      fixture.registry.intercept = () => true;
+      const took: number[] = [];
+      for (const tag of ['v1', 'v2']) {
+        const began = performance.now();
+        assert.equal((await fixture.get(`a/b/manifests/${tag}`)).status, 404);
+        took.push(performance.now() - began);
+      }
+      const [first = 0, second = 0] = took;
+      assert.ok(second < first / 2, `${first} ms, then ${second} ms`);
+    });
+
+    for (const status of [403, 404, 429, 500, 503]) {
+      it(`never answers 429 or 401 of its own: upstream's ${status}`, async () => {
+        await using fixture = await MirrorFixture.start({ retries: 0 });
+        fixture.registry.intercept = (_request, response) => {
+          response.writeHead(status).end();
+          return true;
+        };
+        for (const path of ['a/b/manifests/v1', `a/b/blobs/${digestOf(Buffer.from('x'))}`]) {
+          assert.equal((await fixture.get(path)).status, status === 403 ? 403 : 404, path);
+        }
+      });
+    }
+
+    it("relays upstream's 401 with its challenge, and takes the credential that follows", async () => {
+      await using fixture = await MirrorFixture.start();
+      const { manifest } = fixture.registry.addImage('p/q', 'v1', Buffer.from('layer'));
+      const authorization = `Basic ${Buffer.from('user:secret').toString('base64')}`;
+      fixture.registry.repository('p/q').authorization = authorization;
+      for (const path of ['p/q/manifests/v1', `p/q/manifests/${manifest}`, `p/q/blobs/${manifest}`]) {
+        const refused = await fixture.get(path);
+        assert.equal(refused.status, 401);
+        assert.equal(refused.headers.get('www-authenticate'), 'Basic realm="test"');
+        const taken = await fixture.get(path, { headers: { authorization } });
+        assert.equal(taken.status, 200, path);
+        await taken.arrayBuffer();
+      }
+    });
+  });
+
+  describe('5. deliver everything that a manifest was served for', () => {
+    it('is patient with clients that name the registry in the path: they cannot go upstream for a blob', async () => {
+      await using fixture = await MirrorFixture.start({
+        mirror: { firstByteTimeout: 100, patientTimeout: 5000 },
+      });
+      const bytes = seededBytes(100_000);
+      const digest = fixture.registry.addBlob('a/b', bytes);
+      fixture.registry.intercept = (request, response) => {
+        setTimeout(() => sendBytes(request, response, bytes), 300);
+        return true;
+      };
+      const patient = await fetch(`${fixture.url}/v2/${fixture.registry.host}/a/b/blobs/${digest}`);
+      assert.equal(patient.status, 200);
+      assert.ok(Buffer.from(await patient.arrayBuffer()).equals(bytes));
+    });
+
+    it('serves a blob that does not fit the store', async () => {
+      await using fixture = await MirrorFixture.start({ quota: 2 * MIB });
+      const bytes = seededBytes(LARGE);
+      const digest = fixture.registry.addBlob('a/b', bytes);
+      const { bytes: got, complete } = await received(await fixture.get(`a/b/blobs/${digest}`));
+      assert.ok(complete && got.equals(bytes));
+      assert.equal(await fixture.store.stat(digest), undefined);
+    });
+
+    it('goes on without storing when the disk fills up in mid-blob', async () => {
+      let written = 0;
+      await using fixture = await MirrorFixture.start({
+        wrapStore: (store) =>
+          new Proxy(store, {
+            get: (target, name) => {
+              if (name !== 'ingest')
+                return Reflect.get(target, name, target)?.bind?.(target) ?? Reflect.get(target, name);
+              return async (...parameters: Parameters<typeof store.ingest>) => {
+                const ingest = await target.ingest(...parameters);
+                const write = ingest.write.bind(ingest);
+                ingest.write = (offset, buffers) => {
+                  written += buffers.reduce((sum, { length }) => sum + length, 0);
+                  if (written < 15 * MIB) return write(offset, buffers);
+                  return Promise.reject(new (class extends Error {})('ENOSPC')).catch(async () => {
+                    const { WeirError } = await import('../../../src/errors.ts');
+                    throw new WeirError('store_full', 'no space left');
+                  });
+                };
+                return ingest;
+              };
+            },
+          }),
+      });
+      const bytes = seededBytes(LARGE);
+      const digest = fixture.registry.addBlob('a/b', bytes);
+      const { bytes: got, complete } = await received(await fixture.get(`a/b/blobs/${digest}`));
+      assert.ok(written >= 15 * MIB, 'the disk did fill up');
+      assert.ok(complete && got.equals(bytes));
+    });
+  });
+
+  describe('6. read the registry from ns, else from the path, else docker.io', () => {
+    it('takes ns before the path', async () => {
+      await using fixture = await MirrorFixture.start();
+      const { bytes } = fixture.registry.addImage('a/b', 'v1', Buffer.from('layer'));
+      for (const target of [
+        `a/b/manifests/v1?ns=${fixture.registry.host}`,
+        `${fixture.registry.host}/a/b/manifests/v1`,
+      ]) {
+        const response = await fetch(`${fixture.url}/v2/${target}`);
+        assert.equal(response.status, 200, target);
+        assert.ok(Buffer.from(await response.arrayBuffer()).equals(bytes));
+      }
+    });
+  });
+
+  describe('7. identity, Range, HEAD, headers', () => {
+    it('answers HEAD and GET with digest, type, length and entity tag', async () => {
+      await using fixture = await MirrorFixture.start();
+      const { manifest, bytes, layer } = fixture.registry.addImage('a/b', 'v1', seededBytes(1000));
+      for (const method of ['HEAD', 'GET', 'HEAD']) {
+        const response = await fixture.get('a/b/manifests/v1', {
+          method,
+          headers: { 'Accept-Encoding': 'gzip' },
+        });
+        assert.equal(response.status, 200);
+        assert.equal(response.headers.get('docker-content-digest'), manifest);
+        assert.equal(response.headers.get('etag'), `"${manifest}"`);
+        assert.equal(response.headers.get('content-length'), String(bytes.length));
+        assert.equal(response.headers.get('content-type'), 'application/vnd.oci.image.manifest.v1+json');
+        assert.equal(response.headers.get('content-encoding'), null);
+        await response.arrayBuffer();
+        const blob = await fixture.get(`a/b/blobs/${layer}`, { method });
+        assert.equal(blob.headers.get('content-length'), '1000');
+        assert.equal(blob.headers.get('docker-content-digest'), layer);
+        assert.equal((await blob.arrayBuffer()).byteLength, method === 'HEAD' ? 0 : 1000);
+      }
+    });
+
+    it('honours Range on blobs, cold and warm', async () => {
+      await using fixture = await MirrorFixture.start();
+      const bytes = seededBytes(1000);
+      const digest = fixture.registry.addBlob('a/b', bytes);
+      const cases: readonly [string, number, Buffer, string | null][] = [
+        ['bytes=10-19', 206, bytes.subarray(10, 20), 'bytes 10-19/1000'],
+        ['bytes=0-', 206, bytes, 'bytes 0-999/1000'],
+        ['bytes=990-', 206, bytes.subarray(990), 'bytes 990-999/1000'],
+        ['bytes=990-5000', 206, bytes.subarray(990), 'bytes 990-999/1000'],
+        ['bytes=-5', 206, bytes.subarray(995), 'bytes 995-999/1000'],
+        ['bytes=0-1,5-6', 200, bytes, null],
+        ['bytes=nonsense', 200, bytes, null],
+        ['lines=1-2', 200, bytes, null],
+      ];
+      for (const [range, status, expected, contentRange] of [...cases, ...cases]) {
+        const response = await fixture.get(`a/b/blobs/${digest}`, { headers: { Range: range } });
+        assert.equal(response.status, status, range);
+        assert.equal(response.headers.get('content-range'), contentRange, range);
+        assert.ok(Buffer.from(await response.arrayBuffer()).equals(expected), range);
+      }
+      const behind = await fixture.get(`a/b/blobs/${digest}`, { headers: { Range: 'bytes=1000-' } });
+      assert.equal(behind.status, 416);
+      assert.equal(behind.headers.get('content-range'), 'bytes */1000');
+    });
+
+    it('answers If-None-Match with 304', async () => {
+      await using fixture = await MirrorFixture.start();
+      const { manifest, layer } = fixture.registry.addImage('a/b', 'v1', seededBytes(1000));
+      for (const [path, digest] of [
+        ['a/b/manifests/v1', manifest],
+        [`a/b/blobs/${layer}`, layer],
+      ] as const) {
+        for (const tag of [`"${digest}"`, `W/"${digest}"`, `"other", "${digest}"`, '*']) {
+          const response = await fixture.get(path, { headers: { 'If-None-Match': tag } });
+          assert.equal(response.status, 304, `${path} ${tag}`);
+        }
+        const response = await fixture.get(path, { headers: { 'If-None-Match': '"other"' } });
+        assert.equal(response.status, 200);
+        await response.arrayBuffer();
+      }
+    });
+  });
+
+  it('a stalled reader does not stop the download for the others', async () => {
+    await using fixture = await MirrorFixture.start();
+    const bytes = seededBytes(LARGE);
+    const digest = fixture.registry.addBlob('a/b', bytes);
+    const { port } = new URL(fixture.url);
+    const stalled = connect(Number(port), '127.0.0.1');
+    await once(stalled, 'connect');
+    stalled.pause();
+    stalled.write(`GET /v2/a/b/blobs/${digest}?ns=${fixture.registry.host} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    const { bytes: got, complete } = await received(await fixture.get(`a/b/blobs/${digest}`));
+    assert.ok(complete && got.equals(bytes));
+    assert.equal(fixture.registry.count(/blobs/), 1, 'upstream sent the blob once');
+    stalled.destroy();
+  });
+});

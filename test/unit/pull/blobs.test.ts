@@ -1,0 +1,141 @@
+import assert from 'node:assert/strict';
+import { MIB } from '../../../src/clock.ts';
+import { isWeirError } from '../../../src/errors.ts';
+import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
+import type { BlobRequest } from '../../../src/pull/blobs.ts';
+import { digestOf, type Digest } from '../../../src/oci/digest.ts';
+import { readAll, seededBytes } from '../../support/bytes.ts';
+import { MirrorFixture } from '../../support/mirror-fixture.ts';
+
+function requestFor(fixture: MirrorFixture, digest: Digest, more: Partial<BlobRequest> = {}): BlobRequest {
+  const repository = parseRepository(parseRegistryHost(fixture.registry.host), 'a/b');
+  return { repository, credential: undefined, digest, resuming: false, ...more };
+}
+
+describe('Blobs', () => {
+  it('asks upstream once for any number of readers, each at its own pace', async () => {
+    await using fixture = await MirrorFixture.start();
+    const bytes = seededBytes(40 * MIB);
+    const digest = fixture.registry.addBlob('a/b', bytes);
+    const readers = await Promise.all(
+      [1, 2, 3, 4].map(() => fixture.blobs.open(requestFor(fixture, digest))),
+    );
+    const steps = [10_000, 100_000, 1_000_000, 7_777];
+    const all = await Promise.all(readers.map((reader, index) => readAll(reader, 0, steps[index])));
+    for (const got of all) assert.ok(got.equals(bytes));
+    for (const reader of readers) await reader[Symbol.asyncDispose]();
+    assert.equal(fixture.registry.count(/blobs/), 1);
+  });
+
+  it('one reader giving up does not end the pull of the others', async () => {
+    await using fixture = await MirrorFixture.start({ linger: 0 });
+    const bytes = seededBytes(2 * MIB);
+    const digest = fixture.registry.addBlob('a/b', bytes);
+    const stop = new AbortController();
+    const asked = Promise.withResolvers<void>();
+    const go = Promise.withResolvers<void>();
+    fixture.registry.intercept = (_request, response) => {
+      asked.resolve();
+      void go.promise.then(() => {
+        response.writeHead(200, { 'Content-Length': bytes.length });
+        response.end(bytes);
+      });
+      return true;
+    };
+    const first = fixture.blobs.open(requestFor(fixture, digest, { signal: stop.signal }));
+    await asked.promise;
+    const second = fixture.blobs.open(requestFor(fixture, digest));
+    const refused = assert.rejects(first);
+    stop.abort();
+    await refused;
+    go.resolve();
+    // The first caller is gone before the second is aboard, so the flight may be begun anew, but never fails it.
+    await using reading = await second;
+    assert.ok((await readAll(reading)).equals(bytes));
+  });
+
+  it('stops after the last reader has left, and keeps what has arrived', async () => {
+    await using fixture = await MirrorFixture.start({ linger: 10 });
+    const bytes = seededBytes(40 * MIB);
+    const digest = fixture.registry.addBlob('a/b', bytes);
+    const closed = Promise.withResolvers<void>();
+    fixture.registry.intercept = (request, response) => {
+      if (request.headers.range !== undefined) return false;
+      response.writeHead(200, { 'Content-Length': bytes.length });
+      response.write(bytes.subarray(0, 19.5 * MIB));
+      response.once('close', () => closed.resolve());
+      return true;
+    };
+    {
+      await using reading = await fixture.blobs.open(requestFor(fixture, digest));
+      await reading.read(Buffer.alloc(100), 19 * MIB);
+    }
+    await closed.promise;
+    await using again = await fixture.blobs.open(requestFor(fixture, digest));
+    assert.ok((await readAll(again, 0, MIB)).equals(bytes));
+    const ranges = fixture.registry.server.requests.map(({ headers }) => headers['range']).filter(Boolean);
+    assert.deepEqual(ranges, [`bytes=${18 * MIB}-`], 'whole chunks were kept (2 MiB each)');
+  });
+
+  it('goes on for a grace when a reader comes back', async () => {
+    await using fixture = await MirrorFixture.start({ linger: 60_000 });
+    const bytes = seededBytes(40 * MIB);
+    const digest = fixture.registry.addBlob('a/b', bytes);
+    {
+      await using reading = await fixture.blobs.open(requestFor(fixture, digest));
+      await reading.read(Buffer.alloc(100), 0);
+    }
+    await using again = await fixture.blobs.open(requestFor(fixture, digest));
+    assert.ok((await readAll(again, 0, MIB)).equals(bytes));
+    assert.equal(fixture.registry.count(/blobs/), 1);
+  });
+
+  it('refuses more pulls at once than its bound', async () => {
+    await using fixture = await MirrorFixture.start({ maxConcurrent: 1 });
+    fixture.registry.intercept = () => true;
+    const stop = new AbortController();
+    const digest = digestOf(Buffer.from('1'));
+    const first = fixture.blobs.open(requestFor(fixture, digest, { signal: stop.signal }));
+    const refused = assert.rejects(first);
+    await assert.rejects(fixture.blobs.open(requestFor(fixture, digestOf(Buffer.from('2')))), (error) =>
+      isWeirError(error, 'too_many_requests'),
+    );
+    stop.abort();
+    await refused;
+  });
+
+  it('serves sizes 0 and 1', async () => {
+    await using fixture = await MirrorFixture.start();
+    for (const size of [0, 1]) {
+      const bytes = seededBytes(size);
+      const digest = fixture.registry.addBlob('a/b', bytes);
+      for (const source of ['upstream', 'store']) {
+        await using reading = await fixture.blobs.open(requestFor(fixture, digest));
+        assert.equal(reading.source, source);
+        assert.ok((await readAll(reading)).equals(bytes));
+      }
+    }
+  });
+
+  it('takes sha512 digests', async () => {
+    await using fixture = await MirrorFixture.start();
+    const bytes = seededBytes(1000);
+    const digest = digestOf(bytes, 'sha512');
+    fixture.registry.repository('a/b').blobs.set(digest, bytes);
+    await using reading = await fixture.blobs.open(requestFor(fixture, digest));
+    assert.ok((await readAll(reading)).equals(bytes));
+  });
+
+  it('keeps a pull that failed for one caller apart from the next one', async () => {
+    await using fixture = await MirrorFixture.start();
+    const bytes = seededBytes(1000);
+    const digest = fixture.registry.addBlob('a/b', bytes);
+    const good = { kind: 'basic', username: 'a', password: 'b' } as const;
+    fixture.registry.repository('a/b').authorization = `Basic ${Buffer.from('a:b').toString('base64')}`;
+    const bad = fixture.blobs.open(requestFor(fixture, digest, { credential: { ...good, password: 'x' } }));
+    const right = fixture.blobs.open(requestFor(fixture, digest, { credential: good }));
+    await assert.rejects(bad, (error) => isWeirError(error, 'upstream_unauthorized'));
+    await using reading = await right;
+    assert.ok((await readAll(reading)).equals(bytes));
+  });
+});

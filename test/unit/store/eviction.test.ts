@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import fc from 'fast-check';
+import { planEviction } from '../../../src/store/eviction.ts';
+
+describe('planEviction', () => {
+  const candidate = fc.record({ bytes: fc.nat(1000), lastUsed: fc.nat(100), pinned: fc.boolean() });
+
+  it('frees enough, oldest first, nothing pinned, nothing in vain', () => {
+    fc.assert(
+      fc.property(fc.array(candidate), fc.integer({ min: -10, max: 5000 }), (items, need) => {
+        const candidates = items.map((item, key) => ({ key, ...item }));
+        const plan = planEviction(candidates, need);
+        const free = candidates.filter(({ pinned }) => !pinned);
+        const total = free.reduce((sum, { bytes }) => sum + bytes, 0);
+        if (plan === undefined) return assert.ok(total < need);
+        const chosen = plan.map((key) => candidates[key] ?? assert.fail());
+        assert.ok(chosen.every(({ pinned }) => !pinned));
+        assert.ok(chosen.reduce((sum, { bytes }) => sum + bytes, 0) >= need);
+        assert.ok(chosen.slice(0, -1).reduce((sum, { bytes }) => sum + bytes, 0) < Math.max(need, 1));
+        const youngest = Math.max(-1, ...chosen.map(({ lastUsed }) => lastUsed));
+        const spared = free.filter(({ key }) => !plan.includes(key));
+        return assert.ok(spared.every(({ lastUsed }) => lastUsed >= youngest));
+      }),
+    );
+  });
+});

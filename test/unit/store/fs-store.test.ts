@@ -1,0 +1,232 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readdir, readFile, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { KIB, MIB, systemClock } from '../../../src/clock.ts';
+import { isWeirError } from '../../../src/errors.ts';
+import { digestOf, type Digest } from '../../../src/oci/digest.ts';
+import { DataFolder } from '../../../src/store/data-folder.ts';
+import { FsStore, type FsStoreOptions } from '../../../src/store/fs-store.ts';
+import { readAll, seededBytes } from '../../support/bytes.ts';
+import { addBlob, storeConformance } from '../../support/conformance.ts';
+import { TempDir } from '../../support/temp.ts';
+
+async function openStore(path: string, options: Partial<FsStoreOptions> = {}): Promise<FsStore> {
+  return FsStore.open({
+    folder: new DataFolder(path),
+    quota: 64 * MIB,
+    partialMaxAge: 3_600_000,
+    clock: systemClock,
+    ...options,
+  });
+}
+
+/** Overwrites one byte of a file. */
+async function damage(path: string, position: number): Promise<void> {
+  const bytes = await readFile(path);
+  bytes[position] = (bytes[position] ?? 0) ^ 0xff;
+  await writeFile(path, bytes);
+}
+
+describe('FsStore', () => {
+  let temp: TempDir;
+  let count = 0;
+
+  before(async () => {
+    temp = await TempDir.create('fs-store');
+  });
+  after(() => temp[Symbol.asyncDispose]());
+
+  const fresh = (): string => temp.join(String(count++));
+
+  storeConformance(() => openStore(fresh()));
+
+  it('makes folders 0700 and files 0600', async () => {
+    const path = fresh();
+    await using store = await openStore(path);
+    await addBlob(store, seededBytes(100));
+    const { stdout } = await promisify(execFile)('find', [path, '-printf', '%y %m\n']);
+    assert.deepEqual([...new Set(stdout.trim().split('\n'))].toSorted(), ['d 700', 'f 600']);
+  });
+
+  it('has its blobs again after a restart', async () => {
+    const path = fresh();
+    const bytes = seededBytes(3 * MIB);
+    let digest: Digest;
+    {
+      await using store = await openStore(path);
+      digest = await addBlob(store, bytes);
+    }
+    await using store = await openStore(path);
+    await using blob = await store.open(digest);
+    assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
+  });
+
+  it('never hands out a byte of a chunk that rotted on the disk, and drops the blob', async () => {
+    const path = fresh();
+    const bytes = seededBytes(3 * MIB);
+    const digest = digestOf(bytes);
+    {
+      await using store = await openStore(path);
+      await addBlob(store, bytes);
+    }
+    await damage(new DataFolder(path).blob(digest), 2 * MIB + 5);
+    const problems: string[] = [];
+    await using store = await openStore(path, { onProblem: (message) => problems.push(message) });
+    await using blob = await store.open(digest);
+    assert.ok(blob !== undefined);
+    const good = Buffer.alloc(1 * MIB);
+    assert.equal(await blob.read(good, 0), good.length);
+    assert.ok(good.equals(bytes.subarray(0, good.length)), 'chunks before the damage are good');
+    await assert.rejects(blob.read(Buffer.alloc(10), 2 * MIB), (error) =>
+      isWeirError(error, 'store_corrupt'),
+    );
+    assert.equal(await store.open(digest), undefined);
+    assert.match(problems.join('\n'), /damaged/);
+  });
+
+  it('drops a blob that was cut short while the node was down', async () => {
+    const path = fresh();
+    const bytes = seededBytes(1 * MIB);
+    {
+      await using store = await openStore(path);
+      await addBlob(store, bytes);
+    }
+    await truncate(new DataFolder(path).blob(digestOf(bytes)), 1000);
+    await using store = await openStore(path);
+    assert.equal(await store.open(digestOf(bytes)), undefined);
+    assert.equal(await store.stat(digestOf(bytes)), undefined);
+  });
+
+  it('makes a lost chunk map anew, and refuses a blob that does not fit its digest', async () => {
+    const path = fresh();
+    const folder = new DataFolder(path);
+    const bytes = seededBytes(1 * MIB);
+    {
+      await using store = await openStore(path);
+      await addBlob(store, bytes);
+    }
+    await writeFile(folder.chunkMap(digestOf(bytes)), 'nonsense');
+    await writeFile(folder.blob(digestOf(Buffer.from('never written'))), 'something else');
+    await using store = await openStore(path);
+    await using blob = await store.open(digestOf(bytes));
+    assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
+    assert.equal(await store.open(digestOf(Buffer.from('never written'))), undefined);
+  });
+
+  it('resumes a partial blob after a restart without the chunks that were damaged', async () => {
+    const path = fresh();
+    const folder = new DataFolder(path);
+    const bytes = seededBytes(1_000_000);
+    const digest = digestOf(bytes);
+    {
+      await using store = await openStore(path);
+      await using ingest = await store.ingest(digest, bytes.length);
+      await ingest.write(0, [bytes.subarray(0, 900_000)]);
+    }
+    await damage(folder.partial(digest), 300_000);
+    await using store = await openStore(path);
+    await using ingest = await store.ingest(digest, bytes.length);
+    const { chunkSize } = ingest.layout;
+    assert.deepEqual(
+      [0, 1, 2, 3].map((index) => ingest.has(index)),
+      [true, false, true, false],
+    );
+    await ingest.write(chunkSize, [bytes.subarray(chunkSize, 2 * chunkSize)]);
+    await ingest.write(3 * chunkSize, [bytes.subarray(3 * chunkSize)]);
+    await ingest.commit();
+  });
+
+  it('starts over when a partial blob has another size than upstream says now', async () => {
+    await using store = await openStore(fresh());
+    const bytes = seededBytes(600_000);
+    {
+      await using wrong = await store.ingest(digestOf(bytes), 700_000);
+      await wrong.write(0, [seededBytes(700_000, 'other')]);
+    }
+    await using ingest = await store.ingest(digestOf(bytes), bytes.length);
+    assert.equal(ingest.presentBytes, 0);
+    await ingest.write(0, [bytes]);
+    await ingest.commit();
+  });
+
+  it('evicts what was used least recently when the quota is reached, also after a restart', async () => {
+    const path = fresh();
+    const digests: Digest[] = [];
+    {
+      await using store = await openStore(path, { quota: 4 * MIB });
+      for (const seed of ['a', 'b', 'c', 'd']) digests.push(await addBlob(store, seededBytes(1 * MIB, seed)));
+    }
+    const folder = new DataFolder(path);
+    for (const [index, digest] of [1, 3, 2, 0].map((order) => [order, digests[order]] as const)) {
+      const used = new Date(Date.now() - (4 - [1, 3, 2, 0].indexOf(index)) * 60_000);
+      assert.ok(digest !== undefined);
+      await utimes(folder.blob(digest), used, used);
+    }
+    const evicted: Digest[] = [];
+    await using store = await openStore(path, {
+      quota: 4 * MIB,
+      onEvict: ({ digest }) => evicted.push(digest),
+    });
+    await addBlob(store, seededBytes(2 * MIB, 'e'));
+    assert.deepEqual(evicted, [digests[1], digests[3]]);
+    assert.ok(store.usage().blobBytes <= 4 * MIB);
+  });
+
+  it('never evicts what is being read, and says when nothing else is left', async () => {
+    await using store = await openStore(fresh(), { quota: 2 * MIB });
+    const digest = await addBlob(store, seededBytes(1.5 * MIB));
+    {
+      await using blob = await store.open(digest);
+      assert.ok(blob !== undefined);
+      await assert.rejects(store.ingest(digestOf(Buffer.from('x')), 1 * MIB), (error) =>
+        isWeirError(error, 'store_full'),
+      );
+      assert.notEqual(await store.stat(digest), undefined);
+    }
+    await using ingest = await store.ingest(digestOf(Buffer.from('x')), 1 * MIB);
+    assert.equal(ingest.layout.size, 1 * MIB);
+    assert.equal(await store.stat(digest), undefined);
+  });
+
+  it('refuses a blob larger than the quota without evicting anything', async () => {
+    await using store = await openStore(fresh(), { quota: 1 * MIB });
+    const digest = await addBlob(store, seededBytes(500_000));
+    await assert.rejects(store.ingest(digestOf(Buffer.from('x')), 2 * MIB), (error) =>
+      isWeirError(error, 'store_full'),
+    );
+    assert.notEqual(await store.stat(digest), undefined);
+  });
+
+  it('admits blobs that come at once one after the other, within the quota', async () => {
+    await using store = await openStore(fresh(), { quota: 1 * MIB });
+    const size = 400 * KIB;
+    const results = await Promise.allSettled(
+      ['a', 'b', 'c', 'd'].map((seed) => store.ingest(digestOf(Buffer.from(seed)), size)),
+    );
+    assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 2);
+  });
+
+  it('forgets partial blobs that are too old', async () => {
+    const path = fresh();
+    const digest = digestOf(Buffer.from('old'));
+    {
+      await using store = await openStore(path);
+      await using ingest = await store.ingest(digest, 1_000_000);
+      await ingest.write(0, [seededBytes(300_000)]);
+    }
+    const old = new Date(Date.now() - 7_200_000);
+    await utimes(new DataFolder(path).partial(digest), old, old);
+    await using store = await openStore(path);
+    assert.equal(await store.resume(digest), undefined);
+    assert.deepEqual(await readdir(join(path, 'partial')), []);
+  });
+
+  it('says when the folder cannot be used', async () => {
+    const path = fresh();
+    await writeFile(path, 'a file, not a folder');
+    await assert.rejects(openStore(path), (error) => isWeirError(error, 'store_unusable'));
+    assert.ok((await stat(path)).isFile());
+  });
+});

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { chmod, readFile, utimes, writeFile } from 'node:fs/promises';
+import { delimiter } from 'node:path';
+import { parseRegistryHost } from '../../../src/oci/repository.ts';
+import { DockerConfig } from '../../../src/upstream/docker-config.ts';
+import { TempDir } from '../../support/temp.ts';
+
+/** A helper that counts its runs in `<folder>/runs` and prints what `body` makes of the server's name. */
+async function helper(dir: TempDir, name: string, body: string): Promise<void> {
+  const file = dir.join(`docker-credential-${name}`);
+  await writeFile(file, `#!/bin/sh\nread -r server || true\necho x >> '${dir.join('runs')}'\n${body}\n`);
+  await chmod(file, 0o755);
+}
+
+function ask(config: DockerConfig, host: string): Promise<unknown> {
+  return config.credential(parseRegistryHost(host));
+}
+
+describe('upstream: docker config', () => {
+  let dir: TempDir;
+  let warnings: string[];
+  let now: number;
+  const path = process.env['PATH'];
+
+  beforeEach(async () => {
+    dir = await TempDir.create('docker-config');
+    warnings = [];
+    now = 0;
+    process.env['PATH'] = `${dir.path}${delimiter}${path}`;
+  });
+  afterEach(async () => {
+    process.env['PATH'] = path;
+    await dir[Symbol.asyncDispose]();
+  });
+
+  const write = (content: unknown): Promise<void> =>
+    writeFile(dir.join('config.json'), typeof content === 'string' ? content : JSON.stringify(content));
+  const open = (): DockerConfig =>
+    new DockerConfig(dir.join('config.json'), { monotonic: () => now }, (message) => warnings.push(message));
+
+  it('reads auths in all their forms', async () => {
+    const auth = Buffer.from('ann:se:cret').toString('base64');
+    await write({
+      auths: {
+        'https://index.docker.io/v1/': { auth },
+        'ghcr.io': { username: 'bob', password: 'x' },
+        'https://quay.io/v2/': { identitytoken: 'refresh' },
+        'r.test:5000': { registrytoken: 'tok' },
+        'empty.test': {},
+      },
+      HttpHeaders: { 'User-Agent': 'x' },
+    });
+    const config = open();
+    const all = Promise.all(
+      ['docker.io', 'ghcr.io', 'quay.io', 'r.test:5000', 'empty.test', 'other.test', 'r.test'].map((host) =>
+        ask(config, host),
+      ),
+    );
+    assert.deepEqual(await all, [
+      { kind: 'basic', username: 'ann', password: 'se:cret' },
+      { kind: 'basic', username: 'bob', password: 'x' },
+      { kind: 'identity', token: 'refresh' },
+      { kind: 'bearer', token: 'tok' },
+      undefined,
+      undefined,
+      undefined,
+    ]);
+    assert.deepEqual(warnings, []);
+  });
+
+  it('reads the file again when it changes, and gets by without one', async () => {
+    const config = open();
+    assert.equal(await ask(config, 'ghcr.io'), undefined);
+    assert.equal(await ask(config, 'ghcr.io'), undefined);
+    assert.equal(warnings.length, 1, 'one warning for the same trouble');
+    await write({ auths: { 'ghcr.io': { username: 'a', password: '1' } } });
+    assert.deepEqual(await ask(config, 'ghcr.io'), { kind: 'basic', username: 'a', password: '1' });
+    await write({ auths: { 'ghcr.io': { username: 'a', password: '2' } } });
+    await utimes(dir.join('config.json'), 1, 1);
+    assert.deepEqual(await ask(config, 'ghcr.io'), { kind: 'basic', username: 'a', password: '2' });
+  });
+
+  it('never quotes a broken file, which may hold passwords', async () => {
+    await write('{"auths": secret');
+    assert.equal(await ask(open(), 'ghcr.io'), undefined);
+    assert.equal(warnings.length, 1);
+    assert.ok(!warnings[0]?.includes('secret'));
+  });
+
+  it('asks helpers, by registry and for all, and keeps their answers for 5 min', async () => {
+    await helper(dir, 'all', `echo "{\\"Username\\":\\"u\\",\\"Secret\\":\\"for $server\\"}"`);
+    await helper(dir, 'one', `echo '{"Username":"<token>","Secret":"refresh"}'`);
+    await write({ credsStore: 'all', credHelpers: { 'ghcr.io': 'one' } });
+    const config = open();
+    const hub = { kind: 'basic', username: 'u', password: 'for https://index.docker.io/v1/' };
+    const both = await Promise.all([ask(config, 'docker.io'), ask(config, 'docker.io')]);
+    assert.deepEqual(both, [hub, hub]);
+    assert.deepEqual(await ask(config, 'ghcr.io'), { kind: 'identity', token: 'refresh' });
+    const runs = async (): Promise<number> => (await readFile(dir.join('runs'), 'utf8')).length / 2;
+    assert.equal(await runs(), 2);
+    now = 4 * 60_000;
+    await ask(config, 'docker.io');
+    assert.equal(await runs(), 2);
+    now = 5 * 60_000;
+    await ask(config, 'docker.io');
+    assert.equal(await runs(), 3);
+  });
+
+  it('goes on without a helper that fails, and says so without its output', async () => {
+    await helper(dir, 'none', 'echo "credentials not found in native keychain"; exit 1');
+    await helper(dir, 'broken', 'echo "secret"; exit 3');
+    await helper(dir, 'chatty', 'echo "secret"');
+    await helper(dir, 'flood', 'head -c 200000 /dev/zero');
+    const credHelpers = {
+      'none.test': 'none',
+      'broken.test': 'broken',
+      'chatty.test': 'chatty',
+      'flood.test': 'flood',
+      'missing.test': 'missing',
+      'evil.test': '../../bin/sh',
+    };
+    await write({ credHelpers, auths: { 'broken.test': { username: 'a', password: 'b' } } });
+    const config = open();
+    for (const host of Object.keys(credHelpers)) {
+      const expected = host === 'broken.test' ? { kind: 'basic', username: 'a', password: 'b' } : undefined;
+      assert.deepEqual(await ask(config, host), expected, host);
+    }
+    assert.equal(warnings.length, 5);
+    assert.ok(warnings.every((message) => !message.includes('secret')));
+  });
+});

@@ -1,0 +1,86 @@
+/** What the tests of the registry client have in common. */
+import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
+import { parseRegistryHost, parseRepository, type Repository } from '../../../src/oci/repository.ts';
+import { digestOf, type Digest } from '../../../src/oci/digest.ts';
+import { isWeirError, type ErrorCode, type WeirError } from '../../../src/errors.ts';
+import type { UpstreamOptions } from '../../../src/upstream/options.ts';
+import { Upstream } from '../../../src/upstream/upstream.ts';
+import type { HttpServer } from '../../support/http-server.ts';
+
+/** An {@link Upstream} that is closed at the end of its block. */
+export class TestUpstream extends Upstream implements AsyncDisposable {
+  constructor(options: Partial<UpstreamOptions> = {}) {
+    super({ userAgent: 'weir/test', environment: {}, retries: 3, ...options });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+export function repositoryAt(host: string, name = 'team/app'): Repository {
+  return parseRepository(parseRegistryHost(host), name);
+}
+
+export interface Blob {
+  readonly bytes: Buffer;
+  readonly digest: Digest;
+}
+
+/** Bytes that differ everywhere, so that a wrong offset shows. */
+export function makeBlob(length: number, seed = 1): Blob {
+  const bytes = Buffer.alloc(length);
+  let state = seed;
+  for (let i = 0; i < length; i++) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    bytes[i] = state >>> 24;
+  }
+  return { bytes, digest: digestOf(bytes) };
+}
+
+export async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const parts: Uint8Array[] = [];
+  for await (const chunk of chunks) parts.push(Buffer.from(chunk));
+  return Buffer.concat(parts);
+}
+
+export async function failure(work: Promise<unknown>): Promise<WeirError> {
+  try {
+    await work;
+  } catch (error) {
+    assert.ok(isWeirError(error), `not a WeirError: ${String(error)}`);
+    return error;
+  }
+  throw new assert.AssertionError({ message: 'it did not fail' });
+}
+
+export async function failsWith(code: ErrorCode, work: Promise<unknown>): Promise<WeirError> {
+  const error = await failure(work);
+  assert.equal(error.code, code, error.message);
+  return error;
+}
+
+/** Serves `bytes` with Range, as registries do. */
+export function serveBytes(range: string | undefined, response: ServerResponse, bytes: Buffer): void {
+  const match = /^bytes=([0-9]+)-([0-9]*)$/.exec(range ?? '');
+  if (match === null) {
+    response.writeHead(200, { 'content-length': bytes.length }).end(bytes);
+    return;
+  }
+  const start = Number(match[1]);
+  const end = Math.min(bytes.length, match[2] ? Number(match[2]) + 1 : bytes.length);
+  if (start >= bytes.length) {
+    response.writeHead(416, { 'content-range': `bytes */${bytes.length}` }).end();
+    return;
+  }
+  const headers = {
+    'content-length': end - start,
+    'content-range': `bytes ${start}-${end - 1}/${bytes.length}`,
+  };
+  response.writeHead(206, headers).end(bytes.subarray(start, end));
+}
+
+export function ranges(server: HttpServer): readonly (string | undefined)[] {
+  return server.requests.map(({ headers }) => headers['range'] as string | undefined);
+}
