@@ -89,6 +89,10 @@ export class Blobs implements AsyncDisposable {
       const local = flight === undefined ? await this.#openLocal(digest) : undefined;
       if (local !== undefined) return this.#authorized(request, local);
       if (flight === undefined && this.#flights.has(digest)) continue; // it took off meanwhile
+      if (flight?.doomed === true) {
+        await abortable(flight.landed, request.signal);
+        continue;
+      }
       if (request.resuming && this.#handedOver.has(digest)) {
         throw new WeirError('handed_over', `${digest} was cut off: go on with it from upstream`);
       }
@@ -103,7 +107,7 @@ export class Blobs implements AsyncDisposable {
       if ((await access.authorize(request, digest, 'blob', flight.repository)) === 'unproven') {
         return this.#goThrough(request);
       }
-      if (this.#flights.get(digest) === flight) return this.#aboard(flight, request);
+      if (this.#flights.get(digest) === flight && !flight.doomed) return this.#aboard(flight, request);
     }
   }
 

@@ -52,14 +52,16 @@ export class FlightReading implements Reading {
           `what was received is not ${this.digest}; it is fetched again`,
         );
       }
+      const { failure } = flight;
+      const isFull = isWeirError(failure, 'store_full');
+      if (failure !== undefined && !isFull) throw failure;
       const visible = flight.visible(position, this.#wholeFirst);
       if (visible > 0) {
         this.#generation = flight.generation;
         return flight.ingest.read(target.subarray(0, Math.min(target.length, visible)), position);
       }
       if (flight.committed) return 0;
-      if (isWeirError(flight.failure, 'store_full')) this.#through = this.#options.goThrough(flight.ingest);
-      else if (flight.failure !== undefined) throw flight.failure;
+      if (isFull) this.#through = this.#options.goThrough(flight.ingest);
       else await this.#wait(waitingSince, options.signal);
     }
   }

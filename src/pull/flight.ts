@@ -88,6 +88,16 @@ export class Flight {
     return this.#committed;
   }
 
+  /** It has failed or is being stopped: nobody may come aboard. */
+  get doomed(): boolean {
+    return this.#stop.signal.aborted;
+  }
+
+  /** Settles when the flight will not change any more and, if it failed, has given its partial blob back. */
+  get landed(): Promise<void> {
+    return this.#run;
+  }
+
   get failure(): WeirError | undefined {
     return this.#failure;
   }
@@ -153,6 +163,9 @@ export class Flight {
       this.#failure = toWeirError(this.#stop.signal.aborted ? this.#stop.signal.reason : error);
       this.#stop.abort(this.#failure); // a request that was opened and not read must not linger
       this.#opening.reject(this.#failure);
+      // Whoever comes next must find the partial blob in the store. Only a full disk leaves readers something to
+      // read: they go on without the store.
+      if (!isWeirError(this.#failure, 'store_full')) await this.#release();
     }
     this.#landed = true;
     this.#options.onLanded(this.#failure);

@@ -202,7 +202,9 @@ export class FsStore implements Store, IngestOwner {
   }
 
   async #start(digest: Digest, map: ChunkMap, flags: 'r+' | 'w+'): Promise<FsIngest> {
-    if (this.#ingests.has(digest)) throw new WeirError('internal', `${digest} is being ingested already`);
+    if (this.#ingests.has(digest)) {
+      throw new WeirError('store_full', `the partial blob of ${digest} is still in use by an earlier pull`);
+    }
     await using files = new AsyncDisposableStack();
     try {
       const data = files.use(await open(this.#folder.partial(digest), flags, FILE_MODE));

@@ -72,7 +72,7 @@ export interface BlobIngester {
   resume(digest: Digest): Promise<Ingest | undefined>;
   /**
    * Starts (or resumes) a blob of `size` bytes and reserves room for it, evicting what was used least recently.
-   * @throws WeirError `store_full` where it does not fit the quota or the disk
+   * @throws WeirError `store_full` where it does not fit the quota or the disk, or another ingest of it is open
    */
   ingest(digest: Digest, size: number): Promise<Ingest>;
 }

@@ -144,6 +144,7 @@ export interface MirrorFixtureOptions {
   readonly linger?: number;
   readonly stallTimeout?: number;
   readonly retries?: number;
+  readonly upstreamStallTimeout?: number;
   readonly maxConcurrent?: number;
   readonly wrapStore?: (store: Store) => Store;
   readonly mirror?: Partial<MirrorOptions>;
@@ -195,7 +196,7 @@ export class MirrorFixture implements AsyncDisposable {
       retries: options.retries ?? 2,
       connectTimeout: 500,
       headerTimeout: 400,
-      stallTimeout: 200,
+      stallTimeout: options.upstreamStallTimeout ?? 200,
       clock,
     });
     stack.defer(() => upstream.close());

@@ -260,22 +260,22 @@ describe('pulling of an index', () => {
   });
   after(() => rm(directory, { recursive: true }));
 
-  async function pull(more: Partial<PullOptions>): ReturnType<typeof pullImage> {
+  async function pullIndex(more: Partial<PullOptions>): ReturnType<typeof pullImage> {
     await using registry = await EmbeddedRegistry.start();
     registry.add(NAME, 'v1', image);
     return await pullImage({ image: parseImageReference(`${registry.host}/${NAME}:v1`), ...more });
   }
 
   it('takes one platform, or all', async () => {
-    const one = await pull({ platform: { os: 'linux', architecture: 'arm64' } });
+    const one = await pullIndex({ platform: { os: 'linux', architecture: 'arm64' } });
     assert.deepEqual(rolesOf(one), ['config', 'index', 'layer', 'layer', 'manifest']);
-    const all = await pull({ allPlatforms: true });
+    const all = await pullIndex({ allPlatforms: true });
     assert.equal(all.blobs.length, 9);
     assert.equal(all.bytes, image.size);
   });
 
   it('tells which platforms there are', async () => {
-    await assert.rejects(pull({ platform: { os: 'linux', architecture: 's390x' } }), {
+    await assert.rejects(pullIndex({ platform: { os: 'linux', architecture: 's390x' } }), {
       code: 'manifest_unknown',
       message: /no manifest for linux\/s390x \(it has: linux\/amd64, linux\/arm64\/v8\)/,
     });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { WeirError } from '../../../src/errors.ts';
 import { parseRoute } from '../../../src/mirror/route.ts';
 import { DOCKER_HUB, repositoryKey } from '../../../src/oci/repository.ts';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { WeirError } from '../../../src/errors.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { manifestChildren, MEDIA_TYPES, parseManifest } from '../../../src/oci/manifest.ts';

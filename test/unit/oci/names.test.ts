@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { WeirError } from '../../../src/errors.ts';
 import { digestOf, DigestVerifier, parseDigest, tryParseDigest } from '../../../src/oci/digest.ts';
 import { formatImageReference, parseImageReference } from '../../../src/oci/reference.ts';
@@ -10,9 +10,10 @@ import {
   tryParseRepositoryName,
 } from '../../../src/oci/repository.ts';
 
+const oneOf = (letters: string): fc.Arbitrary<string> => fc.constantFrom(...letters.split(''));
 const hex = (length: number): fc.Arbitrary<string> =>
-  fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: length, maxLength: length });
-const alphanumeric = fc.constantFrom(...'abcdefghijklmnopqrstuvwxyz0123456789');
+  fc.string({ unit: oneOf('0123456789abcdef'), minLength: length, maxLength: length });
+const alphanumeric = oneOf('abcdefghijklmnopqrstuvwxyz0123456789');
 const word = fc.string({ unit: alphanumeric, minLength: 1, maxLength: 12 });
 const component = fc
   .tuple(word, fc.array(fc.tuple(fc.constantFrom('.', '_', '__', '-', '--'), word), { maxLength: 2 }))
@@ -24,7 +25,7 @@ const host = fc.oneof(
   fc.ipV6().map((address) => `[${address.toLowerCase()}]:5000`),
 );
 const tag = fc
-  .string({ unit: fc.constantFrom(...'abcXYZ019._-'), minLength: 1, maxLength: 128 })
+  .string({ unit: oneOf('abcXYZ019._-'), minLength: 1, maxLength: 128 })
   .filter((t) => /^\w/.test(t));
 
 describe('digests', () => {

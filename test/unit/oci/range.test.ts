@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { parseRangeHeader, type RangeRequest } from '../../../src/oci/range.ts';
 
 const part = (start: number, end: number): RangeRequest => ({ kind: 'part', range: { start, end } });

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { KIB } from '../../../src/clock.ts';
 import { WriteBehind } from '../../../src/pull/write-behind.ts';
 

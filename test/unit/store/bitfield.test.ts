@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { Bitfield } from '../../../src/store/bitfield.ts';
 
 describe('Bitfield', () => {
@@ -13,7 +13,7 @@ describe('Bitfield', () => {
           const index = number % length;
           if (what === 'set') model.add(index);
           else model.delete(index);
-          bits[what as 'set' | 'clear'](index);
+          bits[what](index);
         }
         const all = Array.from({ length }, (_, index) => index);
         assert.deepEqual(

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { GIB, KIB, MIB } from '../../../src/clock.ts';
 import { ChunkLayout, chunkSizeFor } from '../../../src/store/chunk-layout.ts';
 import { CHUNK_HASH_BYTES, ChunkMap } from '../../../src/store/chunk-map.ts';

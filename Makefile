@@ -1,0 +1,43 @@
+# Each target does all of its own set-up, from a fresh clone on.
+
+SHELL := /bin/bash
+# npm scripts use the Node.js that package-lock.json names; recipes here do too.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+INSTALLED := node_modules/.package-lock.json
+
+.PHONY: help setup demo test check bench docs clean node
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: node ## install the npm packages, and the programs that the end-to-end tests run
+	@test/setup.sh
+
+demo: node ## pull an image through one node and check every byte; IMAGE=registry/name:tag pulls that one
+	@npm run --silent demo -- $(if $(IMAGE),--image '$(IMAGE)')
+
+test: setup ## types, lint, format, unit tests, end-to-end tests with real runtimes
+	@test/run.sh
+
+check: node ## types, lint, format
+	@npm run --silent check
+
+bench: node ## measure one node against the registry and nginx
+	@npm run --silent bench -- node
+
+docs: node ## write the generated parts of docs/
+	@npm run --silent docs
+
+clean: ## remove what is generated
+	rm -rf node_modules .cache bench/out
+
+node: $(INSTALLED)
+	@test -x node_modules/.bin/node || { \
+	  echo "make: node_modules/.bin/node is missing: package.json brings Node.js for Linux on x64 and arm64 only,"; \
+	  echo "make: and this is $$(uname -sm); see CONTRIBUTING.md"; exit 1; }
+
+$(INSTALLED): package-lock.json
+	@command -v npm >/dev/null || { echo "make: npm is missing: install Node.js 20 or later"; exit 1; }
+	npm ci
+	@touch $(INSTALLED)

@@ -1,0 +1,122 @@
+/**
+ * Writes what the code knows into the docs, between markers: the settings, the fields of a registry, the
+ * commands and the exit codes. `node docs/generate.ts` writes, with `--check` it only tells whether something
+ * is out of date (exit code 1); a unit test does the same.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { EXIT_CODES } from '../src/cli/exit-codes.ts';
+import { buildProgram } from '../src/cli/program.ts';
+import { REGISTRY_FIELDS } from '../src/config/registries.ts';
+import {
+  SECTIONS,
+  SETTING_KEYS,
+  envName,
+  flagName,
+  sectionOf,
+  settingOf,
+  type SettingKey,
+} from '../src/config/settings.ts';
+
+/** Columns of the help texts in the docs. */
+const HELP_COLUMNS = 100;
+
+type Parts = Readonly<Record<string, string>>;
+
+export interface GeneratedDocument {
+  readonly file: string;
+  readonly before: string;
+  readonly after: string;
+}
+
+/** The documents as they are, and as they should be. */
+export async function generateDocuments(): Promise<readonly GeneratedDocument[]> {
+  const wanted: Readonly<Record<string, Parts>> = {
+    'configuration.md': { settings: settingsTable(), registries: registriesTable() },
+    'cli.md': { commands: commandHelp(), 'exit-codes': exitCodeTable() },
+  };
+  const documents: GeneratedDocument[] = [];
+  for (const [name, parts] of Object.entries(wanted)) {
+    const file = fileURLToPath(new URL(name, import.meta.url));
+    const before = await readFile(file, 'utf8');
+    documents.push({ file, before, after: fill(before, parts, name) });
+  }
+  return documents;
+}
+
+function fill(text: string, parts: Parts, name: string): string {
+  let filled = text;
+  for (const [part, content] of Object.entries(parts)) {
+    const [begin, end] = [`<!-- generated: ${part} -->`, `<!-- end: ${part} -->`];
+    const [from, to] = [filled.indexOf(begin), filled.indexOf(end)];
+    if (from === -1 || to < from) throw new Error(`${name}: the markers of "${part}" are missing`);
+    filled = `${filled.slice(0, from + begin.length)}\n${content}\n${filled.slice(to)}`;
+  }
+  return filled;
+}
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  return [tableLine(head), tableLine(head.map(() => '---')), ...rows.map(tableLine)].join('\n');
+}
+
+function tableLine(cells: readonly string[]): string {
+  return `| ${cells.map(escapeCell).join(' | ')} |`;
+}
+
+function escapeCell(text: string): string {
+  return text.replaceAll('|', '\\|').replaceAll('<', '&lt;');
+}
+
+function settingsTable(): string {
+  return Object.entries(SECTIONS)
+    .map(([section, title]) => {
+      const rows = SETTING_KEYS.filter((key) => sectionOf(key) === section).map(settingRow);
+      return `\n### ${title}\n\n${table(['Setting', 'Default', 'What it is', 'Allowed'], rows)}`;
+    })
+    .join('\n');
+}
+
+function settingRow(key: SettingKey): readonly string[] {
+  const setting = settingOf(key);
+  const names = `\`${key}\` \`${flagName(key)}\` \`${envName(key)}\``;
+  const value = setting.default === '' ? '(none)' : `\`${setting.default}\``;
+  return [names, value, setting.description, setting.allowed];
+}
+
+function registriesTable(): string {
+  const rows = Object.entries(REGISTRY_FIELDS).map(([name, description]) => [`\`${name}\``, description]);
+  return table(['Field', 'What it is'], rows);
+}
+
+function exitCodeTable(): string {
+  return table(
+    ['Code', 'Meaning'],
+    EXIT_CODES.map(({ code, meaning }) => [`\`${code}\``, meaning]),
+  );
+}
+
+/** `--help` of every command, as it looks in a terminal. */
+function commandHelp(): string {
+  const sink = { write: () => true, columns: HELP_COLUMNS } as unknown as NodeJS.WriteStream;
+  const program = buildProgram({ version: '', env: {}, stdout: sink, stderr: sink }, () => undefined);
+  return program.commands
+    .map((command) => {
+      return `\n### weir ${command.name()}\n\n\`\`\`text\n${command.helpInformation().trimEnd()}\n\`\`\``;
+    })
+    .join('\n');
+}
+
+async function main(check: boolean): Promise<void> {
+  for (const { file, before, after } of await generateDocuments()) {
+    if (before === after) continue;
+    if (!check) {
+      await writeFile(file, after);
+      console.log(`written: ${file}`);
+    } else {
+      console.error(`out of date: ${file} (run: npm run docs)`);
+      process.exitCode = 1;
+    }
+  }
+}
+
+if (import.meta.main) await main(process.argv.includes('--check'));

@@ -1,0 +1,54 @@
+/** The exit codes of `weir`, once: for the code, `weir --help` and docs/cli.md. */
+import { isWeirError, toWeirError, type ErrorCode } from '../errors.ts';
+
+export const EXIT = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  locked: 3,
+  addressInUse: 4,
+  notVerified: 5,
+} as const;
+
+export const EXIT_CODES: readonly { readonly code: string; readonly meaning: string }[] = [
+  { code: '0', meaning: 'Done; for `weir node`: told to stop by SIGTERM or SIGINT, and drained' },
+  { code: '1', meaning: 'Failed' },
+  { code: '2', meaning: 'The command line or the configuration is wrong' },
+  { code: '3', meaning: 'The data folder is in use by another node' },
+  { code: '4', meaning: 'An address to listen on is in use' },
+  { code: '5', meaning: 'Content was received whose digest is wrong' },
+  { code: '128+n', meaning: 'Ended by signal n: 130 for SIGINT, 143 for SIGTERM' },
+];
+
+const CODES: Readonly<Partial<Record<ErrorCode, number>>> = {
+  config_invalid: EXIT.usage,
+  reference_invalid: EXIT.usage,
+  name_invalid: EXIT.usage,
+  digest_invalid: EXIT.usage,
+  bad_request: EXIT.usage,
+  store_locked: EXIT.locked,
+  address_in_use: EXIT.addressInUse,
+  digest_mismatch: EXIT.notVerified,
+};
+
+export function exitCodeOf(error: unknown): number {
+  return CODES[toWeirError(error).code] ?? EXIT.failed;
+}
+
+/** `weir: …`, with the causes of a failure behind it, without a stack. */
+export function describeError(error: unknown): string {
+  const messages: string[] = [];
+  let cause: unknown = error;
+  while (cause instanceof Error && messages.length < 5) {
+    if (cause.message !== '' && !messages.some((message) => message.includes((cause as Error).message))) {
+      messages.push(cause.message);
+    }
+    cause = cause.cause;
+  }
+  if (messages.length === 0) messages.push(String(error));
+  const [first = '', ...rest] = messages;
+  if (isWeirError(error, 'config_invalid') && first.includes('\n')) {
+    return `weir: the configuration is not valid:\n${first.replaceAll(/^/gm, '  ')}`;
+  }
+  return `weir: ${[first, ...rest].join(': ')}`;
+}

@@ -1,0 +1,16 @@
+/** The entry point of the `weir` command; started by the launcher `weir` beside it. */
+import manifest from '../../package.json' with { type: 'json' };
+import { SECOND } from '../clock.ts';
+import { runCli } from './program.ts';
+
+/** Milliseconds after a command's end by which what it left open (a socket that closes slowly) is given up. */
+const LINGER: number = 2 * SECOND;
+
+process.exitCode = await runCli(process.argv.slice(2), {
+  version: manifest.version,
+  env: process.env,
+  stdout: process.stdout,
+  stderr: process.stderr,
+});
+// Not at once: output that is still on its way into a pipe would be lost.
+setTimeout(() => process.exit(), LINGER).unref();

@@ -1,0 +1,181 @@
+/**
+ * The commands of `weir`, their options and help. What a command does is in a module of its own that is loaded
+ * when the command runs: `weir version` must not pay for a node's modules, nor a node for the demo's.
+ */
+import { Argument, Command, CommanderError, Option } from 'commander';
+import { EXIT, EXIT_CODES, describeError, exitCodeOf } from './exit-codes.ts';
+import { SignalError, type CliContext } from './context.ts';
+import { addSettingOptions, configOption } from './options.ts';
+
+const DEFAULT_MIRROR = 'http://127.0.0.1:4770';
+
+/** Columns beyond which a line of help is hard to read. */
+const MAX_HELP_COLUMNS = 100;
+
+export const DESCRIPTION = 'A peer-to-peer network for container images: a mirror on each node.';
+
+/** Runs `arguments_` (without `node` and the script). Resolves with the exit code; never rejects. */
+export async function runCli(arguments_: readonly string[], context: CliContext): Promise<number> {
+  const outcome = { code: EXIT.ok as number };
+  const program = buildProgram(context, (code) => (outcome.code = code));
+  try {
+    const wantsHelp = arguments_.some((argument) => argument === '-h' || argument === '--help');
+    if (arguments_[0] === 'complete' && !wantsHelp) {
+      const { default: tab } = await import('@bomb.sh/tab/commander');
+      // Shells show a suggestion on one line; a description of several would add words of itself to the list.
+      for (const command of program.commands) command.description(command.summary());
+      tab(program);
+    } else {
+      addCompletionHelp(program);
+    }
+    await program.parseAsync([...arguments_], { from: 'user' });
+    return outcome.code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error instanceof SignalError) return error.exitCode;
+    context.stderr.write(`${describeError(error)}\n`);
+    return exitCodeOf(error);
+  }
+}
+
+/** @param setExitCode told by commands that end well or badly without an error */
+export function buildProgram(context: CliContext, setExitCode: (code: number) => void): Command {
+  const program = new Command('weir')
+    .description(DESCRIPTION)
+    .exitOverride()
+    .showSuggestionAfterError()
+    .helpCommand('help [command]', 'Help on a command')
+    .helpOption('-h, --help', 'Help on this command')
+    .configureHelp({ helpWidth: helpColumns(context) })
+    .configureOutput({
+      writeOut: (text) => void context.stdout.write(text),
+      writeErr: (text) => void context.stderr.write(text),
+      outputError: (text, write) => write(`weir: ${text.replace(/^error: /, '')}`),
+    });
+  addNodeCommand(program, context);
+  addPullCommand(program, context);
+  addDemoCommand(program, context, setExitCode);
+  addConfigCommand(program, context);
+  addVersionCommand(program, context);
+  return program.addHelpText('after', () => `\n${exitCodeHelp()}`);
+}
+
+function addNodeCommand(program: Command, context: CliContext): void {
+  const command = program
+    .command('node')
+    .summary('Run a node: the mirror that the runtimes of this machine pull through')
+    .description(
+      'Runs a node in the foreground: a mirror that containerd, Docker, podman and CRI-O on this machine pull ' +
+        'through. SIGTERM and SIGINT let running requests end (--mirror-drain-timeout); a second signal ends at once.\n\n' +
+        'Each option is also an environment variable and a line of the YAML file: --mirror-listen is ' +
+        'WEIR_MIRROR_LISTEN, and "listen:" below "mirror:". Options win over variables, variables over the file.',
+    );
+  addSettingOptions(command).action(async () => {
+    const { runNodeCommand } = await import('./commands/node.ts');
+    await runNodeCommand(command, context);
+  });
+}
+
+function addPullCommand(program: Command, context: CliContext): void {
+  program
+    .command('pull')
+    .summary('Pull an image through the local node, checking every digest')
+    .description(
+      'Pulls an image as a runtime does, checks every digest, and keeps nothing: it fills the store of the node ' +
+        'and shows how fast it answers.',
+    )
+    .addArgument(new Argument('<REF>', 'image, such as alpine, ghcr.io/org/app:v1 or app@sha256:…'))
+    .addOption(
+      new Option('--mirror <URL>', 'the node to pull through').default(DEFAULT_MIRROR, DEFAULT_MIRROR),
+    )
+    .addOption(new Option('--direct', 'pull from the registry itself, without a node').conflicts('mirror'))
+    .addOption(
+      new Option(
+        '--platform <OS/ARCH>',
+        'image of an index to pull, such as linux/arm64/v8 (default: this machine)',
+      ),
+    )
+    .addOption(new Option('--all-platforms', 'all images of an index').conflicts('platform'))
+    .addOption(new Option('--json', 'print the result as JSON, and no progress'))
+    .addOption(configOption())
+    .action(async (reference: string, options: Record<string, unknown>) => {
+      const { runPullCommand } = await import('./commands/pull.ts');
+      await runPullCommand(reference, options, context);
+    });
+}
+
+function addDemoCommand(program: Command, context: CliContext, setExitCode: (code: number) => void): void {
+  program
+    .command('demo')
+    .summary('Show a cold and a warm pull through a node of its own')
+    .description(
+      'Starts an embedded registry with a generated image and one node, pulls the image through the node twice, ' +
+        'and shows what came from the registry. It ends by itself and leaves nothing behind.',
+    )
+    .addOption(
+      new Option('--image <REF>', 'pull this image from its own registry instead (also: the variable IMAGE)'),
+    )
+    .action(async (options: Record<string, unknown>) => {
+      const { runDemoCommand } = await import('./commands/demo.ts');
+      setExitCode(await runDemoCommand(options, context));
+    });
+}
+
+function addConfigCommand(program: Command, context: CliContext): void {
+  const command = program
+    .command('config')
+    .summary('Print the effective configuration, and where each value came from')
+    .description(
+      'Prints the effective configuration: each setting, its value, and where it came from. Takes every option of ' +
+        '"weir node". Passwords and tokens are printed as ***.',
+    )
+    .addOption(new Option('--json', 'as JSON').conflicts('yaml'))
+    .addOption(new Option('--yaml', 'as a YAML file'))
+    .addOption(new Option('--check', 'print nothing, only tell what is wrong'));
+  addSettingOptions(command, { hidden: true }).action(async () => {
+    const { runConfigCommand } = await import('./commands/config.ts');
+    await runConfigCommand(command, context);
+  });
+}
+
+function addVersionCommand(program: Command, context: CliContext): void {
+  program
+    .command('version')
+    .summary('Print the version')
+    .description('Prints the version of Weir, of Node.js, and the platform.')
+    .addOption(new Option('--json', 'as JSON'))
+    .action((options: Record<string, unknown>) => {
+      const version = {
+        version: context.version,
+        node: process.version,
+        platform: `${process.platform}/${process.arch}`,
+      };
+      const text = `weir ${version.version} (Node.js ${version.node}, ${version.platform})`;
+      context.stdout.write(`${options['json'] === true ? JSON.stringify(version) : text}\n`);
+    });
+}
+
+/** The completion commands are added by their library, which is loaded only when they are called. */
+function addCompletionHelp(program: Command): void {
+  program
+    .command('complete')
+    .summary('Print a completion script for a shell')
+    .description(
+      'Prints a script that completes commands and options.\n\n' +
+        '  bash:        source <(weir complete bash)\n' +
+        '  zsh:         source <(weir complete zsh)\n' +
+        '  fish:        weir complete fish | source\n' +
+        '  powershell:  weir complete powershell | Out-String | Invoke-Expression',
+    )
+    .addArgument(new Argument('<SHELL>', 'the shell').choices(['bash', 'zsh', 'fish', 'powershell']));
+}
+
+function exitCodeHelp(): string {
+  const lines = EXIT_CODES.map(({ code, meaning }) => `  ${code.padEnd(6)} ${meaning.replaceAll('`', '')}`);
+  return ['Exit codes:', ...lines].join('\n');
+}
+
+function helpColumns(context: CliContext): number {
+  const columns = 'columns' in context.stdout ? Number(context.stdout.columns) : Number.NaN;
+  return Math.min(MAX_HELP_COLUMNS, Number.isFinite(columns) && columns > 0 ? columns : MAX_HELP_COLUMNS);
+}

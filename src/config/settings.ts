@@ -1,0 +1,224 @@
+/**
+ * All settings, once: the typed {@link Config}, the flags of `weir node`, the names of environment variables,
+ * the reading of YAML, `--help` and the table in docs/configuration.md are made from this record.
+ *
+ * A setting `a.b-c` is the flag `--a-b-c`, the variable `WEIR_A_B_C`, and `a: {b-c: …}` in YAML.
+ */
+import type { RegistryHost } from '../oci/repository.ts';
+import type { RegistryConfig } from '../upstream/registry-config.ts';
+import { MIB } from '../clock.ts';
+import {
+  autoNoneOrPaths,
+  autoOrSize,
+  choice,
+  duration,
+  integer,
+  listenAddress,
+  listenAddresses,
+  optionalFile,
+  path,
+  registryHost,
+  type Kind,
+} from './kinds.ts';
+
+export interface Setting<T> extends Kind<T> {
+  /** As one would write it; read by the same schema as everything else. */
+  readonly default: string;
+  /** A sentence without its full stop. */
+  readonly description: string;
+}
+
+function setting<T>(kind: Kind<T>, value: string, description: string): Setting<T> {
+  return { ...kind, default: value, description };
+}
+
+/** Below it one ordinary layer would evict all others. */
+const MIN_QUOTA: number = MIB;
+
+export const SETTINGS = {
+  'data.dir': setting(path('DIR'), '/var/lib/weir', 'Folder of the store; one node owns it at a time'),
+
+  'mirror.listen': setting(
+    listenAddresses(),
+    '127.0.0.1:4770,[::1]:4770',
+    'Addresses at which runtimes reach the mirror',
+  ),
+  'mirror.default-registry': setting(
+    registryHost(),
+    'docker.io',
+    'Registry of requests that name none: no ?ns= and no host as first path element',
+  ),
+  'mirror.max-requests': setting(
+    integer({ min: 1, max: 65_536 }),
+    '512',
+    'Requests served at one time; more are answered 503, so that the runtime goes upstream',
+  ),
+  'mirror.first-byte-timeout': setting(
+    duration(),
+    '4s',
+    'Longest wait before the first byte; then 404, so that the runtime goes upstream',
+  ),
+  'mirror.patient-timeout': setting(
+    duration(),
+    '30s',
+    'The same for podman, skopeo and CRI-O, which cannot go upstream for a single blob',
+  ),
+  'mirror.stall-timeout': setting(
+    duration(),
+    '10s',
+    'Longest time without progress in mid-blob before the answer is cut and handed over to upstream',
+  ),
+  'mirror.client-timeout': setting(
+    duration(),
+    '5m',
+    'Longest time that a reader may take no byte before it is disconnected',
+  ),
+  'mirror.drain-timeout': setting(
+    duration({ min: 0 }),
+    '25s',
+    'Time that running requests have to end after SIGTERM; keep it below the grace period of the pod',
+  ),
+
+  'admin.listen': setting(listenAddress(), '127.0.0.1:4771', 'Address of /healthz, /readyz and /metrics'),
+
+  'access.mode': setting(
+    choice(['verify', 'open']),
+    'verify',
+    'verify: what is cached is given only to callers whom upstream lets read the repository; open: to all',
+  ),
+  'access.ttl': setting(
+    duration({ min: 0 }),
+    '10m',
+    'How long a grant of upstream is remembered before it is asked again',
+  ),
+  'access.offline-ttl': setting(
+    duration({ min: 0 }),
+    '24h',
+    'How long a grant of upstream holds while upstream cannot be reached',
+  ),
+
+  'tags.ttl': setting(
+    duration({ min: 0 }),
+    '5s',
+    'How long the answer for a tag is used again before upstream is asked; 0s asks every time',
+  ),
+
+  'store.quota': setting(
+    autoOrSize({ min: MIN_QUOTA }),
+    'auto',
+    'Most bytes the store keeps, the least recently used go first; auto: a tenth of the disk, at most 20GiB',
+  ),
+  'store.runtime-content': setting(
+    autoNoneOrPaths(),
+    'auto',
+    "Content folders of the node's containerd, served read-only instead of a copy; auto looks where containerd keeps it",
+  ),
+  'store.partial-max-age': setting(
+    duration(),
+    '24h',
+    'How long an unfinished blob that nobody asks for is kept',
+  ),
+
+  'pull.linger': setting(
+    duration({ min: 0 }),
+    '10s',
+    'How long a download goes on after its last reader has left',
+  ),
+  'pull.max-concurrent': setting(integer({ min: 1, max: 4096 }), '64', 'Downloads at one time'),
+
+  'upstream.connect-timeout': setting(duration(), '3s', 'Longest time to connect to a registry'),
+  'upstream.header-timeout': setting(duration(), '5s', "Longest wait for a registry's answer to begin"),
+  'upstream.stall-timeout': setting(
+    duration(),
+    '5s',
+    'Longest time without a byte from a registry before the request is made again',
+  ),
+  'upstream.retries': setting(
+    integer({ min: 0, max: 100 }),
+    '5',
+    'Attempts after the first that bring no byte before a download fails',
+  ),
+  'upstream.max-connections': setting(
+    integer({ min: 1, max: 1024 }),
+    '32',
+    'Connections to one registry at one time',
+  ),
+  'upstream.ca-file': setting(
+    optionalFile(),
+    '',
+    'PEM file of certificate authorities to trust beside the usual ones',
+  ),
+  'upstream.docker-config': setting(
+    optionalFile(),
+    '',
+    "Docker's config.json with credentials for registries, used where the runtime sends none",
+  ),
+
+  'log.level': setting(
+    choice(['trace', 'debug', 'info', 'warn', 'error', 'silent']),
+    'info',
+    'Least severe level that is logged',
+  ),
+  'log.format': setting(
+    choice(['auto', 'json', 'pretty']),
+    'auto',
+    'auto: for people in a terminal, JSON lines otherwise',
+  ),
+} as const;
+
+export type SettingKey = keyof typeof SETTINGS;
+
+type ValueOf<S> = S extends Setting<infer T> ? T : never;
+
+/** The effective configuration: durations in milliseconds, sizes in bytes. */
+export type Config = {
+  readonly [Key in SettingKey]: ValueOf<(typeof SETTINGS)[Key]>;
+} & {
+  /** Only in YAML. */
+  readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
+};
+
+export type ConfigKey = keyof Config;
+
+export const SETTING_KEYS: readonly SettingKey[] = Object.keys(SETTINGS) as SettingKey[];
+
+/** What each section is about, in the order of `--help` and the docs. */
+export const SECTIONS: Readonly<Record<string, string>> = {
+  data: 'Data',
+  mirror: 'Mirror',
+  admin: 'Admin',
+  access: 'Access',
+  tags: 'Tags',
+  store: 'Store',
+  pull: 'Pull',
+  upstream: 'Upstream',
+  log: 'Log',
+};
+
+/** The section of `a.b-c`: `a`. */
+export function sectionOf(key: SettingKey): string {
+  return key.slice(0, key.indexOf('.'));
+}
+
+export const ENV_PREFIX = 'WEIR_';
+
+/** The variable that names the YAML file, as `--config` does. */
+export const CONFIG_FILE_ENV = 'WEIR_CONFIG';
+
+/** Read where neither `--config` nor WEIR_CONFIG names a file, if it is there. */
+export const DEFAULT_CONFIG_FILE = '/etc/weir/config.yaml';
+
+/** The setting, its value's type forgotten: for code that treats all settings alike. */
+export function settingOf(key: SettingKey): Setting<unknown> {
+  return SETTINGS[key] as Setting<unknown>;
+}
+
+/** `--a-b-c` for `a.b-c`. */
+export function flagName(key: SettingKey): string {
+  return `--${key.replaceAll('.', '-')}`;
+}
+
+/** `WEIR_A_B_C` for `a.b-c`. */
+export function envName(key: SettingKey): string {
+  return ENV_PREFIX + key.replaceAll(/[.-]/g, '_').toUpperCase();
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Types, lint, format, unit tests and end-to-end tests, each to its end whatever the one before came to; then a
+# summary. Exit code 0 where all of them passed. Run by `make test`.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+logs="$(mktemp -d "${TMPDIR:-/tmp}/weir-test-run-XXXXXX")"
+trap 'rm -rf "$logs"' EXIT
+failed=0
+summary=''
+
+step() {
+  local name="$1" log="$logs/$1.log" outcome counts start=$SECONDS
+  shift
+  printf '\n== %s\n' "$name"
+  "$@" 2>&1 | tee "$log"
+  outcome="${PIPESTATUS[0]}"
+  counts="$(sed 's/\x1b\[[0-9;]*m//g' "$log" |
+    sed -nE 's/^ +([0-9]+ (passing|failing|pending))( \(.*)?$/\1/p' | sed 's/pending/left out/' | paste -sd, | sed 's/,/, /g')"
+  if [ "$outcome" != 0 ]; then failed=1; fi
+  summary+="$(printf '%-6s %s %s(%ss)' "$name" "$([ "$outcome" = 0 ] && echo passed || echo FAILED)" \
+    "${counts:+: $counts }" "$((SECONDS - start))")"$'\n'
+}
+
+step check npm run --silent check
+step unit npm run --silent test:unit
+step e2e npm run --silent test:e2e
+
+printf '\n== summary\n%s' "$summary"
+exit "$failed"

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Brings the real programs that the end-to-end tests run: as root on Debian it installs what is missing
+# (services are not started), elsewhere it says what is missing and how to get it. Quick when all is there.
+set -euo pipefail
+
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+# program:package
+NEEDED='
+  docker-registry:docker-registry
+  containerd:containerd
+  ctr:containerd
+  runc:runc
+  dockerd:docker.io
+  docker:docker.io
+  skopeo:skopeo
+  podman:podman
+  buildah:buildah
+  crun:crun
+  nginx:nginx-light
+  htpasswd:apache2-utils
+  busybox:busybox-static
+  ip:iproute2
+  nft:nftables
+  openssl:openssl
+  jq:jq
+  tmux:tmux
+  debootstrap:debootstrap
+'
+
+is_debian() { [ -f /etc/debian_version ] && command -v apt-get >/dev/null; }
+
+missing_programs() {
+  for pair in $NEEDED; do
+    command -v "${pair%%:*}" >/dev/null || echo "$pair"
+  done
+  # The test images run busybox without any library beside it.
+  if command -v busybox >/dev/null && is_debian && ! dpkg -s busybox-static >/dev/null 2>&1; then
+    echo busybox:busybox-static
+  fi
+}
+
+install_packages() {
+  # Packages would start their services: this policy forbids it while they are installed.
+  local policy=/usr/sbin/policy-rc.d
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod +x "$policy"
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -q
+  apt-get install -q -y --no-install-recommends "$@"
+}
+
+missing="$(missing_programs)"
+if [ -z "$missing" ]; then
+  echo "setup: all programs for the end-to-end tests are there"
+else
+  packages="$(for pair in $missing; do echo "${pair##*:}"; done | sort -u | tr '\n' ' ')"
+  if is_debian && [ "$(id -u)" = 0 ]; then
+    echo "setup: installing $packages"
+    # shellcheck disable=SC2086 # one word per package
+    install_packages $packages
+    # From Debian 13 on the docker command is a package of its own.
+    command -v docker >/dev/null || install_packages docker-cli
+    missing="$(missing_programs)"
+  fi
+fi
+
+if [ -n "$missing" ]; then
+  echo "setup: missing: $(for pair in $missing; do echo "${pair%%:*}"; done | sort -u | tr '\n' ' ')"
+  echo "setup: on Debian: sudo apt-get install --no-install-recommends $packages"
+  echo "setup: the tests that need them are left out and reported as pending; with CI=true they fail"
+fi
+if [ "$(id -u)" != 0 ]; then
+  echo "setup: not root: the tests that start containerd, dockerd, podman or a namespace are left out and"
+  echo "setup: reported as pending; with CI=true they fail"
+fi
