@@ -76,9 +76,13 @@ export class Handlers {
     exchange.sent(found.bytes?.length ?? 0);
   }
 
-  #blobRequest(exchange: Exchange, { repository, digest }: BlobRoute, signal: AbortSignal): BlobRequest {
+  #blobRequest(
+    exchange: Exchange,
+    { repository, digest, byPath }: BlobRoute,
+    signal: AbortSignal,
+  ): BlobRequest {
     const resuming = RESUMES.test(exchange.request.headers.range ?? '');
-    return { repository, digest, credential: exchange.credential, signal, resuming };
+    return { repository, digest, credential: exchange.credential, signal, resuming, dependent: byPath };
   }
 
   async #headBlob(exchange: Exchange, route: BlobRoute, signal: AbortSignal): Promise<void> {

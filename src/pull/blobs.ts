@@ -9,7 +9,7 @@
  * ```
  */
 import { LRUCache } from 'lru-cache';
-import { MINUTE, type Clock } from '../clock.ts';
+import { MINUTE, SECOND, type Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobProvider, Ingest, Store } from '../store/store.ts';
@@ -25,7 +25,10 @@ import { abortable } from './wait.ts';
 const MAX_THROUGH = 16;
 /** After a response was cut, retries of it go upstream for this long: the mirror had its chance. */
 const HANDED_OVER_TTL: number = 1 * MINUTE;
-const MAX_HANDED_OVER = 1_000;
+/** After a pull failed with all its tries, other requests for the blob go upstream at once for this long. */
+const FAILED_TTL: number = 10 * SECOND;
+/** Blobs that are remembered for either reason. */
+const MAX_REMEMBERED = 1_000;
 /** How often a flight that failed for its first caller is begun anew for another. */
 const MAX_TRIES = 3;
 
@@ -33,6 +36,8 @@ export interface BlobRequest extends PullRequest {
   readonly digest: Digest;
   /** The runtime goes on with a response that was cut (a Range that does not start at 0). */
   readonly resuming: boolean;
+  /** The runtime cannot go upstream for this blob by itself. */
+  readonly dependent: boolean;
 }
 
 export interface BlobsObserver {
@@ -61,15 +66,18 @@ export class Blobs implements AsyncDisposable {
   readonly #options: BlobsOptions;
   readonly #flights: Map<Digest, Flight> = new Map();
   readonly #handedOver: LRUCache<Digest, true>;
+  /**
+   * Pulls that failed a moment ago. containerd asks four times for a blob that breaks off at its start; going
+   * through all tries each time would add up.
+   */
+  readonly #failed: LRUCache<Digest, WeirError>;
   #through = 0;
 
   constructor(options: BlobsOptions) {
     this.#options = options;
-    this.#handedOver = new LRUCache({
-      max: MAX_HANDED_OVER,
-      ttl: HANDED_OVER_TTL,
-      perf: { now: () => options.clock.monotonic() },
-    });
+    const perf = { now: (): number => options.clock.monotonic() };
+    this.#handedOver = new LRUCache({ max: MAX_REMEMBERED, ttl: HANDED_OVER_TTL, perf });
+    this.#failed = new LRUCache({ max: MAX_REMEMBERED, ttl: FAILED_TTL, perf });
   }
 
   /** Blobs that are arriving. */
@@ -95,6 +103,11 @@ export class Blobs implements AsyncDisposable {
       }
       if (request.resuming && this.#handedOver.has(digest)) {
         throw new WeirError('handed_over', `${digest} was cut off: go on with it from upstream`);
+      }
+      const failed = request.dependent ? undefined : this.#failed.get(digest);
+      if (flight === undefined && failed !== undefined) {
+        const message = `a pull of ${digest} failed a moment ago: ${failed.message}`;
+        throw new WeirError('handed_over', message, { cause: failed });
       }
       if (flight === undefined) return this.#takeOff(request);
       try {
@@ -180,6 +193,7 @@ export class Blobs implements AsyncDisposable {
       onDelivered: () => access.delivered(request, digest),
       onLanded: (failure) => {
         if (this.#flights.get(digest) === flight) this.#flights.delete(digest);
+        if (failure !== undefined && saysNothingOfCaller(failure)) this.#failed.set(digest, failure);
         observer.pulled(digest, failure);
       },
       onProblem: (error) => observer.problem(`pull of ${digest}`, error),
@@ -243,4 +257,9 @@ export class Blobs implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#flights.values()].map((flight) => flight.stop()));
   }
+}
+
+/** Whether a pull failed in a way that another caller would meet, too. */
+function saysNothingOfCaller(failure: WeirError): boolean {
+  return isOffline(failure) || isWeirError(failure, 'upstream_protocol', 'digest_mismatch');
 }

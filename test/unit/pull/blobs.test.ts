@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { MIB } from '../../../src/clock.ts';
-import { isWeirError } from '../../../src/errors.ts';
+import { isWeirError, type ErrorCode } from '../../../src/errors.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import type { BlobRequest } from '../../../src/pull/blobs.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
@@ -9,8 +9,13 @@ import { MirrorFixture } from '../../support/mirror-fixture.ts';
 
 function requestFor(fixture: MirrorFixture, digest: Digest, more: Partial<BlobRequest> = {}): BlobRequest {
   const repository = parseRepository(parseRegistryHost(fixture.registry.host), 'a/b');
-  return { repository, credential: undefined, digest, resuming: false, ...more };
+  return { repository, credential: undefined, digest, resuming: false, dependent: false, ...more };
 }
+
+const isCode =
+  (code: ErrorCode) =>
+  (error: unknown): boolean =>
+    isWeirError(error, code);
 
 describe('Blobs', () => {
   it('asks upstream once for any number of readers, each at its own pace', async () => {
@@ -102,6 +107,23 @@ describe('Blobs', () => {
     );
     stop.abort();
     await refused;
+  });
+
+  it('does not go through all tries again for a blob that has just failed, but for those who depend on it', async () => {
+    await using fixture = await MirrorFixture.start({ retries: 1 });
+    const bytes = seededBytes(1000);
+    const digest = fixture.registry.addBlob('a/b', bytes);
+    fixture.registry.intercept = (_request, response) => {
+      response.writeHead(503).end();
+      return true;
+    };
+    await assert.rejects(fixture.blobs.open(requestFor(fixture, digest)), isCode('upstream_status'));
+    const asked = fixture.registry.server.requests.length;
+    await assert.rejects(fixture.blobs.open(requestFor(fixture, digest)), isCode('handed_over'));
+    assert.equal(fixture.registry.server.requests.length, asked);
+    fixture.registry.intercept = () => false;
+    await using reading = await fixture.blobs.open(requestFor(fixture, digest, { dependent: true }));
+    assert.ok((await readAll(reading)).equals(bytes));
   });
 
   it('serves sizes 0 and 1', async () => {
