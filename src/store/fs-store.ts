@@ -5,19 +5,19 @@
  * The time of last use is the blob file's mtime, so that eviction order survives a restart without a database.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { open, readdir, readFile, rename, rm, stat, statfs, utimes, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { open, rename, rm, statfs, utimes, writeFile } from 'node:fs/promises';
 import { GIB, MIB, MINUTE, type Clock } from '../clock.ts';
 import { errorMessage, systemCode, WeirError } from '../errors.ts';
-import { tryParseDigest, type Digest } from '../oci/digest.ts';
+import type { Digest } from '../oci/digest.ts';
 import { Bitfield } from './bitfield.ts';
 import { ChunkLayout } from './chunk-layout.ts';
 import { ChunkMap } from './chunk-map.ts';
-import { DataFolder, FILE_MODE } from './data-folder.ts';
+import { FILE_MODE, type DataFolder } from './data-folder.ts';
 import { planEviction, type EvictionCandidate } from './eviction.ts';
 import { FsBlob } from './fs-blob.ts';
 import { FsIngest, type IngestOwner } from './fs-ingest.ts';
 import { rebuildChunkMap } from './rebuild.ts';
+import { readChunkMap, scanBlobs, scanPartials } from './scan.ts';
 import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from './store.ts';
 
 /** Left free on the disk for everybody else: a full disk makes the kubelet evict pods. */
@@ -83,20 +83,12 @@ export class FsStore implements Store, IngestOwner {
     const disk = await statfs(this.#folder.root);
     const auto = Math.min(AUTO_QUOTA_MAX, Math.floor(disk.blocks * disk.bsize * AUTO_QUOTA_SHARE));
     this.#quota = quota === 'auto' ? auto : quota;
-    for (const algorithm of ['sha256', 'sha512'] as const) {
-      for (const hex of await readdir(this.#folder.blobs(algorithm))) {
-        const digest = tryParseDigest(`${algorithm}:${hex}`);
-        if (digest === undefined) continue;
-        const { size, mtimeMs } = await stat(this.#folder.blob(digest));
-        this.#blobs.set(digest, entry(size, mtimeMs, undefined));
-      }
+    for await (const { digest, bytes, lastUsed } of scanBlobs(this.#folder)) {
+      this.#blobs.set(digest, entry(bytes, lastUsed, undefined));
     }
-    for (const name of await readdir(this.#folder.partials)) {
-      const digest = DataFolder.partialDigest(name);
-      if (digest === undefined) continue;
-      const { mtimeMs, blocks } = await stat(join(this.#folder.partials, name));
-      if (clock.now() - mtimeMs > partialMaxAge) await this.#removePartial(digest);
-      else this.#partials.set(digest, { bytes: blocks * 512, lastUsed: mtimeMs });
+    for await (const { digest, bytes, lastUsed } of scanPartials(this.#folder)) {
+      if (clock.now() - lastUsed > partialMaxAge) await this.#removePartial(digest);
+      else this.#partials.set(digest, { bytes, lastUsed });
     }
     await this.#makeRoom(0);
   }
@@ -141,8 +133,7 @@ export class FsStore implements Store, IngestOwner {
 
   /** What is needed to check a blob of an earlier run while it is read. */
   async #unverified(digest: Digest, found: Entry, file: FileHandle): Promise<Entry['verification']> {
-    const recorded = await readIfThere(this.#folder.chunkMap(digest));
-    const map = recorded === undefined ? undefined : ChunkMap.decode(recorded);
+    const map = await readChunkMap(this.#folder.chunkMap(digest));
     if (map !== undefined && map.layout.size === found.size && map.present.full) {
       return { map, checked: new Bitfield(map.layout.count) };
     }
@@ -172,8 +163,7 @@ export class FsStore implements Store, IngestOwner {
 
   async resume(digest: Digest): Promise<Ingest | undefined> {
     if (!this.#partials.has(digest)) return undefined;
-    const recorded = await readIfThere(this.#folder.partialChunkMap(digest));
-    const map = recorded === undefined ? undefined : ChunkMap.decode(recorded);
+    const map = await readChunkMap(this.#folder.partialChunkMap(digest));
     if (map === undefined) {
       await this.#removePartial(digest);
       return undefined;
@@ -292,13 +282,4 @@ export class FsStore implements Store, IngestOwner {
 
 function entry(size: number, lastUsed: number, verification: Entry['verification']): Entry {
   return { size, lastUsed, touchedAt: lastUsed, pins: 0, verification };
-}
-
-async function readIfThere(path: string): Promise<Uint8Array | undefined> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
-    throw error;
-  }
 }
