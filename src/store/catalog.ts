@@ -10,7 +10,7 @@
  * SQLite's exclusive lock on the file is also the lock on the data folder: the kernel drops it when the owner
  * dies in whatever way, so a stale lock cannot happen.
  */
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
 import { randomBytes } from 'node:crypto';
 import { chmodSync, renameSync, rmSync } from 'node:fs';
 import { errorMessage, WeirError } from '../errors.ts';
@@ -22,6 +22,8 @@ const MAX_ROWS = 200_000;
 /** How many rows are written between two looks at the bound. */
 const PRUNE_EVERY = 10_000;
 const SQLITE_BUSY = 5;
+const SQLITE_IOERR = 10;
+const SQLITE_FULL = 13;
 const SQLITE_CORRUPT = 11;
 const SQLITE_NOTADB = 26;
 /** Rises when the tables change; a catalog of a newer version is refused. */
@@ -54,10 +56,14 @@ export interface TagRecord {
 export class Catalog implements Disposable {
   readonly #db: DatabaseSync;
   readonly #statements: Map<string, StatementSync> = new Map();
+  readonly #onProblem: (message: string) => void;
   #writes = 0;
+  /** The last write failed: the disk is full. Told once, until one succeeds. */
+  #failing = false;
 
-  private constructor(db: DatabaseSync) {
+  private constructor(db: DatabaseSync, onProblem: (message: string) => void) {
     this.#db = db;
+    this.#onProblem = onProblem;
   }
 
   /**
@@ -65,9 +71,9 @@ export class Catalog implements Disposable {
    * `<path>.damaged` and begun anew: what it held is won back from upstream.
    * @throws WeirError `store_locked` where another process has it, `store_unusable`
    */
-  static open(path: string, onProblem?: (message: string) => void): Catalog {
+  static open(path: string, onProblem: (message: string) => void = () => undefined): Catalog {
     try {
-      return new Catalog(openDatabase(path));
+      return new Catalog(openDatabase(path), onProblem);
     } catch (cause) {
       const code = sqliteCode(cause);
       if (code === SQLITE_BUSY) {
@@ -77,19 +83,20 @@ export class Catalog implements Disposable {
       if (code !== SQLITE_CORRUPT && code !== SQLITE_NOTADB) {
         throw new WeirError('store_unusable', `cannot open ${path}: ${errorMessage(cause)}`, { cause });
       }
-      onProblem?.(`${path} is damaged (${errorMessage(cause)}): set aside, begun anew`);
+      onProblem(`${path} is damaged (${errorMessage(cause)}): set aside, begun anew`);
       renameSync(path, `${path}.damaged`);
       for (const suffix of ['-wal', '-shm']) rmSync(path + suffix, { force: true });
-      return new Catalog(openDatabase(path));
+      return new Catalog(openDatabase(path), onProblem);
     }
   }
 
   /** A random key of this data folder, made at the first call. */
   key(name: string): Uint8Array {
-    const insert = this.#prepare('INSERT OR IGNORE INTO keys (name, value) VALUES (?, ?)');
-    insert.run(name, randomBytes(32));
-    const row = this.#prepare('SELECT value FROM keys WHERE name = ?').get(name);
-    return row?.['value'] as Uint8Array;
+    const known = this.#prepare('SELECT value FROM keys WHERE name = ?').get(name);
+    if (known !== undefined) return known['value'] as Uint8Array;
+    const made = new Uint8Array(randomBytes(32));
+    this.#write('INSERT INTO keys (name, value) VALUES (?, ?)', name, made);
+    return made;
   }
 
   setMediaType(digest: Digest, mediaType: string, at: number): void {
@@ -171,9 +178,24 @@ export class Catalog implements Disposable {
     return this.#prepare(sql).get(parameter)?.['value'] as string | undefined;
   }
 
-  #write(sql: string, ...parameters: readonly (string | number | null)[]): void {
-    this.#prepare(sql).run(...parameters);
-    if (++this.#writes % PRUNE_EVERY !== 0) return;
+  /**
+   * What cannot be written because the disk is full is not remembered: upstream will be asked again. (A grant that
+   * cannot be withdrawn ends with its time.)
+   */
+  #write(sql: string, ...parameters: readonly SQLInputValue[]): void {
+    try {
+      this.#prepare(sql).run(...parameters);
+      if (++this.#writes % PRUNE_EVERY === 0) this.#prune();
+      this.#failing = false;
+    } catch (error) {
+      const code = sqliteCode(error);
+      if (code !== SQLITE_FULL && code !== SQLITE_IOERR) throw error;
+      if (!this.#failing) this.#onProblem(`the catalog cannot be written: ${errorMessage(error)}`);
+      this.#failing = true;
+    }
+  }
+
+  #prune(): void {
     for (const table of TABLES) {
       this.#db.exec(`DELETE FROM ${table} WHERE rowid IN
         (SELECT rowid FROM ${table} ORDER BY at DESC LIMIT -1 OFFSET ${MAX_ROWS})`);
@@ -204,8 +226,8 @@ function openDatabase(path: string): DatabaseSync {
       const message = `${path} was written by a newer weir (version ${version}, this one knows ${SCHEMA_VERSION})`;
       throw new WeirError('store_unusable', message);
     }
-    db.exec(SCHEMA);
-    db.exec(`PRAGMA user_version = ${SCHEMA_VERSION}; COMMIT`);
+    if (version < SCHEMA_VERSION) db.exec(`${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION};`);
+    db.exec('COMMIT');
     if (path !== ':memory:') chmodSync(path, FILE_MODE);
     return db;
   } catch (error) {

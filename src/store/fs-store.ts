@@ -138,7 +138,11 @@ export class FsStore implements Store, IngestOwner {
       return { map, checked: new Bitfield(map.layout.count) };
     }
     const rebuilt = await rebuildChunkMap(digest, found.size, file);
-    await writeFile(this.#folder.chunkMap(digest), rebuilt.encode(), { mode: FILE_MODE });
+    try {
+      await writeFile(this.#folder.chunkMap(digest), rebuilt.encode(), { mode: FILE_MODE });
+    } catch (error) {
+      this.#options.onProblem?.(`cannot keep the chunk map of ${digest}: ${errorMessage(error)}`);
+    }
     return 'verified';
   }
 

@@ -1,0 +1,52 @@
+import assert from 'node:assert/strict';
+import { renderReport, targetsOf, type Figures, type NodeReport } from '../../../../bench/node/report.ts';
+import { pair, spread } from '../../../../bench/support/stats.ts';
+
+const FIGURES: Figures = {
+  cold: {
+    setups: [
+      { setup: 'loopback', seconds: pair([1, 1, 1], [1.5, 1.4, 1.6]), nodeCpu: spread([2]) },
+      { setup: 'shaped', seconds: pair([2], [2.06]), nodeCpu: spread([2]) },
+    ],
+    leftOut: ['on the moon: no rocket'],
+  },
+  warm: {
+    rate: pair([1000], [700]),
+    cpu: pair([1], [2]),
+    serverBusy: pair([1], [1]),
+    readerBusy: pair([1], [1]),
+  },
+  memory: { idle: spread([101]), cold: spread([150]), warm: spread([140]), idleAgain: spread([120]) },
+};
+
+function reportOf(figures: Figures): NodeReport {
+  const machine = { cpu: 'CPU', cores: 2, memory: 2 ** 34, kernel: 'Linux', node: 'v26', programs: {} };
+  const targets = targetsOf(figures);
+  return { question: 'node', startedAt: '2026-01-01', repeat: 3, machine, targets, ...figures };
+}
+
+describe('bench/node/report', () => {
+  it('holds the medians against the targets', () => {
+    const reached = targetsOf(FIGURES).map((target) => [target.name, target.value, target.reached]);
+    assert.deepEqual(reached, [
+      ['cold pull, loopback', 1.5, false],
+      ['cold pull, shaped', 1.03, true],
+      ['warm hit', 0.7, true],
+      ['idle memory, MiB', 101, false],
+    ]);
+  });
+
+  it('shows targets beside the figures, the aim, and what was left out', () => {
+    const text = renderReport(reportOf(FIGURES));
+    assert.match(text, /^loopback, s .* 1\.50 \(1\.40–1\.60\) {2}≤ 1\.03 not reached$/m);
+    assert.match(text, /^throughput, MiB\/s .* ≥ 0\.6 reached \(aim 0\.8 not reached\)$/m);
+    assert.match(text, /^idle +101 \(101–101\) +≤ 100 not reached$/m);
+    assert.match(text, /^left out: cold pull, on the moon: no rocket$/m);
+  });
+
+  it('shows only what was measured', () => {
+    const { memory } = FIGURES;
+    assert.ok(memory);
+    assert.doesNotMatch(renderReport(reportOf({ memory })), /COLD|WARM HIT|FIRST BYTE|PROFILE/);
+  });
+});
