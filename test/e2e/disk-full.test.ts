@@ -28,22 +28,6 @@ requires('docker-registry', 'root')('disk full', () => {
     return { layer, proxy };
   });
 
-  /** A node whose data folder is a disk of its own; the temporary folder unmounts it. */
-  async function onSmallDisk(stack: AsyncDisposableStack): Promise<{ weir: WeirNode; disk: string }> {
-    const temp = stack.use(await TempDir.create('disk'));
-    const disk = temp.join('disk');
-    await runOk('mkdir', [disk]);
-    await runOk('mount', ['-t', 'tmpfs', '-o', `size=${DISK}`, 'tmpfs', disk]);
-    const settings = { 'data.dir': join(disk, 'data'), 'store.quota': '1GiB' };
-    return { weir: stack.use(await WeirNode.start({ settings })), disk };
-  }
-
-  function assertWhole(answer: Awaited<ReturnType<typeof request>>, layer: TestBlob): void {
-    assert.equal(answer.status, 200);
-    assert.equal(answer.broken, undefined);
-    assert.equal(answer.digest, layer.digest);
-  }
-
   it('in mid-blob: the response goes on without storing', async () => {
     await using stack = new AsyncDisposableStack();
     const { weir, disk } = await onSmallDisk(stack);
@@ -97,4 +81,20 @@ async function fillUp(disk: string): Promise<void> {
       );
     }
   }
+}
+
+function assertWhole(answer: Awaited<ReturnType<typeof request>>, layer: TestBlob): void {
+  assert.equal(answer.status, 200);
+  assert.equal(answer.broken, undefined);
+  assert.equal(answer.digest, layer.digest);
+}
+
+/** A node whose data folder is a disk of its own; the temporary folder unmounts it. */
+async function onSmallDisk(stack: AsyncDisposableStack): Promise<{ weir: WeirNode; disk: string }> {
+  const temp = stack.use(await TempDir.create('disk'));
+  const disk = temp.join('disk');
+  await runOk('mkdir', [disk]);
+  await runOk('mount', ['-t', 'tmpfs', '-o', `size=${DISK}`, 'tmpfs', disk]);
+  const settings = { 'data.dir': join(disk, 'data'), 'store.quota': '1GiB' };
+  return { weir: stack.use(await WeirNode.start({ settings })), disk };
 }

@@ -7,33 +7,37 @@ import { ERROR_CODES } from '../../../src/errors.ts';
 
 const DOCS = join(import.meta.dirname, '../../../docs');
 
-/** The rows of a page's table whose first cell is code: `| `x` | a | b |` gives ['x', 'a', 'b']. */
+/** The rows of a page's table whose first cell is code: `| \`x\` | a | b |` gives x, a and b. */
 async function tableOf(page: string): Promise<readonly string[][]> {
   const text = await readFile(join(DOCS, page), 'utf8');
   return text
     .split('\n')
     .filter((line) => line.startsWith('| `'))
-    .map((line) =>
-      line
-        .split('|')
-        .slice(1, -1)
-        .map((cell) => cell.trim()),
-    )
-    .map(([first = '', ...rest]) => [first.replaceAll('`', ''), ...rest]);
+    .map((line) => line.split('|').slice(1, -1));
 }
+
+/** A cell without its code marks: `a`, `b`. */
+const plain = (cell = ''): string => cell.replaceAll('`', '').trim();
+
+const byName = (a: readonly unknown[], b: readonly unknown[]): number =>
+  String(a[0]).localeCompare(String(b[0]));
 
 describe('docs', () => {
   it('errors.md lists each code with its fault and status', async () => {
-    const listed = (await tableOf('errors.md')).map(([code, fault, status]) => [code, fault, Number(status)]);
+    const listed = (await tableOf('errors.md')).map(([code, fault, status]) => [
+      plain(code),
+      plain(fault),
+      Number(status),
+    ]);
     const known = Object.entries(ERROR_CODES).map(([code, { fault, status }]) => [code, fault, status]);
     assert.deepEqual(listed, known);
   });
 
   it('metrics.md lists each metric with its type and labels', async () => {
-    const listed = (await tableOf('metrics.md')).map(([name, type, labels = '']) => [
-      name,
-      type,
-      labels.replaceAll('`', '').split(', ').filter(Boolean),
+    const listed = (await tableOf('metrics.md')).map(([name, type, labels]) => [
+      plain(name),
+      plain(type),
+      plain(labels).split(', ').filter(Boolean),
     ]);
     const usage = { blobs: 0, blobBytes: 0, partials: 0, partialBytes: 0, quota: 0 };
     const metrics = new Metrics('test', {
@@ -49,8 +53,6 @@ describe('docs', () => {
         String(metric.type),
         (metric as { labelNames?: string[] }).labelNames ?? [],
       ]);
-    const byName = (a: readonly unknown[], b: readonly unknown[]): number =>
-      String(a[0]).localeCompare(String(b[0]));
     assert.deepEqual(listed.toSorted(byName), own.toSorted(byName));
   });
 });

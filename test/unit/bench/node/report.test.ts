@@ -20,7 +20,8 @@ const FIGURES: Figures = {
 };
 
 function reportOf(figures: Figures): NodeReport {
-  const machine = { cpu: 'CPU', cores: 2, memory: 2 ** 34, kernel: 'Linux', node: 'v26', programs: {} };
+  const facts = { cpu: 'CPU', cores: 2, memory: 2 ** 34, kernel: 'Linux', node: 'v26', loadBefore: 0 };
+  const machine = { ...facts, programs: { nginx: '1.2' } };
   const targets = targetsOf(figures);
   return { question: 'node', startedAt: '2026-01-01', repeat: 3, machine, targets, ...figures };
 }
