@@ -107,9 +107,17 @@ function write(response: ServerResponse, bytes: Buffer, timeout: number, gone: A
   }, timeout);
   gone.addEventListener('abort', onGone, { once: true });
   if (gone.aborted) onGone();
-  response.write(bytes, (error) => (error ? reject(error) : resolve()));
+  response.write(bytes, (error) => (error ? reject(connectionGone(error)) : resolve()));
   return promise.finally(() => {
     clearTimeout(timer);
     gone.removeEventListener('abort', onGone);
   });
+}
+
+/**
+ * The client closed while bytes were on their way, as containerd 2 does with each of its parallel open-ended
+ * ranges. That is no failure of ours, and no reason to send it upstream.
+ */
+function connectionGone(cause: Error): WeirError {
+  return new WeirError('aborted', 'the client closed the connection', { cause });
 }

@@ -7,6 +7,7 @@ import { connect } from 'node:net';
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
 import { MIB } from '../../../src/clock.ts';
+import { isWeirError } from '../../../src/errors.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { seededBytes } from '../../support/bytes.ts';
 import { MirrorFixture, sendBytes } from '../../support/mirror-fixture.ts';
@@ -108,6 +109,31 @@ describe('contract with runtimes', () => {
         [`bytes=${11 * MIB + 17}-`],
       );
     });
+  });
+
+  it('clients may close open-ended ranges early, as containerd 2 does: the next ones are served', async () => {
+    await using fixture = await MirrorFixture.start();
+    const bytes = seededBytes(LARGE);
+    const digest = fixture.registry.addBlob('a/b', bytes);
+    const { port } = new URL(fixture.url);
+    const readSome = async (start: number): Promise<void> => {
+      const socket = connect(Number(port), '127.0.0.1');
+      const range = `Range: bytes=${start}-\r\n`;
+      socket.write(
+        `GET /v2/a/b/blobs/${digest}?ns=${fixture.registry.host} HTTP/1.1\r\nHost: x\r\n${range}\r\n`,
+      );
+      let status = '';
+      let got = 0;
+      for await (const part of socket as AsyncIterable<Buffer>) {
+        status ||= part.subarray(0, 12).toString('latin1');
+        got += part.length;
+        if (got > 2 * MIB) break; // and the socket is destroyed
+      }
+      assert.equal(status, 'HTTP/1.1 206');
+    };
+    for (const start of [0, 4 * MIB, 8 * MIB, 0, 12 * MIB]) await readSome(start);
+    await Promise.all([0, 16 * MIB, 20 * MIB, 24 * MIB].map(readSome));
+    assert.ok(fixture.reports.every(({ error }) => error === undefined || isWeirError(error, 'aborted')));
   });
 
   describe('3. never cut a first response at byte 0', () => {
