@@ -20,6 +20,8 @@ import { parseRoute, type Route } from './route.ts';
 const MAX_HEADER_BYTES: number = 32 * KIB;
 const HEADERS_TIMEOUT: number = 10 * SECOND;
 const REQUEST_TIMEOUT: number = 30 * SECOND;
+/** How often connections are checked for the two above. */
+const TIMEOUT_CHECK: number = 5 * SECOND;
 const KEEP_ALIVE: number = 60 * SECOND;
 /** Connections per listening address: idle ones cost a file descriptor each. */
 const MAX_CONNECTIONS = 2048;
@@ -103,6 +105,7 @@ export class Mirror implements AsyncDisposable {
         maxHeaderSize: MAX_HEADER_BYTES,
         headersTimeout: HEADERS_TIMEOUT,
         requestTimeout: REQUEST_TIMEOUT,
+        connectionsCheckingInterval: TIMEOUT_CHECK,
         keepAliveTimeout: KEEP_ALIVE,
         noDelay: true,
       },
