@@ -1,11 +1,17 @@
 /**
- * Collects the small pieces in which a body arrives (64 KiB) into few large writes: while one write runs, the next
- * is gathered. At most {@link HIGH_WATER} bytes wait; then the source has to.
+ * Collects the small pieces in which a body arrives (64 KiB, from a network often a few KiB) into few large writes,
+ * because each write costs a wake-up of the thread pool, and one more of every reader behind it. A write waits for
+ * {@link WORTH_WRITING} bytes, but no longer than {@link MAX_WAIT}; while one runs, the next is gathered. At most
+ * {@link HIGH_WATER} bytes wait; then the source has to.
  */
-import { MIB } from '../clock.ts';
+import { KIB, MIB, MILLISECOND } from '../clock.ts';
 
 /** Bytes that may wait to be written, per blob that is arriving. */
 const HIGH_WATER: number = 2 * MIB;
+/** Bytes that make a write: a multiple of what readers take at once. */
+const WORTH_WRITING: number = 512 * KIB;
+/** Milliseconds for which fewer bytes may wait: it delays readers of a slow body, so far below what a person sees. */
+const MAX_WAIT: number = 10 * MILLISECOND;
 
 export class WriteBehind {
   readonly #write: (offset: number, buffers: readonly Uint8Array[]) => Promise<void>;
@@ -13,6 +19,9 @@ export class WriteBehind {
   #gathered: Uint8Array[] = [];
   #bytes = 0;
   #writing: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  /** What is gathered has waited long enough, or nothing will follow. */
+  #due = false;
   #failure: { readonly error: unknown } | undefined;
 
   constructor(start: number, write: (offset: number, buffers: readonly Uint8Array[]) => Promise<void>) {
@@ -25,32 +34,51 @@ export class WriteBehind {
     this.#throwFailure();
     this.#gathered.push(piece);
     this.#bytes += piece.length;
-    this.#writing ??= this.#drain();
+    if (this.#bytes >= WORTH_WRITING) this.#start();
+    else this.#timer ??= setTimeout(() => this.#startDue(), MAX_WAIT);
     if (this.#bytes >= HIGH_WATER) await this.flush();
   }
 
   /** Settles when all pieces are written. @throws what a write threw */
   async flush(): Promise<void> {
+    this.#startDue();
     await this.#writing;
     this.#throwFailure();
+  }
+
+  #startDue(): void {
+    this.#due = true;
+    this.#start();
+  }
+
+  #start(): void {
+    if (this.#failure === undefined) this.#writing ??= this.#drain();
   }
 
   /** Never rejects: the failure is kept for the next {@link push} or {@link flush}. */
   async #drain(): Promise<void> {
     try {
-      while (this.#gathered.length > 0) {
+      while (this.#bytes >= WORTH_WRITING || (this.#due && this.#gathered.length > 0)) {
         const buffers = this.#gathered;
         const bytes = this.#bytes;
-        this.#gathered = [];
-        this.#bytes = 0;
+        this.#forget();
         await this.#write(this.#position, buffers);
         this.#position += bytes;
       }
     } catch (error) {
       this.#failure = { error };
+      this.#forget();
     } finally {
       this.#writing = undefined;
     }
+  }
+
+  #forget(): void {
+    this.#gathered = [];
+    this.#bytes = 0;
+    this.#due = false;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   #throwFailure(): void {
