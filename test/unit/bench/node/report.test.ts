@@ -23,7 +23,7 @@ function reportOf(figures: Figures): NodeReport {
   const facts = { cpu: 'CPU', cores: 2, memory: 2 ** 34, kernel: 'Linux', node: 'v26', loadBefore: 0 };
   const machine = { ...facts, programs: { nginx: '1.2' } };
   const targets = targetsOf(figures);
-  return { question: 'node', startedAt: '2026-01-01', repeat: 3, machine, targets, ...figures };
+  return { question: 'node', startedAt: '2026-01-01', repeat: 3, machine, stolen: 0.1, targets, ...figures };
 }
 
 describe('bench/node/report', () => {

@@ -1,0 +1,67 @@
+/** `npm run bench -- QUESTION`: each question is a folder beside this file, whose README says what it asks. */
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { SignalError, withSignals } from '../src/cli/context.ts';
+import { describeError, EXIT, exitCodeOf } from '../src/cli/exit-codes.ts';
+import { renderReport } from './node/report.ts';
+import { PARTS, runNodeBench, type NodeBenchOptions } from './node/run.ts';
+
+const DEFAULT_OUT = 'bench/out';
+const DEFAULT_REPEAT = 3;
+const MAX_REPEAT = 100;
+
+/** Settings and proxies of the machine must not reach what is measured. */
+const FOREIGN = /^WEIR_|_proxy$/i;
+
+interface NodeFlags extends Pick<NodeBenchOptions, 'out' | 'repeat' | 'profile'> {
+  readonly only?: NodeBenchOptions['parts'];
+  readonly json?: boolean;
+}
+
+async function main(): Promise<number> {
+  for (const name of Object.keys(process.env).filter((each) => FOREIGN.test(each))) delete process.env[name];
+  const program = new Command('bench')
+    .description('Measures Weir. Progress goes to stderr, results to stdout.')
+    .exitOverride();
+  program
+    .command('node')
+    .summary('What one node costs and gives, against the registry itself and nginx')
+    .description(
+      'Measures one node: cold pulls against direct ones, warm hits against nginx, resident memory, first byte. ' +
+        'Needs docker-registry, nginx and 4 GiB of disk (in TMPDIR); a shaped network needs root. Takes minutes, and ' +
+        'wants the machine for itself. A target that is missed is no failure; a wrong digest or a request that fails ' +
+        'is one. See bench/node/README.md.',
+    )
+    .option('--out <DIR>', 'where report.json goes', DEFAULT_OUT)
+    .option('--repeat <N>', 'how often each figure is measured', parseRepeat, DEFAULT_REPEAT)
+    .option('--json', 'print the report as JSON instead of a table')
+    .option(
+      '--profile <DIR>',
+      'make CPU profiles of a cold pull and of warm reads besides, and show their tops',
+    )
+    .addOption(new Option('--only <PARTS...>', 'measure these alone').choices(PARTS))
+    .action(runNode);
+  try {
+    await program.parseAsync();
+    return EXIT.ok;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+    if (error instanceof SignalError) return error.exitCode;
+    console.error(describeError(error).replace(/^weir:/, 'bench:'));
+    return exitCodeOf(error);
+  }
+}
+
+async function runNode({ out, repeat, profile, only, json = false }: NodeFlags): Promise<void> {
+  const report = await withSignals((signal) =>
+    runNodeBench({ out, repeat, profile, parts: only ?? PARTS, say: console.error, signal }),
+  );
+  process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : `\n${renderReport(report)}`);
+}
+
+function parseRepeat(text: string): number {
+  const number = Number(text);
+  if (Number.isInteger(number) && number >= 1 && number <= MAX_REPEAT) return number;
+  throw new InvalidArgumentError(`It is not a whole number from 1 to ${MAX_REPEAT}.`);
+}
+
+process.exitCode = await main();

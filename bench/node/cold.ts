@@ -1,0 +1,66 @@
+/** Cold pulls: an image through a node that has nothing, against the same image from the registry itself. */
+import { GIB } from '../../src/clock.ts';
+import type { Registry } from '../../test/support/registry.ts';
+import { cpuSeconds } from '../support/process-usage.ts';
+import { pair, spread, type Pair, type Spread } from '../support/stats.ts';
+import { imageReference } from './content.ts';
+import { pull } from './pull.ts';
+import { startNode, type Scene } from './scene.ts';
+import { LINK_NAME, ShapedRegistry } from './shaped-network.ts';
+
+export interface ColdFigures {
+  readonly setup: string;
+  readonly seconds: Pair;
+  /** CPU seconds of the node per GiB. */
+  readonly nodeCpu: Spread;
+}
+
+export interface ColdReport {
+  readonly setups: readonly ColdFigures[];
+  /** What could not be measured here, and why. */
+  readonly leftOut: readonly string[];
+}
+
+export async function measureCold(scene: Scene): Promise<ColdReport> {
+  const setups = [await measureSetup('loopback, no network is the bound', scene.registry, scene)];
+  const shaped = `registry behind a link of ${LINK_NAME}`;
+  if (process.getuid?.() !== 0) {
+    return { setups, leftOut: [`${shaped}: making a network namespace takes root`] };
+  }
+  await using network = await ShapedRegistry.start(scene.registry.storage);
+  setups.push(await measureSetup(shaped, network.registry, scene));
+  return { setups, leftOut: [] };
+}
+
+async function measureSetup(setup: string, registry: Registry, scene: Scene): Promise<ColdFigures> {
+  const { repeat, say } = scene;
+  const direct: number[] = [];
+  const weir: number[] = [];
+  const cpu: number[] = [];
+  // The first turn is not counted: it brings code, caches and memory of the machine to where they stay.
+  for (let turn = 0; turn <= repeat; turn++) {
+    const [alone, through] = await takeTurn(registry, scene);
+    const note = `${alone.toFixed(2)} s direct, ${through.seconds.toFixed(2)} s through the mirror`;
+    say(`cold pull, ${setup}: ${note}${turn === 0 ? ' (not counted)' : ''}`);
+    if (turn === 0) continue;
+    direct.push(alone);
+    weir.push(through.seconds);
+    cpu.push(through.cpu);
+  }
+  return { setup, seconds: pair(direct, weir), nodeCpu: spread(cpu) };
+}
+
+async function takeTurn(
+  registry: Registry,
+  { content, scratch, signal }: Scene,
+): Promise<[direct: number, through: { readonly seconds: number; readonly cpu: number }]> {
+  const image = imageReference(registry.host, content.image);
+  await scratch.settle();
+  const direct = await pull(image, { source: 'registry', signal });
+  await using node = await startNode(registry);
+  await scratch.settle();
+  const before = await cpuSeconds(node.pid);
+  const through = await pull(image, { node, source: 'upstream', signal });
+  const cpu = ((await cpuSeconds(node.pid)) - before) / (content.image.bytes / GIB);
+  return [direct.seconds, { seconds: through.seconds, cpu }];
+}

@@ -1,0 +1,115 @@
+/**
+ * Reads one URL over a single connection into a buffer that it uses over and over, and forgets the bytes: the
+ * least that a client can do, in a process of its own, so that it is not what is measured.
+ *
+ * `node reader.ts URL TIMES [DIGEST]` prints a {@link ReaderResult} as JSON. With a digest the bytes are hashed,
+ * which is slower, and another digest ends it with exit code 1.
+ */
+import { createHash } from 'node:crypto';
+import { connect } from 'node:net';
+import { argv } from 'node:process';
+import { KIB, SECOND } from '../../src/clock.ts';
+
+export interface ReaderResult {
+  readonly bytes: number;
+  /** From the first request to the last byte. */
+  readonly seconds: number;
+  /** Of this process in that time. */
+  readonly cpuSeconds: number;
+}
+
+/** Larger ones bring no more throughput on loopback. */
+const BUFFER_BYTES: number = 512 * KIB;
+
+const END_OF_HEADER = '\r\n\r\n';
+
+class Reader {
+  readonly #url: URL;
+  readonly #times: number;
+  readonly #digest: string | undefined;
+  readonly #done: PromiseWithResolvers<ReaderResult> = Promise.withResolvers();
+  readonly #socket: ReturnType<typeof connect>;
+  /** Bytes of the present body that have not come; undefined while its header is awaited. */
+  #missing: number | undefined;
+  #hash = createHash('sha256');
+  #bodies = 0;
+  #bytes = 0;
+  #started = 0;
+  #cpu = process.cpuUsage();
+
+  constructor(url: URL, times: number, digest: string | undefined) {
+    this.#url = url;
+    this.#times = times;
+    this.#digest = digest;
+    this.#socket = connect({
+      host: url.hostname,
+      port: Number(url.port),
+      onread: {
+        buffer: Buffer.allocUnsafeSlow(BUFFER_BYTES),
+        callback: (length, buffer) => {
+          try {
+            this.#take(Buffer.from(buffer.buffer, buffer.byteOffset, length));
+          } catch (error) {
+            this.#socket.destroy(error as Error);
+          }
+          return true;
+        },
+      },
+    });
+    this.#socket.once('connect', () => {
+      this.#started = performance.now();
+      this.#cpu = process.cpuUsage();
+      this.#ask();
+    });
+    this.#socket.once('error', this.#done.reject);
+    this.#socket.once('close', () => this.#done.reject(new Error(`${url.href}: the body was cut`)));
+  }
+
+  get result(): Promise<ReaderResult> {
+    return this.#done.promise;
+  }
+
+  #ask(): void {
+    const { pathname, search, host } = this.#url;
+    this.#socket.write(`GET ${pathname}${search} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+  }
+
+  #take(bytes: Buffer): void {
+    const body = this.#missing === undefined ? this.#readHeader(bytes) : bytes;
+    if (this.#digest !== undefined) this.#hash.update(body);
+    this.#bytes += body.length;
+    this.#missing = (this.#missing ?? 0) - body.length;
+    if (this.#missing < 0) throw new Error(`${this.#url.href}: more bytes than announced`);
+    if (this.#missing === 0) this.#endBody();
+  }
+
+  /** A header on loopback comes in one piece with the first bytes of the body, or before them. */
+  #readHeader(bytes: Buffer): Buffer {
+    const end = bytes.indexOf(END_OF_HEADER);
+    const header = bytes.toString('latin1', 0, Math.max(0, end));
+    const length = /^content-length: (\d+)$/im.exec(header)?.[1];
+    if (!header.startsWith('HTTP/1.1 200 ') || length === undefined) {
+      throw new Error(`${this.#url.href}: ${bytes.toString('latin1', 0, 500)}`);
+    }
+    this.#missing = Number(length);
+    return bytes.subarray(end + END_OF_HEADER.length);
+  }
+
+  #endBody(): void {
+    if (this.#digest !== undefined) {
+      const found = `sha256:${this.#hash.digest('hex')}`;
+      if (found !== this.#digest) throw new Error(`${this.#url.href}: ${found} was received`);
+      this.#hash = createHash('sha256');
+    }
+    this.#bodies += 1;
+    this.#missing = undefined;
+    if (this.#bodies < this.#times) return this.#ask();
+    const seconds = (performance.now() - this.#started) / SECOND;
+    const { user, system } = process.cpuUsage(this.#cpu);
+    this.#done.resolve({ bytes: this.#bytes, seconds, cpuSeconds: (user + system) / 1e6 });
+    this.#socket.destroy();
+  }
+}
+
+const [, , url = '', times = '1', digest] = argv;
+console.log(JSON.stringify(await new Reader(new URL(url), Number(times), digest).result));

@@ -1,0 +1,179 @@
+/** What `bench node` found, as JSON and as a table for people, with the targets beside the figures. Pure. */
+import { GIB } from '../../src/clock.ts';
+import type { ProfileSummary } from '../support/cpu-profile.ts';
+import type { Machine } from '../support/machine.ts';
+import type { Pair, Spread } from '../support/stats.ts';
+import { formatTable, type Row } from '../support/table.ts';
+import type { ColdReport } from './cold.ts';
+import type { LatencyFigures, Sides } from './latency.ts';
+import type { MemoryFigures } from './memory.ts';
+import type { ProfileReport } from './profile.ts';
+import type { WarmFigures } from './warm.ts';
+
+export interface Figures {
+  readonly cold?: ColdReport;
+  readonly warm?: WarmFigures;
+  readonly memory?: MemoryFigures;
+  readonly latency?: LatencyFigures;
+  readonly profile?: ProfileReport;
+}
+
+export interface NodeReport extends Figures {
+  readonly question: 'node';
+  /** ISO 8601. */
+  readonly startedAt: string;
+  readonly repeat: number;
+  readonly machine: Machine;
+  /** Share of the CPU time that the hypervisor gave to others meanwhile, 0 to 1. */
+  readonly stolen: number;
+  readonly targets: readonly Target[];
+}
+
+export interface Target {
+  readonly name: string;
+  readonly value: number;
+  readonly bound: 'at most' | 'at least';
+  readonly target: number;
+  /** What is hoped for beyond the target. */
+  readonly aim?: number;
+  readonly reached: boolean;
+}
+
+/** Times of a direct pull that a cold pull through the mirror may take. */
+const MAX_COLD_RATIO = 1.03;
+/** Of nginx' throughput. */
+const MIN_WARM_RATIO = 0.6;
+const WARM_AIM = 0.8;
+/** MiB. */
+const MAX_IDLE_MEMORY = 100;
+
+export function targetsOf({ cold, warm, memory }: Figures): readonly Target[] {
+  const targets = (cold?.setups ?? []).map(({ setup, seconds }) =>
+    target(`cold pull, ${setup}`, seconds.ratio.median, 'at most', MAX_COLD_RATIO),
+  );
+  if (warm !== undefined) {
+    const reached = target('warm hit', warm.rate.ratio.median, 'at least', MIN_WARM_RATIO);
+    targets.push({ ...reached, aim: WARM_AIM });
+  }
+  if (memory !== undefined) {
+    targets.push(target('idle memory, MiB', memory.idle.median, 'at most', MAX_IDLE_MEMORY));
+  }
+  return targets;
+}
+
+function target(name: string, value: number, bound: Target['bound'], limit: number): Target {
+  return {
+    name,
+    value,
+    bound,
+    target: limit,
+    reached: bound === 'at most' ? value <= limit : value >= limit,
+  };
+}
+
+export function renderReport(report: NodeReport): string {
+  const { cold, warm, memory, latency, profile } = report;
+  const rows: Row[] = [];
+  if (cold !== undefined) rows.push(...coldRows(cold, report));
+  if (warm !== undefined) rows.push(...warmRows(warm, report));
+  if (memory !== undefined) rows.push(...memoryRows(memory, report));
+  if (latency !== undefined) rows.push(...latencyRows(latency));
+  const parts = [describe(report), formatTable(rows)];
+  for (const setup of cold?.leftOut ?? []) parts.push(`left out: cold pull, ${setup}`);
+  if (profile !== undefined) {
+    parts.push(renderProfile('cold pull', profile.cold), renderProfile('warm reads', profile.warm));
+  }
+  return `${parts.join('\n\n')}\n`;
+}
+
+function describe({ machine, stolen, repeat, startedAt }: NodeReport): string {
+  const { cpu, cores, memory, kernel, node, programs, loadBefore } = machine;
+  const versions = Object.entries(programs).map(([name, version]) => `${name} ${version}`);
+  const facts = [cpu, `${cores} cores`, `${(memory / GIB).toFixed(1)} GiB`, kernel, `Node.js ${node}`];
+  return [
+    `One node, ${startedAt}: medians of ${repeat} turns (lowest–highest)`,
+    [
+      ...facts,
+      ...versions,
+      `load before ${loadBefore.toFixed(2)}`,
+      `stolen by other machines ${(stolen * 100).toFixed(1)} %`,
+    ].join(', '),
+  ].join('\n');
+}
+
+function coldRows({ setups }: ColdReport, report: NodeReport): readonly Row[] {
+  const rows: Row[] = [['COLD PULL, 4 × 64 MiB', 'direct', 'weir', 'weir / direct', 'target']];
+  for (const { setup, seconds, nodeCpu } of setups) {
+    rows.push(
+      [`${setup}, s`, ...pairCells(seconds, 2), verdict(report, `cold pull, ${setup}`)],
+      ['  CPU of the node, s/GiB', '', formatSpread(nodeCpu, 2)],
+    );
+  }
+  return [...rows, []];
+}
+
+function warmRows({ rate, cpu, serverBusy, readerBusy }: WarmFigures, report: NodeReport): readonly Row[] {
+  return [
+    ['WARM HIT, 1 GiB', 'nginx', 'weir', 'weir / nginx', 'target'],
+    ['throughput, MiB/s', ...pairCells(rate, 0), verdict(report, 'warm hit')],
+    ['CPU of the server, s/GiB', ...pairCells(cpu, 2)],
+    ['cores that the server kept busy', ...pairCells(serverBusy, 2)],
+    ['cores that the reader kept busy', ...pairCells(readerBusy, 2)],
+    [],
+  ];
+}
+
+function memoryRows({ idle, cold, warm, idleAgain }: MemoryFigures, report: NodeReport): readonly Row[] {
+  return [
+    ['RESIDENT MEMORY, MiB', '', 'weir', '', 'target'],
+    ['idle', '', formatSpread(idle, 0), '', verdict(report, 'idle memory, MiB')],
+    ['most during 8 cold pulls of 64 MiB', '', formatSpread(cold, 0)],
+    ['most during 8 warm reads of 64 MiB', '', formatSpread(warm, 0)],
+    ['idle again', '', formatSpread(idleAgain, 0)],
+    [],
+  ];
+}
+
+function latencyRows({ hitSmall, hitLarge, miss }: LatencyFigures): readonly Row[] {
+  return [
+    ['FIRST BYTE, ms, p50 / p99', 'nginx', 'weir'],
+    sidesRow('hit, 1 KiB', hitSmall),
+    sidesRow('hit, 1 GiB', hitLarge),
+    ['', 'registry', 'weir'],
+    sidesRow('miss, until 404', miss),
+  ];
+}
+
+function sidesRow(name: string, { reference, weir }: Sides): Row {
+  return [name, ...[reference, weir].map(({ p50, p99 }) => `${p50.toFixed(2)} / ${p99.toFixed(2)}`)];
+}
+
+function verdict({ targets }: NodeReport, name: string): string {
+  const found = targets.find((each) => each.name === name);
+  if (found === undefined) return '';
+  const sign = found.bound === 'at most' ? '≤' : '≥';
+  const text = `${sign} ${found.target} ${judge(found.reached)}`;
+  return found.aim === undefined ? text : `${text} (aim ${found.aim} ${judge(found.value >= found.aim)})`;
+}
+
+function judge(isReached: boolean): string {
+  return isReached ? 'reached' : 'not reached';
+}
+
+function pairCells({ reference, weir, ratio }: Pair, digits: number): readonly string[] {
+  return [formatSpread(reference, digits), formatSpread(weir, digits), formatSpread(ratio, 2)];
+}
+
+function formatSpread({ median, min, max }: Spread, digits: number): string {
+  return `${median.toFixed(digits)} (${min.toFixed(digits)}–${max.toFixed(digits)})`;
+}
+
+function renderProfile(name: string, { busyMilliseconds, idleMilliseconds, top }: ProfileSummary): string {
+  const times = `${Math.round(busyMilliseconds)} ms busy, ${Math.round(idleMilliseconds)} ms idle`;
+  const rows = top.map(({ name: call, place, milliseconds, share }) => [
+    `${(share * 100).toFixed(1).padStart(5)} %`,
+    `${milliseconds.toFixed(0)} ms`,
+    `${call}  ${place}`,
+  ]);
+  return `PROFILE of the main thread, ${name} (${times}), time in the function itself\n${formatTable(rows)}`;
+}

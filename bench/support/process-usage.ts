@@ -1,0 +1,46 @@
+/** CPU time and resident memory of running programs, as the kernel counts them (proc(5), Linux only). */
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { KIB } from '../../src/clock.ts';
+
+const NANOSECONDS_PER_SECOND = 1e9;
+
+/** Sets VmHWM back to the present size (proc(5), clear_refs). */
+const RESET_PEAK = '5';
+
+/** CPU seconds, user and system, of a process with all its threads and all the children that it has now. */
+export async function cpuSeconds(pid: number): Promise<number> {
+  let nanoseconds = 0;
+  for (const thread of await readdir(`/proc/${pid}/task`)) {
+    const folder = `/proc/${pid}/task/${thread}`;
+    // In nanoseconds, where /proc/PID/stat counts in hundredths of a second.
+    nanoseconds += firstNumber(await readFile(`${folder}/schedstat`, 'utf8'));
+    const children = (await readFile(`${folder}/children`, 'utf8')).split(' ').map(Number).filter(Boolean);
+    for (const child of children) nanoseconds += (await cpuSeconds(child)) * NANOSECONDS_PER_SECOND;
+  }
+  return nanoseconds / NANOSECONDS_PER_SECOND;
+}
+
+/** Bytes of memory that the process has in RAM now, shared ones included. */
+export function residentBytes(pid: number): Promise<number> {
+  return statusBytes(pid, 'VmRSS');
+}
+
+/** The most that {@link residentBytes} was since the start, or since {@link resetPeak}. */
+export function peakResidentBytes(pid: number): Promise<number> {
+  return statusBytes(pid, 'VmHWM');
+}
+
+export async function resetPeak(pid: number): Promise<void> {
+  await writeFile(`/proc/${pid}/clear_refs`, RESET_PEAK);
+}
+
+async function statusBytes(pid: number, field: string): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  const found = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
+  if (found === undefined) throw new Error(`/proc/${pid}/status has no ${field}`);
+  return Number(found) * KIB;
+}
+
+function firstNumber(text: string): number {
+  return Number(text.split(' ', 1)[0]);
+}
