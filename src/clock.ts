@@ -2,8 +2,6 @@
  * Time and chance, handed in: what decides (retries, expiry, eviction) reads them from here, so that tests
  * and the simulator can drive the same code.
  */
-import { setTimeout as delay } from 'node:timers/promises';
-
 export interface Clock {
   /** Milliseconds since the Unix epoch; for expiry that must survive a restart. */
   now(): number;
@@ -18,16 +16,28 @@ export interface Clock {
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  sleep: async (ms, options = {}) => {
-    try {
-      await delay(ms, undefined, options.signal ? { signal: options.signal } : {});
-    } catch (error) {
-      options.signal?.throwIfAborted();
-      throw error;
-    }
-  },
+  sleep,
   random: () => Math.random(),
 };
+
+/** As node:timers/promises, without the error that it makes, stack and all, for each sleep that is cut short. */
+function sleep(ms: number, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  if (signal?.aborted === true) {
+    reject(signal.reason);
+    return promise;
+  }
+  const onAbort = (): void => {
+    clearTimeout(timer);
+    reject(signal?.reason);
+  };
+  const timer = setTimeout(() => {
+    signal?.removeEventListener('abort', onAbort);
+    resolve();
+  }, ms);
+  signal?.addEventListener('abort', onAbort, { once: true });
+  return promise;
+}
 
 export const MILLISECOND = 1;
 export const SECOND: number = 1000 * MILLISECOND;

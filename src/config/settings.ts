@@ -55,7 +55,7 @@ export const SETTINGS = {
   ),
   'mirror.first-byte-timeout': setting(
     duration(),
-    '4s',
+    '3s',
     'Longest wait before the first byte; then 404, so that the runtime goes upstream',
   ),
   'mirror.patient-timeout': setting(

@@ -7,6 +7,9 @@ import type { Credential } from '../upstream/credential.ts';
 import { WHOLE_FIRST_PATIENCE, type Flight } from './flight.ts';
 import type { Reading, ReadOptions } from './reading.ts';
 
+/** Why a wait ends; made once, because an abort without a reason makes an exception with its stack each time. */
+const OVER = new Error('the wait is over');
+
 export interface FlightReadingOptions {
   readonly credential: Credential | undefined;
   readonly clock: Clock;
@@ -90,7 +93,7 @@ export class FlightReading implements Reading {
       timer.catch(() => undefined); // its abort below is no news
       await Promise.race([timer, this.#flight.changed(either)]);
     } finally {
-      stop.abort();
+      stop.abort(OVER);
     }
   }
 

@@ -217,11 +217,14 @@ export class Flight {
       await ingest.write(offset, buffers);
       this.#changed.ring();
     });
-    for await (const piece of stream.chunks) {
-      this.#lastProgress = this.#options.clock.monotonic();
-      await writer.push(piece);
+    try {
+      for await (const piece of stream.chunks) {
+        this.#lastProgress = this.#options.clock.monotonic();
+        await writer.push(piece);
+      }
+    } finally {
+      await writer.flush(); // also what came before upstream broke off: the next pull goes on behind it
     }
-    await writer.flush();
   }
 
   /** False where the digest is wrong and another try is due. */

@@ -8,6 +8,7 @@
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
+import { acceptedTypes, isAccepted } from '../oci/accept.ts';
 import { digestOf, type Digest } from '../oci/digest.ts';
 import { MAX_MANIFEST_BYTES, parseManifest } from '../oci/manifest.ts';
 import type { ManifestReference, Tag } from '../oci/reference.ts';
@@ -98,7 +99,8 @@ export class Manifests {
   async #resolve(request: ManifestRequest, tag: Tag): Promise<{ record: TagRecord; stale: boolean }> {
     const { access, catalog, observer } = this.#options;
     const repository = repositoryKey(request.repository);
-    const acceptKey = request.accept === undefined ? '' : digestOf(Buffer.from(request.accept));
+    const types = acceptedTypes(request.accept);
+    const acceptKey = digestOf(Buffer.from(types.join(' ')));
     const key = `${repository} ${tag} ${acceptKey} ${access.callerKey(request.credential)}`;
     const recent = this.#recentTags.get(key);
     if (recent !== undefined) return { record: recent, stale: false };
@@ -108,7 +110,11 @@ export class Manifests {
     } catch (error) {
       if (!isOffline(error)) throw error;
       access.offline(request, error);
-      const record = catalog.tag(repository, tag, acceptKey);
+      // What upstream named for the same Accept, else the newest that this caller can read.
+      const known = catalog.tags(repository, tag);
+      const record =
+        known.find(({ accept }) => accept === acceptKey) ??
+        known.find(({ mediaType }) => isAccepted(types, mediaType));
       if (record === undefined) throw error;
       observer.staleTag(repository, tag, error);
       return { record, stale: true };

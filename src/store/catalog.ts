@@ -19,6 +19,8 @@ import { FILE_MODE } from './data-folder.ts';
 
 /** Rows of each table; the oldest go first. At about 150 bytes a row this bounds the file to some 100 MiB. */
 const MAX_ROWS = 200_000;
+/** Answers for one tag that are looked at: runtimes have a handful of Accept headers between them. */
+const MAX_TAG_ROWS = 50;
 /** How many rows are written between two looks at the bound. */
 const PRUNE_EVERY = 10_000;
 const SQLITE_BUSY = 5;
@@ -113,17 +115,18 @@ export class Catalog implements Disposable {
     this.#write(sql, repository, tag, accept, digest, mediaType, size ?? null, at);
   }
 
-  tag(repository: string, tag: string, accept: string): TagRecord | undefined {
-    const sql =
-      'SELECT digest, media_type, size, at FROM tags WHERE repository = ? AND tag = ? AND accept = ?';
-    const row = this.#prepare(sql).get(repository, tag, accept);
-    if (row === undefined) return undefined;
-    return {
+  /** What upstream named for the tag, by the Accept header that it was asked with; the newest first. */
+  tags(repository: string, tag: string): readonly (TagRecord & { readonly accept: string })[] {
+    const columns = 'accept, digest, media_type, size, at';
+    const sql = `SELECT ${columns} FROM tags WHERE repository = ? AND tag = ? ORDER BY at DESC LIMIT ${MAX_TAG_ROWS}`;
+    const rows = this.#prepare(sql).all(repository, tag);
+    return rows.map((row) => ({
+      accept: row['accept'] as string,
       digest: row['digest'] as Digest,
       mediaType: row['media_type'] as string,
       size: (row['size'] as number | null) ?? undefined,
       at: row['at'] as number,
-    };
+    }));
   }
 
   deleteTag(repository: string, tag: string): void {

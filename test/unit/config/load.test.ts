@@ -48,7 +48,7 @@ describe('configuration', () => {
       { host: '127.0.0.1', port: 4770 },
       { host: '::1', port: 4770 },
     ]);
-    assert.equal(config['mirror.first-byte-timeout'], 4000);
+    assert.equal(config['mirror.first-byte-timeout'], 3000);
     assert.equal(config['store.quota'], 'auto');
   });
 

@@ -53,6 +53,23 @@ describe('tags', () => {
     assert.equal((await fixture.get('a/b/manifests/never-seen')).status, 404);
   });
 
+  it('keep their last digest also for another order of Accept, and for another runtime that can read it', async () => {
+    await using fixture = await MirrorFixture.start();
+    fixture.registry.addImage('a/b', 'v1', seededBytes(100));
+    const [oci, docker] = ['application/vnd.oci.image.manifest.v1+json', 'application/vnd.docker.x+json'];
+    const ask = async (accept: string): Promise<number> =>
+      (await fixture.get('a/b/manifests/v1', { method: 'HEAD', headers: { accept } })).status;
+    assert.equal(await ask(`${oci}, ${docker};q=0.5`), 200);
+    fixture.registry.intercept = (request) => {
+      request.socket.resetAndDestroy();
+      return true;
+    };
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    assert.equal(await ask(`${docker},${oci}`), 200, 'Docker sends them in another order each time');
+    assert.equal(await ask(`application/vnd.oci.image.index.v1+json, ${oci}`), 200);
+    assert.equal(await ask(docker), 404, 'who cannot read it goes upstream');
+  });
+
   it('are gone once upstream says so, also for the time when it cannot be reached', async () => {
     await using fixture = await MirrorFixture.start();
     fixture.registry.addImage('a/b', 'v1', seededBytes(100));

@@ -38,6 +38,17 @@ describe('WriteBehind', () => {
     await writer.flush();
   });
 
+  it('writes little pieces without waiting for more than a moment', async () => {
+    const written = Promise.withResolvers<number>();
+    const writer = new WriteBehind(5, (offset, buffers) => {
+      written.resolve(offset + buffers.reduce((sum, { length }) => sum + length, 0));
+      return Promise.resolve();
+    });
+    await writer.push(Buffer.alloc(10));
+    await writer.push(Buffer.alloc(20));
+    assert.equal(await written.promise, 35, 'both in one write, and nobody flushed');
+  });
+
   it('tells of a failed write at the next call', async () => {
     const writer = new WriteBehind(0, () => Promise.reject(new Error('disk full')));
     await writer.push(Buffer.alloc(1));

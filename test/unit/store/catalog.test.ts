@@ -25,13 +25,11 @@ describe('Catalog', () => {
     using catalog = Catalog.open(path);
     assert.deepEqual(catalog.key('callers'), key);
     assert.equal(catalog.mediaType(digest), 'a/b');
-    assert.deepEqual(catalog.tag('r/n', 'v1', 'accept'), {
-      digest,
-      mediaType: 'a/b',
-      size: undefined,
-      at: 2,
-    });
-    assert.equal(catalog.tag('r/n', 'v1', 'other'), undefined);
+    catalog.setTag('r/n', 'v1', 'other', { digest, mediaType: 'c/d', size: 7, at: 9 });
+    assert.deepEqual(catalog.tags('r/n', 'v1'), [
+      { accept: 'other', digest, mediaType: 'c/d', size: 7, at: 9 },
+      { accept: 'accept', digest, mediaType: 'a/b', size: undefined, at: 2 },
+    ]);
     assert.equal(catalog.isMember('r', 'n', digest), true);
     assert.equal(catalog.isMember('r', 'm', digest), false);
     assert.equal(catalog.isKnownTo('r', digest), true);
@@ -41,7 +39,7 @@ describe('Catalog', () => {
     catalog.deleteTag('r/n', 'v1');
     catalog.removeMember('r', 'n', digest);
     catalog.deleteGrant('r/n', 'caller');
-    assert.equal(catalog.tag('r/n', 'v1', 'accept'), undefined);
+    assert.deepEqual(catalog.tags('r/n', 'v1'), []);
     assert.equal(catalog.isKnownTo('r', digest), false);
     assert.equal(catalog.grantedAt('r/n', 'caller'), undefined);
     assert.equal((await stat(path)).mode & 0o777, 0o600);
