@@ -136,7 +136,7 @@ export const SETTINGS = {
   'upstream.retries': setting(
     integer({ min: 0, max: 100 }),
     '5',
-    'Attempts after the first that bring no byte before a download fails',
+    'Attempts after the first that bring no byte before a download fails; one that has begun gets at least 4s',
   ),
   'upstream.max-connections': setting(
     integer({ min: 1, max: 1024 }),

@@ -9,7 +9,7 @@ import type { Breaker } from './breaker.ts';
 import { endpointsOf, type Endpoint } from './endpoint.ts';
 import { abortError, throwIfAborted } from './failure.ts';
 import type { RegistryConfig, UpstreamObserver } from './registry-config.ts';
-import { isRetryable, retryAfterOf, retryDelay } from './retry.ts';
+import { isRetryable, RESUME_PATIENCE, retryAfterOf, retryDelay } from './retry.ts';
 
 export interface AttemptsContext {
   readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
@@ -27,6 +27,8 @@ export class Attempts {
   readonly #deadMirrors = new Set<Endpoint>();
   /** Failures since the last progress. */
   #failures = 0;
+  /** Monotonic milliseconds; undefined before anything has arrived. */
+  #progressedAt: number | undefined;
   #lastError: WeirError | undefined;
   #hasSucceeded = false;
 
@@ -68,12 +70,15 @@ export class Attempts {
       throw abortError(this.#signal);
     }
     this.#lastError = error;
-    if (this.#failures >= this.#retries || !isRetryable(error) || isFromBreaker(error)) {
+    const patience = this.#patience;
+    const isOver = this.#failures >= this.#retries && patience <= 0;
+    if (isOver || !isRetryable(error) || isFromBreaker(error)) {
       breaker.failed(own, error);
       throw error;
     }
     observer?.retry(this.#registry, error.code);
-    const wait = retryDelay(this.#failures, clock.random(), retryAfterOf(error));
+    const delay = retryDelay(this.#failures, clock.random(), retryAfterOf(error));
+    const wait = this.#failures < this.#retries ? delay : Math.min(delay, patience);
     this.#failures++;
     try {
       await clock.sleep(wait, { signal: this.#signal });
@@ -87,6 +92,13 @@ export class Attempts {
   /** Something arrived: failures are counted anew. */
   progressed(): void {
     this.#failures = 0;
+    this.#progressedAt = this.#context.clock.monotonic();
+  }
+
+  /** Milliseconds for which what has begun to arrive is tried again, however often that was done already. */
+  get #patience(): number {
+    if (this.#progressedAt === undefined) return 0;
+    return this.#progressedAt + RESUME_PATIENCE - this.#context.clock.monotonic();
   }
 
   async #round<T>(work: (endpoint: Endpoint) => Promise<T>): Promise<T> {

@@ -95,6 +95,26 @@ describe('Blobs', () => {
     assert.equal(fixture.registry.count(/blobs/), 1);
   });
 
+  it('tries what has begun to arrive again for some seconds, also where retries are used up', async () => {
+    await using fixture = await MirrorFixture.start({ retries: 0, stallTimeout: 10_000 });
+    const bytes = seededBytes(40 * MIB);
+    const digest = fixture.registry.addBlob('a/b', bytes);
+    let backAt = Infinity;
+    fixture.registry.intercept = (request, response) => {
+      if (request.headers.range === undefined) {
+        response.writeHead(200, { 'Content-Length': bytes.length });
+        response.write(bytes.subarray(0, 20 * MIB), () => response.socket?.end());
+        backAt = performance.now() + 1_500;
+        return true;
+      }
+      if (performance.now() > backAt) return false;
+      request.socket.resetAndDestroy();
+      return true;
+    };
+    await using reading = await fixture.blobs.open(requestFor(fixture, digest));
+    assert.ok((await readAll(reading, 0, MIB)).equals(bytes));
+  });
+
   it('refuses more pulls at once than its bound', async () => {
     await using fixture = await MirrorFixture.start({ maxConcurrent: 1 });
     fixture.registry.intercept = () => true;
