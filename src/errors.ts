@@ -50,6 +50,13 @@ export const ERROR_CODES = {
   upstream_protocol: info('upstream', 404, 'UNSUPPORTED'),
   upstream_too_large: info('upstream', 404, 'UNSUPPORTED'),
   digest_mismatch: info('upstream', 404, 'DIGEST_INVALID'),
+  // What a peer did; the pull goes on with another source, so that callers seldom see these.
+  peer_unreachable: info('peer', 404, 'UNSUPPORTED'),
+  peer_cut: info('peer', 404, 'UNSUPPORTED'),
+  peer_stalled: info('peer', 404, 'UNSUPPORTED'),
+  peer_protocol: info('peer', 404, 'UNSUPPORTED'),
+  peer_refused: info('peer', 404, 'UNSUPPORTED'),
+  chunk_mismatch: info('peer', 404, 'DIGEST_INVALID'),
   // What went wrong on this node.
   handed_over: info('local', 404, 'BLOB_UNKNOWN'),
   store_full: info('local', 404, 'BLOB_UNKNOWN'),

@@ -158,6 +158,65 @@ export function autoNoneOrPaths(): Kind<'auto' | 'none' | readonly string[]> {
   };
 }
 
+/** Bytes per second, or `none` for no limit. */
+export function noneOrRate(options: { readonly min: number }): Kind<number | 'none'> {
+  const { min } = options;
+  return {
+    schema: parsed((text) =>
+      text === 'none'
+        ? text
+        : between(parseSize(text.replace(/\/s$/, '')), min, Number.MAX_SAFE_INTEGER, formatRate),
+    ),
+    allowed: `none, or bytes per second of at least ${formatRate(min)}, such as 50MiB/s`,
+    placeholder: 'none|RATE',
+    format: (value) => (value === 'none' ? value : formatRate(value)),
+  };
+}
+
+function formatRate(value: number): string {
+  return `${formatSize(value)}/s`;
+}
+
+/** Words that `read` accepts, or the empty string for none. */
+export function texts(options: {
+  readonly allowed: string;
+  readonly placeholder: string;
+  /** @throws what is wrong, to follow the value: "has no port" */
+  readonly read: (text: string) => string;
+}): Kind<readonly string[]> {
+  const items = list(parsed((text) => options.read(text.trim())));
+  return {
+    schema: v.union(
+      [
+        v.pipe(
+          v.literal(''),
+          v.transform((): readonly string[] => []),
+        ),
+        items,
+      ],
+      'is no list',
+    ),
+    allowed: `${options.allowed} (a comma between two), or empty for none`,
+    placeholder: options.placeholder,
+    format: (values) => (values.length === 0 ? '' : values),
+    list: true,
+  };
+}
+
+/** A short text of plain characters, or empty. */
+export function label(options: { readonly max: number }): Kind<string> {
+  return {
+    schema: parsed((text) => {
+      if (text.length > options.max) throw new Error(`has more than ${options.max} characters`);
+      if (!/^[\w.\-/]*$/.test(text)) throw new Error('has other characters than letters, digits and ._-/');
+      return text;
+    }),
+    allowed: `at most ${options.max} letters, digits and ._-/, or empty`,
+    placeholder: 'NAME',
+    format: (value) => value,
+  };
+}
+
 export function registryHost(): Kind<RegistryHost> {
   return {
     schema: parsed((text) => {

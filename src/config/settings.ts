@@ -6,34 +6,43 @@
  */
 import type { RegistryHost } from '../oci/repository.ts';
 import type { RegistryConfig } from '../upstream/registry-config.ts';
-import { MIB } from '../clock.ts';
+import { KIB, MIB } from '../clock.ts';
 import {
   autoNoneOrPaths,
   autoOrSize,
   choice,
   duration,
   integer,
+  label,
   listenAddress,
   listenAddresses,
+  noneOrRate,
   optionalFile,
   path,
   registryHost,
+  texts,
   type Kind,
 } from './kinds.ts';
+import { readAnnounced, readBootstrap, readPeer } from './cluster-addresses.ts';
 
 export interface Setting<T> extends Kind<T> {
   /** As one would write it; read by the same schema as everything else. */
   readonly default: string;
   /** A sentence without its full stop. */
   readonly description: string;
+  /** The flag where it is not the key: what is often typed is short. */
+  readonly flag?: string;
 }
 
-function setting<T>(kind: Kind<T>, value: string, description: string): Setting<T> {
-  return { ...kind, default: value, description };
+function setting<T>(kind: Kind<T>, value: string, description: string, flag?: string): Setting<T> {
+  return { ...kind, default: value, description, ...(flag !== undefined && { flag }) };
 }
 
 /** Below it one ordinary layer would evict all others. */
 const MIN_QUOTA: number = MIB;
+
+/** Below it one chunk takes longer than a pull has patience for. */
+const MIN_RATE: number = 256 * KIB;
 
 export const SETTINGS = {
   'data.dir': setting(path('DIR'), '/var/lib/weir', 'Folder of the store; one node owns it at a time'),
@@ -81,6 +90,87 @@ export const SETTINGS = {
 
   'admin.listen': setting(listenAddress(), '127.0.0.1:4771', 'Address of /healthz, /readyz and /metrics'),
 
+  'node.name': setting(
+    label({ max: 253 }),
+    '',
+    "Name of this node in `weir status` and logs of others; empty: the host's name",
+  ),
+  'node.zone': setting(
+    label({ max: 63 }),
+    '',
+    'Topology zone of this node; peers of the same zone are preferred',
+    '--zone',
+  ),
+
+  'cluster.mode': setting(choice(['on', 'off']), 'on', 'off: no peers, a mirror and a cache only'),
+  'cluster.key-file': setting(
+    optionalFile(),
+    '',
+    'File with the secret that all members share; without one, peers are looked for on this machine only',
+  ),
+  'cluster.insecure-open': setting(
+    choice(['yes', 'no']),
+    'no',
+    'yes: speak to peers of other machines without a key: whoever reaches the ports can read what is cached',
+    '--insecure-open-cluster',
+  ),
+  'cluster.listen': setting(
+    listenAddresses(),
+    '0.0.0.0:4772,[::]:4772',
+    'Addresses at which peers reach this node for control; on loopback instead while there is no key',
+  ),
+  'cluster.announce': setting(
+    texts({
+      allowed: 'IP addresses, with a port where it differs, such as 10.0.0.7 or [fd00::7]:4772',
+      placeholder: 'ADDRESS,…',
+      read: readAnnounced,
+    }),
+    '',
+    'Addresses that peers are told, such as the IP of the pod; empty: those of the network interfaces',
+  ),
+  'cluster.bootstrap': setting(
+    texts({
+      allowed: 'host:port (of a DNS name all addresses), or multiaddrs such as /ip4/10.0.0.7/tcp/4772',
+      placeholder: 'ADDRESS,…',
+      read: readBootstrap,
+    }),
+    '',
+    'Where the first peers are found',
+  ),
+  'cluster.mdns': setting(
+    choice(['auto', 'on', 'off']),
+    'auto',
+    'Look for peers on the local network by multicast DNS; auto: with a key, where cluster.bootstrap names nobody',
+  ),
+  'cluster.banned': setting(
+    texts({ allowed: 'peer IDs (12D3KooW…)', placeholder: 'PEER,…', read: readPeer }),
+    '',
+    'Members that are refused although they have the key',
+  ),
+
+  'transfer.listen': setting(
+    listenAddresses(),
+    '0.0.0.0:4773,[::]:4773',
+    'Addresses at which peers fetch chunks; on loopback instead while there is no key',
+  ),
+  'transfer.tls': setting(
+    choice(['on', 'off']),
+    'on',
+    'off: chunks travel in the clear and members are known by their address; only where the network encrypts already',
+  ),
+  'transfer.max-upload': setting(
+    noneOrRate({ min: MIN_RATE }),
+    'none',
+    'Most bytes per second that are sent to peers',
+    '--max-upload',
+  ),
+  'transfer.max-download': setting(
+    noneOrRate({ min: MIN_RATE }),
+    'none',
+    'Most bytes per second that are fetched from peers',
+    '--max-download',
+  ),
+
   'access.mode': setting(
     choice(['verify', 'open']),
     'verify',
@@ -97,6 +187,11 @@ export const SETTINGS = {
     'How long a grant of upstream holds while upstream cannot be reached',
   ),
 
+  'tags.share': setting(
+    choice(['on', 'off']),
+    'on',
+    'on: one member asks upstream for a tag and tells the others; off: each node asks for itself',
+  ),
   'tags.ttl': setting(
     duration({ min: 0 }),
     '5s',
@@ -187,6 +282,9 @@ export const SECTIONS: Readonly<Record<string, string>> = {
   data: 'Data',
   mirror: 'Mirror',
   admin: 'Admin',
+  node: 'Node',
+  cluster: 'Cluster',
+  transfer: 'Transfer',
   access: 'Access',
   tags: 'Tags',
   store: 'Store',
@@ -213,9 +311,9 @@ export function settingOf(key: SettingKey): Setting<unknown> {
   return SETTINGS[key] as Setting<unknown>;
 }
 
-/** `--a-b-c` for `a.b-c`. */
+/** `--a-b-c` for `a.b-c`, where the setting has no shorter one. */
 export function flagName(key: SettingKey): string {
-  return `--${key.replaceAll('.', '-')}`;
+  return settingOf(key).flag ?? `--${key.replaceAll('.', '-')}`;
 }
 
 /** `WEIR_A_B_C` for `a.b-c`. */
