@@ -1,0 +1,97 @@
+/**
+ * What peers say to each other about a blob. The policy speaks in these; wire/ turns them into bytes, and
+ * docs/protocol.md tells what each one means. A message is never an answer that somebody must wait for: each may
+ * be lost, come twice, or come late.
+ */
+import type { Digest } from '../oci/digest.ts';
+import type { RegistryHost } from '../oci/repository.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import type { Statement } from './statement.ts';
+
+/**
+ * One swarm: those who share a blob that this registry has delivered. The registry is part of the name because a
+ * node may hand out bytes in the name of a registry only when that registry was seen to have them (ADR 3).
+ */
+export interface SwarmKey {
+  readonly registry: RegistryHost;
+  readonly digest: Digest;
+}
+
+export function swarmId({ registry, digest }: SwarmKey): string {
+  return `${registry} ${digest}`;
+}
+
+export interface SampledMember {
+  readonly peer: PeerName;
+  /** It has the whole blob. */
+  readonly complete: boolean;
+}
+
+/** Bounds that the codec enforces on what arrives, and the policy keeps on what it sends. */
+export const MESSAGE_LIMITS = {
+  /** Members in one sample. */
+  sample: 32,
+  /** Chunk indices in one `have`. */
+  indices: 1024,
+  /** Statements in one `seen`. */
+  statements: 64,
+  /** Chunks of a blob: 1 TiB in chunks of 8 MiB. */
+  chunks: 131_072,
+  /** Bytes of a blob. */
+  size: 2 ** 40,
+  /** Chunks that one request to the registry may bring. */
+  extent: 16,
+} as const;
+
+export type SwarmMessage = { readonly swarm: SwarmKey } & (
+  | {
+      /** To a rendezvous: enter me among the members of this swarm, and tell me of others. Repeated as a refresh. */
+      readonly kind: 'join';
+      /** Bytes of the blob. */
+      readonly size: number;
+      readonly complete: boolean;
+    }
+  | {
+      /** A rendezvous' answer to `join`. */
+      readonly kind: 'sample';
+      readonly members: readonly SampledMember[];
+    }
+  | {
+      /** Be my neighbour: this is what I have. */
+      readonly kind: 'link';
+      readonly size: number;
+      /** Bitfield, first chunk in the highest bit of the first byte. */
+      readonly have: Uint8Array;
+      /** Whether the other side is asked to say `link` (or `unlink`) in turn. */
+      readonly asks: boolean;
+    }
+  | {
+      /** I am no neighbour of yours (any more), in this swarm. */
+      readonly kind: 'unlink';
+      readonly reason: 'full' | 'absent' | 'done';
+    }
+  | {
+      /** These chunks are here now. */
+      readonly kind: 'have';
+      readonly indices: readonly number[];
+    }
+  | {
+      /** These chunks have entered the cluster; each with its hash, and who states it. */
+      readonly kind: 'seen';
+      /** Chunks that one request to the registry brings at present; grows when the registry throttles. */
+      readonly extent: number;
+      readonly statements: readonly Statement[];
+    }
+  | {
+      /** From one home to another: have you this chunk, or are you at the registry for it? */
+      readonly kind: 'ask-origin';
+      readonly index: number;
+    }
+  | {
+      readonly kind: 'origin-state';
+      readonly index: number;
+      readonly state: 'have' | 'fetching' | 'none';
+    }
+);
+
+export type SwarmMessageKind = SwarmMessage['kind'];

@@ -1,0 +1,124 @@
+/** Questions about tags and manifests, and their answers (references.proto). */
+import { create, toBinary } from '@bufbuild/protobuf';
+import { KIB, SECOND } from '../clock.ts';
+import { tryParseDigest, type Digest } from '../oci/digest.ts';
+import { parseManifestReference, type ManifestReference } from '../oci/reference.ts';
+import { tryParseRepositoryName, type Repository } from '../oci/repository.ts';
+import { numberIn, parse, protocolError, registryOf, textOf } from './fields.ts';
+import { ReferenceAnswerSchema, ReferenceQuestionSchema } from './references_pb.ts';
+
+/** Characters of an Accept header: the types of all runtimes together are some 600. */
+const MAX_ACCEPT: number = 4 * KIB;
+/** As long as the mirror takes. */
+const MAX_TOKEN: number = 16 * KIB;
+const MAX_MEDIA_TYPE = 255;
+const MAX_CHALLENGE: number = 2 * KIB;
+const MAX_SIZE: number = 2 ** 40;
+const STATUSES = ['found', 'unknown', 'refused', 'unreachable'] as const;
+
+export interface ReferenceQuestion {
+  readonly repository: Repository;
+  readonly reference: ManifestReference;
+  readonly accept: string | undefined;
+  readonly token: string | undefined;
+  readonly knownOnly: boolean;
+}
+
+export type ReferenceAnswer =
+  | {
+      readonly status: 'found';
+      readonly digest: Digest;
+      readonly mediaType: string;
+      readonly size: number | undefined;
+      /** Milliseconds since upstream accepted this caller; whole seconds on the wire. */
+      readonly granted: number;
+      /** Upstream could not be asked: this is what it said last. */
+      readonly stale: boolean;
+    }
+  | { readonly status: 'unknown' }
+  | { readonly status: 'refused'; readonly challenge: string | undefined }
+  | { readonly status: 'unreachable' };
+
+export function encodeReferenceQuestion(question: ReferenceQuestion): Uint8Array {
+  const { repository, reference, accept = '', token = '', knownOnly } = question;
+  const text = reference.kind === 'tag' ? reference.tag : reference.digest;
+  return toBinary(
+    ReferenceQuestionSchema,
+    create(ReferenceQuestionSchema, {
+      registry: repository.registry,
+      repository: repository.name,
+      reference: text,
+      accept,
+      token,
+      knownOnly,
+    }),
+  );
+}
+
+/** @throws WeirError `peer_protocol` */
+export function decodeReferenceQuestion(bytes: Uint8Array): ReferenceQuestion {
+  const { registry, repository, reference, accept, token, knownOnly } = parse(ReferenceQuestionSchema, bytes);
+  const name = tryParseRepositoryName(repository);
+  if (name === undefined) throw protocolError('not a repository');
+  return {
+    repository: { registry: registryOf(registry), name },
+    reference: referenceOf(reference),
+    accept: textOf('accept', accept, MAX_ACCEPT) || undefined,
+    token: tokenOf(token),
+    knownOnly,
+  };
+}
+
+export function encodeReferenceAnswer(answer: ReferenceAnswer): Uint8Array {
+  const status = STATUSES.indexOf(answer.status) + 1;
+  const found = answer.status === 'found' ? answer : undefined;
+  return toBinary(
+    ReferenceAnswerSchema,
+    create(ReferenceAnswerSchema, {
+      status,
+      digest: found?.digest ?? '',
+      mediaType: found?.mediaType ?? '',
+      size: BigInt(found?.size ?? 0),
+      granted: Math.ceil((found?.granted ?? 0) / SECOND),
+      stale: found?.stale ?? false,
+      challenge: (answer.status === 'refused' ? answer.challenge : undefined)?.slice(0, MAX_CHALLENGE) ?? '',
+    }),
+  );
+}
+
+/** @throws WeirError `peer_protocol` */
+export function decodeReferenceAnswer(bytes: Uint8Array): ReferenceAnswer {
+  const { status, digest, mediaType, size, challenge, granted, stale } = parse(ReferenceAnswerSchema, bytes);
+  const kind = STATUSES[status - 1];
+  if (kind === 'unknown') return { status: kind };
+  if (kind === 'refused') {
+    return { status: kind, challenge: textOf('challenge', challenge, MAX_CHALLENGE) || undefined };
+  }
+  if (kind !== 'found') return { status: 'unreachable' };
+  const parsed = tryParseDigest(digest);
+  if (parsed === undefined) throw protocolError('not a digest');
+  const known = numberIn('size', size, 0, MAX_SIZE);
+  return {
+    status: kind,
+    digest: parsed,
+    mediaType: textOf('media type', mediaType, MAX_MEDIA_TYPE),
+    size: known === 0 ? undefined : known,
+    granted: granted * SECOND,
+    stale,
+  };
+}
+
+function referenceOf(text: string): ManifestReference {
+  try {
+    return parseManifestReference(text);
+  } catch (cause) {
+    throw protocolError('neither a tag nor a digest', cause);
+  }
+}
+
+/** token68 (RFC 9110, section 11.2): anything else could break out of a header. */
+function tokenOf(text: string): string | undefined {
+  if (text === '') return undefined;
+  if (text.length > MAX_TOKEN || !/^[A-Za-z0-9._~+/-]+=*$/.test(text)) throw protocolError('not a token');
+  return text;
+}
