@@ -1,0 +1,156 @@
+/**
+ * Frames over a libp2p stream, read one after the other, with a time limit for each and little held in memory: the
+ * stream is paused while frames wait to be read.
+ */
+import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface';
+import { isWeirError, WeirError } from '../errors.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import { encodeFrame, FrameDecoder, MAX_FRAME_BYTES } from '../wire/frames.ts';
+import { FRAME_TIMEOUT } from './limits.ts';
+
+/** Frames that wait before the other side is told to pause. */
+const MAX_WAITING = 16;
+
+/** A stream that this peer opened was aborted for this reason; it decides what is held against the peer. */
+export type OnAborted = (peer: PeerName | undefined, error: unknown) => void;
+
+export class FrameStream {
+  readonly stream: Stream;
+  readonly #decoder: FrameDecoder;
+  readonly #frames: Uint8Array[] = [];
+  /** No frame comes any more. */
+  #ended = false;
+  #failure: WeirError | undefined;
+  #wake: (() => void) | undefined;
+  /** Runs while a frame has begun and not ended. */
+  #slow: NodeJS.Timeout | undefined;
+
+  /** @param maxBytes of one frame */
+  constructor(stream: Stream, maxBytes: number = MAX_FRAME_BYTES) {
+    this.stream = stream;
+    this.#decoder = new FrameDecoder(maxBytes);
+    // Nothing is read ahead: what one event brings is at most the stream's window.
+    stream.addEventListener('message', this.#onMessage);
+    stream.addEventListener('end', this.#onEnd);
+    stream.addEventListener('close', this.#onClose);
+    if (stream.readableEnded) this.#onEnd();
+  }
+
+  /** @throws what libp2p throws where the stream has been closed or reset */
+  send(...frames: readonly Uint8Array[]): boolean {
+    return this.stream.send(Buffer.concat(frames.map(encodeFrame)));
+  }
+
+  /**
+   * The next frame; undefined where the other side has ended the stream between two frames. After it has thrown the
+   * stream is of no use: {@link abort} it.
+   * @param timeout milliseconds until the frame must be here; undefined waits as long as the stream lasts
+   * @throws WeirError `peer_protocol`, `peer_cut`, `peer_stalled`; the signal's reason
+   */
+  async next(timeout: number | undefined, signal?: AbortSignal): Promise<Uint8Array | undefined> {
+    const frame = this.#take();
+    if (frame !== undefined) return frame;
+    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#ended) return undefined;
+    await this.#arrival(timeout, signal);
+    return this.next(timeout, signal);
+  }
+
+  /** Says that no more is sent. */
+  async end(): Promise<void> {
+    try {
+      await this.stream.close({ signal: AbortSignal.timeout(FRAME_TIMEOUT) });
+    } catch (cause) {
+      this.abort(new WeirError('peer_cut', 'the stream could not be closed', { cause }));
+    }
+  }
+
+  abort(error: Error): void {
+    this.#fail(isWeirError(error) ? error : new WeirError('peer_cut', error.message, { cause: error }));
+    this.stream.abort(error);
+  }
+
+  #take(): Uint8Array | undefined {
+    const frame = this.#frames.shift();
+    if (this.#frames.length === 0 && this.stream.readStatus === 'paused') this.stream.resume();
+    return frame;
+  }
+
+  async #arrival(timeout: number | undefined, signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onAbort = (): void => reject(signal?.reason);
+    // One more turn: where this node was busy for long, the frame may lie in the socket already.
+    const late = (): void => {
+      setImmediate(() => reject(new WeirError('peer_stalled', `no frame within ${timeout} ms`)));
+    };
+    const timer = timeout === undefined ? undefined : setTimeout(late, timeout);
+    signal?.addEventListener('abort', onAbort, { once: true });
+    this.#wake = resolve;
+    try {
+      await promise;
+    } finally {
+      this.#wake = undefined;
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  readonly #onMessage = ({ data }: StreamMessageEvent): void => {
+    if (this.#failure !== undefined) return;
+    try {
+      const chunks = data instanceof Uint8Array ? [data] : data;
+      const before = this.#frames.length;
+      for (const chunk of chunks) this.#frames.push(...this.#decoder.push(chunk));
+      this.#watch(this.#frames.length > before);
+    } catch (error) {
+      this.#fail(error instanceof WeirError ? error : new WeirError('peer_protocol', String(error)));
+      return;
+    }
+    if (this.#frames.length > MAX_WAITING && this.stream.readStatus === 'readable') this.stream.pause();
+    this.#wake?.();
+  };
+
+  readonly #onEnd = (): void => {
+    this.#ended = true;
+    if (!this.#decoder.isBetweenFrames) {
+      this.#fail(new WeirError('peer_protocol', 'the stream ended within a frame'));
+    }
+    this.#release();
+  };
+
+  readonly #onClose = ({ error }: StreamCloseEvent): void => {
+    if (error !== undefined && !this.#ended) {
+      this.#fail(new WeirError('peer_cut', 'the stream was reset', { cause: error }));
+    }
+    this.#ended = true;
+    this.#release();
+  };
+
+  /** A byte now and then must not keep a frame, and its memory, for ever. */
+  #watch(hasProgressed: boolean): void {
+    if (hasProgressed) {
+      clearTimeout(this.#slow);
+      this.#slow = undefined;
+    }
+    if (this.#decoder.isBetweenFrames) return;
+    const timer = (this.#slow ??= setTimeout(() => {
+      setImmediate(() => {
+        if (this.#slow !== timer) return; // it came in this very turn
+        this.#fail(new WeirError('peer_protocol', `a frame took longer than ${FRAME_TIMEOUT} ms`));
+      });
+    }, FRAME_TIMEOUT));
+  }
+
+  #fail(failure: WeirError): void {
+    this.#failure ??= failure;
+    this.#frames.length = 0;
+    this.#release();
+  }
+
+  #release(): void {
+    clearTimeout(this.#slow);
+    this.#slow = undefined;
+    this.#wake?.();
+  }
+}

@@ -1,0 +1,55 @@
+/** Records that arrive, by whichever way: the one place where they reach the table. */
+import { WeirError } from '../errors.ts';
+import type { MembershipTable } from '../membership/table.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import type { AgedRecord } from '../wire/exchange.ts';
+import type { SignedMember } from '../wire/records.ts';
+import type { SelfRecord } from './self-record.ts';
+
+export class Intake {
+  readonly #table: MembershipTable;
+  readonly #self: SelfRecord;
+  readonly #onOutbid: (record: SignedMember) => void;
+
+  /** @param onOutbid called with the own record when an earlier run of this node had to be outbid */
+  constructor(table: MembershipTable, self: SelfRecord, onOutbid: (record: SignedMember) => void) {
+    this.#table = table;
+    this.#self = self;
+    this.#onOutbid = onOutbid;
+  }
+
+  /** What the peer at the other end says of itself. @throws WeirError `peer_protocol` */
+  hello(record: SignedMember, from: PeerName | undefined): void {
+    if (record.member.peer !== from) {
+      throw new WeirError('peer_protocol', `a hello with the record of ${record.member.peer}`);
+    }
+    if (this.#table.apply(record) === 'forged') {
+      throw new WeirError('peer_protocol', 'a hello with a forged record');
+    }
+    // Who speaks can be reached, at least by itself.
+    if (this.#table.suspicion(from) === 'unreachable') this.#table.absolve(from);
+  }
+
+  /** What a neighbour knows of others. @throws WeirError `peer_protocol` where it passes forged ones on */
+  page(records: readonly AgedRecord[]): void {
+    const { forged, own } = this.#table.applyAll(records);
+    if (own > 0) this.#outbid(records.map(({ record }) => record));
+    if (forged > 0) throw new WeirError('peer_protocol', `${forged} forged records`);
+  }
+
+  /** @returns whether others may still need it; undefined for a forged one */
+  gossip(record: SignedMember): boolean | undefined {
+    const applied = this.#table.apply(record);
+    if (applied === 'own') this.#outbid([record]);
+    // One that came by another way a moment ago is on its way still: its first receivers all know it by a hello.
+    return applied === 'forged' ? undefined : applied === 'news' || applied === 'same';
+  }
+
+  #outbid(records: readonly SignedMember[]): void {
+    const { peer } = this.#table.self;
+    const sequences = records
+      .filter(({ member }) => member.peer === peer)
+      .map(({ member }) => member.sequence);
+    this.#onOutbid(this.#self.renew({ above: Math.max(...sequences) }));
+  }
+}

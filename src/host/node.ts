@@ -1,0 +1,136 @@
+/** The libp2p node: which parts, with which limits. limits.ts says why each has its value. */
+import { gossipsub, StrictNoSign, type GossipSub } from '@libp2p/gossipsub';
+import { identify, type Identify } from '@libp2p/identify';
+import type { Libp2p } from '@libp2p/interface';
+import { kadDHT, passthroughMapper, type KadDHT } from '@libp2p/kad-dht';
+import { privateKeyFromRaw } from '@libp2p/crypto/keys';
+import { noise } from '@libp2p/noise';
+import { ping, type Ping } from '@libp2p/ping';
+import { tcp } from '@libp2p/tcp';
+import { yamux } from '@libp2p/yamux';
+import { multiaddr } from '@multiformats/multiaddr';
+import { createLibp2p, type Libp2pOptions } from 'libp2p';
+import { HOUR } from '../clock.ts';
+import type { Identity } from '../peer/identity.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import { MAX_GOSSIP_BYTES } from '../wire/exchange.ts';
+import { toMultiaddr, type ListenAddress } from './addresses.ts';
+import { clusterTag, noisePrologue } from './cluster-key.ts';
+import { GroupedStore } from './datastore.ts';
+import { makeGater } from './gater.ts';
+import * as limits from './limits.ts';
+import { quietLogger } from './quiet.ts';
+
+export type Node = Libp2p<{ identify: Identify; ping: Ping; dht: KadDHT; pubsub: GossipSub }>;
+
+export interface NodeOptions {
+  readonly identity: Identity;
+  readonly clusterKey: Uint8Array | undefined;
+  readonly listen: readonly ListenAddress[];
+  /** From what is listened on to what others are told, both as multiaddrs. */
+  readonly announced: (listening: readonly string[]) => readonly string[];
+  readonly mdns: boolean;
+  readonly version: string;
+  /** Whose connections are refused. */
+  readonly isRefused: (peer: PeerName) => boolean;
+}
+
+/** Peers to whom a provider record is written, and that are kept for each distance. */
+const K = 10;
+/** How long a provider record holds; routing/ renews it before. */
+export const PROVIDER_VALIDITY: number = 24 * HOUR;
+
+export function gossipTopic(clusterKey: Uint8Array | undefined): string {
+  return `weir/${clusterTag(clusterKey)}`;
+}
+
+/** A node that has not been started. */
+export async function createNode(options: NodeOptions): Promise<Node> {
+  return await createLibp2p({
+    start: false,
+    ...quietLogger(process.env),
+    privateKey: privateKeyFromRaw(options.identity.raw),
+    nodeInfo: { name: 'weir', version: options.version, userAgent: `weir/${options.version}` },
+    addresses: {
+      listen: options.listen.map(({ host, port }) => toMultiaddr(host, port)),
+      announceFilter: (listening) =>
+        options
+          .announced(listening.map(String))
+          .map((address) => multiaddr(`${address}/p2p/${options.identity.peer}`)),
+    },
+    transports: [tcp()],
+    connectionEncrypters: [noise({ prologueBytes: noisePrologue(options.clusterKey) })],
+    streamMuxers: [
+      yamux({
+        maxInboundStreams: limits.MAX_STREAMS_PER_CONNECTION,
+        maxOutboundStreams: limits.MAX_STREAMS_PER_CONNECTION,
+      }),
+    ],
+    connectionGater: makeGater(options.isRefused),
+    connectionManager: {
+      maxConnections: limits.MAX_CONNECTIONS,
+      maxIncomingPendingConnections: limits.MAX_PENDING_HANDSHAKES,
+      inboundConnectionThreshold: limits.MAX_NEW_CONNECTIONS_PER_SECOND,
+      inboundUpgradeTimeout: limits.HANDSHAKE_TIMEOUT,
+      inboundStreamProtocolNegotiationTimeout: limits.NEGOTIATION_TIMEOUT,
+      outboundStreamProtocolNegotiationTimeout: limits.NEGOTIATION_TIMEOUT,
+      maxParallelDials: limits.MAX_PARALLEL_DIALS,
+      maxDialQueueLength: limits.MAX_DIAL_QUEUE,
+      dialTimeout: limits.DIAL_TIMEOUT,
+      addressDialTimeout: limits.ADDRESS_DIAL_TIMEOUT,
+      // neighbours.ts decides who is dialled again: the DHT's wishes would undo what it closes.
+      reconnectRetries: 0,
+    },
+    datastore: new GroupedStore(),
+    // The DHT looks providers' addresses up here: libp2p's hour would make most records useless long before they end.
+    peerStore: { maxAddressAge: 2 * PROVIDER_VALIDITY, maxPeerAge: 2 * PROVIDER_VALIDITY },
+    connectionMonitor: { pingInterval: limits.PING_INTERVAL },
+    peerDiscovery: options.mdns ? [await mdnsDiscovery(options.clusterKey)] : [],
+    services: {
+      identify: identify({ protocolPrefix: 'weir' }),
+      ping: ping(),
+      dht: makeDht(),
+      pubsub: makePubsub(gossipTopic(options.clusterKey)),
+    },
+  });
+}
+
+/** Loaded only where it is wanted: it brings a DNS codec with it. */
+async function mdnsDiscovery(
+  clusterKey: Uint8Array | undefined,
+): Promise<NonNullable<Libp2pOptions['peerDiscovery']>[number]> {
+  const { mdns } = await import('@libp2p/mdns');
+  return mdns({ serviceTag: `_weir-${clusterTag(clusterKey)}._udp.local` });
+}
+
+function makeDht(): ReturnType<typeof kadDHT> {
+  return kadDHT({
+    protocol: '/weir/kad/1.0.0',
+    clientMode: false,
+    // The default drops private addresses, which are all that a cluster has.
+    peerInfoMapper: passthroughMapper,
+    // A lone node must not wait for peers in a query.
+    allowQueryWithZeroPeers: true,
+    kBucketSize: K,
+    alpha: 3,
+    disjointPaths: 2,
+    // Only the clean-up is wanted of it: routing/ has a paced queue of its own that renews records.
+    reprovide: { validity: PROVIDER_VALIDITY, threshold: 0, concurrency: 1 },
+  });
+}
+
+function makePubsub(topic: string): ReturnType<typeof gossipsub> {
+  return gossipsub({
+    // Records carry their member's signature; a second one for each message would only cost.
+    globalSignaturePolicy: StrictNoSign,
+    allowedTopics: [topic],
+    allowPublishToZeroTopicPeers: true,
+    ignoreDuplicatePublishError: true,
+    fallbackToFloodsub: false,
+    // To the mesh alone: a node may have hundreds of connections on demand.
+    floodPublish: false,
+    maxInboundDataLength: MAX_GOSSIP_BYTES,
+    // Nodes behind one NAT, and all tests, share an address; it says nothing about them.
+    scoreParams: { IPColocationFactorWeight: 0 },
+  });
+}

@@ -1,0 +1,174 @@
+/**
+ * Tells the network what this node has, in the background and at a walk: one announcement costs tenths of a CPU
+ * second over all nodes, and hundreds at once would stop a cluster for half a minute. Nothing waits for it: who needs
+ * a blob now finds its holders by the swarm.
+ *
+ *     provide() → fresh (newest first) → announced → due again before it runs out → …
+ *     withdraw() → forgotten; it runs out by itself
+ */
+import { HOUR, MINUTE, SECOND, type Clock } from '../clock.ts';
+import type { Digest } from '../oci/digest.ts';
+import { cidOf } from './cid.ts';
+import type { ContentRouting } from './content-routing.ts';
+
+/** Announcements under way. */
+const CONCURRENCY = 2;
+/** Milliseconds between two announcements of one worker: a thousand nodes that have pulled one image do the same. */
+const PAUSE: number = SECOND;
+/** One announcement; a query that takes longer has met dead members and is not worth more. */
+const TIMEOUT: number = 10 * SECOND;
+/** Digests that are announced and renewed; beyond it those that were announced longest ago are let run out. */
+const MAX_DIGESTS = 100_000;
+/** Announced again so long before it runs out, so that a queue that is behind loses nothing. */
+const MARGIN: number = 4 * HOUR;
+/** While nobody takes announcements (a lone node), they are tried so often. */
+const FIRST_RETRY: number = 5 * SECOND;
+const LAST_RETRY: number = 5 * MINUTE;
+
+export interface ProviderQueueOptions {
+  readonly routing: ContentRouting;
+  readonly clock: Clock;
+  readonly onProblem: (error: unknown) => void;
+}
+
+export class ProviderQueue implements AsyncDisposable {
+  readonly #options: ProviderQueueOptions;
+  /** Not announced yet. */
+  readonly #fresh: Set<Digest> = new Set();
+  /** The same as a stack, with some that have been withdrawn since. */
+  #stack: Digest[] = [];
+  /** When each is due again, on the monotonic clock; soonest first, because all wait about the same time. */
+  readonly #announced: Map<Digest, number> = new Map();
+  readonly #stop: AbortController = new AbortController();
+  readonly #workers: readonly Promise<void>[];
+  #wake: PromiseWithResolvers<void> = Promise.withResolvers();
+  #failures = 0;
+
+  constructor(options: ProviderQueueOptions) {
+    this.#options = options;
+    this.#workers = Array.from({ length: CONCURRENCY }, () => this.#work());
+  }
+
+  /** Digests that wait for their first announcement, and those that are announced. */
+  get counts(): { readonly waiting: number; readonly announced: number } {
+    return { waiting: this.#fresh.size, announced: this.#announced.size };
+  }
+
+  /** This node has it from now on. */
+  provide(digest: Digest): void {
+    if (this.#announced.has(digest) || this.#fresh.has(digest) || this.#stop.signal.aborted) return;
+    this.#push(digest);
+    if (this.#fresh.size + this.#announced.size > MAX_DIGESTS) this.#dropOldest();
+    this.#wake.resolve();
+    this.#wake = Promise.withResolvers();
+  }
+
+  /** This node has it no more. */
+  withdraw(digest: Digest): void {
+    this.#fresh.delete(digest);
+    if (!this.#announced.delete(digest)) return;
+    const { routing, onProblem } = this.#options;
+    routing.withdraw(cidOf(digest)).catch(onProblem);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await Promise.all(this.#workers);
+  }
+
+  /** Until the queue is disposed; never throws. */
+  async #work(): Promise<void> {
+    const { clock } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        const digest = await this.#next();
+        const isTaken = await this.#announce(digest);
+        await clock.sleep(isTaken ? PAUSE * (0.5 + clock.random()) : this.#retryDelay(), { signal });
+      } catch (error) {
+        if (!signal.aborted) this.#options.onProblem(error);
+      }
+    }
+  }
+
+  /** The next one, taken out of the queue; waits until there is one. */
+  async #next(): Promise<Digest> {
+    const { clock } = this.#options;
+    for (;;) {
+      this.#stop.signal.throwIfAborted();
+      const newest = this.#pop();
+      if (newest !== undefined) return newest;
+      const [digest, due] = this.#announced.entries().next().value ?? [undefined, Infinity];
+      const wait = due - clock.monotonic();
+      if (digest !== undefined && wait <= 0) {
+        this.#announced.delete(digest);
+        return digest;
+      }
+      await this.#idle(Math.min(wait, HOUR));
+    }
+  }
+
+  async #idle(ms: number): Promise<void> {
+    const ended = new AbortController();
+    const signal = AbortSignal.any([this.#stop.signal, ended.signal]);
+    try {
+      await Promise.race([this.#options.clock.sleep(ms, { signal }), this.#wake.promise]);
+    } finally {
+      ended.abort();
+    }
+  }
+
+  async #announce(digest: Digest): Promise<boolean> {
+    const { routing, clock } = this.#options;
+    // Known as announced meanwhile, so that withdraw() finds it.
+    this.#announced.set(digest, clock.monotonic() + LAST_RETRY);
+    const taken = await this.#provide(digest);
+    if (!this.#announced.delete(digest)) return true; // withdrawn meanwhile
+    if (taken === 0) {
+      this.#push(digest);
+      this.#failures += 1;
+      return false;
+    }
+    this.#failures = 0;
+    const jitter = clock.random() * HOUR; // what was announced together need not come together again
+    this.#announced.set(digest, clock.monotonic() + Math.max(HOUR, routing.validity - MARGIN - jitter));
+    return true;
+  }
+
+  /** @returns how many have taken it; 0 for a failure */
+  async #provide(digest: Digest): Promise<number> {
+    const { routing, onProblem } = this.#options;
+    try {
+      const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(TIMEOUT)]);
+      return await routing.provide(cidOf(digest), { signal });
+    } catch (error) {
+      if (!this.#stop.signal.aborted) onProblem(error);
+      return 0;
+    }
+  }
+
+  #retryDelay(): number {
+    return Math.min(FIRST_RETRY * 2 ** Math.min(this.#failures, 10), LAST_RETRY);
+  }
+
+  #push(digest: Digest): void {
+    this.#fresh.add(digest);
+    this.#stack.push(digest);
+    // Blobs that come and go leave their names behind.
+    if (this.#stack.length > 2 * MAX_DIGESTS) this.#stack = [...this.#fresh];
+  }
+
+  #pop(): Digest | undefined {
+    for (;;) {
+      const digest = this.#stack.pop();
+      if (digest === undefined || this.#fresh.delete(digest)) return digest;
+    }
+  }
+
+  #dropOldest(): void {
+    const [oldest] = this.#announced.keys();
+    const [first] = this.#fresh;
+    if (oldest !== undefined) this.#announced.delete(oldest);
+    else if (first !== undefined) this.#fresh.delete(first);
+  }
+}
