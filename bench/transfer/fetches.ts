@@ -1,0 +1,112 @@
+/** The ways to receive a piece that are compared. */
+import { get as httpGet, Agent as HttpAgent, type IncomingMessage } from 'node:http';
+import { get as httpsGet, Agent as HttpsAgent } from 'node:https';
+import { Pool } from 'undici';
+import { systemClock } from '../../src/clock.ts';
+import type { Address } from '../../src/membership/member.ts';
+import { parsePeerName } from '../../src/peer/peer-name.ts';
+import { DataClient } from '../../src/transfer/https-client.ts';
+import { formatRequest } from '../../src/transfer/requests.ts';
+import { memberOf, requestFor } from './members.ts';
+import type { Setup } from './protocol.ts';
+
+type Fetch = (index: number) => Promise<void>;
+
+export function makeFetch(setup: Setup, from: Address): Fetch {
+  if (setup.receiverKind === 'undici') return withUndici(setup, from);
+  if (setup.receiverKind === 'node:http') return withNode(setup, from);
+  return withWeir(setup, from, setup.receiverKind === 'weir');
+}
+
+function withWeir({ secure, asker, sender, piece }: Setup, from: Address, givesBack: boolean): Fetch {
+  const client = new DataClient({
+    self: parsePeerName(asker.peer),
+    tls: secure ? asker : undefined,
+    maxDownload: undefined,
+    clock: systemClock,
+  });
+  const member = memberOf(sender, secure, [from]);
+  return (index) => {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    client.fetch(member, requestFor(index, piece), {
+      acknowledged: () => {},
+      progressed: () => {},
+      answered: (answer) => {
+        if (answer.kind !== 'piece' || answer.bytes.length !== piece) return reject(new Error(answer.kind));
+        if (givesBack) answer.release?.();
+        resolve();
+      },
+      failed: reject,
+    });
+    return promise;
+  };
+}
+
+/** As much work as one cannot do without: the bytes end in one buffer. */
+class Sink {
+  readonly #bytes: Buffer;
+  #at = 0;
+
+  constructor(length: number) {
+    this.#bytes = Buffer.allocUnsafeSlow(length);
+  }
+
+  add(bytes: Buffer): void {
+    this.#bytes.set(bytes, this.#at);
+    this.#at += bytes.length;
+  }
+
+  get isFull(): boolean {
+    return this.#at === this.#bytes.length;
+  }
+}
+
+function withUndici({ secure, asker, piece, connections }: Setup, { host, port }: Address): Fetch {
+  const tls = { cert: asker.cert, key: asker.key, rejectUnauthorized: false };
+  const origin = `${secure ? 'https' : 'http'}://${host}:${port}`;
+  const pool = new Pool(origin, { connections, allowH2: false, connect: tls });
+  return (index) => {
+    const { target, headers } = plain(index, piece, asker.peer);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const sink = new Sink(piece);
+    pool.dispatch(
+      { path: target, method: 'GET', headers },
+      {
+        onRequestStart: () => {},
+        onResponseStart: () => {},
+        onResponseData: (_controller, bytes) => sink.add(bytes),
+        onResponseEnd: () => (sink.isFull ? resolve() : reject(new Error('short'))),
+        onResponseError: (_controller, error) => reject(error),
+      },
+    );
+    return promise;
+  };
+}
+
+function withNode({ secure, asker, piece, connections }: Setup, { host, port }: Address): Fetch {
+  const tls = { cert: asker.cert, key: asker.key, rejectUnauthorized: false };
+  const options = { keepAlive: true, maxSockets: connections };
+  const agent = secure ? new HttpsAgent({ ...options, ...tls }) : new HttpAgent(options);
+  return (index) => {
+    const { target, headers } = plain(index, piece, asker.peer);
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onResponse = (response: IncomingMessage): void => {
+      const sink = new Sink(piece);
+      response.on('data', (bytes: Buffer) => sink.add(bytes));
+      response.on('end', () => (sink.isFull ? resolve() : reject(new Error('short'))));
+    };
+    const what = { host, port, path: target, headers, agent };
+    (secure ? httpsGet(what, onResponse) : httpGet(what, onResponse)).on('error', reject);
+    return promise;
+  };
+}
+
+function plain(
+  index: number,
+  piece: number,
+  peer: string,
+): { target: string; headers: Record<string, string> } {
+  const { target, headers } = formatRequest(requestFor(index, piece));
+  const [, range = ''] = /^Range: (.*)\r\n/.exec(headers) ?? [];
+  return { target, headers: { range, 'weir-peer': peer } };
+}

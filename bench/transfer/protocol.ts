@@ -1,0 +1,34 @@
+/** What the measuring process and the two that it measures say to each other, over the channel of `fork`. */
+import type { Address } from '../../src/membership/member.ts';
+
+/** How the receiver receives: as Weir does, or with a general HTTP client that forgets the bytes once they are copied. */
+export type Receiver = 'weir' | 'weir, memory not given back' | 'undici' | 'node:http';
+
+/** Both sides make the same members from it; keys in PEM, bytes in base64. */
+export interface Setup {
+  readonly secure: boolean;
+  readonly receiverKind: Receiver;
+  /** Bytes. */
+  readonly piece: number;
+  readonly connections: number;
+  readonly sender: Party;
+  readonly asker: Party;
+}
+
+export interface Party {
+  readonly peer: string;
+  readonly cert: string;
+  readonly key: string;
+  readonly fingerprint: string;
+}
+
+export type Order =
+  | { readonly kind: 'listen' }
+  | { readonly kind: 'fetch'; readonly from: Address; readonly pieces: number }
+  | { readonly kind: 'usage' };
+
+export type Reply =
+  | { readonly kind: 'listening'; readonly address: Address }
+  | { readonly kind: 'fetched'; readonly seconds: number }
+  /** CPU seconds of user and system since the start. */
+  | { readonly kind: 'usage'; readonly user: number; readonly system: number; readonly resident: number };

@@ -1,0 +1,27 @@
+/** The receiving process: asks for pieces, some at a time, and forgets them. */
+import { SECOND } from '../../src/clock.ts';
+import type { Address } from '../../src/membership/member.ts';
+import { makeFetch } from './fetches.ts';
+import type { Order, Reply, Setup } from './protocol.ts';
+import { usage } from './usage.ts';
+
+const setup = JSON.parse(process.argv[2] ?? '') as Setup;
+let fetchPiece: ((index: number) => Promise<void>) | undefined;
+
+const reply = (message: Reply): void => void process.send?.(message);
+
+async function fetchAll(from: Address, pieces: number): Promise<void> {
+  fetchPiece ??= makeFetch(setup, from);
+  const began = performance.now();
+  let next = 0;
+  const lanes = Array.from({ length: setup.connections }, async () => {
+    while (next < pieces) await fetchPiece?.(next++);
+  });
+  await Promise.all(lanes);
+  reply({ kind: 'fetched', seconds: (performance.now() - began) / SECOND });
+}
+
+process.on('message', (order: Order) => {
+  if (order.kind === 'usage') reply(usage());
+  if (order.kind === 'fetch') void fetchAll(order.from, order.pieces);
+});

@@ -1,0 +1,53 @@
+/** The sending process: a data server that has its bytes in memory, so that no disk is measured. */
+import { systemClock } from '../../src/clock.ts';
+import { Identity } from '../../src/peer/identity.ts';
+import { makeStatement } from '../../src/protocol/statement.ts';
+import type { PieceRequest, ServedPiece } from '../../src/transfer/exchange.ts';
+import { DataServer } from '../../src/transfer/https-server.ts';
+import { memberOf, PIECES, requestFor } from './members.ts';
+import type { Order, Reply, Setup } from './protocol.ts';
+import { usage } from './usage.ts';
+
+const setup = JSON.parse(process.argv[2] ?? '') as Setup;
+const { secure, piece, sender, asker } = setup;
+const bytes = Buffer.alloc(PIECES * piece, 'weir');
+const { swarm } = requestFor(0, piece);
+const statement = makeStatement(Identity.generate(), swarm.digest, bytes.length, 0, new Uint8Array(32));
+const member = memberOf(asker, secure, [{ host: '127.0.0.1', port: 1 }]);
+
+const reply = (message: Reply): void => void process.send?.(message);
+
+async function serve(_from: string, { range }: PieceRequest): Promise<ServedPiece> {
+  const { start, end } = range ?? { start: 0, end: 0 };
+  return {
+    kind: 'piece',
+    size: bytes.length,
+    start,
+    end,
+    statement,
+    read: async (target, position) =>
+      bytes.copy(target, 0, position, Math.min(end, position + target.length)),
+    close: () => {},
+  };
+}
+
+const server = await DataServer.start({
+  listen: [{ host: '127.0.0.1', port: 0 }],
+  tls: secure ? sender : undefined,
+  membership: {
+    byFingerprint: (print) => (Buffer.compare(print, member.fingerprint) === 0 ? member : undefined),
+    get: (peer) => (peer === member.peer ? member : undefined),
+    isBanned: () => false,
+    onChange: () => () => {},
+  },
+  server: { serve },
+  maxUpload: undefined,
+  clock: systemClock,
+  observer: { refused: (reason) => console.error(`bench: refused: ${reason}`), served: () => {} },
+});
+
+process.on('message', ({ kind }: Order) => {
+  if (kind === 'usage') reply(usage());
+  const [address] = server.addresses;
+  if (kind === 'listen' && address !== undefined) reply({ kind: 'listening', address });
+});

@@ -1,0 +1,120 @@
+/**
+ * Sends a body of known length. Two buffers take turns, so that one is read while the other is written; a client that
+ * reads slowly holds these two and nothing else.
+ */
+import type { ServerResponse } from 'node:http';
+import { WeirError } from '../errors.ts';
+import type { BufferPool } from './buffer-pool.ts';
+
+/** A limit on the rate, shared with other bodies. */
+export interface Pace {
+  /** Bytes that are written at a time. */
+  readonly step: number;
+  take(bytes: number, options: { readonly signal: AbortSignal }): Promise<void>;
+}
+
+export interface BodyOptions {
+  /** First byte that is sent, as `read` counts. */
+  readonly start: number;
+  /** First byte that is not sent. */
+  readonly end: number;
+  /** Reads into `target`. @returns bytes, at least 1 */
+  readonly read: (target: Buffer, position: number, signal: AbortSignal) => Promise<number>;
+  /** Milliseconds in which the client must take a buffer. */
+  readonly clientTimeout: number;
+  readonly pool: BufferPool;
+  readonly pace?: Pace | undefined;
+  /** Aborted when the client is gone. */
+  readonly gone: AbortSignal;
+  /** So many bytes more were handed to the connection. */
+  readonly onSent?: ((bytes: number) => void) | undefined;
+}
+
+/** What of the body is there before the header is sent, and what follows it. */
+export interface Body {
+  /** Sends it all. @throws what reading threw; `aborted` where the client went away or took nothing for too long */
+  send(): Promise<void>;
+  /** Gives the buffers back; to be called once nothing is being sent. */
+  release(): void;
+}
+
+type Buffers = readonly [Buffer, Buffer];
+
+/**
+ * Waits until the first bytes are there (or the body is known to be empty), so that whatever fails until then can
+ * still be answered with an error.
+ * @param signal ends the wait for these first bytes
+ */
+export async function openBody(
+  response: ServerResponse,
+  options: BodyOptions,
+  signal: AbortSignal,
+): Promise<Body> {
+  const { pool, start, read } = options;
+  const buffers: Buffers = [pool.take(), pool.take()];
+  const release = (): void => buffers.forEach((buffer) => pool.give(buffer));
+  try {
+    const first = await read(window(buffers[0], start, options), start, signal);
+    return { release, send: () => pump(response, options, buffers, first) };
+  } catch (error) {
+    release();
+    throw error;
+  }
+}
+
+async function pump(
+  response: ServerResponse,
+  options: BodyOptions,
+  buffers: Buffers,
+  first: number,
+): Promise<void> {
+  const { start, end, gone, read, pace, onSent, clientTimeout } = options;
+  let [current, other] = buffers;
+  let length = first;
+  let position = start;
+  let written: Promise<void> = Promise.resolve();
+  try {
+    while (position < end) {
+      if (length === 0) throw new WeirError('internal', `the source ended at byte ${position} of ${end}`);
+      await pace?.take(length, { signal: gone });
+      await written;
+      written = write(response, current.subarray(0, length), clientTimeout, gone);
+      written.catch(() => undefined); // awaited before the next write, or below
+      position += length;
+      onSent?.(length);
+      [current, other] = [other, current];
+      length = position < end ? await read(window(current, position, options), position, gone) : 0;
+    }
+  } finally {
+    await written; // the buffer must not be reused while it is being written
+  }
+}
+
+function window(buffer: Buffer, position: number, { end, pace }: BodyOptions): Buffer {
+  return buffer.subarray(0, Math.min(pace?.step ?? buffer.length, buffer.length, end - position));
+}
+
+/** Settles when the bytes have left for the kernel. */
+function write(response: ServerResponse, bytes: Buffer, timeout: number, gone: AbortSignal): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const onGone = (): void => reject(gone.reason);
+  const timer = setTimeout(() => {
+    reject(new WeirError('aborted', `the client took no byte for ${timeout / 1000} s`));
+    response.socket?.destroy();
+  }, timeout);
+  gone.addEventListener('abort', onGone, { once: true });
+  if (gone.aborted) onGone();
+  response.write(bytes, (error) => (error ? reject(connectionGone(error)) : resolve()));
+  return promise.finally(() => {
+    clearTimeout(timer);
+    gone.removeEventListener('abort', onGone);
+  });
+}
+
+/**
+ * The client closed while bytes were on their way, as containerd 2 does with each of its parallel open-ended
+ * ranges. That is no failure of ours, and no reason to send it upstream.
+ */
+function connectionGone(cause: Error): WeirError {
+  return new WeirError('aborted', 'the client closed the connection', { cause });
+}

@@ -1,0 +1,131 @@
+/**
+ * Who may speak at the data port: members that are not banned, each over a bounded number of connections.
+ *
+ * With TLS the certificate says who it is. Without it the name in a header does, and the address that it comes from
+ * must be one that this member's record names: that trusts the network not to forge addresses.
+ */
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import type { Member, Membership } from '../membership/member.ts';
+import { tryParsePeerName, type PeerName } from '../peer/peer-name.ts';
+import { fingerprintOf } from './certificate.ts';
+
+/** Connections of one member: the 6 of its client, and as many that it gave up and that are not closed here yet. */
+const MAX_PER_MEMBER = 12;
+/**
+ * Connections from one address that have not said yet whose they are. Behind one address may be a dozen nodes that
+ * begin a pull together; a stranger must not take all the connections that this port has.
+ */
+const MAX_PENDING = 256;
+
+export type Refusal = 'no-certificate' | 'stranger' | 'banned' | 'too-many';
+
+/** A member, or why not. */
+export type Verdict = { readonly peer: PeerName } | { readonly refused: Refusal };
+
+export type KnownMembers = Pick<Membership, 'byFingerprint' | 'get' | 'isBanned' | 'onChange'>;
+
+export class Admission implements Disposable {
+  readonly #members: KnownMembers;
+  readonly #withTls: boolean;
+  /** By address and port: the sockets of TCP and of TLS on top of it are two objects. */
+  readonly #pending = new Set<string>();
+  /** By address. */
+  readonly #pendingFrom = new Map<string, number>();
+  readonly #owners = new WeakMap<Socket, PeerName>();
+  readonly #sockets = new Map<PeerName, Set<Socket>>();
+  readonly #unsubscribe: () => void;
+
+  constructor(members: KnownMembers, withTls: boolean) {
+    this.#members = members;
+    this.#withTls = withTls;
+    this.#unsubscribe = members.onChange(() => this.#review());
+  }
+
+  /** Connections that are known to be of members. */
+  get connections(): number {
+    return this.#sockets.values().reduce((sum, sockets) => sum + sockets.size, 0);
+  }
+
+  [Symbol.dispose](): void {
+    this.#unsubscribe();
+  }
+
+  /** Counts a connection that has not said whose it is. @returns false where it is one too many */
+  begin(socket: Socket): boolean {
+    const { remoteAddress = '', remotePort = 0 } = socket;
+    const count = (this.#pendingFrom.get(remoteAddress) ?? 0) + 1;
+    if (count > MAX_PENDING) return false;
+    this.#pendingFrom.set(remoteAddress, count);
+    this.#pending.add(`${remoteAddress} ${remotePort}`);
+    socket.once('close', () => this.#settle(remoteAddress, remotePort));
+    return true;
+  }
+
+  #settle(address = '', port = 0): void {
+    if (!this.#pending.delete(`${address} ${port}`)) return;
+    const left = (this.#pendingFrom.get(address) ?? 1) - 1;
+    if (left === 0) this.#pendingFrom.delete(address);
+    else this.#pendingFrom.set(address, left);
+  }
+
+  /** Whose a connection is whose handshake is over. */
+  byCertificate(socket: TLSSocket): Verdict {
+    const certificate = socket.getPeerX509Certificate();
+    if (certificate === undefined) return { refused: 'no-certificate' };
+    return this.#admit(socket, this.#members.byFingerprint(fingerprintOf(certificate.raw)));
+  }
+
+  /** Who sends a request over this connection. @param name what it says of itself, where there is no TLS */
+  ofRequest(socket: Socket, name: string | string[] | undefined): Verdict {
+    const owner = this.#owners.get(socket);
+    if (owner !== undefined) {
+      if (this.#members.isBanned(owner)) return { refused: 'banned' };
+      return this.#withTls || owner === name ? { peer: owner } : { refused: 'stranger' };
+    }
+    const peer = typeof name === 'string' && !this.#withTls ? tryParsePeerName(name) : undefined;
+    const member = peer === undefined ? undefined : this.#members.get(peer);
+    const isThere = member !== undefined && addressesOf(member).has(plainAddress(socket.remoteAddress));
+    return this.#admit(socket, isThere ? member : undefined);
+  }
+
+  /** Whether it is known whose connection this is. */
+  knows(socket: Socket): boolean {
+    return this.#owners.has(socket);
+  }
+
+  #admit(socket: Socket, member: Member | undefined): Verdict {
+    if (member === undefined) return { refused: 'stranger' };
+    const { peer } = member;
+    if (this.#members.isBanned(peer)) return { refused: 'banned' };
+    const sockets = this.#sockets.get(peer) ?? new Set();
+    if (sockets.size >= MAX_PER_MEMBER) return { refused: 'too-many' };
+    this.#sockets.set(peer, sockets.add(socket));
+    this.#owners.set(socket, peer);
+    this.#settle(socket.remoteAddress, socket.remotePort);
+    socket.once('close', () => {
+      sockets.delete(socket);
+      if (sockets.size === 0 && this.#sockets.get(peer) === sockets) this.#sockets.delete(peer);
+    });
+    return { peer };
+  }
+
+  /** Cuts off whom a change of the membership has put out. */
+  #review(): void {
+    for (const [peer, sockets] of this.#sockets) {
+      if (this.#members.get(peer) !== undefined && !this.#members.isBanned(peer)) continue;
+      for (const socket of sockets) socket.destroy();
+    }
+  }
+}
+
+function addressesOf({ dataAddresses, controlAddresses }: Member): ReadonlySet<string> {
+  const control = controlAddresses.map((address) => /^\/ip[46]\/([^/]+)/.exec(address)?.[1] ?? '');
+  const all = [...dataAddresses.map(({ host }) => host), ...control];
+  return new Set(all.filter((address) => address !== '').map(plainAddress));
+}
+
+/** A socket that listens on IPv6 shows IPv4 addresses mapped (RFC 4291, section 2.5.5.2). */
+function plainAddress(address = ''): string {
+  return address.toLowerCase().replace(/^::ffff:(?=[0-9.]+$)/, '');
+}

@@ -1,0 +1,207 @@
+/**
+ * The listening sockets of the data plane. A connection is admitted right after its TLS handshake and before a byte of
+ * HTTP is read (admission.ts): a stranger is cut off without an answer. What members send is handed on.
+ */
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { constants } from 'node:crypto';
+import { once } from 'node:events';
+import type { AddressInfo, Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
+import { SECOND } from '../clock.ts';
+import { systemCode, WeirError } from '../errors.ts';
+import type { Address } from '../membership/member.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import { Admission, type KnownMembers, type Refusal } from './admission.ts';
+import { CIPHERS, HEADER, LIMITS } from './wire-format.ts';
+
+/** A handshake takes three packets; who needs longer holds a connection that others want. */
+const HANDSHAKE_TIMEOUT: number = 5 * SECOND;
+/** From the first byte of a request to the end of its head; there is no body. */
+const HEAD_TIMEOUT: number = 5 * SECOND;
+/** How often connections are checked for that. */
+const TIMEOUT_CHECK: number = 2 * SECOND;
+/** Longer than a client keeps an idle connection, so that none is closed while a request is on its way. */
+const IDLE_TIMEOUT: number = 60 * SECOND;
+/**
+ * Requests of one connection at a time. One that sends them ahead of the answers could have any number served at once;
+ * a second may come before this side knows that the last bytes of the first have left.
+ */
+const MAX_AHEAD = 2;
+/** Connections for each listening address: a file descriptor and some 60 KiB for each with TLS. */
+const MAX_CONNECTIONS = 1024;
+
+const HTTP: ServerOptions = {
+  maxHeaderSize: LIMITS.requestHead,
+  headersTimeout: HEAD_TIMEOUT,
+  requestTimeout: HEAD_TIMEOUT,
+  connectionsCheckingInterval: TIMEOUT_CHECK,
+  keepAliveTimeout: IDLE_TIMEOUT,
+  noDelay: true,
+  requireHostHeader: false, // node:http would answer by itself, strangers too
+};
+
+const TLS = {
+  minVersion: 'TLSv1.3',
+  ciphers: CIPHERS,
+  honorCipherOrder: true,
+  requestCert: true,
+  rejectUnauthorized: false, // the fingerprint decides, not an authority
+  handshakeTimeout: HANDSHAKE_TIMEOUT,
+  secureOptions: constants.SSL_OP_NO_TICKET, // a resumed session would bring no certificate
+} as const;
+
+/** PEM. */
+export interface KeyPair {
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface DataPortOptions {
+  readonly listen: readonly Address[];
+  /** Undefined: plain HTTP, on a network that is trusted. */
+  readonly tls: KeyPair | undefined;
+  readonly membership: KnownMembers;
+  /** Answers a member; never rejects. */
+  readonly onRequest: (peer: PeerName, request: IncomingMessage, response: ServerResponse) => Promise<void>;
+  /** Somebody was cut off. @param address where it came from */
+  readonly onRefused: (reason: Refusal, address: string) => void;
+  readonly onWarning: (message: string) => void;
+}
+
+export class DataPort implements AsyncDisposable {
+  readonly #options: DataPortOptions;
+  readonly #admission: Admission;
+  readonly #servers: Server[] = [];
+  readonly #addresses: Address[] = [];
+  /** All that are open, whoever is at the other end. */
+  readonly #sockets = new Set<Socket>();
+  /** Requests that are being served, by connection. */
+  readonly #serving = new WeakMap<Socket, number>();
+
+  private constructor(options: DataPortOptions) {
+    this.#options = options;
+    this.#admission = new Admission(options.membership, options.tls !== undefined);
+  }
+
+  /** @throws WeirError `address_in_use` */
+  static async open(options: DataPortOptions): Promise<DataPort> {
+    const port = new DataPort(options);
+    try {
+      for (const address of options.listen) await port.#listen(address);
+      if (port.#servers.length > 0) return port;
+      throw new WeirError('address_in_use', 'none of the addresses of the data port exists on this machine');
+    } catch (error) {
+      await port[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Where it listens, with the ports that were given. */
+  get addresses(): readonly Address[] {
+    return this.#addresses;
+  }
+
+  /** Connections of members. */
+  get connections(): number {
+    return this.#admission.connections;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#admission[Symbol.dispose]();
+    const closed = this.#servers.map((server) => once(server.close(), 'close'));
+    for (const socket of this.#sockets) socket.destroy();
+    await Promise.all(closed);
+  }
+
+  async #listen({ host, port }: Address): Promise<void> {
+    const server = this.#create();
+    // With port 0 all addresses get the port that the first one was given.
+    const wanted = port === 0 ? (this.#addresses[0]?.port ?? 0) : port;
+    try {
+      await listening(server, host, wanted);
+    } catch (cause) {
+      const code = systemCode(cause);
+      if (code !== 'EADDRNOTAVAIL' && code !== 'EAFNOSUPPORT') {
+        const message = `${host} port ${wanted} cannot be listened on (${code})`;
+        throw new WeirError('address_in_use', message, { cause });
+      }
+      this.#options.onWarning(`cannot listen on ${host}: the address does not exist here`);
+      return;
+    }
+    this.#servers.push(server);
+    const bound = server.address() as AddressInfo;
+    this.#addresses.push({ host: bound.address, port: bound.port });
+  }
+
+  #create(): Server {
+    const { tls } = this.#options;
+    const server = tls === undefined ? createServer(HTTP) : createTlsServer({ ...HTTP, ...TLS, ...tls });
+    server.maxConnections = MAX_CONNECTIONS;
+    server.on('connection', (socket: Socket) => this.#onConnection(socket));
+    // Before node:https, which would begin to read HTTP.
+    server.prependListener('secureConnection', (socket: TLSSocket) => {
+      const verdict = this.#admission.byCertificate(socket);
+      if ('refused' in verdict) this.#refuse(socket, verdict.refused);
+    });
+    // The latter two would be answered by node:http itself otherwise, for anybody.
+    for (const event of ['request', 'checkContinue', 'checkExpectation']) {
+      server.on(event, (request: IncomingMessage, response: ServerResponse) => {
+        void this.#onRequest(request, response);
+      });
+    }
+    server.on('connect', (_request, socket: Socket) => socket.destroy());
+    server.on('clientError', (error: Error, socket: Socket) => this.#onMalformed(error, socket));
+    return server;
+  }
+
+  #onConnection(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.once('close', () => this.#sockets.delete(socket));
+    if (!this.#admission.begin(socket)) this.#refuse(socket, 'too-many');
+  }
+
+  #refuse(socket: Socket, reason: Refusal): void {
+    this.#options.onRefused(reason, socket.remoteAddress ?? '');
+    socket.destroy();
+  }
+
+  /** What is no HTTP: a member is told, where it is not in the midst of an answer; a stranger is not. */
+  #onMalformed(error: Error, socket: Socket): void {
+    const isFree = (this.#serving.get(socket) ?? 0) === 0;
+    if (!this.#admission.knows(socket) || !socket.writable || !isFree) {
+      socket.destroy();
+      return;
+    }
+    const isLong = systemCode(error) === 'HPE_HEADER_OVERFLOW';
+    const status = isLong ? '431 Request Header Fields Too Large' : '400 Bad Request';
+    socket.write(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    socket.destroySoon();
+  }
+
+  /** Never rejects. */
+  async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { socket } = request;
+    const verdict = this.#admission.ofRequest(socket, request.headers[HEADER.peer]);
+    if ('refused' in verdict) return this.#refuse(socket, verdict.refused);
+    const serving = (this.#serving.get(socket) ?? 0) + 1;
+    if (serving > MAX_AHEAD) return this.#refuse(socket, 'too-many');
+    this.#serving.set(socket, serving);
+    await this.#options.onRequest(verdict.peer, request, response);
+    this.#serving.set(socket, (this.#serving.get(socket) ?? 1) - 1);
+  }
+}
+
+async function listening(server: Server, host: string, port: number): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once('error', reject);
+  server.listen({ host, port, ipv6Only: true }, resolve);
+  await promise;
+  server.off('error', reject);
+}

@@ -1,0 +1,146 @@
+/**
+ * Connections to a member's data port: all its addresses are tried, a little apart (as RFC 8305 does), and the first
+ * one that answers with the right certificate is taken. Nothing is written before that is known.
+ */
+import { connect as connectTcp, isIP, type Socket } from 'node:net';
+import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
+import { KIB, SECOND, type Clock } from '../clock.ts';
+import { errorMessage, WeirError } from '../errors.ts';
+import type { Address } from '../membership/member.ts';
+import { fingerprintOf } from './certificate.ts';
+
+/** Milliseconds for TCP and TLS together: within a cluster both take a few. */
+const CONNECT_TIMEOUT: number = SECOND;
+/** Milliseconds before the next address is tried beside those that have not answered (RFC 8305, section 5). */
+const STAGGER = 250;
+/** Bytes that are read at a time: TLS gives one record, plain TCP what is there. */
+const TLS_READ: number = 16 * KIB;
+const PLAIN_READ: number = 64 * KIB;
+
+/**
+ * A socket that reads into one buffer of its own and calls back, without the stream in between: that halves what
+ * receiving costs (docs/protocol.md).
+ */
+export interface Wire {
+  readonly socket: Socket;
+  /** Takes what has come, valid until it returns; false: no more for now, until `socket.resume()`. */
+  reader: ((bytes: Buffer) => boolean) | undefined;
+}
+
+/** Whom a dialled port must be. */
+export interface Expected {
+  /** sha256 of its certificate. */
+  readonly fingerprint: Uint8Array;
+  /** Presents the own certificate. */
+  readonly context: SecureContext;
+}
+
+/**
+ * @param expected undefined: plain TCP
+ * @throws WeirError `peer_unreachable`; the signal's reason
+ */
+export async function dial(
+  addresses: readonly Address[],
+  expected: Expected | undefined,
+  clock: Clock,
+  { signal }: { readonly signal: AbortSignal },
+): Promise<{ readonly wire: Wire; readonly address: Address }> {
+  const over = new AbortController();
+  const until = AbortSignal.any([signal, over.signal]);
+  const attempts: Promise<{ wire: Wire; address: Address }>[] = [];
+  for (const [i, address] of addresses.entries()) {
+    const before = Promise.allSettled(attempts.slice());
+    const attempt = async () => {
+      if (i > 0) await Promise.race([before, clock.sleep(i * STAGGER, { signal: until })]);
+      until.throwIfAborted();
+      return { wire: await open(address, expected, until), address };
+    };
+    attempts.push(attempt());
+  }
+  try {
+    const winner = await Promise.any(attempts);
+    for (const attempt of attempts) {
+      // Two may have come at once.
+      attempt.then(
+        ({ wire }) => wire !== winner.wire && wire.socket.destroy(),
+        () => undefined,
+      );
+    }
+    return winner;
+  } catch (error) {
+    signal.throwIfAborted();
+    const reasons = error instanceof AggregateError ? error.errors.map(errorMessage) : [errorMessage(error)];
+    const tried = reasons.length === 0 ? 'it names no address' : reasons.join('; ');
+    throw new WeirError('peer_unreachable', `no connection: ${tried}`, { cause: error });
+  } finally {
+    over.abort(new WeirError('aborted', 'another address has answered'));
+  }
+}
+
+function open({ host, port }: Address, expected: Expected | undefined, signal: AbortSignal): Promise<Wire> {
+  const { promise, resolve, reject } = Promise.withResolvers<Wire>();
+  // A name would let a record make this node ask a resolver.
+  if (isIP(host) === 0) return Promise.reject(new WeirError('peer_unreachable', `${host} is no IP address`));
+  const wire = createWire({ host, port }, expected);
+  const { socket } = wire;
+  let over = false;
+  const fail = (why: string): void => {
+    if (over) return;
+    over = true;
+    socket.destroy();
+    reject(new WeirError('peer_unreachable', `${host} port ${port}: ${why}`));
+  };
+  const onAbort = (): void => fail('given up');
+  const late = (): void => fail(`no answer within ${CONNECT_TIMEOUT} ms`);
+  // Where this process had no CPU for that long, the answer is there and is read before the immediate.
+  const timer = setTimeout(() => setImmediate(late), CONNECT_TIMEOUT);
+  const onError = (error: Error): void => fail(error.message);
+  const onClose = (): void => fail('closed');
+  signal.addEventListener('abort', onAbort, { once: true });
+  socket.once('error', onError);
+  socket.once('close', onClose);
+  socket.once(expected === undefined ? 'connect' : 'secureConnect', () => {
+    if (expected !== undefined && !isExpected(socket as TLSSocket, expected)) {
+      fail('it has another certificate');
+      return;
+    }
+    over = true;
+    resolve(wire);
+  });
+  return promise.finally(() => {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+    socket.off('close', onClose);
+    if (!socket.destroyed) socket.off('error', onError); // the next owner listens before it can come
+  });
+}
+
+function createWire(address: Address, expected: Expected | undefined): Wire {
+  const onread = {
+    buffer: Buffer.allocUnsafeSlow(expected === undefined ? PLAIN_READ : TLS_READ),
+    callback: (length: number, buffer: Uint8Array): boolean => {
+      const bytes = Buffer.from(buffer.buffer, buffer.byteOffset, length);
+      if (wire.reader !== undefined) return wire.reader(bytes);
+      wire.socket.destroy(); // nothing was asked
+      return false;
+    },
+  };
+  const common = { ...address, onread, noDelay: true };
+  const socket: Socket =
+    expected === undefined
+      ? connectTcp(common)
+      : connectTls({
+          ...common,
+          secureContext: expected.context,
+          minVersion: 'TLSv1.3',
+          rejectUnauthorized: false, // the fingerprint decides, not an authority
+          ALPNProtocols: ['http/1.1'],
+        });
+  const wire: Wire = { socket, reader: undefined };
+  return wire;
+}
+
+function isExpected(socket: TLSSocket, { fingerprint }: Expected): boolean {
+  const certificate = socket.getPeerX509Certificate();
+  return certificate !== undefined && Buffer.compare(fingerprintOf(certificate.raw), fingerprint) === 0;
+}

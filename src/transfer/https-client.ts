@@ -1,0 +1,145 @@
+/**
+ * The asking side of the data plane: HTTP/1.1 over TLS, or over plain TCP where the cluster's network is trusted.
+ *
+ * It owns the connections to each member (member-connections.ts), which own the sockets; an answer is read by
+ * reception.ts straight from the socket's buffer into the memory of the piece. The general HTTP clients (undici,
+ * node:http) take more than twice as much CPU for that; bench/transfer measures it.
+ */
+import { LRUCache } from 'lru-cache';
+import { createSecureContext, type SecureContext } from 'node:tls';
+import { SECOND, type Clock } from '../clock.ts';
+import { WeirError } from '../errors.ts';
+import type { Member } from '../membership/member.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import type { KeyPair } from './data-port.ts';
+import type { PieceClient, PieceEvents, PieceRequest } from './exchange.ts';
+import { MemberConnections, type ConnectionContext } from './member-connections.ts';
+import { PiecePool } from './piece-pool.ts';
+import { Reception } from './reception.ts';
+import { formatRequest } from './requests.ts';
+import { TokenBucket } from './token-bucket.ts';
+import { CIPHERS, HEADER } from './wire-format.ts';
+
+/** Members to which connections are kept; a swarm has at most 32 neighbours. */
+const MAX_MEMBERS = 512;
+/** Milliseconds that a request waits for a second introduction. */
+const INTRODUCTION_TIMEOUT: number = SECOND;
+
+export interface DataClientOptions {
+  /** This node's name, said where no certificate does. */
+  readonly self: PeerName;
+  /** This node's certificate; undefined: plain TCP. */
+  readonly tls: KeyPair | undefined;
+  /** Bytes per second, over all members. */
+  readonly maxDownload: number | undefined;
+  /**
+   * Sends this node's record to the member, which may not know it yet; called with the first connection to it, and
+   * again where it cut one off at once.
+   */
+  readonly introduce?: ((member: Member) => Promise<void>) | undefined;
+  readonly clock: Clock;
+}
+
+export class DataClient implements PieceClient, AsyncDisposable {
+  readonly #options: DataClientOptions;
+  readonly #context: ConnectionContext;
+  readonly #members: LRUCache<PeerName, MemberConnections>;
+  /** Replaced, but with requests under way. */
+  readonly #retired = new Set<MemberConnections>();
+  readonly #pool = new PiecePool();
+
+  constructor(options: DataClientOptions) {
+    const { tls, maxDownload, clock } = options;
+    this.#options = options;
+    this.#members = new LRUCache({ max: MAX_MEMBERS, dispose: (connections) => this.#retire(connections) });
+    this.#context = {
+      tls: tls && secureContext(tls),
+      limit: maxDownload === undefined ? undefined : new TokenBucket(maxDownload, clock),
+      clock,
+      introduce: (member) => this.#introduce(member),
+      onIdle: (connections) => this.#idle(connections),
+    };
+  }
+
+  fetch(member: Member, request: PieceRequest, events: PieceEvents): () => void {
+    const reception = new Reception(request, events, this.#pool);
+    const problem = this.#obstacle(member);
+    if (problem !== undefined) {
+      queueMicrotask(() => reception.fail(new WeirError('peer_unreachable', `${member.peer}: ${problem}`)));
+      return () => reception.cancel();
+    }
+    const task = { reception, text: this.#format(request), retried: false };
+    const connections = this.#connectionsTo(member);
+    connections.run(task);
+    return () => connections.cancel(task);
+  }
+
+  /** Ends all requests at once. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const all = [...this.#members.values(), ...this.#retired];
+    this.#members.clear();
+    for (const connections of all) connections.close();
+    this.#pool.clear();
+  }
+
+  /** Why this member cannot be asked by this node. */
+  #obstacle({ fingerprint, dataAddresses }: Member): string | undefined {
+    const isSecure = fingerprint.length > 0;
+    if (isSecure && this.#context.tls === undefined) return 'it serves with TLS alone, and TLS is off here';
+    if (!isSecure && this.#context.tls !== undefined) return 'it serves without TLS, which is on here';
+    return dataAddresses.length === 0 ? 'it names no data address' : undefined;
+  }
+
+  #format(request: PieceRequest): string {
+    const { target, headers } = formatRequest(request);
+    const name = this.#context.tls === undefined ? `${HEADER.peer}: ${this.#options.self}\r\n` : '';
+    return `GET ${target} HTTP/1.1\r\nHost: weir\r\n${name}${headers}\r\n`;
+  }
+
+  #connectionsTo(member: Member): MemberConnections {
+    const known = this.#members.get(member.peer);
+    if (known !== undefined && isSamePort(known.member, member)) return known;
+    const connections = new MemberConnections(member, this.#context);
+    this.#members.set(member.peer, connections);
+    return connections;
+  }
+
+  #retire(connections: MemberConnections): void {
+    if (!connections.isIdle) this.#retired.add(connections);
+    connections.retire();
+  }
+
+  #idle(connections: MemberConnections): void {
+    this.#retired.delete(connections);
+    if (this.#members.values().every(({ isIdle }) => isIdle)) this.#pool.clear();
+  }
+
+  /** Never rejects: where it fails, the member may know us all the same. */
+  async #introduce(member: Member): Promise<void> {
+    const { introduce, clock } = this.#options;
+    const over = new AbortController();
+    try {
+      await Promise.race([introduce?.(member), clock.sleep(INTRODUCTION_TIMEOUT, { signal: over.signal })]);
+    } catch {
+      return; // it will cut us off then, and that is told
+    } finally {
+      over.abort();
+    }
+  }
+}
+
+function secureContext({ cert, key }: KeyPair): SecureContext {
+  return createSecureContext({ cert, key, minVersion: 'TLSv1.3', ciphers: CIPHERS });
+}
+
+/** Whether connections made by one record of a member serve by another. */
+function isSamePort(one: Member, other: Member): boolean {
+  return (
+    one === other ||
+    (Buffer.compare(one.fingerprint, other.fingerprint) === 0 && addressesOf(one) === addressesOf(other))
+  );
+}
+
+function addressesOf({ dataAddresses }: Member): string {
+  return dataAddresses.map(({ host, port }) => `${host} ${port}`).join();
+}

@@ -1,0 +1,161 @@
+/**
+ * The serving side of the data plane: gives pieces of blobs to members, and to nobody else.
+ *
+ * data-port.ts listens and lets members in; here is the life of each of their requests: it is read (requests.ts), the
+ * {@link PieceServer} decides what the member gets, and that is sent (replies.ts) within the upload limit. The protocol
+ * is told in docs/protocol.md, section "Data plane".
+ */
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { SECOND, type Clock } from '../clock.ts';
+import { toWeirError, WeirError } from '../errors.ts';
+import type { Pace } from '../http/body.ts';
+import { BufferPool } from '../http/buffer-pool.ts';
+import type { Address } from '../membership/member.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import type { Refusal } from './admission.ts';
+import { DataPort, type DataPortOptions } from './data-port.ts';
+import type { PieceServer, ServedPiece } from './exchange.ts';
+import { READER_TIMEOUT, sendPiece, sendRefusal, sendStatus } from './replies.ts';
+import { parseRequest } from './requests.ts';
+import { STEP_BYTES, TokenBucket } from './token-bucket.ts';
+
+/** One request that was answered, or cut. */
+export interface ServedReport {
+  readonly peer: PeerName;
+  /** `invalid`: no request of this protocol. */
+  readonly kind: ServedPiece['kind'] | 'invalid';
+  /** Bytes of the body that were handed to the connection. */
+  readonly bytes: number;
+  readonly seconds: number;
+  /** Why the answer was not sent to its end. */
+  readonly error: WeirError | undefined;
+}
+
+export interface DataServerObserver {
+  /** Somebody was cut off. @param address where it came from */
+  refused(reason: Refusal, address: string): void;
+  served(report: ServedReport): void;
+}
+
+export interface DataServerOptions extends Pick<DataPortOptions, 'listen' | 'tls' | 'membership'> {
+  readonly server: PieceServer;
+  /** Bytes per second, over all answers. */
+  readonly maxUpload: number | undefined;
+  readonly clock: Clock;
+  readonly observer: DataServerObserver;
+  readonly onWarning?: ((message: string) => void) | undefined;
+  /** Milliseconds in which a reader must take a buffer of 256 KiB. */
+  readonly readerTimeout?: number | undefined;
+}
+
+interface Outcome {
+  kind: ServedReport['kind'];
+  bytes: number;
+}
+
+export class DataServer implements AsyncDisposable {
+  readonly #options: DataServerOptions;
+  readonly #pool: BufferPool = new BufferPool();
+  readonly #pace: Pace | undefined;
+  readonly #port: DataPort;
+
+  private constructor(options: DataServerOptions, port: DataPort) {
+    const { maxUpload, clock } = options;
+    const bucket = maxUpload === undefined ? undefined : new TokenBucket(maxUpload, clock);
+    this.#options = options;
+    this.#pace = bucket && { step: STEP_BYTES, take: (bytes, until) => bucket.take(bytes, until) };
+    this.#port = port;
+  }
+
+  /** @throws WeirError `address_in_use` */
+  static async start(options: DataServerOptions): Promise<DataServer> {
+    const { observer, onWarning } = options;
+    const ready = Promise.withResolvers<DataServer>();
+    const port = await DataPort.open({
+      listen: options.listen,
+      tls: options.tls,
+      membership: options.membership,
+      // One may ask before the last of the addresses is listened on.
+      onRequest: async (peer, request, response) => (await ready.promise).#serve(peer, request, response),
+      onRefused: (reason, address) => observer.refused(reason, address),
+      onWarning: (message) => onWarning?.(message),
+    });
+    const server = new DataServer(options, port);
+    ready.resolve(server);
+    return server;
+  }
+
+  /** Where it listens, with the ports that were given. */
+  get addresses(): readonly Address[] {
+    return this.#port.addresses;
+  }
+
+  /** Connections of members. */
+  get connections(): number {
+    return this.#port.connections;
+  }
+
+  /** Cuts all that is being served. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#port[Symbol.asyncDispose]();
+  }
+
+  /** Never rejects. */
+  async #serve(peer: PeerName, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { clock, observer } = this.#options;
+    const { socket } = request;
+    const began = clock.monotonic();
+    const outcome: Outcome = { kind: 'invalid', bytes: 0 };
+    const gone = new AbortController();
+    const onGone = (): void => gone.abort(new WeirError('aborted', 'the asker closed the connection'));
+    // Not the response's event: one that waits for the response before it would not get it.
+    socket.once('close', onGone);
+    let failure: WeirError | undefined;
+    try {
+      await this.#answer(peer, request, response, gone.signal, outcome);
+    } catch (error) {
+      failure = toWeirError(error);
+      gone.abort(failure);
+      if (response.headersSent) socket.destroy();
+      else sendStatus(response, 500);
+    } finally {
+      socket.off('close', onGone);
+    }
+    const seconds = (clock.monotonic() - began) / SECOND;
+    observer.served({ peer, ...outcome, seconds, error: failure });
+  }
+
+  async #answer(
+    peer: PeerName,
+    request: IncomingMessage,
+    response: ServerResponse,
+    gone: AbortSignal,
+    outcome: Outcome,
+  ): Promise<void> {
+    const { server, membership, readerTimeout = READER_TIMEOUT } = this.#options;
+    response.sendDate = false;
+    const parsed = parseRequest(request);
+    if ('refused' in parsed) {
+      response.shouldKeepAlive = false; // what follows may be a body
+      return sendStatus(response, parsed.refused);
+    }
+    let acknowledged = false;
+    const acknowledge = (): void => {
+      if (!acknowledged && !response.headersSent && !gone.aborted) response.writeProcessing();
+      acknowledged = true;
+    };
+    const served = await server.serve(peer, parsed.request, acknowledge, gone);
+    outcome.kind = served.kind;
+    if (served.kind !== 'piece') return sendRefusal(response, served);
+    await sendPiece(response, parsed.request, served, {
+      pool: this.#pool,
+      pace: this.#pace,
+      readerTimeout,
+      gone,
+      onSent: (bytes) => (outcome.bytes += bytes),
+      mayGoOn: () => {
+        if (membership.isBanned(peer)) throw new WeirError('peer_refused', `${peer} is banned`);
+      },
+    });
+  }
+}
