@@ -1,0 +1,308 @@
+/**
+ * Asking peers: neighbours for what they have, homes for what nobody near has, and second peers where the first one
+ * takes long. Time limits are checked by the session's tick.
+ */
+import { SECOND } from '../clock.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import type { PieceAnswer } from '../transfer/exchange.ts';
+import { Asking, LAPSE_REASONS, type AskingEvents, type Lapse, type Role } from './asking.ts';
+import { pickChunk } from './chunk-picker.ts';
+import { Hedging } from './hedging.ts';
+import { HomeAsks } from './home-asks.ts';
+import { isLiveMember } from './live.ts';
+import { between, shuffle } from './scheduler.ts';
+import type { SwarmState } from './state.ts';
+import type { Statement } from '../protocol/statement.ts';
+
+/** Requests beyond the budget that may be second tries. */
+const EXTRA_HEDGES = 2;
+/** Home asks under way where nothing moves. */
+const URGENT_ASKS = 4;
+/** Milliseconds for which a home that cannot fetch is not asked again. */
+const UNABLE_FOR: number = 1 * SECOND;
+
+export interface ArrivedPiece {
+  readonly bytes: Uint8Array;
+  readonly statement: Statement;
+  /** The bytes are not needed any more. */
+  readonly release: () => void;
+}
+
+export interface FetchingEvents {
+  /** A chunk came from a peer; its hash is not checked yet. */
+  arrived(index: number, piece: ArrivedPiece, from: PeerName): void;
+  /** This node is to fetch the chunk from the registry itself: its home will not, or no home answers. */
+  entrusted(index: number): void;
+  /** How many chunks this node is fetching from the registry. */
+  fetches(): number;
+  /** Something ended: there may be more to ask. */
+  changed(): void;
+}
+
+export class Fetching {
+  readonly #state: SwarmState;
+  readonly #events: FetchingEvents;
+  readonly #askings: Set<Asking> = new Set();
+  readonly #homes: HomeAsks;
+  readonly #hedging: Hedging;
+  readonly #askingEvents: AskingEvents;
+  #wake: (() => void) | undefined;
+
+  constructor(state: SwarmState, events: FetchingEvents) {
+    this.#state = state;
+    this.#events = events;
+    this.#homes = new HomeAsks(state);
+    this.#hedging = new Hedging(state);
+    this.#askingEvents = {
+      answered: (asking, answer) => this.#answered(asking, answer),
+      lapsed: (asking, lapse) => this.#lapsed(asking, lapse),
+    };
+  }
+
+  get outstanding(): number {
+    return this.#askings.size;
+  }
+
+  /** Asks for as much as the budget allows. `homes`: whether homes may be asked, too. */
+  pump(homes: boolean): void {
+    this.#askHolders();
+    if (homes) this.#askFar();
+    this.#hedge();
+    this.#wakeUp();
+  }
+
+  /** Checks all time limits. `late`: milliseconds by which this node itself was held up. */
+  check(late: number): void {
+    const { now } = this.#state;
+    for (const asking of Array.from(this.#askings)) asking.check(now, late);
+  }
+
+  /** The chunk is here: nobody need send it any more. */
+  settled(index: number): void {
+    this.#dropAll((asking) => asking.index === index);
+    this.#homes.settled(index);
+  }
+
+  peerGone(peer: PeerName): void {
+    this.#dropAll((asking) => asking.peer === peer);
+  }
+
+  stop(): void {
+    this.#wake?.();
+    this.#wake = undefined;
+    this.#dropAll(() => true);
+  }
+
+  #askHolders(): void {
+    const { environment, neighbours, layout, elsewhere } = this.#state;
+    const { budget, scheduler, parameters } = environment;
+    while (budget.isFree && this.#askings.size < parameters.requests) {
+      const choice = pickChunk({
+        chunks: layout.count,
+        neighbours,
+        isWanted: (index) => this.#state.isWanted(index),
+        now: this.#state.now,
+        random: () => scheduler.random(),
+        inOrder: parameters.inOrder,
+      });
+      if (choice === undefined) break;
+      this.#ask(choice.neighbour.peer, choice.index, 'holder');
+    }
+    for (const [index, peers] of elsewhere) {
+      if (!budget.isFree || this.#askings.size >= parameters.requests) return;
+      const [peer] = peers;
+      if (peer === undefined || !this.#state.isWanted(index)) continue;
+      peers.delete(peer);
+      if (peers.size === 0) elsewhere.delete(index);
+      if (this.#state.neighbours.holders(index) === 0) this.#ask(peer, index, 'holder');
+    }
+  }
+
+  #askFar(): void {
+    const { environment, neighbours, now, lastProgress } = this.#state;
+    const { parameters, scheduler, budget } = environment;
+    const urgent = now - lastProgress > parameters.noProgress;
+    // Together the members of the swarm are to have about one window of such requests under way, over all blobs.
+    const share = Math.ceil(parameters.originWindow / (1 + neighbours.size) / Math.max(1, budget.users));
+    const allowed = Math.max(urgent ? URGENT_ASKS : 1, share);
+    // What homes left to this node counts, too: the first in a swarm would be left all of it.
+    let under = this.#events.fetches();
+    for (const { role } of this.#askings) if (role === 'home') under++;
+    if (under >= allowed || !budget.isFree) return;
+    const candidates = shuffle(this.#homes.candidates(parameters.originWindow), scheduler);
+    for (const index of candidates) {
+      if (under >= allowed || !budget.isFree) return;
+      const choice = this.#homes.choose(index);
+      if (choice === undefined) continue; // its own duty
+      if (choice.peer === undefined) this.#entrust(index);
+      else if (this.#ask(choice.peer, index, choice.role)) under++;
+    }
+  }
+
+  #hedge(): void {
+    for (const { index, peer } of this.#hedging.late(this.#askings)) {
+      if (!this.#state.environment.budget.take(EXTRA_HEDGES)) return;
+      this.#begin(peer, index, 'holder');
+    }
+  }
+
+  /** Asks again by itself when the first busy neighbour is worth another try. */
+  #wakeUp(): void {
+    const { neighbours, now, environment } = this.#state;
+    let next = this.#homes.nextAt;
+    for (const { busyUntil } of neighbours.all()) if (busyUntil > now) next = Math.min(next, busyUntil);
+    if (next === Infinity || this.#wake !== undefined) return;
+    this.#wake = environment.scheduler.after(next - now + 1, () => {
+      this.#wake = undefined;
+      this.#events.changed();
+    });
+  }
+
+  #ask(peer: PeerName, index: number, role: Role): boolean {
+    return this.#state.environment.budget.take() && this.#begin(peer, index, role);
+  }
+
+  /** With a place of the budget taken. */
+  #begin(peer: PeerName, index: number, role: Role): boolean {
+    const { environment, neighbours } = this.#state;
+    const member = environment.membership.get(peer);
+    // It may have been set aside since, and say again that it has all: nothing is asked of it until that is over.
+    if (member === undefined || !isLiveMember(environment.membership, peer)) {
+      environment.budget.give();
+      this.#state.forget(peer);
+      return false;
+    }
+    const neighbour = neighbours.get(peer);
+    if (neighbour !== undefined) neighbour.outstanding++;
+    this.#askings.add(new Asking(this.#state, member, index, role, this.#askingEvents));
+    return true;
+  }
+
+  #finish(asking: Asking): boolean {
+    if (!this.#askings.delete(asking)) return false;
+    const neighbour = this.#state.neighbours.get(asking.peer);
+    if (neighbour !== undefined) neighbour.outstanding = Math.max(0, neighbour.outstanding - 1);
+    this.#state.environment.budget.give();
+    return true;
+  }
+
+  #dropAll(isDropped: (asking: Asking) => boolean): void {
+    // The set may change meanwhile.
+    for (const asking of Array.from(this.#askings)) {
+      if (!isDropped(asking)) continue;
+      asking.cancel();
+      this.#finish(asking);
+    }
+  }
+
+  #answered(asking: Asking, answer: PieceAnswer): void {
+    if (!this.#finish(asking)) return;
+    const { environment } = this.#state;
+    const { index, peer } = asking;
+    environment.acquainted.add(peer);
+    environment.slack.delete(peer);
+    if (answer.kind === 'piece') this.#piece(asking, answer);
+    else if (answer.kind === 'busy') this.#busy(asking, answer.load);
+    else if (answer.kind === 'retry') this.#homes.notBefore(index, this.#state.now + answer.after);
+    else if (answer.kind === 'redirect') this.#redirected(index, peer, answer.holders);
+    else if (answer.kind === 'unable') this.#unable(index);
+    else this.#absent(asking);
+    this.#events.changed();
+  }
+
+  #piece(asking: Asking, answer: Extract<PieceAnswer, { kind: 'piece' }>): void {
+    const { layout, neighbours, now } = this.#state;
+    const { statement } = answer;
+    if (statement?.index !== asking.index || answer.size !== layout.size) {
+      this.#state.blame(asking.peer, 'protocol');
+      return;
+    }
+    this.#hedging.observe(now - asking.startedAt);
+    const neighbour = neighbours.get(asking.peer);
+    if (neighbour !== undefined) neighbour.load = 0;
+    const release = (): void => answer.release?.();
+    this.#events.arrived(asking.index, { bytes: answer.bytes, statement, release }, asking.peer);
+  }
+
+  #busy({ peer, index, role }: Asking, load: number): void {
+    const { environment, neighbours, now } = this.#state;
+    const until = now + between(environment.scheduler, environment.parameters.busy);
+    const neighbour = neighbours.get(peer);
+    if (neighbour !== undefined) {
+      neighbour.busyUntil = until;
+      neighbour.load = load;
+    }
+    if (role === 'home') this.#homes.notBefore(index, until);
+    // A seed that is no neighbour has many askers.
+    else if (neighbour === undefined)
+      this.#homes.notBefore(index, now + between(environment.scheduler, environment.parameters.retry));
+  }
+
+  #redirected(index: number, from: PeerName, holders: readonly PeerName[]): void {
+    const { environment, self, now } = this.#state;
+    for (const holder of holders) {
+      if (holder !== self && holder !== from) this.#state.addElsewhere(index, holder);
+    }
+    this.#homes.notBefore(index, now + between(environment.scheduler, environment.parameters.retry));
+  }
+
+  /** The home leaves it to us. */
+  #unable(index: number): void {
+    this.#homes.notBefore(index, this.#state.now + UNABLE_FOR);
+    this.#entrust(index);
+  }
+
+  #absent({ peer, index, role }: Asking): void {
+    if (role === 'home') {
+      this.#nextRank(index);
+      return;
+    }
+    this.#state.seeds.delete(peer); // others had said so
+    // It had said itself that it has it.
+    if (this.#state.neighbours.has(peer, index)) this.#state.blame(peer, 'broken-promise');
+  }
+
+  #lapsed(asking: Asking, lapse: Lapse): void {
+    if (!this.#finish(asking)) return;
+    const { environment } = this.#state;
+    const { peer, index, role } = asking;
+    environment.acquainted.delete(peer);
+    if (lapse === 'queued') {
+      this.#setAside(peer, environment.parameters.aside);
+      // A home that has it in hand is asked again: from a slow registry a chunk takes longer than anybody waits.
+      if (role === 'home') this.#homes.notBefore(index, this.#state.now + environment.parameters.busy[1]);
+    } else if (lapse === 'silent' || lapse === 'stalled') {
+      this.#slacked(peer, lapse);
+      if (role === 'home') this.#nextRank(index);
+    } else {
+      // Whoever is blamed is no home any more: the next one moves up by itself.
+      this.#state.blame(peer, LAPSE_REASONS[lapse]);
+    }
+    if (lapse !== 'queued') this.peerGone(peer); // what else it was to send will not come either
+    this.#events.changed();
+  }
+
+  /** A few times may be chance, where all cores are taken: its links stay, and so does its place among the homes. */
+  #slacked(peer: PeerName, lapse: Lapse): void {
+    const { environment } = this.#state;
+    const { aside, slack } = environment.parameters;
+    const times = (environment.slack.get(peer) ?? 0) + 1;
+    environment.slack.set(peer, times);
+    if (times < slack) this.#setAside(peer, aside * 2 ** (times - 1));
+    else this.#state.blame(peer, LAPSE_REASONS[lapse]);
+  }
+
+  #setAside(peer: PeerName, ms: number): void {
+    const neighbour = this.#state.neighbours.get(peer);
+    if (neighbour !== undefined) neighbour.busyUntil = this.#state.now + ms;
+  }
+
+  #nextRank(index: number): void {
+    if (!this.#homes.nextRank(index)) this.#entrust(index);
+  }
+
+  #entrust(index: number): void {
+    this.#homes.settled(index);
+    this.#events.entrusted(index);
+  }
+}

@@ -1,0 +1,40 @@
+/** Which requests are worth a second peer: the last chunks of a blob, and what takes much longer than usual. */
+import { SECOND } from '../clock.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import type { Asking } from './asking.ts';
+import type { SwarmState } from './state.ts';
+
+/** Weight of the newest transfer in the usual time of one. */
+const SMOOTHING = 0.2;
+/** Milliseconds after which an unfinished transfer may be called slow at all: below that it is noise. */
+const LEAST_SLOW: number = 1 * SECOND;
+
+export class Hedging {
+  readonly #state: SwarmState;
+  /** Usual milliseconds of a transfer, smoothed; 0 before the first. */
+  #usual = 0;
+
+  constructor(state: SwarmState) {
+    this.#state = state;
+  }
+
+  /** A transfer took so many milliseconds. */
+  observe(took: number): void {
+    this.#usual = this.#usual === 0 ? took : this.#usual + SMOOTHING * (took - this.#usual);
+  }
+
+  /** Whom to ask besides, for each request that is late. */
+  *late(askings: ReadonlySet<Asking>): Generator<{ readonly index: number; readonly peer: PeerName }> {
+    const { environment, neighbours, now, here, layout, arriving } = this.#state;
+    const { parameters, scheduler } = environment;
+    const isEndgame = here.count + askings.size >= layout.count;
+    const limit = isEndgame
+      ? Math.max(parameters.hedge, this.#usual)
+      : Math.max(LEAST_SLOW, this.#usual * parameters.slow);
+    for (const { role, index, startedAt, peer } of Array.from(askings)) {
+      if (role === 'home' || (arriving[index] ?? 0) > 1 || now - startedAt < limit) continue;
+      const other = neighbours.best(index, now, () => scheduler.random(), new Set([peer]));
+      if (other !== undefined) yield { index, peer: other.peer };
+    }
+  }
+}

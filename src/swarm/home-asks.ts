@@ -1,0 +1,72 @@
+/** Which chunk to ask whom for, of those that nobody near has: a seed, or the chunk's home, or the next one in rank. */
+import type { PeerName } from '../peer/peer-name.ts';
+import { HOME_RANKS } from './homes.ts';
+import type { SwarmState } from './state.ts';
+
+export interface FarChoice {
+  readonly index: number;
+  /** Undefined: no home is left to be asked. */
+  readonly peer: PeerName | undefined;
+  readonly role: 'holder' | 'home';
+}
+
+export class HomeAsks {
+  readonly #state: SwarmState;
+  /** Per chunk, the rank of the home to ask next. */
+  readonly #ranks: Map<number, number> = new Map();
+  /** Per chunk, scheduler's milliseconds of when it may be asked for again. */
+  readonly #askAgain: Map<number, number> = new Map();
+
+  constructor(state: SwarmState) {
+    this.#state = state;
+  }
+
+  /** When the next chunk may be asked for again; Infinity where none waits. */
+  get nextAt(): number {
+    let next = Infinity;
+    for (const at of this.#askAgain.values()) if (at > this.#state.now) next = Math.min(next, at);
+    return next;
+  }
+
+  /** The first wanted chunks that nobody near has and that may be asked for now. */
+  candidates(count: number): number[] {
+    const { here, layout, now } = this.#state;
+    const found: number[] = [];
+    for (let i = here.firstClear(); i < layout.count && found.length < count; i = here.firstClear(i + 1)) {
+      const isFar = this.#state.isWanted(i) && !this.#state.isNear(i) && !this.#state.isPromised(i);
+      if (isFar && (this.#askAgain.get(i) ?? 0) <= now) found.push(i);
+    }
+    return found;
+  }
+
+  /** Whom to ask for the chunk; undefined where this node is its home. */
+  choose(index: number): FarChoice | undefined {
+    const { homes, self } = this.#state;
+    const seed = this.#randomSeed();
+    if (seed !== undefined) return { index, peer: seed, role: 'holder' };
+    const home = homes.of(index)[this.#ranks.get(index) ?? 0];
+    return home?.peer === self ? undefined : { index, peer: home?.peer, role: 'home' };
+  }
+
+  notBefore(index: number, at: number): void {
+    this.#askAgain.set(index, at);
+  }
+
+  /** This home will not do. @returns whether another one is left */
+  nextRank(index: number): boolean {
+    const rank = (this.#ranks.get(index) ?? 0) + 1;
+    this.#ranks.set(index, rank);
+    return rank < HOME_RANKS;
+  }
+
+  /** The chunk is here, or this node sees to it. */
+  settled(index: number): void {
+    this.#ranks.delete(index);
+    this.#askAgain.delete(index);
+  }
+
+  #randomSeed(): PeerName | undefined {
+    const { seeds, environment } = this.#state;
+    return [...seeds][Math.floor(environment.scheduler.random() * seeds.size)];
+  }
+}

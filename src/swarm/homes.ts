@@ -1,0 +1,80 @@
+/** The homes of a blob's chunks: who fetches which chunk from the registry, and who stands in for whom. */
+import type { Member, Membership } from '../membership/member.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import { chunkKey, hashText, rank } from './hrw.ts';
+import { swarmId, type SwarmKey } from '../protocol/messages.ts';
+
+/** Members that enter themselves at one rendezvous, on average, if all pull at once. */
+const MEMBERS_PER_RENDEZVOUS = 100;
+/** The home and its two stand-ins. */
+export const HOME_RANKS = 3;
+
+export class Homes {
+  readonly #membership: Pick<Membership, 'live' | 'version'>;
+  readonly #blob: number;
+  readonly #ranked: Map<number, readonly Member[]> = new Map();
+  #version = -1;
+  #extent = 1;
+
+  constructor(swarm: SwarmKey, membership: Pick<Membership, 'live' | 'version'>) {
+    this.#membership = membership;
+    this.#blob = hashText(swarmId(swarm));
+  }
+
+  /** Chunks that one home fetches with one request; a power of two. */
+  get extent(): number {
+    return this.#extent;
+  }
+
+  /** All members are to group alike, so the extent only grows, and everybody takes over the largest one. */
+  grow(extent: number): void {
+    if (extent <= this.#extent) return;
+    this.#extent = extent;
+    this.#ranked.clear();
+  }
+
+  /** First chunk of the group that is fetched together with `index`. */
+  groupOf(index: number): number {
+    return index - (index % this.#extent);
+  }
+
+  /** The chunk's homes, the first in charge. */
+  of(index: number): readonly Member[] {
+    if (this.#version !== this.#membership.version) {
+      this.#version = this.#membership.version;
+      this.#ranked.clear();
+    }
+    const group = this.groupOf(index);
+    let ranked = this.#ranked.get(group);
+    if (ranked === undefined) {
+      ranked = rank(this.#membership.live(), chunkKey(this.#blob, group), HOME_RANKS);
+      this.#ranked.set(group, ranked);
+    }
+    return ranked;
+  }
+
+  /** Rank of `peer` among the chunk's homes, -1 where it is none of them. */
+  rankOf(index: number, peer: PeerName): number {
+    return this.of(index).findIndex((member) => member.peer === peer);
+  }
+
+  /**
+   * The members at which `asker` enters itself in the list of who is in the swarm. In a large cluster there are more
+   * of them, and each asker has its own few: the lists overlap, and none has to be told by all.
+   */
+  static rendezvous(
+    swarm: SwarmKey,
+    members: readonly Member[],
+    count: number,
+    asker: PeerName,
+  ): readonly Member[] {
+    const all = count * Math.max(1, Math.ceil(members.length / MEMBERS_PER_RENDEZVOUS));
+    const ranked = rank(members, hashText(`rendezvous ${swarmId(swarm)}`), all);
+    return ranked.length <= count ? ranked : rank(ranked, hashText(asker), count);
+  }
+
+  /** The members that get a manifest for all: first in charge. */
+  static ofManifest(swarm: SwarmKey, members: readonly Member[], count: number): readonly Member[] {
+    return rank(members, hashText(`manifest ${swarmId(swarm)}`), count);
+  }
+}

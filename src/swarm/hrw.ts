@@ -1,0 +1,65 @@
+/**
+ * Who is responsible for what, without asking anybody: rendezvous hashing, highest random weight first (Thaler and
+ * Ravishankar, 1998). When a member comes or goes, only what it is first for changes hands.
+ */
+import type { PeerName } from '../peer/peer-name.ts';
+
+/** Weights are kept for a set of members; all who hold the same array share them. */
+export interface Candidate {
+  readonly peer: PeerName;
+}
+
+const FNV_OFFSET = 0x811c9dc5;
+const FNV_PRIME = 0x01000193;
+
+/** FNV-1a, 32 bit, then mixed: names differ in few bits at their ends. */
+export function hashText(text: string): number {
+  let hash = FNV_OFFSET;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), FNV_PRIME);
+  return mix(hash);
+}
+
+/** The finalizer of MurmurHash3: every bit of the input changes half of the output's. */
+export function mix(value: number): number {
+  let hash = value;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+/** Key of a chunk of a blob whose key is `blob`. */
+export function chunkKey(blob: number, index: number): number {
+  return mix(blob ^ Math.imul(index + 1, 0x9e3779b1));
+}
+
+/** Hashes of peer names, computed once for each array of members. */
+const hashes: WeakMap<readonly Candidate[], Uint32Array> = new WeakMap();
+
+function hashesOf(members: readonly Candidate[]): Uint32Array {
+  let known = hashes.get(members);
+  if (known === undefined) {
+    known = Uint32Array.from(members, ({ peer }) => hashText(peer));
+    hashes.set(members, known);
+  }
+  return known;
+}
+
+/** The first `count` members for `key`; the first one is responsible, the next ones stand in for it. */
+export function rank<T extends Candidate>(members: readonly T[], key: number, count: number): readonly T[] {
+  const hashed = hashesOf(members);
+  const best: number[] = [];
+  const weights: number[] = [];
+  for (let i = 0; i < members.length; i++) {
+    const weight = mix((hashed[i] ?? 0) ^ key);
+    if (best.length === count && weight <= (weights[count - 1] ?? 0)) continue;
+    let at = best.length;
+    while (at > 0 && weight > (weights[at - 1] ?? 0)) at--;
+    best.splice(at, 0, i);
+    weights.splice(at, 0, weight);
+    if (best.length > count) {
+      best.pop();
+      weights.pop();
+    }
+  }
+  return best.map((i) => members[i] as T);
+}

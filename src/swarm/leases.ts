@@ -1,0 +1,66 @@
+/**
+ * What a home does that does not pull the blob itself: it fetches nothing, but sees to it that one asker at a time
+ * goes to the registry for a chunk, and sends the others to that one. So no byte passes through a node that has no
+ * use for it, and no credential leaves the node whose runtime brought it.
+ */
+import { LRUCache } from 'lru-cache';
+import { SECOND } from '../clock.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** Chunks of which somebody is remembered. */
+const MAX_LEASES = 16_384;
+/** Milliseconds for which an asker may be busy with a chunk before another one is sent: a slow line takes seconds. */
+const LEASE: number = 5 * SECOND;
+
+interface Lease {
+  readonly holder: PeerName;
+  readonly until: number;
+  done: boolean;
+}
+
+export type LeaseAnswer =
+  | { readonly kind: 'yours' }
+  | { readonly kind: 'taken' }
+  | { readonly kind: 'done'; readonly holder: PeerName };
+
+export class Leases {
+  readonly #leases: LRUCache<string, Lease> = new LRUCache({ max: MAX_LEASES });
+  readonly #scheduler: Pick<Scheduler, 'now'>;
+  readonly #isLive: (peer: PeerName) => boolean;
+
+  constructor(scheduler: Pick<Scheduler, 'now'>, isLive: (peer: PeerName) => boolean) {
+    this.#scheduler = scheduler;
+    this.#isLive = isLive;
+  }
+
+  ask(key: string, asker: PeerName): LeaseAnswer {
+    const lease = this.#leases.get(key);
+    if (lease !== undefined && lease.holder !== asker && this.#isLive(lease.holder)) {
+      if (lease.done) return { kind: 'done', holder: lease.holder };
+      if (lease.until > this.#scheduler.now()) return { kind: 'taken' };
+    }
+    this.#leases.set(key, { holder: asker, until: this.#scheduler.now() + LEASE, done: false });
+    return { kind: 'yours' };
+  }
+
+  /** Whether somebody is at the registry for it now. */
+  isTaken(key: string): boolean {
+    const lease = this.#leases.get(key);
+    return (
+      lease !== undefined && !lease.done && lease.until > this.#scheduler.now() && this.#isLive(lease.holder)
+    );
+  }
+
+  /** The holder says that it has the chunk. */
+  done(key: string, holder: PeerName): void {
+    const lease = this.#leases.get(key);
+    if (lease?.holder === holder) lease.done = true;
+  }
+
+  /** The one who has the chunk, where that is known. */
+  holder(key: string): PeerName | undefined {
+    const lease = this.#leases.get(key);
+    return lease?.done === true && this.#isLive(lease.holder) ? lease.holder : undefined;
+  }
+}

@@ -1,0 +1,184 @@
+/** Finding neighbours: joining at the rendezvous, asking those it names to be neighbours, and being asked. */
+import { MILLISECOND, SECOND } from '../clock.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import { Bitfield } from '../store/bitfield.ts';
+import { Homes } from './homes.ts';
+import { isLiveMember } from './live.ts';
+import type { SampledMember, SwarmMessage } from '../protocol/messages.ts';
+import { shuffle } from './scheduler.ts';
+import type { SwarmState } from './state.ts';
+
+/** How long a node waits for company before it takes itself to be alone: many begin at the same moment. */
+const COMPANY_WITHIN: number = 50 * MILLISECOND;
+/** The same where the rendezvous has not answered: at least, and at most where answers take long here. */
+const ANSWER_WITHIN: number = 400 * MILLISECOND;
+const ANSWER_AT_MOST: number = 1.5 * SECOND;
+/** Answers take two ways and, at first, a handshake. */
+const ANSWER_ACKS = 2;
+/** How long somebody asked to be a neighbour may take to say so. */
+const LINK_WITHIN: number = 1 * SECOND;
+/** How often the rendezvous is asked again: while neighbours are missing, and when there are enough. */
+const REJOIN_SOON: number = 1 * SECOND;
+const REJOIN_LATE: number = 10 * SECOND;
+
+/** Milliseconds after the last neighbour was lost in which a node is not alone: it is rather not reached. */
+const COMPANY_LASTS: number = 5 * SECOND;
+/** Neighbours that are chosen because they have the whole blob. */
+const MAX_SEEDS = 3;
+
+export class Linking {
+  readonly #state: SwarmState;
+  readonly #changed: () => void;
+  readonly #startedAt: number;
+  /** Asked to be neighbours, and when. */
+  readonly #asked: Map<PeerName, number> = new Map();
+  /** They will not: full, or gone. */
+  readonly #refused: Set<PeerName> = new Set();
+  /** When there was a neighbour last. */
+  #companyAt = -Infinity;
+  #joinedAt = -Infinity;
+  #checked = false;
+  #answered = false;
+  /** The rendezvous has named others, the last time that it said anything. */
+  #hasCompany = false;
+
+  constructor(state: SwarmState, changed: () => void) {
+    this.#state = state;
+    this.#changed = changed;
+    this.#startedAt = state.now;
+  }
+
+  /** Nobody else is in the swarm, as far as can be told. */
+  get isAlone(): boolean {
+    if (this.#state.neighbours.size > 0 || this.#asked.size > 0 || this.#hasCompany) return false;
+    if (this.#state.now - this.#companyAt < COMPANY_LASTS) return false;
+    return this.#state.now - this.#startedAt > (this.#answered ? COMPANY_WITHIN : this.#answerWithin);
+  }
+
+  /** Who the neighbours are is not known yet: what to fetch from the registry cannot be decided. */
+  get isUnsettled(): boolean {
+    if (this.#state.neighbours.size > 0) return false;
+    return this.#state.now - this.#startedAt <= this.#answerWithin;
+  }
+
+  get #answerWithin(): number {
+    const { limit } = this.#state.environment.pace.ack;
+    return Math.min(ANSWER_AT_MOST, Math.max(ANSWER_WITHIN, ANSWER_ACKS * limit));
+  }
+
+  /** Joins again when it is time, and forgets who does not answer. */
+  tick(): void {
+    const { now, neighbours, environment } = this.#state;
+    if (neighbours.size > 0) this.#companyAt = now;
+    for (const [peer, at] of this.#asked) if (now - at > LINK_WITHIN) this.#asked.delete(peer);
+    for (const { peer } of Array.from(neighbours.all())) {
+      if (environment.membership.get(peer) === undefined) this.#state.forget(peer);
+    }
+    const pause = neighbours.size < environment.parameters.links ? REJOIN_SOON : REJOIN_LATE;
+    if (now - this.#joinedAt >= pause) this.join();
+  }
+
+  join(): void {
+    const { swarm, layout, here, environment, now } = this.#state;
+    const { membership, parameters } = environment;
+    this.#joinedAt = now;
+    this.#refused.clear();
+    const { size } = layout;
+    for (const { peer } of Homes.rendezvous(
+      swarm,
+      membership.live(),
+      parameters.rendezvous,
+      this.#state.self,
+    )) {
+      environment.send(peer, { kind: 'join', swarm, size, complete: here.full });
+    }
+  }
+
+  sample(members: readonly SampledMember[]): void {
+    this.#answered = true;
+    this.#hasCompany = members.length > 0;
+    for (const { peer, complete } of members) {
+      if (complete && this.#isLive(peer)) this.#state.seeds.add(peer);
+    }
+    // The tick would see it too, but later: the first byte waits for this.
+    if (!this.#checked) this.#state.environment.scheduler.after(COMPANY_WITHIN + 1, this.#changed);
+    this.#checked = true;
+    const { scheduler, parameters } = this.#state.environment;
+    const isNew = ({ peer }: SampledMember): boolean =>
+      peer !== this.#state.self &&
+      this.#state.neighbours.get(peer) === undefined &&
+      !this.#asked.has(peer) &&
+      !this.#refused.has(peer) &&
+      this.#isLive(peer);
+    const fresh = shuffle(members.filter(isNew), scheduler);
+    const near = fresh.filter(({ peer }) => this.#isSameZone(peer));
+    const far = fresh.filter(({ peer }) => !this.#isSameZone(peer));
+    let room = parameters.links - this.#state.neighbours.size - this.#asked.size;
+    // A quarter of the neighbours is to be of other zones, or else each zone would fetch the blob for itself.
+    const forFar = Math.ceil(parameters.links * (1 - parameters.sameZone));
+    const hasFar = this.#state.neighbours.size - this.#state.neighbours.sameZone;
+    // Who has all comes before who has some, but a swarm must not hang on its seeds alone.
+    const seeds = fresh.filter(({ complete }) => complete).slice(0, MAX_SEEDS);
+    const first = [...new Set([...seeds, ...far.slice(0, Math.max(0, forFar - hasFar)), ...near])];
+    for (const { peer } of [...first, ...far.filter((member) => !first.includes(member))]) {
+      if (room-- <= 0) break;
+      this.#asked.set(peer, this.#state.now);
+      this.#say(peer, true);
+    }
+    this.#changed();
+  }
+
+  /** @param accepted called where it is a neighbour now, before that is answered */
+  link(from: PeerName, message: Extract<SwarmMessage, { kind: 'link' }>, accepted: () => void): void {
+    const { neighbours, layout, environment, swarm, seen } = this.#state;
+    const wasAsked = this.#asked.delete(from);
+    const isKnown = neighbours.get(from) !== undefined;
+    if (message.size !== layout.size || message.have.length !== Math.ceil(layout.count / 8)) {
+      this.#state.blame(from, 'protocol');
+      return;
+    }
+    const isFull = !isKnown && !wasAsked && neighbours.size >= environment.parameters.linksMax;
+    if (isFull || !this.#isLive(from)) {
+      environment.send(from, { kind: 'unlink', swarm, reason: 'full' });
+      return;
+    }
+    const have = new Bitfield(layout.count, message.have.slice());
+    neighbours.link(from, have, this.#isSameZone(from));
+    for (let i = have.firstSet(); i < layout.count; i = have.firstSet(i + 1)) seen.set(i);
+    accepted();
+    if (message.asks) this.#say(from, false);
+    this.#changed();
+  }
+
+  unlink(from: PeerName): void {
+    this.#asked.delete(from);
+    this.#refused.add(from);
+    this.#state.neighbours.unlink(from);
+    this.#changed();
+  }
+
+  peerGone(peer: PeerName): void {
+    this.#asked.delete(peer);
+  }
+
+  /** Tells the neighbours that there is nothing to be had from this node any more. */
+  leave(): void {
+    const { neighbours, environment, swarm } = this.#state;
+    for (const { peer } of neighbours.all())
+      environment.send(peer, { kind: 'unlink', swarm, reason: 'done' });
+  }
+
+  #isLive(peer: PeerName): boolean {
+    return isLiveMember(this.#state.environment.membership, peer);
+  }
+
+  #isSameZone(peer: PeerName): boolean {
+    const { membership } = this.#state.environment;
+    return membership.get(peer)?.zone === membership.self.zone;
+  }
+
+  #say(peer: PeerName, asks: boolean): void {
+    const { environment, swarm, layout, shareable } = this.#state;
+    environment.send(peer, { kind: 'link', swarm, size: layout.size, have: shareable.bytes, asks });
+  }
+}

@@ -1,0 +1,304 @@
+/**
+ * What this node fetches from the registry: the chunks whose home it is, those that their home leaves to it, all of
+ * them while it is alone in the swarm, and the first missing one when nothing else moves.
+ */
+import { SECOND } from '../clock.ts';
+import type { WeirError } from '../errors.ts';
+import { isWeirError } from '../errors.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import { HomeQuestions } from './home-questions.ts';
+import { HOME_RANKS } from './homes.ts';
+import { MESSAGE_LIMITS, type SwarmMessage } from '../protocol/messages.ts';
+import { OriginWindow } from './origin-window.ts';
+import { between } from './scheduler.ts';
+import type { FetchReason, SwarmState } from './state.ts';
+
+/** Requests to the registry that go on side by side where nothing else moves. */
+const RESCUE_FETCHES = 2;
+/** Where answers take long, nothing moving for a while means little. */
+const RESCUE_ACKS = 3;
+/** Milliseconds for which the words of others are enough; then bytes are wanted, whatever they say. */
+const WORDS_HOLD: number = 15 * SECOND;
+/** Requests side by side of a node that is alone: one that ends, one that begins. */
+const SOLO_FETCHES = 2;
+/** Failures in a row after which the registry is given up, unless a chunk comes from somewhere. */
+const MAX_FAILURES = 5;
+export interface OriginDutyEvents {
+  arrived(index: number, bytes: Uint8Array, release: () => void): void;
+  /** The registry refuses for good, or has failed too often. */
+  failed(error: WeirError): void;
+  changed(): void;
+}
+
+/** A chunk that is to be fetched for others' sake. */
+interface Want {
+  /** By a peer that takes this node for the chunk's home. */
+  readonly asked: boolean;
+  readonly token: string | undefined;
+}
+
+interface Fetch {
+  readonly first: number;
+  readonly count: number;
+  next: number;
+  cancel: () => void;
+}
+
+export class OriginDuty {
+  readonly #state: SwarmState;
+  readonly #events: OriginDutyEvents;
+  readonly #window: OriginWindow;
+  readonly #fetches: Set<Fetch> = new Set();
+  /** Chunks that peers leave to this node or want from it as their home, with a token that one of them delegated. */
+  readonly #wanted: Map<number, Want> = new Map();
+  /** Chunks that the registry has given, and that are being written: they are not here yet. */
+  readonly #landing: Set<number> = new Set();
+  readonly #questions: HomeQuestions;
+  /** When each chunk came into the window, for the stand-ins. */
+  readonly #waitingSince: Map<number, number> = new Map();
+  #soloExtent = 0.5;
+  #blockedUntil = 0;
+  #failures = 0;
+  #lastError: WeirError | undefined;
+
+  constructor(state: SwarmState, events: OriginDutyEvents) {
+    const { parameters, scheduler } = state.environment;
+    this.#state = state;
+    this.#events = events;
+    this.#questions = new HomeQuestions(state);
+    this.#window = new OriginWindow(parameters.originWindow, parameters.originWindowMax, scheduler);
+  }
+
+  /** Requests to the registry, begun or about to be. */
+  get fetches(): number {
+    let count = this.#fetches.size;
+    for (const index of this.#wanted.keys()) if (!this.#isUnderWay(index)) count++;
+    return count;
+  }
+
+  get isBlocked(): boolean {
+    return this.#state.now < this.#blockedUntil;
+  }
+
+  /** The registry will not give this node the blob. */
+  get isRefused(): boolean {
+    return this.#lastError !== undefined && !isPassing(this.#lastError);
+  }
+
+  isFetching(index: number): boolean {
+    return this.#isUnderWay(index) || this.#wanted.has(index);
+  }
+
+  /** The home leaves the chunk to this node, or two members contradict each other about it. */
+  entrust(index: number): void {
+    this.#wanted.set(index, { asked: false, token: undefined });
+  }
+
+  /** A peer asks this node as the chunk's home. */
+  asked(index: number, token: string | undefined): void {
+    const want = this.#wanted.get(index);
+    this.#wanted.set(index, { asked: want?.asked ?? true, token: token ?? want?.token });
+  }
+
+  /** A chunk has entered the cluster. */
+  entered(index: number): void {
+    this.#window.entered();
+    this.#wanted.delete(index);
+    this.#landing.delete(index);
+    this.#questions.settled(index);
+    this.#waitingSince.delete(index);
+  }
+
+  /** @param sharers how many blobs are being pulled here at present: they share the window */
+  pump(isAlone: boolean, sharers: number): void {
+    if (this.isBlocked) return;
+    // Where somebody has all of it, the registry is asked only when nothing comes from there.
+    if (this.#state.seeds.size === 0) {
+      if (isAlone) this.#solo();
+      else this.#duty(sharers);
+    }
+    this.#rescue();
+    for (const [index, { asked, token }] of this.#wanted) {
+      if (this.#state.seen.has(index) || this.#state.here.has(index)) this.#wanted.delete(index);
+      else if (!this.#isUnderWay(index) && (!asked || this.#isFirst(index))) {
+        this.#fetchGroup(index, 'entrusted', token);
+      }
+    }
+  }
+
+  /** Whether no home before this node is at it: who asks may see other members than this node does. */
+  #isFirst(index: number): boolean {
+    const rank = this.#state.homes.rankOf(index, this.#state.self);
+    return rank === 0 || this.#questions.mayFetch(index, rank < 0 ? HOME_RANKS : rank);
+  }
+
+  originState(from: PeerName, message: Extract<SwarmMessage, { kind: 'origin-state' }>): void {
+    const { index, state } = message;
+    const hasIt = this.#questions.answered(from, message);
+    if (state === 'fetching') this.#state.heard();
+    if (hasIt === undefined && state === 'fetching') this.#state.promise(index, from);
+    if (hasIt === true) {
+      this.#state.addElsewhere(index, from);
+      this.#state.seen.set(index);
+      this.entered(index);
+    }
+    this.#events.changed();
+  }
+
+  /** Chunks that are on their way from the registry. */
+  *underWay(): Generator<number> {
+    for (const { first, count } of this.#fetches) {
+      for (let index = first; index < first + count; index++) if (!this.#state.here.has(index)) yield index;
+    }
+  }
+
+  stop(): void {
+    for (const fetch of this.#fetches) {
+      fetch.cancel();
+      this.#over(fetch);
+    }
+    this.#fetches.clear();
+  }
+
+  /** Alone: long requests one behind the other, as if there were no swarm. */
+  #solo(): void {
+    const { here, layout, environment } = this.#state;
+    const { soloExtent } = environment.parameters;
+    // The next request begins when the last chunk of this one is on its way: two at once would only delay the first.
+    for (const { first, count, next } of this.#fetches) if (next < first + count - 1) return;
+    let index = here.firstClear();
+    while (this.#fetches.size < SOLO_FETCHES && index < layout.count) {
+      if (this.#isUnderWay(index)) {
+        index = here.firstClear(index + 1);
+        continue;
+      }
+      // Longer each time: what has been asked for when company comes may be fetched by others, too.
+      this.#soloExtent = Math.min(soloExtent, this.#soloExtent * 2);
+      let count = 1;
+      while (count < this.#soloExtent && this.#isFree(index + count)) count++;
+      this.#fetch(index, count, 'alone');
+      index = here.firstClear(index + count);
+    }
+  }
+
+  /** As home or stand-in, over the first chunks that have not entered the cluster. */
+  #duty(sharers: number): void {
+    const { homes, self, environment } = this.#state;
+    const { parameters } = environment;
+    const window = Math.max(parameters.uploadSlots, Math.ceil(this.#window.size / Math.max(1, sharers)));
+    for (const index of this.#state.unseen(window)) {
+      if (this.#isUnderWay(index) || this.#state.here.has(index) || this.#state.isPromised(index)) continue;
+      const since = this.#waitingSince.get(index) ?? this.#state.now;
+      this.#waitingSince.set(index, since);
+      const rank = homes.rankOf(index, self);
+      if (rank < 0 || this.#state.now - since < rank * parameters.takeover) continue;
+      // Before it joined, this node as home sent somebody else for it.
+      if (this.#state.options.isLeased(index)) continue;
+      if (this.#questions.mayFetch(index, rank)) this.#fetchGroup(index, rank === 0 ? 'home' : 'stand-in');
+    }
+  }
+
+  #fetchGroup(index: number, reason: FetchReason, token?: string): void {
+    const { homes, layout } = this.#state;
+    const end = Math.min(layout.count, homes.groupOf(index) + homes.extent);
+    let count = 1;
+    while (index + count < end && this.#isFree(index + count)) count++;
+    this.#fetch(index, count, reason, token);
+  }
+
+  /** Nothing has moved for a while: whoever was to bring the next chunk, this node fetches it now. */
+  #rescue(): void {
+    const { here, layout, now, lastProgress, lastByte, environment } = this.#state;
+    const [least, most] = environment.parameters.rescue;
+    const patience = Math.min(most, Math.max(least, RESCUE_ACKS * environment.pace.ack.limit));
+    if (now - lastProgress < patience && now - lastByte < WORDS_HOLD) return;
+    let index = here.firstClear();
+    while (this.#fetches.size < RESCUE_FETCHES && index < layout.count) {
+      if (!this.isFetching(index)) this.#fetch(index, 1, 'rescue');
+      index = here.firstClear(index + 1);
+    }
+  }
+
+  #isFree(index: number): boolean {
+    const { layout, here, seen } = this.#state;
+    return index < layout.count && !here.has(index) && !seen.has(index) && !this.#isUnderWay(index);
+  }
+
+  #isUnderWay(index: number): boolean {
+    if (this.#landing.has(index)) return true;
+    for (const { first, count } of this.#fetches) if (index >= first && index < first + count) return true;
+    return false;
+  }
+
+  #fetch(first: number, count: number, reason: FetchReason, token?: string): void {
+    const { environment, swarm } = this.#state;
+    environment.observer.fetching(swarm, first, count, reason);
+    const fetch: Fetch = { first, count, next: first, cancel: () => undefined };
+    this.#fetches.add(fetch);
+    for (let index = first; index < first + count; index++) {
+      this.#state.began(index);
+      this.#tell(index);
+    }
+    fetch.cancel = this.#state.options.origin.fetch(first, count, token, {
+      progressed: () => this.#state.progressed(),
+      chunk: (index, bytes, release) => {
+        this.#failures = 0;
+        this.#lastError = undefined;
+        fetch.next = index + 1;
+        this.#landing.add(index);
+        this.#events.arrived(index, bytes, release);
+      },
+      ended: (error) => this.#ended(fetch, error),
+    });
+  }
+
+  /**
+   * Whoever fetches a chunk without being its home tells the neighbours, and the home also where it is none: whoever
+   * comes a moment later asks the home, before it knows who its neighbours are.
+   */
+  #tell(index: number): void {
+    const { homes, self, neighbours, environment, swarm } = this.#state;
+    const [home] = homes.of(index);
+    if (home?.peer === self) return;
+    const told = new Set([...neighbours.all(), ...(home ? [home] : [])].map(({ peer }) => peer));
+    for (const peer of told)
+      environment.send(peer, { kind: 'origin-state', swarm, index, state: 'fetching' });
+  }
+
+  #over({ first, count }: Fetch): void {
+    for (let index = first; index < first + count; index++) this.#state.ended(index);
+  }
+
+  #ended(fetch: Fetch, error: WeirError | undefined): void {
+    if (!this.#fetches.delete(fetch)) return;
+    this.#over(fetch);
+    if (error !== undefined) this.#stumbled(error);
+    this.#events.changed();
+  }
+
+  #stumbled(error: WeirError): void {
+    const { environment, homes } = this.#state;
+    this.#lastError = error;
+    if (isWeirError(error, 'upstream_throttled', 'upstream_status')) {
+      // Fewer, longer requests: all members learn it with the next news.
+      homes.grow(homes.extent === 1 ? MESSAGE_LIMITS.extent / 2 : MESSAGE_LIMITS.extent);
+      this.#window.throttled();
+    }
+    const after = between(environment.scheduler, environment.parameters.originRetry);
+    this.#blockedUntil = this.#state.now + after;
+    if (++this.#failures >= MAX_FAILURES || !isPassing(error)) this.#events.failed(error);
+  }
+}
+
+/** Whether it may be otherwise at the next try. */
+function isPassing(error: WeirError): boolean {
+  return isWeirError(
+    error,
+    'upstream_throttled',
+    'upstream_status',
+    'upstream_unreachable',
+    'upstream_timeout',
+    'upstream_stalled',
+    'upstream_cut',
+  );
+}

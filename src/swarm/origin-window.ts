@@ -1,0 +1,61 @@
+/**
+ * How many chunks are fetched from the registry at a time, by all members together (G). Where the registry limits
+ * each connection, more connections bring more; where its uplink is the limit, they only delay each chunk. So the
+ * window is raised while that raises the rate at which chunks enter the cluster, and taken back where it does not.
+ */
+import type { Scheduler } from './scheduler.ts';
+
+/** Chunks whose arrival makes one measurement: two windows of the usual size. */
+const SAMPLE = 24;
+const GROWTH = 1.5;
+/** Gain in the rate that a growth must bring to be kept. */
+const WORTH = 1.15;
+
+export class OriginWindow {
+  readonly #least: number;
+  readonly #most: number;
+  readonly #scheduler: Pick<Scheduler, 'now'>;
+  #size: number;
+  #count = 0;
+  #since: number;
+  /** Chunks per millisecond before the last growth; undefined before the first measurement. */
+  #before: number | undefined;
+  #settled = false;
+
+  constructor(least: number, most: number, scheduler: Pick<Scheduler, 'now'>) {
+    this.#least = least;
+    this.#most = most;
+    this.#size = least;
+    this.#scheduler = scheduler;
+    this.#since = scheduler.now();
+  }
+
+  get size(): number {
+    return Math.floor(this.#size);
+  }
+
+  /** A chunk has entered the cluster. */
+  entered(): void {
+    if (this.#settled || ++this.#count < SAMPLE) return;
+    const now = this.#scheduler.now();
+    const rate = this.#count / Math.max(1, now - this.#since);
+    this.#count = 0;
+    this.#since = now;
+    const isWorthIt = this.#before === undefined || rate > this.#before * WORTH;
+    if (!isWorthIt) {
+      this.#size = Math.max(this.#least, this.#size / GROWTH);
+      this.#settled = true;
+    } else if (this.#size >= this.#most) {
+      this.#settled = true;
+    } else {
+      this.#before = rate;
+      this.#size = Math.min(this.#most, this.#size * GROWTH);
+    }
+  }
+
+  /** The registry asks for less. */
+  throttled(): void {
+    this.#size = this.#least;
+    this.#settled = true;
+  }
+}

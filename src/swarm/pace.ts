@@ -1,0 +1,39 @@
+/**
+ * How long the others take at present, so that limits fit the cluster: on a machine whose cores are all taken every
+ * answer is late, and whoever is set aside for that is missed by all. As TCP's retransmission time-out (RFC 6298).
+ */
+const GAIN = 1 / 8;
+const VARIATION_GAIN = 1 / 4;
+const VARIATIONS = 4;
+
+export class Pace {
+  readonly #least: number;
+  readonly #first: number;
+  readonly #most: number;
+  #usual = 0;
+  #variation = 0;
+
+  /** @param least, most bounds of {@link limit}, in milliseconds; `first` holds until something is known */
+  constructor(least: number, first: number, most: number) {
+    this.#least = least;
+    this.#first = first;
+    this.#most = most;
+  }
+
+  /** It took so many milliseconds. */
+  observe(took: number): void {
+    if (this.#usual === 0) {
+      this.#usual = Math.max(took, Number.MIN_VALUE);
+      this.#variation = took / 2;
+      return;
+    }
+    this.#variation += VARIATION_GAIN * (Math.abs(took - this.#usual) - this.#variation);
+    this.#usual += GAIN * (took - this.#usual);
+  }
+
+  /** Milliseconds after which it takes too long. */
+  get limit(): number {
+    if (this.#usual === 0) return this.#first;
+    return Math.min(this.#most, Math.max(this.#least, this.#usual + VARIATIONS * this.#variation));
+  }
+}

@@ -1,0 +1,94 @@
+/**
+ * The numbers of the swarm policy (docs/protocol.md, "Policy"). They were chosen by simulation of whole transfers;
+ * one changed alone can cost more than it seems to win, so measure with `npm run bench` before and after.
+ */
+import { MILLISECOND, SECOND } from '../clock.ts';
+
+export interface Parameters {
+  /** Pieces that one node sends at a time. */
+  readonly uploadSlots: number;
+  /** Askers that wait for a slot; more are told `busy`. */
+  readonly uploadQueue: number;
+  /** Pieces that one node asks peers for at a time. Above slots + queue it becomes a storm of retries. */
+  readonly requests: number;
+  /** Chunks that have not entered the cluster and are fetched from the registry at a time, by all together. */
+  readonly originWindow: number;
+  /** As far as the window may grow where the registry limits each connection. */
+  readonly originWindowMax: number;
+  /** Askers that a home keeps waiting for a chunk that is on its way. */
+  readonly homeQueue: number;
+  /** Neighbours that a node looks for, and how many it puts up with. */
+  readonly links: number;
+  readonly linksMax: number;
+  /** Share of neighbours that should be of the same zone. */
+  readonly sameZone: number;
+  /** How often the first missing chunk is taken instead of the rarest: a runtime reads from the front. */
+  readonly inOrder: number;
+  /**
+   * Milliseconds within which the asked one must say that it has the request in hand; at least, before anything is
+   * known of how long that takes here, and at most.
+   */
+  readonly ack: readonly [number, number, number];
+  /** The same at the first contact, when two connections have to be made first. */
+  readonly firstContact: number;
+  /** Milliseconds without a byte after which the other side counts as stalled; as for `ack`. */
+  readonly stall: readonly [number, number, number];
+  /** Milliseconds for which a peer that was silent or stalled once is not asked; doubled each time in a row. */
+  readonly aside: number;
+  /** How often in a row makes it a suspect. */
+  readonly slack: number;
+  /** Milliseconds that an acknowledged request may wait for its first byte. */
+  readonly queued: number;
+  /** Milliseconds after which the next home in rank takes over, per rank. */
+  readonly takeover: number;
+  /** Milliseconds without any progress after which homes are asked four at a time. */
+  readonly noProgress: number;
+  /** Milliseconds without any progress after which the node goes to the registry itself; at least and at most. */
+  readonly rescue: readonly [number, number];
+  /** Milliseconds after which one of the last chunks is asked of a second peer. */
+  readonly hedge: number;
+  /** A transfer that has lasted so many times longer than usual is asked of a second peer, too. */
+  readonly slow: number;
+  /** Milliseconds within which news for neighbours is sent together. */
+  readonly batch: number;
+  /** Least and most milliseconds after a `busy`. */
+  readonly busy: readonly [number, number];
+  /** Least and most milliseconds after a `retry` of a home. */
+  readonly retry: readonly [number, number];
+  /** Least and most milliseconds after the registry said 429 or 5xx. */
+  readonly originRetry: readonly [number, number];
+  /** Chunks that a node alone in its swarm fetches with one request to the registry. */
+  readonly soloExtent: number;
+  /** Members that keep the list of who is in a swarm. */
+  readonly rendezvous: number;
+}
+
+export const PARAMETERS: Parameters = {
+  uploadSlots: 4,
+  uploadQueue: 1,
+  requests: 5,
+  originWindow: 12,
+  originWindowMax: 64,
+  homeQueue: 16,
+  links: 10,
+  linksMax: 32,
+  sameZone: 0.75,
+  inOrder: 0.25,
+  ack: [250 * MILLISECOND, 1 * SECOND, 2.5 * SECOND],
+  firstContact: 2 * SECOND,
+  stall: [500 * MILLISECOND, 1 * SECOND, 2.5 * SECOND],
+  aside: 1 * SECOND,
+  slack: 3,
+  queued: 2 * SECOND,
+  takeover: 500 * MILLISECOND,
+  noProgress: 1 * SECOND,
+  rescue: [1.5 * SECOND, 2.5 * SECOND],
+  hedge: 300 * MILLISECOND,
+  slow: 4,
+  batch: 20 * MILLISECOND,
+  busy: [10, 30],
+  retry: [50, 150],
+  originRetry: [500, 1500],
+  soloExtent: 8,
+  rendezvous: 2,
+};

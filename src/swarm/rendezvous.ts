@@ -1,0 +1,83 @@
+/**
+ * The rendezvous' soft state: who is in which swarm. It is kept by the first members in hash order for the blob,
+ * lost at a restart and made anew by the joins that members repeat; nothing depends on it being right.
+ */
+import { LRUCache } from 'lru-cache';
+import { MINUTE } from '../clock.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import { MESSAGE_LIMITS, swarmId, type SampledMember, type SwarmKey } from '../protocol/messages.ts';
+import { shuffle, type Scheduler } from './scheduler.ts';
+
+/** Swarms that are kept; at some 100 bytes a member, all full, this is 100 MiB at worst and 1 MiB in practice. */
+const MAX_SWARMS = 2048;
+/** Members kept of each swarm: more than any node needs to find its neighbours. */
+const MAX_MEMBERS = 512;
+/** A member that has not joined again since is forgotten. */
+const EXPIRES: number = 10 * MINUTE;
+
+interface Entry {
+  complete: boolean;
+  at: number;
+}
+
+export interface RendezvousOptions {
+  readonly scheduler: Scheduler;
+  /** Whether something may be asked of this peer. */
+  readonly isLive: (peer: PeerName) => boolean;
+  readonly zoneOf: (peer: PeerName) => string | undefined;
+  /** Members in a sample. */
+  readonly sample: number;
+}
+
+export class Rendezvous {
+  readonly #options: RendezvousOptions;
+  readonly #swarms: LRUCache<string, Map<PeerName, Entry>> = new LRUCache({ max: MAX_SWARMS });
+
+  constructor(options: RendezvousOptions) {
+    this.#options = options;
+  }
+
+  /** Enters the peer. @returns whether the swarm, or the peer in it, was unknown until now */
+  join(swarm: SwarmKey, peer: PeerName, complete: boolean): 'new swarm' | 'new member' | 'known' {
+    const id = swarmId(swarm);
+    let members = this.#swarms.get(id);
+    const isNew = members === undefined;
+    if (members === undefined) {
+      members = new Map();
+      this.#swarms.set(id, members);
+    }
+    const isKnown = members.delete(peer); // the newest are last
+    members.set(peer, { complete, at: this.#options.scheduler.now() });
+    if (members.size > MAX_MEMBERS) {
+      const [oldest] = members.keys();
+      if (oldest !== undefined) members.delete(oldest);
+    }
+    if (isNew) return 'new swarm';
+    return isKnown ? 'known' : 'new member';
+  }
+
+  /** Those in the swarm, the asker's zone first, otherwise at random. */
+  sample(swarm: SwarmKey, asker: PeerName): readonly SampledMember[] {
+    const { scheduler, isLive, zoneOf, sample } = this.#options;
+    const members = this.#swarms.get(swarmId(swarm));
+    if (members === undefined) return [];
+    const zone = zoneOf(asker);
+    const near: SampledMember[] = [];
+    const far: SampledMember[] = [];
+    for (const [peer, { complete, at }] of members) {
+      if (scheduler.now() - at > EXPIRES) members.delete(peer);
+      else if (peer !== asker && isLive(peer)) (zoneOf(peer) === zone ? near : far).push({ peer, complete });
+    }
+    shuffle(near, scheduler);
+    shuffle(far, scheduler);
+    const count = Math.min(sample, MESSAGE_LIMITS.sample);
+    // Some of the other zones always: else a zone that has all could not be found.
+    const fromFar = Math.min(far.length, Math.max(count - near.length, Math.ceil(count / 4)));
+    return [...near.slice(0, count - fromFar), ...far.slice(0, fromFar)];
+  }
+
+  /** All members of a swarm that this node keeps. */
+  members(swarm: SwarmKey): readonly PeerName[] {
+    return [...(this.#swarms.get(swarmId(swarm))?.keys() ?? [])];
+  }
+}

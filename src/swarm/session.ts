@@ -1,0 +1,322 @@
+/**
+ * One blob that this node pulls in company. The parts decide, each on the shared {@link SwarmState}:
+ *
+ *   Linking     who the neighbours are
+ *   Fetching    what is asked of which peer
+ *   OriginDuty  what is fetched from the registry
+ *   Outbox      what neighbours are told
+ *
+ * A session gathers what they bring, has each chunk checked against its hash before it counts, and keeps the time.
+ * It is driven by messages, answers and a tick, and never waits: the same code runs in the simulator.
+ */
+import { MILLISECOND } from '../clock.ts';
+import { isWeirError, WeirError } from '../errors.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import { Fetching, type ArrivedPiece } from './fetching.ts';
+import { Linking } from './linking.ts';
+import type { SwarmMessage } from '../protocol/messages.ts';
+import { OriginDuty } from './origin-duty.ts';
+import { Outbox } from './outbox.ts';
+import { SwarmState, type SwarmStateOptions } from './state.ts';
+import { isSameHash, isSameStatement, type Statement } from '../protocol/statement.ts';
+
+/** How often time limits are looked at: a fraction of the shortest one. */
+const TICK: number = 100 * MILLISECOND;
+/** A tick that comes later than this tells that the node itself was held up: peers are not to blame for that. */
+const LATE: number = 50 * MILLISECOND;
+
+export interface SessionOptions extends SwarmStateOptions {
+  /** All chunks are here. */
+  readonly onComplete: () => void;
+  /** It cannot go on. */
+  readonly onFailed: (error: WeirError) => void;
+  /** A chunk is here. `from`: undefined where the registry gave it. */
+  readonly onChunk: (index: number, from: PeerName | undefined) => void;
+}
+
+export class Session {
+  readonly state: SwarmState;
+  readonly duty: OriginDuty;
+  readonly #options: SessionOptions;
+  readonly #fetching: Fetching;
+  readonly #linking: Linking;
+  readonly #outbox: Outbox;
+  readonly #leaveBudget: () => void;
+  /** Statements that contradict the one that was known before: one of the two is a lie. */
+  readonly #disputed: Map<number, Statement> = new Map();
+  #stopTick: () => void = () => undefined;
+  #tickedAt: number;
+  #pumping = false;
+  #pumpAgain = false;
+  #over = false;
+
+  constructor(options: SessionOptions) {
+    const { environment, swarm } = options;
+    const { scheduler, parameters, budget } = environment;
+    const changed = (): void => this.pump();
+    this.#options = options;
+    const state = new SwarmState(options);
+    this.state = state;
+    this.#fetching = new Fetching(state, {
+      arrived: (index, piece, from) => this.#fromPeer(index, piece, from),
+      entrusted: (index) => this.duty.entrust(index),
+      fetches: () => this.duty.fetches,
+      changed,
+    });
+    this.duty = new OriginDuty(state, {
+      arrived: (index, bytes, release) => this.#fromOrigin(index, bytes, release),
+      failed: (error) => this.#originFailed(error),
+      changed,
+    });
+    this.#linking = new Linking(state, changed);
+    this.#outbox = new Outbox({
+      swarm,
+      scheduler,
+      batch: parameters.batch,
+      neighbours: () => state.neighbours.all(),
+      extent: () => state.homes.extent,
+      send: (peer, message) => environment.send(peer, message),
+    });
+    this.#leaveBudget = budget.join(changed);
+    this.#tickedAt = state.now;
+  }
+
+  get links(): number {
+    return this.state.neighbours.size;
+  }
+
+  start(): void {
+    this.#linking.join();
+    this.#tick();
+  }
+
+  /** Ends it; neighbours are told. Nothing is called back any more. */
+  stop(): void {
+    if (this.#over) return;
+    this.#over = true;
+    this.#stopTick();
+    this.#leaveBudget();
+    this.#fetching.stop();
+    this.duty.stop();
+    this.#outbox.flush();
+    if (!this.state.here.full) this.#linking.leave();
+  }
+
+  message(from: PeerName, message: SwarmMessage): void {
+    const { kind } = message;
+    // All is here, but the blob is still being stored: who joins now would wait for an answer in vain.
+    const isAnswered = kind === 'link' || kind === 'ask-origin';
+    if (this.#over && !(isAnswered && this.state.here.full)) return;
+    if (kind === 'sample') this.#linking.sample(message.members);
+    else if (kind === 'link') this.#link(from, message);
+    else if (kind === 'unlink') this.#linking.unlink(from);
+    else if (kind === 'have') this.#have(from, message.indices);
+    else if (kind === 'seen') this.#seen(from, message);
+    else if (kind === 'ask-origin') this.#askedForOrigin(from, message.index);
+    else if (kind === 'origin-state') this.#originState(from, message);
+  }
+
+  /** Nothing can be asked of this peer any more. */
+  peerGone(peer: PeerName): void {
+    if (this.#over) return;
+    this.state.forget(peer);
+    this.#linking.peerGone(peer);
+    this.#fetching.peerGone(peer);
+    this.pump();
+  }
+
+  /** Does all that can be done now. */
+  pump(): void {
+    if (this.#over) return;
+    this.#pumpAgain = true;
+    if (this.#pumping) return; // what is done below calls back here
+    this.#pumping = true;
+    while (this.#pumpAgain && !this.#over) {
+      this.#pumpAgain = false;
+      const { isAlone, isUnsettled } = this.#linking;
+      this.#fetching.pump(!isAlone && !isUnsettled);
+      if (isAlone || !isUnsettled) this.duty.pump(isAlone, this.state.environment.budget.users);
+    }
+    this.#pumping = false;
+  }
+
+  #tick(): void {
+    const { scheduler } = this.state.environment;
+    const { now } = this.state;
+    const late = Math.max(0, now - this.#tickedAt - TICK);
+    this.#tickedAt = now;
+    this.#fetching.check(late > LATE ? late : 0);
+    this.#linking.tick();
+    this.pump();
+    if (!this.#over) this.#stopTick = scheduler.after(TICK, () => this.#tick());
+  }
+
+  #link(from: PeerName, message: Extract<SwarmMessage, { kind: 'link' }>): void {
+    const { swarm, environment } = this.state;
+    this.#linking.link(from, message, () => {
+      // With the answer the other one begins to ask homes for what is not on its way: it must know first.
+      for (const index of this.duty.underWay()) {
+        environment.send(from, { kind: 'origin-state', swarm, index, state: 'fetching' });
+      }
+    });
+  }
+
+  #have(from: PeerName, indices: readonly number[]): void {
+    const { neighbours, layout, seen } = this.state;
+    for (const index of indices) {
+      if (index >= layout.count) {
+        this.state.blame(from, 'protocol');
+        break;
+      }
+      neighbours.add(from, index);
+      if (seen.has(index)) continue;
+      seen.set(index);
+      this.state.heard();
+      this.duty.entered(index);
+    }
+    this.pump();
+  }
+
+  #seen(from: PeerName, message: Extract<SwarmMessage, { kind: 'seen' }>): void {
+    const { homes, statements, layout } = this.state;
+    homes.grow(message.extent);
+    for (const statement of message.statements) {
+      if (statement.index >= layout.count) {
+        this.state.blame(from, 'protocol');
+        break;
+      }
+      if (statements[statement.index] === undefined && !this.#learn(statement, from)) break;
+    }
+    this.pump();
+  }
+
+  /** Takes note of a new statement, and passes it on. False where it is forged. */
+  #learn(statement: Statement, from: PeerName): boolean {
+    const { statements, seen, swarm, layout, environment } = this.state;
+    const { index } = statement;
+    if (!environment.isGenuine(statement, swarm, layout.size)) {
+      this.state.blame(from, 'protocol');
+      return false;
+    }
+    statements[index] = statement;
+    this.state.heard();
+    this.#outbox.seen(statement, from);
+    if (!seen.has(index)) {
+      seen.set(index);
+      this.duty.entered(index);
+    }
+    return true;
+  }
+
+  #askedForOrigin(from: PeerName, index: number): void {
+    const { swarm, seen, environment } = this.state;
+    const state = this.state.isShareable(index)
+      ? 'have'
+      : (this.duty.isFetching(index) || this.state.isPromised(index, from)) && !seen.has(index)
+        ? 'fetching'
+        : 'none';
+    environment.send(from, { kind: 'origin-state', swarm, index, state });
+  }
+
+  #originState(from: PeerName, message: Extract<SwarmMessage, { kind: 'origin-state' }>): void {
+    if (message.index < this.state.layout.count) this.duty.originState(from, message);
+  }
+
+  #fromPeer(index: number, { bytes, statement, release }: ArrivedPiece, from: PeerName): void {
+    const { here, options, environment, swarm, statements } = this.state;
+    if (here.has(index) || !this.#isTrusted(index, statement, from)) {
+      release();
+      return;
+    }
+    this.state.began(index);
+    options.sink.write(index, bytes, statement.hash, (result) => {
+      release();
+      this.state.ended(index);
+      if (result.kind === 'mismatch') {
+        this.state.blame(from, 'wrong-bytes');
+        this.peerGone(from);
+      } else if (result.kind === 'failed') this.#fail(result.error);
+      else {
+        environment.observer.received(swarm, from, bytes.length);
+        environment.membership.absolve(from); // not before: a wrong chunk must not clear who sent one before
+        statements[index] ??= statement;
+        this.#present(index, from);
+      }
+      this.pump();
+    });
+  }
+
+  /** Whether the one who is said to state the hash does, and nobody states another one. */
+  #isTrusted(index: number, statement: Statement, from: PeerName): boolean {
+    const { environment, swarm, statements, layout } = this.state;
+    const known = statements[index];
+    if (known !== undefined && isSameStatement(known, statement)) return true;
+    if (!environment.isGenuine(statement, swarm, layout.size)) {
+      this.state.blame(from, 'protocol');
+      return false;
+    }
+    if (known === undefined || isSameHash(known.hash, statement.hash)) return true;
+    this.#disputed.set(index, statement);
+    this.duty.entrust(index); // two members contradict each other: the registry knows
+    this.state.seen.clear(index);
+    return false;
+  }
+
+  #fromOrigin(index: number, bytes: Uint8Array, release: () => void): void {
+    const { here, options, environment, swarm, statements, layout } = this.state;
+    environment.observer.fetched(swarm, bytes.length);
+    if (here.has(index)) {
+      release();
+      return;
+    }
+    this.state.began(index);
+    options.sink.write(index, bytes, undefined, (result) => {
+      release();
+      this.state.ended(index);
+      if (result.kind === 'failed') this.#fail(result.error);
+      if (result.kind !== 'written') return;
+      for (const stated of [statements[index], this.#disputed.get(index)]) {
+        if (stated !== undefined && !isSameHash(stated.hash, result.hash))
+          this.state.blame(stated.by, 'wrong-hash');
+      }
+      const statement = environment.state(swarm, layout.size, index, result.hash);
+      statements[index] = statement;
+      this.#outbox.seen(statement, undefined);
+      this.#present(index, undefined);
+      this.pump();
+    });
+  }
+
+  #present(index: number, from: PeerName | undefined): void {
+    const { here, seen } = this.state;
+    if (here.has(index) || this.#over) return;
+    here.set(index);
+    seen.set(index);
+    this.state.progressed();
+    this.state.elsewhere.delete(index);
+    this.duty.entered(index);
+    this.#fetching.settled(index);
+    this.#outbox.have(index);
+    this.#options.onChunk(index, from);
+    if (!here.full) return;
+    this.stop();
+    this.#options.onComplete();
+  }
+
+  /** Without the registry the pull goes on as long as peers have what is missing. */
+  #originFailed(error: WeirError): void {
+    const { here, layout } = this.state;
+    for (let i = here.firstClear(); i < layout.count; i = here.firstClear(i + 1)) {
+      if (!this.state.isNear(i) && this.state.arriving[i] === 0) {
+        this.#fail(error);
+        return;
+      }
+    }
+  }
+
+  #fail(error: WeirError): void {
+    if (this.#over) return;
+    this.stop();
+    this.#options.onFailed(isWeirError(error) ? error : new WeirError('internal', String(error)));
+  }
+}

@@ -1,0 +1,267 @@
+/** What one node knows of one blob in its swarm; shared by the parts of a {@link Session}, which decide on it. */
+import { SECOND } from '../clock.ts';
+import type { WeirError } from '../errors.ts';
+import type { Membership, SuspicionReason } from '../membership/member.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import { Bitfield } from '../store/bitfield.ts';
+import type { ChunkLayout } from '../store/chunk-layout.ts';
+import type { HomeDuty, PieceClient } from '../transfer/exchange.ts';
+import type { Budget } from './budget.ts';
+import { Homes } from './homes.ts';
+import { isLiveMember } from './live.ts';
+import type { SwarmKey, SwarmMessage } from '../protocol/messages.ts';
+import { Neighbours } from './neighbours.ts';
+import type { Pace } from './pace.ts';
+import type { Parameters } from './parameters.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { Statement } from '../protocol/statement.ts';
+
+/** Milliseconds for which a neighbour's word holds that it is fetching a chunk: a chunk on a slow line takes seconds. */
+const PROMISE_HOLDS: number = 5 * SECOND;
+
+/** The registry, chunk by chunk. */
+export interface Origin {
+  /**
+   * Fetches `count` chunks from `first` on with one request.
+   * @param token delegated by a peer; used where what this node has of its own is refused
+   * @returns the way to stop it; no event comes after that
+   */
+  fetch(first: number, count: number, token: string | undefined, events: OriginEvents): () => void;
+}
+
+export interface OriginEvents {
+  progressed(bytes: number): void;
+  /** @param release to be called when the bytes are not needed any more */
+  chunk(index: number, bytes: Uint8Array, release: () => void): void;
+  /** Over, with all chunks delivered or with an error. */
+  ended(error: WeirError | undefined): void;
+}
+
+/** Where checked chunks go. */
+export interface Sink {
+  has(index: number): boolean;
+  /** Writes the chunk if it has the hash (any hash where none is given), then calls back once. */
+  write(
+    index: number,
+    bytes: Uint8Array,
+    hash: Uint8Array | undefined,
+    done: (result: SinkResult) => void,
+  ): void;
+}
+
+export type SinkResult =
+  | { readonly kind: 'written'; readonly hash: Uint8Array }
+  | { readonly kind: 'mismatch' }
+  | { readonly kind: 'failed'; readonly error: WeirError };
+
+/** What is outside of the policy; the daemon and the simulator bring their own. */
+export interface Environment {
+  readonly membership: Membership;
+  readonly scheduler: Scheduler;
+  readonly parameters: Parameters;
+  readonly client: PieceClient;
+  readonly send: (peer: PeerName, message: SwarmMessage) => void;
+  /** Signs that the chunk has this hash. */
+  state(swarm: SwarmKey, size: number, index: number, hash: Uint8Array): Statement;
+  isGenuine(statement: Statement, swarm: SwarmKey, size: number): boolean;
+  /** Peers that have answered: a first contact takes longer, for its two handshakes. */
+  readonly acquainted: Set<PeerName>;
+  /** How long peers take to acknowledge a request, and between two bytes. */
+  readonly pace: { readonly ack: Pace; readonly stall: Pace };
+  /** How often in a row each peer was silent or stalled. */
+  readonly slack: Map<PeerName, number>;
+  /** Requests at peers, over all blobs. */
+  readonly budget: Budget;
+  /** For the log and the metrics. */
+  readonly observer: SwarmObserver;
+}
+
+/**
+ * Why a node goes to the registry: it is the chunk's home, or stands in for it; the home leaves it to this node (or a
+ * peer asks this node as home); nobody else is there; nothing else moves.
+ */
+export type FetchReason = 'home' | 'stand-in' | 'entrusted' | 'alone' | 'rescue';
+
+export interface SwarmObserver {
+  /** A request to the registry begins. */
+  fetching(swarm: SwarmKey, first: number, count: number, reason: FetchReason): void;
+  /** A chunk came from a peer, and was right. */
+  received(swarm: SwarmKey, from: PeerName, bytes: number): void;
+  /** A chunk came from the registry. */
+  fetched(swarm: SwarmKey, bytes: number): void;
+  sent(swarm: SwarmKey, to: PeerName, bytes: number): void;
+  blamed(swarm: SwarmKey, peer: PeerName, reason: SuspicionReason): void;
+}
+
+export interface SwarmStateOptions {
+  readonly swarm: SwarmKey;
+  readonly layout: ChunkLayout;
+  readonly sink: Sink;
+  readonly origin: Origin;
+  readonly environment: Environment;
+  /** Bytes are arriving. */
+  readonly onProgress: () => void;
+  /** Whether this node, as home, has sent a peer to the registry for the chunk. */
+  readonly isLeased: (index: number) => boolean;
+  /** What a home needs to fetch in this node's stead. */
+  readonly home: () => HomeDuty;
+}
+
+export class SwarmState {
+  readonly swarm: SwarmKey;
+  readonly layout: ChunkLayout;
+  readonly options: SwarmStateOptions;
+  readonly environment: Environment;
+  readonly neighbours: Neighbours;
+  readonly homes: Homes;
+  /** Chunks that are here. */
+  readonly here: Bitfield;
+  /** Chunks that have entered the cluster, as far as is known here. */
+  readonly seen: Bitfield;
+  readonly statements: (Statement | undefined)[];
+  /** Chunks that are on their way to here, and how often: from a peer, or from the registry. */
+  readonly arriving: Uint8Array;
+  /** Peers that are known to have a chunk without being neighbours. */
+  readonly elsewhere: Map<number, Set<PeerName>> = new Map();
+  /** Chunks that a neighbour is fetching from the registry without being their home. */
+  readonly #promised: Map<number, { readonly by: PeerName; readonly until: number }> = new Map();
+  /** Members that are said to have the whole blob, neighbours or not: the registry need not be asked. */
+  readonly seeds: Set<PeerName> = new Set();
+  /** Scheduler's milliseconds of the last byte. */
+  lastByte: number;
+  /** The same of the last byte or news: somebody else has got on, or says that it is at it. */
+  lastProgress: number;
+
+  constructor(options: SwarmStateOptions) {
+    const { swarm, layout, sink, environment } = options;
+    this.options = options;
+    this.swarm = swarm;
+    this.layout = layout;
+    this.environment = environment;
+    this.neighbours = new Neighbours(layout.count);
+    this.homes = new Homes(swarm, environment.membership);
+    this.here = new Bitfield(layout.count);
+    this.seen = new Bitfield(layout.count);
+    this.statements = Array.from({ length: layout.count });
+    this.arriving = new Uint8Array(layout.count);
+    this.lastProgress = environment.scheduler.now();
+    this.lastByte = this.lastProgress;
+    for (let index = 0; index < layout.count; index++) {
+      if (!sink.has(index)) continue;
+      this.here.set(index);
+      this.seen.set(index);
+    }
+  }
+
+  /** Whether the chunk can be handed on: it is here, and somebody vouches for it. */
+  isShareable(index: number): boolean {
+    return this.here.has(index) && this.statements[index] !== undefined;
+  }
+
+  /** The chunks that can be handed on. What an earlier run left behind is not told of: nobody vouches for it. */
+  get shareable(): Bitfield {
+    const bits = new Bitfield(this.layout.count, this.here.bytes.slice());
+    for (let i = bits.firstSet(); i < bits.length; i = bits.firstSet(i + 1)) {
+      if (this.statements[i] === undefined) bits.clear(i);
+    }
+    return bits;
+  }
+
+  get self(): PeerName {
+    return this.environment.membership.self.peer;
+  }
+
+  get now(): number {
+    return this.environment.scheduler.now();
+  }
+
+  /** Neither here nor on its way. */
+  isWanted(index: number): boolean {
+    return !this.here.has(index) && this.arriving[index] === 0;
+  }
+
+  /** Whether somebody who can be asked has it. */
+  isNear(index: number): boolean {
+    return this.neighbours.holders(index) > 0 || (this.elsewhere.get(index)?.size ?? 0) > 0;
+  }
+
+  /** A neighbour says that it is fetching the chunk: nobody else need. */
+  promise(index: number, by: PeerName): void {
+    this.#promised.set(index, { by, until: this.now + PROMISE_HOLDS });
+  }
+
+  /** Whether somebody says so; `except`: but not this one. */
+  isPromised(index: number, except?: PeerName): boolean {
+    const promise = this.#promised.get(index);
+    if (promise === undefined || promise.by === except) return false;
+    if (promise.until > this.now) return true;
+    this.#promised.delete(index);
+    return false;
+  }
+
+  /** The first `count` chunks that have not entered the cluster. */
+  unseen(count: number): readonly number[] {
+    const found: number[] = [];
+    for (let i = this.seen.firstClear(); i < this.layout.count && found.length < count;) {
+      found.push(i);
+      i = this.seen.firstClear(i + 1);
+    }
+    return found;
+  }
+
+  progressed(): void {
+    this.lastByte = this.now;
+    this.heard();
+  }
+
+  /** No byte, but a sign that the swarm gets on: from a slow registry a chunk takes seconds, and all wait for it. */
+  heard(): void {
+    this.lastProgress = this.now;
+    this.options.onProgress();
+  }
+
+  began(index: number): void {
+    this.arriving[index] = (this.arriving[index] ?? 0) + 1;
+  }
+
+  ended(index: number): void {
+    this.arriving[index] = Math.max(0, (this.arriving[index] ?? 0) - 1);
+  }
+
+  addElsewhere(index: number, peer: PeerName): void {
+    const known = this.elsewhere.get(index) ?? new Set();
+    known.add(peer);
+    this.elsewhere.set(index, known);
+  }
+
+  /** Forgets that the peer has anything. */
+  forget(peer: PeerName): void {
+    const claimed = this.neighbours.get(peer)?.have;
+    this.neighbours.unlink(peer);
+    this.seeds.delete(peer);
+    for (const [index, peers] of this.elsewhere) {
+      if (peers.delete(peer) && peers.size === 0) this.elsewhere.delete(index);
+    }
+    for (const [index, { by }] of this.#promised) if (by === peer) this.#promised.delete(index);
+    if (claimed !== undefined) this.#doubt(claimed, peer);
+  }
+
+  /** What only this peer said that it has may never have entered the cluster, or has left it: homes see to it again. */
+  #doubt(claimed: Bitfield, peer: PeerName): void {
+    const { membership } = this.environment;
+    for (let i = claimed.firstSet(); i < claimed.length; i = claimed.firstSet(i + 1)) {
+      if (this.here.has(i) || this.isNear(i)) continue;
+      const by = this.statements[i]?.by;
+      const isElsewhere = by !== undefined && by !== peer && isLiveMember(membership, by);
+      if (!isElsewhere) this.seen.clear(i);
+    }
+  }
+
+  /** Blames a peer, and stops relying on it. */
+  blame(peer: PeerName, reason: SuspicionReason): void {
+    this.environment.observer.blamed(this.swarm, peer, reason);
+    if (reason === 'wrong-hash') this.environment.membership.ban(peer, reason);
+    else this.environment.membership.suspect(peer, reason);
+    this.forget(peer);
+  }
+}

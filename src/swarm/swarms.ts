@@ -1,0 +1,210 @@
+/**
+ * All swarms that one node is in, and the two things it does for swarms that it is not in: keeping the list of who
+ * is (Rendezvous), and seeing to it that each chunk is fetched by one (Desk, as home).
+ *
+ * Messages come in here and go to the session they are for. What is asked for over the data plane goes to the desk.
+ */
+import type { PeerName } from '../peer/peer-name.ts';
+import { Bitfield } from '../store/bitfield.ts';
+import { ChunkLayout } from '../store/chunk-layout.ts';
+import { chunkId, Desk, MAX_HOLDERS } from './desk.ts';
+import { swarmId, type SwarmKey, type SwarmMessage } from '../protocol/messages.ts';
+import { Homes } from './homes.ts';
+import { isLiveMember } from './live.ts';
+import { Rendezvous } from './rendezvous.ts';
+import { Session, type SessionOptions } from './session.ts';
+import type { Environment } from './state.ts';
+
+/** Members of a swarm that are told of each new one. */
+const FEW = 4;
+
+export interface SwarmsOptions {
+  readonly environment: Environment;
+  /** Calls back with the size of a whole blob that this node can hand out in this swarm, if it has one. */
+  readonly holds: (swarm: SwarmKey, answer: (size: number | undefined) => void) => void;
+  /** Looks in the DHT for holders of a blob whose swarm is new to its rendezvous. */
+  readonly findProviders: (swarm: SwarmKey, found: (peers: readonly PeerName[]) => void) => void;
+}
+
+export class Swarms {
+  readonly desk: Desk;
+  readonly #options: SwarmsOptions;
+  readonly #sessions: Map<string, Session> = new Map();
+  readonly #rendezvous: Rendezvous;
+  readonly #stopWatching: () => void;
+
+  constructor(options: SwarmsOptions) {
+    const { membership, scheduler, parameters } = options.environment;
+    this.#options = options;
+    const isLive = (peer: PeerName): boolean => isLiveMember(membership, peer);
+    this.desk = new Desk({ parameters, scheduler, session: (swarm) => this.session(swarm), isLive });
+    const zoneOf = (peer: PeerName): string | undefined => membership.get(peer)?.zone;
+    this.#rendezvous = new Rendezvous({ scheduler, isLive, zoneOf, sample: 2 * parameters.links });
+    this.#stopWatching = membership.onChange(() => this.#membersChanged());
+  }
+
+  get sessions(): Iterable<Session> {
+    return this.#sessions.values();
+  }
+
+  session(swarm: SwarmKey): Session | undefined {
+    return this.#sessions.get(swarmId(swarm));
+  }
+
+  /** Begins to pull a blob in company. The caller closes it when the blob is stored, or given up. */
+  open(options: Omit<SessionOptions, 'environment' | 'isLeased'>): Session {
+    const { environment } = this.#options;
+    const session = new Session({
+      ...options,
+      environment,
+      isLeased: (index) => this.desk.leases.isTaken(chunkId(options.swarm, index)),
+      onChunk: (index, from) => {
+        this.desk.arrived(options.swarm, index);
+        this.#tellHome(options.swarm, session, index, from);
+        options.onChunk(index, from);
+      },
+    });
+    this.#sessions.set(swarmId(options.swarm), session);
+    session.start();
+    return session;
+  }
+
+  /** @param kept whether the blob is whole and stays */
+  close(session: Session, kept: boolean): void {
+    const { swarm, layout, neighbours } = session.state;
+    const { environment } = this.#options;
+    session.stop();
+    if (this.#sessions.get(swarmId(swarm)) === session) this.#sessions.delete(swarmId(swarm));
+    this.desk.ended(swarm);
+    if (kept) this.announce(swarm, layout.size);
+    else {
+      for (const { peer } of neighbours.all())
+        environment.send(peer, { kind: 'unlink', swarm, reason: 'done' });
+    }
+  }
+
+  message(from: PeerName, message: SwarmMessage): void {
+    const { kind, swarm } = message;
+    const session = this.session(swarm);
+    if (kind === 'join') this.#join(from, message);
+    else if (kind === 'ask-origin' && session === undefined) this.#askedForOrigin(from, swarm, message.index);
+    else if (kind === 'origin-state' && session === undefined) this.#toldOfOrigin(from, message);
+    else if (kind === 'link' && session === undefined) this.#linkWithoutSession(from, message);
+    else {
+      if (kind === 'have') {
+        for (const index of message.indices) this.desk.leases.done(chunkId(swarm, index), from);
+      }
+      session?.message(from, message);
+    }
+  }
+
+  /** Nothing reaches this peer. */
+  unreachable(peer: PeerName): void {
+    for (const session of this.#sessions.values()) session.peerGone(peer);
+  }
+
+  /** Some who have the whole blob, as far as this node, being its rendezvous, knows. */
+  holders(swarm: SwarmKey, asker: PeerName): readonly PeerName[] {
+    const complete = this.#rendezvous.sample(swarm, asker).filter((member) => member.complete);
+    return complete.slice(0, MAX_HOLDERS).map(({ peer }) => peer);
+  }
+
+  stop(): void {
+    this.#stopWatching();
+    for (const session of this.#sessions.values()) this.close(session, false);
+  }
+
+  #join(from: PeerName, { swarm, complete }: Extract<SwarmMessage, { kind: 'join' }>): void {
+    const { environment, findProviders, holds } = this.#options;
+    const before = this.#rendezvous.members(swarm);
+    const joined = this.#rendezvous.join(swarm, from, complete);
+    this.#answer(from, swarm);
+    if (joined === 'new member' && before.length <= FEW) {
+      // Who was alone until now must hear of it at once, or it would go on as if it were.
+      for (const peer of before) this.#answer(peer, swarm);
+    }
+    if (joined !== 'new swarm' || complete) return;
+    // Somebody may have it from a time that this rendezvous does not remember.
+    holds(swarm, (size) => {
+      if (size !== undefined) this.#discovered(swarm, [environment.membership.self.peer]);
+    });
+    findProviders(swarm, (peers) => this.#discovered(swarm, peers));
+  }
+
+  #discovered(swarm: SwarmKey, peers: readonly PeerName[]): void {
+    const fresh = peers.filter((peer) => !this.#rendezvous.members(swarm).includes(peer));
+    if (fresh.length === 0) return;
+    const before = this.#rendezvous.members(swarm);
+    for (const peer of fresh) this.#rendezvous.join(swarm, peer, true);
+    for (const peer of before) this.#answer(peer, swarm);
+  }
+
+  #answer(peer: PeerName, swarm: SwarmKey): void {
+    const members = this.#rendezvous.sample(swarm, peer);
+    this.#options.environment.send(peer, { kind: 'sample', swarm, members });
+  }
+
+  /** Somebody has gone to the registry for a chunk of which this node is the home: other askers wait for that one. */
+  #toldOfOrigin(from: PeerName, message: Extract<SwarmMessage, { kind: 'origin-state' }>): void {
+    const { swarm, index, state } = message;
+    if (state === 'fetching') this.desk.leases.ask(chunkId(swarm, index), from);
+  }
+
+  #askedForOrigin(from: PeerName, swarm: SwarmKey, index: number): void {
+    const isTaken = this.desk.leases.isTaken(chunkId(swarm, index));
+    const state = isTaken ? 'fetching' : 'none';
+    this.#options.environment.send(from, { kind: 'origin-state', swarm, index, state });
+  }
+
+  /** Who has the whole blob is a neighbour with all of it; nothing has to be remembered for that. */
+  #linkWithoutSession(from: PeerName, message: Extract<SwarmMessage, { kind: 'link' }>): void {
+    const { swarm, size, asks } = message;
+    if (!asks) return;
+    const { environment, holds } = this.#options;
+    holds(swarm, (held) => {
+      if (held !== size) {
+        environment.send(from, { kind: 'unlink', swarm, reason: 'absent' });
+        return;
+      }
+      const have = new Bitfield(new ChunkLayout(size).count);
+      for (let index = 0; index < have.length; index++) have.set(index);
+      environment.send(from, { kind: 'link', swarm, size, have: have.bytes, asks: false });
+    });
+  }
+
+  /** A home that does not pull the blob learns that the chunk is here, so that it can send others. */
+  #tellHome(swarm: SwarmKey, session: Session, index: number, from: PeerName | undefined): void {
+    if (from !== undefined) return;
+    const [home] = session.state.homes.of(index);
+    const { self, neighbours } = session.state;
+    if (home === undefined || home.peer === self || neighbours.get(home.peer) !== undefined) return;
+    this.#options.environment.send(home.peer, { kind: 'have', swarm, indices: [index] });
+  }
+
+  /** Tells those who get a manifest for all that this node has it. */
+  announceManifest(swarm: SwarmKey, size: number): void {
+    const { membership, parameters, send } = this.#options.environment;
+    for (const { peer } of Homes.ofManifest(swarm, membership.live(), parameters.rendezvous)) {
+      send(peer, { kind: 'join', swarm, size, complete: true });
+    }
+  }
+
+  /** Tells the rendezvous that this node has the whole blob. */
+  announce(swarm: SwarmKey, size: number): void {
+    const { membership, parameters, send } = this.#options.environment;
+    const { peer: self } = membership.self;
+    for (const { peer } of Homes.rendezvous(swarm, membership.live(), parameters.rendezvous, self)) {
+      send(peer, { kind: 'join', swarm, size, complete: true });
+    }
+  }
+
+  #membersChanged(): void {
+    const { membership } = this.#options.environment;
+    for (const session of this.#sessions.values()) {
+      for (const { peer } of Array.from(session.state.neighbours.all())) {
+        if (!isLiveMember(membership, peer)) session.peerGone(peer);
+      }
+      session.pump();
+    }
+  }
+}
