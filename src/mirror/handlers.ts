@@ -7,7 +7,8 @@ import type { Manifests } from '../pull/manifests.ts';
 import type { Reading } from '../pull/reading.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { isNotModified, mirrorLink, sendJson, sendNotModified, setDigest } from './answers.ts';
-import { openBody, type BufferPool } from './body.ts';
+import type { BufferPool } from '../http/buffer-pool.ts';
+import { openBody } from './body.ts';
 import type { Exchange } from './exchange.ts';
 import type { Route } from './route.ts';
 
@@ -15,7 +16,7 @@ import type { Route } from './route.ts';
 const RESUMES = /^bytes=0*[1-9]/i;
 
 export interface HandlersOptions {
-  readonly blobs: Pick<Blobs, 'open' | 'head' | 'handOver'>;
+  readonly blobs: Pick<Blobs, 'open' | 'head' | 'handOver' | 'isArriving' | 'isShared'>;
   readonly manifests: Pick<Manifests, 'get' | 'head'>;
   readonly upstream: Pick<Upstream, 'passThrough'>;
   readonly pool: BufferPool;

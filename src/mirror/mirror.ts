@@ -44,6 +44,15 @@ export interface MirrorObserver {
   ended(report: RequestReport): void;
 }
 
+/**
+ * Milliseconds for a first byte while bytes of the blob are coming: in a crowd they come in any order, and who is sent
+ * away then costs the registry the whole blob.
+ */
+const ARRIVING_PATIENCE: number = 20 * SECOND;
+/** The last byte must have come within so many milliseconds, and that is looked at so often. */
+const ARRIVING_WITHIN: number = 2.5 * SECOND;
+const ARRIVING_CHECK: number = SECOND / 4;
+
 export interface MirrorOptions extends Omit<HandlersOptions, 'onCut'>, PatienceOptions {
   readonly listen: readonly ListenAddress[];
   readonly defaultRegistry: RegistryHost;
@@ -189,18 +198,44 @@ export class Mirror implements AsyncDisposable {
     if (route.kind === 'ping') return this.#handlers.handle(exchange, route, exchange.gone);
     const { registry } = route.repository;
     const wait = this.#patience.for(registry, route.byPath);
-    const overdue = AbortSignal.timeout(wait);
+    const late = new AbortController();
+    const overdue = late.signal;
+    const over = new AbortController();
+    this.#watch(route, wait, late, over.signal).catch((error: unknown) => late.abort(error));
     try {
       await this.#handlers.handle(exchange, route, AbortSignal.any([exchange.gone, overdue]));
       if (exchange.source === 'upstream') this.#patience.restored(registry);
     } catch (error) {
       const timedOut = overdue.aborted && !exchange.gone.aborted && !isWeirError(error);
-      if (timedOut || isWeirError(error, 'upstream_timeout', 'upstream_unreachable', 'upstream_stalled')) {
+      // A crowd that is slow says nothing about the registry.
+      const isCrowd = route.kind === 'blob' && this.#options.blobs.isShared(route.digest);
+      if (
+        (timedOut && !isCrowd) ||
+        isWeirError(error, 'upstream_timeout', 'upstream_unreachable', 'upstream_stalled')
+      ) {
         this.#patience.lost(registry);
       }
       if (!timedOut) throw error;
       throw new WeirError('upstream_timeout', `no first byte within ${wait / SECOND} s`, { cause: error });
+    } finally {
+      over.abort(); // with the default reason: nobody sees it
     }
+  }
+
+  /** Ends the wait for a first byte; later for a blob whose bytes are coming, though not its first ones. */
+  async #watch(route: Route, wait: number, late: AbortController, over: AbortSignal): Promise<void> {
+    const { clock, blobs } = this.#options;
+    const began = clock.monotonic();
+    for (let pause = wait; ; pause = ARRIVING_CHECK) {
+      try {
+        await clock.sleep(pause, { signal: over });
+      } catch {
+        return; // the answer has begun
+      }
+      const isArriving = route.kind === 'blob' && blobs.isArriving(route.digest, ARRIVING_WITHIN);
+      if (!isArriving || clock.monotonic() - began > Math.max(wait, ARRIVING_PATIENCE)) break;
+    }
+    late.abort(new DOMException('no first byte', 'TimeoutError'));
   }
 
   /**

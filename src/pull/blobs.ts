@@ -16,7 +16,7 @@ import type { BlobProvider, Ingest, Store } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { isOffline, type Access, type PullRequest } from './access.ts';
 import { FlightReading } from './flight-reading.ts';
-import { Flight } from './flight.ts';
+import { Flight, type FlightOptions } from './flight.ts';
 import { LocalReading, type ByteSource, type Reading } from './reading.ts';
 import { ThroughReading } from './through.ts';
 import { abortable } from './wait.ts';
@@ -60,6 +60,8 @@ export interface BlobsOptions {
   readonly stallTimeout: number;
   /** How many blobs may arrive at once. */
   readonly maxConcurrent: number;
+  /** Finds company for a pull; undefined where there are no peers at all. */
+  readonly share?: FlightOptions['share'];
 }
 
 export class Blobs implements AsyncDisposable {
@@ -150,6 +152,28 @@ export class Blobs implements AsyncDisposable {
     }
   }
 
+  /** Blobs that are arriving from upstream alone. */
+  get alone(): readonly Flight[] {
+    return [...this.#flights.values()].filter((flight) => !flight.isShared && flight.isOpen);
+  }
+
+  /** Who read a blob that is arriving. */
+  readers(digest: Digest): number {
+    return this.#flights.get(digest)?.readers ?? 0;
+  }
+
+  /** Whether the blob is being pulled in company. */
+  isShared(digest: Digest): boolean {
+    return this.#flights.get(digest)?.isShared === true;
+  }
+
+  /** Whether bytes of the blob have come within the last so many milliseconds. */
+  isArriving(digest: Digest, within: number): boolean {
+    const flight = this.#flights.get(digest);
+    if (flight === undefined || !flight.maybeShared) return false;
+    return this.#options.clock.monotonic() - flight.lastProgress < within;
+  }
+
   /** A response was cut short: for a while the runtime is to go on with upstream itself. */
   handOver(digest: Digest): void {
     this.#handedOver.set(digest, true);
@@ -190,20 +214,25 @@ export class Blobs implements AsyncDisposable {
       store,
       clock,
       linger,
-      onDelivered: () => access.delivered(request, digest),
+      onDelivered: () => {
+        // What peers gave says nothing about the caller.
+        if (flight.isShared) access.proven(request.repository, digest);
+        else access.delivered(request, digest);
+      },
       onLanded: (failure) => {
         if (this.#flights.get(digest) === flight) this.#flights.delete(digest);
         if (failure !== undefined && saysNothingOfCaller(failure)) this.#failed.set(digest, failure);
         observer.pulled(digest, failure);
       },
       onProblem: (error) => observer.problem(`pull of ${digest}`, error),
+      share: this.#options.share,
     });
     this.#flights.set(digest, flight);
     const placeholder = {};
     flight.board(placeholder, request.credential); // so that the flight stops when this caller gives up
     try {
       await abortable(flight.opened, request.signal);
-      access.accepted(request);
+      if (!flight.isShared) access.accepted(request);
       return this.#aboard(flight, request);
     } catch (error) {
       access.failed(request, error);

@@ -5,7 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Ingest } from '../store/store.ts';
 import type { Credential } from '../upstream/credential.ts';
 import { WHOLE_FIRST_PATIENCE, type Flight } from './flight.ts';
-import type { Reading, ReadOptions } from './reading.ts';
+import type { ByteSource, Reading, ReadOptions } from './reading.ts';
 
 /** Why a wait ends; made once, because an abort without a reason makes an exception with its stack each time. */
 const OVER = new Error('the wait is over');
@@ -20,7 +20,6 @@ export interface FlightReadingOptions {
 }
 
 export class FlightReading implements Reading {
-  readonly source = 'upstream';
   readonly #flight: Flight;
   readonly #options: FlightReadingOptions;
   readonly #began: number;
@@ -34,6 +33,10 @@ export class FlightReading implements Reading {
     this.#options = options;
     this.#began = options.clock.monotonic();
     flight.board(this, options.credential);
+  }
+
+  get source(): ByteSource {
+    return this.#flight.isShared ? 'swarm' : 'upstream';
   }
 
   get digest(): Digest {

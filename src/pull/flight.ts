@@ -17,6 +17,7 @@ import type { Ingest, Store } from '../store/store.ts';
 import type { Credential } from '../upstream/credential.ts';
 import type { BlobStream, Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
+import type { SharedPull } from './shared.ts';
 import { abortable, Bell } from './wait.ts';
 import { WriteBehind } from './write-behind.ts';
 
@@ -39,10 +40,14 @@ export interface FlightOptions {
   readonly onLanded: (failure: WeirError | undefined) => void;
   /** Something failed that no reader waits for. */
   readonly onProblem: (error: unknown) => void;
+  /** Finds company to fetch the blob with; undefined where there is none, or nothing to gain. */
+  readonly share: ((request: PullRequest, digest: Digest) => Promise<SharedPull | undefined>) | undefined;
 }
 
 export class Flight {
   readonly digest: Digest;
+  /** Monotonic milliseconds. */
+  readonly began: number;
   /** In whose name the blob is fetched. */
   readonly repository: Repository;
   /** Settles when upstream has accepted the request and the blob's size is known; rejects when the flight fails before. */
@@ -61,13 +66,17 @@ export class Flight {
   #failure: WeirError | undefined;
   #lastProgress: number;
   #lingering: AbortController | undefined;
+  #shared: SharedPull | undefined;
+  /** Whether it is known that there is company, or none. */
+  #isDecided = false;
 
   constructor(request: PullRequest, digest: Digest, options: FlightOptions) {
     this.digest = digest;
     this.repository = request.repository;
     this.#request = request;
     this.#options = options;
-    this.#lastProgress = options.clock.monotonic();
+    this.began = options.clock.monotonic();
+    this.#lastProgress = this.began;
     this.opened = this.#opening.promise;
     this.opened.catch(() => undefined); // nobody may be waiting any more
     this.#run = this.#fly();
@@ -86,6 +95,25 @@ export class Flight {
 
   get committed(): boolean {
     return this.#committed;
+  }
+
+  /** Whether its size is known. */
+  get isOpen(): boolean {
+    return this.#ingest !== undefined;
+  }
+
+  get readers(): number {
+    return this.#passengers.size;
+  }
+
+  /** Whether it is filled in company, or may yet be. */
+  get maybeShared(): boolean {
+    return this.isShared || (this.#options.share !== undefined && !this.#isDecided);
+  }
+
+  /** Whether it is filled in company. */
+  get isShared(): boolean {
+    return this.#shared !== undefined;
   }
 
   /** It has failed or is being stopped: nobody may come aboard. */
@@ -157,6 +185,8 @@ export class Flight {
   async #fly(): Promise<void> {
     try {
       this.#ingest = await this.#options.store.resume(this.digest);
+      this.#shared = await this.#options.share?.(this.#request, this.digest);
+      this.#isDecided = true;
       await this.#fetch();
       this.#options.onDelivered();
     } catch (error) {
@@ -167,6 +197,7 @@ export class Flight {
       // read: they go on without the store.
       if (!isWeirError(this.#failure, 'store_full')) await this.#release();
     }
+    this.#shared?.settle(this.#committed);
     this.#landed = true;
     this.#options.onLanded(this.#failure);
     this.#changed.ring();
@@ -176,13 +207,27 @@ export class Flight {
 
   async #fetch(): Promise<void> {
     do {
+      if (this.#shared !== undefined && this.#generation === 0) await this.#fillShared(this.#shared);
       for (let gap = this.#nextGap(); gap !== undefined; gap = this.#nextGap()) {
         const stream = await this.#open(gap);
-        const ingest = await this.#ingestOf(stream);
+        const ingest = await this.#ingestOf(stream.size);
         this.#opening.resolve();
         await this.#fill(ingest, stream, gap.start);
       }
     } while (!(await this.#commit(this.ingest)));
+    if (this.#generation > 0) this.#shared?.confront(this.ingest);
+  }
+
+  async #fillShared(shared: SharedPull): Promise<void> {
+    const ingest = await this.#ingestOf(shared.size);
+    this.#opening.resolve();
+    await shared.fetchInto({
+      ingest,
+      signal: this.#stop.signal,
+      credentials: () => [this.#request.credential, ...this.#passengers.values()],
+      progressed: () => (this.#lastProgress = this.#options.clock.monotonic()),
+      changed: () => this.#changed.ring(),
+    });
   }
 
   #nextGap(): { start: number; end?: number } | undefined {
@@ -201,14 +246,14 @@ export class Flight {
   }
 
   /** @throws WeirError `upstream_protocol` where upstream contradicts the partial blob, which is then dropped */
-  async #ingestOf(stream: BlobStream): Promise<Ingest> {
+  async #ingestOf(size: number): Promise<Ingest> {
     const before = this.#ingest;
-    if (before?.layout.size === stream.size) return before;
+    if (before?.layout.size === size) return before;
     await before?.[Symbol.asyncDispose]();
-    const ingest = await this.#options.store.ingest(this.digest, stream.size);
+    const ingest = await this.#options.store.ingest(this.digest, size);
     this.#ingest = ingest;
     if (before === undefined) return ingest;
-    const sizes = `${stream.size} bytes now, ${before.layout.size} before`;
+    const sizes = `${size} bytes now, ${before.layout.size} before`;
     throw new WeirError('upstream_protocol', `upstream says that ${this.digest} has ${sizes}`);
   }
 

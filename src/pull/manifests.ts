@@ -1,45 +1,23 @@
 /**
- * Manifests and tags for the mirror.
- *
- * A tag is asked of upstream with HEAD, by each caller for itself and at most once in a few seconds; while upstream
- * cannot be reached, the digest that it named last stands in, marked as stale. Manifests lie in the store like
- * every other blob; the catalog knows their media types.
+ * Manifests for the mirror, and with Tags (tags.ts) what stands under a tag. Manifests lie in the store like every
+ * other blob; the catalog knows their media types. What is not here comes from the manifest's home among the
+ * members, so that upstream is asked once, else from upstream.
  */
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
-import { acceptedTypes, isAccepted } from '../oci/accept.ts';
-import { digestOf, type Digest } from '../oci/digest.ts';
-import { MAX_MANIFEST_BYTES, parseManifest } from '../oci/manifest.ts';
-import type { ManifestReference, Tag } from '../oci/reference.ts';
-import { repositoryKey } from '../oci/repository.ts';
+import type { Digest } from '../oci/digest.ts';
+import { manifestChildren, MAX_MANIFEST_BYTES, parseManifest } from '../oci/manifest.ts';
+import { repositoryKey, type Repository } from '../oci/repository.ts';
 import type { Catalog, TagRecord } from '../store/catalog.ts';
 import type { Blob, BlobProvider, Store } from '../store/store.ts';
 import type { FetchedManifest, Upstream } from '../upstream/upstream.ts';
-import { isOffline, type Access, type PullRequest } from './access.ts';
+import { isOffline, type Access } from './access.ts';
 import type { ByteSource } from './reading.ts';
-import { abortable } from './wait.ts';
-
-/** Answers about tags that are remembered for a few seconds. */
-const MAX_RECENT_TAGS = 10_000;
-
-export interface ManifestRequest extends PullRequest {
-  readonly reference: ManifestReference;
-  /** The Accept header as the runtime sent it: a registry may choose the manifest by it. */
-  readonly accept: string | undefined;
-}
-
-export interface ResolvedManifest {
-  readonly digest: Digest;
-  readonly mediaType: string;
-  /** Undefined only for a HEAD that upstream answered without a length. */
-  readonly size: number | undefined;
-  /** Undefined for HEAD. */
-  readonly bytes: Uint8Array | undefined;
-  readonly source: ByteSource;
-  /** Upstream could not be reached: this is the digest that the tag had last. */
-  readonly stale: boolean;
-}
+import type { ReferenceAnswer, ReferenceQuestion } from '../wire/references.ts';
+import type { ManifestPeers, ManifestRequest, ResolvedManifest } from './manifest-request.ts';
+import { answerOf, type References } from './references.ts';
+import { Tags, type TagRequest } from './tags.ts';
+import { abortable, shared } from './wait.ts';
 
 export interface ManifestsObserver {
   cacheHit(source: ByteSource): void;
@@ -58,86 +36,57 @@ export interface ManifestsOptions {
   readonly observer: ManifestsObserver;
   /** Milliseconds for which an answer about a tag holds. */
   readonly tagTtl: number;
+  /** Undefined where there are no peers. */
+  readonly peers?: ManifestPeers | undefined;
 }
 
 type Found = Omit<ResolvedManifest, 'stale'>;
 
+interface SourcedManifest extends FetchedManifest {
+  readonly source: ByteSource;
+}
+
 export class Manifests {
   readonly #options: ManifestsOptions;
-  readonly #recentTags: LRUCache<string, TagRecord>;
-  readonly #resolving: Map<string, Promise<TagRecord>> = new Map();
-  readonly #fetching: Map<string, Promise<FetchedManifest>> = new Map();
+  readonly #tags: Tags;
+  readonly #fetching: Map<string, Promise<SourcedManifest>> = new Map();
   readonly #storing: Map<string, Promise<void>> = new Map();
 
   constructor(options: ManifestsOptions) {
     this.#options = options;
-    const perf = { now: (): number => options.clock.monotonic() };
-    // lru-cache takes a ttl of 0 for "for ever".
-    this.#recentTags = new LRUCache({ max: MAX_RECENT_TAGS, ttl: Math.max(1, options.tagTtl), perf });
+    const { catalog, access, clock, tagTtl, peers, observer } = options;
+    this.#tags = new Tags({
+      catalog,
+      access,
+      clock,
+      ttl: tagTtl,
+      head: (request) => this.#headTag(request),
+      references: peers && ((): References | undefined => peers.references()),
+      onStale: (repository, tag, error) => observer.staleTag(repository, tag, error),
+    });
   }
 
   /** @throws WeirError what upstream answered this caller, `upstream_*` where it could not be asked */
   async head(request: ManifestRequest): Promise<ResolvedManifest> {
-    if (request.reference.kind === 'tag') {
-      const { record, stale } = await this.#resolve(request, request.reference.tag);
+    if (isTagged(request)) {
+      const { record, stale } = await this.#tags.resolve(request);
       const { digest, mediaType, size } = record;
       return { digest, mediaType, size, bytes: undefined, source: stale ? 'store' : 'upstream', stale };
     }
-    const found = await this.#find(request, request.reference.digest);
+    const found = await this.#find(request, digestOfReference(request));
     return { ...found, bytes: undefined, stale: false };
   }
 
   /** @throws WeirError what upstream answered this caller, `upstream_*` where it could not be asked */
   async get(request: ManifestRequest): Promise<ResolvedManifest> {
-    if (request.reference.kind === 'digest') {
-      return { ...(await this.#find(request, request.reference.digest)), stale: false };
+    if (!isTagged(request)) {
+      return { ...(await this.#find(request, digestOfReference(request))), stale: false };
     }
-    const { record, stale } = await this.#resolve(request, request.reference.tag);
+    const { record, stale } = await this.#tags.resolve(request);
     return { ...(await this.#find(request, record.digest)), stale };
   }
 
-  async #resolve(request: ManifestRequest, tag: Tag): Promise<{ record: TagRecord; stale: boolean }> {
-    const { access, catalog, observer } = this.#options;
-    const repository = repositoryKey(request.repository);
-    const types = acceptedTypes(request.accept);
-    const acceptKey = digestOf(Buffer.from(types.join(' ')));
-    const key = `${repository} ${tag} ${acceptKey} ${access.callerKey(request.credential)}`;
-    const recent = this.#recentTags.get(key);
-    if (recent !== undefined) return { record: recent, stale: false };
-    const resolving = shared(this.#resolving, key, () => this.#askForTag(request, tag, acceptKey, key));
-    try {
-      return { record: await abortable(resolving, request.signal), stale: false };
-    } catch (error) {
-      if (!isOffline(error)) throw error;
-      access.offline(request, error);
-      // What upstream named for the same Accept, else the newest that this caller can read.
-      const known = catalog.tags(repository, tag);
-      const record =
-        known.find(({ accept }) => accept === acceptKey) ??
-        known.find(({ mediaType }) => isAccepted(types, mediaType));
-      if (record === undefined) throw error;
-      observer.staleTag(repository, tag, error);
-      return { record, stale: true };
-    }
-  }
-
-  async #askForTag(request: ManifestRequest, tag: Tag, acceptKey: string, key: string): Promise<TagRecord> {
-    const { access, catalog, clock } = this.#options;
-    const repository = repositoryKey(request.repository);
-    try {
-      const record = { ...(await this.#headTag(request)), at: clock.now() };
-      access.accepted(request);
-      catalog.setTag(repository, tag, acceptKey, record);
-      this.#recentTags.set(key, record);
-      return record;
-    } catch (error) {
-      access.failed(request, error);
-      if (isWeirError(error, 'manifest_unknown')) catalog.deleteTag(repository, tag);
-      throw error;
-    }
-  }
-
-  async #headTag(request: ManifestRequest): Promise<Omit<TagRecord, 'at'>> {
+  async #headTag(request: TagRequest): Promise<Omit<TagRecord, 'at'>> {
     const { upstream } = this.#options;
     const { repository, reference, credential, accept } = request;
     const options = { credential, ...(accept === undefined ? {} : { accept }) };
@@ -162,8 +111,8 @@ export class Manifests {
       shared(this.#fetching, key, () => this.#fetch(request, digest)),
       request.signal,
     );
-    const { mediaType, bytes } = fetched;
-    return { digest, mediaType, size: bytes.length, bytes, source: 'upstream' };
+    const { mediaType, bytes, source } = fetched;
+    return { digest, mediaType, size: bytes.length, bytes, source };
   }
 
   async #findLocal(digest: Digest): Promise<Found | undefined> {
@@ -183,7 +132,34 @@ export class Manifests {
     return undefined;
   }
 
-  async #fetch(request: ManifestRequest, digest: Digest): Promise<FetchedManifest> {
+  async #fetch(request: ManifestRequest, digest: Digest): Promise<SourcedManifest> {
+    const { access, peers } = this.#options;
+    // Only whom upstream lets read it is given a member's copy.
+    if (peers !== undefined && access.isAdmitted(request, digest)) {
+      const bytes = await peers.fetch(request, digest);
+      if (bytes !== undefined) return this.#fromPeer(request, digest, bytes);
+    }
+    try {
+      return await this.#fromUpstream(request, digest);
+    } catch (error) {
+      const answer = isOffline(error) ? await peers?.references()?.recall(request) : undefined;
+      if (answer?.digest !== digest) throw error;
+      access.acceptedAgo(request, answer.granted);
+      const bytes = await peers?.fetch(request, digest);
+      if (bytes === undefined) throw error;
+      return await this.#fromPeer(request, digest, bytes);
+    }
+  }
+
+  async #fromPeer(request: ManifestRequest, digest: Digest, bytes: Uint8Array): Promise<SourcedManifest> {
+    const { catalog } = this.#options;
+    const mediaType = catalog.mediaType(digest) ?? parseManifest(bytes).mediaType;
+    const fetched = { digest, mediaType, bytes };
+    await this.#keep(request, fetched);
+    return { ...fetched, source: 'peer' };
+  }
+
+  async #fromUpstream(request: ManifestRequest, digest: Digest): Promise<SourcedManifest> {
     const { upstream, access } = this.#options;
     const { repository, credential, accept } = request;
     try {
@@ -192,19 +168,72 @@ export class Manifests {
         { kind: 'digest', digest },
         { credential, ...(accept === undefined ? {} : { accept }) },
       );
+      access.accepted(request);
       await this.#keep(request, fetched);
-      return fetched;
+      return { ...fetched, source: 'upstream' };
     } catch (error) {
       access.failed(request, error);
       throw error;
     }
   }
 
+  /** Answers another member, as for a caller of this node. */
+  async answer(question: ReferenceQuestion): Promise<ReferenceAnswer> {
+    const { repository, reference, accept, token, knownOnly } = question;
+    const credential = token === undefined ? undefined : ({ kind: 'bearer', token } as const);
+    const request = { repository, reference, accept, credential };
+    try {
+      if (!isTagged(request)) return this.#knownManifest(request);
+      const { access } = this.#options;
+      const known = knownOnly ? this.#tags.known(request) : undefined;
+      if (knownOnly && known === undefined) return { status: 'unknown' };
+      const { record, stale } =
+        known === undefined ? await this.#tags.resolve(request, true) : { record: known, stale: true };
+      return { status: 'found', ...record, stale, granted: access.grantAge(request) };
+    } catch (error) {
+      return answerOf(error);
+    }
+  }
+
+  #knownManifest(request: ManifestRequest): ReferenceAnswer {
+    const { access, catalog } = this.#options;
+    const digest = digestOfReference(request);
+    const mediaType = catalog.mediaType(digest);
+    const isKnown = access.holdsOffline(request) && access.isMember(request.repository, digest);
+    if (!isKnown || mediaType === undefined) return { status: 'unknown' };
+    return {
+      status: 'found',
+      digest,
+      mediaType,
+      size: undefined,
+      stale: true,
+      granted: access.grantAge(request),
+    };
+  }
+
+  /**
+   * Gets a manifest for another member, with what that one delegated.
+   * @throws WeirError what upstream answered
+   */
+  async fetchFor(repository: Repository, digest: Digest, token: string | undefined): Promise<Uint8Array> {
+    const credential = token === undefined ? undefined : ({ kind: 'bearer', token } as const);
+    const request = {
+      repository,
+      reference: { kind: 'digest', digest } as const,
+      accept: undefined,
+      credential,
+    };
+    const key = `for a peer ${repositoryKey(repository)} ${digest} ${this.#options.access.callerKey(credential)}`;
+    return (await shared(this.#fetching, key, () => this.#fromUpstream(request, digest))).bytes;
+  }
+
   async #keep(request: ManifestRequest, { digest, mediaType, bytes }: FetchedManifest): Promise<void> {
     const { catalog, access, clock } = this.#options;
-    access.delivered(request, digest);
+    access.proven(request.repository, digest);
     catalog.setMediaType(digest, mediaType, clock.now());
+    access.listed(request.repository, childrenOf(bytes));
     await shared(this.#storing, digest, () => this.#store(digest, bytes));
+    this.#options.peers?.stored(request.repository, digest, bytes.length);
   }
 
   async #store(digest: Digest, bytes: Uint8Array): Promise<void> {
@@ -220,17 +249,6 @@ export class Manifests {
   }
 }
 
-/** The work under `key` that is under way, else begins it; whoever gives up waiting does not end it. */
-function shared<T>(works: Map<string, Promise<T>>, key: string, begin: () => Promise<T>): Promise<T> {
-  let work = works.get(key);
-  if (work === undefined) {
-    work = begin().finally(() => works.delete(key));
-    work.catch(() => undefined); // every waiter may have given up
-    works.set(key, work);
-  }
-  return work;
-}
-
 async function readManifest(blob: Blob): Promise<Uint8Array> {
   if (blob.size > MAX_MANIFEST_BYTES) {
     throw new WeirError('reference_invalid', `${blob.size} bytes are too many for a manifest`);
@@ -239,4 +257,23 @@ async function readManifest(blob: Blob): Promise<Uint8Array> {
   let position = 0;
   while (position < bytes.length) position += await blob.read(bytes.subarray(position), position);
   return bytes;
+}
+
+/** What a manifest lists; nothing where it is of a kind that is not known here. */
+function childrenOf(bytes: Uint8Array): readonly { digest: Digest; size: number }[] {
+  try {
+    return manifestChildren(parseManifest(bytes));
+  } catch (error) {
+    if (isWeirError(error, 'reference_invalid')) return [];
+    throw error;
+  }
+}
+
+function isTagged<R extends ManifestRequest>(request: R): request is R & TagRequest {
+  return request.reference.kind === 'tag';
+}
+
+function digestOfReference({ reference }: ManifestRequest): Digest {
+  if (reference.kind === 'digest') return reference.digest;
+  throw new WeirError('internal', 'a tag where a digest was expected');
 }

@@ -2,7 +2,8 @@
 import type { Digest } from '../oci/digest.ts';
 import type { Blob } from '../store/store.ts';
 
-export type ByteSource = 'store' | 'runtime' | 'upstream';
+/** `swarm`: from peers and upstream together; `peer`: a manifest that a member had. */
+export type ByteSource = 'store' | 'runtime' | 'upstream' | 'swarm' | 'peer';
 
 export interface ReadOptions {
   readonly signal?: AbortSignal | undefined;

@@ -4,6 +4,7 @@
  * - media types of manifests (a file of bytes does not tell its own),
  * - tags: the last digest that upstream named, for when it cannot be reached,
  * - members: which repository was seen to hold which digest,
+ * - listed: which digests, of which size, a manifest of a repository lists,
  * - grants: which caller upstream accepted for which repository, and when; callers are kept as keyed hashes,
  * - challenges: the WWW-Authenticate that upstream last answered with, for when it cannot be reached.
  *
@@ -29,7 +30,7 @@ const SQLITE_FULL = 13;
 const SQLITE_CORRUPT = 11;
 const SQLITE_NOTADB = 26;
 /** Rises when the tables change; a catalog of a newer version is refused. */
-const SCHEMA_VERSION = 1;
+const SCHEMA_VERSION = 2;
 
 const SCHEMA = `
 CREATE TABLE IF NOT EXISTS media_types (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, at INTEGER NOT NULL);
@@ -40,12 +41,15 @@ CREATE TABLE IF NOT EXISTS tags (
 CREATE TABLE IF NOT EXISTS members (
   registry TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (digest, registry, name));
+CREATE TABLE IF NOT EXISTS listed (
+  registry TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL, at INTEGER NOT NULL,
+  PRIMARY KEY (digest, registry, name));
 CREATE TABLE IF NOT EXISTS grants (
   repository TEXT NOT NULL, caller TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (repository, caller));
 CREATE TABLE IF NOT EXISTS challenges (repository TEXT PRIMARY KEY, challenge TEXT NOT NULL, at INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 `;
-const TABLES = ['media_types', 'tags', 'members', 'grants', 'challenges'] as const;
+const TABLES = ['media_types', 'tags', 'members', 'listed', 'grants', 'challenges'] as const;
 
 export interface TagRecord {
   readonly digest: Digest;
@@ -150,6 +154,18 @@ export class Catalog implements Disposable {
   isKnownTo(registry: string, digest: Digest): boolean {
     const sql = 'SELECT 1 AS value FROM members WHERE digest = ? AND registry = ? LIMIT 1';
     return this.#prepare(sql).get(digest, registry) !== undefined;
+  }
+
+  /** A manifest that upstream has in this repository lists the digest. */
+  addListed(registry: string, name: string, digest: Digest, size: number, at: number): void {
+    const sql = 'INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, ?)';
+    this.#write(sql, registry, name, digest, size, at);
+  }
+
+  /** The size that a manifest of the repository lists for the digest. */
+  listedSize(registry: string, name: string, digest: Digest): number | undefined {
+    const sql = 'SELECT size FROM listed WHERE digest = ? AND registry = ? AND name = ?';
+    return this.#prepare(sql).get(digest, registry, name)?.['size'] as number | undefined;
   }
 
   setGrant(repository: string, caller: string, at: number): void {

@@ -49,6 +49,11 @@ export class ChunkMap {
     return Buffer.concat([header, this.present.bytes, this.#hashes]);
   }
 
+  /** All hashes, one behind the other. */
+  get hashes(): Uint8Array {
+    return this.#hashes.slice();
+  }
+
   hash(index: number): Uint8Array {
     return this.#hashes.subarray(index * CHUNK_HASH_BYTES, (index + 1) * CHUNK_HASH_BYTES);
   }

@@ -9,7 +9,8 @@ import { WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Bitfield } from './bitfield.ts';
 import type { ChunkMap } from './chunk-map.ts';
-import { readFully } from './fs-ingest.ts';
+import { readFully } from './file.ts';
+import { readChunkMap } from './scan.ts';
 import type { Blob } from './store.ts';
 
 /** What is known of a blob that is not yet verified in this process. */
@@ -24,6 +25,8 @@ export interface FsBlobOptions {
   readonly size: number;
   readonly file: FileHandle;
   readonly unverified: Unverified | undefined;
+  /** Where its chunk map lies. */
+  readonly chunkMap: string;
   /** Called once when the content turns out to be wrong. */
   readonly onCorrupt: () => Promise<void>;
   readonly onClose: () => void;
@@ -57,6 +60,11 @@ export class FsBlob implements Blob {
     const { bytesRead } = await file.read(target, 0, length, position);
     if (bytesRead === 0) await this.#corrupt('is shorter than when it was committed');
     return bytesRead;
+  }
+
+  async chunkHashes(): Promise<Uint8Array | undefined> {
+    const map = this.#options.unverified?.map ?? (await readChunkMap(this.#options.chunkMap));
+    return map?.layout.size === this.size && map.present.full ? map.hashes : undefined;
   }
 
   async #check({ map, checked }: Unverified, start: number, end: number): Promise<void> {

@@ -7,15 +7,13 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { createHash, type Hash } from 'node:crypto';
-import { MIB } from '../clock.ts';
-import { errorMessage, systemCode, WeirError } from '../errors.ts';
-import { DigestVerifier, type Digest } from '../oci/digest.ts';
+import { WeirError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { ChunkLayout } from './chunk-layout.ts';
 import { ChunkMap } from './chunk-map.ts';
+import { readFully, writeError, writeFully } from './file.ts';
+import { PrefixVerifier } from './prefix-verifier.ts';
 import type { Ingest } from './store.ts';
-
-/** What of the file is read at once to catch up with the whole digest. */
-const CATCH_UP_BYTES: number = 1 * MIB;
 
 /** A chunk that is being written. */
 interface GrowingChunk {
@@ -42,9 +40,7 @@ export class FsIngest implements Ingest {
   readonly #files: IngestFiles;
   readonly #growing: Map<number, GrowingChunk> = new Map();
   #map: ChunkMap;
-  #verifier: DigestVerifier;
-  /** Bytes from the start of the blob that the verifier has seen. */
-  #verified = 0;
+  #verifier: PrefixVerifier;
   #presentBytes = 0;
   #committed = false;
   #closed = false;
@@ -56,7 +52,7 @@ export class FsIngest implements Ingest {
     this.#map = map;
     this.#files = files;
     this.#owner = owner;
-    this.#verifier = new DigestVerifier(digest);
+    this.#verifier = new PrefixVerifier(digest);
   }
 
   get layout(): ChunkLayout {
@@ -96,7 +92,7 @@ export class FsIngest implements Ingest {
         continue;
       }
       this.#presentBytes += bytes.length;
-      if (start === this.#verified) this.#verify(bytes);
+      if (start === this.#verifier.position) this.#verifier.update(bytes);
     }
   }
 
@@ -151,6 +147,66 @@ export class FsIngest implements Ingest {
     }
   }
 
+  async writeChunk(index: number, bytes: Uint8Array, expected?: Uint8Array): Promise<Uint8Array | undefined> {
+    // In this thread: webcrypto would copy the chunk first, and the copies cost more in garbage than the hash itself.
+    const hash = new Uint8Array(createHash('sha256').update(bytes).digest());
+    if (expected !== undefined && Buffer.compare(hash, expected) !== 0) return undefined;
+    const result = this.#tail.then(() => this.#writeChunk(index, bytes, hash));
+    this.#tail = result.catch(() => undefined); // the caller of this write hears of it; the next one starts afresh
+    await result;
+    return hash;
+  }
+
+  async #writeChunk(index: number, bytes: Uint8Array, hash: Uint8Array): Promise<void> {
+    if (this.#closed) throw new WeirError('aborted', 'the ingest is closed');
+    if (bytes.length !== this.layout.length(index)) {
+      throw new WeirError('internal', `chunk ${index} of ${bytes.length} bytes`);
+    }
+    if (this.has(index)) return;
+    try {
+      await writeFully(this.#files.data, [bytes], this.layout.start(index));
+      this.#growing.delete(index);
+      this.#map.set(index, hash);
+      this.#presentBytes += bytes.length;
+      await this.#map.persist(this.#files.chunks, index);
+    } catch (cause) {
+      throw writeError(cause);
+    }
+    if (this.layout.start(index) === this.#verifier.position) this.#verifier.update(bytes);
+    this.#catchUpLater();
+  }
+
+  /** Whether the chunk at which the verifier stands is here, too. */
+  #hasBehind(): boolean {
+    const { position } = this.#verifier;
+    return position < this.layout.size && this.has(this.layout.indexOf(position));
+  }
+
+  /**
+   * Has the verifier take one chunk that came out of order, behind the writes that wait: a commit that had to read
+   * the whole blob would hold its last chunk back for seconds.
+   */
+  #catchUpLater(): void {
+    if (!this.#hasBehind()) return;
+    const caughtUp = this.#tail.then(() => this.#catchUpOne());
+    this.#tail = caughtUp.catch(() => undefined); // the commit meets the same failure, and tells it
+  }
+
+  async #catchUpOne(): Promise<void> {
+    if (this.#closed || !this.#hasBehind()) return;
+    const index = this.layout.indexOf(this.#verifier.position);
+    await this.#verifier.catchUp(this.#files.data, this.layout.end(index));
+    this.#catchUpLater();
+  }
+
+  /** Settles when nothing waits to be written or hashed; what runs last may add more. */
+  async #idle(): Promise<void> {
+    for (let tail: Promise<void> | undefined; tail !== this.#tail;) {
+      tail = this.#tail;
+      await tail;
+    }
+  }
+
   /** Hashes bytes that are in the file now, and marks the chunks that they make whole. */
   async #account(start: number, buffer: Uint8Array): Promise<void> {
     let done = 0;
@@ -163,7 +219,7 @@ export class FsIngest implements Ingest {
       const chunk = this.#grow(index, position);
       chunk.hash.update(part);
       chunk.written += part.length;
-      if (position === this.#verified) this.#verify(part);
+      if (position === this.#verifier.position) this.#verifier.update(part);
       if (chunk.written < this.layout.length(index)) continue;
       this.#growing.delete(index);
       this.#map.set(index, chunk.hash.digest());
@@ -182,20 +238,15 @@ export class FsIngest implements Ingest {
     return chunk;
   }
 
-  #verify(bytes: Uint8Array): void {
-    this.#verifier.update(bytes);
-    this.#verified += bytes.length;
-  }
-
   async commit(): Promise<void> {
-    await this.#tail;
+    await this.#idle();
     if (!this.#map.present.full) {
       throw new WeirError(
         'internal',
         `${this.digest} is not complete: ${this.#presentBytes} of ${this.layout.size}`,
       );
     }
-    await this.#catchUp();
+    await this.#verifier.catchUp(this.#files.data, this.layout.size);
     if (!this.#verifier.matches()) {
       await this.#reset();
       throw new WeirError('digest_mismatch', `what was received is not ${this.digest}`);
@@ -204,25 +255,12 @@ export class FsIngest implements Ingest {
     this.#committed = true;
   }
 
-  /** Gives the verifier what arrived out of order. */
-  async #catchUp(): Promise<void> {
-    const buffer = Buffer.allocUnsafe(Math.min(CATCH_UP_BYTES, this.layout.size));
-    while (this.#verified < this.layout.size) {
-      const part = buffer.subarray(0, Math.min(buffer.length, this.layout.size - this.#verified));
-      if (!(await readFully(this.#files.data, part, this.#verified))) {
-        throw new WeirError('store_corrupt', `the partial blob of ${this.digest} was cut short from outside`);
-      }
-      this.#verify(part);
-    }
-  }
-
   /** Forgets all bytes: which of them are wrong cannot be told. */
   async #reset(): Promise<void> {
     this.#map = new ChunkMap(this.layout);
     this.#growing.clear();
     this.#presentBytes = 0;
-    this.#verified = 0;
-    this.#verifier = new DigestVerifier(this.digest);
+    this.#verifier = new PrefixVerifier(this.digest);
     const bytes = this.#map.encode();
     await this.#files.chunks.write(bytes, 0, bytes.length, 0);
   }
@@ -230,48 +268,13 @@ export class FsIngest implements Ingest {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#tail;
+    await this.#idle();
     await this.#files.data.close();
     await this.#files.chunks.close();
     this.#owner.released(this, this.#committed);
   }
 }
 
-function writeError(cause: unknown): unknown {
-  if (cause instanceof WeirError) return cause;
-  const code = systemCode(cause);
-  if (code === 'ENOSPC' || code === 'EDQUOT') {
-    return new WeirError('store_full', 'no space left on the disk of the data folder', { cause });
-  }
-  return new WeirError('store_unusable', `cannot write to the data folder: ${errorMessage(cause)}`, {
-    cause,
-  });
-}
-
 function matches(bytes: Uint8Array, hash: Uint8Array): boolean {
   return createHash('sha256').update(bytes).digest().equals(hash);
-}
-
-/** Fills `target`; false where the file ends before. */
-export async function readFully(file: FileHandle, target: Uint8Array, position: number): Promise<boolean> {
-  let done = 0;
-  while (done < target.length) {
-    const { bytesRead } = await file.read(target, done, target.length - done, position + done);
-    if (bytesRead === 0) return false;
-    done += bytesRead;
-  }
-  return true;
-}
-
-/** writev(2) may write less than it was given, on a full disk above all. */
-async function writeFully(file: FileHandle, buffers: readonly Uint8Array[], position: number): Promise<void> {
-  let rest: Uint8Array[] = buffers.filter((buffer) => buffer.length > 0);
-  let at = position;
-  while (rest.length > 0) {
-    const { bytesWritten } = await file.writev(rest, at);
-    at += bytesWritten;
-    let skip = bytesWritten;
-    while (rest[0] !== undefined && skip >= rest[0].length) skip -= rest.shift()?.length ?? 0;
-    if (skip > 0 && rest[0] !== undefined) rest = [rest[0].subarray(skip), ...rest.slice(1)];
-  }
 }

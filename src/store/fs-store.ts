@@ -35,6 +35,8 @@ export interface FsStoreOptions {
   readonly partialMaxAge: number;
   readonly clock: Clock;
   readonly onEvict?: (info: BlobInfo) => void;
+  /** A blob is complete and can be opened. */
+  readonly onCommit?: (info: BlobInfo) => void;
   /** A blob was found damaged and dropped, or a file could not be handled; for the log. */
   readonly onProblem?: (message: string) => void;
 }
@@ -123,6 +125,7 @@ export class FsStore implements Store, IngestOwner {
       size: found.size,
       file,
       unverified: found.verification === 'verified' ? undefined : found.verification,
+      chunkMap: this.#folder.chunkMap(digest),
       onCorrupt: async () => {
         this.#options.onProblem?.(`the stored blob ${digest} is damaged: dropped`);
         await this.delete(digest);
@@ -226,7 +229,9 @@ export class FsStore implements Store, IngestOwner {
     // The map goes first: a blob without one would have to be read whole before it is served.
     await rename(this.#folder.partialChunkMap(digest), this.#folder.chunkMap(digest));
     await rename(this.#folder.partial(digest), this.#folder.blob(digest));
-    this.#blobs.set(digest, entry(ingest.layout.size, this.#options.clock.now(), 'verified'));
+    const { size } = ingest.layout;
+    this.#blobs.set(digest, entry(size, this.#options.clock.now(), 'verified'));
+    this.#options.onCommit?.({ digest, size });
   }
 
   released(ingest: FsIngest, committed: boolean): void {

@@ -5,7 +5,7 @@ import { WeirError } from '../errors.ts';
 import { DigestVerifier, type Digest } from '../oci/digest.ts';
 import { ChunkLayout } from './chunk-layout.ts';
 import { ChunkMap } from './chunk-map.ts';
-import { readFully } from './fs-ingest.ts';
+import { readFully } from './file.ts';
 
 /** @throws WeirError `store_corrupt` where the blob is not what its digest says */
 export async function rebuildChunkMap(digest: Digest, size: number, file: FileHandle): Promise<ChunkMap> {

@@ -29,6 +29,8 @@ export interface Blob extends BlobInfo, AsyncDisposable {
    * @throws WeirError `store_corrupt` where the content is not what its digest says; the blob is then gone
    */
   read(target: Uint8Array, position: number): Promise<number>;
+  /** sha256 of all chunks, one behind the other, where they are kept beside the blob. */
+  chunkHashes?(): Promise<Uint8Array | undefined>;
 }
 
 export interface BlobProvider {
@@ -60,6 +62,12 @@ export interface Ingest extends AsyncDisposable {
    * @throws WeirError `store_full` (ENOSPC), `store_unusable`
    */
   write(offset: number, buffers: readonly Uint8Array[]): Promise<void>;
+  /**
+   * Writes one whole chunk if it has the hash `expected` (any, where none is given).
+   * @returns the chunk's sha256; undefined where it is not the expected one: nothing was written then
+   * @throws WeirError `store_full` (ENOSPC), `store_unusable`
+   */
+  writeChunk(index: number, bytes: Uint8Array, expected?: Uint8Array): Promise<Uint8Array | undefined>;
   /**
    * Checks the whole digest and publishes the blob; the ingest stays readable until closed.
    * @throws WeirError `digest_mismatch`: all bytes are dropped, and the ingest is empty again

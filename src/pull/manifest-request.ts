@@ -1,0 +1,35 @@
+/** What is asked of Manifests, what it answers, and what it needs of the other members. */
+import type { Digest } from '../oci/digest.ts';
+import type { ManifestReference } from '../oci/reference.ts';
+import type { Repository } from '../oci/repository.ts';
+import type { PullRequest } from './access.ts';
+import type { ByteSource } from './reading.ts';
+import type { References } from './references.ts';
+
+export interface ManifestRequest extends PullRequest {
+  readonly reference: ManifestReference;
+  /** The Accept header as the runtime sent it: a registry may choose the manifest by it. */
+  readonly accept: string | undefined;
+}
+
+export interface ResolvedManifest {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  /** Undefined only for a HEAD that upstream answered without a length. */
+  readonly size: number | undefined;
+  /** Undefined for HEAD. */
+  readonly bytes: Uint8Array | undefined;
+  readonly source: ByteSource;
+  /** Upstream could not be reached: this is the digest that the tag had last. */
+  readonly stale: boolean;
+}
+
+/** What manifests need of the other members. */
+export interface ManifestPeers {
+  /** Undefined where each node asks for itself. */
+  readonly references: () => References | undefined;
+  /** The manifest from a member, its digest checked; undefined where none has it or can get it. */
+  fetch(request: ManifestRequest, digest: Digest): Promise<Uint8Array | undefined>;
+  /** This node has it now. */
+  stored(repository: Repository, digest: Digest, size: number): void;
+}

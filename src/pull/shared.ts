@@ -1,0 +1,26 @@
+/** A pull in company, as a flight sees it: it lends its ingest, and is told how that goes. */
+import type { Ingest } from '../store/store.ts';
+import type { Credential } from '../upstream/credential.ts';
+
+/** What a flight lends to those it is filled by. */
+export interface Lent {
+  readonly ingest: Ingest;
+  readonly signal: AbortSignal;
+  /** Credentials of all who wait for the blob now. */
+  readonly credentials: () => readonly (Credential | undefined)[];
+  readonly progressed: () => void;
+  /** Chunks have come. */
+  readonly changed: () => void;
+}
+
+/** A pull in company. */
+export interface SharedPull {
+  /** Bytes of the blob. */
+  readonly size: number;
+  /** Resolves when all chunks are there. @throws WeirError where neither peers nor upstream can bring them */
+  fetchInto(lent: Lent): Promise<void>;
+  /** The blob was stored, or given up. */
+  settle(kept: boolean): void;
+  /** The whole digest was wrong, and this is the truth: whoever stated something else is banned. */
+  confront(truth: Ingest): void;
+}

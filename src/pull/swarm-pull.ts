@@ -1,0 +1,248 @@
+/** Fills one blob from peers and upstream together: the session decides, this brings bytes to it and to the store. */
+import { toWeirError, WeirError } from '../errors.ts';
+import { isSameHash, type Statement } from '../protocol/statement.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { Repository } from '../oci/repository.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import type { Ingest } from '../store/store.ts';
+import { Bitfield } from '../store/bitfield.ts';
+import { ChunkLayout } from '../store/chunk-layout.ts';
+import type { Session } from '../swarm/session.ts';
+import type { Origin, OriginEvents, Sink, SinkResult } from '../swarm/state.ts';
+import type { Swarms } from '../swarm/swarms.ts';
+import type { Credential } from '../upstream/credential.ts';
+import type { PiecePool } from '../transfer/piece-pool.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { PullRequest } from './access.ts';
+import type { Lent, SharedPull } from './shared.ts';
+
+export interface SharedPullOptions {
+  readonly request: PullRequest;
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  readonly swarms: Swarms;
+  readonly upstream: Pick<Upstream, 'openBlob'>;
+  /** Chunks are gathered in this. */
+  readonly memory: PiecePool;
+  /** It stated a wrong hash. */
+  readonly ban: (peer: PeerName) => void;
+  readonly onSettled: (pull: SwarmPull, kept: boolean) => void;
+}
+
+/** How far a pull in company is, for people. */
+export interface PullView {
+  readonly digest: Digest;
+  readonly repository: Repository;
+  /** Bytes of the blob. */
+  readonly size: number;
+  readonly chunks: number;
+  readonly presentChunks: number;
+  readonly presentBytes: number;
+  /** Bitfields: the chunks that are here, and those of them that upstream gave to this node. */
+  readonly present: Uint8Array;
+  readonly upstream: Uint8Array;
+  readonly links: number;
+  /** Bytes. */
+  readonly fromPeers: number;
+  readonly fromUpstream: number;
+}
+
+export class SwarmPull implements SharedPull {
+  readonly size: number;
+  readonly digest: Digest;
+  readonly request: PullRequest;
+  readonly #options: SharedPullOptions;
+  #session: Session | undefined;
+  #lent: Lent | undefined;
+  readonly #fromUpstreamAt: Set<number> = new Set();
+  #statements: readonly (Statement | undefined)[] = [];
+  #fromPeers = 0;
+  #fromUpstream = 0;
+
+  constructor(options: SharedPullOptions) {
+    this.#options = options;
+    this.size = options.size;
+    this.digest = options.digest;
+    this.request = options.request;
+  }
+
+  /** How far it is; undefined before {@link fetchInto}. */
+  get view(): PullView | undefined {
+    if (this.#session === undefined) return undefined;
+    const { here, layout } = this.#session.state;
+    const upstream = new Bitfield(layout.count);
+    for (const index of this.#fromUpstreamAt) upstream.set(index);
+    let presentBytes = 0;
+    for (let i = here.firstSet(); i < here.length; i = here.firstSet(i + 1)) presentBytes += layout.length(i);
+    return {
+      digest: this.digest,
+      repository: this.request.repository,
+      size: this.size,
+      chunks: layout.count,
+      presentChunks: here.count,
+      presentBytes,
+      present: here.bytes.slice(),
+      upstream: upstream.bytes,
+      links: this.#session.links,
+      fromPeers: this.#fromPeers,
+      fromUpstream: this.#fromUpstream,
+    };
+  }
+
+  /** The blob as far as it is here; undefined before {@link fetchInto}. */
+  get ingest(): Ingest | undefined {
+    return this.#lent?.ingest;
+  }
+
+  fetchInto(lent: Lent): Promise<void> {
+    const { swarms, digest, request, size } = this.#options;
+    const { registry, name } = request.repository;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { ingest, signal } = lent;
+    this.#lent = lent;
+    if (ingest.nextGap() === undefined) return Promise.resolve(); // an earlier run had brought all of it
+    const onAbort = (): void => reject(signal.reason);
+    signal.addEventListener('abort', onAbort, { once: true });
+    this.#session = swarms.open({
+      swarm: { registry, digest },
+      layout: new ChunkLayout(size),
+      sink: sinkOf(ingest),
+      origin: this.#origin(lent),
+      home: () => ({ repository: name, token: bearerOf(lent.credentials()) }),
+      onChunk: (index, from) => {
+        const bytes = ingest.layout.length(index);
+        if (from === undefined) {
+          this.#fromUpstream += bytes;
+          this.#fromUpstreamAt.add(index);
+        } else {
+          this.#fromPeers += bytes;
+        }
+        lent.changed();
+      },
+      onProgress: lent.progressed,
+      onComplete: resolve,
+      onFailed: reject,
+    });
+    return promise.finally(() => signal.removeEventListener('abort', onAbort));
+  }
+
+  settle(kept: boolean): void {
+    const { swarms, onSettled } = this.#options;
+    if (this.#session !== undefined) {
+      this.#statements = this.#session.state.statements;
+      swarms.close(this.#session, kept);
+    }
+    onSettled(this, kept);
+  }
+
+  confront(truth: Ingest): void {
+    const statements = this.#session?.state.statements ?? this.#statements;
+    statements.forEach((statement, index) => {
+      const hash = truth.chunkHash(index);
+      if (statement === undefined || hash === undefined || isSameHash(statement.hash, hash)) return;
+      this.#options.ban(statement.by);
+    });
+  }
+
+  /** Upstream, chunk by chunk. */
+  #origin({ ingest, signal, credentials }: Lent): Origin {
+    const { upstream, request, digest, memory } = this.#options;
+    const { layout } = ingest;
+    const fetch = async (
+      first: number,
+      count: number,
+      token: string | undefined,
+      events: OriginEvents,
+      stop: AbortSignal,
+    ): Promise<void> => {
+      const delegated: Credential[] = token === undefined ? [] : [{ kind: 'bearer', token }];
+      const stream = await upstream.openBlob(request.repository, digest, {
+        start: layout.start(first),
+        end: layout.end(first + count - 1),
+        credential: request.credential,
+        credentials: () => [...credentials(), ...delegated],
+        retries: 0, // the policy tries again, and has peers to ask meanwhile
+        signal: AbortSignal.any([stop, signal]),
+      });
+      if (stream.size !== layout.size) {
+        throw new WeirError('upstream_protocol', `upstream says that ${digest} has ${stream.size} bytes`);
+      }
+      await cutIntoChunks(stream.chunks, layout, first, events, stop, memory);
+    };
+    return {
+      fetch: (first, count, token, events) => {
+        const stop = new AbortController();
+        fetch(first, count, token, events, stop.signal).then(
+          () => stop.signal.aborted || events.ended(undefined),
+          (error: unknown) => stop.signal.aborted || events.ended(toWeirError(error)),
+        );
+        return () => stop.abort(new WeirError('aborted', 'the chunk is not wanted any more'));
+      },
+    };
+  }
+}
+
+/** Gathers a stream that begins with chunk `first` into whole chunks. */
+async function cutIntoChunks(
+  pieces: AsyncIterable<Uint8Array>,
+  layout: ChunkLayout,
+  first: number,
+  events: OriginEvents,
+  stop: AbortSignal,
+  memory: PiecePool,
+): Promise<void> {
+  let index = first;
+  let chunk = memory.take(layout.length(index));
+  let filled = 0;
+  for await (const piece of pieces) {
+    if (stop.aborted) return;
+    events.progressed(piece.length);
+    for (let done = 0; done < piece.length;) {
+      const part = piece.subarray(done, done + chunk.length - filled);
+      chunk.set(part, filled);
+      filled += part.length;
+      done += part.length;
+      if (filled < chunk.length) continue;
+      const whole = chunk;
+      events.chunk(index, whole, () => memory.give(whole));
+      index++;
+      if (index >= layout.count) return;
+      filled = 0;
+      chunk = memory.take(layout.length(index));
+    }
+  }
+}
+
+function sinkOf(ingest: Ingest): Sink {
+  return {
+    has: (index) => ingest.has(index),
+    write: (index, bytes, expected, done) => {
+      void writeChunk(ingest, index, bytes, expected, done);
+    },
+  };
+}
+
+/** Never rejects. */
+async function writeChunk(
+  ingest: Ingest,
+  index: number,
+  bytes: Uint8Array,
+  expected: Uint8Array | undefined,
+  done: (result: SinkResult) => void,
+): Promise<void> {
+  let result: SinkResult;
+  try {
+    const hash = await ingest.writeChunk(index, bytes, expected);
+    result = hash === undefined ? { kind: 'mismatch' } : { kind: 'written', hash };
+  } catch (error) {
+    result = { kind: 'failed', error: toWeirError(error) };
+  }
+  done(result);
+}
+
+/** A Bearer token among these. Others never leave the node. */
+export function bearerOf(credentials: readonly (Credential | undefined)[]): string | undefined {
+  for (const credential of credentials) if (credential?.kind === 'bearer') return credential.token;
+  return undefined;
+}

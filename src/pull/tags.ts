@@ -1,0 +1,152 @@
+/**
+ * What a tag stands for. Upstream is asked with HEAD, by one member for all where there are several, and at most
+ * once in a few seconds; while it cannot be reached, the digest that it named last stands in, marked as stale.
+ */
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../clock.ts';
+import { isWeirError, WeirError } from '../errors.ts';
+import { acceptedTypes, isAccepted } from '../oci/accept.ts';
+import { digestOf } from '../oci/digest.ts';
+import type { Tag } from '../oci/reference.ts';
+import { repositoryKey } from '../oci/repository.ts';
+import type { Catalog, TagRecord } from '../store/catalog.ts';
+import { isOffline, type Access } from './access.ts';
+import type { References, SharedReference } from './references.ts';
+import { abortable, shared } from './wait.ts';
+
+/** Answers about tags that are remembered for a few seconds. */
+const MAX_RECENT_TAGS = 10_000;
+
+export interface TagRequest extends SharedReference {
+  readonly reference: { readonly kind: 'tag'; readonly tag: Tag };
+}
+
+export interface ResolvedTag {
+  readonly record: TagRecord;
+  /** Upstream could not be reached: this is the digest that the tag had last. */
+  readonly stale: boolean;
+}
+
+export interface TagsOptions {
+  readonly catalog: Catalog;
+  readonly access: Access;
+  readonly clock: Clock;
+  /** Milliseconds for which an answer about a tag holds. */
+  readonly ttl: number;
+  /** Asks upstream. */
+  readonly head: (request: TagRequest) => Promise<Omit<TagRecord, 'at'>>;
+  /** Undefined where each node asks for itself. */
+  readonly references: (() => References | undefined) | undefined;
+  readonly onStale: (repository: string, tag: string, error: unknown) => void;
+}
+
+/** Under what a tag is remembered. */
+interface TagKeys {
+  readonly repository: string;
+  readonly types: readonly string[];
+  readonly accept: string;
+  readonly caller: string;
+}
+
+export class Tags {
+  readonly #options: TagsOptions;
+  readonly #recent: LRUCache<string, TagRecord>;
+  readonly #resolving: Map<string, Promise<ResolvedTag>> = new Map();
+
+  constructor(options: TagsOptions) {
+    this.#options = options;
+    const perf = { now: (): number => options.clock.monotonic() };
+    // lru-cache takes a ttl of 0 for "for ever".
+    this.#recent = new LRUCache({ max: MAX_RECENT_TAGS, ttl: Math.max(1, options.ttl), perf });
+  }
+
+  /**
+   * @param own whether this node is to ask upstream itself: another member relies on it
+   * @throws WeirError what upstream answered this caller, `upstream_*` where it could not be asked
+   */
+  async resolve(request: TagRequest, own = false): Promise<ResolvedTag> {
+    const keys = this.#keys(request);
+    const recent = this.#recent.get(keys.caller);
+    if (recent !== undefined) return { record: recent, stale: false };
+    const ask = (): Promise<ResolvedTag> => this.#ask(request, keys, own);
+    const resolving = shared(this.#resolving, `${keys.caller} ${own}`, ask);
+    try {
+      return await abortable(resolving, request.signal);
+    } catch (error) {
+      if (!isOffline(error)) throw error;
+      return { record: await this.#stale(request, keys, own, error), stale: true };
+    }
+  }
+
+  /** What is remembered of the tag, for a caller that upstream accepted lately. */
+  known(request: TagRequest): TagRecord | undefined {
+    const { access } = this.#options;
+    const keys = this.#keys(request);
+    return access.holdsOffline(request) ? this.#remembered(request, keys) : undefined;
+  }
+
+  #keys({ repository, reference, accept, credential }: TagRequest): TagKeys {
+    const types = acceptedTypes(accept);
+    const acceptKey = digestOf(Buffer.from(types.join(' ')));
+    const name = repositoryKey(repository);
+    const caller = `${name} ${reference.tag} ${acceptKey} ${this.#options.access.callerKey(credential)}`;
+    return { repository: name, types, accept: acceptKey, caller };
+  }
+
+  async #ask(request: TagRequest, keys: TagKeys, own: boolean): Promise<ResolvedTag> {
+    const { access, catalog, clock, references, head, onStale } = this.#options;
+    const { tag } = request.reference;
+    try {
+      const answer = own ? undefined : await references?.()?.ask(request);
+      const record = { ...recordOf(answer ?? (await head(request))), at: clock.now() };
+      access.acceptedAgo(request, answer?.granted ?? 0);
+      this.#keep(request, keys, record);
+      if (answer?.stale === true)
+        onStale(keys.repository, tag, new WeirError('upstream_unreachable', 'a member says so'));
+      else this.#recent.set(keys.caller, record);
+      return { record, stale: answer?.stale === true };
+    } catch (error) {
+      access.failed(request, error);
+      if (isWeirError(error, 'manifest_unknown')) catalog.deleteTag(keys.repository, tag);
+      throw error;
+    }
+  }
+
+  async #stale(request: TagRequest, keys: TagKeys, own: boolean, error: unknown): Promise<TagRecord> {
+    const { access, clock, references, onStale } = this.#options;
+    const { tag } = request.reference;
+    let record = access.holdsOffline(request) ? this.#remembered(request, keys) : undefined;
+    if (record === undefined && !own) {
+      const answer = await references?.()?.recall(request);
+      if (answer !== undefined) {
+        record = { ...recordOf(answer), at: clock.now() };
+        access.acceptedAgo(request, answer.granted);
+        this.#keep(request, keys, record);
+      }
+    }
+    access.offline(request, error);
+    if (record === undefined) throw error;
+    onStale(keys.repository, tag, error);
+    return record;
+  }
+
+  #keep({ repository, reference }: TagRequest, keys: TagKeys, record: TagRecord): void {
+    const { access, catalog } = this.#options;
+    const { digest, size } = record;
+    catalog.setTag(keys.repository, reference.tag, keys.accept, record);
+    if (size !== undefined) access.listed(repository, [{ digest, size }]);
+  }
+
+  /** What upstream named for the same Accept, else the newest that this caller can read. */
+  #remembered({ reference }: TagRequest, { repository, accept, types }: TagKeys): TagRecord | undefined {
+    const known = this.#options.catalog.tags(repository, reference.tag);
+    return (
+      known.find((record) => record.accept === accept) ??
+      known.find(({ mediaType }) => isAccepted(types, mediaType))
+    );
+  }
+}
+
+function recordOf({ digest, mediaType, size }: Omit<TagRecord, 'at'>): Omit<TagRecord, 'at'> {
+  return { digest, mediaType, size };
+}

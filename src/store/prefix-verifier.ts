@@ -1,0 +1,49 @@
+/** The digest of a blob that arrives in any order, computed over the part that has no gap from the start on. */
+import type { FileHandle } from 'node:fs/promises';
+import { MIB } from '../clock.ts';
+import { WeirError } from '../errors.ts';
+import { DigestVerifier, type Digest } from '../oci/digest.ts';
+import { readFully } from './file.ts';
+
+/** What of the file is read at once to catch up. */
+const CATCH_UP_BYTES: number = 1 * MIB;
+
+export class PrefixVerifier {
+  readonly #digest: Digest;
+  readonly #verifier: DigestVerifier;
+  #position = 0;
+
+  constructor(digest: Digest) {
+    this.#digest = digest;
+    this.#verifier = new DigestVerifier(digest);
+  }
+
+  /** Bytes from the start of the blob that were hashed. */
+  get position(): number {
+    return this.#position;
+  }
+
+  /** Takes the bytes that follow. */
+  update(bytes: Uint8Array): void {
+    this.#verifier.update(bytes);
+    this.#position += bytes.length;
+  }
+
+  /** Reads what is behind, up to `end`. @throws WeirError `store_corrupt` where the file is shorter */
+  async catchUp(file: FileHandle, end: number): Promise<void> {
+    const buffer = Buffer.allocUnsafe(Math.min(CATCH_UP_BYTES, Math.max(0, end - this.#position)));
+    while (this.#position < end) {
+      const part = buffer.subarray(0, Math.min(buffer.length, end - this.#position));
+      if (!(await readFully(file, part, this.#position))) {
+        const message = `the partial blob of ${this.#digest} was cut short from outside`;
+        throw new WeirError('store_corrupt', message);
+      }
+      this.update(part);
+    }
+  }
+
+  /** Whether all that was taken has the digest; to be called once, at the end. */
+  matches(): boolean {
+    return this.#verifier.matches();
+  }
+}
