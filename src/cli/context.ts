@@ -42,14 +42,19 @@ export function wantsColor(context: CliContext): boolean {
 /**
  * Runs `work` with a signal that SIGINT and SIGTERM abort, its reason a {@link SignalError}; the second signal
  * ends the process at once, for people who do not want to wait for the first.
+ * @param more signals that do the same
  */
-export async function withSignals<T>(work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+export async function withSignals<T>(
+  work: (signal: AbortSignal) => Promise<T>,
+  more: readonly NodeJS.Signals[] = [],
+): Promise<T> {
+  const signals = [...SIGNALS, ...more];
   const controller = new AbortController();
   const onSignal = (signal: NodeJS.Signals): void => {
     if (controller.signal.aborted) process.exit(signalExitCode(signal));
     controller.abort(new SignalError(signal));
   };
-  for (const signal of SIGNALS) process.on(signal, onSignal);
+  for (const signal of signals) process.on(signal, onSignal);
   try {
     return await work(controller.signal);
   } catch (error) {
@@ -57,6 +62,6 @@ export async function withSignals<T>(work: (signal: AbortSignal) => Promise<T>):
     if (controller.signal.aborted) controller.signal.throwIfAborted();
     throw error;
   } finally {
-    for (const signal of SIGNALS) process.off(signal, onSignal);
+    for (const signal of signals) process.off(signal, onSignal);
   }
 }

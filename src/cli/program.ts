@@ -54,6 +54,8 @@ export function buildProgram(context: CliContext, setExitCode: (code: number) =>
     });
   addNodeCommand(program, context);
   addPullCommand(program, context);
+  addStatusCommand(program, context);
+  addPeersCommand(program, context);
   addDemoCommand(program, context, setExitCode);
   addConfigCommand(program, context);
   addVersionCommand(program, context);
@@ -104,16 +106,66 @@ function addPullCommand(program: Command, context: CliContext): void {
     });
 }
 
+const adminOption = (): Option =>
+  new Option(
+    '--admin <ADDRESS>',
+    'admin address of the node: HOST:PORT (default: admin.listen of the configuration, 127.0.0.1:4771)',
+  );
+
+function addStatusCommand(program: Command, context: CliContext): void {
+  program
+    .command('status')
+    .summary('Show what a node does: its cluster, transfers, bytes saved')
+    .description(
+      'Shows what a node does, from its admin address: its cluster and zones, the blobs that are arriving and where ' +
+        'their bytes come from, how much did not have to come from a registry, and members that are set aside. ' +
+        'docs/admin-api.md lists the fields of --json.',
+    )
+    .addOption(
+      new Option('--watch', 'show it again and again, until Ctrl-C; waits for a node that does not answer'),
+    )
+    .addOption(new Option('--json', 'print the report as JSON; with --watch, one line each time'))
+    .addOption(adminOption())
+    .addOption(configOption())
+    .action(async (options: Record<string, unknown>) => {
+      const { runStatusCommand } = await import('./commands/status.ts');
+      await runStatusCommand(options, context);
+    });
+}
+
+function addPeersCommand(program: Command, context: CliContext): void {
+  program
+    .command('peers')
+    .summary('List the members that a node knows')
+    .description(
+      'Lists the members that a node knows, from its admin address: zone, connection, round trip, in how many swarms ' +
+        'each is a neighbour, what came from it and went to it, and what is held against it.',
+    )
+    .addOption(new Option('--json', 'print the report as JSON, with whole peer IDs and addresses'))
+    .addOption(adminOption())
+    .addOption(configOption())
+    .action(async (options: Record<string, unknown>) => {
+      const { runPeersCommand } = await import('./commands/peers.ts');
+      await runPeersCommand(options, context);
+    });
+}
+
 function addDemoCommand(program: Command, context: CliContext, setExitCode: (code: number) => void): void {
   program
     .command('demo')
-    .summary('Show a cold and a warm pull through a node of its own')
+    .summary('Show nodes that pull an image at once and share it, against the registry alone')
     .description(
-      'Starts an embedded registry with a generated image and one node, pulls the image through the node twice, ' +
-        'and shows what came from the registry. It ends by itself and leaves nothing behind.',
+      'Starts an embedded registry with a generated image, and pulls it by N clients at once: from the registry alone, ' +
+        'then through N nodes of their own that share, then by one more node that comes late. Shows who has which ' +
+        'part and where it came from, checks every digest, and tells what left the registry. The links of the ' +
+        'registry and of each node are limited alike. It ends by itself and leaves nothing behind.',
     )
+    .addOption(new Option('--nodes <N>', 'nodes, 1 to 64 (also: the variable NODES; default 5)'))
     .addOption(
-      new Option('--image <REF>', 'pull this image from its own registry instead (also: the variable IMAGE)'),
+      new Option(
+        '--image <REF>',
+        'pull this image from its own registry instead, N times at first (also: the variable IMAGE)',
+      ),
     )
     .action(async (options: Record<string, unknown>) => {
       const { runDemoCommand } = await import('./commands/demo.ts');

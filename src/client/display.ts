@@ -3,20 +3,13 @@ import { SECOND, systemClock, type Clock } from '../clock.ts';
 import { formatBytes, formatPart, formatSeconds, shortDigest } from './format.ts';
 import { PullProgress } from './progress.ts';
 import type { PullEvent } from './pull-image.ts';
+import { DEFAULT_COLUMNS, type TerminalOutput } from './terminal.ts';
 
 /** Milliseconds between two pictures. */
 const REDRAW_INTERVAL = 100;
 
 /** Milliseconds between two lines about a pull that goes on, where there is no terminal. */
 const LINE_INTERVAL: number = 2 * SECOND;
-
-/** Columns of a terminal that does not say how wide it is. */
-const DEFAULT_COLUMNS = 80;
-
-export type TerminalOutput = NodeJS.WritableStream & {
-  readonly isTTY?: boolean | undefined;
-  readonly columns?: number | undefined;
-};
 
 export interface PullDisplay extends Disposable {
   readonly onProgress: (event: PullEvent) => void;

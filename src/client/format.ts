@@ -1,5 +1,6 @@
 /** Numbers for people: short and rounded. For what is read back, see config/units.ts. */
 import { digestHex, type Digest } from '../oci/digest.ts';
+import type { PeerName } from '../peer/peer-name.ts';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
@@ -31,9 +32,30 @@ export function formatSeconds(seconds: number): string {
   return `${Math.floor(whole / 60)} m ${String(whole % 60).padStart(2, '0')} s`;
 }
 
+/** For long times: `42 s`, `3 m`, `5 h 12 m`, `9 d 3 h`. */
+export function formatAge(seconds: number): string {
+  if (seconds < 60) return `${Math.floor(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} m`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 24 ? `${hours} h ${minutes % 60} m` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+/** `61 %`; 100 only where all is there. */
+export function formatShare(part: number, whole: number): string {
+  if (whole <= 0) return '–';
+  const percent = (part / whole) * 100;
+  return `${percent < 100 ? Math.min(99, Math.floor(percent)) : Math.round(percent)} %`;
+}
+
 /** `49.8 MiB/s` */
 export function formatRate(bytes: number, seconds: number): string {
   return seconds > 0 ? `${formatBytes(bytes / seconds)}/s` : '–';
+}
+
+/** The end of a peer ID, where peers differ. */
+export function shortPeer(peer: PeerName): string {
+  return `…${peer.slice(-8)}`;
 }
 
 /** The first 12 digits, as docker and podman show them. */

@@ -1,8 +1,8 @@
 /** How far a pull is, from its events; and how that looks, as lines of a terminal. Pure: no clock, no output. */
-import { styleText } from 'node:util';
 import type { Digest } from '../oci/digest.ts';
 import { formatBytes, formatPart, formatRate, shortDigest } from './format.ts';
 import type { PlannedBlob, PullEvent } from './pull-image.ts';
+import { paint } from './terminal.ts';
 
 /** Blobs that get a line of their own; an image of more must still fit on a screen of 24 lines. */
 const MAX_LINES = 14;
@@ -97,11 +97,4 @@ function drawBar(part: number, whole: number, width: number, color: boolean, ton
   const [full, empty] = ['━'.repeat(filled), '─'.repeat(width - filled)];
   if (!color) return full + empty;
   return paint(tone, full) + paint('dim', empty);
-}
-
-type Tone = Parameters<typeof styleText>[0];
-
-/** `text` with colour codes, whatever the stream: who calls has decided. */
-export function paint(tone: Tone, text: string): string {
-  return text === '' ? '' : styleText(tone, text, { validateStream: false });
 }

@@ -1,9 +1,13 @@
-/** The admin address: /healthz (the process answers), /readyz (it serves, and is not draining), /metrics. */
+/**
+ * The admin address: /healthz (the process answers), /readyz (it serves, and is not draining), /metrics, and the
+ * reports /v1/status and /v1/peers (docs/admin-api.md).
+ */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { KIB, SECOND } from '../clock.ts';
 import { systemCode, WeirError } from '../errors.ts';
 import type { ListenAddress } from '../mirror/mirror.ts';
+import type { PeersReport, StatusReport } from '../status/report.ts';
 
 const MAX_HEADER_BYTES: number = 8 * KIB;
 /** A scrape takes milliseconds; whoever needs longer holds a connection open for nothing. */
@@ -15,6 +19,8 @@ export interface AdminOptions {
   readonly ready: () => boolean;
   readonly metrics: () => Promise<string>;
   readonly metricsType: string;
+  readonly status: () => StatusReport;
+  readonly peers: () => PeersReport;
   readonly onProblem: (error: unknown) => void;
 }
 
@@ -57,7 +63,7 @@ export class Admin implements AsyncDisposable {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { ready, metrics, metricsType } = this.#options;
+    const { ready, metrics, metricsType, status, peers } = this.#options;
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return send(response, 405, 'GET and HEAD only\n', { Allow: 'GET, HEAD' });
     }
@@ -68,8 +74,12 @@ export class Admin implements AsyncDisposable {
         return ready() ? send(response, 200, 'ready\n') : send(response, 503, 'starting or shutting down\n');
       case '/metrics':
         return send(response, 200, await metrics(), { 'Content-Type': metricsType });
+      case '/v1/status':
+        return sendJson(response, status());
+      case '/v1/peers':
+        return sendJson(response, peers());
       default:
-        return send(response, 404, 'there are /healthz, /readyz and /metrics\n');
+        return send(response, 404, 'there are /healthz, /readyz, /metrics, /v1/status and /v1/peers\n');
     }
   }
 
@@ -89,4 +99,9 @@ function send(
 ): void {
   response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8', ...headers });
   response.end(body);
+}
+
+function sendJson(response: ServerResponse, report: StatusReport | PeersReport): void {
+  const headers = { 'Content-Type': 'application/json; charset=utf-8', 'Cache-Control': 'no-store' };
+  send(response, 200, `${JSON.stringify(report)}\n`, headers);
 }

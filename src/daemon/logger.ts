@@ -83,7 +83,8 @@ export async function createLogger(options: CreateLoggerOptions): Promise<Logger
  * that nobody expected: stacks of refused connections hide what matters.
  */
 export function serializeError(error: unknown): unknown {
-  if (!(error instanceof Error)) return error;
+  // libp2p rejects with events now and then; pino walks through all that an object has, and their getters throw.
+  if (!(error instanceof Error)) return { message: String(error), type: typeof error };
   const known = isWeirError(error);
   const code = known ? error.code : systemCode(error);
   const causes = causesOf(error);

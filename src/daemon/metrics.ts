@@ -8,6 +8,7 @@ import type { RegistryHost } from '../oci/repository.ts';
 import type { MirrorObserver, RequestReport } from '../mirror/mirror.ts';
 import type { ByteSource } from '../pull/reading.ts';
 import type { StoreUsage } from '../store/store.ts';
+import type { TrafficMeter } from './traffic.ts';
 import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.ts';
 
 /** Registries with a label of their own; what comes later is counted as `other`. */
@@ -20,6 +21,10 @@ export interface MetricsSources {
   usage(): StoreUsage;
   runtimeBlobs(): number;
   blobsInFlight(): number;
+  /** Live members of the cluster, this node among them. */
+  members(): number;
+  /** Control connections to other members. */
+  connections(): number;
 }
 
 export class Metrics {
@@ -68,6 +73,27 @@ export class Metrics {
     'Requests to upstream made again',
     ['registry', 'code'],
   );
+  readonly #peerBytes = this.#counter('weir_peer_bytes_total', 'Bytes of chunks from and to peers', [
+    'direction',
+    'zone',
+  ]);
+  readonly #fetches = this.#counter(
+    'weir_swarm_upstream_requests_total',
+    'Requests for chunks to upstream, by why this node makes them',
+    ['reason'],
+  );
+  readonly #suspicions = this.#counter('weir_peer_suspicions_total', 'Peers set aside', ['reason']);
+  readonly #refusals = this.#counter(
+    'weir_transfer_refused_total',
+    'Connections to the data port that were refused',
+    ['reason'],
+  );
+  readonly #served = this.#counter('weir_transfer_requests_total', 'Requests of peers for chunks', [
+    'answer',
+  ]);
+  /** Bytes of bodies handed to runtimes, and of blobs from upstream. */
+  handedOut = 0;
+  fromUpstream = 0;
   readonly #evictions = this.#counter('weir_store_evictions_total', 'Blobs evicted from the store', []);
 
   constructor(version: string, sources: MetricsSources) {
@@ -79,6 +105,12 @@ export class Metrics {
     this.#measure('weir_store_quota_bytes', 'Bytes that the store may use', () => sources.usage().quota);
     this.#measure('weir_runtime_blobs', "Blobs in the runtime's content folder", () =>
       sources.runtimeBlobs(),
+    );
+    this.#measure('weir_cluster_members', 'Live members of the cluster, this node among them', () =>
+      sources.members(),
+    );
+    this.#measure('weir_cluster_connections', 'Control connections to other members', () =>
+      sources.connections(),
     );
     this.#measure('weir_blobs_in_flight', 'Blobs that are arriving', () => sources.blobsInFlight());
   }
@@ -121,6 +153,7 @@ export class Metrics {
     this.#requests.inc({ route: kind, method, status: String(exchange.response.statusCode) });
     this.#seconds.observe({ route: kind }, seconds);
     if (exchange.source !== undefined) this.#bytes.inc({ source: exchange.source }, exchange.bytes);
+    this.handedOut += exchange.bytes;
     if (error !== undefined && exchange.response.headersSent && exchange.bytes > 0)
       this.#cuts.inc({ code: error.code });
   }
@@ -145,6 +178,18 @@ export class Metrics {
     this.#pulls.inc({ result: failure?.code ?? 'ok' });
   }
 
+  get traffic(): TrafficMeter {
+    return {
+      received: (bytes, sameZone) =>
+        this.#peerBytes.inc({ direction: 'in', zone: zoneLabel(sameZone) }, bytes),
+      sent: (bytes, sameZone) => this.#peerBytes.inc({ direction: 'out', zone: zoneLabel(sameZone) }, bytes),
+      fetching: (reason) => this.#fetches.inc({ reason }),
+      blamed: (reason) => this.#suspicions.inc({ reason }),
+      refused: (reason) => this.#refusals.inc({ reason }),
+      served: (answer) => this.#served.inc({ answer }),
+    };
+  }
+
   get upstream(): UpstreamObserver {
     return {
       request: (
@@ -161,8 +206,15 @@ export class Metrics {
           this.#upstreamErrors.inc({ registry: label, code: `http_${status}` });
         }
       },
-      bytes: (registry, n) => this.#upstreamBytes.inc({ registry: this.#registryLabel(registry) }, n),
+      bytes: (registry, n) => {
+        this.fromUpstream += n;
+        this.#upstreamBytes.inc({ registry: this.#registryLabel(registry) }, n);
+      },
       retry: (registry, code) => this.#upstreamRetries.inc({ registry: this.#registryLabel(registry), code }),
     };
   }
+}
+
+function zoneLabel(sameZone: boolean): string {
+  return sameZone ? 'same' : 'other';
 }

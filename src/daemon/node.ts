@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { systemClock } from '../clock.ts';
 import type { Config } from '../config/settings.ts';
 import type { WeirError } from '../errors.ts';
-import { BufferPool } from '../mirror/body.ts';
+import { BufferPool } from '../http/buffer-pool.ts';
 import { Mirror } from '../mirror/mirror.ts';
 import { Access } from '../pull/access.ts';
 import { Blobs } from '../pull/blobs.ts';
@@ -17,8 +17,11 @@ import { FsStore } from '../store/fs-store.ts';
 import { RuntimeContent } from '../store/runtime-content.ts';
 import { Upstream } from '../upstream/upstream.ts';
 import { Admin } from './admin.ts';
+import type { Announcements } from './announcements.ts';
+import { startCluster } from './cluster.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
+import { Reports } from './reports.ts';
 import { reportRequest } from './request-log.ts';
 
 /** Where containerd keeps its content unless its `root` is set. */
@@ -42,10 +45,22 @@ export async function runNode({ config, version, logger, signal }: NodeOptions):
   await using stack = new AsyncDisposableStack();
 
   const runtimes: RuntimeContent[] = [];
-  const metrics: Metrics = new Metrics(version, {
+  let announced: Announcements | undefined;
+  const sources = {
     usage: () => store.usage(),
     runtimeBlobs: () => runtimes.reduce((sum, runtime) => sum + runtime.blobs, 0),
     blobsInFlight: () => blobs.inFlight,
+    members: () => 1,
+    connections: () => 0,
+  };
+  const metrics: Metrics = new Metrics(version, sources);
+  const reports = new Reports({
+    config,
+    version,
+    clock,
+    readers: (digest) => blobs.readers(digest),
+    handedOut: () => metrics.handedOut,
+    fromUpstream: () => metrics.fromUpstream,
   });
   const folder = new DataFolder(config['data.dir']);
   await folder.create();
@@ -58,13 +73,15 @@ export async function runNode({ config, version, logger, signal }: NodeOptions):
       clock,
       onEvict: ({ digest, size }) => {
         metrics.evicted();
+        announced?.remove(digest);
         logger.debug({ digest, size }, 'blob evicted');
       },
+      onCommit: ({ digest }) => announced?.add(digest),
       onProblem: (message) => logger.warn(message),
     }),
   );
   for (const root of runtimeRoots(config['store.runtime-content'])) {
-    runtimes.push(stack.use(await openRuntime(root, store, logger)));
+    runtimes.push(stack.use(await openRuntime(root, store, logger, () => announced)));
   }
   const providers = [store, ...runtimes];
 
@@ -92,6 +109,24 @@ export async function runNode({ config, version, logger, signal }: NodeOptions):
     upstream,
     clock,
   });
+  const cluster = await startCluster({
+    config,
+    version,
+    folder: folder.root,
+    logger,
+    clock,
+    access,
+    upstream,
+    providers,
+    manifests: () => manifests,
+  });
+  if (cluster !== undefined) {
+    stack.use(cluster);
+    announced = cluster.announcements;
+    cluster.traffic.meter = metrics.traffic;
+    sources.members = () => cluster.table.live().length;
+    sources.connections = () => cluster.host.peers().length;
+  }
   const problem = (message: string, error: unknown): void => logger.warn({ err: error }, message);
   const blobs: Blobs = stack.use(
     new Blobs({
@@ -103,6 +138,7 @@ export async function runNode({ config, version, logger, signal }: NodeOptions):
       linger: config['pull.linger'],
       stallTimeout: config['mirror.stall-timeout'],
       maxConcurrent: config['pull.max-concurrent'],
+      share: cluster && ((request, digest) => cluster.sharing.share(request, digest)),
       observer: {
         cacheHit: (source) => metrics.cacheHit('blob', source),
         cacheMiss: () => metrics.cacheMiss('blob'),
@@ -116,7 +152,7 @@ export async function runNode({ config, version, logger, signal }: NodeOptions):
     if (failure === undefined) logger.info({ digest }, 'blob pulled');
     else logger.warn({ digest, err: failure }, 'blob not pulled');
   };
-  const manifests = new Manifests({
+  const manifests: Manifests = new Manifests({
     providers,
     store,
     catalog,
@@ -124,6 +160,7 @@ export async function runNode({ config, version, logger, signal }: NodeOptions):
     access,
     clock,
     tagTtl: config['tags.ttl'],
+    peers: cluster?.sharing,
     observer: {
       cacheHit: (source) => metrics.cacheHit('manifest', source),
       cacheMiss: () => metrics.cacheMiss('manifest'),
@@ -142,6 +179,8 @@ export async function runNode({ config, version, logger, signal }: NodeOptions):
       ready: () => ready,
       metrics: () => metrics.registry.metrics(),
       metricsType: metrics.registry.contentType,
+      status: () => reports.status(cluster, blobs.alone),
+      peers: () => reports.peers(cluster),
       onProblem: (error) => problem('admin request', error),
     }),
   );
@@ -187,11 +226,18 @@ function runtimeRoots(setting: Config['store.runtime-content']): readonly string
   return setting === 'auto' ? [CONTAINERD_CONTENT] : setting;
 }
 
-function openRuntime(root: string, store: FsStore, logger: Logger): Promise<RuntimeContent> {
+function openRuntime(
+  root: string,
+  store: FsStore,
+  logger: Logger,
+  announced: () => Announcements | undefined,
+): Promise<RuntimeContent> {
   return RuntimeContent.open({
     root,
     clock: systemClock,
+    onRemoved: ({ digest }) => announced()?.remove(digest),
     onAdded: ({ digest }) => {
+      announced()?.add(digest);
       // The runtime has it now: one copy on the disk is enough.
       store
         .delete(digest)

@@ -1,0 +1,71 @@
+/** What the configuration says about the cluster, made into what its parts take. */
+import { readFile } from 'node:fs/promises';
+import { isIPv6 } from 'node:net';
+import { hostname } from 'node:os';
+import type { Config } from '../config/settings.ts';
+import { errorMessage, WeirError } from '../errors.ts';
+import type { Address } from '../membership/member.ts';
+
+/** Bytes: what `openssl rand -base64 12` gives; less could be guessed. */
+const MIN_KEY_BYTES = 16;
+const MAX_KEY_BYTES = 4096;
+
+export type ClusterMode = 'keyed' | 'open' | 'loopback' | 'off';
+
+export function clusterMode(config: Config): ClusterMode {
+  if (config['cluster.mode'] === 'off') return 'off';
+  if (config['cluster.key-file'] !== '') return 'keyed';
+  return config['cluster.insecure-open'] === 'yes' ? 'open' : 'loopback';
+}
+
+/** @throws WeirError `config_invalid` */
+export async function readClusterKey(path: string): Promise<Uint8Array | undefined> {
+  if (path === '') return undefined;
+  let text: string;
+  try {
+    text = (await readFile(path, 'latin1')).trim();
+  } catch (cause) {
+    throw new WeirError('config_invalid', `cannot read the cluster key: ${errorMessage(cause)}`, { cause });
+  }
+  if (text.length < MIN_KEY_BYTES || text.length > MAX_KEY_BYTES) {
+    const message = `the cluster key in ${path} has ${text.length} bytes, not ${MIN_KEY_BYTES} to ${MAX_KEY_BYTES}; make one with: openssl rand -base64 32`;
+    throw new WeirError('config_invalid', message);
+  }
+  return new Uint8Array(Buffer.from(text, 'latin1'));
+}
+
+/** Without a key only this machine is listened to. */
+export function listenOn(addresses: readonly Address[], mode: ClusterMode): readonly Address[] {
+  if (mode !== 'loopback') return addresses;
+  return addresses.map(({ host, port }) => {
+    if (host === 'localhost' || host === '::1' || host.startsWith('127.')) return { host, port };
+    return { host: isIPv6(host) ? '::1' : '127.0.0.1', port };
+  });
+}
+
+export function nodeName(config: Config): string {
+  return config['node.name'] === '' ? hostname() : config['node.name'];
+}
+
+export function usesMdns(config: Config, mode: ClusterMode): boolean {
+  const setting = config['cluster.mdns'];
+  if (setting !== 'auto') return setting === 'on';
+  return mode === 'keyed' && config['cluster.bootstrap'].length === 0;
+}
+
+/**
+ * Where peers find the data port: the hosts at which the control plane is announced, where it listens on all of them.
+ * @param control multiaddrs
+ */
+export function dataAddresses(listening: readonly Address[], control: readonly string[]): readonly Address[] {
+  const hosts = [...new Set(control.map((address) => address.split('/')[2] ?? ''))];
+  const found: Address[] = [];
+  for (const { host, port } of listening) {
+    if (host !== '0.0.0.0' && host !== '::') found.push({ host, port });
+    else
+      found.push(
+        ...hosts.filter((other) => isIPv6(other) === isIPv6(host)).map((other) => ({ host: other, port })),
+      );
+  }
+  return found;
+}

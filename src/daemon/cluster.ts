@@ -1,0 +1,241 @@
+/**
+ * Builds the node's part in the cluster: identity, members, control plane, data plane, swarms, and how pulls use
+ * them. As in node.ts, nothing is decided here. Taken down in the reverse order: the others are told first.
+ */
+import { join } from 'node:path';
+import { SECOND, type Clock } from '../clock.ts';
+import type { Config } from '../config/settings.ts';
+import { WeirError } from '../errors.ts';
+import { Host } from '../host/host.ts';
+import { MembershipTable } from '../membership/table.ts';
+import { Identity } from '../peer/identity.ts';
+import { parsePeerName, type PeerName } from '../peer/peer-name.ts';
+import type { Access } from '../pull/access.ts';
+import type { Manifests } from '../pull/manifests.ts';
+import { PieceService } from '../pull/piece-service.ts';
+import { References } from '../pull/references.ts';
+import { manifestFor, Sharing } from '../pull/sharing.ts';
+import { ProviderQueue } from '../routing/provider-queue.ts';
+import { Routing } from '../routing/routing.ts';
+import type { BlobProvider } from '../store/store.ts';
+import { Budget } from '../swarm/budget.ts';
+import { Pace } from '../swarm/pace.ts';
+import { PARAMETERS } from '../swarm/parameters.ts';
+import { systemScheduler } from '../swarm/scheduler.ts';
+import { isGenuine, makeStatement } from '../protocol/statement.ts';
+import { Swarms } from '../swarm/swarms.ts';
+import { makeCertificate } from '../transfer/certificate.ts';
+import { DataClient } from '../transfer/https-client.ts';
+import { DataServer } from '../transfer/https-server.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { SwarmVersion } from '../wire/codec.ts';
+import { Announcements } from './announcements.ts';
+import {
+  clusterMode,
+  dataAddresses,
+  listenOn,
+  nodeName,
+  readClusterKey,
+  usesMdns,
+} from './cluster-settings.ts';
+import type { Logger } from './logger.ts';
+import { Traffic } from './traffic.ts';
+
+/** Milliseconds that a rendezvous waits for the DHT; nobody waits for the rendezvous meanwhile. */
+const FIND_DEADLINE: number = 3 * SECOND;
+/** Milliseconds that the first pull waits for members to be found after the start. */
+const SETTLE_TIMEOUT: number = 2 * SECOND;
+
+export interface ClusterOptions {
+  readonly config: Config;
+  readonly version: string;
+  readonly folder: string;
+  readonly logger: Logger;
+  readonly clock: Clock;
+  readonly access: Access;
+  readonly upstream: Upstream;
+  readonly providers: readonly BlobProvider[];
+  /** Versions of the swarm protocol that this node speaks; default: all that it knows. */
+  readonly protocolVersions?: readonly SwarmVersion[];
+  /** Made after the cluster, which it needs. */
+  readonly manifests: () => Manifests;
+}
+
+export interface Cluster extends AsyncDisposable {
+  readonly host: Host;
+  readonly table: MembershipTable;
+  readonly swarms: Swarms;
+  readonly sharing: Sharing;
+  readonly traffic: Traffic;
+  readonly data: DataServer;
+  readonly announcements: Announcements;
+}
+
+/**
+ * @returns undefined where the configuration turns it off
+ * @throws WeirError `config_invalid`, `address_in_use`, `store_unusable`
+ */
+export async function startCluster(options: ClusterOptions): Promise<Cluster | undefined> {
+  const { config, version, logger, clock, access, upstream, providers, manifests } = options;
+  const mode = clusterMode(config);
+  if (mode === 'off') return undefined;
+  await using stack = new AsyncDisposableStack();
+  const identity = await Identity.load(join(options.folder, 'identity.key'));
+  const clusterKey = await readClusterKey(config['cluster.key-file']);
+  const table = new MembershipTable({
+    self: identity.peer,
+    clock,
+    banned: config['cluster.banned'].map(parsePeerName),
+  });
+  const traffic = new Traffic(table, logger);
+  const tls = config['transfer.tls'] === 'on' ? makeCertificate(identity.peer, clock) : undefined;
+  const keyPair = tls && { cert: tls.certPem, key: tls.keyPem };
+
+  // The data port comes first: whoever hears of this node may ask it for something at once.
+  const late: { service?: PieceService; host?: Host; swarms?: Swarms } = {};
+  const data = stack.use(
+    await DataServer.start({
+      listen: listenOn(config['transfer.listen'], mode),
+      tls: keyPair,
+      membership: table,
+      server: {
+        serve: (from, request, acknowledge, signal) =>
+          late.service?.serve(from, request, acknowledge, signal) ?? Promise.resolve({ kind: 'absent' }),
+      },
+      maxUpload: rate(config['transfer.max-upload']),
+      clock,
+      observer: traffic,
+      onWarning: (message) => logger.warn(message),
+    }),
+  );
+  const client = stack.use(
+    new DataClient({
+      self: identity.peer,
+      tls: keyPair,
+      maxDownload: rate(config['transfer.max-download']),
+      introduce: async ({ peer }) => late.host?.ensureKnown(peer),
+      clock,
+    }),
+  );
+  const host = stack.use(
+    await Host.start({
+      identity,
+      clusterKey,
+      listen: listenOn(config['cluster.listen'], mode),
+      announce: config['cluster.announce'],
+      bootstrap: config['cluster.bootstrap'],
+      mdns: usesMdns(config, mode),
+      table,
+      selfInfo: {
+        name: nodeName(config),
+        zone: config['node.zone'],
+        version,
+        dataAddresses: [],
+        fingerprint: tls?.fingerprint ?? new Uint8Array(),
+      },
+      clock,
+      logger,
+      ...(options.protocolVersions && { protocolVersions: options.protocolVersions }),
+      onMessage: (peer, message) => late.swarms?.message(peer, message),
+      onUnreachable: (peer) => late.swarms?.unreachable(peer),
+    }),
+  );
+  late.host = host;
+  await host.setSelf({ dataAddresses: dataAddresses(data.addresses, host.addresses) });
+
+  const onProblem = (error: unknown): void => logger.debug({ err: error }, 'DHT');
+  const contentRouting = host.contentRouting;
+  const routing = stack.use(new Routing({ routing: contentRouting, clock, onProblem }));
+  const queue = stack.use(new ProviderQueue({ routing: contentRouting, clock, onProblem }));
+  const members = (): number => table.live().length;
+  const announcements = stack.use(new Announcements({ queue, clock, members }));
+  const stopping = new AbortController();
+  stack.defer(() => stopping.abort());
+
+  const scheduler = systemScheduler(clock);
+  const swarms: Swarms = new Swarms({
+    environment: {
+      membership: table,
+      scheduler,
+      parameters: PARAMETERS,
+      client,
+      acquainted: new Set(),
+      slack: new Map(),
+      pace: { ack: new Pace(...PARAMETERS.ack), stall: new Pace(...PARAMETERS.stall) },
+      budget: new Budget(PARAMETERS.requests, scheduler),
+      send: (peer, message) => {
+        // What is for this node itself comes back in the next turn, as from anybody else.
+        if (peer === identity.peer) setImmediate(() => swarms.message(peer, message));
+        else host.send(peer, message);
+      },
+      state: ({ digest }, size, index, hash) => makeStatement(identity, digest, size, index, hash),
+      isGenuine: (statement, { digest }, size) => isGenuine(statement, digest, size),
+      observer: traffic,
+    },
+    holds: (swarm, answer) => {
+      late.service?.sizeOf(swarm).then(answer, (error: unknown) => {
+        logger.warn({ err: error }, 'a stored blob cannot be looked up');
+        answer(undefined);
+      });
+    },
+    findProviders: ({ digest }, found) => {
+      routing.find(digest, { signal: stopping.signal, deadline: FIND_DEADLINE }).then(found, () => found([]));
+    },
+  });
+  late.swarms = swarms;
+  stack.defer(() => swarms.stop());
+
+  const references = new References({
+    membership: table,
+    ask: (peer, question, asked) => host.request(peer, 'reference', question, asked),
+    clock,
+    answer: (question) => manifests().answer(question),
+  });
+  await host.handle('reference', (_from, bytes, signal) => references.answer(bytes, signal));
+  const sharing = new Sharing({
+    membership: table,
+    swarms,
+    client,
+    upstream,
+    access,
+    clock,
+    references: config['tags.share'] === 'on' ? references : undefined,
+    settled: settled(table, config, clock, usesMdns(config, mode)),
+    problem: (message, error) => logger.debug({ err: error }, message),
+  });
+  late.service = new PieceService({
+    swarms,
+    providers,
+    ingest: (swarm) => sharing.ingest(swarm),
+    isProven: ({ registry, digest }) => access.isProven(registry, digest),
+    state: ({ digest }, size, index, hash) => makeStatement(identity, digest, size, index, hash),
+    fetchManifest: (from: PeerName, { swarm, home }) =>
+      manifestFor(swarm, from, swarms, () => {
+        if (home === undefined) throw new WeirError('internal', 'a home without its duty');
+        const repository = { registry: swarm.registry, name: home.repository };
+        return manifests().fetchFor(repository, swarm.digest, home.token);
+      }),
+    sent: (swarm, to, bytes) => traffic.sent(swarm, to, bytes),
+  });
+  logger.info({ addresses: host.addresses, peer: identity.peer, mode }, 'cluster listening');
+  logger.info({ addresses: table.self.dataAddresses, tls: tls !== undefined }, 'transfer listening');
+  await announcements.announceAll(providers);
+  const all = stack.move();
+  const dispose = (): Promise<void> => all.disposeAsync();
+  return { host, table, swarms, sharing, traffic, data, announcements, [Symbol.asyncDispose]: dispose };
+}
+
+/** Settles when somebody is known, or after a while: a node that has just started must not pull as if it were alone. */
+async function settled(table: MembershipTable, config: Config, clock: Clock, mdns: boolean): Promise<void> {
+  if (config['cluster.bootstrap'].length === 0 && !mdns) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  const forget = table.onChange(() => {
+    if (table.live().length > 1) resolve();
+  });
+  await Promise.race([promise, clock.sleep(SETTLE_TIMEOUT)]);
+  forget();
+}
+
+function rate(setting: number | 'none'): number | undefined {
+  return setting === 'none' ? undefined : setting;
+}

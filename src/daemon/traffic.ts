@@ -1,0 +1,97 @@
+/** What goes between this node and its peers, counted: for metrics, `weir status` and `weir peers`. */
+import { LRUCache } from 'lru-cache';
+import type { Membership, SuspicionReason } from '../membership/member.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import type { SwarmKey } from '../protocol/messages.ts';
+import type { FetchReason, SwarmObserver } from '../swarm/state.ts';
+import type { Refusal } from '../transfer/admission.ts';
+import type { DataServerObserver, ServedReport } from '../transfer/https-server.ts';
+import type { Logger } from './logger.ts';
+
+/** Peers whose bytes are counted each: as many as the largest cluster has members. */
+const MAX_PEERS = 8192;
+
+export interface PeerBytes {
+  from: number;
+  to: number;
+}
+
+/** Where the counts go besides. */
+export interface TrafficMeter {
+  received(bytes: number, sameZone: boolean): void;
+  sent(bytes: number, sameZone: boolean): void;
+  fetching(reason: FetchReason): void;
+  blamed(reason: SuspicionReason): void;
+  refused(reason: Refusal): void;
+  served(kind: ServedReport['kind']): void;
+}
+
+export class Traffic implements SwarmObserver, DataServerObserver {
+  /** Bytes since the start. */
+  fromPeers = 0;
+  fromOtherZones = 0;
+  toPeers = 0;
+  fromUpstream = 0;
+  meter: TrafficMeter | undefined;
+  readonly #membership: Membership;
+  readonly #logger: Logger;
+  readonly #peers: LRUCache<PeerName, PeerBytes> = new LRUCache({ max: MAX_PEERS });
+
+  constructor(membership: Membership, logger: Logger) {
+    this.#membership = membership;
+    this.#logger = logger;
+  }
+
+  bytesOf(peer: PeerName): Readonly<PeerBytes> {
+    return this.#peers.get(peer) ?? { from: 0, to: 0 };
+  }
+
+  received(_swarm: SwarmKey, from: PeerName, bytes: number): void {
+    const sameZone = this.#isSameZone(from);
+    this.fromPeers += bytes;
+    if (!sameZone) this.fromOtherZones += bytes;
+    this.#count(from).from += bytes;
+    this.meter?.received(bytes, sameZone);
+  }
+
+  fetching({ digest }: SwarmKey, first: number, count: number, reason: FetchReason): void {
+    this.meter?.fetching(reason);
+    this.#logger.debug({ digest, first, count, reason }, 'chunks asked of upstream');
+  }
+
+  fetched(_swarm: SwarmKey, bytes: number): void {
+    this.fromUpstream += bytes;
+  }
+
+  sent(_swarm: SwarmKey, to: PeerName, bytes: number): void {
+    this.toPeers += bytes;
+    this.#count(to).to += bytes;
+    this.meter?.sent(bytes, this.#isSameZone(to));
+  }
+
+  blamed({ digest }: SwarmKey, peer: PeerName, reason: SuspicionReason): void {
+    this.meter?.blamed(reason);
+    const name = this.#membership.get(peer)?.name;
+    const isGrave = reason === 'wrong-hash' || reason === 'wrong-bytes';
+    this.#logger[isGrave ? 'warn' : 'debug']({ peer, name, reason, digest }, 'peer set aside');
+  }
+
+  refused(reason: Refusal, address: string): void {
+    this.meter?.refused(reason);
+    this.#logger.debug({ reason, address }, 'connection to the data port refused');
+  }
+
+  served(report: ServedReport): void {
+    this.meter?.served(report.kind);
+  }
+
+  #count(peer: PeerName): PeerBytes {
+    const known = this.#peers.get(peer) ?? { from: 0, to: 0 };
+    this.#peers.set(peer, known);
+    return known;
+  }
+
+  #isSameZone(peer: PeerName): boolean {
+    return this.#membership.get(peer)?.zone === this.#membership.self.zone;
+  }
+}

@@ -1,0 +1,90 @@
+/** Asks a node's admin address for its reports. Used by `weir status`, `weir peers` and the demo. */
+import { Pool } from 'undici';
+import * as v from 'valibot';
+import { MIB, SECOND } from '../clock.ts';
+import { errorMessage, isWeirError, WeirError } from '../errors.ts';
+import { peersSchema, statusSchema, type PeersReport, type StatusReport } from './report.ts';
+
+/** Milliseconds; a node answers in a few. One that is overloaded may take longer and must not look dead. */
+const TIMEOUT: number = 5 * SECOND;
+/** 64 transfers with bitmaps are 2 MiB, 5,000 peers as much; whatever is larger is no report. */
+const MAX_BYTES: number = 16 * MIB;
+/** One request at a time, and one more where a caller has given up on its predecessor. */
+const CONNECTIONS = 2;
+
+type AskOptions = { readonly signal?: AbortSignal | undefined };
+
+export class AdminClient implements AsyncDisposable {
+  readonly #pool: Pool;
+  readonly #origin: string;
+
+  /** @param address `http://127.0.0.1:4771` */
+  constructor(address: URL) {
+    this.#origin = address.origin;
+    this.#pool = new Pool(address.origin, {
+      connections: CONNECTIONS,
+      connectTimeout: TIMEOUT,
+      headersTimeout: TIMEOUT,
+      bodyTimeout: TIMEOUT,
+    });
+  }
+
+  get origin(): string {
+    return this.#origin;
+  }
+
+  /** @throws WeirError `upstream_unreachable` where nothing answers, `upstream_protocol` where something else does */
+  async status(options: AskOptions = {}): Promise<StatusReport> {
+    return await this.#ask('/v1/status', statusSchema, options);
+  }
+
+  /** @throws WeirError as {@link status} */
+  async peers(options: AskOptions = {}): Promise<PeersReport> {
+    return await this.#ask('/v1/peers', peersSchema, options);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pool.destroy(); // not close(): that waits for a node that may never answer
+  }
+
+  async #ask<T>(path: string, schema: v.GenericSchema<unknown, T>, { signal }: AskOptions): Promise<T> {
+    const { status, body } = await this.#get(path, signal).catch((cause: unknown) => {
+      signal?.throwIfAborted();
+      if (isWeirError(cause)) throw cause;
+      const problem = `no node answers at ${this.#origin}`;
+      throw new WeirError('upstream_unreachable', problem, { cause });
+    });
+    if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
+    const parsed = v.safeParse(schema, this.#parse(body));
+    if (parsed.success) return parsed.output;
+    const [issue] = parsed.issues;
+    throw this.#strange(`${v.getDotPath(issue) ?? path}: ${issue.message}`);
+  }
+
+  async #get(path: string, signal: AbortSignal | undefined): Promise<{ status: number; body: string }> {
+    const { statusCode, body } = await this.#pool.request({ path, method: 'GET', ...(signal && { signal }) });
+    const pieces: Buffer[] = [];
+    let length = 0;
+    for await (const piece of body as AsyncIterable<Buffer>) {
+      length += piece.length;
+      if (length > MAX_BYTES) throw this.#strange(`more than ${MAX_BYTES} bytes`);
+      pieces.push(piece);
+    }
+    return { status: statusCode, body: Buffer.concat(pieces).toString() };
+  }
+
+  #parse(text: string): unknown {
+    try {
+      return JSON.parse(text);
+    } catch (cause) {
+      throw this.#strange(errorMessage(cause));
+    }
+  }
+
+  #strange(what: string): WeirError {
+    return new WeirError(
+      'upstream_protocol',
+      `what answers at ${this.#origin} is no admin address of a node of this version (${what})`,
+    );
+  }
+}
