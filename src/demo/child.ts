@@ -18,53 +18,54 @@ const STOP_TIMEOUT: number = 10 * SECOND;
 /** Lines of the node's log that are shown when it fails. */
 const KEPT_LINES = 20;
 
+/** The multiaddr at which a node listens for others (github.com/multiformats/multiaddr). */
+const CLUSTER_ADDRESS = /^\/ip4\/([0-9.]+)\/tcp\/(\d+)$/;
+
 /** What the node's log says that the demo needs. */
 const lineSchema = v.object({
   msg: v.string(),
   level: v.optional(v.string()),
   address: v.optional(v.string()),
-  addresses: v.optional(v.array(v.string())),
+  // Of other lines they may be something else.
+  addresses: v.optional(v.fallback(v.array(v.string()), [])),
 });
 
 export interface ChildNodeOptions {
   /** The arguments of `weir node`. */
   readonly arguments: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly signal: AbortSignal;
 }
 
+/** Its owner must see to it that it ends, also when the demo exits at once ({@link kill}). */
 export class ChildNode implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #lines: string[] = [];
   readonly #exited: Promise<unknown>;
-  /** For an exit that does not wait, such as a second Ctrl-C: a node must not outlive the demo. */
-  readonly #onExit = (): void => void this.#child.kill('SIGKILL');
   #mirror: URL | undefined;
   #admin: URL | undefined;
+  #cluster: string | undefined;
 
-  private constructor(options: ChildNodeOptions) {
+  /** Spawns it; {@link untilReady} waits for it. */
+  constructor(options: ChildNodeOptions) {
     this.#child = spawn(LAUNCHER, ['node', ...options.arguments], {
       env: { ...options.env },
       stdio: ['ignore', 'ignore', 'pipe'],
       // Its own process group: Ctrl-C in the terminal must reach the demo alone, which then stops the node.
       detached: true,
     });
-    process.once('exit', this.#onExit);
     this.#exited = once(this.#child, 'exit').catch((error: unknown) => {
       this.#lines.push(`cannot be started: ${errorMessage(error)}`);
     });
   }
 
-  /** Resolves when the node is ready. @throws WeirError `internal` with the end of its log where it does not get so */
-  static async start(options: ChildNodeOptions): Promise<ChildNode> {
-    const node = new ChildNode(options);
+  /** @throws WeirError `internal` with the end of its log where it does not get ready; it has been stopped then */
+  async untilReady(options: { readonly signal: AbortSignal }): Promise<void> {
     try {
-      await node.#untilReady(options.signal);
-      return node;
+      await this.#waitForLog(options.signal);
     } catch (error) {
-      await node[Symbol.asyncDispose]();
+      await this.stop();
       options.signal.throwIfAborted();
-      throw new WeirError('internal', `the node did not start: ${errorMessage(error)}${node.log()}`, {
+      throw new WeirError('internal', `the node did not start: ${errorMessage(error)}${this.log()}`, {
         cause: error,
       });
     }
@@ -75,8 +76,14 @@ export class ChildNode implements AsyncDisposable {
     return this.#mirror;
   }
 
-  get admin(): URL | undefined {
+  get admin(): URL {
+    if (this.#admin === undefined) throw new WeirError('internal', 'the node told no admin address');
     return this.#admin;
+  }
+
+  /** `127.0.0.1:PORT` at which other nodes reach it; undefined where it is on its own. */
+  get cluster(): string | undefined {
+    return this.#cluster;
   }
 
   get pid(): number | undefined {
@@ -112,15 +119,19 @@ export class ChildNode implements AsyncDisposable {
       await this.#exited;
       clearTimeout(timer);
     }
-    process.off('exit', this.#onExit);
     return this.#child.signalCode ?? this.#child.exitCode;
+  }
+
+  /** At once, for an exit that does not wait, such as a second Ctrl-C: a node must not outlive the demo. */
+  kill(): void {
+    this.#child.kill('SIGKILL');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
 
-  async #untilReady(signal: AbortSignal): Promise<void> {
+  async #waitForLog(signal: AbortSignal): Promise<void> {
     const { promise: ready, resolve } = Promise.withResolvers<void>();
     if (this.#child.stderr === null) throw new WeirError('internal', 'no log');
     createInterface({ input: this.#child.stderr }).on('line', (line) => {
@@ -149,6 +160,8 @@ export class ChildNode implements AsyncDisposable {
     const [address = line.address] = line.addresses ?? [];
     if (line.msg === 'mirror listening' && address !== undefined) this.#mirror = new URL(address);
     if (line.msg === 'admin listening' && address !== undefined) this.#admin = new URL(address);
+    const [, host, port] = CLUSTER_ADDRESS.exec(address ?? '') ?? [];
+    if (line.msg === 'cluster listening' && port !== undefined) this.#cluster = `${host}:${port}`;
     return line.msg === 'ready';
   }
 }

@@ -1,21 +1,28 @@
 /**
- * `weir demo`: a registry, one real node, a cold and a warm pull through its mirror, every digest checked, and
- * what came from the registry. What it starts and writes is gone at its end, however that comes about.
+ * `weir demo`: the same image pulled by N clients at once in three waves: from the registry alone, through N real
+ * nodes that share, and by a node that comes late. Every digest is checked, and what leaves the registry is counted.
+ * What it starts and writes is gone at its end, however that comes about.
  */
 import { rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { createPullDisplay, type TerminalOutput } from '../client/display.ts';
 import { formatSeconds } from '../client/format.ts';
-import { paint } from '../client/progress.ts';
-import { pullImage } from '../client/pull-image.ts';
+import { paint, type TerminalOutput } from '../client/terminal.ts';
+import { SECOND, systemClock } from '../clock.ts';
 import { formatImageReference } from '../oci/reference.ts';
-import { ChildNode } from './child.ts';
-import { findProblems, renderTable, type PullOutcome } from './report.ts';
+import { Crowd, type DemoNode } from './crowd.ts';
+import { findMerits, findProblems, renderTable, type DemoOutcome } from './report.ts';
 import { embeddedUpstream, realUpstream, type DemoUpstream } from './upstream.ts';
+import { runWave, type WaveNode, type WaveOutcome } from './wave.ts';
+
+/** Each node is a process of some 100 MiB, and all of them share one machine. */
+export const MAX_NODES = 64;
+export const DEFAULT_NODES = 5;
 
 export interface DemoOptions {
+  /** 1 to {@link MAX_NODES}. */
+  readonly nodes: number;
   /** An image of a real registry; undefined: a generated one, of an embedded registry. */
   readonly image?: string | undefined;
   /** Path of a docker config.json, for an image that needs a credential. */
@@ -28,108 +35,141 @@ export interface DemoOptions {
 
 /**
  * @returns whether all was as it should be
- * @throws WeirError `digest_mismatch` and others of a pull that fails
+ * @throws WeirError `internal` where nodes do not start or do not find each other, and those of a wrong `image`
  */
 export async function runDemo(options: DemoOptions): Promise<boolean> {
-  const { output, color, signal } = options;
+  const { output, color, signal, nodes } = options;
   const say = (line = ''): void => void output.write(`${line}\n`);
   await using stack = new AsyncDisposableStack();
-  const directory = await mkdtemp(join(tmpdir(), 'weir-demo-'));
-  const onExit = (): void => rmSync(directory, { recursive: true, force: true }); // a second Ctrl-C does not wait
-  process.once('exit', onExit);
-  stack.defer(async () => {
-    await rm(directory, { recursive: true, force: true });
-    process.off('exit', onExit);
-  });
-
+  const directory = await temporaryFolder(stack);
   if (options.image === undefined) say('Preparing an image of 6 layers …');
   const upstream = stack.use(
-    options.image === undefined ? await embeddedUpstream(directory, { signal }) : realUpstream(options.image),
+    options.image === undefined
+      ? await embeddedUpstream(directory, { nodes, signal })
+      : realUpstream(options.image),
   );
-  const node = stack.use(await startNode(directory, upstream, options));
-  say(`Upstream: ${upstream.description}`);
-  say(`One node: mirror at ${node.mirror.host}, process ${node.pid}`);
+  say(`Registry: ${upstream.description}`);
   say(`Image:    ${formatImageReference(upstream.image)}`);
+  say();
 
-  const both = async (): Promise<readonly [PullOutcome, PullOutcome]> => [
-    await pull('Cold pull, nothing is stored yet', upstream, node, options),
-    await pull('Warm pull, the same again', upstream, node, options),
-  ];
-  const [cold, warm] = await both().catch((error: unknown) => {
-    if (!signal.aborted) say(`\n${mark('✘', 'red', `the pull failed; ${node.describe()}`, color)}`);
-    throw error;
-  });
-  const outcome = { cold, warm, isNodeRunning: node.isRunning };
+  const waves = new Waves(upstream, options);
+  const direct = await waves.run(`Registry only: ${counted(nodes, 'client')}, no node`, nodes);
+  const crowd = stack.use(await createCrowd(directory, upstream, options));
+  const all = await startNodes(crowd, nameNodes(nodes), say);
+  const swarm = await waves.run(nodes === 1 ? 'Cold: one node' : `Swarm: ${nodes} nodes that share`, all);
+  const last = await lastWave(crowd, waves, nodes, say);
+
+  const failed = describeFailed([swarm, last], crowd);
+  const endings = await crowd.stop();
+  const outcome: DemoOutcome = { direct, swarm, last, nodes, endings };
   say();
   for (const line of renderTable(outcome, { color })) say(line);
   say();
-  const problems = [...findProblems(outcome)];
-  const ended = await node.stop();
-  if (ended !== 0 && outcome.isNodeRunning) problems.push(`the node ended with ${ended}${node.log()}`);
-  for (const problem of problems) say(mark('✘', 'red', problem, color));
-  if (problems.length === 0) say(mark('✔', 'green', verdict(cold, warm), color));
-  return problems.length === 0;
+  const problems = findProblems(outcome);
+  for (const problem of problems) say(`${color ? paint('red', '✘') : '✘'} ${problem}`);
+  for (const line of failed) say(`  ${line}`);
+  if (problems.length > 0) return false;
+  for (const merit of findMerits(outcome)) say(`${color ? paint('green', '✔') : '✔'} ${merit}`);
+  return true;
 }
 
-function verdict(cold: PullOutcome, warm: PullOutcome): string {
-  const [first, second] = [formatSeconds(cold.pulled.seconds), formatSeconds(warm.pulled.seconds)];
-  return `every digest is right; ${first} cold, ${second} warm, nothing fetched twice`;
+/** What the nodes themselves warned of, where a pull through them failed. */
+function describeFailed(waves: readonly WaveOutcome[], crowd: Crowd): readonly string[] {
+  const failed = new Set(
+    waves.flatMap(({ pulls }) => pulls.flatMap(({ name, error }) => (error === undefined ? [] : name))),
+  );
+  return crowd.nodes
+    .filter(({ name }) => failed.has(name))
+    .map(({ name, child }) => `${name}: ${child.describe()}`);
 }
 
-function mark(sign: string, tone: 'red' | 'green', text: string, color: boolean): string {
-  return `${color ? paint(tone, sign) : sign} ${text}`;
+class Waves {
+  readonly #upstream: DemoUpstream;
+  readonly #options: DemoOptions;
+
+  constructor(upstream: DemoUpstream, options: DemoOptions) {
+    this.#upstream = upstream;
+    this.#options = options;
+  }
+
+  async run(title: string, pullers: readonly WaveNode[] | number): Promise<WaveOutcome> {
+    const { image, isEmbedded, link, count } = this.#upstream;
+    const { dockerConfig, output, color, signal } = this.#options;
+    return await runWave({
+      title,
+      image,
+      dockerConfig: isEmbedded ? undefined : dockerConfig,
+      pullers,
+      link,
+      registry: count,
+      output,
+      color,
+      signal,
+    });
+  }
 }
 
-async function startNode(
-  directory: string,
-  upstream: DemoUpstream,
-  options: DemoOptions,
-): Promise<ChildNode> {
-  const flags = [
-    ['--data-dir', join(directory, 'data')],
-    ['--mirror-listen', '127.0.0.1:0'],
-    ['--admin-listen', '127.0.0.1:0'],
-    // The runtime of this machine may hold the image already: then nothing would be shown.
-    ['--store-runtime-content', 'none'],
-    ['--log-format', 'json'],
-    ['--log-level', 'info'],
-  ];
+/** One more node that comes when all is over; a lone node shows what it has kept instead. */
+async function lastWave(
+  crowd: Crowd,
+  waves: Waves,
+  nodes: number,
+  say: (line?: string) => void,
+): Promise<WaveOutcome> {
+  if (nodes === 1) {
+    say();
+    return await waves.run('Warm: the same node again', crowd.nodes);
+  }
+  const joiner = await startNodes(crowd, ['joiner'], say);
+  return await waves.run('Late joiner: one more node, when all others are done', joiner);
+}
+
+async function startNodes(
+  crowd: Crowd,
+  names: readonly string[],
+  say: (line?: string) => void,
+): Promise<readonly DemoNode[]> {
+  const started = systemClock.monotonic();
+  say(`\nStarting ${counted(names.length, crowd.nodes.length === 0 ? 'node' : 'more node')} …`);
+  const nodes = await crowd.start(names);
+  await crowd.untilAcquainted();
+  const seconds = (systemClock.monotonic() - started) / SECOND;
+  const met = crowd.nodes.length === 1 ? '' : ', all know each other';
+  say(`Ready in ${formatSeconds(seconds)}${met}\n`);
+  return nodes;
+}
+
+function nameNodes(count: number): readonly string[] {
+  return Array.from({ length: count }, (_, index) => `node-${index + 1}`);
+}
+
+function counted(count: number, what: string): string {
+  return `${count} ${what}${count === 1 ? '' : 's'}`;
+}
+
+async function createCrowd(directory: string, upstream: DemoUpstream, options: DemoOptions): Promise<Crowd> {
+  const more: string[] = [];
   let { env } = options;
   if (upstream.isEmbedded) {
     // The machine's own configuration must not matter: its settings, its proxies.
     const file = join(directory, 'config.yaml');
     await writeFile(file, '');
-    flags.push(['--config', file]);
+    more.push('--config', file);
     env = Object.fromEntries(Object.entries(env).filter(([name]) => !/^WEIR_|_proxy$/i.test(name)));
   } else if (options.dockerConfig !== undefined && !env['WEIR_UPSTREAM_DOCKER_CONFIG']) {
-    flags.push(['--upstream-docker-config', options.dockerConfig]);
+    more.push('--upstream-docker-config', options.dockerConfig);
   }
-  return await ChildNode.start({ arguments: flags.flat(), env, signal: options.signal });
+  return await Crowd.create({ directory, env, arguments: more, link: upstream.link, signal: options.signal });
 }
 
-async function pull(
-  title: string,
-  upstream: DemoUpstream,
-  node: ChildNode,
-  options: DemoOptions,
-): Promise<PullOutcome> {
-  const { output, color, signal, dockerConfig } = options;
-  output.write(`\n${color ? paint('bold', title) : title}\n`);
-  const before = await upstream.count(node);
-  const pulled = await (async () => {
-    using display = await createPullDisplay(output, { color });
-    return await pullImage({
-      image: upstream.image,
-      mirror: node.mirror,
-      dockerConfig: upstream.isEmbedded ? undefined : dockerConfig,
-      onProgress: display.onProgress,
-      signal,
-    });
-  })();
-  const after = await upstream.count(node);
-  const counted = {
-    requests: after.requests - before.requests,
-    blobBytes: after.blobBytes - before.blobBytes,
-  };
-  return { pulled, upstream: counted };
+async function temporaryFolder(stack: AsyncDisposableStack): Promise<string> {
+  const directory = await mkdtemp(join(tmpdir(), 'weir-demo-'));
+  // A second Ctrl-C does not wait. Nodes that are just being killed may still write: hence the retries.
+  const onExit = (): void => rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+  process.once('exit', onExit);
+  stack.defer(async () => {
+    await rm(directory, { recursive: true, force: true });
+    process.off('exit', onExit);
+  });
+  return directory;
 }

@@ -1,22 +1,23 @@
-/** What the demo found: a table of cold against warm, and what is wrong. Pure. */
-import { formatBytes, formatRate, formatSeconds } from '../client/format.ts';
-import { paint } from '../client/progress.ts';
+/** What the demo found: a table of its waves, and what is wrong. Pure. */
+import { formatBytes, formatSeconds } from '../client/format.ts';
 import type { PulledImage } from '../client/pull-image.ts';
-import type { UpstreamCount } from './upstream.ts';
+import { paint } from '../client/terminal.ts';
+import type { WaveOutcome } from './wave.ts';
 
-/** Registry bytes over image bytes that a cold pull may cost: requests repeated after a cut, and no more. */
-export const MAX_COLD_SHARE = 1.05;
-
-export interface PullOutcome {
-  readonly pulled: PulledImage;
-  /** What left the registry for this pull. */
-  readonly upstream: UpstreamCount;
-}
+/** Registry bytes over image bytes that the swarm may cost: chunks that two nodes had to fetch, and no more. */
+export const MAX_SWARM_SHARE = 1.1;
 
 export interface DemoOutcome {
-  readonly cold: PullOutcome;
-  readonly warm: PullOutcome;
-  readonly isNodeRunning: boolean;
+  /** Clients without nodes. */
+  readonly direct: WaveOutcome;
+  /** All nodes at once. */
+  readonly swarm: WaveOutcome;
+  /** A node that came late; with one node only: that node again. */
+  readonly last: WaveOutcome;
+  /** Nodes of the swarm. */
+  readonly nodes: number;
+  /** What is wrong about how nodes ended. */
+  readonly endings: readonly string[];
 }
 
 /** Bytes of configs and layers: what a registry's blob bytes are held against. */
@@ -25,41 +26,87 @@ export function blobBytes(pulled: PulledImage): number {
   return blobs.reduce((sum, { size }) => sum + size, 0);
 }
 
-/** All that is wrong, one line each; none: all is well. */
-export function findProblems({ cold, warm, isNodeRunning }: DemoOutcome): readonly string[] {
+function imageBytes({ pulls }: WaveOutcome): number {
+  return Math.max(0, ...pulls.map(({ pulled }) => (pulled === undefined ? 0 : blobBytes(pulled))));
+}
+
+function checkedDigests({ pulls }: WaveOutcome): number {
+  return pulls.reduce((sum, { pulled }) => sum + (pulled?.blobs.length ?? 0), 0);
+}
+
+/** All that is wrong, one entry each; none: all is well. */
+export function findProblems(outcome: DemoOutcome): readonly string[] {
+  const { direct, swarm, last, nodes, endings } = outcome;
   const problems: string[] = [];
-  const image = blobBytes(cold.pulled);
-  if (!isNodeRunning) problems.push('the node ended by itself');
-  if (cold.pulled.digest !== warm.pulled.digest) problems.push('the second pull brought another image');
-  if (cold.upstream.blobBytes > image * MAX_COLD_SHARE) {
-    problems.push(
-      `the cold pull cost the registry ${formatBytes(cold.upstream.blobBytes)} for ${formatBytes(image)}`,
-    );
+  for (const { name, error } of [direct, swarm, last].flatMap(({ pulls }) => pulls)) {
+    if (error !== undefined) problems.push(`${name} could not pull: ${error.message}`);
   }
-  if (warm.upstream.blobBytes > 0) {
-    problems.push(`the warm pull cost the registry ${formatBytes(warm.upstream.blobBytes)} of blobs`);
+  const all = [direct, swarm, last].flatMap(({ pulls }) =>
+    pulls.flatMap(({ pulled }) => pulled?.digest ?? []),
+  );
+  if (new Set(all).size > 1) problems.push('not all pulls brought the same image');
+  const image = imageBytes(swarm);
+  if (swarm.registryBytes > image * MAX_SWARM_SHARE) {
+    const cost = `${formatBytes(swarm.registryBytes)} for an image of ${formatBytes(image)}`;
+    problems.push(`${nodes === 1 ? 'the cold pull' : 'the swarm'} cost the registry ${cost}`);
   }
-  return problems;
+  if (last.registryBytes > 0) {
+    const who = nodes === 1 ? 'the warm pull' : 'the late joiner';
+    problems.push(`${who} cost the registry ${formatBytes(last.registryBytes)} of blobs`);
+  }
+  return [...problems, ...endings];
+}
+
+/** What went well, for an outcome without problems. */
+export function findMerits(outcome: DemoOutcome): readonly string[] {
+  const { direct, swarm, last, nodes } = outcome;
+  const digests = checkedDigests(direct) + checkedDigests(swarm) + checkedDigests(last);
+  const merits = [`every digest is right, all ${digests} of them`];
+  const [before, now] = [formatSeconds(direct.seconds), formatSeconds(swarm.seconds)];
+  if (nodes === 1)
+    return [...merits, `${now} cold, ${formatSeconds(last.seconds)} warm, nothing fetched twice`];
+  return [
+    ...merits,
+    `${nodes} nodes in ${now} instead of ${before}: the registry sent ${ratio(swarm)} images, not ${ratio(direct)}`,
+    `a node that came later got all of it from its peers in ${formatSeconds(last.seconds)}`,
+  ];
+}
+
+function ratio(wave: WaveOutcome): string {
+  const image = imageBytes(wave);
+  return image === 0 ? '–' : (wave.registryBytes / image).toFixed(2);
 }
 
 /** The table, a line per row. */
-export function renderTable(
-  { cold, warm }: DemoOutcome,
-  options: { readonly color: boolean },
-): readonly string[] {
-  const both = (read: (outcome: PullOutcome) => string): readonly string[] => [read(cold), read(warm)];
-  const rows: readonly (readonly [string, ...(readonly string[])])[] = [
-    ['', 'cold', 'warm'],
-    ['time', ...both(({ pulled }) => formatSeconds(pulled.seconds))],
-    ['first byte', ...both(({ pulled }) => formatSeconds(pulled.firstByteSeconds))],
-    ['throughput', ...both(({ pulled }) => formatRate(pulled.bytes, pulled.seconds))],
-    ['image', ...both(({ pulled }) => formatBytes(blobBytes(pulled)))],
-    ['from the registry', ...both(({ upstream }) => formatBytes(upstream.blobBytes))],
-    ['registry requests', ...both(({ upstream }) => String(upstream.requests))],
-    ['digests checked', ...both(({ pulled }) => String(pulled.blobs.length))],
+export function renderTable(outcome: DemoOutcome, options: { readonly color: boolean }): readonly string[] {
+  const { direct, swarm, last, nodes } = outcome;
+  const waves = [direct, swarm, last];
+  const each = (read: (wave: WaveOutcome) => string): readonly string[] => waves.map(read);
+  const titles = nodes === 1 ? ['node, cold', 'node, warm'] : ['swarm', 'late joiner'];
+  // A single node is no race against so many clients.
+  const speedUp = (wave: WaveOutcome): string =>
+    wave.pulls.length === direct.pulls.length ? `${(direct.seconds / wave.seconds).toFixed(1)} ×` : '–';
+  const rows: readonly (readonly string[])[] = [
+    ['', 'registry only', ...titles],
+    ['pulls at once', ...each(({ pulls }) => String(pulls.length))],
+    ['time', ...each(({ seconds }) => formatSeconds(seconds))],
+    ['speed-up', '–', ...[swarm, last].map(speedUp)],
+    ['image', ...each((wave) => formatBytes(imageBytes(wave)))],
+    ['from the registry', ...each(({ registryBytes }) => formatBytes(registryBytes))],
+    ['registry / image', ...each((wave) => `${ratio(wave)} ×`)],
+    ['from peers', '–', ...[swarm, last].map(({ peerBytes }) => formatBytes(peerBytes))],
+    ['registry requests', ...each(({ registryRequests }) => String(registryRequests ?? '–'))],
+    ['digests checked', ...each((wave) => describeDigests(wave))],
   ];
-  return rows.map(([label, ...cells], index) => {
-    const line = `  ${label.padEnd(19)}${cells.map((cell) => cell.padStart(15)).join('')}`;
+  return rows.map(([label = '', ...cells], index) => {
+    const line = `  ${label.padEnd(20)}${cells.map((cell) => cell.padStart(16)).join('')}`;
     return index === 0 && options.color ? paint('bold', line) : line;
   });
+}
+
+/** `5 × 8` */
+function describeDigests(wave: WaveOutcome): string {
+  const counts = new Set(wave.pulls.map(({ pulled }) => pulled?.blobs.length ?? 0));
+  const [count] = counts;
+  return counts.size === 1 ? `${wave.pulls.length} × ${count ?? 0}` : String(checkedDigests(wave));
 }

@@ -1,15 +1,16 @@
-/** Where the demo's image comes from, and how what left it is counted: an embedded registry, or a real one. */
+/** Where the demo's image comes from: an embedded registry behind a shaped uplink, or the image's own one. */
+import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { formatBytes } from '../client/format.ts';
+import { hostPlatform } from '../client/platform.ts';
 import { MIB } from '../clock.ts';
 import { WeirError } from '../errors.ts';
 import { parseImageReference, type ImageReference } from '../oci/reference.ts';
-import { hostPlatform } from '../client/platform.ts';
-import type { ChildNode } from './child.ts';
 import { generateImage } from './image.ts';
 import { EmbeddedRegistry } from './registry.ts';
 
 /** What left the registry so far. */
-export interface UpstreamCount {
+export interface RegistryCount {
   readonly requests: number;
   /** Blobs only, no manifests. */
   readonly blobBytes: number;
@@ -20,66 +21,66 @@ export interface DemoUpstream extends AsyncDisposable {
   readonly description: string;
   /** Whether the registry is the demo's own. */
   readonly isEmbedded: boolean;
-  count(node: ChildNode): Promise<UpstreamCount>;
+  /** Bytes per second of each node's link, either way; undefined: as fast as it gets. */
+  readonly link: number | undefined;
+  /** Undefined: it cannot be seen. */
+  readonly count: (() => RegistryCount) | undefined;
 }
 
-/** Six layers, about 120 MiB: some seconds at the rate below, and layers of unlike size, as images have. */
-const LAYERS: readonly number[] = [48, 32, 20, 12, 6, 2].map((mebibytes) => mebibytes * MIB);
-
-/** Bytes per second: slow enough for progress to be seen, and for the second pull to show what the first did. */
-const RATE: number = 50 * MIB;
+/**
+ * Bytes per second of the registry's uplink and of each node's link, either way. With {@link ALL_BYTES} it is ten
+ * seconds without sharing, however many nodes there are.
+ */
+const RATE: number = 24 * MIB;
+/** Bytes that all nodes pull together, at most: all of them share the processors of one machine. */
+const ALL_BYTES: number = 240 * MIB;
+/** Bytes of the image, where it is not many nodes that pull it. */
+const MAX_IMAGE: number = 60 * MIB;
+/** Six layers of unlike size, as images have; parts of the whole. */
+const LAYERS: readonly number[] = [24, 16, 12, 6, 4, 2].map((part) => part / 64);
 
 const NAME = 'demo/app';
 const TAG = 'v1';
 
+/** @throws WeirError `store_full` where the disk could not hold what so many nodes store */
 export async function embeddedUpstream(
   directory: string,
-  options: { readonly signal: AbortSignal },
+  options: { readonly nodes: number; readonly signal: AbortSignal },
 ): Promise<DemoUpstream> {
-  const spec = { seed: 'weir demo', layers: LAYERS, platforms: [hostPlatform()] };
-  const image = await generateImage(join(directory, 'image'), spec, options);
+  const { nodes, signal } = options;
+  const size = Math.min(MAX_IMAGE, ALL_BYTES / nodes);
+  await expectRoom(directory, (nodes + 2) * size);
+  const layers = LAYERS.map((part) => Math.floor(part * size));
+  const spec = { seed: 'weir demo', layers, platforms: [hostPlatform()] };
+  const image = await generateImage(join(directory, 'image'), spec, { signal });
   const registry = await EmbeddedRegistry.start({ rate: RATE });
   registry.add(NAME, TAG, image);
   return {
     image: parseImageReference(`${registry.host}/${NAME}:${TAG}`),
-    description: `an embedded registry at ${registry.host}, limited to ${RATE / MIB} MiB/s`,
+    description: `embedded, at ${registry.host}; it and each node have a link of ${RATE / MIB} MiB/s`,
     isEmbedded: true,
-    count: async () => {
-      const { requests, blobBytes } = registry.stats;
-      return { requests, blobBytes };
-    },
+    link: RATE,
+    count: () => registry.stats,
     [Symbol.asyncDispose]: () => registry.close(),
   };
 }
 
-/** The image's own registry; what leaves it is what the node says that it received. */
+/** The image's own registry; what leaves it is what clients and nodes say that they received from it. */
 export function realUpstream(reference: string): DemoUpstream {
   const image = parseImageReference(reference);
   return {
     image,
-    description: `the registry ${image.repository.registry}`,
+    description: `${image.repository.registry}; links are not limited`,
     isEmbedded: false,
-    count: async (node) => {
-      const { admin } = node;
-      if (admin === undefined) throw new WeirError('internal', 'the node told no address of its metrics');
-      const answer = await fetch(new URL('/metrics', admin));
-      const text = await answer.text();
-      return {
-        requests: sumOf(text, 'weir_upstream_requests_total'),
-        blobBytes: sumOf(text, 'weir_upstream_bytes_total'),
-      };
-    },
+    link: undefined,
+    count: undefined,
     [Symbol.asyncDispose]: async () => {},
   };
 }
 
-/** The sum over all labels of a metric (Prometheus' text format). */
-export function sumOf(text: string, metric: string): number {
-  let sum = 0;
-  for (const line of text.split('\n')) {
-    if (line.startsWith(`${metric} `) || line.startsWith(`${metric}{`)) {
-      sum += Number(line.slice(line.lastIndexOf(' ') + 1));
-    }
-  }
-  return sum;
+async function expectRoom(directory: string, bytes: number): Promise<void> {
+  const { bavail, bsize } = await statfs(directory);
+  if (bavail * bsize >= bytes) return;
+  const problem = `the demo needs ${formatBytes(bytes)} in ${directory}, and ${formatBytes(bavail * bsize)} are free`;
+  throw new WeirError('store_full', `${problem}: take fewer nodes, or another TMPDIR`);
 }
