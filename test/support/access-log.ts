@@ -1,4 +1,8 @@
 /** docker-registry's access log (Apache's combined format), so that tests can count what upstream really sent. */
+import { setTimeout as delay } from 'node:timers/promises';
+
+/** Milliseconds without a line after which no more is expected. */
+const QUIET = 500;
 
 export interface Access {
   readonly method: string;
@@ -39,6 +43,14 @@ export class AccessLog {
         (typeof part === 'string' ? access.path.includes(part) : part.test(access.path)) &&
         (method === undefined || access.method === method),
     );
+  }
+
+  /** Waits until nothing was logged for a while: a request is logged when it ends, maybe after its client has all. */
+  async settled(): Promise<void> {
+    for (let before = -1; before !== this.#entries.length;) {
+      before = this.#entries.length;
+      await delay(QUIET);
+    }
   }
 
   /** Bytes of bodies sent for paths that hold `part`. */

@@ -1,7 +1,7 @@
 /** What every store must do, whatever it keeps its bytes in: one suite, run by each implementation's test. */
 import assert from 'node:assert/strict';
 import { KIB, MIB } from '../../src/clock.ts';
-import { WeirError } from '../../src/errors.ts';
+import { isWeirError, WeirError } from '../../src/errors.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import type { BlobInfo, BlobProvider, Store } from '../../src/store/store.ts';
 import { readAll, seededBytes } from './bytes.ts';
@@ -115,6 +115,39 @@ export function storeConformance(make: () => Promise<Store>): void {
     await ingest.commit();
     await using blob = await store.open(ingest.digest);
     assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
+  });
+
+  it('takes whole chunks in any order, all at once, and checks each against its hash', async () => {
+    await using store = await make();
+    const bytes = seededBytes(5 * MIB);
+    await using ingest = await store.ingest(digestOf(bytes), bytes.length);
+    const { layout } = ingest;
+    const chunk = (index: number): Buffer => bytes.subarray(layout.start(index), layout.end(index));
+    const hash = (index: number): Buffer =>
+      Buffer.from(digestOf(chunk(index)).slice('sha256:'.length), 'hex');
+    assert.equal(await ingest.writeChunk(1, chunk(1), hash(0)), undefined);
+    assert.ok(!ingest.has(1), 'nothing was written');
+    const order = Array.from({ length: layout.count }, (_, i) => (i * 7) % layout.count);
+    const written = await Promise.all(
+      order.map((index) => ingest.writeChunk(index, chunk(index), hash(index))),
+    );
+    written.forEach((found, i) => assert.deepEqual(Buffer.from(found ?? []), hash(order[i] ?? 0)));
+    // Twice does no harm, nor does none to compare with.
+    assert.ok(await ingest.writeChunk(0, chunk(0)));
+    await ingest.commit();
+    assert.ok((await readAll(ingest)).equals(bytes));
+  });
+
+  it('finds a wrong whole digest, whatever the order of its chunks', async () => {
+    await using store = await make();
+    const bytes = seededBytes(2 * MIB);
+    await using ingest = await store.ingest(digestOf(seededBytes(2 * MIB, 'another')), bytes.length);
+    const { layout } = ingest;
+    for (let index = layout.count - 1; index >= 0; index--) {
+      await ingest.writeChunk(index, bytes.subarray(layout.start(index), layout.end(index)));
+    }
+    await assert.rejects(ingest.commit(), (error) => isWeirError(error, 'digest_mismatch'));
+    assert.equal(ingest.presentBytes, 0);
   });
 
   it('takes a chunk in pieces that stop anywhere', async () => {

@@ -118,6 +118,11 @@ export class Containerd implements AsyncDisposable {
     await this.ctrOk(['content', 'prune', 'references']).catch(() => undefined); // not in every version
   }
 
+  /** Dies as by the kernel's hand. */
+  async kill(): Promise<void> {
+    await this.#program.stop('SIGKILL');
+  }
+
   failure(problem: string): Error {
     return this.#program.failure(problem);
   }

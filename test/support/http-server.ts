@@ -16,7 +16,7 @@ export interface SeenRequest {
 }
 
 export class HttpServer implements AsyncDisposable {
-  /** `127.0.0.1:PORT`. */
+  /** `127.0.0.1:PORT`, or at the address that was asked for. */
   readonly host: string;
   readonly url: string;
   /** All requests so far. */
@@ -29,13 +29,18 @@ export class HttpServer implements AsyncDisposable {
   private constructor(server: NetServer, sockets: Set<Socket>, scheme: string, handler: Handler) {
     this.#server = server;
     this.#sockets = sockets;
-    this.host = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+    const { address, port } = server.address() as AddressInfo;
+    this.host = `${address}:${port}`;
     this.url = `${scheme}://${this.host}`;
     this.handler = handler;
   }
 
-  static async start(handler: Handler, options: { readonly tls?: Certificate } = {}): Promise<HttpServer> {
-    const { tls } = options;
+  /** `address`: IPv4, where it listens. */
+  static async start(
+    handler: Handler,
+    options: { readonly tls?: Certificate; readonly address?: string } = {},
+  ): Promise<HttpServer> {
+    const { tls, address = '127.0.0.1' } = options;
     const server = tls
       ? createTlsServer({ cert: await readFile(tls.cert), key: await readFile(tls.key) })
       : createServer();
@@ -44,7 +49,7 @@ export class HttpServer implements AsyncDisposable {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
     });
-    server.listen(0, '127.0.0.1');
+    server.listen(0, address);
     await once(server, 'listening');
     const self = new HttpServer(server, sockets, tls ? 'https' : 'http', handler);
     server.on('request', (request: IncomingMessage, response: ServerResponse) =>

@@ -136,6 +136,14 @@ class MemoryIngest implements Ingest {
     return Promise.resolve(copy(this.#bytes, target, position, position + this.readable(position)));
   }
 
+  async writeChunk(index: number, bytes: Uint8Array, expected?: Uint8Array): Promise<Uint8Array | undefined> {
+    const hash = createHash('sha256').update(bytes).digest();
+    if (expected !== undefined && !hash.equals(expected)) return undefined;
+    this.#growing.delete(index);
+    if (!this.has(index)) await this.write(this.layout.start(index), [bytes]);
+    return hash;
+  }
+
   write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
     if (this.#closed) return Promise.reject(new WeirError('aborted', 'the ingest is closed'));
     const bytes = Buffer.concat(buffers);

@@ -5,7 +5,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { MIB, systemClock } from '../../src/clock.ts';
 import type { WeirError } from '../../src/errors.ts';
-import { BufferPool } from '../../src/mirror/body.ts';
+import { BufferPool } from '../../src/http/buffer-pool.ts';
 import { Mirror, type MirrorOptions, type RequestReport } from '../../src/mirror/mirror.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';

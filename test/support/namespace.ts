@@ -9,13 +9,16 @@ import { TempDir } from './temp.ts';
 export class Namespace implements AsyncDisposable {
   /** Argv that runs a program inside. */
   readonly enter: readonly string[];
+  /** A process inside. */
+  readonly pid: number;
   readonly #dir: TempDir;
   readonly #holder: Program;
 
   private constructor(dir: TempDir, holder: Program) {
     this.#dir = dir;
     this.#holder = holder;
-    this.enter = ['nsenter', '--target', String(holder.pid), '--net', '--mount', '--'];
+    this.pid = holder.pid;
+    this.enter = ['nsenter', '--target', String(this.pid), '--net', '--mount', '--'];
   }
 
   /** `hosts` become 127.0.0.1 inside. */

@@ -1,7 +1,13 @@
 /** Pushes to an open registry over plain HTTP (distribution spec, "Pushing Content"). */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { createReadStream } from 'node:fs';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { request, type IncomingMessage } from 'node:http';
 import { dirname, join } from 'node:path';
-import { digestHex } from '../../src/oci/digest.ts';
+import { text } from 'node:stream/consumers';
+import { pipeline } from 'node:stream/promises';
+import { MIB } from '../../src/clock.ts';
+import { digestHex, type Digest } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { descriptorOf, type TestBlob, type TestImage } from './images.ts';
 
@@ -34,11 +40,31 @@ export async function pushBlob(url: string, repository: string, blob: TestBlob):
   await expectStatus(put, 201);
 }
 
+/** The same from a file, which is not held in memory. */
+export async function pushFile(url: string, repository: string, digest: Digest, file: string): Promise<void> {
+  const base = `${url}/v2/${repository}/blobs`;
+  const started = await fetch(`${base}/uploads/`, { method: 'POST' });
+  await expectStatus(started, 202);
+  const location = new URL(started.headers.get('location') ?? '', base);
+  location.searchParams.set('digest', digest);
+  const { size } = await stat(file);
+  const put = request(location, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/octet-stream', 'content-length': size },
+  });
+  const answered = once(put, 'response') as Promise<[IncomingMessage]>;
+  await pipeline(createReadStream(file, { highWaterMark: MIB }), put);
+  const [answer] = await answered;
+  const told = await text(answer);
+  if (answer.statusCode !== 201)
+    throw new Error(`PUT of ${digest} was answered ${answer.statusCode}: ${told}`);
+}
+
 export async function putManifest(
   url: string,
   repository: string,
   reference: string,
-  image: TestImage,
+  image: Pick<TestImage, 'mediaType' | 'bytes'>,
 ): Promise<void> {
   const put = await fetch(`${url}/v2/${repository}/manifests/${reference}`, {
     method: 'PUT',

@@ -22,6 +22,8 @@ export interface TokenServerOptions {
   readonly allows?: (user: string | undefined, repository: string, action: string) => boolean;
   /** Seconds that a token is valid; default 60. */
   readonly expiry?: number;
+  /** IPv4, where it listens; default 127.0.0.1. */
+  readonly address?: string;
 }
 
 interface Access {
@@ -67,7 +69,8 @@ export class TokenServer implements AsyncDisposable {
         dir.join('cert.pem'),
       ]);
       const key = createPrivateKey(await readFile(dir.join('key.pem')));
-      const server = await HttpServer.start((_, response) => void response.writeHead(503).end());
+      const { address } = options;
+      const server = await HttpServer.start(refuse, { ...(address !== undefined && { address }) });
       const self = new TokenServer(dir, key, options, server);
       server.handler = (request, response) => self.#answer(request, response);
       return self;
@@ -150,6 +153,11 @@ export class TokenServer implements AsyncDisposable {
     const granted = actions.split(',').filter((action) => allows(user, name, action));
     return granted.length === 0 ? [] : [{ type, name, actions: granted }];
   }
+}
+
+/** Before the server knows its key. */
+function refuse(_: IncomingMessage, response: ServerResponse): void {
+  response.writeHead(503).end();
 }
 
 /** libtrust, "key ID": the first 240 bits of the SHA-256 of the public key, base32, in groups of four. */

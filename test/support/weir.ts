@@ -1,6 +1,7 @@
 /** A weir node under test: the real command, a data folder of its own, ports chosen by the kernel. */
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import type { StatusReport } from '../../src/status/report.ts';
 import { Metrics } from './metrics.ts';
 import { Program, run, runOk, type Exit, type Result } from './program.ts';
 import { TempDir } from './temp.ts';
@@ -80,11 +81,20 @@ export class WeirNode implements AsyncDisposable {
   }
 
   async metrics(): Promise<Metrics> {
-    const url = `${this.adminUrl}/metrics`;
+    return new Metrics(await this.#admin('/metrics'));
+  }
+
+  /** What `weir status --json` tells. */
+  async status(): Promise<StatusReport> {
+    return JSON.parse(await this.#admin('/v1/status')) as StatusReport;
+  }
+
+  async #admin(path: string): Promise<string> {
+    const url = this.adminUrl + path;
     const { within } = this.#options;
-    if (within === undefined) return new Metrics(await (await fetch(url)).text());
+    if (within === undefined) return (await fetch(url)).text();
     // In another network namespace only a program started there reaches it.
-    return new Metrics(await runOk('/bin/busybox', ['wget', '-q', '-O', '-', url], { within }));
+    return runOk('/bin/busybox', ['wget', '-q', '-O', '-', url], { within });
   }
 
   /** Dies as by the kernel's hand: nothing is flushed. */
@@ -144,6 +154,8 @@ function argsOf(dir: TempDir, options: WeirOptions): readonly string[] {
     'data.dir': dataFolder(dir),
     'mirror.listen': '127.0.0.1:0',
     'admin.listen': '127.0.0.1:0',
+    'cluster.listen': '127.0.0.1:0',
+    'transfer.listen': '127.0.0.1:0',
     'store.runtime-content': 'none',
     'log.level': 'debug',
     ...options.settings,

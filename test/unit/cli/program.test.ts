@@ -33,7 +33,17 @@ async function run(arguments_: readonly string[], env: Record<string, string> = 
 
 describe('the command line', () => {
   it('has help on every command', async () => {
-    for (const command of [[], ['node'], ['pull'], ['demo'], ['config'], ['version'], ['complete']]) {
+    for (const command of [
+      [],
+      ['node'],
+      ['pull'],
+      ['status'],
+      ['peers'],
+      ['demo'],
+      ['config'],
+      ['version'],
+      ['complete'],
+    ]) {
       const { code, out } = await run([...command, '--help']);
       assert.equal(code, 0);
       assert.match(out, /^Usage: weir/);
@@ -84,12 +94,14 @@ describe('the command line', () => {
     try {
       await run(['complete', '--', 'ver']);
       await run(['complete', '--', 'node', '--log-level', 'd']);
+      await run(['complete', '--', 'status', '--']);
       await run(['complete', 'bash']);
     } finally {
       console.log = log;
     }
     assert.ok(lines.includes('version\tPrint the version'), lines.join('\n'));
     assert.ok(lines.some((line) => line.startsWith('debug')));
+    assert.ok(lines.some((line) => line.startsWith('--watch')));
     assert.ok(lines.some((line) => line.includes('bash completion for weir')));
   });
 });

@@ -79,4 +79,12 @@ describe('logger', () => {
     error.cause = error;
     assert.ok(serializeError(error));
   });
+
+  it('takes what is no error, such as an event', async () => {
+    const event = new Event('abort');
+    assert.match(
+      await logged({ level: 'debug' }, (logger) => logger.debug({ err: event }, 'x')),
+      /"msg":"x"/,
+    );
+  });
 });

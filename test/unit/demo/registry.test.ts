@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { MIB } from '../../../src/clock.ts';
 import { generateImage, type GeneratedImage } from '../../../src/demo/image.ts';
 import { EmbeddedRegistry } from '../../../src/demo/registry.ts';
-import { sumOf } from '../../../src/demo/upstream.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 
 describe('embedded registry', () => {
@@ -77,14 +76,5 @@ describe('embedded registry', () => {
       (await fetch(new URL(`/v2/a/b/blobs/${layer}`, slow.url))).arrayBuffer();
     await Promise.all([blob(), blob()]);
     assert.ok(performance.now() - started >= 190, '2 MiB at 10 MiB/s take 200 ms');
-  });
-});
-
-describe('metrics of a node', () => {
-  it('are summed over their labels', () => {
-    const text = '# HELP a_total x\na_total{x="1"} 2\na_total{x="2"} 3.5\na_total_more 9\nb 7\n';
-    assert.equal(sumOf(text, 'a_total'), 5.5);
-    assert.equal(sumOf(text, 'b'), 7);
-    assert.equal(sumOf(text, 'c'), 0);
   });
 });

@@ -43,6 +43,8 @@ describe('docs', () => {
     const metrics = new Metrics('test', {
       usage: () => usage,
       runtimeBlobs: () => 0,
+      members: () => 1,
+      connections: () => 0,
       blobsInFlight: () => 0,
     });
     const own = metrics.registry

@@ -1,0 +1,64 @@
+/** Images of uncommon shape: very many small layers, and one that is far larger than the memory a node may have. */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { GIB, KIB, MIB, MINUTE } from '../../src/clock.ts';
+import { blobPath, generateImage } from '../../src/demo/image.ts';
+import { blobBytes, bytesOf, forget, pullAtOnce, stock } from '../support/crowd.ts';
+import { shared } from '../support/fixture.ts';
+import { pushFile, putManifest } from '../support/push.ts';
+import { Registry } from '../support/registry.ts';
+import { requires } from '../support/requires.ts';
+import { TempDir } from '../support/temp.ts';
+import { pullThrough, WeirCluster } from '../support/weir-cluster.ts';
+
+const SMALL_LAYERS = 200;
+const LARGE: number = 1 * GIB;
+const MOST_RESIDENT: number = 400 * MIB;
+const MOST_FROM_REGISTRY = 2;
+
+requires('docker-registry')('images of uncommon shape', () => {
+  const lab = shared(async (stack) => ({ registry: stack.use(await Registry.start()) }));
+
+  it(`${SMALL_LAYERS} small layers, 5 nodes`, async () => {
+    const { registry } = lab();
+    const sizes = Array.from({ length: SMALL_LAYERS }, (_, i) => 4 * KIB + ((i * 89) % (16 * KIB)));
+    const wares = await stock(registry, 'shape/small', sizes);
+    await using cluster = await WeirCluster.start(5);
+    await pullAtOnce(cluster.nodes, wares);
+    const ratio = (await blobBytes(registry)) / bytesOf(wares.image);
+    const told = `the registry sent ${ratio.toFixed(3)} of the image: ${await cluster.account()}`;
+    assert.ok(ratio <= MOST_FROM_REGISTRY, told);
+  });
+
+  it('one layer of 1 GiB, 3 nodes: memory stays bounded', async function () {
+    this.timeout(10 * MINUTE);
+    const { registry } = lab();
+    await using dir = await TempDir.create('large');
+    const image = await generateImage(dir.path, { seed: 'large', layers: [LARGE] });
+    for (const { digest } of image.blobs.values()) {
+      if (digest === image.top.digest) continue;
+      await pushFile(registry.url, 'shape/large', digest, blobPath(dir.path, digest));
+    }
+    const bytes = await readFile(blobPath(dir.path, image.top.digest));
+    await putManifest(registry.url, 'shape/large', 'v1', { ...image.top, bytes });
+    await forget(registry);
+
+    await using cluster = await WeirCluster.start(3);
+    const name = `${registry.host}/shape/large:v1`;
+    const pulls = await Promise.all(cluster.nodes.map((node) => pullThrough(node, name)));
+    for (const pull of pulls) assert.equal(pull.digest, image.top.digest);
+    const ratio = (await blobBytes(registry)) / LARGE;
+    const told = `the registry sent ${ratio.toFixed(3)} of the layer: ${await cluster.account()}`;
+    assert.ok(ratio <= MOST_FROM_REGISTRY, told);
+    for (const { pid } of cluster.nodes) {
+      const most = await mostResident(pid);
+      assert.ok(most < MOST_RESIDENT, `a node had ${(most / MIB).toFixed(0)} MiB resident`);
+    }
+  });
+});
+
+/** Bytes that the process had resident at most since its start (proc(5), VmHWM). */
+async function mostResident(pid: number): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * KIB;
+}

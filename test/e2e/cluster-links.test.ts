@@ -1,0 +1,81 @@
+/** How chunks travel between nodes: zones, limits of the rate, without TLS. */
+import assert from 'node:assert/strict';
+import { MIB, SECOND } from '../../src/clock.ts';
+import { blobBytes, bytesOf, forget, pullAtOnce, stock, type Wares } from '../support/crowd.ts';
+import { shared } from '../support/fixture.ts';
+import { Registry } from '../support/registry.ts';
+import { requires } from '../support/requires.ts';
+import { WeirCluster } from '../support/weir-cluster.ts';
+import type { WeirNode } from '../support/weir.ts';
+
+const RATE: number = 2 * MIB;
+/** A limit holds over time: one 50 ms burst, and what lies in the buffers of sockets, may be ahead of it. */
+const MARGIN = 1.3;
+
+requires('docker-registry')('between nodes', () => {
+  const lab = shared(async (stack) => ({ registry: stack.use(await Registry.start()) }));
+
+  it('more bytes stay within a zone than by chance', async () => {
+    const { registry } = lab();
+    const node = (index: number) => ({ env: { WEIR_NODE_ZONE: `zone-${index % 3}` } });
+    await using cluster = await WeirCluster.start(9, { node });
+    const { zones } = (await cluster.node(0).status()).cluster;
+    assert.deepEqual(zones, { 'zone-0': 3, 'zone-1': 3, 'zone-2': 3 });
+    const wares = await stock(registry, 'links/zones', [12 * MIB, 4 * MIB]);
+    await pullAtOnce(cluster.nodes, wares);
+    const [same, other] = await Promise.all(
+      ['same', 'other'].map((zone) => cluster.metric('weir_peer_bytes_total', { direction: 'in', zone })),
+    );
+    const shares = `${(same ?? 0) / MIB} MiB within zones, ${(other ?? 0) / MIB} between them`;
+    // Of the 8 other nodes 2 are of the same zone.
+    assert.ok((same ?? 0) / ((same ?? 0) + (other ?? 0)) > 0.25, shares);
+  });
+
+  it('a node sends no more than --max-upload', async () => {
+    const { registry } = lab();
+    const wares = await stock(registry, 'links/upload', [8 * MIB]);
+    const node = (index: number) => ({ settings: index === 0 ? { 'max-upload': String(RATE) } : {} });
+    await using cluster = await WeirCluster.start(2, { node });
+    await assertLimited(registry, cluster, wares);
+  });
+
+  it('a node fetches no more from peers than --max-download', async () => {
+    const { registry } = lab();
+    const wares = await stock(registry, 'links/download', [8 * MIB]);
+    const node = (index: number) => ({ settings: index === 0 ? {} : { 'max-download': String(RATE) } });
+    await using cluster = await WeirCluster.start(2, { node });
+    await assertLimited(registry, cluster, wares);
+  });
+
+  it('chunks travel without TLS where it is turned off', async () => {
+    const { registry } = lab();
+    const wares = await stock(registry, 'links/plain', [6 * MIB, 1 * MIB]);
+    await using cluster = await WeirCluster.start(3, {
+      node: () => ({ settings: { 'transfer.tls': 'off' } }),
+    });
+    await pullAtOnce([cluster.node(0)], wares);
+    await forget(registry);
+    await pullAtOnce(cluster.nodes.slice(1), wares);
+    assert.equal(await blobBytes(registry), 0);
+    for (const node of cluster.nodes) assert.match(node.log, /"tls":false,"msg":"transfer listening"/);
+  });
+});
+
+/** The second node pulls what the first one has; all of it comes from there, at no more than the rate. */
+async function assertLimited(registry: Registry, cluster: WeirCluster, wares: Wares): Promise<void> {
+  const [from, to] = [cluster.node(0), cluster.node(1)];
+  await pullAtOnce([from], wares);
+  await forget(registry);
+  const began = performance.now();
+  await pullAtOnce([to], wares);
+  const seconds = (performance.now() - began) / SECOND;
+  const bytes = await fromPeers(to);
+  assert.ok(bytes <= RATE * seconds * MARGIN, `${bytes} bytes in ${seconds.toFixed(1)} s`);
+  // The limit is no reason to go to the registry.
+  assert.equal(bytes, bytesOf(wares.image));
+  assert.equal(await blobBytes(registry), 0);
+}
+
+async function fromPeers(node: WeirNode): Promise<number> {
+  return (await node.metrics()).sum('weir_peer_bytes_total', { direction: 'in' });
+}

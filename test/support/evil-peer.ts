@@ -1,0 +1,232 @@
+/**
+ * A member with the right key and bad intent: it joins, says that it has what it was told to claim, and serves what a
+ * test makes of that. Its host and its data port are the real ones.
+ */
+import { multiaddr } from '@multiformats/multiaddr';
+import { readFile } from 'node:fs/promises';
+import { systemClock } from '../../src/clock.ts';
+import { Host } from '../../src/host/host.ts';
+import { createNode } from '../../src/host/node.ts';
+import { MembershipTable } from '../../src/membership/table.ts';
+import type { Address, Member } from '../../src/membership/member.ts';
+import { Identity } from '../../src/peer/identity.ts';
+import type { PeerName } from '../../src/peer/peer-name.ts';
+import { swarmId, type SwarmKey, type SwarmMessage } from '../../src/protocol/messages.ts';
+import { makeStatement } from '../../src/protocol/statement.ts';
+import { Bitfield } from '../../src/store/bitfield.ts';
+import { ChunkLayout } from '../../src/store/chunk-layout.ts';
+import { makeCertificate, type Certificate } from '../../src/transfer/certificate.ts';
+import type { PieceAnswer, PieceRequest, ServedPiece } from '../../src/transfer/exchange.ts';
+import { DataClient } from '../../src/transfer/https-client.ts';
+import { DataServer, type ServedReport } from '../../src/transfer/https-server.ts';
+import { digestOf, digestHex } from '../../src/oci/digest.ts';
+
+export type Piece = Extract<ServedPiece, { kind: 'piece' }>;
+
+/** What a test makes of the right answer to a request for a chunk that is claimed. */
+export type Mischief = (
+  right: Piece,
+  bytes: Buffer,
+  request: PieceRequest,
+) => ServedPiece | Promise<ServedPiece>;
+
+export interface EvilPeerOptions {
+  readonly keyFile: string;
+  /** `127.0.0.1:PORT` of a member's control plane. */
+  readonly bootstrap: string;
+  readonly mischief?: Mischief;
+  /** Its identity and certificate, where something else than its data port answers: at `dataAddresses`. */
+  readonly node?: { readonly identity: Identity; readonly certificate: Certificate };
+  readonly dataAddresses?: readonly Address[];
+}
+
+export class EvilPeer implements AsyncDisposable {
+  readonly identity: Identity;
+  readonly table: MembershipTable;
+  /** What was asked of its data port, and how each request ended. */
+  readonly requests: PieceRequest[] = [];
+  readonly reports: ServedReport[] = [];
+  /** What was said to it over the control plane; questions about references as they came. */
+  readonly messages: SwarmMessage[] = [];
+  readonly questions: Uint8Array[] = [];
+  readonly #options: EvilPeerOptions;
+  readonly #stack: AsyncDisposableStack;
+  readonly #claims: Map<string, Buffer> = new Map();
+  readonly #joined: Map<string, Set<PeerName>> = new Map();
+  #host: Host | undefined;
+  #client: DataClient | undefined;
+
+  private constructor(options: EvilPeerOptions, stack: AsyncDisposableStack) {
+    this.#options = options;
+    this.#stack = stack;
+    this.identity = options.node?.identity ?? Identity.generate();
+    this.table = new MembershipTable({ self: this.identity.peer, clock: systemClock });
+  }
+
+  static async start(options: EvilPeerOptions): Promise<EvilPeer> {
+    const peer = new EvilPeer(options, new AsyncDisposableStack());
+    try {
+      await peer.#start();
+      return peer;
+    } catch (error) {
+      await peer[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  get peer(): PeerName {
+    return this.identity.peer;
+  }
+
+  /** Says to all members that it has this blob whole. */
+  claim(swarm: SwarmKey, bytes: Buffer): void {
+    this.#claims.set(swarmId(swarm), bytes);
+    const message = { kind: 'join', swarm, size: bytes.length, complete: true } as const;
+    for (const { peer } of this.table.live()) if (peer !== this.peer) this.#host?.send(peer, message);
+  }
+
+  /** Asks another member's data port for a piece. */
+  ask(member: Member, request: PieceRequest): Promise<PieceAnswer> {
+    const { promise, resolve, reject } = Promise.withResolvers<PieceAnswer>();
+    const ignore = (): void => undefined;
+    const events = { acknowledged: ignore, progressed: ignore, answered: resolve, failed: reject };
+    this.#client?.fetch(member, request, events);
+    return promise;
+  }
+
+  /** Writes these bytes on a stream of the protocol, over a connection of its own. @param address multiaddr */
+  async shout(address: string, protocol: string, bytes: Uint8Array): Promise<void> {
+    const clusterKey = await this.#clusterKey();
+    const node = await createNode({
+      identity: this.identity,
+      clusterKey,
+      listen: [],
+      announced: () => [],
+      mdns: false,
+      version: 'evil',
+      isRefused: () => false,
+    });
+    await node.start();
+    this.#stack.defer(() => node.stop());
+    const connection = await node.dial(multiaddr(address), { signal: AbortSignal.timeout(10_000) });
+    const stream = await connection.newStream(protocol);
+    stream.send(bytes);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync();
+  }
+
+  async #start(): Promise<void> {
+    const { bootstrap, node, dataAddresses } = this.#options;
+    const clock = systemClock;
+    const certificate = node?.certificate ?? makeCertificate(this.peer, clock);
+    const pair = { cert: certificate.certPem, key: certificate.keyPem };
+    const data = this.#stack.use(
+      await DataServer.start({
+        listen: [{ host: '127.0.0.1', port: 0 }],
+        tls: pair,
+        membership: this.table,
+        server: { serve: (_from, request) => this.#serve(request) },
+        maxUpload: undefined,
+        clock,
+        observer: { refused: () => undefined, served: (report) => this.reports.push(report) },
+      }),
+    );
+    const self = this.peer;
+    const introduce = async ({ peer }: Member): Promise<void> => this.#host?.ensureKnown(peer);
+    this.#client = this.#stack.use(
+      new DataClient({ self, tls: pair, maxDownload: undefined, introduce, clock }),
+    );
+    this.#host = this.#stack.use(
+      await Host.start({
+        identity: this.identity,
+        clusterKey: await this.#clusterKey(),
+        listen: [{ host: '127.0.0.1', port: 0 }],
+        announce: [],
+        bootstrap: [bootstrap],
+        mdns: false,
+        table: this.table,
+        selfInfo: {
+          name: 'evil',
+          zone: '',
+          version: 'evil',
+          dataAddresses: dataAddresses ?? data.addresses,
+          fingerprint: certificate.fingerprint,
+        },
+        clock,
+        logger: { debug: () => undefined, warn: () => undefined },
+        onMessage: (from, message) => this.#message(from, message),
+        onUnreachable: () => undefined,
+      }),
+    );
+    await this.#host.handle('reference', async (_from, bytes) => {
+      this.questions.push(bytes);
+      throw new Error('it does not answer');
+    });
+  }
+
+  async #clusterKey(): Promise<Uint8Array> {
+    return new Uint8Array(Buffer.from((await readFile(this.#options.keyFile, 'latin1')).trim(), 'latin1'));
+  }
+
+  #message(from: PeerName, message: SwarmMessage): void {
+    this.messages.push(message);
+    const { kind, swarm } = message;
+    const bytes = this.#claims.get(swarmId(swarm));
+    if (kind === 'join') this.#answerJoin(from, message);
+    if (bytes === undefined) return;
+    const size = bytes.length;
+    if (kind === 'link' && message.asks) {
+      this.#host?.send(from, { kind: 'link', swarm, size, have: allOf(size), asks: false });
+    } else if (kind === 'ask-origin') {
+      this.#host?.send(from, { kind: 'origin-state', swarm, index: message.index, state: 'have' });
+    }
+  }
+
+  /** As rendezvous it names itself before all others. */
+  #answerJoin(from: PeerName, { swarm }: SwarmMessage): void {
+    const id = swarmId(swarm);
+    const joined = this.#joined.get(id) ?? new Set();
+    this.#joined.set(id, joined.add(from));
+    const others = [...joined].filter((peer) => peer !== from).map((peer) => ({ peer, complete: false }));
+    const own = this.#claims.has(id) ? [{ peer: this.peer, complete: true }] : [];
+    this.#host?.send(from, { kind: 'sample', swarm, members: [...own, ...others] });
+  }
+
+  async #serve(request: PieceRequest): Promise<ServedPiece> {
+    this.requests.push(request);
+    const { swarm, range, home } = request;
+    const bytes = this.#claims.get(swarmId(swarm));
+    if (bytes === undefined) return home === undefined ? { kind: 'absent' } : { kind: 'unable' };
+    if (range === undefined) return { kind: 'absent' };
+    const { mischief = (right) => right } = this.#options;
+    return mischief(this.pieceOf(swarm, bytes, range), bytes, request);
+  }
+
+  /** A chunk of `bytes`, with its hash signed by this peer. */
+  pieceOf(
+    swarm: SwarmKey,
+    bytes: Buffer,
+    { start, end }: { readonly start: number; readonly end: number },
+  ): Piece {
+    const hash = Buffer.from(digestHex(digestOf(bytes.subarray(start, end))), 'hex');
+    const index = new ChunkLayout(bytes.length).indexOf(start);
+    return {
+      kind: 'piece',
+      size: bytes.length,
+      start,
+      end,
+      statement: makeStatement(this.identity, swarm.digest, bytes.length, index, new Uint8Array(hash)),
+      read: async (target, position) =>
+        bytes.copy(target, 0, position, Math.min(end, position + target.length)),
+      close: () => undefined,
+    };
+  }
+}
+
+function allOf(size: number): Uint8Array {
+  const bits = new Bitfield(new ChunkLayout(size).count);
+  for (let index = 0; index < bits.length; index++) bits.set(index);
+  return bits.bytes;
+}

@@ -1,0 +1,140 @@
+/**
+ * A network of the test's own: hosts, each a namespace with one interface `eth0`, on a bridge in a namespace of its
+ * own, where nothing but packets lives. Links are shaped by token buckets (tc-tbf(8)), and the bridge drops what it
+ * is told to (nft(8), family bridge). All of it is gone with the namespaces.
+ */
+import { Namespace } from './namespace.ts';
+import { runOk } from './program.ts';
+
+/** Bytes that may leave at once: above what a refill at 200 Mbit/s brings per kernel tick of 4 ms (100 kB). */
+const BURST = '256kb';
+/** How long a packet may wait for its turn before it is dropped: far above a round trip, below TCP's time-out. */
+const LATENCY = '50ms';
+/** Ethernet, IPv4, and TCP with time stamps. */
+const HEADER_BYTES = 14 + 20 + 32;
+const PREFIX = 24;
+/** Address of the test process, where it takes part. */
+const TEST_PROCESS = 1;
+
+export interface LanHost {
+  readonly namespace: Namespace;
+  /** IPv4. */
+  readonly address: string;
+  /** The bridge's side of its link. */
+  readonly port: string;
+}
+
+interface LinkStatistics {
+  readonly stats64: { readonly tx: { readonly bytes: number; readonly packets: number } };
+}
+
+export class Lan implements AsyncDisposable {
+  readonly #bridge: Namespace;
+  readonly #stack: AsyncDisposableStack;
+  /** Out of the range for benchmarks (RFC 2544). The test process has an address in it, so two runs get two ranges. */
+  readonly #network: string = `198.19.${process.pid & 255}`;
+  #hosts = 1;
+  #rules = 0;
+
+  private constructor(bridge: Namespace, stack: AsyncDisposableStack) {
+    this.#bridge = bridge;
+    this.#stack = stack;
+  }
+
+  static async create(): Promise<Lan> {
+    await using stack = new AsyncDisposableStack();
+    const bridge = stack.use(await Namespace.create());
+    const inside = { within: bridge.enter };
+    await runOk('ip', ['link', 'add', 'br0', 'type', 'bridge'], inside);
+    await runOk('ip', ['link', 'set', 'br0', 'up'], inside);
+    return new Lan(bridge, stack.move());
+  }
+
+  /** A new host. `rate`: of its link in both directions, as tc writes rates. */
+  async addHost(rate: string): Promise<LanHost> {
+    const namespace = this.#stack.use(await Namespace.create());
+    const number = ++this.#hosts;
+    const host = { namespace, address: `${this.#network}.${number}`, port: `p${number}` };
+    await this.#plug(host.port, 'eth0', namespace.pid);
+    const inside = { within: namespace.enter };
+    await runOk('ip', ['address', 'add', `${host.address}/${PREFIX}`, 'dev', 'eth0'], inside);
+    await runOk('ip', ['link', 'set', 'eth0', 'up'], inside);
+    await this.shape(host, rate);
+    return host;
+  }
+
+  /** Gives the test process itself an address in the network, for servers that it runs; returns the address. */
+  async addTestProcess(): Promise<string> {
+    const device = `weirt${process.pid}`; // Linux takes 15 characters for a name
+    await this.#plug('p1', device, process.pid);
+    const address = `${this.#network}.${TEST_PROCESS}`;
+    await runOk('ip', ['address', 'add', `${address}/${PREFIX}`, 'dev', device]);
+    await runOk('ip', ['link', 'set', device, 'up']);
+    return address;
+  }
+
+  /** From now on the host's link has this rate in both directions. */
+  async shape({ namespace, port }: LanHost, rate: string): Promise<void> {
+    const filter = ['root', 'tbf', 'rate', rate, 'burst', BURST, 'latency', LATENCY];
+    await runOk('tc', ['qdisc', 'replace', 'dev', 'eth0', ...filter], { within: namespace.enter });
+    await runOk('tc', ['qdisc', 'replace', 'dev', port, ...filter], { within: this.#bridge.enter });
+  }
+
+  /**
+   * What the kernel hands to the link in one go for TCP to be cut up later is one packet from now on: else a rule
+   * that drops one packet in fifty drops dozens at a time.
+   */
+  async sendSinglePackets({ namespace }: LanHost): Promise<void> {
+    await runOk('ip', ['link', 'set', 'eth0', 'gso_max_segs', '1'], { within: namespace.enter });
+  }
+
+  /** Nothing gets from one group to the other until the returned function is called. */
+  async cut(some: readonly LanHost[], others: readonly LanHost[]): Promise<() => Promise<void>> {
+    return this.#drop([
+      `iifname ${setOf(some)} oifname ${setOf(others)} drop`,
+      `iifname ${setOf(others)} oifname ${setOf(some)} drop`,
+    ]);
+  }
+
+  /** So many of 1000 packets among these hosts are lost until the returned function is called. */
+  async lose(perMille: number, among: readonly LanHost[]): Promise<() => Promise<void>> {
+    const set = setOf(among);
+    return this.#drop([`iifname ${set} oifname ${set} numgen random mod 1000 < ${perMille} drop`]);
+  }
+
+  /** Bytes that the host has sent so far, without the headers of TCP/IP; what was sent twice counts twice. */
+  async sent({ namespace }: LanHost): Promise<number> {
+    const json = await runOk('ip', ['-s', '-j', 'link', 'show', 'dev', 'eth0'], { within: namespace.enter });
+    const [link] = JSON.parse(json) as LinkStatistics[];
+    if (link === undefined) throw new Error(`ip shows no link: ${json}`);
+    const { bytes, packets } = link.stats64.tx;
+    return bytes - packets * HEADER_BYTES;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync();
+  }
+
+  /** A link from the bridge to the namespace of `pid`. */
+  async #plug(port: string, device: string, pid: number): Promise<void> {
+    const inside = { within: this.#bridge.enter };
+    const far = ['peer', 'name', device, 'netns', String(pid)];
+    await runOk('ip', ['link', 'add', port, 'type', 'veth', ...far], inside);
+    await runOk('ip', ['link', 'set', port, 'master', 'br0', 'up'], inside);
+  }
+
+  async #drop(rules: readonly string[]): Promise<() => Promise<void>> {
+    const table = `rules${++this.#rules}`;
+    const inside = { within: this.#bridge.enter };
+    const chain = ['type filter hook forward priority 0', ...rules].map((line) => `    ${line}\n`).join('');
+    await runOk('nft', ['-f', '-'], {
+      ...inside,
+      input: `table bridge ${table} {\n  chain c {\n${chain}  }\n}\n`,
+    });
+    return async () => void (await runOk('nft', ['delete', 'table', 'bridge', table], inside));
+  }
+}
+
+function setOf(hosts: readonly LanHost[]): string {
+  return `{ ${hosts.map(({ port }) => port).join(', ')} }`;
+}

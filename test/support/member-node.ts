@@ -1,0 +1,185 @@
+/**
+ * A member in this process: what the daemon makes of a node, without its mirror, so that a test can look inside and
+ * pull from it directly.
+ */
+import { systemClock, MIB, SECOND } from '../../src/clock.ts';
+import { defaultConfig } from '../../src/config/load.ts';
+import { isWeirError } from '../../src/errors.ts';
+import type { Config } from '../../src/config/settings.ts';
+import { startCluster, type Cluster, type ClusterOptions } from '../../src/daemon/cluster.ts';
+import { createLogger } from '../../src/daemon/logger.ts';
+import type { SuspicionReason } from '../../src/membership/member.ts';
+import type { MembershipTable } from '../../src/membership/table.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import { parseRegistryHost, parseRepository } from '../../src/oci/repository.ts';
+import type { PeerName } from '../../src/peer/peer-name.ts';
+import { Access } from '../../src/pull/access.ts';
+import { Blobs } from '../../src/pull/blobs.ts';
+import { Manifests } from '../../src/pull/manifests.ts';
+import { Catalog } from '../../src/store/catalog.ts';
+import { DataFolder } from '../../src/store/data-folder.ts';
+import { FsStore } from '../../src/store/fs-store.ts';
+import type { Credential } from '../../src/upstream/credential.ts';
+import { Upstream } from '../../src/upstream/upstream.ts';
+import { readAll } from './bytes.ts';
+import { TempDir } from './temp.ts';
+
+const LOOPBACK = [{ host: '127.0.0.1', port: 0 }] as const;
+/** As containerd. */
+const MAX_TRIES = 4;
+const STALL_TIMEOUT: number = 30 * SECOND;
+
+export interface MemberNodeOptions {
+  readonly keyFile: string;
+  /** `127.0.0.1:PORT` of another member's control plane. */
+  readonly bootstrap?: string | undefined;
+  readonly config?: Partial<Config>;
+  readonly protocolVersions?: ClusterOptions['protocolVersions'];
+}
+
+export interface PullOf {
+  /** `127.0.0.1:5000`. */
+  readonly registry: string;
+  readonly repository: string;
+  readonly digest: Digest;
+  readonly credential?: Credential | undefined;
+}
+
+interface Parts {
+  readonly cluster: Cluster;
+  readonly blobs: Blobs;
+  readonly manifests: Manifests;
+  readonly access: Access;
+}
+
+export class MemberNode implements AsyncDisposable {
+  readonly cluster: Cluster;
+  readonly blobs: Blobs;
+  readonly manifests: Manifests;
+  readonly access: Access;
+  /** Whom it has ever suspected or banned, and for what. */
+  readonly accused: Map<PeerName, Set<SuspicionReason>> = new Map();
+  readonly #stack: AsyncDisposableStack;
+
+  private constructor({ cluster, blobs, manifests, access }: Parts, stack: AsyncDisposableStack) {
+    this.cluster = cluster;
+    this.blobs = blobs;
+    this.manifests = manifests;
+    this.access = access;
+    this.#stack = stack;
+    this.table.onChange(() => {
+      for (const { peer, reason } of this.table.suspects()) {
+        this.accused.set(peer, (this.accused.get(peer) ?? new Set()).add(reason));
+      }
+    });
+  }
+
+  static async start(options: MemberNodeOptions): Promise<MemberNode> {
+    await using stack = new AsyncDisposableStack();
+    const temp = stack.use(await TempDir.create('member'));
+    const clock = systemClock;
+    const config = defaultConfig({
+      'data.dir': temp.join('data'),
+      'cluster.key-file': options.keyFile,
+      'cluster.listen': LOOPBACK,
+      'transfer.listen': LOOPBACK,
+      'cluster.bootstrap': options.bootstrap === undefined ? [] : [options.bootstrap],
+      'cluster.mdns': 'off',
+      'store.quota': 512 * MIB,
+      ...options.config,
+    });
+    const level = process.env['WEIR_TEST_LOG'] === undefined ? 'silent' : 'debug';
+    const logger = await createLogger({ level, format: 'json', isTerminal: false });
+    const folder = new DataFolder(config['data.dir']);
+    await folder.create();
+    const catalog = stack.use(Catalog.open(folder.catalog));
+    const { 'store.quota': quota, 'store.partial-max-age': partialMaxAge } = config;
+    const store = stack.use(await FsStore.open({ folder, quota, partialMaxAge, clock }));
+    const providers = [store];
+    const upstream = new Upstream({ userAgent: 'weir/test', via: 'a-member', environment: {}, clock });
+    stack.defer(() => upstream.close());
+    const { 'access.mode': mode, 'access.ttl': ttl, 'access.offline-ttl': offlineTtl } = config;
+    const access = new Access({ mode, ttl, offlineTtl, catalog, upstream, clock });
+    const cluster = await startCluster({
+      config,
+      version: 'test',
+      folder: folder.root,
+      logger,
+      clock,
+      access,
+      upstream,
+      providers,
+      manifests: () => manifests,
+      ...(options.protocolVersions && { protocolVersions: options.protocolVersions }),
+    });
+    if (cluster === undefined) throw new Error('the cluster is turned off');
+    stack.use(cluster);
+    const quiet = { cacheHit: () => undefined, cacheMiss: () => undefined, problem: () => undefined };
+    const blobs = stack.use(
+      new Blobs({
+        providers,
+        store,
+        upstream,
+        access,
+        clock,
+        linger: config['pull.linger'],
+        stallTimeout: STALL_TIMEOUT,
+        maxConcurrent: config['pull.max-concurrent'],
+        share: (request, digest) => cluster.sharing.share(request, digest),
+        observer: { ...quiet, pulled: () => undefined },
+      }),
+    );
+    const manifests: Manifests = new Manifests({
+      providers,
+      store,
+      catalog,
+      upstream,
+      access,
+      clock,
+      tagTtl: config['tags.ttl'],
+      peers: cluster.sharing,
+      observer: { ...quiet, staleTag: () => undefined },
+    });
+    return new MemberNode({ cluster, blobs, manifests, access }, stack.move());
+  }
+
+  get table(): MembershipTable {
+    return this.cluster.table;
+  }
+
+  get peer(): PeerName {
+    return this.table.self.peer;
+  }
+
+  /** `127.0.0.1:PORT` of its control plane. */
+  get address(): string {
+    const [, , host, , port] = (this.cluster.host.addresses[0] ?? '').split('/');
+    return `${host}:${port}`;
+  }
+
+  /** The whole blob, as a runtime gets it: one that was cut off because it was wrong is asked for again. */
+  async pull(blob: PullOf): Promise<Buffer> {
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#pull(blob);
+      } catch (error) {
+        if (tries === MAX_TRIES || !isWeirError(error, 'digest_mismatch')) throw error;
+      }
+    }
+  }
+
+  async #pull({ registry, repository, digest, credential }: PullOf): Promise<Buffer> {
+    await using reading = await this.blobs.open({
+      repository: parseRepository(parseRegistryHost(registry), repository),
+      digest,
+      credential,
+      resuming: false,
+      dependent: true,
+    });
+    return await readAll(reading);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync();
+  }
+}

@@ -1,0 +1,34 @@
+import type { Clock } from '../../../src/clock.ts';
+
+/** A clock that stands still until it is moved. */
+export class ManualClock implements Clock {
+  /** The two start apart: nothing may mix them up. */
+  #wall = 1_700_000_000_000;
+  #monotonic = 5000;
+
+  now(): number {
+    return this.#wall;
+  }
+
+  monotonic(): number {
+    return this.#monotonic;
+  }
+
+  random(): number {
+    return 0.5;
+  }
+
+  async sleep(): Promise<void> {
+    throw new Error('nothing sleeps here');
+  }
+
+  advance(ms: number): void {
+    this.#wall += ms;
+    this.#monotonic += ms;
+  }
+
+  /** Somebody sets the time of day. */
+  stepWall(ms: number): void {
+    this.#wall += ms;
+  }
+}

@@ -1,0 +1,151 @@
+/**
+ * Two honest nodes pull a blob together with a third member that has the right key and misbehaves. The pulls end
+ * well, and who misbehaves is set aside, and nobody else.
+ */
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import { KIB, MIB, SECOND } from '../../../src/clock.ts';
+import type { SuspicionReason } from '../../../src/membership/member.ts';
+import { encodeFrame } from '../../../src/wire/frames.ts';
+import { seededBytes } from '../../support/bytes.ts';
+import type { Mischief } from '../../support/evil-peer.ts';
+import { EvilScene, type EvilSceneOptions } from '../../support/evil-scene.ts';
+import { until } from '../host/fixture.ts';
+import { makeNode } from '../transfer/fixture.ts';
+import { RawPeer } from '../transfer/raw.ts';
+
+const SIZE: number = 8 * MIB;
+/** Milliseconds that a pull with a culprit may take: some time limits of the policy one after the other. */
+const MOST: number = 20 * SECOND;
+const NOISE: Buffer = seededBytes(4 * KIB, 'noise');
+
+const DATA_GARBAGE: readonly (readonly [what: string, answer: string | Buffer])[] = [
+  ['noise', Buffer.concat([NOISE, Buffer.from('\r\n\r\n')])],
+  ['a head without an end', `HTTP/1.1 206 X\r\nX: ${'x'.repeat(64 * KIB)}`],
+  ['more bytes than it announced', `HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\nand more`],
+];
+const FRAME_GARBAGE: readonly (readonly [what: string, bytes: Uint8Array])[] = [
+  ['noise', encodeFrame(NOISE)],
+  ['a frame of a GiB', Buffer.concat([Uint8Array.from([0x80, 0x80, 0x80, 0x80, 0x04]), NOISE])],
+];
+
+describe('a member that', function () {
+  this.timeout(60 * SECOND);
+
+  it('sends wrong bytes under a right hash is found out with the first chunk', async () => {
+    const mischief: Mischief = (right, bytes) => ({ ...right, read: reading(flipped(bytes)) });
+    await assertSetAside('wrong-bytes', { mischief });
+  });
+
+  it('states wrong hashes is banned when the blob turns out wrong', async () => {
+    await using scene = await EvilScene.start({
+      mischief: (right, bytes, { swarm }) => scene.evil.pieceOf(swarm, flipped(bytes), right),
+    });
+    await scene.pullAll(SIZE);
+    for (const { table, accused } of scene.honest) {
+      assert.deepEqual([...accused.keys()], [scene.evil.peer]);
+      assert.ok(table.isBanned(scene.evil.peer));
+      assert.deepEqual([...(accused.get(scene.evil.peer) ?? [])], ['wrong-hash']);
+    }
+  });
+
+  it('sends a few KiB a second does not hold the others up', async () => {
+    const mischief: Mischief = (right) => ({
+      ...right,
+      read: async (target, position) => {
+        await delay(250);
+        return right.read(target.subarray(0, KIB), position);
+      },
+    });
+    await assertSetAside('stalled', { mischief });
+  });
+
+  it('says that it has what it has not breaks its promise', async () => {
+    await assertSetAside('broken-promise', { mischief: () => ({ kind: 'absent' }) });
+  });
+
+  it('stops in mid-chunk is set aside', async () => {
+    const mischief: Mischief = (right) => ({
+      ...right,
+      read: (target, position) =>
+        position > right.start ? new Promise(() => undefined) : right.read(target.subarray(0, KIB), position),
+    });
+    await assertSetAside('stalled', { mischief });
+  });
+
+  it('acknowledges nothing is set aside', async () => {
+    await assertSetAside('unreachable', { mischief: () => new Promise(() => undefined) });
+  });
+
+  for (const [what, answer] of DATA_GARBAGE) {
+    it(`answers ${what} is set aside`, async () => {
+      const node = makeNode();
+      await using raw = await RawPeer.start(node, (socket) => void socket.write(answer));
+      await assertSetAside('protocol', { node, dataAddresses: raw.member.dataAddresses });
+    });
+  }
+
+  for (const [what, bytes] of FRAME_GARBAGE) {
+    it(`sends ${what} over the control plane is set aside`, async () => {
+      await using scene = await EvilScene.start();
+      const pulling = scene.pullAll(SIZE);
+      for (const node of scene.honest) {
+        await scene.evil.shout(
+          `${node.cluster.host.addresses[0]}/p2p/${node.peer}`,
+          '/weir/swarm/1.1',
+          bytes,
+        );
+      }
+      await pulling;
+      await until('both hold it against the peer', () =>
+        scene.honest.every(({ accused }) => accused.get(scene.evil.peer)?.has('protocol')),
+      );
+      for (const { accused } of scene.honest) assert.deepEqual([...accused.keys()], [scene.evil.peer]);
+    });
+  }
+
+  it('lies about hashes beside one that does not is banned, and the honest one is not', async () => {
+    await using scene = await EvilScene.start({
+      mischief: (right, bytes, { swarm }) => scene.evil.pieceOf(swarm, flipped(bytes), right),
+    });
+    const [holder, asker] = scene.honest;
+    const { bytes, swarm, source } = scene.content(SIZE);
+    await holder.pull(source);
+    scene.evil.claim(swarm, bytes);
+    assert.ok((await asker.pull(source)).equals(bytes));
+    assert.ok(asker.table.isBanned(scene.evil.peer));
+    assert.deepEqual([...asker.accused.keys()], [scene.evil.peer]);
+  });
+});
+
+/** The honest nodes hold this, and nothing else, against the evil peer, and nothing against each other. */
+async function assertSetAside(reason: SuspicionReason, options: EvilSceneOptions): Promise<void> {
+  await using scene = await EvilScene.start(options);
+  const began = performance.now();
+  await scene.pullAll(SIZE);
+  const took = performance.now() - began;
+  assert.ok(took < MOST, `the pulls took ${Math.round(took)} ms`);
+  assertAccused(scene, reason);
+}
+
+function assertAccused(scene: EvilScene, reason: SuspicionReason): void {
+  const accusations = scene.honest.flatMap(({ accused }) => [...accused]);
+  for (const [peer, reasons] of accusations) {
+    assert.equal(peer, scene.evil.peer, `an honest node was accused of ${[...reasons].join()}`);
+    // What comes on top, once its slots are taken up by what never ends, is its silence.
+    const others = [...reasons].filter((each) => each !== reason && each !== 'unreachable');
+    assert.ok(reasons.has(reason), [...reasons].join());
+    assert.deepEqual(others, []);
+  }
+  assert.notEqual(accusations.length, 0, 'nobody was accused');
+}
+
+function flipped(bytes: Buffer): Buffer {
+  const lie = Buffer.from(bytes);
+  for (let at = 0; at < lie.length; at += KIB) lie[at] = (lie[at] ?? 0) ^ 1;
+  return lie;
+}
+
+function reading(bytes: Buffer): (target: Uint8Array, position: number) => Promise<number> {
+  return async (target, position) => bytes.copy(target, 0, position, position + target.length);
+}

@@ -1,0 +1,130 @@
+/** What members get to know of credentials, and what they get of bytes that are not for them. */
+import assert from 'node:assert/strict';
+import { KIB, MIB, SECOND } from '../../../src/clock.ts';
+import { isWeirError } from '../../../src/errors.ts';
+import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
+import { ChunkLayout } from '../../../src/store/chunk-layout.ts';
+import { Homes } from '../../../src/swarm/homes.ts';
+import { formatAuthorization } from '../../../src/upstream/credential.ts';
+import { EvilScene } from '../../support/evil-scene.ts';
+import { TestRegistry } from '../../support/mirror-fixture.ts';
+
+const SIZE: number = 8 * MIB;
+const PRIVATE = 'private/app';
+const OWNER = { kind: 'basic', username: 'the-owner', password: 'the-password' } as const;
+
+describe('members and credentials', function () {
+  this.timeout(60 * SECOND);
+
+  it('a Bearer token goes to the home that is asked to fetch with it, and to nobody else', async () => {
+    await using scene = await EvilScene.start();
+    const { registry, honest, evil } = scene;
+    registry.challenge = 'Bearer realm="http://127.0.0.1:1/token",service="test"';
+    const { bytes, source, swarm } = scene.content(SIZE, PRIVATE);
+    registry.repository(PRIVATE).authorization = 'Bearer secret-token';
+    const credential = { kind: 'bearer', token: 'secret-token' } as const;
+    const pulled = await Promise.all(honest.map((node) => node.pull({ ...source, credential })));
+    for (const got of pulled) assert.ok(got.equals(bytes));
+    // The evil peer is home of about a third of the chunks, and has none of them.
+    assert.ok(evil.requests.some(({ home }) => home !== undefined));
+    const homes = new Homes(swarm, honest[0].table);
+    const layout = new ChunkLayout(SIZE);
+    for (const { home, range } of evil.requests) {
+      if (home === undefined) continue;
+      assert.deepEqual([home.token, home.repository], ['secret-token', PRIVATE]);
+      assert.ok(
+        homes.rankOf(layout.indexOf(range?.start ?? 0), evil.peer) >= 0,
+        'it is no home of this chunk',
+      );
+    }
+    assert.ok(evil.reports.every(({ kind }) => kind !== 'invalid'));
+    assert.ok(!JSON.stringify(evil.messages).includes('secret-token'));
+  });
+
+  it('Basic credentials never leave the node', async () => {
+    await using scene = await EvilScene.start();
+    const { registry, honest, evil } = scene;
+    const { bytes, source } = scene.content(SIZE, PRIVATE);
+    const authorization = formatAuthorization(OWNER);
+    registry.repository(PRIVATE).authorization = authorization;
+    const pulled = await Promise.all(honest.map((node) => node.pull({ ...source, credential: OWNER })));
+    for (const got of pulled) assert.ok(got.equals(bytes));
+    assert.ok(evil.requests.some(({ home }) => home !== undefined));
+    assert.ok(evil.requests.every(({ home }) => home?.token === undefined));
+    assert.ok(evil.reports.every(({ kind }) => kind !== 'invalid'));
+    assert.deepEqual(evil.questions, []);
+    const seen = JSON.stringify([evil.messages, evil.requests]);
+    for (const secret of [OWNER.username, OWNER.password, authorization.slice('Basic '.length)]) {
+      assert.ok(!seen.includes(secret), secret);
+    }
+  });
+});
+
+describe('members and access', function () {
+  this.timeout(60 * SECOND);
+
+  it('a member gives what a registry delivered in the name of this registry alone', async () => {
+    await using scene = await EvilScene.start();
+    const [holder] = scene.honest;
+    const { source, swarm } = scene.content(SIZE, PRIVATE);
+    await holder.pull(source);
+    const member = holder.table.self;
+    const range = { start: 0, end: 256 * KIB };
+    const asked = (registry: string) => {
+      const named = { ...swarm, registry: parseRegistryHost(registry) };
+      return scene.evil.ask(member, { swarm: named, range, home: undefined });
+    };
+    assert.equal((await asked('attacker.example')).kind, 'absent');
+    assert.equal((await asked(swarm.registry)).kind, 'piece');
+  });
+
+  it('who asks a home in the name of another registry gets nothing either', async () => {
+    await using scene = await EvilScene.start();
+    const [holder] = scene.honest;
+    const { source, swarm } = scene.content(SIZE, PRIVATE);
+    await holder.pull(source);
+    const member = holder.table.self;
+    const { name } = parseRepository(parseRegistryHost('attacker.example'), 'any/thing');
+    const answer = await scene.evil.ask(member, {
+      swarm: { ...swarm, registry: parseRegistryHost('attacker.example') },
+      range: { start: 0, end: 256 * KIB },
+      home: { repository: name, token: undefined, size: SIZE },
+    });
+    assert.notEqual(answer.kind, 'piece');
+  });
+
+  it("a registry that claims to hold another registry's private blob does not get it from members", async () => {
+    await using scene = await EvilScene.start();
+    await using attacker = await TestRegistry.start();
+    const [holder, victim] = scene.honest;
+    const { bytes, digest, source } = scene.content(SIZE, PRIVATE);
+    await holder.pull(source);
+    const sentBefore = holder.cluster.traffic.toPeers;
+    // It says yes to every HEAD, and has no byte of it.
+    attacker.intercept = (request, response) => {
+      const isHead = request.method === 'HEAD';
+      const headers = { 'content-length': SIZE, 'docker-content-digest': digest };
+      if (isHead) response.writeHead(200, headers).end();
+      else response.writeHead(404).end();
+      return true;
+    };
+    const stolen = victim.pull({ registry: attacker.host, repository: 'any/thing', digest });
+    await assert.rejects(stolen, (error) => isWeirError(error));
+    assert.equal(holder.cluster.traffic.toPeers, sentBefore);
+    // The same node gets it in the name of the registry that has it.
+    assert.ok((await victim.pull(source)).equals(bytes));
+    assert.ok(holder.cluster.traffic.toPeers > sentBefore);
+  });
+
+  it('a member that lacks a credential gets no more from peers than from upstream', async () => {
+    await using scene = await EvilScene.start();
+    const { registry, honest } = scene;
+    const [holder, other] = honest;
+    const { source } = scene.content(SIZE, PRIVATE);
+    registry.repository(PRIVATE).authorization = formatAuthorization(OWNER);
+    await holder.pull({ ...source, credential: OWNER });
+    const sentBefore = holder.cluster.traffic.toPeers;
+    await assert.rejects(other.pull(source), (error) => isWeirError(error, 'upstream_unauthorized'));
+    assert.equal(holder.cluster.traffic.toPeers, sentBefore);
+  });
+});

@@ -1,0 +1,48 @@
+/** docs/admin-api.md lists each field of the reports with its type, and no other. */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { peersSchema, statusSchema } from '../../../src/status/report.ts';
+
+const PAGE = join(import.meta.dirname, '../../../docs/admin-api.md');
+
+/** What a valibot schema tells of itself. */
+interface Schema {
+  readonly type: string;
+  readonly entries?: Readonly<Record<string, Schema>>;
+  readonly item?: Schema;
+  readonly wrapped?: Schema;
+}
+
+const TYPES: Readonly<Record<string, string>> = { picklist: 'string', custom: 'string', record: 'object' };
+
+/** `path type` of each field that holds a value, or a list. */
+function fieldsOf(schema: Schema, path: string, optional: boolean): string[] {
+  if (schema.wrapped !== undefined) return fieldsOf(schema.wrapped, path, true);
+  const own = `${path} ${TYPES[schema.type] ?? schema.type}${optional ? '?' : ''}`;
+  if (schema.item !== undefined) {
+    const inner = schema.item.entries === undefined ? [] : fieldsOf(schema.item, `${path}[]`, optional);
+    return [own, ...inner];
+  }
+  if (schema.entries === undefined) return [own];
+  return Object.entries(schema.entries).flatMap(([name, field]) =>
+    fieldsOf(field, path === '' ? name : `${path}.${name}`, optional),
+  );
+}
+
+async function documented(section: string): Promise<readonly string[]> {
+  const text = await readFile(PAGE, 'utf8');
+  const [, part = ''] = text.split(`## ${section}\n`);
+  const rows = (part.split('\n## ')[0] ?? '').matchAll(/^\| `([^`]+)` \| (\S+) \|/gm);
+  return [...rows].map(([, field, type]) => `${field} ${type}`);
+}
+
+describe('docs/admin-api.md', () => {
+  it('lists the fields of /v1/status', async () => {
+    assert.deepEqual(await documented('/v1/status'), fieldsOf(statusSchema as unknown as Schema, '', false));
+  });
+
+  it('lists the fields of /v1/peers', async () => {
+    assert.deepEqual(await documented('/v1/peers'), fieldsOf(peersSchema as unknown as Schema, '', false));
+  });
+});

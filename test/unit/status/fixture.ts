@@ -1,0 +1,106 @@
+/** Reports of a node that is in the middle of things, and an admin address that serves them. */
+import { Admin } from '../../../src/daemon/admin.ts';
+import { MIB } from '../../../src/clock.ts';
+import { digestOf } from '../../../src/oci/digest.ts';
+import { peerNameOf, type PeerName } from '../../../src/peer/peer-name.ts';
+import type { PeerReport, PeersReport, StatusReport, TransferReport } from '../../../src/status/report.ts';
+
+export function peerOf(n: number): PeerName {
+  return peerNameOf(Buffer.alloc(32, n));
+}
+
+/** The bitfield whose `set` chunks are there, in base64. */
+export function bitmapOf(chunks: number, set: readonly number[]): string {
+  const bits = Buffer.alloc(Math.ceil(chunks / 8));
+  for (const index of set) bits[index >> 3] = (bits[index >> 3] ?? 0) | (0x80 >> (index & 7));
+  return bits.toString('base64');
+}
+
+export function transferOf(name: string, more: Partial<TransferReport> = {}): TransferReport {
+  return {
+    digest: digestOf(Buffer.from(name)),
+    registry: 'registry.example:5000',
+    repository: 'team/app',
+    size: 20 * MIB,
+    present_bytes: 10 * MIB,
+    chunks: 10,
+    present_chunks: 5,
+    bitmap: bitmapOf(10, [0, 1, 2, 3, 4]),
+    upstream_bitmap: bitmapOf(10, [0]),
+    state: 'pulling',
+    seconds: 2,
+    readers: 1,
+    links: 9,
+    sources: { peers: 8 * MIB, upstream: 2 * MIB, local: 0 },
+    ...more,
+  };
+}
+
+export function statusOf(more: Partial<StatusReport> = {}): StatusReport {
+  return {
+    version: '1.2.3',
+    name: 'node-a',
+    peer: peerOf(1),
+    zone: 'eu-1a',
+    uptime_seconds: 11_520,
+    cluster: { mode: 'keyed', members: 12, connections: 9, zones: { 'eu-1a': 4, 'eu-1b': 8 } },
+    transfers: [transferOf('running')],
+    totals: {
+      from_peers: 1200 * MIB,
+      from_other_zones: 12 * MIB,
+      from_upstream: 30 * MIB,
+      to_peers: 3000 * MIB,
+      to_runtimes: 1230 * MIB,
+      saved: 1200 * MIB,
+    },
+    suspects: [],
+    ...more,
+  };
+}
+
+export function peerReportOf(n: number, more: Partial<PeerReport> = {}): PeerReport {
+  return {
+    peer: peerOf(n),
+    name: `node-${n}`,
+    zone: n % 2 === 0 ? 'eu-1a' : 'eu-1b',
+    version: '1.2.3',
+    addresses: [`/ip4/10.0.0.${n}/tcp/4772`],
+    connected: true,
+    direction: 'inbound',
+    rtt_ms: 0.4 * n,
+    linked: n,
+    from_bytes: n * MIB,
+    to_bytes: 10 * n * MIB,
+    leaving: false,
+    ...more,
+  };
+}
+
+export interface FakeNode extends AsyncDisposable {
+  readonly address: URL;
+  /** What it answers from now on. */
+  status: StatusReport;
+  peers: PeersReport;
+}
+
+/** The real admin server, its reports made up. */
+export async function fakeNode(status: StatusReport = statusOf(), port = 0): Promise<FakeNode> {
+  const admin = await Admin.start({
+    listen: { host: '127.0.0.1', port },
+    ready: () => true,
+    metrics: async () => '',
+    metricsType: 'text/plain',
+    status: () => node.status,
+    peers: () => node.peers,
+    onProblem: (error) => {
+      throw error;
+    },
+  });
+  const node: FakeNode = {
+    address: new URL(admin.address),
+    status,
+    peers: { peers: [peerReportOf(2), peerReportOf(3)] },
+    [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose](),
+  };
+  return node;
+}

@@ -1,0 +1,300 @@
+/** The small deciding parts of the swarm policy, each by itself. */
+import assert from 'node:assert/strict';
+import * as fc from 'fast-check';
+import type { PeerName } from '../../../src/peer/peer-name.ts';
+import { Bitfield } from '../../../src/store/bitfield.ts';
+import { Budget } from '../../../src/swarm/budget.ts';
+import { pickChunk } from '../../../src/swarm/chunk-picker.ts';
+import { chunkKey, hashText, rank } from '../../../src/swarm/hrw.ts';
+import { Leases } from '../../../src/swarm/leases.ts';
+import { Neighbours } from '../../../src/swarm/neighbours.ts';
+import { OriginWindow } from '../../../src/swarm/origin-window.ts';
+import { Pace } from '../../../src/swarm/pace.ts';
+import { Rendezvous } from '../../../src/swarm/rendezvous.ts';
+import { UploadSlots } from '../../../src/swarm/upload-slots.ts';
+import { testSwarm } from '../../support/swarm-world.ts';
+import { seeded } from '../../support/virtual-time.ts';
+
+const named = (name: string | number): PeerName => `peer-${name}` as PeerName;
+const peers = (count: number): readonly { readonly peer: PeerName }[] =>
+  Array.from({ length: count }, (_, i) => ({ peer: named(i) }));
+
+const scene = (held: Readonly<Record<string, readonly number[]>>): Neighbours => {
+  const neighbours = new Neighbours(8);
+  for (const [name, indices] of Object.entries(held)) {
+    const have = new Bitfield(8);
+    for (const index of indices) have.set(index);
+    neighbours.link(named(name), have, true);
+  }
+  return neighbours;
+};
+
+const rendezvousOf = (zones: Readonly<Record<string, string>>, now = (): number => 0): Rendezvous =>
+  new Rendezvous({
+    scheduler: { now, random: seeded(7), after: () => () => undefined },
+    isLive: (name) => name !== named('dead'),
+    zoneOf: (name) => zones[name],
+    sample: 4,
+  });
+
+const feed = (window: OriginWindow, clock: { now: number }, chunks: number, apart: number): void => {
+  for (let i = 0; i < chunks; i++) {
+    clock.now += apart;
+    window.entered();
+  }
+};
+const windowOf = (): { window: OriginWindow; clock: { now: number } } => {
+  const clock = { now: 0 };
+  return { clock, window: new OriginWindow(12, 64, { now: () => clock.now }) };
+};
+
+const half = (): number => 0.5;
+
+function oneChunk(): Bitfield {
+  const bits = new Bitfield(1);
+  bits.set(0);
+  return bits;
+}
+
+describe('rank (rendezvous hashing)', () => {
+  it('spreads the chunks of a blob evenly over the members', () => {
+    const members = peers(50);
+    const counts = new Map<PeerName, number>();
+    const blob = hashText('a blob');
+    for (let index = 0; index < 5000; index++) {
+      const [home] = rank(members, chunkKey(blob, index), 1);
+      if (home !== undefined) counts.set(home.peer, (counts.get(home.peer) ?? 0) + 1);
+    }
+    assert.equal(counts.size, 50);
+    // 100 each on average; the standard deviation is 10.
+    for (const count of counts.values()) assert.ok(count > 50 && count < 150, `${count} of 5000`);
+  });
+
+  it('moves nothing but what a member had, when that one goes', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 2, max: 40 }), fc.nat(), fc.nat(), (count, key, gone) => {
+        const members = peers(count);
+        const [first, second] = rank(members, key, 2);
+        const left = members.filter((_, i) => i !== gone % count);
+        const [now] = rank(left, key, 1);
+        const expected = left.some(({ peer }) => peer === first?.peer) ? first : second;
+        assert.equal(now?.peer, expected?.peer);
+      }),
+    );
+  });
+
+  it('names each member once, however many are asked for', () => {
+    const ranked = rank(peers(5), 12_345, 8);
+    assert.equal(new Set(ranked.map(({ peer }) => peer)).size, 5);
+  });
+});
+
+describe('pickChunk', () => {
+  const wanted = new Set([0, 1, 2, 3]);
+  const pick = (neighbours: Neighbours, inOrder: number, seed = 1): number | undefined =>
+    pickChunk({
+      chunks: 8,
+      neighbours,
+      isWanted: (index) => wanted.has(index),
+      now: 0,
+      random: seeded(seed),
+      inOrder,
+    })?.index;
+
+  it('takes the rarest', () => {
+    const neighbours = scene({ a: [1, 2, 3], b: [1, 2], c: [1] });
+    assert.equal(pick(neighbours, 0), 3);
+  });
+
+  it('takes the first where order matters', () => {
+    assert.equal(pick(scene({ a: [1, 2, 3], b: [1, 2], c: [1] }), 1), 1);
+  });
+
+  it('takes the very first chunk before all others', () => {
+    assert.equal(pick(scene({ a: [0, 1, 3], b: [0, 1], c: [0] }), 0), 0);
+  });
+
+  it('breaks ties by chance, each as often', () => {
+    const neighbours = scene({ a: [1, 2, 3] });
+    const counts = [0, 0, 0, 0];
+    for (let seed = 0; seed < 3000; seed++) counts[pick(neighbours, 0, seed) ?? 0]!++;
+    for (const index of [1, 2, 3]) assert.ok((counts[index] ?? 0) > 800, counts.join(', '));
+  });
+
+  it('passes over what is not wanted and who is busy', () => {
+    const neighbours = scene({ a: [3, 7], b: [2] });
+    const busy = neighbours.get(named('a'));
+    if (busy !== undefined) busy.busyUntil = 10;
+    assert.equal(pick(neighbours, 0), 2);
+    assert.equal(pick(scene({ a: [5, 7] }), 0), undefined);
+  });
+});
+
+describe('Neighbours', () => {
+  it('prefers the least loaded, and its own zone twice', () => {
+    const neighbours = new Neighbours(1);
+    neighbours.link(named('far'), oneChunk(), false);
+    const near = neighbours.link(named('near'), oneChunk(), true);
+    assert.equal(neighbours.best(0, 0, half)?.peer, named('near'));
+    near.outstanding = 2;
+    assert.equal(neighbours.best(0, 0, half)?.peer, named('far'));
+  });
+
+  it('counts holders right whatever comes and goes', () => {
+    const names = fc.integer({ min: 0, max: 4 });
+    const action = fc.oneof(
+      fc.record({ kind: fc.constant('link' as const), name: names, bits: fc.array(fc.nat(7)) }),
+      fc.record({ kind: fc.constant('add' as const), name: names, bits: fc.array(fc.nat(7)) }),
+      fc.record({ kind: fc.constant('drop' as const), name: names, bits: fc.array(fc.nat(7)) }),
+      fc.record({ kind: fc.constant('unlink' as const), name: names, bits: fc.constant([]) }),
+    );
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 40 }), (actions) => {
+        const neighbours = new Neighbours(8);
+        for (const { kind, name, bits } of actions) {
+          const have = new Bitfield(8);
+          if (kind === 'link') {
+            for (const bit of bits) have.set(bit);
+            neighbours.link(named(name), have, true);
+          } else if (kind === 'unlink') neighbours.unlink(named(name));
+          else for (const bit of bits) neighbours[kind](named(name), bit);
+        }
+        for (let index = 0; index < 8; index++) {
+          const holders = [...neighbours.all()].filter(({ have }) => have.has(index)).length;
+          assert.equal(neighbours.holders(index), holders);
+        }
+      }),
+    );
+  });
+});
+
+describe('UploadSlots', () => {
+  it('grants, queues, refuses, and passes slots on in order', () => {
+    const slots = new UploadSlots(1, 1);
+    const granted: string[] = [];
+    assert.equal(slots.take(() => granted.push('a'))?.atOnce, true);
+    assert.equal(slots.take(() => granted.push('b'))?.atOnce, false);
+    assert.equal(
+      slots.take(() => granted.push('c')),
+      undefined,
+    );
+    assert.equal(slots.load, 2);
+    slots.give();
+    assert.deepEqual(granted, ['a', 'b']);
+    slots.give();
+    assert.equal(slots.load, 0);
+  });
+
+  it('lets an asker leave the queue', () => {
+    const slots = new UploadSlots(1, 1);
+    slots.take(() => undefined);
+    const place = slots.take(() => assert.fail('it had left'));
+    place?.leave();
+    slots.give();
+    assert.equal(slots.load, 0);
+  });
+});
+
+describe('Budget', () => {
+  it('wakes those who wait, in turn, and not in the middle of what the giver does', () => {
+    const later: (() => void)[] = [];
+    const budget = new Budget(1, { after: (_ms, run) => (later.push(run), (): void => undefined) });
+    const woken: string[] = [];
+    budget.join(() => woken.push('a'));
+    budget.join(() => budget.take() && woken.push('b'));
+    assert.ok(budget.take());
+    assert.ok(!budget.take());
+    budget.give();
+    assert.deepEqual(woken, []);
+    for (const run of later.splice(0)) run();
+    assert.deepEqual(woken, ['a', 'b']);
+    assert.ok(!budget.isFree);
+  });
+});
+
+describe('Leases', () => {
+  it('sends one to the registry at a time, and the others to that one', () => {
+    let now = 0;
+    const dead = new Set<PeerName>();
+    const leases = new Leases({ now: () => now }, (name) => !dead.has(name));
+    assert.deepEqual(leases.ask('chunk', named('a')), { kind: 'yours' });
+    assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'taken' });
+    assert.ok(leases.isTaken('chunk'));
+    leases.done('chunk', named('b')); // not its to say
+    assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'taken' });
+    leases.done('chunk', named('a'));
+    assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'done', holder: named('a') });
+    dead.add(named('a'));
+    assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'yours' });
+    now += 60_000;
+    assert.deepEqual(leases.ask('chunk', named('c')), { kind: 'yours' });
+  });
+});
+
+describe('Rendezvous', () => {
+  const swarm = testSwarm('r');
+
+  it('names the members of the same zone first, and some of others', () => {
+    const zones: Record<string, string> = {};
+    for (let i = 0; i < 20; i++) zones[named(i)] = i < 10 ? 'a' : 'b';
+    const rendezvous = rendezvousOf(zones);
+    for (let i = 0; i < 20; i++) rendezvous.join(swarm, named(i), false);
+    const sample = rendezvous.sample(swarm, named(0)).map((member) => zones[member.peer]);
+    assert.deepEqual(
+      sample.toSorted((a = '', b = '') => a.localeCompare(b)),
+      ['a', 'a', 'a', 'b'],
+    );
+  });
+
+  it('names neither the asker, nor the dead, nor who has not joined again', () => {
+    let now = 0;
+    const rendezvous = rendezvousOf({}, () => now);
+    assert.equal(rendezvous.join(swarm, named('old'), true), 'new swarm');
+    now = 11 * 60_000;
+    assert.equal(rendezvous.join(swarm, named('dead'), false), 'new member');
+    assert.equal(rendezvous.join(swarm, named('dead'), false), 'known');
+    rendezvous.join(swarm, named('asker'), false);
+    rendezvous.join(swarm, named('other'), true);
+    assert.deepEqual(rendezvous.sample(swarm, named('asker')), [{ peer: named('other'), complete: true }]);
+  });
+
+  it('keeps a bounded number of members', () => {
+    const rendezvous = rendezvousOf({});
+    for (let i = 0; i < 2000; i++) rendezvous.join(swarm, named(i), false);
+    assert.ok(rendezvous.members(swarm).length <= 512);
+  });
+});
+
+describe('OriginWindow', () => {
+  it('grows while that brings more, as where each connection is limited', () => {
+    const { window, clock } = windowOf();
+    for (let i = 0; i < 6; i++) feed(window, clock, 24, 1200 / window.size);
+    assert.ok(window.size > 40, `${window.size}`);
+  });
+
+  it('goes back where the uplink is the limit', () => {
+    const { window, clock } = windowOf();
+    for (let i = 0; i < 6; i++) feed(window, clock, 24, 100);
+    assert.equal(window.size, 12);
+  });
+
+  it('shrinks at once when the registry throttles', () => {
+    const { window, clock } = windowOf();
+    for (let i = 0; i < 4; i++) feed(window, clock, 24, 1200 / window.size);
+    window.throttled();
+    assert.equal(window.size, 12);
+  });
+});
+
+describe('Pace', () => {
+  it('follows what is usual, within its bounds', () => {
+    const pace = new Pace(250, 500, 1000);
+    assert.equal(pace.limit, 500);
+    for (let i = 0; i < 50; i++) pace.observe(10);
+    assert.equal(pace.limit, 250);
+    for (let i = 0; i < 50; i++) pace.observe(400);
+    assert.ok(pace.limit > 400 && pace.limit < 1000, String(pace.limit));
+    for (let i = 0; i < 50; i++) pace.observe(5000);
+    assert.equal(pace.limit, 1000);
+  });
+});

@@ -1,0 +1,221 @@
+/** Whole swarms in virtual time: the daemon's own policy, a modelled network. Same seed, same course. */
+import assert from 'node:assert/strict';
+import { MIB, SECOND } from '../../../src/clock.ts';
+import { WeirError } from '../../../src/errors.ts';
+import { LAYER, SwarmWorld, testSwarm, type WorldOptions } from '../../support/swarm-world.ts';
+import type { WorldNode } from '../../support/world-transfer.ts';
+
+const swarm = testSwarm('layer');
+/** Virtual milliseconds after which a pull counts as one that hangs. */
+const LIMIT: number = 120 * SECOND;
+
+interface Course {
+  readonly world: SwarmWorld;
+  /** Of the nodes that live. */
+  readonly times: readonly number[];
+  readonly share: number;
+}
+
+interface CourseOptions extends WorldOptions {
+  readonly size?: number;
+  /** Milliseconds over which the starts are spread. */
+  readonly stagger?: number;
+  readonly prepare?: (world: SwarmWorld) => void;
+}
+
+function run({ size = LAYER, stagger = 0, prepare, ...options }: CourseOptions): Course {
+  const world = new SwarmWorld(options);
+  prepare?.(world);
+  for (const node of world.nodes) {
+    world.time.after(stagger * world.random(), () => {
+      if (node.isAlive && !node.kept.has(swarm.digest)) world.pull(node, swarm, size);
+    });
+  }
+  world.time.run(() => world.nodes.every(isOver), LIMIT);
+  const left = world.nodes.filter((node) => !isOver(node));
+  assert.deepEqual(
+    left.map(({ member }) => member.name),
+    [],
+    'these hang',
+  );
+  const times = world.nodes.flatMap((node) => node.complete.get(swarm.digest) ?? []);
+  return { world, times, share: world.registryBytes / size };
+}
+
+function isOver(node: WorldNode): boolean {
+  return !node.isAlive || node.isFrozen || node.kept.has(swarm.digest) || node.failed.has(swarm.digest);
+}
+
+function assertAllComplete({ world }: Course): void {
+  for (const node of world.nodes) {
+    if (node.isAlive && !node.isFrozen) assert.ok(node.kept.has(swarm.digest), node.member.name);
+  }
+}
+
+describe('a swarm', () => {
+  for (const nodes of [2, 5, 12, 50]) {
+    it(`of ${nodes} that start at once costs the registry one download`, () => {
+      const course = run({ nodes });
+      assertAllComplete(course);
+      assert.equal(course.share, 1);
+      assert.deepEqual(
+        course.world.nodes.flatMap(({ blamed }) => blamed),
+        [],
+      );
+    });
+  }
+
+  it('of one behaves as if there were none: few requests, in order', () => {
+    const course = run({ nodes: 1 });
+    assertAllComplete(course);
+    assert.equal(course.share, 1);
+    assert.ok(course.world.registryRequests <= 10, `${course.world.registryRequests} requests`);
+  });
+
+  it('takes the same course from the same seed', () => {
+    const once = run({ nodes: 12, stagger: 500, seed: 3 });
+    const again = run({ nodes: 12, stagger: 500, seed: 3 });
+    assert.deepEqual(again.times, once.times);
+    assert.equal(again.world.messages, once.world.messages);
+  });
+
+  it('costs little more than one download where the starts are spread', () => {
+    for (const seed of [1, 2, 3]) {
+      const course = run({ nodes: 30, stagger: 2 * SECOND, size: 200 * MIB, seed });
+      assertAllComplete(course);
+      assert.ok(course.share <= 1.12, `${course.share} with seed ${seed}`);
+    }
+  });
+
+  it('gives a late joiner everything', () => {
+    const course = run({
+      nodes: 12,
+      prepare: (world) => world.nodes.slice(1).forEach((node) => node.kept.set(swarm.digest, LAYER)),
+    });
+    assertAllComplete(course);
+    assert.equal(course.share, 0);
+  });
+
+  it('finds those who have it when only one does', () => {
+    const course = run({
+      nodes: 12,
+      prepare: (world) => {
+        const [holder] = world.nodes;
+        holder?.kept.set(swarm.digest, LAYER);
+        holder?.swarms.announce(swarm, LAYER);
+      },
+    });
+    assertAllComplete(course);
+    assert.equal(course.share, 0);
+  });
+
+  it('outlives nodes that die in the middle', () => {
+    for (const seed of [1, 2, 3, 4]) {
+      const course = run({
+        nodes: 20,
+        seed,
+        prepare: (world) => {
+          for (const node of world.nodes.slice(0, 3)) {
+            world.time.after(100 + 300 * world.random(), () => world.kill(node));
+          }
+        },
+      });
+      assertAllComplete(course);
+      assert.ok(course.share < 1.35, `${course.share} with seed ${seed}`);
+    }
+  });
+
+  it('outlives nodes that freeze, and blames nobody else', () => {
+    const course = run({
+      nodes: 12,
+      prepare: (world) => {
+        for (const node of world.nodes.slice(0, 2)) world.time.after(200, () => (node.isFrozen = true));
+      },
+    });
+    assertAllComplete(course);
+    const frozen = new Set(course.world.nodes.slice(0, 2).map(({ member }) => member.peer));
+    for (const { blamed } of course.world.nodes) {
+      for (const { peer } of blamed) assert.ok(frozen.has(peer), `${peer} was blamed`);
+    }
+  });
+
+  it('goes to the registry within 3 s when all peers freeze', () => {
+    const world = new SwarmWorld({ nodes: 6 });
+    const [asker, ...others] = world.nodes;
+    assert.ok(asker !== undefined);
+    for (const node of others) node.kept.set(swarm.digest, LAYER);
+    world.pull(asker, swarm, LAYER);
+    let frozenAt = 0;
+    world.time.after(150, () => {
+      frozenAt = world.time.now;
+      for (const node of others) node.isFrozen = true;
+    });
+    world.time.run(() => frozenAt > 0 && world.registryBytes > 0, LIMIT);
+    assert.ok(asker.fromPeers > 0, 'peers gave something before');
+    assert.ok(world.time.now - frozenAt < 3 * SECOND, `${world.time.now - frozenAt} ms`);
+    world.time.run(() => asker.kept.has(swarm.digest), LIMIT);
+    assert.ok(asker.kept.has(swarm.digest));
+  });
+
+  it('goes on from peers when the registry is gone after one download', () => {
+    const course = run({
+      nodes: 12,
+      prepare: (world) => {
+        world.registryFault = () =>
+          world.registryBytes >= LAYER ? new WeirError('upstream_unreachable', 'it is gone') : undefined;
+      },
+    });
+    assertAllComplete(course);
+    assert.equal(course.share, 1);
+  });
+
+  it('fails soon, with what the registry said, where nobody can get the blob', () => {
+    const world = new SwarmWorld({ nodes: 5 });
+    world.registryFault = () => new WeirError('upstream_denied', 'not for you');
+    for (const node of world.nodes) world.pull(node, swarm, LAYER);
+    world.time.run(() => world.nodes.every(({ failed }) => failed.size > 0), LIMIT);
+    for (const { failed } of world.nodes) assert.equal(failed.get(swarm.digest)?.code, 'upstream_denied');
+    assert.ok(world.time.now < 10 * SECOND, `${world.time.now} ms`);
+  });
+
+  it('asks for more at once where the registry throttles', () => {
+    let throttled = 0;
+    const course = run({
+      nodes: 12,
+      size: 256 * MIB,
+      prepare: (world) => {
+        world.registryFault = () => {
+          if (world.registryRequests % 3 !== 0) return undefined;
+          throttled++;
+          return new WeirError('upstream_throttled', 'slow down');
+        };
+      },
+    });
+    assertAllComplete(course);
+    assert.ok(throttled > 0);
+    assert.ok(course.world.registryRequests < 90, `${course.world.registryRequests} requests for 128 chunks`);
+    assert.ok(course.share < 1.3, `${course.share}`);
+  });
+
+  it('prefers peers of its own zone', () => {
+    const course = run({ nodes: 30, zones: 3, size: 128 * MIB });
+    const { world } = course;
+    let same = 0;
+    let other = 0;
+    for (const to of world.nodes) {
+      for (const from of world.nodes) {
+        const bytes = world.bytesBetween(from.member.peer, to.member.peer);
+        if (from.member.zone === to.member.zone) same += bytes;
+        else other += bytes;
+      }
+    }
+    // By chance a third would be of the same zone.
+    assert.ok(same > other, `${same} within, ${other} across`);
+  });
+
+  it('keeps the number of peers that a node speaks to bounded by its links and homes', () => {
+    const { world } = run({ nodes: 200, size: 32 * MIB });
+    const most = Math.max(...world.nodes.map(({ peers }) => peers.size));
+    assert.ok(most < 180, `${most}`);
+  });
+});

@@ -1,0 +1,268 @@
+/** Which connections the asking side makes, when it gives them up, and what is sent again. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
+import { systemClock } from '../../../src/clock.ts';
+import type { Address, Member } from '../../../src/membership/member.ts';
+import type { PieceEvents } from '../../../src/transfer/exchange.ts';
+import { DataClient } from '../../../src/transfer/https-client.ts';
+import {
+  ask,
+  askFails,
+  askPiece,
+  LOOPBACK,
+  makeBytes,
+  makeNode,
+  memberOf,
+  requestFor,
+  Scene,
+  servePiece,
+} from './fixture.ts';
+import { RawPeer } from './raw.ts';
+
+const ABSENT = 'HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\n';
+
+async function closedPort(): Promise<Address> {
+  const server = createServer().listen(0, LOOPBACK);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return { host: LOOPBACK, port };
+}
+
+/** A port that takes connections and says nothing. */
+async function silentPort() {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => void sockets.push(socket.on('error', () => {}))).listen(
+    0,
+    LOOPBACK,
+  );
+  await once(server, 'listening');
+  const address = { host: LOOPBACK, port: (server.address() as AddressInfo).port };
+  return {
+    address,
+    sockets,
+    async [Symbol.asyncDispose]() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  };
+}
+
+function withAddresses(member: Member, ...addresses: readonly Address[]): Member {
+  return { ...member, dataAddresses: addresses };
+}
+
+/** Starts a request whose events are collected. */
+function begin(client: DataClient, member: Member, start: number, end: number) {
+  const events: string[] = [];
+  const first = Promise.withResolvers<void>();
+  const listener: PieceEvents = {
+    acknowledged: () => events.push('acknowledged'),
+    progressed: () => first.resolve(),
+    answered: ({ kind }) => events.push(kind),
+    failed: ({ code }) => events.push(code),
+  };
+  return { events, first: first.promise, cancel: client.fetch(member, requestFor(start, end), listener) };
+}
+
+describe('the addresses of a member', () => {
+  it('are tried one after the other, and the one that answered comes first from then on', async () => {
+    await using scene = await Scene.start();
+    await using silent = await silentPort();
+    const [good = silent.address] = scene.member.dataAddresses;
+    const member = withAddresses(scene.member, await closedPort(), silent.address, good);
+    const began = performance.now();
+    await Promise.all([1, 2, 3].map((i) => askPiece(scene.client, member, requestFor(i, 100 + i))));
+    assert.ok(performance.now() - began < 900, 'the silent one was waited for');
+    const tried = silent.sockets.length;
+    await Promise.all([1, 2, 3, 4, 5, 6].map((i) => askPiece(scene.client, member, requestFor(i, 100 + i))));
+    assert.equal(silent.sockets.length, tried);
+  });
+
+  it('that all fail make it unreachable, and say why', async () => {
+    await using silent = await silentPort();
+    await using scene = await Scene.start();
+    const addresses = [await closedPort(), silent.address, { host: 'peer.invalid', port: 1 }];
+    const began = performance.now();
+    const error = await askFails(
+      'peer_unreachable',
+      scene.client,
+      withAddresses(scene.member, ...addresses),
+      requestFor(0, 1),
+    );
+    assert.match(error.message, /ECONNREFUSED.*no answer within 1000 ms.*peer\.invalid is no IP address/);
+    assert.ok(performance.now() - began < 2500);
+    await askFails('peer_unreachable', scene.client, withAddresses(scene.member), requestFor(0, 1));
+  });
+
+  it('that have changed are the ones that are used', async () => {
+    await using one = await Scene.start();
+    await using two = await Scene.start();
+    two.members.add(memberOf(one.asking, []));
+    await askPiece(one.client, one.member, requestFor(0, 10));
+    const moved: Member = {
+      ...one.member,
+      dataAddresses: two.member.dataAddresses,
+      fingerprint: two.member.fingerprint,
+    };
+    await askPiece(one.client, moved, requestFor(0, 10));
+    assert.equal(two.reports.length, 1);
+    while (one.server.connections > 0) await new Promise(setImmediate); // the old ones are closed
+  });
+});
+
+describe('introduce', () => {
+  it('is called with the first connection, and not with others', async () => {
+    const introduced: Member[] = [];
+    await using scene = await Scene.start({
+      client: { introduce: async (member) => void introduced.push(member) },
+    });
+    const asks = Array.from({ length: 8 }, (_, i) =>
+      askPiece(scene.client, scene.member, requestFor(i, i + 10)),
+    );
+    await Promise.all(asks);
+    assert.deepEqual(introduced, [scene.member]);
+  });
+
+  it('is called again where the other side cuts off at once, and the request is sent again', async () => {
+    for (const isSecure of [true, false]) {
+      let calls = 0;
+      const asking = makeNode();
+      await using scene: Scene = await Scene.start({ isSecure });
+      await using client = new DataClient({
+        self: asking.peer,
+        tls: isSecure ? asking.tls : undefined,
+        maxDownload: undefined,
+        clock: systemClock,
+        introduce: async () => {
+          calls += 1;
+          if (calls === 2) scene.members.add(memberOf(asking, [{ host: LOOPBACK, port: 1 }], { isSecure }));
+        },
+      });
+      const asks = Array.from({ length: 4 }, (_, i) => askPiece(client, scene.member, requestFor(i, i + 10)));
+      await Promise.all(asks);
+      assert.equal(calls, 2);
+      assert.ok(scene.refusals.length >= 1);
+    }
+  });
+
+  it('is called twice and no more by one that stays a stranger, and failing is no reason not to ask', async () => {
+    let calls = 0;
+    const asking = makeNode();
+    await using scene = await Scene.start();
+    await using client = new DataClient({
+      self: asking.peer,
+      tls: asking.tls,
+      maxDownload: undefined,
+      clock: systemClock,
+      introduce: async () => {
+        calls += 1;
+        throw new Error('no control connection');
+      },
+    });
+    for (let i = 0; i < 3; i++) await askFails('peer_cut', client, scene.member, requestFor(0, 1));
+    assert.equal(calls, 2);
+    scene.members.add(memberOf(asking, []));
+    await askPiece(client, scene.member, requestFor(0, 1));
+  });
+});
+
+describe('a connection', () => {
+  it('that was closed while it rested is replaced without failing anything', async () => {
+    await using peer = await RawPeer.start(makeNode(), (socket, _request, connection) => {
+      if (connection === 1 && peer.requests.length === 2) socket.destroy();
+      else socket.write(ABSENT);
+    });
+    await using scene = await Scene.start();
+    for (let i = 0; i < 3; i++) {
+      assert.equal((await ask(scene.client, peer.member, requestFor(0, 10))).answer?.kind, 'absent');
+    }
+    assert.equal(peer.requests.length, 4);
+    assert.equal(peer.connections, 2);
+  });
+
+  it('is closed by a cancellation, of its own request alone', async () => {
+    const signals: AbortSignal[] = [];
+    const closed: boolean[] = [];
+    const bytes = makeBytes();
+    const node = makeNode();
+    await using scene = await Scene.start({
+      serve: async (_from, request, _acknowledge, signal) => {
+        signals.push(signal);
+        return servePiece(bytes, request, node.identity, closed);
+      },
+      maxUpload: 20 << 20,
+    });
+    const one = begin(scene.client, scene.member, 0, 3_000_000);
+    const two = askPiece(scene.client, scene.member, requestFor(1, 1_000_000));
+    await one.first;
+    one.cancel();
+    one.cancel();
+    const answer = await two;
+    assert.ok(bytes.subarray(1, 1_000_000).equals(answer.bytes));
+    while (closed.length < 2) await new Promise(setImmediate);
+    assert.deepEqual(one.events, ['acknowledged']);
+    assert.deepEqual([closed.length, closed.filter((sent) => sent).length], [2, 1]);
+    assert.equal(signals.filter(({ aborted }) => aborted).length, 1);
+    while (scene.server.connections > 1) await new Promise(setImmediate);
+  });
+
+  it('is not waited for by one that has cancelled', async () => {
+    await using silent = await silentPort();
+    await using scene = await Scene.start();
+    const asked = begin(scene.client, withAddresses(scene.member, silent.address), 0, 10);
+    asked.cancel();
+    const answers = Array.from({ length: 10 }, () => begin(scene.client, scene.member, 0, 3_000_000));
+    for (const { cancel } of answers) cancel();
+    await askPiece(scene.client, scene.member, requestFor(0, 10));
+    assert.deepEqual(
+      [asked, ...answers].flatMap(({ events }) => events),
+      [],
+    );
+  });
+
+  it('ends with the client, which fails what is under way', async () => {
+    await using scene = await Scene.start({ serve: () => new Promise(() => {}) });
+    const asked = Array.from({ length: 8 }, () => begin(scene.client, scene.member, 0, 10));
+    while (scene.server.connections < 6) await new Promise(setImmediate);
+    await scene.client[Symbol.asyncDispose]();
+    while (scene.server.connections > 0) await new Promise(setImmediate);
+    assert.deepEqual(
+      asked.flatMap(({ events }) => events),
+      asked.map(() => 'aborted'),
+    );
+  });
+
+  it('that was cancelled at once gives no event, and fails nobody', async () => {
+    await using scene = await Scene.start();
+    const plain = { ...scene.member, fingerprint: new Uint8Array() };
+    const asked = begin(scene.client, plain, 0, 10);
+    asked.cancel();
+    await new Promise(setImmediate);
+    assert.deepEqual(asked.events, []);
+  });
+});
+
+describe('the memory of a piece', () => {
+  it('is used again once it was given back, once, and not before', async () => {
+    await using scene = await Scene.start();
+    const first = await askPiece(scene.client, scene.member, requestFor(0, 1 << 20));
+    const second = await askPiece(scene.client, scene.member, requestFor(0, 1 << 20));
+    assert.notEqual(first.bytes.buffer, second.bytes.buffer);
+    first.release?.();
+    first.release?.();
+    const third = await askPiece(scene.client, scene.member, requestFor(7, 700_000));
+    const fourth = await askPiece(scene.client, scene.member, requestFor(8, 800_000));
+    assert.equal(third.bytes.buffer, first.bytes.buffer);
+    assert.notEqual(fourth.bytes.buffer, first.bytes.buffer);
+    assert.ok(makeBytes().subarray(7, 700_000).equals(third.bytes));
+    assert.ok(
+      makeBytes()
+        .subarray(0, 1 << 20)
+        .equals(second.bytes),
+    );
+  });
+});

@@ -1,0 +1,269 @@
+/** The serving side against requests that are not as they should be, slow readers, and its own failures. */
+import assert from 'node:assert/strict';
+import type { ServedPiece } from '../../../src/transfer/exchange.ts';
+import { WeirError } from '../../../src/errors.ts';
+import {
+  ask,
+  askFails,
+  askPiece,
+  makeBytes,
+  makeNode,
+  REGISTRY,
+  requestFor,
+  Scene,
+  servePiece,
+} from './fixture.ts';
+import { exchangeRaw, rawSocket, requestText } from './raw.ts';
+
+const { swarm } = requestFor();
+const PATH = `/weir/1/blobs/${swarm.digest}`;
+const TARGET = `${PATH}?registry=${encodeURIComponent(REGISTRY)}`;
+const HOME = 'Weir-Home: team/app\r\n';
+
+function text(target: string, headers = '', method = 'GET', rest = ''): string {
+  return `${method} ${target} HTTP/1.1\r\nHost: weir\r\n${headers}\r\n${rest}`;
+}
+
+const pieceOf = (start: number, end: number, size: number): ServedPiece => ({
+  kind: 'piece',
+  size,
+  start,
+  end,
+  statement: undefined,
+  read: async (target) => target.length,
+  close: () => {},
+});
+
+const NONSENSE: readonly (readonly [what: string, request: string, status: number])[] = [
+  ['no path of this protocol', text('/'), 400],
+  ['another version', text(TARGET.replace('/1/', '/2/')), 400],
+  ['no registry', text(PATH), 400],
+  ['two registries', text(`${TARGET}&registry=x`), 400],
+  ['a registry that is none', text(`${PATH}?registry=a%20b`), 400],
+  ['half an escape', text(`${PATH}?registry=%e0%a4%a`), 400],
+  ['a path out of the folder', text(`/weir/1/blobs/../../etc/passwd?registry=x`), 400],
+  ['a digest that is none', text('/weir/1/blobs/sha256:abc?registry=x'), 400],
+  ['an absolute target', text(`http://weir${TARGET}`), 400],
+  ['an open range', text(TARGET, 'Range: bytes=0-\r\n'), 400],
+  ['the last bytes', text(TARGET, 'Range: bytes=-5\r\n'), 400],
+  ['a range backwards', text(TARGET, 'Range: bytes=5-4\r\n'), 400],
+  ['two ranges', text(TARGET, 'Range: bytes=0-1,3-4\r\n'), 400],
+  ['two Range headers', text(TARGET, 'Range: bytes=0-1\r\nRange: bytes=0-1\r\n'), 400],
+  ['a range of more than 8 MiB', text(TARGET, `Range: bytes=0-${8 << 20}\r\n`), 400],
+  ['a range beyond any blob', text(TARGET, `Range: bytes=${2 ** 40}-${2 ** 40}\r\n`), 400],
+  ['a number with zeros in front', text(TARGET, 'Range: bytes=00-1\r\n'), 400],
+  ['a home that is no repository', text(TARGET, 'Weir-Home: A B\r\n'), 400],
+  ['two homes', text(TARGET, HOME + HOME), 400],
+  ['a size that is none', text(TARGET, `${HOME}Weir-Size: 1e3\r\n`), 400],
+  ['a blob that ends before the range', text(TARGET, `${HOME}Range: bytes=0-99\r\nWeir-Size: 99\r\n`), 400],
+  ['a token without duty', text(TARGET, 'Authorization: Bearer abc\r\n'), 400],
+  ['Basic', text(TARGET, `${HOME}Authorization: Basic YTpi\r\n`), 400],
+  ['a token with a space', text(TARGET, `${HOME}Authorization: Bearer a b\r\n`), 400],
+  ['a body', text(TARGET, 'Content-Length: 3\r\n', 'GET', 'abc'), 400],
+  ['a body in chunks', text(TARGET, 'Transfer-Encoding: chunked\r\n', 'GET', '3\r\nabc\r\n0\r\n\r\n'), 400],
+  ['an expectation', text(TARGET, 'Expect: 100-continue\r\n'), 400],
+  ['another expectation', text(TARGET, 'Expect: miracles\r\n'), 400],
+  ['an upgrade', text(TARGET, 'Connection: upgrade\r\nUpgrade: h2c\r\n'), 400],
+  ['no Host', `GET ${TARGET} HTTP/1.1\r\n\r\n`, 400],
+  ['no HTTP', '\x16\x03\x01\r\n\r\n', 400],
+  ['HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
+  ['POST', text(TARGET, '', 'POST'), 405],
+  ['HEAD', text(TARGET, '', 'HEAD'), 405],
+  ['a long target', text(`${TARGET}${'a'.repeat(1000)}`), 414],
+  ['long headers', text(TARGET, `A: ${'b'.repeat(30_000)}\r\n`), 431],
+  ['many headers', text(TARGET, 'A: b\r\n'.repeat(10_000)), 431],
+];
+
+describe('the data port', () => {
+  for (const [what, request, status] of NONSENSE) {
+    it(`answers ${status} to ${what}, and asks nobody`, async () => {
+      let asked = 0;
+      await using scene = await Scene.start({
+        serve: async () => {
+          asked += 1;
+          return { kind: 'absent' };
+        },
+      });
+      const [at = { host: '', port: 0 }] = scene.member.dataAddresses;
+      const answer = await exchangeRaw(at, request, { node: scene.asking });
+      assert.match(answer, new RegExp(`^HTTP/1\\.1 ${status} `));
+      assert.equal(answer.match(/HTTP\/1\.1/g)?.length, 1, answer);
+      assert.match(answer, /content-length: 0\r\n/i);
+      assert.equal(asked, 0);
+    });
+  }
+
+  it('does not let CONNECT through', async () => {
+    await using scene = await Scene.start();
+    const [at = { host: '', port: 0 }] = scene.member.dataAddresses;
+    assert.equal(await exchangeRaw(at, text('example.com:80', '', 'CONNECT'), { node: scene.asking }), '');
+  });
+
+  it('serves one that sends requests ahead of the answers no more than two at a time', async () => {
+    let asked = 0;
+    await using scene = await Scene.start({
+      serve: () => {
+        asked += 1;
+        return new Promise(() => {});
+      },
+    });
+    const [at = { host: '', port: 0 }] = scene.member.dataAddresses;
+    assert.equal(await exchangeRaw(at, requestText().repeat(500), { node: scene.asking }), '');
+    assert.equal(asked, 2);
+  });
+
+  it('writes no answer into the midst of another', async () => {
+    await using scene = await Scene.start({ maxUpload: 1 << 20 });
+    const [at = { host: '', port: 0 }] = scene.member.dataAddresses;
+    const answer = await exchangeRaw(at, `${requestText('', 0, 900_000)}garbage\r\n\r\n`, {
+      node: scene.asking,
+    });
+    assert.ok((answer.match(/HTTP\/1\.1/g)?.length ?? 0) <= 1);
+    assert.ok(answer.length < 900_000);
+  });
+
+  it('cuts a reader off that takes nothing', async () => {
+    const closed: boolean[] = [];
+    const bytes = makeBytes();
+    const node = makeNode();
+    await using scene = await Scene.start({
+      readerTimeout: 100,
+      serve: async (_from, request) => {
+        const piece = servePiece(bytes, request, node.identity, closed);
+        // More than all buffers on the way hold.
+        return piece.kind === 'piece'
+          ? { ...piece, size: 8 << 20, read: async (target) => target.length }
+          : piece;
+      },
+    });
+    const [at = { host: '', port: 0 }] = scene.member.dataAddresses;
+    const socket = rawSocket(at, { node: scene.asking });
+    socket.pause();
+    socket.write(requestText('', 0, 8 << 20));
+    while (scene.reports.length === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    assert.equal(scene.reports[0]?.error?.code, 'aborted');
+    assert.deepEqual(closed, [false]);
+    socket.destroy();
+  });
+
+  it('says that it failed where reading fails, or cuts what it has begun', async () => {
+    const bytes = makeBytes();
+    const node = makeNode();
+    for (const failsAt of [0, 262_144]) {
+      const closed: boolean[] = [];
+      await using scene = await Scene.start({
+        serve: async (_from, request) => {
+          const piece = servePiece(bytes, request, node.identity, closed);
+          if (piece.kind !== 'piece') return piece;
+          const read = async (target: Uint8Array, position: number): Promise<number> => {
+            if (position === failsAt) throw new WeirError('store_corrupt', 'bad sector');
+            return piece.read(target, position);
+          };
+          return { ...piece, read };
+        },
+      });
+      const { error, events } = await ask(scene.client, scene.member, requestFor(0, 1_000_000));
+      assert.equal(error?.code, 'peer_cut');
+      assert.deepEqual(events, failsAt === 0 ? ['failed'] : ['acknowledged', 'progressed', 'failed']);
+      while (scene.reports.length === 0) await new Promise(setImmediate);
+      assert.equal(scene.reports[0]?.error?.code, 'store_corrupt');
+      assert.deepEqual(closed, [false]);
+    }
+  });
+
+  it('does not send what was not asked for', async () => {
+    const wrong = [pieceOf(1, 100, 1000), pieceOf(0, 99, 1000), pieceOf(0, 101, 1000), pieceOf(0, 100, 99)];
+    const left = [...wrong];
+    await using scene = await Scene.start({ serve: async () => left.shift() ?? pieceOf(0, 1, 1) });
+    for (const _ of wrong) await askFails('peer_cut', scene.client, scene.member, requestFor(0, 100));
+    const whole = [pieceOf(0, 99, 100), pieceOf(1, 100, 100), pieceOf(0, 5 << 20, 5 << 20)];
+    left.push(...whole);
+    for (const _ of whole) await askFails('peer_cut', scene.client, scene.member, requestFor());
+  });
+
+  it('answers 500 where nobody can tell, and goes on', async () => {
+    let calls = 0;
+    await using scene = await Scene.start({
+      serve: async () => {
+        calls += 1;
+        if (calls === 1) throw new Error('a bug');
+        return { kind: 'absent' };
+      },
+    });
+    await askFails('peer_cut', scene.client, scene.member, requestFor(0, 1));
+    assert.equal((await ask(scene.client, scene.member, requestFor(0, 1))).answer?.kind, 'absent');
+    assert.equal(scene.reports[0]?.error?.code, 'internal');
+  });
+
+  it('bounds what answers claim', async () => {
+    const holders = Array.from({ length: 9 }, () => makeNode().peer);
+    const answers: ServedPiece[] = [
+      { kind: 'busy', load: 1e12 },
+      { kind: 'retry', after: 1e9 },
+      { kind: 'retry', after: 0.5 },
+      { kind: 'redirect', holders },
+    ];
+    await using scene = await Scene.start({ serve: async () => answers.shift() ?? { kind: 'absent' } });
+    const home = { repository: 'a/b' as never, token: undefined };
+    const got: unknown[] = [];
+    while (answers.length > 0)
+      got.push((await ask(scene.client, scene.member, requestFor(0, 1, { home }))).answer);
+    assert.deepEqual(got, [
+      { kind: 'busy', load: 1_000_000 },
+      { kind: 'retry', after: 60_000 },
+      { kind: 'retry', after: 1 },
+      { kind: 'redirect', holders: holders.slice(0, 3) },
+    ]);
+  });
+
+  it('is closed at once, with what it is sending', async () => {
+    const scene = await Scene.start({ maxUpload: 1 << 20 });
+    const asked = ask(scene.client, scene.member, requestFor(0, 3_000_000));
+    while (scene.server.connections === 0) await new Promise(setImmediate);
+    await scene.server[Symbol.asyncDispose]();
+    const { error } = await asked;
+    assert.ok(error?.code === 'peer_cut' || error?.code === 'peer_unreachable');
+    await askFails('peer_unreachable', scene.client, scene.member, requestFor(0, 1));
+    await scene.client[Symbol.asyncDispose]();
+  });
+});
+
+const RATE = 8 << 20;
+const seconds = async (scene: Scene): Promise<number> => {
+  const began = performance.now();
+  await Promise.all([0, 1, 2].map((i) => askPiece(scene.client, scene.member, requestFor(i, i + (1 << 20)))));
+  return (performance.now() - began) / 1000;
+};
+
+describe('limits of rates', () => {
+  it('hold for all answers together', async () => {
+    await using scene = await Scene.start({ maxUpload: RATE });
+    const taken = await seconds(scene);
+    assert.ok(taken > 0.25 && taken < 1.5, `${taken} s for 3 MiB at 8 MiB/s`);
+  });
+
+  it('hold for all that is received, with TLS and without', async () => {
+    for (const isSecure of [true, false]) {
+      await using scene = await Scene.start({ isSecure, client: { maxDownload: RATE } });
+      const taken = await seconds(scene);
+      assert.ok(taken > 0.25 && taken < 1.5, `${taken} s for 3 MiB at 8 MiB/s`);
+    }
+  });
+
+  it('share the rate among those who take at the same time', async () => {
+    await using scene = await Scene.start({ maxUpload: RATE });
+    const received = [0, 0, 0];
+    const done = Promise.withResolvers<void>();
+    const cancels = received.map((_, i) =>
+      scene.client.fetch(scene.member, requestFor(i, i + 2_000_000), {
+        acknowledged: () => {},
+        progressed: (bytes) => (received[i] = (received[i] ?? 0) + bytes),
+        answered: () => done.resolve(),
+        failed: done.reject,
+      }),
+    );
+    await done.promise;
+    for (const cancel of cancels) cancel();
+    assert.ok(Math.min(...received) > 1_500_000, received.join());
+  });
+});
