@@ -14,8 +14,8 @@ help: ## this list
 setup: node ## install the npm packages, and the programs that the end-to-end tests run
 	@test/setup.sh
 
-demo: node ## pull an image through one node and check every byte; IMAGE=registry/name:tag pulls that one
-	@npm run --silent demo -- $(if $(IMAGE),--image '$(IMAGE)')
+demo: node ## nodes pull an image at once and share it; NODES=12 takes more, IMAGE=registry/name:tag pulls that one
+	@npm run --silent demo -- $(if $(NODES),--nodes '$(NODES)') $(if $(IMAGE),--image '$(IMAGE)')
 
 test: setup ## types, lint, format, unit tests, end-to-end tests with real runtimes
 	@test/run.sh

@@ -3,6 +3,8 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { SignalError, withSignals } from '../src/cli/context.ts';
 import { describeError, EXIT, exitCodeOf } from '../src/cli/exit-codes.ts';
 import { renderReport } from './node/report.ts';
+import { renderTransferReport } from './transfer/report.ts';
+import { runTransferBench } from './transfer/run.ts';
 import { PARTS, runNodeBench, type NodeBenchOptions } from './node/run.ts';
 
 const DEFAULT_OUT = 'bench/out';
@@ -40,6 +42,17 @@ async function main(): Promise<number> {
     )
     .addOption(new Option('--only <PARTS...>', 'measure these alone').choices(PARTS))
     .action(runNode);
+  program
+    .command('transfer')
+    .summary('What it costs to move pieces between members')
+    .description(
+      'Measures the data plane: CPU seconds per GiB of sender and receiver, with TLS and without, against general HTTP ' +
+        'clients. Takes minutes, and wants the machine for itself. See bench/transfer/README.md.',
+    )
+    .option('--out <DIR>', 'where report.json goes', DEFAULT_OUT)
+    .option('--repeat <N>', 'how often each figure is measured', parseRepeat, DEFAULT_REPEAT)
+    .option('--json', 'print the report as JSON instead of a table')
+    .action(runTransfer);
   try {
     await program.parseAsync();
     return EXIT.ok;
@@ -56,6 +69,13 @@ async function runNode({ out, repeat, profile, only, json = false }: NodeFlags):
     runNodeBench({ out, repeat, profile, parts: only ?? PARTS, say: console.error, signal }),
   );
   process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : `\n${renderReport(report)}`);
+}
+
+async function runTransfer({ out, repeat, json = false }: Omit<NodeFlags, 'profile'>): Promise<void> {
+  const report = await withSignals((signal) => runTransferBench({ out, repeat, say: console.error, signal }));
+  process.stdout.write(
+    json ? `${JSON.stringify(report, undefined, 2)}\n` : `\n${renderTransferReport(report)}`,
+  );
 }
 
 function parseRepeat(text: string): number {
