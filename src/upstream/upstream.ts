@@ -54,6 +54,8 @@ export interface BlobOptions extends CallOptions {
   readonly start?: number | undefined;
   /** Behind the last byte; default: the blob's end. */
   readonly end?: number | undefined;
+  /** Attempts after the first that bring no byte; default: as configured. */
+  readonly retries?: number | undefined;
   /** Credentials of all who wait for the blob now; the next is taken when one is refused. */
   readonly credentials?: (() => readonly (Credential | undefined)[]) | undefined;
 }
@@ -179,7 +181,7 @@ export class Upstream {
   async openBlob(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<BlobStream> {
     const { credential, credentials, signal, start = 0, end } = options;
     if (end !== undefined && end <= start) throw new WeirError('range_unsatisfiable', 'an empty range');
-    const retries = this.#retries;
+    const retries = options.retries ?? this.#retries;
     const request = { repository, digest, credential, credentials, start, end, retries, signal };
     return new BlobReader(this.#exchange, this.#context, request).open();
   }
