@@ -1,0 +1,64 @@
+/**
+ * What `bench crowd`, `bench simulate` and `bench churn` report, one result for each system and turn. The form is
+ * stable: fields are added, never renamed. docs/benchmarks.md explains each.
+ */
+
+/** Where bytes that reached nodes came from. */
+export interface SourceBytes {
+  readonly peers: number;
+  readonly registry: number;
+}
+
+export interface NodeResult {
+  readonly node: string;
+  readonly zone: string;
+  /** Seconds from the common start; null: it did not start. */
+  readonly started_s: number | null;
+  /** Seconds from the common start until the whole image was there and checked; null: failed, or killed. */
+  readonly completed_s: number | null;
+  /** Seconds from this node's start to the first byte of its first layer; null: there was none. */
+  readonly first_byte_s: number | null;
+  readonly bytes: SourceBytes;
+  readonly sent_bytes: number;
+  readonly cross_zone_bytes: number;
+  readonly connections: number;
+  readonly rss_bytes: number | null;
+}
+
+export interface Failure {
+  readonly node: string;
+  readonly reason: string;
+}
+
+export interface BenchResult {
+  readonly system: string;
+  readonly nodes: number;
+  /** From 1. */
+  readonly turn: number;
+  readonly seed: number;
+  readonly image_bytes: number;
+  /** max(F/U, F/b): nobody can be faster. */
+  readonly lower_bound_s: number;
+  /** From the common start to the last node's end. */
+  readonly makespan_s: number;
+  readonly makespan_ratio: number;
+  /** Of the nodes' own times, each from its own start. */
+  readonly p50_s: number;
+  readonly p99_s: number;
+  readonly first_byte_p50_s: number;
+  readonly registry_bytes: number;
+  /** registry_bytes over image_bytes. */
+  readonly registry_ratio: number;
+  readonly registry_requests: number;
+  readonly cross_zone_bytes: number;
+  /** All processes of the system; null in simulation. */
+  readonly cpu_s_per_gib: number | null;
+  /** Of the system's largest process on any node; null in simulation. */
+  readonly rss_max_bytes: number | null;
+  readonly connections_max: number;
+  readonly failures: number;
+  readonly failure_reasons: readonly Failure[];
+  readonly per_node: readonly NodeResult[];
+  /** Seconds from the common start, and bytes that had left the registry by then. */
+  readonly registry_curve: readonly (readonly [seconds: number, bytes: number])[];
+}
