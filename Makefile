@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help setup demo test check bench docs clean node
+.PHONY: help setup demo test check bench docs image clean node
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -29,8 +29,11 @@ bench: node ## measure one node against the registry and nginx
 docs: node ## write the generated parts of docs/
 	@npm run --silent docs
 
+image: node ## build the container image for amd64 and arm64 into dist/image
+	@node deploy/image/build.ts
+
 clean: ## remove what is generated
-	rm -rf node_modules .cache bench/out
+	rm -rf node_modules .cache dist bench/out
 
 node: $(INSTALLED)
 	@test -x node_modules/.bin/node || { \

@@ -26,6 +26,7 @@ NEEDED='
   jq:jq
   tmux:tmux
   debootstrap:debootstrap
+  qemu-aarch64-static:qemu-user-static
 '
 
 is_debian() { [ -f /etc/debian_version ] && command -v apt-get >/dev/null; }
@@ -76,4 +77,16 @@ fi
 if [ "$(id -u)" != 0 ]; then
   echo "setup: not root: the tests that start containerd, dockerd, podman or a namespace are left out and"
   echo "setup: reported as pending; with CI=true they fail"
+fi
+
+# podman 4 of Debian 12 does not run what `podman kube play` of podman 5 does: a tree of Debian 13 holds that one.
+# It is kept from run to run; test/support/podman5.ts enters it.
+tree="${WEIR_TEST_CACHE:-/var/cache/weir-test}/trixie"
+if [ "$(id -u)" = 0 ] && is_debian && command -v debootstrap >/dev/null && [ ! -x "$tree/usr/bin/podman" ]; then
+  echo "setup: podman 5 into $tree"
+  rm -rf "$tree" "$tree.new"
+  mkdir -p "${tree%/*}"
+  debootstrap --variant=minbase --include=ca-certificates,podman,runc,catatonit trixie "$tree.new" >"$tree.log" 2>&1 ||
+    { tail -n 20 "$tree.log"; exit 1; }
+  mv "$tree.new" "$tree"
 fi

@@ -1,7 +1,7 @@
 /** podman and skopeo, with a registries.conf and a storage of the test's own. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { MINUTE } from '../../src/clock.ts';
-import { run, type Result } from './program.ts';
+import { Program, run, type Result } from './program.ts';
 import { TempDir } from './temp.ts';
 
 const PULL_TIMEOUT: number = 3 * MINUTE;
@@ -38,9 +38,12 @@ export class Containers implements AsyncDisposable {
   }
 
   async podman(...args: readonly string[]): Promise<Result> {
-    const own = ['--root', this.#dir.join('root'), '--runroot', this.#dir.join('run')];
-    const all = [...own, '--storage-driver', 'vfs', '--tmpdir', this.#dir.join('tmp'), ...args];
-    return run('podman', all, { env: this.#env(), timeout: PULL_TIMEOUT });
+    return run('podman', this.#podmanArgs(args), { env: this.#env(), timeout: PULL_TIMEOUT });
+  }
+
+  /** Runs a podman command that goes on, such as `run`. */
+  async startPodman(...args: readonly string[]): Promise<Program> {
+    return Program.start({ command: 'podman', args: this.#podmanArgs(args), env: this.#env() });
   }
 
   async podmanPull(image: string): Promise<Result> {
@@ -64,6 +67,11 @@ export class Containers implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#dir[Symbol.asyncDispose]();
+  }
+
+  #podmanArgs(args: readonly string[]): readonly string[] {
+    const own = ['--root', this.#dir.join('root'), '--runroot', this.#dir.join('run')];
+    return [...own, '--storage-driver', 'vfs', '--tmpdir', this.#dir.join('tmp'), ...args];
   }
 
   #env(): Record<string, string> {

@@ -64,6 +64,11 @@ export class Docker implements AsyncDisposable {
     }
   }
 
+  /** Runs a docker command that goes on, such as `run`. */
+  async start(args: readonly string[]): Promise<Program> {
+    return Program.start({ command: 'docker', args: this.#args(args) });
+  }
+
   async pull(image: string): Promise<Result> {
     return this.command(['pull', image]);
   }

@@ -1,0 +1,57 @@
+/** The image of this tree, built once for all tests of a run. */
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { buildImage } from '../../deploy/image/build.ts';
+import { readLayout, type Layout, type LayoutImage } from '../../deploy/image/layout.ts';
+import { HOST_PLATFORM } from './images.ts';
+import { runOk } from './program.ts';
+
+export interface BuiltImage {
+  /** Holds the layout and the bills of materials. */
+  readonly folder: string;
+  /** Of the OCI layout. */
+  readonly layoutFolder: string;
+  readonly version: string;
+  readonly layout: Layout;
+}
+
+let built: Promise<BuiltImage> | undefined;
+
+export async function builtImage(): Promise<BuiltImage> {
+  built ??= build();
+  return built;
+}
+
+async function build(): Promise<BuiltImage> {
+  const folder = await mkdtemp(join(tmpdir(), 'weir-test-image-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  const { layout, version } = await buildImage({ out: folder });
+  return { folder, layoutFolder: layout, version, layout: await readLayout(layout) };
+}
+
+export function imageOf({ layout }: BuiltImage, architecture: string): LayoutImage {
+  const found = layout.images.find((image) => image.architecture === architecture);
+  if (found === undefined) throw new Error(`the index has no image for ${architecture}`);
+  return found;
+}
+
+/** Writes the image for this machine into one file, as `docker load`, `podman load` or `ctr image import` read it. */
+export async function writeArchive(
+  image: BuiltImage,
+  format: 'oci-archive' | 'docker-archive',
+  file: string,
+  name: string,
+): Promise<void> {
+  const source = `oci:${image.layoutFolder}:${image.version}`;
+  const arch = ['--override-os', 'linux', '--override-arch', HOST_PLATFORM.architecture];
+  await runOk('skopeo', [
+    '--insecure-policy',
+    ...arch,
+    'copy',
+    '--quiet',
+    source,
+    `${format}:${file}:${name}`,
+  ]);
+}
