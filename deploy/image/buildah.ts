@@ -85,13 +85,14 @@ function configuration({ version, revision, created }: ImageFacts): readonly str
     created: new Date(created * 1000).toISOString(),
     ...(revision !== '' && { revision }),
   };
-  return [
-    ...['--entrypoint', '["/usr/bin/weir"]', '--cmd', 'node', '--user', `${UID}:${UID}`, '--workingdir', '/'],
-    ...['--env', 'PATH=/usr/bin', '--volume', DATA_FOLDER, '--stop-signal', 'SIGTERM'],
-    ...PORTS.flatMap((port) => ['--port', `${port}/tcp`]),
-    ...Object.entries(labels).flatMap(([name, value]) => [
-      ...['--label', `org.opencontainers.image.${name}=${value}`],
-      ...['--annotation', `org.opencontainers.image.${name}=${value}`],
-    ]),
+  const how = [
+    ['--entrypoint', '["/usr/bin/weir"]', '--cmd', 'node', '--user', `${UID}:${UID}`, '--workingdir', '/'],
+    ['--env', 'PATH=/usr/bin', '--volume', DATA_FOLDER, '--stop-signal', 'SIGTERM'],
+    PORTS.flatMap((port) => ['--port', `${port}/tcp`]),
   ];
+  for (const [name, value] of Object.entries(labels)) {
+    const label = `org.opencontainers.image.${name}=${value}`;
+    how.push(['--label', label, '--annotation', label]);
+  }
+  return how.flat();
 }

@@ -23,9 +23,9 @@ const DISTRIBUTION = 'debian-13';
 /** @returns JSON of CycloneDX 1.6 */
 export function makeSbom({ version, arch, npm, node, debian }: SbomParts): string {
   const licenses = new Contrib.License.Factories.LicenseFactory(parseExpression);
-  const licensed = (component: Models.Component, license: string): Models.Component => {
-    if (license !== 'NOASSERTION') component.licenses.add(licenses.makeFromString(license));
-    return component;
+  const licensed = (part: Models.Component, license: string): Models.Component => {
+    if (license !== 'NOASSERTION') part.licenses.add(licenses.makeFromString(license));
+    return part;
   };
   const { Application, Library, OperatingSystem, Platform } = Enums.ComponentType;
   const weir = new Models.Component(Application, 'weir', { version, bomRef: 'weir' });

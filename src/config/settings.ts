@@ -101,6 +101,11 @@ export const SETTINGS = {
     'Topology zone of this node; peers of the same zone are preferred',
     '--zone',
   ),
+  'node.zone-file': setting(
+    optionalFile(),
+    '',
+    'File with the zone, where node.zone is empty; without it, or where it is empty, the node is in no zone',
+  ),
 
   'cluster.mode': setting(choice(['on', 'off']), 'on', 'off: no peers, a mirror and a cache only'),
   'cluster.key-file': setting(

@@ -3,12 +3,15 @@ import { readFile } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { hostname } from 'node:os';
 import type { Config } from '../config/settings.ts';
-import { errorMessage, WeirError } from '../errors.ts';
+import { errorMessage, systemCode, WeirError } from '../errors.ts';
 import type { Address } from '../membership/member.ts';
 
 /** Bytes: what `openssl rand -base64 12` gives; less could be guessed. */
 const MIN_KEY_BYTES = 16;
 const MAX_KEY_BYTES = 4096;
+
+/** As `node.zone`. */
+const ZONE = /^[A-Za-z0-9._/-]{0,63}$/;
 
 export type ClusterMode = 'keyed' | 'open' | 'loopback' | 'off';
 
@@ -45,6 +48,23 @@ export function listenOn(addresses: readonly Address[], mode: ClusterMode): read
 
 export function nodeName(config: Config): string {
   return config['node.name'] === '' ? hostname() : config['node.name'];
+}
+
+/** @throws WeirError `config_invalid` where the file holds what is no zone */
+export async function readZone(config: Config): Promise<string> {
+  const file = config['node.zone-file'];
+  if (config['node.zone'] !== '' || file === '') return config['node.zone'];
+  let text: string;
+  try {
+    text = (await readFile(file, 'utf8')).trim();
+  } catch (cause) {
+    if (systemCode(cause) === 'ENOENT') return '';
+    throw new WeirError('config_invalid', `cannot read the zone: ${errorMessage(cause)}`, { cause });
+  }
+  if (!ZONE.test(text)) {
+    throw new WeirError('config_invalid', `${file} holds no zone: at most 63 letters, digits and ._-/`);
+  }
+  return text;
 }
 
 export function usesMdns(config: Config, mode: ClusterMode): boolean {

@@ -18,6 +18,7 @@ import { RuntimeContent } from '../store/runtime-content.ts';
 import { Upstream } from '../upstream/upstream.ts';
 import { Admin } from './admin.ts';
 import type { Announcements } from './announcements.ts';
+import { readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
@@ -39,7 +40,8 @@ export interface NodeOptions {
  * Runs a node until the signal is aborted and the drain is over.
  * @throws WeirError `store_locked`, `store_unusable`, `address_in_use`, `config_invalid`
  */
-export async function runNode({ config, version, logger, signal }: NodeOptions): Promise<void> {
+export async function runNode({ version, logger, signal, ...options }: NodeOptions): Promise<void> {
+  const config = { ...options.config, 'node.zone': await readZone(options.config) };
   const clock = systemClock;
   const via = randomBytes(8).toString('hex');
   await using stack = new AsyncDisposableStack();

@@ -9,11 +9,10 @@ import type { Registry } from './registry.ts';
 
 /** Arguments of `weir` for a node on free ports of the machine's network. */
 export const NODE_ARGUMENTS: readonly string[] = [
-  'node',
-  ...['--mirror-listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'],
-  ...['--cluster-listen', '127.0.0.1:0', '--transfer-listen', '127.0.0.1:0'],
-  ...['--store-runtime-content', 'none', '--log-format', 'json'],
-];
+  ['node', '--mirror-listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'],
+  ['--cluster-listen', '127.0.0.1:0', '--transfer-listen', '127.0.0.1:0'],
+  ['--store-runtime-content', 'none', '--log-format', 'json'],
+].flat();
 
 /** Waits for the node that `program` runs, and pulls a new image through it. */
 export async function assertServesPull(program: Program, registry: Registry, seed: string): Promise<void> {

@@ -1,0 +1,97 @@
+{{- define "weir.name" -}}
+{{- if contains "weir" .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-weir" .Release.Name | trunc 40 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{- define "weir.selector" -}}
+app.kubernetes.io/name: weir
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "weir.labels" -}}
+{{ include "weir.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "weir.image" -}}
+{{- if .Values.image.digest }}{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else }}{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}{{ end }}
+{{- end }}
+
+{{- define "weir.keySecret" -}}
+{{ .Values.clusterKey.existingSecret | default (printf "%s-cluster-key" (include "weir.name" .)) }}
+{{- end }}
+
+{{- define "weir.zoneFrom" -}}
+{{- if ne .Values.zone.from "auto" }}{{ .Values.zone.from }}
+{{- else if semverCompare ">=1.35.0-0" .Capabilities.KubeVersion.Version }}podLabel
+{{- else }}nodeLabel{{ end }}
+{{- end }}
+
+{{/* Registries that containerd pulls from without the mirror, and the repository for those that know repositories. */}}
+{{- define "weir.direct" -}}
+{{- $direct := append .Values.hostSetup.direct .Values.image.repository }}
+{{- $registry := .Values.image.repository | splitList "/" | first }}
+{{- if hasSuffix ":443" $registry }}{{ $direct = append $direct $registry }}{{ end }}
+{{- join "," $direct }}
+{{- end }}
+
+{{/* User 0 without any capability: it reads what root owns, and can do nothing else that root could. */}}
+{{- define "weir.containerSecurity" -}}
+runAsUser: 0
+runAsGroup: 0
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- define "weir.podSecurity" -}}
+seccompProfile:
+  type: RuntimeDefault
+{{- with .Values.seLinuxOptions }}
+seLinuxOptions:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{/* The root of the machine, of which only the runtimes' configuration and the files of before can be written. */}}
+{{- define "weir.hostMounts" -}}
+- name: host
+  mountPath: /host
+  readOnly: true
+- name: host-etc
+  mountPath: /host/etc
+- name: host-state
+  mountPath: /host/var/lib/weir-host
+{{- end }}
+
+{{- define "weir.hostVolumes" -}}
+- name: host
+  hostPath:
+    path: /
+    type: Directory
+- name: host-etc
+  hostPath:
+    path: /etc
+    type: Directory
+- name: host-state
+  hostPath:
+    path: /var/lib/weir-host
+    type: DirectoryOrCreate
+{{- end }}
+
+{{- define "weir.tokenVolume" -}}
+- name: token
+  projected:
+    sources:
+      - serviceAccountToken:
+          path: token
+          expirationSeconds: 3600
+      - configMap:
+          name: kube-root-ca.crt
+          items:
+            - key: ca.crt
+              path: ca.crt
+{{- end }}
