@@ -5,6 +5,7 @@
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { EXIT, EXIT_CODES, describeError, exitCodeOf } from './exit-codes.ts';
 import { SignalError, type CliContext } from './context.ts';
+import { addHostCommand } from './host-options.ts';
 import { addKubernetesCommand } from './kubernetes-options.ts';
 import { addSettingOptions, configOption } from './options.ts';
 
@@ -59,6 +60,7 @@ export function buildProgram(context: CliContext, setExitCode: (code: number) =>
   addPeersCommand(program, context);
   addDemoCommand(program, context, setExitCode);
   addConfigCommand(program, context);
+  addHostCommand(program, context);
   addKubernetesCommand(program, context);
   addVersionCommand(program, context);
   return program.addHelpText('after', () => `\n${exitCodeHelp()}`);

@@ -73,6 +73,10 @@ const MAY_IMPORT: Readonly<
     types: ['upstream'],
     because: 'it is the edge where text becomes values; parts get values and never read the configuration',
   },
+  runtimes: {
+    from: ['oci', 'errors', 'clock'],
+    because: 'it edits the files of other programs on this machine, with no node running',
+  },
   client: {
     from: ['upstream', 'status', 'oci', 'peer', 'errors', 'clock'],
     because: 'it stands for a runtime in the demo and the bench, so it must not know the mirror from within',
@@ -112,6 +116,7 @@ const MAY_IMPORT: Readonly<
     from: [
       'demo',
       'daemon',
+      'runtimes',
       'client',
       'config',
       'status',
