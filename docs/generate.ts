@@ -5,6 +5,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
+import { parse as parseYaml } from 'yaml';
 import { EXIT_CODES } from '../src/cli/exit-codes.ts';
 import { buildProgram } from '../src/cli/program.ts';
 import { REGISTRY_FIELDS } from '../src/config/registries.ts';
@@ -23,6 +24,11 @@ const HELP_COLUMNS = 100;
 
 type Parts = Readonly<Record<string, string>>;
 
+interface ValueSchema {
+  readonly description?: string;
+  readonly properties?: Readonly<Record<string, ValueSchema>>;
+}
+
 export interface GeneratedDocument {
   readonly file: string;
   readonly before: string;
@@ -34,6 +40,7 @@ export async function generateDocuments(): Promise<readonly GeneratedDocument[]>
   const wanted: Readonly<Record<string, Parts>> = {
     'configuration.md': { settings: settingsTable(), registries: registriesTable() },
     'cli.md': { commands: commandHelp(), 'exit-codes': exitCodeTable() },
+    '../deploy/chart/README.md': { values: await chartValuesTable() },
   };
   const documents: GeneratedDocument[] = [];
   for (const [name, parts] of Object.entries(wanted)) {
@@ -106,6 +113,30 @@ function commandHelp(): string {
       return `\n### ${name}\n\n\`\`\`text\n${command.helpInformation().trimEnd()}\n\`\`\``;
     })
     .join('\n');
+}
+
+/** What values.schema.json says of each value, with the default of values.yaml. */
+async function chartValuesTable(): Promise<string> {
+  const read = (name: string): Promise<string> =>
+    readFile(new URL(`../deploy/chart/${name}`, import.meta.url), 'utf8');
+  const schema = JSON.parse(await read('values.schema.json')) as ValueSchema;
+  const rows: string[][] = [];
+  const visit = (part: ValueSchema, value: unknown, path: string): void => {
+    if (part.properties === undefined) {
+      if (part.description === undefined) throw new Error(`values.schema.json: ${path} has no description`);
+      if (value !== undefined) rows.push([`\`${path}\``, `\`${JSON.stringify(value)}\``, part.description]);
+      return;
+    }
+    const values = value as Readonly<Record<string, unknown>>;
+    for (const name of Object.keys(values)) {
+      if (!(name in part.properties)) throw new Error(`values.schema.json has no ${path}.${name}`);
+    }
+    for (const [name, each] of Object.entries(part.properties)) {
+      visit(each, values[name], path === '' ? name : `${path}.${name}`);
+    }
+  };
+  visit(schema, parseYaml(await read('values.yaml')), '');
+  return table(['Value', 'Default', 'What it is'], rows);
 }
 
 async function main(check: boolean): Promise<void> {

@@ -37,9 +37,12 @@ export async function bundle(root: string, folder: string): Promise<readonly Npm
     outdir: folder,
     outExtension: { '.js': '.mjs' },
     bundle: true,
+    // Its build for Node.js is CommonJS, of which `import()` would see no names.
+    alias: { yaml: join(root, 'node_modules/yaml/browser/index.js') },
     splitting: true, // what a command does not need stays on the disk, as with the sources
     format: 'esm',
     platform: 'node',
+    mainFields: ['module', 'main'], // what is CommonJS in disguise (UMD) hides its requires
     target: 'node24',
     minifySyntax: true,
     minifyWhitespace: true, // but not names: stacks in logs stay readable

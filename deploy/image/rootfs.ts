@@ -81,9 +81,11 @@ export async function makeProgram(
   license: string,
   sbom: string,
 ): Promise<void> {
-  await cp(bundled, join(folder, 'usr/lib/weir'), { recursive: true });
+  const program = join(folder, 'usr/lib/weir/cli');
+  await cp(bundled, program, { recursive: true });
+  await symlink('main.mjs', join(program, 'weir')); // `weir demo` starts nodes by that name, as in src/cli
   await mkdir(join(folder, 'usr/bin'), { recursive: true });
-  await symlink('../lib/weir/main.mjs', join(folder, 'usr/bin/weir'));
+  await symlink('../lib/weir/cli/main.mjs', join(folder, 'usr/bin/weir'));
   await mkdir(join(folder, 'usr/share/doc/weir'), { recursive: true });
   await copyFile(license, join(folder, 'usr/share/doc/weir/LICENSE'));
   await writeFile(join(folder, 'usr/share/doc/weir/third-party'), thirdParty(packages));

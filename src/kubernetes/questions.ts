@@ -64,6 +64,6 @@ export async function untilReady(
       problem = error instanceof Error ? error.message : String(error); // an API server that restarts is asked again
     }
     if (clock.now() >= deadline) throw new Error(`${namespace}/${name}: ${problem}`);
-    await clock.sleep(LOOK_AGAIN);
+    await clock.sleep(LOOK_AGAIN, { signal });
   }
 }

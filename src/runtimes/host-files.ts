@@ -23,6 +23,9 @@ export interface WriteOptions {
   readonly mode?: number;
 }
 
+/** Codes of `rmdir` for a folder that has to stay. */
+const IN_USE: ReadonlySet<string> = new Set(['ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EBUSY', 'EROFS']);
+
 export class HostFiles {
   readonly root: string;
 
@@ -157,7 +160,8 @@ export class HostFiles {
         await rmdir(await this.locate(folder));
       } catch (cause) {
         const code = systemCode(cause);
-        const isInUse = code === 'ENOTEMPTY' || code === 'EEXIST' || code === 'ENOTDIR';
+        // EBUSY, EROFS: the chart's pods mount the folder itself, below a root that is read-only.
+        const isInUse = IN_USE.has(code ?? '');
         if (!isInUse && !isAbsent(cause)) throw toProblem(folder, 'cannot be removed', cause);
       }
     }

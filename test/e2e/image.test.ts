@@ -164,7 +164,15 @@ requires(
     await mkdir(`${root}/proc`);
     // The kernel need not know the architecture: the emulator is called by its name.
     const enter = 'mount -t proc proc "$0/proc" && exec chroot "$0" /qemu /usr/bin/node "$@"';
-    const argv = ['--mount', 'sh', '-c', enter, root, '--max-semi-space-size=2', '/usr/lib/weir/main.mjs'];
+    const argv = [
+      '--mount',
+      'sh',
+      '-c',
+      enter,
+      root,
+      '--max-semi-space-size=2',
+      '/usr/lib/weir/cli/main.mjs',
+    ];
     const version = await run('unshare', [...argv, 'version']);
     assertOk('weir version', version);
     assert.match(version.stdout, VERSION);

@@ -36,14 +36,20 @@ export class Containerd implements AsyncDisposable {
     this.cri = new Cri(this.socket);
   }
 
-  /** `within`: argv that enters a namespace; then pulls go through CRI alone, because `ctr` stays outside. */
-  static async start(options: { readonly within?: readonly string[] } = {}): Promise<Containerd> {
+  /**
+   * `within`: argv that enters a namespace; then pulls go through CRI alone, because `ctr` stays outside.
+   * `hostsFolder`: its `config_path`, where it is not a folder of its own.
+   */
+  static async start(
+    options: { readonly within?: readonly string[]; readonly hostsFolder?: string } = {},
+  ): Promise<Containerd> {
+    const { within, hostsFolder } = options;
     const dir = await TempDir.create('containerd');
     try {
       await mkdir(dir.join('certs.d'));
-      await writeFile(dir.join('config.toml'), configToml(dir));
+      await writeFile(dir.join('config.toml'), configToml(dir, hostsFolder ?? dir.join('certs.d')));
       const args = ['--config', dir.join('config.toml'), '--log-level', 'info'];
-      const program = await Program.start({ command: 'containerd', args, ...options });
+      const program = await Program.start({ command: 'containerd', args, ...(within && { within }) });
       const containerd = new Containerd(dir, program);
       await program.line(/containerd successfully booted/);
       return containerd;
@@ -138,7 +144,7 @@ export class Containerd implements AsyncDisposable {
   }
 }
 
-function configToml(dir: TempDir): string {
+function configToml(dir: TempDir, hostsFolder: string): string {
   return `version = 2
 root = "${dir.join('root')}"
 state = "${dir.join('state')}"
@@ -149,7 +155,7 @@ state = "${dir.join('state')}"
 [plugins."io.containerd.grpc.v1.cri"]
   stream_server_port = "0"
   [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "${dir.join('certs.d')}"
+    config_path = "${hostsFolder}"
 `;
 }
 

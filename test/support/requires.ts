@@ -1,7 +1,7 @@
 /**
  * What a group of tests needs from the machine.
  *
- * `requires('containerd', 'root')('title', () => { … })` is `describe` where all is there. Where something is
+ * `requires('containerd', 'root')('title', () => { … })` is `describe` where all is there; a need may also be a path. Where something is
  * missing, the group is reported as left out (pending) with the reason in its title, and under CI it fails.
  */
 import { accessSync, constants } from 'node:fs';
@@ -34,7 +34,7 @@ export function requires(...needs: readonly string[]): (title: string, body: () 
 
 function isThere(need: string): boolean {
   if (need === 'root') return process.getuid?.() === 0;
-  return findProgram(need) !== undefined;
+  return need.startsWith('/') ? isExecutable(need) : findProgram(need) !== undefined;
 }
 
 function isExecutable(path: string): boolean {

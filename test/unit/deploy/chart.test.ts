@@ -1,0 +1,180 @@
+/** The chart: rendered by the real Helm with several sets of values, and held against Kubernetes' schemas. */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { arch } from 'node:process';
+import { CHART, parseManifests, runHelm, template, type Manifest } from '../../../deploy/helm.ts';
+import { renderManifests } from '../../../deploy/manifests/render.ts';
+import { SECOND } from '../../../src/clock.ts';
+import { loadConfig } from '../../../src/config/load.ts';
+import { typeProblems, validate } from '../../support/manifest-types.ts';
+
+/** Arguments of helm by what they stand for. */
+const VALUE_SETS: Readonly<Record<string, readonly string[]>> = {
+  defaults: [],
+  'an old cluster': ['--kube-version', '1.28.0'],
+  'everything on': [
+    ['--set', 'metrics.enabled=true,metrics.serviceMonitor.enabled=true,metrics.dashboard.enabled=true'],
+    [
+      '--set',
+      'zone.from=nodeLabel,seLinuxOptions.type=spc_t,maxUnavailable=3,image.pullSecrets[0].name=pull',
+    ],
+    ['--set', 'hostSetup.runtimes={containerd,docker},hostSetup.direct={registry.example:5000}'],
+    ['--set', 'config.tags.ttl=1m,podLabels.team=a,podAnnotations.b=c,serviceAccount.annotations.d=e'],
+    ['--set', 'extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy.example:3128'],
+    ['--set', 'metrics.serviceMonitor.labels.release=prometheus'],
+  ].flat(),
+  'everything off': [
+    ['--set', 'networkPolicy.enabled=false,resourceQuota.enabled=false,hostSetup.enabled=false'],
+    ['--set', 'runtimeContent.enabled=false,zone.from=none,priorityClassName=,tolerations=null'],
+    ['--set', 'clusterKey.existingSecret=mine,image.digest=sha256:' + 'a'.repeat(64)],
+  ].flat(),
+};
+
+interface Container {
+  readonly env?: readonly { readonly name: string; readonly value?: string }[];
+  readonly securityContext: Readonly<Record<string, unknown>>;
+}
+
+interface PodSpec {
+  readonly automountServiceAccountToken: boolean;
+  readonly initContainers?: readonly Container[];
+  readonly containers: readonly Container[];
+}
+
+function find(manifests: readonly Manifest[], kind: string, name: string): Manifest {
+  const found = manifests.find((each) => each.kind === kind && each.metadata.name === name);
+  assert.ok(found !== undefined, `${kind}/${name} is missing`);
+  return found;
+}
+
+/** Of a DaemonSet or a Job. */
+function podOf(manifest: Manifest): PodSpec {
+  return (manifest['spec'] as { template: { spec: PodSpec } }).template.spec;
+}
+
+/** Of a ConfigMap or a Secret. */
+function dataOf(manifest: Manifest): Readonly<Record<string, string>> {
+  return manifest['data'] as Readonly<Record<string, string>>;
+}
+
+/** Only where Helm's package has a binary for. */
+const describeChart = arch === 'x64' ? describe : describe.skip;
+
+describeChart('chart', function () {
+  this.timeout(60 * SECOND);
+  const rendered = new Map<string, readonly Manifest[]>();
+
+  before(async () => {
+    for (const [name, args] of Object.entries(VALUE_SETS)) {
+      rendered.set(name, parseManifests(await template(...args)));
+    }
+  });
+
+  const of = (name: string): readonly Manifest[] => rendered.get(name) ?? [];
+
+  it('passes helm lint', async () => {
+    assert.match(await runHelm('lint', '--strict', CHART), /0 chart\(s\) failed/);
+  });
+
+  it("is valid by Kubernetes' schemas with every set of values, and holds no field that does not exist", async () => {
+    const all = [...rendered.values()].flat();
+    assert.ok(all.length > 40, `${all.length} manifests`);
+    for (const manifest of all) await validate(manifest);
+    assert.deepEqual(await typeProblems(all), []);
+  });
+
+  it('would be caught with an unknown field, a wrong type and a missing field', async () => {
+    const whole = JSON.stringify(find(of('defaults'), 'DaemonSet', 'weir'));
+    const broken = (from: string, to: string): Manifest => {
+      assert.ok(whole.includes(from), from);
+      return JSON.parse(whole.replace(from, to)) as Manifest;
+    };
+    const unknown = broken('"hostNetwork":true', '"hostNetwork":true,"hostNetwrok":true');
+    const deep = broken('"drop":["ALL"]', '"drop":["ALL"],"dorp":[]');
+    const problems = await typeProblems([unknown, deep]);
+    assert.equal(problems.length, 2, problems.join('\n'));
+    assert.match(problems[0] ?? '', /hostNetwrok/);
+    assert.match(problems[1] ?? '', /dorp/);
+    await assert.rejects(validate(broken('"hostNetwork":true', '"hostNetwork":"yes"')), /hostNetwork/);
+    await assert.rejects(validate(broken('"name":"data","hostPath"', '"nmae":"data","hostPath"')), /name/);
+    await assert.rejects(validate(broken('"selector":', '"selectr":')), /selector/);
+  });
+
+  it('refuses values that do not exist or are wrong, and says which', async () => {
+    const refused = async (set: string, pattern: RegExp): Promise<void> =>
+      assert.rejects(template('--set', set), pattern);
+    await refused('ports.mirrr=1', /mirrr/);
+    await refused('ports.mirror=high', /ports.*mirror|mirror.*integer/s);
+    await refused('zone.from=moon', /zone/);
+    await refused('maxUnavailable=0', /maxUnavailable/);
+    await refused('metrics.serviceMonitor.enabled=true', /needs metrics.enabled/);
+  });
+
+  it('lets the pods do what they need, and nothing else', () => {
+    for (const [name, manifests] of rendered) {
+      for (const manifest of manifests) {
+        if (manifest.kind !== 'DaemonSet' && manifest.kind !== 'Job') continue;
+        const pod = podOf(manifest);
+        assert.equal(pod.automountServiceAccountToken, false, name);
+        const containers = [...(pod.initContainers ?? []), ...pod.containers];
+        for (const container of containers) {
+          const security = container.securityContext;
+          assert.deepEqual(security['capabilities'], { drop: ['ALL'] });
+          assert.equal(security['readOnlyRootFilesystem'], true);
+          assert.equal(security['allowPrivilegeEscalation'], false);
+        }
+      }
+    }
+    assert.ok(of('defaults').every(({ kind }) => !kind.startsWith('Cluster')));
+    const role = of('an old cluster').find(({ kind }) => kind === 'ClusterRole');
+    assert.deepEqual(role?.['rules'], [{ apiGroups: [''], resources: ['nodes'], verbs: ['get'] }]);
+  });
+
+  it('gives the node an environment that Weir accepts', async () => {
+    for (const [name, manifests] of rendered) {
+      const [container] = podOf(find(manifests, 'DaemonSet', 'weir')).containers;
+      const values = container?.env?.map((each): [string, string] => [
+        each.name,
+        each.value ?? '10.0.0.1,fd00::1',
+      ]);
+      const env: Record<string, string> = Object.fromEntries(values ?? []);
+      const config = dataOf(find(manifests, 'ConfigMap', 'weir'))['config.yaml'] ?? '';
+      const readConfig = async (): Promise<string> => config;
+      const zone = env['WEIR_NODE_ZONE'] === undefined ? {} : { WEIR_NODE_ZONE: 'zone-1' };
+      const loaded = await loadConfig({
+        env: { ...env, WEIR_NODE_NAME: 'node-1', ...zone },
+        readFile: readConfig,
+      });
+      assert.deepEqual(loaded.warnings, [], name);
+      assert.equal(loaded.config['cluster.bootstrap'].length, 1);
+      if (name === 'everything on') assert.equal(loaded.config['tags.ttl'], 60 * SECOND);
+    }
+  });
+
+  it('makes a key of its own for every installation that has none', async () => {
+    const key = (manifests: readonly Manifest[]): string =>
+      dataOf(find(manifests, 'Secret', 'weir-cluster-key'))['key'] ?? '';
+    const [first, second] = [key(of('defaults')), key(of('an old cluster'))];
+    assert.equal(Buffer.from(Buffer.from(first, 'base64').toString('latin1'), 'base64').length, 32);
+    assert.notEqual(first, second);
+    assert.ok(of('everything off').every(({ kind }) => kind !== 'Secret'));
+  });
+
+  it("shows metrics that exist in Grafana's dashboard", async () => {
+    const text = await readFile(join(CHART, 'files/dashboard.json'), 'utf8');
+    JSON.parse(text);
+    const named = new Set(text.match(/weir_[a-z_]+/g));
+    assert.ok(named.size >= 10);
+    const metrics = await readFile(join(CHART, '../../docs/metrics.md'), 'utf8');
+    for (const name of named) {
+      assert.ok(metrics.includes(`\`${name.replace(/_bucket$/, '')}\``), `${name} is not in docs/metrics.md`);
+    }
+  });
+
+  it('has the plain manifests equal to it (npm run manifests writes them)', async () => {
+    for (const [name, text] of Object.entries(await renderManifests())) {
+      assert.equal(await readFile(join(CHART, '../manifests', name), 'utf8'), text, name);
+    }
+  });
+});
