@@ -25,8 +25,8 @@ describe('bundle', function () {
   it('knows the licence of each package in it', () => {
     const { packages } = lab();
     assert.ok(packages.length > 50, `${packages.length} packages`);
-    const names = packages.map(({ name }) => name);
-    for (const name of ['libp2p', 'undici', 'yaml', 'pino']) assert.ok(names.includes(name), name);
+    const names = new Set(packages.map(({ name }) => name));
+    for (const name of ['libp2p', 'undici', 'yaml', 'pino']) assert.ok(names.has(name), name);
     for (const { name, license } of packages) assert.notEqual(license, 'NOASSERTION', name);
   });
 

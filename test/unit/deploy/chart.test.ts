@@ -152,6 +152,15 @@ describeChart('chart', function () {
     }
   });
 
+  it('says in its notes how to see it work', async () => {
+    const notes = async (...args: readonly string[]): Promise<string> =>
+      (await runHelm('install', 'weir', CHART, '--namespace', 'own', '--dry-run=client', ...args)).split(
+        'NOTES:',
+      )[1] ?? '';
+    assert.match(await notes(), /kubectl --namespace own exec daemonset\/weir -- weir status/);
+    assert.match(await notes('--set', 'hostSetup.enabled=false'), /no runtime pulls through Weir until/);
+  });
+
   it('makes a key of its own for every installation that has none', async () => {
     const key = (manifests: readonly Manifest[]): string =>
       dataOf(find(manifests, 'Secret', 'weir-cluster-key'))['key'] ?? '';
