@@ -131,6 +131,7 @@ requires(
     const status = (await (await admin('/v1/status')).json()) as StatusReport;
     assert.equal(status.name, 'node-1');
     assert.equal(status.zone, 'zone-1');
+    assert.doesNotMatch(await logs('weir-pod'), /watchdog cannot/);
 
     const image = await buildImage({ seed: 'kubernetes', layers: [100 * KIB, 20 * MIB] });
     await push(registry.url, 'kubernetes/app', 'v1', image);

@@ -56,17 +56,30 @@ describe('bundle', function () {
     assert.match(await weir('complete', 'bash'), /weir/);
   });
 
-  it('runs a node that looks for others on the network, with a log for people', async () => {
+  const startNode = async (name: string, ...more: readonly string[]): Promise<Program> => {
     const { dir, main } = lab();
-    await writeFile(dir.join('key'), 'a key for tests, of some bytes\n');
     const args = [
-      [main, 'node', '--data-dir', dir.join('data'), '--log-format', 'pretty', '--cluster-mdns', 'on'],
-      ['--mirror-listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0', '--cluster-listen', '127.0.0.1:0'],
-      ['--transfer-listen', '127.0.0.1:0', '--store-runtime-content', 'none'],
-      ['--cluster-key-file', dir.join('key')],
+      [main, 'node', '--data-dir', dir.join(name), '--store-runtime-content', 'none'],
+      ['--mirror-listen', '127.0.0.1:0', '--admin-listen', '127.0.0.1:0'],
+      ['--cluster-listen', '127.0.0.1:0', '--transfer-listen', '127.0.0.1:0'],
+      more,
     ].flat();
-    await using program = await Program.start({ command: process.execPath, args });
+    return Program.start({ command: process.execPath, args });
+  };
+
+  it('runs a node that looks for others on the network, with a log for people', async () => {
+    const key = lab().dir.join('key');
+    await writeFile(key, 'a key for tests, of some bytes\n');
+    const more = ['--log-format', 'pretty', '--cluster-mdns', 'on', '--cluster-key-file', key];
+    await using program = await startNode('pretty', ...more);
     await program.line(/INFO.*ready/);
     assert.equal((await program.stop()).code, 0);
+  });
+
+  it('runs the watchdog, whose code is handed on as text', async () => {
+    await using program = await startNode('hung', '--mirror-hang-timeout', '1s');
+    await program.line(/"msg":"ready"/);
+    program.signal('SIGSTOP');
+    assert.equal((await program.exited).signal, 'SIGKILL');
   });
 });
