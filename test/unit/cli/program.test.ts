@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
@@ -44,6 +44,9 @@ describe('the command line', () => {
       ['host'],
       ['host', 'configure'],
       ['host', 'restore'],
+      ['kubernetes'],
+      ['kubernetes', 'zone'],
+      ['kubernetes', 'wait'],
       ['version'],
       ['complete'],
     ]) {
@@ -177,6 +180,30 @@ describe('weir pull', () => {
     for (const wrong of [['A b'], ['a', '--mirror', 'ftp://x'], ['a', '--platform', 'x'], ['a@b']]) {
       assert.equal((await run(['pull', ...wrong], env)).code, 2, wrong.join(' '));
     }
+  });
+});
+
+describe('weir kubernetes', () => {
+  it('zone: a zone that cannot be had is none, and no failure: the node starts all the same', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'weir-cli-'));
+    try {
+      const file = join(folder, 'zone');
+      const { code, out, err } = await run(['kubernetes', 'zone', '--node', 'node-1', '--out', file]);
+      assert.equal(code, 0);
+      assert.equal(out, 'node-1 is in no zone\n');
+      assert.match(err, /the zone of node-1 is not known: KUBERNETES_SERVICE_HOST is not set/);
+      assert.equal(await readFile(file, 'utf8'), '');
+    } finally {
+      await rm(folder, { recursive: true });
+    }
+  });
+
+  it('wait: fails outside of a pod, and refuses a time-out that is none', async () => {
+    const wait = ['kubernetes', 'wait', '--namespace', 'weir', '--name', 'x'];
+    const outside = await run(wait);
+    assert.equal(outside.code, 1);
+    assert.match(outside.err, /runs in a pod only/);
+    assert.equal((await run([...wait, '--timeout', 'soon'])).code, 2);
   });
 });
 
