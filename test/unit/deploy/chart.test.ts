@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { arch } from 'node:process';
+import { parse } from 'yaml';
 import { CHART, parseManifests, runHelm, template, type Manifest } from '../../../deploy/helm.ts';
 import { renderManifests } from '../../../deploy/manifests/render.ts';
 import { SECOND } from '../../../src/clock.ts';
@@ -13,6 +14,7 @@ import { typeProblems, validate } from '../../support/manifest-types.ts';
 const VALUE_SETS: Readonly<Record<string, readonly string[]>> = {
   defaults: [],
   'an old cluster': ['--kube-version', '1.28.0'],
+  'a registry of its own': ['--set', 'image.repository=registry.example/weir'],
   'everything on': [
     ['--set', 'metrics.enabled=true,metrics.serviceMonitor.enabled=true,metrics.dashboard.enabled=true'],
     [
@@ -31,7 +33,12 @@ const VALUE_SETS: Readonly<Record<string, readonly string[]>> = {
   ].flat(),
 };
 
+interface Versioned {
+  readonly version: string;
+}
+
 interface Container {
+  readonly args?: readonly string[];
   readonly env?: readonly { readonly name: string; readonly value?: string }[];
   readonly securityContext: Readonly<Record<string, unknown>>;
 }
@@ -129,6 +136,27 @@ describeChart('chart', function () {
     assert.ok(of('defaults').every(({ kind }) => !kind.startsWith('Cluster')));
     const role = of('an old cluster').find(({ kind }) => kind === 'ClusterRole');
     assert.deepEqual(role?.['rules'], [{ apiGroups: [''], resources: ['nodes'], verbs: ['get'] }]);
+  });
+
+  it('is of the version of Weir', async () => {
+    const { version } = JSON.parse(await readFile(join(CHART, '../../package.json'), 'utf8')) as Versioned;
+    const chart = parse(await readFile(join(CHART, 'Chart.yaml'), 'utf8')) as Versioned & {
+      appVersion: string;
+    };
+    assert.deepEqual([chart.version, chart.appVersion], [version, version]);
+  });
+
+  it("leaves the registry of Weir's own image without the mirror, by a name of its own", () => {
+    const direct = (name: string): string | undefined =>
+      podOf(find(of(name), 'DaemonSet', 'weir')).initContainers?.[0]?.args?.find((arg) =>
+        arg.startsWith('--direct='),
+      );
+    assert.equal(direct('defaults'), '--direct=ghcr.io:443/weir-p2p/weir,ghcr.io:443');
+    assert.equal(
+      direct('everything on'),
+      '--direct=registry.example:5000,ghcr.io:443/weir-p2p/weir,ghcr.io:443',
+    );
+    assert.equal(direct('a registry of its own'), '--direct=registry.example/weir');
   });
 
   it('gives the node an environment that Weir accepts', async () => {
