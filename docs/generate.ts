@@ -100,8 +100,10 @@ function commandHelp(): string {
   const sink = { write: () => true, columns: HELP_COLUMNS } as unknown as NodeJS.WriteStream;
   const program = buildProgram({ version: '', env: {}, stdout: sink, stderr: sink }, () => undefined);
   return program.commands
+    .flatMap((command) => [command].concat(command.commands))
     .map((command) => {
-      return `\n### weir ${command.name()}\n\n\`\`\`text\n${command.helpInformation().trimEnd()}\n\`\`\``;
+      const name = command.helpInformation().match(/^Usage: (weir(?: [a-z]+)+)/)?.[1] ?? command.name();
+      return `\n### ${name}\n\n\`\`\`text\n${command.helpInformation().trimEnd()}\n\`\`\``;
     })
     .join('\n');
 }

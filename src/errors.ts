@@ -63,6 +63,7 @@ export const ERROR_CODES = {
   store_corrupt: info('local', 404, 'BLOB_UNKNOWN'),
   store_locked: info('local', 500, 'UNSUPPORTED'),
   store_unusable: info('local', 500, 'UNSUPPORTED'),
+  runtime_config: info('local', 500, 'UNSUPPORTED'),
   address_in_use: info('local', 500, 'UNSUPPORTED'),
   draining: info('local', 503, 'UNSUPPORTED'),
   internal: info('local', 500, 'UNSUPPORTED'),

@@ -5,6 +5,7 @@
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { EXIT, EXIT_CODES, describeError, exitCodeOf } from './exit-codes.ts';
 import { SignalError, type CliContext } from './context.ts';
+import { addHostCommand } from './host-options.ts';
 import { addSettingOptions, configOption } from './options.ts';
 
 const DEFAULT_MIRROR = 'http://127.0.0.1:4770';
@@ -58,6 +59,7 @@ export function buildProgram(context: CliContext, setExitCode: (code: number) =>
   addPeersCommand(program, context);
   addDemoCommand(program, context, setExitCode);
   addConfigCommand(program, context);
+  addHostCommand(program, context);
   addVersionCommand(program, context);
   return program.addHelpText('after', () => `\n${exitCodeHelp()}`);
 }

@@ -73,6 +73,10 @@ const MAY_IMPORT: Readonly<
     types: ['upstream'],
     because: 'it is the edge where text becomes values; parts get values and never read the configuration',
   },
+  runtimes: {
+    from: ['oci', 'errors', 'clock'],
+    because: 'it edits the files of other programs on this machine, with no node running',
+  },
   client: {
     from: ['upstream', 'status', 'oci', 'peer', 'errors', 'clock'],
     because: 'it stands for a runtime in the demo and the bench, so it must not know the mirror from within',
@@ -105,7 +109,7 @@ const MAY_IMPORT: Readonly<
     because: 'it uses a node as a user does, from outside',
   },
   cli: {
-    from: ['demo', 'daemon', 'client', 'config', 'status', 'upstream', 'oci', 'errors', 'clock'],
+    from: ['demo', 'daemon', 'runtimes', 'client', 'config', 'status', 'upstream', 'oci', 'errors', 'clock'],
     because: 'it reads the command line and starts the rest',
   },
 };

@@ -41,6 +41,9 @@ describe('the command line', () => {
       ['peers'],
       ['demo'],
       ['config'],
+      ['host'],
+      ['host', 'configure'],
+      ['host', 'restore'],
       ['version'],
       ['complete'],
     ]) {

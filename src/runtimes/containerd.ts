@@ -1,0 +1,150 @@
+/**
+ * containerd: a `hosts.toml` for each registry below `config_path`, read anew at every pull. Its own configuration is
+ * looked at, never changed: only a restart would make it read that again.
+ */
+import { posix } from 'node:path';
+import { EditError } from './edit.ts';
+import { problem, type HostFiles } from './host-files.ts';
+import { directTomlEdit, hostsTomlEdit } from './hosts-toml.ts';
+import { ALL_REGISTRIES, existsAny, programPaths, type Detect, type Target, type Wish } from './target.ts';
+import { parseToml, type TomlTable } from './toml-block.ts';
+
+const CONFIG = '/etc/containerd/config.toml';
+/** The first of containerd 2's own `config_path`, and what everybody sets for containerd 1. */
+const DEFAULT_HOSTS = '/etc/containerd/certs.d';
+/** Where the registries are configured, by containerd's version of the file: 1, 2, and 3 of containerd 2. */
+const REGISTRY_TABLES = [
+  ['plugins', 'cri', 'registry'],
+  ['plugins', 'io.containerd.grpc.v1.cri', 'registry'],
+  ['plugins', 'io.containerd.cri.v1.images', 'registry'],
+];
+const DISCARD_KEYS = [
+  ['plugins', 'io.containerd.grpc.v1.cri', 'containerd', 'discard_unpacked_layers'],
+  ['plugins', 'io.containerd.cri.v1.images', 'discard_unpacked_layers'],
+];
+
+export const detectContainerd: Detect = async (files, wish) => {
+  if (!(await existsAny(files, [CONFIG, '/run/containerd/containerd.sock', ...programPaths('containerd')]))) {
+    return undefined;
+  }
+  const configs = await readConfigs(files);
+  const paths = valuesAt(
+    configs,
+    REGISTRY_TABLES.map((table) => table.concat('config_path')),
+  );
+  const configured = paths.find((path): path is string => typeof path === 'string' && path !== '');
+  const folder = configured?.split(':')[0] ?? DEFAULT_HOSTS;
+  const isVersion3 = configs.some((config) => Number(config['version']) >= 3);
+  const notes = [
+    ...(configured === undefined && !isVersion3 ? [configPathNote(files.root)] : []),
+    ...(valuesAt(configs, DISCARD_KEYS).includes(true) ? [DISCARD_NOTE] : []),
+    ...legacyNotes(configs),
+    ...(await othersNotes(files, folder, wish)),
+  ];
+  return { runtime: 'containerd', targets: hostsTargets(folder, wish), notes };
+};
+
+/** The files below a hosts folder, for containerd itself and for those that bring it along. */
+export function hostsTargets(folder: string, wish: Wish): readonly Target[] {
+  const at = (name: string, edit: Target['edit']): Target => ({
+    path: posix.join(folder, name, 'hosts.toml'),
+    edit,
+    takesEffect: 'at the next pull',
+  });
+  const direct = wish.direct.filter((name) => !name.includes('/'));
+  return [
+    ...wish.registries.map((name) => at(name, hostsTomlEdit(wish.mirrorUrl))),
+    ...direct.map((name) => at(name, directTomlEdit())),
+  ];
+}
+
+function configPathNote(root: string): string {
+  const file = posix.join(root, CONFIG);
+  return (
+    `config_path is not set in ${file}: containerd 1.x reads no hosts.toml without it (containerd 2 does). ` +
+    `Add to that file, then restart containerd once (containers keep running):\n` +
+    `  [plugins."io.containerd.grpc.v1.cri".registry]\n    config_path = "${DEFAULT_HOSTS}"`
+  );
+}
+
+const DISCARD_NOTE =
+  'discard_unpacked_layers is true: containerd throws layers away once they are unpacked, so Weir cannot serve them from ' +
+  'there and keeps its own copy of what it shares, within store.quota. Set it to false to have one copy on the disk.';
+
+/** With `mirrors` or `configs` of old in its file, containerd refuses `config_path`. */
+function legacyNotes(configs: readonly TomlTable[]): readonly string[] {
+  const legacy = valuesAt(
+    configs,
+    REGISTRY_TABLES.map((table) => table.concat('mirrors')),
+  );
+  return legacy.some((value) => value !== undefined)
+    ? [
+        `registry.mirrors in ${CONFIG} cannot stand beside config_path: move those mirrors into hosts.toml files`,
+      ]
+    : [];
+}
+
+/** A folder of a registry's own wins over `_default`; it is somebody's decision, so it is told, not changed. */
+async function othersNotes(files: HostFiles, folder: string, wish: Wish): Promise<readonly string[]> {
+  if (!wish.registries.includes(ALL_REGISTRIES)) return [];
+  const asked = new Set([...wish.registries, ...wish.direct]);
+  const own: string[] = [];
+  for (const name of await files.list(folder)) {
+    if (!asked.has(name) && (await files.exists(posix.join(folder, name, 'hosts.toml')))) own.push(name);
+  }
+  if (own.length === 0) return [];
+  return [
+    `${own.join(', ')}: a hosts.toml of its own below ${folder}, so pulls from there do not pass through the mirror; ` +
+      `name it with --registries to put the mirror in front of what is there`,
+  ];
+}
+
+/** The main file and what it imports, the last first: that one wins. */
+async function readConfigs(files: HostFiles): Promise<readonly TomlTable[]> {
+  const main = await readConfig(files, CONFIG);
+  if (main === undefined) return [];
+  const patterns = Array.isArray(main['imports'])
+    ? main['imports'].filter((each) => typeof each === 'string')
+    : [];
+  const imported: TomlTable[] = [];
+  for (const pattern of patterns) {
+    for (const path of await matches(files, posix.resolve(posix.dirname(CONFIG), pattern))) {
+      const config = await readConfig(files, path);
+      if (config !== undefined) imported.unshift(config);
+    }
+  }
+  return [...imported, main];
+}
+
+async function readConfig(files: HostFiles, path: string): Promise<TomlTable | undefined> {
+  const text = await files.read(path);
+  try {
+    return text === undefined ? undefined : parseToml(text);
+  } catch (error) {
+    if (!(error instanceof EditError)) throw error;
+    throw problem(error.line === undefined ? path : `${path}:${error.line}`, error.message, error);
+  }
+}
+
+/** The files that a pattern means, with `*` in its last part, as containerd's imports have it. */
+async function matches(files: HostFiles, pattern: string): Promise<readonly string[]> {
+  const folder = posix.dirname(pattern);
+  if (!pattern.includes('*')) return [pattern];
+  const names = await files.list(folder);
+  return names
+    .filter((name) => posix.matchesGlob(name, posix.basename(pattern)))
+    .map((name) => posix.join(folder, name));
+}
+
+function valuesAt(configs: readonly TomlTable[], paths: readonly (readonly string[])[]): readonly unknown[] {
+  return configs.flatMap((config) => paths.map((path) => valueAt(config, path)));
+}
+
+function valueAt(config: TomlTable, path: readonly string[]): unknown {
+  let value: unknown = config;
+  for (const part of path) {
+    if (typeof value !== 'object' || value === null) return undefined;
+    value = (value as Readonly<Record<string, unknown>>)[part];
+  }
+  return value;
+}

@@ -1,0 +1,76 @@
+/** Docker's `daemon.json`: the mirror goes to the front of `registry-mirrors`. Every other byte stays. */
+import { applyEdits, modify, parse, printParseErrorCode, type JSONPath, type ParseError } from 'jsonc-parser';
+import { EditError, endOfLine, lineAt, type Edit } from './edit.ts';
+
+const KEY = 'registry-mirrors';
+
+type Json = Readonly<Record<string, unknown>>;
+
+export function daemonJsonEdit(mirrorUrl: string): Edit {
+  return {
+    add: (text) => {
+      if (text === undefined || text.trim() === '')
+        return `${JSON.stringify({ [KEY]: [mirrorUrl] }, null, 2)}\n`;
+      const mirrors = mirrorsOf(parseDaemonJson(text));
+      if (mirrors?.some((mirror) => isSameUrl(mirror, mirrorUrl)) === true) return text;
+      if (mirrors === undefined) return change(text, [KEY], [mirrorUrl]);
+      return change(text, [KEY, 0], mirrorUrl, { isArrayInsertion: true });
+    },
+    remove: (text, original) => {
+      const mirrors = mirrorsOf(parseDaemonJson(text)) ?? [];
+      const before = original === undefined || original.trim() === '' ? {} : parseDaemonJson(original);
+      if (mirrorsOf(before)?.some((mirror) => isSameUrl(mirror, mirrorUrl)) === true) return text;
+      const index = mirrors.findIndex((mirror) => isSameUrl(mirror, mirrorUrl));
+      let rest = text;
+      if (index !== -1) {
+        const isLast = mirrors.length === 1 && before[KEY] === undefined;
+        rest = change(text, isLast ? [KEY] : [KEY, index], undefined);
+      }
+      const isEmpty = Object.keys(parseDaemonJson(rest)).length === 0;
+      return isEmpty && original === undefined ? undefined : rest;
+    },
+  };
+}
+
+/** @throws EditError with the line */
+export function parseDaemonJson(text: string): Json {
+  const errors: ParseError[] = [];
+  const value: unknown = parse(text, errors, { disallowComments: true, allowTrailingComma: false });
+  const [first] = errors;
+  if (first !== undefined) {
+    throw new EditError(
+      `is not valid JSON (${printParseErrorCode(first.error)})`,
+      lineAt(text, first.offset),
+    );
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new EditError('is not a JSON object', 1);
+  }
+  return value as Json;
+}
+
+function mirrorsOf(file: Json): readonly string[] | undefined {
+  const mirrors = file[KEY];
+  if (mirrors === undefined) return undefined;
+  if (!Array.isArray(mirrors) || !mirrors.every((mirror) => typeof mirror === 'string')) {
+    throw new EditError(`has a "${KEY}" that is no list of texts`);
+  }
+  return mirrors;
+}
+
+/** dockerd takes `http://a` and `http://a/` for the same mirror. */
+function isSameUrl(a: string, b: string): boolean {
+  return a.replace(/\/$/, '') === b.replace(/\/$/, '');
+}
+
+function change(
+  text: string,
+  path: JSONPath,
+  value: unknown,
+  options: { readonly isArrayInsertion?: boolean } = {},
+): string {
+  const tabbed = /^\t/m.test(text);
+  const indent = /^( +)\S/m.exec(text)?.[1]?.length ?? 2;
+  const formattingOptions = { insertSpaces: !tabbed, tabSize: indent, eol: endOfLine(text) };
+  return applyEdits(text, modify(text, path, value, { formattingOptions, ...options }));
+}

@@ -1,0 +1,32 @@
+/** What is done to the text of one configuration file: Weir's part put in, and taken out again. Pure. */
+
+export interface Edit {
+  /** The runtime's text with Weir's part in it, or `text` itself where that is in it already. @param text undefined: no such file */
+  readonly add: (text: string | undefined) => string;
+  /**
+   * `text` without Weir's part, undefined where nothing else is in it and there was no file before.
+   * @param original what was there before Weir's part was put in
+   */
+  readonly remove: (text: string, original: string | undefined) => string | undefined;
+}
+
+/** A file cannot be edited; the line is told where it is known. */
+export class EditError extends Error {
+  readonly line: number | undefined;
+
+  constructor(message: string, line?: number, cause?: unknown) {
+    super(message, { cause });
+    this.name = 'EditError';
+    this.line = line;
+  }
+}
+
+/** 1 for the first line. */
+export function lineAt(text: string, offset: number): number {
+  return text.slice(0, offset).split('\n').length;
+}
+
+/** How lines end in `text`. */
+export function endOfLine(text: string): '\n' | '\r\n' {
+  return /\r\n/.test(text) ? '\r\n' : '\n';
+}

@@ -1,0 +1,207 @@
+/**
+ * `weir host configure` and `weir host restore`: points the runtimes of this machine at the mirror, and back.
+ *
+ * What is to be written is worked out for all files first; a file that cannot be edited stops everything before anything
+ * was written. Each file has a record of what was there before (records.ts):
+ *
+ *     nothing changed in between   the text of before comes back, byte for byte
+ *     edited by hand in between    Weir's part is taken out of the text of now, and that is the text of before from then on
+ */
+import { createTwoFilesPatch, FILE_HEADERS_ONLY } from 'diff';
+import { detectContainerd } from './containerd.ts';
+import { detectContainers } from './containers.ts';
+import { daemonJsonEdit } from './daemon-json.ts';
+import { detectDocker } from './docker.ts';
+import { EditError, type Edit } from './edit.ts';
+import { HostFiles, problem } from './host-files.ts';
+import { detectK3s, detectRke2, yamlName } from './k3s.ts';
+import { Records, sha256, type Record } from './records.ts';
+import { registriesYamlEdit } from './registries-yaml.ts';
+import { removeBlock } from './toml-block.ts';
+import type { Detect, Found, Runtime, Target, Wish } from './target.ts';
+
+const DETECT: Readonly<globalThis.Record<Runtime, Detect>> = {
+  containerd: detectContainerd,
+  docker: detectDocker,
+  containers: detectContainers,
+  k3s: detectK3s,
+  rke2: detectRke2,
+};
+
+export interface HostSetupOptions {
+  /** Where the root folder of the machine is: `/`, or `/host` in a container. */
+  readonly root: string;
+  readonly stateFolder: string;
+  /** Only these; undefined: all that are there. */
+  readonly runtimes: readonly Runtime[] | undefined;
+  readonly dryRun: boolean;
+}
+
+/** One file: what is there, and what shall be; undefined: no file. */
+interface Change {
+  readonly path: string;
+  readonly before: string | undefined;
+  readonly after: string | undefined;
+  readonly record: Record;
+}
+
+export interface Outcome {
+  /** Lines for people. */
+  readonly lines: readonly string[];
+  /** A unified diff of what was changed, or would be. */
+  readonly diff: string;
+  readonly changed: number;
+}
+
+export async function configureHost(wish: Wish, options: HostSetupOptions): Promise<Outcome> {
+  const files = new HostFiles(options.root);
+  const records = new Records(files, options.stateFolder);
+  const known = await records.all();
+  const lines: string[] = [];
+  const plans: { readonly found: Found; readonly changes: readonly Change[] }[] = [];
+  for (const runtime of options.runtimes ?? (Object.keys(DETECT) as Runtime[])) {
+    const found = await DETECT[runtime](files, wish);
+    if (found === undefined) {
+      if (options.runtimes !== undefined) lines.push(`${runtime}: is not on this machine`);
+      continue;
+    }
+    const changes: Change[] = [];
+    for (const target of found.targets) {
+      const change = await planTarget(files, known, found.runtime, target, wish);
+      if (change !== undefined) changes.push(change);
+      lines.push(
+        `${runtime}: ${target.path}: ${tell(change, options.dryRun)}${change === undefined ? '' : `; takes effect ${target.takesEffect}`}`,
+      );
+    }
+    lines.push(...found.notes.map((note) => `${runtime}: note: ${note}`));
+    plans.push({ found, changes });
+  }
+  if (plans.length === 0) lines.push('no runtime was found on this machine: nothing was changed');
+  const changes = plans.flatMap((plan) => plan.changes);
+  if (!options.dryRun) {
+    for (const { found, changes: own } of plans) {
+      for (const { path, after = '', record } of own) {
+        await records.write(record);
+        await files.write(path, after);
+      }
+      const told = own.length > 0 ? await found.reload?.() : undefined;
+      if (told !== undefined) lines.push(`${found.runtime}: ${told}`);
+    }
+  }
+  return { lines, diff: changes.map(unifiedDiff).join(''), changed: changes.length };
+}
+
+/** Undefined where nothing is to be done. */
+async function planTarget(
+  files: HostFiles,
+  known: readonly Record[],
+  runtime: Runtime,
+  { path, edit }: Target,
+  wish: Wish,
+): Promise<Change | undefined> {
+  const before = await files.read(path);
+  const record = known.find((each) => each.path === path);
+  const original = record === undefined ? before : originalOf(record, before);
+  const after = editing(path, () => edit.add(original));
+  if (after === before || (after === original && record === undefined)) return undefined;
+  const folders = record?.folders ?? (await files.missingFolders(path));
+  return {
+    path,
+    before,
+    after,
+    record: {
+      version: 1,
+      path,
+      runtime,
+      mirrorUrl: wish.mirrorUrl,
+      registries: [...wish.registries],
+      original: original ?? null,
+      written: sha256(after),
+      folders: [...folders],
+    },
+  };
+}
+
+/** The text without Weir's part, which the record and the text of now tell. */
+function originalOf(record: Record, now: string | undefined): string | undefined {
+  const original = record.original ?? undefined;
+  if (now === undefined || now === original) return now;
+  if (sha256(now) === record.written) return original;
+  return editing(record.path, () => removerOf(record)(now, original));
+}
+
+/** How Weir's part is taken out of a file, though its runtime may be gone by now. */
+function removerOf({ path, mirrorUrl, registries }: Record): Edit['remove'] {
+  if (path.endsWith('.json')) return daemonJsonEdit(mirrorUrl).remove;
+  if (path.endsWith('.yaml')) return registriesYamlEdit(mirrorUrl, registries.map(yamlName)).remove;
+  return removeBlock;
+}
+
+export async function restoreHost(options: HostSetupOptions): Promise<Outcome> {
+  const files = new HostFiles(options.root);
+  const records = new Records(files, options.stateFolder);
+  const known = await records.all();
+  const chosen = known.filter(({ runtime }) => options.runtimes?.includes(runtime) ?? true);
+  const changes: Change[] = [];
+  const lines: string[] = [];
+  for (const record of chosen) {
+    const before = await files.read(record.path);
+    const after = originalOf(record, before);
+    changes.push({ path: record.path, before, after, record });
+  }
+  for (const change of changes)
+    lines.push(`${change.record.runtime}: ${change.path}: ${tell(change, options.dryRun)}`);
+  if (changes.length === 0)
+    lines.push('nothing to restore: no runtime of this machine was configured by Weir');
+  const real = changes.filter(({ before, after }) => before !== after);
+  if (!options.dryRun) {
+    for (const { path, before, after, record } of changes) {
+      if (after === undefined && before !== undefined) await files.remove(path);
+      else if (after !== undefined && after !== before) await files.write(path, after);
+      await files.removeEmpty(record.folders);
+      await records.remove(path);
+    }
+    for (const runtime of new Set(real.map(({ record }) => record.runtime))) {
+      const found = await DETECT[runtime](files, {
+        mirrorUrl: 'http://127.0.0.1',
+        registries: [],
+        direct: [],
+      });
+      const told = await found?.reload?.();
+      if (told !== undefined) lines.push(`${runtime}: ${told}`);
+    }
+  }
+  return { lines, diff: real.map(unifiedDiff).join(''), changed: real.length };
+}
+
+function tell(change: Change | undefined, dryRun: boolean): string {
+  if (change === undefined || change.before === change.after) return 'is as it should be';
+  if (change.after === undefined) return dryRun ? 'would be removed' : 'removed';
+  return dryRun ? 'would be written' : 'written';
+}
+
+function unifiedDiff({ path, before, after }: Change): string {
+  const name = path.slice(1);
+  const [from, to] = [
+    before === undefined ? '/dev/null' : `a/${name}`,
+    after === undefined ? '/dev/null' : `b/${name}`,
+  ];
+  return createTwoFilesPatch(from, to, before ?? '', after ?? '', undefined, undefined, {
+    context: 3,
+    headerOptions: FILE_HEADERS_ONLY,
+  });
+}
+
+/** Names the file, and the line where it is known. */
+function editing<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof EditError)) throw error;
+    throw problem(
+      error.line === undefined ? path : `${path}:${error.line}`,
+      `${error.message}; nothing was changed`,
+      error,
+    );
+  }
+}

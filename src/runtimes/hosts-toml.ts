@@ -1,0 +1,74 @@
+/**
+ * containerd's `hosts.toml`, one in a folder for each registry (`_default`: all that have none).
+ *
+ * Weir's mirror is put in front of the mirrors that are there: they are tried in the order in which they stand, and
+ * behind all of them the registry itself. https://github.com/containerd/containerd/blob/main/docs/hosts.md
+ */
+import { EditError, type Edit } from './edit.ts';
+import {
+  block,
+  hasBlock,
+  isSame,
+  parseToml,
+  removeBlock,
+  withBlock,
+  withoutBlock,
+  type TomlTable,
+} from './toml-block.ts';
+
+/** As Go writes durations. On loopback a connection takes far less than a millisecond. */
+const DIAL_TIMEOUT = '200ms';
+
+/** The mirror of `mirrorUrl` in front of all others. */
+export function hostsTomlEdit(mirrorUrl: string): Edit {
+  return {
+    add: (text = '') => {
+      const own = withoutBlock(text);
+      const hosts = hostsOf(parseToml(own));
+      if (hosts[mirrorUrl] !== undefined) return own; // somebody wrote it there by hand: it is theirs
+      return withBlock(own, tableOf(mirrorUrl), {
+        before: /^\s*\[\s*"?host"?\s*\./,
+        isRight: (after, before) => isMerged(after, before, mirrorUrl),
+      });
+    },
+    remove: removeBlock,
+  };
+}
+
+/** No mirror: pulls of this registry go straight to it. A file that somebody has written is left as it is. */
+export function directTomlEdit(): Edit {
+  return {
+    add: (text) => {
+      if (text !== undefined && !hasBlock(text)) return text;
+      return block(['# Pulled without a mirror: see --direct of "weir host configure --help".']);
+    },
+    remove: removeBlock,
+  };
+}
+
+function tableOf(mirrorUrl: string): readonly string[] {
+  return [
+    `[host.${JSON.stringify(mirrorUrl)}]`,
+    '  capabilities = ["pull", "resolve"]',
+    `  dial_timeout = "${DIAL_TIMEOUT}"`,
+  ];
+}
+
+function hostsOf(file: TomlTable): TomlTable {
+  const hosts = file['host'] ?? {};
+  if (!isTable(hosts)) throw new EditError('has a "host" that is no table');
+  return hosts;
+}
+
+/** Ours is the first mirror, and all else is as it was. */
+function isMerged(after: TomlTable, before: TomlTable, mirrorUrl: string): boolean {
+  const { [mirrorUrl]: own, ...others } = hostsOf(after);
+  const [first] = Object.keys(hostsOf(after));
+  const isFirst = first === mirrorUrl && isTable(own ?? '') && Object.keys(own ?? {}).length === 2;
+  const rest = { ...after, host: others };
+  return isFirst && isSame(rest, { ...before, host: hostsOf(before) });
+}
+
+function isTable(value: unknown): value is TomlTable {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date);
+}

@@ -1,0 +1,43 @@
+/**
+ * k3s and RKE2: they write containerd's hosts files from `registries.yaml` when they start. So both are written: the one
+ * for the next start, the others for now, which spares a restart.
+ */
+import { posix } from 'node:path';
+import { hostsTargets } from './containerd.ts';
+import { registriesYamlEdit } from './registries-yaml.ts';
+import { ALL_REGISTRIES, existsAny, programPaths, type Detect, type Runtime } from './target.ts';
+
+/** The name of a registry in `registries.yaml`. */
+export function yamlName(registry: string): string {
+  return registry === ALL_REGISTRIES ? '*' : registry;
+}
+
+function detectRancher(runtime: Runtime & ('k3s' | 'rke2')): Detect {
+  return async (files, wish) => {
+    const home = `/etc/rancher/${runtime}`;
+    const data = `/var/lib/rancher/${runtime}`;
+    if (!(await existsAny(files, [home, data, ...programPaths(runtime)]))) return undefined;
+    const names = wish.registries.map(yamlName);
+    const generated = posix.join(data, 'agent/etc/containerd/certs.d');
+    const isRunning = await files.exists(posix.join(data, 'agent/etc/containerd/config.toml'));
+    return {
+      runtime,
+      targets: [
+        {
+          path: posix.join(home, 'registries.yaml'),
+          edit: registriesYamlEdit(wish.mirrorUrl, names),
+          takesEffect: `when ${runtime} starts again`,
+        },
+        ...(isRunning ? hostsTargets(generated, wish) : []),
+      ],
+      notes: isRunning
+        ? [
+            `${runtime} writes ${generated} anew when it starts: until then the files there hold, from then on registries.yaml`,
+          ]
+        : [`${runtime} has not run here yet: it reads registries.yaml when it starts`],
+    };
+  };
+}
+
+export const detectK3s: Detect = detectRancher('k3s');
+export const detectRke2: Detect = detectRancher('rke2');

@@ -1,0 +1,104 @@
+/**
+ * A part of a TOML file between two marking comments. The libraries that edit TOML write a new table as an inline one
+ * at a place of their own, which containerd's reader of old refuses and which changes the order of mirrors; a block
+ * of lines keeps every other byte. That nothing else has changed is proven each time by reading both texts.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import { parse, TomlError, type TomlTable } from 'smol-toml';
+import { EditError, endOfLine } from './edit.ts';
+
+const BEGIN = '# weir begin: written by "weir host configure", taken out by "weir host restore"';
+const END = '# weir end';
+const BLOCK = /^# weir begin(?::.*)?\r?\n(?:.*\r?\n)*?# weir end[^\n]*(?:\n|$)/gm;
+
+export type { TomlTable };
+
+/** @throws EditError with the line */
+export function parseToml(text: string): TomlTable {
+  try {
+    return parse(text);
+  } catch (cause) {
+    if (!(cause instanceof TomlError)) throw cause;
+    const [first = ''] = cause.message.split('\n');
+    throw new EditError(
+      `is not valid TOML (${first.replace(/^Invalid TOML document: /, '')})`,
+      cause.line,
+      cause,
+    );
+  }
+}
+
+export function hasBlock(text: string): boolean {
+  return text.search(BLOCK) !== -1;
+}
+
+export function withoutBlock(text: string): string {
+  return text.replace(BLOCK, '');
+}
+
+/** The `remove` of an edit that puts in a block. */
+export function removeBlock(text: string, original: string | undefined): string | undefined {
+  const rest = withoutBlock(text);
+  return original === undefined && rest.trim() === '' ? undefined : rest;
+}
+
+export function block(lines: readonly string[], eol: '\n' | '\r\n' = '\n'): string {
+  return [BEGIN, ...lines, END, ''].join(eol);
+}
+
+/**
+ * `text` with a block of `lines`, in front of the first table whose header matches `before` where there is one, else at the
+ * end.
+ * @param isRight whether the read result is what it should be
+ * @throws EditError where no place is right
+ */
+export function withBlock(
+  text: string,
+  lines: readonly string[],
+  options: { readonly before: RegExp; readonly isRight: (after: TomlTable, before: TomlTable) => boolean },
+): string {
+  const before = parseToml(text);
+  for (const place of places(text, options.before)) {
+    const eol = endOfLine(text);
+    const head = text.slice(0, place);
+    const gap = head === '' || head.endsWith('\n') ? '' : eol;
+    const after = head + gap + block(lines, eol) + text.slice(place);
+    const read = tryParse(after);
+    // The block must be whole again where it is taken out: a text that has marks of its own would lose lines.
+    if (
+      read !== undefined &&
+      options.isRight(read, before) &&
+      withoutBlock(after) === head + gap + text.slice(place)
+    ) {
+      return after;
+    }
+  }
+  throw new EditError('is written in a way that Weir cannot add to; write tables as [host."URL"]');
+}
+
+export function isSame(a: unknown, b: unknown): boolean {
+  return isDeepStrictEqual(a, b);
+}
+
+/** Starts of lines where a block may go, the best first; a match may be inside of a text of several lines. */
+function places(text: string, before: RegExp): readonly number[] {
+  const found: number[] = [];
+  let offset = 0;
+  let comments: number | undefined; // where the comment above the present line starts
+  for (const line of text.split(/(?<=\n)/)) {
+    const isComment = /^\s*#/.test(line);
+    if (before.test(line)) found.push(comments ?? offset);
+    if (isComment) comments ??= offset;
+    else comments = undefined;
+    offset += line.length;
+  }
+  return [...found, text.length];
+}
+
+function tryParse(text: string): TomlTable | undefined {
+  try {
+    return parse(text);
+  } catch {
+    return undefined;
+  }
+}
