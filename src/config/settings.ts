@@ -87,6 +87,11 @@ export const SETTINGS = {
     '25s',
     'Time that running requests have to end after SIGTERM; keep it below the grace period of the pod',
   ),
+  'mirror.hang-timeout': setting(
+    duration({ min: 0 }),
+    '5s',
+    'Time without a sign of life after which the node is killed, so that runtimes pull directly; 0s: never',
+  ),
 
   'admin.listen': setting(listenAddress(), '127.0.0.1:4771', 'Address of /healthz, /readyz and /metrics'),
 

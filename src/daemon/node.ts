@@ -23,6 +23,7 @@ import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
 import { Reports } from './reports.ts';
 import { reportRequest } from './request-log.ts';
+import { startWatchdog } from './watchdog.ts';
 
 /** Where containerd keeps its content unless its `root` is set. */
 const CONTAINERD_CONTENT = '/var/lib/containerd/io.containerd.content.v1.content';
@@ -208,6 +209,12 @@ export async function runNode({ config, version, logger, signal }: NodeOptions):
         },
       },
       onWarning: (message) => logger.warn(message),
+    }),
+  );
+  stack.use(
+    startWatchdog({
+      hangTimeout: config['mirror.hang-timeout'],
+      warn: (message) => logger.warn(message),
     }),
   );
   logger.info({ addresses: mirror.addresses }, 'mirror listening');

@@ -156,6 +156,7 @@ export class Crowd implements AsyncDisposable {
           ]),
       // All nodes share the processors of one machine: what would be stuck elsewhere is only slow here.
       ['--mirror-first-byte-timeout', '30s'],
+      ['--mirror-hang-timeout', '0s'], // no runtime waits for these nodes
       // The runtime of this machine may hold the image already: then nothing would be shown.
       ['--store-runtime-content', 'none'],
       ['--log-format', 'json'],

@@ -66,7 +66,7 @@ function isMerged(after: TomlTable, before: TomlTable, mirrorUrl: string): boole
   const [first] = Object.keys(hostsOf(after));
   const isFirst = first === mirrorUrl && isTable(own ?? '') && Object.keys(own ?? {}).length === 2;
   const rest = { ...after, host: others };
-  return isFirst && isSame(rest, { ...before, host: hostsOf(before) });
+  return isFirst && isSame(rest, { ...before, host: { ...hostsOf(before) } });
 }
 
 function isTable(value: unknown): value is TomlTable {

@@ -39,7 +39,10 @@ export function registriesYamlEdit(mirrorUrl: string, names: readonly string[]):
 function setEndpoint(file: Document, name: string, mirrorUrl: string): void {
   for (const path of [[], [MIRRORS], [MIRRORS, name]]) {
     const node = path.length === 0 ? file.contents : file.getIn(path, true);
-    if (isMap(node)) continue;
+    if (isMap(node)) {
+      if (node.items.length === 0) node.flow = false; // `{}` would become one long line
+      continue;
+    }
     if (path.length === 0) file.contents = new YAMLMap() as typeof file.contents;
     else file.setIn(path, new YAMLMap());
   }

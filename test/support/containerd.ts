@@ -2,8 +2,11 @@
  * A private containerd: its own content, snapshots, socket and hosts folder, so that each test is a node of its own.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { MINUTE } from '../../src/clock.ts';
 import { digestHex, type Digest } from '../../src/oci/digest.ts';
+import { hostsTargets } from '../../src/runtimes/containerd.ts';
+import type { Wish } from '../../src/runtimes/target.ts';
 import { Cri } from './cri.ts';
 import { Program, run, runOk, type Result, type RunOptions } from './program.ts';
 import { TempDir } from './temp.ts';
@@ -71,6 +74,16 @@ export class Containerd implements AsyncDisposable {
     const folder = this.#dir.join('certs.d', hosts.registry);
     await mkdir(folder, { recursive: true });
     await writeFile(`${folder}/hosts.toml`, hostsToml(hosts));
+  }
+
+  /** What `weir host configure` does, with this containerd's own folder in the place of the machine's. */
+  async configure(
+    wish: Pick<Wish, 'mirrorUrl' | 'registries'> & { readonly direct?: readonly string[] },
+  ): Promise<void> {
+    for (const { path, edit } of hostsTargets(this.hostsFolder, { direct: [], ...wish })) {
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, edit.add(undefined));
+    }
   }
 
   /** Pulls go straight to the registry again. */

@@ -148,7 +148,12 @@ export function pullThrough(
  * What all nodes under test have. A dozen of them share the cores of one machine with what else it runs: a node that
  * waits for its turn must not send its client away meanwhile.
  */
-const COMMON = { 'cluster.mdns': 'off', 'mirror.first-byte-timeout': '60s', 'mirror.stall-timeout': '60s' };
+const COMMON = {
+  'cluster.mdns': 'off',
+  'mirror.first-byte-timeout': '60s',
+  'mirror.stall-timeout': '60s',
+  'mirror.hang-timeout': '0s', // tests freeze nodes, and dozens of watchdogs would take memory from each other
+};
 
 /** Later options win over earlier ones. */
 function startMember(

@@ -107,6 +107,15 @@ export class WeirNode implements AsyncDisposable {
     return this.#program.stop('SIGTERM');
   }
 
+  signal(signal: NodeJS.Signals): void {
+    this.#program.signal(signal);
+  }
+
+  /** How it ends. */
+  get exited(): Promise<Exit> {
+    return this.#program.exited;
+  }
+
   /** Starts it again on the same data folder and the same ports, with other settings where they are given. */
   async restart(changes: Pick<WeirOptions, 'settings' | 'registries'> = {}): Promise<void> {
     await this.terminate();

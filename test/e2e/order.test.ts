@@ -1,0 +1,148 @@
+/**
+ * The order of things: a node whose Weir is stopped, hung or being upgraded pulls all the same, and quickly. containerd
+ * has the hosts.toml that `weir host configure` wrote.
+ */
+import assert from 'node:assert/strict';
+import { setTimeout as delay } from 'node:timers/promises';
+import { KIB, MIB, SECOND } from '../../src/clock.ts';
+import { assertIntact } from '../support/assertions.ts';
+import { Containerd } from '../support/containerd.ts';
+import { FaultProxy } from '../support/fault-proxy.ts';
+import { shared } from '../support/fixture.ts';
+import { buildImage, type TestImage } from '../support/images.ts';
+import { push } from '../support/push.ts';
+import { Registry } from '../support/registry.ts';
+import { requires } from '../support/requires.ts';
+import { WeirNode } from '../support/weir.ts';
+
+const LAYERS: readonly number[] = [200 * KIB, 64 * MIB];
+/** At this rate the registry sends to Weir: slow enough that "mid-pull" is no race. */
+const RATE: number = 16 * MIB;
+/** So much of the large layer has come when something happens to Weir. */
+const MID: number = 24 * MIB;
+/** How much later than a direct pull one may end whose mirror refuses the connection. */
+const REFUSED_GRACE: number = 2 * SECOND;
+/** What a hung mirror may cost: `mirror.hang-timeout` (5 s), a tick of the watchdog, and a loaded machine. */
+const HUNG_GRACE: number = 8 * SECOND;
+
+requires(
+  'root',
+  'docker-registry',
+  'containerd',
+  'ctr',
+)('order of things: containerd', () => {
+  const lab = shared(async (stack) => {
+    const registry = stack.use(await Registry.start());
+    // containerd's own way to the registry, and Weir's, which is slow.
+    const direct = stack.use(await FaultProxy.start(registry.url));
+    const fault = { kind: 'throttle', bytesPerSecond: RATE } as const;
+    const slow = stack.use(await FaultProxy.start(registry.url, [{ path: /\/blobs\//, fault }]));
+    const containerd = stack.use(await Containerd.start());
+    return { registry, direct, slow, containerd };
+  });
+
+  interface Scene {
+    readonly image: TestImage;
+    readonly name: string;
+    readonly weir: WeirNode;
+    /** Milliseconds that the pull takes without a mirror. */
+    readonly without: number;
+  }
+
+  const setUp = async (seed: string, settings: Readonly<Record<string, string>> = {}): Promise<Scene> => {
+    const { registry, direct, slow, containerd } = lab();
+    const image = await buildImage({ seed, layers: LAYERS });
+    await push(registry.url, `order/${seed}`, 'v1', image);
+    const name = `${direct.host}/order/${seed}:v1`;
+    await containerd.removeHosts(direct.host);
+    const without = await pull(name);
+    await containerd.removeImage(name);
+    slow.clear();
+    direct.clear();
+    const weir = await WeirNode.start({ settings, registries: { [direct.host]: { endpoint: slow.url } } });
+    await containerd.configure({ mirrorUrl: weir.url, registries: [direct.host] });
+    return { image, name, weir, without };
+  };
+
+  const pull = async (name: string): Promise<number> => {
+    const { error, duration } = await lab().containerd.cri.pull(name, { timeout: 60 * SECOND });
+    assert.equal(error, undefined, `${error} after ${Math.round(duration)} ms`);
+    return duration;
+  };
+
+  const untilMid = async (): Promise<void> => {
+    const deadline = Date.now() + 30 * SECOND;
+    while (lab().slow.bytes(/\/blobs\//) < MID) {
+      assert.ok(Date.now() < deadline, 'the layer is not being pulled');
+      await delay(20);
+    }
+  };
+
+  it('stopped: as quick as without a mirror', async () => {
+    const { image, name, weir, without } = await setUp('stopped');
+    await using node = weir;
+    await node.terminate();
+    const duration = await pull(name);
+    await assertIntact(lab().containerd, image);
+    assert.ok(duration < without + REFUSED_GRACE, `${duration} ms, and ${without} ms without a mirror`);
+  });
+
+  it('hung: the watchdog ends it, and the pull goes to the registry', async () => {
+    const { image, name, weir, without } = await setUp('hung');
+    await using node = weir;
+    node.signal('SIGSTOP');
+    const duration = await pull(name);
+    await assertIntact(lab().containerd, image);
+    assert.ok(duration < without + HUNG_GRACE, `${duration} ms, and ${without} ms without a mirror`);
+    assert.equal((await node.exited).signal, 'SIGKILL');
+    await node.logged(/no sign of life for 5 s/);
+  });
+
+  it('hung in mid-blob: the pull goes on with the registry', async () => {
+    const { image, name, weir, without } = await setUp('hung-in-mid');
+    await using node = weir;
+    const began = performance.now();
+    const pulling = pull(name);
+    await untilMid();
+    const before = performance.now() - began;
+    node.signal('SIGSTOP');
+    const duration = await pulling;
+    await assertIntact(lab().containerd, image);
+    assert.ok(duration < before + without + HUNG_GRACE, `${duration} ms, hung after ${before} ms`);
+    assert.ok(lab().direct.bytes(/\/blobs\//) > 0, 'the rest came from the registry');
+  });
+
+  it('killed in mid-blob: the pull goes on with the registry', async () => {
+    const { image, name, weir } = await setUp('killed');
+    await using node = weir;
+    const pulling = pull(name);
+    await untilMid();
+    await node.kill();
+    await pulling;
+    await assertIntact(lab().containerd, image);
+  });
+
+  it('upgraded in mid-pull: what is running ends first, then the new one serves', async () => {
+    const { image, name, weir } = await setUp('upgraded');
+    await using node = weir;
+    const pulling = pull(name);
+    await untilMid();
+    await node.restart();
+    await pulling;
+    await assertIntact(lab().containerd, image);
+    await lab().containerd.removeImage(name);
+    lab().direct.clear();
+    await pull(name);
+    assert.equal(lab().direct.bytes(), 0, 'the new process serves all of it');
+  });
+
+  it('upgraded in mid-pull, with no time to drain: what is running is handed over', async () => {
+    const { image, name, weir } = await setUp('cut-off', { 'mirror.drain-timeout': '100ms' });
+    await using node = weir;
+    const pulling = pull(name);
+    await untilMid();
+    await node.restart();
+    await pulling;
+    await assertIntact(lab().containerd, image);
+  });
+});
