@@ -26,6 +26,7 @@ NEEDED='
   jq:jq
   tmux:tmux
   debootstrap:debootstrap
+  systemd-analyze:systemd
 '
 
 is_debian() { [ -f /etc/debian_version ] && command -v apt-get >/dev/null; }
