@@ -24,7 +24,8 @@ requires(
   'dpkg-deb',
   'npm',
   'chroot',
-)('deb', () => {
+)('deb', function () {
+  this.timeout(10 * MINUTE); // a Debian is put up first
   const lab = shared(async (stack) => {
     const dir = stack.use(await TempDir.create('deb'));
     // The level of compression is all that differs from what is published.
