@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help setup demo test check bench docs image clean node
+.PHONY: help setup demo test check bench docs image deb clean node
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,8 +32,12 @@ docs: node ## write the generated parts of docs/
 image: node ## build the container image for amd64 and arm64 into dist/image
 	@node deploy/image/build.ts
 
+deb: ## build/weir_VERSION_ARCH.deb, for hosts without Kubernetes; ARCH=arm64 for the other one
+	@command -v dpkg-deb >/dev/null || { echo "make: dpkg-deb is missing: run this on Debian or Ubuntu"; exit 1; }
+	@deploy/deb/build.sh $(if $(ARCH),--arch '$(ARCH)')
+
 clean: ## remove what is generated
-	rm -rf node_modules .cache dist bench/out
+	rm -rf node_modules .cache dist bench/out build
 
 node: $(INSTALLED)
 	@test -x node_modules/.bin/node || { \

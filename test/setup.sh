@@ -27,6 +27,7 @@ NEEDED='
   tmux:tmux
   debootstrap:debootstrap
   qemu-aarch64-static:qemu-user-static
+  systemd-analyze:systemd
 '
 
 is_debian() { [ -f /etc/debian_version ] && command -v apt-get >/dev/null; }

@@ -69,7 +69,7 @@ function addCommonOptions(command: Command): Command {
     .addOption(
       new Option(
         '--runtime <NAMES>',
-        'only these: containerd, docker, podman, cri-o, k3s, rke2 (default: all that are found)',
+        'only these, whether found or not: containerd, docker, podman, cri-o, k3s, rke2 (default: all that are found)',
       ),
     )
     .addOption(

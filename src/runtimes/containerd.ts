@@ -23,8 +23,11 @@ const DISCARD_KEYS = [
   ['plugins', 'io.containerd.cri.v1.images', 'discard_unpacked_layers'],
 ];
 
-export const detectContainerd: Detect = async (files, wish) => {
-  if (!(await existsAny(files, [CONFIG, '/run/containerd/containerd.sock', ...programPaths('containerd')]))) {
+export const detectContainerd: Detect = async (files, wish, isNamed) => {
+  if (
+    !isNamed &&
+    !(await existsAny(files, [CONFIG, '/run/containerd/containerd.sock', ...programPaths('containerd')]))
+  ) {
     return undefined;
   }
   const configs = await readConfigs(files);

@@ -24,8 +24,11 @@ const PUBLIC = [
   'public.ecr.aws',
 ];
 
-export const detectContainers: Detect = async (files, wish) => {
-  if (!(await existsAny(files, [MAIN, FOLDER, ...programPaths('podman'), ...programPaths('crio')])))
+export const detectContainers: Detect = async (files, wish, isNamed) => {
+  if (
+    !isNamed &&
+    !(await existsAny(files, [MAIN, FOLDER, ...programPaths('podman'), ...programPaths('crio')]))
+  )
     return undefined;
   const { tables, isVersion1 } = await readTables(files);
   const asked = wish.registries.flatMap((name) => (name === ALL_REGISTRIES ? PUBLIC : [name]));

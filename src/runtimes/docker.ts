@@ -9,8 +9,9 @@ const DAEMON_JSON = '/etc/docker/daemon.json';
 const PID_FILE = '/var/run/docker.pid';
 const DOCKER_HUB = 'docker.io';
 
-export const detectDocker: Detect = async (files, wish) => {
-  if (!(await existsAny(files, [DAEMON_JSON, PID_FILE, ...programPaths('dockerd')]))) return undefined;
+export const detectDocker: Detect = async (files, wish, isNamed) => {
+  if (!isNamed && !(await existsAny(files, [DAEMON_JSON, PID_FILE, ...programPaths('dockerd')])))
+    return undefined;
   const wantsHub = wish.registries.some((name) => name === ALL_REGISTRIES || name === DOCKER_HUB);
   const pidFile = await pidFileOf(files);
   return {

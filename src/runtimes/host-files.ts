@@ -5,7 +5,6 @@
  * so that an absolute link inside of `/host` stays inside of it, and the file behind the link is written, never
  * the link replaced.
  */
-import { randomBytes } from 'node:crypto';
 import { chmod, lstat, mkdir, open, readdir, readlink, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { systemCode, WeirError } from '../errors.ts';
@@ -115,10 +114,11 @@ export class HostFiles {
   async write(path: string, text: string, options: WriteOptions = {}): Promise<void> {
     const file = await this.locate(path);
     const folder = dirname(file);
-    const temporary = join(folder, `.${basename(file)}.weir-${randomBytes(6).toString('hex')}`);
+    const temporary = temporaryOf(file);
     try {
       await mkdir(folder, { recursive: true, mode: NEW_FOLDER_MODE });
       const before = await stat(file).catch(() => undefined);
+      await rm(temporary, { force: true }); // of a run that was cut off
       try {
         await using handle = await open(temporary, 'wx', 0o600);
         await handle.writeFile(text);
@@ -146,6 +146,7 @@ export class HostFiles {
   async remove(path: string): Promise<void> {
     const file = await this.locate(path);
     try {
+      await rm(temporaryOf(file), { force: true });
       await rm(file, { force: true });
       await syncFolder(dirname(file));
     } catch (cause) {
@@ -178,6 +179,11 @@ function toProblem(path: string, what: string, cause: unknown): WeirError {
   const code = systemCode(cause);
   const isDenied = code === 'EACCES' || code === 'EPERM';
   return problem(path, `${what} (${code ?? String(cause)})${isDenied ? ': run this as root' : ''}`, cause);
+}
+
+/** No runtime reads it: the name begins with a dot and has another ending. */
+function temporaryOf(file: string): string {
+  return join(dirname(file), `.${basename(file)}.weir-new`);
 }
 
 function isAbsent(cause: unknown): boolean {

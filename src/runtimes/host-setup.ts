@@ -37,12 +37,17 @@ export interface HostSetupOptions {
   readonly dryRun: boolean;
 }
 
+/** Versions of a file that its record knows; more than one is of use only after a crash. */
+const MAX_WRITTEN = 4;
+
 /** One file: what is there, and what shall be; undefined: no file. */
 interface Change {
   readonly path: string;
   readonly before: string | undefined;
   readonly after: string | undefined;
   readonly record: Record;
+  /** Whether Weir's part is gone, and with it the record. */
+  readonly isRestored: boolean;
 }
 
 export interface Outcome {
@@ -60,11 +65,8 @@ export async function configureHost(wish: Wish, options: HostSetupOptions): Prom
   const lines: string[] = [];
   const plans: { readonly found: Found; readonly changes: readonly Change[] }[] = [];
   for (const runtime of options.runtimes ?? (Object.keys(DETECT) as Runtime[])) {
-    const found = await DETECT[runtime](files, wish);
-    if (found === undefined) {
-      if (options.runtimes !== undefined) lines.push(`${runtime}: is not on this machine`);
-      continue;
-    }
+    const found = await DETECT[runtime](files, wish, options.runtimes !== undefined);
+    if (found === undefined) continue;
     const changes: Change[] = [];
     for (const target of found.targets) {
       const change = await planTarget(files, known, found.runtime, target, wish);
@@ -73,6 +75,13 @@ export async function configureHost(wish: Wish, options: HostSetupOptions): Prom
         `${runtime}: ${target.path}: ${tell(change, options.dryRun)}${change === undefined ? '' : `; takes effect ${target.takesEffect}`}`,
       );
     }
+    for (const record of known) {
+      // Written once for a registry that is not asked for any more.
+      if (record.runtime !== runtime || found.targets.some(({ path }) => path === record.path)) continue;
+      const change = await planRestore(files, record);
+      changes.push(change);
+      lines.push(`${runtime}: ${record.path}: ${tell(change, options.dryRun)}`);
+    }
     lines.push(...found.notes.map((note) => `${runtime}: note: ${note}`));
     plans.push({ found, changes });
   }
@@ -80,10 +89,7 @@ export async function configureHost(wish: Wish, options: HostSetupOptions): Prom
   const changes = plans.flatMap((plan) => plan.changes);
   if (!options.dryRun) {
     for (const { found, changes: own } of plans) {
-      for (const { path, after = '', record } of own) {
-        await records.write(record);
-        await files.write(path, after);
-      }
+      for (const change of own) await apply(change, files, records);
       const told = own.length > 0 ? await found.reload?.() : undefined;
       if (told !== undefined) lines.push(`${found.runtime}: ${told}`);
     }
@@ -104,11 +110,13 @@ async function planTarget(
   const original = record === undefined ? before : originalOf(record, before);
   const after = editing(path, () => edit.add(original));
   if (after === before || (after === original && record === undefined)) return undefined;
+  const isKept = record !== undefined && (record.original ?? undefined) === original;
   const folders = record?.folders ?? (await files.missingFolders(path));
   return {
     path,
     before,
     after,
+    isRestored: false,
     record: {
       version: 1,
       path,
@@ -116,7 +124,7 @@ async function planTarget(
       mirrorUrl: wish.mirrorUrl,
       registries: [...wish.registries],
       original: original ?? null,
-      written: sha256(after),
+      written: [...(isKept ? record.written : []), sha256(after)].slice(-MAX_WRITTEN),
       folders: [...folders],
     },
   };
@@ -126,7 +134,7 @@ async function planTarget(
 function originalOf(record: Record, now: string | undefined): string | undefined {
   const original = record.original ?? undefined;
   if (now === undefined || now === original) return now;
-  if (sha256(now) === record.written) return original;
+  if (record.written.includes(sha256(now))) return original;
   return editing(record.path, () => removerOf(record)(now, original));
 }
 
@@ -144,34 +152,48 @@ export async function restoreHost(options: HostSetupOptions): Promise<Outcome> {
   const chosen = known.filter(({ runtime }) => options.runtimes?.includes(runtime) ?? true);
   const changes: Change[] = [];
   const lines: string[] = [];
-  for (const record of chosen) {
-    const before = await files.read(record.path);
-    const after = originalOf(record, before);
-    changes.push({ path: record.path, before, after, record });
-  }
+  for (const record of chosen) changes.push(await planRestore(files, record));
   for (const change of changes)
     lines.push(`${change.record.runtime}: ${change.path}: ${tell(change, options.dryRun)}`);
   if (changes.length === 0)
     lines.push('nothing to restore: no runtime of this machine was configured by Weir');
   const real = changes.filter(({ before, after }) => before !== after);
   if (!options.dryRun) {
-    for (const { path, before, after, record } of changes) {
-      if (after === undefined && before !== undefined) await files.remove(path);
-      else if (after !== undefined && after !== before) await files.write(path, after);
-      await files.removeEmpty(record.folders);
-      await records.remove(path);
-    }
+    for (const change of changes) await apply(change, files, records);
     for (const runtime of new Set(real.map(({ record }) => record.runtime))) {
-      const found = await DETECT[runtime](files, {
-        mirrorUrl: 'http://127.0.0.1',
-        registries: [],
-        direct: [],
-      });
+      const found = await DETECT[runtime](
+        files,
+        {
+          mirrorUrl: 'http://127.0.0.1',
+          registries: [],
+          direct: [],
+        },
+        true,
+      );
       const told = await found?.reload?.();
       if (told !== undefined) lines.push(`${runtime}: ${told}`);
     }
   }
   return { lines, diff: real.map(unifiedDiff).join(''), changed: real.length };
+}
+
+async function planRestore(files: HostFiles, record: Record): Promise<Change> {
+  const before = await files.read(record.path);
+  return { path: record.path, before, after: originalOf(record, before), record, isRestored: true };
+}
+
+/** The record is written first and removed last: it never lacks what the file needs. */
+async function apply(
+  { path, before, after, record, isRestored }: Change,
+  files: HostFiles,
+  records: Records,
+): Promise<void> {
+  if (!isRestored) await records.write(record);
+  if (after === undefined && before !== undefined) await files.remove(path);
+  else if (after !== undefined && after !== before) await files.write(path, after);
+  if (!isRestored) return;
+  await files.removeEmpty(record.folders);
+  await records.remove(path);
 }
 
 function tell(change: Change | undefined, dryRun: boolean): string {

@@ -13,10 +13,10 @@ export function yamlName(registry: string): string {
 }
 
 function detectRancher(runtime: Runtime & ('k3s' | 'rke2')): Detect {
-  return async (files, wish) => {
+  return async (files, wish, isNamed) => {
     const home = `/etc/rancher/${runtime}`;
     const data = `/var/lib/rancher/${runtime}`;
-    if (!(await existsAny(files, [home, data, ...programPaths(runtime)]))) return undefined;
+    if (!isNamed && !(await existsAny(files, [home, data, ...programPaths(runtime)]))) return undefined;
     const names = wish.registries.map(yamlName);
     const generated = posix.join(data, 'agent/etc/containerd/certs.d');
     const isRunning = await files.exists(posix.join(data, 'agent/etc/containerd/config.toml'));

@@ -21,8 +21,8 @@ const Schema = v.strictObject({
   registries: v.array(v.string()),
   /** The text of before; null: there was no file. */
   original: v.nullable(v.string()),
-  /** SHA-256 of what Weir wrote. */
-  written: v.string(),
+  /** SHA-256 of each text that Weir wrote over it: after a crash the file may hold the one before the last. */
+  written: v.array(v.string()),
   /** Folders that were made for the file. */
   folders: v.array(v.string()),
 });

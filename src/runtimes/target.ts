@@ -33,8 +33,11 @@ export interface Found {
   readonly reload?: () => Promise<string | undefined>;
 }
 
-/** Undefined where the runtime is not on this machine. */
-export type Detect = (files: HostFiles, wish: Wish) => Promise<Found | undefined>;
+/**
+ * Undefined where the runtime is not on this machine.
+ * @param isNamed somebody named the runtime, who knows better: its program may be out of sight in a container
+ */
+export type Detect = (files: HostFiles, wish: Wish, isNamed: boolean) => Promise<Found | undefined>;
 
 export async function existsAny(files: HostFiles, paths: readonly string[]): Promise<boolean> {
   for (const path of paths) if (await files.exists(path)) return true;

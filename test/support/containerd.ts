@@ -2,7 +2,7 @@
  * A private containerd: its own content, snapshots, socket and hosts folder, so that each test is a node of its own.
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { MINUTE } from '../../src/clock.ts';
 import { digestHex, type Digest } from '../../src/oci/digest.ts';
 import { hostsTargets } from '../../src/runtimes/containerd.ts';
@@ -28,32 +28,36 @@ export interface HostsToml {
   readonly dialTimeout?: string;
 }
 
+export interface ContainerdOptions {
+  /** Argv that enters a namespace; then pulls go through CRI alone, because `ctr` stays outside. */
+  readonly within?: readonly string[];
+  /** The machine's root folder, whose `/etc/containerd/certs.d` it reads; default: a folder of its own. */
+  readonly root?: string;
+}
+
 export class Containerd implements AsyncDisposable {
   readonly cri: Cri;
+  readonly hostsFolder: string;
   readonly #dir: TempDir;
   readonly #program: Program;
 
-  private constructor(dir: TempDir, program: Program) {
+  private constructor(dir: TempDir, hosts: string, program: Program) {
     this.#dir = dir;
+    this.hostsFolder = hosts;
     this.#program = program;
     this.cri = new Cri(this.socket);
   }
 
-  /**
-   * `within`: argv that enters a namespace; then pulls go through CRI alone, because `ctr` stays outside.
-   * `hostsFolder`: its `config_path`, where it is not a folder of its own.
-   */
-  static async start(
-    options: { readonly within?: readonly string[]; readonly hostsFolder?: string } = {},
-  ): Promise<Containerd> {
-    const { within, hostsFolder } = options;
+  static async start(options: ContainerdOptions = {}): Promise<Containerd> {
     const dir = await TempDir.create('containerd');
     try {
-      await mkdir(dir.join('certs.d'));
-      await writeFile(dir.join('config.toml'), configToml(dir, hostsFolder ?? dir.join('certs.d')));
+      const hosts =
+        options.root === undefined ? dir.join('certs.d') : join(options.root, 'etc/containerd/certs.d');
+      await mkdir(hosts, { recursive: true });
+      await writeFile(dir.join('config.toml'), configToml(dir, hosts));
       const args = ['--config', dir.join('config.toml'), '--log-level', 'info'];
-      const program = await Program.start({ command: 'containerd', args, ...(within && { within }) });
-      const containerd = new Containerd(dir, program);
+      const program = await Program.start({ command: 'containerd', args, within: options.within });
+      const containerd = new Containerd(dir, hosts, program);
       await program.line(/containerd successfully booted/);
       return containerd;
     } catch (error) {
@@ -71,13 +75,9 @@ export class Containerd implements AsyncDisposable {
     return this.#dir.join('root', 'io.containerd.content.v1.content');
   }
 
-  get hostsFolder(): string {
-    return this.#dir.join('certs.d');
-  }
-
   /** Written anew before a pull: containerd reads it at every pull. */
   async writeHosts(hosts: HostsToml): Promise<void> {
-    const folder = this.#dir.join('certs.d', hosts.registry);
+    const folder = join(this.hostsFolder, hosts.registry);
     await mkdir(folder, { recursive: true });
     await writeFile(`${folder}/hosts.toml`, hostsToml(hosts));
   }
@@ -94,7 +94,7 @@ export class Containerd implements AsyncDisposable {
 
   /** Pulls go straight to the registry again. */
   async removeHosts(registry: string): Promise<void> {
-    await rm(this.#dir.join('certs.d', registry), { recursive: true, force: true });
+    await rm(join(this.hostsFolder, registry), { recursive: true, force: true });
   }
 
   async ctr(args: readonly string[], options: RunOptions = {}): Promise<Result> {
@@ -157,7 +157,7 @@ export class Containerd implements AsyncDisposable {
   }
 }
 
-function configToml(dir: TempDir, hostsFolder: string): string {
+function configToml(dir: TempDir, hosts: string): string {
   return `version = 2
 root = "${dir.join('root')}"
 state = "${dir.join('state')}"
@@ -168,7 +168,7 @@ state = "${dir.join('state')}"
 [plugins."io.containerd.grpc.v1.cri"]
   stream_server_port = "0"
   [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "${hostsFolder}"
+    config_path = "${hosts}"
 `;
 }
 

@@ -1,5 +1,5 @@
 /** podman and skopeo, with a registries.conf and a storage of the test's own. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { MINUTE } from '../../src/clock.ts';
 import { Program, run, type Result } from './program.ts';
 import { TempDir } from './temp.ts';
@@ -17,9 +17,19 @@ export interface MirroredRegistry {
 
 export class Containers implements AsyncDisposable {
   readonly #dir: TempDir;
+  readonly #within: readonly string[];
 
-  private constructor(dir: TempDir) {
+  private constructor(dir: TempDir, within: readonly string[] = []) {
     this.#dir = dir;
+    this.#within = within;
+  }
+
+  /** With the `/etc/containers` of a machine whose root folder is `root`. */
+  static async ofMachine(root: string): Promise<Containers> {
+    const own = await Containers.create();
+    await rm(own.#dir.join('.config'), { recursive: true });
+    const mount = `mount --bind ${root}/etc/containers /etc/containers && exec "$@"`;
+    return new Containers(own.#dir, ['unshare', '--mount', 'sh', '-c', mount, 'sh']);
   }
 
   static async create(...registries: readonly MirroredRegistry[]): Promise<Containers> {
@@ -38,12 +48,21 @@ export class Containers implements AsyncDisposable {
   }
 
   async podman(...args: readonly string[]): Promise<Result> {
-    return run('podman', this.#podmanArgs(args), { env: this.#env(), timeout: PULL_TIMEOUT });
+    return run('podman', this.#podmanArgs(args), {
+      env: this.#env(),
+      timeout: PULL_TIMEOUT,
+      within: this.#within,
+    });
   }
 
   /** Runs a podman command that goes on, such as `run`. */
   async startPodman(...args: readonly string[]): Promise<Program> {
-    return Program.start({ command: 'podman', args: this.#podmanArgs(args), env: this.#env() });
+    return Program.start({
+      command: 'podman',
+      args: this.#podmanArgs(args),
+      env: this.#env(),
+      within: this.#within,
+    });
   }
 
   async podmanPull(image: string): Promise<Result> {
@@ -62,7 +81,7 @@ export class Containers implements AsyncDisposable {
 
   async skopeo(...args: readonly string[]): Promise<Result> {
     const all = ['--policy', this.#dir.join('policy.json'), ...args];
-    return run('skopeo', all, { env: this.#env(), timeout: PULL_TIMEOUT });
+    return run('skopeo', all, { env: this.#env(), timeout: PULL_TIMEOUT, within: this.#within });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

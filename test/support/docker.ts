@@ -1,5 +1,6 @@
 /** A private dockerd, and the docker command that talks to it. */
 import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { MINUTE } from '../../src/clock.ts';
 import { Program, run, runOk, type Result } from './program.ts';
 import { TempDir } from './temp.ts';
@@ -12,6 +13,8 @@ export interface DockerOptions {
   readonly insecureRegistries?: readonly string[];
   readonly env?: Readonly<Record<string, string>>;
   readonly within?: readonly string[];
+  /** The machine's root folder, whose `/etc/docker/daemon.json` and `/var/run/docker.pid` it uses; default: its own. */
+  readonly root?: string;
 }
 
 export class Docker implements AsyncDisposable {
@@ -24,19 +27,21 @@ export class Docker implements AsyncDisposable {
   }
 
   static async start(options: DockerOptions = {}): Promise<Docker> {
-    const { registryMirrors = [], insecureRegistries = [], env = {}, within } = options;
+    const { registryMirrors = [], insecureRegistries = [], env = {}, within, root } = options;
     const dir = await TempDir.create('docker');
     const config = {
       'registry-mirrors': registryMirrors,
       'insecure-registries': insecureRegistries,
       'storage-driver': 'vfs', // overlay on overlay fails where the tests run in a container
     };
-    await writeFile(dir.join('daemon.json'), JSON.stringify(config));
+    const file = root === undefined ? dir.join('daemon.json') : join(root, 'etc/docker/daemon.json');
+    const pid = root === undefined ? dir.join('pid') : join(root, 'var/run/docker.pid');
+    await writeFile(file, JSON.stringify(config));
     const program = await Program.start({
       command: 'dockerd',
       args: [
-        ['--config-file', dir.join('daemon.json'), '--host', `unix://${dir.join('docker.sock')}`],
-        ['--data-root', dir.join('data'), '--exec-root', dir.join('exec'), '--pidfile', dir.join('pid')],
+        ['--config-file', file, '--host', `unix://${dir.join('docker.sock')}`],
+        ['--data-root', dir.join('data'), '--exec-root', dir.join('exec'), '--pidfile', pid],
         ['--iptables=false', '--ip6tables=false', '--bridge=none', '--ip-forward=false'],
       ].flat(),
       env,
@@ -71,6 +76,11 @@ export class Docker implements AsyncDisposable {
 
   async pull(image: string): Promise<Result> {
     return this.command(['pull', image]);
+  }
+
+  /** Waits for a line of its log, past or to come. */
+  async logged(pattern: RegExp): Promise<void> {
+    await this.#program.line(pattern);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -17,7 +17,9 @@ export function findProgram(program: string): string | undefined {
 }
 
 /** Describes tests that need these programs, and `root` where it is named. */
-export function requires(...needs: readonly string[]): (title: string, body: () => void) => void {
+export function requires(
+  ...needs: readonly string[]
+): (title: string, body: (this: Mocha.Suite) => void) => void {
   const missing = needs.filter((need) => !isThere(need));
   if (missing.length === 0) return (title, body) => void describe(title, body);
   const reason = `needs ${missing.join(', ')}: see test/setup.sh`;

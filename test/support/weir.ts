@@ -6,7 +6,7 @@ import { Metrics } from './metrics.ts';
 import { Program, run, runOk, type Exit, type Result } from './program.ts';
 import { TempDir } from './temp.ts';
 
-const WEIR = fileURLToPath(new URL('../../src/cli/weir', import.meta.url));
+export const WEIR: string = fileURLToPath(new URL('../../src/cli/weir', import.meta.url));
 
 /** An entry of the YAML section `registries`. */
 export type RegistryEntry = Readonly<Record<string, string | boolean | readonly string[]>>;

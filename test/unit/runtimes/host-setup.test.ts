@@ -80,6 +80,14 @@ describe('host configure', () => {
   });
 });
 
+describe('host configure --runtime', () => {
+  it('takes the word for it that the runtime is there', async () => {
+    await using machine = await Machine.create();
+    await machine.configure({}, ['containerd']);
+    assert.match(await machine.read(PATHS.hosts), /4770/);
+  });
+});
+
 describe('host configure: containerd', () => {
   it('writes below config_path, also where an imported file names it', async () => {
     await using machine = await Machine.create({
@@ -233,6 +241,24 @@ describe('host restore', () => {
     await machine.write(PATHS.docker, '{}'); // as if the file had never been written
     await machine.restore();
     assert.deepEqual(await machine.snapshot(), before);
+  });
+
+  it('restores byte for byte after a crash in a second configure', async () => {
+    await using machine = await Machine.create({ [PATHS.docker]: '{   }' });
+    const before = await machine.snapshot();
+    await machine.configure();
+    const first = await machine.read(PATHS.docker);
+    await machine.configure({ mirrorUrl: 'http://127.0.0.1:4999' });
+    await machine.write(PATHS.docker, first); // as if the second text had never been written
+    await machine.restore();
+    assert.deepEqual(await machine.snapshot(), before);
+  });
+
+  it('of a registry that is not asked for any more is done by configure', async () => {
+    await using machine = await Machine.create({ [PATHS.containerdConfig]: 'version = 3\n' });
+    await machine.configure({ registries: ['_default', 'ghcr.io'], direct: ['quay.io:443'] });
+    await machine.configure({ registries: ['_default'] });
+    assert.deepEqual(await readdir(machine.path('/etc/containerd/certs.d')), ['_default']);
   });
 
   it('restores one runtime alone, and works where the runtime is gone', async () => {
