@@ -114,7 +114,7 @@ export class Asking {
     if (this.#acknowledgedAt !== undefined) return;
     const { now, environment } = this.#state;
     this.#acknowledgedAt = now;
-    if (this.role === 'home') this.#state.heard(); // it is at the registry for us
+    this.#state.heard(); // it is at the registry for us, or we are in its queue
     // A first contact tells of handshakes, not of how busy the other one is.
     if (environment.acquainted.has(this.peer)) environment.pace.ack.observe(now - this.startedAt);
   }
@@ -127,6 +127,7 @@ export class Asking {
     if (this.#lastByteAt !== undefined) this.#longestGap = Math.max(this.#longestGap, now - this.#lastByteAt);
     this.#lastByteAt = now;
     this.#state.progressed();
+    this.#state.environment.budget.moved(now);
   }
 
   #end(tell: () => void): void {

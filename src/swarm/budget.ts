@@ -6,6 +6,7 @@ export class Budget {
   readonly #scheduler: Pick<Scheduler, 'after'>;
   readonly #users: Set<() => void> = new Set();
   #used = 0;
+  #movedAt = -Infinity;
   #waking = false;
 
   constructor(limit: number, scheduler: Pick<Scheduler, 'after'>) {
@@ -15,6 +16,16 @@ export class Budget {
 
   get isFree(): boolean {
     return this.#used < this.#limit;
+  }
+
+  /** Scheduler's milliseconds of the last byte that came for any of the requests. */
+  get movedAt(): number {
+    return this.#movedAt;
+  }
+
+  /** A byte has come. */
+  moved(now: number): void {
+    this.#movedAt = now;
   }
 
   /** Blobs that are being pulled. */

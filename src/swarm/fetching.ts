@@ -35,6 +35,8 @@ export interface FetchingEvents {
   entrusted(index: number): void;
   /** How many chunks this node is fetching from the registry. */
   fetches(): number;
+  /** How many chunks that have not entered the cluster may be fetched at a time. */
+  window(): number;
   /** Something ended: there may be more to ask. */
   changed(): void;
 }
@@ -129,7 +131,7 @@ export class Fetching {
     let under = this.#events.fetches();
     for (const { role } of this.#askings) if (role === 'home') under++;
     if (under >= allowed || !budget.isFree) return;
-    const candidates = shuffle(this.#homes.candidates(parameters.originWindow), scheduler);
+    const candidates = shuffle(this.#homes.candidates(this.#events.window()), scheduler);
     for (const index of candidates) {
       if (under >= allowed || !budget.isFree) return;
       const choice = this.#homes.choose(index);
@@ -227,6 +229,7 @@ export class Fetching {
   #busy({ peer, index, role }: Asking, load: number): void {
     const { environment, neighbours, now } = this.#state;
     const until = now + between(environment.scheduler, environment.parameters.busy);
+    this.#state.heard(); // it is sending to others: our turn will come
     const neighbour = neighbours.get(peer);
     if (neighbour !== undefined) {
       neighbour.busyUntil = until;

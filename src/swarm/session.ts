@@ -61,6 +61,7 @@ export class Session {
       arrived: (index, piece, from) => this.#fromPeer(index, piece, from),
       entrusted: (index) => this.duty.entrust(index),
       fetches: () => this.duty.fetches,
+      window: () => this.duty.window,
       changed,
     });
     this.duty = new OriginDuty(state, {
@@ -135,7 +136,7 @@ export class Session {
       this.#pumpAgain = false;
       const { isAlone, isUnsettled } = this.#linking;
       this.#fetching.pump(!isAlone && !isUnsettled);
-      if (isAlone || !isUnsettled) this.duty.pump(isAlone, this.state.environment.budget.users);
+      if (isAlone || !isUnsettled) this.duty.pump(isAlone);
     }
     this.#pumping = false;
   }
@@ -147,6 +148,7 @@ export class Session {
     this.#tickedAt = now;
     this.#fetching.check(late > LATE ? late : 0);
     this.#linking.tick();
+    this.duty.renew();
     this.pump();
     if (!this.#over) this.#stopTick = scheduler.after(TICK, () => this.#tick());
   }
@@ -171,7 +173,7 @@ export class Session {
       neighbours.add(from, index);
       if (seen.has(index)) continue;
       seen.set(index);
-      this.state.heard();
+      this.state.progressed(); // not mere words: it can be asked for the chunk now, and is blamed where it has not got it
       this.duty.entered(index);
     }
     this.pump();
@@ -210,9 +212,11 @@ export class Session {
 
   #askedForOrigin(from: PeerName, index: number): void {
     const { swarm, seen, environment } = this.state;
+    const isComing = (): boolean =>
+      this.duty.isFetching(index) || this.state.isPromised(index, from) || this.duty.intends(index, from);
     const state = this.state.isShareable(index)
       ? 'have'
-      : (this.duty.isFetching(index) || this.state.isPromised(index, from)) && !seen.has(index)
+      : !seen.has(index) && isComing()
         ? 'fetching'
         : 'none';
     environment.send(from, { kind: 'origin-state', swarm, index, state });
