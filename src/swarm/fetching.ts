@@ -6,7 +6,8 @@ import { SECOND } from '../clock.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { PieceAnswer } from '../transfer/exchange.ts';
 import { Asking, LAPSE_REASONS, type AskingEvents, type Lapse, type Role } from './asking.ts';
-import { pickChunk } from './chunk-picker.ts';
+import { pickChunk, type Choice } from './chunk-picker.ts';
+import type { BudgetShare } from './budget.ts';
 import { Hedging } from './hedging.ts';
 import { HomeAsks } from './home-asks.ts';
 import { isLiveMember } from './live.ts';
@@ -48,6 +49,7 @@ export class Fetching {
   readonly #homes: HomeAsks;
   readonly #hedging: Hedging;
   readonly #askingEvents: AskingEvents;
+  readonly #share: BudgetShare;
   #wake: (() => void) | undefined;
 
   constructor(state: SwarmState, events: FetchingEvents) {
@@ -55,6 +57,7 @@ export class Fetching {
     this.#events = events;
     this.#homes = new HomeAsks(state);
     this.#hedging = new Hedging(state);
+    this.#share = state.environment.budget.join(() => events.changed());
     this.#askingEvents = {
       answered: (asking, answer) => this.#answered(asking, answer),
       lapsed: (asking, lapse) => this.#lapsed(asking, lapse),
@@ -92,32 +95,51 @@ export class Fetching {
   stop(): void {
     this.#wake?.();
     this.#wake = undefined;
+    this.#share.leave();
     this.#dropAll(() => true);
   }
 
   #askHolders(): void {
-    const { environment, neighbours, layout, elsewhere } = this.#state;
-    const { budget, scheduler, parameters } = environment;
-    while (budget.isFree && this.#askings.size < parameters.requests) {
-      const choice = pickChunk({
-        chunks: layout.count,
-        neighbours,
-        isWanted: (index) => this.#state.isWanted(index),
-        now: this.#state.now,
-        random: () => scheduler.random(),
-        inOrder: parameters.inOrder,
-      });
+    for (;;) {
+      const { size: held } = this.#askings;
+      const mayTake = this.#mayTake;
+      if (!mayTake && held >= this.#state.environment.parameters.requests) return;
+      const choice = this.#pick();
       if (choice === undefined) break;
+      if (!mayTake) return this.#share.wants(held);
       this.#ask(choice.neighbour.peer, choice.index, 'holder');
     }
+    this.#askElsewhere();
+  }
+
+  #pick(): Choice | undefined {
+    const { environment, neighbours, layout } = this.#state;
+    return pickChunk({
+      chunks: layout.count,
+      neighbours,
+      isWanted: (index) => this.#state.isWanted(index),
+      now: this.#state.now,
+      random: () => environment.scheduler.random(),
+      inOrder: environment.parameters.inOrder,
+    });
+  }
+
+  /** Peers that were named by others. */
+  #askElsewhere(): void {
+    const { neighbours, elsewhere } = this.#state;
     for (const [index, peers] of elsewhere) {
-      if (!budget.isFree || this.#askings.size >= parameters.requests) return;
+      if (!this.#mayTake) return;
       const [peer] = peers;
       if (peer === undefined || !this.#state.isWanted(index)) continue;
       peers.delete(peer);
       if (peers.size === 0) elsewhere.delete(index);
-      if (this.#state.neighbours.holders(index) === 0) this.#ask(peer, index, 'holder');
+      if (neighbours.holders(index) === 0) this.#ask(peer, index, 'holder');
     }
+  }
+
+  get #mayTake(): boolean {
+    const { size: held } = this.#askings;
+    return held < this.#state.environment.parameters.requests && this.#share.mayTake(held);
   }
 
   #askFar(): void {
@@ -130,10 +152,10 @@ export class Fetching {
     // What homes left to this node counts, too: the first in a swarm would be left all of it.
     let under = this.#events.fetches();
     for (const { role } of this.#askings) if (role === 'home') under++;
-    if (under >= allowed || !budget.isFree) return;
+    if (under >= allowed || !this.#mayTake) return;
     const candidates = shuffle(this.#homes.candidates(this.#events.window()), scheduler);
     for (const index of candidates) {
-      if (under >= allowed || !budget.isFree) return;
+      if (under >= allowed || !this.#mayTake) return;
       const choice = this.#homes.choose(index);
       if (choice === undefined) continue; // its own duty
       if (choice.peer === undefined) this.#entrust(index);

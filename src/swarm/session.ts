@@ -41,7 +41,6 @@ export class Session {
   readonly #fetching: Fetching;
   readonly #linking: Linking;
   readonly #outbox: Outbox;
-  readonly #leaveBudget: () => void;
   /** Statements that contradict the one that was known before: one of the two is a lie. */
   readonly #disputed: Map<number, Statement> = new Map();
   #stopTick: () => void = () => undefined;
@@ -52,7 +51,7 @@ export class Session {
 
   constructor(options: SessionOptions) {
     const { environment, swarm } = options;
-    const { scheduler, parameters, budget } = environment;
+    const { scheduler, parameters } = environment;
     const changed = (): void => this.pump();
     this.#options = options;
     const state = new SwarmState(options);
@@ -78,7 +77,6 @@ export class Session {
       extent: () => state.homes.extent,
       send: (peer, message) => environment.send(peer, message),
     });
-    this.#leaveBudget = budget.join(changed);
     this.#tickedAt = state.now;
   }
 
@@ -96,7 +94,6 @@ export class Session {
     if (this.#over) return;
     this.#over = true;
     this.#stopTick();
-    this.#leaveBudget();
     this.#fetching.stop();
     this.duty.stop();
     this.#outbox.flush();

@@ -233,6 +233,9 @@ interface LogEntry {
   readonly count?: number;
   readonly reason?: string;
   readonly name?: string;
+  readonly route?: string;
+  readonly seconds?: number;
+  readonly err?: { readonly message: string };
 }
 
 function* entriesOf(log: string): Generator<LogEntry> {
@@ -245,6 +248,8 @@ function tally(log: string): string {
   const count = (what: string, by: number): void => void counts.set(what, (counts.get(what) ?? 0) + by);
   for (const entry of entriesOf(log)) {
     if (entry.msg === 'chunks asked of upstream') count(`${entry.reason} chunks`, entry.count ?? 1);
+    if (entry.err !== undefined && entry.route !== undefined)
+      count(`${entry.msg}: ${entry.route} after ${entry.seconds} s: ${entry.err.message}`, 1);
     if (entry.msg === 'peer set aside') count(`${entry.name} blamed (${entry.reason})`, 1);
   }
   return [...counts].map(([what, times]) => `${times} ${what}`).join(', ');

@@ -106,6 +106,7 @@ export class SwarmWorld {
         node.complete.set(swarm.digest, this.time.now);
         node.kept.set(swarm.digest, size);
         node.swarms.close(session, true);
+        node.onComplete();
       },
       onFailed: (error) => {
         node.failed.set(swarm.digest, error);

@@ -24,6 +24,8 @@ export class WorldNode {
   /** Chunks that it has for good, by digest. */
   readonly kept: Map<Digest, number> = new Map();
   readonly peers: Set<PeerName> = new Set();
+  /** Called when it has all of a blob. */
+  onComplete: () => void = () => undefined;
   isAlive = true;
   uploading = 0;
   /** Frozen at once and for ever, as by SIGSTOP. */

@@ -210,6 +210,22 @@ describe('Budget', () => {
     assert.deepEqual(woken, ['a', 'b']);
     assert.ok(!budget.isFree);
   });
+
+  it('lets nobody have more than an even part while another one goes short', () => {
+    const later: (() => void)[] = [];
+    const budget = new Budget(4, { after: (_ms, run) => (later.push(run), (): void => undefined) });
+    const first = budget.join(() => undefined);
+    for (let held = 0; held < 4; held++) assert.ok(first.mayTake(held) && budget.take());
+    const second = budget.join(() => second.wants(0));
+    assert.ok(!second.mayTake(0));
+    second.wants(0);
+    budget.give();
+    assert.ok(!first.mayTake(3));
+    assert.ok(second.mayTake(0) && budget.take());
+    budget.give();
+    second.leave();
+    assert.ok(first.mayTake(2));
+  });
 });
 
 describe('Leases', () => {

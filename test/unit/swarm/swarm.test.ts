@@ -87,6 +87,35 @@ describe('a swarm', () => {
     }
   });
 
+  it('costs one download also on lines where a chunk takes seconds, with several blobs at once', () => {
+    for (const seed of [1, 2, 3, 4]) {
+      for (const stagger of [0, 2 * SECOND]) {
+        const world = new SwarmWorld({ nodes: 5, seed, uplink: 7_500, registry: 6_250, latency: 2 });
+        const layers = [80, 50, 35, 20, 10, 5].map((size, i) => ({
+          swarm: testSwarm(`${i}`),
+          size: size * MIB,
+        }));
+        world.nodes.forEach((node, i) => {
+          world.time.after(i * stagger, () => {
+            for (const { swarm: layer, size } of layers.slice(0, 3)) world.pull(node, layer, size);
+            let next = 3;
+            node.onComplete = () => {
+              const layer = layers[next++];
+              if (layer !== undefined) world.pull(node, layer.swarm, layer.size);
+            };
+          });
+        });
+        world.time.run(() => world.nodes.every(({ kept }) => kept.size === layers.length), LIMIT);
+        assert.ok(
+          world.nodes.every(({ kept }) => kept.size === layers.length),
+          'some hang',
+        );
+        const share = world.registryBytes / layers.reduce((sum, { size }) => sum + size, 0);
+        assert.ok(share <= 1.02, `${share} with seed ${seed}, starts ${stagger} ms apart`);
+      }
+    }
+  });
+
   it('gives a late joiner everything', () => {
     const course = run({
       nodes: 12,
