@@ -314,7 +314,7 @@ export class Fetching {
     const times = (environment.slack.get(peer) ?? 0) + 1;
     environment.slack.set(peer, times);
     if (times < slack) this.#setAside(peer, aside * 2 ** (times - 1));
-    else this.#state.blame(peer, LAPSE_REASONS[lapse]);
+    else this.#state.blame(peer, LAPSE_REASONS[lapse], true);
   }
 
   #setAside(peer: PeerName, ms: number): void {

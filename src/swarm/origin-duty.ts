@@ -3,8 +3,7 @@
  * them while it is alone in the swarm, and the first missing one when nothing else moves.
  */
 import { SECOND } from '../clock.ts';
-import type { WeirError } from '../errors.ts';
-import { isWeirError } from '../errors.ts';
+import { isWeirError, WeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import { HomeQuestions } from './home-questions.ts';
 import { HOME_RANKS } from './homes.ts';
@@ -23,6 +22,8 @@ const WORDS_HOLD: number = 15 * SECOND;
 const SOLO_FETCHES = 2;
 /** Milliseconds after which a node says again that it is fetching a chunk: well within what its word holds for. */
 const RENEW: number = 1 * SECOND;
+/** Milliseconds without a byte after which a request counts as hung; others do not take the word for it any longer, too. */
+const HUNG: number = 5 * SECOND;
 /** Failures in a row after which the registry is given up, unless a chunk comes from somewhere. */
 const MAX_FAILURES = 5;
 export interface OriginDutyEvents {
@@ -45,6 +46,8 @@ interface Fetch {
   next: number;
   /** Scheduler's milliseconds of when others were told of it last. */
   toldAt: number;
+  /** The same of its last byte. */
+  movedAt: number;
   cancel: () => void;
 }
 
@@ -135,11 +138,19 @@ export class OriginDuty {
     }
   }
 
-  /** Says again what this node is fetching, where that takes long: on a slow line, longer than a word holds. */
-  renew(): void {
+  /**
+   * Says again what this node is fetching, where that takes long and bytes come: on a slow line, longer than a word
+   * holds. A request that hangs is given up: nobody else would fetch what it is for.
+   */
+  tick(): void {
     const { now } = this.#state;
-    for (const fetch of this.#fetches) {
-      if (now - fetch.toldAt < RENEW) continue;
+    for (const fetch of Array.from(this.#fetches)) {
+      if (now - fetch.movedAt > HUNG) {
+        fetch.cancel();
+        this.#ended(fetch, new WeirError('upstream_stalled', `no byte came for ${HUNG / SECOND} s`));
+        continue;
+      }
+      if (now - fetch.toldAt < RENEW || fetch.movedAt <= fetch.toldAt) continue;
       fetch.toldAt = now;
       for (let index = fetch.next; index < fetch.first + fetch.count; index++) this.#tell(index);
     }
@@ -263,7 +274,7 @@ export class OriginDuty {
     const { environment, swarm } = this.#state;
     environment.observer.fetching(swarm, first, count, reason);
     const { now } = this.#state;
-    const fetch: Fetch = { first, count, next: first, toldAt: now, cancel: () => undefined };
+    const fetch: Fetch = { first, count, next: first, toldAt: now, movedAt: now, cancel: () => undefined };
     this.#fetches.add(fetch);
     for (let index = first; index < first + count; index++) {
       this.#state.began(index);
@@ -271,7 +282,10 @@ export class OriginDuty {
       if (this.#state.homes.rankOf(index, this.#state.self) !== 0) this.#tell(index);
     }
     fetch.cancel = this.#state.options.origin.fetch(first, count, token, {
-      progressed: () => this.#state.progressed(),
+      progressed: () => {
+        fetch.movedAt = this.#state.now;
+        this.#state.progressed();
+      },
       chunk: (index, bytes, release) => {
         this.#failures = 0;
         this.#lastError = undefined;
@@ -308,7 +322,8 @@ export class OriginDuty {
   }
 
   #stumbled(error: WeirError): void {
-    const { environment, homes } = this.#state;
+    const { environment, homes, swarm } = this.#state;
+    environment.observer.stumbled(swarm, error);
     this.#lastError = error;
     if (isWeirError(error, 'upstream_throttled', 'upstream_status')) {
       // Fewer, longer requests: all members learn it with the next news.

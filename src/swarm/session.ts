@@ -105,19 +105,19 @@ export class Session {
     // All is here, but the blob is still being stored: who joins now would wait for an answer in vain.
     const isAnswered = kind === 'link' || kind === 'ask-origin';
     if (this.#over && !(isAnswered && this.state.here.full)) return;
-    if (kind === 'sample') this.#linking.sample(message.members);
+    if (kind === 'sample') this.#linking.sample(from, message.members);
     else if (kind === 'link') this.#link(from, message);
-    else if (kind === 'unlink') this.#linking.unlink(from);
+    else if (kind === 'unlink') this.#linking.unlink(from, message.reason);
     else if (kind === 'have') this.#have(from, message.indices);
     else if (kind === 'seen') this.#seen(from, message);
     else if (kind === 'ask-origin') this.#askedForOrigin(from, message.index);
     else if (kind === 'origin-state') this.#originState(from, message);
   }
 
-  /** Nothing can be asked of this peer any more. */
-  peerGone(peer: PeerName): void {
+  /** Nothing can be asked of this peer any more. `isSlow`: it is set aside; what it is fetching it may yet bring. */
+  peerGone(peer: PeerName, isSlow = false): void {
     if (this.#over) return;
-    this.state.forget(peer);
+    this.state.forget(peer, isSlow);
     this.#linking.peerGone(peer);
     this.#fetching.peerGone(peer);
     this.pump();
@@ -145,7 +145,7 @@ export class Session {
     this.#tickedAt = now;
     this.#fetching.check(late > LATE ? late : 0);
     this.#linking.tick();
-    this.duty.renew();
+    this.duty.tick();
     this.pump();
     if (!this.#over) this.#stopTick = scheduler.after(TICK, () => this.#tick());
   }

@@ -90,6 +90,8 @@ export interface SwarmObserver {
   /** A chunk came from the registry. */
   fetched(swarm: SwarmKey, bytes: number): void;
   sent(swarm: SwarmKey, to: PeerName, bytes: number): void;
+  /** A request to the registry failed, or hung. */
+  stumbled(swarm: SwarmKey, error: WeirError): void;
   blamed(swarm: SwarmKey, peer: PeerName, reason: SuspicionReason): void;
 }
 
@@ -234,15 +236,15 @@ export class SwarmState {
     this.elsewhere.set(index, known);
   }
 
-  /** Forgets that the peer has anything. */
-  forget(peer: PeerName): void {
+  /** Forgets that the peer has anything. `isSlow`: its word about what it is fetching holds as long as it would. */
+  forget(peer: PeerName, isSlow = false): void {
     const claimed = this.neighbours.get(peer)?.have;
     this.neighbours.unlink(peer);
     this.seeds.delete(peer);
     for (const [index, peers] of this.elsewhere) {
       if (peers.delete(peer) && peers.size === 0) this.elsewhere.delete(index);
     }
-    for (const [index, { by }] of this.#promised) if (by === peer) this.#promised.delete(index);
+    if (!isSlow) for (const [index, { by }] of this.#promised) if (by === peer) this.#promised.delete(index);
     if (claimed !== undefined) this.#doubt(claimed, peer);
   }
 
@@ -257,11 +259,11 @@ export class SwarmState {
     }
   }
 
-  /** Blames a peer, and stops relying on it. */
-  blame(peer: PeerName, reason: SuspicionReason): void {
+  /** Blames a peer, and stops relying on it; `isSlow` as for {@link forget}. */
+  blame(peer: PeerName, reason: SuspicionReason, isSlow = false): void {
     this.environment.observer.blamed(this.swarm, peer, reason);
     if (reason === 'wrong-hash') this.environment.membership.ban(peer, reason);
     else this.environment.membership.suspect(peer, reason);
-    this.forget(peer);
+    this.forget(peer, isSlow);
   }
 }

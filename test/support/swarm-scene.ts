@@ -248,6 +248,7 @@ function tally(log: string): string {
   const count = (what: string, by: number): void => void counts.set(what, (counts.get(what) ?? 0) + by);
   for (const entry of entriesOf(log)) {
     if (entry.msg === 'chunks asked of upstream') count(`${entry.reason} chunks`, entry.count ?? 1);
+    if (entry.msg === 'chunks not had from upstream') count(`fetch failed: ${entry.err?.message}`, 1);
     if (entry.err !== undefined && entry.route !== undefined)
       count(`${entry.msg}: ${entry.route} after ${entry.seconds} s: ${entry.err.message}`, 1);
     if (entry.msg === 'peer set aside') count(`${entry.name} blamed (${entry.reason})`, 1);

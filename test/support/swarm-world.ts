@@ -140,6 +140,7 @@ export class SwarmWorld {
           fetching: () => undefined,
           received: () => undefined,
           fetched: () => undefined,
+          stumbled: () => undefined,
           sent: () => undefined,
           blamed: (_swarm, peer, reason) => void node.blamed.push({ peer, reason }),
         },
