@@ -148,7 +148,7 @@ function draw(name: string, title: string, option: Option): Chart {
       animation: false,
       backgroundColor: 'transparent',
       title: { text: title, left: 8, top: 4, textStyle: { ...LABEL, fontSize: 14, fontWeight: 'bold' } },
-      legend: { type: 'plain', top: 30, left: 8, textStyle: LABEL, itemWidth: 18 },
+      legend: { type: 'plain', top: 30, left: 8, textStyle: LABEL, itemWidth: 18, itemGap: 24, icon: 'rect' },
       grid: { left: 70, right: 80, top: 80, bottom: 40 },
       ...option,
     });
