@@ -74,6 +74,8 @@ export class Network {
   }
 
   #remove(flow: Flow): void {
+    flow.left = this.left(flow);
+    flow.rate = 0;
     flow.isOver = true;
     for (const { flows } of [flow.up, flow.down]) {
       const last = flows.pop() as Flow;
@@ -90,8 +92,7 @@ export class Network {
       const link = this.#queue[at] as Link;
       link.isQueued = false;
       const level = this.#levelOf(link);
-      const isSame = level === link.level || Math.abs(level - link.level) <= NEGLIGIBLE * level;
-      if (isSame) continue;
+      if (isAlmost(level, link.level)) continue;
       link.level = level;
       this.#touched.add(link);
       if (at > MAX_SETTLED) continue;
@@ -163,4 +164,8 @@ export class Network {
     this.#remove(flow);
     flow.done();
   }
+}
+
+function isAlmost(a: number, b: number): boolean {
+  return a === b || (a !== Infinity && b !== Infinity && Math.abs(a - b) <= NEGLIGIBLE * a);
 }

@@ -62,7 +62,7 @@ export class SimulatedRegistry {
       let own: Flow | undefined;
       const tell = (): void => {
         if (over || !node.isWell || own === undefined || own.isOver) return;
-        const arrived = bytes - this.#network.left(own);
+        const arrived = Math.floor(bytes - this.#network.left(own));
         this.#account(node, arrived - told);
         events.progressed(arrived - told);
         told = arrived;

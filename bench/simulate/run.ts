@@ -46,6 +46,7 @@ export interface Go {
   /** What else is worth knowing of a simulated go. */
   readonly messages: number;
   readonly reasons: Readonly<Record<string, number>>;
+  readonly outcomes: Readonly<Record<string, number>>;
 }
 
 export function simulate(options: SimulateOptions, turn: number): Go {
@@ -75,7 +76,7 @@ export function simulate(options: SimulateOptions, turn: number): Go {
     p50_s: took.length > 0 ? percentiles(took).p50 : 0,
     p99_s: took.length > 0 ? percentiles(took).p99 : 0,
     first_byte_p50_s: firsts.length > 0 ? percentiles(firsts).p50 : 0,
-    registry_bytes: Math.round(world.registry.bytes),
+    registry_bytes: world.registry.bytes,
     registry_ratio: world.registry.bytes / image,
     registry_requests: world.registry.requests,
     cross_zone_bytes: world.nodes.reduce((sum, node) => sum + node.fromOtherZones, 0),
@@ -87,7 +88,12 @@ export function simulate(options: SimulateOptions, turn: number): Go {
     per_node: perNode,
     registry_curve: course.curve,
   };
-  return { result, messages: world.messages, reasons: Object.fromEntries(world.reasons) };
+  return {
+    result,
+    messages: world.messages,
+    reasons: Object.fromEntries(world.reasons),
+    outcomes: Object.fromEntries(world.outcomes),
+  };
 }
 
 /** Milliseconds: nobody can be faster. */
@@ -137,7 +143,7 @@ class Course {
     this.#start();
     this.#strike();
     world.time.run(() => false, limit);
-    this.curve.push([world.time.now / SECOND, Math.round(world.registry.bytes)]);
+    this.curve.push([world.time.now / SECOND, world.registry.bytes]);
   }
 
   #over(node: SimulatedNode): void {
@@ -205,7 +211,7 @@ class Course {
 
   #sample(): void {
     const { world } = this;
-    this.curve.push([world.time.now / SECOND, Math.round(world.registry.bytes)]);
+    this.curve.push([world.time.now / SECOND, world.registry.bytes]);
     world.time.after((2 * this.#bound) / SAMPLES, () => this.#sample());
   }
 }
@@ -218,7 +224,7 @@ function resultOf(node: SimulatedNode, startedAt: number, { busy }: Course): Nod
     started_s: startedAt / SECOND,
     completed_s: isDone ? Math.max(...node.complete.values()) / SECOND : null,
     first_byte_s: node.firstByteAt === undefined ? null : (node.firstByteAt - startedAt) / SECOND,
-    bytes: { peers: node.fromPeers, registry: Math.round(node.fromRegistry) },
+    bytes: { peers: node.fromPeers, registry: node.fromRegistry },
     sent_bytes: node.sent,
     cross_zone_bytes: node.fromOtherZones,
     connections: node.peers.size,

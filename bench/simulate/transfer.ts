@@ -24,6 +24,8 @@ export interface TransferOptions {
   /** Milliseconds of one way. */
   readonly latency: number;
   readonly done: (bytes: number) => void;
+  /** How it ended, for statistics. */
+  readonly ended: (outcome: Ruling['kind']) => void;
 }
 
 export class Transfer {
@@ -86,7 +88,8 @@ export class Transfer {
   }
 
   #ruled(ruling: Ruling): void {
-    const { events, latency } = this.#options;
+    const { events, latency, ended } = this.#options;
+    ended(ruling.kind);
     if (ruling.kind === 'granted') {
       this.#holdsSlot = true;
       this.#send();
@@ -120,7 +123,7 @@ export class Transfer {
       return;
     }
     from.firstByteAt ??= time.now;
-    const arrived = Math.max(1, this.#bytes - network.left(this.#flow));
+    const arrived = Math.max(1, Math.floor(this.#bytes - network.left(this.#flow)));
     events.progressed(arrived - this.#told);
     this.#told = arrived;
     this.#later(PROGRESS, () => this.#tell());

@@ -64,6 +64,8 @@ export class World {
   messages = 0;
   /** How often the registry was asked for each reason. */
   readonly reasons: Map<FetchReason, number> = new Map();
+  /** How requests at peers ended. */
+  readonly outcomes: Map<string, number> = new Map();
   readonly #options: WorldOptions;
   readonly #latency: number;
   readonly #farLatency: number;
@@ -225,7 +227,17 @@ export class World {
       if (from.member.zone !== to.member.zone) from.fromOtherZones += bytes;
     };
     const latency = this.#latencyBetween(from, to);
-    const transfer = new Transfer({ time, network, from, to, request, events, latency, done });
+    const transfer = new Transfer({
+      time,
+      network,
+      from,
+      to,
+      request,
+      events,
+      latency,
+      done,
+      ended: (outcome) => void this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1),
+    });
     return () => transfer.cancel();
   }
 
