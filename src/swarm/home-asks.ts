@@ -28,13 +28,20 @@ export class HomeAsks {
     return next;
   }
 
-  /** The first wanted chunks that nobody near has and that may be asked for now. */
-  candidates(count: number): number[] {
+  /**
+   * Those of the first `window` chunks that nobody near has which may be asked for now. What is on its way from the
+   * registry, or was asked for in vain a moment ago, keeps its place in the window: if the next one moved up for it,
+   * a large swarm would ask for all of the blob at once, and its first chunk would come as late as its last one.
+   */
+  candidates(window: number): number[] {
     const { here, layout, now } = this.#state;
     const found: number[] = [];
-    for (let i = here.firstClear(); i < layout.count && found.length < count; i = here.firstClear(i + 1)) {
-      const isFar = this.#state.isWanted(i) && !this.#state.isNear(i) && !this.#state.isPromised(i);
-      if (isFar && (this.#askAgain.get(i) ?? 0) <= now) found.push(i);
+    let far = 0;
+    for (let i = here.firstClear(); i < layout.count && far < window; i = here.firstClear(i + 1)) {
+      if (this.#state.isNear(i)) continue;
+      far++;
+      const isWanted = this.#state.isWanted(i) && !this.#state.isPromised(i);
+      if (isWanted && (this.#askAgain.get(i) ?? 0) <= now) found.push(i);
     }
     return found;
   }
