@@ -203,7 +203,7 @@ export class Fetching {
     environment.slack.delete(peer);
     if (answer.kind === 'piece') this.#piece(asking, answer);
     else if (answer.kind === 'busy') this.#busy(asking, answer.load);
-    else if (answer.kind === 'retry') this.#homes.notBefore(index, this.#state.now + answer.after);
+    else if (answer.kind === 'retry') this.#retry(index, answer.after);
     else if (answer.kind === 'redirect') this.#redirected(index, peer, answer.holders);
     else if (answer.kind === 'unable') this.#unable(index);
     else this.#absent(asking);
@@ -236,6 +236,12 @@ export class Fetching {
     // A seed that is no neighbour has many askers.
     else if (neighbour === undefined)
       this.#homes.notBefore(index, now + between(environment.scheduler, environment.parameters.retry));
+  }
+
+  #retry(index: number, after: number): void {
+    const until = this.#state.now + after;
+    this.#homes.notBefore(index, until);
+    this.#homes.rest(until);
   }
 
   #redirected(index: number, from: PeerName, holders: readonly PeerName[]): void {
