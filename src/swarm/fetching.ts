@@ -129,7 +129,12 @@ export class Fetching {
     let under = this.#events.fetches();
     for (const { role } of this.#askings) if (role === 'home') under++;
     if (under >= allowed || !budget.isFree) return;
-    const candidates = shuffle(this.#homes.candidates(parameters.originWindow), scheduler);
+    // As much as the homes themselves take on: together the blobs share one window (origin-duty.ts).
+    const window = Math.max(
+      parameters.uploadSlots,
+      Math.ceil(parameters.originWindow / Math.max(1, budget.users)),
+    );
+    const candidates = shuffle(this.#homes.candidates(window), scheduler);
     for (const index of candidates) {
       if (under >= allowed || !budget.isFree) return;
       const choice = this.#homes.choose(index);
