@@ -121,6 +121,7 @@ export class Fetching {
   #askFar(): void {
     const { environment, neighbours, now, lastProgress } = this.#state;
     const { parameters, scheduler, budget } = environment;
+    if (!budget.isFree) return;
     const urgent = now - lastProgress > parameters.noProgress;
     // Together the members of the swarm are to have about one window of such requests under way, over all blobs.
     const share = Math.ceil(parameters.originWindow / (1 + neighbours.size) / Math.max(1, budget.users));
@@ -153,10 +154,11 @@ export class Fetching {
 
   /** Asks again by itself when the first busy neighbour is worth another try. */
   #wakeUp(): void {
+    if (this.#wake !== undefined) return;
     const { neighbours, now, environment } = this.#state;
     let next = this.#homes.nextAt;
     for (const { busyUntil } of neighbours.all()) if (busyUntil > now) next = Math.min(next, busyUntil);
-    if (next === Infinity || this.#wake !== undefined) return;
+    if (next === Infinity) return;
     this.#wake = environment.scheduler.after(next - now + 1, () => {
       this.#wake = undefined;
       this.#events.changed();

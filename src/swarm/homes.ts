@@ -55,7 +55,9 @@ export class Homes {
 
   /** Rank of `peer` among the chunk's homes, -1 where it is none of them. */
   rankOf(index: number, peer: PeerName): number {
-    return this.of(index).findIndex((member) => member.peer === peer);
+    const ranked = this.of(index);
+    for (let at = 0; at < ranked.length; at++) if (ranked[at]?.peer === peer) return at;
+    return -1;
   }
 
   /**
