@@ -1,6 +1,7 @@
 /** One simulated go: all nodes pull one image, as a container runtime does. */
 import { SECOND } from '../../src/clock.ts';
 import type { BenchResult, Failure, NodeResult } from '../report/result.ts';
+import type { Parameters } from '../../src/swarm/parameters.ts';
 import { percentiles } from '../support/stats.ts';
 import type { SimulatedNode } from './node.ts';
 import { namedSwarm, World } from './world.ts';
@@ -39,6 +40,8 @@ export interface SimulateOptions {
   readonly slow: number;
   readonly hang: number;
   readonly seed: number;
+  /** Numbers of the policy that differ from the daemon's. */
+  readonly parameters?: Partial<Parameters>;
 }
 
 export interface Go {
@@ -117,6 +120,7 @@ function worldOf(options: SimulateOptions, seed: number): World {
     latency,
     farLatency: zones > 1 ? zoneLatency : latency,
     membershipDelay,
+    parameters: options.parameters ?? {},
   });
 }
 

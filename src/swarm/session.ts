@@ -162,7 +162,8 @@ export class Session {
   }
 
   #have(from: PeerName, indices: readonly number[]): void {
-    const { neighbours, layout, seen } = this.state;
+    const { neighbours, layout, seen, environment } = this.state;
+    let isNews = false;
     for (const index of indices) {
       if (index >= layout.count) {
         this.state.blame(from, 'protocol');
@@ -170,11 +171,13 @@ export class Session {
       }
       neighbours.add(from, index);
       if (seen.has(index)) continue;
+      isNews = true;
       seen.set(index);
       this.state.heard();
       this.duty.entered(index);
     }
-    this.pump();
+    // One more holder is nothing to act on while no more can be asked for.
+    if (isNews || environment.budget.isFree) this.pump();
   }
 
   #seen(from: PeerName, message: Extract<SwarmMessage, { kind: 'seen' }>): void {
