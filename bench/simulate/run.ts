@@ -50,6 +50,8 @@ export interface Go {
   readonly messages: number;
   readonly reasons: Readonly<Record<string, number>>;
   readonly outcomes: Readonly<Record<string, number>>;
+  /** How often peers were blamed, for each reason. */
+  readonly blamed: Readonly<Record<string, number>>;
 }
 
 export function simulate(options: SimulateOptions, turn: number): Go {
@@ -91,11 +93,16 @@ export function simulate(options: SimulateOptions, turn: number): Go {
     per_node: perNode,
     registry_curve: course.curve,
   };
+  const blamed: Record<string, number> = {};
+  for (const node of world.nodes) {
+    for (const { reason } of node.blamed) blamed[reason] = (blamed[reason] ?? 0) + 1;
+  }
   return {
     result,
     messages: world.messages,
     reasons: Object.fromEntries(world.reasons),
     outcomes: Object.fromEntries(world.outcomes),
+    blamed,
   };
 }
 
