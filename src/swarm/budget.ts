@@ -2,6 +2,8 @@
 import type { Scheduler } from './scheduler.ts';
 
 export class Budget {
+  /** Scheduler's milliseconds of the last byte of any blob: those that wait for their turn are not stuck. */
+  lastByte = -Infinity;
   readonly #limit: number;
   readonly #scheduler: Pick<Scheduler, 'after'>;
   readonly #users: Set<() => void> = new Set();

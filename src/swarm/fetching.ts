@@ -208,6 +208,8 @@ export class Fetching {
     const { index, peer } = asking;
     environment.acquainted.add(peer);
     environment.slack.delete(peer);
+    // A home that is at it, or has it: whoever went to the registry besides would only delay what is on its way.
+    if (asking.role === 'home' && (answer.kind === 'retry' || answer.kind === 'busy')) this.#state.heard();
     if (answer.kind === 'piece') this.#piece(asking, answer);
     else if (answer.kind === 'busy') this.#busy(asking, answer.load);
     else if (answer.kind === 'retry') this.#retry(index, answer.after);

@@ -206,15 +206,18 @@ export class OriginDuty {
     this.#fetch(index, count, reason, token);
   }
 
-  /** Nothing has moved for a while: whoever was to bring the next chunk, this node fetches it now. */
+  /** Nothing has moved for a while, in no blob: whoever was to bring the next chunk, this node fetches it now. */
   #rescue(): void {
     const { here, layout, now, lastProgress, lastByte, environment } = this.#state;
     const [least, most] = environment.parameters.rescue;
     const patience = Math.min(most, Math.max(least, RESCUE_ACKS * environment.pace.ack.limit));
-    if (now - lastProgress < patience && now - lastByte < WORDS_HOLD) return;
+    const movedAt = Math.max(lastProgress, environment.budget.lastByte);
+    const wordsHold = now - lastByte < WORDS_HOLD;
+    if (now - movedAt < patience && wordsHold) return;
     let index = here.firstClear();
     while (this.#fetches.size < RESCUE_FETCHES && index < layout.count) {
-      if (!this.isFetching(index)) this.#fetch(index, 1, 'rescue');
+      const isComing = wordsHold && this.#state.isPromised(index);
+      if (!isComing && !this.isFetching(index)) this.#fetch(index, 1, 'rescue');
       index = here.firstClear(index + 1);
     }
   }

@@ -211,6 +211,7 @@ export class SwarmState {
 
   progressed(): void {
     this.lastByte = this.now;
+    this.environment.budget.lastByte = this.now;
     this.heard();
   }
 
