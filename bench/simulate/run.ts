@@ -106,9 +106,9 @@ export function simulate(options: SimulateOptions, turn: number): Go {
   };
 }
 
-/** Milliseconds: nobody can be faster. */
-function lowerBound({ registry, link }: SimulateOptions, image: number): number {
-  return Math.max(image / registry, image / link);
+/** Milliseconds: nobody can be faster. Where some have a slower link, they are the last ones. */
+function lowerBound({ registry, link, slow }: SimulateOptions, image: number): number {
+  return Math.max(image / registry, image / (slow > 0 ? SLOW * link : link));
 }
 
 function worldOf(options: SimulateOptions, seed: number): World {
