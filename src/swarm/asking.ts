@@ -127,7 +127,6 @@ export class Asking {
     if (this.#lastByteAt !== undefined) this.#longestGap = Math.max(this.#longestGap, now - this.#lastByteAt);
     this.#lastByteAt = now;
     this.#state.progressed();
-    this.#state.environment.budget.moved(now);
   }
 
   #end(tell: () => void): void {

@@ -11,13 +11,14 @@ export interface BudgetShare {
 }
 
 export class Budget {
+  /** Scheduler's milliseconds of the last byte of any blob: those that wait for their turn are not stuck. */
+  lastByte = -Infinity;
   readonly #limit: number;
   readonly #scheduler: Pick<Scheduler, 'after'>;
   readonly #users: Set<() => void> = new Set();
   /** Those that have less than their even part and could use more, until the next one is given back. */
   readonly #short: Set<() => void> = new Set();
   #used = 0;
-  #movedAt = -Infinity;
   #waking = false;
 
   constructor(limit: number, scheduler: Pick<Scheduler, 'after'>) {
@@ -27,16 +28,6 @@ export class Budget {
 
   get isFree(): boolean {
     return this.#used < this.#limit;
-  }
-
-  /** Scheduler's milliseconds of the last byte that came for any of the requests. */
-  get movedAt(): number {
-    return this.#movedAt;
-  }
-
-  /** A byte has come. */
-  moved(now: number): void {
-    this.#movedAt = now;
   }
 
   /** Blobs that are being pulled. */

@@ -145,6 +145,7 @@ export class Fetching {
   #askFar(): void {
     const { environment, neighbours, now, lastProgress } = this.#state;
     const { parameters, scheduler, budget } = environment;
+    if (!budget.isFree) return;
     const urgent = now - lastProgress > parameters.noProgress;
     // Together the members of the swarm are to have about one window of such requests under way, over all blobs.
     const share = Math.ceil(parameters.originWindow / (1 + neighbours.size) / Math.max(1, budget.users));
@@ -172,10 +173,11 @@ export class Fetching {
 
   /** Asks again by itself when the first busy neighbour is worth another try. */
   #wakeUp(): void {
+    if (this.#wake !== undefined) return;
     const { neighbours, now, environment } = this.#state;
     let next = this.#homes.nextAt;
     for (const { busyUntil } of neighbours.all()) if (busyUntil > now) next = Math.min(next, busyUntil);
-    if (next === Infinity || this.#wake !== undefined) return;
+    if (next === Infinity) return;
     this.#wake = environment.scheduler.after(next - now + 1, () => {
       this.#wake = undefined;
       this.#events.changed();
@@ -225,9 +227,11 @@ export class Fetching {
     const { index, peer } = asking;
     environment.acquainted.add(peer);
     environment.slack.delete(peer);
+    // A home that is at it, or has it: whoever went to the registry besides would only delay what is on its way.
+    if (asking.role === 'home' && (answer.kind === 'retry' || answer.kind === 'busy')) this.#state.heard();
     if (answer.kind === 'piece') this.#piece(asking, answer);
     else if (answer.kind === 'busy') this.#busy(asking, answer.load);
-    else if (answer.kind === 'retry') this.#homes.notBefore(index, this.#state.now + answer.after);
+    else if (answer.kind === 'retry') this.#retry(index, answer.after);
     else if (answer.kind === 'redirect') this.#redirected(index, peer, answer.holders);
     else if (answer.kind === 'unable') this.#unable(index);
     else this.#absent(asking);
@@ -261,6 +265,12 @@ export class Fetching {
     // A seed that is no neighbour has many askers.
     else if (neighbour === undefined)
       this.#homes.notBefore(index, now + between(environment.scheduler, environment.parameters.retry));
+  }
+
+  #retry(index: number, after: number): void {
+    const until = this.#state.now + after;
+    this.#homes.notBefore(index, until);
+    this.#homes.rest(until);
   }
 
   #redirected(index: number, from: PeerName, holders: readonly PeerName[]): void {

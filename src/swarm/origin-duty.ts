@@ -243,18 +243,20 @@ export class OriginDuty {
     this.#fetch(index, count, reason, token);
   }
 
-  /** Nothing has moved for a while: whoever was to bring the next chunk, this node fetches it now. */
+  /** Nothing has moved for a while, in no blob: whoever was to bring the next chunk, this node fetches it now. */
   #rescue(): void {
     const { here, layout, now, lastProgress, lastByte, environment } = this.#state;
     const [least, most] = environment.parameters.rescue;
     const patience = Math.min(most, Math.max(least, RESCUE_ACKS * environment.pace.ack.limit));
     const { budget } = environment;
     // All requests at peers are taken, and bytes come: this blob waits for its turn.
-    const isWaiting = !budget.isFree && now - budget.movedAt < patience;
-    if ((isWaiting || now - lastProgress < patience) && now - lastByte < WORDS_HOLD) return;
+    const isWaiting = !budget.isFree && now - budget.lastByte < patience;
+    const wordsHold = now - lastByte < WORDS_HOLD;
+    if ((isWaiting || now - lastProgress < patience) && wordsHold) return;
     let index = here.firstClear();
     while (this.#fetches.size < RESCUE_FETCHES && index < layout.count) {
-      if (!this.isFetching(index)) this.#fetch(index, 1, 'rescue');
+      const isComing = wordsHold && this.#state.isPromised(index);
+      if (!isComing && !this.isFetching(index)) this.#fetch(index, 1, 'rescue');
       index = here.firstClear(index + 1);
     }
   }

@@ -161,7 +161,8 @@ export class Session {
   }
 
   #have(from: PeerName, indices: readonly number[]): void {
-    const { neighbours, layout, seen } = this.state;
+    const { neighbours, layout, seen, environment } = this.state;
+    let isNews = false;
     for (const index of indices) {
       if (index >= layout.count) {
         this.state.blame(from, 'protocol');
@@ -169,11 +170,13 @@ export class Session {
       }
       neighbours.add(from, index);
       if (seen.has(index)) continue;
+      isNews = true;
       seen.set(index);
       this.state.progressed(); // not mere words: it can be asked for the chunk now, and is blamed where it has not got it
       this.duty.entered(index);
     }
-    this.pump();
+    // One more holder is nothing to act on while no more can be asked for.
+    if (isNews || environment.budget.isFree) this.pump();
   }
 
   #seen(from: PeerName, message: Extract<SwarmMessage, { kind: 'seen' }>): void {

@@ -213,6 +213,7 @@ export class SwarmState {
 
   progressed(): void {
     this.lastByte = this.now;
+    this.environment.budget.lastByte = this.now;
     this.heard();
   }
 
@@ -246,6 +247,9 @@ export class SwarmState {
     }
     if (!isSlow) for (const [index, { by }] of this.#promised) if (by === peer) this.#promised.delete(index);
     if (claimed !== undefined) this.#doubt(claimed, peer);
+    this.statements.forEach((statement, index) => {
+      if (statement?.by === peer && this.isLost(index)) this.seen.clear(index);
+    });
   }
 
   /** What only this peer said that it has may never have entered the cluster, or has left it: homes see to it again. */
@@ -257,6 +261,22 @@ export class SwarmState {
       const isElsewhere = by !== undefined && by !== peer && isLiveMember(membership, by);
       if (!isElsewhere) this.seen.clear(i);
     }
+  }
+
+  /** Whether the chunk is said to have entered the cluster, and nobody who can be asked here has it. */
+  isLost(index: number): boolean {
+    return this.seen.has(index) && !this.here.has(index) && !this.isNear(index);
+  }
+
+  /**
+   * Tries the one who vouched for a lost chunk: it brought the chunk in, and if it has died before it handed it on,
+   * nobody else would find that out, as all take the chunk for seen.
+   */
+  look(index: number): void {
+    const by = this.statements[index]?.by;
+    if (by !== undefined && by !== this.self && isLiveMember(this.environment.membership, by)) {
+      this.addElsewhere(index, by);
+    } else this.seen.clear(index);
   }
 
   /** Blames a peer, and stops relying on it; `isSlow` as for {@link forget}. */

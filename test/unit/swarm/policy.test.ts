@@ -12,8 +12,8 @@ import { OriginWindow } from '../../../src/swarm/origin-window.ts';
 import { Pace } from '../../../src/swarm/pace.ts';
 import { Rendezvous } from '../../../src/swarm/rendezvous.ts';
 import { UploadSlots } from '../../../src/swarm/upload-slots.ts';
-import { testSwarm } from '../../support/swarm-world.ts';
-import { seeded } from '../../support/virtual-time.ts';
+import { seeded } from '../../../bench/simulate/time.ts';
+import { namedSwarm } from '../../../bench/simulate/world.ts';
 
 const named = (name: string | number): PeerName => `peer-${name}` as PeerName;
 const peers = (count: number): readonly { readonly peer: PeerName }[] =>
@@ -248,7 +248,7 @@ describe('Leases', () => {
 });
 
 describe('Rendezvous', () => {
-  const swarm = testSwarm('r');
+  const swarm = namedSwarm('r');
 
   it('names the members of the same zone first, and some of others', () => {
     const zones: Record<string, string> = {};
