@@ -3,6 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { SignalError, withSignals } from '../src/cli/context.ts';
 import { describeError, EXIT, exitCodeOf } from '../src/cli/exit-codes.ts';
 import { renderReport } from './node/report.ts';
+import { addSimulate } from './simulate/command.ts';
 import { renderTransferReport } from './transfer/report.ts';
 import { runTransferBench } from './transfer/run.ts';
 import { PARTS, runNodeBench, type NodeBenchOptions } from './node/run.ts';
@@ -53,6 +54,7 @@ async function main(): Promise<number> {
     .option('--repeat <N>', 'how often each figure is measured', parseRepeat, DEFAULT_REPEAT)
     .option('--json', 'print the report as JSON instead of a table')
     .action(runTransfer);
+  addSimulate(program);
   try {
     await program.parseAsync();
     return EXIT.ok;

@@ -1,5 +1,6 @@
 /** What goes between this node and its peers, counted: for metrics, `weir status` and `weir peers`. */
 import { LRUCache } from 'lru-cache';
+import type { WeirError } from '../errors.ts';
 import type { Membership, SuspicionReason } from '../membership/member.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
@@ -57,6 +58,10 @@ export class Traffic implements SwarmObserver, DataServerObserver {
   fetching({ digest }: SwarmKey, first: number, count: number, reason: FetchReason): void {
     this.meter?.fetching(reason);
     this.#logger.debug({ digest, first, count, reason }, 'chunks asked of upstream');
+  }
+
+  stumbled({ digest }: SwarmKey, error: WeirError): void {
+    this.#logger.debug({ digest, err: error }, 'chunks not had from upstream');
   }
 
   fetched(_swarm: SwarmKey, bytes: number): void {

@@ -48,14 +48,19 @@ export class Bitfield {
   /** The first index at or after `from` whose bit is clear; `length` where there is none. */
   firstClear(from = 0): number {
     let index = from;
-    while (index < this.length && this.has(index)) index++;
+    while (index < this.length && this.has(index)) index += this.#step(index, 0xff);
     return Math.min(index, this.length);
   }
 
   /** The first index at or after `from` whose bit is set; `length` where there is none. */
   firstSet(from = 0): number {
     let index = from;
-    while (index < this.length && !this.has(index)) index++;
+    while (index < this.length && !this.has(index)) index += this.#step(index, 0);
     return Math.min(index, this.length);
+  }
+
+  /** A whole byte of bits that are all alike is passed at once. */
+  #step(index: number, alike: number): number {
+    return (index & 7) === 0 && this.bytes[index >> 3] === alike ? 8 : 1;
   }
 }

@@ -114,7 +114,7 @@ export class Asking {
     if (this.#acknowledgedAt !== undefined) return;
     const { now, environment } = this.#state;
     this.#acknowledgedAt = now;
-    if (this.role === 'home') this.#state.heard(); // it is at the registry for us
+    this.#state.heard(); // it is at the registry for us, or we are in its queue
     // A first contact tells of handshakes, not of how busy the other one is.
     if (environment.acquainted.has(this.peer)) environment.pace.ack.observe(now - this.startedAt);
   }

@@ -1,10 +1,23 @@
 /** Requests that one node has under way at peers, over all blobs: more than they can queue would be a retry storm. */
 import type { Scheduler } from './scheduler.ts';
 
+/** One blob's part in a {@link Budget}. */
+export interface BudgetShare {
+  /** Whether one more may be taken by a blob that has `held`: above its even part only where no other one goes short. */
+  mayTake(held: number): boolean;
+  /** There is something to ask for. A blob that has less than its even part comes before those that have more. */
+  wants(held: number): void;
+  leave(): void;
+}
+
 export class Budget {
+  /** Scheduler's milliseconds of the last byte of any blob: those that wait for their turn are not stuck. */
+  lastByte = -Infinity;
   readonly #limit: number;
   readonly #scheduler: Pick<Scheduler, 'after'>;
   readonly #users: Set<() => void> = new Set();
+  /** Those that have less than their even part and could use more, until the next one is given back. */
+  readonly #short: Set<() => void> = new Set();
   #used = 0;
   #waking = false;
 
@@ -37,10 +50,18 @@ export class Budget {
     this.#scheduler.after(0, () => this.#wake());
   }
 
-  /** `wake` is called when something becomes free; returns the way to stop that. */
-  join(wake: () => void): () => void {
+  /** `wake` is called when something becomes free. */
+  join(wake: () => void): BudgetShare {
     this.#users.add(wake);
-    return () => void this.#users.delete(wake);
+    const hasLess = (held: number): boolean => held < Math.ceil(this.#limit / this.#users.size);
+    return {
+      mayTake: (held) => this.isFree && (hasLess(held) || this.#short.size === 0),
+      wants: (held) => void (hasLess(held) && this.#short.add(wake)),
+      leave: () => {
+        this.#users.delete(wake);
+        this.#short.delete(wake);
+      },
+    };
   }
 
   /** Whoever has waited longest comes first, and last the next time. */
@@ -50,6 +71,7 @@ export class Budget {
       if (!this.isFree) return;
       if (!this.#users.delete(wake)) continue; // it has left meanwhile
       this.#users.add(wake);
+      this.#short.delete(wake); // it says so again
       wake();
     }
   }

@@ -22,6 +22,7 @@ export interface PickerInput {
  * rare is what others will want from this node next. Undefined where no neighbour can give anything wanted.
  */
 export function pickChunk(input: PickerInput): Choice | undefined {
+  if (input.neighbours.areBusy(input.now)) return undefined;
   // The very first chunk first: until it is there, a runtime waits for its first byte, and not for long.
   const first = giver(input, 0);
   if (first !== undefined) return { index: 0, neighbour: first };

@@ -111,6 +111,7 @@ export class Desk {
     acknowledge: () => void,
     rule: (ruling: Ruling) => void,
   ): () => void {
+    if (session.state.isLost(index)) session.state.look(index);
     const holders = this.#holders(session, index, from);
     if (holders.length > 0) {
       rule({ kind: 'redirect', holders });

@@ -6,7 +6,8 @@ import { SECOND } from '../clock.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { PieceAnswer } from '../transfer/exchange.ts';
 import { Asking, LAPSE_REASONS, type AskingEvents, type Lapse, type Role } from './asking.ts';
-import { pickChunk } from './chunk-picker.ts';
+import { pickChunk, type Choice } from './chunk-picker.ts';
+import type { BudgetShare } from './budget.ts';
 import { Hedging } from './hedging.ts';
 import { HomeAsks } from './home-asks.ts';
 import { isLiveMember } from './live.ts';
@@ -35,6 +36,8 @@ export interface FetchingEvents {
   entrusted(index: number): void;
   /** How many chunks this node is fetching from the registry. */
   fetches(): number;
+  /** How many chunks that have not entered the cluster may be fetched at a time. */
+  window(): number;
   /** Something ended: there may be more to ask. */
   changed(): void;
 }
@@ -46,6 +49,7 @@ export class Fetching {
   readonly #homes: HomeAsks;
   readonly #hedging: Hedging;
   readonly #askingEvents: AskingEvents;
+  readonly #share: BudgetShare;
   #wake: (() => void) | undefined;
 
   constructor(state: SwarmState, events: FetchingEvents) {
@@ -53,6 +57,7 @@ export class Fetching {
     this.#events = events;
     this.#homes = new HomeAsks(state);
     this.#hedging = new Hedging(state);
+    this.#share = state.environment.budget.join(() => events.changed());
     this.#askingEvents = {
       answered: (asking, answer) => this.#answered(asking, answer),
       lapsed: (asking, lapse) => this.#lapsed(asking, lapse),
@@ -90,37 +95,57 @@ export class Fetching {
   stop(): void {
     this.#wake?.();
     this.#wake = undefined;
+    this.#share.leave();
     this.#dropAll(() => true);
   }
 
   #askHolders(): void {
-    const { environment, neighbours, layout, elsewhere } = this.#state;
-    const { budget, scheduler, parameters } = environment;
-    while (budget.isFree && this.#askings.size < parameters.requests) {
-      const choice = pickChunk({
-        chunks: layout.count,
-        neighbours,
-        isWanted: (index) => this.#state.isWanted(index),
-        now: this.#state.now,
-        random: () => scheduler.random(),
-        inOrder: parameters.inOrder,
-      });
+    for (;;) {
+      const { size: held } = this.#askings;
+      const mayTake = this.#mayTake;
+      if (!mayTake && held >= this.#state.environment.parameters.requests) return;
+      const choice = this.#pick();
       if (choice === undefined) break;
+      if (!mayTake) return this.#share.wants(held);
       this.#ask(choice.neighbour.peer, choice.index, 'holder');
     }
+    this.#askElsewhere();
+  }
+
+  #pick(): Choice | undefined {
+    const { environment, neighbours, layout } = this.#state;
+    return pickChunk({
+      chunks: layout.count,
+      neighbours,
+      isWanted: (index) => this.#state.isWanted(index),
+      now: this.#state.now,
+      random: () => environment.scheduler.random(),
+      inOrder: environment.parameters.inOrder,
+    });
+  }
+
+  /** Peers that were named by others. */
+  #askElsewhere(): void {
+    const { neighbours, elsewhere } = this.#state;
     for (const [index, peers] of elsewhere) {
-      if (!budget.isFree || this.#askings.size >= parameters.requests) return;
+      if (!this.#mayTake) return;
       const [peer] = peers;
       if (peer === undefined || !this.#state.isWanted(index)) continue;
       peers.delete(peer);
       if (peers.size === 0) elsewhere.delete(index);
-      if (this.#state.neighbours.holders(index) === 0) this.#ask(peer, index, 'holder');
+      if (neighbours.holders(index) === 0) this.#ask(peer, index, 'holder');
     }
+  }
+
+  get #mayTake(): boolean {
+    const { size: held } = this.#askings;
+    return held < this.#state.environment.parameters.requests && this.#share.mayTake(held);
   }
 
   #askFar(): void {
     const { environment, neighbours, now, lastProgress } = this.#state;
     const { parameters, scheduler, budget } = environment;
+    if (!budget.isFree) return;
     const urgent = now - lastProgress > parameters.noProgress;
     // Together the members of the swarm are to have about one window of such requests under way, over all blobs.
     const share = Math.ceil(parameters.originWindow / (1 + neighbours.size) / Math.max(1, budget.users));
@@ -128,10 +153,10 @@ export class Fetching {
     // What homes left to this node counts, too: the first in a swarm would be left all of it.
     let under = this.#events.fetches();
     for (const { role } of this.#askings) if (role === 'home') under++;
-    if (under >= allowed || !budget.isFree) return;
-    const candidates = shuffle(this.#homes.candidates(parameters.originWindow), scheduler);
+    if (under >= allowed || !this.#mayTake) return;
+    const candidates = shuffle(this.#homes.candidates(this.#events.window()), scheduler);
     for (const index of candidates) {
-      if (under >= allowed || !budget.isFree) return;
+      if (under >= allowed || !this.#mayTake) return;
       const choice = this.#homes.choose(index);
       if (choice === undefined) continue; // its own duty
       if (choice.peer === undefined) this.#entrust(index);
@@ -148,10 +173,11 @@ export class Fetching {
 
   /** Asks again by itself when the first busy neighbour is worth another try. */
   #wakeUp(): void {
+    if (this.#wake !== undefined) return;
     const { neighbours, now, environment } = this.#state;
     let next = this.#homes.nextAt;
     for (const { busyUntil } of neighbours.all()) if (busyUntil > now) next = Math.min(next, busyUntil);
-    if (next === Infinity || this.#wake !== undefined) return;
+    if (next === Infinity) return;
     this.#wake = environment.scheduler.after(next - now + 1, () => {
       this.#wake = undefined;
       this.#events.changed();
@@ -201,9 +227,11 @@ export class Fetching {
     const { index, peer } = asking;
     environment.acquainted.add(peer);
     environment.slack.delete(peer);
+    // A home that is at it, or has it: whoever went to the registry besides would only delay what is on its way.
+    if (asking.role === 'home' && (answer.kind === 'retry' || answer.kind === 'busy')) this.#state.heard();
     if (answer.kind === 'piece') this.#piece(asking, answer);
     else if (answer.kind === 'busy') this.#busy(asking, answer.load);
-    else if (answer.kind === 'retry') this.#homes.notBefore(index, this.#state.now + answer.after);
+    else if (answer.kind === 'retry') this.#retry(index, answer.after);
     else if (answer.kind === 'redirect') this.#redirected(index, peer, answer.holders);
     else if (answer.kind === 'unable') this.#unable(index);
     else this.#absent(asking);
@@ -227,6 +255,7 @@ export class Fetching {
   #busy({ peer, index, role }: Asking, load: number): void {
     const { environment, neighbours, now } = this.#state;
     const until = now + between(environment.scheduler, environment.parameters.busy);
+    this.#state.heard(); // it is sending to others: our turn will come
     const neighbour = neighbours.get(peer);
     if (neighbour !== undefined) {
       neighbour.busyUntil = until;
@@ -236,6 +265,12 @@ export class Fetching {
     // A seed that is no neighbour has many askers.
     else if (neighbour === undefined)
       this.#homes.notBefore(index, now + between(environment.scheduler, environment.parameters.retry));
+  }
+
+  #retry(index: number, after: number): void {
+    const until = this.#state.now + after;
+    this.#homes.notBefore(index, until);
+    this.#homes.rest(until);
   }
 
   #redirected(index: number, from: PeerName, holders: readonly PeerName[]): void {
@@ -289,7 +324,7 @@ export class Fetching {
     const times = (environment.slack.get(peer) ?? 0) + 1;
     environment.slack.set(peer, times);
     if (times < slack) this.#setAside(peer, aside * 2 ** (times - 1));
-    else this.#state.blame(peer, LAPSE_REASONS[lapse]);
+    else this.#state.blame(peer, LAPSE_REASONS[lapse], true);
   }
 
   #setAside(peer: PeerName, ms: number): void {

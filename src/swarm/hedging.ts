@@ -31,6 +31,8 @@ export class Hedging {
     const limit = isEndgame
       ? Math.max(parameters.hedge, this.#usual)
       : Math.max(LEAST_SLOW, this.#usual * parameters.slow);
+    const [oldest] = askings; // they are in the order of their beginnings
+    if (oldest === undefined || now - oldest.startedAt < limit) return;
     for (const { role, index, startedAt, peer } of Array.from(askings)) {
       if (role === 'home' || (arriving[index] ?? 0) > 1 || now - startedAt < limit) continue;
       const other = neighbours.best(index, now, () => scheduler.random(), new Set([peer]));

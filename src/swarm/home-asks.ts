@@ -16,6 +16,8 @@ export class HomeAsks {
   readonly #ranks: Map<number, number> = new Map();
   /** Per chunk, scheduler's milliseconds of when it may be asked for again. */
   readonly #askAgain: Map<number, number> = new Map();
+  /** Scheduler's milliseconds until which no home is asked for anything. */
+  #restUntil = 0;
 
   constructor(state: SwarmState) {
     this.#state = state;
@@ -24,17 +26,26 @@ export class HomeAsks {
   /** When the next chunk may be asked for again; Infinity where none waits. */
   get nextAt(): number {
     let next = Infinity;
-    for (const at of this.#askAgain.values()) if (at > this.#state.now) next = Math.min(next, at);
-    return next;
+    const { now } = this.#state;
+    for (const at of this.#askAgain.values()) if (at > now) next = Math.min(next, at);
+    return next === Infinity || this.#restUntil <= now ? next : Math.max(next, this.#restUntil);
   }
 
-  /** The first wanted chunks that nobody near has and that may be asked for now. */
-  candidates(count: number): number[] {
+  /**
+   * Those of the first `window` chunks that nobody near has which may be asked for now. What is on its way from the
+   * registry, or was asked for in vain a moment ago, keeps its place in the window: if the next one moved up for it,
+   * a large swarm would ask for all of the blob at once, and its first chunk would come as late as its last one.
+   */
+  candidates(window: number): number[] {
     const { here, layout, now } = this.#state;
+    if (now < this.#restUntil) return [];
     const found: number[] = [];
-    for (let i = here.firstClear(); i < layout.count && found.length < count; i = here.firstClear(i + 1)) {
-      const isFar = this.#state.isWanted(i) && !this.#state.isNear(i) && !this.#state.isPromised(i);
-      if (isFar && (this.#askAgain.get(i) ?? 0) <= now) found.push(i);
+    let far = 0;
+    for (let i = here.firstClear(); i < layout.count && far < window; i = here.firstClear(i + 1)) {
+      if (this.#state.isNear(i)) continue;
+      far++;
+      const isWanted = this.#state.isWanted(i) && !this.#state.isPromised(i);
+      if (isWanted && (this.#askAgain.get(i) ?? 0) <= now) found.push(i);
     }
     return found;
   }
@@ -50,6 +61,11 @@ export class HomeAsks {
 
   notBefore(index: number, at: number): void {
     this.#askAgain.set(index, at);
+  }
+
+  /** A home has its hands full, and so have the others then: whoever asked them all at once would meet all members. */
+  rest(until: number): void {
+    this.#restUntil = until;
   }
 
   /** This home will not do. @returns whether another one is left */

@@ -45,6 +45,11 @@ export class HomeQuestions {
     return question.none.size >= question.asked.length || now - question.askedAt > patience;
   }
 
+  /** Whether others were asked about the chunk, and what came of it is not known yet. */
+  isOpen(index: number): boolean {
+    return this.#questions.has(index);
+  }
+
   /** @returns whether the peer was asked, and has the chunk; undefined where it was not asked */
   answered(
     from: PeerName,

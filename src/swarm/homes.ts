@@ -13,6 +13,9 @@ export class Homes {
   readonly #membership: Pick<Membership, 'live' | 'version'>;
   readonly #blob: number;
   readonly #ranked: Map<number, readonly Member[]> = new Map();
+  /** Ranks of {@link #ranksOf}, by group: it is nearly always the same peer, this node, that is asked for. */
+  readonly #ranks: Map<number, number> = new Map();
+  #ranksOf: PeerName | undefined;
   #version = -1;
   #extent = 1;
 
@@ -30,7 +33,7 @@ export class Homes {
   grow(extent: number): void {
     if (extent <= this.#extent) return;
     this.#extent = extent;
-    this.#ranked.clear();
+    this.#clear();
   }
 
   /** First chunk of the group that is fetched together with `index`. */
@@ -40,10 +43,7 @@ export class Homes {
 
   /** The chunk's homes, the first in charge. */
   of(index: number): readonly Member[] {
-    if (this.#version !== this.#membership.version) {
-      this.#version = this.#membership.version;
-      this.#ranked.clear();
-    }
+    this.#refresh();
     const group = this.groupOf(index);
     let ranked = this.#ranked.get(group);
     if (ranked === undefined) {
@@ -55,7 +55,29 @@ export class Homes {
 
   /** Rank of `peer` among the chunk's homes, -1 where it is none of them. */
   rankOf(index: number, peer: PeerName): number {
-    return this.of(index).findIndex((member) => member.peer === peer);
+    this.#refresh();
+    if (peer !== this.#ranksOf) {
+      this.#ranksOf = peer;
+      this.#ranks.clear();
+    }
+    const group = this.groupOf(index);
+    let known = this.#ranks.get(group);
+    if (known === undefined) {
+      known = this.of(index).findIndex((member) => member.peer === peer);
+      this.#ranks.set(group, known);
+    }
+    return known;
+  }
+
+  #refresh(): void {
+    if (this.#version === this.#membership.version) return;
+    this.#version = this.#membership.version;
+    this.#clear();
+  }
+
+  #clear(): void {
+    this.#ranked.clear();
+    this.#ranks.clear();
   }
 
   /**

@@ -38,7 +38,8 @@ export class Linking {
   #companyAt = -Infinity;
   #joinedAt = -Infinity;
   #checked = false;
-  #answered = false;
+  /** Rendezvous that were asked and have not answered yet; undefined before the first are asked. */
+  #unanswered: Set<PeerName> | undefined;
   /** The rendezvous has named others, the last time that it said anything. */
   #hasCompany = false;
 
@@ -52,7 +53,9 @@ export class Linking {
   get isAlone(): boolean {
     if (this.#state.neighbours.size > 0 || this.#asked.size > 0 || this.#hasCompany) return false;
     if (this.#state.now - this.#companyAt < COMPANY_LASTS) return false;
-    return this.#state.now - this.#startedAt > (this.#answered ? COMPANY_WITHIN : this.#answerWithin);
+    return (
+      this.#state.now - this.#startedAt > (this.#unanswered?.size === 0 ? COMPANY_WITHIN : this.#answerWithin)
+    );
   }
 
   /** Who the neighbours are is not known yet: what to fetch from the registry cannot be decided. */
@@ -84,18 +87,16 @@ export class Linking {
     this.#joinedAt = now;
     this.#refused.clear();
     const { size } = layout;
-    for (const { peer } of Homes.rendezvous(
-      swarm,
-      membership.live(),
-      parameters.rendezvous,
-      this.#state.self,
-    )) {
+    const { self } = this.#state;
+    const rendezvous = Homes.rendezvous(swarm, membership.live(), parameters.rendezvous, self);
+    this.#unanswered ??= new Set(rendezvous.map(({ peer }) => peer));
+    for (const { peer } of rendezvous) {
       environment.send(peer, { kind: 'join', swarm, size, complete: here.full });
     }
   }
 
-  sample(members: readonly SampledMember[]): void {
-    this.#answered = true;
+  sample(from: PeerName, members: readonly SampledMember[]): void {
+    this.#unanswered?.delete(from);
     this.#hasCompany = members.length > 0;
     for (const { peer, complete } of members) {
       if (complete && this.#isLive(peer)) this.#state.seeds.add(peer);
@@ -150,10 +151,12 @@ export class Linking {
     this.#changed();
   }
 
-  unlink(from: PeerName): void {
+  unlink(from: PeerName, reason: Extract<SwarmMessage, { kind: 'unlink' }>['reason']): void {
     this.#asked.delete(from);
     this.#refused.add(from);
-    this.#state.neighbours.unlink(from);
+    // Whoever leaves takes along what it alone had: somebody must fetch that again.
+    if (reason === 'full') this.#state.neighbours.unlink(from);
+    else this.#state.forget(from);
     this.#changed();
   }
 

@@ -90,6 +90,12 @@ export class Neighbours {
     return true;
   }
 
+  /** Whether none of them can be asked for anything. */
+  areBusy(now: number): boolean {
+    for (const { busyUntil } of this.#known.values()) if (busyUntil <= now) return false;
+    return true;
+  }
+
   /**
    * The least loaded neighbour that has the chunk and is not busy; ties at random. Undefined where all who have it
    * are busy.

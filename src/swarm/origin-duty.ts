@@ -3,8 +3,7 @@
  * them while it is alone in the swarm, and the first missing one when nothing else moves.
  */
 import { SECOND } from '../clock.ts';
-import type { WeirError } from '../errors.ts';
-import { isWeirError } from '../errors.ts';
+import { isWeirError, WeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import { HomeQuestions } from './home-questions.ts';
 import { HOME_RANKS } from './homes.ts';
@@ -21,6 +20,10 @@ const RESCUE_ACKS = 3;
 const WORDS_HOLD: number = 15 * SECOND;
 /** Requests side by side of a node that is alone: one that ends, one that begins. */
 const SOLO_FETCHES = 2;
+/** Milliseconds after which a node says again that it is fetching a chunk: well within what its word holds for. */
+const RENEW: number = 1 * SECOND;
+/** Milliseconds without a byte after which a request counts as hung; others do not take the word for it any longer, too. */
+const HUNG: number = 5 * SECOND;
 /** Failures in a row after which the registry is given up, unless a chunk comes from somewhere. */
 const MAX_FAILURES = 5;
 export interface OriginDutyEvents {
@@ -41,6 +44,10 @@ interface Fetch {
   readonly first: number;
   readonly count: number;
   next: number;
+  /** Scheduler's milliseconds of when others were told of it last. */
+  toldAt: number;
+  /** The same of its last byte. */
+  movedAt: number;
   cancel: () => void;
 }
 
@@ -76,6 +83,12 @@ export class OriginDuty {
     return count;
   }
 
+  /** Chunks that have not entered the cluster and may be fetched at a time; blobs that are pulled here share it. */
+  get window(): number {
+    const { parameters, budget } = this.#state.environment;
+    return Math.max(parameters.uploadSlots, Math.ceil(this.#window.size / Math.max(1, budget.users)));
+  }
+
   get isBlocked(): boolean {
     return this.#state.now < this.#blockedUntil;
   }
@@ -109,13 +122,12 @@ export class OriginDuty {
     this.#waitingSince.delete(index);
   }
 
-  /** @param sharers how many blobs are being pulled here at present: they share the window */
-  pump(isAlone: boolean, sharers: number): void {
+  pump(isAlone: boolean): void {
     if (this.isBlocked) return;
     // Where somebody has all of it, the registry is asked only when nothing comes from there.
     if (this.#state.seeds.size === 0) {
       if (isAlone) this.#solo();
-      else this.#duty(sharers);
+      else this.#duty();
     }
     this.#rescue();
     for (const [index, { asked, token }] of this.#wanted) {
@@ -124,6 +136,32 @@ export class OriginDuty {
         this.#fetchGroup(index, 'entrusted', token);
       }
     }
+  }
+
+  /**
+   * Says again what this node is fetching, where that takes long and bytes come: on a slow line, longer than a word
+   * holds. A request that hangs is given up: nobody else would fetch what it is for.
+   */
+  tick(): void {
+    const { now } = this.#state;
+    for (const fetch of Array.from(this.#fetches)) {
+      if (now - fetch.movedAt > HUNG) {
+        fetch.cancel();
+        this.#ended(fetch, new WeirError('upstream_stalled', `no byte came for ${HUNG / SECOND} s`));
+        continue;
+      }
+      if (now - fetch.toldAt < RENEW || fetch.movedAt <= fetch.toldAt) continue;
+      fetch.toldAt = now;
+      for (let index = fetch.next; index < fetch.first + fetch.count; index++) this.#tell(index);
+    }
+  }
+
+  /** Whether this node is about to fetch the chunk, and comes before `other` among its homes. */
+  intends(index: number, other: PeerName): boolean {
+    if (this.isBlocked || !this.#questions.isOpen(index)) return false;
+    const { homes, self } = this.#state;
+    const theirs = homes.rankOf(index, other);
+    return theirs < 0 || homes.rankOf(index, self) < theirs;
   }
 
   /** Whether no home before this node is at it: who asks may see other members than this node does. */
@@ -182,11 +220,10 @@ export class OriginDuty {
   }
 
   /** As home or stand-in, over the first chunks that have not entered the cluster. */
-  #duty(sharers: number): void {
+  #duty(): void {
     const { homes, self, environment } = this.#state;
     const { parameters } = environment;
-    const window = Math.max(parameters.uploadSlots, Math.ceil(this.#window.size / Math.max(1, sharers)));
-    for (const index of this.#state.unseen(window)) {
+    for (const index of this.#state.unseen(this.window)) {
       if (this.#isUnderWay(index) || this.#state.here.has(index) || this.#state.isPromised(index)) continue;
       const since = this.#waitingSince.get(index) ?? this.#state.now;
       this.#waitingSince.set(index, since);
@@ -206,15 +243,20 @@ export class OriginDuty {
     this.#fetch(index, count, reason, token);
   }
 
-  /** Nothing has moved for a while: whoever was to bring the next chunk, this node fetches it now. */
+  /** Nothing has moved for a while, in no blob: whoever was to bring the next chunk, this node fetches it now. */
   #rescue(): void {
     const { here, layout, now, lastProgress, lastByte, environment } = this.#state;
     const [least, most] = environment.parameters.rescue;
     const patience = Math.min(most, Math.max(least, RESCUE_ACKS * environment.pace.ack.limit));
-    if (now - lastProgress < patience && now - lastByte < WORDS_HOLD) return;
+    const { budget } = environment;
+    // All requests at peers are taken, and bytes come: this blob waits for its turn.
+    const isWaiting = !budget.isFree && now - budget.lastByte < patience;
+    const wordsHold = now - lastByte < WORDS_HOLD;
+    if ((isWaiting || now - lastProgress < patience) && wordsHold) return;
     let index = here.firstClear();
     while (this.#fetches.size < RESCUE_FETCHES && index < layout.count) {
-      if (!this.isFetching(index)) this.#fetch(index, 1, 'rescue');
+      const isComing = wordsHold && this.#state.isPromised(index);
+      if (!isComing && !this.isFetching(index)) this.#fetch(index, 1, 'rescue');
       index = here.firstClear(index + 1);
     }
   }
@@ -233,14 +275,19 @@ export class OriginDuty {
   #fetch(first: number, count: number, reason: FetchReason, token?: string): void {
     const { environment, swarm } = this.#state;
     environment.observer.fetching(swarm, first, count, reason);
-    const fetch: Fetch = { first, count, next: first, cancel: () => undefined };
+    const { now } = this.#state;
+    const fetch: Fetch = { first, count, next: first, toldAt: now, movedAt: now, cancel: () => undefined };
     this.#fetches.add(fetch);
     for (let index = first; index < first + count; index++) {
       this.#state.began(index);
-      this.#tell(index);
+      // Everybody takes it that a home fetches what is its own.
+      if (this.#state.homes.rankOf(index, this.#state.self) !== 0) this.#tell(index);
     }
     fetch.cancel = this.#state.options.origin.fetch(first, count, token, {
-      progressed: () => this.#state.progressed(),
+      progressed: () => {
+        fetch.movedAt = this.#state.now;
+        this.#state.progressed();
+      },
       chunk: (index, bytes, release) => {
         this.#failures = 0;
         this.#lastError = undefined;
@@ -253,14 +300,14 @@ export class OriginDuty {
   }
 
   /**
-   * Whoever fetches a chunk without being its home tells the neighbours, and the home also where it is none: whoever
-   * comes a moment later asks the home, before it knows who its neighbours are.
+   * The neighbours are told, and the home also where it is none: whoever comes a moment later asks the home, before it
+   * knows who its neighbours are.
    */
   #tell(index: number): void {
     const { homes, self, neighbours, environment, swarm } = this.#state;
     const [home] = homes.of(index);
-    if (home?.peer === self) return;
     const told = new Set([...neighbours.all(), ...(home ? [home] : [])].map(({ peer }) => peer));
+    told.delete(self);
     for (const peer of told)
       environment.send(peer, { kind: 'origin-state', swarm, index, state: 'fetching' });
   }
@@ -277,7 +324,8 @@ export class OriginDuty {
   }
 
   #stumbled(error: WeirError): void {
-    const { environment, homes } = this.#state;
+    const { environment, homes, swarm } = this.#state;
+    environment.observer.stumbled(swarm, error);
     this.#lastError = error;
     if (isWeirError(error, 'upstream_throttled', 'upstream_status')) {
       // Fewer, longer requests: all members learn it with the next news.

@@ -41,7 +41,6 @@ export class Session {
   readonly #fetching: Fetching;
   readonly #linking: Linking;
   readonly #outbox: Outbox;
-  readonly #leaveBudget: () => void;
   /** Statements that contradict the one that was known before: one of the two is a lie. */
   readonly #disputed: Map<number, Statement> = new Map();
   #stopTick: () => void = () => undefined;
@@ -52,7 +51,7 @@ export class Session {
 
   constructor(options: SessionOptions) {
     const { environment, swarm } = options;
-    const { scheduler, parameters, budget } = environment;
+    const { scheduler, parameters } = environment;
     const changed = (): void => this.pump();
     this.#options = options;
     const state = new SwarmState(options);
@@ -61,6 +60,7 @@ export class Session {
       arrived: (index, piece, from) => this.#fromPeer(index, piece, from),
       entrusted: (index) => this.duty.entrust(index),
       fetches: () => this.duty.fetches,
+      window: () => this.duty.window,
       changed,
     });
     this.duty = new OriginDuty(state, {
@@ -77,7 +77,6 @@ export class Session {
       extent: () => state.homes.extent,
       send: (peer, message) => environment.send(peer, message),
     });
-    this.#leaveBudget = budget.join(changed);
     this.#tickedAt = state.now;
   }
 
@@ -95,7 +94,6 @@ export class Session {
     if (this.#over) return;
     this.#over = true;
     this.#stopTick();
-    this.#leaveBudget();
     this.#fetching.stop();
     this.duty.stop();
     this.#outbox.flush();
@@ -107,19 +105,19 @@ export class Session {
     // All is here, but the blob is still being stored: who joins now would wait for an answer in vain.
     const isAnswered = kind === 'link' || kind === 'ask-origin';
     if (this.#over && !(isAnswered && this.state.here.full)) return;
-    if (kind === 'sample') this.#linking.sample(message.members);
+    if (kind === 'sample') this.#linking.sample(from, message.members);
     else if (kind === 'link') this.#link(from, message);
-    else if (kind === 'unlink') this.#linking.unlink(from);
+    else if (kind === 'unlink') this.#linking.unlink(from, message.reason);
     else if (kind === 'have') this.#have(from, message.indices);
     else if (kind === 'seen') this.#seen(from, message);
     else if (kind === 'ask-origin') this.#askedForOrigin(from, message.index);
     else if (kind === 'origin-state') this.#originState(from, message);
   }
 
-  /** Nothing can be asked of this peer any more. */
-  peerGone(peer: PeerName): void {
+  /** Nothing can be asked of this peer any more. `isSlow`: it is set aside; what it is fetching it may yet bring. */
+  peerGone(peer: PeerName, isSlow = false): void {
     if (this.#over) return;
-    this.state.forget(peer);
+    this.state.forget(peer, isSlow);
     this.#linking.peerGone(peer);
     this.#fetching.peerGone(peer);
     this.pump();
@@ -135,7 +133,7 @@ export class Session {
       this.#pumpAgain = false;
       const { isAlone, isUnsettled } = this.#linking;
       this.#fetching.pump(!isAlone && !isUnsettled);
-      if (isAlone || !isUnsettled) this.duty.pump(isAlone, this.state.environment.budget.users);
+      if (isAlone || !isUnsettled) this.duty.pump(isAlone);
     }
     this.#pumping = false;
   }
@@ -147,6 +145,7 @@ export class Session {
     this.#tickedAt = now;
     this.#fetching.check(late > LATE ? late : 0);
     this.#linking.tick();
+    this.duty.tick();
     this.pump();
     if (!this.#over) this.#stopTick = scheduler.after(TICK, () => this.#tick());
   }
@@ -162,7 +161,8 @@ export class Session {
   }
 
   #have(from: PeerName, indices: readonly number[]): void {
-    const { neighbours, layout, seen } = this.state;
+    const { neighbours, layout, seen, environment } = this.state;
+    let isNews = false;
     for (const index of indices) {
       if (index >= layout.count) {
         this.state.blame(from, 'protocol');
@@ -170,11 +170,13 @@ export class Session {
       }
       neighbours.add(from, index);
       if (seen.has(index)) continue;
+      isNews = true;
       seen.set(index);
-      this.state.heard();
+      this.state.progressed(); // not mere words: it can be asked for the chunk now, and is blamed where it has not got it
       this.duty.entered(index);
     }
-    this.pump();
+    // One more holder is nothing to act on while no more can be asked for.
+    if (isNews || environment.budget.isFree) this.pump();
   }
 
   #seen(from: PeerName, message: Extract<SwarmMessage, { kind: 'seen' }>): void {
@@ -210,9 +212,11 @@ export class Session {
 
   #askedForOrigin(from: PeerName, index: number): void {
     const { swarm, seen, environment } = this.state;
+    const isComing = (): boolean =>
+      this.duty.isFetching(index) || this.state.isPromised(index, from) || this.duty.intends(index, from);
     const state = this.state.isShareable(index)
       ? 'have'
-      : (this.duty.isFetching(index) || this.state.isPromised(index, from)) && !seen.has(index)
+      : !seen.has(index) && isComing()
         ? 'fetching'
         : 'none';
     environment.send(from, { kind: 'origin-state', swarm, index, state });

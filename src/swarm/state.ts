@@ -90,6 +90,8 @@ export interface SwarmObserver {
   /** A chunk came from the registry. */
   fetched(swarm: SwarmKey, bytes: number): void;
   sent(swarm: SwarmKey, to: PeerName, bytes: number): void;
+  /** A request to the registry failed, or hung. */
+  stumbled(swarm: SwarmKey, error: WeirError): void;
   blamed(swarm: SwarmKey, peer: PeerName, reason: SuspicionReason): void;
 }
 
@@ -211,6 +213,7 @@ export class SwarmState {
 
   progressed(): void {
     this.lastByte = this.now;
+    this.environment.budget.lastByte = this.now;
     this.heard();
   }
 
@@ -234,16 +237,19 @@ export class SwarmState {
     this.elsewhere.set(index, known);
   }
 
-  /** Forgets that the peer has anything. */
-  forget(peer: PeerName): void {
+  /** Forgets that the peer has anything. `isSlow`: its word about what it is fetching holds as long as it would. */
+  forget(peer: PeerName, isSlow = false): void {
     const claimed = this.neighbours.get(peer)?.have;
     this.neighbours.unlink(peer);
     this.seeds.delete(peer);
     for (const [index, peers] of this.elsewhere) {
       if (peers.delete(peer) && peers.size === 0) this.elsewhere.delete(index);
     }
-    for (const [index, { by }] of this.#promised) if (by === peer) this.#promised.delete(index);
+    if (!isSlow) for (const [index, { by }] of this.#promised) if (by === peer) this.#promised.delete(index);
     if (claimed !== undefined) this.#doubt(claimed, peer);
+    this.statements.forEach((statement, index) => {
+      if (statement?.by === peer && this.isLost(index)) this.seen.clear(index);
+    });
   }
 
   /** What only this peer said that it has may never have entered the cluster, or has left it: homes see to it again. */
@@ -257,11 +263,27 @@ export class SwarmState {
     }
   }
 
-  /** Blames a peer, and stops relying on it. */
-  blame(peer: PeerName, reason: SuspicionReason): void {
+  /** Whether the chunk is said to have entered the cluster, and nobody who can be asked here has it. */
+  isLost(index: number): boolean {
+    return this.seen.has(index) && !this.here.has(index) && !this.isNear(index);
+  }
+
+  /**
+   * Tries the one who vouched for a lost chunk: it brought the chunk in, and if it has died before it handed it on,
+   * nobody else would find that out, as all take the chunk for seen.
+   */
+  look(index: number): void {
+    const by = this.statements[index]?.by;
+    if (by !== undefined && by !== this.self && isLiveMember(this.environment.membership, by)) {
+      this.addElsewhere(index, by);
+    } else this.seen.clear(index);
+  }
+
+  /** Blames a peer, and stops relying on it; `isSlow` as for {@link forget}. */
+  blame(peer: PeerName, reason: SuspicionReason, isSlow = false): void {
     this.environment.observer.blamed(this.swarm, peer, reason);
     if (reason === 'wrong-hash') this.environment.membership.ban(peer, reason);
     else this.environment.membership.suspect(peer, reason);
-    this.forget(peer);
+    this.forget(peer, isSlow);
   }
 }

@@ -202,7 +202,7 @@ export class Swarms {
     const { membership } = this.#options.environment;
     for (const session of this.#sessions.values()) {
       for (const { peer } of Array.from(session.state.neighbours.all())) {
-        if (!isLiveMember(membership, peer)) session.peerGone(peer);
+        if (!isLiveMember(membership, peer)) session.peerGone(peer, membership.get(peer) !== undefined);
       }
       session.pump();
     }

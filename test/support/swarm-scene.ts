@@ -151,7 +151,8 @@ export class SwarmScene implements AsyncDisposable {
       .filter(({ userAgent }) => userAgent.startsWith('containerd'));
     const lines = this.nodes.map(({ name, weir }) => `${name}: ${tally(weir.log)}`);
     const bypass = direct.reduce((sum, { bytes }) => sum + bytes, 0);
-    return [...lines, `past the mirrors: ${direct.length} requests, ${inMiB(bypass)}`].join('\n');
+    const twice = fetchedTwice(this.nodes);
+    return [...lines, ...twice, `past the mirrors: ${direct.length} requests, ${inMiB(bypass)}`].join('\n');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -202,14 +203,54 @@ async function startNode(
   return { name, host, containerd, weir };
 }
 
+/** What more than one node asked the registry for: when, who, and why. */
+function fetchedTwice(nodes: readonly SwarmNode[]): readonly string[] {
+  const asked = new Map<string, { readonly time: number; readonly told: string }[]>();
+  for (const { name, weir } of nodes) {
+    for (const { msg, digest, first = 0, count = 0, reason, time } of entriesOf(weir.log)) {
+      if (msg !== 'chunks asked of upstream') continue;
+      for (let chunk = first; chunk < first + count; chunk++) {
+        const key = `${digest?.slice('sha256:'.length, 'sha256:'.length + 6)} chunk ${chunk}`;
+        const at = Date.parse(String(time)) || Number(time);
+        asked.set(key, [...(asked.get(key) ?? []), { time: at, told: `${name} ${reason}` }]);
+      }
+    }
+  }
+  const begin = Math.min(...[...asked.values()].flat().map(({ time }) => time));
+  return [...asked]
+    .filter(([, times]) => times.length > 1)
+    .map(([key, times]) => {
+      const told = times.toSorted((a, b) => a.time - b.time);
+      return `twice: ${key}: ${told.map(({ time, told: who }) => `${((time - begin) / 1000).toFixed(2)} ${who}`).join(', ')}`;
+    });
+}
+
+interface LogEntry {
+  readonly msg?: string;
+  readonly time?: string | number;
+  readonly digest?: string;
+  readonly first?: number;
+  readonly count?: number;
+  readonly reason?: string;
+  readonly name?: string;
+  readonly route?: string;
+  readonly seconds?: number;
+  readonly err?: { readonly message: string };
+}
+
+function* entriesOf(log: string): Generator<LogEntry> {
+  for (const line of log.split('\n')) if (line.startsWith('{')) yield JSON.parse(line) as LogEntry;
+}
+
 /** Counts of what a node's log tells about its sources. */
 function tally(log: string): string {
   const counts = new Map<string, number>();
   const count = (what: string, by: number): void => void counts.set(what, (counts.get(what) ?? 0) + by);
-  for (const line of log.split('\n')) {
-    if (!line.startsWith('{')) continue;
-    const entry = JSON.parse(line) as { msg?: string; reason?: string; name?: string; count?: number };
+  for (const entry of entriesOf(log)) {
     if (entry.msg === 'chunks asked of upstream') count(`${entry.reason} chunks`, entry.count ?? 1);
+    if (entry.msg === 'chunks not had from upstream') count(`fetch failed: ${entry.err?.message}`, 1);
+    if (entry.err !== undefined && entry.route !== undefined)
+      count(`${entry.msg}: ${entry.route} after ${entry.seconds} s: ${entry.err.message}`, 1);
     if (entry.msg === 'peer set aside') count(`${entry.name} blamed (${entry.reason})`, 1);
   }
   return [...counts].map(([what, times]) => `${times} ${what}`).join(', ');

@@ -12,8 +12,8 @@ import { OriginWindow } from '../../../src/swarm/origin-window.ts';
 import { Pace } from '../../../src/swarm/pace.ts';
 import { Rendezvous } from '../../../src/swarm/rendezvous.ts';
 import { UploadSlots } from '../../../src/swarm/upload-slots.ts';
-import { testSwarm } from '../../support/swarm-world.ts';
-import { seeded } from '../../support/virtual-time.ts';
+import { seeded } from '../../../bench/simulate/time.ts';
+import { namedSwarm } from '../../../bench/simulate/world.ts';
 
 const named = (name: string | number): PeerName => `peer-${name}` as PeerName;
 const peers = (count: number): readonly { readonly peer: PeerName }[] =>
@@ -210,6 +210,22 @@ describe('Budget', () => {
     assert.deepEqual(woken, ['a', 'b']);
     assert.ok(!budget.isFree);
   });
+
+  it('lets nobody have more than an even part while another one goes short', () => {
+    const later: (() => void)[] = [];
+    const budget = new Budget(4, { after: (_ms, run) => (later.push(run), (): void => undefined) });
+    const first = budget.join(() => undefined);
+    for (let held = 0; held < 4; held++) assert.ok(first.mayTake(held) && budget.take());
+    const second = budget.join(() => second.wants(0));
+    assert.ok(!second.mayTake(0));
+    second.wants(0);
+    budget.give();
+    assert.ok(!first.mayTake(3));
+    assert.ok(second.mayTake(0) && budget.take());
+    budget.give();
+    second.leave();
+    assert.ok(first.mayTake(2));
+  });
 });
 
 describe('Leases', () => {
@@ -232,7 +248,7 @@ describe('Leases', () => {
 });
 
 describe('Rendezvous', () => {
-  const swarm = testSwarm('r');
+  const swarm = namedSwarm('r');
 
   it('names the members of the same zone first, and some of others', () => {
     const zones: Record<string, string> = {};

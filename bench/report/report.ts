@@ -1,0 +1,42 @@
+/**
+ * The report of `bench crowd`, `bench simulate` and `bench churn`, in the forms in which it is handed out:
+ *
+ *   report.json   all figures, in a form that is stable: fields are added, never renamed
+ *   report.html   one page with the table and the charts; nothing is loaded from anywhere
+ *   *.svg         the charts alone, for documents
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Machine } from '../support/machine.ts';
+import { chartsOf } from './charts.ts';
+import { renderPage } from './page.ts';
+import type { BenchResult } from './result.ts';
+
+export interface BenchReport {
+  readonly question: 'crowd' | 'simulate' | 'churn';
+  /** ISO 8601. */
+  readonly startedAt: string;
+  readonly machine: Machine;
+  /** What was asked for, by the name of the option. */
+  readonly settings: Readonly<Record<string, SettingValue>>;
+  /** Of the programs that were measured, by name. */
+  readonly versions: Readonly<Record<string, string>>;
+  /** What makes the figures doubtful, for people: the CPU was the bound, nothing was shaped, … */
+  readonly warnings: readonly string[];
+  readonly results: readonly BenchResult[];
+}
+
+export type SettingValue = string | number | boolean | null | readonly (string | number)[];
+
+/** Writes the report in all forms. @returns the paths of what was written */
+export async function writeReport(out: string, report: BenchReport): Promise<readonly string[]> {
+  const charts = chartsOf(report.results);
+  const files: [name: string, text: string][] = [
+    ['report.json', `${JSON.stringify(report, undefined, 2)}\n`],
+    ['report.html', renderPage(report, charts)],
+    ...charts.map(({ name, svg }): [string, string] => [`${name}.svg`, svg]),
+  ];
+  await mkdir(out, { recursive: true });
+  for (const [name, text] of files) await writeFile(join(out, name), text);
+  return files.map(([name]) => join(out, name));
+}

@@ -1,0 +1,113 @@
+/** `bench simulate` on the command line. */
+import type { Command } from 'commander';
+import { SECOND } from '../../src/clock.ts';
+import { describeMachine } from '../support/machine.ts';
+import { writeReport, type BenchReport, type SettingValue } from '../report/report.ts';
+import { renderTable } from '../report/table.ts';
+import type { BenchResult } from '../report/result.ts';
+import {
+  parseLayers,
+  parseNodes,
+  parseRate,
+  parseShare,
+  parseStart,
+  parseTime,
+  parseWhole,
+} from './options.ts';
+import { simulate, type SimulateOptions } from './run.ts';
+
+const DEFAULT_OUT = 'bench/out/simulate';
+const MAX_REPEAT = 100;
+const MAX_THROTTLE = 1_000_000;
+const MAX_SEED = 2 ** 31 - 1;
+
+interface Flags extends Omit<SimulateOptions, 'nodes' | 'connection' | 'throttle'> {
+  readonly nodes: readonly number[];
+  readonly connection?: number;
+  readonly throttle?: number;
+  readonly repeat: number;
+  readonly out: string;
+  readonly json?: boolean;
+}
+
+export function addSimulate(program: Command): void {
+  const command = program
+    .command('simulate')
+    .summary('Up to 5,000 nodes that pull one image, in virtual time')
+    .description(
+      "Drives the daemon's own swarm policy over a modelled network. The same options and seed give the same " +
+        'figures to the last digit, on any machine. See bench/simulate/README.md.',
+    );
+  const texts = new Map<string, string>();
+  const option = (flags: string, text: string, parse: (text: string) => unknown, usual?: string): void => {
+    const name = /--([\w-]+)/.exec(flags)?.[1] ?? flags;
+    const keep = (given: string): unknown => {
+      const value = parse(given);
+      texts.set(name, given);
+      return value;
+    };
+    if (usual === undefined) command.option(flags, text, keep);
+    else {
+      command.option(flags, `${text} (default: ${usual})`, keep, parse(usual));
+      texts.set(name, usual);
+    }
+  };
+  option('--nodes <N,...>', 'how many nodes; several: one after the other', parseNodes, '50');
+  option('--layers <SIZES>', 'of the image', parseLayers, '200MiB,100MiB,60MiB,40MiB,20MiB,10MiB,5MiB,1MiB');
+  option('--link <RATE>', 'of each node, up and down', parseRate, '1gbit');
+  option('--registry <RATE>', "of the registry's uplink", parseRate, '1gbit');
+  option('--connection <RATE>', 'of each connection to the registry, at most', parseRate);
+  option('--throttle <N>', 'requests in a second above which it says 429', parseWhole(1, MAX_THROTTLE));
+  option('--start <HOW>', 'simultaneous, jitter:2s or rolling:20%', parseStart, 'simultaneous');
+  option('--zones <N>', 'zones over which nodes are spread', parseWhole(1, 64), '1');
+  option('--latency <TIME>', 'of a message within a zone', parseTime, '1ms');
+  option('--zone-latency <TIME>', 'of a message to another zone', parseTime, '2ms');
+  option('--membership-delay <TIME>', 'until all know of a death', parseTime, '5s');
+  option('--kill <SHARE>', 'nodes that die in the middle', parseShare, '0%');
+  option('--slow <SHARE>', 'nodes with a tenth of the link', parseShare, '0%');
+  option('--hang <SHARE>', 'nodes that freeze in the middle', parseShare, '0%');
+  option('--repeat <N>', 'turns, each with the next seed', parseWhole(1, MAX_REPEAT), '1');
+  option('--seed <N>', 'of the first turn', parseWhole(0, MAX_SEED), '1');
+  command
+    .option('--out <DIR>', 'where report.json, report.html and the charts go', DEFAULT_OUT)
+    .option('--json', 'print the report as JSON instead of a table')
+    .action((flags: Flags) => runSimulate(flags, Object.fromEntries(texts)));
+}
+
+async function runSimulate(flags: Flags, settings: Record<string, SettingValue>): Promise<void> {
+  const startedAt = new Date().toISOString();
+  const machine = await describeMachine({});
+  const results = goes(flags);
+  const report: BenchReport = {
+    question: 'simulate',
+    startedAt,
+    machine,
+    settings,
+    versions: { node: process.version },
+    warnings: [],
+    results,
+  };
+  const files = await writeReport(flags.out, report);
+  console.error(`written: ${files.join(', ')}`);
+  process.stdout.write(
+    flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : `\n${renderTable(report)}`,
+  );
+  if (results.some(({ failures }) => failures > 0)) throw new Error('there were failures: see above');
+}
+
+function goes(flags: Flags): readonly BenchResult[] {
+  const results: BenchResult[] = [];
+  for (const nodes of flags.nodes) {
+    for (let turn = 1; turn <= flags.repeat; turn++) {
+      const began = performance.now();
+      const { result, messages } = simulate(
+        { ...flags, nodes, connection: flags.connection ?? Infinity, throttle: flags.throttle ?? Infinity },
+        turn,
+      );
+      const took = ((performance.now() - began) / SECOND).toFixed(1);
+      console.error(`${nodes} nodes, turn ${turn}: ${messages} messages, simulated in ${took} s`);
+      results.push(result);
+    }
+  }
+  return results;
+}

@@ -1,0 +1,119 @@
+/**
+ * Who is in the cluster, as one simulated node sees it: all share one list, which loses the dead after a while, and
+ * each leaves out whom it suspects itself. The daemon's own members would be N² records.
+ */
+import { SECOND } from '../../src/clock.ts';
+import type { Member, Membership } from '../../src/membership/member.ts';
+import type { PeerName } from '../../src/peer/peer-name.ts';
+import type { VirtualTime } from './time.ts';
+
+/** Milliseconds of a first suspicion; doubled each time (membership/suspicion.ts). */
+const SUSPECTED: number = 1 * SECOND;
+const MAX_SUSPECTED: number = 60 * SECOND;
+
+/** What all know. */
+export class Roster {
+  readonly #byName: Map<PeerName, Member> = new Map();
+  readonly #views: View[] = [];
+  #live: readonly Member[];
+
+  constructor(members: readonly Member[]) {
+    this.#live = members.toSorted((a, b) => (a.peer < b.peer ? -1 : 1));
+    for (const member of members) this.#byName.set(member.peer, member);
+  }
+
+  get live(): readonly Member[] {
+    return this.#live;
+  }
+
+  get(peer: PeerName): Member | undefined {
+    return this.#byName.get(peer);
+  }
+
+  view(self: Member, time: VirtualTime): Membership {
+    const view = new View(self, this, time);
+    this.#views.push(view);
+    return view;
+  }
+
+  /** All learn that they are gone. */
+  remove(peers: ReadonlySet<PeerName>): void {
+    this.#live = this.#live.filter(({ peer }) => !peers.has(peer));
+    for (const peer of peers) this.#byName.delete(peer);
+    for (const view of this.#views) view.changed();
+  }
+}
+
+class View implements Membership {
+  readonly self: Member;
+  readonly #roster: Roster;
+  readonly #time: VirtualTime;
+  readonly #suspects: Set<PeerName> = new Set();
+  readonly #times: Map<PeerName, number> = new Map();
+  readonly #banned: Set<PeerName> = new Set();
+  readonly #listeners: Set<() => void> = new Set();
+  #live: readonly Member[] | undefined;
+  version = 0;
+
+  constructor(self: Member, roster: Roster, time: VirtualTime) {
+    this.self = self;
+    this.#roster = roster;
+    this.#time = time;
+  }
+
+  live(): readonly Member[] {
+    const all = this.#roster.live;
+    if (this.#suspects.size === 0) return all;
+    this.#live ??= all.filter(({ peer }) => !this.#suspects.has(peer));
+    return this.#live;
+  }
+
+  get(peer: PeerName): Member | undefined {
+    return this.#roster.get(peer);
+  }
+
+  byFingerprint(): undefined {
+    return undefined;
+  }
+
+  suspect(peer: PeerName): void {
+    if (this.#suspects.has(peer)) return;
+    const times = this.#times.get(peer) ?? 0;
+    this.#times.set(peer, times + 1);
+    this.#suspects.add(peer);
+    this.#time.after(Math.min(MAX_SUSPECTED, SUSPECTED * 2 ** times), () => {
+      if (!this.#banned.has(peer) && this.#suspects.delete(peer)) this.changed();
+    });
+    this.changed();
+  }
+
+  absolve(peer: PeerName): void {
+    this.#times.delete(peer);
+    if (!this.#banned.has(peer) && this.#suspects.delete(peer)) this.changed();
+  }
+
+  ban(peer: PeerName): void {
+    this.#banned.add(peer);
+    this.#suspects.add(peer);
+    this.changed();
+  }
+
+  isBanned(peer: PeerName): boolean {
+    return this.#banned.has(peer);
+  }
+
+  suspects(): [] {
+    return [];
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  changed(): void {
+    this.version++;
+    this.#live = undefined;
+    for (const listener of this.#listeners) listener();
+  }
+}

@@ -1,0 +1,171 @@
+/**
+ * Bytes on their way: flows from one link (the sender's way up) to another (the receiver's way down), which share
+ * each link max-min fairly, as many TCP connections do in the long run.
+ *
+ * Each link offers its flows a level: what each may have so that the link is full, where those that are held back at
+ * their other end take only what they get there. A flow's rate is the least of its two levels and its own cap. When
+ * a flow comes or goes, levels are made anew at its two links, and at the links behind them as long as levels still
+ * change: that settles at the max-min fair rates (Charny, Clark and Jain, 1995), and stays local.
+ */
+import type { VirtualTime } from './time.ts';
+
+/** Share by which a level must change for the links behind to be looked at. */
+const NEGLIGIBLE = 0.002;
+/** Links that are looked at for one flow's coming or going: then the rest of the change is left for the next one. */
+const MAX_SETTLED = 256;
+/** Bytes: numbers are rounded, so that a flow may be over with a trace of a byte left. */
+const TRACE = 1e-3;
+
+export class Link {
+  /** Bytes per millisecond. */
+  readonly capacity: number;
+  readonly flows: Flow[] = [];
+  level = Infinity;
+  isQueued = false;
+
+  constructor(capacity: number) {
+    this.capacity = capacity;
+  }
+}
+
+export interface Flow {
+  readonly up: Link;
+  readonly down: Link;
+  /** Bytes per millisecond at most. */
+  readonly cap: number;
+  readonly done: () => void;
+  /** Bytes that were left at `at`. */
+  left: number;
+  at: number;
+  rate: number;
+  /** When the timer that was set last fires; what it finds then decides. */
+  due: number;
+  isOver: boolean;
+}
+
+export class Network {
+  readonly #time: VirtualTime;
+  readonly #queue: Link[] = [];
+  readonly #touched: Set<Link> = new Set();
+  #offers: Float64Array = new Float64Array(64);
+
+  constructor(time: VirtualTime) {
+    this.#time = time;
+  }
+
+  /** Sends `bytes`; calls back when the last one has arrived. */
+  send(up: Link, down: Link, bytes: number, done: () => void, cap = Infinity): Flow {
+    const { now } = this.#time;
+    const flow: Flow = { up, down, cap, done, left: bytes, at: now, rate: 0, due: Infinity, isOver: false };
+    up.flows.push(flow);
+    down.flows.push(flow);
+    this.#settle(up, down);
+    return flow;
+  }
+
+  /** Nothing more of it is sent, and nothing called back. */
+  cancel(flow: Flow): void {
+    if (!flow.isOver) this.#remove(flow);
+  }
+
+  /** Bytes that have not arrived yet. */
+  left({ left, rate, at }: Flow): number {
+    return Math.max(0, left - rate * (this.#time.now - at));
+  }
+
+  #remove(flow: Flow): void {
+    flow.left = this.left(flow);
+    flow.rate = 0;
+    flow.isOver = true;
+    for (const { flows } of [flow.up, flow.down]) {
+      const last = flows.pop() as Flow;
+      if (last !== flow) flows[flows.indexOf(flow)] = last;
+    }
+    this.#settle(flow.up, flow.down);
+  }
+
+  #settle(up: Link, down: Link): void {
+    this.#enqueue(up);
+    this.#enqueue(down);
+    this.#touched.add(up).add(down);
+    for (let at = 0; at < this.#queue.length; at++) {
+      const link = this.#queue[at] as Link;
+      link.isQueued = false;
+      const level = this.#levelOf(link);
+      if (isAlmost(level, link.level)) continue;
+      link.level = level;
+      this.#touched.add(link);
+      if (at > MAX_SETTLED) continue;
+      for (const flow of link.flows) this.#enqueue(flow.up === link ? flow.down : flow.up);
+    }
+    this.#queue.length = 0;
+    for (const { flows } of this.#touched) for (const flow of flows) this.#adjust(flow);
+    this.#touched.clear();
+  }
+
+  #enqueue(link: Link): void {
+    if (link.isQueued) return;
+    link.isQueued = true;
+    this.#queue.push(link);
+  }
+
+  #levelOf(link: Link): number {
+    const { flows, capacity } = link;
+    const count = flows.length;
+    if (this.#offers.length < count) this.#offers = new Float64Array(2 * count);
+    const offers = this.#offers;
+    let total = 0;
+    for (let i = 0; i < count; i++) {
+      const { up, down, cap } = flows[i] as Flow;
+      const offer = Math.min(up === link ? down.level : up.level, cap);
+      offers[i] = offer;
+      total += offer;
+    }
+    if (total <= capacity) return Infinity;
+    offers.subarray(0, count).sort();
+    let left = capacity;
+    for (let i = 0; i < count; i++) {
+      const share = left / (count - i);
+      const offer = offers[i] ?? 0;
+      if (offer >= share) return share;
+      left -= offer;
+    }
+    return Infinity;
+  }
+
+  #adjust(flow: Flow): void {
+    const rate = Math.min(flow.up.level, flow.down.level, flow.cap, flow.up.capacity, flow.down.capacity);
+    if (rate === flow.rate || flow.isOver) return;
+    const { now } = this.#time;
+    flow.left = this.left(flow);
+    flow.at = now;
+    flow.rate = rate;
+    this.#set(flow);
+  }
+
+  /** One timer is enough where the flow got slower: it finds that something is left. */
+  #set(flow: Flow): void {
+    const { now } = this.#time;
+    const due = now + flow.left / flow.rate;
+    if (due >= flow.due) return;
+    flow.due = due;
+    this.#time.after(due - now, () => this.#fired(flow, due));
+  }
+
+  #fired(flow: Flow, due: number): void {
+    if (flow.isOver || flow.due !== due) return;
+    flow.due = Infinity;
+    if (this.left(flow) > TRACE) {
+      flow.left = this.left(flow);
+      flow.at = this.#time.now;
+      this.#set(flow);
+      return;
+    }
+    this.#remove(flow);
+    flow.done();
+  }
+}
+
+function isAlmost(a: number, b: number): boolean {
+  return a === b || (a !== Infinity && b !== Infinity && Math.abs(a - b) <= NEGLIGIBLE * a);
+}

@@ -1,0 +1,42 @@
+/** One node of the simulated cluster: what it has, what happened to it. */
+import type { WeirError } from '../../src/errors.ts';
+import type { Member, SuspicionReason } from '../../src/membership/member.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { PeerName } from '../../src/peer/peer-name.ts';
+import type { Swarms } from '../../src/swarm/swarms.ts';
+import type { Link } from './network.ts';
+
+export class SimulatedNode {
+  readonly member: Member;
+  readonly up: Link;
+  readonly down: Link;
+  readonly swarms: Swarms;
+  readonly blamed: { peer: PeerName; reason: SuspicionReason }[] = [];
+  /** When each blob was complete, in milliseconds. */
+  readonly complete: Map<Digest, number> = new Map();
+  readonly failed: Map<Digest, WeirError> = new Map();
+  /** Blobs that it has for good, and their sizes. */
+  readonly kept: Map<Digest, number> = new Map();
+  /** Everybody with whom it has spoken: each is a connection. */
+  readonly peers: Set<PeerName> = new Set();
+  isAlive = true;
+  /** Frozen at once and for ever, as by SIGSTOP. */
+  isFrozen = false;
+  firstByteAt: number | undefined;
+  /** Bytes. */
+  fromPeers = 0;
+  fromRegistry = 0;
+  fromOtherZones = 0;
+  sent = 0;
+
+  constructor(member: Member, links: { up: Link; down: Link }, make: (node: SimulatedNode) => Swarms) {
+    this.member = member;
+    this.up = links.up;
+    this.down = links.down;
+    this.swarms = make(this);
+  }
+
+  get isWell(): boolean {
+    return this.isAlive && !this.isFrozen;
+  }
+}

@@ -1,0 +1,146 @@
+/**
+ * Virtual time. Events run in the order of their instants, and at one instant in the order in which they were made.
+ * Most of them come after one of a few usual delays (a message's latency, the batch of news, the tick): such ones
+ * are in order by themselves and wait in a queue each; a heap holds the rest.
+ */
+
+interface Event {
+  readonly at: number;
+  readonly order: number;
+  readonly run: () => void;
+  cancelled: boolean;
+}
+
+export class VirtualTime {
+  /** Milliseconds. */
+  now = 0;
+  #order = 0;
+  #stopped = false;
+  readonly #heap: Heap = new Heap();
+  readonly #queues: readonly Queue[];
+  readonly #byDelay: Map<number, Queue> = new Map();
+
+  /** @param usual delays, in milliseconds, that are common */
+  constructor(usual: readonly number[] = []) {
+    for (const delay of new Set([0, ...usual])) this.#byDelay.set(delay, new Queue());
+    this.#queues = [...this.#byDelay.values()];
+  }
+
+  /** How many events there have been. */
+  get events(): number {
+    return this.#order;
+  }
+
+  after(ms: number, run: () => void): () => void {
+    const delay = Math.max(0, ms);
+    const event: Event = { at: this.now + delay, order: this.#order++, run, cancelled: false };
+    (this.#byDelay.get(delay) ?? this.#heap).push(event);
+    return () => void (event.cancelled = true);
+  }
+
+  /** Lets {@link run} return behind the present event. */
+  stop(): void {
+    this.#stopped = true;
+  }
+
+  /** Runs until `done`, or {@link stop}, or until nothing is left, or `limit` milliseconds are over. */
+  run(done: () => boolean, limit: number): void {
+    this.#stopped = false;
+    while (!this.#stopped) {
+      let first: Queue | Heap = this.#heap;
+      let head = this.#heap.head;
+      for (const queue of this.#queues) {
+        const other = queue.head;
+        if (other === undefined || (head !== undefined && isBefore(head, other))) continue;
+        first = queue;
+        head = other;
+      }
+      if (head === undefined || head.at > limit) return;
+      first.shift();
+      if (head.cancelled) continue;
+      this.now = head.at;
+      head.run();
+      if (done()) return;
+    }
+  }
+}
+
+function isBefore(a: Event, b: Event): boolean {
+  return a.at < b.at || (a.at === b.at && a.order < b.order);
+}
+
+/** First in, first out; room is given back when half of it has been used. */
+class Queue {
+  #events: (Event | undefined)[] = [];
+  #first = 0;
+
+  get head(): Event | undefined {
+    return this.#events[this.#first];
+  }
+
+  push(event: Event): void {
+    this.#events.push(event);
+  }
+
+  shift(): void {
+    this.#events[this.#first++] = undefined;
+    if (this.#first < LEAST_USED || this.#first * 2 < this.#events.length) return;
+    this.#events = this.#events.slice(this.#first);
+    this.#first = 0;
+  }
+}
+
+const LEAST_USED = 1024;
+
+/** Binary, the first event on top. */
+class Heap {
+  readonly #events: Event[] = [];
+
+  get head(): Event | undefined {
+    return this.#events[0];
+  }
+
+  push(event: Event): void {
+    const events = this.#events;
+    let at = events.length;
+    events.push(event);
+    while (at > 0) {
+      const above = (at - 1) >> 1;
+      const parent = events[above] as Event;
+      if (!isBefore(event, parent)) break;
+      events[at] = parent;
+      at = above;
+    }
+    events[at] = event;
+  }
+
+  shift(): void {
+    const events = this.#events;
+    const last = events.pop();
+    if (last === undefined || events.length === 0) return;
+    let at = 0;
+    for (;;) {
+      let below = 2 * at + 1;
+      const left = events[below];
+      if (left === undefined) break;
+      const right = events[below + 1];
+      if (right !== undefined && isBefore(right, left)) below++;
+      const child = events[below] as Event;
+      if (!isBefore(child, last)) break;
+      events[at] = child;
+      at = below;
+    }
+    events[at] = last;
+  }
+}
+
+/** Repeatable chance: mulberry32. */
+export function seeded(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296;
+  };
+}

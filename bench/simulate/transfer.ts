@@ -1,0 +1,153 @@
+/** One piece on its way between two simulated nodes: asked for, ruled on by the other one's desk, sent. */
+import { MILLISECOND } from '../../src/clock.ts';
+import { WeirError } from '../../src/errors.ts';
+import { ChunkLayout } from '../../src/store/chunk-layout.ts';
+import type { Ruling } from '../../src/swarm/desk.ts';
+import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
+import type { Flow, Network } from './network.ts';
+import type { SimulatedNode } from './node.ts';
+import type { VirtualTime } from './time.ts';
+
+/** Milliseconds between two words about the progress of a transfer. */
+export const PROGRESS: number = 100 * MILLISECOND;
+export const NO_BYTES: Uint8Array = new Uint8Array(0);
+export const HASH: Uint8Array = new Uint8Array(32);
+export const SIGNATURE: Uint8Array = new Uint8Array(64);
+
+export interface TransferOptions {
+  readonly time: VirtualTime;
+  readonly network: Network;
+  readonly from: SimulatedNode;
+  readonly to: SimulatedNode;
+  readonly request: PieceRequest;
+  readonly events: PieceEvents;
+  /** Milliseconds of one way. */
+  readonly latency: number;
+  readonly done: (bytes: number) => void;
+  /** How it ended, for statistics. */
+  readonly ended: (outcome: Ruling['kind']) => void;
+}
+
+export class Transfer {
+  readonly #options: TransferOptions;
+  readonly #size: number;
+  readonly #index: number;
+  readonly #bytes: number;
+  #leave: (() => void) | undefined;
+  #over = false;
+  #flow: Flow | undefined;
+  #holdsSlot = false;
+  #told = 0;
+
+  constructor(options: TransferOptions) {
+    this.#options = options;
+    const { to, request, latency } = options;
+    const { start = 0, end = 0 } = request.range ?? {};
+    const { swarm, home } = request;
+    this.#size =
+      to.kept.get(swarm.digest) ?? to.swarms.session(swarm)?.state.layout.size ?? home?.size ?? end;
+    this.#index = new ChunkLayout(this.#size).indexOf(start);
+    this.#bytes = end - start;
+    this.#later(latency, () => this.#arrive());
+  }
+
+  cancel(): void {
+    this.#over = true;
+    if (this.#holdsSlot) this.#options.time.after(this.#options.latency, () => this.#giveBack());
+    else this.#leave?.();
+  }
+
+  #later(ms: number, run: () => void): void {
+    this.#options.time.after(ms, () => {
+      if (!this.#over && this.#options.from.isWell) run();
+    });
+  }
+
+  #arrive(): void {
+    const { from, to, request, events } = this.#options;
+    if (!to.isAlive) {
+      this.#over = true;
+      events.failed(new WeirError('peer_unreachable', 'it is dead'));
+      return;
+    }
+    if (to.isFrozen) return;
+    const { swarm, home } = request;
+    const isKept = to.kept.has(swarm.digest);
+    this.#leave = to.swarms.desk.ask(
+      {
+        from: from.member.peer,
+        swarm,
+        index: this.#index,
+        isHere: to.swarms.session(swarm)?.state.isShareable(this.#index) ?? isKept,
+        asHome: home !== undefined,
+        token: undefined,
+      },
+      () => this.#later(this.#options.latency, () => events.acknowledged()),
+      (ruling) => this.#ruled(ruling),
+    );
+  }
+
+  #ruled(ruling: Ruling): void {
+    const { events, latency, ended } = this.#options;
+    ended(ruling.kind);
+    if (ruling.kind === 'granted') {
+      this.#holdsSlot = true;
+      this.#send();
+      return;
+    }
+    this.#later(latency, () => {
+      this.#over = true;
+      events.answered(ruling);
+    });
+  }
+
+  #send(): void {
+    const { to, from, network, latency } = this.#options;
+    if (this.#over || !from.isWell) {
+      this.#giveBack();
+      return;
+    }
+    this.#flow = network.send(to.up, from.down, this.#bytes, () => this.#sent());
+    this.#later(latency, () => this.#tell());
+  }
+
+  /** At the first byte, and then as long as it takes. */
+  #tell(): void {
+    const { network, events, to, from, time } = this.#options;
+    if (this.#flow === undefined || this.#flow.isOver) return;
+    if (!to.isWell) {
+      this.#giveBack();
+      if (to.isAlive) return;
+      this.#over = true;
+      events.failed(new WeirError('peer_cut', 'it died'));
+      return;
+    }
+    from.firstByteAt ??= time.now;
+    const arrived = Math.max(1, Math.floor(this.#bytes - network.left(this.#flow)));
+    events.progressed(arrived - this.#told);
+    this.#told = arrived;
+    this.#later(PROGRESS, () => this.#tell());
+  }
+
+  #sent(): void {
+    const { to, events, latency, done } = this.#options;
+    if (!to.isWell) return;
+    this.#giveBack();
+    if (this.#over) return;
+    done(this.#bytes);
+    this.#later(latency, () => {
+      this.#over = true;
+      events.progressed(this.#bytes - this.#told);
+      const statement = { index: this.#index, hash: HASH, by: to.member.peer, signature: SIGNATURE };
+      events.answered({ kind: 'piece', bytes: NO_BYTES, size: this.#size, statement });
+    });
+  }
+
+  #giveBack(): void {
+    if (!this.#holdsSlot) return;
+    this.#holdsSlot = false;
+    const { to, network } = this.#options;
+    if (this.#flow !== undefined) network.cancel(this.#flow);
+    if (to.isWell) to.swarms.desk.slots.give();
+  }
+}

@@ -1,0 +1,277 @@
+/**
+ * A cluster in virtual time: nodes with links, a registry, messages that take a while. What decides is the daemon's
+ * own `src/swarm`; this only brings messages, bytes and time to it. Same seed, same course.
+ */
+import { MILLISECOND, MIB, SECOND } from '../../src/clock.ts';
+import type { Member } from '../../src/membership/member.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { RegistryHost, RepositoryName } from '../../src/oci/repository.ts';
+import type { PeerName } from '../../src/peer/peer-name.ts';
+import type { SwarmKey, SwarmMessage } from '../../src/protocol/messages.ts';
+import { ChunkLayout } from '../../src/store/chunk-layout.ts';
+import { Budget } from '../../src/swarm/budget.ts';
+import { Pace } from '../../src/swarm/pace.ts';
+import { PARAMETERS, type Parameters } from '../../src/swarm/parameters.ts';
+import type { Scheduler } from '../../src/swarm/scheduler.ts';
+import type { Session } from '../../src/swarm/session.ts';
+import { Swarms } from '../../src/swarm/swarms.ts';
+import type { FetchReason } from '../../src/swarm/state.ts';
+import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
+import { Roster } from './membership.ts';
+import { Link, Network } from './network.ts';
+import { SimulatedNode } from './node.ts';
+import { SimulatedRegistry } from './registry.ts';
+import { seeded, VirtualTime } from './time.ts';
+import { HASH, PROGRESS, SIGNATURE, Transfer } from './transfer.ts';
+
+/** Milliseconds to hash and write a chunk. */
+const WRITE: number = 3 * MILLISECOND;
+/** The tick of a session (swarm/session.ts). */
+const TICK: number = 100 * MILLISECOND;
+
+export interface WorldOptions {
+  readonly nodes: number;
+  readonly seed?: number;
+  /** Bytes per millisecond of a node's link, up and down alike. */
+  readonly link?: number;
+  /** Share of the usual link that a node has; 1 where undefined. */
+  readonly speed?: (index: number) => number;
+  /** Bytes per millisecond of the registry's uplink, and of one connection to it. */
+  readonly registry?: number;
+  readonly connection?: number;
+  /** Requests in a second above which the registry says 429. */
+  readonly throttle?: number;
+  /** Milliseconds of a message within a zone, and to another one. */
+  readonly latency?: number;
+  readonly farLatency?: number;
+  readonly zones?: number;
+  /** Milliseconds after which all know of a death. */
+  readonly membershipDelay?: number;
+  readonly parameters?: Partial<Parameters>;
+}
+
+/** 1 Gbit/s. */
+const USUAL_LINK = 125_000;
+
+export class World {
+  readonly time: VirtualTime;
+  readonly nodes: SimulatedNode[] = [];
+  readonly random: () => number;
+  readonly parameters: Parameters;
+  readonly network: Network;
+  readonly registry: SimulatedRegistry;
+  readonly roster: Roster;
+  messages = 0;
+  /** How often the registry was asked for each reason. */
+  readonly reasons: Map<FetchReason, number> = new Map();
+  /** How requests at peers ended. */
+  readonly outcomes: Map<string, number> = new Map();
+  readonly #options: WorldOptions;
+  readonly #latency: number;
+  readonly #farLatency: number;
+  readonly #byName: Map<PeerName, SimulatedNode> = new Map();
+
+  constructor(options: WorldOptions) {
+    const { nodes, seed = 1, link = USUAL_LINK, latency = 0.5, zones = 1 } = options;
+    this.#options = options;
+    this.#latency = latency;
+    this.#farLatency = options.farLatency ?? latency;
+    this.random = seeded(seed);
+    this.parameters = { ...PARAMETERS, ...options.parameters };
+    const usual = [
+      latency,
+      this.#farLatency,
+      2 * this.#farLatency,
+      WRITE,
+      TICK,
+      this.parameters.batch,
+      PROGRESS,
+    ];
+    this.time = new VirtualTime(usual);
+    this.network = new Network(this.time);
+    this.registry = new SimulatedRegistry(
+      {
+        uplink: options.registry ?? USUAL_LINK,
+        connection: options.connection ?? Infinity,
+        throttle: options.throttle ?? Infinity,
+        latency: this.#farLatency,
+      },
+      this.time,
+      this.network,
+    );
+    const members = Array.from({ length: nodes }, (_, index) => memberNamed(index, zones));
+    this.roster = new Roster(members);
+    members.forEach((member, index) => {
+      const speed = link * (options.speed?.(index) ?? 1);
+      const links = { up: new Link(speed), down: new Link(speed) };
+      const node = new SimulatedNode(member, links, (made) => this.#swarmsOf(made));
+      this.nodes.push(node);
+      this.#byName.set(member.peer, node);
+    });
+  }
+
+  node(peer: PeerName): SimulatedNode {
+    const node = this.#byName.get(peer);
+    if (node === undefined) throw new Error(`no node ${peer}`);
+    return node;
+  }
+
+  /** The node dies; the others learn it by its silence, and after a while from each other. */
+  kill(node: SimulatedNode): void {
+    if (!node.isAlive) return;
+    node.isAlive = false;
+    for (const link of [node.up, node.down]) {
+      for (const flow of Array.from(link.flows)) this.network.cancel(flow);
+    }
+    node.swarms.stop();
+    const { membershipDelay = 5 * SECOND } = this.#options;
+    this.time.after(membershipDelay, () => this.roster.remove(new Set([node.member.peer])));
+  }
+
+  /** The node stops to do anything, as by SIGSTOP: its connections stay. */
+  freeze(node: SimulatedNode): void {
+    node.isFrozen = true;
+    for (const link of [node.up, node.down]) {
+      for (const flow of Array.from(link.flows)) this.network.cancel(flow);
+    }
+  }
+
+  pull(node: SimulatedNode, swarm: SwarmKey, size: number, over: () => void = () => undefined): Session {
+    const layout = new ChunkLayout(size);
+    const session = node.swarms.open({
+      swarm,
+      layout,
+      sink: {
+        has: () => false,
+        write: (_index, _bytes, _hash, done) => {
+          this.time.after(WRITE, () => node.isWell && done({ kind: 'written', hash: HASH }));
+        },
+      },
+      origin: {
+        fetch: (first, count, _token, events) => this.registry.fetch(node, layout, first, count, events),
+      },
+      home: () => ({ repository: 'test/image' as RepositoryName, token: undefined }),
+      onChunk: () => undefined,
+      onProgress: () => undefined,
+      onComplete: () => {
+        node.complete.set(swarm.digest, this.time.now);
+        node.kept.set(swarm.digest, size);
+        node.swarms.close(session, true);
+        over();
+      },
+      onFailed: (error) => {
+        node.failed.set(swarm.digest, error);
+        node.swarms.close(session, false);
+        over();
+      },
+    });
+    return session;
+  }
+
+  #swarmsOf(node: SimulatedNode): Swarms {
+    const { time } = this;
+    const scheduler: Scheduler = {
+      now: () => time.now,
+      random: () => this.random(),
+      after: (ms, callback) => time.after(ms, () => node.isWell && callback()),
+    };
+    return new Swarms({
+      environment: {
+        membership: this.roster.view(node.member, time),
+        scheduler,
+        parameters: this.parameters,
+        client: { fetch: (member, request, events) => this.#ask(node, member, request, events) },
+        acquainted: new Set(),
+        slack: new Map(),
+        pace: { ack: new Pace(...this.parameters.ack), stall: new Pace(...this.parameters.stall) },
+        budget: new Budget(this.parameters.requests, scheduler),
+        send: (peer, message) => this.#send(node, peer, message),
+        state: (_swarm, _size, index) => ({ index, hash: HASH, by: node.member.peer, signature: SIGNATURE }),
+        isGenuine: () => true,
+        observer: {
+          fetching: (_swarm, _first, _count, reason) =>
+            void this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1),
+          received: () => undefined,
+          fetched: () => undefined,
+          stumbled: () => undefined,
+          sent: () => undefined,
+          blamed: (_swarm, peer, reason) => void node.blamed.push({ peer, reason }),
+        },
+      },
+      holds: (swarm, answer) => answer(node.kept.get(swarm.digest)),
+      findProviders: () => undefined,
+    });
+  }
+
+  #send(from: SimulatedNode, to: PeerName, message: SwarmMessage): void {
+    this.messages++;
+    const target = this.node(to);
+    if (target === from) {
+      this.time.after(0, () => from.isWell && from.swarms.message(to, message));
+      return;
+    }
+    meet(from, target);
+    this.time.after(this.#latencyBetween(from, target), () => {
+      if (!target.isAlive) {
+        if (from.isWell) from.swarms.unreachable(to);
+      } else if (!target.isFrozen) target.swarms.message(from.member.peer, message);
+    });
+  }
+
+  #ask(from: SimulatedNode, member: Member, request: PieceRequest, events: PieceEvents): () => void {
+    const to = this.node(member.peer);
+    meet(from, to);
+    const { time, network } = this;
+    const done = (bytes: number): void => {
+      from.fromPeers += bytes;
+      to.sent += bytes;
+      if (from.member.zone !== to.member.zone) from.fromOtherZones += bytes;
+    };
+    const latency = this.#latencyBetween(from, to);
+    const transfer = new Transfer({
+      time,
+      network,
+      from,
+      to,
+      request,
+      events,
+      latency,
+      done,
+      ended: (outcome) => void this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1),
+    });
+    return () => transfer.cancel();
+  }
+
+  #latencyBetween(a: SimulatedNode, b: SimulatedNode): number {
+    return a.member.zone === b.member.zone ? this.#latency : this.#farLatency;
+  }
+}
+
+/** One connection, whoever makes it. */
+function meet(from: SimulatedNode, to: SimulatedNode): void {
+  if (from.peers.has(to.member.peer)) return;
+  from.peers.add(to.member.peer);
+  if (to.isAlive) to.peers.add(from.member.peer);
+}
+
+/** Names have the shape of peer IDs; nothing here looks into them. */
+function memberNamed(index: number, zones: number): Member {
+  return {
+    peer: `12D3KooW${String(index).padStart(44, 'x')}` as PeerName,
+    sequence: 1,
+    name: `node-${index}`,
+    zone: `zone-${index % zones}`,
+    controlAddresses: [],
+    dataAddresses: [],
+    fingerprint: new Uint8Array(),
+    version: 'test',
+    leaving: false,
+  };
+}
+
+export function namedSwarm(name: string): SwarmKey {
+  const hex = Buffer.from(name).toString('hex').padEnd(64, '0').slice(0, 64);
+  return { registry: 'registry.test' as RegistryHost, digest: `sha256:${hex}` as Digest };
+}
+
+export const LAYER: number = 64 * MIB;
