@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { SignalError, withSignals } from '../src/cli/context.ts';
 import { describeError, EXIT, exitCodeOf } from '../src/cli/exit-codes.ts';
+import { addCrowdCommand } from './crowd/command.ts';
 import { renderReport } from './node/report.ts';
 import { renderTransferReport } from './transfer/report.ts';
 import { runTransferBench } from './transfer/run.ts';
@@ -53,6 +54,7 @@ async function main(): Promise<number> {
     .option('--repeat <N>', 'how often each figure is measured', parseRepeat, DEFAULT_REPEAT)
     .option('--json', 'print the report as JSON instead of a table')
     .action(runTransfer);
+  addCrowdCommand(program, DEFAULT_OUT);
   try {
     await program.parseAsync();
     return EXIT.ok;
