@@ -31,23 +31,25 @@ interface LinkStatistics {
 export class Lan implements AsyncDisposable {
   readonly #bridge: Namespace;
   readonly #stack: AsyncDisposableStack;
-  /** Out of the range for benchmarks (RFC 2544). The test process has an address in it, so two runs get two ranges. */
-  readonly #network: string = `198.19.${process.pid & 255}`;
+  readonly #network: string;
   #hosts = 1;
   #rules = 0;
 
-  private constructor(bridge: Namespace, stack: AsyncDisposableStack) {
+  private constructor(bridge: Namespace, network: string, stack: AsyncDisposableStack) {
     this.#bridge = bridge;
+    this.#network = network;
     this.#stack = stack;
   }
 
-  static async create(): Promise<Lan> {
+  /** @param network its first two numbers: two that one process takes part in must differ */
+  static async create(network: '198.18' | '198.19' = '198.19'): Promise<Lan> {
     await using stack = new AsyncDisposableStack();
     const bridge = stack.use(await Namespace.create());
     const inside = { within: bridge.enter };
     await runOk('ip', ['link', 'add', 'br0', 'type', 'bridge'], inside);
     await runOk('ip', ['link', 'set', 'br0', 'up'], inside);
-    return new Lan(bridge, stack.move());
+    // Out of the range for benchmarks (RFC 2544). The test process may have an address in it: two runs get two ranges.
+    return new Lan(bridge, `${network}.${process.pid & 255}`, stack.move());
   }
 
   /** A new host. `rate`: of its link in both directions, as tc writes rates. */
@@ -61,6 +63,17 @@ export class Lan implements AsyncDisposable {
     await runOk('ip', ['link', 'set', 'eth0', 'up'], inside);
     await this.shape(host, rate);
     return host;
+  }
+
+  /** Plugs what is a host of another network into this one too, with a link that nothing shapes; returns the address. */
+  async join(namespace: Namespace, device: string): Promise<string> {
+    const number = ++this.#hosts;
+    const address = `${this.#network}.${number}`;
+    await this.#plug(`p${number}`, device, namespace.pid);
+    const inside = { within: namespace.enter };
+    await runOk('ip', ['address', 'add', `${address}/${PREFIX}`, 'dev', device], inside);
+    await runOk('ip', ['link', 'set', device, 'up'], inside);
+    return address;
   }
 
   /** Gives the test process itself an address in the network, for servers that it runs; returns the address. */

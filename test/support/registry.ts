@@ -28,6 +28,8 @@ export interface RegistryOptions {
   readonly users?: Readonly<Record<string, string>>;
   readonly tokenAuth?: TokenAuth;
   readonly tls?: Certificate;
+  /** URL of a registry: this one is a pull-through cache of it. */
+  readonly remote?: string;
   readonly within?: readonly string[];
 }
 
@@ -71,6 +73,10 @@ export class Registry implements AsyncDisposable {
     }
   }
 
+  get pid(): number {
+    return this.#program.pid;
+  }
+
   get port(): number {
     return Number(this.host.slice(this.host.lastIndexOf(':') + 1));
   }
@@ -103,7 +109,7 @@ async function launch(
   listen: string,
   log: AccessLog,
 ): Promise<Program> {
-  const { users, tokenAuth, tls, within } = options;
+  const { users, tokenAuth, tls, remote, within } = options;
   const config = {
     version: '0.1',
     log: { level: 'info' }, // "listening on" is logged at that level
@@ -113,6 +119,7 @@ async function launch(
       secret: 'shared-by-all-registries-of-the-tests',
       ...(tls && { tls: { certificate: tls.cert, key: tls.key } }),
     },
+    ...(remote !== undefined && { proxy: { remoteurl: remote } }),
     ...(users && { auth: { htpasswd: { realm: 'weir-test', path: await htpasswd(dir.path, users) } } }),
     ...(tokenAuth && {
       auth: {

@@ -1,0 +1,92 @@
+/** `bench crowd`, as the command line has it. */
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { withSignals } from '../../src/cli/context.ts';
+import {
+  MAX_NODES,
+  parseCount,
+  parseLayers,
+  parseRate,
+  parseShare,
+  parseStart,
+  parseSystems,
+  RUNTIMES,
+  type CrowdSettings,
+  type SystemName,
+} from './options.ts';
+import { renderCrowd } from './report.ts';
+import { runCrowd } from './run.ts';
+
+type Flags = Omit<CrowdSettings, 'systems'> & {
+  readonly system: readonly SystemName[];
+  readonly systems?: readonly SystemName[];
+  readonly out: string;
+  readonly json?: boolean;
+};
+
+const MAX_REPEAT = 100;
+const MAX_SEED = 1_000_000_000;
+
+export function addCrowdCommand(program: Command, defaultOut: string): void {
+  const command = program
+    .command('crowd')
+    .summary('Many real nodes behind real links pull one image at once')
+    .description(
+      'Starts real nodes in network namespaces behind shaped links, and a real registry behind its own; all nodes pull ' +
+        'one image, and the time, the bytes of the registry, CPU and memory are measured, side by side with what users ' +
+        'have now. Needs root and docker-registry; --loopback needs no root, and shapes nothing. See bench/crowd/README.md.',
+    );
+  for (const option of options(defaultOut)) command.addOption(option);
+  command.action(run);
+}
+
+function options(defaultOut: string): readonly Option[] {
+  const layers = '24MiB,12MiB,6MiB,3MiB,2MiB,1MiB';
+  return [
+    value('--nodes <N>', `nodes, 2 to ${MAX_NODES}`, '50', (text) => parseCount(text, 2, MAX_NODES)),
+    value('--layers <SIZES>', 'sizes of the layers of the image', layers, parseLayers),
+    value('--link <RATE>', 'rate of each link, up and down, as tc writes it', '20mbit', parseRate),
+    value('--registry <RATE>', "rate of the registry's link", '20mbit', parseRate),
+    value('--start <HOW>', 'simultaneous, jitter:2s or rolling:20%', 'simultaneous', parseStart),
+    value('--zones <N>', 'zones that the nodes are in', '1', (text) => parseCount(text, 1, MAX_NODES)),
+    value('--kill <SHARE>', 'nodes that die while they pull', '0%', parseShare),
+    value('--slow <SHARE>', 'nodes whose link has a tenth of the rate', '0%', parseShare),
+    value('--loss <SHARE>', 'packets between nodes that are lost', '0%', parseShare),
+    value('--repeat <N>', 'turns', '3', (text) => parseCount(text, 1, MAX_REPEAT)),
+    value('--seed <N>', 'of the image and of all chance', '1', (text) => parseCount(text, 0, MAX_SEED)),
+    value('--system <NAME>', 'who is measured', 'weir', parseSystems),
+    new Option('--systems <NAMES>', 'several, turn by turn, such as registry,proxy,weir').argParser(
+      reading(parseSystems),
+    ),
+    new Option('--runtime <NAME>', 'who pulls on each node').choices(RUNTIMES).default(RUNTIMES[0]),
+    new Option('--loopback', 'no namespaces, no shaped links, no root').default(false),
+    new Option('--out <DIR>', 'where the report goes').default(defaultOut),
+    new Option('--json', 'print the report as JSON instead of a table'),
+  ];
+}
+
+async function run(flags: Flags): Promise<void> {
+  const { system, systems, out, json = false, ...rest } = flags;
+  const report = await withSignals((signal) =>
+    runCrowd({
+      settings: { ...rest, systems: systems ?? system },
+      out,
+      say: console.error,
+      signal,
+    }),
+  );
+  process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : `\n${renderCrowd(report)}`);
+}
+
+function value(flags: string, text: string, standard: string, parse: (text: string) => unknown): Option {
+  return new Option(flags, text).argParser(reading(parse)).default(parse(standard), standard);
+}
+
+function reading(parse: (text: string) => unknown): (text: string) => unknown {
+  return (text) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      throw new InvalidArgumentError(error instanceof Error ? error.message : String(error));
+    }
+  };
+}

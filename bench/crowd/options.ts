@@ -1,0 +1,108 @@
+/** What `bench crowd` is asked for, read from what people write. Pure. */
+import { formatDuration, parseDuration, parseSize } from '../../src/config/units.ts';
+
+export const SYSTEMS = ['registry', 'weir', 'proxy'] as const;
+export type SystemName = (typeof SYSTEMS)[number];
+
+export const RUNTIMES = ['fetch'] as const;
+export type RuntimeName = (typeof RUNTIMES)[number];
+
+/** The rate of a link. */
+export interface Rate {
+  /** As tc writes rates: `20mbit`. */
+  readonly text: string;
+  readonly bitsPerSecond: number;
+}
+
+/** When nodes begin to pull. */
+export type Start =
+  | { readonly kind: 'simultaneous' }
+  /** Each after a time of its own, evenly spread up to `within` milliseconds. */
+  | { readonly kind: 'jitter'; readonly within: number }
+  /** So many at a time; the next ones when the last of these has ended, as a rolling update does. */
+  | { readonly kind: 'rolling'; readonly share: number };
+
+export interface CrowdSettings {
+  readonly nodes: number;
+  /** Bytes of each layer. */
+  readonly layers: readonly number[];
+  readonly link: Rate;
+  readonly registry: Rate;
+  readonly start: Start;
+  readonly zones: number;
+  /** 0 to 1, of all nodes. */
+  readonly kill: number;
+  readonly slow: number;
+  /** 0 to 1, of all packets between nodes. */
+  readonly loss: number;
+  readonly repeat: number;
+  readonly seed: number;
+  readonly systems: readonly SystemName[];
+  readonly runtime: RuntimeName;
+  readonly loopback: boolean;
+}
+
+export const MAX_NODES = 200;
+
+/** Bits per second of tc's units. */
+const RATE_UNITS: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e9 };
+
+/** @throws Error that says what is allowed */
+export function parseRate(text: string): Rate {
+  const match = /^(\d+(?:\.\d+)?)(kbit|mbit|gbit)$/.exec(text.trim().toLowerCase());
+  const bitsPerSecond = Number(match?.[1]) * (RATE_UNITS[match?.[2] ?? ''] ?? Number.NaN);
+  if (match === null || !(bitsPerSecond >= 1e5)) {
+    throw new Error('It is no rate of at least 100kbit: write 20mbit, 1gbit or 500kbit.');
+  }
+  return { text: match[0], bitsPerSecond };
+}
+
+/** @throws Error that says what is allowed */
+export function parseLayers(text: string): readonly number[] {
+  const layers = text.split(',').map((each) => parseSize(each));
+  if (layers.some((size) => size < 1)) throw new Error('A layer has at least one byte.');
+  return layers;
+}
+
+/** @throws Error that says what is allowed */
+export function parseShare(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)%$/.exec(text.trim());
+  const share = Number(match?.[1]) / 100;
+  if (match === null || share > 1) throw new Error('It is no share: write 5%, from 0% to 100%.');
+  return share;
+}
+
+/** @throws Error that says what is allowed */
+export function parseStart(text: string): Start {
+  if (text === 'simultaneous') return { kind: 'simultaneous' };
+  const [kind = '', value = ''] = text.split(':', 2);
+  if (kind === 'jitter') return { kind, within: parseDuration(value) };
+  if (kind === 'rolling') {
+    const share = parseShare(value);
+    if (share === 0) throw new Error('No node would ever begin: write rolling:20%.');
+    return { kind, share };
+  }
+  throw new Error('It is none of simultaneous, jitter:2s, rolling:20%.');
+}
+
+export function formatStart(start: Start): string {
+  if (start.kind === 'jitter') return `jitter:${formatDuration(start.within)}`;
+  return start.kind === 'rolling' ? `rolling:${start.share * 100}%` : start.kind;
+}
+
+/** @throws Error that says what is allowed */
+export function parseSystems(text: string): readonly SystemName[] {
+  const names = text.split(',').map((each) => each.trim());
+  return names.map((name) => {
+    const known = SYSTEMS.find((system) => system === name);
+    if (known === undefined) throw new Error(`"${name}" is none of ${SYSTEMS.join(', ')}.`);
+    return known;
+  });
+}
+
+/** @throws Error that says what is allowed */
+export function parseCount(text: string, least: number, most: number): number {
+  const number = Number(text);
+  if (/^\d+$/.test(text) && number >= least && number <= most) return number;
+  throw new Error(`It is not a whole number from ${least} to ${most}.`);
+}

@@ -1,0 +1,135 @@
+/**
+ * `bench crowd`: many nodes pull one image at one time. README.md says how each figure is measured.
+ *
+ * The network, the registry and the image live as long as the run; each turn starts every system anew, one after the
+ * other, so that a slow minute of the machine falls on all of them.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { MIB } from '../../src/clock.ts';
+import { formatBytes } from '../../src/client/format.ts';
+import { buildImage } from '../../test/support/images.ts';
+import { push } from '../../test/support/push.ts';
+import { Registry } from '../../test/support/registry.ts';
+import { findProgram } from '../../test/support/requires.ts';
+import { describeMachine } from '../support/machine.ts';
+import { Scratch } from '../support/scratch.ts';
+import { LoopbackNetwork, ShapedNetwork, type Network } from './network.ts';
+import { formatStart, type CrowdSettings } from './options.ts';
+import { warningsOf, type CrowdReport } from './report.ts';
+import type { CrowdResult } from './result.ts';
+import { REPOSITORY, TAG, type Scene } from './scene.ts';
+import { SYSTEM_OF } from './systems/choose.ts';
+import { runTurn } from './turn.ts';
+
+/** Bytes that a node's data folder takes besides the image. */
+const FOLDER: number = 16 * MIB;
+const REGISTRY_PORT = 5000;
+/** Programs that a shaped network takes, and Debian's packages of them. */
+const TOOLS = { ip: 'iproute2', tc: 'iproute2', nft: 'nftables', nsenter: 'util-linux', sysctl: 'procps' };
+
+export interface CrowdOptions {
+  readonly settings: CrowdSettings;
+  /** Folder for the report. */
+  readonly out: string;
+  readonly say: (message: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/** @throws Error that says what is missing here */
+export async function runCrowd({ settings, out, say, signal }: CrowdOptions): Promise<CrowdReport> {
+  const systems = settings.systems.map((name) => SYSTEM_OF[name]);
+  const lacks = missing(settings.loopback);
+  if (lacks.length > 0) throw new Error(lacks.join('\n'));
+  const startedAt = new Date().toISOString();
+  const registryProgram = findProgram('docker-registry') as string;
+  const machine = await describeMachine({ 'docker-registry': [registryProgram, '--version'] });
+  const imageBytes = settings.layers.reduce((sum, size) => sum + size, 0);
+  await using scratch = await Scratch.create((settings.nodes + 3) * (imageBytes + FOLDER));
+  say(`making an image of ${formatBytes(imageBytes)}, and ${settings.nodes} hosts`);
+  await using network = await makeNetwork(settings);
+  await using scene = await makeScene(settings, network, scratch, say, signal);
+  const results: CrowdResult[] = [];
+  for (let turn = 1; turn <= settings.repeat; turn++) {
+    for (const system of systems) {
+      const result = await runTurn(scene, system, turn);
+      results.push(result);
+      say(summaryOf(result));
+      await scratch.settle();
+    }
+  }
+  const report: CrowdReport = {
+    question: 'crowd',
+    startedAt,
+    machine,
+    settings: {
+      ...settings,
+      link: settings.link.text,
+      registry: settings.registry.text,
+      start: formatStart(settings.start),
+      shaped: network.isShaped,
+    },
+    warnings: warningsOf(settings, results),
+    results,
+  };
+  await mkdir(out, { recursive: true });
+  await writeFile(join(out, 'report.json'), `${JSON.stringify(report, undefined, 2)}\n`);
+  return report;
+}
+
+async function makeNetwork({ nodes, link, loss, loopback }: CrowdSettings): Promise<Network> {
+  if (loopback) return new LoopbackNetwork(nodes);
+  const network = await ShapedNetwork.create(nodes, link);
+  if (loss > 0) await network.lose(Math.round(loss * 1000));
+  return network;
+}
+
+async function makeScene(
+  settings: CrowdSettings,
+  network: Network,
+  scratch: Scratch,
+  say: (message: string) => void,
+  signal: AbortSignal,
+): Promise<Scene & AsyncDisposable> {
+  const image = await buildImage({ seed: `bench crowd ${settings.seed}`, layers: settings.layers });
+  const storage = scratch.join('storage');
+  {
+    // The crowd's registry serves the same folder, behind its link.
+    await using pantry = await Registry.start({ storage });
+    await push(pantry.url, REPOSITORY, TAG, image);
+  }
+  const place = await network.addHost(settings.registry);
+  const listen = `${place.address}:${network.isShaped ? REGISTRY_PORT : 0}`;
+  const registry = await Registry.start({ storage, listen, within: place.within });
+  return {
+    settings,
+    network,
+    registry,
+    registryPlace: place,
+    image,
+    imageBytes: image.blobs.reduce((sum, { size }) => sum + size, 0),
+    path: `${REPOSITORY}:${TAG}`,
+    say,
+    signal,
+    [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
+  };
+}
+
+function missing(loopback: boolean): readonly string[] {
+  const tools = loopback ? {} : TOOLS;
+  const programs: Record<string, string> = { 'docker-registry': 'docker-registry', ...tools };
+  const lines = Object.entries(programs)
+    .filter(([program]) => findProgram(program) === undefined)
+    .map(([program, owner]) => `${program} is missing; on Debian: sudo apt-get install ${owner}`);
+  if (!loopback && process.getuid?.() !== 0) {
+    lines.unshift(
+      'a network of shaped links needs root: run it as root, or with --loopback, where nothing is shaped',
+    );
+  }
+  return lines;
+}
+
+function summaryOf({ system, makespan_s, makespan_ratio, registry_ratio, failures }: CrowdResult): string {
+  const time = `${makespan_s.toFixed(1)} s, ${makespan_ratio.toFixed(2)} × the bound`;
+  return `  ${system}: ${time}; registry sent ${registry_ratio.toFixed(3)} images; ${failures} failures`;
+}

@@ -1,0 +1,77 @@
+/** Looks again and again at what is only there while it happens: bytes that leave the registry, open connections. */
+import { setTimeout as delay } from 'node:timers/promises';
+import { cpuSeconds } from '../support/process-usage.ts';
+import type { Member, Scene } from './scene.ts';
+import type { RunningSystem } from './systems/system.ts';
+
+/** Milliseconds between two looks at the registry's link; each reads one small file. */
+const LOOK = 250;
+/** Looks between two at the nodes: those read a file for each. */
+const NODES_EVERY = 8;
+
+export class Sampler implements AsyncDisposable {
+  readonly curve: (readonly [seconds: number, bytes: number])[] = [];
+  /** The most TCP connections of each node. */
+  readonly connections: number[];
+  /** CPU seconds of the processes of a node when they were last seen. */
+  readonly cpu: number[];
+  readonly #scene: Scene;
+  readonly #members: readonly Member[];
+  readonly #system: RunningSystem;
+  readonly #start: number;
+  readonly #stop = new AbortController();
+  #running: Promise<void> = Promise.resolve();
+  #before = 0;
+
+  private constructor(scene: Scene, system: RunningSystem, members: readonly Member[]) {
+    this.#scene = scene;
+    this.#system = system;
+    this.#members = members;
+    this.connections = members.map(() => 0);
+    this.cpu = members.map(() => 0);
+    this.#start = performance.now();
+  }
+
+  static async start(scene: Scene, system: RunningSystem, members: readonly Member[]): Promise<Sampler> {
+    const sampler = new Sampler(scene, system, members);
+    sampler.#before = await sampler.#sent();
+    await sampler.lookAtNodes();
+    sampler.#running = sampler.#run();
+    return sampler;
+  }
+
+  /** Bytes that have left the registry since the start. */
+  async leftRegistry(): Promise<number> {
+    return (await this.#sent()) - this.#before;
+  }
+
+  async lookAtNodes(): Promise<void> {
+    for (const [index, { place }] of this.#members.entries()) {
+      const open = (await place.connections()) ?? 0;
+      this.connections[index] = Math.max(this.connections[index] ?? 0, open);
+      for (const pid of this.#system.pids(index)) {
+        // One that has just died leaves what was read before.
+        const seconds = await cpuSeconds(pid).catch(() => undefined);
+        if (seconds !== undefined) this.cpu[index] = seconds;
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    for (let look = 1; !this.#stop.signal.aborted; look++) {
+      this.curve.push([(performance.now() - this.#start) / 1000, await this.leftRegistry()]);
+      if (look % NODES_EVERY === 0) await this.lookAtNodes();
+      await delay(LOOK, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+    }
+  }
+
+  /** On its link; on loopback, what its log tells. */
+  async #sent(): Promise<number> {
+    return (await this.#scene.registryPlace.sent()) ?? this.#scene.registry.accessLog.bytes('/v2/');
+  }
+}

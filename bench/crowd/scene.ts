@@ -1,0 +1,30 @@
+/** What all turns of a run share. */
+import type { TestImage } from '../../test/support/images.ts';
+import type { Registry } from '../../test/support/registry.ts';
+import type { Network, Place } from './network.ts';
+import type { CrowdSettings } from './options.ts';
+import type { NodePlan } from './plan.ts';
+
+export interface Scene {
+  readonly settings: CrowdSettings;
+  readonly network: Network;
+  readonly registry: Registry;
+  readonly registryPlace: Place;
+  readonly image: TestImage;
+  /** Of its config and layers. */
+  readonly imageBytes: number;
+  /** `repository:tag`. */
+  readonly path: string;
+  /** Tells how far the run is. */
+  readonly say: (message: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/** A node of a turn: where it is, and what is to happen to it. */
+export interface Member {
+  readonly place: Place;
+  readonly plan: NodePlan;
+}
+
+export const REPOSITORY = 'bench/crowd';
+export const TAG = 'v1';

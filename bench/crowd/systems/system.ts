@@ -1,0 +1,37 @@
+/**
+ * Who is measured. A system is started anew for each turn, with nothing cached; the runtimes of all nodes then pull
+ * through what it calls their mirror.
+ */
+import type { SourceBytes } from '../../report/result.ts';
+import type { Member, Scene } from '../scene.ts';
+
+/** What a node tells of its traffic. */
+export interface NodeTraffic {
+  readonly bytes: SourceBytes;
+  readonly sentBytes: number;
+  readonly crossZoneBytes: number;
+}
+
+export interface RunningSystem extends AsyncDisposable {
+  readonly versions: Readonly<Record<string, string>>;
+  /** Seconds from the last node's start until all nodes knew each other; null where they need not. */
+  readonly knownSeconds: number | null;
+  /** URL of what the node's runtime is to ask, as seen from the node; undefined: the registry itself. */
+  mirror(node: number): URL | undefined;
+  /** Processes of the system on this node. */
+  pids(node: number): readonly number[];
+  /** Processes of the system that belong to no node. */
+  readonly central: readonly number[];
+  /** undefined where the system does not tell. */
+  traffic(node: number): Promise<NodeTraffic | undefined>;
+  /** The node's processes die as by the kernel's hand. */
+  kill(node: number): Promise<void>;
+  /** What it logged, to be kept where a pull failed; empty where it keeps no log. */
+  log(node: number): string;
+}
+
+export interface System {
+  readonly name: string;
+  /** Resolves when all nodes are ready. */
+  start(scene: Scene, members: readonly Member[]): Promise<RunningSystem>;
+}

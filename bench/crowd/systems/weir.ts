@@ -1,0 +1,158 @@
+/**
+ * `weir`: one `weir node` on each node, one cluster key, settings as users get them but for addresses, the name and the
+ * zone. The first three are where the others bootstrap, as a headless Service would name them.
+ */
+import { writeFile } from 'node:fs/promises';
+import { scheduler } from 'node:timers/promises';
+import { MINUTE, SECOND } from '../../../src/clock.ts';
+import type { StatusReport } from '../../../src/status/report.ts';
+import { Metrics } from '../../../test/support/metrics.ts';
+import { TempDir } from '../../../test/support/temp.ts';
+import { WeirNode } from '../../../test/support/weir.ts';
+import { inParallel } from '../../support/parallel.ts';
+import type { Member, Scene } from '../scene.ts';
+import type { NodeTraffic, RunningSystem, System } from './system.ts';
+
+const MIRROR_PORT = 4770;
+const ADMIN_PORT = 4771;
+const CONTROL_PORT = 4772;
+const DATA_PORT = 4773;
+const BOOTSTRAP_NODES = 3;
+/** Nodes that start at one time: each wants a core for a second. */
+const STARTING = 2;
+/** Nodes that are asked at one time for what they know. */
+const ASKED = 8;
+/** Milliseconds between two looks. */
+const LOOK = 250;
+const KNOWN_WITHIN: number = 5 * MINUTE;
+
+class RunningWeir implements RunningSystem {
+  readonly versions: Readonly<Record<string, string>>;
+  readonly knownSeconds: number;
+  readonly central: readonly number[] = [];
+  readonly #nodes: readonly WeirNode[];
+  readonly #stack: AsyncDisposableStack;
+
+  constructor(version: string, known: number, nodes: readonly WeirNode[], stack: AsyncDisposableStack) {
+    this.versions = { weir: version };
+    this.knownSeconds = known;
+    this.#nodes = nodes;
+    this.#stack = stack;
+  }
+
+  mirror(node: number): URL {
+    return new URL(this.#node(node).url);
+  }
+
+  pids(node: number): readonly number[] {
+    return [this.#node(node).pid];
+  }
+
+  async traffic(node: number): Promise<NodeTraffic | undefined> {
+    const response = await fetch(`${this.#node(node).adminUrl}/metrics`).catch(() => undefined);
+    if (response === undefined) return undefined; // it is dead
+    const metrics = new Metrics(await response.text());
+    const peers = (direction: string, zone?: string): number =>
+      metrics.sum('weir_peer_bytes_total', { direction, ...(zone === undefined ? {} : { zone }) });
+    return {
+      bytes: { peers: peers('in'), registry: metrics.sum('weir_upstream_bytes_total') },
+      sentBytes: peers('out'),
+      crossZoneBytes: peers('in', 'other'),
+    };
+  }
+
+  kill(node: number): Promise<void> {
+    return this.#node(node).kill();
+  }
+
+  log(node: number): string {
+    return this.#node(node).log;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync();
+  }
+
+  #node(index: number): WeirNode {
+    const node = this.#nodes[index];
+    if (node === undefined) throw new Error(`there is no node ${index}`);
+    return node;
+  }
+}
+
+async function startWeir(scene: Scene, members: readonly Member[]): Promise<RunningSystem> {
+  await using stack = new AsyncDisposableStack();
+  const dir = stack.use(await TempDir.create('key'));
+  await writeFile(dir.join('key'), 'the key of a cluster that is measured');
+  const nodes: WeirNode[] = [];
+  stack.defer(async () => void (await Promise.all(nodes.map((node) => node[Symbol.asyncDispose]()))));
+  const bootstrap: string[] = [];
+  const start = async (member: Member, index: number): Promise<void> => {
+    scene.signal.throwIfAborted();
+    const node = await startNode(scene, member, dir.join('key'), bootstrap);
+    nodes[index] = node;
+    if (bootstrap.length < BOOTSTRAP_NODES) bootstrap.push(controlAddress(node));
+  };
+  // The first ones are found by all others, so they come first.
+  const first = members.slice(0, BOOTSTRAP_NODES);
+  for (const [index, member] of first.entries()) await start(member, index);
+  await inParallel(members.slice(BOOTSTRAP_NODES), STARTING, (member, index) =>
+    start(member, BOOTSTRAP_NODES + index),
+  );
+  const started = performance.now();
+  await inParallel(nodes, ASKED, (node) => knows(node, members.length, scene.signal));
+  const known = (performance.now() - started) / SECOND;
+  const { version } = await statusOf(nodes[0] as WeirNode);
+  return new RunningWeir(version, known, nodes, stack.move());
+}
+
+function startNode(
+  { network, registry }: Scene,
+  { place, plan }: Member,
+  key: string,
+  bootstrap: readonly string[],
+): Promise<WeirNode> {
+  const port = (number: number): number => (network.isShaped ? number : 0);
+  return WeirNode.start({
+    settings: {
+      'node.name': plan.name,
+      'log.level': 'info',
+      'mirror.listen': `${place.reach}:${port(MIRROR_PORT)}`,
+      'admin.listen': `${place.reach}:${port(ADMIN_PORT)}`,
+      'cluster.key-file': key,
+      'cluster.listen': `${place.address}:${port(CONTROL_PORT)}`,
+      'cluster.bootstrap': bootstrap.join(','),
+      'cluster.mdns': 'off',
+      'transfer.listen': `${place.address}:${port(DATA_PORT)}`,
+    },
+    registries: { [registry.host]: { 'plain-http': true } },
+    env: { WEIR_NODE_ZONE: plan.zone }, // an empty one counts as not set
+    within: place.within,
+  });
+}
+
+/** `HOST:PORT` of its control plane. */
+function controlAddress(node: WeirNode): string {
+  const line = node.log.split('\n').find((each) => each.includes('"msg":"cluster listening"')) ?? '{}';
+  const { addresses: [address = ''] = [] } = JSON.parse(line) as { addresses?: string[] };
+  const [, , host, , port] = address.split('/');
+  return `${host}:${port}`;
+}
+
+async function knows(node: WeirNode, members: number, signal: AbortSignal): Promise<void> {
+  const deadline = performance.now() + KNOWN_WITHIN;
+  for (;;) {
+    const { cluster } = await statusOf(node);
+    if (cluster.members >= members) return;
+    if (performance.now() > deadline)
+      throw node.failure(`it knows ${cluster.members} members, not ${members}`);
+    await scheduler.wait(LOOK, { signal });
+  }
+}
+
+async function statusOf(node: WeirNode): Promise<StatusReport> {
+  const response = await fetch(`${node.adminUrl}/v1/status`);
+  return (await response.json()) as StatusReport;
+}
+
+export const weir: System = { name: 'weir', start: startWeir };
