@@ -33,8 +33,11 @@ describe('the watchdog', () => {
 
   it('leaves one alone that lives, and one that has ended its watchdog', async () => {
     await using living = await start('');
-    await using disposed = await start('watchdog[Symbol.dispose]();');
-    await Promise.all([living.line(/started/), disposed.line(/started/)]);
+    await using disposed = await start(`
+      watchdog[Symbol.dispose]();
+      setImmediate(() => setImmediate(() => console.log('disposed'))); // its pipe is closed then
+    `);
+    await Promise.all([living.line(/started/), disposed.line(/disposed/)]);
     disposed.signal('SIGSTOP');
     await delay(4 * TIMEOUT); // nothing is to happen in this time
     assert.equal(living.exit, undefined);
