@@ -24,7 +24,7 @@ const SOLO_FETCHES = 2;
 const RENEW: number = 1 * SECOND;
 /** Milliseconds without a byte after which a request counts as hung; others do not take the word for it any longer, too. */
 const HUNG: number = 5 * SECOND;
-/** Failures in a row after which the registry is given up, unless a chunk comes from somewhere. */
+/** Failures in a row after which the registry is given up, unless bytes come from somewhere. */
 const MAX_FAILURES = 5;
 export interface OriginDutyEvents {
   arrived(index: number, bytes: Uint8Array, release: () => void): void;
@@ -334,7 +334,9 @@ export class OriginDuty {
     }
     const after = between(environment.scheduler, environment.parameters.originRetry);
     this.#blockedUntil = this.#state.now + after;
-    if (++this.#failures >= MAX_FAILURES || !isPassing(error)) this.#events.failed(error);
+    // As long as bytes come from others, a registry that asks for patience is no reason to give up.
+    const isStuck = ++this.#failures >= MAX_FAILURES && this.#state.now - this.#state.lastByte > HUNG;
+    if (isStuck || !isPassing(error)) this.#events.failed(error);
   }
 }
 
