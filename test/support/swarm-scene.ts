@@ -194,6 +194,7 @@ async function startNode(
     'cluster.listen': `${host.address}:${CONTROL_PORT}`,
     'cluster.bootstrap': bootstrap,
     'cluster.mdns': 'off',
+    'mirror.hang-timeout': '0s', // tests freeze nodes: these are to be there again afterwards
     'transfer.listen': `${host.address}:${DATA_PORT}`,
   };
   const registries = { [registry.host]: { 'plain-http': true } };
