@@ -1,4 +1,5 @@
 /** The report as one page: figures, charts, settings, machine. It loads nothing and runs nothing. Pure. */
+import type { Row } from '../support/table.ts';
 import type { Chart } from './charts.ts';
 import type { BenchReport } from './report.ts';
 import { failureLines, figureRows, ratioLines } from './table.ts';
@@ -15,7 +16,11 @@ th:first-child,td:first-child{text-align:left}
 svg{max-width:100%;height:auto;margin:1rem 0}
 `;
 
-export function renderPage(report: BenchReport, charts: readonly Chart[]): string {
+export function renderPage(
+  report: BenchReport,
+  charts: readonly Chart[],
+  details: readonly Row[] = [],
+): string {
   const { question, startedAt, machine, settings, versions, warnings, results } = report;
   const { programs, ...facts } = machine;
   const notes = [...ratioLines(results), ...failureLines(results)];
@@ -31,9 +36,15 @@ export function renderPage(report: BenchReport, charts: readonly Chart[]): strin
 <h1>bench ${question}</h1>
 <p>Begun ${escape(startedAt)}. Medians of the turns; report.json beside this page holds everything.</p>
 ${warnings.map((warning) => `<p class="warning">${escape(warning)}</p>`).join('\n')}
-<div class="wide">${figures(report)}</div>
+<div class="wide">${figureTable(figureRows(results))}</div>
 ${notes.length > 0 ? `<ul>${notes.map((note) => `<li>${escape(note)}</li>`).join('')}</ul>` : ''}
 ${charts.map(({ svg, title }) => figure(svg, title)).join('\n')}
+${
+  details.length > 0
+    ? `<h2>All figures</h2>
+<div class="wide">${figureTable(details)}</div>`
+    : ''
+}
 <h2>Settings</h2>
 ${factTable(settings)}
 <h2>Machine and versions</h2>
@@ -49,8 +60,7 @@ function figure(svg: string, title: string): string {
   return `<figure>${bare.replace('<svg ', `<svg role="img" aria-label="${escape(title)}" `)}</figure>`;
 }
 
-function figures({ results }: BenchReport): string {
-  const [head = [], ...rows] = figureRows(results);
+function figureTable([head = [], ...rows]: readonly Row[]): string {
   const cells = (row: readonly string[], tag: 'th' | 'td'): string =>
     `<tr>${row.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('')}</tr>`;
   return `<table><thead>${cells(head, 'th')}</thead><tbody>${rows.map((row) => cells(row, 'td')).join('')}</tbody></table>`;

@@ -8,6 +8,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Machine } from '../support/machine.ts';
+import type { Row } from '../support/table.ts';
 import { chartsOf } from './charts.ts';
 import { renderPage } from './page.ts';
 import type { BenchResult } from './result.ts';
@@ -28,12 +29,20 @@ export interface BenchReport {
 
 export type SettingValue = string | number | boolean | null | readonly (string | number)[];
 
-/** Writes the report in all forms. @returns the paths of what was written */
-export async function writeReport(out: string, report: BenchReport): Promise<readonly string[]> {
+/**
+ * Writes the report in all forms.
+ * @param details further figures for the page, as a table whose first row is its head
+ * @returns the paths of what was written
+ */
+export async function writeReport(
+  out: string,
+  report: BenchReport,
+  details: readonly Row[] = [],
+): Promise<readonly string[]> {
   const charts = chartsOf(report.results);
   const files: [name: string, text: string][] = [
     ['report.json', `${JSON.stringify(report, undefined, 2)}\n`],
-    ['report.html', renderPage(report, charts)],
+    ['report.html', renderPage(report, charts, details)],
     ...charts.map(({ name, svg }): [string, string] => [`${name}.svg`, svg]),
   ];
   await mkdir(out, { recursive: true });

@@ -10,6 +10,7 @@ import { Metrics } from '../../../test/support/metrics.ts';
 import { TempDir } from '../../../test/support/temp.ts';
 import { WeirNode } from '../../../test/support/weir.ts';
 import { inParallel } from '../../support/parallel.ts';
+import type { RunningRuntime } from '../runtimes/runtime.ts';
 import type { Member, Scene } from '../scene.ts';
 import type { NodeTraffic, RunningSystem, System } from './system.ts';
 
@@ -80,7 +81,11 @@ class RunningWeir implements RunningSystem {
   }
 }
 
-async function startWeir(scene: Scene, members: readonly Member[]): Promise<RunningSystem> {
+async function startWeir(
+  scene: Scene,
+  members: readonly Member[],
+  runtime: RunningRuntime,
+): Promise<RunningSystem> {
   await using stack = new AsyncDisposableStack();
   const dir = stack.use(await TempDir.create('key'));
   await writeFile(dir.join('key'), 'the key of a cluster that is measured');
@@ -89,7 +94,8 @@ async function startWeir(scene: Scene, members: readonly Member[]): Promise<Runn
   const bootstrap: string[] = [];
   const start = async (member: Member, index: number): Promise<void> => {
     scene.signal.throwIfAborted();
-    const node = await startNode(scene, member, dir.join('key'), bootstrap);
+    const content = runtime.containerd(index)?.content;
+    const node = await startNode(scene, member, { key: dir.join('key'), bootstrap, content });
     nodes[index] = node;
     if (bootstrap.length < BOOTSTRAP_NODES) bootstrap.push(controlAddress(node));
   };
@@ -106,17 +112,26 @@ async function startWeir(scene: Scene, members: readonly Member[]): Promise<Runn
   return new RunningWeir(version, known, nodes, stack.move());
 }
 
+interface NodeWish {
+  /** Path of the cluster's key. */
+  readonly key: string;
+  /** Control addresses of nodes that run. */
+  readonly bootstrap: readonly string[];
+  /** Content folder of the node's containerd, as it has one: it is served from there, and not kept twice. */
+  readonly content: string | undefined;
+}
+
 function startNode(
-  { network, registry }: Scene,
+  { network, registry, settings }: Scene,
   { place, plan }: Member,
-  key: string,
-  bootstrap: readonly string[],
+  { key, bootstrap, content }: NodeWish,
 ): Promise<WeirNode> {
   const port = (number: number): number => (network.isShaped ? number : 0);
   return WeirNode.start({
     settings: {
       'node.name': plan.name,
-      'log.level': 'info',
+      'log.level': settings.logLevel,
+      'store.runtime-content': content ?? 'none',
       'mirror.listen': `${place.reach}:${port(MIRROR_PORT)}`,
       'admin.listen': `${place.reach}:${port(ADMIN_PORT)}`,
       'cluster.key-file': key,
@@ -155,4 +170,4 @@ async function statusOf(node: WeirNode): Promise<StatusReport> {
   return (await response.json()) as StatusReport;
 }
 
-export const weir: System = { name: 'weir', start: startWeir };
+export const weir: System = { name: 'weir', untold: 'peers', start: startWeir };
