@@ -19,10 +19,14 @@ const LAYERS = [4, 2, 1];
 const SMALL = 64 * 1024;
 /**
  * Eight nodes and their runtimes share two cores with whatever else runs: a node that is held up goes to the registry
- * instead of stalling, which is right. So the bound must hold in one of three goes.
+ * instead of stalling, or its mirror leaves a blob to the registry, which are right. So the bound must hold in one of
+ * three goes. Any other failure ends the test.
  */
 const GOES = 3;
 const MAX_REGISTRY_RATIO = 1.15;
+
+/** What a mirror answers that leaves a blob to the registry, where the bench's own runtime does not go. */
+const HANDED_OVER = /^http:\/\/\S+ (answered with status 404|leaves the rest) /;
 
 /** What every result of every report has. */
 const FIGURES = [
@@ -44,9 +48,10 @@ async function crowd(out: string, systems: string): Promise<BenchReport> {
   const size = ['--nodes', String(NODES), '--layers', layers, '--link', '100mbit', '--registry', '100mbit'];
   const args = [MAIN, 'crowd', ...size, '--repeat', '1', '--systems', systems, '--out', out, '--json'];
   const result = await run(process.execPath, args, { timeout: 3 * MINUTE });
-  assert.equal(result.code, 0, describeResult('bench crowd', result));
   const report = JSON.parse(await readFile(`${out}/report.json`, 'utf8')) as BenchReport;
   assert.deepEqual(JSON.parse(result.stdout), report, 'what it prints is what it writes');
+  const hasFailures = report.results.some(({ failures }) => failures > 0);
+  assert.equal(result.code, hasFailures ? 1 : 0, describeResult('bench crowd', result));
   return report;
 }
 
@@ -87,12 +92,14 @@ requires(
     assert.ok(page.includes('lower bound') && page.includes('<svg '), 'the page has its charts');
     let weir = resultOf(report, 'weir');
     for (let go = 1; ; go++) {
-      assertWhole(weir);
-      assert.ok((weir.cpu_s_per_gib ?? 0) > 0 && (weir.rss_max_bytes ?? 0) > 0, 'processes were seen');
-      if (weir.registry_ratio <= MAX_REGISTRY_RATIO) return;
+      const reasons = weir.failure_reasons.map(({ reason }) => reason);
+      const isHandedOver = reasons.length > 0 && reasons.every((reason) => HANDED_OVER.test(reason));
+      if (!isHandedOver || go === GOES) assertWhole(weir);
+      if (!isHandedOver && weir.registry_ratio <= MAX_REGISTRY_RATIO) break;
       assert.ok(go < GOES, `the registry sent ${weir.registry_ratio} images`);
       weir = resultOf(await crowd(dir.path, 'weir'), 'weir');
     }
+    assert.ok((weir.cpu_s_per_gib ?? 0) > 0 && (weir.rss_max_bytes ?? 0) > 0, 'processes were seen');
   });
 
   it('says without root what it lacks, and that --loopback needs none', async () => {

@@ -38,7 +38,8 @@ class ContainerdRuntime implements RunningRuntime {
     const { host, url } = this.#scene.registry;
     for (const [index, daemon] of this.#daemons.entries()) {
       const mirror = system.mirror(index);
-      const mirrors = mirror === undefined ? [] : [mirror.origin];
+      // Without any host containerd 1.6 does not read the server's scheme.
+      const mirrors = [mirror === undefined ? url : mirror.origin];
       await daemon.writeHosts({ registry: host, server: url, mirrors });
     }
   }

@@ -25,6 +25,7 @@ const STARTING = 2;
 const ASKED = 8;
 /** Milliseconds between two looks. */
 const LOOK = 250;
+const READY_WITHIN: number = 2 * MINUTE;
 const KNOWN_WITHIN: number = 5 * MINUTE;
 
 class RunningWeir implements RunningSystem {
@@ -143,6 +144,7 @@ function startNode(
     registries: { [registry.host]: { 'plain-http': true } },
     env: { WEIR_NODE_ZONE: plan.zone }, // an empty one counts as not set
     within: place.within,
+    readyWithin: READY_WITHIN,
   });
 }
 
