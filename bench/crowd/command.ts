@@ -20,9 +20,12 @@ import {
 import { renderCrowd } from './report.ts';
 import { runCrowd } from './run.ts';
 
-type Flags = Omit<CrowdSettings, 'systems'> & {
+type Flags = Omit<CrowdSettings, 'systems' | 'binaries'> & {
   readonly system: SystemName;
   readonly systems?: readonly SystemName[];
+  readonly spegelBin?: string;
+  readonly dragonflyBinDir?: string;
+  readonly krakenBinDir?: string;
   readonly out: string;
   readonly json?: boolean;
 };
@@ -67,6 +70,9 @@ function options(): readonly Option[] {
       .choices(RUNTIMES)
       .default(RUNTIMES[0]),
     new Option('--loopback', 'no namespaces, no shaped links, no root').default(false),
+    new Option('--spegel-bin <PATH>', 'program of --system spegel'),
+    new Option('--dragonfly-bin-dir <DIR>', 'programs of --system dragonfly'),
+    new Option('--kraken-bin-dir <DIR>', 'programs of --system kraken'),
     new Option('--log-level <LEVEL>', 'of the nodes of weir; above info their logs are kept')
       .choices(LOG_LEVELS)
       .default(DEFAULT_LOG_LEVEL),
@@ -76,8 +82,9 @@ function options(): readonly Option[] {
 }
 
 async function run(command: Command, flags: Flags): Promise<void> {
-  const { system, systems, out, json = false, ...rest } = flags;
-  const settings = { ...rest, systems: systems ?? [system] };
+  const { system, systems, spegelBin, dragonflyBinDir, krakenBinDir, out, json = false, ...rest } = flags;
+  const binaries = { spegel: spegelBin, dragonfly: dragonflyBinDir, kraken: krakenBinDir };
+  const settings = { ...rest, systems: systems ?? [system], binaries };
   const problem = contradiction(settings);
   if (problem !== undefined) command.error(`error: ${problem}`);
   const report = await withSignals((signal) => runCrowd({ settings, out, say: console.error, signal }));

@@ -1,7 +1,7 @@
 /** What `bench crowd` is asked for, read from what people write. Pure. */
 import { formatDuration, parseDuration, parseSize } from '../../src/config/units.ts';
 
-export const SYSTEMS = ['registry', 'weir', 'proxy'] as const;
+export const SYSTEMS = ['registry', 'weir', 'proxy', 'spegel', 'dragonfly', 'kraken'] as const;
 export type SystemName = (typeof SYSTEMS)[number];
 
 export const RUNTIMES = ['fetch', 'containerd'] as const;
@@ -46,6 +46,14 @@ export interface CrowdSettings {
   readonly runtime: RuntimeName;
   readonly loopback: boolean;
   readonly logLevel: LogLevel;
+  readonly binaries: Binaries;
+}
+
+/** Paths of programs that the operator brings: one program, or a folder of them. */
+export interface Binaries {
+  readonly spegel?: string | undefined;
+  readonly dragonfly?: string | undefined;
+  readonly kraken?: string | undefined;
 }
 
 export const MAX_NODES = 200;

@@ -23,7 +23,7 @@ export function reportOf(
   settings: CrowdSettings,
   results: readonly CrowdResult[],
 ): CrowdReport {
-  const { loopback, link, registry, start, logLevel, ...rest } = settings;
+  const { loopback, link, registry, start, logLevel, binaries, ...rest } = settings;
   return {
     question: 'crowd',
     startedAt,
@@ -35,6 +35,9 @@ export function reportOf(
       start: formatStart(start),
       loopback,
       'log-level': logLevel,
+      'spegel-bin': binaries.spegel ?? null,
+      'dragonfly-bin-dir': binaries.dragonfly ?? null,
+      'kraken-bin-dir': binaries.kraken ?? null,
     },
     versions: Object.assign({ node: process.version }, ...results.map(({ versions }) => versions)),
     warnings: warningsOf(settings, results),

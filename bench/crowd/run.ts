@@ -102,7 +102,8 @@ async function makeScene(
 }
 
 /** What this machine lacks, for people. */
-function missing({ loopback, runtime }: CrowdSettings): readonly string[] {
+function missing(settings: CrowdSettings): readonly string[] {
+  const { loopback, runtime, systems } = settings;
   const programs = {
     'docker-registry': 'docker-registry',
     ...(loopback ? {} : TOOLS),
@@ -111,6 +112,10 @@ function missing({ loopback, runtime }: CrowdSettings): readonly string[] {
   const lines = Object.entries(programs)
     .filter(([program]) => findProgram(program) === undefined)
     .map(([program, owner]) => `${program} is missing; on Debian: sudo apt-get install ${owner}`);
+  for (const name of systems) {
+    const problem = SYSTEM_OF[name].lacks?.(settings);
+    if (problem !== undefined) lines.push(`--system ${name}: ${problem}`);
+  }
   if (process.getuid?.() === 0) return lines;
   if (runtime === 'containerd') lines.unshift('--runtime containerd needs root: containerd unpacks layers');
   if (!loopback) {

@@ -23,6 +23,7 @@ export function settingsOf(changes: Partial<CrowdSettings> = {}): CrowdSettings 
     runtime: 'fetch',
     loopback: false,
     logLevel: 'info',
+    binaries: {},
     ...changes,
   };
 }
