@@ -2,6 +2,7 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { SignalError, withSignals } from '../src/cli/context.ts';
 import { describeError, EXIT, exitCodeOf } from '../src/cli/exit-codes.ts';
+import { addChurn } from './churn/command.ts';
 import { addCrowd } from './crowd/command.ts';
 import { renderReport } from './node/report.ts';
 import { addSimulate } from './simulate/command.ts';
@@ -57,6 +58,7 @@ async function main(): Promise<number> {
     .action(runTransfer);
   addSimulate(program);
   addCrowd(program);
+  addChurn(program);
   try {
     await program.parseAsync();
     return EXIT.ok;
