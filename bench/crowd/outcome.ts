@@ -32,7 +32,10 @@ export interface Observed {
   readonly cpuStolen: number;
   readonly startSeconds: number;
   readonly knownSeconds: number | null;
+  /** Of all processes of the system until nodes began to pull. */
+  readonly startCpuSeconds: number;
   readonly idleBytes: readonly (number | null)[];
+  readonly idlePrivateBytes: readonly (number | null)[];
   readonly peakBytes: readonly (number | null)[];
   /** Of processes that belong to no node. */
   readonly centralPeakBytes: readonly number[];
@@ -48,7 +51,6 @@ export function resultOf(seen: Observed): CrowdResult {
   const failed = pulled.flatMap(({ failure }, index) =>
     failure === undefined ? [] : [{ node: plan[index]?.name ?? '', reason: failure }],
   );
-  const idle = seen.idleBytes.filter((bytes) => bytes !== null);
   const peaks = [...seen.peakBytes.filter((bytes) => bytes !== null), ...seen.centralPeakBytes];
   return {
     system: seen.system,
@@ -68,7 +70,9 @@ export function resultOf(seen: Observed): CrowdResult {
     cpu_stolen: seen.cpuStolen,
     start_s: seen.startSeconds,
     known_s: seen.knownSeconds,
-    rss_idle_bytes: idle.length === 0 ? null : percentile(idle, 50),
+    start_cpu_s: seen.startCpuSeconds,
+    rss_idle_bytes: medianOfSome(seen.idleBytes),
+    private_idle_bytes: medianOfSome(seen.idlePrivateBytes),
     rss_max_bytes: peaks.length === 0 ? null : Math.max(...peaks),
     connections_max: Math.max(0, ...seen.connections),
     died: plan.filter(({ dies }) => dies !== undefined).length,
@@ -129,6 +133,11 @@ function nodeResult(
     connections: connections[index] ?? 0,
     rss_bytes: peakBytes[index] ?? null,
   };
+}
+
+function medianOfSome(values: readonly (number | null)[]): number | null {
+  const some = values.filter((value) => value !== null);
+  return some.length === 0 ? null : percentile(some, 50);
 }
 
 function sum(values: readonly number[]): number {

@@ -98,10 +98,34 @@ const percent = (value: number): string => `${Math.round(value * 100)} %`;
 
 const FIGURES: readonly (readonly [name: string, format: (turns: Turns) => string])[] = [
   ['lower bound, s', spreadOf((turn) => turn.lower_bound_s, tenths)],
-  ['makespan, s', spreadOf((turn) => turn.makespan_s, tenths)],
-  ['  over the bound', spreadOf((turn) => turn.makespan_ratio, hundredths)],
-  ['p50, s', spreadOf((turn) => turn.p50_s, tenths)],
-  ['p99, s', spreadOf((turn) => turn.p99_s, tenths)],
+  [
+    'makespan, s',
+    spreadOf(
+      timed((turn) => turn.makespan_s),
+      tenths,
+    ),
+  ],
+  [
+    '  over the bound',
+    spreadOf(
+      timed((turn) => turn.makespan_ratio),
+      hundredths,
+    ),
+  ],
+  [
+    'p50, s',
+    spreadOf(
+      timed((turn) => turn.p50_s),
+      tenths,
+    ),
+  ],
+  [
+    'p99, s',
+    spreadOf(
+      timed((turn) => turn.p99_s),
+      tenths,
+    ),
+  ],
   ['p50 of later waves, s', spreadOf((turn) => turn.later_p50_s, tenths)],
   ['first byte p50, s', spreadOf((turn) => turn.first_byte_p50_s, hundredths)],
   ['registry bytes, images', spreadOf((turn) => turn.registry_ratio, thousandths)],
@@ -113,10 +137,12 @@ const FIGURES: readonly (readonly [name: string, format: (turns: Turns) => strin
   ['CPU s per GiB', spreadOf((turn) => turn.cpu_s_per_gib, hundredths)],
   ['CPU of the machine', spreadOf((turn) => turn.cpu_busy, percent)],
   ['memory, idle node', spreadOf((turn) => turn.rss_idle_bytes, formatBytes)],
+  ['  shared with none', spreadOf((turn) => turn.private_idle_bytes, formatBytes)],
   ['memory, largest', spreadOf((turn) => turn.rss_max_bytes, formatBytes)],
   ['connections of a node, most', spreadOf((turn) => turn.connections_max, String)],
   ['until ready, s', spreadOf((turn) => turn.start_s, tenths)],
   ['  until all are known, s', spreadOf((turn) => turn.known_s, tenths)],
+  ['  CPU s of all until then', spreadOf((turn) => turn.start_cpu_s, tenths)],
   ['died as planned', spreadOf((turn) => turn.died, String)],
   ['failures', (turns) => String(turns.reduce((total, turn) => total + turn.failures, 0))],
 ];
@@ -133,6 +159,11 @@ function spreadOf(
     );
     return low === high ? String(median) : `${median} (${low}–${high})`;
   };
+}
+
+/** Nothing where no pull arrived: that all gave up soon is no speed. */
+function timed(pick: (turn: CrowdResult) => number): (turn: CrowdResult) => number | null {
+  return (turn) => (turn.per_node.some(({ completed_s: at }) => at !== null) ? pick(turn) : null);
 }
 
 function wireRatio({ registry_wire_bytes: bytes, image_bytes: image }: CrowdResult): number | null {

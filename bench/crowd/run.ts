@@ -126,7 +126,11 @@ function missing(settings: CrowdSettings): readonly string[] {
   return lines;
 }
 
-function summaryOf({ system, makespan_s, makespan_ratio, registry_ratio, failures }: CrowdResult): string {
-  const time = `${makespan_s.toFixed(1)} s, ${makespan_ratio.toFixed(2)} × the bound`;
+function summaryOf(result: CrowdResult): string {
+  const { system, nodes, makespan_s, makespan_ratio, registry_ratio, failures } = result;
+  const isNone = failures === nodes;
+  const time = isNone
+    ? 'no pull arrived'
+    : `${makespan_s.toFixed(1)} s, ${makespan_ratio.toFixed(2)} × the bound`;
   return `  ${system}: ${time}; registry sent ${registry_ratio.toFixed(3)} images; ${failures} failures`;
 }

@@ -13,7 +13,7 @@ import type { RunningRuntime } from './runtimes/runtime.ts';
 import { Sampler } from './sampler.ts';
 import type { Member, Scene } from './scene.ts';
 import type { RunningSystem, System } from './systems/system.ts';
-import { centralCpuOf, centralPeaksOf, peaksOf, residentOf, resetPeaks } from './usage.ts';
+import { centralCpuOf, centralPeaksOf, peaksOf, privateOf, residentOf, resetPeaks } from './usage.ts';
 
 /** A pull may take so many times what all nodes need when each fetches all from the registry, one after the other. */
 const PATIENCE = 3;
@@ -80,6 +80,7 @@ async function observe(
 ): Promise<Seen> {
   const { registry, network, signal } = scene;
   const idleBytes = await residentOf(system, members.length);
+  const idlePrivateBytes = await privateOf(system, members.length);
   await resetPeaks(system, members.length);
   await registry.accessLog.settled();
   registry.accessLog.clear();
@@ -99,6 +100,8 @@ async function observe(
   return {
     pulled,
     idleBytes,
+    idlePrivateBytes,
+    startCpuSeconds: cpuBefore.reduce((sum, each) => sum + each, centralBefore),
     peakBytes: await peaksOf(system, members.length),
     centralPeakBytes: await centralPeaksOf(system),
     traffic: await Promise.all(members.map((_, index) => system.traffic(index))),

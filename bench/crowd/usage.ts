@@ -1,10 +1,21 @@
 /** CPU time and memory of the processes of a system, as the kernel counts them. Those that died are left out. */
-import { cpuSeconds, peakResidentBytes, resetPeak, residentBytes } from '../support/process-usage.ts';
+import {
+  cpuSeconds,
+  peakResidentBytes,
+  privateBytes,
+  resetPeak,
+  residentBytes,
+} from '../support/process-usage.ts';
 import type { RunningSystem } from './systems/system.ts';
 
 /** Bytes that the processes of each node have in RAM now; null where there is none, or one died. */
 export function residentOf(system: RunningSystem, nodes: number): Promise<readonly (number | null)[]> {
   return ofNodes(system, nodes, residentBytes);
+}
+
+/** Of these, what they share with no other process. */
+export function privateOf(system: RunningSystem, nodes: number): Promise<readonly (number | null)[]> {
+  return ofNodes(system, nodes, privateBytes);
 }
 
 /** The most since {@link resetPeaks}. */

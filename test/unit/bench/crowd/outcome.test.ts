@@ -37,7 +37,9 @@ function observed(changes: Partial<Observed> = {}): Observed {
     cpuStolen: 0,
     startSeconds: 3,
     knownSeconds: 1,
+    startCpuSeconds: 9,
     idleBytes: nobody,
+    idlePrivateBytes: nobody,
     peakBytes: nobody,
     centralPeakBytes: [],
     versions: {},
@@ -117,9 +119,15 @@ describe('bench/crowd/outcome', () => {
 
   it('takes the memory of nodes that live, and of what belongs to no node', () => {
     const result = resultOf(
-      observed({ idleBytes: [100, null], peakBytes: [150, null], centralPeakBytes: [200] }),
+      observed({
+        idleBytes: [100, null],
+        idlePrivateBytes: [60, null],
+        peakBytes: [150, null],
+        centralPeakBytes: [200],
+      }),
     );
     assert.equal(result.rss_idle_bytes, 100);
+    assert.equal(result.private_idle_bytes, 60);
     assert.equal(result.rss_max_bytes, 200);
     assert.equal(resultOf(observed()).rss_idle_bytes, null);
     assert.equal(resultOf(observed()).rss_max_bytes, null);

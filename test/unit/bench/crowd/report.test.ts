@@ -27,7 +27,9 @@ const RESULT: CrowdResult = {
   cpu_stolen: 0,
   start_s: 10,
   known_s: 2,
+  start_cpu_s: 20,
   rss_idle_bytes: 1,
+  private_idle_bytes: 1,
   rss_max_bytes: 2,
   connections_max: 3,
   died: 0,
@@ -35,7 +37,20 @@ const RESULT: CrowdResult = {
   failures: 0,
   failure_reasons: [],
   versions: { weir: '0.1.0' },
-  per_node: [],
+  per_node: [
+    {
+      node: 'node-1',
+      zone: '',
+      started_s: 0,
+      completed_s: 5,
+      first_byte_s: null,
+      bytes: { peers: IMAGE, registry: 0 },
+      sent_bytes: 0,
+      cross_zone_bytes: 0,
+      connections: 3,
+      rss_bytes: 2,
+    },
+  ],
   registry_curve: [],
 };
 const MACHINE = {
@@ -80,6 +95,16 @@ describe('bench/crowd/report', () => {
     assert.deepEqual(
       rows.find(([name]) => name === 'first byte p50, s'),
       ['first byte p50, s', '–', '–'],
+    );
+  });
+
+  it('has no times of turns in which nothing arrived', () => {
+    const [first] = RESULT.per_node;
+    const none = first === undefined ? [] : [{ ...first, completed_s: null }];
+    const rows = crowdRows([{ ...RESULT, per_node: none, failures: 20 }]);
+    assert.deepEqual(
+      rows.find(([name]) => name === 'makespan, s'),
+      ['makespan, s', '–'],
     );
   });
 
