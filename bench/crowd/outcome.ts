@@ -75,7 +75,7 @@ export function resultOf(seen: Observed): CrowdResult {
     private_idle_bytes: medianOfSome(seen.idlePrivateBytes),
     rss_max_bytes: peaks.length === 0 ? null : Math.max(...peaks),
     connections_max: Math.max(0, ...seen.connections),
-    died: plan.filter(({ dies }) => dies !== undefined).length,
+    died: plan.filter(({ dies }, index) => dies !== undefined && pulled[index]?.completed === null).length,
     slow: plan.filter(({ isSlow }) => isSlow).length,
     failures: failed.length,
     failure_reasons: failed,

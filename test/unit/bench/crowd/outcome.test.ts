@@ -68,6 +68,11 @@ describe('bench/crowd/outcome', () => {
     assert.equal(result.per_node[2]?.completed_s, null);
   });
 
+  it('does not count a node as dead that had all before its time', () => {
+    const plan = [node, { ...node, name: 'b', dies: 100 }];
+    assert.equal(resultOf(observed({ plan })).died, 0);
+  });
+
   it('waits for the end of a pull that fails, tells its reason, and has no time of it', () => {
     const result = resultOf(observed({ pulled: [pulled(0, 5), pulled(0, 9, fails)] }));
     assert.equal(result.makespan_s, 9);
