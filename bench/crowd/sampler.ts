@@ -24,6 +24,7 @@ export class Sampler implements AsyncDisposable {
   readonly #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #before = 0;
+  #begin = 0;
 
   private constructor(scene: Scene, system: RunningSystem, members: readonly Member[]) {
     this.#scene = scene;
@@ -42,12 +43,14 @@ export class Sampler implements AsyncDisposable {
 
   /** Looks from now on. @param begin the common start of all pulls, by performance.now() */
   run(begin: number): void {
-    this.#running = this.#run(begin);
+    this.#begin = begin;
+    this.#running = this.#run();
   }
 
   /** Looks for the last time. */
   async end(): Promise<void> {
     await this[Symbol.asyncDispose]();
+    await this.#lookAtRegistry();
     await this.#lookAtNodes();
   }
 
@@ -73,15 +76,19 @@ export class Sampler implements AsyncDisposable {
     await this.#running;
   }
 
-  async #run(begin: number): Promise<void> {
+  async #run(): Promise<void> {
     this.curve.push([0, 0]);
     for (let look = 1; !this.#stop.signal.aborted; look++) {
       await delay(LOOK, undefined, { signal: this.#stop.signal }).catch(() => undefined);
-      this.curve.push([(performance.now() - begin) / SECOND, await this.leftRegistry()]);
-      const open = await this.#scene.registryPlace.connections();
-      if (open !== undefined) this.registryConnections = Math.max(this.registryConnections ?? 0, open);
+      await this.#lookAtRegistry();
       if (look % NODES_EVERY === 0) await this.#lookAtNodes();
     }
+  }
+
+  async #lookAtRegistry(): Promise<void> {
+    this.curve.push([(performance.now() - this.#begin) / SECOND, await this.leftRegistry()]);
+    const open = await this.#scene.registryPlace.connections();
+    if (open !== undefined) this.registryConnections = Math.max(this.registryConnections ?? 0, open);
   }
 
   /** On its link; on loopback, what its log tells. */
