@@ -47,10 +47,9 @@ export class Sampler implements AsyncDisposable {
     this.#running = this.#run();
   }
 
-  /** Looks for the last time. */
+  /** Looks for the last time; the run does so too. */
   async end(): Promise<void> {
     await this[Symbol.asyncDispose]();
-    await this.#lookAtRegistry();
     await this.#lookAtNodes();
   }
 
