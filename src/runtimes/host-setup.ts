@@ -8,12 +8,14 @@
  *     edited by hand in between    Weir's part is taken out of the text of now, and that is the text of before from then on
  */
 import { createTwoFilesPatch, FILE_HEADERS_ONLY } from 'diff';
+import { errorMessage } from '../errors.ts';
 import { detectContainerd } from './containerd.ts';
 import { detectContainers } from './containers.ts';
 import { daemonJsonEdit } from './daemon-json.ts';
 import { detectDocker } from './docker.ts';
 import { EditError, type Edit } from './edit.ts';
 import { HostFiles, problem } from './host-files.ts';
+import { lockHost } from './host-lock.ts';
 import { detectK3s, detectRke2, yamlName } from './k3s.ts';
 import { Records, sha256, type Record } from './records.ts';
 import { registriesYamlEdit } from './registries-yaml.ts';
@@ -37,6 +39,9 @@ export interface HostSetupOptions {
   readonly dryRun: boolean;
 }
 
+/** For what is restored, whatever was wished once. */
+const NO_WISH: Wish = { mirrorUrl: 'http://127.0.0.1', registries: [], direct: [] };
+
 /** Versions of a file that its record knows; more than one is of use only after a crash. */
 const MAX_WRITTEN = 4;
 
@@ -58,16 +63,63 @@ export interface Outcome {
   readonly changed: number;
 }
 
+/** What one run does. */
+interface Plan {
+  /** Lines for people. */
+  readonly lines: readonly string[];
+  readonly changes: readonly Change[];
+  /** Tells the running programs, after their files were written. */
+  readonly reloads: ReadonlyMap<Runtime, Found['reload']>;
+}
+
+type Planner = (files: HostFiles, known: readonly Record[]) => Promise<Plan>;
+
+/** @throws WeirError `runtime_config` that names the file; nothing was written then */
 export async function configureHost(wish: Wish, options: HostSetupOptions): Promise<Outcome> {
+  return carryOut(options, async (files, known) => planConfigure(files, known, wish, options));
+}
+
+/** @throws WeirError `runtime_config` that names the file; nothing was written then */
+export async function restoreHost(options: HostSetupOptions): Promise<Outcome> {
+  return carryOut(options, async (files, known) => planRestoreAll(files, known, options));
+}
+
+async function carryOut(options: HostSetupOptions, planner: Planner): Promise<Outcome> {
   const files = new HostFiles(options.root);
   const records = new Records(files, options.stateFolder);
-  const known = await records.all();
+  const first = await planner(files, await records.all());
+  const isIdle = first.changes.length === 0 && !(await records.hasRemains());
+  if (options.dryRun || isIdle) return outcomeOf(first);
+  await using _lock = await lockHost(files, options.stateFolder);
+  const plan = await planner(files, await records.all()); // somebody else may have been at work until now
+  await records.tidy();
+  for (const change of plan.changes) await apply(change, files, records);
+  const told: string[] = [];
+  for (const runtime of new Set(plan.changes.filter(isReal).map(({ record }) => record.runtime))) {
+    const line = await plan.reloads.get(runtime)?.();
+    if (line !== undefined) told.push(`${runtime}: ${line}`);
+  }
+  return outcomeOf({ ...plan, lines: [...plan.lines, ...told] });
+}
+
+function outcomeOf({ lines, changes }: Plan): Outcome {
+  const real = changes.filter(isReal);
+  return { lines, diff: real.map(unifiedDiff).join(''), changed: real.length };
+}
+
+async function planConfigure(
+  files: HostFiles,
+  known: readonly Record[],
+  wish: Wish,
+  options: HostSetupOptions,
+): Promise<Plan> {
   const lines: string[] = [];
-  const plans: { readonly found: Found; readonly changes: readonly Change[] }[] = [];
+  const changes: Change[] = [];
+  const reloads = new Map<Runtime, Found['reload']>();
   for (const runtime of options.runtimes ?? (Object.keys(DETECT) as Runtime[])) {
     const found = await DETECT[runtime](files, wish, options.runtimes !== undefined);
     if (found === undefined) continue;
-    const changes: Change[] = [];
+    reloads.set(runtime, found.reload);
     for (const target of found.targets) {
       const change = await planTarget(files, known, found.runtime, target, wish);
       if (change !== undefined) changes.push(change);
@@ -83,18 +135,9 @@ export async function configureHost(wish: Wish, options: HostSetupOptions): Prom
       lines.push(`${runtime}: ${record.path}: ${tell(change, options.dryRun)}`);
     }
     lines.push(...found.notes.map((note) => `${runtime}: note: ${note}`));
-    plans.push({ found, changes });
   }
-  if (plans.length === 0) lines.push('no runtime was found on this machine: nothing was changed');
-  const changes = plans.flatMap((plan) => plan.changes);
-  if (!options.dryRun) {
-    for (const { found, changes: own } of plans) {
-      for (const change of own) await apply(change, files, records);
-      const told = own.length > 0 ? await found.reload?.() : undefined;
-      if (told !== undefined) lines.push(`${found.runtime}: ${told}`);
-    }
-  }
-  return { lines, diff: changes.map(unifiedDiff).join(''), changed: changes.length };
+  if (reloads.size === 0) lines.push('no runtime was found on this machine: nothing was changed');
+  return { lines, changes, reloads };
 }
 
 /** Undefined where nothing is to be done. */
@@ -145,36 +188,32 @@ function removerOf({ path, mirrorUrl, registries }: Record): Edit['remove'] {
   return removeBlock;
 }
 
-export async function restoreHost(options: HostSetupOptions): Promise<Outcome> {
-  const files = new HostFiles(options.root);
-  const records = new Records(files, options.stateFolder);
-  const known = await records.all();
+async function planRestoreAll(
+  files: HostFiles,
+  known: readonly Record[],
+  options: HostSetupOptions,
+): Promise<Plan> {
   const chosen = known.filter(({ runtime }) => options.runtimes?.includes(runtime) ?? true);
   const changes: Change[] = [];
-  const lines: string[] = [];
   for (const record of chosen) changes.push(await planRestore(files, record));
-  for (const change of changes)
-    lines.push(`${change.record.runtime}: ${change.path}: ${tell(change, options.dryRun)}`);
-  if (changes.length === 0)
+  const lines = changes.map(
+    (change) => `${change.record.runtime}: ${change.path}: ${tell(change, options.dryRun)}`,
+  );
+  if (changes.length === 0) {
     lines.push('nothing to restore: no runtime of this machine was configured by Weir');
-  const real = changes.filter(({ before, after }) => before !== after);
-  if (!options.dryRun) {
-    for (const change of changes) await apply(change, files, records);
-    for (const runtime of new Set(real.map(({ record }) => record.runtime))) {
-      const found = await DETECT[runtime](
-        files,
-        {
-          mirrorUrl: 'http://127.0.0.1',
-          registries: [],
-          direct: [],
-        },
-        true,
-      );
-      const told = await found?.reload?.();
-      if (told !== undefined) lines.push(`${runtime}: ${told}`);
-    }
   }
-  return { lines, diff: real.map(unifiedDiff).join(''), changed: real.length };
+  const reloads = new Map<Runtime, Found['reload']>();
+  for (const runtime of new Set(chosen.map((record) => record.runtime))) {
+    // Late: a file of the runtime's own that is broken must not keep it from getting back what was there.
+    reloads.set(runtime, async () => {
+      try {
+        return await (await DETECT[runtime](files, NO_WISH, true))?.reload?.();
+      } catch (error) {
+        return `note: ${errorMessage(error)}`;
+      }
+    });
+  }
+  return { lines, changes, reloads };
 }
 
 async function planRestore(files: HostFiles, record: Record): Promise<Change> {
@@ -189,11 +228,16 @@ async function apply(
   records: Records,
 ): Promise<void> {
   if (!isRestored) await records.write(record);
+  else await files.tidy(path);
   if (after === undefined && before !== undefined) await files.remove(path);
   else if (after !== undefined && after !== before) await files.write(path, after);
   if (!isRestored) return;
   await files.removeEmpty(record.folders);
   await records.remove(path);
+}
+
+function isReal({ before, after }: Change): boolean {
+  return before !== after;
 }
 
 function tell(change: Change | undefined, dryRun: boolean): string {
