@@ -1,15 +1,17 @@
 /**
- * The order of things: a node whose Weir is stopped, hung or being upgraded pulls all the same, and quickly. containerd
- * has the hosts.toml that `weir host configure` wrote.
+ * The order of things: a node whose Weir is stopped, hung or being upgraded pulls all the same, and quickly. containerd,
+ * the machine's and those of later Debians, has the hosts.toml that `weir host configure` wrote.
  */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KIB, MIB, SECOND } from '../../src/clock.ts';
 import { assertIntact } from '../support/assertions.ts';
 import { Containerd } from '../support/containerd.ts';
+import { DebianTree, inTree } from '../support/debian-tree.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 import { shared } from '../support/fixture.ts';
 import { buildImage, type TestImage } from '../support/images.ts';
+import { runOk } from '../support/program.ts';
 import { push } from '../support/push.ts';
 import { Registry } from '../support/registry.ts';
 import { requires } from '../support/requires.ts';
@@ -31,13 +33,32 @@ requires(
   'containerd',
   'ctr',
 )('order of things: containerd', () => {
+  inOrder(async () => Containerd.start());
+});
+
+for (const [suite, version] of [
+  ['trixie', '1.7'],
+  ['forky', '2'],
+] as const) {
+  const needs = ['root', 'docker-registry', 'ctr', 'nsenter', inTree(suite, 'containerd')];
+  requires(...needs)(`order of things: containerd ${version}`, () => {
+    inOrder(async (stack) => {
+      const tree = stack.use(await DebianTree.enter(suite));
+      const told = await runOk('containerd', ['--version'], { within: tree.within });
+      assert.match(told, new RegExp(` v?${version}\\.`));
+      return Containerd.start({ within: tree.within });
+    });
+  });
+}
+
+function inOrder(startContainerd: (stack: AsyncDisposableStack) => Promise<Containerd>): void {
   const lab = shared(async (stack) => {
     const registry = stack.use(await Registry.start());
     // containerd's own way to the registry, and Weir's, which is slow.
     const direct = stack.use(await FaultProxy.start(registry.url));
     const fault = { kind: 'throttle', bytesPerSecond: RATE } as const;
     const slow = stack.use(await FaultProxy.start(registry.url, [{ path: /\/blobs\//, fault }]));
-    const containerd = stack.use(await Containerd.start());
+    const containerd = stack.use(await startContainerd(stack));
     return { registry, direct, slow, containerd };
   });
 
@@ -145,4 +166,4 @@ requires(
     await pulling;
     await assertIntact(lab().containerd, image);
   });
-});
+}

@@ -29,14 +29,15 @@ for (const name of ['rename', 'rm', 'mkdir', 'rmdir', 'chmod', 'open']) {
   };
 }
 const handle = await open(import.meta.filename);
-const prototype = Object.getPrototypeOf(handle) as Pick<FileHandle, 'writeFile' | 'appendFile'>;
+const prototype = Object.getPrototypeOf(handle) as Pick<FileHandle, 'writeFile'>;
 await handle.close();
 const writeFile = prototype.writeFile;
 prototype.writeFile = async function (this: FileHandle, text) {
-  const half = String(text).length >> 1;
-  await writeFile.call(this, String(text).slice(0, half));
+  if (typeof text !== 'string') throw new Error('a text was expected');
+  const half = text.length >> 1;
+  await writeFile.call(this, text.slice(0, half));
   dieAtStep();
-  await writeFile.call(this, String(text).slice(half));
+  await writeFile.call(this, text.slice(half));
 };
 syncBuiltinESMExports();
 

@@ -104,7 +104,7 @@ describe('weir host, several at a time', function () {
       lockHost(files, STATE_FOLDER, 100),
       (error) =>
         isWeirError(error, 'runtime_config') &&
-        /^\/var\/lib\/weir-host\/\.lock is held by another "weir host"/.test(error.message),
+        error.message.startsWith('/var/lib/weir-host/.lock is held by another "weir host"'),
     );
     await holder[Symbol.asyncDispose]();
     await using _next = await lockHost(files, STATE_FOLDER, 0);
