@@ -3,8 +3,8 @@
  * looked at, never changed: only a restart would make it read that again.
  */
 import { posix } from 'node:path';
-import { EditError } from './edit.ts';
-import { problem, type HostFiles } from './host-files.ts';
+import { editing } from './edit.ts';
+import type { HostFiles } from './host-files.ts';
 import { directTomlEdit, hostsTomlEdit } from './hosts-toml.ts';
 import { ALL_REGISTRIES, existsAny, programPaths, type Detect, type Target, type Wish } from './target.ts';
 import { parseToml, type TomlTable } from './toml-block.ts';
@@ -121,12 +121,7 @@ async function readConfigs(files: HostFiles): Promise<readonly TomlTable[]> {
 
 async function readConfig(files: HostFiles, path: string): Promise<TomlTable | undefined> {
   const text = await files.read(path);
-  try {
-    return text === undefined ? undefined : parseToml(text);
-  } catch (error) {
-    if (!(error instanceof EditError)) throw error;
-    throw problem(error.line === undefined ? path : `${path}:${error.line}`, error.message, error);
-  }
+  return text === undefined ? undefined : editing(path, () => parseToml(text));
 }
 
 /** The files that a pattern means, with `*` in its last part, as containerd's imports have it. */

@@ -131,7 +131,7 @@ export class HostFiles {
     const folder = dirname(file);
     const temporary = temporaryOf(file);
     try {
-      await mkdir(folder, { recursive: true, mode: NEW_FOLDER_MODE });
+      await makeFolder(folder);
       const before = await stat(file).catch(() => undefined);
       await rm(temporary, { force: true }); // of a run that was cut off
       try {
@@ -158,7 +158,7 @@ export class HostFiles {
     const folder = await this.locate(path);
     try {
       const isNew = !(await this.exists(path));
-      await mkdir(folder, { recursive: true, mode: NEW_FOLDER_MODE });
+      await makeFolder(folder);
       if (isNew) await chmod(folder, 0o700);
       await access(folder, constants.W_OK);
     } catch (cause) {
@@ -232,6 +232,19 @@ async function linkTarget(path: string): Promise<string | undefined> {
   } catch (cause) {
     if (isAbsent(cause)) return undefined;
     throw toProblem(path, 'cannot be looked at', cause);
+  }
+}
+
+/** And those above it. Not `recursive`, which tells ENOENT of a file system that is read-only. */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { mode: NEW_FOLDER_MODE });
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || folder === dirname(folder)) throw cause;
+    await makeFolder(dirname(folder));
+    await mkdir(folder, { mode: NEW_FOLDER_MODE });
   }
 }
 

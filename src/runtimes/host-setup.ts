@@ -8,19 +8,18 @@
  *     edited by hand in between    Weir's part is taken out of the text of now, and that is the text of before from then on
  */
 import { createTwoFilesPatch, FILE_HEADERS_ONLY } from 'diff';
-import { errorMessage } from '../errors.ts';
 import { detectContainerd } from './containerd.ts';
 import { detectContainers } from './containers.ts';
 import { daemonJsonEdit } from './daemon-json.ts';
-import { detectDocker } from './docker.ts';
-import { EditError, type Edit } from './edit.ts';
+import { detectDocker, reloadDocker } from './docker.ts';
+import { editing, type Edit } from './edit.ts';
 import { HostFiles, problem } from './host-files.ts';
 import { lockHost } from './host-lock.ts';
 import { detectK3s, detectRke2, yamlName } from './k3s.ts';
 import { Records, sha256, type Record } from './records.ts';
 import { registriesYamlEdit } from './registries-yaml.ts';
 import { removeBlock } from './toml-block.ts';
-import type { Detect, Found, Runtime, Target, Wish } from './target.ts';
+import type { Detect, Runtime, Target, Wish } from './target.ts';
 
 const DETECT: Readonly<globalThis.Record<Runtime, Detect>> = {
   containerd: detectContainerd,
@@ -28,6 +27,11 @@ const DETECT: Readonly<globalThis.Record<Runtime, Detect>> = {
   containers: detectContainers,
   k3s: detectK3s,
   rke2: detectRke2,
+};
+
+/** Tells the running program that its files were written; resolves with what there is to say. */
+const RELOAD: Readonly<Partial<globalThis.Record<Runtime, (files: HostFiles) => Promise<string>>>> = {
+  docker: reloadDocker,
 };
 
 export interface HostSetupOptions {
@@ -38,9 +42,6 @@ export interface HostSetupOptions {
   readonly runtimes: readonly Runtime[] | undefined;
   readonly dryRun: boolean;
 }
-
-/** For what is restored, whatever was wished once. */
-const NO_WISH: Wish = { mirrorUrl: 'http://127.0.0.1', registries: [], direct: [] };
 
 /** Versions of a file that its record knows; more than one is of use only after a crash. */
 const MAX_WRITTEN = 4;
@@ -68,8 +69,6 @@ interface Plan {
   /** Lines for people. */
   readonly lines: readonly string[];
   readonly changes: readonly Change[];
-  /** Tells the running programs, after their files were written. */
-  readonly reloads: ReadonlyMap<Runtime, Found['reload']>;
 }
 
 type Planner = (files: HostFiles, known: readonly Record[]) => Promise<Plan>;
@@ -86,6 +85,7 @@ export async function restoreHost(options: HostSetupOptions): Promise<Outcome> {
 
 async function carryOut(options: HostSetupOptions, planner: Planner): Promise<Outcome> {
   const files = new HostFiles(options.root);
+  if (!(await files.exists('/'))) throw problem(options.root, 'does not exist: see --host-root');
   const records = new Records(files, options.stateFolder);
   const first = await planner(files, await records.all());
   const isIdle = first.changes.length === 0 && !(await records.hasRemains());
@@ -96,10 +96,10 @@ async function carryOut(options: HostSetupOptions, planner: Planner): Promise<Ou
   for (const change of plan.changes) await apply(change, files, records);
   const told: string[] = [];
   for (const runtime of new Set(plan.changes.filter(isReal).map(({ record }) => record.runtime))) {
-    const line = await plan.reloads.get(runtime)?.();
+    const line = await RELOAD[runtime]?.(files);
     if (line !== undefined) told.push(`${runtime}: ${line}`);
   }
-  return outcomeOf({ ...plan, lines: [...plan.lines, ...told] });
+  return outcomeOf({ lines: [...plan.lines, ...told], changes: plan.changes });
 }
 
 function outcomeOf({ lines, changes }: Plan): Outcome {
@@ -115,11 +115,11 @@ async function planConfigure(
 ): Promise<Plan> {
   const lines: string[] = [];
   const changes: Change[] = [];
-  const reloads = new Map<Runtime, Found['reload']>();
+  let isAnyThere = false;
   for (const runtime of options.runtimes ?? (Object.keys(DETECT) as Runtime[])) {
     const found = await DETECT[runtime](files, wish, options.runtimes !== undefined);
     if (found === undefined) continue;
-    reloads.set(runtime, found.reload);
+    isAnyThere = true;
     for (const target of found.targets) {
       const change = await planTarget(files, known, found.runtime, target, wish);
       if (change !== undefined) changes.push(change);
@@ -136,8 +136,8 @@ async function planConfigure(
     }
     lines.push(...found.notes.map((note) => `${runtime}: note: ${note}`));
   }
-  if (reloads.size === 0) lines.push('no runtime was found on this machine: nothing was changed');
-  return { lines, changes, reloads };
+  if (!isAnyThere) lines.push('no runtime was found on this machine: nothing was changed');
+  return { lines, changes };
 }
 
 /** Undefined where nothing is to be done. */
@@ -202,18 +202,7 @@ async function planRestoreAll(
   if (changes.length === 0) {
     lines.push('nothing to restore: no runtime of this machine was configured by Weir');
   }
-  const reloads = new Map<Runtime, Found['reload']>();
-  for (const runtime of new Set(chosen.map((record) => record.runtime))) {
-    // Late: a file of the runtime's own that is broken must not keep it from getting back what was there.
-    reloads.set(runtime, async () => {
-      try {
-        return await (await DETECT[runtime](files, NO_WISH, true))?.reload?.();
-      } catch (error) {
-        return `note: ${errorMessage(error)}`;
-      }
-    });
-  }
-  return { lines, changes, reloads };
+  return { lines, changes };
 }
 
 async function planRestore(files: HostFiles, record: Record): Promise<Change> {
@@ -256,18 +245,4 @@ function unifiedDiff({ path, before, after }: Change): string {
     context: 3,
     headerOptions: FILE_HEADERS_ONLY,
   });
-}
-
-/** Names the file, and the line where it is known. */
-function editing<T>(path: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (!(error instanceof EditError)) throw error;
-    throw problem(
-      error.line === undefined ? path : `${path}:${error.line}`,
-      `${error.message}; nothing was changed`,
-      error,
-    );
-  }
 }

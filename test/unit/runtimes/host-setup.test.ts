@@ -3,6 +3,7 @@ import { chmod, chown, lstat, readdir, rm, stat, symlink } from 'node:fs/promise
 import { dirname } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { isWeirError } from '../../../src/errors.ts';
+import { restoreHost } from '../../../src/runtimes/host-setup.ts';
 import { STATE_FOLDER } from '../../../src/runtimes/records.ts';
 import { Machine, MIRROR, PATHS } from './fixture.ts';
 
@@ -53,6 +54,22 @@ describe('host configure', () => {
       await assert.rejects(machine.configure(), failsWith(message), text);
       assert.deepEqual(await machine.snapshot(), before);
     }
+  });
+
+  it("says that nothing was changed where the runtime's own configuration is malformed", async () => {
+    for (const [path, text] of [
+      [PATHS.containerdConfig, 'bad ['],
+      [PATHS.docker, '{'],
+      [PATHS.containersMain, '[[registry'],
+    ] as const) {
+      await using machine = await Machine.create({ [path]: text });
+      await assert.rejects(machine.configure(), failsWith(/:1 is not valid .*; nothing was changed$/));
+    }
+  });
+
+  it('says that the root folder is not there', async () => {
+    const options = { root: '/nonexistent', stateFolder: STATE_FOLDER, runtimes: undefined, dryRun: false };
+    await assert.rejects(restoreHost(options), failsWith(/^\/nonexistent does not exist: see --host-root/));
   });
 
   it('follows links as the machine would, keeps them, and keeps mode and owner', async () => {
@@ -224,6 +241,16 @@ describe('host restore', () => {
     assert.match(await machine.read(PATHS.hosts), /weir begin[^]*by hand|by hand[^]*weir begin/);
     await machine.restore();
     assert.equal(await machine.read(PATHS.hosts), '# by hand\n');
+  });
+
+  it('works though a file of the runtime that it does not need is malformed by now', async () => {
+    await using machine = await Machine.create({ [PATHS.containerdConfig]: 'version = 3\n' });
+    await machine.configure();
+    await machine.write(PATHS.containerdConfig, 'bad [');
+    const before = await machine.read(PATHS.containerdConfig);
+    const { lines } = await machine.restore();
+    assert.deepEqual(lines, [`containerd: ${PATHS.hosts}: removed`]);
+    assert.equal(await machine.read(PATHS.containerdConfig), before);
   });
 
   it('does not bring back a file that was removed by hand', async () => {
