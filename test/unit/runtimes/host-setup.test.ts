@@ -112,7 +112,7 @@ describe('host configure: containerd', () => {
       '/etc/containerd/conf.d/cri.toml': CONFIG_PATH,
     });
     const { lines } = await machine.configure({ registries: ['_default', 'ghcr.io'] });
-    assert.ok(!lines.join('\n').includes('config_path'), lines.join('\n'));
+    assert.ok(!lines.join('\n').includes('config_path is not set'), lines.join('\n'));
     for (const name of ['_default', 'ghcr.io']) {
       assert.deepEqual(plain(await machine.read(`/etc/containerd/hosts/${name}/hosts.toml`)), {
         host: { [MIRROR]: { capabilities: ['pull', 'resolve'], dial_timeout: '200ms' } },
@@ -120,14 +120,42 @@ describe('host configure: containerd', () => {
     }
   });
 
-  it('says what to do where config_path is not set, and not for containerd 2', async () => {
-    await using first = await Machine.create({ [PATHS.containerdConfig]: 'version = 2\n' });
-    assert.match(
-      (await first.configure()).lines.join('\n'),
-      /config_path is not set.*restart containerd once/s,
-    );
-    await using second = await Machine.create({ [PATHS.containerdConfig]: 'version = 3\n' });
-    assert.doesNotMatch((await second.configure()).lines.join('\n'), /config_path/);
+  it("says what to do where config_path is not set, in the words of the file's version", async () => {
+    const cases: readonly (readonly [string | undefined, RegExp])[] = [
+      [undefined, /^ {2}version = 2\n {2}\[plugins\."io\.containerd\.grpc\.v1\.cri"\.registry\]$/m],
+      ['version = 2\n', /once \(.*\):\n {2}\[plugins\."io\.containerd\.grpc\.v1\.cri"\.registry\]$/m],
+      ['version = 3\n', /once \(.*\):\n {2}\[plugins\."io\.containerd\.cri\.v1\.images"\.registry\]$/m],
+    ];
+    for (const [text, pattern] of cases) {
+      await using machine = await Machine.create(
+        text === undefined ? { '/usr/bin/containerd': '' } : { [PATHS.containerdConfig]: text },
+      );
+      const told = (await machine.configure()).lines.join('\n');
+      assert.match(told, /config_path is not set.*restart containerd once/s);
+      assert.match(told, pattern);
+    }
+  });
+
+  it('says that containerd 2 reads no list of folders, unless it pulls in the old way', async () => {
+    const told = async (more: string): Promise<string> => {
+      const images = 'plugins."io.containerd.cri.v1.images"';
+      const text = `version = 3\n[${images}]\n${more}\n[${images}.registry]\nconfig_path = "/etc/a:/etc/b"\n`;
+      await using machine = await Machine.create({ [PATHS.containerdConfig]: text });
+      const { lines } = await machine.configure();
+      assert.match(await machine.read('/etc/a/_default/hosts.toml'), /4770/);
+      return lines.join('\n');
+    };
+    assert.match(await told(''), /names several folders: .* Let it name \/etc\/a alone/);
+    assert.doesNotMatch(await told('use_local_image_pull = true'), /several folders/);
+    assert.doesNotMatch(await told('discard_unpacked_layers = true'), /several folders/);
+  });
+
+  it('says that mirrors of old must go before config_path is set', async () => {
+    await using machine = await Machine.create({
+      [PATHS.containerdConfig]:
+        'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\nendpoint = ["https://mirror.gcr.io"]\n',
+    });
+    assert.match((await machine.configure()).lines.join('\n'), /must not stand beside config_path/);
   });
 
   it('tells what discard_unpacked_layers means', async () => {
