@@ -3,6 +3,7 @@
  * the machine's and those of later Debians, has the hosts.toml that `weir host configure` wrote.
  */
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KIB, MIB, SECOND } from '../../src/clock.ts';
 import { assertIntact } from '../support/assertions.ts';
@@ -10,6 +11,7 @@ import { Containerd } from '../support/containerd.ts';
 import { DebianTree, inTree } from '../support/debian-tree.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 import { shared } from '../support/fixture.ts';
+import { Freezer } from '../support/freezer.ts';
 import { buildImage, type TestImage } from '../support/images.ts';
 import { runOk } from '../support/program.ts';
 import { push } from '../support/push.ts';
@@ -166,4 +168,34 @@ function inOrder(startContainerd: (stack: AsyncDisposableStack) => Promise<Conta
     await pulling;
     await assertIntact(lab().containerd, image);
   });
+
+  it('frozen, its watchdog too: waits, and goes to the registry once something outside ends it', async () => {
+    const { image, name, weir } = await setUp('frozen');
+    await using node = weir;
+    await using freezer = await Freezer.create();
+    await freezer.freeze(node.pid);
+    const pulling = pull(name);
+    await requestWaits(Number(new URL(node.url).port));
+    await freezer.kill();
+    assert.equal((await node.exited).signal, 'SIGKILL');
+    await pulling;
+    await assertIntact(lab().containerd, image);
+  });
+}
+
+/** Until the kernel has taken a request for the port that nobody has read. */
+async function requestWaits(port: number): Promise<void> {
+  const own = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  for (const deadline = Date.now() + 30 * SECOND; ; await delay(20)) {
+    const rows = (await readFile('/proc/net/tcp', 'latin1'))
+      .split('\n')
+      .map((row) => row.trim().split(/\s+/));
+    // proc_net_tcp.txt: local address, remote address, state (1: established), bytes to send : bytes to read
+    const isWaiting = rows.some(
+      ([, local, , state, queues]) =>
+        local?.endsWith(own) && state === '01' && !queues?.endsWith(':00000000'),
+    );
+    if (isWaiting) return;
+    assert.ok(Date.now() < deadline, 'no request came');
+  }
 }
