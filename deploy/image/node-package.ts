@@ -34,15 +34,8 @@ export async function fetchNode(root: string, cache: string, arch: Architecture)
   if (found !== integrity) throw new Error(`${tarball} is ${found}; package-lock.json wants ${integrity}`);
   const folder = join(cache, `${name}-${version}`);
   await mkdir(folder, { recursive: true });
-  await runOk('tar', [
-    '--extract',
-    '--gzip',
-    '--file',
-    tarball,
-    '--directory',
-    folder,
-    '--strip-components=1',
-  ]);
+  const parts = ['package/bin/node', 'package/LICENSE'];
+  await runOk('tar', ['-xzf', tarball, '--directory', folder, '--strip-components=1', ...parts]);
   return { name, version, folder };
 }
 
