@@ -83,7 +83,7 @@ describe('bench/simulate', () => {
   });
 
   it('gets all from a registry that says 429', () => {
-    assertWhole(go({ throttle: 25 }), 20);
+    assertWhole(go({ throttle: 10 }), 20);
   });
 
   it('counts bytes that cross zones', () => {
