@@ -1,12 +1,12 @@
-/** How a blob is cut into chunks: a function of its size alone, so that all nodes cut alike. */
+/** How a blob is cut into chunks: a function of its size alone, so that all nodes cut alike (docs/protocol.md). */
 import { GIB, KIB, MIB } from '../clock.ts';
 
 /** Below this a chunk's overhead (a request, a hash, a HAVE) outweighs what a finer cut gains. */
-const MIN_CHUNK: number = 256 * KIB;
-/** About 17 ms on a link of 1 Gbit/s: the size that the swarm simulation was tuned for. */
-const USUAL_MAX_CHUNK: number = 2 * MIB;
+const MIN_CHUNK: number = 128 * KIB;
+/** About 8 ms on a link of 1 Gbit/s (docs/adr/0017-smaller-chunks.md). */
+const USUAL_MAX_CHUNK: number = 1 * MIB;
 /** Small blobs are cut into about this many chunks, so that several peers can share them. */
-const AIMED_CHUNKS = 32;
+const AIMED_CHUNKS = 64;
 /** From here on larger chunks keep the bitfield and the hashes of a blob small. */
 const LARGE_BLOB: number = 4 * GIB;
 const LARGE_CHUNK: number = 4 * MIB;

@@ -89,6 +89,6 @@ export const PARAMETERS: Parameters = {
   busy: [10, 30],
   retry: [50, 150],
   originRetry: [500, 1500],
-  soloExtent: 8,
+  soloExtent: 16,
   rendezvous: 2,
 };

@@ -6,7 +6,7 @@ import { KIB, MIB } from '../clock.ts';
 import { LIMITS } from './wire-format.ts';
 
 /** Below it a piece costs less than keeping it. */
-const MIN_POOLED: number = 256 * KIB;
+const MIN_POOLED: number = 128 * KIB;
 /** Bytes that are kept for the next pieces: what two downloads have in flight. */
 const MAX_SPARE: number = 16 * MIB;
 

@@ -96,7 +96,7 @@ export function storeConformance(make: () => Promise<Store>): void {
 
   it('takes chunks in any order, and shows what has no gap', async () => {
     await using store = await make();
-    const bytes = seededBytes(1_000_000);
+    const bytes = seededBytes(500_000);
     await using ingest = await store.ingest(digestOf(bytes), bytes.length);
     const { layout } = ingest;
     assert.equal(layout.count, 4);
@@ -163,11 +163,11 @@ export function storeConformance(make: () => Promise<Store>): void {
 
   it('keeps whole chunks of an ingest that is closed, for the next one', async () => {
     await using store = await make();
-    const bytes = seededBytes(1_000_000);
+    const bytes = seededBytes(500_000);
     const digest = digestOf(bytes);
     {
       await using ingest = await store.ingest(digest, bytes.length);
-      await ingest.write(0, [bytes.subarray(0, 600_000)]);
+      await ingest.write(0, [bytes.subarray(0, 300_000)]);
     }
     await using resumed = await store.resume(digest);
     assert.ok(resumed !== undefined);

@@ -1,9 +1,9 @@
 /** What members get to know of credentials, and what they get of bytes that are not for them. */
 import assert from 'node:assert/strict';
-import { KIB, MIB, SECOND } from '../../../src/clock.ts';
+import { MIB, SECOND } from '../../../src/clock.ts';
 import { isWeirError } from '../../../src/errors.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
-import { ChunkLayout } from '../../../src/store/chunk-layout.ts';
+import { ChunkLayout, chunkSizeFor } from '../../../src/store/chunk-layout.ts';
 import { Homes } from '../../../src/swarm/homes.ts';
 import { formatAuthorization } from '../../../src/upstream/credential.ts';
 import { EvilScene } from '../../support/evil-scene.ts';
@@ -69,7 +69,7 @@ describe('members and access', function () {
     const { source, swarm } = scene.content(SIZE, PRIVATE);
     await holder.pull(source);
     const member = holder.table.self;
-    const range = { start: 0, end: 256 * KIB };
+    const range = { start: 0, end: chunkSizeFor(SIZE) };
     const asked = (registry: string) => {
       const named = { ...swarm, registry: parseRegistryHost(registry) };
       return scene.evil.ask(member, { swarm: named, range, home: undefined });
@@ -87,7 +87,7 @@ describe('members and access', function () {
     const { name } = parseRepository(parseRegistryHost('attacker.example'), 'any/thing');
     const answer = await scene.evil.ask(member, {
       swarm: { ...swarm, registry: parseRegistryHost('attacker.example') },
-      range: { start: 0, end: 256 * KIB },
+      range: { start: 0, end: chunkSizeFor(SIZE) },
       home: { repository: name, token: undefined, size: SIZE },
     });
     assert.notEqual(answer.kind, 'piece');

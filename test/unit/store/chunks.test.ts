@@ -30,7 +30,7 @@ describe('ChunkLayout', () => {
     const sizes = [0, 1, 8 * MIB, 9 * MIB, 32 * MIB, 64 * MIB, 1 * GIB, 4 * GIB, 5 * GIB, 33 * GIB];
     assert.deepEqual(
       sizes.map((size) => chunkSizeFor(size) / KIB),
-      [256, 256, 256, 512, 1024, 2048, 2048, 2048, 4096, 8192],
+      [128, 128, 128, 256, 512, 1024, 1024, 1024, 4096, 8192],
     );
   });
 });

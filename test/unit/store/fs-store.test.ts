@@ -118,14 +118,14 @@ describe('FsStore', () => {
   it('resumes a partial blob after a restart without the chunks that were damaged', async () => {
     const path = fresh();
     const folder = new DataFolder(path);
-    const bytes = seededBytes(1_000_000);
+    const bytes = seededBytes(500_000);
     const digest = digestOf(bytes);
     {
       await using store = await openStore(path);
       await using ingest = await store.ingest(digest, bytes.length);
-      await ingest.write(0, [bytes.subarray(0, 900_000)]);
+      await ingest.write(0, [bytes.subarray(0, 450_000)]);
     }
-    await damage(folder.partial(digest), 300_000);
+    await damage(folder.partial(digest), 150_000);
     await using store = await openStore(path);
     await using ingest = await store.ingest(digest, bytes.length);
     const { chunkSize } = ingest.layout;
