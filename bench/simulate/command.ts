@@ -8,6 +8,7 @@ import type { BenchResult } from '../report/result.ts';
 import {
   parseLayers,
   parseNodes,
+  parsePolicy,
   parseRate,
   parseShare,
   parseStart,
@@ -66,6 +67,7 @@ export function addSimulate(program: Command): void {
   option('--kill <SHARE>', 'nodes that die in the middle', parseShare, '0%');
   option('--slow <SHARE>', 'nodes with a tenth of the link', parseShare, '0%');
   option('--hang <SHARE>', 'nodes that freeze in the middle', parseShare, '0%');
+  option('--policy <NAME=VALUE,...>', 'numbers of the policy that differ from the usual ones', parsePolicy);
   option('--repeat <N>', 'turns, each with the next seed', parseWhole(1, MAX_REPEAT), '1');
   option('--seed <N>', 'of the first turn', parseWhole(0, MAX_SEED), '1');
   command
@@ -100,12 +102,14 @@ function goes(flags: Flags): readonly BenchResult[] {
   for (const nodes of flags.nodes) {
     for (let turn = 1; turn <= flags.repeat; turn++) {
       const began = performance.now();
-      const { result, messages } = simulate(
+      const { result, messages, again } = simulate(
         { ...flags, nodes, connection: flags.connection ?? Infinity, throttle: flags.throttle ?? Infinity },
         turn,
       );
       const took = ((performance.now() - began) / SECOND).toFixed(1);
+      const twice = Object.entries(again).map(([reason, count]) => `${count} ${reason}`);
       console.error(`${nodes} nodes, turn ${turn}: ${messages} messages, simulated in ${took} s`);
+      if (twice.length > 0) console.error(`  chunks that left the registry again: ${twice.join(', ')}`);
       results.push(result);
     }
   }

@@ -41,7 +41,7 @@ export interface SimulateOptions {
   readonly hang: number;
   readonly seed: number;
   /** Numbers of the policy that differ from the daemon's. */
-  readonly parameters?: Partial<Parameters>;
+  readonly policy?: Partial<Parameters>;
 }
 
 export interface Go {
@@ -49,6 +49,8 @@ export interface Go {
   /** What else is worth knowing of a simulated go. */
   readonly messages: number;
   readonly reasons: Readonly<Record<string, number>>;
+  /** Chunks that left the registry again, by the reason why they were asked for. */
+  readonly again: Readonly<Record<string, number>>;
   readonly outcomes: Readonly<Record<string, number>>;
   /** How often peers were blamed, for each reason. */
   readonly blamed: Readonly<Record<string, number>>;
@@ -87,7 +89,7 @@ export function simulate(options: SimulateOptions, turn: number): Go {
     cross_zone_bytes: world.nodes.reduce((sum, node) => sum + node.fromOtherZones, 0),
     cpu_s_per_gib: null,
     rss_max_bytes: null,
-    connections_max: Math.max(...world.nodes.map(({ peers }) => peers.size)),
+    connections_max: Math.max(...world.nodes.map(({ connections }) => connections.most)),
     failures: failed.length,
     failure_reasons: failed,
     per_node: perNode,
@@ -101,6 +103,7 @@ export function simulate(options: SimulateOptions, turn: number): Go {
     result,
     messages: world.messages,
     reasons: Object.fromEntries(world.reasons),
+    again: Object.fromEntries(world.again),
     outcomes: Object.fromEntries(world.outcomes),
     blamed,
   };
@@ -127,7 +130,7 @@ function worldOf(options: SimulateOptions, seed: number): World {
     latency,
     farLatency: zones > 1 ? zoneLatency : latency,
     membershipDelay,
-    parameters: options.parameters ?? {},
+    parameters: options.policy ?? {},
   });
 }
 
@@ -238,7 +241,7 @@ function resultOf(node: SimulatedNode, startedAt: number, { busy }: Course): Nod
     bytes: { peers: node.fromPeers, registry: node.fromRegistry },
     sent_bytes: node.sent,
     cross_zone_bytes: node.fromOtherZones,
-    connections: node.peers.size,
+    connections: node.connections.most,
     rss_bytes: null,
   };
 }

@@ -64,8 +64,12 @@ export class World {
   messages = 0;
   /** How often the registry was asked for each reason. */
   readonly reasons: Map<FetchReason, number> = new Map();
+  /** For each reason, how many chunks the registry was asked for that it had been asked for before. */
+  readonly again: Map<FetchReason, number> = new Map();
   /** How requests at peers ended. */
   readonly outcomes: Map<string, number> = new Map();
+  /** Chunks of each blob that the registry was asked for. */
+  readonly #askedFor: Map<Digest, Set<number>> = new Map();
   readonly #options: WorldOptions;
   readonly #latency: number;
   readonly #farLatency: number;
@@ -120,6 +124,7 @@ export class World {
   kill(node: SimulatedNode): void {
     if (!node.isAlive) return;
     node.isAlive = false;
+    node.connections.close();
     for (const link of [node.up, node.down]) {
       for (const flow of Array.from(link.flows)) this.network.cancel(flow);
     }
@@ -189,8 +194,7 @@ export class World {
         state: (_swarm, _size, index) => ({ index, hash: HASH, by: node.member.peer, signature: SIGNATURE }),
         isGenuine: () => true,
         observer: {
-          fetching: (_swarm, _first, _count, reason) =>
-            void this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1),
+          fetching: (swarm, first, count, reason) => this.#fetching(swarm, first, count, reason),
           received: () => undefined,
           fetched: () => undefined,
           stumbled: () => undefined,
@@ -203,6 +207,16 @@ export class World {
     });
   }
 
+  #fetching({ digest }: SwarmKey, first: number, count: number, reason: FetchReason): void {
+    countIn(this.reasons, reason);
+    const asked = this.#askedFor.get(digest) ?? new Set();
+    this.#askedFor.set(digest, asked);
+    for (let index = first; index < first + count; index++) {
+      if (asked.has(index)) countIn(this.again, reason);
+      asked.add(index);
+    }
+  }
+
   #send(from: SimulatedNode, to: PeerName, message: SwarmMessage): void {
     this.messages++;
     const target = this.node(to);
@@ -210,7 +224,7 @@ export class World {
       this.time.after(0, () => from.isWell && from.swarms.message(to, message));
       return;
     }
-    meet(from, target);
+    from.connections.use(target.connections, this.time.now);
     this.time.after(this.#latencyBetween(from, target), () => {
       if (!target.isAlive) {
         if (from.isWell) from.swarms.unreachable(to);
@@ -220,8 +234,8 @@ export class World {
 
   #ask(from: SimulatedNode, member: Member, request: PieceRequest, events: PieceEvents): () => void {
     const to = this.node(member.peer);
-    meet(from, to);
     const { time, network } = this;
+    from.connections.use(to.connections, time.now);
     const done = (bytes: number): void => {
       from.fromPeers += bytes;
       to.sent += bytes;
@@ -237,7 +251,7 @@ export class World {
       events,
       latency,
       done,
-      ended: (outcome) => void this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1),
+      ended: (outcome) => countIn(this.outcomes, outcome),
     });
     return () => transfer.cancel();
   }
@@ -247,11 +261,8 @@ export class World {
   }
 }
 
-/** One connection, whoever makes it. */
-function meet(from: SimulatedNode, to: SimulatedNode): void {
-  if (from.peers.has(to.member.peer)) return;
-  from.peers.add(to.member.peer);
-  if (to.isAlive) to.peers.add(from.member.peer);
+function countIn<T>(counts: Map<T, number>, key: T): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
 /** Names have the shape of peer IDs; nothing here looks into them. */

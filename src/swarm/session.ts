@@ -84,6 +84,11 @@ export class Session {
     return this.state.neighbours.size;
   }
 
+  /** Up to which level this node has entered itself at rendezvous. */
+  get rendezvousLevel(): number {
+    return this.#linking.level;
+  }
+
   start(): void {
     this.#linking.join();
     this.#tick();

@@ -129,6 +129,8 @@ export class SwarmState {
   readonly #promised: Map<number, { readonly by: PeerName; readonly until: number }> = new Map();
   /** Members that are said to have the whole blob, neighbours or not: the registry need not be asked. */
   readonly seeds: Set<PeerName> = new Set();
+  /** How many others pull the blob, about, or at most: as far as the rendezvous tell. */
+  company = 0;
   /** Scheduler's milliseconds of the last byte. */
   lastByte: number;
   /** The same of the last byte or news: somebody else has got on, or says that it is at it. */
