@@ -103,7 +103,8 @@ export class Fetching {
     for (;;) {
       const { size: held } = this.#askings;
       const mayTake = this.#mayTake;
-      if (!mayTake && held >= this.#state.environment.parameters.requests) return;
+      if (!mayTake && (held >= this.#state.environment.parameters.requests || !this.#share.mayWant(held)))
+        return;
       const choice = this.#pick();
       if (choice === undefined) break;
       if (!mayTake) return this.#share.wants(held);

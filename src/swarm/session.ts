@@ -166,7 +166,9 @@ export class Session {
   }
 
   #have(from: PeerName, indices: readonly number[]): void {
-    const { neighbours, layout, seen, environment } = this.state;
+    const { neighbours, layout, seen, environment, now } = this.state;
+    const neighbour = neighbours.get(from);
+    const isFree = neighbour !== undefined && neighbour.busyUntil <= now && environment.budget.isFree;
     let isNews = false;
     for (const index of indices) {
       if (index >= layout.count) {
@@ -174,27 +176,34 @@ export class Session {
         break;
       }
       neighbours.add(from, index);
+      if (isFree && this.state.isWanted(index)) isNews = true;
       if (seen.has(index)) continue;
       isNews = true;
       seen.set(index);
       this.state.progressed(); // not mere words: it can be asked for the chunk now, and is blamed where it has not got it
       this.duty.entered(index);
     }
-    // One more holder is nothing to act on while no more can be asked for.
-    if (isNews || environment.budget.isFree) this.pump();
+    // One more holder is nothing to act on while no more can be asked for, or not of this one.
+    if (isNews) this.pump();
   }
 
   #seen(from: PeerName, message: Extract<SwarmMessage, { kind: 'seen' }>): void {
     const { homes, statements, layout } = this.state;
     homes.grow(message.extent);
+    let isNews = false;
     for (const statement of message.statements) {
       if (statement.index >= layout.count) {
         this.state.blame(from, 'protocol');
         break;
       }
-      if (statements[statement.index] === undefined && !this.#learn(statement, from)) break;
+      if (statements[statement.index] !== undefined) {
+        this.#outbox.isKnown(statement.index, from);
+        continue;
+      }
+      if (!this.#learn(statement, from)) break;
+      isNews = true;
     }
-    this.pump();
+    if (isNews) this.pump();
   }
 
   /** Takes note of a new statement, and passes it on. False where it is forged. */
