@@ -51,23 +51,21 @@ export class Leases {
     return { kind: 'yours' };
   }
 
+  /** Who is at the registry for it now, or has it. */
+  current(key: string): { readonly holder: PeerName; readonly done: boolean } | undefined {
+    const lease = this.#leases?.get(key);
+    if (lease === undefined || !this.#isLive(lease.holder)) return undefined;
+    return lease.done || lease.until > this.#scheduler.now() ? lease : undefined;
+  }
+
   /** Whether somebody is at the registry for it now. */
   isTaken(key: string): boolean {
-    const lease = this.#leases?.get(key);
-    return (
-      lease !== undefined && !lease.done && lease.until > this.#scheduler.now() && this.#isLive(lease.holder)
-    );
+    return this.current(key)?.done === false;
   }
 
   /** The holder says that it has the chunk. */
   done(key: string, holder: PeerName): void {
     const lease = this.#leases?.get(key);
     if (lease?.holder === holder) lease.done = true;
-  }
-
-  /** The one who has the chunk, where that is known. */
-  holder(key: string): PeerName | undefined {
-    const lease = this.#leases?.get(key);
-    return lease?.done === true && this.#isLive(lease.holder) ? lease.holder : undefined;
   }
 }

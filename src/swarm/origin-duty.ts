@@ -229,8 +229,6 @@ export class OriginDuty {
       this.#waitingSince.set(index, since);
       const rank = homes.rankOf(index, self);
       if (rank < 0 || this.#state.now - since < rank * parameters.takeover) continue;
-      // Before it joined, this node as home sent somebody else for it.
-      if (this.#state.options.isLeased(index)) continue;
       if (this.#questions.mayFetch(index, rank)) this.#fetchGroup(index, rank === 0 ? 'home' : 'stand-in');
     }
   }

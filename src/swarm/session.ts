@@ -166,7 +166,7 @@ export class Session {
   }
 
   #have(from: PeerName, indices: readonly number[]): void {
-    const { neighbours, layout, seen, environment, now } = this.state;
+    const { neighbours, layout, seen, here, environment, now } = this.state;
     const neighbour = neighbours.get(from);
     const isFree = neighbour !== undefined && neighbour.busyUntil <= now && environment.budget.isFree;
     let isNews = false;
@@ -175,7 +175,8 @@ export class Session {
         this.state.blame(from, 'protocol');
         break;
       }
-      neighbours.add(from, index);
+      if (neighbour !== undefined) neighbours.add(from, index);
+      else if (!here.has(index)) this.state.addElsewhere(index, from);
       if (isFree && this.state.isWanted(index)) isNews = true;
       if (seen.has(index)) continue;
       isNews = true;
@@ -228,11 +229,9 @@ export class Session {
     const { swarm, seen, environment } = this.state;
     const isComing = (): boolean =>
       this.duty.isFetching(index) || this.state.isPromised(index, from) || this.duty.intends(index, from);
-    const state = this.state.isShareable(index)
-      ? 'have'
-      : !seen.has(index) && isComing()
-        ? 'fetching'
-        : 'none';
+    // What has entered the cluster is on its way to here, as long as somebody is known who has it.
+    const isOnItsWay = seen.has(index) ? this.state.isNear(index) : isComing();
+    const state = this.state.isShareable(index) ? 'have' : isOnItsWay ? 'fetching' : 'none';
     environment.send(from, { kind: 'origin-state', swarm, index, state });
   }
 

@@ -103,8 +103,6 @@ export interface SwarmStateOptions {
   readonly environment: Environment;
   /** Bytes are arriving. */
   readonly onProgress: () => void;
-  /** Whether this node, as home, has sent a peer to the registry for the chunk. */
-  readonly isLeased: (index: number) => boolean;
   /** What a home needs to fetch in this node's stead. */
   readonly home: () => HomeDuty;
 }
@@ -189,7 +187,7 @@ export class SwarmState {
     return this.neighbours.holders(index) > 0 || (this.elsewhere.get(index)?.size ?? 0) > 0;
   }
 
-  /** A neighbour says that it is fetching the chunk: nobody else need. */
+  /** A peer says that it is fetching the chunk: nobody else need. */
   promise(index: number, by: PeerName): void {
     this.#promised.set(index, { by, until: this.now + PROMISE_HOLDS });
   }
@@ -239,6 +237,12 @@ export class SwarmState {
     this.elsewhere.set(index, known);
   }
 
+  /** A peer that is no neighbour says that it has the chunk. */
+  told(index: number, peer: PeerName): void {
+    this.seen.set(index);
+    if (!this.here.has(index)) this.addElsewhere(index, peer);
+  }
+
   /** Forgets that the peer has anything. `isSlow`: its word about what it is fetching holds as long as it would. */
   forget(peer: PeerName, isSlow = false): void {
     const claimed = this.neighbours.get(peer)?.have;
@@ -265,9 +269,9 @@ export class SwarmState {
     }
   }
 
-  /** Whether the chunk is said to have entered the cluster, and nobody who can be asked here has it. */
+  /** Whether the chunk is said to have entered the cluster, but nobody is known who has it, nor is it on its way. */
   isLost(index: number): boolean {
-    return this.seen.has(index) && !this.here.has(index) && !this.isNear(index);
+    return this.seen.has(index) && this.isWanted(index) && !this.isNear(index);
   }
 
   /**

@@ -57,12 +57,11 @@ export class Swarms {
   }
 
   /** Begins to pull a blob in company. The caller closes it when the blob is stored, or given up. */
-  open(options: Omit<SessionOptions, 'environment' | 'isLeased'>): Session {
+  open(options: Omit<SessionOptions, 'environment'>): Session {
     const { environment } = this.#options;
     const session = new Session({
       ...options,
       environment,
-      isLeased: (index) => this.desk.leases.isTaken(chunkId(options.swarm, index)),
       onChunk: (index, from) => {
         this.desk.arrived(options.swarm, index);
         this.#tellHome(options.swarm, session, index, from);
@@ -72,8 +71,21 @@ export class Swarms {
     const { registry, digest } = options.swarm;
     const others = this.#sessions.get(digest)?.filter(({ state }) => state.swarm.registry !== registry);
     this.#sessions.set(digest, [...(others ?? []), session]);
+    this.#takeOver(session);
     session.start();
     return session;
+  }
+
+  /** What this node knows from its time as a home that did not pull the blob itself. */
+  #takeOver({ state }: Session): void {
+    const { leases } = this.desk;
+    if (leases.isEmpty) return;
+    for (let index = 0; index < state.layout.count; index++) {
+      const key = chunkId(state.swarm, index);
+      const lease = leases.current(key);
+      if (lease?.done === true) state.told(index, lease.holder);
+      else if (lease !== undefined) state.promise(index, lease.holder);
+    }
   }
 
   /** @param kept whether the blob is whole and stays */

@@ -55,7 +55,18 @@ describe('bench/simulate', () => {
     this.timeout(120 * SECOND);
     const course = go({ nodes: 200 });
     assertWhole(course, 200);
-    assert.ok(course.result.registry_ratio <= 1.2, `${course.result.registry_ratio}`);
+    assert.ok(course.result.registry_ratio <= 1.02, `${course.result.registry_ratio}`);
+    assert.ok(course.result.connections_max <= 190, `${course.result.connections_max}`);
+  });
+
+  it('on slow links, where starts are spread: the registry gives little more than one image', function () {
+    this.timeout(60 * SECOND);
+    const slow = { link: 2500, registry: 2500, zones: 3, start: { kind: 'jitter', ms: 2 * SECOND } } as const;
+    for (const seed of [1, 2]) {
+      const course = go({ ...slow, seed });
+      assertWhole(course, 20);
+      assert.ok(course.result.registry_ratio <= 1.02, `${course.result.registry_ratio}`);
+    }
   });
 
   it('outlives deaths, frozen nodes and slow ones', () => {
