@@ -10,6 +10,7 @@ import type { PeerName } from '../../src/peer/peer-name.ts';
 import type { SwarmKey, SwarmMessage } from '../../src/protocol/messages.ts';
 import { ChunkLayout } from '../../src/store/chunk-layout.ts';
 import { Budget } from '../../src/swarm/budget.ts';
+import type { Ruling } from '../../src/swarm/desk.ts';
 import { Pace } from '../../src/swarm/pace.ts';
 import { PARAMETERS, type Parameters } from '../../src/swarm/parameters.ts';
 import type { Scheduler } from '../../src/swarm/scheduler.ts';
@@ -22,7 +23,7 @@ import { Link, Network } from './network.ts';
 import { SimulatedNode } from './node.ts';
 import { SimulatedRegistry } from './registry.ts';
 import { seeded, VirtualTime } from './time.ts';
-import { HASH, PROGRESS, SIGNATURE, Transfer } from './transfer.ts';
+import { HASH, PROGRESS, SIGNATURE, Transfer, type Carrier } from './transfer.ts';
 
 /** Milliseconds to hash and write a chunk. */
 const WRITE: number = 3 * MILLISECOND;
@@ -53,7 +54,7 @@ export interface WorldOptions {
 /** 1 Gbit/s. */
 const USUAL_LINK = 125_000;
 
-export class World {
+export class World implements Carrier {
   readonly time: VirtualTime;
   readonly nodes: SimulatedNode[] = [];
   readonly random: () => number;
@@ -149,7 +150,7 @@ export class World {
       sink: {
         has: () => false,
         write: (_index, _bytes, _hash, done) => {
-          this.time.after(WRITE, () => node.isWell && done({ kind: 'written', hash: HASH }));
+          this.time.post(WRITE, () => node.isWell && done({ kind: 'written', hash: HASH }));
         },
       },
       origin: {
@@ -225,7 +226,7 @@ export class World {
       return;
     }
     from.connections.use(target.connections, this.time.now);
-    this.time.after(this.#latencyBetween(from, target), () => {
+    this.time.post(this.#latencyBetween(from, target), () => {
       if (!target.isAlive) {
         if (from.isWell) from.swarms.unreachable(to);
       } else if (!target.isFrozen) target.swarms.message(from.member.peer, message);
@@ -234,26 +235,19 @@ export class World {
 
   #ask(from: SimulatedNode, member: Member, request: PieceRequest, events: PieceEvents): () => void {
     const to = this.node(member.peer);
-    const { time, network } = this;
-    from.connections.use(to.connections, time.now);
-    const done = (bytes: number): void => {
-      from.fromPeers += bytes;
-      to.sent += bytes;
-      if (from.member.zone !== to.member.zone) from.fromOtherZones += bytes;
-    };
-    const latency = this.#latencyBetween(from, to);
-    const transfer = new Transfer({
-      time,
-      network,
-      from,
-      to,
-      request,
-      events,
-      latency,
-      done,
-      ended: (outcome) => countIn(this.outcomes, outcome),
-    });
+    from.connections.use(to.connections, this.time.now);
+    const transfer = new Transfer(this, [from, to], request, events, this.#latencyBetween(from, to));
     return () => transfer.cancel();
+  }
+
+  delivered(from: SimulatedNode, to: SimulatedNode, bytes: number): void {
+    from.fromPeers += bytes;
+    to.sent += bytes;
+    if (from.member.zone !== to.member.zone) from.fromOtherZones += bytes;
+  }
+
+  ruled(outcome: Ruling['kind']): void {
+    countIn(this.outcomes, outcome);
   }
 
   #latencyBetween(a: SimulatedNode, b: SimulatedNode): number {
