@@ -63,6 +63,13 @@ export function addSimulate(program: Command): void {
   option('--zones <N>', 'zones over which nodes are spread', parseWhole(1, 64), '1');
   option('--latency <TIME>', 'of a message within a zone', parseTime, '1ms');
   option('--zone-latency <TIME>', 'of a message to another zone', parseTime, '2ms');
+  option('--headers <SHARE>', 'of what links carry that is no content; 5% on real ones', parseShare, '0%');
+  option('--loss <SHARE>', 'of packets, on all links', parseShare, '0%');
+  option(
+    '--join-delay <TIME>',
+    'nodes come up as they begin, and know and are known after so long',
+    parseTime,
+  );
   option('--membership-delay <TIME>', 'until all know of a death', parseTime, '5s');
   option('--kill <SHARE>', 'nodes that die in the middle', parseShare, '0%');
   option('--slow <SHARE>', 'nodes with a tenth of the link', parseShare, '0%');

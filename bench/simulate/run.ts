@@ -34,6 +34,11 @@ export interface SimulateOptions {
   readonly latency: number;
   readonly zoneLatency: number;
   readonly membershipDelay: number;
+  /** From a node's start until it knows the others, and they it; undefined: all know each other before. */
+  readonly joinDelay?: number;
+  /** Share of what links carry that is no content, and of packets that are lost. */
+  readonly headers?: number;
+  readonly loss?: number;
   readonly start: Start;
   /** Shares of the nodes. */
   readonly kill: number;
@@ -115,21 +120,23 @@ function lowerBound({ registry, link, slow }: SimulateOptions, image: number): n
 }
 
 function worldOf(options: SimulateOptions, seed: number): World {
-  const { nodes, link, registry, connection, throttle, zones, latency, zoneLatency, membershipDelay } =
-    options;
+  const { nodes, connection, throttle, zones, latency, zoneLatency, membershipDelay, joinDelay } = options;
+  const { headers = 0, loss = 0 } = options;
   const slow = Math.round(nodes * options.slow);
   return new World({
     nodes,
     seed,
-    link,
+    link: options.link * (1 - headers),
     speed: (index) => (index >= nodes - slow ? SLOW : 1),
-    registry,
+    registry: options.registry * (1 - headers),
     connection,
     throttle,
+    loss,
     zones,
     latency,
     farLatency: zones > 1 ? zoneLatency : latency,
     membershipDelay,
+    joinDelay,
     parameters: options.policy ?? {},
   });
 }
@@ -174,6 +181,7 @@ class Course {
     const { nodes, time, random } = this.world;
     const begin = (node: SimulatedNode, index: number): void => {
       this.starts[index] = time.now;
+      this.world.join(node);
       if (node.isWell) this.#pull(node);
     };
     if (start.kind === 'rolling') {

@@ -4,6 +4,7 @@ import { WeirError } from '../../src/errors.ts';
 import { ChunkLayout } from '../../src/store/chunk-layout.ts';
 import type { Ruling } from '../../src/swarm/desk.ts';
 import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
+import type { Loss } from './loss.ts';
 import type { Flow, Network } from './network.ts';
 import type { SimulatedNode } from './node.ts';
 import type { VirtualTime } from './time.ts';
@@ -18,6 +19,7 @@ export const SIGNATURE: Uint8Array = new Uint8Array(64);
 export interface Carrier {
   readonly time: VirtualTime;
   readonly network: Network;
+  readonly loss: Loss;
   delivered(from: SimulatedNode, to: SimulatedNode, bytes: number): void;
   /** How the other one ruled, for statistics. */
   ruled(outcome: Ruling['kind']): void;
@@ -60,7 +62,7 @@ export class Transfer {
       to.kept.get(swarm.digest) ?? to.swarms.session(swarm)?.state.layout.size ?? home?.size ?? end;
     this.#index = new ChunkLayout(this.#size).indexOf(start);
     this.#bytes = end - start;
-    this.#later(latency, () => this.#arrive());
+    this.#later(latency + carrier.loss.delay(), () => this.#arrive());
   }
 
   cancel(): void {
@@ -94,7 +96,7 @@ export class Transfer {
         asHome: home !== undefined,
         token: undefined,
       },
-      () => this.#later(this.#latency, () => events.acknowledged()),
+      () => this.#later(this.#latency + this.#carrier.loss.delay(), () => events.acknowledged()),
       (ruling) => this.#ruled(ruling),
     );
   }
@@ -106,7 +108,7 @@ export class Transfer {
       this.#send();
       return;
     }
-    this.#later(this.#latency, () => {
+    this.#later(this.#latency + this.#carrier.loss.delay(), () => {
       this.#over = true;
       this.#events.answered(ruling);
     });
@@ -114,11 +116,12 @@ export class Transfer {
 
   #send(): void {
     const [from, to] = [this.#from, this.#to];
+    const { network, loss } = this.#carrier;
     if (this.#over || !from.isWell) {
       this.#giveBack();
       return;
     }
-    this.#flow = this.#carrier.network.send(to.up, from.down, this.#bytes, () => this.#sent());
+    this.#flow = network.send(to.up, from.down, this.#bytes, () => this.#sent(), loss.cap(this.#latency));
     this.#later(this.#latency, () => this.#tell());
   }
 

@@ -18,6 +18,7 @@ import type { Session } from '../../src/swarm/session.ts';
 import { Swarms } from '../../src/swarm/swarms.ts';
 import type { FetchReason } from '../../src/swarm/state.ts';
 import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
+import { Loss } from './loss.ts';
 import { Roster } from './membership.ts';
 import { Link, Network } from './network.ts';
 import { SimulatedNode } from './node.ts';
@@ -48,6 +49,10 @@ export interface WorldOptions {
   readonly zones?: number;
   /** Milliseconds after which all know of a death. */
   readonly membershipDelay?: number;
+  /** From a node's start until all know of it; undefined: all are known from the beginning. */
+  readonly joinDelay?: number | undefined;
+  /** Share of packets that are lost. */
+  readonly loss?: number;
   readonly parameters?: Partial<Parameters>;
 }
 
@@ -62,6 +67,7 @@ export class World implements Carrier {
   readonly network: Network;
   readonly registry: SimulatedRegistry;
   readonly roster: Roster;
+  readonly loss: Loss;
   messages = 0;
   /** How often the registry was asked for each reason. */
   readonly reasons: Map<FetchReason, number> = new Map();
@@ -94,10 +100,11 @@ export class World implements Carrier {
     ];
     this.time = new VirtualTime(usual);
     this.network = new Network(this.time);
+    this.loss = new Loss(options.loss ?? 0, this.random);
     this.registry = new SimulatedRegistry(
       {
         uplink: options.registry ?? USUAL_LINK,
-        connection: options.connection ?? Infinity,
+        connection: Math.min(options.connection ?? Infinity, this.loss.cap(this.#farLatency)),
         throttle: options.throttle ?? Infinity,
         latency: this.#farLatency,
       },
@@ -105,7 +112,7 @@ export class World implements Carrier {
       this.network,
     );
     const members = Array.from({ length: nodes }, (_, index) => memberNamed(index, zones));
-    this.roster = new Roster(members);
+    this.roster = new Roster(options.joinDelay === undefined ? members : []);
     members.forEach((member, index) => {
       const speed = link * (options.speed?.(index) ?? 1);
       const links = { up: new Link(speed), down: new Link(speed) };
@@ -119,6 +126,13 @@ export class World implements Carrier {
     const node = this.#byName.get(peer);
     if (node === undefined) throw new Error(`no node ${peer}`);
     return node;
+  }
+
+  /** The node has come up. */
+  join(node: SimulatedNode): void {
+    const { joinDelay } = this.#options;
+    if (joinDelay !== undefined)
+      this.time.post(joinDelay, () => node.isAlive && this.roster.add(node.member));
   }
 
   /** The node dies; the others learn it by its silence, and after a while from each other. */
@@ -226,7 +240,7 @@ export class World implements Carrier {
       return;
     }
     from.connections.use(target.connections, this.time.now);
-    this.time.post(this.#latencyBetween(from, target), () => {
+    this.time.post(this.#latencyBetween(from, target) + this.loss.delay(), () => {
       if (!target.isAlive) {
         if (from.isWell) from.swarms.unreachable(to);
       } else if (!target.isFrozen) target.swarms.message(from.member.peer, message);
