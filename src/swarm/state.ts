@@ -192,6 +192,11 @@ export class SwarmState {
     this.#promised.set(index, { by, until: this.now + PROMISE_HOLDS });
   }
 
+  /** It is not, any more. */
+  unpromise(index: number, by: PeerName): void {
+    if (this.#promised.get(index)?.by === by) this.#promised.delete(index);
+  }
+
   /** Whether somebody says so; `except`: but not this one. */
   isPromised(index: number, except?: PeerName): boolean {
     const promise = this.#promised.get(index);

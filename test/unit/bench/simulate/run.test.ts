@@ -69,6 +69,17 @@ describe('bench/simulate', () => {
     }
   });
 
+  it('gets all where packets are lost, and where nodes know nobody when they begin', () => {
+    const slow = { link: 2500, registry: 2500, nodes: 12, headers: 0.05 } as const;
+    const lossy = go({ ...slow, loss: 0.02 });
+    assertWhole(lossy, 12);
+    assert.ok(lossy.result.registry_ratio <= 1.02, `${lossy.result.registry_ratio}`);
+    const strange = go({ ...slow, joinDelay: 500 });
+    assertWhole(strange, 12);
+    // Twelve times what comes in half a second is lost; all that they had asked for would be 0.7 images.
+    assert.ok(strange.result.registry_ratio <= 1.15, `${strange.result.registry_ratio}`);
+  });
+
   it('outlives deaths, frozen nodes and slow ones', () => {
     const course = go({ kill: 0.1, hang: 0.1, slow: 0.1, layers: [64 * MIB, 32 * MIB] });
     const { per_node: nodes } = course.result;
