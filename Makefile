@@ -49,5 +49,5 @@ node: $(INSTALLED)
 
 $(INSTALLED): package-lock.json
 	@command -v npm >/dev/null || { echo "make: npm is missing: install Node.js 20 or later"; exit 1; }
-	npm ci
+	npm ci --loglevel=error
 	@touch $(INSTALLED)

@@ -8,6 +8,7 @@ import type { BenchResult } from '../report/result.ts';
 import {
   parseLayers,
   parseNodes,
+  parsePolicy,
   parseRate,
   parseShare,
   parseStart,
@@ -62,10 +63,18 @@ export function addSimulate(program: Command): void {
   option('--zones <N>', 'zones over which nodes are spread', parseWhole(1, 64), '1');
   option('--latency <TIME>', 'of a message within a zone', parseTime, '1ms');
   option('--zone-latency <TIME>', 'of a message to another zone', parseTime, '2ms');
+  option('--headers <SHARE>', 'of what links carry that is no content; 5% on real ones', parseShare, '0%');
+  option('--loss <SHARE>', 'of packets, on all links', parseShare, '0%');
+  option(
+    '--join-delay <TIME>',
+    'nodes come up as they begin, and know and are known after so long',
+    parseTime,
+  );
   option('--membership-delay <TIME>', 'until all know of a death', parseTime, '5s');
   option('--kill <SHARE>', 'nodes that die in the middle', parseShare, '0%');
   option('--slow <SHARE>', 'nodes with a tenth of the link', parseShare, '0%');
   option('--hang <SHARE>', 'nodes that freeze in the middle', parseShare, '0%');
+  option('--policy <NAME=VALUE,...>', 'numbers of the policy that differ from the usual ones', parsePolicy);
   option('--repeat <N>', 'turns, each with the next seed', parseWhole(1, MAX_REPEAT), '1');
   option('--seed <N>', 'of the first turn', parseWhole(0, MAX_SEED), '1');
   command
@@ -100,12 +109,14 @@ function goes(flags: Flags): readonly BenchResult[] {
   for (const nodes of flags.nodes) {
     for (let turn = 1; turn <= flags.repeat; turn++) {
       const began = performance.now();
-      const { result, messages } = simulate(
+      const { result, messages, again } = simulate(
         { ...flags, nodes, connection: flags.connection ?? Infinity, throttle: flags.throttle ?? Infinity },
         turn,
       );
       const took = ((performance.now() - began) / SECOND).toFixed(1);
+      const twice = Object.entries(again).map(([reason, count]) => `${count} ${reason}`);
       console.error(`${nodes} nodes, turn ${turn}: ${messages} messages, simulated in ${took} s`);
+      if (twice.length > 0) console.error(`  chunks that left the registry again: ${twice.join(', ')}`);
       results.push(result);
     }
   }

@@ -1,6 +1,6 @@
 /**
- * Who is in the cluster, as one simulated node sees it: all share one list, which loses the dead after a while, and
- * each leaves out whom it suspects itself. The daemon's own members would be N² records.
+ * Who is in the cluster, as one simulated node sees it: all share one list, which loses the dead after a while and
+ * gets newcomers after a while, who until then know nobody; and each leaves out whom it suspects itself. The daemon's own members would be N² records.
  */
 import { SECOND } from '../../src/clock.ts';
 import type { Member, Membership } from '../../src/membership/member.ts';
@@ -30,6 +30,15 @@ export class Roster {
     return this.#byName.get(peer);
   }
 
+  /** All learn of them, and they of all. */
+  add(member: Member): void {
+    if (this.#byName.has(member.peer)) return;
+    this.#byName.set(member.peer, member);
+    const at = this.#live.findIndex(({ peer }) => peer > member.peer);
+    this.#live = at === -1 ? [...this.#live, member] : this.#live.toSpliced(at, 0, member);
+    for (const view of this.#views) view.changed();
+  }
+
   view(self: Member, time: VirtualTime): Membership {
     const view = new View(self, this, time);
     this.#views.push(view);
@@ -52,16 +61,20 @@ class View implements Membership {
   readonly #times: Map<PeerName, number> = new Map();
   readonly #banned: Set<PeerName> = new Set();
   readonly #listeners: Set<() => void> = new Set();
+  /** What it knows before it is in the list. */
+  readonly #alone: readonly Member[];
   #live: readonly Member[] | undefined;
   version = 0;
 
   constructor(self: Member, roster: Roster, time: VirtualTime) {
     this.self = self;
+    this.#alone = [self];
     this.#roster = roster;
     this.#time = time;
   }
 
   live(): readonly Member[] {
+    if (this.#roster.get(this.self.peer) === undefined) return this.#alone;
     const all = this.#roster.live;
     if (this.#suspects.size === 0) return all;
     this.#live ??= all.filter(({ peer }) => !this.#suspects.has(peer));

@@ -122,15 +122,21 @@ export class Network {
       total += offer;
     }
     if (total <= capacity) return Infinity;
-    offers.subarray(0, count).sort();
+    // Those that take less than an even share leave the rest of it to the others, until nobody takes less.
     let left = capacity;
-    for (let i = 0; i < count; i++) {
-      const share = left / (count - i);
-      const offer = offers[i] ?? 0;
-      if (offer >= share) return share;
-      left -= offer;
+    let sharing = count;
+    for (;;) {
+      const share = left / sharing;
+      const before = sharing;
+      for (let i = 0; i < sharing; i++) {
+        const offer = offers[i] ?? 0;
+        if (offer >= share) continue;
+        left -= offer;
+        offers[i--] = offers[--sharing] ?? 0;
+      }
+      if (sharing === before) return share;
+      if (sharing === 0) return Infinity;
     }
-    return Infinity;
   }
 
   #adjust(flow: Flow): void {
@@ -149,7 +155,7 @@ export class Network {
     const due = now + flow.left / flow.rate;
     if (due >= flow.due) return;
     flow.due = due;
-    this.#time.after(due - now, () => this.#fired(flow, due));
+    this.#time.post(due - now, () => this.#fired(flow, due));
   }
 
   #fired(flow: Flow, due: number): void {

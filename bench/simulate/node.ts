@@ -4,6 +4,7 @@ import type { Member, SuspicionReason } from '../../src/membership/member.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { PeerName } from '../../src/peer/peer-name.ts';
 import type { Swarms } from '../../src/swarm/swarms.ts';
+import { Connections } from './connections.ts';
 import type { Link } from './network.ts';
 
 export class SimulatedNode {
@@ -17,8 +18,7 @@ export class SimulatedNode {
   readonly failed: Map<Digest, WeirError> = new Map();
   /** Blobs that it has for good, and their sizes. */
   readonly kept: Map<Digest, number> = new Map();
-  /** Everybody with whom it has spoken: each is a connection. */
-  readonly peers: Set<PeerName> = new Set();
+  readonly connections: Connections = new Connections();
   isAlive = true;
   /** Frozen at once and for ever, as by SIGSTOP. */
   isFrozen = false;

@@ -10,6 +10,7 @@ import type { PeerName } from '../../src/peer/peer-name.ts';
 import type { SwarmKey, SwarmMessage } from '../../src/protocol/messages.ts';
 import { ChunkLayout } from '../../src/store/chunk-layout.ts';
 import { Budget } from '../../src/swarm/budget.ts';
+import type { Ruling } from '../../src/swarm/desk.ts';
 import { Pace } from '../../src/swarm/pace.ts';
 import { PARAMETERS, type Parameters } from '../../src/swarm/parameters.ts';
 import type { Scheduler } from '../../src/swarm/scheduler.ts';
@@ -17,12 +18,13 @@ import type { Session } from '../../src/swarm/session.ts';
 import { Swarms } from '../../src/swarm/swarms.ts';
 import type { FetchReason } from '../../src/swarm/state.ts';
 import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
+import { Loss } from './loss.ts';
 import { Roster } from './membership.ts';
 import { Link, Network } from './network.ts';
 import { SimulatedNode } from './node.ts';
 import { SimulatedRegistry } from './registry.ts';
 import { seeded, VirtualTime } from './time.ts';
-import { HASH, PROGRESS, SIGNATURE, Transfer } from './transfer.ts';
+import { HASH, PROGRESS, SIGNATURE, Transfer, type Carrier } from './transfer.ts';
 
 /** Milliseconds to hash and write a chunk. */
 const WRITE: number = 3 * MILLISECOND;
@@ -47,13 +49,17 @@ export interface WorldOptions {
   readonly zones?: number;
   /** Milliseconds after which all know of a death. */
   readonly membershipDelay?: number;
+  /** From a node's start until all know of it; undefined: all are known from the beginning. */
+  readonly joinDelay?: number | undefined;
+  /** Share of packets that are lost. */
+  readonly loss?: number;
   readonly parameters?: Partial<Parameters>;
 }
 
 /** 1 Gbit/s. */
 const USUAL_LINK = 125_000;
 
-export class World {
+export class World implements Carrier {
   readonly time: VirtualTime;
   readonly nodes: SimulatedNode[] = [];
   readonly random: () => number;
@@ -61,11 +67,16 @@ export class World {
   readonly network: Network;
   readonly registry: SimulatedRegistry;
   readonly roster: Roster;
+  readonly loss: Loss;
   messages = 0;
   /** How often the registry was asked for each reason. */
   readonly reasons: Map<FetchReason, number> = new Map();
+  /** For each reason, how many chunks the registry was asked for that it had been asked for before. */
+  readonly again: Map<FetchReason, number> = new Map();
   /** How requests at peers ended. */
   readonly outcomes: Map<string, number> = new Map();
+  /** Chunks of each blob that the registry was asked for. */
+  readonly #askedFor: Map<Digest, Set<number>> = new Map();
   readonly #options: WorldOptions;
   readonly #latency: number;
   readonly #farLatency: number;
@@ -89,10 +100,11 @@ export class World {
     ];
     this.time = new VirtualTime(usual);
     this.network = new Network(this.time);
+    this.loss = new Loss(options.loss ?? 0, this.random);
     this.registry = new SimulatedRegistry(
       {
         uplink: options.registry ?? USUAL_LINK,
-        connection: options.connection ?? Infinity,
+        connection: Math.min(options.connection ?? Infinity, this.loss.cap(this.#farLatency)),
         throttle: options.throttle ?? Infinity,
         latency: this.#farLatency,
       },
@@ -100,7 +112,7 @@ export class World {
       this.network,
     );
     const members = Array.from({ length: nodes }, (_, index) => memberNamed(index, zones));
-    this.roster = new Roster(members);
+    this.roster = new Roster(options.joinDelay === undefined ? members : []);
     members.forEach((member, index) => {
       const speed = link * (options.speed?.(index) ?? 1);
       const links = { up: new Link(speed), down: new Link(speed) };
@@ -116,10 +128,18 @@ export class World {
     return node;
   }
 
+  /** The node has come up. */
+  join(node: SimulatedNode): void {
+    const { joinDelay } = this.#options;
+    if (joinDelay !== undefined)
+      this.time.post(joinDelay, () => node.isAlive && this.roster.add(node.member));
+  }
+
   /** The node dies; the others learn it by its silence, and after a while from each other. */
   kill(node: SimulatedNode): void {
     if (!node.isAlive) return;
     node.isAlive = false;
+    node.connections.close();
     for (const link of [node.up, node.down]) {
       for (const flow of Array.from(link.flows)) this.network.cancel(flow);
     }
@@ -144,7 +164,7 @@ export class World {
       sink: {
         has: () => false,
         write: (_index, _bytes, _hash, done) => {
-          this.time.after(WRITE, () => node.isWell && done({ kind: 'written', hash: HASH }));
+          this.time.post(WRITE, () => node.isWell && done({ kind: 'written', hash: HASH }));
         },
       },
       origin: {
@@ -189,8 +209,7 @@ export class World {
         state: (_swarm, _size, index) => ({ index, hash: HASH, by: node.member.peer, signature: SIGNATURE }),
         isGenuine: () => true,
         observer: {
-          fetching: (_swarm, _first, _count, reason) =>
-            void this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1),
+          fetching: (swarm, first, count, reason) => this.#fetching(swarm, first, count, reason),
           received: () => undefined,
           fetched: () => undefined,
           stumbled: () => undefined,
@@ -203,6 +222,16 @@ export class World {
     });
   }
 
+  #fetching({ digest }: SwarmKey, first: number, count: number, reason: FetchReason): void {
+    countIn(this.reasons, reason);
+    const asked = this.#askedFor.get(digest) ?? new Set();
+    this.#askedFor.set(digest, asked);
+    for (let index = first; index < first + count; index++) {
+      if (asked.has(index)) countIn(this.again, reason);
+      asked.add(index);
+    }
+  }
+
   #send(from: SimulatedNode, to: PeerName, message: SwarmMessage): void {
     this.messages++;
     const target = this.node(to);
@@ -210,8 +239,8 @@ export class World {
       this.time.after(0, () => from.isWell && from.swarms.message(to, message));
       return;
     }
-    meet(from, target);
-    this.time.after(this.#latencyBetween(from, target), () => {
+    from.connections.use(target.connections, this.time.now);
+    this.time.post(this.#latencyBetween(from, target) + this.loss.delay(), () => {
       if (!target.isAlive) {
         if (from.isWell) from.swarms.unreachable(to);
       } else if (!target.isFrozen) target.swarms.message(from.member.peer, message);
@@ -220,26 +249,19 @@ export class World {
 
   #ask(from: SimulatedNode, member: Member, request: PieceRequest, events: PieceEvents): () => void {
     const to = this.node(member.peer);
-    meet(from, to);
-    const { time, network } = this;
-    const done = (bytes: number): void => {
-      from.fromPeers += bytes;
-      to.sent += bytes;
-      if (from.member.zone !== to.member.zone) from.fromOtherZones += bytes;
-    };
-    const latency = this.#latencyBetween(from, to);
-    const transfer = new Transfer({
-      time,
-      network,
-      from,
-      to,
-      request,
-      events,
-      latency,
-      done,
-      ended: (outcome) => void this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1),
-    });
+    from.connections.use(to.connections, this.time.now);
+    const transfer = new Transfer(this, [from, to], request, events, this.#latencyBetween(from, to));
     return () => transfer.cancel();
+  }
+
+  delivered(from: SimulatedNode, to: SimulatedNode, bytes: number): void {
+    from.fromPeers += bytes;
+    to.sent += bytes;
+    if (from.member.zone !== to.member.zone) from.fromOtherZones += bytes;
+  }
+
+  ruled(outcome: Ruling['kind']): void {
+    countIn(this.outcomes, outcome);
   }
 
   #latencyBetween(a: SimulatedNode, b: SimulatedNode): number {
@@ -247,11 +269,8 @@ export class World {
   }
 }
 
-/** One connection, whoever makes it. */
-function meet(from: SimulatedNode, to: SimulatedNode): void {
-  if (from.peers.has(to.member.peer)) return;
-  from.peers.add(to.member.peer);
-  if (to.isAlive) to.peers.add(from.member.peer);
+function countIn<T>(counts: Map<T, number>, key: T): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
 /** Names have the shape of peer IDs; nothing here looks into them. */

@@ -45,8 +45,8 @@ export interface MirrorObserver {
 }
 
 /**
- * Milliseconds for a first byte while bytes of the blob are coming: in a crowd they come in any order, and who is sent
- * away then costs the registry the whole blob.
+ * Milliseconds for a first byte while bytes of the blob, or of others that take turns with it, are coming: in a crowd
+ * they come in any order, and who is sent away then costs the registry the whole blob.
  */
 const ARRIVING_PATIENCE: number = 20 * SECOND;
 /** The last byte must have come within so many milliseconds, and that is looked at so often. */

@@ -167,11 +167,14 @@ export class Blobs implements AsyncDisposable {
     return this.#flights.get(digest)?.isShared === true;
   }
 
-  /** Whether bytes of the blob have come within the last so many milliseconds. */
+  /**
+   * Whether bytes of the blob have come within the last so many milliseconds, or of another one that is pulled in
+   * company: they share what the node asks for, and on a slow link one waits for the other.
+   */
   isArriving(digest: Digest, within: number): boolean {
-    const flight = this.#flights.get(digest);
-    if (flight === undefined || !flight.maybeShared) return false;
-    return this.#options.clock.monotonic() - flight.lastProgress < within;
+    if (this.#flights.get(digest)?.maybeShared !== true) return false;
+    const since = this.#options.clock.monotonic() - within;
+    return this.#flights.values().some((flight) => flight.maybeShared && flight.lastProgress > since);
   }
 
   /** A response was cut short: for a while the runtime is to go on with upstream itself. */

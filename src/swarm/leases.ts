@@ -25,7 +25,8 @@ export type LeaseAnswer =
   | { readonly kind: 'done'; readonly holder: PeerName };
 
 export class Leases {
-  readonly #leases: LRUCache<string, Lease> = new LRUCache({ max: MAX_LEASES });
+  /** Undefined before the first one: it takes half a MiB, and most nodes never need it. */
+  #leases: LRUCache<string, Lease> | undefined;
   readonly #scheduler: Pick<Scheduler, 'now'>;
   readonly #isLive: (peer: PeerName) => boolean;
 
@@ -34,7 +35,13 @@ export class Leases {
     this.#isLive = isLive;
   }
 
+  /** Whether nobody is remembered for anything. */
+  get isEmpty(): boolean {
+    return this.#leases === undefined;
+  }
+
   ask(key: string, asker: PeerName): LeaseAnswer {
+    this.#leases ??= new LRUCache({ max: MAX_LEASES });
     const lease = this.#leases.get(key);
     if (lease !== undefined && lease.holder !== asker && this.#isLive(lease.holder)) {
       if (lease.done) return { kind: 'done', holder: lease.holder };
@@ -44,23 +51,21 @@ export class Leases {
     return { kind: 'yours' };
   }
 
+  /** Who is at the registry for it now, or has it. */
+  current(key: string): { readonly holder: PeerName; readonly done: boolean } | undefined {
+    const lease = this.#leases?.get(key);
+    if (lease === undefined || !this.#isLive(lease.holder)) return undefined;
+    return lease.done || lease.until > this.#scheduler.now() ? lease : undefined;
+  }
+
   /** Whether somebody is at the registry for it now. */
   isTaken(key: string): boolean {
-    const lease = this.#leases.get(key);
-    return (
-      lease !== undefined && !lease.done && lease.until > this.#scheduler.now() && this.#isLive(lease.holder)
-    );
+    return this.current(key)?.done === false;
   }
 
   /** The holder says that it has the chunk. */
   done(key: string, holder: PeerName): void {
-    const lease = this.#leases.get(key);
+    const lease = this.#leases?.get(key);
     if (lease?.holder === holder) lease.done = true;
-  }
-
-  /** The one who has the chunk, where that is known. */
-  holder(key: string): PeerName | undefined {
-    const lease = this.#leases.get(key);
-    return lease?.done === true && this.#isLive(lease.holder) ? lease.holder : undefined;
   }
 }

@@ -42,8 +42,11 @@ interface Want {
 
 interface Fetch {
   readonly first: number;
-  readonly count: number;
+  /** Fewer, where others see to the rest. */
+  count: number;
   next: number;
+  /** Bytes of the chunk that is coming. */
+  bytes: number;
   /** Scheduler's milliseconds of when others were told of it last. */
   toldAt: number;
   /** The same of its last byte. */
@@ -64,6 +67,7 @@ export class OriginDuty {
   /** When each chunk came into the window, for the stand-ins. */
   readonly #waitingSince: Map<number, number> = new Map();
   #soloExtent = 0.5;
+  #wasAlone = false;
   #blockedUntil = 0;
   #failures = 0;
   #lastError: WeirError | undefined;
@@ -123,6 +127,8 @@ export class OriginDuty {
   }
 
   pump(isAlone: boolean): void {
+    if (this.#wasAlone && !isAlone) this.#leaveToOthers();
+    this.#wasAlone = isAlone;
     if (this.isBlocked) return;
     // Where somebody has all of it, the registry is asked only when nothing comes from there.
     if (this.#state.seeds.size === 0) {
@@ -175,6 +181,7 @@ export class OriginDuty {
     const hasIt = this.#questions.answered(from, message);
     if (state === 'fetching') this.#state.heard();
     if (hasIt === undefined && state === 'fetching') this.#state.promise(index, from);
+    if (hasIt === undefined && state === 'none') this.#state.unpromise(index, from);
     if (hasIt === true) {
       this.#state.addElsewhere(index, from);
       this.#state.seen.set(index);
@@ -219,6 +226,28 @@ export class OriginDuty {
     }
   }
 
+  /**
+   * Company has come. Many that began at the same time, before they knew of each other, are fetching the same chunks:
+   * each goes on with what is its own as home, and with what is half here.
+   */
+  #leaveToOthers(): void {
+    const { homes, self, layout } = this.#state;
+    for (const fetch of Array.from(this.#fetches)) {
+      const { first, next } = fetch;
+      const end = first + fetch.count;
+      let kept = 2 * fetch.bytes >= layout.length(next) ? next + 1 : next;
+      while (kept < end && homes.rankOf(kept, self) === 0) kept++;
+      for (let index = kept; index < end; index++) {
+        this.#state.ended(index);
+        this.#tell(index, 'none');
+      }
+      fetch.count = kept - first;
+      if (kept > next) continue;
+      fetch.cancel();
+      this.#ended(fetch, undefined);
+    }
+  }
+
   /** As home or stand-in, over the first chunks that have not entered the cluster. */
   #duty(): void {
     const { homes, self, environment } = this.#state;
@@ -229,8 +258,6 @@ export class OriginDuty {
       this.#waitingSince.set(index, since);
       const rank = homes.rankOf(index, self);
       if (rank < 0 || this.#state.now - since < rank * parameters.takeover) continue;
-      // Before it joined, this node as home sent somebody else for it.
-      if (this.#state.options.isLeased(index)) continue;
       if (this.#questions.mayFetch(index, rank)) this.#fetchGroup(index, rank === 0 ? 'home' : 'stand-in');
     }
   }
@@ -276,7 +303,8 @@ export class OriginDuty {
     const { environment, swarm } = this.#state;
     environment.observer.fetching(swarm, first, count, reason);
     const { now } = this.#state;
-    const fetch: Fetch = { first, count, next: first, toldAt: now, movedAt: now, cancel: () => undefined };
+    const cancel = (): void => undefined;
+    const fetch: Fetch = { first, count, next: first, bytes: 0, toldAt: now, movedAt: now, cancel };
     this.#fetches.add(fetch);
     for (let index = first; index < first + count; index++) {
       this.#state.began(index);
@@ -284,7 +312,8 @@ export class OriginDuty {
       if (this.#state.homes.rankOf(index, this.#state.self) !== 0) this.#tell(index);
     }
     fetch.cancel = this.#state.options.origin.fetch(first, count, token, {
-      progressed: () => {
+      progressed: (bytes) => {
+        fetch.bytes += bytes;
         fetch.movedAt = this.#state.now;
         this.#state.progressed();
       },
@@ -292,8 +321,12 @@ export class OriginDuty {
         this.#failures = 0;
         this.#lastError = undefined;
         fetch.next = index + 1;
+        fetch.bytes = 0;
         this.#landing.add(index);
         this.#events.arrived(index, bytes, release);
+        if (fetch.next < first + fetch.count || fetch.count === count) return;
+        fetch.cancel(); // the rest was left to others
+        this.#ended(fetch, undefined);
       },
       ended: (error) => this.#ended(fetch, error),
     });
@@ -303,13 +336,12 @@ export class OriginDuty {
    * The neighbours are told, and the home also where it is none: whoever comes a moment later asks the home, before it
    * knows who its neighbours are.
    */
-  #tell(index: number): void {
+  #tell(index: number, state: 'fetching' | 'none' = 'fetching'): void {
     const { homes, self, neighbours, environment, swarm } = this.#state;
     const [home] = homes.of(index);
     const told = new Set([...neighbours.all(), ...(home ? [home] : [])].map(({ peer }) => peer));
     told.delete(self);
-    for (const peer of told)
-      environment.send(peer, { kind: 'origin-state', swarm, index, state: 'fetching' });
+    for (const peer of told) environment.send(peer, { kind: 'origin-state', swarm, index, state });
   }
 
   #over({ first, count }: Fetch): void {

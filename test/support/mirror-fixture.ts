@@ -3,7 +3,7 @@
  * The daemon's wiring is not used: tests set times of milliseconds and look inside.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { MIB, systemClock } from '../../src/clock.ts';
+import { MIB, systemClock, type Clock } from '../../src/clock.ts';
 import type { WeirError } from '../../src/errors.ts';
 import { BufferPool } from '../../src/http/buffer-pool.ts';
 import { Mirror, type MirrorOptions, type RequestReport } from '../../src/mirror/mirror.ts';
@@ -12,7 +12,7 @@ import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { parseRangeHeader } from '../../src/oci/range.ts';
 import { DOCKER_HUB } from '../../src/oci/repository.ts';
 import { Access, type AccessMode } from '../../src/pull/access.ts';
-import { Blobs } from '../../src/pull/blobs.ts';
+import { Blobs, type BlobsOptions } from '../../src/pull/blobs.ts';
 import { Manifests } from '../../src/pull/manifests.ts';
 import { Catalog } from '../../src/store/catalog.ts';
 import { DataFolder } from '../../src/store/data-folder.ts';
@@ -146,6 +146,9 @@ export interface MirrorFixtureOptions {
   readonly retries?: number;
   readonly upstreamStallTimeout?: number;
   readonly maxConcurrent?: number;
+  readonly share?: BlobsOptions['share'];
+  /** Of the blobs alone. */
+  readonly clock?: Clock;
   readonly wrapStore?: (store: Store) => Store;
   readonly mirror?: Partial<MirrorOptions>;
 }
@@ -211,7 +214,8 @@ export class MirrorFixture implements AsyncDisposable {
         store: wrapped,
         upstream,
         access,
-        clock,
+        clock: options.clock ?? clock,
+        ...(options.share && { share: options.share }),
         linger: options.linger ?? 50,
         stallTimeout: options.stallTimeout ?? 1000,
         maxConcurrent: options.maxConcurrent ?? 64,

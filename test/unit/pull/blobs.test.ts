@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
-import { MIB } from '../../../src/clock.ts';
+import { MIB, systemClock } from '../../../src/clock.ts';
 import { isWeirError, type ErrorCode } from '../../../src/errors.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import type { BlobRequest } from '../../../src/pull/blobs.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
+import type { Lent, SharedPull } from '../../../src/pull/shared.ts';
 import { readAll, seededBytes } from '../../support/bytes.ts';
 import { MirrorFixture } from '../../support/mirror-fixture.ts';
 
@@ -16,6 +17,21 @@ const isCode =
   (code: ErrorCode) =>
   (error: unknown): boolean =>
     isWeirError(error, code);
+
+/** A pull in company to which nothing comes. */
+function companyOf(size: number, began: (lent: Lent) => void): SharedPull {
+  return {
+    size,
+    fetchInto: (lent) => {
+      began(lent);
+      const { promise, reject } = Promise.withResolvers<void>();
+      lent.signal.addEventListener('abort', () => reject(lent.signal.reason), { once: true });
+      return promise;
+    },
+    settle: () => undefined,
+    confront: () => undefined,
+  };
+}
 
 describe('Blobs', () => {
   it('asks upstream once for any number of readers, each at its own pace', async () => {
@@ -144,6 +160,34 @@ describe('Blobs', () => {
     fixture.registry.intercept = () => false;
     await using reading = await fixture.blobs.open(requestFor(fixture, digest, { dependent: true }));
     assert.ok((await readAll(reading)).equals(bytes));
+  });
+
+  it('counts a blob as arriving while any that is pulled in company gets bytes: they take turns', async () => {
+    let time = 0;
+    const lent = new Map<Digest, Lent>();
+    const share = async (_request: unknown, digest: Digest): Promise<SharedPull | undefined> =>
+      digest === alone ? undefined : companyOf(MIB, (pull) => lent.set(digest, pull));
+    const clock = { ...systemClock, monotonic: () => time };
+    await using fixture = await MirrorFixture.start({ share, clock });
+    const add = (seed: string): Digest => fixture.registry.addBlob('a/b', seededBytes(MIB, seed));
+    const [first, second, alone] = [add('first'), add('second'), add('alone')];
+    fixture.registry.intercept = (_request, response) => {
+      response.writeHead(200, { 'Content-Length': MIB }).flushHeaders(); // and nothing follows
+      return true;
+    };
+    const opened = [first, second, alone].map((digest) => fixture.blobs.open(requestFor(fixture, digest)));
+    const readings = await Promise.all(opened);
+    const arriving = (): readonly boolean[] =>
+      [first, second, alone].map((digest) => fixture.blobs.isArriving(digest, 1000));
+    assert.deepEqual(arriving(), [true, true, false], 'they have just begun');
+    time = 5000;
+    assert.deepEqual(arriving(), [false, false, false]);
+    lent.get(first)?.progressed();
+    time = 5999;
+    assert.deepEqual(arriving(), [true, true, false]);
+    time = 6001;
+    assert.deepEqual(arriving(), [false, false, false]);
+    for (const reading of readings) await reading[Symbol.asyncDispose]();
   });
 
   it('serves sizes 0 and 1', async () => {
