@@ -2,7 +2,7 @@
 import { MILLISECOND } from '../../src/clock.ts';
 import { WeirError } from '../../src/errors.ts';
 import { ChunkLayout } from '../../src/store/chunk-layout.ts';
-import type { Ruling } from '../../src/swarm/desk.ts';
+import type { Desk, Ruling } from '../../src/swarm/desk.ts';
 import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
 import type { Loss } from './loss.ts';
 import type { Flow, Network } from './network.ts';
@@ -40,6 +40,8 @@ export class Transfer {
   #leave: (() => void) | undefined;
   #over = false;
   #flow: Flow | undefined;
+  /** Of the other one as it was when it was asked: it may have come back anew since. */
+  #desk: Desk | undefined;
   #holdsSlot = false;
   #told = 0;
 
@@ -87,7 +89,8 @@ export class Transfer {
     if (to.isFrozen) return;
     const { swarm, home } = this.#request;
     const isKept = to.kept.has(swarm.digest);
-    this.#leave = to.swarms.desk.ask(
+    this.#desk = to.swarms.desk;
+    this.#leave = this.#desk.ask(
       {
         from: this.#from.member.peer,
         swarm,
@@ -162,6 +165,6 @@ export class Transfer {
     if (!this.#holdsSlot) return;
     this.#holdsSlot = false;
     if (this.#flow !== undefined) this.#carrier.network.cancel(this.#flow);
-    if (this.#to.isWell) this.#to.swarms.desk.slots.give();
+    if (this.#to.isWell) this.#desk?.slots.give();
   }
 }

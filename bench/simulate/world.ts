@@ -135,17 +135,37 @@ export class World implements Carrier {
       this.time.post(joinDelay, () => node.isAlive && this.roster.add(node.member));
   }
 
+  /** A node that has gone comes up again, with what is on its disk. */
+  comeBack(node: SimulatedNode): void {
+    node.revive();
+    this.time.post(this.#options.joinDelay ?? 0, () => node.isAlive && this.roster.add(node.member));
+  }
+
+  /** The node ends as it should: it says so to all. */
+  leave(node: SimulatedNode): void {
+    if (!node.isAlive) return;
+    node.swarms.stop();
+    this.#vanish(node);
+    this.roster.remove(new Set([node.member.peer]));
+  }
+
   /** The node dies; the others learn it by its silence, and after a while from each other. */
   kill(node: SimulatedNode): void {
     if (!node.isAlive) return;
+    this.#vanish(node);
+    node.swarms.stop();
+    const { membershipDelay = 5 * SECOND } = this.#options;
+    this.time.post(membershipDelay, () => {
+      if (!node.isAlive) this.roster.remove(new Set([node.member.peer]));
+    });
+  }
+
+  #vanish(node: SimulatedNode): void {
     node.isAlive = false;
     node.connections.close();
     for (const link of [node.up, node.down]) {
       for (const flow of Array.from(link.flows)) this.network.cancel(flow);
     }
-    node.swarms.stop();
-    const { membershipDelay = 5 * SECOND } = this.#options;
-    this.time.after(membershipDelay, () => this.roster.remove(new Set([node.member.peer])));
   }
 
   /** The node stops to do anything, as by SIGSTOP: its connections stay. */
@@ -233,6 +253,7 @@ export class World implements Carrier {
   }
 
   #send(from: SimulatedNode, to: PeerName, message: SwarmMessage): void {
+    if (!from.isAlive) return;
     this.messages++;
     const target = this.node(to);
     if (target === from) {

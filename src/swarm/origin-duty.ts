@@ -303,8 +303,7 @@ export class OriginDuty {
     const { environment, swarm } = this.#state;
     environment.observer.fetching(swarm, first, count, reason);
     const { now } = this.#state;
-    const cancel = (): void => undefined;
-    const fetch: Fetch = { first, count, next: first, bytes: 0, toldAt: now, movedAt: now, cancel };
+    const fetch: Fetch = { first, count, next: first, bytes: 0, toldAt: now, movedAt: now, cancel: nothing };
     this.#fetches.add(fetch);
     for (let index = first; index < first + count; index++) {
       this.#state.began(index);
@@ -383,4 +382,8 @@ function isPassing(error: WeirError): boolean {
     'upstream_stalled',
     'upstream_cut',
   );
+}
+
+function nothing(): void {
+  // It has not begun.
 }

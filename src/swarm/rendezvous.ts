@@ -76,6 +76,13 @@ export class Rendezvous {
     return [...near.slice(0, count - fromFar), ...far.slice(0, fromFar)];
   }
 
+  /** Entries that are kept, over all swarms. */
+  get size(): number {
+    let size = 0;
+    for (const members of this.#swarms.values()) size += members.size;
+    return size;
+  }
+
   /** All members of a swarm that this node keeps. */
   members(swarm: SwarmKey): readonly PeerName[] {
     return [...(this.#swarms.get(swarmId(swarm))?.keys() ?? [])];
