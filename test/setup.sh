@@ -80,14 +80,23 @@ if [ "$(id -u)" != 0 ]; then
   echo "setup: reported as pending; with CI=true they fail"
 fi
 
-# podman 4 of Debian 12 does not run what `podman kube play` of podman 5 does: a tree of Debian 13 holds that one.
-# It is kept from run to run; test/support/podman5.ts enters it.
-tree="${WEIR_TEST_CACHE:-/var/cache/weir-test}/trixie"
-if [ "$(id -u)" = 0 ] && is_debian && command -v debootstrap >/dev/null && [ ! -x "$tree/usr/bin/podman" ]; then
-  echo "setup: podman 5 into $tree"
+# Later runtimes than the machine's, each in a tree of a later Debian, which is kept from run to run;
+# test/support/debian-tree.ts enters it. Debian 13: podman 5 (podman 4 knows too little of Kubernetes) and containerd 1.7.
+# Debian 14: containerd 2.
+put_up() {
+  local suite="$1" packages="$2" tree="${WEIR_TEST_CACHE:-/var/cache/weir-test}/$1"
+  if [ "$(cat "$tree/packages" 2>/dev/null)" = "$packages" ]; then return; fi
+  echo "setup: $packages of Debian $suite into $tree"
   rm -rf "$tree" "$tree.new"
   mkdir -p "${tree%/*}"
-  debootstrap --variant=minbase --include=ca-certificates,podman,runc,catatonit trixie "$tree.new" >"$tree.log" 2>&1 ||
+  # The script is named, as the debootstrap of an older Debian has none of a newer one's name; all are the same.
+  debootstrap --variant=minbase --include="$packages" "$suite" "$tree.new" \
+    http://deb.debian.org/debian /usr/share/debootstrap/scripts/sid >"$tree.log" 2>&1 ||
     { tail -n 20 "$tree.log"; exit 1; }
+  echo "$packages" >"$tree.new/packages"
   mv "$tree.new" "$tree"
+}
+if [ "$(id -u)" = 0 ] && is_debian && command -v debootstrap >/dev/null; then
+  put_up trixie ca-certificates,catatonit,containerd,podman,runc
+  put_up forky ca-certificates,containerd,runc
 fi

@@ -15,6 +15,8 @@ export interface Scene {
   readonly imageBytes: number;
   /** `repository:tag`. */
   readonly path: string;
+  /** Folder of the report. */
+  readonly out: string;
   /** Tells how far the run is. */
   readonly say: (message: string) => void;
   readonly signal: AbortSignal;

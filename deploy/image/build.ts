@@ -17,7 +17,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { Buildah, type ImageFacts } from './buildah.ts';
 import { bundle } from './bundle.ts';
-import { runOk } from './command.ts';
+import { CommandError, requirePrograms, runOk } from './command.ts';
 import { fetchDebian } from './debian.ts';
 import { describeLayout } from './layout.ts';
 import { fetchNode } from './node-package.ts';
@@ -32,13 +32,22 @@ export interface BuildOptions {
   readonly out: string;
   /** Default: all. */
   readonly architectures?: readonly Architecture[];
-  /** What is fetched is kept there; default: `.cache/image` of the tree. */
+  /** What is fetched from Debian is kept there; default: `.cache/image` of the tree. */
   readonly cache?: string;
+  /** Told what is being done. */
+  readonly onStep?: (step: string) => void;
 }
+
+const PROGRAMS = ['apt-get', 'buildah', 'dpkg-deb', 'npm', 'sha256sum', 'tar'];
 
 /** @returns the folder of the OCI layout; its tag is the version */
 export async function buildImage(options: BuildOptions): Promise<{ layout: string; version: string }> {
-  const { architectures = ARCHITECTURES, cache = join(ROOT, '.cache/image') } = options;
+  const {
+    architectures = ARCHITECTURES,
+    cache = join(ROOT, '.cache/image'),
+    onStep = () => undefined,
+  } = options;
+  requirePrograms(PROGRAMS);
   const out = resolve(options.out);
   const manifest = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')) as { version: string };
   const facts = await readFacts(manifest.version);
@@ -49,9 +58,11 @@ export async function buildImage(options: BuildOptions): Promise<{ layout: strin
     const npm = await bundle(ROOT, join(work, 'bundle'));
     const images: string[] = [];
     for (const arch of architectures) {
-      const node = await fetchNode(ROOT, cache, arch);
+      onStep(`${arch.name}: Node.js from npm, libraries from Debian`);
+      const node = await fetchNode(ROOT, join(work, arch.name, 'node'), arch);
       const debian = await fetchDebian(cache, arch);
       const sbom = makeSbom({ version: facts.version, arch, npm, node, debian });
+      onStep(`${arch.name}: layers`);
       const [base, program] = [join(work, arch.name, 'base'), join(work, arch.name, 'program')];
       await makeBase(base, arch, node, debian);
       await makeProgram(program, join(work, 'bundle'), npm, join(ROOT, 'LICENSE'), sbom);
@@ -60,6 +71,7 @@ export async function buildImage(options: BuildOptions): Promise<{ layout: strin
       await rm(join(work, arch.name), { recursive: true });
     }
     const layout = join(out, 'weir');
+    onStep('index');
     await buildah.writeIndex(images, layout, facts.version);
     return { layout, version: facts.version };
   } finally {
@@ -82,14 +94,23 @@ async function main(): Promise<void> {
   const wanted = values.arch ?? ARCHITECTURES.map(({ name }) => name);
   const architectures = ARCHITECTURES.filter(({ name }) => wanted.includes(name));
   if (architectures.length !== new Set(wanted).size) {
-    throw new Error(`--arch takes ${ARCHITECTURES.map(({ name }) => name).join(' and ')}`);
+    throw new CommandError(`--arch takes ${ARCHITECTURES.map(({ name }) => name).join(' and ')}`);
   }
   const { layout, version } = await buildImage({
     out: values.out ?? join(ROOT, 'dist/image'),
     architectures,
+    onStep: (step) => console.error(`image: ${step}`),
   });
   console.log(await describeLayout(layout));
   console.log(`\npush it:  skopeo copy --all oci:${layout}:${version} docker://REGISTRY/weir:${version}`);
 }
 
-if (import.meta.main) await main();
+if (import.meta.main) {
+  try {
+    await main();
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+    console.error(`image: ${error.message}`);
+    process.exitCode = 1;
+  }
+}

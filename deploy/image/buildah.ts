@@ -76,7 +76,8 @@ export class Buildah implements AsyncDisposable {
   }
 }
 
-function configuration({ version, revision, created }: ImageFacts): readonly string[] {
+/** How a container of it runs, as options of `buildah config`. */
+export function configuration({ version, revision, created }: ImageFacts): readonly string[] {
   const labels = {
     title: 'weir',
     description: 'A peer-to-peer network for container images',

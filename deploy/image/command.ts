@@ -1,5 +1,7 @@
 /** Programs that the build runs to their end. */
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
 import { promisify } from 'node:util';
 import { MIB } from '../../src/clock.ts';
 
@@ -8,12 +10,22 @@ const execute = promisify(execFile);
 /** A program that prints more is not one of those that the build runs. */
 const MAX_OUTPUT: number = 16 * MIB;
 
+const SEE = ': see deploy/image/README.md for what the build needs';
+
+/** Tells people what went wrong: its message says it all, and no stack does. */
+export class CommandError extends Error {}
+
 export interface CommandOptions {
   readonly cwd?: string;
   readonly env?: Readonly<Record<string, string>>;
 }
 
-/** @returns what it printed on stdout, trimmed */
+interface Outputs {
+  readonly stdout?: string;
+  readonly stderr?: string;
+}
+
+/** @returns what it printed on stdout, trimmed @throws CommandError */
 export async function runOk(
   command: string,
   args: readonly string[],
@@ -24,11 +36,20 @@ export async function runOk(
     const { stdout } = await execute(command, [...args], { ...options, env, maxBuffer: MAX_OUTPUT });
     return stdout.trim();
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code === 'ENOENT') {
-      throw new Error(`${command} is missing: see deploy/image/README.md for what the build needs`, {
-        cause,
-      });
-    }
-    throw cause; // its message holds the command and its stderr
+    const { code, stderr = '', stdout = '' } = cause as NodeJS.ErrnoException & Outputs;
+    if (code === 'ENOENT') throw new CommandError(`${command} is missing${SEE}`, { cause });
+    const what = args.find((arg) => /^[a-z]+$/.test(arg)) ?? '';
+    const told = [stdout, stderr].map((text) => text.trim()).filter((text) => text !== '');
+    throw new CommandError(
+      `${[command, what].join(' ').trim()} failed (exit code ${code}):\n${told.join('\n')}`,
+      { cause },
+    );
   }
+}
+
+/** @throws CommandError that names those of the programs that are missing */
+export function requirePrograms(programs: readonly string[]): void {
+  const folders = (process.env['PATH'] ?? '').split(delimiter);
+  const missing = programs.filter((program) => !folders.some((folder) => existsSync(join(folder, program))));
+  if (missing.length > 0) throw new CommandError(`${missing.join(', ')}: missing${SEE}`);
 }

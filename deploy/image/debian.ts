@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { runOk } from './command.ts';
 import type { Architecture } from './platforms.ts';
 
-const SUITE = 'trixie';
+export const SUITE = 'trixie';
 const DEFAULT_MIRROR = 'http://deb.debian.org';
 const KEYRING = '/usr/share/keyrings/debian-archive-keyring.gpg';
 

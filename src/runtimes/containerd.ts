@@ -3,14 +3,14 @@
  * looked at, never changed: only a restart would make it read that again.
  */
 import { posix } from 'node:path';
-import { EditError } from './edit.ts';
-import { problem, type HostFiles } from './host-files.ts';
+import { editing } from './edit.ts';
+import type { HostFiles } from './host-files.ts';
 import { directTomlEdit, hostsTomlEdit } from './hosts-toml.ts';
 import { ALL_REGISTRIES, existsAny, programPaths, type Detect, type Target, type Wish } from './target.ts';
 import { parseToml, type TomlTable } from './toml-block.ts';
 
 const CONFIG = '/etc/containerd/config.toml';
-/** The first of containerd 2's own `config_path`, and what everybody sets for containerd 1. */
+/** What everybody sets as `config_path`; no version of containerd has it set by itself. */
 const DEFAULT_HOSTS = '/etc/containerd/certs.d';
 /** Where the registries are configured, by containerd's version of the file: 1, 2, and 3 of containerd 2. */
 const REGISTRY_TABLES = [
@@ -22,6 +22,9 @@ const DISCARD_KEYS = [
   ['plugins', 'io.containerd.grpc.v1.cri', 'containerd', 'discard_unpacked_layers'],
   ['plugins', 'io.containerd.cri.v1.images', 'discard_unpacked_layers'],
 ];
+
+/** With it, or with layers discarded, containerd 2 pulls as containerd 1 does. */
+const LOCAL_PULL_KEYS = [['plugins', 'io.containerd.cri.v1.images', 'use_local_image_pull']];
 
 export const detectContainerd: Detect = async (files, wish, isNamed) => {
   if (
@@ -36,11 +39,13 @@ export const detectContainerd: Detect = async (files, wish, isNamed) => {
     REGISTRY_TABLES.map((table) => table.concat('config_path')),
   );
   const configured = paths.find((path): path is string => typeof path === 'string' && path !== '');
-  const folder = configured?.split(':')[0] ?? DEFAULT_HOSTS;
-  const isVersion3 = configs.some((config) => Number(config['version']) >= 3);
+  const [folder = DEFAULT_HOSTS, ...others] = configured?.split(':') ?? [];
+  const discards = valuesAt(configs, DISCARD_KEYS).includes(true);
+  const pullsLocally = discards || valuesAt(configs, LOCAL_PULL_KEYS).includes(true);
   const notes = [
-    ...(configured === undefined && !isVersion3 ? [configPathNote(files.root)] : []),
-    ...(valuesAt(configs, DISCARD_KEYS).includes(true) ? [DISCARD_NOTE] : []),
+    ...(configured === undefined ? [configPathNote(files.root, configs)] : []),
+    ...(others.length > 0 && !pullsLocally ? [listNote(folder)] : []),
+    ...(discards ? [DISCARD_NOTE] : []),
     ...legacyNotes(configs),
     ...(await othersNotes(files, folder, wish)),
   ];
@@ -61,12 +66,27 @@ export function hostsTargets(folder: string, wish: Wish): readonly Target[] {
   ];
 }
 
-function configPathNote(root: string): string {
+function configPathNote(root: string, configs: readonly TomlTable[]): string {
   const file = posix.join(root, CONFIG);
+  const isVersion3 = configs.some((config) => Number(config['version']) >= 3);
+  const table = isVersion3 ? 'io.containerd.cri.v1.images' : 'io.containerd.grpc.v1.cri';
+  const lines = [
+    ...(configs.length === 0 ? ['version = 2'] : []),
+    `[plugins."${table}".registry]`,
+    `  config_path = "${DEFAULT_HOSTS}"`,
+  ];
   return (
-    `config_path is not set in ${file}: containerd 1.x reads no hosts.toml without it (containerd 2 does). ` +
+    `config_path is not set in ${file}: containerd reads no hosts.toml without it, so its pulls go past the mirror. ` +
     `Add to that file, then restart containerd once (containers keep running):\n` +
-    `  [plugins."io.containerd.grpc.v1.cri".registry]\n    config_path = "${DEFAULT_HOSTS}"`
+    lines.map((line) => `  ${line}`).join('\n')
+  );
+}
+
+/** Seen with 2.1.9; https://github.com/containerd/containerd/issues/12415 */
+function listNote(folder: string): string {
+  return (
+    `config_path names several folders: containerd 2.1 and later read none of them unless use_local_image_pull or ` +
+    `discard_unpacked_layers is true. Let it name ${folder} alone, then restart containerd once`
   );
 }
 
@@ -74,7 +94,7 @@ const DISCARD_NOTE =
   'discard_unpacked_layers is true: containerd throws layers away once they are unpacked, so Weir cannot serve them from ' +
   'there and keeps its own copy of what it shares, within store.quota. Set it to false to have one copy on the disk.';
 
-/** With `mirrors` or `configs` of old in its file, containerd refuses `config_path`. */
+/** With `mirrors` of old in its file, containerd refuses `config_path`: its CRI plugin does not start then. */
 function legacyNotes(configs: readonly TomlTable[]): readonly string[] {
   const legacy = valuesAt(
     configs,
@@ -82,7 +102,8 @@ function legacyNotes(configs: readonly TomlTable[]): readonly string[] {
   );
   return legacy.some((value) => value !== undefined)
     ? [
-        `registry.mirrors in ${CONFIG} cannot stand beside config_path: move those mirrors into hosts.toml files`,
+        `registry.mirrors in ${CONFIG} must not stand beside config_path, as containerd's CRI plugin does not start then: ` +
+          'move those mirrors into hosts.toml files before you set config_path',
       ]
     : [];
 }
@@ -121,12 +142,7 @@ async function readConfigs(files: HostFiles): Promise<readonly TomlTable[]> {
 
 async function readConfig(files: HostFiles, path: string): Promise<TomlTable | undefined> {
   const text = await files.read(path);
-  try {
-    return text === undefined ? undefined : parseToml(text);
-  } catch (error) {
-    if (!(error instanceof EditError)) throw error;
-    throw problem(error.line === undefined ? path : `${path}:${error.line}`, error.message, error);
-  }
+  return text === undefined ? undefined : editing(path, () => parseToml(text));
 }
 
 /** The files that a pattern means, with `*` in its last part, as containerd's imports have it. */

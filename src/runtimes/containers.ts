@@ -4,8 +4,8 @@
  */
 import { posix } from 'node:path';
 import { stringify } from 'smol-toml';
-import { EditError, type Edit } from './edit.ts';
-import { problem, type HostFiles } from './host-files.ts';
+import { editing, type Edit } from './edit.ts';
+import type { HostFiles } from './host-files.ts';
 import { ALL_REGISTRIES, existsAny, programPaths, type Detect, type Wish } from './target.ts';
 import { block, parseToml, removeBlock, withoutBlock, type TomlTable } from './toml-block.ts';
 
@@ -101,10 +101,5 @@ async function readTables(
 
 async function readToml(files: HostFiles, path: string): Promise<TomlTable> {
   const text = await files.read(path);
-  try {
-    return text === undefined ? {} : parseToml(text);
-  } catch (error) {
-    if (!(error instanceof EditError)) throw error;
-    throw problem(error.line === undefined ? path : `${path}:${error.line}`, error.message, error);
-  }
+  return text === undefined ? {} : editing(path, () => parseToml(text));
 }

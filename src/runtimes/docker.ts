@@ -1,8 +1,8 @@
 /** Docker: `registry-mirrors` of daemon.json, which stand for Docker Hub alone and are read again at SIGHUP. */
 import { readFile } from 'node:fs/promises';
-import { EditError } from './edit.ts';
+import { editing } from './edit.ts';
 import { daemonJsonEdit, parseDaemonJson } from './daemon-json.ts';
-import { problem, type HostFiles } from './host-files.ts';
+import type { HostFiles } from './host-files.ts';
 import { ALL_REGISTRIES, existsAny, programPaths, type Detect } from './target.ts';
 
 const DAEMON_JSON = '/etc/docker/daemon.json';
@@ -13,7 +13,6 @@ export const detectDocker: Detect = async (files, wish, isNamed) => {
   if (!isNamed && !(await existsAny(files, [DAEMON_JSON, PID_FILE, ...programPaths('dockerd')])))
     return undefined;
   const wantsHub = wish.registries.some((name) => name === ALL_REGISTRIES || name === DOCKER_HUB);
-  const pidFile = await pidFileOf(files);
   return {
     runtime: 'docker',
     targets: wantsHub
@@ -26,28 +25,19 @@ export const detectDocker: Detect = async (files, wish, isNamed) => {
         ]
       : [],
     notes: wantsHub ? [] : ['Docker has mirrors for docker.io only, and that is not among --registries'],
-    reload: () => reload(files, pidFile),
   };
 };
 
 async function pidFileOf(files: HostFiles): Promise<string> {
   const text = await files.read(DAEMON_JSON);
   if (text === undefined || text.trim() === '') return PID_FILE;
-  try {
-    const { pidfile } = parseDaemonJson(text);
-    return typeof pidfile === 'string' && pidfile !== '' ? pidfile : PID_FILE;
-  } catch (error) {
-    if (!(error instanceof EditError)) throw error;
-    throw problem(
-      error.line === undefined ? DAEMON_JSON : `${DAEMON_JSON}:${error.line}`,
-      error.message,
-      error,
-    );
-  }
+  const { pidfile } = editing(DAEMON_JSON, () => parseDaemonJson(text));
+  return typeof pidfile === 'string' && pidfile !== '' ? pidfile : PID_FILE;
 }
 
 /** SIGHUP to the process that the pid file names, if that is a dockerd: a stale file may name anybody. */
-async function reload(files: HostFiles, pidFile: string): Promise<string | undefined> {
+export async function reloadDocker(files: HostFiles): Promise<string> {
+  const pidFile = await pidFileOf(files);
   const text = (await files.read(pidFile))?.trim() ?? '';
   if (text === '') return 'dockerd is not running: it reads the file when it starts';
   const byHand = `tell dockerd yourself: kill -HUP $(cat ${pidFile})`;

@@ -1,4 +1,5 @@
 /** What is done to the text of one configuration file: Weir's part put in, and taken out again. Pure. */
+import { problem } from './host-files.ts';
 
 export interface Edit {
   /** The runtime's text with Weir's part in it, or `text` itself where that is in it already. @param text undefined: no such file */
@@ -29,4 +30,18 @@ export function lineAt(text: string, offset: number): number {
 /** How lines end in `text`. */
 export function endOfLine(text: string): '\n' | '\r\n' {
   return /\r\n/.test(text) ? '\r\n' : '\n';
+}
+
+/**
+ * Does what reads or edits the text of `path`.
+ * @throws WeirError `runtime_config` in the place of an {@link EditError}: it names the file, and the line where it is known
+ */
+export function editing<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    if (!(error instanceof EditError)) throw error;
+    const where = error.line === undefined ? path : `${path}:${error.line}`;
+    throw problem(where, `${error.message}; nothing was changed`, error);
+  }
 }

@@ -5,7 +5,20 @@
  * so that an absolute link inside of `/host` stays inside of it, and the file behind the link is written, never
  * the link replaced.
  */
-import { chmod, lstat, mkdir, open, readdir, readlink, rename, rm, rmdir, stat } from 'node:fs/promises';
+import {
+  access,
+  chmod,
+  constants,
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readlink,
+  rename,
+  rm,
+  rmdir,
+  stat,
+} from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { systemCode, WeirError } from '../errors.ts';
 
@@ -13,6 +26,8 @@ import { systemCode, WeirError } from '../errors.ts';
 const MAX_LINKS = 40;
 /** A configuration file of a runtime that is larger is none. */
 const MAX_FILE_BYTES: number = 4 * 1024 * 1024;
+/** End of the name of a file that is being written. */
+export const UNFINISHED = '.weir-new';
 const NEW_FILE_MODE = 0o644;
 const NEW_FOLDER_MODE = 0o755;
 const PERMISSIONS = 0o7777;
@@ -116,7 +131,7 @@ export class HostFiles {
     const folder = dirname(file);
     const temporary = temporaryOf(file);
     try {
-      await mkdir(folder, { recursive: true, mode: NEW_FOLDER_MODE });
+      await makeFolder(folder);
       const before = await stat(file).catch(() => undefined);
       await rm(temporary, { force: true }); // of a run that was cut off
       try {
@@ -138,15 +153,31 @@ export class HostFiles {
     }
   }
 
-  /** Makes a folder readable by its owner alone. */
-  async restrict(folder: string): Promise<void> {
-    await chmod(await this.locate(folder), 0o700);
+  /** Makes a folder that is its owner's alone; one that is there keeps its mode, and must be writable. */
+  async makePrivateFolder(path: string): Promise<void> {
+    const folder = await this.locate(path);
+    try {
+      const isNew = !(await this.exists(path));
+      await makeFolder(folder);
+      if (isNew) await chmod(folder, 0o700);
+      await access(folder, constants.W_OK);
+    } catch (cause) {
+      throw toProblem(path, 'cannot be written', cause);
+    }
+  }
+
+  /** Removes what a write that was cut off has left beside a file. */
+  async tidy(path: string): Promise<void> {
+    try {
+      await rm(temporaryOf(await this.locate(path)), { force: true });
+    } catch (cause) {
+      if (!isAbsent(cause)) throw toProblem(path, 'cannot be tidied up', cause);
+    }
   }
 
   async remove(path: string): Promise<void> {
     const file = await this.locate(path);
     try {
-      await rm(temporaryOf(file), { force: true });
       await rm(file, { force: true });
       await syncFolder(dirname(file));
     } catch (cause) {
@@ -183,7 +214,7 @@ function toProblem(path: string, what: string, cause: unknown): WeirError {
 
 /** No runtime reads it: the name begins with a dot and has another ending. */
 function temporaryOf(file: string): string {
-  return join(dirname(file), `.${basename(file)}.weir-new`);
+  return join(dirname(file), `.${basename(file)}${UNFINISHED}`);
 }
 
 function isAbsent(cause: unknown): boolean {
@@ -201,6 +232,19 @@ async function linkTarget(path: string): Promise<string | undefined> {
   } catch (cause) {
     if (isAbsent(cause)) return undefined;
     throw toProblem(path, 'cannot be looked at', cause);
+  }
+}
+
+/** And those above it. Not `recursive`, which tells ENOENT of a file system that is read-only. */
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { mode: NEW_FOLDER_MODE });
+  } catch (cause) {
+    const code = systemCode(cause);
+    if (code === 'EEXIST') return;
+    if (code !== 'ENOENT' || folder === dirname(folder)) throw cause;
+    await makeFolder(dirname(folder));
+    await mkdir(folder, { mode: NEW_FOLDER_MODE });
   }
 }
 

@@ -11,14 +11,15 @@ import { createTwoFilesPatch, FILE_HEADERS_ONLY } from 'diff';
 import { detectContainerd } from './containerd.ts';
 import { detectContainers } from './containers.ts';
 import { daemonJsonEdit } from './daemon-json.ts';
-import { detectDocker } from './docker.ts';
-import { EditError, type Edit } from './edit.ts';
+import { detectDocker, reloadDocker } from './docker.ts';
+import { editing, type Edit } from './edit.ts';
 import { HostFiles, problem } from './host-files.ts';
+import { lockHost } from './host-lock.ts';
 import { detectK3s, detectRke2, yamlName } from './k3s.ts';
 import { Records, sha256, type Record } from './records.ts';
 import { registriesYamlEdit } from './registries-yaml.ts';
 import { removeBlock } from './toml-block.ts';
-import type { Detect, Found, Runtime, Target, Wish } from './target.ts';
+import type { Detect, Runtime, Target, Wish } from './target.ts';
 
 const DETECT: Readonly<globalThis.Record<Runtime, Detect>> = {
   containerd: detectContainerd,
@@ -26,6 +27,11 @@ const DETECT: Readonly<globalThis.Record<Runtime, Detect>> = {
   containers: detectContainers,
   k3s: detectK3s,
   rke2: detectRke2,
+};
+
+/** Tells the running program that its files were written; resolves with what there is to say. */
+const RELOAD: Readonly<Partial<globalThis.Record<Runtime, (files: HostFiles) => Promise<string>>>> = {
+  docker: reloadDocker,
 };
 
 export interface HostSetupOptions {
@@ -58,16 +64,62 @@ export interface Outcome {
   readonly changed: number;
 }
 
+/** What one run does. */
+interface Plan {
+  /** Lines for people. */
+  readonly lines: readonly string[];
+  readonly changes: readonly Change[];
+}
+
+type Planner = (files: HostFiles, known: readonly Record[]) => Promise<Plan>;
+
+/** @throws WeirError `runtime_config` that names the file; nothing was written then */
 export async function configureHost(wish: Wish, options: HostSetupOptions): Promise<Outcome> {
+  return carryOut(options, async (files, known) => planConfigure(files, known, wish, options));
+}
+
+/** @throws WeirError `runtime_config` that names the file; nothing was written then */
+export async function restoreHost(options: HostSetupOptions): Promise<Outcome> {
+  return carryOut(options, async (files, known) => planRestoreAll(files, known, options));
+}
+
+async function carryOut(options: HostSetupOptions, planner: Planner): Promise<Outcome> {
   const files = new HostFiles(options.root);
+  if (!(await files.exists('/'))) throw problem(options.root, 'does not exist: see --host-root');
   const records = new Records(files, options.stateFolder);
-  const known = await records.all();
+  const first = await planner(files, await records.all());
+  const isIdle = first.changes.length === 0 && !(await records.hasRemains());
+  if (options.dryRun || isIdle) return outcomeOf(first);
+  await using _lock = await lockHost(files, options.stateFolder);
+  const plan = await planner(files, await records.all()); // somebody else may have been at work until now
+  await records.tidy();
+  for (const change of plan.changes) await apply(change, files, records);
+  const told: string[] = [];
+  for (const runtime of new Set(plan.changes.filter(isReal).map(({ record }) => record.runtime))) {
+    const line = await RELOAD[runtime]?.(files);
+    if (line !== undefined) told.push(`${runtime}: ${line}`);
+  }
+  return outcomeOf({ lines: [...plan.lines, ...told], changes: plan.changes });
+}
+
+function outcomeOf({ lines, changes }: Plan): Outcome {
+  const real = changes.filter(isReal);
+  return { lines, diff: real.map(unifiedDiff).join(''), changed: real.length };
+}
+
+async function planConfigure(
+  files: HostFiles,
+  known: readonly Record[],
+  wish: Wish,
+  options: HostSetupOptions,
+): Promise<Plan> {
   const lines: string[] = [];
-  const plans: { readonly found: Found; readonly changes: readonly Change[] }[] = [];
+  const changes: Change[] = [];
+  let isAnyThere = false;
   for (const runtime of options.runtimes ?? (Object.keys(DETECT) as Runtime[])) {
     const found = await DETECT[runtime](files, wish, options.runtimes !== undefined);
     if (found === undefined) continue;
-    const changes: Change[] = [];
+    isAnyThere = true;
     for (const target of found.targets) {
       const change = await planTarget(files, known, found.runtime, target, wish);
       if (change !== undefined) changes.push(change);
@@ -83,18 +135,9 @@ export async function configureHost(wish: Wish, options: HostSetupOptions): Prom
       lines.push(`${runtime}: ${record.path}: ${tell(change, options.dryRun)}`);
     }
     lines.push(...found.notes.map((note) => `${runtime}: note: ${note}`));
-    plans.push({ found, changes });
   }
-  if (plans.length === 0) lines.push('no runtime was found on this machine: nothing was changed');
-  const changes = plans.flatMap((plan) => plan.changes);
-  if (!options.dryRun) {
-    for (const { found, changes: own } of plans) {
-      for (const change of own) await apply(change, files, records);
-      const told = own.length > 0 ? await found.reload?.() : undefined;
-      if (told !== undefined) lines.push(`${found.runtime}: ${told}`);
-    }
-  }
-  return { lines, diff: changes.map(unifiedDiff).join(''), changed: changes.length };
+  if (!isAnyThere) lines.push('no runtime was found on this machine: nothing was changed');
+  return { lines, changes };
 }
 
 /** Undefined where nothing is to be done. */
@@ -145,36 +188,21 @@ function removerOf({ path, mirrorUrl, registries }: Record): Edit['remove'] {
   return removeBlock;
 }
 
-export async function restoreHost(options: HostSetupOptions): Promise<Outcome> {
-  const files = new HostFiles(options.root);
-  const records = new Records(files, options.stateFolder);
-  const known = await records.all();
+async function planRestoreAll(
+  files: HostFiles,
+  known: readonly Record[],
+  options: HostSetupOptions,
+): Promise<Plan> {
   const chosen = known.filter(({ runtime }) => options.runtimes?.includes(runtime) ?? true);
   const changes: Change[] = [];
-  const lines: string[] = [];
   for (const record of chosen) changes.push(await planRestore(files, record));
-  for (const change of changes)
-    lines.push(`${change.record.runtime}: ${change.path}: ${tell(change, options.dryRun)}`);
-  if (changes.length === 0)
+  const lines = changes.map(
+    (change) => `${change.record.runtime}: ${change.path}: ${tell(change, options.dryRun)}`,
+  );
+  if (changes.length === 0) {
     lines.push('nothing to restore: no runtime of this machine was configured by Weir');
-  const real = changes.filter(({ before, after }) => before !== after);
-  if (!options.dryRun) {
-    for (const change of changes) await apply(change, files, records);
-    for (const runtime of new Set(real.map(({ record }) => record.runtime))) {
-      const found = await DETECT[runtime](
-        files,
-        {
-          mirrorUrl: 'http://127.0.0.1',
-          registries: [],
-          direct: [],
-        },
-        true,
-      );
-      const told = await found?.reload?.();
-      if (told !== undefined) lines.push(`${runtime}: ${told}`);
-    }
   }
-  return { lines, diff: real.map(unifiedDiff).join(''), changed: real.length };
+  return { lines, changes };
 }
 
 async function planRestore(files: HostFiles, record: Record): Promise<Change> {
@@ -189,11 +217,16 @@ async function apply(
   records: Records,
 ): Promise<void> {
   if (!isRestored) await records.write(record);
+  else await files.tidy(path);
   if (after === undefined && before !== undefined) await files.remove(path);
   else if (after !== undefined && after !== before) await files.write(path, after);
   if (!isRestored) return;
   await files.removeEmpty(record.folders);
   await records.remove(path);
+}
+
+function isReal({ before, after }: Change): boolean {
+  return before !== after;
 }
 
 function tell(change: Change | undefined, dryRun: boolean): string {
@@ -212,18 +245,4 @@ function unifiedDiff({ path, before, after }: Change): string {
     context: 3,
     headerOptions: FILE_HEADERS_ONLY,
   });
-}
-
-/** Names the file, and the line where it is known. */
-function editing<T>(path: string, work: () => T): T {
-  try {
-    return work();
-  } catch (error) {
-    if (!(error instanceof EditError)) throw error;
-    throw problem(
-      error.line === undefined ? path : `${path}:${error.line}`,
-      `${error.message}; nothing was changed`,
-      error,
-    );
-  }
 }

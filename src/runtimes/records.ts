@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import * as v from 'valibot';
-import { problem, type HostFiles } from './host-files.ts';
+import { problem, UNFINISHED, type HostFiles } from './host-files.ts';
 
 export const STATE_FOLDER = '/var/lib/weir-host';
 const RECORD_MODE = 0o600;
@@ -49,16 +49,24 @@ export class Records {
   }
 
   async write(record: Record): Promise<void> {
-    const folders = await this.#files.missingFolders(this.#pathOf(record.path));
-    await this.#files.write(this.#pathOf(record.path), `${JSON.stringify(record, null, 2)}\n`, {
-      mode: RECORD_MODE,
-    });
-    if (folders.length > 0) await this.#files.restrict(this.#folder);
+    const text = `${JSON.stringify(record, null, 2)}\n`;
+    await this.#files.write(this.#pathOf(record.path), text, { mode: RECORD_MODE });
   }
 
   async remove(path: string): Promise<void> {
     await this.#files.remove(this.#pathOf(path));
-    await this.#files.removeEmpty([this.#folder]);
+  }
+
+  /** Removes records that were cut off while they were written. */
+  async tidy(): Promise<void> {
+    for (const name of await this.#files.list(this.#folder)) {
+      if (name.endsWith(UNFINISHED)) await this.#files.remove(posix.join(this.#folder, name));
+    }
+  }
+
+  /** Whether there is a folder though it holds no record: a run was cut off, or another one is at work. */
+  async hasRemains(): Promise<boolean> {
+    return (await this.#files.exists(this.#folder)) && (await this.all()).length === 0;
   }
 
   /** `/etc/docker/daemon.json` is kept in `etc-docker-daemon.json-1a2b3c4d.json`: readable, and never ambiguous. */

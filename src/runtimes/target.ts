@@ -29,8 +29,6 @@ export interface Found {
   readonly targets: readonly Target[];
   /** What an administrator should know; something may be for them to do. */
   readonly notes: readonly string[];
-  /** Tells a running program to read its files again, after one of them was written. Resolves with what there is to say. */
-  readonly reload?: () => Promise<string | undefined>;
 }
 
 /**

@@ -29,7 +29,10 @@ const SQLITE_IOERR = 10;
 const SQLITE_FULL = 13;
 const SQLITE_CORRUPT = 11;
 const SQLITE_NOTADB = 26;
-/** Rises when the tables change; a catalog of a newer version is refused. */
+/**
+ * Rises when the tables change. A catalog of an older version gets the tables that it lacks ({@link SCHEMA}); one of a newer
+ * version is refused.
+ */
 const SCHEMA_VERSION = 2;
 
 const SCHEMA = `
@@ -75,12 +78,14 @@ export class Catalog implements Disposable {
   /**
    * Opens or makes the catalog at `path` (`:memory:` for one that is not kept). A damaged file is set aside as
    * `<path>.damaged` and begun anew: what it held is won back from upstream.
-   * @throws WeirError `store_locked` where another process has it, `store_unusable`
+   * @throws WeirError `store_locked` where another process has it, `store_unusable` where a newer version wrote it, or
+   *   where it cannot be opened
    */
   static open(path: string, onProblem: (message: string) => void = () => undefined): Catalog {
     try {
       return new Catalog(openDatabase(path), onProblem);
     } catch (cause) {
+      if (cause instanceof WeirError) throw cause;
       const code = sqliteCode(cause);
       if (code === SQLITE_BUSY) {
         const message = `another weir node uses this data folder (${path} is locked): give each its own --data-dir`;
@@ -242,7 +247,9 @@ function openDatabase(path: string): DatabaseSync {
     db.exec('BEGIN IMMEDIATE');
     const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
     if (version > SCHEMA_VERSION) {
-      const message = `${path} was written by a newer weir (version ${version}, this one knows ${SCHEMA_VERSION})`;
+      const message =
+        `${path} was written by a newer weir (form ${version}, this one knows ${SCHEMA_VERSION}): ` +
+        'run that version, remove the data folder (it is a cache), or give this one another --data-dir';
       throw new WeirError('store_unusable', message);
     }
     if (version < SCHEMA_VERSION) db.exec(`${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION};`);

@@ -11,7 +11,7 @@
  */
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { errorMessage, WeirError } from '../errors.ts';
+import { systemCode, WeirError } from '../errors.ts';
 import { digestAlgorithm, digestHex, tryParseDigest, type Digest } from '../oci/digest.ts';
 
 export const FOLDER_MODE = 0o700;
@@ -32,10 +32,9 @@ export class DataFolder {
       }
       await chmod(this.root, FOLDER_MODE);
     } catch (cause) {
-      const problem = errorMessage(cause);
-      throw new WeirError('store_unusable', `the data folder ${this.root} cannot be used: ${problem}`, {
-        cause,
-      });
+      const isDenied = ['EACCES', 'EPERM'].includes(systemCode(cause) ?? '');
+      const hint = isDenied ? ': run this as root, or choose another one with --data-dir' : '';
+      throw new WeirError('store_unusable', `the data folder ${this.root} cannot be used${hint}`, { cause });
     }
   }
 

@@ -84,6 +84,8 @@ async function crowd(): Promise<{ readonly makespan_s: number; readonly failures
       systems: ['weir'],
       runtime: 'fetch',
       loopback: false,
+      logLevel: 'info',
+      binaries: {},
     },
     out: dir.path,
     say: () => undefined,

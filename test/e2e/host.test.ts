@@ -12,7 +12,7 @@ import { Containers } from '../support/containers.ts';
 import { DockerHub } from '../support/docker-hub.ts';
 import { Docker } from '../support/docker.ts';
 import { buildImage } from '../support/images.ts';
-import { runOk } from '../support/program.ts';
+import { run, runOk } from '../support/program.ts';
 import { push } from '../support/push.ts';
 import { Registry } from '../support/registry.ts';
 import { requires } from '../support/requires.ts';
@@ -48,6 +48,36 @@ async function host(
 ): Promise<string> {
   return runOk(WEIR, ['host', command, '--host-root', root.path, ...args]);
 }
+
+requires(
+  'root',
+  'setpriv',
+  'unshare',
+)('weir host: a machine that cannot be written to', () => {
+  const files = { 'etc/docker/daemon.json': '{}' };
+
+  it('is left alone where this is not root, which is said', async () => {
+    await using root = await machine(files);
+    const user = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
+    await run('chmod', ['755', root.path]);
+    const result = await run(WEIR, ['host', 'configure', '--host-root', root.path], { within: user });
+    assert.equal(result.code, 1);
+    assert.match(
+      result.stderr,
+      /^weir: \/var\/lib\/weir-host cannot be written \(EACCES\): run this as root/,
+    );
+  });
+
+  it('is left alone where it is read-only, which is said', async () => {
+    await using root = await machine(files);
+    const script =
+      'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && exec "$0" host configure --host-root "$1"';
+    const result = await run('unshare', ['--mount', 'sh', '-c', script, WEIR, root.path]);
+    assert.equal(result.code, 1);
+    assert.match(result.stderr, /^weir: \/var\/lib\/weir-host cannot be written \(EROFS\)/);
+    assert.equal(await readFile(root.join('etc/docker/daemon.json'), 'utf8'), '{}');
+  });
+});
 
 requires(
   'root',

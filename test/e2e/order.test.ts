@@ -1,15 +1,19 @@
 /**
- * The order of things: a node whose Weir is stopped, hung or being upgraded pulls all the same, and quickly. containerd
- * has the hosts.toml that `weir host configure` wrote.
+ * The order of things: a node whose Weir is stopped, hung or being upgraded pulls all the same, and quickly. containerd,
+ * the machine's and those of later Debians, has the hosts.toml that `weir host configure` wrote.
  */
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KIB, MIB, SECOND } from '../../src/clock.ts';
 import { assertIntact } from '../support/assertions.ts';
 import { Containerd } from '../support/containerd.ts';
+import { DebianTree, inTree } from '../support/debian-tree.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 import { shared } from '../support/fixture.ts';
+import { Freezer } from '../support/freezer.ts';
 import { buildImage, type TestImage } from '../support/images.ts';
+import { runOk } from '../support/program.ts';
 import { push } from '../support/push.ts';
 import { Registry } from '../support/registry.ts';
 import { requires } from '../support/requires.ts';
@@ -31,13 +35,32 @@ requires(
   'containerd',
   'ctr',
 )('order of things: containerd', () => {
+  inOrder(async () => Containerd.start());
+});
+
+for (const [suite, version] of [
+  ['trixie', '1.7'],
+  ['forky', '2'],
+] as const) {
+  const needs = ['root', 'docker-registry', 'ctr', 'nsenter', inTree(suite, 'containerd')];
+  requires(...needs)(`order of things: containerd ${version}`, () => {
+    inOrder(async (stack) => {
+      const tree = stack.use(await DebianTree.enter(suite));
+      const told = await runOk('containerd', ['--version'], { within: tree.within });
+      assert.match(told, new RegExp(` v?${version}\\.`));
+      return Containerd.start({ within: tree.within });
+    });
+  });
+}
+
+function inOrder(startContainerd: (stack: AsyncDisposableStack) => Promise<Containerd>): void {
   const lab = shared(async (stack) => {
     const registry = stack.use(await Registry.start());
     // containerd's own way to the registry, and Weir's, which is slow.
     const direct = stack.use(await FaultProxy.start(registry.url));
     const fault = { kind: 'throttle', bytesPerSecond: RATE } as const;
     const slow = stack.use(await FaultProxy.start(registry.url, [{ path: /\/blobs\//, fault }]));
-    const containerd = stack.use(await Containerd.start());
+    const containerd = stack.use(await startContainerd(stack));
     return { registry, direct, slow, containerd };
   });
 
@@ -145,4 +168,34 @@ requires(
     await pulling;
     await assertIntact(lab().containerd, image);
   });
-});
+
+  it('frozen, its watchdog too: waits, and goes to the registry once something outside ends it', async () => {
+    const { image, name, weir } = await setUp('frozen');
+    await using node = weir;
+    await using freezer = await Freezer.create();
+    await freezer.freeze(node.pid);
+    const pulling = pull(name);
+    await requestWaits(Number(new URL(node.url).port));
+    await freezer.kill();
+    assert.equal((await node.exited).signal, 'SIGKILL');
+    await pulling;
+    await assertIntact(lab().containerd, image);
+  });
+}
+
+/** Until the kernel has taken a request for the port that nobody has read. */
+async function requestWaits(port: number): Promise<void> {
+  const own = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
+  for (const deadline = Date.now() + 30 * SECOND; ; await delay(20)) {
+    const rows = (await readFile('/proc/net/tcp', 'latin1'))
+      .split('\n')
+      .map((row) => row.trim().split(/\s+/));
+    // proc_net_tcp.txt: local address, remote address, state (1: established), bytes to send : bytes to read
+    const isWaiting = rows.some(
+      ([, local, , state, queues]) =>
+        local?.endsWith(own) && state === '01' && !queues?.endsWith(':00000000'),
+    );
+    if (isWaiting) return;
+    assert.ok(Date.now() < deadline, 'no request came');
+  }
+}

@@ -3,6 +3,7 @@ import { chmod, chown, lstat, readdir, rm, stat, symlink } from 'node:fs/promise
 import { dirname } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { isWeirError } from '../../../src/errors.ts';
+import { restoreHost } from '../../../src/runtimes/host-setup.ts';
 import { STATE_FOLDER } from '../../../src/runtimes/records.ts';
 import { Machine, MIRROR, PATHS } from './fixture.ts';
 
@@ -55,6 +56,22 @@ describe('host configure', () => {
     }
   });
 
+  it("says that nothing was changed where the runtime's own configuration is malformed", async () => {
+    for (const [path, text] of [
+      [PATHS.containerdConfig, 'bad ['],
+      [PATHS.docker, '{'],
+      [PATHS.containersMain, '[[registry'],
+    ] as const) {
+      await using machine = await Machine.create({ [path]: text });
+      await assert.rejects(machine.configure(), failsWith(/:1 is not valid .*; nothing was changed$/));
+    }
+  });
+
+  it('says that the root folder is not there', async () => {
+    const options = { root: '/nonexistent', stateFolder: STATE_FOLDER, runtimes: undefined, dryRun: false };
+    await assert.rejects(restoreHost(options), failsWith(/^\/nonexistent does not exist: see --host-root/));
+  });
+
   it('follows links as the machine would, keeps them, and keeps mode and owner', async () => {
     await using machine = await Machine.create({ '/srv/daemon.json': '{}' });
     await machine.write('/etc/docker/x', '');
@@ -95,7 +112,7 @@ describe('host configure: containerd', () => {
       '/etc/containerd/conf.d/cri.toml': CONFIG_PATH,
     });
     const { lines } = await machine.configure({ registries: ['_default', 'ghcr.io'] });
-    assert.ok(!lines.join('\n').includes('config_path'), lines.join('\n'));
+    assert.ok(!lines.join('\n').includes('config_path is not set'), lines.join('\n'));
     for (const name of ['_default', 'ghcr.io']) {
       assert.deepEqual(plain(await machine.read(`/etc/containerd/hosts/${name}/hosts.toml`)), {
         host: { [MIRROR]: { capabilities: ['pull', 'resolve'], dial_timeout: '200ms' } },
@@ -103,14 +120,42 @@ describe('host configure: containerd', () => {
     }
   });
 
-  it('says what to do where config_path is not set, and not for containerd 2', async () => {
-    await using first = await Machine.create({ [PATHS.containerdConfig]: 'version = 2\n' });
-    assert.match(
-      (await first.configure()).lines.join('\n'),
-      /config_path is not set.*restart containerd once/s,
-    );
-    await using second = await Machine.create({ [PATHS.containerdConfig]: 'version = 3\n' });
-    assert.doesNotMatch((await second.configure()).lines.join('\n'), /config_path/);
+  it("says what to do where config_path is not set, in the words of the file's version", async () => {
+    const cases: readonly (readonly [string | undefined, RegExp])[] = [
+      [undefined, /^ {2}version = 2\n {2}\[plugins\."io\.containerd\.grpc\.v1\.cri"\.registry\]$/m],
+      ['version = 2\n', /once \(.*\):\n {2}\[plugins\."io\.containerd\.grpc\.v1\.cri"\.registry\]$/m],
+      ['version = 3\n', /once \(.*\):\n {2}\[plugins\."io\.containerd\.cri\.v1\.images"\.registry\]$/m],
+    ];
+    for (const [text, pattern] of cases) {
+      await using machine = await Machine.create(
+        text === undefined ? { '/usr/bin/containerd': '' } : { [PATHS.containerdConfig]: text },
+      );
+      const told = (await machine.configure()).lines.join('\n');
+      assert.match(told, /config_path is not set.*restart containerd once/s);
+      assert.match(told, pattern);
+    }
+  });
+
+  it('says that containerd 2 reads no list of folders, unless it pulls in the old way', async () => {
+    const told = async (more: string): Promise<string> => {
+      const images = 'plugins."io.containerd.cri.v1.images"';
+      const text = `version = 3\n[${images}]\n${more}\n[${images}.registry]\nconfig_path = "/etc/a:/etc/b"\n`;
+      await using machine = await Machine.create({ [PATHS.containerdConfig]: text });
+      const { lines } = await machine.configure();
+      assert.match(await machine.read('/etc/a/_default/hosts.toml'), /4770/);
+      return lines.join('\n');
+    };
+    assert.match(await told(''), /names several folders: .* Let it name \/etc\/a alone/);
+    assert.doesNotMatch(await told('use_local_image_pull = true'), /several folders/);
+    assert.doesNotMatch(await told('discard_unpacked_layers = true'), /several folders/);
+  });
+
+  it('says that mirrors of old must go before config_path is set', async () => {
+    await using machine = await Machine.create({
+      [PATHS.containerdConfig]:
+        'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\nendpoint = ["https://mirror.gcr.io"]\n',
+    });
+    assert.match((await machine.configure()).lines.join('\n'), /must not stand beside config_path/);
   });
 
   it('tells what discard_unpacked_layers means', async () => {
@@ -224,6 +269,16 @@ describe('host restore', () => {
     assert.match(await machine.read(PATHS.hosts), /weir begin[^]*by hand|by hand[^]*weir begin/);
     await machine.restore();
     assert.equal(await machine.read(PATHS.hosts), '# by hand\n');
+  });
+
+  it('works though a file of the runtime that it does not need is malformed by now', async () => {
+    await using machine = await Machine.create({ [PATHS.containerdConfig]: 'version = 3\n' });
+    await machine.configure();
+    await machine.write(PATHS.containerdConfig, 'bad [');
+    const before = await machine.read(PATHS.containerdConfig);
+    const { lines } = await machine.restore();
+    assert.deepEqual(lines, [`containerd: ${PATHS.hosts}: removed`]);
+    assert.equal(await machine.read(PATHS.containerdConfig), before);
   });
 
   it('does not bring back a file that was removed by hand', async () => {

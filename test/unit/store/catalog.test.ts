@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { readdir, stat, writeFile } from 'node:fs/promises';
+import { DatabaseSync } from 'node:sqlite';
 import { isWeirError } from '../../../src/errors.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { Catalog } from '../../../src/store/catalog.ts';
@@ -68,6 +69,38 @@ describe('Catalog', () => {
     assert.ok((await readdir(temp.path)).includes('catalog.db.damaged'));
   });
 
+  it('takes over a file of the version before, and keeps what is in it', async () => {
+    await using temp = await TempDir.create('catalog');
+    const path = temp.join('catalog.db');
+    makeForm1(path);
+    {
+      using catalog = Catalog.open(path);
+      assert.equal(catalog.grantedAt('r/n', 'caller'), 4);
+      assert.equal(catalog.isMember('r', 'n', digest), true);
+      catalog.addListed('r', 'n', digest, 7, 8);
+    }
+    using catalog = Catalog.open(path);
+    assert.equal(catalog.listedSize('r', 'n', digest), 7);
+  });
+
+  it('refuses a file of a newer version in clear words, and leaves it as it is', async () => {
+    await using temp = await TempDir.create('catalog');
+    const path = temp.join('catalog.db');
+    {
+      using db = new DatabaseSync(path);
+      db.exec('CREATE TABLE of_tomorrow (x TEXT); PRAGMA user_version = 99;');
+    }
+    assert.throws(
+      () => Catalog.open(path),
+      (error) =>
+        isWeirError(error, 'store_unusable') &&
+        /^\S+catalog\.db was written by a newer weir \(form 99, .* remove the data folder/.test(
+          error.message,
+        ),
+    );
+    assert.deepEqual(tablesOf(path), ['of_tomorrow']);
+  });
+
   it('refuses a file that it cannot open', () => {
     assert.throws(
       () => Catalog.open('/nonexistent/folder/catalog.db'),
@@ -75,3 +108,32 @@ describe('Catalog', () => {
     );
   });
 });
+
+/** As the first form had it: without `listed`. */
+function makeForm1(path: string): void {
+  using db = new DatabaseSync(path);
+  db.exec(`
+    CREATE TABLE media_types (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, at INTEGER NOT NULL);
+    CREATE TABLE tags (
+      repository TEXT NOT NULL, tag TEXT NOT NULL, accept TEXT NOT NULL,
+      digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER, at INTEGER NOT NULL,
+      PRIMARY KEY (repository, tag, accept));
+    CREATE TABLE members (
+      registry TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, at INTEGER NOT NULL,
+      PRIMARY KEY (digest, registry, name));
+    CREATE TABLE grants (
+      repository TEXT NOT NULL, caller TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (repository, caller));
+    CREATE TABLE challenges (repository TEXT PRIMARY KEY, challenge TEXT NOT NULL, at INTEGER NOT NULL);
+    CREATE TABLE keys (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+    PRAGMA user_version = 1;`);
+  db.prepare('INSERT INTO grants VALUES (?, ?, ?)').run('r/n', 'caller', 4);
+  db.prepare('INSERT INTO members VALUES (?, ?, ?, ?)').run('r', 'n', digest, 3);
+}
+
+function tablesOf(path: string): readonly unknown[] {
+  using db = new DatabaseSync(path);
+  return db
+    .prepare("SELECT name FROM sqlite_master WHERE type = 'table'")
+    .all()
+    .map(({ name }) => name);
+}

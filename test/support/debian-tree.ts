@@ -1,0 +1,71 @@
+/**
+ * A tree of a later Debian than the machine's (test/setup.sh puts it up), as the root of a mount namespace: for runtimes
+ * that the machine's own Debian has not. /tmp, /proc, /sys, /dev and the network are the machine's.
+ */
+import { existsSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Program } from './program.ts';
+
+/** trixie: podman 5, containerd 1.7; forky: containerd 2. */
+export type Suite = 'trixie' | 'forky';
+
+const TREES: string = process.env['WEIR_TEST_CACHE'] ?? '/var/cache/weir-test';
+
+/** Path of a program of the tree; `requires` can be asked for it. */
+export function inTree(suite: Suite, program: string): string {
+  return join(TREES, suite, 'usr/bin', program);
+}
+
+export class DebianTree implements AsyncDisposable {
+  readonly #holder: Program;
+
+  private constructor(holder: Program) {
+    this.#holder = holder;
+  }
+
+  static async enter(suite: Suite): Promise<DebianTree> {
+    const tree = join(TREES, suite);
+    if (!existsSync(tree)) throw new Error(`${tree} is missing: run test/setup.sh`);
+    const args = ['--mount', 'sh', '-c', ENTER, 'enter', tree, tmpdir()];
+    const holder = await Program.start({ command: 'unshare', args });
+    try {
+      await holder.line(/the tree is ready/);
+      return new DebianTree(holder);
+    } catch (error) {
+      await holder.stop('SIGKILL');
+      throw error;
+    }
+  }
+
+  /** Argv in front of a command that runs in the tree. */
+  get within(): readonly string[] {
+    const enter = ['nsenter', '--target', String(this.#holder.pid), '--mount', '--'];
+    // The working folder of the tests is outside of the tree.
+    return [...enter, 'sh', '-c', `cd / && PATH=${PATH} exec "$0" "$@"`];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#holder.stop('SIGKILL');
+  }
+}
+
+const PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
+
+/** $1: the tree; $2: the folder of temporary files. */
+const ENTER = `set -e
+tree=$1
+mount --make-rprivate /
+mount --bind "$tree" "$tree"
+for folder in /proc /sys /dev; do mount --rbind "$folder" "$tree$folder"; done
+mount -t tmpfs tmpfs "$tree/run"
+mount -t tmpfs tmpfs "$tree/var/tmp"
+mkdir -p "$tree$2"
+mount --rbind "$2" "$tree$2"
+cd "$tree"
+mkdir -p run/old
+pivot_root . run/old
+umount --lazy /run/old
+echo the tree is ready
+exec sleep infinity
+`;
