@@ -21,6 +21,8 @@ export interface Carrier {
   readonly network: Network;
   readonly loss: Loss;
   delivered(from: SimulatedNode, to: SimulatedNode, bytes: number): void;
+  /** Milliseconds that a message from one to the other waits behind bulk data. */
+  waits(from: SimulatedNode, to: SimulatedNode): number;
   /** How the other one ruled, for statistics. */
   ruled(outcome: Ruling['kind']): void;
 }
@@ -64,13 +66,18 @@ export class Transfer {
       to.kept.get(swarm.digest) ?? to.swarms.session(swarm)?.state.layout.size ?? home?.size ?? end;
     this.#index = new ChunkLayout(this.#size).indexOf(start);
     this.#bytes = end - start;
-    this.#later(latency + carrier.loss.delay(), () => this.#arrive());
+    this.#later(latency + carrier.loss.delay() + carrier.waits(from, to), () => this.#arrive());
   }
 
   cancel(): void {
     this.#over = true;
     if (this.#holdsSlot) this.#carrier.time.post(this.#latency, () => this.#giveBack());
     else this.#leave?.();
+  }
+
+  /** Milliseconds of a short answer's way. */
+  get #back(): number {
+    return this.#latency + this.#carrier.loss.delay() + this.#carrier.waits(this.#to, this.#from);
   }
 
   #later(ms: number, run: () => void): void {
@@ -99,7 +106,7 @@ export class Transfer {
         asHome: home !== undefined,
         token: undefined,
       },
-      () => this.#later(this.#latency + this.#carrier.loss.delay(), () => events.acknowledged()),
+      () => this.#later(this.#back, () => events.acknowledged()),
       (ruling) => this.#ruled(ruling),
     );
   }
@@ -111,7 +118,7 @@ export class Transfer {
       this.#send();
       return;
     }
-    this.#later(this.#latency + this.#carrier.loss.delay(), () => {
+    this.#later(this.#back, () => {
       this.#over = true;
       this.#events.answered(ruling);
     });
@@ -125,7 +132,7 @@ export class Transfer {
       return;
     }
     this.#flow = network.send(to.up, from.down, this.#bytes, () => this.#sent(), loss.cap(this.#latency));
-    this.#later(this.#latency, () => this.#tell());
+    this.#later(this.#latency + this.#carrier.waits(to, from), () => this.#tell());
   }
 
   /** At the first byte, and then as long as it takes. */
@@ -153,7 +160,7 @@ export class Transfer {
     this.#giveBack();
     if (this.#over) return;
     this.#carrier.delivered(this.#from, to, this.#bytes);
-    this.#later(this.#latency, () => {
+    this.#later(this.#latency + this.#carrier.waits(to, this.#from), () => {
       this.#over = true;
       events.progressed(this.#bytes - this.#told);
       const statement = { index: this.#index, hash: HASH, by: to.member.peer, signature: SIGNATURE };

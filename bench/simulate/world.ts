@@ -53,6 +53,8 @@ export interface WorldOptions {
   readonly joinDelay?: number | undefined;
   /** Share of packets that are lost. */
   readonly loss?: number;
+  /** Milliseconds that a message waits at each full link on its way, in the buffer that bulk data has filled. */
+  readonly queue?: number;
   readonly parameters?: Partial<Parameters>;
 }
 
@@ -261,7 +263,8 @@ export class World implements Carrier {
       return;
     }
     from.connections.use(target.connections, this.time.now);
-    this.time.post(this.#latencyBetween(from, target) + this.loss.delay(), () => {
+    const late = this.loss.delay() + this.waits(from, target);
+    this.time.post(this.#latencyBetween(from, target) + late, () => {
       if (!target.isAlive) {
         if (from.isWell) from.swarms.unreachable(to);
       } else if (!target.isFrozen) target.swarms.message(from.member.peer, message);
@@ -287,6 +290,12 @@ export class World implements Carrier {
 
   #latencyBetween(a: SimulatedNode, b: SimulatedNode): number {
     return a.member.zone === b.member.zone ? this.#latency : this.#farLatency;
+  }
+
+  waits(from: SimulatedNode, to: SimulatedNode): number {
+    const { queue = 0 } = this.#options;
+    if (queue === 0) return 0;
+    return (from.up.isFull ? queue : 0) + (to.down.isFull ? queue : 0);
   }
 }
 
