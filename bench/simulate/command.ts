@@ -1,4 +1,6 @@
 /** `bench simulate` on the command line. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SECOND } from '../../src/clock.ts';
 import { describeMachine } from '../support/machine.ts';
@@ -15,6 +17,8 @@ import {
   parseTime,
   parseWhole,
 } from './options.ts';
+import { CHURN_DEFAULTS, simulateChurn } from './churn.ts';
+import { churnResult, renderChurn } from './churn-report.ts';
 import { simulate, type SimulateOptions } from './run.ts';
 
 const DEFAULT_OUT = 'bench/out/simulate';
@@ -27,6 +31,8 @@ interface Flags extends Omit<SimulateOptions, 'nodes' | 'connection' | 'throttle
   readonly connection?: number;
   readonly throttle?: number;
   readonly repeat: number;
+  /** Milliseconds. */
+  readonly churn?: number;
   readonly out: string;
   readonly json?: boolean;
 }
@@ -75,12 +81,15 @@ export function addSimulate(program: Command): void {
   option('--slow <SHARE>', 'nodes with a tenth of the link', parseShare, '0%');
   option('--hang <SHARE>', 'nodes that freeze in the middle', parseShare, '0%');
   option('--policy <NAME=VALUE,...>', 'numbers of the policy that differ from the usual ones', parsePolicy);
+  option('--churn <TIME>', 'nodes come and go for so long and pull by Zipf, as in bench churn', parseTime);
   option('--repeat <N>', 'turns, each with the next seed', parseWhole(1, MAX_REPEAT), '1');
   option('--seed <N>', 'of the first turn', parseWhole(0, MAX_SEED), '1');
   command
     .option('--out <DIR>', 'where report.json, report.html and the charts go', DEFAULT_OUT)
     .option('--json', 'print the report as JSON instead of a table')
-    .action((flags: Flags) => runSimulate(flags, Object.fromEntries(texts)));
+    .action((flags: Flags) =>
+      (flags.churn === undefined ? runSimulate : runChurn)(flags, Object.fromEntries(texts)),
+    );
 }
 
 async function runSimulate(flags: Flags, settings: Record<string, SettingValue>): Promise<void> {
@@ -102,6 +111,27 @@ async function runSimulate(flags: Flags, settings: Record<string, SettingValue>)
     flags.json === true ? `${JSON.stringify(report, undefined, 2)}\n` : `\n${renderTable(report)}`,
   );
   if (results.some(({ failures }) => failures > 0)) throw new Error('there were failures: see above');
+}
+
+async function runChurn(flags: Flags, settings: Record<string, SettingValue>): Promise<void> {
+  const startedAt = new Date().toISOString();
+  const machine = await describeMachine({});
+  const { nodes, link, registry, zones, latency, zoneLatency: farLatency, membershipDelay } = flags;
+  const { loss = 0, joinDelay, seed, churn: duration = 0 } = flags;
+  const runs = nodes.map((count) => {
+    const life = { ...CHURN_DEFAULTS, nodes: count, for: duration, seed };
+    const network = { link, registry, zones, latency, farLatency, membershipDelay, loss, joinDelay };
+    return [life, simulateChurn(life, network)] as const;
+  });
+  const results = runs.map(([life, churn]) => churnResult(life, churn));
+  const versions = { node: process.version };
+  const report = { question: 'churn', startedAt, machine, settings, versions, warnings: [], results };
+  const json = `${JSON.stringify(report, undefined, 2)}\n`;
+  await mkdir(flags.out, { recursive: true });
+  await writeFile(join(flags.out, 'report.json'), json);
+  const text = runs.map(([life, churn]) => renderChurn(life, churn)).join('\n');
+  process.stdout.write(flags.json === true ? json : `\n${text}`);
+  if (runs.some(([, { failures }]) => failures.length > 0)) throw new Error('pulls failed: see above');
 }
 
 function goes(flags: Flags): readonly BenchResult[] {

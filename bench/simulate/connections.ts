@@ -33,6 +33,12 @@ export class Connections {
     other.#add(this, pair, now);
   }
 
+  /** How many are open at the instant `now`. */
+  count(now: number): number {
+    this.#sweep(now);
+    return this.#open.size;
+  }
+
   /** The node is gone, and so are its connections. */
   close(): void {
     for (const other of this.#open.keys()) other.#open.delete(this);

@@ -14,7 +14,7 @@ const MAX_SUSPECTED: number = 60 * SECOND;
 /** What all know. */
 export class Roster {
   readonly #byName: Map<PeerName, Member> = new Map();
-  readonly #views: View[] = [];
+  readonly #views: Map<PeerName, View> = new Map();
   #live: readonly Member[];
 
   constructor(members: readonly Member[]) {
@@ -36,12 +36,13 @@ export class Roster {
     this.#byName.set(member.peer, member);
     const at = this.#live.findIndex(({ peer }) => peer > member.peer);
     this.#live = at === -1 ? [...this.#live, member] : this.#live.toSpliced(at, 0, member);
-    for (const view of this.#views) view.changed();
+    for (const view of this.#views.values()) view.changed();
   }
 
+  /** A node that comes back has a new one. */
   view(self: Member, time: VirtualTime): Membership {
     const view = new View(self, this, time);
-    this.#views.push(view);
+    this.#views.set(self.peer, view);
     return view;
   }
 
@@ -49,7 +50,7 @@ export class Roster {
   remove(peers: ReadonlySet<PeerName>): void {
     this.#live = this.#live.filter(({ peer }) => !peers.has(peer));
     for (const peer of peers) this.#byName.delete(peer);
-    for (const view of this.#views) view.changed();
+    for (const view of this.#views.values()) view.changed();
   }
 }
 

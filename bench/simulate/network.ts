@@ -16,6 +16,9 @@ const MAX_SETTLED = 256;
 /** Bytes: numbers are rounded, so that a flow may be over with a trace of a byte left. */
 const TRACE = 1e-3;
 
+/** Of its capacity: a link that carries so much is full, and what comes to it waits in its buffer. */
+const FULL = 0.99;
+
 export class Link {
   /** Bytes per millisecond. */
   readonly capacity: number;
@@ -25,6 +28,12 @@ export class Link {
 
   constructor(capacity: number) {
     this.capacity = capacity;
+  }
+
+  get isFull(): boolean {
+    let total = 0;
+    for (const { rate } of this.flows) total += rate;
+    return total >= FULL * this.capacity;
   }
 }
 

@@ -11,7 +11,7 @@ export class SimulatedNode {
   readonly member: Member;
   readonly up: Link;
   readonly down: Link;
-  readonly swarms: Swarms;
+  swarms: Swarms;
   readonly blamed: { peer: PeerName; reason: SuspicionReason }[] = [];
   /** When each blob was complete, in milliseconds. */
   readonly complete: Map<Digest, number> = new Map();
@@ -29,11 +29,20 @@ export class SimulatedNode {
   fromOtherZones = 0;
   sent = 0;
 
+  readonly #make: (node: SimulatedNode) => Swarms;
+
   constructor(member: Member, links: { up: Link; down: Link }, make: (node: SimulatedNode) => Swarms) {
     this.member = member;
     this.up = links.up;
     this.down = links.down;
+    this.#make = make;
     this.swarms = make(this);
+  }
+
+  /** It has come back, with what it keeps on its disk and nothing else. */
+  revive(): void {
+    this.isAlive = true;
+    this.swarms = this.#make(this);
   }
 
   get isWell(): boolean {

@@ -14,6 +14,8 @@ const MILLISECONDS = 1000;
  * and acknowledgements of what comes the other way take the rest.
  */
 export const HEADERS = 0.05;
+/** Milliseconds that the buffer of a link of `bench crowd` holds (test/support/lan.ts). */
+export const QUEUE = 50;
 export const LEAST_NODES = 1;
 export const MOST_NODES = 5000;
 

@@ -39,6 +39,8 @@ export interface SimulateOptions {
   /** Share of what links carry that is no content, and of packets that are lost. */
   readonly headers?: number;
   readonly loss?: number;
+  /** Milliseconds that a message waits at each full link. */
+  readonly queue?: number;
   readonly start: Start;
   /** Shares of the nodes. */
   readonly kill: number;
@@ -121,7 +123,7 @@ function lowerBound({ registry, link, slow }: SimulateOptions, image: number): n
 
 function worldOf(options: SimulateOptions, seed: number): World {
   const { nodes, connection, throttle, zones, latency, zoneLatency, membershipDelay, joinDelay } = options;
-  const { headers = 0, loss = 0 } = options;
+  const { headers = 0, loss = 0, queue = 0 } = options;
   const slow = Math.round(nodes * options.slow);
   return new World({
     nodes,
@@ -132,6 +134,7 @@ function worldOf(options: SimulateOptions, seed: number): World {
     connection,
     throttle,
     loss,
+    queue,
     zones,
     latency,
     farLatency: zones > 1 ? zoneLatency : latency,

@@ -2,7 +2,7 @@
 import { MILLISECOND } from '../../src/clock.ts';
 import { WeirError } from '../../src/errors.ts';
 import { ChunkLayout } from '../../src/store/chunk-layout.ts';
-import type { Ruling } from '../../src/swarm/desk.ts';
+import type { Desk, Ruling } from '../../src/swarm/desk.ts';
 import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
 import type { Loss } from './loss.ts';
 import type { Flow, Network } from './network.ts';
@@ -21,6 +21,8 @@ export interface Carrier {
   readonly network: Network;
   readonly loss: Loss;
   delivered(from: SimulatedNode, to: SimulatedNode, bytes: number): void;
+  /** Milliseconds that a message from one to the other waits behind bulk data. */
+  waits(from: SimulatedNode, to: SimulatedNode): number;
   /** How the other one ruled, for statistics. */
   ruled(outcome: Ruling['kind']): void;
 }
@@ -40,6 +42,8 @@ export class Transfer {
   #leave: (() => void) | undefined;
   #over = false;
   #flow: Flow | undefined;
+  /** Of the other one as it was when it was asked: it may have come back anew since. */
+  #desk: Desk | undefined;
   #holdsSlot = false;
   #told = 0;
 
@@ -62,13 +66,18 @@ export class Transfer {
       to.kept.get(swarm.digest) ?? to.swarms.session(swarm)?.state.layout.size ?? home?.size ?? end;
     this.#index = new ChunkLayout(this.#size).indexOf(start);
     this.#bytes = end - start;
-    this.#later(latency + carrier.loss.delay(), () => this.#arrive());
+    this.#later(latency + carrier.loss.delay() + carrier.waits(from, to), () => this.#arrive());
   }
 
   cancel(): void {
     this.#over = true;
     if (this.#holdsSlot) this.#carrier.time.post(this.#latency, () => this.#giveBack());
     else this.#leave?.();
+  }
+
+  /** Milliseconds of a short answer's way. */
+  get #back(): number {
+    return this.#latency + this.#carrier.loss.delay() + this.#carrier.waits(this.#to, this.#from);
   }
 
   #later(ms: number, run: () => void): void {
@@ -87,7 +96,8 @@ export class Transfer {
     if (to.isFrozen) return;
     const { swarm, home } = this.#request;
     const isKept = to.kept.has(swarm.digest);
-    this.#leave = to.swarms.desk.ask(
+    this.#desk = to.swarms.desk;
+    this.#leave = this.#desk.ask(
       {
         from: this.#from.member.peer,
         swarm,
@@ -96,7 +106,7 @@ export class Transfer {
         asHome: home !== undefined,
         token: undefined,
       },
-      () => this.#later(this.#latency + this.#carrier.loss.delay(), () => events.acknowledged()),
+      () => this.#later(this.#back, () => events.acknowledged()),
       (ruling) => this.#ruled(ruling),
     );
   }
@@ -108,7 +118,7 @@ export class Transfer {
       this.#send();
       return;
     }
-    this.#later(this.#latency + this.#carrier.loss.delay(), () => {
+    this.#later(this.#back, () => {
       this.#over = true;
       this.#events.answered(ruling);
     });
@@ -122,7 +132,7 @@ export class Transfer {
       return;
     }
     this.#flow = network.send(to.up, from.down, this.#bytes, () => this.#sent(), loss.cap(this.#latency));
-    this.#later(this.#latency, () => this.#tell());
+    this.#later(this.#latency + this.#carrier.waits(to, from), () => this.#tell());
   }
 
   /** At the first byte, and then as long as it takes. */
@@ -150,7 +160,7 @@ export class Transfer {
     this.#giveBack();
     if (this.#over) return;
     this.#carrier.delivered(this.#from, to, this.#bytes);
-    this.#later(this.#latency, () => {
+    this.#later(this.#latency + this.#carrier.waits(to, this.#from), () => {
       this.#over = true;
       events.progressed(this.#bytes - this.#told);
       const statement = { index: this.#index, hash: HASH, by: to.member.peer, signature: SIGNATURE };
@@ -162,6 +172,6 @@ export class Transfer {
     if (!this.#holdsSlot) return;
     this.#holdsSlot = false;
     if (this.#flow !== undefined) this.#carrier.network.cancel(this.#flow);
-    if (this.#to.isWell) this.#to.swarms.desk.slots.give();
+    if (this.#to.isWell) this.#desk?.slots.give();
   }
 }

@@ -53,6 +53,8 @@ export interface WorldOptions {
   readonly joinDelay?: number | undefined;
   /** Share of packets that are lost. */
   readonly loss?: number;
+  /** Milliseconds that a message waits at each full link on its way, in the buffer that bulk data has filled. */
+  readonly queue?: number;
   readonly parameters?: Partial<Parameters>;
 }
 
@@ -135,17 +137,37 @@ export class World implements Carrier {
       this.time.post(joinDelay, () => node.isAlive && this.roster.add(node.member));
   }
 
+  /** A node that has gone comes up again, with what is on its disk. */
+  comeBack(node: SimulatedNode): void {
+    node.revive();
+    this.time.post(this.#options.joinDelay ?? 0, () => node.isAlive && this.roster.add(node.member));
+  }
+
+  /** The node ends as it should: it says so to all. */
+  leave(node: SimulatedNode): void {
+    if (!node.isAlive) return;
+    node.swarms.stop();
+    this.#vanish(node);
+    this.roster.remove(new Set([node.member.peer]));
+  }
+
   /** The node dies; the others learn it by its silence, and after a while from each other. */
   kill(node: SimulatedNode): void {
     if (!node.isAlive) return;
+    this.#vanish(node);
+    node.swarms.stop();
+    const { membershipDelay = 5 * SECOND } = this.#options;
+    this.time.post(membershipDelay, () => {
+      if (!node.isAlive) this.roster.remove(new Set([node.member.peer]));
+    });
+  }
+
+  #vanish(node: SimulatedNode): void {
     node.isAlive = false;
     node.connections.close();
     for (const link of [node.up, node.down]) {
       for (const flow of Array.from(link.flows)) this.network.cancel(flow);
     }
-    node.swarms.stop();
-    const { membershipDelay = 5 * SECOND } = this.#options;
-    this.time.after(membershipDelay, () => this.roster.remove(new Set([node.member.peer])));
   }
 
   /** The node stops to do anything, as by SIGSTOP: its connections stay. */
@@ -233,6 +255,7 @@ export class World implements Carrier {
   }
 
   #send(from: SimulatedNode, to: PeerName, message: SwarmMessage): void {
+    if (!from.isAlive) return;
     this.messages++;
     const target = this.node(to);
     if (target === from) {
@@ -240,7 +263,8 @@ export class World implements Carrier {
       return;
     }
     from.connections.use(target.connections, this.time.now);
-    this.time.post(this.#latencyBetween(from, target) + this.loss.delay(), () => {
+    const late = this.loss.delay() + this.waits(from, target);
+    this.time.post(this.#latencyBetween(from, target) + late, () => {
       if (!target.isAlive) {
         if (from.isWell) from.swarms.unreachable(to);
       } else if (!target.isFrozen) target.swarms.message(from.member.peer, message);
@@ -266,6 +290,12 @@ export class World implements Carrier {
 
   #latencyBetween(a: SimulatedNode, b: SimulatedNode): number {
     return a.member.zone === b.member.zone ? this.#latency : this.#farLatency;
+  }
+
+  waits(from: SimulatedNode, to: SimulatedNode): number {
+    const { queue = 0 } = this.#options;
+    if (queue === 0) return 0;
+    return (from.up.isFull ? queue : 0) + (to.down.isFull ? queue : 0);
   }
 }
 

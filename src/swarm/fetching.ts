@@ -287,10 +287,15 @@ export class Fetching {
   }
 
   #redirected(index: number, from: PeerName, holders: readonly PeerName[]): void {
-    const { environment, self, now } = this.#state;
-    for (const holder of holders) {
-      if (holder !== self && holder !== from) this.#state.addElsewhere(index, holder);
+    const { environment, self, now, absent } = this.#state;
+    const others = holders.filter((holder) => holder !== self && holder !== from);
+    if (others.length > 0 && others.every((holder) => absent.has(holder))) {
+      // They had it once. The home learns from this that they have not any more.
+      this.#state.seen.clear(index);
+      this.#entrust(index);
+      return;
     }
+    for (const holder of others) if (!absent.has(holder)) this.#state.addElsewhere(index, holder);
     this.#homes.notBefore(index, now + between(environment.scheduler, environment.parameters.retry));
   }
 
@@ -305,7 +310,8 @@ export class Fetching {
       this.#nextRank(index);
       return;
     }
-    this.#state.seeds.delete(peer); // others had said so
+    this.#state.hasNot(peer); // others had said so
+    if (this.#state.isLost(index)) this.#state.seen.clear(index); // and it was the only one
     // It had said itself that it has it.
     if (this.#state.neighbours.has(peer, index)) this.#state.blame(peer, 'broken-promise');
   }

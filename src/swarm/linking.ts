@@ -111,7 +111,7 @@ export class Linking {
     this.#estimate(members.length);
     this.#climb(members.length);
     for (const { peer, complete } of members) {
-      if (complete && this.#isLive(peer)) this.#state.seeds.add(peer);
+      if (complete && this.#isLive(peer) && !this.#state.absent.has(peer)) this.#state.seeds.add(peer);
     }
     // The tick would see it too, but later: the first byte waits for this.
     if (!this.#checked) this.#state.environment.scheduler.after(COMPANY_WITHIN + 1, this.#changed);
@@ -188,6 +188,7 @@ export class Linking {
   unlink(from: PeerName, reason: Extract<SwarmMessage, { kind: 'unlink' }>['reason']): void {
     this.#asked.delete(from);
     this.#refused.add(from);
+    if (reason === 'absent') this.#state.hasNot(from);
     // Whoever leaves takes along what it alone had: somebody must fetch that again.
     if (reason === 'full') this.#state.neighbours.unlink(from);
     else this.#state.forget(from);

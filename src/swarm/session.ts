@@ -100,7 +100,7 @@ export class Session {
     this.#over = true;
     this.#stopTick();
     this.#fetching.stop();
-    this.duty.stop();
+    this.duty.requests.stop();
     this.#outbox.flush();
     if (!this.state.here.full) this.#linking.leave();
   }
@@ -150,7 +150,7 @@ export class Session {
     this.#tickedAt = now;
     this.#fetching.check(late > LATE ? late : 0);
     this.#linking.tick();
-    this.duty.tick();
+    this.duty.requests.tick();
     this.pump();
     if (!this.#over) this.#stopTick = scheduler.after(TICK, () => this.#tick());
   }
@@ -159,7 +159,7 @@ export class Session {
     const { swarm, environment } = this.state;
     this.#linking.link(from, message, () => {
       // With the answer the other one begins to ask homes for what is not on its way: it must know first.
-      for (const index of this.duty.underWay()) {
+      for (const index of this.duty.requests.underWay()) {
         environment.send(from, { kind: 'origin-state', swarm, index, state: 'fetching' });
       }
     });

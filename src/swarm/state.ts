@@ -127,6 +127,8 @@ export class SwarmState {
   readonly #promised: Map<number, { readonly by: PeerName; readonly until: number }> = new Map();
   /** Members that are said to have the whole blob, neighbours or not: the registry need not be asked. */
   readonly seeds: Set<PeerName> = new Set();
+  /** Members that were said to have the whole blob, and have not: their store may have given it up. */
+  readonly absent: Set<PeerName> = new Set();
   /** How many others pull the blob, about, or at most: as far as the rendezvous tell. */
   company = 0;
   /** Scheduler's milliseconds of the last byte. */
@@ -240,6 +242,12 @@ export class SwarmState {
     const known = this.elsewhere.get(index) ?? new Set();
     known.add(peer);
     this.elsewhere.set(index, known);
+  }
+
+  /** It says itself that it has not got the blob, or the chunk. */
+  hasNot(peer: PeerName): void {
+    this.seeds.delete(peer);
+    this.absent.add(peer);
   }
 
   /** A peer that is no neighbour says that it has the chunk. */

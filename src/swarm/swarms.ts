@@ -49,6 +49,12 @@ export class Swarms {
     return [...this.#sessions.values()].flat();
   }
 
+  /** How much is remembered of others: what must not grow for ever. */
+  get remembered(): number {
+    const { acquainted, slack } = this.#options.environment;
+    return acquainted.size + slack.size + this.#rendezvous.size + this.desk.leases.size;
+  }
+
   session({ registry, digest }: SwarmKey): Session | undefined {
     const sessions = this.#sessions.get(digest);
     if (sessions === undefined) return undefined;
@@ -173,7 +179,7 @@ export class Swarms {
   /** Somebody has gone to the registry for a chunk of which this node is the home: other askers wait for that one. */
   #toldOfOrigin(from: PeerName, message: Extract<SwarmMessage, { kind: 'origin-state' }>): void {
     const { swarm, index, state } = message;
-    if (state === 'fetching') this.desk.leases.ask(chunkId(swarm, index), from);
+    if (state === 'fetching') this.desk.leases.take(chunkId(swarm, index), from);
   }
 
   #askedForOrigin(from: PeerName, swarm: SwarmKey, index: number): void {
@@ -228,7 +234,10 @@ export class Swarms {
   }
 
   #membersChanged(): void {
-    const { membership } = this.#options.environment;
+    const { membership, acquainted, slack } = this.#options.environment;
+    // Whoever is gone for good would be remembered for good.
+    for (const peer of acquainted) if (membership.get(peer) === undefined) acquainted.delete(peer);
+    for (const peer of slack.keys()) if (membership.get(peer) === undefined) slack.delete(peer);
     for (const session of this.sessions) {
       for (const { peer } of Array.from(session.state.neighbours.all())) {
         if (!isLiveMember(membership, peer)) session.peerGone(peer, membership.get(peer) !== undefined);

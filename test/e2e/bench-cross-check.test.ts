@@ -6,7 +6,7 @@ import assert from 'node:assert/strict';
 import { MIB, MINUTE, SECOND } from '../../src/clock.ts';
 import { parseRate } from '../../bench/crowd/options.ts';
 import { runCrowd } from '../../bench/crowd/run.ts';
-import { HEADERS } from '../../bench/simulate/options.ts';
+import { HEADERS, QUEUE } from '../../bench/simulate/options.ts';
 import { simulate } from '../../bench/simulate/run.ts';
 import { requires } from '../support/requires.ts';
 import { TempDir } from '../support/temp.ts';
@@ -39,6 +39,7 @@ requires(
         connection: Infinity,
         throttle: Infinity,
         headers: HEADERS,
+        queue: QUEUE,
         zones: ZONES,
         latency: 1,
         zoneLatency: 1,

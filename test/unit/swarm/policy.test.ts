@@ -278,8 +278,13 @@ describe('Rendezvous', () => {
     const rendezvous = rendezvousOf({}, () => now);
     assert.equal(rendezvous.join(swarm, named('old'), true), 'new swarm');
     now = 11 * 60_000;
-    assert.equal(rendezvous.join(swarm, named('dead'), false), 'new member');
+    assert.equal(
+      rendezvous.join(swarm, named('dead'), false),
+      'new swarm',
+      'all who were in it have expired',
+    );
     assert.equal(rendezvous.join(swarm, named('dead'), false), 'known');
+    assert.equal(rendezvous.size, 1);
     rendezvous.join(swarm, named('asker'), false);
     rendezvous.join(swarm, named('other'), true);
     assert.deepEqual(rendezvous.sample(swarm, named('asker')), [{ peer: named('other'), complete: true }]);
