@@ -135,6 +135,22 @@ function nodeResult(
   };
 }
 
+/** What came since; undefined where the node does not tell any more. */
+export function difference(
+  after: NodeTraffic | undefined,
+  before: NodeTraffic | undefined,
+): NodeTraffic | undefined {
+  if (after === undefined || before === undefined) return undefined;
+  return {
+    bytes: {
+      peers: after.bytes.peers - before.bytes.peers,
+      registry: after.bytes.registry - before.bytes.registry,
+    },
+    sentBytes: after.sentBytes - before.sentBytes,
+    crossZoneBytes: after.crossZoneBytes - before.crossZoneBytes,
+  };
+}
+
 function medianOfSome(values: readonly (number | null)[]): number | null {
   const some = values.filter((value) => value !== null);
   return some.length === 0 ? null : percentile(some, 50);

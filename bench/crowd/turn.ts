@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { MINUTE, SECOND } from '../../src/clock.ts';
 import { busyShare, cpuTimes, stolenShare } from '../support/cpu-share.ts';
 import { DEFAULT_LOG_LEVEL, type CrowdSettings } from './options.ts';
-import { resultOf, type Observed } from './outcome.ts';
+import { difference, resultOf, type Observed } from './outcome.ts';
 import { planNodes, SLOWNESS } from './plan.ts';
 import { pullAll, type Pulled } from './pulls.ts';
 import type { CrowdResult } from './result.ts';
@@ -129,22 +129,6 @@ function trafficOf(
   members: readonly Member[],
 ): Promise<readonly (NodeTraffic | undefined)[]> {
   return Promise.all(members.map((_, index) => system.traffic(index)));
-}
-
-/** What came since; undefined where the node does not tell any more. */
-export function difference(
-  after: NodeTraffic | undefined,
-  before: NodeTraffic | undefined,
-): NodeTraffic | undefined {
-  if (after === undefined || before === undefined) return undefined;
-  return {
-    bytes: {
-      peers: after.bytes.peers - before.bytes.peers,
-      registry: after.bytes.registry - before.bytes.registry,
-    },
-    sentBytes: after.sentBytes - before.sentBytes,
-    crossZoneBytes: after.crossZoneBytes - before.crossZoneBytes,
-  };
 }
 
 /** Milliseconds after which a pull counts as one that hangs. */

@@ -47,7 +47,7 @@ async function crowd(out: string, systems: string): Promise<BenchReport> {
   const layers = LAYERS.map((size) => `${size}MiB`).join(',');
   const size = ['--nodes', String(NODES), '--layers', layers, '--link', '100mbit', '--registry', '100mbit'];
   const args = [MAIN, 'crowd', ...size, '--repeat', '1', '--systems', systems, '--out', out, '--json'];
-  const result = await run(process.execPath, args, { timeout: 3 * MINUTE });
+  const result = await run(process.execPath, args, { timeout: 4 * MINUTE });
   const report = JSON.parse(await readFile(`${out}/report.json`, 'utf8')) as BenchReport;
   assert.deepEqual(JSON.parse(result.stdout), report, 'what it prints is what it writes');
   const hasFailures = report.results.some(({ failures }) => failures > 0);

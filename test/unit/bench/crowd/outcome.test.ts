@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { GIB } from '../../../../src/clock.ts';
-import { resultOf, type Observed } from '../../../../bench/crowd/outcome.ts';
+import { difference, resultOf, type Observed } from '../../../../bench/crowd/outcome.ts';
 import type { NodePlan } from '../../../../bench/crowd/plan.ts';
 import type { Pulled } from '../../../../bench/crowd/pulls.ts';
 import { IMAGE, SECONDS_ON_LINK, settingsOf } from './settings.ts';
@@ -136,6 +136,17 @@ describe('bench/crowd/outcome', () => {
     assert.equal(result.rss_max_bytes, 200);
     assert.equal(resultOf(observed()).rss_idle_bytes, null);
     assert.equal(resultOf(observed()).rss_max_bytes, null);
+  });
+
+  it('takes what nodes had fetched before off what they tell', () => {
+    const before = { bytes: { peers: 2, registry: 1 }, sentBytes: 3, crossZoneBytes: 1 };
+    const after = { bytes: { peers: 12, registry: 2 }, sentBytes: 8, crossZoneBytes: 4 };
+    assert.deepEqual(difference(after, before), {
+      bytes: { peers: 10, registry: 1 },
+      sentBytes: 5,
+      crossZoneBytes: 3,
+    });
+    assert.equal(difference(undefined, before), undefined); // it has died
   });
 
   it("has bytes by source: what nodes tell, else the system's only source", () => {
