@@ -68,9 +68,9 @@ export interface Parameters {
 }
 
 export const PARAMETERS: Parameters = {
-  uploadSlots: 4,
+  uploadSlots: 6,
   uploadQueue: 1,
-  requests: 5,
+  requests: 7,
   originWindow: 12,
   originWindowMax: 64,
   homeQueue: 16,
