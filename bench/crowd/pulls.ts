@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { SECOND } from '../../src/clock.ts';
 import { describeError } from '../../src/cli/exit-codes.ts';
 import type { RunningRuntime } from './runtimes/runtime.ts';
-import type { Member } from './scene.ts';
+import type { Member, Wares } from './scene.ts';
 import type { RunningSystem } from './systems/system.ts';
 
 export interface Pulled {
@@ -21,6 +21,7 @@ export interface Pulled {
 
 export interface PullsOptions {
   readonly members: readonly Member[];
+  readonly wares: Wares;
   readonly runtime: RunningRuntime;
   readonly system: RunningSystem;
   /** Milliseconds that a pull may take. */
@@ -45,7 +46,7 @@ export async function pullAll(options: PullsOptions): Promise<readonly Pulled[]>
 }
 
 async function pullOne(
-  { runtime, system, limit, begin, signal }: PullsOptions,
+  { wares, runtime, system, limit, begin, signal }: PullsOptions,
   { plan }: Member,
   index: number,
 ): Promise<Pulled> {
@@ -60,7 +61,7 @@ async function pullOne(
     await Promise.all([system.kill(index), runtime.kill(index)]);
   };
   try {
-    const pulled = await runtime.pull(index, AbortSignal.any([signal, dead.signal, timeout]));
+    const pulled = await runtime.pull(index, wares, AbortSignal.any([signal, dead.signal, timeout]));
     const ended = seconds();
     return { started, completed: ended, ended, firstByte: pulled.firstByteSeconds, failure: undefined };
   } catch (error) {

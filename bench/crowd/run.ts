@@ -4,7 +4,7 @@
  * The network, the registry and the image live as long as the run; each turn starts every system anew, one after the
  * other, so that a slow minute of the machine falls on all of them.
  */
-import { MIB } from '../../src/clock.ts';
+import { KIB, MIB } from '../../src/clock.ts';
 import { formatBytes } from '../../src/client/format.ts';
 import { buildImage } from '../../test/support/images.ts';
 import { push } from '../../test/support/push.ts';
@@ -17,7 +17,7 @@ import { LoopbackNetwork, ShapedNetwork, type Network } from './network.ts';
 import type { CrowdSettings } from './options.ts';
 import { crowdRows, reportOf, type CrowdReport } from './report.ts';
 import type { CrowdResult } from './result.ts';
-import { REPOSITORY, TAG, type Scene } from './scene.ts';
+import type { Scene, Wares } from './scene.ts';
 import { SYSTEM_OF } from './systems/choose.ts';
 import { runTurn } from './turn.ts';
 
@@ -25,6 +25,8 @@ import { runTurn } from './turn.ts';
 const FOLDER: number = 16 * MIB;
 /** Copies of the image on a node: the system's, what containerd holds, and that unpacked. */
 const COPIES_WITH_CONTAINERD = 3;
+/** Bytes of the layers of what is pulled before: several chunks each. */
+const WARM_UP: readonly number[] = [512 * KIB, 384 * KIB, 256 * KIB];
 const REGISTRY_PORT = 5000;
 /** Programs that a shaped network takes, and Debian's packages of them. */
 const TOOLS = { ip: 'iproute2', tc: 'iproute2', nft: 'nftables', nsenter: 'util-linux', sysctl: 'procps' };
@@ -79,13 +81,12 @@ async function makeScene(
   options: CrowdOptions,
 ): Promise<Scene & AsyncDisposable> {
   const { settings } = options;
-  const image = await buildImage({ seed: `bench crowd ${settings.seed}`, layers: settings.layers });
   const storage = scratch.join('storage');
-  {
-    // The crowd's registry serves the same folder, behind its link.
-    await using pantry = await Registry.start({ storage });
-    await push(pantry.url, REPOSITORY, TAG, image);
-  }
+  const [wares, warmUp] = await stock(storage, [
+    { repository: 'bench/crowd', seed: `bench crowd ${settings.seed}`, layers: settings.layers },
+    { repository: 'bench/warm-up', seed: 'bench crowd, warm-up', layers: WARM_UP },
+  ]);
+  if (wares === undefined || warmUp === undefined) throw new Error('there are two images');
   const place = await network.addHost(settings.registry);
   const listen = `${place.address}:${network.isShaped ? REGISTRY_PORT : 0}`;
   const registry = await Registry.start({ storage, listen, within: place.within });
@@ -94,11 +95,30 @@ async function makeScene(
     network,
     registry,
     registryPlace: place,
-    image,
-    imageBytes: image.blobs.reduce((sum, { size }) => sum + size, 0),
-    path: `${REPOSITORY}:${TAG}`,
+    wares,
+    warmUp,
+    imageBytes: wares.image.blobs.reduce((sum, { size }) => sum + size, 0),
     [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
   };
+}
+
+/** Puts images into the folder of a registry. The crowd's serves the same one, behind its link. */
+async function stock(
+  storage: string,
+  images: readonly {
+    readonly repository: string;
+    readonly seed: string;
+    readonly layers: readonly number[];
+  }[],
+): Promise<readonly Wares[]> {
+  await using pantry = await Registry.start({ storage });
+  const stocked: Wares[] = [];
+  for (const { repository, seed, layers } of images) {
+    const image = await buildImage({ seed, layers });
+    await push(pantry.url, repository, 'v1', image);
+    stocked.push({ image, path: `${repository}:v1` });
+  }
+  return stocked;
 }
 
 /** What this machine lacks, for people. */

@@ -12,8 +12,9 @@ import { RUNTIME_OF } from './runtimes/choose.ts';
 import type { RunningRuntime } from './runtimes/runtime.ts';
 import { Sampler } from './sampler.ts';
 import type { Member, Scene } from './scene.ts';
-import type { RunningSystem, System } from './systems/system.ts';
-import { centralCpuOf, centralPeaksOf, peaksOf, privateOf, residentOf, resetPeaks } from './usage.ts';
+import type { NodeTraffic, RunningSystem, System } from './systems/system.ts';
+import { warmUp } from './warm-up.ts';
+import { centralCpuOf, centralPeaksOf, cpuOf, peaksOf, privateOf, residentOf, resetPeaks } from './usage.ts';
 
 /** A pull may take so many times what all nodes need when each fetches all from the registry, one after the other. */
 const PATIENCE = 3;
@@ -29,6 +30,13 @@ export async function runTurn(scene: Scene, system: System, turn: number): Promi
   await using running = await system.start(scene, members, runtime);
   const startSeconds = (performance.now() - began) / SECOND;
   await runtime.connect(running);
+  const idle = {
+    startCpuSeconds: await cpuOf(running, members.length),
+    idleBytes: await residentOf(running, members.length),
+    idlePrivateBytes: await privateOf(running, members.length),
+  };
+  const cold = await warmUp(scene, runtime, members.length);
+  if (cold > 0) say(`  ${cold} pulls of the small image before the turn failed`);
   say(
     `turn ${turn}: ${system.name} is ready after ${startSeconds.toFixed(0)} s; ${members.length} nodes pull`,
   );
@@ -45,6 +53,7 @@ export async function runTurn(scene: Scene, system: System, turn: number): Promi
     startSeconds,
     knownSeconds: running.knownSeconds,
     versions: { ...running.versions, ...runtime.versions },
+    ...idle,
     ...seen,
   });
 }
@@ -70,6 +79,9 @@ type Seen = Omit<
   | 'startSeconds'
   | 'knownSeconds'
   | 'versions'
+  | 'idleBytes'
+  | 'idlePrivateBytes'
+  | 'startCpuSeconds'
 >;
 
 async function observe(
@@ -78,20 +90,19 @@ async function observe(
   system: RunningSystem,
   runtime: RunningRuntime,
 ): Promise<Seen> {
-  const { registry, network, signal } = scene;
-  const idleBytes = await residentOf(system, members.length);
-  const idlePrivateBytes = await privateOf(system, members.length);
+  const { registry, network, wares, signal } = scene;
   await resetPeaks(system, members.length);
   await registry.accessLog.settled();
   registry.accessLog.clear();
   const centralBefore = await centralCpuOf(system);
+  const before = await trafficOf(system, members);
   await using sampler = await Sampler.create(scene, system, members);
   const cpuBefore = [...sampler.cpu];
   const machineBefore = await cpuTimes();
   const begin = performance.now();
   sampler.run(begin);
   const limit = longestPull(scene);
-  const pulled = await pullAll({ members, runtime, system, limit, begin, signal });
+  const pulled = await pullAll({ members, wares, runtime, system, limit, begin, signal });
   const machineAfter = await cpuTimes();
   await sampler.end();
   const wireBytes = network.isShaped ? await sampler.leftRegistry() : null;
@@ -99,12 +110,9 @@ async function observe(
   await registry.accessLog.settled();
   return {
     pulled,
-    idleBytes,
-    idlePrivateBytes,
-    startCpuSeconds: cpuBefore.reduce((sum, each) => sum + each, centralBefore),
     peakBytes: await peaksOf(system, members.length),
     centralPeakBytes: await centralPeaksOf(system),
-    traffic: await Promise.all(members.map((_, index) => system.traffic(index))),
+    traffic: (await trafficOf(system, members)).map((after, node) => difference(after, before[node])),
     connections: sampler.connections,
     registryConnections: sampler.registryConnections,
     accesses: registry.accessLog.matching('/v2/'),
@@ -113,6 +121,29 @@ async function observe(
     cpuBusy: busyShare(machineBefore, machineAfter),
     cpuStolen: stolenShare(machineBefore, machineAfter),
     curve: sampler.curve,
+  };
+}
+
+function trafficOf(
+  system: RunningSystem,
+  members: readonly Member[],
+): Promise<readonly (NodeTraffic | undefined)[]> {
+  return Promise.all(members.map((_, index) => system.traffic(index)));
+}
+
+/** What came since; undefined where the node does not tell any more. */
+export function difference(
+  after: NodeTraffic | undefined,
+  before: NodeTraffic | undefined,
+): NodeTraffic | undefined {
+  if (after === undefined || before === undefined) return undefined;
+  return {
+    bytes: {
+      peers: after.bytes.peers - before.bytes.peers,
+      registry: after.bytes.registry - before.bytes.registry,
+    },
+    sentBytes: after.sentBytes - before.sentBytes,
+    crossZoneBytes: after.crossZoneBytes - before.crossZoneBytes,
   };
 }
 

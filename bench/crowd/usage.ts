@@ -33,6 +33,13 @@ export async function resetPeaks(system: RunningSystem, nodes: number): Promise<
   for (const pid of system.central) await resetPeak(pid);
 }
 
+/** CPU seconds so far of all processes of the system. */
+export async function cpuOf(system: RunningSystem, nodes: number): Promise<number> {
+  const pids = Array.from({ length: nodes }, (_, node) => system.pids(node)).flat();
+  const seconds = await Promise.all(pids.map((pid) => cpuSeconds(pid).catch(() => 0)));
+  return seconds.reduce((sum, each) => sum + each, await centralCpuOf(system));
+}
+
 /** CPU seconds so far of the processes that belong to no node. */
 export async function centralCpuOf({ central }: RunningSystem): Promise<number> {
   const seconds = await Promise.all(central.map((pid) => cpuSeconds(pid)));

@@ -7,7 +7,7 @@ import { Containerd } from '../../../test/support/containerd.ts';
 import { runOk } from '../../../test/support/program.ts';
 import { findProgram } from '../../../test/support/requires.ts';
 import { inParallel } from '../../support/parallel.ts';
-import type { Member, Scene } from '../scene.ts';
+import type { Member, Scene, Wares } from '../scene.ts';
 import type { RunningSystem } from '../systems/system.ts';
 import type { ContainerdPlaces, PullResult, RunningRuntime, Runtime } from './runtime.ts';
 
@@ -44,8 +44,8 @@ class ContainerdRuntime implements RunningRuntime {
     }
   }
 
-  async pull(node: number, signal: AbortSignal): Promise<PullResult> {
-    const { registry, path, image } = this.#scene;
+  async pull(node: number, { image, path }: Wares, signal: AbortSignal): Promise<PullResult> {
+    const { registry } = this.#scene;
     const { cri } = this.#daemon(node);
     const name = `${registry.host}/${path}`;
     const { error } = await cri.pull(name, { signal, timeout: NEVER });

@@ -5,7 +5,7 @@
  */
 import { pullImage } from '../../../src/client/pull-image.ts';
 import { parseImageReference } from '../../../src/oci/reference.ts';
-import type { Member, Scene } from '../scene.ts';
+import type { Member, Scene, Wares } from '../scene.ts';
 import type { RunningSystem } from '../systems/system.ts';
 import type { PullResult, RunningRuntime, Runtime } from './runtime.ts';
 
@@ -43,17 +43,17 @@ class FetchRuntime implements RunningRuntime {
     );
   }
 
-  async pull(node: number, signal: AbortSignal): Promise<PullResult> {
+  async pull(node: number, { image, path }: Wares, signal: AbortSignal): Promise<PullResult> {
     const route = this.#routes[node];
     if (route === undefined) throw new Error(`there is no node ${node}`);
-    const reference = parseImageReference(`${route.registry}/${this.#scene.path}`);
+    const reference = parseImageReference(`${route.registry}/${path}`);
     const pulled = await pullImage({
       image: reference,
       mirror: route.mirror,
       registries: new Map([[reference.repository.registry, { plainHttp: true }]]),
       signal,
     });
-    if (pulled.digest !== this.#scene.image.digest) throw new Error(`the tag named ${pulled.digest}`);
+    if (pulled.digest !== image.digest) throw new Error(`the tag named ${pulled.digest}`);
     return { firstByteSeconds: pulled.firstByteSeconds };
   }
 

@@ -1,5 +1,5 @@
 /** Who pulls on each node. A runtime is started anew for each turn, before the system that is measured. */
-import type { Member, Scene } from '../scene.ts';
+import type { Member, Scene, Wares } from '../scene.ts';
 import type { RunningSystem } from '../systems/system.ts';
 
 export interface PullResult {
@@ -14,7 +14,7 @@ export interface RunningRuntime extends AsyncDisposable {
   /** From now on pulls go through what the system calls the node's mirror. */
   connect(system: RunningSystem): Promise<void>;
   /** Pulls the image; rejects where it did not arrive, whole and right. */
-  pull(node: number, signal: AbortSignal): Promise<PullResult>;
+  pull(node: number, wares: Wares, signal: AbortSignal): Promise<PullResult>;
   /** The node dies: what runs there does too. */
   kill(node: number): Promise<void>;
   /** What it logged; empty where it keeps no log. */

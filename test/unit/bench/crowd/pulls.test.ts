@@ -3,6 +3,7 @@ import { LoopbackNetwork } from '../../../../bench/crowd/network.ts';
 import type { NodePlan } from '../../../../bench/crowd/plan.ts';
 import { describeFailure, pullAll, type Pulled } from '../../../../bench/crowd/pulls.ts';
 import type { RunningRuntime } from '../../../../bench/crowd/runtimes/runtime.ts';
+import type { Wares } from '../../../../bench/crowd/scene.ts';
 import type { RunningSystem } from '../../../../bench/crowd/systems/system.ts';
 
 const node: NodePlan = { name: 'a', zone: '', wave: 0, delay: 0, isSlow: false, dies: undefined };
@@ -22,7 +23,7 @@ async function pull({ plan, pull: work, limit = 60_000, signal }: Course): Promi
   const kill = async (index: number): Promise<void> => void killed.push(index);
   const runtime = {
     kill,
-    pull: async (index: number, ended: AbortSignal) => {
+    pull: async (index: number, _: Wares, ended: AbortSignal) => {
       await work(index, ended);
       return { firstByteSeconds: 1 };
     },
@@ -30,6 +31,7 @@ async function pull({ plan, pull: work, limit = 60_000, signal }: Course): Promi
   const nothing = { kill } as Partial<RunningSystem> as RunningSystem;
   const [place] = new LoopbackNetwork(1).nodes;
   const pulled = await pullAll({
+    wares: {} as Wares,
     members: plan.map((each) => ({ plan: each, place: place as NonNullable<typeof place> })),
     runtime,
     system: nothing,
