@@ -74,7 +74,7 @@ export const PARAMETERS: Parameters = {
   originWindow: 12,
   originWindowMax: 64,
   homeQueue: 16,
-  homeAskers: 64,
+  homeAskers: 24,
   homePatience: 250 * MILLISECOND,
   links: 10,
   linksMax: 32,
