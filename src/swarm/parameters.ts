@@ -68,13 +68,13 @@ export interface Parameters {
 }
 
 export const PARAMETERS: Parameters = {
-  uploadSlots: 4,
+  uploadSlots: 6,
   uploadQueue: 1,
-  requests: 5,
+  requests: 7,
   originWindow: 12,
   originWindowMax: 64,
   homeQueue: 16,
-  homeAskers: 64,
+  homeAskers: 24,
   homePatience: 250 * MILLISECOND,
   links: 10,
   linksMax: 32,
