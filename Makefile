@@ -23,8 +23,11 @@ test: setup ## types, lint, format, unit tests, end-to-end tests with real runti
 check: node ## types, lint, format
 	@npm run --silent check
 
-bench: node ## measure one node against the registry and nginx
-	@npm run --silent bench -- node
+bench: setup ## about 10 minutes: one node, 200 simulated nodes, 8 real ones; reports go to bench/out
+	@npm run --silent bench -- node --repeat 1 --out bench/out/node
+	@npm run --silent bench -- simulate --nodes 10,50,200
+	@npm run --silent bench -- crowd --nodes 8 --systems registry,proxy,weir --layers 12MiB,6MiB,3MiB,2MiB,1MiB \
+	  --repeat 1 $(if $(filter 0,$(shell id -u)),,--loopback)
 
 docs: node ## write the generated parts of docs/
 	@npm run --silent docs

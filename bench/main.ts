@@ -2,7 +2,8 @@
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { SignalError, withSignals } from '../src/cli/context.ts';
 import { describeError, EXIT, exitCodeOf } from '../src/cli/exit-codes.ts';
-import { addCrowdCommand } from './crowd/command.ts';
+import { addChurn } from './churn/command.ts';
+import { addCrowd } from './crowd/command.ts';
 import { renderReport } from './node/report.ts';
 import { addSimulate } from './simulate/command.ts';
 import { renderTransferReport } from './transfer/report.ts';
@@ -56,7 +57,8 @@ async function main(): Promise<number> {
     .option('--json', 'print the report as JSON instead of a table')
     .action(runTransfer);
   addSimulate(program);
-  addCrowdCommand(program, DEFAULT_OUT);
+  addCrowd(program);
+  addChurn(program);
   try {
     await program.parseAsync();
     return EXIT.ok;

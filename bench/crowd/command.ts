@@ -2,12 +2,16 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { withSignals } from '../../src/cli/context.ts';
 import {
+  contradiction,
+  DEFAULT_LOG_LEVEL,
+  LOG_LEVELS,
   MAX_NODES,
   parseCount,
   parseLayers,
   parseRate,
   parseShare,
   parseStart,
+  parseSystem,
   parseSystems,
   RUNTIMES,
   type CrowdSettings,
@@ -16,9 +20,12 @@ import {
 import { renderCrowd } from './report.ts';
 import { runCrowd } from './run.ts';
 
-type Flags = Omit<CrowdSettings, 'systems'> & {
-  readonly system: readonly SystemName[];
+type Flags = Omit<CrowdSettings, 'systems' | 'binaries'> & {
+  readonly system: SystemName;
   readonly systems?: readonly SystemName[];
+  readonly spegelBin?: string;
+  readonly dragonflyBinDir?: string;
+  readonly krakenBinDir?: string;
   readonly out: string;
   readonly json?: boolean;
 };
@@ -26,7 +33,9 @@ type Flags = Omit<CrowdSettings, 'systems'> & {
 const MAX_REPEAT = 100;
 const MAX_SEED = 1_000_000_000;
 
-export function addCrowdCommand(program: Command, defaultOut: string): void {
+const DEFAULT_OUT = 'bench/out/crowd';
+
+export function addCrowd(program: Command): void {
   const command = program
     .command('crowd')
     .summary('Many real nodes behind real links pull one image at once')
@@ -35,11 +44,11 @@ export function addCrowdCommand(program: Command, defaultOut: string): void {
         'one image, and the time, the bytes of the registry, CPU and memory are measured, side by side with what users ' +
         'have now. Needs root and docker-registry; --loopback needs no root, and shapes nothing. See bench/crowd/README.md.',
     );
-  for (const option of options(defaultOut)) command.addOption(option);
-  command.action(run);
+  for (const option of options()) command.addOption(option);
+  command.action((flags: Flags) => run(command, flags));
 }
 
-function options(defaultOut: string): readonly Option[] {
+function options(): readonly Option[] {
   const layers = '24MiB,12MiB,6MiB,3MiB,2MiB,1MiB';
   return [
     value('--nodes <N>', `nodes, 2 to ${MAX_NODES}`, '50', (text) => parseCount(text, 2, MAX_NODES)),
@@ -53,28 +62,34 @@ function options(defaultOut: string): readonly Option[] {
     value('--loss <SHARE>', 'packets between nodes that are lost', '0%', parseShare),
     value('--repeat <N>', 'turns', '3', (text) => parseCount(text, 1, MAX_REPEAT)),
     value('--seed <N>', 'of the image and of all chance', '1', (text) => parseCount(text, 0, MAX_SEED)),
-    value('--system <NAME>', 'who is measured', 'weir', parseSystems),
+    value('--system <NAME>', 'who is measured', 'weir', parseSystem).conflicts('systems'),
     new Option('--systems <NAMES>', 'several, turn by turn, such as registry,proxy,weir').argParser(
       reading(parseSystems),
     ),
-    new Option('--runtime <NAME>', 'who pulls on each node').choices(RUNTIMES).default(RUNTIMES[0]),
+    new Option('--runtime <NAME>', 'who pulls on each node: an HTTP client, or a real containerd each')
+      .choices(RUNTIMES)
+      .default(RUNTIMES[0]),
     new Option('--loopback', 'no namespaces, no shaped links, no root').default(false),
-    new Option('--out <DIR>', 'where the report goes').default(defaultOut),
+    new Option('--spegel-bin <PATH>', 'program of --system spegel'),
+    new Option('--dragonfly-bin-dir <DIR>', 'programs of --system dragonfly'),
+    new Option('--kraken-bin-dir <DIR>', 'programs of --system kraken'),
+    new Option('--log-level <LEVEL>', 'of the nodes of weir; above info their logs are kept')
+      .choices(LOG_LEVELS)
+      .default(DEFAULT_LOG_LEVEL),
+    new Option('--out <DIR>', 'where the report goes').default(DEFAULT_OUT),
     new Option('--json', 'print the report as JSON instead of a table'),
   ];
 }
 
-async function run(flags: Flags): Promise<void> {
-  const { system, systems, out, json = false, ...rest } = flags;
-  const report = await withSignals((signal) =>
-    runCrowd({
-      settings: { ...rest, systems: systems ?? system },
-      out,
-      say: console.error,
-      signal,
-    }),
-  );
+async function run(command: Command, flags: Flags): Promise<void> {
+  const { system, systems, spegelBin, dragonflyBinDir, krakenBinDir, out, json = false, ...rest } = flags;
+  const binaries = { spegel: spegelBin, dragonfly: dragonflyBinDir, kraken: krakenBinDir };
+  const settings = { ...rest, systems: systems ?? [system], binaries };
+  const problem = contradiction(settings);
+  if (problem !== undefined) command.error(`error: ${problem}`);
+  const report = await withSignals((signal) => runCrowd({ settings, out, say: console.error, signal }));
   process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : `\n${renderCrowd(report)}`);
+  if (report.results.some(({ failures }) => failures > 0)) throw new Error('pulls failed: see above');
 }
 
 function value(flags: string, text: string, standard: string, parse: (text: string) => unknown): Option {

@@ -1,11 +1,16 @@
 /** What `bench crowd` is asked for, read from what people write. Pure. */
 import { formatDuration, parseDuration, parseSize } from '../../src/config/units.ts';
 
-export const SYSTEMS = ['registry', 'weir', 'proxy'] as const;
+export const SYSTEMS = ['registry', 'weir', 'proxy', 'spegel', 'dragonfly', 'kraken'] as const;
 export type SystemName = (typeof SYSTEMS)[number];
 
-export const RUNTIMES = ['fetch'] as const;
+export const RUNTIMES = ['fetch', 'containerd'] as const;
 export type RuntimeName = (typeof RUNTIMES)[number];
+
+/** Of the nodes of `weir`. */
+export const LOG_LEVELS = ['info', 'debug', 'trace'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+export const DEFAULT_LOG_LEVEL: LogLevel = 'info';
 
 /** The rate of a link. */
 export interface Rate {
@@ -40,6 +45,15 @@ export interface CrowdSettings {
   readonly systems: readonly SystemName[];
   readonly runtime: RuntimeName;
   readonly loopback: boolean;
+  readonly logLevel: LogLevel;
+  readonly binaries: Binaries;
+}
+
+/** Paths of programs that the operator brings: one program, or a folder of them. */
+export interface Binaries {
+  readonly spegel?: string | undefined;
+  readonly dragonfly?: string | undefined;
+  readonly kraken?: string | undefined;
 }
 
 export const MAX_NODES = 200;
@@ -92,12 +106,17 @@ export function formatStart(start: Start): string {
 
 /** @throws Error that says what is allowed */
 export function parseSystems(text: string): readonly SystemName[] {
-  const names = text.split(',').map((each) => each.trim());
-  return names.map((name) => {
-    const known = SYSTEMS.find((system) => system === name);
-    if (known === undefined) throw new Error(`"${name}" is none of ${SYSTEMS.join(', ')}.`);
-    return known;
-  });
+  const names = text.split(',').map((each) => parseSystem(each.trim()));
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw new Error(`"${twice}" is named twice.`);
+  return names;
+}
+
+/** @throws Error that says what is allowed */
+export function parseSystem(text: string): SystemName {
+  const known = SYSTEMS.find((system) => system === text);
+  if (known === undefined) throw new Error(`"${text}" is none of ${SYSTEMS.join(', ')}.`);
+  return known;
 }
 
 /** @throws Error that says what is allowed */
@@ -105,4 +124,17 @@ export function parseCount(text: string, least: number, most: number): number {
   const number = Number(text);
   if (/^\d+$/.test(text) && number >= least && number <= most) return number;
   throw new Error(`It is not a whole number from ${least} to ${most}.`);
+}
+
+/** What options that are right by themselves say against each other, for people; undefined where nothing. */
+export function contradiction(settings: CrowdSettings): string | undefined {
+  const { nodes, zones, kill, slow, loss, loopback } = settings;
+  if (zones > nodes) return `--zones ${zones} are more than --nodes ${nodes}`;
+  if (Math.round(nodes * kill) + Math.round(nodes * slow) >= nodes) {
+    return '--kill and --slow leave no node whose time could be measured';
+  }
+  if (loopback && (slow > 0 || loss > 0)) {
+    return '--slow and --loss need shaped links, which --loopback does not have';
+  }
+  return undefined;
 }

@@ -1,15 +1,19 @@
 /** The pulls of one turn: begun as planned, in waves, with the deaths that are planned. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { SECOND } from '../../src/clock.ts';
 import { describeError } from '../../src/cli/exit-codes.ts';
-import { isWaitedFor } from './plan.ts';
-import type { Runtime } from './runtime.ts';
-import type { Member } from './scene.ts';
+import type { RunningRuntime } from './runtimes/runtime.ts';
+import type { Member, Wares } from './scene.ts';
 import type { RunningSystem } from './systems/system.ts';
 
 export interface Pulled {
   /** Seconds from the common start; null: it did not start. */
   readonly started: number | null;
+  /** Seconds from the common start until it was whole and right; null: it was not. */
   readonly completed: number | null;
+  /** Seconds from the common start until its pull was over, whatever that came to. */
+  readonly ended: number;
+  /** Seconds from its own start. */
   readonly firstByte: number | null;
   /** undefined where it arrived, or was not to arrive. */
   readonly failure: string | undefined;
@@ -17,21 +21,23 @@ export interface Pulled {
 
 export interface PullsOptions {
   readonly members: readonly Member[];
-  readonly runtime: Runtime;
+  readonly wares: Wares;
+  readonly runtime: RunningRuntime;
   readonly system: RunningSystem;
   /** Milliseconds that a pull may take. */
   readonly limit: number;
+  /** The common start, by performance.now(). */
+  readonly begin: number;
   readonly signal: AbortSignal;
 }
 
 export async function pullAll(options: PullsOptions): Promise<readonly Pulled[]> {
   const { members, signal } = options;
-  const begin = performance.now();
   const results: Pulled[] = [];
   const waves = Math.max(...members.map(({ plan }) => plan.wave));
   for (let wave = 0; wave <= waves; wave++) {
     const pulls = members.map(async (member, index) => {
-      if (member.plan.wave === wave) results[index] = await pullOne(options, member, index, begin);
+      if (member.plan.wave === wave) results[index] = await pullOne(options, member, index);
     });
     await Promise.all(pulls);
     signal.throwIfAborted();
@@ -40,36 +46,42 @@ export async function pullAll(options: PullsOptions): Promise<readonly Pulled[]>
 }
 
 async function pullOne(
-  { runtime, system, limit, signal }: PullsOptions,
+  { wares, runtime, system, limit, begin, signal }: PullsOptions,
   { plan }: Member,
   index: number,
-  begin: number,
 ): Promise<Pulled> {
   await delay(plan.delay, undefined, { signal });
-  const seconds = (): number => (performance.now() - begin) / 1000;
+  const seconds = (): number => (performance.now() - begin) / SECOND;
   const started = seconds();
   const dead = new AbortController();
   const timeout = AbortSignal.timeout(Math.ceil(limit));
   const death = plan.dies === undefined ? undefined : setTimeout(() => void die(), plan.dies);
   const die = async (): Promise<void> => {
     dead.abort(new Error('the node died, as planned'));
-    await system.kill(index);
+    await Promise.all([system.kill(index), runtime.kill(index)]);
   };
   try {
-    const pulled = await runtime.pull(index, AbortSignal.any([signal, dead.signal, timeout]));
-    return { started, completed: seconds(), firstByte: pulled.firstByteSeconds, failure: undefined };
+    const pulled = await runtime.pull(index, wares, AbortSignal.any([signal, dead.signal, timeout]));
+    const ended = seconds();
+    return { started, completed: ended, ended, firstByte: pulled.firstByteSeconds, failure: undefined };
   } catch (error) {
     signal.throwIfAborted();
-    const failed = { started, completed: null, firstByte: null };
+    const failed = { started, completed: null, ended: seconds(), firstByte: null };
     if (dead.signal.aborted) return { ...failed, failure: undefined };
-    const late = `it had not ended after ${Math.round(limit / 1000)} s`;
-    return { ...failed, failure: timeout.aborted ? late : describeError(error).replace(/^weir: /, '') };
+    return { ...failed, failure: timeout.aborted ? tooLate(limit) : describeFailure(error) };
   } finally {
     clearTimeout(death);
   }
 }
 
-/** Whether the makespan and the times count this node. */
-export function counts({ plan }: Member, { completed }: Pulled): boolean {
-  return isWaitedFor(plan) && completed !== null;
+/** @param limit milliseconds */
+function tooLate(limit: number): string {
+  return `it had not ended after ${Math.round(limit / SECOND)} s`;
+}
+
+/** One line that says what went wrong. */
+export function describeFailure(error: unknown): string {
+  return describeError(error)
+    .replace(/^weir: /, '')
+    .replaceAll(/\s*\n\s*/g, '; ');
 }

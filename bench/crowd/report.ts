@@ -1,124 +1,148 @@
-/** What a run of `bench crowd` came to, for people: a column for each system. Pure. */
+/** What a run of `bench crowd` came to: its report, and a table for people with a column for each system. Pure. */
 import { formatBytes } from '../../src/client/format.ts';
+import type { BenchReport } from '../report/report.ts';
+import { failureLines, ratioLines } from '../report/table.ts';
 import type { Machine } from '../support/machine.ts';
 import { percentile } from '../support/stats.ts';
 import { formatTable, type Row } from '../support/table.ts';
-import type { CrowdSettings } from './options.ts';
+import { formatStart, type CrowdSettings } from './options.ts';
 import type { CrowdResult } from './result.ts';
 
 /** Above it, figures of time say more about the machine than about the system. */
 export const MAX_BUSY = 0.85;
 const MAX_STOLEN = 0.03;
-/** Failures that are shown; all are in report.json. */
-const SHOWN_FAILURES = 10;
 
-export interface CrowdReport {
+export interface CrowdReport extends BenchReport {
   readonly question: 'crowd';
-  readonly startedAt: string;
-  readonly machine: Machine;
-  readonly settings: Omit<CrowdSettings, 'link' | 'registry' | 'start'> & {
-    readonly link: string;
-    readonly registry: string;
-    readonly start: string;
-    readonly shaped: boolean;
-  };
-  readonly warnings: readonly string[];
   readonly results: readonly CrowdResult[];
+}
+
+export function reportOf(
+  startedAt: string,
+  machine: Machine,
+  settings: CrowdSettings,
+  results: readonly CrowdResult[],
+): CrowdReport {
+  const { loopback, link, registry, start, logLevel, binaries, ...rest } = settings;
+  return {
+    question: 'crowd',
+    startedAt,
+    machine,
+    settings: {
+      ...rest,
+      link: loopback ? null : link.text,
+      registry: loopback ? null : registry.text,
+      start: formatStart(start),
+      loopback,
+      'log-level': logLevel,
+      'spegel-bin': binaries.spegel ?? null,
+      'dragonfly-bin-dir': binaries.dragonfly ?? null,
+      'kraken-bin-dir': binaries.kraken ?? null,
+    },
+    versions: Object.assign({ node: process.version }, ...results.map(({ versions }) => versions)),
+    warnings: warningsOf(settings, results),
+    results,
+  };
 }
 
 export function warningsOf(settings: CrowdSettings, results: readonly CrowdResult[]): readonly string[] {
   const warnings: string[] = [];
+  const percents = (share: number): string => `${Math.round(share * 100)} %`;
   if (settings.loopback) {
     warnings.push('loopback: no link was shaped, so times and their lower bound mean nothing');
   }
-  for (const { system, turn, cpu_busy, cpu_stolen } of results) {
+  for (const { system, turn, failures, cpu_busy, cpu_stolen } of results) {
+    const which = `${system}, turn ${turn}`;
+    if (failures > 0) warnings.push(`${which}: p50 and p99 leave ${failures} pulls out that failed`);
     if (cpu_busy > MAX_BUSY) {
-      const share = `${Math.round(cpu_busy * 100)} %`;
-      warnings.push(`${system}, turn ${turn}: the CPU was ${share} busy, and may have been the bound`);
+      warnings.push(`${which}: the CPU was ${percents(cpu_busy)} busy, and may have been the bound`);
     }
     if (cpu_stolen > MAX_STOLEN) {
-      const share = `${Math.round(cpu_stolen * 100)} %`;
-      warnings.push(`${system}, turn ${turn}: the hypervisor took ${share} of the CPU for others`);
+      warnings.push(`${which}: the hypervisor took ${percents(cpu_stolen)} of the CPU for others`);
     }
   }
   return warnings;
 }
 
-export function renderCrowd({ settings, machine, results, warnings }: CrowdReport): string {
-  const systems = settings.systems.map((system) => results.filter((result) => result.system === system));
-  const rows = FIGURES.map(([name, format]): Row => [name].concat(systems.map(format), ''));
-  const links = settings.shaped ? `links ${settings.link}, registry ${settings.registry}` : 'loopback';
+export function renderCrowd(report: CrowdReport): string {
+  const { settings, machine, results, warnings } = report;
+  const { nodes, link, registry, start, runtime, repeat } = settings;
+  const links = link === null ? 'loopback' : `links ${String(link)}, registry ${String(registry)}`;
   const size = formatBytes(results[0]?.image_bytes ?? 0);
-  const head = [
-    `crowd of ${settings.nodes} nodes: an image of ${size}, ${links}, start ${settings.start}`,
-    `${machine.cores} cores (${machine.cpu}), runtime ${settings.runtime}, median (lowest–highest) of ${settings.repeat}`,
-  ];
-  const failed = results.flatMap(({ system, turn, failure_reasons }) =>
-    failure_reasons.map(({ node, reason }) => `FAILED ${system}, turn ${turn}, ${node}: ${reason}`),
-  );
-  const table = formatTable([['', ...settings.systems, ''], ...rows]);
   return [
-    ...head,
+    `crowd of ${String(nodes)} nodes: an image of ${size}, ${links}, start ${String(start)}`,
+    `${machine.cores} cores (${machine.cpu}), runtime ${String(runtime)}, median (lowest–highest) of ${String(repeat)}`,
     '',
-    table,
+    formatTable(crowdRows(results).map((row) => row.concat(''))),
     '',
-    ...failed.slice(0, SHOWN_FAILURES),
+    ...failureLines(results),
     ...warnings.map((warning) => `WARNING ${warning}`),
-    ...compare(settings.systems[0], systems),
+    ...ratioLines(results),
     '',
   ].join('\n');
 }
 
+/** A row for each figure, a column for each system. */
+export function crowdRows(results: readonly CrowdResult[]): readonly Row[] {
+  const systems = [...new Set(results.map(({ system }) => system))];
+  const turns = systems.map((system) => results.filter((result) => result.system === system));
+  return [['', ...systems], ...FIGURES.map(([name, format]): Row => [name].concat(turns.map(format)))];
+}
+
 type Turns = readonly CrowdResult[];
 
-const seconds = (value: number): string => value.toFixed(1);
-const ratio = (value: number): string => value.toFixed(3);
+const tenths = (value: number): string => value.toFixed(1);
+const hundredths = (value: number): string => value.toFixed(2);
+const thousandths = (value: number): string => value.toFixed(3);
 const percent = (value: number): string => `${Math.round(value * 100)} %`;
 
 const FIGURES: readonly (readonly [name: string, format: (turns: Turns) => string])[] = [
-  ['lower bound, s', spreadOf((turn) => turn.lower_bound_s, seconds)],
-  ['makespan, s', spreadOf((turn) => turn.makespan_s, seconds)],
+  ['lower bound, s', spreadOf((turn) => turn.lower_bound_s, tenths)],
+  [
+    'makespan, s',
+    spreadOf(
+      timed((turn) => turn.makespan_s),
+      tenths,
+    ),
+  ],
   [
     '  over the bound',
     spreadOf(
-      (turn) => turn.makespan_ratio,
-      (value) => value.toFixed(2),
+      timed((turn) => turn.makespan_ratio),
+      hundredths,
     ),
   ],
-  ['p50, s', spreadOf((turn) => turn.p50_s, seconds)],
-  ['p99, s', spreadOf((turn) => turn.p99_s, seconds)],
-  ['p50 of later waves, s', spreadOf((turn) => turn.later_p50_s, seconds)],
   [
-    'first byte p50, s',
+    'p50, s',
     spreadOf(
-      (turn) => turn.first_byte_p50_s,
-      (value) => value.toFixed(2),
+      timed((turn) => turn.p50_s),
+      tenths,
     ),
   ],
-  ['registry bytes, images', spreadOf((turn) => turn.registry_ratio, ratio)],
   [
-    '  on its wire',
+    'p99, s',
     spreadOf(
-      (turn) => (turn.registry_wire_bytes === null ? null : turn.registry_wire_bytes / turn.image_bytes),
-      ratio,
+      timed((turn) => turn.p99_s),
+      tenths,
     ),
   ],
+  ['p50 of later waves, s', spreadOf((turn) => turn.later_p50_s, tenths)],
+  ['first byte p50, s', spreadOf((turn) => turn.first_byte_p50_s, hundredths)],
+  ['registry bytes, images', spreadOf((turn) => turn.registry_ratio, thousandths)],
+  ['  on its wire', spreadOf(wireRatio, thousandths)],
   ['registry requests', spreadOf((turn) => turn.registry_requests, String)],
-  ['bytes from peers', spreadOf((turn) => sum(turn, ({ bytes }) => bytes.peers), formatBytes)],
+  ['registry connections, most', spreadOf((turn) => turn.registry_connections_max, String)],
+  ['bytes from others', spreadOf((turn) => sum(turn, ({ bytes }) => bytes.peers), formatBytes)],
   ['bytes across zones', spreadOf((turn) => turn.cross_zone_bytes, formatBytes)],
-  [
-    'CPU s per GiB',
-    spreadOf(
-      (turn) => turn.cpu_s_per_gib,
-      (value) => value.toFixed(2),
-    ),
-  ],
+  ['CPU s per GiB', spreadOf((turn) => turn.cpu_s_per_gib, hundredths)],
   ['CPU of the machine', spreadOf((turn) => turn.cpu_busy, percent)],
   ['memory, idle node', spreadOf((turn) => turn.rss_idle_bytes, formatBytes)],
+  ['  shared with none', spreadOf((turn) => turn.private_idle_bytes, formatBytes)],
   ['memory, largest', spreadOf((turn) => turn.rss_max_bytes, formatBytes)],
-  ['connections, most', spreadOf((turn) => turn.connections_max, String)],
-  ['until ready, s', spreadOf((turn) => turn.start_s, seconds)],
-  ['  until all are known, s', spreadOf((turn) => turn.known_s, seconds)],
+  ['connections of a node, most', spreadOf((turn) => turn.connections_max, String)],
+  ['until ready, s', spreadOf((turn) => turn.start_s, tenths)],
+  ['  until all are known, s', spreadOf((turn) => turn.known_s, tenths)],
+  ['  CPU s of all until then', spreadOf((turn) => turn.start_cpu_s, tenths)],
   ['died as planned', spreadOf((turn) => turn.died, String)],
   ['failures', (turns) => String(turns.reduce((total, turn) => total + turn.failures, 0))],
 ];
@@ -137,23 +161,13 @@ function spreadOf(
   };
 }
 
-/** Each other system's makespan and registry bytes against the first one's. */
-function compare(first: string | undefined, systems: readonly Turns[]): readonly string[] {
-  const [reference, ...others] = systems;
-  if (reference === undefined || others.length === 0) return [];
-  const median = (turns: Turns, pick: (turn: CrowdResult) => number): number =>
-    percentile(
-      turns.map((turn) => pick(turn)),
-      50,
-    );
-  return others.map((turns) => {
-    const time = median(turns, (turn) => turn.makespan_s) / median(reference, (turn) => turn.makespan_s);
-    const p50 = median(turns, (turn) => turn.p50_s) / median(reference, (turn) => turn.p50_s);
-    const bytes =
-      median(turns, (turn) => turn.registry_bytes) / median(reference, (turn) => turn.registry_bytes);
-    const name = turns[0]?.system ?? '';
-    return `${name} / ${first}: makespan ${ratio(time)}, p50 ${ratio(p50)}, registry bytes ${ratio(bytes)}`;
-  });
+/** Nothing where no pull arrived: that all gave up soon is no speed. */
+function timed(pick: (turn: CrowdResult) => number): (turn: CrowdResult) => number | null {
+  return (turn) => (turn.per_node.some(({ completed_s: at }) => at !== null) ? pick(turn) : null);
+}
+
+function wireRatio({ registry_wire_bytes: bytes, image_bytes: image }: CrowdResult): number | null {
+  return bytes === null ? null : bytes / image;
 }
 
 function sum(turn: CrowdResult, pick: (node: CrowdResult['per_node'][number]) => number): number {

@@ -8,6 +8,8 @@ export interface CrowdResult extends BenchResult {
   readonly later_p50_s: number | null;
   /** What left the registry's interface, TCP/IP headers taken off, retransmissions included; null on loopback. */
   readonly registry_wire_bytes: number | null;
+  /** TCP connections that it had at one time; null on loopback. */
+  readonly registry_connections_max: number | null;
   /** 0 to 1 of all cores while nodes pulled, with what else the machine did. */
   readonly cpu_busy: number;
   readonly cpu_stolen: number;
@@ -15,8 +17,12 @@ export interface CrowdResult extends BenchResult {
   readonly start_s: number;
   /** Of this, from the last node's start until all knew each other; null where they need not. */
   readonly known_s: number | null;
+  /** CPU seconds of all processes of the system until nodes began to pull. */
+  readonly start_cpu_s: number;
   /** Of a node's processes before the pull, median over the nodes; null where there are none. */
   readonly rss_idle_bytes: number | null;
+  /** Of these, what is shared with no other process. */
+  readonly private_idle_bytes: number | null;
   /** Nodes that were killed as planned: neither failures nor part of any time. */
   readonly died: number;
   /** Nodes with slow links: part of failures, not of any time. */

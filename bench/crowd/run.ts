@@ -4,26 +4,29 @@
  * The network, the registry and the image live as long as the run; each turn starts every system anew, one after the
  * other, so that a slow minute of the machine falls on all of them.
  */
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { MIB } from '../../src/clock.ts';
+import { KIB, MIB } from '../../src/clock.ts';
 import { formatBytes } from '../../src/client/format.ts';
 import { buildImage } from '../../test/support/images.ts';
 import { push } from '../../test/support/push.ts';
 import { Registry } from '../../test/support/registry.ts';
 import { findProgram } from '../../test/support/requires.ts';
+import { writeReport } from '../report/report.ts';
 import { describeMachine } from '../support/machine.ts';
 import { Scratch } from '../support/scratch.ts';
 import { LoopbackNetwork, ShapedNetwork, type Network } from './network.ts';
-import { formatStart, type CrowdSettings } from './options.ts';
-import { warningsOf, type CrowdReport } from './report.ts';
+import type { CrowdSettings } from './options.ts';
+import { crowdRows, reportOf, type CrowdReport } from './report.ts';
 import type { CrowdResult } from './result.ts';
-import { REPOSITORY, TAG, type Scene } from './scene.ts';
+import type { Scene, Wares } from './scene.ts';
 import { SYSTEM_OF } from './systems/choose.ts';
 import { runTurn } from './turn.ts';
 
 /** Bytes that a node's data folder takes besides the image. */
 const FOLDER: number = 16 * MIB;
+/** Copies of the image on a node: the system's, what containerd holds, and that unpacked. */
+const COPIES_WITH_CONTAINERD = 3;
+/** Bytes of the layers of what is pulled before: several chunks each. */
+const WARM_UP: readonly number[] = [512 * KIB, 384 * KIB, 256 * KIB];
 const REGISTRY_PORT = 5000;
 /** Programs that a shaped network takes, and Debian's packages of them. */
 const TOOLS = { ip: 'iproute2', tc: 'iproute2', nft: 'nftables', nsenter: 'util-linux', sysctl: 'procps' };
@@ -39,16 +42,17 @@ export interface CrowdOptions {
 /** @throws Error that says what is missing here */
 export async function runCrowd({ settings, out, say, signal }: CrowdOptions): Promise<CrowdReport> {
   const systems = settings.systems.map((name) => SYSTEM_OF[name]);
-  const lacks = missing(settings.loopback);
+  const lacks = missing(settings);
   if (lacks.length > 0) throw new Error(lacks.join('\n'));
   const startedAt = new Date().toISOString();
   const registryProgram = findProgram('docker-registry') as string;
   const machine = await describeMachine({ 'docker-registry': [registryProgram, '--version'] });
   const imageBytes = settings.layers.reduce((sum, size) => sum + size, 0);
-  await using scratch = await Scratch.create((settings.nodes + 3) * (imageBytes + FOLDER));
+  const copies = settings.runtime === 'containerd' ? COPIES_WITH_CONTAINERD : 1;
+  await using scratch = await Scratch.create((settings.nodes + 3) * (copies * imageBytes + FOLDER));
   say(`making an image of ${formatBytes(imageBytes)}, and ${settings.nodes} hosts`);
   await using network = await makeNetwork(settings);
-  await using scene = await makeScene(settings, network, scratch, say, signal);
+  await using scene = await makeScene(network, scratch, { settings, out, say, signal });
   const results: CrowdResult[] = [];
   for (let turn = 1; turn <= settings.repeat; turn++) {
     for (const system of systems) {
@@ -58,22 +62,9 @@ export async function runCrowd({ settings, out, say, signal }: CrowdOptions): Pr
       await scratch.settle();
     }
   }
-  const report: CrowdReport = {
-    question: 'crowd',
-    startedAt,
-    machine,
-    settings: {
-      ...settings,
-      link: settings.link.text,
-      registry: settings.registry.text,
-      start: formatStart(settings.start),
-      shaped: network.isShaped,
-    },
-    warnings: warningsOf(settings, results),
-    results,
-  };
-  await mkdir(out, { recursive: true });
-  await writeFile(join(out, 'report.json'), `${JSON.stringify(report, undefined, 2)}\n`);
+  const report = reportOf(startedAt, machine, settings, results);
+  const files = await writeReport(out, report, crowdRows(results));
+  say(`written: ${files.join(', ')}`);
   return report;
 }
 
@@ -85,43 +76,69 @@ async function makeNetwork({ nodes, link, loss, loopback }: CrowdSettings): Prom
 }
 
 async function makeScene(
-  settings: CrowdSettings,
   network: Network,
   scratch: Scratch,
-  say: (message: string) => void,
-  signal: AbortSignal,
+  options: CrowdOptions,
 ): Promise<Scene & AsyncDisposable> {
-  const image = await buildImage({ seed: `bench crowd ${settings.seed}`, layers: settings.layers });
+  const { settings } = options;
   const storage = scratch.join('storage');
-  {
-    // The crowd's registry serves the same folder, behind its link.
-    await using pantry = await Registry.start({ storage });
-    await push(pantry.url, REPOSITORY, TAG, image);
-  }
+  const [wares, warmUp] = await stock(storage, [
+    { repository: 'bench/crowd', seed: `bench crowd ${settings.seed}`, layers: settings.layers },
+    { repository: 'bench/warm-up', seed: 'bench crowd, warm-up', layers: WARM_UP },
+  ]);
+  if (wares === undefined || warmUp === undefined) throw new Error('there are two images');
   const place = await network.addHost(settings.registry);
   const listen = `${place.address}:${network.isShaped ? REGISTRY_PORT : 0}`;
   const registry = await Registry.start({ storage, listen, within: place.within });
   return {
-    settings,
+    ...options,
     network,
     registry,
     registryPlace: place,
-    image,
-    imageBytes: image.blobs.reduce((sum, { size }) => sum + size, 0),
-    path: `${REPOSITORY}:${TAG}`,
-    say,
-    signal,
+    wares,
+    warmUp,
+    imageBytes: wares.image.blobs.reduce((sum, { size }) => sum + size, 0),
     [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
   };
 }
 
-function missing(loopback: boolean): readonly string[] {
-  const tools = loopback ? {} : TOOLS;
-  const programs: Record<string, string> = { 'docker-registry': 'docker-registry', ...tools };
+/** Puts images into the folder of a registry. The crowd's serves the same one, behind its link. */
+async function stock(
+  storage: string,
+  images: readonly {
+    readonly repository: string;
+    readonly seed: string;
+    readonly layers: readonly number[];
+  }[],
+): Promise<readonly Wares[]> {
+  await using pantry = await Registry.start({ storage });
+  const stocked: Wares[] = [];
+  for (const { repository, seed, layers } of images) {
+    const image = await buildImage({ seed, layers });
+    await push(pantry.url, repository, 'v1', image);
+    stocked.push({ image, path: `${repository}:v1` });
+  }
+  return stocked;
+}
+
+/** What this machine lacks, for people. */
+function missing(settings: CrowdSettings): readonly string[] {
+  const { loopback, runtime, systems } = settings;
+  const programs = {
+    'docker-registry': 'docker-registry',
+    ...(loopback ? {} : TOOLS),
+    ...(runtime === 'containerd' ? { containerd: 'containerd' } : {}),
+  };
   const lines = Object.entries(programs)
     .filter(([program]) => findProgram(program) === undefined)
     .map(([program, owner]) => `${program} is missing; on Debian: sudo apt-get install ${owner}`);
-  if (!loopback && process.getuid?.() !== 0) {
+  for (const name of systems) {
+    const problem = SYSTEM_OF[name].lacks?.(settings);
+    if (problem !== undefined) lines.push(`--system ${name}: ${problem}`);
+  }
+  if (process.getuid?.() === 0) return lines;
+  if (runtime === 'containerd') lines.unshift('--runtime containerd needs root: containerd unpacks layers');
+  if (!loopback) {
     lines.unshift(
       'a network of shaped links needs root: run it as root, or with --loopback, where nothing is shaped',
     );
@@ -129,7 +146,11 @@ function missing(loopback: boolean): readonly string[] {
   return lines;
 }
 
-function summaryOf({ system, makespan_s, makespan_ratio, registry_ratio, failures }: CrowdResult): string {
-  const time = `${makespan_s.toFixed(1)} s, ${makespan_ratio.toFixed(2)} × the bound`;
+function summaryOf(result: CrowdResult): string {
+  const { system, nodes, makespan_s, makespan_ratio, registry_ratio, failures } = result;
+  const isNone = failures === nodes;
+  const time = isNone
+    ? 'no pull arrived'
+    : `${makespan_s.toFixed(1)} s, ${makespan_ratio.toFixed(2)} × the bound`;
   return `  ${system}: ${time}; registry sent ${registry_ratio.toFixed(3)} images; ${failures} failures`;
 }

@@ -1,5 +1,6 @@
 /** Looks again and again at what is only there while it happens: bytes that leave the registry, open connections. */
 import { setTimeout as delay } from 'node:timers/promises';
+import { SECOND } from '../../src/clock.ts';
 import { cpuSeconds } from '../support/process-usage.ts';
 import type { Member, Scene } from './scene.ts';
 import type { RunningSystem } from './systems/system.ts';
@@ -13,15 +14,17 @@ export class Sampler implements AsyncDisposable {
   readonly curve: (readonly [seconds: number, bytes: number])[] = [];
   /** The most TCP connections of each node. */
   readonly connections: number[];
+  /** The most TCP connections of the registry; null where they cannot be told from others. */
+  registryConnections: number | null = null;
   /** CPU seconds of the processes of a node when they were last seen. */
   readonly cpu: number[];
   readonly #scene: Scene;
   readonly #members: readonly Member[];
   readonly #system: RunningSystem;
-  readonly #start: number;
   readonly #stop = new AbortController();
   #running: Promise<void> = Promise.resolve();
   #before = 0;
+  #begin = 0;
 
   private constructor(scene: Scene, system: RunningSystem, members: readonly Member[]) {
     this.#scene = scene;
@@ -29,15 +32,25 @@ export class Sampler implements AsyncDisposable {
     this.#members = members;
     this.connections = members.map(() => 0);
     this.cpu = members.map(() => 0);
-    this.#start = performance.now();
   }
 
-  static async start(scene: Scene, system: RunningSystem, members: readonly Member[]): Promise<Sampler> {
+  static async create(scene: Scene, system: RunningSystem, members: readonly Member[]): Promise<Sampler> {
     const sampler = new Sampler(scene, system, members);
     sampler.#before = await sampler.#sent();
-    await sampler.lookAtNodes();
-    sampler.#running = sampler.#run();
+    await sampler.#lookAtNodes();
     return sampler;
+  }
+
+  /** Looks from now on. @param begin the common start of all pulls, by performance.now() */
+  run(begin: number): void {
+    this.#begin = begin;
+    this.#running = this.#run();
+  }
+
+  /** Looks for the last time; the run does so too. */
+  async end(): Promise<void> {
+    await this[Symbol.asyncDispose]();
+    await this.#lookAtNodes();
   }
 
   /** Bytes that have left the registry since the start. */
@@ -45,7 +58,7 @@ export class Sampler implements AsyncDisposable {
     return (await this.#sent()) - this.#before;
   }
 
-  async lookAtNodes(): Promise<void> {
+  async #lookAtNodes(): Promise<void> {
     for (const [index, { place }] of this.#members.entries()) {
       const open = (await place.connections()) ?? 0;
       this.connections[index] = Math.max(this.connections[index] ?? 0, open);
@@ -63,11 +76,18 @@ export class Sampler implements AsyncDisposable {
   }
 
   async #run(): Promise<void> {
+    this.curve.push([0, 0]);
     for (let look = 1; !this.#stop.signal.aborted; look++) {
-      this.curve.push([(performance.now() - this.#start) / 1000, await this.leftRegistry()]);
-      if (look % NODES_EVERY === 0) await this.lookAtNodes();
       await delay(LOOK, undefined, { signal: this.#stop.signal }).catch(() => undefined);
+      await this.#lookAtRegistry();
+      if (look % NODES_EVERY === 0) await this.#lookAtNodes();
     }
+  }
+
+  async #lookAtRegistry(): Promise<void> {
+    this.curve.push([(performance.now() - this.#begin) / SECOND, await this.leftRegistry()]);
+    const open = await this.#scene.registryPlace.connections();
+    if (open !== undefined) this.registryConnections = Math.max(this.registryConnections ?? 0, open);
   }
 
   /** On its link; on loopback, what its log tells. */

@@ -10,14 +10,23 @@ export interface Scene {
   readonly network: Network;
   readonly registry: Registry;
   readonly registryPlace: Place;
-  readonly image: TestImage;
+  readonly wares: Wares;
   /** Of its config and layers. */
   readonly imageBytes: number;
-  /** `repository:tag`. */
-  readonly path: string;
+  /** A small one that all nodes pull before, as nodes of a cluster have pulled before: their code is compiled then. */
+  readonly warmUp: Wares;
+  /** Folder of the report. */
+  readonly out: string;
   /** Tells how far the run is. */
   readonly say: (message: string) => void;
   readonly signal: AbortSignal;
+}
+
+/** An image in the registry. */
+export interface Wares {
+  readonly image: TestImage;
+  /** `repository:tag`. */
+  readonly path: string;
 }
 
 /** A node of a turn: where it is, and what is to happen to it. */
@@ -25,6 +34,3 @@ export interface Member {
   readonly place: Place;
   readonly plan: NodePlan;
 }
-
-export const REPOSITORY = 'bench/crowd';
-export const TAG = 'v1';

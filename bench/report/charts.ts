@@ -141,6 +141,25 @@ function marks(
   };
 }
 
+export interface LineChartWish {
+  readonly name: string;
+  readonly title: string;
+  /** Of the values, over seconds. */
+  readonly unit: string;
+  readonly lines: readonly { readonly name: string; readonly points: readonly Point[] }[];
+  /** Values that are drawn in. */
+  readonly marks: readonly { readonly value: number; readonly name: string }[];
+}
+
+export function lineChart({ name, title, unit, lines, marks: limits }: LineChartWish): Chart {
+  const series = lines.map((each, at) => line(each.name, each.points, at));
+  const [first] = series;
+  if (first !== undefined && limits.length > 0) {
+    first.markLine = marks(limits.map((limit) => ({ yAxis: limit.value, name: limit.name })));
+  }
+  return draw(name, title, { xAxis: axis('seconds'), yAxis: axis(unit), series });
+}
+
 function draw(name: string, title: string, option: Option): Chart {
   const chart = init(null, null, { renderer: 'svg', ssr: true, width: WIDTH, height: HEIGHT });
   try {

@@ -1,7 +1,7 @@
 /** The report as one page: figures, charts, settings, machine. It loads nothing and runs nothing. Pure. */
+import type { Row } from '../support/table.ts';
 import type { Chart } from './charts.ts';
-import type { BenchReport } from './report.ts';
-import { failureLines, figureRows, ratioLines } from './table.ts';
+import type { ReportHead } from './report.ts';
 import { STYLE } from './theme.ts';
 
 const PAGE_STYLE = `
@@ -15,10 +15,21 @@ th:first-child,td:first-child{text-align:left}
 svg{max-width:100%;height:auto;margin:1rem 0}
 `;
 
-export function renderPage(report: BenchReport, charts: readonly Chart[]): string {
-  const { question, startedAt, machine, settings, versions, warnings, results } = report;
+export interface Page {
+  readonly head: ReportHead;
+  /** The first stands above the charts, the others below. */
+  readonly tables: readonly { readonly title?: string; readonly rows: readonly Row[] }[];
+  readonly notes: readonly string[];
+  readonly charts: readonly Chart[];
+}
+
+export function renderPage({ head, tables, notes, charts }: Page): string {
+  const { question, startedAt, machine, settings, versions, warnings } = head;
   const { programs, ...facts } = machine;
-  const notes = [...ratioLines(results), ...failureLines(results)];
+  const [first, ...others] = tables.map(({ title, rows }) => {
+    const heading = title === undefined ? '' : `<h2>${escape(title)}</h2>\n`;
+    return `${heading}<div class="wide">${figureTable(rows)}</div>`;
+  });
   return `<!doctype html>
 <html lang="en">
 <head>
@@ -31,9 +42,10 @@ export function renderPage(report: BenchReport, charts: readonly Chart[]): strin
 <h1>bench ${question}</h1>
 <p>Begun ${escape(startedAt)}. Medians of the turns; report.json beside this page holds everything.</p>
 ${warnings.map((warning) => `<p class="warning">${escape(warning)}</p>`).join('\n')}
-<div class="wide">${figures(report)}</div>
+${first ?? ''}
 ${notes.length > 0 ? `<ul>${notes.map((note) => `<li>${escape(note)}</li>`).join('')}</ul>` : ''}
 ${charts.map(({ svg, title }) => figure(svg, title)).join('\n')}
+${others.join('\n')}
 <h2>Settings</h2>
 ${factTable(settings)}
 <h2>Machine and versions</h2>
@@ -49,8 +61,7 @@ function figure(svg: string, title: string): string {
   return `<figure>${bare.replace('<svg ', `<svg role="img" aria-label="${escape(title)}" `)}</figure>`;
 }
 
-function figures({ results }: BenchReport): string {
-  const [head = [], ...rows] = figureRows(results);
+function figureTable([head = [], ...rows]: readonly Row[]): string {
   const cells = (row: readonly string[], tag: 'th' | 'td'): string =>
     `<tr>${row.map((cell) => `<${tag}>${escape(cell)}</${tag}>`).join('')}</tr>`;
   return `<table><thead>${cells(head, 'th')}</thead><tbody>${rows.map((row) => cells(row, 'td')).join('')}</tbody></table>`;

@@ -8,11 +8,14 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Machine } from '../support/machine.ts';
-import { chartsOf } from './charts.ts';
+import type { Row } from '../support/table.ts';
+import { chartsOf, type Chart } from './charts.ts';
 import { renderPage } from './page.ts';
 import type { BenchResult } from './result.ts';
+import { failureLines, figureRows, ratioLines } from './table.ts';
 
-export interface BenchReport {
+/** What all reports tell besides their results. */
+export interface ReportHead {
   readonly question: 'crowd' | 'simulate' | 'churn';
   /** ISO 8601. */
   readonly startedAt: string;
@@ -23,17 +26,48 @@ export interface BenchReport {
   readonly versions: Readonly<Record<string, string>>;
   /** What makes the figures doubtful, for people: the CPU was the bound, nothing was shaped, … */
   readonly warnings: readonly string[];
+}
+
+export interface BenchReport extends ReportHead {
   readonly results: readonly BenchResult[];
 }
 
 export type SettingValue = string | number | boolean | null | readonly (string | number)[];
 
-/** Writes the report in all forms. @returns the paths of what was written */
-export async function writeReport(out: string, report: BenchReport): Promise<readonly string[]> {
-  const charts = chartsOf(report.results);
+/**
+ * Writes the report in all forms.
+ * @param details further figures for the page, as a table whose first row is its head
+ * @returns the paths of what was written
+ */
+export async function writeReport(
+  out: string,
+  report: BenchReport,
+  details: readonly Row[] = [],
+): Promise<readonly string[]> {
+  const { results } = report;
+  const charts = chartsOf(results);
+  const page = renderPage({
+    head: report,
+    tables: [
+      { rows: figureRows(results) },
+      ...(details.length > 0 ? [{ title: 'All figures', rows: details }] : []),
+    ],
+    notes: [...ratioLines(results), ...failureLines(results)],
+    charts,
+  });
+  return writeFiles(out, report, page, charts);
+}
+
+/** @returns the paths of what was written */
+export async function writeFiles(
+  out: string,
+  report: ReportHead,
+  page: string,
+  charts: readonly Chart[],
+): Promise<readonly string[]> {
   const files: [name: string, text: string][] = [
     ['report.json', `${JSON.stringify(report, undefined, 2)}\n`],
-    ['report.html', renderPage(report, charts)],
+    ['report.html', page],
     ...charts.map(({ name, svg }): [string, string] => [`${name}.svg`, svg]),
   ];
   await mkdir(out, { recursive: true });

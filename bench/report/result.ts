@@ -45,7 +45,8 @@ export interface BenchResult {
   /** Of the nodes' own times, each from its own start. */
   readonly p50_s: number;
   readonly p99_s: number;
-  readonly first_byte_p50_s: number;
+  /** null where the runtime does not tell. */
+  readonly first_byte_p50_s: number | null;
   readonly registry_bytes: number;
   /** registry_bytes over image_bytes. */
   readonly registry_ratio: number;

@@ -47,7 +47,7 @@ function figureRow(group: Group): Row {
     of((turn) => turn.makespan_ratio, 3),
     of((turn) => turn.p50_s, 2),
     of((turn) => turn.p99_s, 2),
-    of((turn) => turn.first_byte_p50_s, 3),
+    ofSome((turn) => turn.first_byte_p50_s, 3),
     of((turn) => turn.registry_bytes / MIB, 1),
     of((turn) => turn.registry_ratio, 3),
     of((turn) => turn.registry_requests, 0),
@@ -76,8 +76,9 @@ export function ratioLines(results: readonly BenchResult[]): readonly string[] {
     const over = (figure: (result: BenchResult) => number): string =>
       (medianOf(group, figure) / medianOf(first, figure)).toFixed(3);
     const makespan = over((turn) => turn.makespan_s);
+    const p50 = over((turn) => turn.p50_s);
     const bytes = over((turn) => turn.registry_bytes);
-    return [`${group.label} over ${first.label}: makespan ${makespan}, registry bytes ${bytes}`];
+    return [`${group.label} over ${first.label}: makespan ${makespan}, p50 ${p50}, registry bytes ${bytes}`];
   });
 }
 

@@ -1,4 +1,6 @@
 /** `bench simulate` on the command line. */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SECOND } from '../../src/clock.ts';
 import { describeMachine } from '../support/machine.ts';
@@ -8,12 +10,15 @@ import type { BenchResult } from '../report/result.ts';
 import {
   parseLayers,
   parseNodes,
+  parsePolicy,
   parseRate,
   parseShare,
   parseStart,
   parseTime,
   parseWhole,
 } from './options.ts';
+import { CHURN_DEFAULTS, simulateChurn } from './churn.ts';
+import { churnResult, renderChurn } from './churn-report.ts';
 import { simulate, type SimulateOptions } from './run.ts';
 
 const DEFAULT_OUT = 'bench/out/simulate';
@@ -26,6 +31,8 @@ interface Flags extends Omit<SimulateOptions, 'nodes' | 'connection' | 'throttle
   readonly connection?: number;
   readonly throttle?: number;
   readonly repeat: number;
+  /** Milliseconds. */
+  readonly churn?: number;
   readonly out: string;
   readonly json?: boolean;
 }
@@ -62,16 +69,27 @@ export function addSimulate(program: Command): void {
   option('--zones <N>', 'zones over which nodes are spread', parseWhole(1, 64), '1');
   option('--latency <TIME>', 'of a message within a zone', parseTime, '1ms');
   option('--zone-latency <TIME>', 'of a message to another zone', parseTime, '2ms');
+  option('--headers <SHARE>', 'of what links carry that is no content; 5% on real ones', parseShare, '0%');
+  option('--loss <SHARE>', 'of packets, on all links', parseShare, '0%');
+  option(
+    '--join-delay <TIME>',
+    'nodes come up as they begin, and know and are known after so long',
+    parseTime,
+  );
   option('--membership-delay <TIME>', 'until all know of a death', parseTime, '5s');
   option('--kill <SHARE>', 'nodes that die in the middle', parseShare, '0%');
   option('--slow <SHARE>', 'nodes with a tenth of the link', parseShare, '0%');
   option('--hang <SHARE>', 'nodes that freeze in the middle', parseShare, '0%');
+  option('--policy <NAME=VALUE,...>', 'numbers of the policy that differ from the usual ones', parsePolicy);
+  option('--churn <TIME>', 'nodes come and go for so long and pull by Zipf, as in bench churn', parseTime);
   option('--repeat <N>', 'turns, each with the next seed', parseWhole(1, MAX_REPEAT), '1');
   option('--seed <N>', 'of the first turn', parseWhole(0, MAX_SEED), '1');
   command
     .option('--out <DIR>', 'where report.json, report.html and the charts go', DEFAULT_OUT)
     .option('--json', 'print the report as JSON instead of a table')
-    .action((flags: Flags) => runSimulate(flags, Object.fromEntries(texts)));
+    .action((flags: Flags) =>
+      (flags.churn === undefined ? runSimulate : runChurn)(flags, Object.fromEntries(texts)),
+    );
 }
 
 async function runSimulate(flags: Flags, settings: Record<string, SettingValue>): Promise<void> {
@@ -95,17 +113,40 @@ async function runSimulate(flags: Flags, settings: Record<string, SettingValue>)
   if (results.some(({ failures }) => failures > 0)) throw new Error('there were failures: see above');
 }
 
+async function runChurn(flags: Flags, settings: Record<string, SettingValue>): Promise<void> {
+  const startedAt = new Date().toISOString();
+  const machine = await describeMachine({});
+  const { nodes, link, registry, zones, latency, zoneLatency: farLatency, membershipDelay } = flags;
+  const { loss = 0, joinDelay, seed, churn: duration = 0 } = flags;
+  const runs = nodes.map((count) => {
+    const life = { ...CHURN_DEFAULTS, nodes: count, for: duration, seed };
+    const network = { link, registry, zones, latency, farLatency, membershipDelay, loss, joinDelay };
+    return [life, simulateChurn(life, network)] as const;
+  });
+  const results = runs.map(([life, churn]) => churnResult(life, churn));
+  const versions = { node: process.version };
+  const report = { question: 'churn', startedAt, machine, settings, versions, warnings: [], results };
+  const json = `${JSON.stringify(report, undefined, 2)}\n`;
+  await mkdir(flags.out, { recursive: true });
+  await writeFile(join(flags.out, 'report.json'), json);
+  const text = runs.map(([life, churn]) => renderChurn(life, churn)).join('\n');
+  process.stdout.write(flags.json === true ? json : `\n${text}`);
+  if (runs.some(([, { failures }]) => failures.length > 0)) throw new Error('pulls failed: see above');
+}
+
 function goes(flags: Flags): readonly BenchResult[] {
   const results: BenchResult[] = [];
   for (const nodes of flags.nodes) {
     for (let turn = 1; turn <= flags.repeat; turn++) {
       const began = performance.now();
-      const { result, messages } = simulate(
+      const { result, messages, again } = simulate(
         { ...flags, nodes, connection: flags.connection ?? Infinity, throttle: flags.throttle ?? Infinity },
         turn,
       );
       const took = ((performance.now() - began) / SECOND).toFixed(1);
+      const twice = Object.entries(again).map(([reason, count]) => `${count} ${reason}`);
       console.error(`${nodes} nodes, turn ${turn}: ${messages} messages, simulated in ${took} s`);
+      if (twice.length > 0) console.error(`  chunks that left the registry again: ${twice.join(', ')}`);
       results.push(result);
     }
   }

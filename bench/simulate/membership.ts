@@ -1,6 +1,6 @@
 /**
- * Who is in the cluster, as one simulated node sees it: all share one list, which loses the dead after a while, and
- * each leaves out whom it suspects itself. The daemon's own members would be N² records.
+ * Who is in the cluster, as one simulated node sees it: all share one list, which loses the dead after a while and
+ * gets newcomers after a while, who until then know nobody; and each leaves out whom it suspects itself. The daemon's own members would be N² records.
  */
 import { SECOND } from '../../src/clock.ts';
 import type { Member, Membership } from '../../src/membership/member.ts';
@@ -14,7 +14,7 @@ const MAX_SUSPECTED: number = 60 * SECOND;
 /** What all know. */
 export class Roster {
   readonly #byName: Map<PeerName, Member> = new Map();
-  readonly #views: View[] = [];
+  readonly #views: Map<PeerName, View> = new Map();
   #live: readonly Member[];
 
   constructor(members: readonly Member[]) {
@@ -30,9 +30,19 @@ export class Roster {
     return this.#byName.get(peer);
   }
 
+  /** All learn of them, and they of all. */
+  add(member: Member): void {
+    if (this.#byName.has(member.peer)) return;
+    this.#byName.set(member.peer, member);
+    const at = this.#live.findIndex(({ peer }) => peer > member.peer);
+    this.#live = at === -1 ? [...this.#live, member] : this.#live.toSpliced(at, 0, member);
+    for (const view of this.#views.values()) view.changed();
+  }
+
+  /** A node that comes back has a new one. */
   view(self: Member, time: VirtualTime): Membership {
     const view = new View(self, this, time);
-    this.#views.push(view);
+    this.#views.set(self.peer, view);
     return view;
   }
 
@@ -40,7 +50,7 @@ export class Roster {
   remove(peers: ReadonlySet<PeerName>): void {
     this.#live = this.#live.filter(({ peer }) => !peers.has(peer));
     for (const peer of peers) this.#byName.delete(peer);
-    for (const view of this.#views) view.changed();
+    for (const view of this.#views.values()) view.changed();
   }
 }
 
@@ -52,16 +62,20 @@ class View implements Membership {
   readonly #times: Map<PeerName, number> = new Map();
   readonly #banned: Set<PeerName> = new Set();
   readonly #listeners: Set<() => void> = new Set();
+  /** What it knows before it is in the list. */
+  readonly #alone: readonly Member[];
   #live: readonly Member[] | undefined;
   version = 0;
 
   constructor(self: Member, roster: Roster, time: VirtualTime) {
     this.self = self;
+    this.#alone = [self];
     this.#roster = roster;
     this.#time = time;
   }
 
   live(): readonly Member[] {
+    if (this.#roster.get(this.self.peer) === undefined) return this.#alone;
     const all = this.#roster.live;
     if (this.#suspects.size === 0) return all;
     this.#live ??= all.filter(({ peer }) => !this.#suspects.has(peer));

@@ -16,6 +16,9 @@ const MAX_SETTLED = 256;
 /** Bytes: numbers are rounded, so that a flow may be over with a trace of a byte left. */
 const TRACE = 1e-3;
 
+/** Of its capacity: a link that carries so much is full, and what comes to it waits in its buffer. */
+const FULL = 0.99;
+
 export class Link {
   /** Bytes per millisecond. */
   readonly capacity: number;
@@ -25,6 +28,12 @@ export class Link {
 
   constructor(capacity: number) {
     this.capacity = capacity;
+  }
+
+  get isFull(): boolean {
+    let total = 0;
+    for (const { rate } of this.flows) total += rate;
+    return total >= FULL * this.capacity;
   }
 }
 
@@ -122,15 +131,21 @@ export class Network {
       total += offer;
     }
     if (total <= capacity) return Infinity;
-    offers.subarray(0, count).sort();
+    // Those that take less than an even share leave the rest of it to the others, until nobody takes less.
     let left = capacity;
-    for (let i = 0; i < count; i++) {
-      const share = left / (count - i);
-      const offer = offers[i] ?? 0;
-      if (offer >= share) return share;
-      left -= offer;
+    let sharing = count;
+    for (;;) {
+      const share = left / sharing;
+      const before = sharing;
+      for (let i = 0; i < sharing; i++) {
+        const offer = offers[i] ?? 0;
+        if (offer >= share) continue;
+        left -= offer;
+        offers[i--] = offers[--sharing] ?? 0;
+      }
+      if (sharing === before) return share;
+      if (sharing === 0) return Infinity;
     }
-    return Infinity;
   }
 
   #adjust(flow: Flow): void {
@@ -149,7 +164,7 @@ export class Network {
     const due = now + flow.left / flow.rate;
     if (due >= flow.due) return;
     flow.due = due;
-    this.#time.after(due - now, () => this.#fired(flow, due));
+    this.#time.post(due - now, () => this.#fired(flow, due));
   }
 
   #fired(flow: Flow, due: number): void {

@@ -4,21 +4,21 @@ import type { Member, SuspicionReason } from '../../src/membership/member.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { PeerName } from '../../src/peer/peer-name.ts';
 import type { Swarms } from '../../src/swarm/swarms.ts';
+import { Connections } from './connections.ts';
 import type { Link } from './network.ts';
 
 export class SimulatedNode {
   readonly member: Member;
   readonly up: Link;
   readonly down: Link;
-  readonly swarms: Swarms;
+  swarms: Swarms;
   readonly blamed: { peer: PeerName; reason: SuspicionReason }[] = [];
   /** When each blob was complete, in milliseconds. */
   readonly complete: Map<Digest, number> = new Map();
   readonly failed: Map<Digest, WeirError> = new Map();
   /** Blobs that it has for good, and their sizes. */
   readonly kept: Map<Digest, number> = new Map();
-  /** Everybody with whom it has spoken: each is a connection. */
-  readonly peers: Set<PeerName> = new Set();
+  readonly connections: Connections = new Connections();
   isAlive = true;
   /** Frozen at once and for ever, as by SIGSTOP. */
   isFrozen = false;
@@ -29,11 +29,20 @@ export class SimulatedNode {
   fromOtherZones = 0;
   sent = 0;
 
+  readonly #make: (node: SimulatedNode) => Swarms;
+
   constructor(member: Member, links: { up: Link; down: Link }, make: (node: SimulatedNode) => Swarms) {
     this.member = member;
     this.up = links.up;
     this.down = links.down;
+    this.#make = make;
     this.swarms = make(this);
+  }
+
+  /** It has come back, with what it keeps on its disk and nothing else. */
+  revive(): void {
+    this.isAlive = true;
+    this.swarms = this.#make(this);
   }
 
   get isWell(): boolean {

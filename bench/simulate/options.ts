@@ -1,6 +1,7 @@
 /** What the options of `bench simulate` mean: text of the command line as numbers. Pure. */
 import { InvalidArgumentError } from 'commander';
 import { parseDuration, parseSize } from '../../src/config/units.ts';
+import { PARAMETERS, type Parameters } from '../../src/swarm/parameters.ts';
 import type { Start } from './run.ts';
 
 /** Bits in a second, by the unit of tc(8). */
@@ -8,6 +9,13 @@ const RATES: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e
 const BITS_OF_A_BYTE = 8;
 const MILLISECONDS = 1000;
 
+/**
+ * Share of what a link carries that is no content: Ethernet, IP and TCP headers with time stamps are 66 of 1514 bytes,
+ * and acknowledgements of what comes the other way take the rest.
+ */
+export const HEADERS = 0.05;
+/** Milliseconds that the buffer of a link of `bench crowd` holds (test/support/lan.ts). */
+export const QUEUE = 50;
 export const LEAST_NODES = 1;
 export const MOST_NODES = 5000;
 
@@ -67,6 +75,21 @@ export function parseWhole(least: number, most: number): (text: string) => numbe
     if (Number.isInteger(number) && number >= least && number <= most) return number;
     throw new InvalidArgumentError(`It is not a whole number from ${least} to ${most}.`);
   };
+}
+
+/** `requests=4,links=8`: numbers of the policy by their names (src/swarm/parameters.ts). */
+export function parsePolicy(text: string): Partial<Parameters> {
+  const given = text.split(',').map((each): [string, number] => {
+    const [name = '', value = '', ...rest] = each.split('=');
+    const isNumber = Object.entries(PARAMETERS).some(
+      ([known, usual]) => known === name && usual === Number(usual),
+    );
+    if (isNumber && rest.length === 0 && /^\d+(\.\d+)?$/.test(value)) return [name, Number(value)];
+    throw new InvalidArgumentError(
+      'It is not numbers of src/swarm/parameters.ts such as requests=4,links=8.',
+    );
+  });
+  return Object.fromEntries(given);
 }
 
 function read(parse: (text: string) => number, text: string, what: string): number {

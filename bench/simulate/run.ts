@@ -34,6 +34,13 @@ export interface SimulateOptions {
   readonly latency: number;
   readonly zoneLatency: number;
   readonly membershipDelay: number;
+  /** From a node's start until it knows the others, and they it; undefined: all know each other before. */
+  readonly joinDelay?: number;
+  /** Share of what links carry that is no content, and of packets that are lost. */
+  readonly headers?: number;
+  readonly loss?: number;
+  /** Milliseconds that a message waits at each full link. */
+  readonly queue?: number;
   readonly start: Start;
   /** Shares of the nodes. */
   readonly kill: number;
@@ -41,7 +48,7 @@ export interface SimulateOptions {
   readonly hang: number;
   readonly seed: number;
   /** Numbers of the policy that differ from the daemon's. */
-  readonly parameters?: Partial<Parameters>;
+  readonly policy?: Partial<Parameters>;
 }
 
 export interface Go {
@@ -49,6 +56,8 @@ export interface Go {
   /** What else is worth knowing of a simulated go. */
   readonly messages: number;
   readonly reasons: Readonly<Record<string, number>>;
+  /** Chunks that left the registry again, by the reason why they were asked for. */
+  readonly again: Readonly<Record<string, number>>;
   readonly outcomes: Readonly<Record<string, number>>;
   /** How often peers were blamed, for each reason. */
   readonly blamed: Readonly<Record<string, number>>;
@@ -87,7 +96,7 @@ export function simulate(options: SimulateOptions, turn: number): Go {
     cross_zone_bytes: world.nodes.reduce((sum, node) => sum + node.fromOtherZones, 0),
     cpu_s_per_gib: null,
     rss_max_bytes: null,
-    connections_max: Math.max(...world.nodes.map(({ peers }) => peers.size)),
+    connections_max: Math.max(...world.nodes.map(({ connections }) => connections.most)),
     failures: failed.length,
     failure_reasons: failed,
     per_node: perNode,
@@ -101,6 +110,7 @@ export function simulate(options: SimulateOptions, turn: number): Go {
     result,
     messages: world.messages,
     reasons: Object.fromEntries(world.reasons),
+    again: Object.fromEntries(world.again),
     outcomes: Object.fromEntries(world.outcomes),
     blamed,
   };
@@ -112,22 +122,25 @@ function lowerBound({ registry, link, slow }: SimulateOptions, image: number): n
 }
 
 function worldOf(options: SimulateOptions, seed: number): World {
-  const { nodes, link, registry, connection, throttle, zones, latency, zoneLatency, membershipDelay } =
-    options;
+  const { nodes, connection, throttle, zones, latency, zoneLatency, membershipDelay, joinDelay } = options;
+  const { headers = 0, loss = 0, queue = 0 } = options;
   const slow = Math.round(nodes * options.slow);
   return new World({
     nodes,
     seed,
-    link,
+    link: options.link * (1 - headers),
     speed: (index) => (index >= nodes - slow ? SLOW : 1),
-    registry,
+    registry: options.registry * (1 - headers),
     connection,
     throttle,
+    loss,
+    queue,
     zones,
     latency,
     farLatency: zones > 1 ? zoneLatency : latency,
     membershipDelay,
-    parameters: options.parameters ?? {},
+    joinDelay,
+    parameters: options.policy ?? {},
   });
 }
 
@@ -171,6 +184,7 @@ class Course {
     const { nodes, time, random } = this.world;
     const begin = (node: SimulatedNode, index: number): void => {
       this.starts[index] = time.now;
+      this.world.join(node);
       if (node.isWell) this.#pull(node);
     };
     if (start.kind === 'rolling') {
@@ -238,7 +252,7 @@ function resultOf(node: SimulatedNode, startedAt: number, { busy }: Course): Nod
     bytes: { peers: node.fromPeers, registry: node.fromRegistry },
     sent_bytes: node.sent,
     cross_zone_bytes: node.fromOtherZones,
-    connections: node.peers.size,
+    connections: node.connections.most,
     rss_bytes: null,
   };
 }

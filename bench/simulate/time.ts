@@ -31,11 +31,22 @@ export class VirtualTime {
     return this.#order;
   }
 
+  /** @returns the way to stop it */
   after(ms: number, run: () => void): () => void {
+    const event = this.#push(ms, run);
+    return () => void (event.cancelled = true);
+  }
+
+  /** As {@link after}, where nobody stops it: most events are of this kind. */
+  post(ms: number, run: () => void): void {
+    this.#push(ms, run);
+  }
+
+  #push(ms: number, run: () => void): Event {
     const delay = Math.max(0, ms);
     const event: Event = { at: this.now + delay, order: this.#order++, run, cancelled: false };
     (this.#byDelay.get(delay) ?? this.#heap).push(event);
-    return () => void (event.cancelled = true);
+    return event;
   }
 
   /** Lets {@link run} return behind the present event. */

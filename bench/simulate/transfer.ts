@@ -2,8 +2,9 @@
 import { MILLISECOND } from '../../src/clock.ts';
 import { WeirError } from '../../src/errors.ts';
 import { ChunkLayout } from '../../src/store/chunk-layout.ts';
-import type { Ruling } from '../../src/swarm/desk.ts';
+import type { Desk, Ruling } from '../../src/swarm/desk.ts';
 import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
+import type { Loss } from './loss.ts';
 import type { Flow, Network } from './network.ts';
 import type { SimulatedNode } from './node.ts';
 import type { VirtualTime } from './time.ts';
@@ -14,106 +15,130 @@ export const NO_BYTES: Uint8Array = new Uint8Array(0);
 export const HASH: Uint8Array = new Uint8Array(32);
 export const SIGNATURE: Uint8Array = new Uint8Array(64);
 
-export interface TransferOptions {
+/** What transfers share. */
+export interface Carrier {
   readonly time: VirtualTime;
   readonly network: Network;
-  readonly from: SimulatedNode;
-  readonly to: SimulatedNode;
-  readonly request: PieceRequest;
-  readonly events: PieceEvents;
-  /** Milliseconds of one way. */
-  readonly latency: number;
-  readonly done: (bytes: number) => void;
-  /** How it ended, for statistics. */
-  readonly ended: (outcome: Ruling['kind']) => void;
+  readonly loss: Loss;
+  delivered(from: SimulatedNode, to: SimulatedNode, bytes: number): void;
+  /** Milliseconds that a message from one to the other waits behind bulk data. */
+  waits(from: SimulatedNode, to: SimulatedNode): number;
+  /** How the other one ruled, for statistics. */
+  ruled(outcome: Ruling['kind']): void;
 }
 
 export class Transfer {
-  readonly #options: TransferOptions;
+  readonly #carrier: Carrier;
+  /** Who asks, and who is asked. */
+  readonly #from: SimulatedNode;
+  readonly #to: SimulatedNode;
+  readonly #request: PieceRequest;
+  readonly #events: PieceEvents;
+  /** Milliseconds of one way. */
+  readonly #latency: number;
   readonly #size: number;
   readonly #index: number;
   readonly #bytes: number;
   #leave: (() => void) | undefined;
   #over = false;
   #flow: Flow | undefined;
+  /** Of the other one as it was when it was asked: it may have come back anew since. */
+  #desk: Desk | undefined;
   #holdsSlot = false;
   #told = 0;
 
-  constructor(options: TransferOptions) {
-    this.#options = options;
-    const { to, request, latency } = options;
+  constructor(
+    carrier: Carrier,
+    [from, to]: readonly [SimulatedNode, SimulatedNode],
+    request: PieceRequest,
+    events: PieceEvents,
+    latency: number,
+  ) {
+    this.#carrier = carrier;
+    this.#from = from;
+    this.#to = to;
+    this.#request = request;
+    this.#events = events;
+    this.#latency = latency;
     const { start = 0, end = 0 } = request.range ?? {};
     const { swarm, home } = request;
     this.#size =
       to.kept.get(swarm.digest) ?? to.swarms.session(swarm)?.state.layout.size ?? home?.size ?? end;
     this.#index = new ChunkLayout(this.#size).indexOf(start);
     this.#bytes = end - start;
-    this.#later(latency, () => this.#arrive());
+    this.#later(latency + carrier.loss.delay() + carrier.waits(from, to), () => this.#arrive());
   }
 
   cancel(): void {
     this.#over = true;
-    if (this.#holdsSlot) this.#options.time.after(this.#options.latency, () => this.#giveBack());
+    if (this.#holdsSlot) this.#carrier.time.post(this.#latency, () => this.#giveBack());
     else this.#leave?.();
   }
 
+  /** Milliseconds of a short answer's way. */
+  get #back(): number {
+    return this.#latency + this.#carrier.loss.delay() + this.#carrier.waits(this.#to, this.#from);
+  }
+
   #later(ms: number, run: () => void): void {
-    this.#options.time.after(ms, () => {
-      if (!this.#over && this.#options.from.isWell) run();
+    this.#carrier.time.post(ms, () => {
+      if (!this.#over && this.#from.isWell) run();
     });
   }
 
   #arrive(): void {
-    const { from, to, request, events } = this.#options;
+    const [to, events] = [this.#to, this.#events];
     if (!to.isAlive) {
       this.#over = true;
       events.failed(new WeirError('peer_unreachable', 'it is dead'));
       return;
     }
     if (to.isFrozen) return;
-    const { swarm, home } = request;
+    const { swarm, home } = this.#request;
     const isKept = to.kept.has(swarm.digest);
-    this.#leave = to.swarms.desk.ask(
+    this.#desk = to.swarms.desk;
+    this.#leave = this.#desk.ask(
       {
-        from: from.member.peer,
+        from: this.#from.member.peer,
         swarm,
         index: this.#index,
         isHere: to.swarms.session(swarm)?.state.isShareable(this.#index) ?? isKept,
         asHome: home !== undefined,
         token: undefined,
       },
-      () => this.#later(this.#options.latency, () => events.acknowledged()),
+      () => this.#later(this.#back, () => events.acknowledged()),
       (ruling) => this.#ruled(ruling),
     );
   }
 
   #ruled(ruling: Ruling): void {
-    const { events, latency, ended } = this.#options;
-    ended(ruling.kind);
+    this.#carrier.ruled(ruling.kind);
     if (ruling.kind === 'granted') {
       this.#holdsSlot = true;
       this.#send();
       return;
     }
-    this.#later(latency, () => {
+    this.#later(this.#back, () => {
       this.#over = true;
-      events.answered(ruling);
+      this.#events.answered(ruling);
     });
   }
 
   #send(): void {
-    const { to, from, network, latency } = this.#options;
+    const [from, to] = [this.#from, this.#to];
+    const { network, loss } = this.#carrier;
     if (this.#over || !from.isWell) {
       this.#giveBack();
       return;
     }
-    this.#flow = network.send(to.up, from.down, this.#bytes, () => this.#sent());
-    this.#later(latency, () => this.#tell());
+    this.#flow = network.send(to.up, from.down, this.#bytes, () => this.#sent(), loss.cap(this.#latency));
+    this.#later(this.#latency + this.#carrier.waits(to, from), () => this.#tell());
   }
 
   /** At the first byte, and then as long as it takes. */
   #tell(): void {
-    const { network, events, to, from, time } = this.#options;
+    const [from, to, events] = [this.#from, this.#to, this.#events];
+    const { network, time } = this.#carrier;
     if (this.#flow === undefined || this.#flow.isOver) return;
     if (!to.isWell) {
       this.#giveBack();
@@ -130,12 +155,12 @@ export class Transfer {
   }
 
   #sent(): void {
-    const { to, events, latency, done } = this.#options;
+    const [to, events] = [this.#to, this.#events];
     if (!to.isWell) return;
     this.#giveBack();
     if (this.#over) return;
-    done(this.#bytes);
-    this.#later(latency, () => {
+    this.#carrier.delivered(this.#from, to, this.#bytes);
+    this.#later(this.#latency + this.#carrier.waits(to, this.#from), () => {
       this.#over = true;
       events.progressed(this.#bytes - this.#told);
       const statement = { index: this.#index, hash: HASH, by: to.member.peer, signature: SIGNATURE };
@@ -146,8 +171,7 @@ export class Transfer {
   #giveBack(): void {
     if (!this.#holdsSlot) return;
     this.#holdsSlot = false;
-    const { to, network } = this.#options;
-    if (this.#flow !== undefined) network.cancel(this.#flow);
-    if (to.isWell) to.swarms.desk.slots.give();
+    if (this.#flow !== undefined) this.#carrier.network.cancel(this.#flow);
+    if (this.#to.isWell) this.#desk?.slots.give();
   }
 }

@@ -10,6 +10,7 @@ import type { PeerName } from '../../src/peer/peer-name.ts';
 import type { SwarmKey, SwarmMessage } from '../../src/protocol/messages.ts';
 import { ChunkLayout } from '../../src/store/chunk-layout.ts';
 import { Budget } from '../../src/swarm/budget.ts';
+import type { Ruling } from '../../src/swarm/desk.ts';
 import { Pace } from '../../src/swarm/pace.ts';
 import { PARAMETERS, type Parameters } from '../../src/swarm/parameters.ts';
 import type { Scheduler } from '../../src/swarm/scheduler.ts';
@@ -17,12 +18,13 @@ import type { Session } from '../../src/swarm/session.ts';
 import { Swarms } from '../../src/swarm/swarms.ts';
 import type { FetchReason } from '../../src/swarm/state.ts';
 import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
+import { Loss } from './loss.ts';
 import { Roster } from './membership.ts';
 import { Link, Network } from './network.ts';
 import { SimulatedNode } from './node.ts';
 import { SimulatedRegistry } from './registry.ts';
 import { seeded, VirtualTime } from './time.ts';
-import { HASH, PROGRESS, SIGNATURE, Transfer } from './transfer.ts';
+import { HASH, PROGRESS, SIGNATURE, Transfer, type Carrier } from './transfer.ts';
 
 /** Milliseconds to hash and write a chunk. */
 const WRITE: number = 3 * MILLISECOND;
@@ -47,13 +49,19 @@ export interface WorldOptions {
   readonly zones?: number;
   /** Milliseconds after which all know of a death. */
   readonly membershipDelay?: number;
+  /** From a node's start until all know of it; undefined: all are known from the beginning. */
+  readonly joinDelay?: number | undefined;
+  /** Share of packets that are lost. */
+  readonly loss?: number;
+  /** Milliseconds that a message waits at each full link on its way, in the buffer that bulk data has filled. */
+  readonly queue?: number;
   readonly parameters?: Partial<Parameters>;
 }
 
 /** 1 Gbit/s. */
 const USUAL_LINK = 125_000;
 
-export class World {
+export class World implements Carrier {
   readonly time: VirtualTime;
   readonly nodes: SimulatedNode[] = [];
   readonly random: () => number;
@@ -61,11 +69,16 @@ export class World {
   readonly network: Network;
   readonly registry: SimulatedRegistry;
   readonly roster: Roster;
+  readonly loss: Loss;
   messages = 0;
   /** How often the registry was asked for each reason. */
   readonly reasons: Map<FetchReason, number> = new Map();
+  /** For each reason, how many chunks the registry was asked for that it had been asked for before. */
+  readonly again: Map<FetchReason, number> = new Map();
   /** How requests at peers ended. */
   readonly outcomes: Map<string, number> = new Map();
+  /** Chunks of each blob that the registry was asked for. */
+  readonly #askedFor: Map<Digest, Set<number>> = new Map();
   readonly #options: WorldOptions;
   readonly #latency: number;
   readonly #farLatency: number;
@@ -89,10 +102,11 @@ export class World {
     ];
     this.time = new VirtualTime(usual);
     this.network = new Network(this.time);
+    this.loss = new Loss(options.loss ?? 0, this.random);
     this.registry = new SimulatedRegistry(
       {
         uplink: options.registry ?? USUAL_LINK,
-        connection: options.connection ?? Infinity,
+        connection: Math.min(options.connection ?? Infinity, this.loss.cap(this.#farLatency)),
         throttle: options.throttle ?? Infinity,
         latency: this.#farLatency,
       },
@@ -100,7 +114,7 @@ export class World {
       this.network,
     );
     const members = Array.from({ length: nodes }, (_, index) => memberNamed(index, zones));
-    this.roster = new Roster(members);
+    this.roster = new Roster(options.joinDelay === undefined ? members : []);
     members.forEach((member, index) => {
       const speed = link * (options.speed?.(index) ?? 1);
       const links = { up: new Link(speed), down: new Link(speed) };
@@ -116,16 +130,44 @@ export class World {
     return node;
   }
 
+  /** The node has come up. */
+  join(node: SimulatedNode): void {
+    const { joinDelay } = this.#options;
+    if (joinDelay !== undefined)
+      this.time.post(joinDelay, () => node.isAlive && this.roster.add(node.member));
+  }
+
+  /** A node that has gone comes up again, with what is on its disk. */
+  comeBack(node: SimulatedNode): void {
+    node.revive();
+    this.time.post(this.#options.joinDelay ?? 0, () => node.isAlive && this.roster.add(node.member));
+  }
+
+  /** The node ends as it should: it says so to all. */
+  leave(node: SimulatedNode): void {
+    if (!node.isAlive) return;
+    node.swarms.stop();
+    this.#vanish(node);
+    this.roster.remove(new Set([node.member.peer]));
+  }
+
   /** The node dies; the others learn it by its silence, and after a while from each other. */
   kill(node: SimulatedNode): void {
     if (!node.isAlive) return;
+    this.#vanish(node);
+    node.swarms.stop();
+    const { membershipDelay = 5 * SECOND } = this.#options;
+    this.time.post(membershipDelay, () => {
+      if (!node.isAlive) this.roster.remove(new Set([node.member.peer]));
+    });
+  }
+
+  #vanish(node: SimulatedNode): void {
     node.isAlive = false;
+    node.connections.close();
     for (const link of [node.up, node.down]) {
       for (const flow of Array.from(link.flows)) this.network.cancel(flow);
     }
-    node.swarms.stop();
-    const { membershipDelay = 5 * SECOND } = this.#options;
-    this.time.after(membershipDelay, () => this.roster.remove(new Set([node.member.peer])));
   }
 
   /** The node stops to do anything, as by SIGSTOP: its connections stay. */
@@ -144,7 +186,7 @@ export class World {
       sink: {
         has: () => false,
         write: (_index, _bytes, _hash, done) => {
-          this.time.after(WRITE, () => node.isWell && done({ kind: 'written', hash: HASH }));
+          this.time.post(WRITE, () => node.isWell && done({ kind: 'written', hash: HASH }));
         },
       },
       origin: {
@@ -189,8 +231,7 @@ export class World {
         state: (_swarm, _size, index) => ({ index, hash: HASH, by: node.member.peer, signature: SIGNATURE }),
         isGenuine: () => true,
         observer: {
-          fetching: (_swarm, _first, _count, reason) =>
-            void this.reasons.set(reason, (this.reasons.get(reason) ?? 0) + 1),
+          fetching: (swarm, first, count, reason) => this.#fetching(swarm, first, count, reason),
           received: () => undefined,
           fetched: () => undefined,
           stumbled: () => undefined,
@@ -203,15 +244,27 @@ export class World {
     });
   }
 
+  #fetching({ digest }: SwarmKey, first: number, count: number, reason: FetchReason): void {
+    countIn(this.reasons, reason);
+    const asked = this.#askedFor.get(digest) ?? new Set();
+    this.#askedFor.set(digest, asked);
+    for (let index = first; index < first + count; index++) {
+      if (asked.has(index)) countIn(this.again, reason);
+      asked.add(index);
+    }
+  }
+
   #send(from: SimulatedNode, to: PeerName, message: SwarmMessage): void {
+    if (!from.isAlive) return;
     this.messages++;
     const target = this.node(to);
     if (target === from) {
       this.time.after(0, () => from.isWell && from.swarms.message(to, message));
       return;
     }
-    meet(from, target);
-    this.time.after(this.#latencyBetween(from, target), () => {
+    from.connections.use(target.connections, this.time.now);
+    const late = this.loss.delay() + this.waits(from, target);
+    this.time.post(this.#latencyBetween(from, target) + late, () => {
       if (!target.isAlive) {
         if (from.isWell) from.swarms.unreachable(to);
       } else if (!target.isFrozen) target.swarms.message(from.member.peer, message);
@@ -220,38 +273,34 @@ export class World {
 
   #ask(from: SimulatedNode, member: Member, request: PieceRequest, events: PieceEvents): () => void {
     const to = this.node(member.peer);
-    meet(from, to);
-    const { time, network } = this;
-    const done = (bytes: number): void => {
-      from.fromPeers += bytes;
-      to.sent += bytes;
-      if (from.member.zone !== to.member.zone) from.fromOtherZones += bytes;
-    };
-    const latency = this.#latencyBetween(from, to);
-    const transfer = new Transfer({
-      time,
-      network,
-      from,
-      to,
-      request,
-      events,
-      latency,
-      done,
-      ended: (outcome) => void this.outcomes.set(outcome, (this.outcomes.get(outcome) ?? 0) + 1),
-    });
+    from.connections.use(to.connections, this.time.now);
+    const transfer = new Transfer(this, [from, to], request, events, this.#latencyBetween(from, to));
     return () => transfer.cancel();
+  }
+
+  delivered(from: SimulatedNode, to: SimulatedNode, bytes: number): void {
+    from.fromPeers += bytes;
+    to.sent += bytes;
+    if (from.member.zone !== to.member.zone) from.fromOtherZones += bytes;
+  }
+
+  ruled(outcome: Ruling['kind']): void {
+    countIn(this.outcomes, outcome);
   }
 
   #latencyBetween(a: SimulatedNode, b: SimulatedNode): number {
     return a.member.zone === b.member.zone ? this.#latency : this.#farLatency;
   }
+
+  waits(from: SimulatedNode, to: SimulatedNode): number {
+    const { queue = 0 } = this.#options;
+    if (queue === 0) return 0;
+    return (from.up.isFull ? queue : 0) + (to.down.isFull ? queue : 0);
+  }
 }
 
-/** One connection, whoever makes it. */
-function meet(from: SimulatedNode, to: SimulatedNode): void {
-  if (from.peers.has(to.member.peer)) return;
-  from.peers.add(to.member.peer);
-  if (to.isAlive) to.peers.add(from.member.peer);
+function countIn<T>(counts: Map<T, number>, key: T): void {
+  counts.set(key, (counts.get(key) ?? 0) + 1);
 }
 
 /** Names have the shape of peer IDs; nothing here looks into them. */

@@ -25,6 +25,14 @@ export function residentBytes(pid: number): Promise<number> {
   return statusBytes(pid, 'VmRSS');
 }
 
+/** Bytes of memory that the process shares with no other: what one more of it costs (proc(5), smaps_rollup). */
+export async function privateBytes(pid: number): Promise<number> {
+  const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8');
+  const parts = [...rollup.matchAll(/^Private_(?:Clean|Dirty):\s+(\d+) kB$/gm)];
+  if (parts.length !== 2) throw new Error(`/proc/${pid}/smaps_rollup has no private memory`);
+  return parts.reduce((sum, [, kib]) => sum + Number(kib) * KIB, 0);
+}
+
 /** The most that {@link residentBytes} was since the start, or since {@link resetPeak}. */
 export function peakResidentBytes(pid: number): Promise<number> {
   return statusBytes(pid, 'VmHWM');

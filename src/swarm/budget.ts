@@ -5,6 +5,8 @@ import type { Scheduler } from './scheduler.ts';
 export interface BudgetShare {
   /** Whether one more may be taken by a blob that has `held`: above its even part only where no other one goes short. */
   mayTake(held: number): boolean;
+  /** Whether it is news that there is something to ask for: see {@link wants}. */
+  mayWant(held: number): boolean;
   /** There is something to ask for. A blob that has less than its even part comes before those that have more. */
   wants(held: number): void;
   leave(): void;
@@ -56,6 +58,7 @@ export class Budget {
     const hasLess = (held: number): boolean => held < Math.ceil(this.#limit / this.#users.size);
     return {
       mayTake: (held) => this.isFree && (hasLess(held) || this.#short.size === 0),
+      mayWant: (held) => hasLess(held) && !this.#short.has(wake),
       wants: (held) => void (hasLess(held) && this.#short.add(wake)),
       leave: () => {
         this.#users.delete(wake);

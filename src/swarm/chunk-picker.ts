@@ -22,39 +22,42 @@ export interface PickerInput {
  * rare is what others will want from this node next. Undefined where no neighbour can give anything wanted.
  */
 export function pickChunk(input: PickerInput): Choice | undefined {
-  if (input.neighbours.areBusy(input.now)) return undefined;
+  const { neighbours, now, random } = input;
+  const free = neighbours.free(now);
+  if (free.length === 0) return undefined;
   // The very first chunk first: until it is there, a runtime waits for its first byte, and not for long.
-  const first = giver(input, 0);
-  if (first !== undefined) return { index: 0, neighbour: first };
-  return input.random() < input.inOrder ? pickFirst(input) : pickRarest(input);
+  const index = isGiven(input, free, 0)
+    ? 0
+    : random() < input.inOrder
+      ? first(input, free)
+      : rarest(input, free);
+  const neighbour = index === undefined ? undefined : neighbours.best(index, now, random);
+  return index === undefined || neighbour === undefined ? undefined : { index, neighbour };
 }
 
-function pickFirst(input: PickerInput): Choice | undefined {
-  for (let index = 0; index < input.chunks; index++) {
-    const neighbour = giver(input, index);
-    if (neighbour !== undefined) return { index, neighbour };
-  }
+function first(input: PickerInput, free: readonly Neighbour[]): number | undefined {
+  for (let index = 1; index < input.chunks; index++) if (isGiven(input, free, index)) return index;
   return undefined;
 }
 
-function pickRarest(input: PickerInput): Choice | undefined {
+function rarest(input: PickerInput, free: readonly Neighbour[]): number | undefined {
   const { chunks, neighbours, random } = input;
-  let choice: Choice | undefined;
+  let choice: number | undefined;
   let fewest = Infinity;
   let ties = 0;
-  for (let index = 0; index < chunks; index++) {
+  for (let index = 1; index < chunks; index++) {
     const holders = neighbours.holders(index);
-    if (holders === 0 || holders > fewest) continue;
-    const neighbour = giver(input, index);
-    if (neighbour === undefined) continue;
+    if (holders > fewest || !isGiven(input, free, index)) continue;
     ties = holders < fewest ? 1 : ties + 1;
     fewest = holders;
-    if (random() * ties < 1) choice = { index, neighbour };
+    if (random() * ties < 1) choice = index;
   }
   return choice;
 }
 
-function giver({ neighbours, isWanted, now, random }: PickerInput, index: number): Neighbour | undefined {
-  if (neighbours.holders(index) === 0 || !isWanted(index)) return undefined;
-  return neighbours.best(index, now, random);
+/** Whether the chunk is wanted, and one of those who can be asked has it. */
+function isGiven({ neighbours, isWanted }: PickerInput, free: readonly Neighbour[], index: number): boolean {
+  if (neighbours.holders(index) === 0 || !isWanted(index)) return false;
+  for (const { have } of free) if (have.has(index)) return true;
+  return false;
 }

@@ -122,15 +122,11 @@ export class Desk {
       rule(session.duty.isRefused ? { kind: 'unable' } : this.#retry());
       return nothing;
     }
-    if (session.state.isPromised(index)) {
+    if (session.state.isPromised(index, from)) {
       rule(this.#retry()); // somebody else is at the registry for it
       return nothing;
     }
     const key = chunkId(swarm, index);
-    if (this.leases.isTaken(key)) {
-      rule(this.#lease({ from, swarm, index }));
-      return nothing;
-    }
     const waiters = this.#waiting.get(key) ?? new Set();
     if (waiters.size >= this.#options.parameters.homeQueue || session.state.seen.has(index)) {
       rule(this.#retry());

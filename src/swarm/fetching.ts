@@ -50,6 +50,8 @@ export class Fetching {
   readonly #hedging: Hedging;
   readonly #askingEvents: AskingEvents;
   readonly #share: BudgetShare;
+  /** Per chunk, scheduler's milliseconds until which those who were named by others are not asked: they were busy. */
+  readonly #elsewhereAfter: Map<number, number> = new Map();
   #wake: (() => void) | undefined;
 
   constructor(state: SwarmState, events: FetchingEvents) {
@@ -86,6 +88,7 @@ export class Fetching {
   settled(index: number): void {
     this.#dropAll((asking) => asking.index === index);
     this.#homes.settled(index);
+    this.#elsewhereAfter.delete(index);
   }
 
   peerGone(peer: PeerName): void {
@@ -103,7 +106,8 @@ export class Fetching {
     for (;;) {
       const { size: held } = this.#askings;
       const mayTake = this.#mayTake;
-      if (!mayTake && held >= this.#state.environment.parameters.requests) return;
+      if (!mayTake && (held >= this.#state.environment.parameters.requests || !this.#share.mayWant(held)))
+        return;
       const choice = this.#pick();
       if (choice === undefined) break;
       if (!mayTake) return this.#share.wants(held);
@@ -126,11 +130,12 @@ export class Fetching {
 
   /** Peers that were named by others. */
   #askElsewhere(): void {
-    const { neighbours, elsewhere } = this.#state;
+    const { neighbours, elsewhere, now } = this.#state;
     for (const [index, peers] of elsewhere) {
       if (!this.#mayTake) return;
       const [peer] = peers;
       if (peer === undefined || !this.#state.isWanted(index)) continue;
+      if ((this.#elsewhereAfter.get(index) ?? 0) > now) continue;
       peers.delete(peer);
       if (peers.size === 0) elsewhere.delete(index);
       if (neighbours.holders(index) === 0) this.#ask(peer, index, 'holder');
@@ -262,9 +267,17 @@ export class Fetching {
       neighbour.load = load;
     }
     if (role === 'home') this.#homes.notBefore(index, until);
-    // A seed that is no neighbour has many askers.
-    else if (neighbour === undefined)
-      this.#homes.notBefore(index, now + between(environment.scheduler, environment.parameters.retry));
+    else if (neighbour === undefined) this.#busyElsewhere(peer, index);
+  }
+
+  /** Somebody who is no neighbour has many askers, but it has the chunk: who forgot it would take the chunk for lost. */
+  #busyElsewhere(peer: PeerName, index: number): void {
+    const { environment, now, seeds } = this.#state;
+    const until = now + between(environment.scheduler, environment.parameters.retry);
+    this.#homes.notBefore(index, until);
+    if (seeds.has(peer)) return; // another one is as good
+    this.#elsewhereAfter.set(index, until);
+    this.#state.addElsewhere(index, peer);
   }
 
   #retry(index: number, after: number): void {
@@ -274,10 +287,15 @@ export class Fetching {
   }
 
   #redirected(index: number, from: PeerName, holders: readonly PeerName[]): void {
-    const { environment, self, now } = this.#state;
-    for (const holder of holders) {
-      if (holder !== self && holder !== from) this.#state.addElsewhere(index, holder);
+    const { environment, self, now, absent } = this.#state;
+    const others = holders.filter((holder) => holder !== self && holder !== from);
+    if (others.length > 0 && others.every((holder) => absent.has(holder))) {
+      // They had it once. The home learns from this that they have not any more.
+      this.#state.seen.clear(index);
+      this.#entrust(index);
+      return;
     }
+    for (const holder of others) if (!absent.has(holder)) this.#state.addElsewhere(index, holder);
     this.#homes.notBefore(index, now + between(environment.scheduler, environment.parameters.retry));
   }
 
@@ -292,7 +310,8 @@ export class Fetching {
       this.#nextRank(index);
       return;
     }
-    this.#state.seeds.delete(peer); // others had said so
+    this.#state.hasNot(peer); // others had said so
+    if (this.#state.isLost(index)) this.#state.seen.clear(index); // and it was the only one
     // It had said itself that it has it.
     if (this.#state.neighbours.has(peer, index)) this.#state.blame(peer, 'broken-promise');
   }

@@ -32,6 +32,23 @@ export class HomeAsks {
   }
 
   /**
+   * Whether it is this node's turn to ask the chunk's home, or a seed. In a large cluster each chunk has its own few
+   * that ask: if all did, its home would have a connection to everybody, and so would the one that stands in for it.
+   * A few are enough to bring a chunk among the neighbours of all the others. Where nothing moves, because those few
+   * do not pull the blob, or have died, more and more have their turn.
+   */
+  #hasTurn(index: number): boolean {
+    const { homes, self, now, lastProgress, environment, neighbours } = this.#state;
+    const { homeAskers, homePatience, links } = environment.parameters;
+    // Who was among the first was told of few, and is a neighbour of many now.
+    const isPopular = neighbours.size >= 2 * links;
+    const company = isPopular ? environment.membership.live().length : this.#state.company;
+    if (company <= homeAskers) return true;
+    const before = company * homes.shareBefore(index, self);
+    return before < homeAskers * 2 ** ((now - lastProgress) / homePatience);
+  }
+
+  /**
    * Those of the first `window` chunks that nobody near has which may be asked for now. What is on its way from the
    * registry, or was asked for in vain a moment ago, keeps its place in the window: if the next one moved up for it,
    * a large swarm would ask for all of the blob at once, and its first chunk would come as late as its last one.
@@ -45,7 +62,7 @@ export class HomeAsks {
       if (this.#state.isNear(i)) continue;
       far++;
       const isWanted = this.#state.isWanted(i) && !this.#state.isPromised(i);
-      if (isWanted && (this.#askAgain.get(i) ?? 0) <= now) found.push(i);
+      if (isWanted && (this.#askAgain.get(i) ?? 0) <= now && this.#hasTurn(i)) found.push(i);
     }
     return found;
   }

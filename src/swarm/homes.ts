@@ -1,11 +1,13 @@
 /** The homes of a blob's chunks: who fetches which chunk from the registry, and who stands in for whom. */
 import type { Member, Membership } from '../membership/member.ts';
 import type { PeerName } from '../peer/peer-name.ts';
-import { chunkKey, hashText, rank } from './hrw.ts';
+import { chunkKey, hashText, rank, shareBefore } from './hrw.ts';
 import { swarmId, type SwarmKey } from '../protocol/messages.ts';
 
 /** Members that enter themselves at one rendezvous, on average, if all pull at once. */
 const MEMBERS_PER_RENDEZVOUS = 100;
+/** So many times fewer keep the list at each next level. */
+const RENDEZVOUS_NARROWS = 4;
 /** The home and its two stand-ins. */
 export const HOME_RANKS = 3;
 
@@ -69,6 +71,14 @@ export class Homes {
     return known;
   }
 
+  /**
+   * The share of all members that come before `peer` in the chunk's order, 0 to 1: its homes are first, and for each
+   * chunk the order is another one.
+   */
+  shareBefore(index: number, peer: PeerName): number {
+    return shareBefore(hashText(peer), chunkKey(this.#blob, this.groupOf(index)));
+  }
+
   #refresh(): void {
     if (this.#version === this.#membership.version) return;
     this.#version = this.#membership.version;
@@ -82,17 +92,28 @@ export class Homes {
 
   /**
    * The members at which `asker` enters itself in the list of who is in the swarm. In a large cluster there are more
-   * of them, and each asker has its own few: the lists overlap, and none has to be told by all.
+   * of them, and each asker has its own few: the lists overlap, and none has to be told by all. Where few pull the
+   * blob these lists are short, or empty: whoever finds that goes on to the next `level`, a quarter as many, and the
+   * last level is the same few for everybody.
    */
   static rendezvous(
     swarm: SwarmKey,
     members: readonly Member[],
     count: number,
     asker: PeerName,
+    level = 0,
   ): readonly Member[] {
-    const all = count * Math.max(1, Math.ceil(members.length / MEMBERS_PER_RENDEZVOUS));
-    const ranked = rank(members, hashText(`rendezvous ${swarmId(swarm)}`), all);
+    const width = Homes.rendezvousAt(members.length, count, level);
+    // The nodes of one level are not those of the next, or one would have the askers of all.
+    const between = level > 0 && width > count ? `${level} ` : '';
+    const ranked = rank(members, hashText(`rendezvous ${between}${swarmId(swarm)}`), width);
     return ranked.length <= count ? ranked : rank(ranked, hashText(asker), count);
+  }
+
+  /** Members that keep the list of one swarm, at this level of {@link rendezvous}; at the last one, `count`. */
+  static rendezvousAt(members: number, count: number, level: number): number {
+    const widest = count * Math.max(1, Math.ceil(members / MEMBERS_PER_RENDEZVOUS));
+    return Math.max(count, Math.ceil(widest / RENDEZVOUS_NARROWS ** level));
   }
 
   /** The members that get a manifest for all: first in charge. */

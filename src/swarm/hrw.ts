@@ -32,6 +32,11 @@ export function chunkKey(blob: number, index: number): number {
   return mix(blob ^ Math.imul(index + 1, 0x9e3779b1));
 }
 
+/** The share of all names that come before one with this hash in the order of `key`, 0 to 1, whoever they are. */
+export function shareBefore(hash: number, key: number): number {
+  return 1 - mix(hash ^ key) / 2 ** 32;
+}
+
 /** Hashes of peer names, computed once for each array of members. */
 const hashes: WeakMap<readonly Candidate[], Uint32Array> = new WeakMap();
 

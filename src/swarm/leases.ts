@@ -4,7 +4,7 @@
  * use for it, and no credential leaves the node whose runtime brought it.
  */
 import { LRUCache } from 'lru-cache';
-import { SECOND } from '../clock.ts';
+import { MINUTE, SECOND } from '../clock.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { Scheduler } from './scheduler.ts';
 
@@ -12,10 +12,12 @@ import type { Scheduler } from './scheduler.ts';
 const MAX_LEASES = 16_384;
 /** Milliseconds for which an asker may be busy with a chunk before another one is sent: a slow line takes seconds. */
 const LEASE: number = 5 * SECOND;
+/** Milliseconds for which others are sent to the one who has it: its store may give the blob up. */
+const DONE: number = 10 * MINUTE;
 
 interface Lease {
   readonly holder: PeerName;
-  readonly until: number;
+  until: number;
   done: boolean;
 }
 
@@ -25,7 +27,8 @@ export type LeaseAnswer =
   | { readonly kind: 'done'; readonly holder: PeerName };
 
 export class Leases {
-  readonly #leases: LRUCache<string, Lease> = new LRUCache({ max: MAX_LEASES });
+  /** Undefined before the first one: it takes half a MiB, and most nodes never need it. */
+  #leases: LRUCache<string, Lease> | undefined;
   readonly #scheduler: Pick<Scheduler, 'now'>;
   readonly #isLive: (peer: PeerName) => boolean;
 
@@ -34,33 +37,52 @@ export class Leases {
     this.#isLive = isLive;
   }
 
+  get size(): number {
+    return this.#leases?.size ?? 0;
+  }
+
+  /** Whether nobody is remembered for anything. */
+  get isEmpty(): boolean {
+    return this.#leases === undefined;
+  }
+
   ask(key: string, asker: PeerName): LeaseAnswer {
-    const lease = this.#leases.get(key);
-    if (lease !== undefined && lease.holder !== asker && this.#isLive(lease.holder)) {
-      if (lease.done) return { kind: 'done', holder: lease.holder };
-      if (lease.until > this.#scheduler.now()) return { kind: 'taken' };
+    const lease = this.current(key);
+    if (lease !== undefined && lease.holder !== asker) {
+      return lease.done ? { kind: 'done', holder: lease.holder } : { kind: 'taken' };
     }
-    this.#leases.set(key, { holder: asker, until: this.#scheduler.now() + LEASE, done: false });
+    this.#set(key, asker);
     return { kind: 'yours' };
+  }
+
+  /** The peer has gone to the registry by itself: also where another one is said to have the chunk, but had not. */
+  take(key: string, peer: PeerName): void {
+    const lease = this.current(key);
+    if (lease === undefined || lease.done || lease.holder === peer) this.#set(key, peer);
+  }
+
+  #set(key: string, holder: PeerName): void {
+    this.#leases ??= new LRUCache({ max: MAX_LEASES });
+    this.#leases.set(key, { holder, until: this.#scheduler.now() + LEASE, done: false });
+  }
+
+  /** Who is at the registry for it now, or has it. */
+  current(key: string): { readonly holder: PeerName; readonly done: boolean } | undefined {
+    const lease = this.#leases?.get(key);
+    if (lease === undefined || !this.#isLive(lease.holder)) return undefined;
+    return lease.until > this.#scheduler.now() ? lease : undefined;
   }
 
   /** Whether somebody is at the registry for it now. */
   isTaken(key: string): boolean {
-    const lease = this.#leases.get(key);
-    return (
-      lease !== undefined && !lease.done && lease.until > this.#scheduler.now() && this.#isLive(lease.holder)
-    );
+    return this.current(key)?.done === false;
   }
 
   /** The holder says that it has the chunk. */
   done(key: string, holder: PeerName): void {
-    const lease = this.#leases.get(key);
-    if (lease?.holder === holder) lease.done = true;
-  }
-
-  /** The one who has the chunk, where that is known. */
-  holder(key: string): PeerName | undefined {
-    const lease = this.#leases.get(key);
-    return lease?.done === true && this.#isLive(lease.holder) ? lease.holder : undefined;
+    const lease = this.#leases?.get(key);
+    if (lease?.holder !== holder) return;
+    lease.done = true;
+    lease.until = this.#scheduler.now() + DONE;
   }
 }

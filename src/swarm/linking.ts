@@ -26,6 +26,9 @@ const COMPANY_LASTS: number = 5 * SECOND;
 /** Neighbours that are chosen because they have the whole blob. */
 const MAX_SEEDS = 3;
 
+/** A rendezvous that names no more than these is not enough. */
+const FEW_KNOWN = 4;
+
 export class Linking {
   readonly #state: SwarmState;
   readonly #changed: () => void;
@@ -38,6 +41,8 @@ export class Linking {
   #companyAt = -Infinity;
   #joinedAt = -Infinity;
   #checked = false;
+  /** At which level of rendezvous this node enters itself (Homes.rendezvous). */
+  #level = 0;
   /** Rendezvous that were asked and have not answered yet; undefined before the first are asked. */
   #unanswered: Set<PeerName> | undefined;
   /** The rendezvous has named others, the last time that it said anything. */
@@ -81,6 +86,11 @@ export class Linking {
     if (now - this.#joinedAt >= pause) this.join();
   }
 
+  /** The last level at which this node has entered itself. */
+  get level(): number {
+    return this.#level;
+  }
+
   join(): void {
     const { swarm, layout, here, environment, now } = this.#state;
     const { membership, parameters } = environment;
@@ -88,7 +98,7 @@ export class Linking {
     this.#refused.clear();
     const { size } = layout;
     const { self } = this.#state;
-    const rendezvous = Homes.rendezvous(swarm, membership.live(), parameters.rendezvous, self);
+    const rendezvous = Homes.rendezvous(swarm, membership.live(), parameters.rendezvous, self, this.#level);
     this.#unanswered ??= new Set(rendezvous.map(({ peer }) => peer));
     for (const { peer } of rendezvous) {
       environment.send(peer, { kind: 'join', swarm, size, complete: here.full });
@@ -98,8 +108,10 @@ export class Linking {
   sample(from: PeerName, members: readonly SampledMember[]): void {
     this.#unanswered?.delete(from);
     this.#hasCompany = members.length > 0;
+    this.#estimate(members.length);
+    this.#climb(members.length);
     for (const { peer, complete } of members) {
-      if (complete && this.#isLive(peer)) this.#state.seeds.add(peer);
+      if (complete && this.#isLive(peer) && !this.#state.absent.has(peer)) this.#state.seeds.add(peer);
     }
     // The tick would see it too, but later: the first byte waits for this.
     if (!this.#checked) this.#state.environment.scheduler.after(COMPANY_WITHIN + 1, this.#changed);
@@ -129,6 +141,28 @@ export class Linking {
     this.#changed();
   }
 
+  /** A list that is named whole tells how many there are in all lists of its level; otherwise it may be everybody. */
+  #estimate(named: number): void {
+    const { environment } = this.#state;
+    const { membership, parameters } = environment;
+    const members = membership.live().length;
+    const lists = Homes.rendezvousAt(members, parameters.rendezvous, this.#level) / parameters.rendezvous;
+    this.#state.company =
+      named < 2 * parameters.links ? Math.min(members, Math.ceil(named * lists)) : members;
+  }
+
+  /** Few are known there: of a small swarm in a large cluster, most are in the lists of others. */
+  #climb(known: number): void {
+    const { environment, neighbours } = this.#state;
+    const { membership, parameters } = environment;
+    if (known > FEW_KNOWN || neighbours.size > FEW_KNOWN) return;
+    const { length: members } = membership.live();
+    if (Homes.rendezvousAt(members, parameters.rendezvous, this.#level) <= parameters.rendezvous) return;
+    this.#level++;
+    this.#unanswered = undefined;
+    this.join();
+  }
+
   /** @param accepted called where it is a neighbour now, before that is answered */
   link(from: PeerName, message: Extract<SwarmMessage, { kind: 'link' }>, accepted: () => void): void {
     const { neighbours, layout, environment, swarm, seen } = this.#state;
@@ -154,6 +188,7 @@ export class Linking {
   unlink(from: PeerName, reason: Extract<SwarmMessage, { kind: 'unlink' }>['reason']): void {
     this.#asked.delete(from);
     this.#refused.add(from);
+    if (reason === 'absent') this.#state.hasNot(from);
     // Whoever leaves takes along what it alone had: somebody must fetch that again.
     if (reason === 'full') this.#state.neighbours.unlink(from);
     else this.#state.forget(from);

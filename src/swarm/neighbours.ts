@@ -90,10 +90,11 @@ export class Neighbours {
     return true;
   }
 
-  /** Whether none of them can be asked for anything. */
-  areBusy(now: number): boolean {
-    for (const { busyUntil } of this.#known.values()) if (busyUntil <= now) return false;
-    return true;
+  /** Those that can be asked for something. */
+  free(now: number): readonly Neighbour[] {
+    const free: Neighbour[] = [];
+    for (const neighbour of this.#known.values()) if (neighbour.busyUntil <= now) free.push(neighbour);
+    return free;
   }
 
   /**

@@ -3,11 +3,12 @@
  * them while it is alone in the swarm, and the first missing one when nothing else moves.
  */
 import { SECOND } from '../clock.ts';
-import { isWeirError, WeirError } from '../errors.ts';
+import { isWeirError, type WeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import { HomeQuestions } from './home-questions.ts';
 import { HOME_RANKS } from './homes.ts';
 import { MESSAGE_LIMITS, type SwarmMessage } from '../protocol/messages.ts';
+import { HUNG, OriginRequests } from './origin-requests.ts';
 import { OriginWindow } from './origin-window.ts';
 import { between } from './scheduler.ts';
 import type { FetchReason, SwarmState } from './state.ts';
@@ -20,10 +21,6 @@ const RESCUE_ACKS = 3;
 const WORDS_HOLD: number = 15 * SECOND;
 /** Requests side by side of a node that is alone: one that ends, one that begins. */
 const SOLO_FETCHES = 2;
-/** Milliseconds after which a node says again that it is fetching a chunk: well within what its word holds for. */
-const RENEW: number = 1 * SECOND;
-/** Milliseconds without a byte after which a request counts as hung; others do not take the word for it any longer, too. */
-const HUNG: number = 5 * SECOND;
 /** Failures in a row after which the registry is given up, unless bytes come from somewhere. */
 const MAX_FAILURES = 5;
 export interface OriginDutyEvents {
@@ -40,30 +37,18 @@ interface Want {
   readonly token: string | undefined;
 }
 
-interface Fetch {
-  readonly first: number;
-  readonly count: number;
-  next: number;
-  /** Scheduler's milliseconds of when others were told of it last. */
-  toldAt: number;
-  /** The same of its last byte. */
-  movedAt: number;
-  cancel: () => void;
-}
-
 export class OriginDuty {
+  readonly requests: OriginRequests;
   readonly #state: SwarmState;
   readonly #events: OriginDutyEvents;
   readonly #window: OriginWindow;
-  readonly #fetches: Set<Fetch> = new Set();
   /** Chunks that peers leave to this node or want from it as their home, with a token that one of them delegated. */
   readonly #wanted: Map<number, Want> = new Map();
-  /** Chunks that the registry has given, and that are being written: they are not here yet. */
-  readonly #landing: Set<number> = new Set();
   readonly #questions: HomeQuestions;
   /** When each chunk came into the window, for the stand-ins. */
   readonly #waitingSince: Map<number, number> = new Map();
   #soloExtent = 0.5;
+  #wasAlone = false;
   #blockedUntil = 0;
   #failures = 0;
   #lastError: WeirError | undefined;
@@ -73,13 +58,24 @@ export class OriginDuty {
     this.#state = state;
     this.#events = events;
     this.#questions = new HomeQuestions(state);
+    this.requests = new OriginRequests(state, {
+      arrived: (index, bytes, release) => {
+        this.#failures = 0;
+        this.#lastError = undefined;
+        events.arrived(index, bytes, release);
+      },
+      ended: (error) => {
+        if (error !== undefined) this.#stumbled(error);
+        events.changed();
+      },
+    });
     this.#window = new OriginWindow(parameters.originWindow, parameters.originWindowMax, scheduler);
   }
 
   /** Requests to the registry, begun or about to be. */
   get fetches(): number {
-    let count = this.#fetches.size;
-    for (const index of this.#wanted.keys()) if (!this.#isUnderWay(index)) count++;
+    let count = this.requests.size;
+    for (const index of this.#wanted.keys()) if (!this.requests.has(index)) count++;
     return count;
   }
 
@@ -99,7 +95,7 @@ export class OriginDuty {
   }
 
   isFetching(index: number): boolean {
-    return this.#isUnderWay(index) || this.#wanted.has(index);
+    return this.requests.has(index) || this.#wanted.has(index);
   }
 
   /** The home leaves the chunk to this node, or two members contradict each other about it. */
@@ -117,12 +113,14 @@ export class OriginDuty {
   entered(index: number): void {
     this.#window.entered();
     this.#wanted.delete(index);
-    this.#landing.delete(index);
+    this.requests.landed(index);
     this.#questions.settled(index);
     this.#waitingSince.delete(index);
   }
 
   pump(isAlone: boolean): void {
+    if (this.#wasAlone && !isAlone) this.requests.leaveToOthers();
+    this.#wasAlone = isAlone;
     if (this.isBlocked) return;
     // Where somebody has all of it, the registry is asked only when nothing comes from there.
     if (this.#state.seeds.size === 0) {
@@ -132,27 +130,9 @@ export class OriginDuty {
     this.#rescue();
     for (const [index, { asked, token }] of this.#wanted) {
       if (this.#state.seen.has(index) || this.#state.here.has(index)) this.#wanted.delete(index);
-      else if (!this.#isUnderWay(index) && (!asked || this.#isFirst(index))) {
+      else if (!this.requests.has(index) && (!asked || this.#isFirst(index))) {
         this.#fetchGroup(index, 'entrusted', token);
       }
-    }
-  }
-
-  /**
-   * Says again what this node is fetching, where that takes long and bytes come: on a slow line, longer than a word
-   * holds. A request that hangs is given up: nobody else would fetch what it is for.
-   */
-  tick(): void {
-    const { now } = this.#state;
-    for (const fetch of Array.from(this.#fetches)) {
-      if (now - fetch.movedAt > HUNG) {
-        fetch.cancel();
-        this.#ended(fetch, new WeirError('upstream_stalled', `no byte came for ${HUNG / SECOND} s`));
-        continue;
-      }
-      if (now - fetch.toldAt < RENEW || fetch.movedAt <= fetch.toldAt) continue;
-      fetch.toldAt = now;
-      for (let index = fetch.next; index < fetch.first + fetch.count; index++) this.#tell(index);
     }
   }
 
@@ -175,6 +155,7 @@ export class OriginDuty {
     const hasIt = this.#questions.answered(from, message);
     if (state === 'fetching') this.#state.heard();
     if (hasIt === undefined && state === 'fetching') this.#state.promise(index, from);
+    if (hasIt === undefined && state === 'none') this.#state.unpromise(index, from);
     if (hasIt === true) {
       this.#state.addElsewhere(index, from);
       this.#state.seen.set(index);
@@ -183,30 +164,15 @@ export class OriginDuty {
     this.#events.changed();
   }
 
-  /** Chunks that are on their way from the registry. */
-  *underWay(): Generator<number> {
-    for (const { first, count } of this.#fetches) {
-      for (let index = first; index < first + count; index++) if (!this.#state.here.has(index)) yield index;
-    }
-  }
-
-  stop(): void {
-    for (const fetch of this.#fetches) {
-      fetch.cancel();
-      this.#over(fetch);
-    }
-    this.#fetches.clear();
-  }
-
   /** Alone: long requests one behind the other, as if there were no swarm. */
   #solo(): void {
     const { here, layout, environment } = this.#state;
     const { soloExtent } = environment.parameters;
     // The next request begins when the last chunk of this one is on its way: two at once would only delay the first.
-    for (const { first, count, next } of this.#fetches) if (next < first + count - 1) return;
+    if (!this.requests.areEnding) return;
     let index = here.firstClear();
-    while (this.#fetches.size < SOLO_FETCHES && index < layout.count) {
-      if (this.#isUnderWay(index)) {
+    while (this.requests.size < SOLO_FETCHES && index < layout.count) {
+      if (this.requests.has(index)) {
         index = here.firstClear(index + 1);
         continue;
       }
@@ -214,7 +180,7 @@ export class OriginDuty {
       this.#soloExtent = Math.min(soloExtent, this.#soloExtent * 2);
       let count = 1;
       while (count < this.#soloExtent && this.#isFree(index + count)) count++;
-      this.#fetch(index, count, 'alone');
+      this.requests.begin(index, count, 'alone');
       index = here.firstClear(index + count);
     }
   }
@@ -224,13 +190,11 @@ export class OriginDuty {
     const { homes, self, environment } = this.#state;
     const { parameters } = environment;
     for (const index of this.#state.unseen(this.window)) {
-      if (this.#isUnderWay(index) || this.#state.here.has(index) || this.#state.isPromised(index)) continue;
+      if (this.requests.has(index) || this.#state.here.has(index) || this.#state.isPromised(index)) continue;
       const since = this.#waitingSince.get(index) ?? this.#state.now;
       this.#waitingSince.set(index, since);
       const rank = homes.rankOf(index, self);
       if (rank < 0 || this.#state.now - since < rank * parameters.takeover) continue;
-      // Before it joined, this node as home sent somebody else for it.
-      if (this.#state.options.isLeased(index)) continue;
       if (this.#questions.mayFetch(index, rank)) this.#fetchGroup(index, rank === 0 ? 'home' : 'stand-in');
     }
   }
@@ -240,7 +204,7 @@ export class OriginDuty {
     const end = Math.min(layout.count, homes.groupOf(index) + homes.extent);
     let count = 1;
     while (index + count < end && this.#isFree(index + count)) count++;
-    this.#fetch(index, count, reason, token);
+    this.requests.begin(index, count, reason, token);
   }
 
   /** Nothing has moved for a while, in no blob: whoever was to bring the next chunk, this node fetches it now. */
@@ -254,73 +218,16 @@ export class OriginDuty {
     const wordsHold = now - lastByte < WORDS_HOLD;
     if ((isWaiting || now - lastProgress < patience) && wordsHold) return;
     let index = here.firstClear();
-    while (this.#fetches.size < RESCUE_FETCHES && index < layout.count) {
+    while (this.requests.size < RESCUE_FETCHES && index < layout.count) {
       const isComing = wordsHold && this.#state.isPromised(index);
-      if (!isComing && !this.isFetching(index)) this.#fetch(index, 1, 'rescue');
+      if (!isComing && !this.isFetching(index)) this.requests.begin(index, 1, 'rescue');
       index = here.firstClear(index + 1);
     }
   }
 
   #isFree(index: number): boolean {
     const { layout, here, seen } = this.#state;
-    return index < layout.count && !here.has(index) && !seen.has(index) && !this.#isUnderWay(index);
-  }
-
-  #isUnderWay(index: number): boolean {
-    if (this.#landing.has(index)) return true;
-    for (const { first, count } of this.#fetches) if (index >= first && index < first + count) return true;
-    return false;
-  }
-
-  #fetch(first: number, count: number, reason: FetchReason, token?: string): void {
-    const { environment, swarm } = this.#state;
-    environment.observer.fetching(swarm, first, count, reason);
-    const { now } = this.#state;
-    const fetch: Fetch = { first, count, next: first, toldAt: now, movedAt: now, cancel: () => undefined };
-    this.#fetches.add(fetch);
-    for (let index = first; index < first + count; index++) {
-      this.#state.began(index);
-      // Everybody takes it that a home fetches what is its own.
-      if (this.#state.homes.rankOf(index, this.#state.self) !== 0) this.#tell(index);
-    }
-    fetch.cancel = this.#state.options.origin.fetch(first, count, token, {
-      progressed: () => {
-        fetch.movedAt = this.#state.now;
-        this.#state.progressed();
-      },
-      chunk: (index, bytes, release) => {
-        this.#failures = 0;
-        this.#lastError = undefined;
-        fetch.next = index + 1;
-        this.#landing.add(index);
-        this.#events.arrived(index, bytes, release);
-      },
-      ended: (error) => this.#ended(fetch, error),
-    });
-  }
-
-  /**
-   * The neighbours are told, and the home also where it is none: whoever comes a moment later asks the home, before it
-   * knows who its neighbours are.
-   */
-  #tell(index: number): void {
-    const { homes, self, neighbours, environment, swarm } = this.#state;
-    const [home] = homes.of(index);
-    const told = new Set([...neighbours.all(), ...(home ? [home] : [])].map(({ peer }) => peer));
-    told.delete(self);
-    for (const peer of told)
-      environment.send(peer, { kind: 'origin-state', swarm, index, state: 'fetching' });
-  }
-
-  #over({ first, count }: Fetch): void {
-    for (let index = first; index < first + count; index++) this.#state.ended(index);
-  }
-
-  #ended(fetch: Fetch, error: WeirError | undefined): void {
-    if (!this.#fetches.delete(fetch)) return;
-    this.#over(fetch);
-    if (error !== undefined) this.#stumbled(error);
-    this.#events.changed();
+    return index < layout.count && !here.has(index) && !seen.has(index) && !this.requests.has(index);
   }
 
   #stumbled(error: WeirError): void {

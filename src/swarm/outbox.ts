@@ -1,6 +1,7 @@
 /** News for neighbours, gathered for some milliseconds: chunks that are here, and chunks that entered the cluster. */
 import type { PeerName } from '../peer/peer-name.ts';
 import { MESSAGE_LIMITS, type SwarmKey, type SwarmMessage } from '../protocol/messages.ts';
+import type { Neighbour } from './neighbours.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Statement } from '../protocol/statement.ts';
 
@@ -9,21 +10,21 @@ export interface OutboxOptions {
   readonly scheduler: Scheduler;
   /** Milliseconds. */
   readonly batch: number;
-  readonly neighbours: () => Iterable<{ readonly peer: PeerName }>;
+  readonly neighbours: () => Iterable<Pick<Neighbour, 'peer' | 'have'>>;
   readonly extent: () => number;
   readonly send: (peer: PeerName, message: SwarmMessage) => void;
 }
 
 interface SeenNews {
   readonly statement: Statement;
-  /** Who told: need not be told. */
-  readonly from: PeerName | undefined;
+  /** Who told it, too: need not be told. */
+  readonly known: PeerName[];
 }
 
 export class Outbox {
   readonly #options: OutboxOptions;
   #have: number[] = [];
-  #seen: SeenNews[] = [];
+  #seen: Map<number, SeenNews> = new Map();
   #cancel: (() => void) | undefined;
 
   constructor(options: OutboxOptions) {
@@ -36,8 +37,13 @@ export class Outbox {
   }
 
   seen(statement: Statement, from: PeerName | undefined): void {
-    this.#seen.push({ statement, from });
+    this.#seen.set(statement.index, { statement, known: from === undefined ? [] : [from] });
     this.#schedule();
+  }
+
+  /** One more neighbour tells this statement; it waits here perhaps. */
+  isKnown(index: number, to: PeerName): void {
+    this.#seen.get(index)?.known.push(to);
   }
 
   /** Sends at once what waits. */
@@ -45,12 +51,20 @@ export class Outbox {
     this.#cancel?.();
     this.#cancel = undefined;
     const { swarm, neighbours, send, extent } = this.#options;
-    const [have, seen] = [this.#have, this.#seen];
+    const have = this.#have;
+    const seen = [...this.#seen.values()];
     this.#have = [];
-    this.#seen = [];
-    for (const { peer } of neighbours()) {
-      for (const indices of pages(have, MESSAGE_LIMITS.indices)) send(peer, { kind: 'have', swarm, indices });
-      const news = seen.filter(({ from, statement }) => from !== peer && statement.by !== peer);
+    this.#seen = new Map();
+    for (const neighbour of neighbours()) {
+      const { peer } = neighbour;
+      // What the other one has itself it need not be told: half of all messages.
+      const isNews = (index: number): boolean => !neighbour.have.has(index);
+      for (const indices of pages(have.filter(isNews), MESSAGE_LIMITS.indices)) {
+        send(peer, { kind: 'have', swarm, indices });
+      }
+      const news = seen.filter(
+        ({ known, statement }) => statement.by !== peer && isNews(statement.index) && !known.includes(peer),
+      );
       for (const page of pages(news, MESSAGE_LIMITS.statements)) {
         const statements = page.map(({ statement }) => statement);
         send(peer, { kind: 'seen', swarm, extent: extent(), statements });

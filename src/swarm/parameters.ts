@@ -17,6 +17,10 @@ export interface Parameters {
   readonly originWindowMax: number;
   /** Askers that a home keeps waiting for a chunk that is on its way. */
   readonly homeQueue: number;
+  /** Members that may ask a chunk's home for it while the swarm gets on; the others wait until a neighbour has it. */
+  readonly homeAskers: number;
+  /** Milliseconds without progress after which a node acts as if there were twice as many; and so on. */
+  readonly homePatience: number;
   /** Neighbours that a node looks for, and how many it puts up with. */
   readonly links: number;
   readonly linksMax: number;
@@ -70,6 +74,8 @@ export const PARAMETERS: Parameters = {
   originWindow: 12,
   originWindowMax: 64,
   homeQueue: 16,
+  homeAskers: 64,
+  homePatience: 250 * MILLISECOND,
   links: 10,
   linksMax: 32,
   sameZone: 0.75,

@@ -40,20 +40,35 @@ export class Rendezvous {
   /** Enters the peer. @returns whether the swarm, or the peer in it, was unknown until now */
   join(swarm: SwarmKey, peer: PeerName, complete: boolean): 'new swarm' | 'new member' | 'known' {
     const id = swarmId(swarm);
+    this.#expireOne();
     let members = this.#swarms.get(id);
     const isNew = members === undefined;
     if (members === undefined) {
       members = new Map();
       this.#swarms.set(id, members);
     }
+    const now = this.#options.scheduler.now();
     const isKnown = members.delete(peer); // the newest are last
-    members.set(peer, { complete, at: this.#options.scheduler.now() });
+    members.set(peer, { complete, at: now });
+    for (const [oldest, { at }] of members) {
+      if (now - at <= EXPIRES) break;
+      members.delete(oldest);
+    }
     if (members.size > MAX_MEMBERS) {
       const [oldest] = members.keys();
       if (oldest !== undefined) members.delete(oldest);
     }
     if (isNew) return 'new swarm';
     return isKnown ? 'known' : 'new member';
+  }
+
+  /** Forgets the swarm that nobody has asked about for longest, where all who were in it have expired. */
+  #expireOne(): void {
+    const [oldest] = this.#swarms.rkeys();
+    if (oldest === undefined) return;
+    let newest = -Infinity;
+    for (const { at } of this.#swarms.peek(oldest)?.values() ?? []) newest = Math.max(newest, at);
+    if (this.#options.scheduler.now() - newest > EXPIRES) this.#swarms.delete(oldest);
   }
 
   /** Those in the swarm, the asker's zone first, otherwise at random. */
@@ -74,6 +89,13 @@ export class Rendezvous {
     // Some of the other zones always: else a zone that has all could not be found.
     const fromFar = Math.min(far.length, Math.max(count - near.length, Math.ceil(count / 4)));
     return [...near.slice(0, count - fromFar), ...far.slice(0, fromFar)];
+  }
+
+  /** Entries that are kept, over all swarms. */
+  get size(): number {
+    let size = 0;
+    for (const members of this.#swarms.values()) size += members.size;
+    return size;
   }
 
   /** All members of a swarm that this node keeps. */

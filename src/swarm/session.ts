@@ -84,6 +84,11 @@ export class Session {
     return this.state.neighbours.size;
   }
 
+  /** Up to which level this node has entered itself at rendezvous. */
+  get rendezvousLevel(): number {
+    return this.#linking.level;
+  }
+
   start(): void {
     this.#linking.join();
     this.#tick();
@@ -95,7 +100,7 @@ export class Session {
     this.#over = true;
     this.#stopTick();
     this.#fetching.stop();
-    this.duty.stop();
+    this.duty.requests.stop();
     this.#outbox.flush();
     if (!this.state.here.full) this.#linking.leave();
   }
@@ -145,7 +150,7 @@ export class Session {
     this.#tickedAt = now;
     this.#fetching.check(late > LATE ? late : 0);
     this.#linking.tick();
-    this.duty.tick();
+    this.duty.requests.tick();
     this.pump();
     if (!this.#over) this.#stopTick = scheduler.after(TICK, () => this.#tick());
   }
@@ -154,42 +159,52 @@ export class Session {
     const { swarm, environment } = this.state;
     this.#linking.link(from, message, () => {
       // With the answer the other one begins to ask homes for what is not on its way: it must know first.
-      for (const index of this.duty.underWay()) {
+      for (const index of this.duty.requests.underWay()) {
         environment.send(from, { kind: 'origin-state', swarm, index, state: 'fetching' });
       }
     });
   }
 
   #have(from: PeerName, indices: readonly number[]): void {
-    const { neighbours, layout, seen, environment } = this.state;
+    const { neighbours, layout, seen, here, environment, now } = this.state;
+    const neighbour = neighbours.get(from);
+    const isFree = neighbour !== undefined && neighbour.busyUntil <= now && environment.budget.isFree;
     let isNews = false;
     for (const index of indices) {
       if (index >= layout.count) {
         this.state.blame(from, 'protocol');
         break;
       }
-      neighbours.add(from, index);
+      if (neighbour !== undefined) neighbours.add(from, index);
+      else if (!here.has(index)) this.state.addElsewhere(index, from);
+      if (isFree && this.state.isWanted(index)) isNews = true;
       if (seen.has(index)) continue;
       isNews = true;
       seen.set(index);
       this.state.progressed(); // not mere words: it can be asked for the chunk now, and is blamed where it has not got it
       this.duty.entered(index);
     }
-    // One more holder is nothing to act on while no more can be asked for.
-    if (isNews || environment.budget.isFree) this.pump();
+    // One more holder is nothing to act on while no more can be asked for, or not of this one.
+    if (isNews) this.pump();
   }
 
   #seen(from: PeerName, message: Extract<SwarmMessage, { kind: 'seen' }>): void {
     const { homes, statements, layout } = this.state;
     homes.grow(message.extent);
+    let isNews = false;
     for (const statement of message.statements) {
       if (statement.index >= layout.count) {
         this.state.blame(from, 'protocol');
         break;
       }
-      if (statements[statement.index] === undefined && !this.#learn(statement, from)) break;
+      if (statements[statement.index] !== undefined) {
+        this.#outbox.isKnown(statement.index, from);
+        continue;
+      }
+      if (!this.#learn(statement, from)) break;
+      isNews = true;
     }
-    this.pump();
+    if (isNews) this.pump();
   }
 
   /** Takes note of a new statement, and passes it on. False where it is forged. */
@@ -214,11 +229,9 @@ export class Session {
     const { swarm, seen, environment } = this.state;
     const isComing = (): boolean =>
       this.duty.isFetching(index) || this.state.isPromised(index, from) || this.duty.intends(index, from);
-    const state = this.state.isShareable(index)
-      ? 'have'
-      : !seen.has(index) && isComing()
-        ? 'fetching'
-        : 'none';
+    // What has entered the cluster is on its way to here, as long as somebody is known who has it.
+    const isOnItsWay = seen.has(index) ? this.state.isNear(index) : isComing();
+    const state = this.state.isShareable(index) ? 'have' : isOnItsWay ? 'fetching' : 'none';
     environment.send(from, { kind: 'origin-state', swarm, index, state });
   }
 

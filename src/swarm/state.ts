@@ -103,8 +103,6 @@ export interface SwarmStateOptions {
   readonly environment: Environment;
   /** Bytes are arriving. */
   readonly onProgress: () => void;
-  /** Whether this node, as home, has sent a peer to the registry for the chunk. */
-  readonly isLeased: (index: number) => boolean;
   /** What a home needs to fetch in this node's stead. */
   readonly home: () => HomeDuty;
 }
@@ -129,6 +127,10 @@ export class SwarmState {
   readonly #promised: Map<number, { readonly by: PeerName; readonly until: number }> = new Map();
   /** Members that are said to have the whole blob, neighbours or not: the registry need not be asked. */
   readonly seeds: Set<PeerName> = new Set();
+  /** Members that were said to have the whole blob, and have not: their store may have given it up. */
+  readonly absent: Set<PeerName> = new Set();
+  /** How many others pull the blob, about, or at most: as far as the rendezvous tell. */
+  company = 0;
   /** Scheduler's milliseconds of the last byte. */
   lastByte: number;
   /** The same of the last byte or news: somebody else has got on, or says that it is at it. */
@@ -187,9 +189,14 @@ export class SwarmState {
     return this.neighbours.holders(index) > 0 || (this.elsewhere.get(index)?.size ?? 0) > 0;
   }
 
-  /** A neighbour says that it is fetching the chunk: nobody else need. */
+  /** A peer says that it is fetching the chunk: nobody else need. */
   promise(index: number, by: PeerName): void {
     this.#promised.set(index, { by, until: this.now + PROMISE_HOLDS });
+  }
+
+  /** It is not, any more. */
+  unpromise(index: number, by: PeerName): void {
+    if (this.#promised.get(index)?.by === by) this.#promised.delete(index);
   }
 
   /** Whether somebody says so; `except`: but not this one. */
@@ -237,6 +244,18 @@ export class SwarmState {
     this.elsewhere.set(index, known);
   }
 
+  /** It says itself that it has not got the blob, or the chunk. */
+  hasNot(peer: PeerName): void {
+    this.seeds.delete(peer);
+    this.absent.add(peer);
+  }
+
+  /** A peer that is no neighbour says that it has the chunk. */
+  told(index: number, peer: PeerName): void {
+    this.seen.set(index);
+    if (!this.here.has(index)) this.addElsewhere(index, peer);
+  }
+
   /** Forgets that the peer has anything. `isSlow`: its word about what it is fetching holds as long as it would. */
   forget(peer: PeerName, isSlow = false): void {
     const claimed = this.neighbours.get(peer)?.have;
@@ -263,9 +282,9 @@ export class SwarmState {
     }
   }
 
-  /** Whether the chunk is said to have entered the cluster, and nobody who can be asked here has it. */
+  /** Whether the chunk is said to have entered the cluster, but nobody is known who has it, nor is it on its way. */
   isLost(index: number): boolean {
-    return this.seen.has(index) && !this.here.has(index) && !this.isNear(index);
+    return this.seen.has(index) && this.isWanted(index) && !this.isNear(index);
   }
 
   /**

@@ -5,10 +5,11 @@
  * Messages come in here and go to the session they are for. What is asked for over the data plane goes to the desk.
  */
 import type { PeerName } from '../peer/peer-name.ts';
+import type { Digest } from '../oci/digest.ts';
 import { Bitfield } from '../store/bitfield.ts';
 import { ChunkLayout } from '../store/chunk-layout.ts';
 import { chunkId, Desk, MAX_HOLDERS } from './desk.ts';
-import { swarmId, type SwarmKey, type SwarmMessage } from '../protocol/messages.ts';
+import type { SwarmKey, SwarmMessage } from '../protocol/messages.ts';
 import { Homes } from './homes.ts';
 import { isLiveMember } from './live.ts';
 import { Rendezvous } from './rendezvous.ts';
@@ -29,7 +30,8 @@ export interface SwarmsOptions {
 export class Swarms {
   readonly desk: Desk;
   readonly #options: SwarmsOptions;
-  readonly #sessions: Map<string, Session> = new Map();
+  /** By digest, and there one for each registry: a message finds its session without a new string. */
+  readonly #sessions: Map<Digest, readonly Session[]> = new Map();
   readonly #rendezvous: Rendezvous;
   readonly #stopWatching: () => void;
 
@@ -43,30 +45,53 @@ export class Swarms {
     this.#stopWatching = membership.onChange(() => this.#membersChanged());
   }
 
-  get sessions(): Iterable<Session> {
-    return this.#sessions.values();
+  get sessions(): readonly Session[] {
+    return [...this.#sessions.values()].flat();
   }
 
-  session(swarm: SwarmKey): Session | undefined {
-    return this.#sessions.get(swarmId(swarm));
+  /** How much is remembered of others: what must not grow for ever. */
+  get remembered(): number {
+    const { acquainted, slack } = this.#options.environment;
+    return acquainted.size + slack.size + this.#rendezvous.size + this.desk.leases.size;
+  }
+
+  session({ registry, digest }: SwarmKey): Session | undefined {
+    const sessions = this.#sessions.get(digest);
+    if (sessions === undefined) return undefined;
+    for (const session of sessions) if (session.state.swarm.registry === registry) return session;
+    return undefined;
   }
 
   /** Begins to pull a blob in company. The caller closes it when the blob is stored, or given up. */
-  open(options: Omit<SessionOptions, 'environment' | 'isLeased'>): Session {
+  open(options: Omit<SessionOptions, 'environment'>): Session {
     const { environment } = this.#options;
     const session = new Session({
       ...options,
       environment,
-      isLeased: (index) => this.desk.leases.isTaken(chunkId(options.swarm, index)),
       onChunk: (index, from) => {
         this.desk.arrived(options.swarm, index);
         this.#tellHome(options.swarm, session, index, from);
         options.onChunk(index, from);
       },
     });
-    this.#sessions.set(swarmId(options.swarm), session);
+    const { registry, digest } = options.swarm;
+    const others = this.#sessions.get(digest)?.filter(({ state }) => state.swarm.registry !== registry);
+    this.#sessions.set(digest, [...(others ?? []), session]);
+    this.#takeOver(session);
     session.start();
     return session;
+  }
+
+  /** What this node knows from its time as a home that did not pull the blob itself. */
+  #takeOver({ state }: Session): void {
+    const { leases } = this.desk;
+    if (leases.isEmpty) return;
+    for (let index = 0; index < state.layout.count; index++) {
+      const key = chunkId(state.swarm, index);
+      const lease = leases.current(key);
+      if (lease?.done === true) state.told(index, lease.holder);
+      else if (lease !== undefined) state.promise(index, lease.holder);
+    }
   }
 
   /** @param kept whether the blob is whole and stays */
@@ -74,13 +99,20 @@ export class Swarms {
     const { swarm, layout, neighbours } = session.state;
     const { environment } = this.#options;
     session.stop();
-    if (this.#sessions.get(swarmId(swarm)) === session) this.#sessions.delete(swarmId(swarm));
+    this.#forget(session);
     this.desk.ended(swarm);
-    if (kept) this.announce(swarm, layout.size);
+    if (kept) this.announce(swarm, layout.size, session.rendezvousLevel);
     else {
       for (const { peer } of neighbours.all())
         environment.send(peer, { kind: 'unlink', swarm, reason: 'done' });
     }
+  }
+
+  #forget(session: Session): void {
+    const { digest } = session.state.swarm;
+    const sessions = this.#sessions.get(digest)?.filter((other) => other !== session) ?? [];
+    if (sessions.length > 0) this.#sessions.set(digest, sessions);
+    else this.#sessions.delete(digest);
   }
 
   message(from: PeerName, message: SwarmMessage): void {
@@ -91,7 +123,7 @@ export class Swarms {
     else if (kind === 'origin-state' && session === undefined) this.#toldOfOrigin(from, message);
     else if (kind === 'link' && session === undefined) this.#linkWithoutSession(from, message);
     else {
-      if (kind === 'have') {
+      if (kind === 'have' && !this.desk.leases.isEmpty) {
         for (const index of message.indices) this.desk.leases.done(chunkId(swarm, index), from);
       }
       session?.message(from, message);
@@ -100,7 +132,7 @@ export class Swarms {
 
   /** Nothing reaches this peer. */
   unreachable(peer: PeerName): void {
-    for (const session of this.#sessions.values()) session.peerGone(peer);
+    for (const session of this.sessions) session.peerGone(peer);
   }
 
   /** Some who have the whole blob, as far as this node, being its rendezvous, knows. */
@@ -111,7 +143,7 @@ export class Swarms {
 
   stop(): void {
     this.#stopWatching();
-    for (const session of this.#sessions.values()) this.close(session, false);
+    for (const session of this.sessions) this.close(session, false);
   }
 
   #join(from: PeerName, { swarm, complete }: Extract<SwarmMessage, { kind: 'join' }>): void {
@@ -147,7 +179,7 @@ export class Swarms {
   /** Somebody has gone to the registry for a chunk of which this node is the home: other askers wait for that one. */
   #toldOfOrigin(from: PeerName, message: Extract<SwarmMessage, { kind: 'origin-state' }>): void {
     const { swarm, index, state } = message;
-    if (state === 'fetching') this.desk.leases.ask(chunkId(swarm, index), from);
+    if (state === 'fetching') this.desk.leases.take(chunkId(swarm, index), from);
   }
 
   #askedForOrigin(from: PeerName, swarm: SwarmKey, index: number): void {
@@ -189,18 +221,24 @@ export class Swarms {
     }
   }
 
-  /** Tells the rendezvous that this node has the whole blob. */
-  announce(swarm: SwarmKey, size: number): void {
+  /** Tells the rendezvous, those up to this level, that this node has the whole blob. */
+  announce(swarm: SwarmKey, size: number, lastLevel = 0): void {
     const { membership, parameters, send } = this.#options.environment;
     const { peer: self } = membership.self;
-    for (const { peer } of Homes.rendezvous(swarm, membership.live(), parameters.rendezvous, self)) {
-      send(peer, { kind: 'join', swarm, size, complete: true });
+    const told = new Set<PeerName>();
+    for (let level = 0; level <= lastLevel; level++) {
+      const members = Homes.rendezvous(swarm, membership.live(), parameters.rendezvous, self, level);
+      for (const { peer } of members) told.add(peer);
     }
+    for (const peer of told) send(peer, { kind: 'join', swarm, size, complete: true });
   }
 
   #membersChanged(): void {
-    const { membership } = this.#options.environment;
-    for (const session of this.#sessions.values()) {
+    const { membership, acquainted, slack } = this.#options.environment;
+    // Whoever is gone for good would be remembered for good.
+    for (const peer of acquainted) if (membership.get(peer) === undefined) acquainted.delete(peer);
+    for (const peer of slack.keys()) if (membership.get(peer) === undefined) slack.delete(peer);
+    for (const session of this.sessions) {
       for (const { peer } of Array.from(session.state.neighbours.all())) {
         if (!isLiveMember(membership, peer)) session.peerGone(peer, membership.get(peer) !== undefined);
       }

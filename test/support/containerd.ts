@@ -66,6 +66,11 @@ export class Containerd implements AsyncDisposable {
     }
   }
 
+  /** What it has logged. */
+  get log(): string {
+    return this.#program.lines.join('\n');
+  }
+
   get socket(): string {
     return this.#dir.join('containerd.sock');
   }

@@ -77,6 +77,11 @@ export class Registry implements AsyncDisposable {
     return this.#program.pid;
   }
 
+  /** What it has logged. */
+  get log(): string {
+    return this.#program.lines.join('\n');
+  }
+
   get port(): number {
     return Number(this.host.slice(this.host.lastIndexOf(':') + 1));
   }

@@ -17,6 +17,8 @@ export interface WeirOptions {
   readonly registries?: Readonly<Record<string, RegistryEntry>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly within?: readonly string[];
+  /** Milliseconds within which it must be ready; many that start at one time take longer than one. */
+  readonly readyWithin?: number;
 }
 
 export class WeirNode implements AsyncDisposable {
@@ -36,7 +38,7 @@ export class WeirNode implements AsyncDisposable {
     const dir = await TempDir.create('node');
     try {
       const program = await launch(dir, options);
-      return new WeirNode(dir, options, program, await addressesOf(program));
+      return new WeirNode(dir, options, program, await addressesOf(program, options));
     } catch (error) {
       await dir[Symbol.asyncDispose]();
       throw error;
@@ -125,7 +127,7 @@ export class WeirNode implements AsyncDisposable {
       ...changes,
       settings: { ...ports, ...this.#options.settings, ...changes.settings },
     });
-    this.#addresses = await addressesOf(this.#program);
+    this.#addresses = await addressesOf(this.#program, this.#options);
   }
 
   /** Another node on this one's data folder, run to its end. */
@@ -177,10 +179,11 @@ function dataFolder(dir: TempDir): string {
   return dir.join('data');
 }
 
-async function addressesOf(program: Program): Promise<Addresses> {
-  const [mirror] = await program.line(/^.*"msg":"mirror listening".*$/);
-  const [admin] = await program.line(/^.*"msg":"admin listening".*$/);
-  await program.line(/"msg":"ready"/);
+async function addressesOf(program: Program, { readyWithin }: WeirOptions): Promise<Addresses> {
+  const options = readyWithin === undefined ? {} : { timeout: readyWithin };
+  const [mirror] = await program.line(/^.*"msg":"mirror listening".*$/, options);
+  const [admin] = await program.line(/^.*"msg":"admin listening".*$/, options);
+  await program.line(/"msg":"ready"/, options);
   const [address] = (JSON.parse(mirror) as { addresses: string[] }).addresses;
   if (address === undefined) throw program.failure('it names no address of its mirror');
   return { mirror: address, admin: (JSON.parse(admin) as { address: string }).address };

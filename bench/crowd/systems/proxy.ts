@@ -24,9 +24,9 @@ async function startProxy(scene: Scene): Promise<RunningSystem> {
     central: [proxy.pid],
     traffic: async () => undefined,
     kill: async () => undefined,
-    log: () => '',
+    log: () => proxy.log,
     [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose](),
   };
 }
 
-export const proxy: System = { name: 'proxy', start: startProxy };
+export const proxy: System = { name: 'proxy', untold: 'peers', start: startProxy };

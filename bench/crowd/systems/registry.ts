@@ -13,4 +13,8 @@ const NOTHING: RunningSystem = {
   [Symbol.asyncDispose]: async () => undefined,
 };
 
-export const registryAlone: System = { name: 'registry', start: async () => NOTHING };
+export const registryAlone: System = {
+  name: 'registry',
+  untold: 'registry',
+  start: async () => NOTHING,
+};

@@ -3,6 +3,8 @@
  * through what it calls their mirror.
  */
 import type { SourceBytes } from '../../report/result.ts';
+import type { CrowdSettings } from '../options.ts';
+import type { RunningRuntime } from '../runtimes/runtime.ts';
 import type { Member, Scene } from '../scene.ts';
 
 /** What a node tells of its traffic. */
@@ -32,6 +34,10 @@ export interface RunningSystem extends AsyncDisposable {
 
 export interface System {
   readonly name: string;
+  /** Where bytes come from that no node tells of. */
+  readonly untold: keyof SourceBytes;
+  /** What `scene.settings` lack that it needs, for people; undefined where nothing is missing. */
+  lacks?(settings: CrowdSettings): string | undefined;
   /** Resolves when all nodes are ready. */
-  start(scene: Scene, members: readonly Member[]): Promise<RunningSystem>;
+  start(scene: Scene, members: readonly Member[], runtime: RunningRuntime): Promise<RunningSystem>;
 }

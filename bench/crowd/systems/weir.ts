@@ -10,6 +10,7 @@ import { Metrics } from '../../../test/support/metrics.ts';
 import { TempDir } from '../../../test/support/temp.ts';
 import { WeirNode } from '../../../test/support/weir.ts';
 import { inParallel } from '../../support/parallel.ts';
+import type { RunningRuntime } from '../runtimes/runtime.ts';
 import type { Member, Scene } from '../scene.ts';
 import type { NodeTraffic, RunningSystem, System } from './system.ts';
 
@@ -24,6 +25,7 @@ const STARTING = 2;
 const ASKED = 8;
 /** Milliseconds between two looks. */
 const LOOK = 250;
+const READY_WITHIN: number = 2 * MINUTE;
 const KNOWN_WITHIN: number = 5 * MINUTE;
 
 class RunningWeir implements RunningSystem {
@@ -80,7 +82,11 @@ class RunningWeir implements RunningSystem {
   }
 }
 
-async function startWeir(scene: Scene, members: readonly Member[]): Promise<RunningSystem> {
+async function startWeir(
+  scene: Scene,
+  members: readonly Member[],
+  runtime: RunningRuntime,
+): Promise<RunningSystem> {
   await using stack = new AsyncDisposableStack();
   const dir = stack.use(await TempDir.create('key'));
   await writeFile(dir.join('key'), 'the key of a cluster that is measured');
@@ -89,7 +95,8 @@ async function startWeir(scene: Scene, members: readonly Member[]): Promise<Runn
   const bootstrap: string[] = [];
   const start = async (member: Member, index: number): Promise<void> => {
     scene.signal.throwIfAborted();
-    const node = await startNode(scene, member, dir.join('key'), bootstrap);
+    const content = runtime.containerd(index)?.content;
+    const node = await startNode(scene, member, { key: dir.join('key'), bootstrap, content });
     nodes[index] = node;
     if (bootstrap.length < BOOTSTRAP_NODES) bootstrap.push(controlAddress(node));
   };
@@ -106,17 +113,26 @@ async function startWeir(scene: Scene, members: readonly Member[]): Promise<Runn
   return new RunningWeir(version, known, nodes, stack.move());
 }
 
+interface NodeWish {
+  /** Path of the cluster's key. */
+  readonly key: string;
+  /** Control addresses of nodes that run. */
+  readonly bootstrap: readonly string[];
+  /** Content folder of the node's containerd, as it has one: it is served from there, and not kept twice. */
+  readonly content: string | undefined;
+}
+
 function startNode(
-  { network, registry }: Scene,
+  { network, registry, settings }: Scene,
   { place, plan }: Member,
-  key: string,
-  bootstrap: readonly string[],
+  { key, bootstrap, content }: NodeWish,
 ): Promise<WeirNode> {
   const port = (number: number): number => (network.isShaped ? number : 0);
   return WeirNode.start({
     settings: {
       'node.name': plan.name,
-      'log.level': 'info',
+      'log.level': settings.logLevel,
+      'store.runtime-content': content ?? 'none',
       'mirror.listen': `${place.reach}:${port(MIRROR_PORT)}`,
       'admin.listen': `${place.reach}:${port(ADMIN_PORT)}`,
       'cluster.key-file': key,
@@ -128,6 +144,7 @@ function startNode(
     registries: { [registry.host]: { 'plain-http': true } },
     env: { WEIR_NODE_ZONE: plan.zone }, // an empty one counts as not set
     within: place.within,
+    readyWithin: READY_WITHIN,
   });
 }
 
@@ -155,4 +172,4 @@ async function statusOf(node: WeirNode): Promise<StatusReport> {
   return (await response.json()) as StatusReport;
 }
 
-export const weir: System = { name: 'weir', start: startWeir };
+export const weir: System = { name: 'weir', untold: 'peers', start: startWeir };

@@ -5,7 +5,7 @@ import type { PeerName } from '../../../src/peer/peer-name.ts';
 import { Bitfield } from '../../../src/store/bitfield.ts';
 import { Budget } from '../../../src/swarm/budget.ts';
 import { pickChunk } from '../../../src/swarm/chunk-picker.ts';
-import { chunkKey, hashText, rank } from '../../../src/swarm/hrw.ts';
+import { chunkKey, hashText, rank, shareBefore } from '../../../src/swarm/hrw.ts';
 import { Leases } from '../../../src/swarm/leases.ts';
 import { Neighbours } from '../../../src/swarm/neighbours.ts';
 import { OriginWindow } from '../../../src/swarm/origin-window.ts';
@@ -81,6 +81,17 @@ describe('rank (rendezvous hashing)', () => {
         assert.equal(now?.peer, expected?.peer);
       }),
     );
+  });
+
+  it('has each member as far in front for a chunk as it is in the whole order, without a look at the others', () => {
+    const members = peers(2000);
+    const key = chunkKey(hashText('a blob'), 3);
+    const ranked = rank(members, key, 2000);
+    for (const place of [0, 63, 1000, 1999]) {
+      const before = shareBefore(hashText(ranked[place]!.peer), key) * 2000;
+      // Places are random: the standard deviation is 22 in the middle.
+      assert.ok(Math.abs(before - place) < 100, `${before} in place of ${place}`);
+    }
   });
 
   it('names each member once, however many are asked for', () => {
@@ -267,8 +278,13 @@ describe('Rendezvous', () => {
     const rendezvous = rendezvousOf({}, () => now);
     assert.equal(rendezvous.join(swarm, named('old'), true), 'new swarm');
     now = 11 * 60_000;
-    assert.equal(rendezvous.join(swarm, named('dead'), false), 'new member');
+    assert.equal(
+      rendezvous.join(swarm, named('dead'), false),
+      'new swarm',
+      'all who were in it have expired',
+    );
     assert.equal(rendezvous.join(swarm, named('dead'), false), 'known');
+    assert.equal(rendezvous.size, 1);
     rendezvous.join(swarm, named('asker'), false);
     rendezvous.join(swarm, named('other'), true);
     assert.deepEqual(rendezvous.sample(swarm, named('asker')), [{ peer: named('other'), complete: true }]);

@@ -92,7 +92,7 @@ describe('bench/report', () => {
     const registry = result({ system: 'registry', makespan_s: 5, registry_bytes: 40 * MIB });
     const text = renderTable(report([registry, failed], ['the CPU was the bound']));
     assert.match(text, /failed: weir, turn 1, node-2: it hung/);
-    assert.match(text, /weir over registry: makespan 0\.500, registry bytes 0\.250/);
+    assert.match(text, /weir over registry: makespan 0\.500, p50 1\.000, registry bytes 0\.250/);
     assert.match(text, /warning: the CPU was the bound/);
   });
 

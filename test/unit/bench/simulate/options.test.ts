@@ -3,6 +3,7 @@ import { InvalidArgumentError } from 'commander';
 import {
   parseLayers,
   parseNodes,
+  parsePolicy,
   parseRate,
   parseShare,
   parseStart,
@@ -15,6 +16,7 @@ describe('bench/simulate/options', () => {
     assert.deepEqual(parseLayers('2MiB,1MiB'), [2 ** 21, 2 ** 20]);
     assert.deepEqual(parseNodes('10,5000'), [10, 5000]);
     assert.equal(parseShare('5%'), 0.05);
+    assert.deepEqual(parsePolicy('requests=4,inOrder=0.5'), { requests: 4, inOrder: 0.5 });
     assert.deepEqual(parseStart('simultaneous'), { kind: 'simultaneous' });
     assert.deepEqual(parseStart('jitter:2s'), { kind: 'jitter', ms: 2000 });
     assert.deepEqual(parseStart('rolling:20%'), { kind: 'rolling', share: 0.2 });
@@ -30,6 +32,10 @@ describe('bench/simulate/options', () => {
       [parseNodes, '1.5'],
       [parseShare, '101%'],
       [parseShare, '5'],
+      [parsePolicy, 'bogus=1'],
+      [parsePolicy, 'requests'],
+      [parsePolicy, 'requests=many'],
+      [parsePolicy, 'busy=1'],
       [parseStart, 'jitter'],
       [parseStart, 'rolling:2s'],
       [parseStart, 'simultaneous:1s'],

@@ -1,0 +1,36 @@
+/** What `bench churn` is asked for. */
+
+export interface ChurnSettings {
+  readonly nodes: number;
+  /** Milliseconds. */
+  readonly for: number;
+  /** Images in the registry. */
+  readonly images: number;
+  /** Bytes of the layers of each. */
+  readonly layers: readonly number[];
+  /** Bytes of each node's store. */
+  readonly quota: number;
+  /** Exponent of Zipf's law. */
+  readonly zipf: number;
+  /** Milliseconds between two pulls of a node, on average. */
+  readonly pullEvery: number;
+  /** Milliseconds that a node stays, and is away, on average. */
+  readonly stay: number;
+  readonly away: number;
+  readonly seed: number;
+}
+
+/** The first half of the nodes never leave: only in a process that lives on does a leak show. */
+export function stayers({ nodes }: ChurnSettings): number {
+  return Math.ceil(nodes / 2);
+}
+
+/** What contradicts itself, for people; undefined where nothing does. */
+export function contradiction(settings: ChurnSettings): string | undefined {
+  const image = settings.layers.reduce((sum, size) => sum + size, 0);
+  if (settings.quota >= settings.images * image) {
+    return '--quota holds all images, so that it would never be in force';
+  }
+  if (settings.quota < image) return '--quota does not hold a single image';
+  return undefined;
+}

@@ -1,0 +1,156 @@
+/** What a run of `bench churn` came to. Pure, but for the charts' library. */
+import { MIB } from '../../src/clock.ts';
+import { formatBytes } from '../../src/client/format.ts';
+import { formatDuration } from '../../src/config/units.ts';
+import { lineChart, type Chart } from '../report/charts.ts';
+import type { ReportHead } from '../report/report.ts';
+import type { Failure } from '../report/result.ts';
+import { percentile } from '../support/stats.ts';
+import { formatTable, type Row } from '../support/table.ts';
+import type { ChurnSettings } from './options.ts';
+import { trendOf, type Trend } from './trend.ts';
+import { MEASURES, type Measure, type Series } from './watch.ts';
+
+/** Fields that other benches' results have too are named as theirs; null where they say nothing here. */
+export interface ChurnResult {
+  readonly system: 'weir';
+  readonly nodes: number;
+  readonly turn: 1;
+  readonly seed: number;
+  /** Of one image. */
+  readonly image_bytes: number;
+  readonly lower_bound_s: null;
+  /** Seconds that it went on. */
+  readonly makespan_s: number;
+  readonly makespan_ratio: null;
+  /** Of the pulls that arrived; null where none did. */
+  readonly p50_s: number | null;
+  readonly p99_s: number | null;
+  readonly registry_bytes: number;
+  /** Over the bytes of all pulls that arrived. */
+  readonly registry_ratio: number | null;
+  readonly registry_requests: number;
+  readonly cpu_s_per_gib: null;
+  readonly rss_max_bytes: number;
+  readonly failures: number;
+  readonly failure_reasons: readonly Failure[];
+  readonly pulls: number;
+  /** Pulls that ended because their node left. */
+  readonly cut: number;
+  readonly leaves: number;
+  readonly kills: number;
+  /** Of the nodes that never leave. */
+  readonly trends: Readonly<Record<Measure, Trend>>;
+  readonly series: Series;
+}
+
+export interface ChurnReport extends ReportHead {
+  readonly question: 'churn';
+  readonly results: readonly ChurnResult[];
+}
+
+const UNITS: Readonly<
+  Record<Measure, { readonly name: string; readonly unit: string; readonly of: number }>
+> = {
+  memory: { name: 'memory', unit: 'MiB', of: MIB },
+  files: { name: 'open files', unit: '', of: 1 },
+  store: { name: 'store', unit: 'MiB', of: MIB },
+};
+const SHOWN_FAILURES = 5;
+
+export function trendsOf(series: Series): Readonly<Record<Measure, Trend>> {
+  return {
+    memory: trendOf(series.memory.mean),
+    files: trendOf(series.files.mean),
+    store: trendOf(series.store.mean),
+  };
+}
+
+/** One line that says whether anything keeps growing. */
+export function verdictOf({ trends }: Pick<ChurnResult, 'trends'>): string {
+  const named = (verdict: Trend['verdict']): readonly string[] =>
+    MEASURES.filter((measure) => trends[measure].verdict === verdict).map((measure) => {
+      const { growth } = trends[measure];
+      return verdict === 'grows'
+        ? `${UNITS[measure].name} (${Math.round(100 * growth)} % over the second half)`
+        : UNITS[measure].name;
+    });
+  const [growing, unknown] = [named('grows'), named('too short')];
+  if (growing.length > 0) return `verdict: keeps growing: ${growing.join(', ')}`;
+  if (unknown.length > 0) return `verdict: none, the run was too short: ${unknown.join(', ')}`;
+  return 'verdict: memory, open files and store do not keep growing';
+}
+
+export function churnRows(result: ChurnResult): readonly Row[] {
+  const rows = MEASURES.map((measure): Row => {
+    const { name, unit, of } = UNITS[measure];
+    const { mean, most } = result.series[measure];
+    const values = mean.map(([, value]) => value / of);
+    const show = (value: number): string => `${value.toFixed(of === 1 ? 0 : 1)} ${unit}`.trimEnd();
+    const { growth, z, verdict } = result.trends[measure];
+    return [
+      name,
+      show(values[0] ?? 0),
+      show(values[values.length >> 1] ?? 0),
+      show(values.at(-1) ?? 0),
+      show(Math.max(0, ...most.map(([, value]) => value / of))),
+      `${(100 * growth).toFixed(1)} %`,
+      z.toFixed(1),
+      verdict,
+    ];
+  });
+  return [['', 'first', 'middle', 'last', 'most', 'second half', 'z', ''], ...rows];
+}
+
+export function churnLines(settings: ChurnSettings, result: ChurnResult): readonly string[] {
+  const { nodes, pulls, cut, leaves, kills, p50_s: p50, p99_s: p99, failure_reasons: failed } = result;
+  const times = p50 === null || p99 === null ? '' : `, p50 ${p50.toFixed(2)} s, p99 ${p99.toFixed(2)} s`;
+  const ratio =
+    result.registry_ratio === null ? '' : `, ${(100 * result.registry_ratio).toFixed(1)} % of them`;
+  return [
+    `churn of ${nodes} nodes for ${formatDuration(settings.for)}: ${settings.images} images of ` +
+      `${formatBytes(result.image_bytes)}, a quota of ${formatBytes(settings.quota)}`,
+    `${leaves} times a node left (${kills} of them killed) and joined again`,
+    `${pulls} pulls arrived${times}; ${cut} were cut as their node left; ${result.failures} failed`,
+    `the registry sent ${formatBytes(result.registry_bytes)}${ratio}`,
+    ...failed.slice(0, SHOWN_FAILURES).map(({ node, reason }) => `failed: ${node}: ${reason}`),
+  ];
+}
+
+export function renderChurn(settings: ChurnSettings, { results, warnings }: ChurnReport): string {
+  return results
+    .flatMap((result) => [
+      ...churnLines(settings, result),
+      '',
+      'of the nodes that never left, means but for "most":',
+      formatTable(churnRows(result)),
+      '',
+      ...warnings.map((warning) => `WARNING ${warning}`),
+      verdictOf(result),
+      '',
+    ])
+    .join('\n');
+}
+
+export function churnCharts({ series }: ChurnResult, quota: number): readonly Chart[] {
+  return MEASURES.map((measure) => {
+    const { name, unit, of } = UNITS[measure];
+    const points = (samples: Series[Measure]['mean']): [number, number][] =>
+      samples.map(([at, value]) => [at, value / of]);
+    return lineChart({
+      name: measure,
+      title: `Of the nodes that never left: ${name}`,
+      unit: unit === '' ? 'files' : unit,
+      lines: [
+        { name: 'mean', points: points(series[measure].mean) },
+        { name: 'most', points: points(series[measure].most) },
+      ],
+      marks: measure === 'store' ? [{ value: quota / of, name: 'quota' }] : [],
+    });
+  });
+}
+
+/** Of the pulls' seconds; null where there is none. */
+export function percentileOf(seconds: readonly number[], percent: number): number | null {
+  return seconds.length === 0 ? null : percentile(seconds, percent);
+}

@@ -1,0 +1,145 @@
+/** What was observed of a turn, as a result. Pure. */
+import { GIB } from '../../src/clock.ts';
+import type { Access } from '../../test/support/access-log.ts';
+import type { SourceBytes } from '../report/result.ts';
+import { percentile } from '../support/stats.ts';
+import type { CrowdSettings } from './options.ts';
+import { isWaitedFor, lowerBound, type NodePlan } from './plan.ts';
+import type { Pulled } from './pulls.ts';
+import type { CrowdResult, NodeResult } from './result.ts';
+import type { NodeTraffic } from './systems/system.ts';
+
+/** Lists have one entry for each node. */
+export interface Observed {
+  readonly system: string;
+  /** Where bytes come from that no node tells of. */
+  readonly untold: keyof SourceBytes;
+  readonly turn: number;
+  readonly seed: number;
+  readonly settings: CrowdSettings;
+  readonly imageBytes: number;
+  readonly plan: readonly NodePlan[];
+  readonly pulled: readonly Pulled[];
+  readonly traffic: readonly (NodeTraffic | undefined)[];
+  readonly connections: readonly number[];
+  readonly registryConnections: number | null;
+  /** Requests to the registry while nodes pulled. */
+  readonly accesses: readonly Access[];
+  readonly wireBytes: number | null;
+  /** Of all processes of the system. */
+  readonly cpuSeconds: number;
+  readonly cpuBusy: number;
+  readonly cpuStolen: number;
+  readonly startSeconds: number;
+  readonly knownSeconds: number | null;
+  /** Of all processes of the system until nodes began to pull. */
+  readonly startCpuSeconds: number;
+  readonly idleBytes: readonly (number | null)[];
+  readonly idlePrivateBytes: readonly (number | null)[];
+  readonly peakBytes: readonly (number | null)[];
+  /** Of processes that belong to no node. */
+  readonly centralPeakBytes: readonly number[];
+  readonly versions: Readonly<Record<string, string>>;
+  readonly curve: readonly (readonly [seconds: number, bytes: number])[];
+}
+
+export function resultOf(seen: Observed): CrowdResult {
+  const { imageBytes, plan, accesses, pulled } = seen;
+  const perNode = plan.map((_, index) => nodeResult(seen, index));
+  const registryBytes = sum(accesses.map(({ method, bytes }) => (method === 'GET' ? bytes : 0)));
+  const arrived = pulled.filter(({ completed }) => completed !== null).length;
+  const failed = pulled.flatMap(({ failure }, index) =>
+    failure === undefined ? [] : [{ node: plan[index]?.name ?? '', reason: failure }],
+  );
+  const peaks = [...seen.peakBytes.filter((bytes) => bytes !== null), ...seen.centralPeakBytes];
+  return {
+    system: seen.system,
+    nodes: plan.length,
+    turn: seen.turn,
+    seed: seen.seed,
+    image_bytes: imageBytes,
+    ...timesOf(seen),
+    registry_bytes: registryBytes,
+    registry_ratio: registryBytes / imageBytes,
+    registry_wire_bytes: seen.wireBytes,
+    registry_requests: accesses.length,
+    registry_connections_max: seen.registryConnections,
+    cross_zone_bytes: sum(perNode.map((node) => node.cross_zone_bytes)),
+    cpu_s_per_gib: arrived === 0 ? null : seen.cpuSeconds / ((arrived * imageBytes) / GIB),
+    cpu_busy: seen.cpuBusy,
+    cpu_stolen: seen.cpuStolen,
+    start_s: seen.startSeconds,
+    known_s: seen.knownSeconds,
+    start_cpu_s: seen.startCpuSeconds,
+    rss_idle_bytes: medianOfSome(seen.idleBytes),
+    private_idle_bytes: medianOfSome(seen.idlePrivateBytes),
+    rss_max_bytes: peaks.length === 0 ? null : Math.max(...peaks),
+    connections_max: Math.max(0, ...seen.connections),
+    died: plan.filter(({ dies }, index) => dies !== undefined && pulled[index]?.completed === null).length,
+    slow: plan.filter(({ isSlow }) => isSlow).length,
+    failures: failed.length,
+    failure_reasons: failed,
+    versions: seen.versions,
+    per_node: perNode,
+    registry_curve: seen.curve,
+  };
+}
+
+type Times = Pick<
+  CrowdResult,
+  'lower_bound_s' | 'makespan_s' | 'makespan_ratio' | 'p50_s' | 'p99_s' | 'later_p50_s' | 'first_byte_p50_s'
+>;
+
+/** Of nodes that are waited for. A pull that failed lasts to its end for the makespan, and is no part of the others. */
+function timesOf({ settings, imageBytes, plan, pulled }: Observed): Times {
+  const bound = lowerBound(settings, imageBytes, plan);
+  const waited = plan.flatMap((node, index) => {
+    const pull = pulled[index];
+    return pull !== undefined && isWaitedFor(node) ? [{ wave: node.wave, ...pull }] : [];
+  });
+  const makespan = Math.max(0, ...waited.map(({ ended }) => ended));
+  const whole = waited.filter(({ completed }) => completed !== null);
+  const own = (pulls: typeof whole): readonly number[] =>
+    pulls.map(({ started, ended }) => ended - (started ?? 0));
+  const later = own(whole.filter(({ wave }) => wave > 0));
+  const firstBytes = whole.flatMap(({ firstByte }) => firstByte ?? []);
+  return {
+    lower_bound_s: bound,
+    makespan_s: makespan,
+    makespan_ratio: makespan / bound,
+    p50_s: whole.length === 0 ? makespan : percentile(own(whole), 50),
+    p99_s: whole.length === 0 ? makespan : percentile(own(whole), 99),
+    later_p50_s: later.length === 0 ? null : percentile(later, 50),
+    first_byte_p50_s: firstBytes.length === 0 ? null : percentile(firstBytes, 50),
+  };
+}
+
+function nodeResult(
+  { plan, pulled, traffic, connections, peakBytes, imageBytes, untold }: Observed,
+  index: number,
+): NodeResult {
+  const { started = null, completed = null, firstByte = null } = pulled[index] ?? {};
+  const told = traffic[index];
+  const guessed = { peers: 0, registry: 0, [untold]: completed === null ? 0 : imageBytes };
+  return {
+    node: plan[index]?.name ?? '',
+    zone: plan[index]?.zone ?? '',
+    started_s: started,
+    completed_s: completed,
+    first_byte_s: firstByte,
+    bytes: told?.bytes ?? guessed,
+    sent_bytes: told?.sentBytes ?? 0,
+    cross_zone_bytes: told?.crossZoneBytes ?? 0,
+    connections: connections[index] ?? 0,
+    rss_bytes: peakBytes[index] ?? null,
+  };
+}
+
+function medianOfSome(values: readonly (number | null)[]): number | null {
+  const some = values.filter((value) => value !== null);
+  return some.length === 0 ? null : percentile(some, 50);
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((total, each) => total + each, 0);
+}

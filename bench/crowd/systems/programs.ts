@@ -1,0 +1,128 @@
+/** What adapters of other projects' programs share: their binaries, and systems that are made of such programs. */
+import { accessSync, constants, statSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { MINUTE } from '../../../src/clock.ts';
+import { Program, run } from '../../../test/support/program.ts';
+import type { Place } from '../network.ts';
+import type { RunningSystem } from './system.ts';
+
+const READY_WITHIN: number = 2 * MINUTE;
+
+/** A program as an adapter starts it. */
+export interface Command {
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Text by path, written before the start. */
+  readonly files?: Readonly<Record<string, string>>;
+  /** Folders that must be there. */
+  readonly folders?: readonly string[];
+  /** TCP port that answers when it is ready. */
+  readonly port: number;
+}
+
+/** What is wrong with a binary, for people; undefined where nothing is. */
+export function lacksBinary(option: string, path: string | undefined, hint: string): string | undefined {
+  if (path === undefined) return `${option} is needed: ${hint}`;
+  return isProgram(path) ? undefined : `${option}: ${path} is no program`;
+}
+
+/** The same for several in one folder. */
+export function lacksBinaries(
+  option: string,
+  folder: string | undefined,
+  names: readonly string[],
+  hint: string,
+): string | undefined {
+  if (folder === undefined) return `${option} is needed: ${hint}`;
+  const missing = names.filter((name) => !isProgram(join(folder, name)));
+  return missing.length === 0 ? undefined : `${option}: ${folder} has no program ${missing.join(', ')}`;
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** Starts it at its place, and waits until its port answers. */
+export async function startProgram(place: Place, wanted: Command): Promise<Program> {
+  for (const folder of wanted.folders ?? []) await mkdir(folder, { recursive: true });
+  for (const [path, text] of Object.entries(wanted.files ?? {})) {
+    await mkdir(dirname(path), { recursive: true });
+    await writeFile(path, text);
+  }
+  const { command, args, env, port } = wanted;
+  const { within } = place;
+  const program = await Program.start({ command, args, within, ...(env && { env }) });
+  const probe = `exec 3<>/dev/tcp/${place.address}/${port}`;
+  await program.until(async () => (await run('bash', ['-c', probe], { within })).code === 0, {
+    timeout: READY_WITHIN,
+  });
+  return program;
+}
+
+/** A system of programs on nodes, and of others that belong to none. It does not tell where bytes came from. */
+export class ProgramSystem implements RunningSystem {
+  readonly versions: Readonly<Record<string, string>>;
+  readonly knownSeconds = null;
+  readonly #nodes: readonly Program[];
+  readonly #central: readonly Program[];
+  readonly #mirrors: readonly URL[];
+  readonly #stack: AsyncDisposableStack;
+
+  constructor(
+    parts: {
+      readonly versions: Readonly<Record<string, string>>;
+      /** One for each node. */
+      readonly nodes: readonly Program[];
+      readonly central: readonly Program[];
+      readonly mirrors: readonly URL[];
+    },
+    stack: AsyncDisposableStack,
+  ) {
+    this.versions = parts.versions;
+    this.#nodes = parts.nodes;
+    this.#central = parts.central;
+    this.#mirrors = parts.mirrors;
+    this.#stack = stack;
+  }
+
+  get central(): readonly number[] {
+    return this.#central.map(({ pid }) => pid);
+  }
+
+  mirror(node: number): URL | undefined {
+    return this.#mirrors[node];
+  }
+
+  pids(node: number): readonly number[] {
+    return this.#nodes.slice(node, node + 1).map(({ pid }) => pid);
+  }
+
+  async traffic(): Promise<undefined> {
+    return undefined;
+  }
+
+  async kill(node: number): Promise<void> {
+    await this.#nodes[node]?.stop('SIGKILL');
+  }
+
+  log(node: number): string {
+    return this.#nodes[node]?.lines.join('\n') ?? '';
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync();
+  }
+}
+
+/** What a program says of its version; `unknown` where it does not. */
+export async function versionOf(command: string, argument: string): Promise<string> {
+  const { stdout, stderr } = await run(command, [argument]);
+  return /\d+\.\d+[\w.+~-]*/.exec(stdout + stderr)?.[0] ?? 'unknown';
+}

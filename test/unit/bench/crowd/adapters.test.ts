@@ -1,0 +1,143 @@
+/** The systems of other projects: what would be started. None of their programs is at hand, so none is run. */
+import assert from 'node:assert/strict';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import type { CrowdSettings } from '../../../../bench/crowd/options.ts';
+import { SYSTEM_OF } from '../../../../bench/crowd/systems/choose.ts';
+import { dfdaemonCommand, schedulerCommand } from '../../../../bench/crowd/systems/dragonfly.ts';
+import { agentCommand, herdCommands } from '../../../../bench/crowd/systems/kraken.ts';
+import { bootstrapHosts, spegelCommand } from '../../../../bench/crowd/systems/spegel.ts';
+import { TempDir } from '../../../support/temp.ts';
+import { settingsOf } from './settings.ts';
+
+const lacks = (name: 'spegel' | 'dragonfly' | 'kraken', changes: Partial<CrowdSettings>): string =>
+  SYSTEM_OF[name].lacks?.(settingsOf(changes)) ?? '';
+
+/** A file that it writes, as JSON. */
+function file({ files = {} }: { readonly files?: Readonly<Record<string, string>> }, path: string): unknown {
+  const text = files[path];
+  assert.ok(text !== undefined, `${path} is none of ${Object.keys(files).join(', ')}`);
+  return JSON.parse(text);
+}
+
+describe('bench/crowd/systems of other projects', () => {
+  it('say which option is missing, and what it is to name', () => {
+    assert.match(lacks('spegel', { runtime: 'containerd' }), /--spegel-bin is needed/);
+    assert.match(lacks('dragonfly', {}), /--dragonfly-bin-dir is needed: .*scheduler and dfdaemon/);
+    assert.match(lacks('kraken', {}), /--kraken-bin-dir is needed: .*kraken-agent/);
+  });
+
+  it('say what is no program', async () => {
+    await using dir = await TempDir.create('binaries');
+    await mkdir(dir.join('scheduler'));
+    await writeFile(dir.join('dfdaemon'), '');
+    const binaries = { spegel: dir.join('spegel'), dragonfly: dir.path, kraken: dir.path };
+    assert.match(lacks('spegel', { runtime: 'containerd', binaries }), /spegel is no program/);
+    assert.match(lacks('dragonfly', { binaries }), /has no program scheduler, dfdaemon/);
+    assert.match(lacks('kraken', { binaries }), /has no program kraken-agent, .*redis-server/);
+  });
+
+  it('lack nothing where the programs are there', async () => {
+    await using dir = await TempDir.create('binaries');
+    for (const name of ['spegel', 'scheduler', 'dfdaemon']) {
+      await writeFile(dir.join(name), '');
+      await chmod(dir.join(name), 0o755);
+    }
+    const binaries = { spegel: dir.join('spegel'), dragonfly: dir.path };
+    assert.equal(lacks('spegel', { runtime: 'containerd', binaries }), '');
+    assert.equal(lacks('dragonfly', { binaries }), '');
+    assert.match(lacks('dragonfly', { binaries, loopback: true }), /--loopback/);
+    assert.match(lacks('spegel', { binaries }), /--runtime containerd/);
+  });
+
+  it('spegel: one beside each containerd, bootstrapped by a name', () => {
+    const containerd = { socket: '/n/containerd.sock', content: '/n/content', hosts: '/n/certs.d' };
+    const { command, args } = spegelCommand('/opt/spegel', {
+      containerd,
+      registry: 'http://198.19.0.5:5000',
+      data: '/n/spegel',
+    });
+    assert.equal(command, '/opt/spegel');
+    assert.deepEqual(args, [
+      'registry',
+      '--registry-addr=:5000',
+      '--router-addr=:5001',
+      '--metrics-addr=:9090',
+      '--containerd-sock=/n/containerd.sock',
+      '--containerd-namespace=k8s.io',
+      '--containerd-content-path=/n/content',
+      '--containerd-registry-config-path=/n/certs.d',
+      '--data-dir=/n/spegel',
+      '--bootstrap-kind=dns',
+      '--dns-bootstrap-domain=spegel-bootstrap',
+      '--mirrored-registries',
+      'http://198.19.0.5:5000',
+    ]);
+    assert.equal(
+      bootstrapHosts(['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4']),
+      '10.0.0.1 spegel-bootstrap\n10.0.0.2 spegel-bootstrap\n10.0.0.3 spegel-bootstrap\n',
+    );
+  });
+
+  it('dragonfly: a scheduler without Redis, and daemons that mirror the registry', () => {
+    const scheduler = schedulerCommand('/opt/d7y', '/tmp/s', '10.0.0.9');
+    assert.equal(scheduler.command, '/opt/d7y/scheduler');
+    assert.deepEqual(scheduler.args, [
+      '--config',
+      '/tmp/s/scheduler.yaml',
+      '--dynconfig',
+      '/tmp/s/dynconfig.yaml',
+    ]);
+    const central = file(scheduler, '/tmp/s/scheduler.yaml') as Record<string, Record<string, unknown>>;
+    assert.equal(central['server']?.['advertiseIP'], '10.0.0.9');
+    assert.equal(central['job']?.['enable'], false);
+    const node = dfdaemonCommand('/opt/d7y', {
+      folder: '/tmp/n',
+      address: '10.0.0.2',
+      name: 'node-1',
+      scheduler: '10.0.0.9',
+      registry: 'http://10.0.0.5:5000',
+      isSeed: false,
+    });
+    assert.deepEqual(file(node, '/tmp/n/dynconfig.yaml'), { scheduler: { addrs: ['10.0.0.9:8002'] } });
+    const config = file(node, '/tmp/n/dfdaemon.yaml') as {
+      proxy: { registryMirror: unknown };
+      seedPeer: unknown;
+      host: unknown;
+      manager?: unknown;
+    };
+    assert.deepEqual(config.proxy.registryMirror, { addr: 'http://10.0.0.5:5000' });
+    assert.deepEqual(config.seedPeer, { enable: false });
+    assert.deepEqual(config.host, { ip: '10.0.0.2', hostname: 'node-1' });
+    assert.equal(config.manager, undefined);
+  });
+
+  it('kraken: redis, origin, tracker and build-index in this order, and agents', () => {
+    const herd = herdCommands('/opt/kraken', {
+      folder: '/tmp/h',
+      address: '10.0.0.9',
+      registry: '10.0.0.5:5000',
+    });
+    assert.deepEqual(
+      herd.map(({ command }) => command),
+      ['redis-server', 'kraken-origin', 'kraken-tracker', 'kraken-build-index'].map(
+        (name) => `/opt/kraken/${name}`,
+      ),
+    );
+    const origin = file(herd[1] ?? {}, '/tmp/h/origin/weir-bench.yaml') as Record<string, unknown>;
+    assert.equal(origin['extends'], '/opt/kraken/config/origin/base.yaml');
+    assert.match(JSON.stringify(origin['backends']), /"registry_blob":\{"address":"10\.0\.0\.5:5000"/);
+    assert.deepEqual(origin['cluster'], { hosts: { static: ['10.0.0.9:15002'] } });
+    const agent = agentCommand('/opt/kraken', { folder: '/tmp/a', address: '10.0.0.2', herd: '10.0.0.9' });
+    assert.deepEqual(agent.env, { UBER_CONFIG_DIR: '/tmp/a' });
+    assert.deepEqual(agent.args, [
+      '-config=weir-bench.yaml',
+      '-peer_ip=10.0.0.2',
+      '-peer_port=16001',
+      '-agent_server_port=16002',
+      '-agent_registry_port=16000',
+    ]);
+    const config = file(agent, '/tmp/a/weir-bench.yaml') as Record<string, unknown>;
+    assert.deepEqual(config['tracker'], { hosts: { static: ['10.0.0.9:15003'] } });
+    assert.deepEqual(config['build_index'], { hosts: { static: ['10.0.0.9:15004'] } });
+  });
+});
