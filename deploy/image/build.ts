@@ -32,7 +32,7 @@ export interface BuildOptions {
   readonly out: string;
   /** Default: all. */
   readonly architectures?: readonly Architecture[];
-  /** What is fetched from Debian is kept there; default: `.cache/image` of the tree. */
+  /** What is fetched is kept there; default: `.cache/image` of the tree. */
   readonly cache?: string;
   /** Told what is being done. */
   readonly onStep?: (step: string) => void;
@@ -59,7 +59,7 @@ export async function buildImage(options: BuildOptions): Promise<{ layout: strin
     const images: string[] = [];
     for (const arch of architectures) {
       onStep(`${arch.name}: Node.js from npm, libraries from Debian`);
-      const node = await fetchNode(ROOT, join(work, arch.name, 'node'), arch);
+      const node = await fetchNode(ROOT, cache, arch);
       const debian = await fetchDebian(cache, arch);
       const sbom = makeSbom({ version: facts.version, arch, npm, node, debian });
       onStep(`${arch.name}: layers`);

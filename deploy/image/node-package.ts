@@ -1,7 +1,8 @@
 /** The Node.js binary of an architecture, from npm, as package-lock.json locks it. */
-import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { CommandError, runOk } from './command.ts';
+import { runOk } from './command.ts';
 import type { Architecture } from './platforms.ts';
 
 export interface NodePackage {
@@ -15,32 +16,30 @@ interface Lock {
   readonly packages: Readonly<Record<string, { readonly version: string; readonly integrity: string }>>;
 }
 
-/**
- * Installs it into `work`, by npm and with the lock's hash (npm keeps what it fetches in a cache of its own). Not by
- * `npm pack`, which takes minutes for the thousands of headers that are in the package.
- */
-export async function fetchNode(root: string, work: string, arch: Architecture): Promise<NodePackage> {
+/** Fetches it into `cache`, where it is not there yet, and unpacks it there. */
+export async function fetchNode(root: string, cache: string, arch: Architecture): Promise<NodePackage> {
   const name = arch.nodePackage;
   const lock = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as Lock;
-  const path = `node_modules/${name}`;
-  const locked = lock.packages[path];
+  const locked = lock.packages[`node_modules/${name}`];
   if (locked === undefined) throw new Error(`package-lock.json has no ${name}`);
-  const own = { name: 'weir-image', version: '0.0.0', optionalDependencies: { [name]: locked.version } };
-  const packages = { '': own, [path]: locked };
-  await mkdir(work, { recursive: true });
-  await writeFile(join(work, 'package.json'), JSON.stringify(own));
-  await writeFile(join(work, 'package-lock.json'), JSON.stringify({ ...own, lockfileVersion: 3, packages }));
-  const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
-  const how = ['--ignore-scripts', '--os=linux', `--cpu=${arch.npmCpu}`, ...quiet];
-  await runOk('npm', ['ci', ...how], { cwd: work });
-  const folder = join(work, path);
-  try {
-    await access(join(folder, 'bin/node'));
-  } catch (cause) {
-    // npm passes over a package that is optional: the one of another architecture can be no other.
-    throw new CommandError(`npm has no ${name} ${locked.version} with the hash of package-lock.json`, {
-      cause,
+  const { version, integrity } = locked;
+  const tarball = join(cache, `${name}-${version}.tgz`);
+  if ((await integrityOf(tarball)) !== integrity) {
+    await mkdir(cache, { recursive: true });
+    await runOk('npm', ['pack', '--silent', '--pack-destination', cache, `${name}@${version}`], {
+      cwd: cache,
     });
   }
-  return { name, version: locked.version, folder };
+  const found = await integrityOf(tarball);
+  if (found !== integrity) throw new Error(`${tarball} is ${found}; package-lock.json wants ${integrity}`);
+  const folder = join(cache, `${name}-${version}`);
+  await mkdir(folder, { recursive: true });
+  const parts = ['package/bin/node', 'package/LICENSE'];
+  await runOk('tar', ['-xzf', tarball, '--directory', folder, '--strip-components=1', ...parts]);
+  return { name, version, folder };
+}
+
+async function integrityOf(file: string): Promise<string | undefined> {
+  const bytes = await readFile(file).catch(() => undefined);
+  return bytes && `sha512-${createHash('sha512').update(bytes).digest('base64')}`;
 }

