@@ -13,6 +13,7 @@ NEEDED='
   runc:runc
   dockerd:docker.io
   docker:docker.io
+  docker-compose:docker-compose
   skopeo:skopeo
   podman:podman
   buildah:buildah

@@ -97,7 +97,7 @@ export class World implements Carrier {
       2 * this.#farLatency,
       WRITE,
       TICK,
-      this.parameters.batch,
+      this.parameters.batch[0],
       PROGRESS,
     ];
     this.time = new VirtualTime(usual);

@@ -7,7 +7,7 @@ import type { SwarmState } from './state.ts';
 
 /**
  * Bytes per second below which a transfer counts as stalled although bytes come: whoever sends a byte now and then
- * would hold up all for whom it is the only source. A quarter of what the lowest `--max-upload` leaves to a slot.
+ * would hold up all for whom it is the only source. A third of what the lowest `--max-upload` leaves to a slot.
  */
 const CRAWLING: number = 16 * KIB;
 /** Milliseconds after the first byte in which the rate is not looked at. */

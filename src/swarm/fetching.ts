@@ -66,6 +66,11 @@ export class Fetching {
     };
   }
 
+  /** Usual milliseconds of a transfer of this blob; 0 before the first. */
+  get usual(): number {
+    return this.#hedging.usual;
+  }
+
   get outstanding(): number {
     return this.#askings.size;
   }
@@ -259,7 +264,9 @@ export class Fetching {
 
   #busy({ peer, index, role }: Asking, load: number): void {
     const { environment, neighbours, now } = this.#state;
-    const until = now + between(environment.scheduler, environment.parameters.busy);
+    const { busy, busyShare } = environment.parameters;
+    const share = busyShare * between(environment.scheduler, [0.5, 1.5]);
+    const until = now + between(environment.scheduler, busy) + share * this.#hedging.usual;
     this.#state.heard(); // it is sending to others: our turn will come
     const neighbour = neighbours.get(peer);
     if (neighbour !== undefined) {

@@ -18,6 +18,11 @@ export class Hedging {
     this.#state = state;
   }
 
+  /** Usual milliseconds of a transfer; 0 before the first. */
+  get usual(): number {
+    return this.#usual;
+  }
+
   /** A transfer took so many milliseconds. */
   observe(took: number): void {
     this.#usual = this.#usual === 0 ? took : this.#usual + SMOOTHING * (took - this.#usual);

@@ -8,8 +8,8 @@ import type { Statement } from '../protocol/statement.ts';
 export interface OutboxOptions {
   readonly swarm: SwarmKey;
   readonly scheduler: Scheduler;
-  /** Milliseconds. */
-  readonly batch: number;
+  /** Milliseconds for which news may wait for more. */
+  readonly batch: () => number;
   readonly neighbours: () => Iterable<Pick<Neighbour, 'peer' | 'have'>>;
   readonly extent: () => number;
   readonly send: (peer: PeerName, message: SwarmMessage) => void;
@@ -78,7 +78,7 @@ export class Outbox {
   }
 
   #schedule(): void {
-    this.#cancel ??= this.#options.scheduler.after(this.#options.batch, () => this.flush());
+    this.#cancel ??= this.#options.scheduler.after(this.#options.batch(), () => this.flush());
   }
 }
 

@@ -53,10 +53,17 @@ export interface Parameters {
   readonly hedge: number;
   /** A transfer that has lasted so many times longer than usual is asked of a second peer, too. */
   readonly slow: number;
-  /** Milliseconds within which news for neighbours is sent together. */
-  readonly batch: number;
+  /** Milliseconds within which news for neighbours is sent together: at least, and where pieces take long, at most. */
+  readonly batch: readonly [number, number];
+  /** The same as a share of the usual time of a piece: on a slow link nobody waits for news. */
+  readonly batchShare: number;
   /** Least and most milliseconds after a `busy`. */
   readonly busy: readonly [number, number];
+  /**
+   * What is added to that, as a share of the usual time of a piece, more or less by half: it is the time until a slot
+   * is free, and whoever asks more often on a slow link is told `busy` a dozen times for each piece.
+   */
+  readonly busyShare: number;
   /** Least and most milliseconds after a `retry` of a home. */
   readonly retry: readonly [number, number];
   /** Least and most milliseconds after the registry said 429 or 5xx. */
@@ -68,13 +75,13 @@ export interface Parameters {
 }
 
 export const PARAMETERS: Parameters = {
-  uploadSlots: 4,
+  uploadSlots: 6,
   uploadQueue: 1,
-  requests: 5,
+  requests: 7,
   originWindow: 12,
   originWindowMax: 64,
   homeQueue: 16,
-  homeAskers: 64,
+  homeAskers: 24,
   homePatience: 250 * MILLISECOND,
   links: 10,
   linksMax: 32,
@@ -91,8 +98,10 @@ export const PARAMETERS: Parameters = {
   rescue: [1.5 * SECOND, 2.5 * SECOND],
   hedge: 300 * MILLISECOND,
   slow: 4,
-  batch: 20 * MILLISECOND,
+  batch: [20 * MILLISECOND, 200 * MILLISECOND],
+  batchShare: 1 / 8,
   busy: [10, 30],
+  busyShare: 0.5,
   retry: [50, 150],
   originRetry: [500, 1500],
   soloExtent: 16,

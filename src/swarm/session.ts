@@ -72,7 +72,10 @@ export class Session {
     this.#outbox = new Outbox({
       swarm,
       scheduler,
-      batch: parameters.batch,
+      batch: () => {
+        const { batch, batchShare } = parameters;
+        return Math.min(batch[1], Math.max(batch[0], batchShare * this.#fetching.usual));
+      },
       neighbours: () => state.neighbours.all(),
       extent: () => state.homes.extent,
       send: (peer, message) => environment.send(peer, message),

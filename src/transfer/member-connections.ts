@@ -12,8 +12,8 @@ import { dial } from './dial.ts';
 import type { Reception } from './reception.ts';
 import type { TokenBucket } from './token-bucket.ts';
 
-/** The swarm has 5 requests to one member in flight; one more for a manifest. */
-const MAX_CONNECTIONS = 6;
+/** The swarm has 7 requests to one member in flight; one more for a manifest. */
+const MAX_CONNECTIONS = 8;
 /** Milliseconds that an idle connection is kept: chunks of one image come closer together. */
 const IDLE_TIMEOUT: number = 30 * SECOND;
 /** Requests that wait for a connection; far above what the swarm asks of one member. */

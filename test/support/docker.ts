@@ -57,6 +57,11 @@ export class Docker implements AsyncDisposable {
     }
   }
 
+  /** As DOCKER_HOST has it. */
+  get host(): string {
+    return `unix://${this.#dir.join('docker.sock')}`;
+  }
+
   async command(args: readonly string[]): Promise<Result> {
     return run('docker', this.#args(args), { timeout: PULL_TIMEOUT });
   }
@@ -89,6 +94,6 @@ export class Docker implements AsyncDisposable {
   }
 
   #args(args: readonly string[]): readonly string[] {
-    return ['--config', this.#dir.path, '--host', `unix://${this.#dir.join('docker.sock')}`, ...args];
+    return ['--config', this.#dir.path, '--host', this.host, ...args];
   }
 }

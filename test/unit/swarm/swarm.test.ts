@@ -23,6 +23,7 @@ const SLOW_LINES: Omit<SimulateOptions, 'start' | 'seed'> = {
   slow: 0,
   hang: 0,
 };
+const AT_ONCE = { start: { kind: 'simultaneous' }, seed: 1 } as const;
 /** Virtual milliseconds after which a pull counts as one that hangs. */
 const LIMIT: number = 120 * SECOND;
 
@@ -114,6 +115,14 @@ describe('a swarm', () => {
         assert.ok(result.registry_ratio <= 1.02, told);
       }
     }
+  });
+
+  it('does not ask again and again for a slot while a piece takes seconds', () => {
+    const options: SimulateOptions = { ...SLOW_LINES, nodes: 20, link: 625, registry: 625, ...AT_ONCE };
+    const { outcomes, result } = simulate({ ...options, layers: [12, 6, 3].map((size) => size * MIB) }, 1);
+    assert.deepEqual(result.failure_reasons, []);
+    const { busy = 0, granted = 0 } = outcomes;
+    assert.ok(granted > 0 && busy <= 8 * granted, `${busy} times busy, ${granted} granted`);
   });
 
   it('gives a late joiner everything', () => {

@@ -122,7 +122,7 @@ for (const isSecure of [true, false]) {
       }
     });
 
-    it('brings 40 pieces at once over 6 connections', async () => {
+    it('brings 40 pieces at once over 8 connections', async () => {
       await using scene = await Scene.start({ isSecure });
       const bytes = makeBytes();
       const asks = Array.from({ length: 40 }, async (_, i) => {
@@ -131,7 +131,7 @@ for (const isSecure of [true, false]) {
         if (i % 2 === 0) answer.release?.();
       });
       await Promise.all(asks);
-      assert.equal(scene.server.connections, 6);
+      assert.equal(scene.server.connections, 8);
     });
   });
 }

@@ -56,7 +56,6 @@ describe('bench/simulate', () => {
     const course = go({ nodes: 200 });
     assertWhole(course, 200);
     assert.ok(course.result.registry_ratio <= 1.02, `${course.result.registry_ratio}`);
-    assert.ok(course.result.connections_max <= 190, `${course.result.connections_max}`);
   });
 
   it('on slow links, where starts are spread: the registry gives little more than one image', function () {
