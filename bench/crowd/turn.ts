@@ -13,7 +13,7 @@ import type { RunningRuntime } from './runtimes/runtime.ts';
 import { Sampler } from './sampler.ts';
 import type { Member, Scene } from './scene.ts';
 import type { NodeTraffic, RunningSystem, System } from './systems/system.ts';
-import { warmUp } from './warm-up.ts';
+import { calm, warmUp } from './warm-up.ts';
 import { centralCpuOf, centralPeaksOf, cpuOf, peaksOf, privateOf, residentOf, resetPeaks } from './usage.ts';
 
 /** A pull may take so many times what all nodes need when each fetches all from the registry, one after the other. */
@@ -36,6 +36,8 @@ export async function runTurn(scene: Scene, system: System, turn: number): Promi
     idlePrivateBytes: await privateOf(running, members.length),
   };
   const cold = await warmUp(scene, runtime, members.length);
+  // Where nothing runs but the registry there is nothing to come to rest.
+  if (idle.startCpuSeconds > 0) await calm(scene.signal);
   if (cold > 0) say(`  ${cold} pulls of the small image before the turn failed`);
   say(
     `turn ${turn}: ${system.name} is ready after ${startSeconds.toFixed(0)} s; ${members.length} nodes pull`,

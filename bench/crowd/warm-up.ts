@@ -17,7 +17,7 @@ const PULL_WITHIN: number = MINUTE;
 const CALM = 0.3;
 /** Milliseconds over which that is seen, and that it is waited for. */
 const LOOK: number = 2 * SECOND;
-const CALM_WITHIN: number = 45 * SECOND;
+const CALM_WITHIN: number = 30 * SECOND;
 
 /** What fails here says nothing about the turn, where it would fail too. @returns how many pulls did */
 export async function warmUp(
@@ -33,11 +33,11 @@ export async function warmUp(
     );
   });
   signal.throwIfAborted();
-  await calm(signal);
   return failed.reduce<number>((sum, each) => sum + each, 0);
 }
 
-async function calm(signal: AbortSignal): Promise<void> {
+/** Waits until the machine rests, but not for ever: others may work on it. */
+export async function calm(signal: AbortSignal): Promise<void> {
   const deadline = performance.now() + CALM_WITHIN;
   for (let before = await cpuTimes(); performance.now() < deadline;) {
     await delay(LOOK, undefined, { signal });
