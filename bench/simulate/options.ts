@@ -9,13 +9,6 @@ const RATES: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e
 const BITS_OF_A_BYTE = 8;
 const MILLISECONDS = 1000;
 
-/**
- * Share of what a link carries that is no content: Ethernet, IP and TCP headers with time stamps are 66 of 1514 bytes,
- * and acknowledgements of what comes the other way take the rest.
- */
-export const HEADERS = 0.05;
-/** Milliseconds that the buffer of a link of `bench crowd` holds (test/support/lan.ts). */
-export const QUEUE = 50;
 export const LEAST_NODES = 1;
 export const MOST_NODES = 5000;
 
