@@ -5,18 +5,15 @@
 import { SECOND } from '../clock.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { PieceAnswer } from '../transfer/exchange.ts';
-import { Asking, LAPSE_REASONS, type AskingEvents, type Lapse, type Role } from './asking.ts';
+import { LAPSE_REASONS, type Asking, type Lapse } from './asking.ts';
 import { pickChunk, type Choice } from './chunk-picker.ts';
-import type { BudgetShare } from './budget.ts';
 import { Hedging } from './hedging.ts';
 import { HomeAsks } from './home-asks.ts';
-import { isLiveMember } from './live.ts';
+import { PeerRequests } from './peer-requests.ts';
 import { between, shuffle } from './scheduler.ts';
 import type { SwarmState } from './state.ts';
 import type { Statement } from '../protocol/statement.ts';
 
-/** Requests beyond the budget that may be second tries. */
-const EXTRA_HEDGES = 2;
 /** Home asks under way where nothing moves. */
 const URGENT_ASKS = 4;
 /** Milliseconds for which a home that cannot fetch is not asked again. */
@@ -45,11 +42,9 @@ export interface FetchingEvents {
 export class Fetching {
   readonly #state: SwarmState;
   readonly #events: FetchingEvents;
-  readonly #askings: Set<Asking> = new Set();
+  readonly #requests: PeerRequests;
   readonly #homes: HomeAsks;
   readonly #hedging: Hedging;
-  readonly #askingEvents: AskingEvents;
-  readonly #share: BudgetShare;
   /** Per chunk, scheduler's milliseconds until which those who were named by others are not asked: they were busy. */
   readonly #elsewhereAfter: Map<number, number> = new Map();
   #wake: (() => void) | undefined;
@@ -59,20 +54,16 @@ export class Fetching {
     this.#events = events;
     this.#homes = new HomeAsks(state);
     this.#hedging = new Hedging(state);
-    this.#share = state.environment.budget.join(() => events.changed());
-    this.#askingEvents = {
+    this.#requests = new PeerRequests(state, {
       answered: (asking, answer) => this.#answered(asking, answer),
       lapsed: (asking, lapse) => this.#lapsed(asking, lapse),
-    };
+      changed: () => events.changed(),
+    });
   }
 
   /** Usual milliseconds of a transfer of this blob; 0 before the first. */
   get usual(): number {
     return this.#hedging.usual;
-  }
-
-  get outstanding(): number {
-    return this.#askings.size;
   }
 
   /** Asks for as much as the budget allows. `homes`: whether homes may be asked, too. */
@@ -85,38 +76,34 @@ export class Fetching {
 
   /** Checks all time limits. `late`: milliseconds by which this node itself was held up. */
   check(late: number): void {
-    const { now } = this.#state;
-    for (const asking of Array.from(this.#askings)) asking.check(now, late);
+    this.#requests.check(late);
   }
 
   /** The chunk is here: nobody need send it any more. */
   settled(index: number): void {
-    this.#dropAll((asking) => asking.index === index);
+    this.#requests.drop((asking) => asking.index === index);
     this.#homes.settled(index);
     this.#elsewhereAfter.delete(index);
   }
 
   peerGone(peer: PeerName): void {
-    this.#dropAll((asking) => asking.peer === peer);
+    this.#requests.drop((asking) => asking.peer === peer);
   }
 
   stop(): void {
     this.#wake?.();
     this.#wake = undefined;
-    this.#share.leave();
-    this.#dropAll(() => true);
+    this.#requests.stop();
   }
 
   #askHolders(): void {
     for (;;) {
-      const { size: held } = this.#askings;
-      const mayTake = this.#mayTake;
-      if (!mayTake && (held >= this.#state.environment.parameters.requests || !this.#share.mayWant(held)))
-        return;
+      const { mayTake } = this.#requests;
+      if (!mayTake && !this.#requests.mayWant) return;
       const choice = this.#pick();
       if (choice === undefined) break;
-      if (!mayTake) return this.#share.wants(held);
-      this.#ask(choice.neighbour.peer, choice.index, 'holder');
+      if (!mayTake) return this.#requests.wants();
+      this.#requests.ask(choice.neighbour.peer, choice.index, 'holder');
     }
     this.#askElsewhere();
   }
@@ -137,19 +124,14 @@ export class Fetching {
   #askElsewhere(): void {
     const { neighbours, elsewhere, now } = this.#state;
     for (const [index, peers] of elsewhere) {
-      if (!this.#mayTake) return;
+      if (!this.#requests.mayTake) return;
       const [peer] = peers;
       if (peer === undefined || !this.#state.isWanted(index)) continue;
       if ((this.#elsewhereAfter.get(index) ?? 0) > now) continue;
       peers.delete(peer);
       if (peers.size === 0) elsewhere.delete(index);
-      if (neighbours.holders(index) === 0) this.#ask(peer, index, 'holder');
+      if (neighbours.holders(index) === 0) this.#requests.ask(peer, index, 'holder');
     }
-  }
-
-  get #mayTake(): boolean {
-    const { size: held } = this.#askings;
-    return held < this.#state.environment.parameters.requests && this.#share.mayTake(held);
   }
 
   #askFar(): void {
@@ -162,22 +144,21 @@ export class Fetching {
     const allowed = Math.max(urgent ? URGENT_ASKS : 1, share);
     // What homes left to this node counts, too: the first in a swarm would be left all of it.
     let under = this.#events.fetches();
-    for (const { role } of this.#askings) if (role === 'home') under++;
-    if (under >= allowed || !this.#mayTake) return;
+    for (const { role } of this.#requests.underWay) if (role === 'home') under++;
+    if (under >= allowed || !this.#requests.mayTake) return;
     const candidates = shuffle(this.#homes.candidates(this.#events.window()), scheduler);
     for (const index of candidates) {
-      if (under >= allowed || !this.#mayTake) return;
+      if (under >= allowed || !this.#requests.mayTake) return;
       const choice = this.#homes.choose(index);
       if (choice === undefined) continue; // its own duty
       if (choice.peer === undefined) this.#entrust(index);
-      else if (this.#ask(choice.peer, index, choice.role)) under++;
+      else if (this.#requests.ask(choice.peer, index, choice.role)) under++;
     }
   }
 
   #hedge(): void {
-    for (const { index, peer } of this.#hedging.late(this.#askings)) {
-      if (!this.#state.environment.budget.take(EXTRA_HEDGES)) return;
-      this.#begin(peer, index, 'holder');
+    for (const { index, peer } of this.#hedging.late(this.#requests.underWay)) {
+      if (!this.#requests.hedge(peer, index)) return;
     }
   }
 
@@ -194,45 +175,7 @@ export class Fetching {
     });
   }
 
-  #ask(peer: PeerName, index: number, role: Role): boolean {
-    return this.#state.environment.budget.take() && this.#begin(peer, index, role);
-  }
-
-  /** With a place of the budget taken. */
-  #begin(peer: PeerName, index: number, role: Role): boolean {
-    const { environment, neighbours } = this.#state;
-    const member = environment.membership.get(peer);
-    // It may have been set aside since, and say again that it has all: nothing is asked of it until that is over.
-    if (member === undefined || !isLiveMember(environment.membership, peer)) {
-      environment.budget.give();
-      this.#state.forget(peer);
-      return false;
-    }
-    const neighbour = neighbours.get(peer);
-    if (neighbour !== undefined) neighbour.outstanding++;
-    this.#askings.add(new Asking(this.#state, member, index, role, this.#askingEvents));
-    return true;
-  }
-
-  #finish(asking: Asking): boolean {
-    if (!this.#askings.delete(asking)) return false;
-    const neighbour = this.#state.neighbours.get(asking.peer);
-    if (neighbour !== undefined) neighbour.outstanding = Math.max(0, neighbour.outstanding - 1);
-    this.#state.environment.budget.give();
-    return true;
-  }
-
-  #dropAll(isDropped: (asking: Asking) => boolean): void {
-    // The set may change meanwhile.
-    for (const asking of Array.from(this.#askings)) {
-      if (!isDropped(asking)) continue;
-      asking.cancel();
-      this.#finish(asking);
-    }
-  }
-
   #answered(asking: Asking, answer: PieceAnswer): void {
-    if (!this.#finish(asking)) return;
     const { environment } = this.#state;
     const { index, peer } = asking;
     environment.acquainted.add(peer);
@@ -324,7 +267,6 @@ export class Fetching {
   }
 
   #lapsed(asking: Asking, lapse: Lapse): void {
-    if (!this.#finish(asking)) return;
     const { environment } = this.#state;
     const { peer, index, role } = asking;
     environment.acquainted.delete(peer);

@@ -157,8 +157,7 @@ export class OriginDuty {
     if (hasIt === undefined && state === 'fetching') this.#state.promise(index, from);
     if (hasIt === undefined && state === 'none') this.#state.unpromise(index, from);
     if (hasIt === true) {
-      this.#state.addElsewhere(index, from);
-      this.#state.seen.set(index);
+      this.#state.told(index, from);
       this.entered(index);
     }
     this.#events.changed();

@@ -66,9 +66,9 @@ export class Rendezvous {
   #expireOne(): void {
     const [oldest] = this.#swarms.rkeys();
     if (oldest === undefined) return;
-    let newest = -Infinity;
-    for (const { at } of this.#swarms.peek(oldest)?.values() ?? []) newest = Math.max(newest, at);
-    if (this.#options.scheduler.now() - newest > EXPIRES) this.#swarms.delete(oldest);
+    const now = this.#options.scheduler.now();
+    for (const { at } of this.#swarms.peek(oldest)?.values() ?? []) if (now - at <= EXPIRES) return;
+    this.#swarms.delete(oldest);
   }
 
   /** Those in the swarm, the asker's zone first, otherwise at random. */
