@@ -1,9 +1,9 @@
 /** `bench churn`, as the command line has it. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { withSignals } from '../../src/cli/context.ts';
-import { parseDuration, parseSize } from '../../src/config/units.ts';
+import { formatDuration, formatSize, parseDuration, parseSize } from '../../src/config/units.ts';
 import { parseCount, parseLayers } from '../crowd/options.ts';
-import { contradiction, type ChurnSettings } from './options.ts';
+import { CHURN_DEFAULTS, contradiction, type ChurnSettings } from './options.ts';
 import { renderChurn } from './report.ts';
 import { runChurn } from './run.ts';
 
@@ -29,16 +29,25 @@ export function addChurn(program: Command): void {
 }
 
 function options(): readonly Option[] {
+  const { images, layers, quota, zipf, pullEvery, stay, away } = CHURN_DEFAULTS;
+  const sizes = layers.map(formatSize).join(',');
   return [
     value('--nodes <N>', `nodes, 2 to ${MAX_NODES}`, '10', (text) => parseCount(text, 2, MAX_NODES)),
     value('--for <TIME>', 'how long it goes on', '30m', parseDuration),
-    value('--images <N>', 'images in the registry', '40', (text) => parseCount(text, 1, MAX_IMAGES)),
-    value('--layers <SIZES>', 'sizes of the layers of each image', '4MiB,2MiB,1MiB', parseLayers),
-    value('--quota <SIZE>', "of each node's store", '64MiB', parseSize),
-    value('--zipf <S>', 'the k-th image is 1/k^S as popular as the first', '1', parseZipf),
-    value('--pull-every <TIME>', 'between two pulls of a node, on average', '4s', parseDuration),
-    value('--stay <TIME>', 'of a node that comes and goes, on average', '1m', parseDuration),
-    value('--away <TIME>', 'of such a node, on average', '10s', parseDuration),
+    value('--images <N>', 'images in the registry', String(images), (text) =>
+      parseCount(text, 1, MAX_IMAGES),
+    ),
+    value('--layers <SIZES>', 'sizes of the layers of each image', sizes, parseLayers),
+    value('--quota <SIZE>', "of each node's store", formatSize(quota), parseSize),
+    value('--zipf <S>', 'the k-th image is 1/k^S as popular as the first', String(zipf), parseZipf),
+    value(
+      '--pull-every <TIME>',
+      'between two pulls of a node, on average',
+      formatDuration(pullEvery),
+      parseDuration,
+    ),
+    value('--stay <TIME>', 'of a node that comes and goes, on average', formatDuration(stay), parseDuration),
+    value('--away <TIME>', 'of such a node, on average', formatDuration(away), parseDuration),
     value('--seed <N>', 'of the images and of all chance', '1', (text) => parseCount(text, 0, MAX_SEED)),
     new Option('--out <DIR>', 'where the report goes').default(DEFAULT_OUT),
     new Option('--json', 'print the report as JSON instead of a table'),

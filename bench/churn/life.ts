@@ -5,7 +5,7 @@ import { SECOND } from '../../src/clock.ts';
 import { parseImageReference } from '../../src/oci/reference.ts';
 import type { WeirNode } from '../../test/support/weir.ts';
 import { describeFailure } from '../crowd/pulls.ts';
-import type { SeededRandom } from '../crowd/random.ts';
+import type { SeededRandom } from '../support/random.ts';
 import type { ChurnSettings } from './options.ts';
 import type { Zipf } from './zipf.ts';
 

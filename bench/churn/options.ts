@@ -1,4 +1,5 @@
-/** What `bench churn` is asked for. */
+/** What `bench churn` is asked for, with real nodes and in virtual time. */
+import { MIB, MINUTE, SECOND } from '../../src/clock.ts';
 
 export interface ChurnSettings {
   readonly nodes: number;
@@ -19,6 +20,16 @@ export interface ChurnSettings {
   readonly away: number;
   readonly seed: number;
 }
+
+export const CHURN_DEFAULTS: Omit<ChurnSettings, 'nodes' | 'for' | 'seed'> = {
+  images: 40,
+  layers: [4, 2, 1].map((size) => size * MIB),
+  quota: 64 * MIB,
+  zipf: 1,
+  pullEvery: 4 * SECOND,
+  stay: MINUTE,
+  away: 10 * SECOND,
+};
 
 /** The first half of the nodes never leave: only in a process that lives on does a leak show. */
 export function stayers({ nodes }: ChurnSettings): number {

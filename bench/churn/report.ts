@@ -1,5 +1,5 @@
 /** What a run of `bench churn` came to. Pure, but for the charts' library. */
-import { MIB } from '../../src/clock.ts';
+import { MIB, SECOND } from '../../src/clock.ts';
 import { formatBytes } from '../../src/client/format.ts';
 import { formatDuration } from '../../src/config/units.ts';
 import { lineChart, type Chart } from '../report/charts.ts';
@@ -7,12 +7,13 @@ import type { ReportHead } from '../report/report.ts';
 import type { Failure } from '../report/result.ts';
 import { percentile } from '../support/stats.ts';
 import { formatTable, type Row } from '../support/table.ts';
+import type { Tally } from './life.ts';
 import type { ChurnSettings } from './options.ts';
-import { trendOf, type Trend } from './trend.ts';
+import { judge, trendOf, type Trend } from './trend.ts';
 import { MEASURES, type Measure, type Series } from './watch.ts';
 
 /** Fields that other benches' results have too are named as theirs; null where they say nothing here. */
-export interface ChurnResult {
+export interface ChurnFigures {
   readonly system: 'weir';
   readonly nodes: number;
   readonly turn: 1;
@@ -31,7 +32,7 @@ export interface ChurnResult {
   readonly registry_ratio: number | null;
   readonly registry_requests: number;
   readonly cpu_s_per_gib: null;
-  readonly rss_max_bytes: number;
+  readonly rss_max_bytes: number | null;
   readonly failures: number;
   readonly failure_reasons: readonly Failure[];
   readonly pulls: number;
@@ -39,6 +40,9 @@ export interface ChurnResult {
   readonly cut: number;
   readonly leaves: number;
   readonly kills: number;
+}
+
+export interface ChurnResult extends ChurnFigures {
   /** Of the nodes that never leave. */
   readonly trends: Readonly<Record<Measure, Trend>>;
   readonly series: Series;
@@ -66,18 +70,65 @@ export function trendsOf(series: Series): Readonly<Record<Measure, Trend>> {
   };
 }
 
+/** What nodes did that churned, really or in virtual time, as figures of a report. */
+export function figuresOf(
+  settings: ChurnSettings,
+  {
+    pulls,
+    cut,
+    leaves,
+    kills,
+    failures,
+  }: Readonly<Omit<Tally, 'pulls' | 'failures'>> & {
+    readonly pulls: readonly number[];
+    readonly failures: readonly Failure[];
+  },
+  registry: {
+    readonly bytes: number;
+    readonly requests: number;
+    /** Bytes of all pulls that arrived. */
+    readonly arrived: number;
+  },
+  rssMaxBytes: number | null,
+): ChurnFigures {
+  return {
+    system: 'weir',
+    nodes: settings.nodes,
+    turn: 1,
+    seed: settings.seed,
+    image_bytes: settings.layers.reduce((sum, size) => sum + size, 0),
+    lower_bound_s: null,
+    makespan_s: settings.for / SECOND,
+    makespan_ratio: null,
+    p50_s: percentileOf(pulls, 50),
+    p99_s: percentileOf(pulls, 99),
+    registry_bytes: registry.bytes,
+    registry_ratio: registry.arrived === 0 ? null : registry.bytes / registry.arrived,
+    registry_requests: registry.requests,
+    cpu_s_per_gib: null,
+    rss_max_bytes: rssMaxBytes,
+    failures: failures.length,
+    failure_reasons: failures,
+    pulls: pulls.length,
+    cut,
+    leaves,
+    kills,
+  };
+}
+
 /** One line that says whether anything keeps growing. */
 export function verdictOf({ trends }: Pick<ChurnResult, 'trends'>): string {
-  const named = (verdict: Trend['verdict']): readonly string[] =>
-    MEASURES.filter((measure) => trends[measure].verdict === verdict).map((measure) => {
-      const { growth } = trends[measure];
-      return verdict === 'grows'
-        ? `${UNITS[measure].name} (${Math.round(100 * growth)} % over the second half)`
-        : UNITS[measure].name;
-    });
-  const [growing, unknown] = [named('grows'), named('too short')];
-  if (growing.length > 0) return `verdict: keeps growing: ${growing.join(', ')}`;
-  if (unknown.length > 0) return `verdict: none, the run was too short: ${unknown.join(', ')}`;
+  const { growing, unknown } = judge(MEASURES, trends);
+  if (growing.length > 0) {
+    const told = growing.map(
+      (measure) =>
+        `${UNITS[measure].name} (${Math.round(100 * trends[measure].growth)} % over the second half)`,
+    );
+    return `verdict: keeps growing: ${told.join(', ')}`;
+  }
+  if (unknown.length > 0) {
+    return `verdict: none, the run was too short: ${unknown.map((measure) => UNITS[measure].name).join(', ')}`;
+  }
   return 'verdict: memory, open files and store do not keep growing';
 }
 
@@ -103,17 +154,25 @@ export function churnRows(result: ChurnResult): readonly Row[] {
 }
 
 export function churnLines(settings: ChurnSettings, result: ChurnResult): readonly string[] {
-  const { nodes, pulls, cut, leaves, kills, p50_s: p50, p99_s: p99, failure_reasons: failed } = result;
-  const times = p50 === null || p99 === null ? '' : `, p50 ${p50.toFixed(2)} s, p99 ${p99.toFixed(2)} s`;
+  const { nodes, failure_reasons: failed } = result;
   const ratio =
     result.registry_ratio === null ? '' : `, ${(100 * result.registry_ratio).toFixed(1)} % of them`;
   return [
     `churn of ${nodes} nodes for ${formatDuration(settings.for)}: ${settings.images} images of ` +
       `${formatBytes(result.image_bytes)}, a quota of ${formatBytes(settings.quota)}`,
-    `${leaves} times a node left (${kills} of them killed) and joined again`,
-    `${pulls} pulls arrived${times}; ${cut} were cut as their node left; ${result.failures} failed`,
+    ...tallyLines(result),
     `the registry sent ${formatBytes(result.registry_bytes)}${ratio}`,
     ...failed.slice(0, SHOWN_FAILURES).map(({ node, reason }) => `failed: ${node}: ${reason}`),
+  ];
+}
+
+/** Who came and went, and which pulls arrived. */
+export function tallyLines(figures: ChurnFigures): readonly string[] {
+  const { pulls, cut, leaves, kills, failures, p50_s: p50, p99_s: p99 } = figures;
+  const times = p50 === null || p99 === null ? '' : `, p50 ${p50.toFixed(2)} s, p99 ${p99.toFixed(2)} s`;
+  return [
+    `${leaves} times a node left (${kills} of them killed) and joined again`,
+    `${pulls} pulls arrived${times}; ${cut} were cut as their node left; ${failures} failed`,
   ];
 }
 
@@ -151,6 +210,6 @@ export function churnCharts({ series }: ChurnResult, quota: number): readonly Ch
 }
 
 /** Of the pulls' seconds; null where there is none. */
-export function percentileOf(seconds: readonly number[], percent: number): number | null {
+function percentileOf(seconds: readonly number[], percent: number): number | null {
   return seconds.length === 0 ? null : percentile(seconds, percent);
 }

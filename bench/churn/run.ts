@@ -9,7 +9,7 @@ import { push } from '../../test/support/push.ts';
 import { Registry } from '../../test/support/registry.ts';
 import { findProgram } from '../../test/support/requires.ts';
 import { WeirCluster } from '../../test/support/weir-cluster.ts';
-import { SeededRandom } from '../crowd/random.ts';
+import { SeededRandom } from '../support/random.ts';
 import { writeFiles } from '../report/report.ts';
 import { renderPage } from '../report/page.ts';
 import { describeMachine } from '../support/machine.ts';
@@ -20,7 +20,7 @@ import {
   churnCharts,
   churnLines,
   churnRows,
-  percentileOf,
+  figuresOf,
   trendsOf,
   verdictOf,
   type ChurnReport,
@@ -67,28 +67,10 @@ export async function runChurn({ settings, out, say, signal }: ChurnOptions): Pr
   const accesses = registry.accessLog.matching('/v2/');
   const bytes = registry.accessLog.bytes('/v2/');
   const arrived = tally.pulls.length * imageBytes;
+  const seen = { bytes, requests: accesses.length, arrived };
+  const mostMemory = Math.max(0, ...series.memory.most.map(([, value]) => value));
   const result: ChurnResult = {
-    system: 'weir',
-    nodes: settings.nodes,
-    turn: 1,
-    seed: settings.seed,
-    image_bytes: imageBytes,
-    lower_bound_s: null,
-    makespan_s: settings.for / SECOND,
-    makespan_ratio: null,
-    p50_s: percentileOf(tally.pulls, 50),
-    p99_s: percentileOf(tally.pulls, 99),
-    registry_bytes: bytes,
-    registry_ratio: arrived === 0 ? null : bytes / arrived,
-    registry_requests: accesses.length,
-    cpu_s_per_gib: null,
-    rss_max_bytes: Math.max(0, ...series.memory.most.map(([, value]) => value)),
-    failures: tally.failures.length,
-    failure_reasons: tally.failures,
-    pulls: tally.pulls.length,
-    cut: tally.cut,
-    leaves: tally.leaves,
-    kills: tally.kills,
+    ...figuresOf(settings, tally, seen, mostMemory),
     trends: trendsOf(series),
     series,
   };

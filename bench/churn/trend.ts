@@ -40,6 +40,16 @@ export function trendOf(samples: readonly Sample[]): Trend {
   return { verdict: z > MIN_Z && growth > MIN_GROWTH ? 'grows' : 'steady', slope, growth, z };
 }
 
+/** Which of these grow, and of which too little was seen to tell. */
+export function judge<Measure extends string>(
+  measures: readonly Measure[],
+  trends: Readonly<Record<Measure, Trend>>,
+): { readonly growing: readonly Measure[]; readonly unknown: readonly Measure[] } {
+  const named = (verdict: Verdict): readonly Measure[] =>
+    measures.filter((measure) => trends[measure].verdict === verdict);
+  return { growing: named('grows'), unknown: named('too short') };
+}
+
 /** Median of the slopes of all pairs. */
 function theilSen(samples: readonly Sample[]): number {
   const slopes: number[] = [];

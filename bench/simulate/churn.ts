@@ -2,10 +2,10 @@
  * `bench churn` in virtual time: nodes leave and join, images are pulled by Zipf's law, stores have a quota, and a
  * verdict says whether anything keeps growing. The settings are those of the real one (bench/churn/options.ts).
  */
-import { MIB, MINUTE, SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/clock.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { stayers, type ChurnSettings } from '../churn/options.ts';
-import { trendOf, type Sample, type Trend } from '../churn/trend.ts';
+import { judge, trendOf, type Sample, type Trend } from '../churn/trend.ts';
 import { Zipf } from '../churn/zipf.ts';
 import type { Failure } from '../report/result.ts';
 import type { SimulatedNode } from './node.ts';
@@ -19,17 +19,6 @@ export type Measure = (typeof MEASURES)[number];
 const SAMPLES = 400;
 /** Of the nodes that leave; the others die. */
 const POLITE = 0.5;
-
-/** As `bench churn` has them. */
-export const CHURN_DEFAULTS: Omit<ChurnSettings, 'nodes' | 'for' | 'seed'> = {
-  images: 40,
-  layers: [4, 2, 1].map((size) => size * MIB),
-  quota: 64 * MIB,
-  zipf: 1,
-  pullEvery: 4 * SECOND,
-  stay: MINUTE,
-  away: 10 * SECOND,
-};
 
 export interface SimulatedChurn {
   /** Seconds of each pull that arrived. */
@@ -80,9 +69,7 @@ export function simulateChurn(
 
 /** One line that says whether anything keeps growing. */
 export function verdictOf({ trends }: Pick<SimulatedChurn, 'trends'>): string {
-  const named = (verdict: Trend['verdict']): readonly Measure[] =>
-    MEASURES.filter((measure) => trends[measure].verdict === verdict);
-  const [growing, unknown] = [named('grows'), named('too short')];
+  const { growing, unknown } = judge(MEASURES, trends);
   if (growing.length > 0) {
     const told = growing.map((measure) => `${measure} (${Math.round(100 * trends[measure].growth)} %)`);
     return `verdict: keeps growing over the second half: ${told.join(', ')}`;

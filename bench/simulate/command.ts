@@ -3,6 +3,7 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { SECOND } from '../../src/clock.ts';
+import { CHURN_DEFAULTS } from '../churn/options.ts';
 import { describeMachine } from '../support/machine.ts';
 import { writeReport, type BenchReport, type SettingValue } from '../report/report.ts';
 import { renderTable } from '../report/table.ts';
@@ -17,7 +18,7 @@ import {
   parseTime,
   parseWhole,
 } from './options.ts';
-import { CHURN_DEFAULTS, simulateChurn } from './churn.ts';
+import { simulateChurn } from './churn.ts';
 import { churnResult, renderChurn } from './churn-report.ts';
 import { simulate, type SimulateOptions } from './run.ts';
 

@@ -18,12 +18,13 @@ import type { Session } from '../../src/swarm/session.ts';
 import { Swarms } from '../../src/swarm/swarms.ts';
 import type { FetchReason } from '../../src/swarm/state.ts';
 import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
+import { seeded } from '../support/random.ts';
 import { Loss } from './loss.ts';
 import { Roster } from './membership.ts';
 import { Link, Network } from './network.ts';
 import { SimulatedNode } from './node.ts';
 import { SimulatedRegistry } from './registry.ts';
-import { seeded, VirtualTime } from './time.ts';
+import { VirtualTime } from './time.ts';
 import { HASH, PROGRESS, SIGNATURE, Transfer, type Carrier } from './transfer.ts';
 
 /** Milliseconds to hash and write a chunk. */

@@ -12,7 +12,7 @@ import { OriginWindow } from '../../../src/swarm/origin-window.ts';
 import { Pace } from '../../../src/swarm/pace.ts';
 import { Rendezvous } from '../../../src/swarm/rendezvous.ts';
 import { UploadSlots } from '../../../src/swarm/upload-slots.ts';
-import { seeded } from '../../../bench/simulate/time.ts';
+import { seeded } from '../../../bench/support/random.ts';
 import { namedSwarm } from '../../../bench/simulate/world.ts';
 
 const named = (name: string | number): PeerName => `peer-${name}` as PeerName;

@@ -6,7 +6,7 @@ import { churnRows, verdictOf, type ChurnResult } from '../../../../bench/churn/
 import type { Trend } from '../../../../bench/churn/trend.ts';
 import { bytesBelow } from '../../../../bench/churn/watch.ts';
 import { Zipf } from '../../../../bench/churn/zipf.ts';
-import { SeededRandom } from '../../../../bench/crowd/random.ts';
+import { SeededRandom } from '../../../../bench/support/random.ts';
 import { TempDir } from '../../../support/temp.ts';
 
 const SETTINGS: ChurnSettings = {

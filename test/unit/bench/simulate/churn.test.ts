@@ -1,12 +1,8 @@
 /** Churn in virtual time: what it finds is asserted, never how long anything took on this machine. */
 import assert from 'node:assert/strict';
 import { MINUTE, SECOND } from '../../../../src/clock.ts';
-import {
-  CHURN_DEFAULTS,
-  simulateChurn,
-  verdictOf,
-  type SimulatedChurn,
-} from '../../../../bench/simulate/churn.ts';
+import { CHURN_DEFAULTS } from '../../../../bench/churn/options.ts';
+import { simulateChurn, verdictOf, type SimulatedChurn } from '../../../../bench/simulate/churn.ts';
 
 const go = (seed: number): SimulatedChurn =>
   simulateChurn(

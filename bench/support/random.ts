@@ -24,3 +24,9 @@ export class SeededRandom {
       .map(({ item }) => item);
   }
 }
+
+/** The same as a function. */
+export function seeded(seed: number): () => number {
+  const random = new SeededRandom(seed);
+  return () => random.next();
+}
