@@ -9,16 +9,8 @@ import type { Pulled } from './pulls.ts';
 import type { CrowdResult, NodeResult } from './result.ts';
 import type { NodeTraffic } from './systems/system.ts';
 
-/** Lists have one entry for each node. */
-export interface Observed {
-  readonly system: string;
-  /** Where bytes come from that no node tells of. */
-  readonly untold: keyof SourceBytes;
-  readonly turn: number;
-  readonly seed: number;
-  readonly settings: CrowdSettings;
-  readonly imageBytes: number;
-  readonly plan: readonly NodePlan[];
+/** What is seen while all pull. Lists have one entry for each node. */
+export interface Seen {
   readonly pulled: readonly Pulled[];
   readonly traffic: readonly (NodeTraffic | undefined)[];
   readonly connections: readonly number[];
@@ -30,17 +22,29 @@ export interface Observed {
   readonly cpuSeconds: number;
   readonly cpuBusy: number;
   readonly cpuStolen: number;
+  readonly peakBytes: readonly (number | null)[];
+  /** Of processes that belong to no node. */
+  readonly centralPeakBytes: readonly number[];
+  readonly curve: readonly (readonly [seconds: number, bytes: number])[];
+}
+
+/** That, what was asked for, and what was seen before. */
+export interface Observed extends Seen {
+  readonly system: string;
+  /** Where bytes come from that no node tells of. */
+  readonly untold: keyof SourceBytes;
+  readonly turn: number;
+  readonly seed: number;
+  readonly settings: CrowdSettings;
+  readonly imageBytes: number;
+  readonly plan: readonly NodePlan[];
   readonly startSeconds: number;
   readonly knownSeconds: number | null;
   /** Of all processes of the system until nodes began to pull. */
   readonly startCpuSeconds: number;
   readonly idleBytes: readonly (number | null)[];
   readonly idlePrivateBytes: readonly (number | null)[];
-  readonly peakBytes: readonly (number | null)[];
-  /** Of processes that belong to no node. */
-  readonly centralPeakBytes: readonly number[];
   readonly versions: Readonly<Record<string, string>>;
-  readonly curve: readonly (readonly [seconds: number, bytes: number])[];
 }
 
 export function resultOf(seen: Observed): CrowdResult {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { MINUTE, SECOND } from '../../src/clock.ts';
 import { busyShare, cpuTimes, stolenShare } from '../support/cpu-share.ts';
 import { DEFAULT_LOG_LEVEL, type CrowdSettings } from './options.ts';
-import { difference, resultOf, type Observed } from './outcome.ts';
+import { difference, resultOf, type Seen } from './outcome.ts';
 import { planNodes, SLOWNESS } from './plan.ts';
 import { pullAll, type Pulled } from './pulls.ts';
 import type { CrowdResult } from './result.ts';
@@ -68,23 +68,6 @@ async function placeNodes({ settings, network, imageBytes }: Scene, seed: number
   }
   return members;
 }
-
-type Seen = Omit<
-  Observed,
-  | 'system'
-  | 'untold'
-  | 'turn'
-  | 'seed'
-  | 'settings'
-  | 'imageBytes'
-  | 'plan'
-  | 'startSeconds'
-  | 'knownSeconds'
-  | 'versions'
-  | 'idleBytes'
-  | 'idlePrivateBytes'
-  | 'startCpuSeconds'
->;
 
 async function observe(
   scene: Scene,

@@ -4,10 +4,10 @@
  * the layers. Where the mirror fails it goes to the registry by itself. It does not tell of the first byte.
  */
 import { Containerd } from '../../../test/support/containerd.ts';
-import { runOk } from '../../../test/support/program.ts';
 import { findProgram } from '../../../test/support/requires.ts';
 import { inParallel } from '../../support/parallel.ts';
 import type { Member, Scene, Wares } from '../scene.ts';
+import { versionOf } from '../systems/programs.ts';
 import type { RunningSystem } from '../systems/system.ts';
 import type { ContainerdPlaces, PullResult, RunningRuntime, Runtime } from './runtime.ts';
 
@@ -87,8 +87,7 @@ async function start(scene: Scene, members: readonly Member[]): Promise<RunningR
     started.push(daemon);
     return daemon;
   });
-  const text = await runOk(findProgram('containerd') ?? 'containerd', ['--version']);
-  const version = /\d+\.\d+[\w.+~-]*/.exec(text)?.[0] ?? 'unknown';
+  const version = await versionOf(findProgram('containerd') ?? 'containerd', '--version');
   return new ContainerdRuntime(scene, version, daemons, stack.move());
 }
 

@@ -8,17 +8,25 @@
  */
 import { join } from 'node:path';
 import { TempDir } from '../../../test/support/temp.ts';
-import { inParallel } from '../../support/parallel.ts';
 import type { CrowdSettings } from '../options.ts';
 import type { Member, Scene } from '../scene.ts';
-import { lacksBinaries, ProgramSystem, startProgram, versionOf, type Command } from './programs.ts';
+import {
+  FIXED_PORTS,
+  lacksBinaries,
+  mirrorsAt,
+  ProgramSystem,
+  startOnNodes,
+  startProgram,
+  versionOf,
+  yaml,
+  type Command,
+} from './programs.ts';
 import type { RunningSystem, System } from './system.ts';
 
 const BINARIES = ['scheduler', 'dfdaemon'];
 const SCHEDULER_PORT = 8002;
 const UPLOAD_PORT = 4000;
 const PROXY_PORT = 4001;
-const STARTING = 4;
 
 export function schedulerCommand(binaries: string, folder: string, address: string): Command {
   const config = {
@@ -95,13 +103,13 @@ export function dfdaemonCommand(
 }
 
 function lacks({ loopback, binaries }: CrowdSettings): string | undefined {
-  if (loopback) return 'its nodes have fixed ports: it does not run with --loopback';
+  if (loopback) return FIXED_PORTS;
   const hint = 'a folder with its programs scheduler and dfdaemon';
   return lacksBinaries('--dragonfly-bin-dir', binaries.dragonfly, BINARIES, hint);
 }
 
 async function start(scene: Scene, members: readonly Member[]): Promise<RunningSystem> {
-  const { network, settings, registry, signal } = scene;
+  const { network, settings, registry } = scene;
   await using stack = new AsyncDisposableStack();
   const dir = stack.use(await TempDir.create('dragonfly'));
   const binaries = settings.binaries.dragonfly ?? '';
@@ -116,25 +124,18 @@ async function start(scene: Scene, members: readonly Member[]): Promise<RunningS
     isSeed: true,
   });
   const central = [stack.use(await startProgram(host, scheduler)), stack.use(await startProgram(host, seed))];
-  const nodes = await inParallel(members, STARTING, async ({ place, plan }) => {
-    signal.throwIfAborted();
-    const wish = {
+  const nodes = await startOnNodes(scene, members, stack, ({ place, plan: { name } }) =>
+    dfdaemonCommand(binaries, {
       ...common,
-      folder: dir.join(plan.name),
+      folder: dir.join(name),
       address: place.address,
-      name: plan.name,
+      name,
       isSeed: false,
-    };
-    return stack.use(await startProgram(place, dfdaemonCommand(binaries, wish)));
-  });
-  const mirrors = members.map(({ place }) => new URL(`http://${place.reach}:${PROXY_PORT}`));
+    }),
+  );
+  const mirrors = mirrorsAt(members, PROXY_PORT);
   const versions = { dfdaemon: await versionOf(join(binaries, 'dfdaemon'), '--version') };
   return new ProgramSystem({ versions, nodes, central, mirrors }, stack.move());
-}
-
-/** JSON is YAML. */
-function yaml(value: unknown): string {
-  return `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
 export const dragonfly: System = { name: 'dragonfly', untold: 'peers', lacks, start };

@@ -10,10 +10,18 @@
  */
 import { join } from 'node:path';
 import { TempDir } from '../../../test/support/temp.ts';
-import { inParallel } from '../../support/parallel.ts';
 import type { CrowdSettings } from '../options.ts';
 import type { Member, Scene } from '../scene.ts';
-import { lacksBinaries, ProgramSystem, startProgram, type Command } from './programs.ts';
+import {
+  FIXED_PORTS,
+  lacksBinaries,
+  mirrorsAt,
+  ProgramSystem,
+  startOnNodes,
+  startProgram,
+  yaml,
+  type Command,
+} from './programs.ts';
 import type { RunningSystem, System } from './system.ts';
 
 const BINARIES = ['kraken-agent', 'kraken-origin', 'kraken-tracker', 'kraken-build-index', 'redis-server'];
@@ -25,7 +33,6 @@ const BUILD_INDEX_PORT = 15_004;
 const AGENT_REGISTRY_PORT = 16_000;
 const AGENT_PEER_PORT = 16_001;
 const AGENT_PORT = 16_002;
-const STARTING = 4;
 const PLAIN = { client: { disabled: true }, server: { disabled: true } };
 
 type Part = 'agent' | 'origin' | 'tracker' | 'build-index';
@@ -129,20 +136,20 @@ function krakenCommand(
     command: join(binaries, `kraken-${part}`),
     args: ['-config=weir-bench.yaml', ...wish.args],
     env: { UBER_CONFIG_DIR: folder },
-    files: { [join(folder, 'weir-bench.yaml')]: `${JSON.stringify(config, undefined, 2)}\n` }, // is YAML
+    files: { [join(folder, 'weir-bench.yaml')]: yaml(config) },
     folders: [join(folder, 'nginx'), join(folder, 'nginx-log')],
     port: wish.port,
   };
 }
 
 function lacks({ loopback, binaries }: CrowdSettings): string | undefined {
-  if (loopback) return 'its nodes have fixed ports: it does not run with --loopback';
+  if (loopback) return FIXED_PORTS;
   const hint = `a folder with its programs ${BINARIES.join(', ')}, and its folder config`;
   return lacksBinaries('--kraken-bin-dir', binaries.kraken, BINARIES, hint);
 }
 
 async function start(scene: Scene, members: readonly Member[]): Promise<RunningSystem> {
-  const { network, settings, registry, signal } = scene;
+  const { network, settings, registry } = scene;
   await using stack = new AsyncDisposableStack();
   const dir = stack.use(await TempDir.create('kraken'));
   const binaries = settings.binaries.kraken ?? '';
@@ -152,12 +159,10 @@ async function start(scene: Scene, members: readonly Member[]): Promise<RunningS
   for (const command of herdCommands(binaries, herd)) {
     central.push(stack.use(await startProgram(host, command)));
   }
-  const nodes = await inParallel(members, STARTING, async ({ place, plan }) => {
-    signal.throwIfAborted();
-    const wish = { folder: dir.join(plan.name), address: place.address, herd: host.address };
-    return stack.use(await startProgram(place, agentCommand(binaries, wish)));
-  });
-  const mirrors = members.map(({ place }) => new URL(`http://${place.reach}:${AGENT_REGISTRY_PORT}`));
+  const nodes = await startOnNodes(scene, members, stack, ({ place, plan }) =>
+    agentCommand(binaries, { folder: dir.join(plan.name), address: place.address, herd: host.address }),
+  );
+  const mirrors = mirrorsAt(members, AGENT_REGISTRY_PORT);
   return new ProgramSystem({ versions: {}, nodes, central, mirrors }, stack.move());
 }
 

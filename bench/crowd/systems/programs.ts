@@ -4,10 +4,17 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MINUTE } from '../../../src/clock.ts';
 import { Program, run } from '../../../test/support/program.ts';
+import { inParallel } from '../../support/parallel.ts';
 import type { Place } from '../network.ts';
+import type { Member, Scene } from '../scene.ts';
 import type { RunningSystem } from './system.ts';
 
 const READY_WITHIN: number = 2 * MINUTE;
+/** Nodes whose programs start at one time. */
+const STARTING = 4;
+
+/** Why such a system does not run where all nodes have one address. */
+export const FIXED_PORTS = 'its nodes have fixed ports: it does not run with --loopback';
 
 /** A program as an adapter starts it. */
 export interface Command {
@@ -64,6 +71,29 @@ export async function startProgram(place: Place, wanted: Command): Promise<Progr
     timeout: READY_WITHIN,
   });
   return program;
+}
+
+/** Starts one on each node. `stack` ends them. */
+export function startOnNodes(
+  { signal }: Scene,
+  members: readonly Member[],
+  stack: AsyncDisposableStack,
+  commandOf: (member: Member, index: number) => Command | Promise<Command>,
+): Promise<readonly Program[]> {
+  return inParallel(members, STARTING, async (member, index) => {
+    signal.throwIfAborted();
+    return stack.use(await startProgram(member.place, await commandOf(member, index)));
+  });
+}
+
+/** URLs of the nodes' mirrors, which all have this port. */
+export function mirrorsAt(members: readonly Member[], port: number): readonly URL[] {
+  return members.map(({ place }) => new URL(`http://${place.reach}:${port}`));
+}
+
+/** Text of a configuration file: JSON is YAML. */
+export function yaml(value: unknown): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
 /** A system of programs on nodes, and of others that belong to none. It does not tell where bytes came from. */

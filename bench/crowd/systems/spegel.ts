@@ -8,11 +8,17 @@
  */
 import { runOk } from '../../../test/support/program.ts';
 import { TempDir } from '../../../test/support/temp.ts';
-import { inParallel } from '../../support/parallel.ts';
 import type { CrowdSettings } from '../options.ts';
 import type { ContainerdPlaces, RunningRuntime } from '../runtimes/runtime.ts';
 import type { Member, Scene } from '../scene.ts';
-import { lacksBinary, ProgramSystem, startProgram, type Command } from './programs.ts';
+import {
+  FIXED_PORTS,
+  lacksBinary,
+  mirrorsAt,
+  ProgramSystem,
+  startOnNodes,
+  type Command,
+} from './programs.ts';
 import type { RunningSystem, System } from './system.ts';
 
 const REGISTRY_PORT = 5000;
@@ -21,7 +27,6 @@ const METRICS_PORT = 9090;
 /** Spegel asks no more addresses of the name than these. */
 const BOOTSTRAP_NODES = 3;
 const BOOTSTRAP_NAME = 'spegel-bootstrap';
-const STARTING = 4;
 
 export function spegelCommand(
   binary: string,
@@ -65,7 +70,7 @@ export function bootstrapHosts(addresses: readonly string[]): string {
 
 function lacks({ runtime, loopback, binaries }: CrowdSettings): string | undefined {
   if (runtime !== 'containerd') return 'it shares what containerd holds: it needs --runtime containerd';
-  if (loopback) return 'its nodes have fixed ports: it does not run with --loopback';
+  if (loopback) return FIXED_PORTS;
   return lacksBinary('--spegel-bin', binaries.spegel, 'the path of the program spegel');
 }
 
@@ -78,15 +83,13 @@ async function start(
   const dir = stack.use(await TempDir.create('spegel'));
   const binary = scene.settings.binaries.spegel ?? '';
   const hosts = bootstrapHosts(members.map(({ place }) => place.address));
-  const nodes = await inParallel(members, STARTING, async ({ place, plan }, index) => {
-    scene.signal.throwIfAborted();
+  const nodes = await startOnNodes(scene, members, stack, async ({ place, plan }, index) => {
     const containerd = runtime.containerd(index);
     if (containerd === undefined) throw new Error(`${plan.name} has no containerd`);
     await runOk('tee', ['--append', '/etc/hosts'], { within: place.within, input: hosts });
-    const wish = { containerd, registry: scene.registry.url, data: dir.join(plan.name) };
-    return stack.use(await startProgram(place, spegelCommand(binary, wish)));
+    return spegelCommand(binary, { containerd, registry: scene.registry.url, data: dir.join(plan.name) });
   });
-  const mirrors = members.map(({ place }) => new URL(`http://${place.reach}:${REGISTRY_PORT}`));
+  const mirrors = mirrorsAt(members, REGISTRY_PORT);
   return new ProgramSystem({ versions: {}, nodes, central: [], mirrors }, stack.move());
 }
 
