@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { KIB, MIB, MINUTE } from '../../src/clock.ts';
 import type { StatusReport } from '../../src/status/report.ts';
 import { assertSentOnce } from '../support/assertions.ts';
-import { builtImage, writeArchive } from '../support/built-image.ts';
+import { BUILDING, builtImage, writeArchive } from '../support/built-image.ts';
 import { Docker } from '../support/docker.ts';
 import { buildImage } from '../support/images.ts';
 import { freePort } from '../support/ports.ts';
@@ -22,11 +22,7 @@ const SUBNET = '10.213.77';
 const IMAGE = 'localhost/weir:test';
 
 requires(
-  'root',
-  'buildah',
-  'skopeo',
-  'apt-get',
-  'npm',
+  ...BUILDING,
   'docker-registry',
   'dockerd',
   'docker',

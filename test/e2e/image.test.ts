@@ -8,7 +8,7 @@ import { readLayout } from '../../deploy/image/layout.ts';
 import { ARCHITECTURES } from '../../deploy/image/platforms.ts';
 import { MIB, MINUTE } from '../../src/clock.ts';
 import { assertOk } from '../support/assertions.ts';
-import { builtImage, imageOf, writeArchive } from '../support/built-image.ts';
+import { BUILDING, builtImage, imageOf, writeArchive } from '../support/built-image.ts';
 import { Containerd } from '../support/containerd.ts';
 import { Containers } from '../support/containers.ts';
 import { Docker } from '../support/docker.ts';
@@ -24,13 +24,7 @@ const MAX_COMPRESSED = 60 * MIB;
 const NAME = 'localhost/weir:test';
 const VERSION = /^weir \d+\.\d+\.\d+ \(Node\.js v\d+\.\d+\.\d+, linux\/(x64|arm64)\)\n$/;
 
-requires(
-  'root',
-  'buildah',
-  'skopeo',
-  'apt-get',
-  'npm',
-)('image: contents', () => {
+requires(...BUILDING)('image: contents', () => {
   const lab = shared(async () => builtImage());
 
   it('holds both architectures, each below 60 MiB compressed, with labels and without root', () => {
@@ -80,11 +74,7 @@ requires(
 });
 
 requires(
-  'root',
-  'buildah',
-  'skopeo',
-  'apt-get',
-  'npm',
+  ...BUILDING,
   'docker-registry',
   'containerd',
   'ctr',
@@ -143,11 +133,7 @@ requires(
 });
 
 requires(
-  'root',
-  'buildah',
-  'skopeo',
-  'apt-get',
-  'npm',
+  ...BUILDING,
   'docker-registry',
   'qemu-aarch64-static',
 )('image: arm64', () => {

@@ -10,7 +10,7 @@ import { parseManifests, template, type Manifest } from '../../deploy/helm.ts';
 import { KIB, MIB, MINUTE } from '../../src/clock.ts';
 import type { StatusReport } from '../../src/status/report.ts';
 import { assertIntact, assertNoBypass, assertSentOnce } from '../support/assertions.ts';
-import { builtImage, writeArchive } from '../support/built-image.ts';
+import { BUILDING, builtImage, writeArchive } from '../support/built-image.ts';
 import { Containerd } from '../support/containerd.ts';
 import { shared } from '../support/fixture.ts';
 import { snapshot } from '../support/folder-snapshot.ts';
@@ -26,11 +26,7 @@ import { TempDir } from '../support/temp.ts';
 const IMAGE = 'localhost/weir:test';
 
 requires(
-  'root',
-  'buildah',
-  'skopeo',
-  'apt-get',
-  'npm',
+  ...BUILDING,
   'docker-registry',
   'containerd',
   'ctr',

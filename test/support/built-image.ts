@@ -17,6 +17,9 @@ export interface BuiltImage {
   readonly layout: Layout;
 }
 
+/** What {@link builtImage} needs, for `requires`. */
+export const BUILDING: readonly string[] = ['root', 'buildah', 'skopeo', 'apt-get', 'npm'];
+
 let built: Promise<BuiltImage> | undefined;
 
 export async function builtImage(): Promise<BuiltImage> {
