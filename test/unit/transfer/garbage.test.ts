@@ -8,6 +8,7 @@ import { HeadReader } from '../../../src/transfer/answer-head.ts';
 import { isWeirError } from '../../../src/errors.ts';
 import { parseRequest } from '../../../src/transfer/requests.ts';
 import { parseStatement } from '../../../src/transfer/wire-format.ts';
+import { heldBytes } from '../../support/memory.ts';
 import { askPiece, requestFor, Scene } from './fixture.ts';
 import { rawSocket, requestText, type RawOptions } from './raw.ts';
 
@@ -116,11 +117,10 @@ const EXPECTED: ReadonlySet<string> = new Set([
 const at = (scene: Scene): Address => scene.member.dataAddresses[0] ?? { host: '', port: 0 };
 
 async function survives(scene: Scene, work: () => Promise<void>): Promise<void> {
-  const before = process.memoryUsage();
+  const before = heldBytes();
   await work();
   while (scene.server.connections > 0) await new Promise(setImmediate);
-  const after = process.memoryUsage();
-  const grown = after.heapUsed + after.external - before.heapUsed - before.external;
+  const grown = heldBytes() - before;
   assert.ok(grown < 100 * MIB, `${Math.round(grown / MIB)} MiB more`);
   await askPiece(scene.client, scene.member, requestFor(0, 1_000_000));
 }
