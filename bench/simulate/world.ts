@@ -227,7 +227,7 @@ export class World implements Carrier {
         acquainted: new Set(),
         slack: new Map(),
         pace: { ack: new Pace(...this.parameters.ack), stall: new Pace(...this.parameters.stall) },
-        budget: new Budget(this.parameters.requests, scheduler),
+        budget: new Budget(this.parameters, scheduler),
         send: (peer, message) => this.#send(node, peer, message),
         state: (_swarm, _size, index) => ({ index, hash: HASH, by: node.member.peer, signature: SIGNATURE }),
         isGenuine: () => true,

@@ -162,7 +162,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
       acquainted: new Set(),
       slack: new Map(),
       pace: { ack: new Pace(...PARAMETERS.ack), stall: new Pace(...PARAMETERS.stall) },
-      budget: new Budget(PARAMETERS.requests, scheduler),
+      budget: new Budget(PARAMETERS, scheduler),
       send: (peer, message) => {
         // What is for this node itself comes back in the next turn, as from anybody else.
         if (peer === identity.peer) setImmediate(() => swarms.message(peer, message));

@@ -79,6 +79,11 @@ export class Asking {
     return this.#bytes;
   }
 
+  /** Scheduler's milliseconds of the first byte; before it, of now. */
+  get firstByteAt(): number {
+    return this.#firstByteAt ?? this.#state.now;
+  }
+
   /** Gives up where a limit has passed. `late`: milliseconds by which this node itself was held up. */
   check(now: number, late: number): void {
     if (this.#over) return;

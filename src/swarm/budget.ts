@@ -1,9 +1,19 @@
-/** Requests that one node has under way at peers, over all blobs: more than they can queue would be a retry storm. */
+/**
+ * Requests that one node has under way, over all blobs. At peers, more than they can queue would be a retry storm; and
+ * on a slow link many transfers side by side starve each other, until some time out that only had to wait.
+ */
+import type { Parameters } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
+
+/** By how much one transfer moves the limit. */
+const STEP = 0.5;
 
 /** One blob's part in a {@link Budget}. */
 export interface BudgetShare {
-  /** Whether one more may be taken by a blob that has `held`: above its even part only where no other one goes short. */
+  /**
+   * Whether one more may be taken by a blob that has `held`: above its even part only where no other one goes short,
+   * and else in turn.
+   */
   mayTake(held: number): boolean;
   /** Whether it is news that there is something to ask for: see {@link wants}. */
   mayWant(held: number): boolean;
@@ -15,21 +25,43 @@ export interface BudgetShare {
 export class Budget {
   /** Scheduler's milliseconds of the last byte of any blob: those that wait for their turn are not stuck. */
   lastByte = -Infinity;
-  readonly #limit: number;
+  /** Requests to the registry. */
+  fetches = 0;
+  readonly #parameters: Pick<Parameters, 'requests' | 'requestsLeast' | 'pieceTime'>;
+  #allowed: number;
   readonly #scheduler: Pick<Scheduler, 'after'>;
   readonly #users: Set<() => void> = new Set();
   /** Those that have less than their even part and could use more, until the next one is given back. */
   readonly #short: Set<() => void> = new Set();
   #used = 0;
   #waking = false;
+  /** Whose turn it is. */
+  #turn: (() => void) | undefined;
 
-  constructor(limit: number, scheduler: Pick<Scheduler, 'after'>) {
-    this.#limit = limit;
+  constructor(
+    parameters: Pick<Parameters, 'requests' | 'requestsLeast' | 'pieceTime'>,
+    scheduler: Pick<Scheduler, 'after'>,
+  ) {
+    this.#parameters = parameters;
+    this.#allowed = parameters.requests;
     this.#scheduler = scheduler;
   }
 
   get isFree(): boolean {
-    return this.#used < this.#limit;
+    return this.#used < this.limit;
+  }
+
+  /** Requests at peers that may be under way. */
+  get limit(): number {
+    return Math.floor(this.#allowed);
+  }
+
+  /** A transfer from a peer took so many milliseconds; Infinity: it stalled. */
+  took(ms: number): void {
+    const { requests, requestsLeast, pieceTime } = this.#parameters;
+    const [short, long] = pieceTime;
+    if (ms < short) this.#allowed = Math.min(requests, this.#allowed + STEP);
+    else if (ms > long) this.#allowed = Math.max(requestsLeast, this.#allowed - STEP);
   }
 
   /** Blobs that are being pulled. */
@@ -39,7 +71,7 @@ export class Budget {
 
   /** `extra`: a few more are allowed, for a second try at what one already waits for. */
   take(extra = 0): boolean {
-    if (this.#used >= this.#limit + extra) return false;
+    if (this.#used >= this.limit + extra) return false;
     this.#used++;
     return true;
   }
@@ -55,9 +87,15 @@ export class Budget {
   /** `wake` is called when something becomes free. */
   join(wake: () => void): BudgetShare {
     this.#users.add(wake);
-    const hasLess = (held: number): boolean => held < Math.ceil(this.#limit / this.#users.size);
+    const hasLess = (held: number): boolean => held < Math.ceil(this.limit / this.#users.size);
     return {
-      mayTake: (held) => this.isFree && (hasLess(held) || this.#short.size === 0),
+      mayTake: (held) => {
+        if (this.#short.size === 0 || !this.isFree) return this.isFree;
+        // Of more blobs than places none may take again what it has just given back, before the others.
+        const others = this.#short.size - (this.#short.has(wake) ? 1 : 0);
+        const mayGoFirst = this.#users.size <= this.limit || this.limit - this.#used > others;
+        return hasLess(held) && (mayGoFirst || this.#turn === wake);
+      },
       mayWant: (held) => hasLess(held) && !this.#short.has(wake),
       wants: (held) => void (hasLess(held) && this.#short.add(wake)),
       leave: () => {
@@ -75,7 +113,9 @@ export class Budget {
       if (!this.#users.delete(wake)) continue; // it has left meanwhile
       this.#users.add(wake);
       this.#short.delete(wake); // it says so again
+      this.#turn = wake;
       wake();
+      this.#turn = undefined;
     }
   }
 }

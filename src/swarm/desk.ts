@@ -126,6 +126,10 @@ export class Desk {
       rule(this.#retry()); // somebody else is at the registry for it
       return nothing;
     }
+    if (session.duty.isLaden && !session.duty.isFetching(index)) {
+      rule(this.#lease({ swarm, index, from }));
+      return nothing;
+    }
     const key = chunkId(swarm, index);
     const waiters = this.#waiting.get(key) ?? new Set();
     if (waiters.size >= this.#options.parameters.homeQueue || session.state.seen.has(index)) {

@@ -192,13 +192,14 @@ export class Fetching {
   }
 
   #piece(asking: Asking, answer: Extract<PieceAnswer, { kind: 'piece' }>): void {
-    const { layout, neighbours, now } = this.#state;
+    const { environment, layout, neighbours, now } = this.#state;
     const { statement } = answer;
     if (statement?.index !== asking.index || answer.size !== layout.size) {
       this.#state.blame(asking.peer, 'protocol');
       return;
     }
     this.#hedging.observe(now - asking.startedAt);
+    environment.budget.took(now - asking.firstByteAt);
     const neighbour = neighbours.get(asking.peer);
     if (neighbour !== undefined) neighbour.load = 0;
     const release = (): void => answer.release?.();
@@ -275,6 +276,7 @@ export class Fetching {
       // A home that has it in hand is asked again: from a slow registry a chunk takes longer than anybody waits.
       if (role === 'home') this.#homes.notBefore(index, this.#state.now + environment.parameters.busy[1]);
     } else if (lapse === 'silent' || lapse === 'stalled') {
+      environment.budget.took(Infinity);
       this.#slacked(peer, lapse);
       if (role === 'home') this.#nextRank(index);
     } else {

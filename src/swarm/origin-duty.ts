@@ -89,6 +89,15 @@ export class OriginDuty {
     return this.#state.now < this.#blockedUntil;
   }
 
+  /** It fetches as much as a home should, over all blobs: the rest is better left to whoever asks for it. */
+  get isLaden(): boolean {
+    const { neighbours, environment } = this.#state;
+    const { budget, parameters } = environment;
+    const [share, least] = parameters.homeFetches;
+    const allowed = Math.max(least, Math.ceil((share * parameters.originWindow) / (1 + neighbours.size)));
+    return budget.fetches >= Math.min(allowed, budget.limit);
+  }
+
   /** The registry will not give this node the blob. */
   get isRefused(): boolean {
     return this.#lastError !== undefined && !isPassing(this.#lastError);
@@ -189,6 +198,7 @@ export class OriginDuty {
     const { homes, self, environment } = this.#state;
     const { parameters } = environment;
     for (const index of this.#state.unseen(this.window)) {
+      if (this.isLaden) return;
       if (this.requests.has(index) || this.#state.here.has(index) || this.#state.isPromised(index)) continue;
       const since = this.#waitingSince.get(index) ?? this.#state.now;
       this.#waitingSince.set(index, since);

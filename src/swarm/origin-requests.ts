@@ -82,6 +82,7 @@ export class OriginRequests {
       cancel: nothing,
     };
     this.#requests.add(request);
+    environment.budget.fetches++;
     for (let index = first; index < first + count; index++) {
       this.#state.began(index);
       // Everybody takes it that a home fetches what is its own.
@@ -176,6 +177,7 @@ export class OriginRequests {
   }
 
   #over({ first, count }: Request): void {
+    this.#state.environment.budget.fetches--;
     for (let index = first; index < first + count; index++) this.#state.ended(index);
   }
 }

@@ -11,10 +11,19 @@ export interface Parameters {
   readonly uploadQueue: number;
   /** Pieces that one node asks peers for at a time. Above slots + queue it becomes a storm of retries. */
   readonly requests: number;
+  /** As few as it goes down to where pieces take long. */
+  readonly requestsLeast: number;
+  /** Milliseconds of a piece: below the first the node asks for more at a time, above the second for fewer. */
+  readonly pieceTime: readonly [number, number];
   /** Chunks that have not entered the cluster and are fetched from the registry at a time, by all together. */
   readonly originWindow: number;
   /** As far as the window may grow where the registry limits each connection. */
   readonly originWindowMax: number;
+  /**
+   * Chunks that one home fetches at a time, as a multiple of its even part of the window, and at least: what it is
+   * asked for beyond that it leaves to the asker. A home with a slow link would keep everybody waiting.
+   */
+  readonly homeFetches: readonly [number, number];
   /** Askers that a home keeps waiting for a chunk that is on its way. */
   readonly homeQueue: number;
   /** Members that may ask a chunk's home for it while the swarm gets on; the others wait until a neighbour has it. */
@@ -78,8 +87,11 @@ export const PARAMETERS: Parameters = {
   uploadSlots: 6,
   uploadQueue: 1,
   requests: 7,
+  requestsLeast: 2,
+  pieceTime: [1 * SECOND, 2 * SECOND],
   originWindow: 12,
   originWindowMax: 64,
+  homeFetches: [2, 3],
   homeQueue: 16,
   homeAskers: 24,
   homePatience: 250 * MILLISECOND,

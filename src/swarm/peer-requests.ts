@@ -49,7 +49,7 @@ export class PeerRequests {
   }
 
   get #isBelowLimit(): boolean {
-    return this.#askings.size < this.#state.environment.parameters.requests;
+    return this.#askings.size < this.#state.environment.budget.limit;
   }
 
   /** There is something to ask for, as soon as that may be. */

@@ -10,6 +10,7 @@ import { Leases } from '../../../src/swarm/leases.ts';
 import { Neighbours } from '../../../src/swarm/neighbours.ts';
 import { OriginWindow } from '../../../src/swarm/origin-window.ts';
 import { Pace } from '../../../src/swarm/pace.ts';
+import { PARAMETERS, type Parameters } from '../../../src/swarm/parameters.ts';
 import { Rendezvous } from '../../../src/swarm/rendezvous.ts';
 import { UploadSlots } from '../../../src/swarm/upload-slots.ts';
 import { seeded } from '../../../bench/support/random.ts';
@@ -209,7 +210,7 @@ describe('UploadSlots', () => {
 describe('Budget', () => {
   it('wakes those who wait, in turn, and not in the middle of what the giver does', () => {
     const later: (() => void)[] = [];
-    const budget = new Budget(1, { after: (_ms, run) => (later.push(run), (): void => undefined) });
+    const budget = new Budget(upTo(1), { after: (_ms, run) => (later.push(run), (): void => undefined) });
     const woken: string[] = [];
     budget.join(() => woken.push('a'));
     budget.join(() => budget.take() && woken.push('b'));
@@ -224,7 +225,7 @@ describe('Budget', () => {
 
   it('lets nobody have more than an even part while another one goes short', () => {
     const later: (() => void)[] = [];
-    const budget = new Budget(4, { after: (_ms, run) => (later.push(run), (): void => undefined) });
+    const budget = new Budget(upTo(4), { after: (_ms, run) => (later.push(run), (): void => undefined) });
     const first = budget.join(() => undefined);
     for (let held = 0; held < 4; held++) assert.ok(first.mayTake(held) && budget.take());
     const second = budget.join(() => second.wants(0));
@@ -237,7 +238,51 @@ describe('Budget', () => {
     second.leave();
     assert.ok(first.mayTake(2));
   });
+
+  it('gives each of more blobs than places its turn', () => {
+    const later: (() => void)[] = [];
+    const budget = new Budget(upTo(2), { after: (_ms, run) => (later.push(run), (): void => undefined) });
+    const blobs = [0, 1, 2].map(() => ({ had: 0, held: 0 }));
+    const shares = blobs.map((blob) => budget.join(() => pump(blob)));
+    const pump = (blob: { had: number; held: number }): void => {
+      const share = shares[blobs.indexOf(blob)];
+      while (share?.mayTake(blob.held) === true && budget.take()) {
+        blob.held++;
+        blob.had++;
+      }
+      if (share?.mayWant(blob.held) === true) share.wants(blob.held);
+    };
+    for (const blob of blobs) pump(blob);
+    for (let transfer = 0; transfer < 30; transfer++) {
+      const blob = blobs[transfer % blobs.length];
+      if (blob === undefined || blob.held === 0) continue;
+      blob.held--;
+      budget.give();
+      pump(blob); // it asks for the next one at once
+      for (const run of later.splice(0)) run();
+    }
+    for (const { had } of blobs) assert.ok(had >= 6, JSON.stringify(blobs));
+  });
+
+  it('asks for fewer at a time while pieces take long, and for more again when they do not', () => {
+    const budget = new Budget(PARAMETERS, { after: () => (): void => undefined });
+    const [short, long] = PARAMETERS.pieceTime;
+    assert.equal(budget.limit, PARAMETERS.requests);
+    for (let piece = 0; piece < 100; piece++) budget.took(long + 1);
+    assert.equal(budget.limit, PARAMETERS.requestsLeast);
+    budget.took((short + long) / 2);
+    assert.equal(budget.limit, PARAMETERS.requestsLeast);
+    for (let piece = 0; piece < 100; piece++) budget.took(short - 1);
+    assert.equal(budget.limit, PARAMETERS.requests);
+    for (let piece = 0; piece < 2; piece++) budget.took(Infinity);
+    assert.equal(budget.limit, PARAMETERS.requests - 1);
+  });
 });
+
+/** A limit that does not move. */
+function upTo(requests: number): Pick<Parameters, 'requests' | 'requestsLeast' | 'pieceTime'> {
+  return { requests, requestsLeast: requests, pieceTime: [0, Infinity] };
+}
 
 describe('Leases', () => {
   it('sends one to the registry at a time, and the others to that one', () => {
