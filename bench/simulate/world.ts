@@ -226,7 +226,11 @@ export class World implements Carrier {
         client: { fetch: (member, request, events) => this.#ask(node, member, request, events) },
         acquainted: new Set(),
         slack: new Map(),
-        pace: { ack: new Pace(...this.parameters.ack), stall: new Pace(...this.parameters.stall) },
+        pace: {
+          ack: new Pace(...this.parameters.ack),
+          stall: new Pace(...this.parameters.stall),
+          origin: new Pace(this.parameters.lag, Infinity, Infinity),
+        },
         budget: new Budget(this.parameters, scheduler),
         send: (peer, message) => this.#send(node, peer, message),
         state: (_swarm, _size, index) => ({ index, hash: HASH, by: node.member.peer, signature: SIGNATURE }),

@@ -161,7 +161,11 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
       client,
       acquainted: new Set(),
       slack: new Map(),
-      pace: { ack: new Pace(...PARAMETERS.ack), stall: new Pace(...PARAMETERS.stall) },
+      pace: {
+        ack: new Pace(...PARAMETERS.ack),
+        stall: new Pace(...PARAMETERS.stall),
+        origin: new Pace(PARAMETERS.lag, Infinity, Infinity),
+      },
       budget: new Budget(PARAMETERS, scheduler),
       send: (peer, message) => {
         // What is for this node itself comes back in the next turn, as from anybody else.

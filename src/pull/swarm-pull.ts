@@ -1,5 +1,5 @@
 /** Fills one blob from peers and upstream together: the session decides, this brings bytes to it and to the store. */
-import { toWeirError, WeirError } from '../errors.ts';
+import { toWeirError } from '../errors.ts';
 import { isSameHash, type Statement } from '../protocol/statement.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Repository } from '../oci/repository.ts';
@@ -8,12 +8,13 @@ import type { Ingest } from '../store/store.ts';
 import { Bitfield } from '../store/bitfield.ts';
 import { ChunkLayout } from '../store/chunk-layout.ts';
 import type { Session } from '../swarm/session.ts';
-import type { Origin, OriginEvents, Sink, SinkResult } from '../swarm/state.ts';
+import type { Sink, SinkResult } from '../swarm/state.ts';
 import type { Swarms } from '../swarm/swarms.ts';
 import type { Credential } from '../upstream/credential.ts';
 import type { PiecePool } from '../transfer/piece-pool.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
+import { ChunkOrigin } from './chunk-origin.ts';
 import type { Lent, SharedPull } from './shared.ts';
 
 export interface SharedPullOptions {
@@ -96,10 +97,10 @@ export class SwarmPull implements SharedPull {
   }
 
   fetchInto(lent: Lent): Promise<void> {
-    const { swarms, digest, request, size } = this.#options;
+    const { swarms, upstream, memory, digest, request, size } = this.#options;
     const { registry, name } = request.repository;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const { ingest, signal } = lent;
+    const { ingest, signal, credentials } = lent;
     this.#lent = lent;
     if (ingest.nextGap() === undefined) return Promise.resolve(); // an earlier run had brought all of it
     const onAbort = (): void => reject(signal.reason);
@@ -108,7 +109,15 @@ export class SwarmPull implements SharedPull {
       swarm: { registry, digest },
       layout: new ChunkLayout(size),
       sink: sinkOf(ingest),
-      origin: this.#origin(lent),
+      origin: new ChunkOrigin({
+        upstream,
+        request,
+        digest,
+        layout: ingest.layout,
+        memory,
+        signal,
+        credentials,
+      }),
       home: () => ({ repository: name, token: bearerOf(lent.credentials()) }),
       onChunk: (index, from) => {
         const bytes = ingest.layout.length(index);
@@ -143,74 +152,6 @@ export class SwarmPull implements SharedPull {
       if (statement === undefined || hash === undefined || isSameHash(statement.hash, hash)) return;
       this.#options.ban(statement.by);
     });
-  }
-
-  /** Upstream, chunk by chunk. */
-  #origin({ ingest, signal, credentials }: Lent): Origin {
-    const { upstream, request, digest, memory } = this.#options;
-    const { layout } = ingest;
-    const fetch = async (
-      first: number,
-      count: number,
-      token: string | undefined,
-      events: OriginEvents,
-      stop: AbortSignal,
-    ): Promise<void> => {
-      const delegated: Credential[] = token === undefined ? [] : [{ kind: 'bearer', token }];
-      const stream = await upstream.openBlob(request.repository, digest, {
-        start: layout.start(first),
-        end: layout.end(first + count - 1),
-        credential: request.credential,
-        credentials: () => [...credentials(), ...delegated],
-        retries: 0, // the policy tries again, and has peers to ask meanwhile
-        signal: AbortSignal.any([stop, signal]),
-      });
-      if (stream.size !== layout.size) {
-        throw new WeirError('upstream_protocol', `upstream says that ${digest} has ${stream.size} bytes`);
-      }
-      await cutIntoChunks(stream.chunks, layout, first, events, stop, memory);
-    };
-    return {
-      fetch: (first, count, token, events) => {
-        const stop = new AbortController();
-        fetch(first, count, token, events, stop.signal).then(
-          () => stop.signal.aborted || events.ended(undefined),
-          (error: unknown) => stop.signal.aborted || events.ended(toWeirError(error)),
-        );
-        return () => stop.abort(new WeirError('aborted', 'the chunk is not wanted any more'));
-      },
-    };
-  }
-}
-
-/** Gathers a stream that begins with chunk `first` into whole chunks. */
-async function cutIntoChunks(
-  pieces: AsyncIterable<Uint8Array>,
-  layout: ChunkLayout,
-  first: number,
-  events: OriginEvents,
-  stop: AbortSignal,
-  memory: PiecePool,
-): Promise<void> {
-  let index = first;
-  let chunk = memory.take(layout.length(index));
-  let filled = 0;
-  for await (const piece of pieces) {
-    if (stop.aborted) return;
-    events.progressed(piece.length);
-    for (let done = 0; done < piece.length;) {
-      const part = piece.subarray(done, done + chunk.length - filled);
-      chunk.set(part, filled);
-      filled += part.length;
-      done += part.length;
-      if (filled < chunk.length) continue;
-      const whole = chunk;
-      events.chunk(index, whole, () => memory.give(whole));
-      index++;
-      if (index >= layout.count) return;
-      filled = 0;
-      chunk = memory.take(layout.length(index));
-    }
   }
 }
 

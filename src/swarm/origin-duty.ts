@@ -82,7 +82,7 @@ export class OriginDuty {
   /** Chunks that have not entered the cluster and may be fetched at a time; blobs that are pulled here share it. */
   get window(): number {
     const { parameters, budget } = this.#state.environment;
-    return Math.max(parameters.uploadSlots, Math.ceil(this.#window.size / Math.max(1, budget.users)));
+    return Math.max(parameters.originWindowLeast, Math.ceil(this.#window.size / Math.max(1, budget.users)));
   }
 
   get isBlocked(): boolean {

@@ -1,5 +1,5 @@
 /** Requests to the registry that are under way, and what the others are told of them. */
-import { SECOND } from '../clock.ts';
+import { MIB, SECOND } from '../clock.ts';
 import { WeirError } from '../errors.ts';
 import type { FetchReason, SwarmState } from './state.ts';
 
@@ -14,13 +14,17 @@ export interface OriginRequestsEvents {
   ended(error: WeirError | undefined): void;
 }
 
+/** Times that one chunk is begun anew: where all are slow, each new beginning only loses what has come. */
+const MAX_RESTARTS = 2;
+
 interface Request {
   readonly first: number;
   /** Fewer, where others see to the rest. */
   count: number;
   next: number;
-  /** Bytes of the chunk that is coming. */
+  /** Bytes of the chunk that is coming, and since when it is, in scheduler's milliseconds. */
   bytes: number;
+  since: number;
   /** Scheduler's milliseconds of when others were told of it last. */
   toldAt: number;
   /** The same of its last byte. */
@@ -34,6 +38,7 @@ export class OriginRequests {
   readonly #requests: Set<Request> = new Set();
   /** Chunks that the registry has given, and that are being written: they are not here yet. */
   readonly #landing: Set<number> = new Set();
+  readonly #restarts: Map<number, number> = new Map();
 
   constructor(state: SwarmState, events: OriginRequestsEvents) {
     this.#state = state;
@@ -77,6 +82,7 @@ export class OriginRequests {
       count,
       next: first,
       bytes: 0,
+      since: now,
       toldAt: now,
       movedAt: now,
       cancel: nothing,
@@ -95,8 +101,10 @@ export class OriginRequests {
         this.#state.progressed();
       },
       chunk: (index, bytes, release) => {
+        environment.pace.origin.observe((this.#state.now - request.since) * this.#perMiB(index));
         request.next = index + 1;
         request.bytes = 0;
+        request.since = this.#state.now;
         this.#landing.add(index);
         this.#events.arrived(index, bytes, release);
         if (request.next < first + request.count || request.count === count) return;
@@ -109,7 +117,8 @@ export class OriginRequests {
 
   /**
    * Says again what this node is fetching, where that takes long and bytes come: on a slow line, longer than a word
-   * holds. A request that hangs is given up: nobody else would fetch what it is for.
+   * holds. A request that hangs is given up: nobody else would fetch what it is for. One that lags far behind the
+   * others is begun anew: on a full link TCP may starve a connection for as long as the others take.
    */
   tick(): void {
     const { now } = this.#state;
@@ -119,12 +128,32 @@ export class OriginRequests {
         this.#ended(request, new WeirError('upstream_stalled', `no byte came for ${HUNG / SECOND} s`));
         continue;
       }
+      if (this.#lags(request)) {
+        this.#restarts.set(request.next, (this.#restarts.get(request.next) ?? 0) + 1);
+        request.cancel();
+        this.#ended(request, undefined);
+        continue;
+      }
       if (now - request.toldAt < RENEW || request.movedAt <= request.toldAt) continue;
       request.toldAt = now;
       for (let index = request.next; index < request.first + request.count; index++) {
         this.#tell(index, 'fetching');
       }
     }
+  }
+
+  #lags({ next, bytes, since }: Request): boolean {
+    const { now, layout, environment } = this.#state;
+    const took = now - since;
+    const isHalfHere = 2 * bytes >= layout.length(next);
+    if (isHalfHere || took < environment.parameters.lag) return false;
+    const isBehind = took * this.#perMiB(next) > environment.pace.origin.limit;
+    return isBehind && (this.#restarts.get(next) ?? 0) < MAX_RESTARTS;
+  }
+
+  /** What turns the milliseconds of this chunk into those of a MiB. */
+  #perMiB(index: number): number {
+    return MIB / this.#state.layout.length(index);
   }
 
   /**

@@ -17,6 +17,8 @@ export interface Parameters {
   readonly pieceTime: readonly [number, number];
   /** Chunks that have not entered the cluster and are fetched from the registry at a time, by all together. */
   readonly originWindow: number;
+  /** As few as one of several blobs has of them. */
+  readonly originWindowLeast: number;
   /** As far as the window may grow where the registry limits each connection. */
   readonly originWindowMax: number;
   /**
@@ -46,6 +48,8 @@ export interface Parameters {
   readonly firstContact: number;
   /** Milliseconds without a byte after which the other side counts as stalled; as for `ack`. */
   readonly stall: readonly [number, number, number];
+  /** Milliseconds after which a chunk from the registry that lags far behind the others is begun anew, at least. */
+  readonly lag: number;
   /** Milliseconds for which a peer that was silent or stalled once is not asked; doubled each time in a row. */
   readonly aside: number;
   /** How often in a row makes it a suspect. */
@@ -90,6 +94,7 @@ export const PARAMETERS: Parameters = {
   requestsLeast: 2,
   pieceTime: [1 * SECOND, 2 * SECOND],
   originWindow: 12,
+  originWindowLeast: 4,
   originWindowMax: 64,
   homeFetches: [2, 3],
   homeQueue: 16,
@@ -102,6 +107,7 @@ export const PARAMETERS: Parameters = {
   ack: [250 * MILLISECOND, 1 * SECOND, 2.5 * SECOND],
   firstContact: 2 * SECOND,
   stall: [500 * MILLISECOND, 1 * SECOND, 2.5 * SECOND],
+  lag: 3 * SECOND,
   aside: 1 * SECOND,
   slack: 3,
   queued: 2 * SECOND,

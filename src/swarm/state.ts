@@ -66,8 +66,8 @@ export interface Environment {
   isGenuine(statement: Statement, swarm: SwarmKey, size: number): boolean;
   /** Peers that have answered: a first contact takes longer, for its two handshakes. */
   readonly acquainted: Set<PeerName>;
-  /** How long peers take to acknowledge a request, and between two bytes. */
-  readonly pace: { readonly ack: Pace; readonly stall: Pace };
+  /** How long peers take to acknowledge a request, and between two bytes; how long a MiB from the registry takes. */
+  readonly pace: { readonly ack: Pace; readonly stall: Pace; readonly origin: Pace };
   /** How often in a row each peer was silent or stalled. */
   readonly slack: Map<PeerName, number>;
   /** Requests at peers, over all blobs. */

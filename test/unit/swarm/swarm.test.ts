@@ -117,6 +117,33 @@ describe('a swarm', () => {
     }
   });
 
+  it('begins a chunk anew that lags far behind the others on its way from the registry', () => {
+    const begun = new Map<number, number>();
+    const course = run({
+      nodes: 5,
+      link: SLOW_LINES.link,
+      registry: SLOW_LINES.registry,
+      prepare: ({ registry, time }) => {
+        const fetch = registry.fetch.bind(registry);
+        registry.fetch = (node, layout, first, count, events) => {
+          const times = (begun.get(first) ?? 0) + 1;
+          begun.set(first, times);
+          if (first !== 20 || times > 1) return fetch(node, layout, first, count, events);
+          // TCP may starve one connection of many: a packet now and then, so that it does not count as hung.
+          const crawl = (): void => {
+            events.progressed(1448);
+            stop = time.after(SECOND, crawl);
+          };
+          let stop = time.after(SECOND, crawl);
+          return () => stop();
+        };
+      },
+    });
+    assertAllComplete(course);
+    assert.ok((begun.get(20) ?? 0) > 1);
+    assert.equal(course.share, 1);
+  });
+
   it('does not ask again and again for a slot while a piece takes seconds', () => {
     const options: SimulateOptions = { ...SLOW_LINES, nodes: 20, link: 625, registry: 625, ...AT_ONCE };
     const { outcomes, result } = simulate({ ...options, layers: [12, 6, 3].map((size) => size * MIB) }, 1);
