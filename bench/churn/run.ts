@@ -13,6 +13,7 @@ import { SeededRandom } from '../support/random.ts';
 import { writeFiles } from '../report/report.ts';
 import { renderPage } from '../report/page.ts';
 import { describeMachine } from '../support/machine.ts';
+import { installInto, type NodeProgram } from '../support/installed.ts';
 import { Scratch } from '../support/scratch.ts';
 import { comeAndGo, stay, type Life, type Tally } from './life.ts';
 import { stayers, type ChurnSettings } from './options.ts';
@@ -58,7 +59,8 @@ export async function runChurn({ settings, out, say, signal }: ChurnOptions): Pr
   await using registry = await Registry.start({ storage: scratch.join('storage') });
   say(`pushing ${settings.images} images, starting ${settings.nodes} nodes`);
   const images = await stock(registry, settings);
-  await using cluster = await startCluster(registry, settings);
+  const nodeProgram = await installInto(scratch.join('program'));
+  await using cluster = await startCluster(registry, settings, nodeProgram);
   await registry.accessLog.settled();
   registry.accessLog.clear();
   const tally: Tally = { pulls: [], cut: 0, leaves: 0, kills: 0, failures: [] };
@@ -101,9 +103,14 @@ async function stock(registry: Registry, { images, layers, seed }: ChurnSettings
   return names;
 }
 
-function startCluster(registry: Registry, { nodes, quota }: ChurnSettings): Promise<WeirCluster> {
+function startCluster(
+  registry: Registry,
+  { nodes, quota }: ChurnSettings,
+  program: NodeProgram,
+): Promise<WeirCluster> {
   return WeirCluster.start(nodes, {
     node: (index) => ({
+      program,
       settings: {
         'node.name': `node-${index + 1}`,
         'log.level': 'info',

@@ -20,8 +20,11 @@ const REQUIRE =
   'import { createRequire as createRequireOfBundle } from "node:module";' +
   'const require = createRequireOfBundle(import.meta.url);';
 
-/** Started by the kernel, as the image has no shell; see src/cli/weir for the flag. */
-const HASHBANG = '#!/usr/bin/node --max-semi-space-size=2\n';
+/** Of Node.js; src/cli/weir says why. */
+export const NODE_FLAG = '--max-semi-space-size=2';
+
+/** Started by the kernel, as the image has no shell. */
+const HASHBANG = `#!/usr/bin/node ${NODE_FLAG}\n`;
 
 /** The last `node_modules/<name>/` of a path. */
 const PACKAGE_FOLDER = /^(.*\bnode_modules\/((?:@[^/]+\/)?[^/]+))\//;

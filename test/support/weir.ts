@@ -17,6 +17,8 @@ export interface WeirOptions {
   readonly registries?: Readonly<Record<string, RegistryEntry>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly within?: readonly string[];
+  /** The command and what comes before the name of the subcommand. Default: the sources, as they are. */
+  readonly program?: readonly [string, ...string[]];
   /** Milliseconds within which it must be ready; many that start at one time take longer than one. */
   readonly readyWithin?: number;
 }
@@ -132,7 +134,8 @@ export class WeirNode implements AsyncDisposable {
 
   /** Another node on this one's data folder, run to its end. */
   async rival(): Promise<Result> {
-    return run(WEIR, argsOf(this.#dir, this.#options), { timeout: 20_000 });
+    const [command, ...args] = programOf(this.#options);
+    return run(command, [...args, ...argsOf(this.#dir, this.#options)], { timeout: 20_000 });
   }
 
   failure(problem: string): Error {
@@ -152,12 +155,17 @@ interface Addresses {
 
 async function launch(dir: TempDir, options: WeirOptions): Promise<Program> {
   await writeFile(dir.join('config.yaml'), JSON.stringify({ registries: options.registries ?? {} })); // is YAML
+  const [command, ...args] = programOf(options);
   return Program.start({
-    command: WEIR,
-    args: argsOf(dir, options),
+    command,
+    args: [...args, ...argsOf(dir, options)],
     env: { ...options.env },
     ...(options.within && { within: options.within }),
   });
+}
+
+function programOf({ program = [WEIR] }: WeirOptions): readonly [string, ...string[]] {
+  return program;
 }
 
 function argsOf(dir: TempDir, options: WeirOptions): readonly string[] {

@@ -9,6 +9,7 @@ import type { StatusReport } from '../../../src/status/report.ts';
 import { Metrics } from '../../../test/support/metrics.ts';
 import { TempDir } from '../../../test/support/temp.ts';
 import { WeirNode } from '../../../test/support/weir.ts';
+import { installInto, type NodeProgram } from '../../support/installed.ts';
 import { inParallel } from '../../support/parallel.ts';
 import type { RunningRuntime } from '../runtimes/runtime.ts';
 import type { Member, Scene } from '../scene.ts';
@@ -90,13 +91,14 @@ async function startWeir(
   await using stack = new AsyncDisposableStack();
   const dir = stack.use(await TempDir.create('key'));
   await writeFile(dir.join('key'), 'the key of a cluster that is measured');
+  const program = await installInto(dir.join('program'));
   const nodes: WeirNode[] = [];
   stack.defer(async () => void (await Promise.all(nodes.map((node) => node[Symbol.asyncDispose]()))));
   const bootstrap: string[] = [];
   const start = async (member: Member, index: number): Promise<void> => {
     scene.signal.throwIfAborted();
     const content = runtime.containerd(index)?.content;
-    const node = await startNode(scene, member, { key: dir.join('key'), bootstrap, content });
+    const node = await startNode(scene, member, { program, key: dir.join('key'), bootstrap, content });
     nodes[index] = node;
     if (bootstrap.length < BOOTSTRAP_NODES) bootstrap.push(controlAddress(node));
   };
@@ -114,6 +116,7 @@ async function startWeir(
 }
 
 interface NodeWish {
+  readonly program: NodeProgram;
   /** Path of the cluster's key. */
   readonly key: string;
   /** Control addresses of nodes that run. */
@@ -125,10 +128,11 @@ interface NodeWish {
 function startNode(
   { network, registry, settings }: Scene,
   { place, plan }: Member,
-  { key, bootstrap, content }: NodeWish,
+  { program, key, bootstrap, content }: NodeWish,
 ): Promise<WeirNode> {
   const port = (number: number): number => (network.isShaped ? number : 0);
   return WeirNode.start({
+    program,
     settings: {
       'node.name': plan.name,
       'log.level': settings.logLevel,
