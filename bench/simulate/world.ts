@@ -9,6 +9,7 @@ import type { RegistryHost, RepositoryName } from '../../src/oci/repository.ts';
 import type { PeerName } from '../../src/peer/peer-name.ts';
 import type { SwarmKey, SwarmMessage } from '../../src/protocol/messages.ts';
 import { ChunkLayout } from '../../src/store/chunk-layout.ts';
+import { Beat } from '../../src/swarm/beat.ts';
 import { Budget } from '../../src/swarm/budget.ts';
 import type { Ruling } from '../../src/swarm/desk.ts';
 import { Pace } from '../../src/swarm/pace.ts';
@@ -232,6 +233,7 @@ export class World implements Carrier {
           origin: new Pace(this.parameters.lag, Infinity, Infinity),
         },
         budget: new Budget(this.parameters, scheduler),
+        beat: new Beat(scheduler, this.parameters.batch[0]),
         send: (peer, message) => this.#send(node, peer, message),
         state: (_swarm, _size, index) => ({ index, hash: HASH, by: node.member.peer, signature: SIGNATURE }),
         isGenuine: () => true,

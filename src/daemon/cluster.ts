@@ -18,6 +18,7 @@ import { manifestFor, Sharing } from '../pull/sharing.ts';
 import { ProviderQueue } from '../routing/provider-queue.ts';
 import { Routing } from '../routing/routing.ts';
 import type { BlobProvider } from '../store/store.ts';
+import { Beat } from '../swarm/beat.ts';
 import { Budget } from '../swarm/budget.ts';
 import { Pace } from '../swarm/pace.ts';
 import { PARAMETERS } from '../swarm/parameters.ts';
@@ -167,6 +168,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
         origin: new Pace(PARAMETERS.lag, Infinity, Infinity),
       },
       budget: new Budget(PARAMETERS, scheduler),
+      beat: new Beat(scheduler, PARAMETERS.batch[0]),
       send: (peer, message) => {
         // What is for this node itself comes back in the next turn, as from anybody else.
         if (peer === identity.peer) setImmediate(() => swarms.message(peer, message));

@@ -19,6 +19,9 @@ const RESCUE_FETCHES = 2;
 const RESCUE_ACKS = 3;
 /** Milliseconds for which the words of others are enough; then bytes are wanted, whatever they say. */
 const WORDS_HOLD: number = 15 * SECOND;
+/** Milliseconds within which twice as many go for an overdue first chunk, and for which the last one's word holds. */
+const FIRST_DOUBLES: number = SECOND / 2;
+const FIRST_AGAIN: number = 4 * SECOND;
 /** Requests side by side of a node that is alone: one that ends, one that begins. */
 const SOLO_FETCHES = 2;
 /** Failures in a row after which the registry is given up, unless bytes come from somewhere. */
@@ -47,6 +50,7 @@ export class OriginDuty {
   readonly #questions: HomeQuestions;
   /** When each chunk came into the window, for the stand-ins. */
   readonly #waitingSince: Map<number, number> = new Map();
+  readonly #began: number;
   #soloExtent = 0.5;
   #wasAlone = false;
   #blockedUntil = 0;
@@ -56,6 +60,7 @@ export class OriginDuty {
   constructor(state: SwarmState, events: OriginDutyEvents) {
     const { parameters, scheduler } = state.environment;
     this.#state = state;
+    this.#began = state.now;
     this.#events = events;
     this.#questions = new HomeQuestions(state);
     this.requests = new OriginRequests(state, {
@@ -137,6 +142,7 @@ export class OriginDuty {
       else this.#duty();
     }
     this.#rescue();
+    this.#rescueFirst();
     for (const [index, { asked, token }] of this.#wanted) {
       if (this.#state.seen.has(index) || this.#state.here.has(index)) this.#wanted.delete(index);
       else if (!this.requests.has(index) && (!asked || this.#isFirst(index))) {
@@ -232,6 +238,19 @@ export class OriginDuty {
       if (!isComing && !this.isFetching(index)) this.requests.begin(index, 1, 'rescue');
       index = here.firstClear(index + 1);
     }
+  }
+
+  /**
+   * The first chunk is long overdue, because whoever is at it has a slow line, or is starved on it: one of the swarm
+   * goes for it, too, and each half second twice as many, until one says that it is at it now.
+   */
+  #rescueFirst(): void {
+    const { here, now, homes, self, environment } = this.#state;
+    const overdue = now - this.#began - environment.parameters.firstChunk;
+    if (overdue < 0 || here.has(0) || this.isFetching(0) || this.#state.isNear(0)) return;
+    if (this.#state.isPromisedSince(0, FIRST_AGAIN)) return;
+    const before = environment.membership.live().length * homes.shareBefore(0, self);
+    if (before < 2 ** (overdue / FIRST_DOUBLES)) this.requests.begin(0, 1, 'rescue');
   }
 
   #isFree(index: number): boolean {

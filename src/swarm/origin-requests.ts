@@ -14,6 +14,8 @@ export interface OriginRequestsEvents {
   ended(error: WeirError | undefined): void;
 }
 
+/** Times the usual time, with less than half of the chunk here, that make a request one that lags. */
+const LAGGING = 2.5;
 /** Times that one chunk is begun anew: where all are slow, each new beginning only loses what has come. */
 const MAX_RESTARTS = 2;
 
@@ -147,7 +149,9 @@ export class OriginRequests {
     const took = now - since;
     const isHalfHere = 2 * bytes >= layout.length(next);
     if (isHalfHere || took < environment.parameters.lag) return false;
-    const isBehind = took * this.#perMiB(next) > environment.pace.origin.limit;
+    if (this.#state.isNear(next)) return true; // a neighbour is quicker
+    const { usual } = environment.pace.origin;
+    const isBehind = usual > 0 && took * this.#perMiB(next) > LAGGING * usual;
     return isBehind && (this.#restarts.get(next) ?? 0) < MAX_RESTARTS;
   }
 

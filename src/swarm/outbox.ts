@@ -1,13 +1,13 @@
 /** News for neighbours, gathered for some milliseconds: chunks that are here, and chunks that entered the cluster. */
 import type { PeerName } from '../peer/peer-name.ts';
+import type { Beat } from './beat.ts';
 import { MESSAGE_LIMITS, type SwarmKey, type SwarmMessage } from '../protocol/messages.ts';
 import type { Neighbour } from './neighbours.ts';
-import type { Scheduler } from './scheduler.ts';
 import type { Statement } from '../protocol/statement.ts';
 
 export interface OutboxOptions {
   readonly swarm: SwarmKey;
-  readonly scheduler: Scheduler;
+  readonly beat: Beat;
   /** Milliseconds for which news may wait for more. */
   readonly batch: () => number;
   readonly neighbours: () => Iterable<Pick<Neighbour, 'peer' | 'have'>>;
@@ -78,7 +78,7 @@ export class Outbox {
   }
 
   #schedule(): void {
-    this.#cancel ??= this.#options.scheduler.after(this.#options.batch(), () => this.flush());
+    this.#cancel ??= this.#options.beat.within(this.#options.batch(), () => this.flush());
   }
 }
 

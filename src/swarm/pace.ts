@@ -31,6 +31,11 @@ export class Pace {
     this.#usual += GAIN * (took - this.#usual);
   }
 
+  /** Milliseconds that it takes, smoothed; 0 where nothing is known. */
+  get usual(): number {
+    return this.#usual;
+  }
+
   /** Milliseconds after which it takes too long. */
   get limit(): number {
     if (this.#usual === 0) return this.#first;

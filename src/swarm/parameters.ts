@@ -50,6 +50,11 @@ export interface Parameters {
   readonly stall: readonly [number, number, number];
   /** Milliseconds after which a chunk from the registry that lags far behind the others is begun anew, at least. */
   readonly lag: number;
+  /**
+   * Milliseconds after which some go to the registry for the first chunk, although others are at it: a runtime waits for
+   * its first byte, and not much longer.
+   */
+  readonly firstChunk: number;
   /** Milliseconds for which a peer that was silent or stalled once is not asked; doubled each time in a row. */
   readonly aside: number;
   /** How often in a row makes it a suspect. */
@@ -108,6 +113,7 @@ export const PARAMETERS: Parameters = {
   firstContact: 2 * SECOND,
   stall: [500 * MILLISECOND, 1 * SECOND, 2.5 * SECOND],
   lag: 3 * SECOND,
+  firstChunk: 8 * SECOND,
   aside: 1 * SECOND,
   slack: 3,
   queued: 2 * SECOND,
@@ -116,8 +122,8 @@ export const PARAMETERS: Parameters = {
   rescue: [1.5 * SECOND, 2.5 * SECOND],
   hedge: 300 * MILLISECOND,
   slow: 4,
-  batch: [20 * MILLISECOND, 200 * MILLISECOND],
-  batchShare: 1 / 8,
+  batch: [20 * MILLISECOND, 640 * MILLISECOND],
+  batchShare: 1 / 4,
   busy: [10, 30],
   busyShare: 0.5,
   retry: [50, 150],

@@ -51,7 +51,7 @@ export class Session {
 
   constructor(options: SessionOptions) {
     const { environment, swarm } = options;
-    const { scheduler, parameters } = environment;
+    const { parameters } = environment;
     const changed = (): void => this.pump();
     this.#options = options;
     const state = new SwarmState(options);
@@ -71,7 +71,7 @@ export class Session {
     this.#linking = new Linking(state, changed);
     this.#outbox = new Outbox({
       swarm,
-      scheduler,
+      beat: environment.beat,
       batch: () => {
         const { batch, batchShare } = parameters;
         return Math.min(batch[1], Math.max(batch[0], batchShare * this.#fetching.usual));

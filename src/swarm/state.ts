@@ -6,6 +6,7 @@ import type { PeerName } from '../peer/peer-name.ts';
 import { Bitfield } from '../store/bitfield.ts';
 import type { ChunkLayout } from '../store/chunk-layout.ts';
 import type { HomeDuty, PieceClient } from '../transfer/exchange.ts';
+import type { Beat } from './beat.ts';
 import type { Budget } from './budget.ts';
 import { Homes } from './homes.ts';
 import { isLiveMember } from './live.ts';
@@ -72,6 +73,8 @@ export interface Environment {
   readonly slack: Map<PeerName, number>;
   /** Requests at peers, over all blobs. */
   readonly budget: Budget;
+  /** When news leaves. */
+  readonly beat: Beat;
   /** For the log and the metrics. */
   readonly observer: SwarmObserver;
 }
@@ -107,6 +110,14 @@ export interface SwarmStateOptions {
   readonly home: () => HomeDuty;
 }
 
+/** A peer's word that it is fetching a chunk. */
+interface Promised {
+  readonly by: PeerName;
+  /** Scheduler's milliseconds of when it said so first, and for how long that holds. */
+  readonly since: number;
+  readonly until: number;
+}
+
 export class SwarmState {
   readonly swarm: SwarmKey;
   readonly layout: ChunkLayout;
@@ -124,7 +135,7 @@ export class SwarmState {
   /** Peers that are known to have a chunk without being neighbours. */
   readonly elsewhere: Map<number, Set<PeerName>> = new Map();
   /** Chunks that a neighbour is fetching from the registry without being their home. */
-  readonly #promised: Map<number, { readonly by: PeerName; readonly until: number }> = new Map();
+  readonly #promised: Map<number, Promised> = new Map();
   /** Members that are said to have the whole blob, neighbours or not: the registry need not be asked. */
   readonly seeds: Set<PeerName> = new Set();
   /** Members that were said to have the whole blob, and have not: their store may have given it up. */
@@ -191,7 +202,9 @@ export class SwarmState {
 
   /** A peer says that it is fetching the chunk: nobody else need. */
   promise(index: number, by: PeerName): void {
-    this.#promised.set(index, { by, until: this.now + PROMISE_HOLDS });
+    const before = this.#promised.get(index);
+    const since = before?.by === by ? before.since : this.now;
+    this.#promised.set(index, { by, since, until: this.now + PROMISE_HOLDS });
   }
 
   /** It is not, any more. */
@@ -206,6 +219,11 @@ export class SwarmState {
     if (promise.until > this.now) return true;
     this.#promised.delete(index);
     return false;
+  }
+
+  /** Whether somebody began to fetch it within the last so many milliseconds. */
+  isPromisedSince(index: number, ms: number): boolean {
+    return this.isPromised(index) && this.now - (this.#promised.get(index)?.since ?? 0) < ms;
   }
 
   /** The first `count` chunks that have not entered the cluster. */

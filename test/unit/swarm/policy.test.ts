@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import type { PeerName } from '../../../src/peer/peer-name.ts';
 import { Bitfield } from '../../../src/store/bitfield.ts';
+import { Beat } from '../../../src/swarm/beat.ts';
 import { Budget } from '../../../src/swarm/budget.ts';
 import { pickChunk } from '../../../src/swarm/chunk-picker.ts';
 import { chunkKey, hashText, rank, shareBefore } from '../../../src/swarm/hrw.ts';
@@ -283,6 +284,45 @@ describe('Budget', () => {
 function upTo(requests: number): Pick<Parameters, 'requests' | 'requestsLeast' | 'pieceTime'> {
   return { requests, requestsLeast: requests, pieceTime: [0, Infinity] };
 }
+
+describe('Beat', () => {
+  it('brings together what may wait, however long each may', () => {
+    let now = 0;
+    const timers: { readonly at: number; readonly run: () => void }[] = [];
+    const beat = new Beat(
+      {
+        now: () => now,
+        random: () => 0,
+        after: (ms, run) => (timers.push({ at: now + ms, run }), (): void => undefined),
+      },
+      20,
+    );
+    const struck: string[] = [];
+    const at = new Map<string, number>();
+    const within = (ms: number, name: string): (() => void) =>
+      beat.within(ms, () => {
+        struck.push(name);
+        at.set(name, now);
+      });
+    for (; now < 70; now += 7) within(20, `short ${now}`);
+    for (; now < 100; now += 7) within(160, `long ${now}`);
+    within(160, 'left')();
+    for (const { at: due, run } of timers.toSorted((a, b) => a.at - b.at)) {
+      now = due;
+      run();
+    }
+    assert.equal(struck.length, 15);
+    assert.ok(!struck.includes('left'));
+    for (const [name, time] of at) {
+      const began = Number(name.split(' ')[1]);
+      assert.ok(time > began && time <= began + (name.startsWith('short') ? 20 : 160), `${name}: ${time}`);
+    }
+    const ends = (kind: string): Set<number> =>
+      new Set([...at].filter(([name]) => name.startsWith(kind)).map(([, time]) => time));
+    assert.equal(ends('short').size, 4);
+    assert.equal(ends('long').size, 1);
+  });
+});
 
 describe('Leases', () => {
   it('sends one to the registry at a time, and the others to that one', () => {

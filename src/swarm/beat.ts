@@ -1,0 +1,48 @@
+/**
+ * What may wait a little, done together: the news of all blobs leaves in the same turn of the event loop, so that it
+ * costs one write for each neighbour, and the other side one read.
+ */
+import type { Scheduler } from './scheduler.ts';
+
+/** Of these, in shortest steps, one is the node's own. */
+const PHASES = 16;
+
+export class Beat {
+  readonly #scheduler: Pick<Scheduler, 'now' | 'after' | 'random'>;
+  readonly #shortest: number;
+  /** Milliseconds by which the beats of this node differ from those of others: all at once would be a burst. */
+  readonly #phase: number;
+  /** By the time at which they are due. */
+  readonly #due: Map<number, Set<() => void>> = new Map();
+
+  /** @param shortest milliseconds between two beats */
+  constructor(scheduler: Pick<Scheduler, 'now' | 'after' | 'random'>, shortest: number) {
+    this.#scheduler = scheduler;
+    this.#shortest = shortest;
+    this.#phase = scheduler.random() * PHASES * shortest;
+  }
+
+  /**
+   * Calls back once, at a beat within about `ms` milliseconds; returns the way to stop
+   * that. Longer waits end at every second, fourth, eighth … beat, so that they meet.
+   */
+  within(ms: number, callback: () => void): () => void {
+    const step = this.#shortest * 2 ** Math.max(0, Math.round(Math.log2(ms / this.#shortest)));
+    const now = this.#scheduler.now();
+    const at = (Math.floor((now - this.#phase) / step) + 1) * step + this.#phase;
+    let waiting = this.#due.get(at);
+    if (waiting === undefined) {
+      waiting = new Set();
+      this.#due.set(at, waiting);
+      this.#scheduler.after(at - now, () => this.#strike(at));
+    }
+    waiting.add(callback);
+    return () => void this.#due.get(at)?.delete(callback);
+  }
+
+  #strike(at: number): void {
+    const waiting = this.#due.get(at);
+    this.#due.delete(at);
+    for (const callback of waiting ?? []) callback();
+  }
+}
