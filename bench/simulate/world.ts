@@ -9,10 +9,8 @@ import type { RegistryHost, RepositoryName } from '../../src/oci/repository.ts';
 import type { PeerName } from '../../src/peer/peer-name.ts';
 import type { SwarmKey, SwarmMessage } from '../../src/protocol/messages.ts';
 import { ChunkLayout } from '../../src/store/chunk-layout.ts';
-import { Beat } from '../../src/swarm/beat.ts';
-import { Budget } from '../../src/swarm/budget.ts';
 import type { Ruling } from '../../src/swarm/desk.ts';
-import { Pace } from '../../src/swarm/pace.ts';
+import { nodeState } from '../../src/swarm/node-state.ts';
 import { PARAMETERS, type Parameters } from '../../src/swarm/parameters.ts';
 import type { Scheduler } from '../../src/swarm/scheduler.ts';
 import type { Session } from '../../src/swarm/session.ts';
@@ -222,18 +220,8 @@ export class World implements Carrier {
     return new Swarms({
       environment: {
         membership: this.roster.view(node.member, time),
-        scheduler,
-        parameters: this.parameters,
+        ...nodeState(this.parameters, scheduler),
         client: { fetch: (member, request, events) => this.#ask(node, member, request, events) },
-        acquainted: new Set(),
-        slack: new Map(),
-        pace: {
-          ack: new Pace(...this.parameters.ack),
-          stall: new Pace(...this.parameters.stall),
-          origin: new Pace(this.parameters.lag, Infinity, Infinity),
-        },
-        budget: new Budget(this.parameters, scheduler),
-        beat: new Beat(scheduler, this.parameters.batch[0]),
         send: (peer, message) => this.#send(node, peer, message),
         state: (_swarm, _size, index) => ({ index, hash: HASH, by: node.member.peer, signature: SIGNATURE }),
         isGenuine: () => true,

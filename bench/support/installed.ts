@@ -1,11 +1,9 @@
 /** The program as the image and the .deb hold it, bundled: what users run takes less memory than the sources. */
 import { fileURLToPath } from 'node:url';
 import { bundle, NODE_FLAG } from '../../deploy/image/bundle.ts';
+import type { NodeProgram } from '../../test/support/weir.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-
-/** The command, and what comes before the name of the subcommand. */
-export type NodeProgram = readonly [string, ...string[]];
 
 /** Bundles it into `folder`; resolves with the command that starts it. */
 export async function installInto(folder: string): Promise<NodeProgram> {

@@ -18,9 +18,7 @@ import { manifestFor, Sharing } from '../pull/sharing.ts';
 import { ProviderQueue } from '../routing/provider-queue.ts';
 import { Routing } from '../routing/routing.ts';
 import type { BlobProvider } from '../store/store.ts';
-import { Beat } from '../swarm/beat.ts';
-import { Budget } from '../swarm/budget.ts';
-import { Pace } from '../swarm/pace.ts';
+import { nodeState } from '../swarm/node-state.ts';
 import { PARAMETERS } from '../swarm/parameters.ts';
 import { systemScheduler } from '../swarm/scheduler.ts';
 import { isGenuine, makeStatement } from '../protocol/statement.ts';
@@ -157,18 +155,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   const swarms: Swarms = new Swarms({
     environment: {
       membership: table,
-      scheduler,
-      parameters: PARAMETERS,
+      ...nodeState(PARAMETERS, scheduler),
       client,
-      acquainted: new Set(),
-      slack: new Map(),
-      pace: {
-        ack: new Pace(...PARAMETERS.ack),
-        stall: new Pace(...PARAMETERS.stall),
-        origin: new Pace(PARAMETERS.lag, Infinity, Infinity),
-      },
-      budget: new Budget(PARAMETERS, scheduler),
-      beat: new Beat(scheduler, PARAMETERS.batch[0]),
       send: (peer, message) => {
         // What is for this node itself comes back in the next turn, as from anybody else.
         if (peer === identity.peer) setImmediate(() => swarms.message(peer, message));

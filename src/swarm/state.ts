@@ -71,7 +71,7 @@ export interface Environment {
   readonly pace: { readonly ack: Pace; readonly stall: Pace; readonly origin: Pace };
   /** How often in a row each peer was silent or stalled. */
   readonly slack: Map<PeerName, number>;
-  /** Requests at peers, over all blobs. */
+  /** Requests under way, over all blobs. */
   readonly budget: Budget;
   /** When news leaves. */
   readonly beat: Beat;

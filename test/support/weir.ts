@@ -8,6 +8,9 @@ import { TempDir } from './temp.ts';
 
 export const WEIR: string = fileURLToPath(new URL('../../src/cli/weir', import.meta.url));
 
+/** The command, and what comes before the name of the subcommand. */
+export type NodeProgram = readonly [string, ...string[]];
+
 /** An entry of the YAML section `registries`. */
 export type RegistryEntry = Readonly<Record<string, string | boolean | readonly string[]>>;
 
@@ -17,8 +20,8 @@ export interface WeirOptions {
   readonly registries?: Readonly<Record<string, RegistryEntry>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly within?: readonly string[];
-  /** The command and what comes before the name of the subcommand. Default: the sources, as they are. */
-  readonly program?: readonly [string, ...string[]];
+  /** Default: the sources, as they are. */
+  readonly program?: NodeProgram;
   /** Milliseconds within which it must be ready; many that start at one time take longer than one. */
   readonly readyWithin?: number;
 }
@@ -164,7 +167,7 @@ async function launch(dir: TempDir, options: WeirOptions): Promise<Program> {
   });
 }
 
-function programOf({ program = [WEIR] }: WeirOptions): readonly [string, ...string[]] {
+function programOf({ program = [WEIR] }: WeirOptions): NodeProgram {
   return program;
 }
 

@@ -1,0 +1,28 @@
+/** What the policy keeps of a node over all its blobs, as it is when the node starts. */
+import { Beat } from './beat.ts';
+import { Budget } from './budget.ts';
+import { Pace } from './pace.ts';
+import type { Parameters } from './parameters.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { Environment } from './state.ts';
+
+export type NodeState = Pick<
+  Environment,
+  'parameters' | 'scheduler' | 'acquainted' | 'slack' | 'pace' | 'budget' | 'beat'
+>;
+
+export function nodeState(parameters: Parameters, scheduler: Scheduler): NodeState {
+  return {
+    parameters,
+    scheduler,
+    acquainted: new Set(),
+    slack: new Map(),
+    pace: {
+      ack: new Pace(...parameters.ack),
+      stall: new Pace(...parameters.stall),
+      origin: new Pace(parameters.lag, Infinity, Infinity),
+    },
+    budget: new Budget(parameters, scheduler),
+    beat: new Beat(scheduler, parameters.batch[0]),
+  };
+}
