@@ -72,7 +72,9 @@ export class HomeAsks {
     const { homes, self } = this.#state;
     const seed = this.#randomSeed();
     if (seed !== undefined) return { index, peer: seed, role: 'holder' };
-    const home = homes.of(index)[this.#ranks.get(index) ?? 0];
+    const left = homes.of(index).slice(this.#ranks.get(index) ?? 0);
+    // One that was silent a moment ago would be so again: each chunk of which it is the home would wait for that.
+    const home = left.find(({ peer }) => !this.#state.isAside(peer)) ?? left[0];
     return home?.peer === self ? undefined : { index, peer: home?.peer, role: 'home' };
   }
 
@@ -99,7 +101,7 @@ export class HomeAsks {
   }
 
   #randomSeed(): PeerName | undefined {
-    const { seeds, environment } = this.#state;
-    return [...seeds][Math.floor(environment.scheduler.random() * seeds.size)];
+    const { readySeeds, environment } = this.#state;
+    return readySeeds[Math.floor(environment.scheduler.random() * readySeeds.length)];
   }
 }

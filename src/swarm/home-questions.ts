@@ -31,7 +31,8 @@ export class HomeQuestions {
   mayFetch(index: number, rank: number): boolean {
     const { homes, self, now, environment } = this.#state;
     const ranked = homes.of(index).map(({ peer }) => peer);
-    const asked = (rank === 0 ? ranked.slice(1, 2) : ranked.slice(0, rank)).filter((peer) => peer !== self);
+    const others = rank === 0 ? ranked.slice(1, 2) : ranked.slice(0, rank);
+    const asked = others.filter((peer) => peer !== self && !this.#state.isAside(peer));
     if (asked.length === 0) return true;
     const question = this.#questions.get(index);
     const isOld = question !== undefined && now - question.askedAt > environment.parameters.takeover;

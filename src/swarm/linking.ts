@@ -122,6 +122,7 @@ export class Linking {
       this.#state.neighbours.get(peer) === undefined &&
       !this.#asked.has(peer) &&
       !this.#refused.has(peer) &&
+      !this.#state.isAside(peer) &&
       this.#isLive(peer);
     const fresh = shuffle(members.filter(isNew), scheduler);
     const near = fresh.filter(({ peer }) => this.#isSameZone(peer));
@@ -173,7 +174,7 @@ export class Linking {
       return;
     }
     const isFull = !isKnown && !wasAsked && neighbours.size >= environment.parameters.linksMax;
-    if (isFull || !this.#isLive(from)) {
+    if (isFull || !this.#isLive(from) || (!isKnown && this.#state.isAside(from))) {
       environment.send(from, { kind: 'unlink', swarm, reason: 'full' });
       return;
     }

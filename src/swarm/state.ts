@@ -71,6 +71,8 @@ export interface Environment {
   readonly pace: { readonly ack: Pace; readonly stall: Pace; readonly origin: Pace };
   /** How often in a row each peer was silent or stalled. */
   readonly slack: Map<PeerName, number>;
+  /** Scheduler's milliseconds until which each of those is left alone. */
+  readonly aside: Map<PeerName, number>;
   /** Requests under way, over all blobs. */
   readonly budget: Budget;
   /** When news leaves. */
@@ -136,7 +138,7 @@ export class SwarmState {
   readonly elsewhere: Map<number, Set<PeerName>> = new Map();
   /** Chunks that a neighbour is fetching from the registry without being their home. */
   readonly #promised: Map<number, Promised> = new Map();
-  /** Members that are said to have the whole blob, neighbours or not: the registry need not be asked. */
+  /** Members that are said to have the whole blob, neighbours or not: the registry need not be asked while one answers. */
   readonly seeds: Set<PeerName> = new Set();
   /** Members that were said to have the whole blob, and have not: their store may have given it up. */
   readonly absent: Set<PeerName> = new Set();
@@ -188,6 +190,16 @@ export class SwarmState {
 
   get now(): number {
     return this.environment.scheduler.now();
+  }
+
+  /** Whether the peer was silent or stalled just now, at any blob: others are asked before it. */
+  isAside(peer: PeerName): boolean {
+    return (this.environment.aside.get(peer) ?? 0) > this.now;
+  }
+
+  /** Members that have the whole blob, and answer. */
+  get readySeeds(): readonly PeerName[] {
+    return [...this.seeds].filter((peer) => !this.isAside(peer));
   }
 
   /** Neither here nor on its way. */
@@ -257,6 +269,7 @@ export class SwarmState {
   }
 
   addElsewhere(index: number, peer: PeerName): void {
+    if (this.isAside(peer)) return;
     const known = this.elsewhere.get(index) ?? new Set();
     known.add(peer);
     this.elsewhere.set(index, known);
