@@ -63,6 +63,11 @@ export class HomeQuestions {
     return state === 'have';
   }
 
+  /** The peer cannot be reached: it is at nothing. */
+  gone(peer: PeerName): void {
+    for (const { asked, none } of this.#questions.values()) if (asked.includes(peer)) none.add(peer);
+  }
+
   settled(index: number): void {
     this.#questions.delete(index);
   }

@@ -13,6 +13,8 @@ const COMPANY_WITHIN: number = 50 * MILLISECOND;
 /** The same where the rendezvous has not answered: at least, and at most where answers take long here. */
 const ANSWER_WITHIN: number = 400 * MILLISECOND;
 const ANSWER_AT_MOST: number = 1.5 * SECOND;
+/** How often others are asked where none of the rendezvous answers. */
+const MOST_TURNS = 2;
 /** Answers take two ways and, at first, a handshake. */
 const ANSWER_ACKS = 2;
 /** How long somebody asked to be a neighbour may take to say so. */
@@ -45,6 +47,14 @@ export class Linking {
   #level = 0;
   /** Rendezvous that were asked and have not answered yet; undefined before the first are asked. */
   #unanswered: Set<PeerName> | undefined;
+  /** Rendezvous that are dead or mute: the next in order stand in for them. */
+  readonly #mute: Set<PeerName> = new Set();
+  /** How often others were asked because none had answered. */
+  #turns = 0;
+  /** When those were asked first that are waited for. */
+  #waitsSince: number;
+  /** A rendezvous has answered, whatever it was. */
+  #hasAnswer = false;
   /** The rendezvous has named others, the last time that it said anything. */
   #hasCompany = false;
 
@@ -52,21 +62,32 @@ export class Linking {
     this.#state = state;
     this.#changed = changed;
     this.#startedAt = state.now;
+    this.#waitsSince = state.now;
   }
 
   /** Nobody else is in the swarm, as far as can be told. */
   get isAlone(): boolean {
     if (this.#state.neighbours.size > 0 || this.#asked.size > 0 || this.#hasCompany) return false;
     if (this.#state.now - this.#companyAt < COMPANY_LASTS) return false;
-    return (
-      this.#state.now - this.#startedAt > (this.#unanswered?.size === 0 ? COMPANY_WITHIN : this.#answerWithin)
-    );
+    // One that stands in for a rendezvous may be the first to hear of it: that it knows nobody means little.
+    if (this.#unanswered?.size === 0 && this.#turns === 0)
+      return this.#state.now - this.#startedAt > COMPANY_WITHIN;
+    return !this.#isWaiting && !this.#mayAskOthers;
   }
 
   /** Who the neighbours are is not known yet: what to fetch from the registry cannot be decided. */
   get isUnsettled(): boolean {
     if (this.#state.neighbours.size > 0) return false;
-    return this.#state.now - this.#startedAt <= this.#answerWithin;
+    return this.#isWaiting || this.#mayAskOthers;
+  }
+
+  get #isWaiting(): boolean {
+    return this.#state.now - this.#waitsSince <= this.#answerWithin;
+  }
+
+  /** No rendezvous has answered, and there are others to ask. */
+  get #mayAskOthers(): boolean {
+    return !this.#hasAnswer && this.#turns < MOST_TURNS;
   }
 
   get #answerWithin(): number {
@@ -82,6 +103,7 @@ export class Linking {
     for (const { peer } of Array.from(neighbours.all())) {
       if (environment.membership.get(peer) === undefined) this.#state.forget(peer);
     }
+    if (neighbours.size === 0 && this.#mayAskOthers && !this.#isWaiting) this.#askOthers();
     const pause = neighbours.size < environment.parameters.links ? REJOIN_SOON : REJOIN_LATE;
     if (now - this.#joinedAt >= pause) this.join();
   }
@@ -98,15 +120,28 @@ export class Linking {
     this.#refused.clear();
     const { size } = layout;
     const { self } = this.#state;
-    const rendezvous = Homes.rendezvous(swarm, membership.live(), parameters.rendezvous, self, this.#level);
+    const live = membership.live();
+    const members = this.#mute.size === 0 ? live : live.filter(({ peer }) => !this.#mute.has(peer));
+    const rendezvous = Homes.rendezvous(swarm, members, parameters.rendezvous, self, this.#level);
     this.#unanswered ??= new Set(rendezvous.map(({ peer }) => peer));
     for (const { peer } of rendezvous) {
       environment.send(peer, { kind: 'join', swarm, size, complete: here.full });
     }
   }
 
+  /** None of the rendezvous answers: the next in order are asked, by everybody who finds that. */
+  #askOthers(): void {
+    for (const peer of this.#unanswered ?? []) this.#mute.add(peer);
+    this.#turns++;
+    this.#unanswered = undefined;
+    this.#waitsSince = this.#state.now;
+    this.join();
+  }
+
   sample(from: PeerName, members: readonly SampledMember[]): void {
     this.#unanswered?.delete(from);
+    this.#mute.delete(from);
+    this.#hasAnswer = true;
     this.#hasCompany = members.length > 0;
     this.#estimate(members.length);
     this.#climb(members.length);
@@ -198,6 +233,9 @@ export class Linking {
 
   peerGone(peer: PeerName): void {
     this.#asked.delete(peer);
+    if (this.#unanswered?.delete(peer) !== true) return;
+    this.#mute.add(peer);
+    if (this.#unanswered.size === 0 && this.#mayAskOthers) this.#askOthers();
   }
 
   /** Tells the neighbours that there is nothing to be had from this node any more. */

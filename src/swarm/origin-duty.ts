@@ -151,6 +151,10 @@ export class OriginDuty {
     }
   }
 
+  peerGone(peer: PeerName): void {
+    this.#questions.gone(peer);
+  }
+
   /** Whether this node is about to fetch the chunk, and comes before `other` among its homes. */
   intends(index: number, other: PeerName): boolean {
     if (this.isBlocked || !this.#questions.isOpen(index)) return false;

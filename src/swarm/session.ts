@@ -128,6 +128,7 @@ export class Session {
     this.state.forget(peer, isSlow);
     this.#linking.peerGone(peer);
     this.#fetching.peerGone(peer);
+    this.duty.peerGone(peer);
     this.pump();
   }
 

@@ -4,6 +4,7 @@ import { MIB, SECOND } from '../../../src/clock.ts';
 import { WeirError } from '../../../src/errors.ts';
 import type { SimulatedNode } from '../../../bench/simulate/node.ts';
 import { simulate, type SimulateOptions, type Start } from '../../../bench/simulate/run.ts';
+import { Homes } from '../../../src/swarm/homes.ts';
 import { LAYER, namedSwarm, World, type WorldOptions } from '../../../bench/simulate/world.ts';
 
 const swarm = namedSwarm('layer');
@@ -220,6 +221,30 @@ describe('a swarm', () => {
       for (const { peer } of blamed) assert.ok(frozen.has(peer), `${peer} was blamed`);
     }
   });
+
+  for (const end of ['kill', 'freeze'] as const) {
+    it(`finds together where all rendezvous do not answer: ${end}`, () => {
+      const isRendezvous = (world: World): Set<string> => {
+        const members = world.nodes.map(({ member }) => member);
+        const { rendezvous } = world.parameters;
+        const [first] = members;
+        assert.ok(first);
+        return new Set(Homes.rendezvous(swarm, members, rendezvous, first.peer).map(({ peer }) => peer));
+      };
+      const course = run({
+        nodes: 50,
+        membershipDelay: LIMIT,
+        prepare: (world) => {
+          const gone = isRendezvous(world);
+          assert.equal(gone.size, world.parameters.rendezvous);
+          for (const node of world.nodes) if (gone.has(node.member.peer)) world[end](node);
+        },
+      });
+      assertAllComplete(course);
+      assert.equal(course.world.reasons.get('alone'), undefined);
+      assert.ok(course.share < 1.1, `${course.share} downloads`);
+    });
+  }
 
   it('goes to the registry within 3 s when all peers freeze', () => {
     const world = new World({ nodes: 6 });
