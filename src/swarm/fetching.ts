@@ -18,9 +18,9 @@ import type { Statement } from '../protocol/statement.ts';
 const URGENT_ASKS = 4;
 /** Milliseconds for which a home that cannot fetch is not asked again. */
 const UNABLE_FOR: number = 1 * SECOND;
-/** Milliseconds for which a silent peer is left alone, at most. */
-const LONGEST_ASIDE: number = 16 * SECOND;
-const ASIDE_GROWS = 4;
+/** How much longer a mute peer is left alone each time, and milliseconds of that at most. */
+const MUTE_GROWS = 4;
+const LONGEST_MUTE: number = 16 * SECOND;
 
 export interface ArrivedPiece {
   readonly bytes: Uint8Array;
@@ -183,7 +183,7 @@ export class Fetching {
     const { index, peer } = asking;
     environment.acquainted.add(peer);
     environment.slack.delete(peer);
-    environment.aside.delete(peer);
+    environment.mute.delete(peer);
     // A home that is at it, or has it: whoever went to the registry besides would only delay what is on its way.
     if (asking.role === 'home' && (answer.kind === 'retry' || answer.kind === 'busy')) this.#state.heard();
     if (answer.kind === 'piece') this.#piece(asking, answer);
@@ -292,19 +292,23 @@ export class Fetching {
   }
 
   /**
-   * A few times may be chance, where all cores are taken: its place among the homes stays. From the second time on what
-   * it says that it has counts no more: others would wait for it, and the homes would take all of that for fetched.
+   * A few times may be chance, where all cores or a link are taken: its links stay, and so does its place among the
+   * homes. From the second time on that not even an acknowledgement comes, what it says that it has counts no more, and
+   * others are asked as homes before it: all would wait for it, and nobody would fetch what it alone claims to have.
    */
-  #slacked(peer: PeerName, lapse: Lapse): void {
+  #slacked(peer: PeerName, lapse: 'silent' | 'stalled'): void {
     const { environment } = this.#state;
     const { aside, slack } = environment.parameters;
     const times = (environment.slack.get(peer) ?? 0) + 1;
     environment.slack.set(peer, times);
-    const ms = Math.min(LONGEST_ASIDE, aside * ASIDE_GROWS ** (times - 1));
-    environment.aside.set(peer, this.#state.now + ms);
+    const isMute = lapse === 'silent' && times > 1;
+    if (isMute) {
+      const ms = Math.min(LONGEST_MUTE, aside * MUTE_GROWS ** (times - 1));
+      environment.mute.set(peer, this.#state.now + ms);
+    }
     if (times >= slack) this.#state.blame(peer, LAPSE_REASONS[lapse], true);
-    else if (times > 1) this.#state.forget(peer, true);
-    else this.#setAside(peer, ms);
+    else if (isMute) this.#state.forget(peer, true);
+    else this.#setAside(peer, aside * 2 ** (times - 1));
   }
 
   #setAside(peer: PeerName, ms: number): void {

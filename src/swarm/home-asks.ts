@@ -73,8 +73,8 @@ export class HomeAsks {
     const seed = this.#randomSeed();
     if (seed !== undefined) return { index, peer: seed, role: 'holder' };
     const left = homes.of(index).slice(this.#ranks.get(index) ?? 0);
-    // One that was silent a moment ago would be so again: each chunk of which it is the home would wait for that.
-    const home = left.find(({ peer }) => !this.#state.isAside(peer)) ?? left[0];
+    // One that acknowledges nothing would hold up each chunk of which it is the home.
+    const home = left.find(({ peer }) => !this.#state.isMute(peer)) ?? left[0];
     return home?.peer === self ? undefined : { index, peer: home?.peer, role: 'home' };
   }
 

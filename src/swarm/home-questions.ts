@@ -32,7 +32,7 @@ export class HomeQuestions {
     const { homes, self, now, environment } = this.#state;
     const ranked = homes.of(index).map(({ peer }) => peer);
     const others = rank === 0 ? ranked.slice(1, 2) : ranked.slice(0, rank);
-    const asked = others.filter((peer) => peer !== self && !this.#state.isAside(peer));
+    const asked = others.filter((peer) => peer !== self && !this.#state.isMute(peer));
     if (asked.length === 0) return true;
     const question = this.#questions.get(index);
     const isOld = question !== undefined && now - question.askedAt > environment.parameters.takeover;

@@ -157,7 +157,7 @@ export class Linking {
       this.#state.neighbours.get(peer) === undefined &&
       !this.#asked.has(peer) &&
       !this.#refused.has(peer) &&
-      !this.#state.isAside(peer) &&
+      !this.#state.isMute(peer) &&
       this.#isLive(peer);
     const fresh = shuffle(members.filter(isNew), scheduler);
     const near = fresh.filter(({ peer }) => this.#isSameZone(peer));
@@ -209,7 +209,7 @@ export class Linking {
       return;
     }
     const isFull = !isKnown && !wasAsked && neighbours.size >= environment.parameters.linksMax;
-    if (isFull || !this.#isLive(from) || (!isKnown && this.#state.isAside(from))) {
+    if (isFull || !this.#isLive(from) || (!isKnown && this.#state.isMute(from))) {
       environment.send(from, { kind: 'unlink', swarm, reason: 'full' });
       return;
     }

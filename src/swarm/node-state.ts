@@ -8,7 +8,7 @@ import type { Environment } from './state.ts';
 
 export type NodeState = Pick<
   Environment,
-  'parameters' | 'scheduler' | 'acquainted' | 'slack' | 'aside' | 'pace' | 'budget' | 'beat'
+  'parameters' | 'scheduler' | 'acquainted' | 'slack' | 'mute' | 'pace' | 'budget' | 'beat'
 >;
 
 export function nodeState(parameters: Parameters, scheduler: Scheduler): NodeState {
@@ -17,7 +17,7 @@ export function nodeState(parameters: Parameters, scheduler: Scheduler): NodeSta
     scheduler,
     acquainted: new Set(),
     slack: new Map(),
-    aside: new Map(),
+    mute: new Map(),
     pace: {
       ack: new Pace(...parameters.ack),
       stall: new Pace(...parameters.stall),

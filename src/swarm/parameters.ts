@@ -55,7 +55,7 @@ export interface Parameters {
    * its first byte, and not much longer.
    */
   readonly firstChunk: number;
-  /** Milliseconds for which a peer that was silent or stalled once is not asked; four times that each time in a row. */
+  /** Milliseconds for which a peer that was silent or stalled once is not asked; doubled each time in a row. */
   readonly aside: number;
   /** How often in a row makes it a suspect. */
   readonly slack: number;

@@ -71,8 +71,8 @@ export interface Environment {
   readonly pace: { readonly ack: Pace; readonly stall: Pace; readonly origin: Pace };
   /** How often in a row each peer was silent or stalled. */
   readonly slack: Map<PeerName, number>;
-  /** Scheduler's milliseconds until which each of those is left alone. */
-  readonly aside: Map<PeerName, number>;
+  /** Scheduler's milliseconds until which those are left alone that did not even acknowledge, several times in a row. */
+  readonly mute: Map<PeerName, number>;
   /** Requests under way, over all blobs. */
   readonly budget: Budget;
   /** When news leaves. */
@@ -192,14 +192,14 @@ export class SwarmState {
     return this.environment.scheduler.now();
   }
 
-  /** Whether the peer was silent or stalled just now, at any blob: others are asked before it. */
-  isAside(peer: PeerName): boolean {
-    return (this.environment.aside.get(peer) ?? 0) > this.now;
+  /** Whether the peer has acknowledged nothing lately, of any blob: others are asked before it. */
+  isMute(peer: PeerName): boolean {
+    return (this.environment.mute.get(peer) ?? 0) > this.now;
   }
 
   /** Members that have the whole blob, and answer. */
   get readySeeds(): readonly PeerName[] {
-    return [...this.seeds].filter((peer) => !this.isAside(peer));
+    return [...this.seeds].filter((peer) => !this.isMute(peer));
   }
 
   /** Neither here nor on its way. */
@@ -269,7 +269,7 @@ export class SwarmState {
   }
 
   addElsewhere(index: number, peer: PeerName): void {
-    if (this.isAside(peer)) return;
+    if (this.isMute(peer)) return;
     const known = this.elsewhere.get(index) ?? new Set();
     known.add(peer);
     this.elsewhere.set(index, known);

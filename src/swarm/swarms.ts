@@ -51,8 +51,8 @@ export class Swarms {
 
   /** How much is remembered of others: what must not grow for ever. */
   get remembered(): number {
-    const { acquainted, slack, aside } = this.#options.environment;
-    return acquainted.size + slack.size + aside.size + this.#rendezvous.size + this.desk.leases.size;
+    const { acquainted, slack, mute } = this.#options.environment;
+    return acquainted.size + slack.size + mute.size + this.#rendezvous.size + this.desk.leases.size;
   }
 
   session({ registry, digest }: SwarmKey): Session | undefined {
@@ -234,11 +234,11 @@ export class Swarms {
   }
 
   #membersChanged(): void {
-    const { membership, acquainted, slack, aside } = this.#options.environment;
+    const { membership, acquainted, slack, mute } = this.#options.environment;
     // Whoever is gone for good would be remembered for good.
     for (const peer of acquainted) if (membership.get(peer) === undefined) acquainted.delete(peer);
     for (const peer of slack.keys()) if (membership.get(peer) === undefined) slack.delete(peer);
-    for (const peer of aside.keys()) if (membership.get(peer) === undefined) aside.delete(peer);
+    for (const peer of mute.keys()) if (membership.get(peer) === undefined) mute.delete(peer);
     for (const session of this.sessions) {
       for (const { peer } of Array.from(session.state.neighbours.all())) {
         if (!isLiveMember(membership, peer)) session.peerGone(peer, membership.get(peer) !== undefined);
