@@ -74,11 +74,11 @@ export class Traffic implements SwarmObserver, DataServerObserver {
     this.meter?.sent(bytes, this.#isSameZone(to));
   }
 
-  blamed({ digest }: SwarmKey, peer: PeerName, reason: SuspicionReason): void {
+  blamed({ digest }: SwarmKey, peer: PeerName, reason: SuspicionReason, detail: string | undefined): void {
     this.meter?.blamed(reason);
     const name = this.#membership.get(peer)?.name;
     const isGrave = reason === 'wrong-hash' || reason === 'wrong-bytes';
-    this.#logger[isGrave ? 'warn' : 'debug']({ peer, name, reason, digest }, 'peer set aside');
+    this.#logger[isGrave ? 'warn' : 'debug']({ peer, name, reason, detail, digest }, 'peer set aside');
   }
 
   refused(reason: Refusal, address: string): void {

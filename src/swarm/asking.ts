@@ -1,5 +1,6 @@
 /** One request for a chunk, from asking to its end: its answer, a failure, or a time limit. */
 import { KIB, SECOND } from '../clock.ts';
+import type { WeirError } from '../errors.ts';
 import type { Member, SuspicionReason } from '../membership/member.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { PieceAnswer } from '../transfer/exchange.ts';
@@ -30,7 +31,8 @@ export const LAPSE_REASONS: Readonly<Record<Lapse, SuspicionReason>> = {
 
 export interface AskingEvents {
   answered(asking: Asking, answer: PieceAnswer): void;
-  lapsed(asking: Asking, lapse: Lapse): void;
+  /** @param error what the client said, where it was no time limit */
+  lapsed(asking: Asking, lapse: Lapse, error?: WeirError): void;
 }
 
 export class Asking {
@@ -70,7 +72,7 @@ export class Asking {
           if (this.#bytes > 0) environment.pace.stall.observe(this.#longestGap);
           this.#events.answered(this, answer);
         }),
-      failed: (error) => this.#end(() => this.#events.lapsed(this, lapseOf(error.code, this.#bytes))),
+      failed: (error) => this.#end(() => this.#events.lapsed(this, lapseOf(error.code, this.#bytes), error)),
     });
   }
 

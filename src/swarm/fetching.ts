@@ -3,6 +3,7 @@
  * takes long. Time limits are checked by the session's tick.
  */
 import { SECOND } from '../clock.ts';
+import type { WeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { PieceAnswer } from '../transfer/exchange.ts';
 import { LAPSE_REASONS, type Asking, type Lapse } from './asking.ts';
@@ -59,7 +60,7 @@ export class Fetching {
     this.#hedging = new Hedging(state);
     this.#requests = new PeerRequests(state, {
       answered: (asking, answer) => this.#answered(asking, answer),
-      lapsed: (asking, lapse) => this.#lapsed(asking, lapse),
+      lapsed: (asking, lapse, error) => this.#lapsed(asking, lapse, error),
       changed: () => events.changed(),
     });
   }
@@ -199,7 +200,8 @@ export class Fetching {
     const { environment, layout, neighbours, now } = this.#state;
     const { statement } = answer;
     if (statement?.index !== asking.index || answer.size !== layout.size) {
-      this.#state.blame(asking.peer, 'protocol');
+      const detail = `a piece ${statement?.index} of ${answer.size} bytes in place of ${asking.index} of ${layout.size}`;
+      this.#state.blame(asking.peer, 'protocol', { detail });
       return;
     }
     this.#hedging.observe(now - asking.startedAt);
@@ -271,7 +273,7 @@ export class Fetching {
     if (this.#state.neighbours.has(peer, index)) this.#state.blame(peer, 'broken-promise');
   }
 
-  #lapsed(asking: Asking, lapse: Lapse): void {
+  #lapsed(asking: Asking, lapse: Lapse, error: WeirError | undefined): void {
     const { environment } = this.#state;
     const { peer, index, role } = asking;
     environment.acquainted.delete(peer);
@@ -285,7 +287,7 @@ export class Fetching {
       if (role === 'home') this.#nextRank(index);
     } else {
       // Whoever is blamed is no home any more: the next one moves up by itself.
-      this.#state.blame(peer, LAPSE_REASONS[lapse]);
+      this.#state.blame(peer, LAPSE_REASONS[lapse], { detail: error?.message });
     }
     if (lapse !== 'queued') this.peerGone(peer); // what else it was to send will not come either
     this.#events.changed();
@@ -306,7 +308,7 @@ export class Fetching {
       const ms = Math.min(LONGEST_MUTE, aside * MUTE_GROWS ** (times - 1));
       environment.mute.set(peer, this.#state.now + ms);
     }
-    if (times >= slack) this.#state.blame(peer, LAPSE_REASONS[lapse], true);
+    if (times >= slack) this.#state.blame(peer, LAPSE_REASONS[lapse], { isSlow: true });
     else if (isMute) this.#state.forget(peer, true);
     else this.#setAside(peer, aside * 2 ** (times - 1));
   }

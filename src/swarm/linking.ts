@@ -205,7 +205,8 @@ export class Linking {
     const wasAsked = this.#asked.delete(from);
     const isKnown = neighbours.get(from) !== undefined;
     if (message.size !== layout.size || message.have.length !== Math.ceil(layout.count / 8)) {
-      this.#state.blame(from, 'protocol');
+      const detail = `a link for ${message.size} bytes in place of ${layout.size}`;
+      this.#state.blame(from, 'protocol', { detail });
       return;
     }
     const isFull = !isKnown && !wasAsked && neighbours.size >= environment.parameters.linksMax;

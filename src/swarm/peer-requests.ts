@@ -1,4 +1,5 @@
 /** Requests for chunks of one blob that are under way at peers, within what the node may have under way at all. */
+import type { WeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { PieceAnswer } from '../transfer/exchange.ts';
 import { Asking, type AskingEvents, type Lapse, type Role } from './asking.ts';
@@ -27,8 +28,8 @@ export class PeerRequests {
       answered: (asking: Asking, answer: PieceAnswer) => {
         if (this.#finish(asking)) events.answered(asking, answer);
       },
-      lapsed: (asking: Asking, lapse: Lapse) => {
-        if (this.#finish(asking)) events.lapsed(asking, lapse);
+      lapsed: (asking: Asking, lapse: Lapse, error?: WeirError) => {
+        if (this.#finish(asking)) events.lapsed(asking, lapse, error);
       },
     };
   }

@@ -176,7 +176,7 @@ export class Session {
     let isNews = false;
     for (const index of indices) {
       if (index >= layout.count) {
-        this.state.blame(from, 'protocol');
+        this.state.blame(from, 'protocol', { detail: `a have for chunk ${index}` });
         break;
       }
       if (neighbour !== undefined) neighbours.add(from, index);
@@ -198,7 +198,7 @@ export class Session {
     let isNews = false;
     for (const statement of message.statements) {
       if (statement.index >= layout.count) {
-        this.state.blame(from, 'protocol');
+        this.state.blame(from, 'protocol', { detail: `a statement of chunk ${statement.index}` });
         break;
       }
       if (statements[statement.index] !== undefined) {
@@ -216,7 +216,7 @@ export class Session {
     const { statements, seen, swarm, layout, environment } = this.state;
     const { index } = statement;
     if (!environment.isGenuine(statement, swarm, layout.size)) {
-      this.state.blame(from, 'protocol');
+      this.state.blame(from, 'protocol', { detail: 'news with a forged statement' });
       return false;
     }
     statements[index] = statement;
@@ -273,7 +273,7 @@ export class Session {
     const known = statements[index];
     if (known !== undefined && isSameStatement(known, statement)) return true;
     if (!environment.isGenuine(statement, swarm, layout.size)) {
-      this.state.blame(from, 'protocol');
+      this.state.blame(from, 'protocol', { detail: 'a piece with a forged statement' });
       return false;
     }
     if (known === undefined || isSameHash(known.hash, statement.hash)) return true;

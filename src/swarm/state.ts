@@ -97,7 +97,13 @@ export interface SwarmObserver {
   sent(swarm: SwarmKey, to: PeerName, bytes: number): void;
   /** A request to the registry failed, or hung. */
   stumbled(swarm: SwarmKey, error: WeirError): void;
-  blamed(swarm: SwarmKey, peer: PeerName, reason: SuspicionReason): void;
+  /** @param detail what the peer did, where the reason alone does not tell */
+  blamed(swarm: SwarmKey, peer: PeerName, reason: SuspicionReason, detail: string | undefined): void;
+}
+
+export interface BlameOptions {
+  readonly isSlow?: boolean;
+  readonly detail?: string | undefined;
 }
 
 export interface SwarmStateOptions {
@@ -329,9 +335,12 @@ export class SwarmState {
     } else this.seen.clear(index);
   }
 
-  /** Blames a peer, and stops relying on it; `isSlow` as for {@link forget}. */
-  blame(peer: PeerName, reason: SuspicionReason, isSlow = false): void {
-    this.environment.observer.blamed(this.swarm, peer, reason);
+  /**
+   * Blames a peer, and stops relying on it; `isSlow` as for {@link forget}.
+   * @param detail for the log: what it did
+   */
+  blame(peer: PeerName, reason: SuspicionReason, { isSlow = false, detail }: BlameOptions = {}): void {
+    this.environment.observer.blamed(this.swarm, peer, reason, detail);
     if (reason === 'wrong-hash') this.environment.membership.ban(peer, reason);
     else this.environment.membership.suspect(peer, reason);
     this.forget(peer, isSlow);

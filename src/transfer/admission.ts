@@ -10,8 +10,8 @@ import type { Member, Membership } from '../membership/member.ts';
 import { tryParsePeerName, type PeerName } from '../peer/peer-name.ts';
 import { fingerprintOf } from './certificate.ts';
 
-/** Connections of one member: the 6 of its client, and as many that it gave up and that are not closed here yet. */
-const MAX_PER_MEMBER = 12;
+/** Connections of one member: the 8 of its client, and as many that it gave up and that are not closed here yet. */
+const MAX_PER_MEMBER = 16;
 /**
  * Connections from one address that have not said yet whose they are. Behind one address may be a dozen nodes that
  * begin a pull together; a stranger must not take all the connections that this port has.

@@ -23,7 +23,7 @@ import { CIPHERS, HEADER, LIMITS } from './wire-format.ts';
 
 /** A handshake takes three packets; who needs longer holds a connection that others want. */
 const HANDSHAKE_TIMEOUT: number = 5 * SECOND;
-/** From the first byte of a request to the end of its head; there is no body. */
+/** To the end of a request's head, from its first byte or, of the first one, from the beginning; there is no body. */
 const HEAD_TIMEOUT: number = 5 * SECOND;
 /** How often connections are checked for that. */
 const TIMEOUT_CHECK: number = 2 * SECOND;
@@ -172,9 +172,12 @@ export class DataPort implements AsyncDisposable {
     socket.destroy();
   }
 
-  /** What is no HTTP: a member is told, where it is not in the midst of an answer; a stranger is not. */
+  /**
+   * What is no HTTP: a member is told, where it is not in the midst of an answer; a stranger is not, nor who has asked
+   * nothing for too long: its request may be on its way, and it would take what is said for the answer.
+   */
   #onMalformed(error: Error, socket: Socket): void {
-    const isFree = (this.#serving.get(socket) ?? 0) === 0;
+    const isFree = (this.#serving.get(socket) ?? 0) === 0 && systemCode(error) !== 'ERR_HTTP_REQUEST_TIMEOUT';
     if (!this.#admission.knows(socket) || !socket.writable || !isFree) {
       socket.destroy();
       return;

@@ -9,8 +9,11 @@ import { errorMessage, WeirError } from '../errors.ts';
 import type { Address } from '../membership/member.ts';
 import { fingerprintOf } from './certificate.ts';
 
-/** Milliseconds for TCP and TLS together: within a cluster both take a few. */
-const CONNECT_TIMEOUT: number = SECOND;
+/**
+ * Milliseconds for TCP and TLS together: within a cluster both take a few, but the packet that opens a connection is
+ * sent again only after 1 s where it was lost (RFC 6298, section 2), as happens on a full link.
+ */
+const CONNECT_TIMEOUT: number = 1.5 * SECOND;
 /** Milliseconds before the next address is tried beside those that have not answered (RFC 8305, section 5). */
 const STAGGER = 250;
 /** Bytes that are read at a time: TLS gives one record, plain TCP what is there. */

@@ -233,6 +233,8 @@ interface LogEntry {
   readonly first?: number;
   readonly count?: number;
   readonly reason?: string;
+  /** What a peer did that was set aside. */
+  readonly detail?: string;
   readonly name?: string;
   readonly route?: string;
   readonly seconds?: number;
@@ -252,7 +254,7 @@ function tally(log: string): string {
     if (entry.msg === 'chunks not had from upstream') count(`fetch failed: ${entry.err?.message}`, 1);
     if (entry.err !== undefined && entry.route !== undefined)
       count(`${entry.msg}: ${entry.route} after ${entry.seconds} s: ${entry.err.message}`, 1);
-    if (entry.msg === 'peer set aside') count(`${entry.name} blamed (${entry.reason})`, 1);
+    if (entry.msg === 'peer set aside') count(`${entry.name} blamed (${entry.detail ?? entry.reason})`, 1);
   }
   return [...counts].map(([what, times]) => `${times} ${what}`).join(', ');
 }

@@ -167,12 +167,12 @@ describe('the data port with TLS', () => {
     await Promise.all(secure.map((socket) => once(socket, 'secureConnect')));
     const refused = secure.filter((socket) => !socket.closed).map((socket) => once(socket, 'close'));
     await Promise.any(refused);
-    assert.equal(scene.server.connections, 12);
+    assert.equal(scene.server.connections, 16);
     const silent = open(264, false);
     const refusals = (): number => scene.refusals.filter((reason) => reason === 'too-many').length;
-    while (refusals() < 16) await setTimeout(5);
+    while (refusals() < 12) await setTimeout(5);
     for (const socket of [...secure, ...silent]) socket.destroy();
-    assert.equal(refusals(), 16);
+    assert.equal(refusals(), 12);
   });
 });
 
