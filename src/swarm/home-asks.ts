@@ -101,7 +101,8 @@ export class HomeAsks {
   }
 
   #randomSeed(): PeerName | undefined {
-    const { readySeeds, environment } = this.#state;
-    return readySeeds[Math.floor(environment.scheduler.random() * readySeeds.length)];
+    const { seeds, environment } = this.#state;
+    const ready = [...seeds].filter((peer) => !this.#state.isMute(peer));
+    return ready[Math.floor(environment.scheduler.random() * ready.length)];
   }
 }

@@ -47,8 +47,8 @@ export class Linking {
   #level = 0;
   /** Rendezvous that were asked and have not answered yet; undefined before the first are asked. */
   #unanswered: Set<PeerName> | undefined;
-  /** Rendezvous that are dead or mute: the next in order stand in for them. */
-  readonly #mute: Set<PeerName> = new Set();
+  /** Rendezvous that are dead or do not answer: the next in order stand in for them. */
+  readonly #passedOver: Set<PeerName> = new Set();
   /** How often others were asked because none had answered. */
   #turns = 0;
   /** When those were asked first that are waited for. */
@@ -121,7 +121,8 @@ export class Linking {
     const { size } = layout;
     const { self } = this.#state;
     const live = membership.live();
-    const members = this.#mute.size === 0 ? live : live.filter(({ peer }) => !this.#mute.has(peer));
+    const members =
+      this.#passedOver.size === 0 ? live : live.filter(({ peer }) => !this.#passedOver.has(peer));
     const rendezvous = Homes.rendezvous(swarm, members, parameters.rendezvous, self, this.#level);
     this.#unanswered ??= new Set(rendezvous.map(({ peer }) => peer));
     for (const { peer } of rendezvous) {
@@ -131,7 +132,7 @@ export class Linking {
 
   /** None of the rendezvous answers: the next in order are asked, by everybody who finds that. */
   #askOthers(): void {
-    for (const peer of this.#unanswered ?? []) this.#mute.add(peer);
+    for (const peer of this.#unanswered ?? []) this.#passedOver.add(peer);
     this.#turns++;
     this.#unanswered = undefined;
     this.#waitsSince = this.#state.now;
@@ -140,7 +141,7 @@ export class Linking {
 
   sample(from: PeerName, members: readonly SampledMember[]): void {
     this.#unanswered?.delete(from);
-    this.#mute.delete(from);
+    this.#passedOver.delete(from);
     this.#hasAnswer = true;
     this.#hasCompany = members.length > 0;
     this.#estimate(members.length);
@@ -235,7 +236,7 @@ export class Linking {
   peerGone(peer: PeerName): void {
     this.#asked.delete(peer);
     if (this.#unanswered?.delete(peer) !== true) return;
-    this.#mute.add(peer);
+    this.#passedOver.add(peer);
     if (this.#unanswered.size === 0 && this.#mayAskOthers) this.#askOthers();
   }
 

@@ -137,7 +137,7 @@ export class OriginDuty {
     this.#wasAlone = isAlone;
     if (this.isBlocked) return;
     // Where somebody has all of it, the registry is asked only when nothing comes from there.
-    if (this.#state.readySeeds.length === 0) {
+    if (this.#state.seeds.values().every((peer) => this.#state.isMute(peer))) {
       if (isAlone) this.#solo();
       else this.#duty();
     }

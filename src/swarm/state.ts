@@ -203,11 +203,6 @@ export class SwarmState {
     return (this.environment.mute.get(peer) ?? 0) > this.now;
   }
 
-  /** Members that have the whole blob, and answer. */
-  get readySeeds(): readonly PeerName[] {
-    return [...this.seeds].filter((peer) => !this.isMute(peer));
-  }
-
   /** Neither here nor on its way. */
   isWanted(index: number): boolean {
     return !this.here.has(index) && this.arriving[index] === 0;

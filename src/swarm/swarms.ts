@@ -236,9 +236,9 @@ export class Swarms {
   #membersChanged(): void {
     const { membership, acquainted, slack, mute } = this.#options.environment;
     // Whoever is gone for good would be remembered for good.
-    for (const peer of acquainted) if (membership.get(peer) === undefined) acquainted.delete(peer);
-    for (const peer of slack.keys()) if (membership.get(peer) === undefined) slack.delete(peer);
-    for (const peer of mute.keys()) if (membership.get(peer) === undefined) mute.delete(peer);
+    for (const known of [acquainted, slack, mute]) {
+      for (const peer of known.keys()) if (membership.get(peer) === undefined) known.delete(peer);
+    }
     for (const session of this.sessions) {
       for (const { peer } of Array.from(session.state.neighbours.all())) {
         if (!isLiveMember(membership, peer)) session.peerGone(peer, membership.get(peer) !== undefined);

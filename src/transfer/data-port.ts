@@ -177,8 +177,9 @@ export class DataPort implements AsyncDisposable {
    * nothing for too long: its request may be on its way, and it would take what is said for the answer.
    */
   #onMalformed(error: Error, socket: Socket): void {
-    const isFree = (this.#serving.get(socket) ?? 0) === 0 && systemCode(error) !== 'ERR_HTTP_REQUEST_TIMEOUT';
-    if (!this.#admission.knows(socket) || !socket.writable || !isFree) {
+    const isFree = (this.#serving.get(socket) ?? 0) === 0;
+    const isLate = systemCode(error) === 'ERR_HTTP_REQUEST_TIMEOUT';
+    if (!this.#admission.knows(socket) || !socket.writable || !isFree || isLate) {
       socket.destroy();
       return;
     }
