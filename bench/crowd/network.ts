@@ -133,7 +133,7 @@ export class LoopbackNetwork implements Network {
   async [Symbol.asyncDispose](): Promise<void> {}
 }
 
-const LOOPBACK: Place = {
+export const LOOPBACK: Place = {
   within: [],
   address: '127.0.0.1',
   reach: '127.0.0.1',

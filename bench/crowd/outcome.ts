@@ -31,7 +31,9 @@ export interface Seen {
 /** That, what was asked for, and what was seen before. */
 export interface Observed extends Seen {
   readonly system: string;
-  /** Where bytes come from that no node tells of. */
+  /** Of each node, for one that does not tell where its bytes come from; undefined where all have one address. */
+  readonly addresses: readonly string[] | undefined;
+  /** Where bytes come from that neither a node nor its address tells of. */
   readonly untold: keyof SourceBytes;
   readonly turn: number;
   readonly seed: number;
@@ -118,25 +120,34 @@ function timesOf({ settings, imageBytes, plan, pulled }: Observed): Times {
   };
 }
 
-function nodeResult(
-  { plan, pulled, traffic, connections, peakBytes, imageBytes, untold }: Observed,
-  index: number,
-): NodeResult {
+function nodeResult(seen: Observed, index: number): NodeResult {
+  const { plan, pulled, traffic, connections, peakBytes } = seen;
   const { started = null, completed = null, firstByte = null } = pulled[index] ?? {};
   const told = traffic[index];
-  const guessed = { peers: 0, registry: 0, [untold]: completed === null ? 0 : imageBytes };
   return {
     node: plan[index]?.name ?? '',
     zone: plan[index]?.zone ?? '',
     started_s: started,
     completed_s: completed,
     first_byte_s: firstByte,
-    bytes: told?.bytes ?? guessed,
+    bytes: told?.bytes ?? sourcesOf(seen, index),
     sent_bytes: told?.sentBytes ?? 0,
     cross_zone_bytes: told?.crossZoneBytes ?? 0,
     connections: connections[index] ?? 0,
     rss_bytes: peakBytes[index] ?? null,
   };
+}
+
+/** Of a node that does not tell: what the registry sent to its address, and the rest of what it has. */
+function sourcesOf(
+  { pulled, addresses, accesses, imageBytes, untold }: Observed,
+  index: number,
+): SourceBytes {
+  const arrived = (pulled[index]?.completed ?? null) === null ? 0 : imageBytes;
+  if (addresses === undefined) return { peers: 0, registry: 0, [untold]: arrived };
+  const own = accesses.filter(({ method, client }) => method === 'GET' && client === addresses[index]);
+  const registry = sum(own.map(({ bytes }) => bytes));
+  return { registry, peers: Math.max(0, arrived - registry) };
 }
 
 /** What came since; undefined where the node does not tell any more. */

@@ -114,7 +114,7 @@ async function stock(
   await using pantry = await Registry.start({ storage });
   const stocked: Wares[] = [];
   for (const { repository, seed, layers } of images) {
-    const image = await buildImage({ seed, layers });
+    const image = await buildImage({ seed, layers, format: 'docker' });
     await push(pantry.url, repository, 'v1', image);
     stocked.push({ image, path: `${repository}:v1` });
   }

@@ -46,6 +46,7 @@ export async function runTurn(scene: Scene, system: System, turn: number): Promi
   await keepLogs(scene, `${system.name}-${turn}`, members, running, runtime, seen.pulled);
   return resultOf({
     system: system.name,
+    addresses: scene.network.isShaped ? members.map(({ place }) => place.address) : undefined,
     untold: system.untold,
     turn,
     seed,

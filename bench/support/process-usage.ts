@@ -14,10 +14,22 @@ export async function cpuSeconds(pid: number): Promise<number> {
     const folder = `/proc/${pid}/task/${thread}`;
     // In nanoseconds, where /proc/PID/stat counts in hundredths of a second.
     nanoseconds += firstNumber(await readFile(`${folder}/schedstat`, 'utf8'));
-    const children = (await readFile(`${folder}/children`, 'utf8')).split(' ').map(Number).filter(Boolean);
-    for (const child of children) nanoseconds += (await cpuSeconds(child)) * NANOSECONDS_PER_SECOND;
+    for (const child of await childrenOf(pid, thread))
+      nanoseconds += (await cpuSeconds(child)) * NANOSECONDS_PER_SECOND;
   }
   return nanoseconds / NANOSECONDS_PER_SECOND;
+}
+
+/** The one process that a process of one thread has started. */
+export async function onlyChild(pid: number): Promise<number> {
+  const [child, ...others] = await childrenOf(pid, String(pid));
+  if (child === undefined || others.length > 0) throw new Error(`process ${pid} has not one child`);
+  return child;
+}
+
+async function childrenOf(pid: number, thread: string): Promise<readonly number[]> {
+  const children = await readFile(`/proc/${pid}/task/${thread}/children`, 'utf8');
+  return children.split(' ').map(Number).filter(Boolean);
 }
 
 /** Bytes of memory that the process has in RAM now, shared ones included. */

@@ -3,12 +3,16 @@
  * Weir. What it finds of bytes is asserted, never what it finds of time.
  */
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { MIB, MINUTE } from '../../src/clock.ts';
 import type { BenchReport } from '../../bench/report/report.ts';
 import type { BenchResult } from '../../bench/report/result.ts';
-import { describeResult, run } from '../support/program.ts';
+import { LOOPBACK } from '../../bench/crowd/network.ts';
+import { startProgram } from '../../bench/crowd/systems/programs.ts';
+import { onlyChild } from '../../bench/support/process-usage.ts';
+import { Namespace } from '../support/namespace.ts';
+import { describeResult, run, runOk } from '../support/program.ts';
 import { requires } from '../support/requires.ts';
 import { TempDir } from '../support/temp.ts';
 
@@ -100,6 +104,26 @@ requires(
       weir = resultOf(await crowd(dir.path, 'weir'), 'weir');
     }
     assert.ok((weir.cpu_s_per_gib ?? 0) > 0 && (weir.rss_max_bytes ?? 0) > 0, 'processes were seen');
+  });
+
+  it('gives a program of another system its own folders, and ends what it has started', async () => {
+    await using dir = await TempDir.create('bench-own');
+    const shared = dir.join('shared');
+    const script = `
+      const child = require('node:child_process').spawn('sleep', ['1000']);
+      require('node:fs').writeFileSync('${shared}/file', '');
+      require('node:http').createServer((_, response) => response.end(String(child.pid))).listen(8080);`;
+    await using namespace = await Namespace.create();
+    await runOk('ip', ['link', 'set', 'lo', 'up'], { within: namespace.enter });
+    const place = { ...LOOPBACK, within: namespace.enter };
+    const args = ['--eval', script];
+    const wanted = { command: process.execPath, args, ownFolders: [shared], port: 8080 };
+    const running = await startProgram(place, wanted);
+    assert.deepEqual(await readdir(shared), [], 'what it writes there is its own');
+    assert.equal(await readlink(`/proc/${running.pid}/exe`), await realpath(process.execPath));
+    const started = await onlyChild(running.pid);
+    await running[Symbol.asyncDispose]();
+    await assert.rejects(stat(`/proc/${started}`), { code: 'ENOENT' });
   });
 
   it('says without root what it lacks, and that --loopback needs none', async () => {

@@ -5,6 +5,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 const QUIET = 500;
 
 export interface Access {
+  /** Address of who asked. */
+  readonly client: string;
   readonly method: string;
   /** With its query. */
   readonly path: string;
@@ -14,14 +16,14 @@ export interface Access {
   readonly userAgent: string;
 }
 
-const COMBINED = /^\S+ \S+ \S+ \[[^\]]+\] "(\S+) (\S+) [^"]+" (\d{3}) (\d+) "[^"]*" "([^"]*)"/;
+const COMBINED = /^(\S+) \S+ \S+ \[[^\]]+\] "(\S+) (\S+) [^"]+" (\d{3}) (\d+) "[^"]*" "([^"]*)"/;
 
 /** The access in one line of the log; undefined where the line is another message. */
 export function parseAccess(line: string): Access | undefined {
   const match = COMBINED.exec(line);
   if (match === null) return undefined;
-  const [, method = '', path = '', status, bytes, userAgent = ''] = match;
-  return { method, path, status: Number(status), bytes: Number(bytes), userAgent };
+  const [, client = '', method = '', path = '', status, bytes, userAgent = ''] = match;
+  return { client, method, path, status: Number(status), bytes: Number(bytes), userAgent };
 }
 
 export class AccessLog {

@@ -65,11 +65,17 @@ export class Lan implements AsyncDisposable {
     return host;
   }
 
-  /** Plugs what is a host of another network into this one too, with a link that nothing shapes; returns the address. */
+  /**
+   * Plugs what is a host of another network into this one too, with a link that nothing shapes; returns the address.
+   * It reaches the test process there, and no other host that joined.
+   */
   async join(namespace: Namespace, device: string): Promise<string> {
     const number = ++this.#hosts;
     const address = `${this.#network}.${number}`;
-    await this.#plug(`p${number}`, device, namespace.pid);
+    const port = `p${number}`;
+    await this.#plug(port, device, namespace.pid);
+    const isolation = ['link', 'set', 'dev', port, 'type', 'bridge_slave', 'isolated', 'on'];
+    await runOk('ip', isolation, { within: this.#bridge.enter });
     const inside = { within: namespace.enter };
     await runOk('ip', ['address', 'add', `${address}/${PREFIX}`, 'dev', device], inside);
     await runOk('ip', ['link', 'set', device, 'up'], inside);

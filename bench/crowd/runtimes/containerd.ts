@@ -30,8 +30,8 @@ class ContainerdRuntime implements RunningRuntime {
   }
 
   containerd(node: number): ContainerdPlaces {
-    const { socket, contentFolder, hostsFolder } = this.#daemon(node);
-    return { socket, content: contentFolder, hosts: hostsFolder };
+    const { socket, contentFolder } = this.#daemon(node);
+    return { socket, content: contentFolder };
   }
 
   async connect(system: RunningSystem): Promise<void> {

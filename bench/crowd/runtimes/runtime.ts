@@ -26,8 +26,6 @@ export interface ContainerdPlaces {
   readonly socket: string;
   /** Folder of its content store. */
   readonly content: string;
-  /** Its hosts folder (`config_path`). */
-  readonly hosts: string;
 }
 
 export interface Runtime {

@@ -1,12 +1,9 @@
 /**
  * `kraken` (https://github.com/uber/kraken): `--kraken-bin-dir DIR` with `kraken-agent`, `kraken-origin`,
  * `kraken-tracker`, `kraken-build-index` and `redis-server`, and with the project's folder `config` beside them, whose
- * base.yaml files are extended; nginx must be on PATH. One host behind the link of a node runs redis, origin, tracker and
- * build-index, as the project's development cluster does, with the registry as read-only backend; each node runs an
- * agent, whose registry its runtime asks.
- *
- * Written after the project's own examples (examples/devcluster, helm, docs/CONFIGURATION.md); it was never run with real
- * binaries.
+ * base.yaml files are extended; /usr/sbin/nginx must be there. One host behind the link of a node runs redis, origin,
+ * tracker and build-index, as the project's development cluster does (examples/devcluster), with the registry as
+ * read-only backend; each node runs an agent, whose registry its runtime asks. Run with version 0.1.4.
  */
 import { join } from 'node:path';
 import { TempDir } from '../../../test/support/temp.ts';
@@ -14,6 +11,7 @@ import type { CrowdSettings } from '../options.ts';
 import type { Member, Scene } from '../scene.ts';
 import {
   FIXED_PORTS,
+  isProgram,
   lacksBinaries,
   mirrorsAt,
   ProgramSystem,
@@ -33,6 +31,9 @@ const BUILD_INDEX_PORT = 15_004;
 const AGENT_REGISTRY_PORT = 16_000;
 const AGENT_PEER_PORT = 16_001;
 const AGENT_PORT = 16_002;
+const NGINX = '/usr/sbin/nginx';
+/** Where each part writes the configuration of the nginx that it starts, and where that one logs. */
+const NGINX_FOLDERS = ['/tmp/nginx', '/var/log/nginx'];
 const PLAIN = { client: { disabled: true }, server: { disabled: true } };
 
 type Part = 'agent' | 'origin' | 'tracker' | 'build-index';
@@ -60,20 +61,16 @@ export function herdCommands(
       'origin',
       ORIGIN_PORT,
       [
-        `-blobserver_hostname=${address}`,
-        `-blobserver_port=${ORIGIN_PORT}`,
-        `-peer_ip=${address}`,
-        `-peer_port=${ORIGIN_PEER_PORT}`,
+        `-blobserver-hostname=${address}`,
+        `-blobserver-port=${ORIGIN_PORT}`,
+        `-peer-ip=${address}`,
+        `-peer-port=${ORIGIN_PEER_PORT}`,
       ],
       {
         ...backend('registry_blob'),
-        cluster: origin,
+        cluster: origin.hosts,
         localdb: { source: join(folder, 'origin', 'origin.db') },
         castore: { upload_dir: join(folder, 'origin/upload'), cache_dir: join(folder, 'origin/cache') },
-        cadownloadstore: {
-          download_dir: join(folder, 'origin/download'),
-          cache_dir: join(folder, 'origin/cache-partial'),
-        },
         blobserver: { listener: { net: 'unix', addr: join(folder, 'origin.sock') } },
       },
     ),
@@ -90,6 +87,9 @@ export function herdCommands(
       cluster: index,
       origin,
       remotes: {},
+      localdb: { source: join(folder, 'build-index', 'index.db') },
+      store: { upload_dir: join(folder, 'build-index/upload'), cache_dir: join(folder, 'build-index/cache') },
+      tagserver: { listener: { net: 'unix', addr: join(folder, 'build-index.sock') } },
       tag_types: [{ namespace: '.*', type: 'docker', root: 'tags' }],
     }),
   ];
@@ -103,16 +103,16 @@ export function agentCommand(
   return krakenCommand(binaries, folder, 'agent', {
     port: AGENT_REGISTRY_PORT,
     args: [
-      `-peer_ip=${address}`,
-      `-peer_port=${AGENT_PEER_PORT}`,
-      `-agent_server_port=${AGENT_PORT}`,
-      `-agent_registry_port=${AGENT_REGISTRY_PORT}`,
+      `-peer-ip=${address}`,
+      `-peer-port=${AGENT_PEER_PORT}`,
+      `-agent-server-port=${AGENT_PORT}`,
+      `-agent-registry-port=${AGENT_REGISTRY_PORT}`,
     ],
     config: {
       tracker: { hosts: { static: [`${herd}:${TRACKER_PORT}`] } },
       build_index: { hosts: { static: [`${herd}:${BUILD_INDEX_PORT}`] } },
       registry: { docker: { http: { net: 'unix', addr: join(folder, 'registry.sock') } } },
-      diskstore: { root_dir: join(folder, 'store') },
+      store: { download_dir: join(folder, 'download'), cache_dir: join(folder, 'cache') },
       scheduler: { torrentlog: { path: join(folder, 'torrent.log') } },
       allowed_cidrs: ['0.0.0.0/0'], // the bench stands in for the runtime, from another address
     },
@@ -132,12 +132,13 @@ function krakenCommand(
     nginx: { cache_dir: join(folder, 'nginx'), log_dir: join(folder, 'nginx-log') },
     ...wish.config,
   };
+  const path = join(folder, 'weir-bench.yaml');
   return {
     command: join(binaries, `kraken-${part}`),
-    args: ['-config=weir-bench.yaml', ...wish.args],
-    env: { UBER_CONFIG_DIR: folder },
-    files: { [join(folder, 'weir-bench.yaml')]: yaml(config) },
+    args: [`-config=${path}`, ...wish.args],
+    files: { [path]: yaml(config) },
     folders: [join(folder, 'nginx'), join(folder, 'nginx-log')],
+    ownFolders: NGINX_FOLDERS,
     port: wish.port,
   };
 }
@@ -145,7 +146,9 @@ function krakenCommand(
 function lacks({ loopback, binaries }: CrowdSettings): string | undefined {
   if (loopback) return FIXED_PORTS;
   const hint = `a folder with its programs ${BINARIES.join(', ')}, and its folder config`;
-  return lacksBinaries('--kraken-bin-dir', binaries.kraken, BINARIES, hint);
+  const missing = lacksBinaries('--kraken-bin-dir', binaries.kraken, BINARIES, hint);
+  if (missing !== undefined) return missing;
+  return isProgram(NGINX) ? undefined : `${NGINX} is needed: each of its parts starts one`;
 }
 
 async function start(scene: Scene, members: readonly Member[]): Promise<RunningSystem> {

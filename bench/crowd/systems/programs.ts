@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { MINUTE } from '../../../src/clock.ts';
 import { Program, run } from '../../../test/support/program.ts';
 import { inParallel } from '../../support/parallel.ts';
+import { onlyChild } from '../../support/process-usage.ts';
 import type { Place } from '../network.ts';
 import type { Member, Scene } from '../scene.ts';
 import type { RunningSystem } from './system.ts';
@@ -25,6 +26,11 @@ export interface Command {
   readonly files?: Readonly<Record<string, string>>;
   /** Folders that must be there. */
   readonly folders?: readonly string[];
+  /**
+   * Folders that many of them would share, each for itself alone. Such a program starts others, which end with it: it
+   * is the first one of a PID namespace (unshare(1)).
+   */
+  readonly ownFolders?: readonly string[];
   /** TCP port that answers when it is ready. */
   readonly port: number;
 }
@@ -47,7 +53,7 @@ export function lacksBinaries(
   return missing.length === 0 ? undefined : `${option}: ${folder} has no program ${missing.join(', ')}`;
 }
 
-function isProgram(path: string): boolean {
+export function isProgram(path: string): boolean {
   try {
     accessSync(path, constants.X_OK);
     return statSync(path).isFile();
@@ -56,21 +62,47 @@ function isProgram(path: string): boolean {
   }
 }
 
+/** A command as a program that runs. */
+export interface Running extends AsyncDisposable {
+  readonly program: Program;
+  /** Of the command itself, not of what set its namespaces up. */
+  readonly pid: number;
+}
+
 /** Starts it at its place, and waits until its port answers. */
-export async function startProgram(place: Place, wanted: Command): Promise<Program> {
-  for (const folder of wanted.folders ?? []) await mkdir(folder, { recursive: true });
+export async function startProgram(place: Place, wanted: Command): Promise<Running> {
+  const { ownFolders = [] } = wanted;
+  for (const folder of [...(wanted.folders ?? []), ...ownFolders]) await mkdir(folder, { recursive: true });
   for (const [path, text] of Object.entries(wanted.files ?? {})) {
     await mkdir(dirname(path), { recursive: true });
     await writeFile(path, text);
   }
-  const { command, args, env, port } = wanted;
+  const { env, port } = wanted;
   const { within } = place;
+  const [command = '', ...args] = [...alone(ownFolders), wanted.command, ...wanted.args];
   const program = await Program.start({ command, args, within, ...(env && { env }) });
   const probe = `exec 3<>/dev/tcp/${place.address}/${port}`;
   await program.until(async () => (await run('bash', ['-c', probe], { within })).code === 0, {
     timeout: READY_WITHIN,
   });
-  return program;
+  if (ownFolders.length === 0) {
+    return { program, pid: program.pid, [Symbol.asyncDispose]: () => program[Symbol.asyncDispose]() };
+  }
+  const pid = await onlyChild(program.pid);
+  return { program, pid, [Symbol.asyncDispose]: () => endNamespace(program, pid) };
+}
+
+/** The first process of a PID namespace takes no other signal; when it is gone, so is all that it started. */
+async function endNamespace(program: Program, first: number): Promise<void> {
+  if (program.exit === undefined) process.kill(first, 'SIGKILL');
+  await program.exited;
+}
+
+/** Argv before a command that is to have these folders for itself, and to be the first one of a PID namespace. */
+function alone(folders: readonly string[]): readonly string[] {
+  if (folders.length === 0) return [];
+  const mounts = folders.map((folder) => `mount -t tmpfs tmpfs ${folder} && `).join('');
+  return ['unshare', '--mount', '--pid', '--fork', '--kill-child', 'sh', '-c', `${mounts}exec "$@"`, 'sh'];
 }
 
 /** Starts one on each node. `stack` ends them. */
@@ -79,7 +111,7 @@ export function startOnNodes(
   members: readonly Member[],
   stack: AsyncDisposableStack,
   commandOf: (member: Member, index: number) => Command | Promise<Command>,
-): Promise<readonly Program[]> {
+): Promise<readonly Running[]> {
   return inParallel(members, STARTING, async (member, index) => {
     signal.throwIfAborted();
     return stack.use(await startProgram(member.place, await commandOf(member, index)));
@@ -100,8 +132,8 @@ export function yaml(value: unknown): string {
 export class ProgramSystem implements RunningSystem {
   readonly versions: Readonly<Record<string, string>>;
   readonly knownSeconds = null;
-  readonly #nodes: readonly Program[];
-  readonly #central: readonly Program[];
+  readonly #nodes: readonly Running[];
+  readonly #central: readonly Running[];
   readonly #mirrors: readonly URL[];
   readonly #stack: AsyncDisposableStack;
 
@@ -109,8 +141,8 @@ export class ProgramSystem implements RunningSystem {
     parts: {
       readonly versions: Readonly<Record<string, string>>;
       /** One for each node. */
-      readonly nodes: readonly Program[];
-      readonly central: readonly Program[];
+      readonly nodes: readonly Running[];
+      readonly central: readonly Running[];
       readonly mirrors: readonly URL[];
     },
     stack: AsyncDisposableStack,
@@ -139,11 +171,11 @@ export class ProgramSystem implements RunningSystem {
   }
 
   async kill(node: number): Promise<void> {
-    await this.#nodes[node]?.stop('SIGKILL');
+    await this.#nodes[node]?.program.stop('SIGKILL');
   }
 
   log(node: number): string {
-    return this.#nodes[node]?.lines.join('\n') ?? '';
+    return this.#nodes[node]?.program.lines.join('\n') ?? '';
   }
 
   [Symbol.asyncDispose](): Promise<void> {

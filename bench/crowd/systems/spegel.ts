@@ -4,7 +4,8 @@
  * a name, as the chart's headless Service has it: each node's /etc/hosts lists three of them. What the chart's
  * `spegel configuration` writes, a hosts.toml with the node's own spegel as mirror, is written by the runtime.
  *
- * Written after the project's own sources (main.go, charts/spegel); it was never run with a real binary.
+ * Run with version 0.7.3. It announces what containerd tells it of, which containerd 2.1 is the first to do; and it takes
+ * an image's registry from a label that has no port, so that it is told to mirror all registries, as the chart does.
  */
 import { runOk } from '../../../test/support/program.ts';
 import { TempDir } from '../../../test/support/temp.ts';
@@ -17,6 +18,7 @@ import {
   mirrorsAt,
   ProgramSystem,
   startOnNodes,
+  versionOf,
   type Command,
 } from './programs.ts';
 import type { RunningSystem, System } from './system.ts';
@@ -27,17 +29,17 @@ const METRICS_PORT = 9090;
 /** Spegel asks no more addresses of the name than these. */
 const BOOTSTRAP_NODES = 3;
 const BOOTSTRAP_NAME = 'spegel-bootstrap';
+/** Version of containerd since which it publishes `/content/create`. */
+const FIRST_TO_TELL = { major: 2, minor: 1 };
 
 export function spegelCommand(
   binary: string,
   wish: {
     readonly containerd: ContainerdPlaces;
-    /** URL of the registry that is mirrored. */
-    readonly registry: string;
     readonly data: string;
   },
 ): Command {
-  const { containerd, registry, data } = wish;
+  const { containerd, data } = wish;
   return {
     command: binary,
     args: [
@@ -48,12 +50,9 @@ export function spegelCommand(
       `--containerd-sock=${containerd.socket}`,
       '--containerd-namespace=k8s.io',
       `--containerd-content-path=${containerd.content}`,
-      `--containerd-registry-config-path=${containerd.hosts}`,
       `--data-dir=${data}`,
       '--bootstrap-kind=dns',
       `--dns-bootstrap-domain=${BOOTSTRAP_NAME}`,
-      '--mirrored-registries',
-      registry,
     ],
     folders: [data],
     port: REGISTRY_PORT,
@@ -74,11 +73,22 @@ function lacks({ runtime, loopback, binaries }: CrowdSettings): string | undefin
   return lacksBinary('--spegel-bin', binaries.spegel, 'the path of the program spegel');
 }
 
+/** Throws where a containerd of this version tells nobody of new content, so that Spegel could share none. */
+export function checkAnnounces(version: string): void {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  if (major > FIRST_TO_TELL.major || (major === FIRST_TO_TELL.major && minor >= FIRST_TO_TELL.minor)) return;
+  const { major: wantedMajor, minor: wantedMinor } = FIRST_TO_TELL;
+  throw new Error(
+    `containerd ${version} does not tell Spegel of new content: put containerd ${wantedMajor}.${wantedMinor} or later on PATH`,
+  );
+}
+
 async function start(
   scene: Scene,
   members: readonly Member[],
   runtime: RunningRuntime,
 ): Promise<RunningSystem> {
+  checkAnnounces(runtime.versions['containerd'] ?? 'unknown');
   await using stack = new AsyncDisposableStack();
   const dir = stack.use(await TempDir.create('spegel'));
   const binary = scene.settings.binaries.spegel ?? '';
@@ -87,10 +97,11 @@ async function start(
     const containerd = runtime.containerd(index);
     if (containerd === undefined) throw new Error(`${plan.name} has no containerd`);
     await runOk('tee', ['--append', '/etc/hosts'], { within: place.within, input: hosts });
-    return spegelCommand(binary, { containerd, registry: scene.registry.url, data: dir.join(plan.name) });
+    return spegelCommand(binary, { containerd, data: dir.join(plan.name) });
   });
   const mirrors = mirrorsAt(members, REGISTRY_PORT);
-  return new ProgramSystem({ versions: {}, nodes, central: [], mirrors }, stack.move());
+  const versions = { spegel: await versionOf(binary, 'version') };
+  return new ProgramSystem({ versions, nodes, central: [], mirrors }, stack.move());
 }
 
 export const spegel: System = { name: 'spegel', untold: 'peers', lacks, start };

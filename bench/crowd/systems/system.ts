@@ -34,7 +34,7 @@ export interface RunningSystem extends AsyncDisposable {
 
 export interface System {
   readonly name: string;
-  /** Where bytes come from that no node tells of. */
+  /** Where bytes come from that neither a node nor its address in the registry's log tells of. */
   readonly untold: keyof SourceBytes;
   /** What `scene.settings` lack that it needs, for people; undefined where nothing is missing. */
   lacks?(settings: CrowdSettings): string | undefined;

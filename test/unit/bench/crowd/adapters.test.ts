@@ -5,7 +5,7 @@ import type { CrowdSettings } from '../../../../bench/crowd/options.ts';
 import { SYSTEM_OF } from '../../../../bench/crowd/systems/choose.ts';
 import { dfdaemonCommand, schedulerCommand } from '../../../../bench/crowd/systems/dragonfly.ts';
 import { agentCommand, herdCommands } from '../../../../bench/crowd/systems/kraken.ts';
-import { bootstrapHosts, spegelCommand } from '../../../../bench/crowd/systems/spegel.ts';
+import { bootstrapHosts, checkAnnounces, spegelCommand } from '../../../../bench/crowd/systems/spegel.ts';
 import { TempDir } from '../../../support/temp.ts';
 import { settingsOf } from './settings.ts';
 
@@ -50,10 +50,9 @@ describe('bench/crowd/systems of other projects', () => {
   });
 
   it('spegel: one beside each containerd, bootstrapped by a name', () => {
-    const containerd = { socket: '/n/containerd.sock', content: '/n/content', hosts: '/n/certs.d' };
+    const containerd = { socket: '/n/containerd.sock', content: '/n/content' };
     const { command, args } = spegelCommand('/opt/spegel', {
       containerd,
-      registry: 'http://198.19.0.5:5000',
       data: '/n/spegel',
     });
     assert.equal(command, '/opt/spegel');
@@ -65,17 +64,21 @@ describe('bench/crowd/systems of other projects', () => {
       '--containerd-sock=/n/containerd.sock',
       '--containerd-namespace=k8s.io',
       '--containerd-content-path=/n/content',
-      '--containerd-registry-config-path=/n/certs.d',
       '--data-dir=/n/spegel',
       '--bootstrap-kind=dns',
       '--dns-bootstrap-domain=spegel-bootstrap',
-      '--mirrored-registries',
-      'http://198.19.0.5:5000',
     ]);
     assert.equal(
       bootstrapHosts(['10.0.0.1', '10.0.0.2', '10.0.0.3', '10.0.0.4']),
       '10.0.0.1 spegel-bootstrap\n10.0.0.2 spegel-bootstrap\n10.0.0.3 spegel-bootstrap\n',
     );
+  });
+
+  it('spegel: refuses a containerd that does not tell it of new content', () => {
+    for (const version of ['1.6.20', '2.0.5', 'unknown']) {
+      assert.throws(() => checkAnnounces(version), new RegExp(`containerd ${version} .* 2\\.1`));
+    }
+    for (const version of ['2.1.0', '2.10.1', '3.0']) checkAnnounces(version);
   });
 
   it('dragonfly: a scheduler without Redis, and daemons that mirror the registry', () => {
@@ -126,16 +129,16 @@ describe('bench/crowd/systems of other projects', () => {
     const origin = file(herd[1] ?? {}, '/tmp/h/origin/weir-bench.yaml') as Record<string, unknown>;
     assert.equal(origin['extends'], '/opt/kraken/config/origin/base.yaml');
     assert.match(JSON.stringify(origin['backends']), /"registry_blob":\{"address":"10\.0\.0\.5:5000"/);
-    assert.deepEqual(origin['cluster'], { hosts: { static: ['10.0.0.9:15002'] } });
+    assert.deepEqual(origin['cluster'], { static: ['10.0.0.9:15002'] });
     const agent = agentCommand('/opt/kraken', { folder: '/tmp/a', address: '10.0.0.2', herd: '10.0.0.9' });
-    assert.deepEqual(agent.env, { UBER_CONFIG_DIR: '/tmp/a' });
     assert.deepEqual(agent.args, [
-      '-config=weir-bench.yaml',
-      '-peer_ip=10.0.0.2',
-      '-peer_port=16001',
-      '-agent_server_port=16002',
-      '-agent_registry_port=16000',
+      '-config=/tmp/a/weir-bench.yaml',
+      '-peer-ip=10.0.0.2',
+      '-peer-port=16001',
+      '-agent-server-port=16002',
+      '-agent-registry-port=16000',
     ]);
+    assert.deepEqual(agent.ownFolders, ['/tmp/nginx', '/var/log/nginx']);
     const config = file(agent, '/tmp/a/weir-bench.yaml') as Record<string, unknown>;
     assert.deepEqual(config['tracker'], { hosts: { static: ['10.0.0.9:15003'] } });
     assert.deepEqual(config['build_index'], { hosts: { static: ['10.0.0.9:15004'] } });

@@ -20,6 +20,7 @@ function observed(changes: Partial<Observed> = {}): Observed {
   const nobody = plan.map(() => null);
   return {
     system: 'weir',
+    addresses: undefined,
     untold: 'peers',
     turn: 1,
     seed: 1,
@@ -103,7 +104,7 @@ describe('bench/crowd/outcome', () => {
   });
 
   it('counts bodies that left the registry, and all requests', () => {
-    const access = { path: '/v2/a/blobs/x', status: 200, userAgent: '' };
+    const access = { client: '10.0.0.1', path: '/v2/a/blobs/x', status: 200, userAgent: '' };
     const accesses = [
       { ...access, method: 'HEAD', bytes: 999 },
       { ...access, method: 'GET', bytes: IMAGE },
@@ -160,6 +161,27 @@ describe('bench/crowd/outcome', () => {
       [
         { peers: 0, registry: IMAGE },
         { peers: 0, registry: 0 },
+      ],
+    );
+  });
+
+  it('has by source what the registry sent to the address of a node that does not tell', () => {
+    const access = { client: '10.0.0.2', method: 'GET', path: '/v2/a/blobs/x', status: 200, userAgent: '' };
+    const result = resultOf(
+      observed({
+        addresses: ['10.0.0.1', '10.0.0.2'],
+        accesses: [
+          { ...access, bytes: 100 },
+          { ...access, bytes: 20 },
+          { ...access, client: '10.0.0.3', bytes: 7 },
+        ],
+      }),
+    );
+    assert.deepEqual(
+      result.per_node.map(({ bytes }) => bytes),
+      [
+        { peers: IMAGE, registry: 0 },
+        { peers: IMAGE - 120, registry: 120 },
       ],
     );
   });
