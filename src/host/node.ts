@@ -20,6 +20,8 @@ import { GroupedStore } from './datastore.ts';
 import { makeGater } from './gater.ts';
 import * as limits from './limits.ts';
 import { quietLogger } from './quiet.ts';
+import { withSingleWrites } from './single-writes.ts';
+import { withSparseUpdates } from './window-updates.ts';
 
 export type Node = Libp2p<{ identify: Identify; ping: Ping; dht: KadDHT; pubsub: GossipSub }>;
 
@@ -59,12 +61,14 @@ export async function createNode(options: NodeOptions): Promise<Node> {
           .map((address) => multiaddr(`${address}/p2p/${options.identity.peer}`)),
     },
     transports: [tcp()],
-    connectionEncrypters: [noise({ prologueBytes: noisePrologue(options.clusterKey) })],
+    connectionEncrypters: [withSingleWrites(noise({ prologueBytes: noisePrologue(options.clusterKey) }))],
     streamMuxers: [
-      yamux({
-        maxInboundStreams: limits.MAX_STREAMS_PER_CONNECTION,
-        maxOutboundStreams: limits.MAX_STREAMS_PER_CONNECTION,
-      }),
+      withSparseUpdates(
+        yamux({
+          maxInboundStreams: limits.MAX_STREAMS_PER_CONNECTION,
+          maxOutboundStreams: limits.MAX_STREAMS_PER_CONNECTION,
+        }),
+      ),
     ],
     connectionGater: makeGater(options.isRefused),
     connectionManager: {
