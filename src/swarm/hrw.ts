@@ -37,25 +37,49 @@ export function shareBefore(hash: number, key: number): number {
   return 1 - mix(hash ^ key) / 2 ** 32;
 }
 
-/** Hashes of peer names, computed once for each array of members. */
-const hashes: WeakMap<readonly Candidate[], Uint32Array> = new WeakMap();
+/** Rankings that are kept for one set of members: those of the blobs that are pulled at a time, many times over. */
+const MAX_RANKINGS = 8192;
+/** Ranks that a key of {@link Known.rankings} tells apart. */
+const MAX_COUNT = 2 ** 16;
 
-function hashesOf(members: readonly Candidate[]): Uint32Array {
-  let known = hashes.get(members);
-  if (known === undefined) {
-    known = Uint32Array.from(members, ({ peer }) => hashText(peer));
-    hashes.set(members, known);
+/** What has been computed for one array of members; all who hold it share it, and so it is kept as long as the array. */
+interface Known<T extends Candidate> {
+  /** Of the peers' names. */
+  readonly hashes: Uint32Array;
+  /** By key and count. */
+  readonly rankings: Map<number, readonly T[]>;
+}
+
+const known: WeakMap<readonly Candidate[], Known<Candidate>> = new WeakMap();
+
+function knownOf<T extends Candidate>(members: readonly T[]): Known<T> {
+  let found = known.get(members) as Known<T> | undefined;
+  if (found === undefined) {
+    found = { hashes: Uint32Array.from(members, ({ peer }) => hashText(peer)), rankings: new Map() };
+    known.set(members, found);
   }
-  return known;
+  return found;
 }
 
 /** The first `count` members for `key`; the first one is responsible, the next ones stand in for it. */
 export function rank<T extends Candidate>(members: readonly T[], key: number, count: number): readonly T[] {
-  const hashed = hashesOf(members);
+  const { hashes, rankings } = knownOf(members);
+  const id = key * MAX_COUNT + count;
+  let ranked = rankings.get(id);
+  if (ranked === undefined) {
+    ranked = highest(hashes, key, count).map((index) => members[index] as T);
+    if (rankings.size >= MAX_RANKINGS) rankings.clear();
+    rankings.set(id, ranked);
+  }
+  return ranked;
+}
+
+/** Indices of the hashes whose weights for `key` are highest, in that order. */
+function highest(hashes: Uint32Array, key: number, count: number): readonly number[] {
   const best: number[] = [];
   const weights: number[] = [];
-  for (let i = 0; i < members.length; i++) {
-    const weight = mix((hashed[i] ?? 0) ^ key);
+  for (let i = 0; i < hashes.length; i++) {
+    const weight = mix((hashes[i] ?? 0) ^ key);
     if (best.length === count && weight <= (weights[count - 1] ?? 0)) continue;
     let at = best.length;
     while (at > 0 && weight > (weights[at - 1] ?? 0)) at--;
@@ -66,5 +90,5 @@ export function rank<T extends Candidate>(members: readonly T[], key: number, co
       weights.pop();
     }
   }
-  return best.map((i) => members[i] as T);
+  return best;
 }
