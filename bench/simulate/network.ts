@@ -11,6 +11,8 @@ import type { VirtualTime } from './time.ts';
 
 /** Share by which a level must change for the links behind to be looked at. */
 const NEGLIGIBLE = 0.002;
+/** Share by which sums may be off. */
+const ROUNDING = 1e-9;
 /** Links that are looked at for one flow's coming or going: then the rest of the change is left for the next one. */
 const MAX_SETTLED = 256;
 /** Bytes: numbers are rounded, so that a flow may be over with a trace of a byte left. */
@@ -19,15 +21,41 @@ const TRACE = 1e-3;
 /** Of its capacity: a link that carries so much is full, and what comes to it waits in its buffer. */
 const FULL = 0.99;
 
+/** One way of a node, or the registry's: made by {@link Network.link}. */
 export class Link {
+  /** Where the network keeps its level. */
+  readonly id: number;
   /** Bytes per millisecond. */
   readonly capacity: number;
   readonly flows: Flow[] = [];
-  level = Infinity;
+  /** For each flow, the link at its other end, and its cap: what a level is made from, without a look at the flow. */
+  readonly others: Link[] = [];
+  readonly otherIds: number[] = [];
+  readonly caps: number[] = [];
+  /** The level as it was computed last, when the change may have been too small to be told. */
+  computed = Infinity;
   isQueued = false;
+  /** What its level is made from has changed so that the level may change. */
+  isStale = false;
 
-  constructor(capacity: number) {
+  constructor(id: number, capacity: number) {
+    this.id = id;
     this.capacity = capacity;
+  }
+
+  add(flow: Flow, other: Link): void {
+    this.flows.push(flow);
+    this.others.push(other);
+    this.otherIds.push(other.id);
+    this.caps.push(flow.cap);
+  }
+
+  remove(flow: Flow): void {
+    const at = this.flows.indexOf(flow);
+    for (const list of [this.flows, this.others, this.otherIds, this.caps]) {
+      const last = list.pop();
+      if (at < list.length) list[at] = last as never;
+    }
   }
 
   get isFull(): boolean {
@@ -57,17 +85,32 @@ export class Network {
   readonly #queue: Link[] = [];
   readonly #touched: Set<Link> = new Set();
   #offers: Float64Array = new Float64Array(64);
+  /** What each link offers its flows, by the links' ids. */
+  #levels: Float64Array = new Float64Array(64);
+  #links = 0;
 
   constructor(time: VirtualTime) {
     this.#time = time;
+  }
+
+  /** @param capacity bytes per millisecond */
+  link(capacity: number): Link {
+    const link = new Link(this.#links++, capacity);
+    if (this.#links > this.#levels.length) {
+      const levels = new Float64Array(2 * this.#levels.length);
+      levels.set(this.#levels);
+      this.#levels = levels;
+    }
+    this.#levels[link.id] = Infinity;
+    return link;
   }
 
   /** Sends `bytes`; calls back when the last one has arrived. */
   send(up: Link, down: Link, bytes: number, done: () => void, cap = Infinity): Flow {
     const { now } = this.#time;
     const flow: Flow = { up, down, cap, done, left: bytes, at: now, rate: 0, due: Infinity, isOver: false };
-    up.flows.push(flow);
-    down.flows.push(flow);
+    up.add(flow, down);
+    down.add(flow, up);
     this.#settle(up, down);
     return flow;
   }
@@ -86,26 +129,35 @@ export class Network {
     flow.left = this.left(flow);
     flow.rate = 0;
     flow.isOver = true;
-    for (const { flows } of [flow.up, flow.down]) {
-      const last = flows.pop() as Flow;
-      if (last !== flow) flows[flows.indexOf(flow)] = last;
-    }
+    flow.up.remove(flow);
+    flow.down.remove(flow);
     this.#settle(flow.up, flow.down);
   }
 
   #settle(up: Link, down: Link): void {
-    this.#enqueue(up);
-    this.#enqueue(down);
-    this.#touched.add(up).add(down);
+    const levels = this.#levels;
+    for (const link of [up, down]) {
+      link.isStale = true;
+      this.#enqueue(link);
+      this.#touched.add(link);
+    }
     for (let at = 0; at < this.#queue.length; at++) {
       const link = this.#queue[at] as Link;
       link.isQueued = false;
+      if (!link.isStale) continue;
+      link.isStale = false;
+      const before = levels[link.id] ?? Infinity;
       const level = this.#levelOf(link);
-      if (isAlmost(level, link.level)) continue;
-      link.level = level;
+      link.computed = level;
+      if (isAlmost(level, before)) continue;
+      levels[link.id] = level;
       this.#touched.add(link);
-      if (at > MAX_SETTLED) continue;
-      for (const flow of link.flows) this.#enqueue(flow.up === link ? flow.down : flow.up);
+      const least = Math.min(level, before);
+      for (const other of link.others) {
+        // Where it offers less than that itself, this link does not hold the flow back, neither now nor before.
+        if (other.computed * (1 + ROUNDING) >= least) other.isStale = true;
+        if (at <= MAX_SETTLED) this.#enqueue(other);
+      }
     }
     this.#queue.length = 0;
     for (const { flows } of this.#touched) for (const flow of flows) this.#adjust(flow);
@@ -119,14 +171,14 @@ export class Network {
   }
 
   #levelOf(link: Link): number {
-    const { flows, capacity } = link;
-    const count = flows.length;
+    const { otherIds, caps, capacity } = link;
+    const levels = this.#levels;
+    const count = otherIds.length;
     if (this.#offers.length < count) this.#offers = new Float64Array(2 * count);
     const offers = this.#offers;
     let total = 0;
     for (let i = 0; i < count; i++) {
-      const { up, down, cap } = flows[i] as Flow;
-      const offer = Math.min(up === link ? down.level : up.level, cap);
+      const offer = Math.min(levels[otherIds[i] as number] as number, caps[i] as number);
       offers[i] = offer;
       total += offer;
     }
@@ -149,7 +201,10 @@ export class Network {
   }
 
   #adjust(flow: Flow): void {
-    const rate = Math.min(flow.up.level, flow.down.level, flow.cap, flow.up.capacity, flow.down.capacity);
+    const { up, down, cap } = flow;
+    const levels = this.#levels;
+    const offered = Math.min(levels[up.id] as number, levels[down.id] as number);
+    const rate = Math.min(offered, cap, up.capacity, down.capacity);
     if (rate === flow.rate || flow.isOver) return;
     const { now } = this.#time;
     flow.left = this.left(flow);

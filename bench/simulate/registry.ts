@@ -3,7 +3,7 @@ import { SECOND } from '../../src/clock.ts';
 import { WeirError } from '../../src/errors.ts';
 import type { ChunkLayout } from '../../src/store/chunk-layout.ts';
 import type { OriginEvents } from '../../src/swarm/state.ts';
-import { Link, type Flow, type Network } from './network.ts';
+import type { Flow, Link, Network } from './network.ts';
 import type { SimulatedNode } from './node.ts';
 import { NO_BYTES, PROGRESS } from './transfer.ts';
 import type { VirtualTime } from './time.ts';
@@ -36,7 +36,7 @@ export class SimulatedRegistry {
     this.#options = options;
     this.#time = time;
     this.#network = network;
-    this.link = new Link(options.uplink);
+    this.link = network.link(options.uplink);
   }
 
   /** A request for `count` chunks from `first` on. @returns the way to stop it */

@@ -20,7 +20,7 @@ import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
 import { seeded } from '../support/random.ts';
 import { Loss } from './loss.ts';
 import { Roster } from './membership.ts';
-import { Link, Network } from './network.ts';
+import { Network } from './network.ts';
 import { SimulatedNode } from './node.ts';
 import { SimulatedRegistry } from './registry.ts';
 import { VirtualTime } from './time.ts';
@@ -117,7 +117,7 @@ export class World implements Carrier {
     this.roster = new Roster(options.joinDelay === undefined ? members : []);
     members.forEach((member, index) => {
       const speed = link * (options.speed?.(index) ?? 1);
-      const links = { up: new Link(speed), down: new Link(speed) };
+      const links = { up: this.network.link(speed), down: this.network.link(speed) };
       const node = new SimulatedNode(member, links, (made) => this.#swarmsOf(made));
       this.nodes.push(node);
       this.#byName.set(member.peer, node);

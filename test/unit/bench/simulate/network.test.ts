@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { Link, Network, type Flow } from '../../../../bench/simulate/network.ts';
+import { Network, type Flow, type Link } from '../../../../bench/simulate/network.ts';
 import { VirtualTime } from '../../../../bench/simulate/time.ts';
 
 /** Rates are told apart up to what the network neglects. */
@@ -18,16 +18,16 @@ function scene(): { readonly time: VirtualTime; readonly network: Network; reado
 describe('bench/simulate/network', () => {
   it('gives a lone flow the narrower of its links, and not more than its cap', () => {
     const { network, nothing } = scene();
-    assert.equal(network.send(new Link(100), new Link(30), 1000, nothing).rate, 30);
-    assert.equal(network.send(new Link(100), new Link(30), 1000, nothing, 7).rate, 7);
+    assert.equal(network.send(network.link(100), network.link(30), 1000, nothing).rate, 30);
+    assert.equal(network.send(network.link(100), network.link(30), 1000, nothing, 7).rate, 7);
   });
 
   it('shares a link equally, and gives the others what one cannot use', () => {
     const { network, nothing } = scene();
-    const up = new Link(90);
-    const narrow = network.send(up, new Link(10), 1000, nothing);
-    const one = network.send(up, new Link(100), 1000, nothing);
-    const other = network.send(up, new Link(100), 1000, nothing);
+    const up = network.link(90);
+    const narrow = network.send(up, network.link(10), 1000, nothing);
+    const one = network.send(up, network.link(100), 1000, nothing);
+    const other = network.send(up, network.link(100), 1000, nothing);
     assertNear(narrow.rate, 10);
     assertNear(one.rate, 40);
     assertNear(other.rate, 40);
@@ -35,8 +35,8 @@ describe('bench/simulate/network', () => {
 
   it('is max-min fair over several links', () => {
     const { network, nothing } = scene();
-    const [a, b] = [new Link(100), new Link(100)];
-    const [c, d] = [new Link(100), new Link(100)];
+    const [a, b] = [network.link(100), network.link(100)];
+    const [c, d] = [network.link(100), network.link(100)];
     // Three flows into c leave each a third; a's other flow gets the rest of a, b's likewise, less what d lacks.
     const ac = network.send(a, c, 1e6, nothing);
     const bc = network.send(b, c, 1e6, nothing);
@@ -49,20 +49,20 @@ describe('bench/simulate/network', () => {
 
   it('ends a flow when its bytes have arrived, whatever came in between', () => {
     const { time, network, nothing } = scene();
-    const up = new Link(10);
+    const up = network.link(10);
     let endedAt = 0;
-    network.send(up, new Link(100), 1000, () => (endedAt = time.now));
-    time.after(50, () => network.send(up, new Link(100), 100, nothing)); // half the rate for 20 ms
+    network.send(up, network.link(100), 1000, () => (endedAt = time.now));
+    time.after(50, () => network.send(up, network.link(100), 100, nothing)); // half the rate for 20 ms
     time.run(() => false, 1e6);
     assertNear(endedAt, 110);
   });
 
   it('gives the share of a cancelled flow to the others, and calls nothing back for it', () => {
     const { time, network } = scene();
-    const up = new Link(10);
+    const up = network.link(10);
     let endedAt = 0;
-    network.send(up, new Link(100), 1000, () => (endedAt = time.now));
-    const second = network.send(up, new Link(100), 1000, () => assert.fail('it was cancelled'));
+    network.send(up, network.link(100), 1000, () => (endedAt = time.now));
+    const second = network.send(up, network.link(100), 1000, () => assert.fail('it was cancelled'));
     time.after(40, () => network.cancel(second)); // 200 bytes have come
     time.run(() => false, 1e6);
     assertNear(endedAt, 120);
@@ -74,8 +74,8 @@ describe('bench/simulate/network', () => {
     fc.assert(
       fc.property(fc.array(fc.tuple(index, index), { minLength: 1, maxLength: 40 }), (pairs) => {
         const { network, nothing } = scene();
-        const ups = [10, 20, 30, 40, 50, 60].map((capacity) => new Link(capacity));
-        const downs = [15, 15, 25, 25, 100, 100].map((capacity) => new Link(capacity));
+        const ups = [10, 20, 30, 40, 50, 60].map((capacity) => network.link(capacity));
+        const downs = [15, 15, 25, 25, 100, 100].map((capacity) => network.link(capacity));
         const flows = pairs.map(([a, b]) => network.send(ups[a] as Link, downs[b] as Link, 1e9, nothing));
         for (const link of [...ups, ...downs]) {
           assert.ok(sum(link) <= link.capacity * (1 + TOLERANCE), `${sum(link)} of ${link.capacity}`);
