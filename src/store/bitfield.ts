@@ -3,6 +3,7 @@ export class Bitfield {
   readonly length: number;
   readonly bytes: Uint8Array;
   #count = 0;
+  #changes = 0;
 
   /** @param bytes taken over, not copied; bits behind `length` are cleared */
   constructor(length: number, bytes: Uint8Array = new Uint8Array(Math.ceil(length / 8))) {
@@ -24,6 +25,11 @@ export class Bitfield {
     return this.#count;
   }
 
+  /** How often a bit has changed: as long as it has not, what was found out about the bits holds. */
+  get changes(): number {
+    return this.#changes;
+  }
+
   get full(): boolean {
     return this.#count === this.length;
   }
@@ -37,12 +43,14 @@ export class Bitfield {
     if (this.has(index)) return;
     this.bytes[index >> 3] = (this.bytes[index >> 3] ?? 0) | (0x80 >> (index & 7));
     this.#count++;
+    this.#changes++;
   }
 
   clear(index: number): void {
     if (!this.has(index)) return;
     this.bytes[index >> 3] = (this.bytes[index >> 3] ?? 0) & ~(0x80 >> (index & 7));
     this.#count--;
+    this.#changes++;
   }
 
   /** The first index at or after `from` whose bit is clear; `length` where there is none. */

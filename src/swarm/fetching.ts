@@ -113,11 +113,10 @@ export class Fetching {
   }
 
   #pick(): Choice | undefined {
-    const { environment, neighbours, layout } = this.#state;
+    const { environment, neighbours, wanted } = this.#state;
     return pickChunk({
-      chunks: layout.count,
       neighbours,
-      isWanted: (index) => this.#state.isWanted(index),
+      wanted,
       now: this.#state.now,
       random: () => environment.scheduler.random(),
       inOrder: environment.parameters.inOrder,

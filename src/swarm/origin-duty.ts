@@ -5,6 +5,7 @@
 import { SECOND } from '../clock.ts';
 import { isWeirError, type WeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
+import { DutyWindow } from './duty-window.ts';
 import { HomeQuestions } from './home-questions.ts';
 import { HOME_RANKS } from './homes.ts';
 import { MESSAGE_LIMITS, type SwarmMessage } from '../protocol/messages.ts';
@@ -48,8 +49,7 @@ export class OriginDuty {
   /** Chunks that peers leave to this node or want from it as their home, with a token that one of them delegated. */
   readonly #wanted: Map<number, Want> = new Map();
   readonly #questions: HomeQuestions;
-  /** When each chunk came into the window, for the stand-ins. */
-  readonly #waitingSince: Map<number, number> = new Map();
+  readonly #dutyWindow: DutyWindow;
   readonly #began: number;
   #soloExtent = 0.5;
   #wasAlone = false;
@@ -63,6 +63,7 @@ export class OriginDuty {
     this.#began = state.now;
     this.#events = events;
     this.#questions = new HomeQuestions(state);
+    this.#dutyWindow = new DutyWindow(state);
     this.requests = new OriginRequests(state, {
       arrived: (index, bytes, release) => {
         this.#failures = 0;
@@ -129,7 +130,7 @@ export class OriginDuty {
     this.#wanted.delete(index);
     this.requests.landed(index);
     this.#questions.settled(index);
-    this.#waitingSince.delete(index);
+    this.#dutyWindow.entered(index);
   }
 
   pump(isAlone: boolean): void {
@@ -205,15 +206,11 @@ export class OriginDuty {
 
   /** As home or stand-in, over the first chunks that have not entered the cluster. */
   #duty(): void {
-    const { homes, self, environment } = this.#state;
-    const { parameters } = environment;
-    for (const index of this.#state.unseen(this.window)) {
+    for (const index of this.#dutyWindow.open(this.window)) {
       if (this.isLaden) return;
       if (this.requests.has(index) || this.#state.here.has(index) || this.#state.isPromised(index)) continue;
-      const since = this.#waitingSince.get(index) ?? this.#state.now;
-      this.#waitingSince.set(index, since);
-      const rank = homes.rankOf(index, self);
-      if (rank < 0 || this.#state.now - since < rank * parameters.takeover) continue;
+      const rank = this.#dutyWindow.dueRank(index);
+      if (rank === undefined) continue;
       if (this.#questions.mayFetch(index, rank)) this.#fetchGroup(index, rank === 0 ? 'home' : 'stand-in');
     }
   }

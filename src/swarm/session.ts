@@ -309,10 +309,9 @@ export class Session {
   }
 
   #present(index: number, from: PeerName | undefined): void {
-    const { here, seen } = this.state;
+    const { here } = this.state;
     if (here.has(index) || this.#over) return;
-    here.set(index);
-    seen.set(index);
+    this.state.arrived(index);
     this.state.progressed();
     this.state.elsewhere.delete(index);
     this.duty.entered(index);

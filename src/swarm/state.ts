@@ -140,6 +140,8 @@ export class SwarmState {
   readonly statements: (Statement | undefined)[];
   /** Chunks that are on their way to here, and how often: from a peer, or from the registry. */
   readonly arriving: Uint8Array;
+  /** Chunks that are neither here nor on their way. */
+  readonly wanted: Bitfield;
   /** Peers that are known to have a chunk without being neighbours. */
   readonly elsewhere: Map<number, Set<PeerName>> = new Map();
   /** Chunks that a neighbour is fetching from the registry without being their home. */
@@ -167,12 +169,12 @@ export class SwarmState {
     this.seen = new Bitfield(layout.count);
     this.statements = Array.from({ length: layout.count });
     this.arriving = new Uint8Array(layout.count);
+    this.wanted = new Bitfield(layout.count);
     this.lastProgress = environment.scheduler.now();
     this.lastByte = this.lastProgress;
     for (let index = 0; index < layout.count; index++) {
-      if (!sink.has(index)) continue;
-      this.here.set(index);
-      this.seen.set(index);
+      if (sink.has(index)) this.arrived(index);
+      else this.wanted.set(index);
     }
   }
 
@@ -205,7 +207,7 @@ export class SwarmState {
 
   /** Neither here nor on its way. */
   isWanted(index: number): boolean {
-    return !this.here.has(index) && this.arriving[index] === 0;
+    return this.wanted.has(index);
   }
 
   /** Whether somebody who can be asked has it. */
@@ -263,10 +265,20 @@ export class SwarmState {
 
   began(index: number): void {
     this.arriving[index] = (this.arriving[index] ?? 0) + 1;
+    this.wanted.clear(index);
   }
 
   ended(index: number): void {
-    this.arriving[index] = Math.max(0, (this.arriving[index] ?? 0) - 1);
+    const left = Math.max(0, (this.arriving[index] ?? 0) - 1);
+    this.arriving[index] = left;
+    if (left === 0 && !this.here.has(index)) this.wanted.set(index);
+  }
+
+  /** The chunk is here. */
+  arrived(index: number): void {
+    this.here.set(index);
+    this.seen.set(index);
+    this.wanted.clear(index);
   }
 
   addElsewhere(index: number, peer: PeerName): void {

@@ -21,12 +21,16 @@ const named = (name: string | number): PeerName => `peer-${name}` as PeerName;
 const peers = (count: number): readonly { readonly peer: PeerName }[] =>
   Array.from({ length: count }, (_, i) => ({ peer: named(i) }));
 
+const bits = (indices: readonly number[]): Bitfield => {
+  const field = new Bitfield(8);
+  for (const index of indices) field.set(index);
+  return field;
+};
+
 const scene = (held: Readonly<Record<string, readonly number[]>>): Neighbours => {
   const neighbours = new Neighbours(8);
   for (const [name, indices] of Object.entries(held)) {
-    const have = new Bitfield(8);
-    for (const index of indices) have.set(index);
-    neighbours.link(named(name), have, true);
+    neighbours.link(named(name), bits(indices), true);
   }
   return neighbours;
 };
@@ -103,12 +107,11 @@ describe('rank (rendezvous hashing)', () => {
 });
 
 describe('pickChunk', () => {
-  const wanted = new Set([0, 1, 2, 3]);
+  const wanted = bits([0, 1, 2, 3]);
   const pick = (neighbours: Neighbours, inOrder: number, seed = 1): number | undefined =>
     pickChunk({
-      chunks: 8,
       neighbours,
-      isWanted: (index) => wanted.has(index),
+      wanted,
       now: 0,
       random: seeded(seed),
       inOrder,
