@@ -52,6 +52,8 @@ export interface Membership {
   readonly version: number;
   /** Members that are neither leaving nor suspect, this node among them; the same array until the version changes. */
   live(): readonly Member[];
+  /** Whether it is among {@link live}. */
+  isLive(peer: PeerName): boolean;
   /** Any member that is known, suspect or not. */
   get(peer: PeerName): Member | undefined;
   /** Those who serve with this certificate, whatever is held against them. */

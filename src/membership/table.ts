@@ -73,6 +73,12 @@ export class MembershipTable implements Membership {
     return this.#live;
   }
 
+  isLive(peer: PeerName): boolean {
+    this.#refresh();
+    const member = this.get(peer);
+    return member !== undefined && !member.leaving && this.#suspicions.reason(peer) === undefined;
+  }
+
   get(peer: PeerName): Member | undefined {
     if (peer === this.#self.peer) return this.#self;
     return this.#records.get(peer)?.member;

@@ -3,7 +3,6 @@ import { MILLISECOND, SECOND } from '../clock.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import { Bitfield } from '../store/bitfield.ts';
 import { Homes } from './homes.ts';
-import { isLiveMember } from './live.ts';
 import type { SampledMember, SwarmMessage } from '../protocol/messages.ts';
 import { shuffle } from './scheduler.ts';
 import type { SwarmState } from './state.ts';
@@ -248,7 +247,7 @@ export class Linking {
   }
 
   #isLive(peer: PeerName): boolean {
-    return isLiveMember(this.#state.environment.membership, peer);
+    return this.#state.environment.membership.isLive(peer);
   }
 
   #isSameZone(peer: PeerName): boolean {

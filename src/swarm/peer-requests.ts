@@ -4,7 +4,6 @@ import type { PeerName } from '../peer/peer-name.ts';
 import type { PieceAnswer } from '../transfer/exchange.ts';
 import { Asking, type AskingEvents, type Lapse, type Role } from './asking.ts';
 import type { BudgetShare } from './budget.ts';
-import { isLiveMember } from './live.ts';
 import type { SwarmState } from './state.ts';
 
 /** Requests beyond the budget that may be second tries. */
@@ -95,7 +94,7 @@ export class PeerRequests {
     const { environment, neighbours } = this.#state;
     const member = environment.membership.get(peer);
     // It may have been set aside since, and say again that it has all: nothing is asked of it until that is over.
-    if (member === undefined || !isLiveMember(environment.membership, peer)) {
+    if (member === undefined || !environment.membership.isLive(peer)) {
       environment.budget.give();
       this.#state.forget(peer);
       return false;

@@ -9,7 +9,6 @@ import type { HomeDuty, PieceClient } from '../transfer/exchange.ts';
 import type { Beat } from './beat.ts';
 import type { Budget } from './budget.ts';
 import { Homes } from './homes.ts';
-import { isLiveMember } from './live.ts';
 import type { SwarmKey, SwarmMessage } from '../protocol/messages.ts';
 import { Neighbours } from './neighbours.ts';
 import type { Pace } from './pace.ts';
@@ -321,7 +320,7 @@ export class SwarmState {
     for (let i = claimed.firstSet(); i < claimed.length; i = claimed.firstSet(i + 1)) {
       if (this.here.has(i) || this.isNear(i)) continue;
       const by = this.statements[i]?.by;
-      const isElsewhere = by !== undefined && by !== peer && isLiveMember(membership, by);
+      const isElsewhere = by !== undefined && by !== peer && membership.isLive(by);
       if (!isElsewhere) this.seen.clear(i);
     }
   }
@@ -337,7 +336,7 @@ export class SwarmState {
    */
   look(index: number): void {
     const by = this.statements[index]?.by;
-    if (by !== undefined && by !== this.self && isLiveMember(this.environment.membership, by)) {
+    if (by !== undefined && by !== this.self && this.environment.membership.isLive(by)) {
       this.addElsewhere(index, by);
     } else this.seen.clear(index);
   }

@@ -11,7 +11,6 @@ import { ChunkLayout } from '../store/chunk-layout.ts';
 import { chunkId, Desk, MAX_HOLDERS } from './desk.ts';
 import type { SwarmKey, SwarmMessage } from '../protocol/messages.ts';
 import { Homes } from './homes.ts';
-import { isLiveMember } from './live.ts';
 import { Rendezvous } from './rendezvous.ts';
 import { Session, type SessionOptions } from './session.ts';
 import type { Environment } from './state.ts';
@@ -38,7 +37,7 @@ export class Swarms {
   constructor(options: SwarmsOptions) {
     const { membership, scheduler, parameters } = options.environment;
     this.#options = options;
-    const isLive = (peer: PeerName): boolean => isLiveMember(membership, peer);
+    const isLive = (peer: PeerName): boolean => membership.isLive(peer);
     this.desk = new Desk({ parameters, scheduler, session: (swarm) => this.session(swarm), isLive });
     const zoneOf = (peer: PeerName): string | undefined => membership.get(peer)?.zone;
     this.#rendezvous = new Rendezvous({ scheduler, isLive, zoneOf, sample: 2 * parameters.links });
@@ -241,7 +240,7 @@ export class Swarms {
     }
     for (const session of this.sessions) {
       for (const { peer } of Array.from(session.state.neighbours.all())) {
-        if (!isLiveMember(membership, peer)) session.peerGone(peer, membership.get(peer) !== undefined);
+        if (!membership.isLive(peer)) session.peerGone(peer, membership.get(peer) !== undefined);
       }
       session.pump();
     }

@@ -240,6 +240,21 @@ describe('the membership table', () => {
     });
   });
 
+  it('says of one member whether it is live, as the list of all does', () => {
+    table.apply(record(a, 1));
+    table.apply(record(b, 1));
+    const agrees = (): void => {
+      for (const { peer } of identities) assert.equal(table.isLive(peer), live().includes(peer), peer);
+    };
+    agrees();
+    table.suspect(a.peer, 'stalled');
+    agrees();
+    table.ban(b.peer, 'wrong-hash');
+    agrees();
+    clock.advance(HOUR);
+    agrees();
+  });
+
   describe('a ban', () => {
     it('lasts an hour, and no good answer ends it', () => {
       const banned: string[] = [];
