@@ -65,6 +65,8 @@ class View implements Membership {
   /** What it knows before it is in the list. */
   readonly #alone: readonly Member[];
   #live: readonly Member[] | undefined;
+  /** Whether it is in the list itself. */
+  #isKnown: boolean;
   version = 0;
 
   constructor(self: Member, roster: Roster, time: VirtualTime) {
@@ -72,14 +74,20 @@ class View implements Membership {
     this.#alone = [self];
     this.#roster = roster;
     this.#time = time;
+    this.#isKnown = roster.get(self.peer) !== undefined;
   }
 
   live(): readonly Member[] {
-    if (this.#roster.get(this.self.peer) === undefined) return this.#alone;
+    if (!this.#isKnown) return this.#alone;
     const all = this.#roster.live;
     if (this.#suspects.size === 0) return all;
     this.#live ??= all.filter(({ peer }) => !this.#suspects.has(peer));
     return this.#live;
+  }
+
+  isLive(peer: PeerName): boolean {
+    if (!this.#isKnown) return peer === this.self.peer;
+    return this.#roster.get(peer) !== undefined && !this.#suspects.has(peer);
   }
 
   get(peer: PeerName): Member | undefined {
@@ -128,6 +136,7 @@ class View implements Membership {
   changed(): void {
     this.version++;
     this.#live = undefined;
+    this.#isKnown = this.#roster.get(this.self.peer) !== undefined;
     for (const listener of this.#listeners) listener();
   }
 }

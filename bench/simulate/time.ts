@@ -17,13 +17,14 @@ export class VirtualTime {
   #order = 0;
   #stopped = false;
   readonly #heap: Heap = new Heap();
-  readonly #queues: readonly Queue[];
   readonly #byDelay: Map<number, Queue> = new Map();
+  /** The heap and all queues, in the order of their first events. */
+  readonly #sources: (Queue | Heap)[];
 
   /** @param usual delays, in milliseconds, that are common */
   constructor(usual: readonly number[] = []) {
     for (const delay of new Set([0, ...usual])) this.#byDelay.set(delay, new Queue());
-    this.#queues = [...this.#byDelay.values()];
+    this.#sources = [this.#heap, ...this.#byDelay.values()];
   }
 
   /** How many events there have been. */
@@ -45,7 +46,9 @@ export class VirtualTime {
   #push(ms: number, run: () => void): Event {
     const delay = Math.max(0, ms);
     const event: Event = { at: this.now + delay, order: this.#order++, run, cancelled: false };
-    (this.#byDelay.get(delay) ?? this.#heap).push(event);
+    const source = this.#byDelay.get(delay) ?? this.#heap;
+    source.push(event);
+    if (source.head === event) this.#moveForward(source, event);
     return event;
   }
 
@@ -58,21 +61,41 @@ export class VirtualTime {
   run(done: () => boolean, limit: number): void {
     this.#stopped = false;
     while (!this.#stopped) {
-      let first: Queue | Heap = this.#heap;
-      let head = this.#heap.head;
-      for (const queue of this.#queues) {
-        const other = queue.head;
-        if (other === undefined || (head !== undefined && isBefore(head, other))) continue;
-        first = queue;
-        head = other;
-      }
+      const first = this.#sources[0] as Queue | Heap;
+      const { head } = first;
       if (head === undefined || head.at > limit) return;
       first.shift();
+      this.#moveBack(first);
       if (head.cancelled) continue;
       this.now = head.at;
       head.run();
       if (done()) return;
     }
+  }
+
+  /** The source has a new first event. */
+  #moveForward(source: Queue | Heap, head: Event): void {
+    const sources = this.#sources;
+    let at = sources.indexOf(source);
+    for (; at > 0; at--) {
+      const before = sources[at - 1] as Queue | Heap;
+      if (before.head !== undefined && isBefore(before.head, head)) break;
+      sources[at] = before;
+    }
+    sources[at] = source;
+  }
+
+  /** The first source has lost its first event. */
+  #moveBack(source: Queue | Heap): void {
+    const sources = this.#sources;
+    const { head } = source;
+    let at = 0;
+    for (; at + 1 < sources.length; at++) {
+      const next = sources[at + 1] as Queue | Heap;
+      if (next.head === undefined || (head !== undefined && isBefore(head, next.head))) break;
+      sources[at] = next;
+    }
+    sources[at] = source;
   }
 }
 
