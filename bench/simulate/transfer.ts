@@ -36,9 +36,10 @@ export class Transfer {
   readonly #events: PieceEvents;
   /** Milliseconds of one way. */
   readonly #latency: number;
-  readonly #size: number;
-  readonly #index: number;
   readonly #bytes: number;
+  /** As the other one has it, when it was asked. */
+  #size = 0;
+  #index = 0;
   #leave: (() => void) | undefined;
   #over = false;
   #flow: Flow | undefined;
@@ -61,10 +62,6 @@ export class Transfer {
     this.#events = events;
     this.#latency = latency;
     const { start = 0, end = 0 } = request.range ?? {};
-    const { swarm, home } = request;
-    this.#size =
-      to.kept.get(swarm.digest) ?? to.swarms.session(swarm)?.state.layout.size ?? home?.size ?? end;
-    this.#index = new ChunkLayout(this.#size).indexOf(start);
     this.#bytes = end - start;
     this.#later(latency + carrier.loss.delay() + carrier.waits(from, to), () => this.#arrive());
   }
@@ -94,15 +91,18 @@ export class Transfer {
       return;
     }
     if (to.isFrozen) return;
-    const { swarm, home } = this.#request;
-    const isKept = to.kept.has(swarm.digest);
+    const { swarm, home, range } = this.#request;
+    const kept = to.kept.get(swarm.digest);
+    const state = to.swarms.session(swarm)?.state;
+    this.#size = kept ?? state?.layout.size ?? home?.size ?? range?.end ?? 0;
+    this.#index = new ChunkLayout(this.#size).indexOf(range?.start ?? 0);
     this.#desk = to.swarms.desk;
     this.#leave = this.#desk.ask(
       {
         from: this.#from.member.peer,
         swarm,
         index: this.#index,
-        isHere: to.swarms.session(swarm)?.state.isShareable(this.#index) ?? isKept,
+        isHere: state?.isShareable(this.#index) ?? kept !== undefined,
         asHome: home !== undefined,
         token: undefined,
       },
