@@ -79,6 +79,7 @@ export class Desk {
 
   /** The chunk is here: those who wait for it get it, as far as there are slots. */
   arrived(swarm: SwarmKey, index: number): void {
+    if (this.#waiting.size === 0) return;
     const key = chunkId(swarm, index);
     const waiters = this.#waiting.get(key);
     this.#waiting.delete(key);

@@ -138,7 +138,7 @@ export class OriginDuty {
     this.#wasAlone = isAlone;
     if (this.isBlocked) return;
     // Where somebody has all of it, the registry is asked only when nothing comes from there.
-    if (this.#state.seeds.values().every((peer) => this.#state.isMute(peer))) {
+    if (!this.#hasSeed) {
       if (isAlone) this.#solo();
       else this.#duty();
     }
@@ -150,6 +150,11 @@ export class OriginDuty {
         this.#fetchGroup(index, 'entrusted', token);
       }
     }
+  }
+
+  get #hasSeed(): boolean {
+    for (const peer of this.#state.seeds) if (!this.#state.isMute(peer)) return true;
+    return false;
   }
 
   peerGone(peer: PeerName): void {

@@ -5,6 +5,8 @@ import { MESSAGE_LIMITS, type SwarmKey, type SwarmMessage } from '../protocol/me
 import type { Neighbour } from './neighbours.ts';
 import type { Statement } from '../protocol/statement.ts';
 
+const NO_PAGES: readonly [] = [];
+
 export interface OutboxOptions {
   readonly swarm: SwarmKey;
   readonly beat: Beat;
@@ -51,23 +53,24 @@ export class Outbox {
     this.#cancel?.();
     this.#cancel = undefined;
     const { swarm, neighbours, send, extent } = this.#options;
-    const have = this.#have;
+    const here = this.#have;
     const seen = [...this.#seen.values()];
     this.#have = [];
     this.#seen = new Map();
-    for (const neighbour of neighbours()) {
-      const { peer } = neighbour;
+    for (const { peer, have } of neighbours()) {
       // What the other one has itself it need not be told: half of all messages.
-      const isNews = (index: number): boolean => !neighbour.have.has(index);
-      for (const indices of pages(have.filter(isNews), MESSAGE_LIMITS.indices)) {
-        send(peer, { kind: 'have', swarm, indices });
+      const indices: number[] = [];
+      for (const index of here) if (!have.has(index)) indices.push(index);
+      for (const page of pages(indices, MESSAGE_LIMITS.indices)) {
+        send(peer, { kind: 'have', swarm, indices: page });
       }
-      const news = seen.filter(
-        ({ known, statement }) => statement.by !== peer && isNews(statement.index) && !known.includes(peer),
-      );
-      for (const page of pages(news, MESSAGE_LIMITS.statements)) {
-        const statements = page.map(({ statement }) => statement);
-        send(peer, { kind: 'seen', swarm, extent: extent(), statements });
+      const statements: Statement[] = [];
+      for (const { known, statement } of seen) {
+        if (statement.by === peer || have.has(statement.index) || known.includes(peer)) continue;
+        statements.push(statement);
+      }
+      for (const page of pages(statements, MESSAGE_LIMITS.statements)) {
+        send(peer, { kind: 'seen', swarm, extent: extent(), statements: page });
       }
     }
   }
@@ -82,6 +85,9 @@ export class Outbox {
   }
 }
 
-function* pages<T>(items: readonly T[], size: number): Generator<readonly T[]> {
-  for (let start = 0; start < items.length; start += size) yield items.slice(start, start + size);
+function pages<T>(items: readonly T[], size: number): readonly (readonly T[])[] {
+  if (items.length === 0) return NO_PAGES;
+  if (items.length <= size) return [items];
+  const count = Math.ceil(items.length / size);
+  return Array.from({ length: count }, (_, at) => items.slice(at * size, (at + 1) * size));
 }
