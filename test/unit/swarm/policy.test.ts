@@ -21,7 +21,7 @@ const named = (name: string | number): PeerName => `peer-${name}` as PeerName;
 const peers = (count: number): readonly { readonly peer: PeerName }[] =>
   Array.from({ length: count }, (_, i) => ({ peer: named(i) }));
 
-const bits = (indices: readonly number[]): Bitfield => {
+const chunksOf = (indices: readonly number[]): Bitfield => {
   const field = new Bitfield(8);
   for (const index of indices) field.set(index);
   return field;
@@ -30,7 +30,7 @@ const bits = (indices: readonly number[]): Bitfield => {
 const scene = (held: Readonly<Record<string, readonly number[]>>): Neighbours => {
   const neighbours = new Neighbours(8);
   for (const [name, indices] of Object.entries(held)) {
-    neighbours.link(named(name), bits(indices), true);
+    neighbours.link(named(name), chunksOf(indices), true);
   }
   return neighbours;
 };
@@ -107,7 +107,7 @@ describe('rank (rendezvous hashing)', () => {
 });
 
 describe('pickChunk', () => {
-  const wanted = bits([0, 1, 2, 3]);
+  const wanted = chunksOf([0, 1, 2, 3]);
   const pick = (neighbours: Neighbours, inOrder: number, seed = 1): number | undefined =>
     pickChunk({
       neighbours,
