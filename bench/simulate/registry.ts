@@ -2,7 +2,7 @@
 import { SECOND } from '../../src/clock.ts';
 import { WeirError } from '../../src/errors.ts';
 import type { ChunkLayout } from '../../src/store/chunk-layout.ts';
-import type { OriginEvents } from '../../src/swarm/state.ts';
+import type { OriginEvents } from '../../src/swarm/environment.ts';
 import type { Flow, Link, Network } from './network.ts';
 import type { SimulatedNode } from './node.ts';
 import { NO_BYTES, PROGRESS } from './transfer.ts';

@@ -15,7 +15,7 @@ import { PARAMETERS, type Parameters } from '../../src/swarm/parameters.ts';
 import type { Scheduler } from '../../src/swarm/scheduler.ts';
 import type { Session } from '../../src/swarm/session.ts';
 import { Swarms } from '../../src/swarm/swarms.ts';
-import type { FetchReason } from '../../src/swarm/state.ts';
+import type { FetchReason } from '../../src/swarm/environment.ts';
 import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
 import { seeded } from '../support/random.ts';
 import { Loss } from './loss.ts';

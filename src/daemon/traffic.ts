@@ -4,7 +4,7 @@ import type { WeirError } from '../errors.ts';
 import type { Membership, SuspicionReason } from '../membership/member.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
-import type { FetchReason, SwarmObserver } from '../swarm/state.ts';
+import type { FetchReason, SwarmObserver } from '../swarm/environment.ts';
 import type { Refusal } from '../transfer/admission.ts';
 import type { DataServerObserver, ServedReport } from '../transfer/https-server.ts';
 import type { Logger } from './logger.ts';

@@ -5,7 +5,7 @@
 import { toWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ChunkLayout } from '../store/chunk-layout.ts';
-import type { Origin, OriginEvents } from '../swarm/state.ts';
+import type { Origin, OriginEvents } from '../swarm/environment.ts';
 import type { PiecePool } from '../transfer/piece-pool.ts';
 import type { Credential } from '../upstream/credential.ts';
 import type { Upstream } from '../upstream/upstream.ts';

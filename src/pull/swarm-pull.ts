@@ -8,7 +8,7 @@ import type { Ingest } from '../store/store.ts';
 import { Bitfield } from '../store/bitfield.ts';
 import { ChunkLayout } from '../store/chunk-layout.ts';
 import type { Session } from '../swarm/session.ts';
-import type { Sink, SinkResult } from '../swarm/state.ts';
+import type { Sink, SinkResult } from '../swarm/environment.ts';
 import type { Swarms } from '../swarm/swarms.ts';
 import type { Credential } from '../upstream/credential.ts';
 import type { PiecePool } from '../transfer/piece-pool.ts';

@@ -12,6 +12,7 @@ import { Hedging } from './hedging.ts';
 import { HomeAsks } from './home-asks.ts';
 import { PeerRequests } from './peer-requests.ts';
 import { between, shuffle } from './scheduler.ts';
+import { setAside, slacked } from './slack.ts';
 import type { SwarmState } from './state.ts';
 import type { Statement } from '../protocol/statement.ts';
 
@@ -19,9 +20,6 @@ import type { Statement } from '../protocol/statement.ts';
 const URGENT_ASKS = 4;
 /** Milliseconds for which a home that cannot fetch is not asked again. */
 const UNABLE_FOR: number = 1 * SECOND;
-/** How much longer a mute peer is left alone each time, and milliseconds of that at most. */
-const MUTE_GROWS = 4;
-const LONGEST_MUTE: number = 16 * SECOND;
 
 export interface ArrivedPiece {
   readonly bytes: Uint8Array;
@@ -277,12 +275,12 @@ export class Fetching {
     const { peer, index, role } = asking;
     environment.acquainted.delete(peer);
     if (lapse === 'queued') {
-      this.#setAside(peer, environment.parameters.aside);
+      setAside(this.#state, peer, environment.parameters.aside);
       // A home that has it in hand is asked again: from a slow registry a chunk takes longer than anybody waits.
       if (role === 'home') this.#homes.notBefore(index, this.#state.now + environment.parameters.busy[1]);
     } else if (lapse === 'silent' || lapse === 'stalled') {
       environment.budget.took(Infinity);
-      this.#slacked(peer, lapse);
+      slacked(this.#state, peer, lapse);
       if (role === 'home') this.#nextRank(index);
     } else {
       // Whoever is blamed is no home any more: the next one moves up by itself.
@@ -290,31 +288,6 @@ export class Fetching {
     }
     if (lapse !== 'queued') this.peerGone(peer); // what else it was to send will not come either
     this.#events.changed();
-  }
-
-  /**
-   * A few times may be chance, where all cores or a link are taken: its links stay, and so does its place among the
-   * homes. From the second time on that not even an acknowledgement comes, what it says that it has counts no more, and
-   * others are asked as homes before it: all would wait for it, and nobody would fetch what it alone claims to have.
-   */
-  #slacked(peer: PeerName, lapse: 'silent' | 'stalled'): void {
-    const { environment } = this.#state;
-    const { aside, slack } = environment.parameters;
-    const times = (environment.slack.get(peer) ?? 0) + 1;
-    environment.slack.set(peer, times);
-    const isMute = lapse === 'silent' && times > 1;
-    if (isMute) {
-      const ms = Math.min(LONGEST_MUTE, aside * MUTE_GROWS ** (times - 1));
-      environment.mute.set(peer, this.#state.now + ms);
-    }
-    if (times >= slack) this.#state.blame(peer, LAPSE_REASONS[lapse], { isSlow: true });
-    else if (isMute) this.#state.forget(peer, true);
-    else this.#setAside(peer, aside * 2 ** (times - 1));
-  }
-
-  #setAside(peer: PeerName, ms: number): void {
-    const neighbour = this.#state.neighbours.get(peer);
-    if (neighbour !== undefined) neighbour.busyUntil = this.#state.now + ms;
   }
 
   #nextRank(index: number): void {

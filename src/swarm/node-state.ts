@@ -4,7 +4,7 @@ import { Budget } from './budget.ts';
 import { Pace } from './pace.ts';
 import type { Parameters } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
-import type { Environment } from './state.ts';
+import type { Environment } from './environment.ts';
 
 export type NodeState = Pick<
   Environment,

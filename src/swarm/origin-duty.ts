@@ -12,7 +12,8 @@ import { MESSAGE_LIMITS, type SwarmMessage } from '../protocol/messages.ts';
 import { HUNG, OriginRequests } from './origin-requests.ts';
 import { OriginWindow } from './origin-window.ts';
 import { between } from './scheduler.ts';
-import type { FetchReason, SwarmState } from './state.ts';
+import type { FetchReason } from './environment.ts';
+import type { SwarmState } from './state.ts';
 
 /** Requests to the registry that go on side by side where nothing else moves. */
 const RESCUE_FETCHES = 2;

@@ -1,7 +1,8 @@
 /** Requests to the registry that are under way, and what the others are told of them. */
 import { MIB, SECOND } from '../clock.ts';
 import { WeirError } from '../errors.ts';
-import type { FetchReason, SwarmState } from './state.ts';
+import type { FetchReason } from './environment.ts';
+import type { SwarmState } from './state.ts';
 
 /** Milliseconds after which a node says again that it is fetching a chunk: well within what its word holds for. */
 const RENEW: number = 1 * SECOND;

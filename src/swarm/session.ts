@@ -4,21 +4,23 @@
  *   Linking     who the neighbours are
  *   Fetching    what is asked of which peer
  *   OriginDuty  what is fetched from the registry
+ *   Arrivals    whether what came is right
  *   Outbox      what neighbours are told
  *
- * A session gathers what they bring, has each chunk checked against its hash before it counts, and keeps the time.
+ * A session gathers what they bring, and keeps the time.
  * It is driven by messages, answers and a tick, and never waits: the same code runs in the simulator.
  */
 import { MILLISECOND } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
-import { Fetching, type ArrivedPiece } from './fetching.ts';
+import { Arrivals } from './arrivals.ts';
+import { Fetching } from './fetching.ts';
 import { Linking } from './linking.ts';
 import type { SwarmMessage } from '../protocol/messages.ts';
 import { OriginDuty } from './origin-duty.ts';
 import { Outbox } from './outbox.ts';
 import { SwarmState, type SwarmStateOptions } from './state.ts';
-import { isSameHash, isSameStatement, type Statement } from '../protocol/statement.ts';
+import type { Statement } from '../protocol/statement.ts';
 
 /** How often time limits are looked at: a fraction of the shortest one. */
 const TICK: number = 100 * MILLISECOND;
@@ -41,8 +43,7 @@ export class Session {
   readonly #fetching: Fetching;
   readonly #linking: Linking;
   readonly #outbox: Outbox;
-  /** Statements that contradict the one that was known before: one of the two is a lie. */
-  readonly #disputed: Map<number, Statement> = new Map();
+  readonly #arrivals: Arrivals;
   #stopTick: () => void = () => undefined;
   #tickedAt: number;
   #pumping = false;
@@ -57,15 +58,23 @@ export class Session {
     const state = new SwarmState(options);
     this.state = state;
     this.#fetching = new Fetching(state, {
-      arrived: (index, piece, from) => this.#fromPeer(index, piece, from),
+      arrived: (index, piece, from) => this.#arrivals.fromPeer(index, piece, from),
       entrusted: (index) => this.duty.entrust(index),
       fetches: () => this.duty.fetches,
       window: () => this.duty.window,
       changed,
     });
     this.duty = new OriginDuty(state, {
-      arrived: (index, bytes, release) => this.#fromOrigin(index, bytes, release),
+      arrived: (index, bytes, release) => this.#arrivals.fromOrigin(index, bytes, release),
       failed: (error) => this.#originFailed(error),
+      changed,
+    });
+    this.#arrivals = new Arrivals(state, {
+      right: (index, from) => this.#present(index, from),
+      stated: (statement) => this.#outbox.seen(statement, undefined),
+      disputed: (index) => this.duty.entrust(index),
+      wrong: (from) => this.peerGone(from),
+      failed: (error) => this.#fail(error),
       changed,
     });
     this.#linking = new Linking(state, changed);
@@ -241,71 +250,6 @@ export class Session {
 
   #originState(from: PeerName, message: Extract<SwarmMessage, { kind: 'origin-state' }>): void {
     if (message.index < this.state.layout.count) this.duty.originState(from, message);
-  }
-
-  #fromPeer(index: number, { bytes, statement, release }: ArrivedPiece, from: PeerName): void {
-    const { here, options, environment, swarm, statements } = this.state;
-    if (here.has(index) || !this.#isTrusted(index, statement, from)) {
-      release();
-      return;
-    }
-    this.state.began(index);
-    options.sink.write(index, bytes, statement.hash, (result) => {
-      release();
-      this.state.ended(index);
-      if (result.kind === 'mismatch') {
-        this.state.blame(from, 'wrong-bytes');
-        this.peerGone(from);
-      } else if (result.kind === 'failed') this.#fail(result.error);
-      else {
-        environment.observer.received(swarm, from, bytes.length);
-        environment.membership.absolve(from); // not before: a wrong chunk must not clear who sent one before
-        statements[index] ??= statement;
-        this.#present(index, from);
-      }
-      this.pump();
-    });
-  }
-
-  /** Whether the one who is said to state the hash does, and nobody states another one. */
-  #isTrusted(index: number, statement: Statement, from: PeerName): boolean {
-    const { environment, swarm, statements, layout } = this.state;
-    const known = statements[index];
-    if (known !== undefined && isSameStatement(known, statement)) return true;
-    if (!environment.isGenuine(statement, swarm, layout.size)) {
-      this.state.blame(from, 'protocol', { detail: 'a piece with a forged statement' });
-      return false;
-    }
-    if (known === undefined || isSameHash(known.hash, statement.hash)) return true;
-    this.#disputed.set(index, statement);
-    this.duty.entrust(index); // two members contradict each other: the registry knows
-    this.state.seen.clear(index);
-    return false;
-  }
-
-  #fromOrigin(index: number, bytes: Uint8Array, release: () => void): void {
-    const { here, options, environment, swarm, statements, layout } = this.state;
-    environment.observer.fetched(swarm, bytes.length);
-    if (here.has(index)) {
-      release();
-      return;
-    }
-    this.state.began(index);
-    options.sink.write(index, bytes, undefined, (result) => {
-      release();
-      this.state.ended(index);
-      if (result.kind === 'failed') this.#fail(result.error);
-      if (result.kind !== 'written') return;
-      for (const stated of [statements[index], this.#disputed.get(index)]) {
-        if (stated !== undefined && !isSameHash(stated.hash, result.hash))
-          this.state.blame(stated.by, 'wrong-hash');
-      }
-      const statement = environment.state(swarm, layout.size, index, result.hash);
-      statements[index] = statement;
-      this.#outbox.seen(statement, undefined);
-      this.#present(index, undefined);
-      this.pump();
-    });
   }
 
   #present(index: number, from: PeerName | undefined): void {

@@ -1,104 +1,18 @@
 /** What one node knows of one blob in its swarm; shared by the parts of a {@link Session}, which decide on it. */
 import { SECOND } from '../clock.ts';
-import type { WeirError } from '../errors.ts';
-import type { Membership, SuspicionReason } from '../membership/member.ts';
+import type { SuspicionReason } from '../membership/member.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import { Bitfield } from '../store/bitfield.ts';
 import type { ChunkLayout } from '../store/chunk-layout.ts';
-import type { HomeDuty, PieceClient } from '../transfer/exchange.ts';
-import type { Beat } from './beat.ts';
-import type { Budget } from './budget.ts';
+import type { HomeDuty } from '../transfer/exchange.ts';
+import type { Environment, Origin, Sink } from './environment.ts';
 import { Homes } from './homes.ts';
-import type { SwarmKey, SwarmMessage } from '../protocol/messages.ts';
+import type { SwarmKey } from '../protocol/messages.ts';
 import { Neighbours } from './neighbours.ts';
-import type { Pace } from './pace.ts';
-import type { Parameters } from './parameters.ts';
-import type { Scheduler } from './scheduler.ts';
 import type { Statement } from '../protocol/statement.ts';
 
 /** Milliseconds for which a neighbour's word holds that it is fetching a chunk: a chunk on a slow line takes seconds. */
 const PROMISE_HOLDS: number = 5 * SECOND;
-
-/** The registry, chunk by chunk. */
-export interface Origin {
-  /**
-   * Fetches `count` chunks from `first` on with one request.
-   * @param token delegated by a peer; used where what this node has of its own is refused
-   * @returns the way to stop it; no event comes after that
-   */
-  fetch(first: number, count: number, token: string | undefined, events: OriginEvents): () => void;
-}
-
-export interface OriginEvents {
-  progressed(bytes: number): void;
-  /** @param release to be called when the bytes are not needed any more */
-  chunk(index: number, bytes: Uint8Array, release: () => void): void;
-  /** Over, with all chunks delivered or with an error. */
-  ended(error: WeirError | undefined): void;
-}
-
-/** Where checked chunks go. */
-export interface Sink {
-  has(index: number): boolean;
-  /** Writes the chunk if it has the hash (any hash where none is given), then calls back once. */
-  write(
-    index: number,
-    bytes: Uint8Array,
-    hash: Uint8Array | undefined,
-    done: (result: SinkResult) => void,
-  ): void;
-}
-
-export type SinkResult =
-  | { readonly kind: 'written'; readonly hash: Uint8Array }
-  | { readonly kind: 'mismatch' }
-  | { readonly kind: 'failed'; readonly error: WeirError };
-
-/** What is outside of the policy; the daemon and the simulator bring their own. */
-export interface Environment {
-  readonly membership: Membership;
-  readonly scheduler: Scheduler;
-  readonly parameters: Parameters;
-  readonly client: PieceClient;
-  readonly send: (peer: PeerName, message: SwarmMessage) => void;
-  /** Signs that the chunk has this hash. */
-  state(swarm: SwarmKey, size: number, index: number, hash: Uint8Array): Statement;
-  isGenuine(statement: Statement, swarm: SwarmKey, size: number): boolean;
-  /** Peers that have answered: a first contact takes longer, for its two handshakes. */
-  readonly acquainted: Set<PeerName>;
-  /** How long peers take to acknowledge a request, and between two bytes; how long a MiB from the registry takes. */
-  readonly pace: { readonly ack: Pace; readonly stall: Pace; readonly origin: Pace };
-  /** How often in a row each peer was silent or stalled. */
-  readonly slack: Map<PeerName, number>;
-  /** Scheduler's milliseconds until which those are left alone that did not even acknowledge, several times in a row. */
-  readonly mute: Map<PeerName, number>;
-  /** Requests under way, over all blobs. */
-  readonly budget: Budget;
-  /** When news leaves. */
-  readonly beat: Beat;
-  /** For the log and the metrics. */
-  readonly observer: SwarmObserver;
-}
-
-/**
- * Why a node goes to the registry: it is the chunk's home, or stands in for it; the home leaves it to this node (or a
- * peer asks this node as home); nobody else is there; nothing else moves.
- */
-export type FetchReason = 'home' | 'stand-in' | 'entrusted' | 'alone' | 'rescue';
-
-export interface SwarmObserver {
-  /** A request to the registry begins. */
-  fetching(swarm: SwarmKey, first: number, count: number, reason: FetchReason): void;
-  /** A chunk came from a peer, and was right. */
-  received(swarm: SwarmKey, from: PeerName, bytes: number): void;
-  /** A chunk came from the registry. */
-  fetched(swarm: SwarmKey, bytes: number): void;
-  sent(swarm: SwarmKey, to: PeerName, bytes: number): void;
-  /** A request to the registry failed, or hung. */
-  stumbled(swarm: SwarmKey, error: WeirError): void;
-  /** @param detail what the peer did, where the reason alone does not tell */
-  blamed(swarm: SwarmKey, peer: PeerName, reason: SuspicionReason, detail: string | undefined): void;
-}
 
 export interface BlameOptions {
   readonly isSlow?: boolean;

@@ -13,7 +13,7 @@ import type { SwarmKey, SwarmMessage } from '../protocol/messages.ts';
 import { Homes } from './homes.ts';
 import { Rendezvous } from './rendezvous.ts';
 import { Session, type SessionOptions } from './session.ts';
-import type { Environment } from './state.ts';
+import type { Environment } from './environment.ts';
 
 /** Members of a swarm that are told of each new one. */
 const FEW = 4;
