@@ -92,10 +92,14 @@ export function addSimulate(program: Command): void {
   option('--repeat <N>', 'turns, each with the next seed', parseWhole(1, MAX_REPEAT), '1');
   option('--seed <N>', 'of the first turn', parseWhole(0, MAX_SEED), '1');
   command
+    .option('--handshakes', 'data connections take time to open, as real ones do', false)
     .option('--out <DIR>', 'where report.json, report.html and the charts go', DEFAULT_OUT)
     .option('--json', 'print the report as JSON instead of a table')
     .action((flags: Flags) =>
-      (flags.churn === undefined ? runSimulate : runChurn)(flags, Object.fromEntries(texts)),
+      (flags.churn === undefined ? runSimulate : runChurn)(flags, {
+        ...Object.fromEntries(texts),
+        handshakes: flags.handshakes ?? false,
+      }),
     );
 }
 

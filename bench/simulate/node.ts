@@ -5,6 +5,7 @@ import type { Digest } from '../../src/oci/digest.ts';
 import type { PeerName } from '../../src/peer/peer-name.ts';
 import type { Swarms } from '../../src/swarm/swarms.ts';
 import { Connections } from './connections.ts';
+import { Handshakes } from './handshakes.ts';
 import type { Link } from './network.ts';
 
 export class SimulatedNode {
@@ -19,6 +20,7 @@ export class SimulatedNode {
   /** Blobs that it has for good, and their sizes. */
   readonly kept: Map<Digest, number> = new Map();
   readonly connections: Connections = new Connections();
+  handshakes: Handshakes<SimulatedNode> = new Handshakes();
   isAlive = true;
   /** Frozen at once and for ever, as by SIGSTOP. */
   isFrozen = false;
@@ -42,6 +44,7 @@ export class SimulatedNode {
   /** It has come back, with what it keeps on its disk and nothing else. */
   revive(): void {
     this.isAlive = true;
+    this.handshakes = new Handshakes();
     this.swarms = this.#make(this);
   }
 

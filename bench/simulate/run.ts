@@ -41,6 +41,8 @@ export interface SimulateOptions {
   readonly loss?: number;
   /** Milliseconds that a message waits at each full link. */
   readonly queue?: number;
+  /** Whether data connections take time to open. */
+  readonly handshakes?: boolean;
   readonly start: Start;
   /** Shares of the nodes. */
   readonly kill: number;
@@ -123,7 +125,7 @@ function lowerBound({ registry, link, slow }: SimulateOptions, image: number): n
 
 function worldOf(options: SimulateOptions, seed: number): World {
   const { nodes, connection, throttle, zones, latency, zoneLatency, membershipDelay, joinDelay } = options;
-  const { headers = 0, loss = 0, queue = 0 } = options;
+  const { headers = 0, loss = 0, queue = 0, handshakes = false } = options;
   const slow = Math.round(nodes * options.slow);
   return new World({
     nodes,
@@ -135,6 +137,7 @@ function worldOf(options: SimulateOptions, seed: number): World {
     throttle,
     loss,
     queue,
+    handshakes,
     zones,
     latency,
     farLatency: zones > 1 ? zoneLatency : latency,

@@ -23,6 +23,9 @@ export interface Carrier {
   delivered(from: SimulatedNode, to: SimulatedNode, bytes: number): void;
   /** Milliseconds that a message from one to the other waits behind bulk data. */
   waits(from: SimulatedNode, to: SimulatedNode): number;
+  /** Milliseconds until a request from one to the other has a connection; {@link Carrier.freed} when it has its answer. */
+  opening(from: SimulatedNode, to: SimulatedNode): number;
+  freed(from: SimulatedNode, to: SimulatedNode): void;
   /** How the other one ruled, for statistics. */
   ruled(outcome: Ruling['kind']): void;
 }
@@ -63,7 +66,8 @@ export class Transfer {
     this.#latency = latency;
     const { start = 0, end = 0 } = request.range ?? {};
     this.#bytes = end - start;
-    this.#later(latency + carrier.loss.delay() + carrier.waits(from, to), () => this.#arrive());
+    const opening = carrier.opening(from, to);
+    this.#later(opening + latency + carrier.loss.delay() + carrier.waits(from, to), () => this.#arrive());
   }
 
   cancel(): void {
@@ -120,6 +124,7 @@ export class Transfer {
     }
     this.#later(this.#back, () => {
       this.#over = true;
+      this.#carrier.freed(this.#from, this.#to);
       this.#events.answered(ruling);
     });
   }
@@ -162,6 +167,7 @@ export class Transfer {
     this.#carrier.delivered(this.#from, to, this.#bytes);
     this.#later(this.#latency + this.#carrier.waits(to, this.#from), () => {
       this.#over = true;
+      this.#carrier.freed(this.#from, to);
       events.progressed(this.#bytes - this.#told);
       const statement = { index: this.#index, hash: HASH, by: to.member.peer, signature: SIGNATURE };
       events.answered({ kind: 'piece', bytes: NO_BYTES, size: this.#size, statement });

@@ -55,6 +55,8 @@ export interface WorldOptions {
   readonly loss?: number;
   /** Milliseconds that a message waits at each full link on its way, in the buffer that bulk data has filled. */
   readonly queue?: number;
+  /** Whether data connections take time to open. */
+  readonly handshakes?: boolean;
   readonly parameters?: Partial<Parameters>;
 }
 
@@ -285,6 +287,16 @@ export class World implements Carrier {
 
   #latencyBetween(a: SimulatedNode, b: SimulatedNode): number {
     return a.member.zone === b.member.zone ? this.#latency : this.#farLatency;
+  }
+
+  opening(from: SimulatedNode, to: SimulatedNode): number {
+    if (this.#options.handshakes !== true) return 0;
+    const roundTrip = 2 * this.#latencyBetween(from, to) + this.waits(from, to) + this.waits(to, from);
+    return from.handshakes.begin(to) * roundTrip;
+  }
+
+  freed(from: SimulatedNode, to: SimulatedNode): void {
+    from.handshakes.end(to);
   }
 
   waits(from: SimulatedNode, to: SimulatedNode): number {
