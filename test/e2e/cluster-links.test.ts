@@ -22,13 +22,19 @@ requires('docker-registry')('between nodes', () => {
     const { zones } = (await cluster.node(0).status()).cluster;
     assert.deepEqual(zones, { 'zone-0': 3, 'zone-1': 3, 'zone-2': 3 });
     const wares = await stock(registry, 'links/zones', [12 * MIB, 4 * MIB]);
-    await pullAtOnce(cluster.nodes, wares);
-    const [same, other] = await Promise.all(
-      ['same', 'other'].map((zone) => cluster.metric('weir_peer_bytes_total', { direction: 'in', zone })),
-    );
-    const shares = `${(same ?? 0) / MIB} MiB within zones, ${(other ?? 0) / MIB} between them`;
-    // Of the 8 other nodes 2 are of the same zone.
-    assert.ok((same ?? 0) / ((same ?? 0) + (other ?? 0)) > 0.25, shares);
+    // Where all begin at once a chunk often has but one holder, of whatever zone.
+    const [first, last] = [cluster.nodes.slice(0, 6), cluster.nodes.slice(6)];
+    await pullAtOnce(first, wares);
+    await pullAtOnce(last, wares);
+    const bytes = { same: 0, other: 0 };
+    for (const late of last) {
+      const metrics = await late.metrics();
+      for (const zone of ['same', 'other'] as const)
+        bytes[zone] += metrics.sum('weir_peer_bytes_total', { direction: 'in', zone });
+    }
+    const shares = `${bytes.same / MIB} MiB within zones, ${bytes.other / MIB} between them`;
+    // Of the 6 that have it 2 are of the same zone: by chance a third would come from there.
+    assert.ok(bytes.same / (bytes.same + bytes.other) > 0.5, shares);
   });
 
   it('a node sends no more than --max-upload', async () => {
