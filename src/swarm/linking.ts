@@ -41,11 +41,7 @@ export class Linking {
   /** When there was a neighbour last. */
   #companyAt = -Infinity;
   #joinedAt = -Infinity;
-  #stopSettling: (() => void) | undefined;
-  /** Others may have begun at the same moment, and not be entered in the lists yet. */
-  #isEarly = true;
-  /** The rendezvous that answered last has named all whom it knows. */
-  #isTold = false;
+  #checked = false;
   /** At which level of rendezvous this node enters itself (Homes.rendezvous). */
   #level = 0;
   /** Rendezvous that were asked and have not answered yet; undefined before the first are asked. */
@@ -153,8 +149,9 @@ export class Linking {
       if (complete && this.#isLive(peer) && !this.#state.absent.has(peer)) this.#state.seeds.add(peer);
     }
     // The tick would see it too, but later: the first byte waits for this.
+    if (!this.#checked) this.#state.environment.scheduler.after(COMPANY_WITHIN + 1, this.#changed);
+    this.#checked = true;
     const { scheduler, parameters } = this.#state.environment;
-    this.#stopSettling ??= scheduler.after(COMPANY_WITHIN + 1, () => this.#settle());
     const isNew = ({ peer }: SampledMember): boolean =>
       peer !== this.#state.self &&
       this.#state.neighbours.get(peer) === undefined &&
@@ -180,31 +177,14 @@ export class Linking {
     this.#changed();
   }
 
-  /** The lists had time to fill: whoever was told of few in one of many asks once more, before it asks many homes. */
-  #settle(): void {
-    if (this.#isTold && this.#lists > 1) this.join();
-    this.#isEarly = false;
-    this.#changed();
-  }
-
-  /** How many lists there are of those who are entered at this node's level. */
-  get #lists(): number {
-    const { membership, parameters } = this.#state.environment;
-    const { length: members } = membership.live();
-    return Homes.rendezvousAt(members, parameters.rendezvous, this.#level) / parameters.rendezvous;
-  }
-
-  /**
-   * A list that is named whole tells how many there are in all lists of its level; otherwise it may be everybody. The
-   * first to be entered in one of many lists hear of few, however many begin with them.
-   */
+  /** A list that is named whole tells how many there are in all lists of its level; otherwise it may be everybody. */
   #estimate(named: number): void {
     const { environment } = this.#state;
     const { membership, parameters } = environment;
     const members = membership.live().length;
-    this.#isTold = named < 2 * parameters.links;
-    const isBelieved = this.#isTold && !(this.#isEarly && this.#lists > 1);
-    this.#state.company = isBelieved ? Math.min(members, Math.ceil(named * this.#lists)) : members;
+    const lists = Homes.rendezvousAt(members, parameters.rendezvous, this.#level) / parameters.rendezvous;
+    this.#state.company =
+      named < 2 * parameters.links ? Math.min(members, Math.ceil(named * lists)) : members;
   }
 
   /** Few are known there: of a small swarm in a large cluster, most are in the lists of others. */
@@ -259,11 +239,9 @@ export class Linking {
     if (this.#unanswered.size === 0 && this.#mayAskOthers) this.#askOthers();
   }
 
-  /** Ends it. Where the blob is not whole, the neighbours are told that there is nothing to be had from this node. */
-  stop(): void {
-    const { neighbours, environment, swarm, here } = this.#state;
-    this.#stopSettling?.();
-    if (here.full) return;
+  /** Tells the neighbours that there is nothing to be had from this node any more. */
+  leave(): void {
+    const { neighbours, environment, swarm } = this.#state;
     for (const { peer } of neighbours.all())
       environment.send(peer, { kind: 'unlink', swarm, reason: 'done' });
   }

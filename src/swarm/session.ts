@@ -114,7 +114,7 @@ export class Session {
     this.#fetching.stop();
     this.duty.requests.stop();
     this.#outbox.flush();
-    this.#linking.stop();
+    if (!this.state.here.full) this.#linking.leave();
   }
 
   message(from: PeerName, message: SwarmMessage): void {
