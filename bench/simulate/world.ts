@@ -296,7 +296,7 @@ export class World implements Carrier {
   }
 
   freed(from: SimulatedNode, to: SimulatedNode): void {
-    from.handshakes.end(to);
+    if (this.#options.handshakes === true) from.handshakes.end(to);
   }
 
   waits(from: SimulatedNode, to: SimulatedNode): number {

@@ -76,7 +76,7 @@ export class MembershipTable implements Membership {
   isLive(peer: PeerName): boolean {
     this.#refresh();
     const member = this.get(peer);
-    return member !== undefined && !member.leaving && this.#suspicions.reason(peer) === undefined;
+    return member !== undefined && this.#isLive(member);
   }
 
   get(peer: PeerName): Member | undefined {
@@ -227,11 +227,16 @@ export class MembershipTable implements Membership {
     for (const listener of this.#listeners) listener();
   }
 
+  /** Neither leaving nor suspect. */
+  #isLive({ leaving, peer }: Member): boolean {
+    return !leaving && this.#suspicions.reason(peer) === undefined;
+  }
+
   #findLive(): readonly Member[] {
     const live: Member[] = [];
     for (const { record } of this.#records.all()) {
       const { member } = record;
-      if (!member.leaving && this.#suspicions.reason(member.peer) === undefined) live.push(member);
+      if (this.#isLive(member)) live.push(member);
     }
     if (this.#records.get(this.#self.peer) === undefined) live.push(this.#self);
     return live.sort((a, b) => (a.peer < b.peer ? -1 : 1));

@@ -75,11 +75,6 @@ export class Outbox {
     }
   }
 
-  stop(): void {
-    this.#cancel?.();
-    this.#cancel = undefined;
-  }
-
   #schedule(): void {
     this.#cancel ??= this.#options.beat.within(this.#options.batch(), () => this.flush());
   }

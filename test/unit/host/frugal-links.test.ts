@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { MessageStream, Stream, StreamMuxer } from '@libp2p/interface';
+import type { MessageStream, Stream } from '@libp2p/interface';
 import { multiaddrConnectionPair } from '@libp2p/utils';
 import { yamux } from '@libp2p/yamux';
 import { Uint8ArrayList } from 'uint8arraylist';
@@ -8,13 +8,12 @@ import { KIB, MIB } from '../../../src/clock.ts';
 import { withSingleWrites } from '../../../src/host/single-writes.ts';
 import { withSparseUpdates } from '../../../src/host/window-updates.ts';
 
-/** A stream between two muxers, and how often the receiver's side has sent something. */
-async function openStream(create = withSparseUpdates(yamux({ enableKeepAlive: false }))): Promise<{
-  readonly outbound: Stream;
-  readonly inbound: Stream;
-  readonly answers: () => number;
-  readonly muxers: readonly StreamMuxer[];
-}> {
+/** How often the receiver's side of a stream between two muxers has sent something when it has all these messages. */
+async function answersTo(
+  bytes: number,
+  times: number,
+  create = withSparseUpdates(yamux({ enableKeepAlive: false })),
+): Promise<number> {
   const [near, far] = multiaddrConnectionPair();
   let answers = 0;
   const send = far.send.bind(far);
@@ -22,14 +21,17 @@ async function openStream(create = withSparseUpdates(yamux({ enableKeepAlive: fa
     answers++;
     return send(data);
   };
-  const client = create().createStreamMuxer(near);
-  const server = create().createStreamMuxer(far);
+  const [client, server] = [create().createStreamMuxer(near), create().createStreamMuxer(far)];
   const opened = new Promise<Stream>((resolve) => {
     server.addEventListener('stream', ({ detail }) => resolve(detail), { once: true });
   });
   const outbound = await client.createStream();
-  const inbound = await opened;
-  return { outbound, inbound, answers: () => answers, muxers: [client, server] };
+  const all = received(await opened, times * bytes);
+  await sendAll(outbound, new Uint8Array(bytes), times);
+  await all;
+  const counted = answers;
+  for (const muxer of [client, server]) muxer.abort(new Error('the test is over'));
+  return counted;
 }
 
 /** Resolves when so many bytes have come. */
@@ -51,30 +53,17 @@ async function sendAll(stream: Stream, message: Uint8Array, times: number): Prom
 
 describe('host/window-updates', () => {
   it('answers small messages with nothing but the acceptance of their stream', async () => {
-    const { outbound, inbound, answers, muxers } = await openStream();
-    const all = received(inbound, 100 * 200);
-    await sendAll(outbound, new Uint8Array(200), 100);
-    await all;
-    assert.equal(answers(), 1);
-    for (const muxer of muxers) muxer.abort(new Error('the test is over'));
+    assert.equal(await answersTo(200, 100), 1);
   });
 
   it('is needed: the library answers each of them', async () => {
-    const { outbound, inbound, answers, muxers } = await openStream(yamux({ enableKeepAlive: false }));
-    const all = received(inbound, 100 * 200);
-    await sendAll(outbound, new Uint8Array(200), 100);
-    await all;
-    assert.ok(answers() >= 100, `${answers()} answers`);
-    for (const muxer of muxers) muxer.abort(new Error('the test is over'));
+    const answers = await answersTo(200, 100, yamux({ enableKeepAlive: false }));
+    assert.ok(answers >= 100, `${answers} answers`);
   });
 
   it('lets far more than a window through', async () => {
-    const { outbound, inbound, answers, muxers } = await openStream();
-    const all = received(inbound, 8 * MIB);
-    await sendAll(outbound, new Uint8Array(32 * KIB), 256);
-    await all;
-    assert.ok(answers() < 128, `${answers()} answers to 256 messages`);
-    for (const muxer of muxers) muxer.abort(new Error('the test is over'));
+    const answers = await answersTo(32 * KIB, (8 * MIB) / (32 * KIB));
+    assert.ok(answers < 128, `${answers} answers to 256 messages`);
   });
 });
 
