@@ -31,6 +31,7 @@ type Flags = Omit<CrowdSettings, 'systems' | 'binaries'> & {
 };
 
 const MAX_REPEAT = 100;
+const MAX_PULLED = 100;
 const MAX_SEED = 1_000_000_000;
 
 const DEFAULT_OUT = 'bench/out/crowd';
@@ -61,6 +62,12 @@ function options(): readonly Option[] {
     value('--slow <SHARE>', 'nodes whose link has a tenth of the rate', '0%', parseShare),
     value('--loss <SHARE>', 'packets between nodes that are lost', '0%', parseShare),
     value('--repeat <N>', 'turns', '3', (text) => parseCount(text, 1, MAX_REPEAT)),
+    value(
+      '--pulled <N>',
+      'images as large that all nodes pull together before what is measured',
+      '0',
+      (text) => parseCount(text, 0, MAX_PULLED),
+    ),
     value('--seed <N>', 'of the image and of all chance', '1', (text) => parseCount(text, 0, MAX_SEED)),
     value('--system <NAME>', 'who is measured', 'weir', parseSystem).conflicts('systems'),
     new Option('--systems <NAMES>', 'several, turn by turn, such as registry,proxy,weir').argParser(

@@ -41,6 +41,8 @@ export interface CrowdSettings {
   /** 0 to 1, of all packets between nodes. */
   readonly loss: number;
   readonly repeat: number;
+  /** Other images of the same size that all nodes pull before: 0 is a process that has just begun. */
+  readonly pulled: number;
   readonly seed: number;
   readonly systems: readonly SystemName[];
   readonly runtime: RuntimeName;

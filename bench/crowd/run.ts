@@ -48,7 +48,7 @@ export async function runCrowd({ settings, out, say, signal }: CrowdOptions): Pr
   const registryProgram = findProgram('docker-registry') as string;
   const machine = await describeMachine({ 'docker-registry': [registryProgram, '--version'] });
   const imageBytes = settings.layers.reduce((sum, size) => sum + size, 0);
-  const copies = settings.runtime === 'containerd' ? COPIES_WITH_CONTAINERD : 1;
+  const copies = (settings.runtime === 'containerd' ? COPIES_WITH_CONTAINERD : 1) * (1 + settings.pulled);
   await using scratch = await Scratch.create((settings.nodes + 3) * (copies * imageBytes + FOLDER));
   say(`making an image of ${formatBytes(imageBytes)}, and ${settings.nodes} hosts`);
   await using network = await makeNetwork(settings);
@@ -82,11 +82,17 @@ async function makeScene(
 ): Promise<Scene & AsyncDisposable> {
   const { settings } = options;
   const storage = scratch.join('storage');
-  const [wares, warmUp] = await stock(storage, [
-    { repository: 'bench/crowd', seed: `bench crowd ${settings.seed}`, layers: settings.layers },
+  const { layers, seed, pulled } = settings;
+  const [wares, small, ...large] = await stock(storage, [
+    { repository: 'bench/crowd', seed: `bench crowd ${seed}`, layers },
     { repository: 'bench/warm-up', seed: 'bench crowd, warm-up', layers: WARM_UP },
+    ...Array.from({ length: pulled }, (_, index) => ({
+      repository: `bench/before-${index + 1}`,
+      seed: `bench crowd ${seed}, before ${index + 1}`,
+      layers,
+    })),
   ]);
-  if (wares === undefined || warmUp === undefined) throw new Error('there are two images');
+  if (wares === undefined || small === undefined) throw new Error('there are at least two images');
   const place = await network.addHost(settings.registry);
   const listen = `${place.address}:${network.isShaped ? REGISTRY_PORT : 0}`;
   const registry = await Registry.start({ storage, listen, within: place.within });
@@ -96,7 +102,7 @@ async function makeScene(
     registry,
     registryPlace: place,
     wares,
-    warmUp,
+    warmUp: [small, ...large],
     imageBytes: wares.image.blobs.reduce((sum, { size }) => sum + size, 0),
     [Symbol.asyncDispose]: () => registry[Symbol.asyncDispose](),
   };

@@ -13,8 +13,8 @@ export interface Scene {
   readonly wares: Wares;
   /** Of its config and layers. */
   readonly imageBytes: number;
-  /** A small one that all nodes pull before, as nodes of a cluster have pulled before: their code is compiled then. */
-  readonly warmUp: Wares;
+  /** What all nodes pull before, as nodes of a cluster have pulled before: a small image, and `--pulled` large ones. */
+  readonly warmUp: readonly [small: Wares, ...large: Wares[]];
   /** Folder of the report. */
   readonly out: string;
   /** Tells how far the run is. */

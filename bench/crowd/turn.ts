@@ -38,7 +38,7 @@ export async function runTurn(scene: Scene, system: System, turn: number): Promi
   const cold = await warmUp(scene, runtime, members.length);
   // Where nothing runs but the registry there is nothing to come to rest.
   if (idle.startCpuSeconds > 0) await calm(scene.signal);
-  if (cold > 0) say(`  ${cold} pulls of the small image before the turn failed`);
+  if (cold > 0) say(`  ${cold} pulls before the turn failed`);
   say(
     `turn ${turn}: ${system.name} is ready after ${startSeconds.toFixed(0)} s; ${members.length} nodes pull`,
   );

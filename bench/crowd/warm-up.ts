@@ -1,5 +1,6 @@
 /**
- * Before a turn is measured: all nodes pull a small image, a few at a time, and then rest. A node of a cluster has pulled
+ * Before a turn is measured: all nodes pull a small image, a few at a time, then with `--pulled` as many large ones all
+ * at once, and then rest. A node of a cluster has pulled
  * before; a Node.js process that does so for the first time compiles its code meanwhile, half a second of CPU for each,
  * and where dozens share two cores that would be most of what is measured.
  */
@@ -8,11 +9,13 @@ import { MINUTE, SECOND } from '../../src/clock.ts';
 import { busyShare, cpuTimes } from '../support/cpu-share.ts';
 import { inParallel } from '../support/parallel.ts';
 import type { RunningRuntime } from './runtimes/runtime.ts';
-import type { Scene } from './scene.ts';
+import type { Scene, Wares } from './scene.ts';
 
 /** Nodes that pull at one time: enough to pull from each other. */
 const AT_ONCE = 4;
 const PULL_WITHIN: number = MINUTE;
+/** A large image is pulled as slowly as what is measured. */
+const LARGE_WITHIN: number = 10 * MINUTE;
 /** Of all cores: a machine that does no more rests. */
 const CALM = 0.3;
 /** Milliseconds over which that is seen, and that it is waited for. */
@@ -21,19 +24,22 @@ const CALM_WITHIN: number = 30 * SECOND;
 
 /** What fails here says nothing about the turn, where it would fail too. @returns how many pulls did */
 export async function warmUp(
-  { warmUp: wares, signal }: Scene,
+  { warmUp: [small, ...large], signal }: Scene,
   runtime: RunningRuntime,
   nodes: number,
 ): Promise<number> {
-  const failed = await inParallel(Array.from({ length: nodes }), AT_ONCE, async (_, node) => {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(PULL_WITHIN)]);
-    return runtime.pull(node, wares, limit).then(
-      () => 0,
-      () => 1,
-    );
-  });
+  const all = (wares: Wares, atOnce: number, within: number): Promise<readonly boolean[]> =>
+    inParallel(Array.from({ length: nodes }), atOnce, async (_, node) => {
+      const limit = AbortSignal.any([signal, AbortSignal.timeout(within)]);
+      return runtime.pull(node, wares, limit).then(
+        () => false,
+        () => true,
+      );
+    });
+  const failed = [...(await all(small, AT_ONCE, PULL_WITHIN))];
+  for (const wares of large) failed.push(...(await all(wares, nodes, LARGE_WITHIN)));
   signal.throwIfAborted();
-  return failed.reduce<number>((sum, each) => sum + each, 0);
+  return failed.filter(Boolean).length;
 }
 
 /** Waits until the machine rests, but not for ever: others may work on it. */

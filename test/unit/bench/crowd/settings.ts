@@ -18,6 +18,7 @@ export function settingsOf(changes: Partial<CrowdSettings> = {}): CrowdSettings 
     slow: 0,
     loss: 0,
     repeat: 1,
+    pulled: 0,
     seed: 1,
     systems: ['weir'],
     runtime: 'fetch',
