@@ -5,7 +5,7 @@ import { chunkKey, hashText, rank, shareBefore } from './hrw.ts';
 import { swarmId, type SwarmKey } from '../protocol/messages.ts';
 
 /** Members that enter themselves at one rendezvous, on average, if all pull at once. */
-const MEMBERS_PER_RENDEZVOUS = 100;
+const MEMBERS_PER_RENDEZVOUS = 50;
 /** So many times fewer keep the list at each next level. */
 const RENDEZVOUS_NARROWS = 4;
 /** The home and its two stand-ins. */

@@ -2,6 +2,7 @@
 import { MILLISECOND, SECOND } from '../clock.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import { Bitfield } from '../store/bitfield.ts';
+import { inOrderOfChoice } from './candidates.ts';
 import { Homes } from './homes.ts';
 import type { SampledMember, SwarmMessage } from '../protocol/messages.ts';
 import { shuffle } from './scheduler.ts';
@@ -24,9 +25,6 @@ const REJOIN_LATE: number = 10 * SECOND;
 
 /** Milliseconds after the last neighbour was lost in which a node is not alone: it is rather not reached. */
 const COMPANY_LASTS: number = 5 * SECOND;
-/** Neighbours that are chosen because they have the whole blob. */
-const MAX_SEEDS = 3;
-
 /** A rendezvous that names no more than these is not enough. */
 const FEW_KNOWN = 4;
 
@@ -160,16 +158,16 @@ export class Linking {
       !this.#state.isMute(peer) &&
       this.#isLive(peer);
     const fresh = shuffle(members.filter(isNew), scheduler);
-    const near = fresh.filter(({ peer }) => this.#isSameZone(peer));
-    const far = fresh.filter(({ peer }) => !this.#isSameZone(peer));
-    let room = parameters.links - this.#state.neighbours.size - this.#asked.size;
-    // A quarter of the neighbours is to be of other zones, or else each zone would fetch the blob for itself.
+    // A quarter of the neighbours is to be of other zones.
     const forFar = Math.ceil(parameters.links * (1 - parameters.sameZone));
-    const hasFar = this.#state.neighbours.size - this.#state.neighbours.sameZone;
-    // Who has all comes before who has some, but a swarm must not hang on its seeds alone.
-    const seeds = fresh.filter(({ complete }) => complete).slice(0, MAX_SEEDS);
-    const first = [...new Set([...seeds, ...far.slice(0, Math.max(0, forFar - hasFar)), ...near])];
-    for (const { peer } of [...first, ...far.filter((member) => !first.includes(member))]) {
+    const { neighbours, environment } = this.#state;
+    let room = parameters.links - neighbours.size - this.#asked.size;
+    const choice = inOrderOfChoice(fresh, {
+      isSameZone: (peer) => this.#isSameZone(peer),
+      isKnown: (peer) => environment.acquainted.has(peer),
+      far: forFar - (neighbours.size - neighbours.sameZone),
+    });
+    for (const peer of choice) {
       if (room-- <= 0) break;
       this.#asked.set(peer, this.#state.now);
       this.#say(peer, true);

@@ -18,6 +18,12 @@ const EXPIRES: number = 10 * MINUTE;
 interface Entry {
   complete: boolean;
   at: number;
+  /** How often it was named to others: each of them may want to be its neighbour. */
+  named: number;
+}
+
+interface Named extends SampledMember {
+  readonly entry: Entry;
 }
 
 export interface RendezvousOptions {
@@ -48,8 +54,9 @@ export class Rendezvous {
       this.#swarms.set(id, members);
     }
     const now = this.#options.scheduler.now();
-    const isKnown = members.delete(peer); // the newest are last
-    members.set(peer, { complete, at: now });
+    const known = members.get(peer);
+    members.delete(peer); // the newest are last
+    members.set(peer, { complete, at: now, named: known?.named ?? 0 });
     for (const [oldest, { at }] of members) {
       if (now - at <= EXPIRES) break;
       members.delete(oldest);
@@ -59,7 +66,7 @@ export class Rendezvous {
       if (oldest !== undefined) members.delete(oldest);
     }
     if (isNew) return 'new swarm';
-    return isKnown ? 'known' : 'new member';
+    return known === undefined ? 'new member' : 'known';
   }
 
   /** Forgets the swarm that nobody has asked about for longest, where all who were in it have expired. */
@@ -71,24 +78,46 @@ export class Rendezvous {
     this.#swarms.delete(oldest);
   }
 
-  /** Those in the swarm, the asker's zone first, otherwise at random. */
+  /**
+   * Those in the swarm, the asker's zone first, otherwise at random; of two, the one that was named less often, or
+   * else those that came first would be named to all the others while the list fills.
+   */
   sample(swarm: SwarmKey, asker: PeerName): readonly SampledMember[] {
     const { scheduler, isLive, zoneOf, sample } = this.#options;
     const members = this.#swarms.get(swarmId(swarm));
     if (members === undefined) return [];
     const zone = zoneOf(asker);
-    const near: SampledMember[] = [];
-    const far: SampledMember[] = [];
-    for (const [peer, { complete, at }] of members) {
+    const near: Named[] = [];
+    const far: Named[] = [];
+    for (const [peer, entry] of members) {
+      const { complete, at } = entry;
       if (scheduler.now() - at > EXPIRES) members.delete(peer);
-      else if (peer !== asker && isLive(peer)) (zoneOf(peer) === zone ? near : far).push({ peer, complete });
+      else if (peer !== asker && isLive(peer))
+        (zoneOf(peer) === zone ? near : far).push({ peer, complete, entry });
     }
-    shuffle(near, scheduler);
-    shuffle(far, scheduler);
     const count = Math.min(sample, MESSAGE_LIMITS.sample);
     // Some of the other zones always: else a zone that has all could not be found.
     const fromFar = Math.min(far.length, Math.max(count - near.length, Math.ceil(count / 4)));
-    return [...near.slice(0, count - fromFar), ...far.slice(0, fromFar)];
+    const chosen = [...this.#choose(near, count - fromFar), ...this.#choose(far, fromFar)];
+    for (const { entry } of chosen) entry.named++;
+    return chosen.map(({ peer, complete }) => ({ peer, complete }));
+  }
+
+  /** So many at random, each the one of two that was named less often (Mitzenmacher, 2001). */
+  #choose(members: Named[], count: number): readonly Named[] {
+    if (members.length <= count) return members;
+    const { scheduler } = this.#options;
+    const chosen: Named[] = [];
+    shuffle(members, scheduler);
+    for (let left = members.length; chosen.length < count; left--) {
+      const last = members[left - 1] as Named;
+      const at = Math.floor(scheduler.random() * (left - 1));
+      const other = members[at] as Named;
+      const isOther = other.entry.named < last.entry.named;
+      chosen.push(isOther ? other : last);
+      if (isOther) members[at] = last;
+    }
+    return chosen;
   }
 
   /** Entries that are kept, over all swarms. */

@@ -12,6 +12,7 @@ import { Neighbours } from '../../../src/swarm/neighbours.ts';
 import { OriginWindow } from '../../../src/swarm/origin-window.ts';
 import { Pace } from '../../../src/swarm/pace.ts';
 import { PARAMETERS, type Parameters } from '../../../src/swarm/parameters.ts';
+import { inOrderOfChoice } from '../../../src/swarm/candidates.ts';
 import { Rendezvous } from '../../../src/swarm/rendezvous.ts';
 import { UploadSlots } from '../../../src/swarm/upload-slots.ts';
 import { seeded } from '../../../bench/support/random.ts';
@@ -378,10 +379,55 @@ describe('Rendezvous', () => {
     assert.deepEqual(rendezvous.sample(swarm, named('asker')), [{ peer: named('other'), complete: true }]);
   });
 
+  it('names those who came first hardly more often than the others, and nobody twice at a time', () => {
+    const rendezvous = rendezvousOf({});
+    const times = new Map<PeerName, number>();
+    for (let i = 0; i < 200; i++) {
+      rendezvous.join(swarm, named(i), false);
+      const sample = rendezvous.sample(swarm, named(i)).map(({ peer }) => peer);
+      assert.equal(new Set(sample).size, Math.min(4, i));
+      for (const peer of sample) times.set(peer, (times.get(peer) ?? 0) + 1);
+    }
+    const most = Math.max(...times.values());
+    assert.ok(most <= 10, `each is named 4 times on average, one was ${most} times`);
+  });
+
   it('keeps a bounded number of members', () => {
     const rendezvous = rendezvousOf({});
     for (let i = 0; i < 2000; i++) rendezvous.join(swarm, named(i), false);
     assert.ok(rendezvous.members(swarm).length <= 512);
+  });
+});
+
+describe('inOrderOfChoice', () => {
+  const choose = (members: string, far = 0): string =>
+    inOrderOfChoice(
+      members.split(' ').map((name) => ({ peer: named(name), complete: name.includes('whole') })),
+      {
+        isSameZone: (peer) => String(peer).includes('near'),
+        isKnown: (peer) => String(peer).includes('known'),
+        far,
+      },
+    )
+      .map((peer) => peer.slice(named('').length))
+      .join(' ');
+
+  it('takes those of the same zone first, but as many of others before as are wanted', () => {
+    assert.equal(choose('far-1 near-1 far-2 near-2'), 'near-1 near-2 far-1 far-2');
+    assert.equal(choose('far-1 near-1 far-2 near-2', 1), 'far-1 near-1 near-2 far-2');
+    assert.equal(choose('far-1 near-1 far-2 near-2', -1), 'near-1 near-2 far-1 far-2');
+  });
+
+  it('takes those that are known before strangers, zone by zone', () => {
+    assert.equal(
+      choose('far-1 far-known near-1 near-known near-2'),
+      'near-known near-1 near-2 far-known far-1',
+    );
+  });
+
+  it('takes three that have all before all others, known or not', () => {
+    const members = 'near-known far-whole-1 far-whole-2 near-whole-3 near-whole-4';
+    assert.equal(choose(members), 'far-whole-1 far-whole-2 near-whole-3 near-known near-whole-4');
   });
 });
 
