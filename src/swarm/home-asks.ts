@@ -42,7 +42,9 @@ export class HomeAsks {
     const { homeAskers, homePatience, links } = environment.parameters;
     // Who was among the first was told of few, and is a neighbour of many now.
     const isPopular = neighbours.size >= 2 * links;
-    const company = isPopular ? environment.membership.live().length : this.#state.company;
+    // Who was the very first was told of nobody, and will be told again in a moment.
+    const isUnknown = this.#state.company === 0;
+    const company = isPopular || isUnknown ? environment.membership.live().length : this.#state.company;
     if (company <= homeAskers) return true;
     const before = company * homes.shareBefore(index, self);
     return before < homeAskers * 2 ** ((now - lastProgress) / homePatience);

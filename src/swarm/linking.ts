@@ -40,8 +40,11 @@ export class Linking {
   #companyAt = -Infinity;
   #joinedAt = -Infinity;
   #checked = false;
-  /** At which level of rendezvous this node enters itself (Homes.rendezvous). */
+  /** At which level of rendezvous this node enters itself (Homes.rendezvous), and since when. */
   #level = 0;
+  #levelSince: number;
+  /** How many others each rendezvous of this level has named, the last time; undefined: it has not answered. */
+  #named: Map<PeerName, number | undefined> = new Map();
   /** Rendezvous that were asked and have not answered yet; undefined before the first are asked. */
   #unanswered: Set<PeerName> | undefined;
   /** Rendezvous that are dead or do not answer: the next in order stand in for them. */
@@ -60,6 +63,7 @@ export class Linking {
     this.#changed = changed;
     this.#startedAt = state.now;
     this.#waitsSince = state.now;
+    this.#levelSince = state.now;
   }
 
   /** Nobody else is in the swarm, as far as can be told. */
@@ -101,6 +105,8 @@ export class Linking {
       if (environment.membership.get(peer) === undefined) this.#state.forget(peer);
     }
     if (neighbours.size === 0 && this.#mayAskOthers && !this.#isWaiting) this.#askOthers();
+    // One of this level does not answer.
+    if (this.#hasAnswer && now - this.#levelSince > this.#answerWithin) this.#climb();
     const pause = neighbours.size < environment.parameters.links ? REJOIN_SOON : REJOIN_LATE;
     if (now - this.#joinedAt >= pause) this.join();
   }
@@ -121,7 +127,8 @@ export class Linking {
     const members =
       this.#passedOver.size === 0 ? live : live.filter(({ peer }) => !this.#passedOver.has(peer));
     const rendezvous = Homes.rendezvous(swarm, members, parameters.rendezvous, self, this.#level);
-    this.#unanswered ??= new Set(rendezvous.map(({ peer }) => peer));
+    this.#named = new Map(rendezvous.map(({ peer }) => [peer, this.#named.get(peer)]));
+    this.#unanswered ??= new Set(this.#named.keys());
     for (const { peer } of rendezvous) {
       environment.send(peer, { kind: 'join', swarm, size, complete: here.full });
     }
@@ -141,8 +148,9 @@ export class Linking {
     this.#passedOver.delete(from);
     this.#hasAnswer = true;
     this.#hasCompany = members.length > 0;
-    this.#estimate(members.length);
-    this.#climb(members.length);
+    if (this.#named.has(from)) this.#named.set(from, members.length);
+    this.#estimate();
+    if (this.#unanswered?.size === 0) this.#climb();
     for (const { peer, complete } of members) {
       if (complete && this.#isLive(peer) && !this.#state.absent.has(peer)) this.#state.seeds.add(peer);
     }
@@ -175,24 +183,33 @@ export class Linking {
     this.#changed();
   }
 
-  /** A list that is named whole tells how many there are in all lists of its level; otherwise it may be everybody. */
-  #estimate(named: number): void {
+  /**
+   * A list that is named whole tells how many there are in all lists of its level; otherwise it may be everybody. Lists
+   * fill while many come at once: the longest one tells most, as few are among the first in all theirs.
+   */
+  #estimate(): void {
     const { environment } = this.#state;
     const { membership, parameters } = environment;
+    const named = this.#mostNamed;
     const members = membership.live().length;
     const lists = Homes.rendezvousAt(members, parameters.rendezvous, this.#level) / parameters.rendezvous;
     this.#state.company =
       named < 2 * parameters.links ? Math.min(members, Math.ceil(named * lists)) : members;
   }
 
-  /** Few are known there: of a small swarm in a large cluster, most are in the lists of others. */
-  #climb(known: number): void {
+  get #mostNamed(): number {
+    return Math.max(0, ...[...this.#named.values()].filter((count) => count !== undefined));
+  }
+
+  /** Few are known at all of this level: of a small swarm in a large cluster, most are in the lists of others. */
+  #climb(): void {
     const { environment, neighbours } = this.#state;
     const { membership, parameters } = environment;
-    if (known > FEW_KNOWN || neighbours.size > FEW_KNOWN) return;
+    if (this.#mostNamed > FEW_KNOWN || neighbours.size > FEW_KNOWN) return;
     const { length: members } = membership.live();
     if (Homes.rendezvousAt(members, parameters.rendezvous, this.#level) <= parameters.rendezvous) return;
     this.#level++;
+    this.#levelSince = this.#state.now;
     this.#unanswered = undefined;
     this.join();
   }
@@ -234,7 +251,9 @@ export class Linking {
     this.#asked.delete(peer);
     if (this.#unanswered?.delete(peer) !== true) return;
     this.#passedOver.add(peer);
-    if (this.#unanswered.size === 0 && this.#mayAskOthers) this.#askOthers();
+    if (this.#unanswered.size > 0) return;
+    if (this.#mayAskOthers) this.#askOthers();
+    else this.#climb();
   }
 
   /** Tells the neighbours that there is nothing to be had from this node any more. */
