@@ -105,10 +105,10 @@ export class Rendezvous {
 
   /** So many at random, each the one of two that was named less often (Mitzenmacher, 2001). */
   #choose(members: Named[], count: number): readonly Named[] {
-    if (members.length <= count) return members;
     const { scheduler } = this.#options;
-    const chosen: Named[] = [];
     shuffle(members, scheduler);
+    if (members.length <= count) return members;
+    const chosen: Named[] = [];
     for (let left = members.length; chosen.length < count; left--) {
       const last = members[left - 1] as Named;
       const at = Math.floor(scheduler.random() * (left - 1));

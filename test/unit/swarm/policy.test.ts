@@ -392,6 +392,13 @@ describe('Rendezvous', () => {
     assert.ok(most <= 10, `each is named 4 times on average, one was ${most} times`);
   });
 
+  it('names few in another order each time: some take the first ones only', () => {
+    const rendezvous = rendezvousOf({});
+    for (let i = 0; i < 4; i++) rendezvous.join(swarm, named(i), true);
+    const first = Array.from({ length: 40 }, () => rendezvous.sample(swarm, named('asker'))[0]?.peer);
+    assert.equal(new Set(first).size, 4);
+  });
+
   it('keeps a bounded number of members', () => {
     const rendezvous = rendezvousOf({});
     for (let i = 0; i < 2000; i++) rendezvous.join(swarm, named(i), false);
