@@ -35,7 +35,7 @@ export async function runTurn(scene: Scene, system: System, turn: number): Promi
     idleBytes: await residentOf(running, members.length),
     idlePrivateBytes: await privateOf(running, members.length),
   };
-  const cold = await warmUp(scene, runtime, members.length);
+  const cold = await warmUp(scene, runtime, members.length, longestPull(scene));
   // Where nothing runs but the registry there is nothing to come to rest.
   if (idle.startCpuSeconds > 0) await calm(scene.signal);
   if (cold > 0) say(`  ${cold} pulls before the turn failed`);
