@@ -117,10 +117,10 @@ function trafficOf(
   return Promise.all(members.map((_, index) => system.traffic(index)));
 }
 
-/** Milliseconds after which a pull counts as one that hangs. */
+/** Milliseconds, a whole number, after which a pull counts as one that hangs. */
 function longestPull({ settings: { link, registry, nodes }, imageBytes }: Scene): number {
   const slowest = Math.min(link.bitsPerSecond / SLOWNESS, registry.bitsPerSecond / nodes);
-  return GRACE + PATIENCE * ((imageBytes * BITS) / slowest) * SECOND;
+  return Math.ceil(GRACE + PATIENCE * ((imageBytes * BITS) / slowest) * SECOND);
 }
 
 /** Of nodes whose pull failed, or of all where their log level was asked for. */
