@@ -58,6 +58,8 @@ export interface ClusterOptions {
   readonly protocolVersions?: readonly SwarmVersion[];
   /** Made after the cluster, which it needs. */
   readonly manifests: () => Manifests;
+  /** Whether the node pulls at present. */
+  readonly isPulling: () => boolean;
 }
 
 export interface Cluster extends AsyncDisposable {
@@ -75,7 +77,7 @@ export interface Cluster extends AsyncDisposable {
  * @throws WeirError `config_invalid`, `address_in_use`, `store_unusable`
  */
 export async function startCluster(options: ClusterOptions): Promise<Cluster | undefined> {
-  const { config, version, logger, clock, access, upstream, providers, manifests } = options;
+  const { config, version, logger, clock, access, upstream, providers, manifests, isPulling } = options;
   const mode = clusterMode(config);
   if (mode === 'off') return undefined;
   await using stack = new AsyncDisposableStack();
@@ -145,7 +147,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   const onProblem = (error: unknown): void => logger.debug({ err: error }, 'DHT');
   const contentRouting = host.contentRouting;
   const routing = stack.use(new Routing({ routing: contentRouting, clock, onProblem }));
-  const queue = stack.use(new ProviderQueue({ routing: contentRouting, clock, onProblem }));
+  const queue = stack.use(
+    new ProviderQueue({ routing: contentRouting, isBusy: isPulling, clock, onProblem }),
+  );
   const members = (): number => table.live().length;
   const announcements = stack.use(new Announcements({ queue, clock, members }));
   const stopping = new AbortController();

@@ -122,6 +122,7 @@ export async function runNode({ version, logger, signal, ...options }: NodeOptio
     upstream,
     providers,
     manifests: () => manifests,
+    isPulling: () => blobs.inFlight > 0,
   });
   if (cluster !== undefined) {
     stack.use(cluster);

@@ -110,6 +110,7 @@ export class MemberNode implements AsyncDisposable {
       upstream,
       providers,
       manifests: () => manifests,
+      isPulling: () => blobs.inFlight > 0,
       ...(options.protocolVersions && { protocolVersions: options.protocolVersions }),
     });
     if (cluster === undefined) throw new Error('the cluster is turned off');

@@ -80,6 +80,7 @@ describe('the provider queue', () => {
   let clock: VirtualClock;
   let network: FakeNetwork;
   let queue: ProviderQueue;
+  let isBusy: boolean;
   const problems: unknown[] = [];
   const names = nameByCid(Array.from({ length: 200 }, (_, i) => i));
   const provided = (): readonly string[] => network.provided.map((cid) => names.get(cid) ?? cid);
@@ -88,7 +89,13 @@ describe('the provider queue', () => {
     clock = new VirtualClock();
     network = new FakeNetwork(clock);
     problems.length = 0;
-    queue = new ProviderQueue({ routing: network, clock, onProblem: (error) => problems.push(error) });
+    isBusy = false;
+    queue = new ProviderQueue({
+      routing: network,
+      isBusy: () => isBusy,
+      clock,
+      onProblem: (error) => problems.push(error),
+    });
   });
   afterEach(() => queue[Symbol.asyncDispose]());
 
@@ -118,6 +125,27 @@ describe('the provider queue', () => {
     assert.equal(network.provided.length, 2);
     await clock.advance(22 * HOUR);
     assert.equal(network.provided.length, 3);
+  });
+
+  it('waits while the node pulls, but not for ever', async () => {
+    queue.provide(digest(1));
+    await clock.advance(SECOND);
+    isBusy = true;
+    queue.provide(digest(2));
+    queue.provide(digest(3));
+    await clock.advance(60 * SECOND);
+    queue.withdraw(digest(3));
+    assert.deepEqual(provided(), ['1']);
+    isBusy = false;
+    await clock.advance(2 * SECOND);
+    assert.deepEqual(provided(), ['1', '2']);
+    isBusy = true;
+    queue.provide(digest(4));
+    await clock.advance(299 * SECOND);
+    assert.deepEqual(provided(), ['1', '2']);
+    await clock.advance(3 * SECOND);
+    assert.deepEqual(provided(), ['1', '2', '4']);
+    assert.deepEqual(queue.counts, { waiting: 0, announced: 3 });
   });
 
   it('forgets what is withdrawn, before and after its announcement', async () => {
