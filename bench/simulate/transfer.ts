@@ -67,13 +67,22 @@ export class Transfer {
     const { start = 0, end = 0 } = request.range ?? {};
     this.#bytes = end - start;
     const opening = carrier.opening(from, to);
-    this.#later(opening + latency + carrier.loss.delay() + carrier.waits(from, to), () => this.#arrive());
+    if (opening === 0) this.#depart();
+    else this.#later(opening, () => this.#depart());
   }
 
   cancel(): void {
     this.#over = true;
     if (this.#holdsSlot) this.#carrier.time.post(this.#latency, () => this.#giveBack());
     else this.#leave?.();
+  }
+
+  #depart(): void {
+    const { loss } = this.#carrier;
+    this.#events.sent();
+    this.#later(this.#latency + loss.delay() + this.#carrier.waits(this.#from, this.#to), () =>
+      this.#arrive(),
+    );
   }
 
   /** Milliseconds of a short answer's way. */

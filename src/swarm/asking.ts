@@ -43,6 +43,7 @@ export class Asking {
   readonly #state: SwarmState;
   readonly #events: AskingEvents;
   readonly #cancel: () => void;
+  #sentAt: number | undefined;
   #acknowledgedAt: number | undefined;
   #firstByteAt: number | undefined;
   #lastByteAt: number | undefined;
@@ -65,6 +66,7 @@ export class Asking {
       home: role === 'home' ? { ...options.home(), size: layout.size } : undefined,
     };
     this.#cancel = environment.client.fetch(member, request, {
+      sent: () => (this.#sentAt = state.now),
       acknowledged: () => this.#acknowledged(),
       progressed: (bytes) => this.#progressed(bytes),
       answered: (answer) =>
@@ -105,10 +107,13 @@ export class Asking {
   #lapse(now: number): Lapse | undefined {
     const { acquainted, parameters, pace } = this.#state.environment;
     const { firstContact, queued } = parameters;
-    const ack = acquainted.has(this.peer) ? pace.ack.limit : Math.max(firstContact, pace.ack.limit);
+    // Until then a connection is being made: that takes several ways, each behind what fills the links.
+    const isSent = this.#sentAt !== undefined && acquainted.has(this.peer);
+    const ack = isSent ? pace.ack.limit : Math.max(firstContact, pace.ack.limit);
     if (this.#lastByteAt !== undefined)
       return now - this.#lastByteAt > pace.stall.limit || this.#isCrawling(now) ? 'stalled' : undefined;
-    if (this.#acknowledgedAt === undefined) return now - this.startedAt > ack ? 'silent' : undefined;
+    if (this.#acknowledgedAt === undefined)
+      return now - (this.#sentAt ?? this.startedAt) > ack ? 'silent' : undefined;
     return now - this.#acknowledgedAt > queued ? 'queued' : undefined;
   }
 
@@ -123,7 +128,8 @@ export class Asking {
     this.#acknowledgedAt = now;
     this.#state.heard(); // it is at the registry for us, or we are in its queue
     // A first contact tells of handshakes, not of how busy the other one is.
-    if (environment.acquainted.has(this.peer)) environment.pace.ack.observe(now - this.startedAt);
+    if (environment.acquainted.has(this.peer))
+      environment.pace.ack.observe(now - (this.#sentAt ?? this.startedAt));
   }
 
   #progressed(bytes: number): void {

@@ -50,6 +50,7 @@ export class Connection {
     this.#current = reception;
     this.#wire.socket.setTimeout(0);
     this.#wire.socket.write(text, 'latin1');
+    reception.sent();
   }
 
   /** Nobody needs it at present. @param timeout milliseconds until it closes itself */

@@ -50,6 +50,11 @@ export class Reception {
     return this.#lasts;
   }
 
+  /** The request is being sent. */
+  sent(): void {
+    if (!this.#over) this.#events.sent();
+  }
+
   /**
    * Takes what has come; the memory is the caller's again afterwards.
    * @returns whether the answer is whole: {@link deliver} it then

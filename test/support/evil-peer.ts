@@ -89,7 +89,13 @@ export class EvilPeer implements AsyncDisposable {
   ask(member: Member, request: PieceRequest): Promise<PieceAnswer> {
     const { promise, resolve, reject } = Promise.withResolvers<PieceAnswer>();
     const ignore = (): void => undefined;
-    const events = { acknowledged: ignore, progressed: ignore, answered: resolve, failed: reject };
+    const events = {
+      sent: ignore,
+      acknowledged: ignore,
+      progressed: ignore,
+      answered: resolve,
+      failed: reject,
+    };
     this.#client?.fetch(member, request, events);
     return promise;
   }

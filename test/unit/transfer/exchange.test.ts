@@ -95,6 +95,7 @@ for (const isSecure of [true, false]) {
       });
       const { promise, resolve } = Promise.withResolvers<void>();
       scene.client.fetch(scene.member, requestFor(0, 10), {
+        sent: () => order.push('sent'),
         acknowledged: () => {
           order.push('acknowledged');
           gate.resolve({ kind: 'busy', load: 1 });
@@ -110,7 +111,7 @@ for (const isSecure of [true, false]) {
         },
       });
       await promise;
-      assert.deepEqual(order, ['acknowledged', 'busy']);
+      assert.deepEqual(order, ['sent', 'acknowledged', 'busy']);
     });
 
     it('uses one connection for requests that follow each other', async () => {
