@@ -34,6 +34,8 @@ export interface Place {
   readonly reach: string;
   /** Bytes that it sent over its link, without the headers of TCP/IP; undefined on loopback. */
   sent(): Promise<number | undefined>;
+  /** Bytes that came over its link, headers and all; undefined on loopback. */
+  received(): Promise<number | undefined>;
   /** TCP connections over its link; undefined on loopback. */
   connections(): Promise<number | undefined>;
   readonly host: LanHost | undefined;
@@ -138,6 +140,7 @@ export const LOOPBACK: Place = {
   address: '127.0.0.1',
   reach: '127.0.0.1',
   sent: async () => undefined,
+  received: async () => undefined,
   connections: async () => undefined,
   host: undefined,
 };
@@ -151,16 +154,26 @@ function placeOf(host: LanHost, reach: string): Place {
     reach,
     host,
     sent: async () => sentBytes(await readFile(`${proc}/dev`, 'utf8')),
+    received: async () => receivedBytes(await readFile(`${proc}/dev`, 'utf8')),
     connections: async () => countConnections(await readFile(`${proc}/tcp`, 'utf8'), address),
   };
 }
 
-/** Of eth0, from /proc/net/dev: name, eight columns of what was received, bytes and packets of what was sent. */
 export function sentBytes(table: string): number {
-  const columns = /^\s*eth0:\s*(.*)$/m.exec(table)?.[1]?.trim().split(/\s+/).map(Number) ?? [];
-  const [bytes, packets] = columns.slice(8);
+  const [bytes, packets] = eth0(table).slice(8);
   if (bytes === undefined || packets === undefined) throw new Error(`no eth0 in:\n${table}`);
   return bytes - packets * HEADER_BYTES;
+}
+
+export function receivedBytes(table: string): number {
+  const [bytes] = eth0(table);
+  if (bytes === undefined) throw new Error(`no eth0 in:\n${table}`);
+  return bytes;
+}
+
+/** Its row of /proc/net/dev: eight columns of what was received, and as many of what was sent; first bytes, packets. */
+function eth0(table: string): readonly number[] {
+  return /^\s*eth0:\s*(.*)$/m.exec(table)?.[1]?.trim().split(/\s+/).map(Number) ?? [];
 }
 
 /** Established ones of this IPv4 address, from /proc/net/tcp (little-endian hexadecimal addresses). */

@@ -18,6 +18,8 @@ export interface Seen {
   /** Requests to the registry while nodes pulled. */
   readonly accesses: readonly Access[];
   readonly wireBytes: number | null;
+  /** Over the links of all nodes. */
+  readonly linkBytes: number | null;
   /** Of all processes of the system. */
   readonly cpuSeconds: number;
   readonly cpuBusy: number;
@@ -68,6 +70,7 @@ export function resultOf(seen: Observed): CrowdResult {
     registry_bytes: registryBytes,
     registry_ratio: registryBytes / imageBytes,
     registry_wire_bytes: seen.wireBytes,
+    link_ratio: seen.linkBytes === null || arrived === 0 ? null : seen.linkBytes / (arrived * imageBytes),
     registry_requests: accesses.length,
     registry_connections_max: seen.registryConnections,
     cross_zone_bytes: sum(perNode.map((node) => node.cross_zone_bytes)),

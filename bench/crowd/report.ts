@@ -133,6 +133,7 @@ const FIGURES: readonly (readonly [name: string, format: (turns: Turns) => strin
   ['registry requests', spreadOf((turn) => turn.registry_requests, String)],
   ['registry connections, most', spreadOf((turn) => turn.registry_connections_max, String)],
   ['bytes from others', spreadOf((turn) => sum(turn, ({ bytes }) => bytes.peers), formatBytes)],
+  ['  on links, for each of content', spreadOf((turn) => turn.link_ratio, thousandths)],
   ['bytes across zones', spreadOf((turn) => turn.cross_zone_bytes, formatBytes)],
   ['CPU s per GiB', spreadOf((turn) => turn.cpu_s_per_gib, hundredths)],
   ['CPU of the machine', spreadOf((turn) => turn.cpu_busy, percent)],

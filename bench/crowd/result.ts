@@ -8,6 +8,8 @@ export interface CrowdResult extends BenchResult {
   readonly later_p50_s: number | null;
   /** What left the registry's interface, TCP/IP headers taken off, retransmissions included; null on loopback. */
   readonly registry_wire_bytes: number | null;
+  /** What came over the links of all nodes, headers and all, over the content that arrived; null on loopback. */
+  readonly link_ratio: number | null;
   /** TCP connections that it had at one time; null on loopback. */
   readonly registry_connections_max: number | null;
   /** 0 to 1 of all cores while nodes pulled, with what else the machine did. */

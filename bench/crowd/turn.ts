@@ -82,6 +82,7 @@ async function observe(
   registry.accessLog.clear();
   const centralBefore = await centralCpuOf(system);
   const before = await trafficOf(system, members);
+  const linksBefore = await overLinks(members);
   await using sampler = await Sampler.create(scene, system, members);
   const cpuBefore = [...sampler.cpu];
   const machineBefore = await cpuTimes();
@@ -91,6 +92,7 @@ async function observe(
   const pulled = await pullAll({ members, wares, runtime, system, limit, begin, signal });
   const machineAfter = await cpuTimes();
   await sampler.end();
+  const linksAfter = await overLinks(members);
   const wireBytes = network.isShaped ? await sampler.leftRegistry() : null;
   const centralCpu = (await centralCpuOf(system)) - centralBefore;
   await registry.accessLog.settled();
@@ -103,11 +105,21 @@ async function observe(
     registryConnections: sampler.registryConnections,
     accesses: registry.accessLog.matching('/v2/'),
     wireBytes,
+    linkBytes: linksBefore === null || linksAfter === null ? null : linksAfter - linksBefore,
     cpuSeconds: sampler.cpu.reduce((sum, each, node) => sum + each - (cpuBefore[node] ?? 0), centralCpu),
     cpuBusy: busyShare(machineBefore, machineAfter),
     cpuStolen: stolenShare(machineBefore, machineAfter),
     curve: sampler.curve,
   };
+}
+
+/** Bytes that have come over the links of all nodes; null on loopback. */
+async function overLinks(members: readonly Member[]): Promise<number | null> {
+  const each = await Promise.all(members.map(({ place }) => place.received()));
+  return each.reduce<number | null>(
+    (sum, bytes) => (sum === null || bytes === undefined ? null : sum + bytes),
+    0,
+  );
 }
 
 function trafficOf(

@@ -34,7 +34,7 @@ export class Hedging {
     const { parameters, scheduler } = environment;
     const isEndgame = here.count + askings.size >= layout.count;
     const limit = isEndgame
-      ? Math.max(parameters.hedge, this.#usual)
+      ? Math.max(parameters.hedge, this.#usual * parameters.late)
       : Math.max(LEAST_SLOW, this.#usual * parameters.slow);
     const [oldest] = askings; // they are in the order of their beginnings
     if (oldest === undefined || now - oldest.startedAt < limit) return;

@@ -46,7 +46,10 @@ export interface Parameters {
   readonly ack: readonly [number, number, number];
   /** The same at the first contact, when two connections have to be made first. */
   readonly firstContact: number;
-  /** Milliseconds without a byte after which the other side counts as stalled; as for `ack`. */
+  /**
+   * Milliseconds without a byte after which the other side counts as stalled; as for `ack`. Two of TCP's retransmission
+   * time-outs in a row take 600 ms.
+   */
   readonly stall: readonly [number, number, number];
   /** Milliseconds after which a chunk from the registry that lags far behind the others is begun anew, at least. */
   readonly lag: number;
@@ -67,8 +70,10 @@ export interface Parameters {
   readonly noProgress: number;
   /** Milliseconds without any progress after which the node goes to the registry itself; at least and at most. */
   readonly rescue: readonly [number, number];
-  /** Milliseconds after which one of the last chunks is asked of a second peer. */
+  /** Milliseconds after which one of the last chunks is asked of a second peer, at least. */
   readonly hedge: number;
+  /** The same as a multiple of what a transfer usually takes: half of all take longer than that. */
+  readonly late: number;
   /** A transfer that has lasted so many times longer than usual is asked of a second peer, too. */
   readonly slow: number;
   /** Milliseconds within which news for neighbours is sent together: at least, and where pieces take long, at most. */
@@ -111,7 +116,7 @@ export const PARAMETERS: Parameters = {
   inOrder: 0.25,
   ack: [250 * MILLISECOND, 1 * SECOND, 2.5 * SECOND],
   firstContact: 2 * SECOND,
-  stall: [500 * MILLISECOND, 1 * SECOND, 2.5 * SECOND],
+  stall: [1 * SECOND, 1.5 * SECOND, 2.5 * SECOND],
   lag: 3 * SECOND,
   firstChunk: 8 * SECOND,
   aside: 1 * SECOND,
@@ -121,6 +126,7 @@ export const PARAMETERS: Parameters = {
   noProgress: 1 * SECOND,
   rescue: [1.5 * SECOND, 2.5 * SECOND],
   hedge: 300 * MILLISECOND,
+  late: 2,
   slow: 4,
   batch: [20 * MILLISECOND, 640 * MILLISECOND],
   batchShare: 1 / 4,

@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
-import { countConnections, sentBytes } from '../../../../bench/crowd/network.ts';
+import { countConnections, receivedBytes, sentBytes } from '../../../../bench/crowd/network.ts';
 
 describe('bench/crowd/network', () => {
-  it("reads what an interface has sent, without TCP/IP's headers", () => {
+  it("reads what an interface has sent, without TCP/IP's headers, and received, with them", () => {
     const table = `Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
     lo:     999       9    0    0    0     0          0         0      999       9    0    0    0     0       0          0
   eth0:    5000      50    0    0    0     0          0         0    10000      10    0    0    0     0       0          0
 `;
     assert.equal(sentBytes(table), 10_000 - 10 * 66);
+    assert.equal(receivedBytes(table), 5000);
     assert.throws(() => sentBytes('lo: 1 2'), /no eth0/);
+    assert.throws(() => receivedBytes('lo: 1 2'), /no eth0/);
   });
 
   it('counts established connections of one address', () => {

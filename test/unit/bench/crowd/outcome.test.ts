@@ -33,6 +33,7 @@ function observed(changes: Partial<Observed> = {}): Observed {
     registryConnections: 3,
     accesses: [],
     wireBytes: null,
+    linkBytes: null,
     cpuSeconds: 4,
     cpuBusy: 0.5,
     cpuStolen: 0,
@@ -110,10 +111,13 @@ describe('bench/crowd/outcome', () => {
       { ...access, method: 'GET', bytes: IMAGE },
       { ...access, method: 'GET', bytes: IMAGE / 2 },
     ];
-    const result = resultOf(observed({ accesses, wireBytes: 42 }));
+    const result = resultOf(observed({ accesses, wireBytes: 42, linkBytes: 3 * IMAGE }));
     assert.equal(result.registry_ratio, 1.5);
     assert.equal(result.registry_requests, 3);
     assert.equal(result.registry_wire_bytes, 42);
+    assert.equal(result.link_ratio, 1.5);
+    const none = observed({ linkBytes: IMAGE, pulled: [pulled(0, 7, fails), pulled(0, 9, fails)] });
+    assert.equal(resultOf(none).link_ratio, null);
   });
 
   it('divides CPU time by what arrived, not by what was begun', () => {

@@ -19,6 +19,7 @@ const RESULT: CrowdResult = {
   registry_bytes: IMAGE,
   registry_ratio: 1,
   registry_wire_bytes: 1.1 * IMAGE,
+  link_ratio: 1.16,
   registry_requests: 9,
   registry_connections_max: 4,
   cross_zone_bytes: 0,
