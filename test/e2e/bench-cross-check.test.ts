@@ -1,0 +1,69 @@
+/**
+ * `bench crowd` and `bench simulate` with the same settings: what twelve real nodes take, and what the model foretells.
+ * A ratio of one run; how fast either is does not matter.
+ */
+import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { MINUTE } from '../../src/clock.ts';
+import type { CrowdResult } from '../../bench/crowd/result.ts';
+import type { BenchReport } from '../../bench/report/report.ts';
+import type { BenchResult } from '../../bench/report/result.ts';
+import { percentile } from '../../bench/support/stats.ts';
+import { describeResult, run } from '../support/program.ts';
+import { requires } from '../support/requires.ts';
+import { TempDir } from '../support/temp.ts';
+
+const MAIN = fileURLToPath(new URL('../../bench/main.ts', import.meta.url));
+/** At 10 Mbit/s two cores are enough for twelve nodes. */
+const SAME = '--nodes 12 --layers 12MiB,6MiB,3MiB,2MiB,1MiB --link 10mbit --registry 10mbit'.split(' ');
+/** What a full link of `crowd` makes a packet wait, in Lan. */
+const MODEL = '--queue 50ms --handshakes --repeat 3'.split(' ');
+const AGREES: readonly [number, number] = [1 / 1.2, 1.2];
+/** The nodes are slower where other work takes the cores: the bound must hold in one of so many goes. */
+const GOES = 3;
+
+async function bench<Result extends BenchResult>(
+  question: string,
+  options: readonly string[],
+  out: string,
+): Promise<readonly Result[]> {
+  const args = [MAIN, question, ...SAME, ...options, '--out', out];
+  const result = await run(process.execPath, args, { timeout: 4 * MINUTE });
+  const report = JSON.parse(await readFile(`${out}/report.json`, 'utf8')) as BenchReport;
+  const hasFailures = report.results.some(({ failures }) => failures > 0);
+  assert.equal(result.code, hasFailures ? 1 : 0, describeResult(`bench ${question}`, result));
+  return report.results as readonly Result[];
+}
+
+requires(
+  'docker-registry',
+  'ip',
+  'nft',
+  'root',
+)('bench crowd and bench simulate', () => {
+  it('agree within 20% on the makespan of 12 nodes', async () => {
+    await using dir = await TempDir.create('bench-cross-check');
+    const goes: string[] = [];
+    for (let go = 1; go <= GOES; go++) {
+      const [real] = await bench<CrowdResult>('crowd', ['--repeat', '1'], dir.join('crowd'));
+      assert.ok(real?.link_ratio, 'links were measured');
+      if (real.failures > 0) {
+        goes.push(`a pull failed: ${real.failure_reasons[0]?.reason}`);
+        continue;
+      }
+      const headers = `${((1 - 1 / real.link_ratio) * 100).toFixed(1)}%`;
+      const turns = await bench('simulate', [...MODEL, '--headers', headers], dir.join('simulate'));
+      assert.ok(turns.every(({ failures }) => failures === 0));
+      const foretold = percentile(
+        turns.map((turn) => turn.makespan_s),
+        50,
+      );
+      const ratio = foretold / real.makespan_s;
+      const seconds = `${foretold.toFixed(1)} s foretold, ${real.makespan_s.toFixed(1)} s taken`;
+      goes.push(`${seconds}, ${headers} of links no content, CPU ${Math.round(100 * real.cpu_busy)}%`);
+      if (ratio >= AGREES[0] && ratio <= AGREES[1]) return;
+    }
+    assert.fail(goes.join('; '));
+  });
+});
