@@ -147,10 +147,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   const onProblem = (error: unknown): void => logger.debug({ err: error }, 'DHT');
   const contentRouting = host.contentRouting;
   const routing = stack.use(new Routing({ routing: contentRouting, clock, onProblem }));
-  const queue = stack.use(
-    new ProviderQueue({ routing: contentRouting, isBusy: isPulling, clock, onProblem }),
-  );
   const members = (): number => table.live().length;
+  const queue = stack.use(
+    new ProviderQueue({ routing: contentRouting, isBusy: isPulling, members, clock, onProblem }),
+  );
   const announcements = stack.use(new Announcements({ queue, clock, members }));
   const stopping = new AbortController();
   stack.defer(() => stopping.abort());

@@ -3,9 +3,16 @@ import type { ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/inter
 import { tryParsePeerName, type PeerName } from '../peer/peer-name.ts';
 import { MAX_PENDING_PER_ADDRESS } from './limits.ts';
 
+/** A connection keeps its peer's object, and is looked at twice a second: to decode its name each time is not free. */
+const NAMES: WeakMap<PeerId, PeerName> = new WeakMap();
+
 /** The name of a libp2p peer; undefined for keys other than Ed25519, which no member has. */
 export function nameOf(peer: PeerId): PeerName | undefined {
-  return tryParsePeerName(peer.toString());
+  const known = NAMES.get(peer);
+  if (known !== undefined) return known;
+  const name = tryParsePeerName(peer.toString());
+  if (name !== undefined) NAMES.set(peer, name);
+  return name;
 }
 
 export function makeGater(isRefused: (peer: PeerName) => boolean): ConnectionGater {

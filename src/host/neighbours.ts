@@ -42,7 +42,7 @@ export class Neighbours {
 
   /** Connected peers. */
   get count(): number {
-    return this.#options.node.getPeers().length;
+    return new Set(this.#options.node.getConnections().map(({ remotePeer }) => nameOf(remotePeer))).size;
   }
 
   /** One look at all of it; what it begins goes on in the background. */

@@ -7,15 +7,20 @@
  *     provide() → fresh (newest first) → announced → due again before it runs out → …
  *     withdraw() → forgotten; it runs out by itself
  */
-import { HOUR, MINUTE, SECOND, type Clock } from '../clock.ts';
+import { HOUR, MILLISECOND, MINUTE, SECOND, type Clock } from '../clock.ts';
 import type { Digest } from '../oci/digest.ts';
 import { cidOf } from './cid.ts';
 import type { ContentRouting } from './content-routing.ts';
 
 /** Announcements under way. */
 const CONCURRENCY = 2;
-/** Milliseconds between two announcements of one worker: a thousand nodes that have pulled one image do the same. */
-const PAUSE: number = SECOND;
+/**
+ * Milliseconds between two announcements of one worker: so many for each member, as all of them may have pulled the same
+ * image, at least and at most. Up to 50 members make ten a second together.
+ */
+const PAUSE_EACH: number = 200 * MILLISECOND;
+const PAUSE_LEAST: number = SECOND;
+const PAUSE_MOST: number = 10 * SECOND;
 /** One announcement; a query that takes longer has met dead members and is not worth more. */
 const TIMEOUT: number = 10 * SECOND;
 /** Digests that are announced and renewed; beyond it those that were announced longest ago are let run out. */
@@ -25,6 +30,8 @@ const MARGIN: number = 4 * HOUR;
 /** While nobody takes announcements (a lone node), they are tried so often. */
 const FIRST_RETRY: number = 5 * SECOND;
 const LAST_RETRY: number = 5 * MINUTE;
+/** Milliseconds between two looks whether the node still pulls. */
+const LOOK: number = SECOND;
 /** Nothing is announced while the node pulls, where that is over within so many milliseconds. */
 const MAX_HELD: number = 5 * MINUTE;
 
@@ -32,6 +39,8 @@ export interface ProviderQueueOptions {
   readonly routing: ContentRouting;
   /** Whether this node has better things to do at present. */
   readonly isBusy: () => boolean;
+  /** How many members the cluster has. */
+  readonly members: () => number;
   readonly clock: Clock;
   readonly onProblem: (error: unknown) => void;
 }
@@ -91,7 +100,7 @@ export class ProviderQueue implements AsyncDisposable {
       try {
         const digest = await this.#next();
         const isTaken = await this.#announce(digest);
-        await clock.sleep(isTaken ? PAUSE * (0.5 + clock.random()) : this.#retryDelay(), { signal });
+        await clock.sleep(isTaken ? this.#pause() : this.#retryDelay(), { signal });
       } catch (error) {
         if (!signal.aborted) this.#options.onProblem(error);
       }
@@ -109,7 +118,7 @@ export class ProviderQueue implements AsyncDisposable {
         this.#busySince = undefined;
         await this.#idle(Math.min(wait, HOUR));
       } else if (this.#isHeld()) {
-        await clock.sleep(PAUSE, { signal: this.#stop.signal });
+        await clock.sleep(LOOK, { signal: this.#stop.signal });
       } else {
         const newest = this.#pop();
         if (newest !== undefined) return newest;
@@ -167,6 +176,12 @@ export class ProviderQueue implements AsyncDisposable {
       if (!this.#stop.signal.aborted) onProblem(error);
       return 0;
     }
+  }
+
+  #pause(): number {
+    const { clock, members } = this.#options;
+    const pause = Math.min(PAUSE_MOST, Math.max(PAUSE_LEAST, PAUSE_EACH * members()));
+    return pause * (0.5 + clock.random());
   }
 
   #retryDelay(): number {

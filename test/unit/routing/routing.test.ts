@@ -81,6 +81,7 @@ describe('the provider queue', () => {
   let network: FakeNetwork;
   let queue: ProviderQueue;
   let isBusy: boolean;
+  let members: number;
   const problems: unknown[] = [];
   const names = nameByCid(Array.from({ length: 200 }, (_, i) => i));
   const provided = (): readonly string[] => network.provided.map((cid) => names.get(cid) ?? cid);
@@ -90,9 +91,11 @@ describe('the provider queue', () => {
     network = new FakeNetwork(clock);
     problems.length = 0;
     isBusy = false;
+    members = 2;
     queue = new ProviderQueue({
       routing: network,
       isBusy: () => isBusy,
+      members: () => members,
       clock,
       onProblem: (error) => problems.push(error),
     });
@@ -115,6 +118,34 @@ describe('the provider queue', () => {
     queue.provide(digest(7));
     await clock.advance(HOUR);
     assert.equal(network.provided.length, 40);
+  });
+
+  it('announces the slower the more members there are, but not ever slower', async () => {
+    const inAMinute = async (count: number): Promise<number> => {
+      members = count;
+      const before = network.provided.length;
+      for (let i = 0; i < 150; i += 1) queue.provide(digest(i));
+      await clock.advance(60 * SECOND);
+      return network.provided.length - before;
+    };
+    const few = await inAMinute(5);
+    assert.ok(few > 100 && few < 130, `${few} in a minute with 5 members`);
+    await queue[Symbol.asyncDispose]();
+    for (const [count, least, most] of [
+      [20, 26, 34],
+      [5000, 10, 14],
+    ] as const) {
+      queue = new ProviderQueue({
+        routing: network,
+        isBusy: () => false,
+        members: () => members,
+        clock,
+        onProblem: (error) => problems.push(error),
+      });
+      const many = await inAMinute(count);
+      assert.ok(many >= least && many <= most, `${many} in a minute with ${count} members`);
+      await queue[Symbol.asyncDispose]();
+    }
   });
 
   it('announces again before it runs out', async () => {
