@@ -70,7 +70,12 @@ export function addSimulate(program: Command): void {
   option('--zones <N>', 'zones over which nodes are spread', parseWhole(1, 64), '1');
   option('--latency <TIME>', 'of a message within a zone', parseTime, '1ms');
   option('--zone-latency <TIME>', 'of a message to another zone', parseTime, '2ms');
-  option('--headers <SHARE>', 'of what links carry that is no content; 5% on real ones', parseShare, '0%');
+  option(
+    '--headers <SHARE>',
+    'of what links carry that is no content; 12% to 20% on those of crowd',
+    parseShare,
+    '0%',
+  );
   option(
     '--queue <TIME>',
     'that a message waits at each full link; 50ms on those of crowd',
