@@ -159,21 +159,24 @@ function placeOf(host: LanHost, reach: string): Place {
   };
 }
 
+/** Without the headers of TCP/IP. */
 export function sentBytes(table: string): number {
-  const [bytes, packets] = eth0(table).slice(8);
-  if (bytes === undefined || packets === undefined) throw new Error(`no eth0 in:\n${table}`);
+  const [bytes, packets] = eth0(table, 8);
   return bytes - packets * HEADER_BYTES;
 }
 
+/** Headers and all. */
 export function receivedBytes(table: string): number {
-  const [bytes] = eth0(table);
-  if (bytes === undefined) throw new Error(`no eth0 in:\n${table}`);
+  const [bytes] = eth0(table, 0);
   return bytes;
 }
 
-/** Its row of /proc/net/dev: eight columns of what was received, and as many of what was sent; first bytes, packets. */
-function eth0(table: string): readonly number[] {
-  return /^\s*eth0:\s*(.*)$/m.exec(table)?.[1]?.trim().split(/\s+/).map(Number) ?? [];
+/** From /proc/net/dev: eight columns of what was received, from 0 on, and as many of what was sent, from 8 on. */
+function eth0(table: string, from: 0 | 8): readonly [bytes: number, packets: number] {
+  const columns = /^\s*eth0:\s*(.*)$/m.exec(table)?.[1]?.trim().split(/\s+/).map(Number) ?? [];
+  const [bytes, packets] = columns.slice(from);
+  if (bytes === undefined || packets === undefined) throw new Error(`no eth0 in:\n${table}`);
+  return [bytes, packets];
 }
 
 /** Established ones of this IPv4 address, from /proc/net/tcp (little-endian hexadecimal addresses). */

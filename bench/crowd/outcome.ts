@@ -55,7 +55,7 @@ export function resultOf(seen: Observed): CrowdResult {
   const { imageBytes, plan, accesses, pulled } = seen;
   const perNode = plan.map((_, index) => nodeResult(seen, index));
   const registryBytes = sum(accesses.map(({ method, bytes }) => (method === 'GET' ? bytes : 0)));
-  const arrived = pulled.filter(({ completed }) => completed !== null).length;
+  const arrived = imageBytes * pulled.filter(({ completed }) => completed !== null).length;
   const failed = pulled.flatMap(({ failure }, index) =>
     failure === undefined ? [] : [{ node: plan[index]?.name ?? '', reason: failure }],
   );
@@ -70,11 +70,11 @@ export function resultOf(seen: Observed): CrowdResult {
     registry_bytes: registryBytes,
     registry_ratio: registryBytes / imageBytes,
     registry_wire_bytes: seen.wireBytes,
-    link_ratio: seen.linkBytes === null || arrived === 0 ? null : seen.linkBytes / (arrived * imageBytes),
+    link_ratio: seen.linkBytes === null || arrived === 0 ? null : seen.linkBytes / arrived,
     registry_requests: accesses.length,
     registry_connections_max: seen.registryConnections,
     cross_zone_bytes: sum(perNode.map((node) => node.cross_zone_bytes)),
-    cpu_s_per_gib: arrived === 0 ? null : seen.cpuSeconds / ((arrived * imageBytes) / GIB),
+    cpu_s_per_gib: arrived === 0 ? null : seen.cpuSeconds / (arrived / GIB),
     cpu_busy: seen.cpuBusy,
     cpu_stolen: seen.cpuStolen,
     start_s: seen.startSeconds,

@@ -92,7 +92,7 @@ async function observe(
   const pulled = await pullAll({ members, wares, runtime, system, limit, begin, signal });
   const machineAfter = await cpuTimes();
   await sampler.end();
-  const linksAfter = await overLinks(members);
+  const linkBytes = network.isShaped ? (await overLinks(members)) - linksBefore : null;
   const wireBytes = network.isShaped ? await sampler.leftRegistry() : null;
   const centralCpu = (await centralCpuOf(system)) - centralBefore;
   await registry.accessLog.settled();
@@ -105,7 +105,7 @@ async function observe(
     registryConnections: sampler.registryConnections,
     accesses: registry.accessLog.matching('/v2/'),
     wireBytes,
-    linkBytes: linksBefore === null || linksAfter === null ? null : linksAfter - linksBefore,
+    linkBytes,
     cpuSeconds: sampler.cpu.reduce((sum, each, node) => sum + each - (cpuBefore[node] ?? 0), centralCpu),
     cpuBusy: busyShare(machineBefore, machineAfter),
     cpuStolen: stolenShare(machineBefore, machineAfter),
@@ -113,13 +113,10 @@ async function observe(
   };
 }
 
-/** Bytes that have come over the links of all nodes; null on loopback. */
-async function overLinks(members: readonly Member[]): Promise<number | null> {
+/** Bytes that have come over the links of all nodes; on loopback, which has none, 0. */
+async function overLinks(members: readonly Member[]): Promise<number> {
   const each = await Promise.all(members.map(({ place }) => place.received()));
-  return each.reduce<number | null>(
-    (sum, bytes) => (sum === null || bytes === undefined ? null : sum + bytes),
-    0,
-  );
+  return each.reduce<number>((sum, bytes) => sum + (bytes ?? 0), 0);
 }
 
 function trafficOf(

@@ -88,6 +88,11 @@ export class Asking {
     return this.#firstByteAt ?? this.#state.now;
   }
 
+  /** When it was sent; before that, when it was wanted. */
+  get #leftAt(): number {
+    return this.#sentAt ?? this.startedAt;
+  }
+
   /** Gives up where a limit has passed. `late`: milliseconds by which this node itself was held up. */
   check(now: number, late: number): void {
     if (this.#over) return;
@@ -107,13 +112,12 @@ export class Asking {
   #lapse(now: number): Lapse | undefined {
     const { acquainted, parameters, pace } = this.#state.environment;
     const { firstContact, queued } = parameters;
-    // Until then a connection is being made: that takes several ways, each behind what fills the links.
+    // Before it is sent a connection is being made: that takes several ways, each behind what fills the links.
     const isSent = this.#sentAt !== undefined && acquainted.has(this.peer);
     const ack = isSent ? pace.ack.limit : Math.max(firstContact, pace.ack.limit);
     if (this.#lastByteAt !== undefined)
       return now - this.#lastByteAt > pace.stall.limit || this.#isCrawling(now) ? 'stalled' : undefined;
-    if (this.#acknowledgedAt === undefined)
-      return now - (this.#sentAt ?? this.startedAt) > ack ? 'silent' : undefined;
+    if (this.#acknowledgedAt === undefined) return now - this.#leftAt > ack ? 'silent' : undefined;
     return now - this.#acknowledgedAt > queued ? 'queued' : undefined;
   }
 
@@ -128,8 +132,7 @@ export class Asking {
     this.#acknowledgedAt = now;
     this.#state.heard(); // it is at the registry for us, or we are in its queue
     // A first contact tells of handshakes, not of how busy the other one is.
-    if (environment.acquainted.has(this.peer))
-      environment.pace.ack.observe(now - (this.#sentAt ?? this.startedAt));
+    if (environment.acquainted.has(this.peer)) environment.pace.ack.observe(now - this.#leftAt);
   }
 
   #progressed(bytes: number): void {

@@ -3,18 +3,12 @@
  * A ratio of one run; how fast either is does not matter.
  */
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
-import { MINUTE } from '../../src/clock.ts';
 import type { CrowdResult } from '../../bench/crowd/result.ts';
-import type { BenchReport } from '../../bench/report/report.ts';
-import type { BenchResult } from '../../bench/report/result.ts';
 import { percentile } from '../../bench/support/stats.ts';
-import { describeResult, run } from '../support/program.ts';
+import { bench } from '../support/bench.ts';
 import { requires } from '../support/requires.ts';
 import { TempDir } from '../support/temp.ts';
 
-const MAIN = fileURLToPath(new URL('../../bench/main.ts', import.meta.url));
 /** At 10 Mbit/s two cores are enough for twelve nodes. */
 const SAME = '--nodes 12 --layers 12MiB,6MiB,3MiB,2MiB,1MiB --link 10mbit --registry 10mbit'.split(' ');
 /** What a full link of `crowd` makes a packet wait, in Lan. */
@@ -22,19 +16,6 @@ const MODEL = '--queue 50ms --handshakes --repeat 3'.split(' ');
 const AGREES: readonly [number, number] = [1 / 1.2, 1.2];
 /** The nodes are slower where other work takes the cores: the bound must hold in one of so many goes. */
 const GOES = 3;
-
-async function bench<Result extends BenchResult>(
-  question: string,
-  options: readonly string[],
-  out: string,
-): Promise<readonly Result[]> {
-  const args = [MAIN, question, ...SAME, ...options, '--out', out];
-  const result = await run(process.execPath, args, { timeout: 4 * MINUTE });
-  const report = JSON.parse(await readFile(`${out}/report.json`, 'utf8')) as BenchReport;
-  const hasFailures = report.results.some(({ failures }) => failures > 0);
-  assert.equal(result.code, hasFailures ? 1 : 0, describeResult(`bench ${question}`, result));
-  return report.results as readonly Result[];
-}
 
 requires(
   'docker-registry',
@@ -46,14 +27,16 @@ requires(
     await using dir = await TempDir.create('bench-cross-check');
     const goes: string[] = [];
     for (let go = 1; go <= GOES; go++) {
-      const [real] = await bench<CrowdResult>('crowd', ['--repeat', '1'], dir.join('crowd'));
+      const crowd = await bench('crowd', [...SAME, '--repeat', '1'], dir.join('crowd'));
+      const [real] = crowd.report.results as readonly CrowdResult[];
       assert.ok(real?.link_ratio, 'links were measured');
       if (real.failures > 0) {
         goes.push(`a pull failed: ${real.failure_reasons[0]?.reason}`);
         continue;
       }
       const headers = `${((1 - 1 / real.link_ratio) * 100).toFixed(1)}%`;
-      const turns = await bench('simulate', [...MODEL, '--headers', headers], dir.join('simulate'));
+      const options = [...SAME, ...MODEL, '--headers', headers];
+      const { results: turns } = (await bench('simulate', options, dir.join('simulate'))).report;
       assert.ok(turns.every(({ failures }) => failures === 0));
       const foretold = percentile(
         turns.map((turn) => turn.makespan_s),

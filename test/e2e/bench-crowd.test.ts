@@ -4,19 +4,18 @@
  */
 import assert from 'node:assert/strict';
 import { readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
-import { MIB, MINUTE } from '../../src/clock.ts';
+import { MIB } from '../../src/clock.ts';
 import type { BenchReport } from '../../bench/report/report.ts';
 import type { BenchResult } from '../../bench/report/result.ts';
 import { LOOPBACK } from '../../bench/crowd/network.ts';
 import { startProgram } from '../../bench/crowd/systems/programs.ts';
 import { onlyChild } from '../../bench/support/process-usage.ts';
+import { BENCH, bench } from '../support/bench.ts';
 import { Namespace } from '../support/namespace.ts';
 import { describeResult, run, runOk } from '../support/program.ts';
 import { requires } from '../support/requires.ts';
 import { TempDir } from '../support/temp.ts';
 
-const MAIN = fileURLToPath(new URL('../../bench/main.ts', import.meta.url));
 const NODES = 8;
 const LAYERS = [4, 2, 1];
 /** Of the config, a few hundred bytes, and the manifest. */
@@ -50,12 +49,9 @@ const FIGURES = [
 async function crowd(out: string, systems: string): Promise<BenchReport> {
   const layers = LAYERS.map((size) => `${size}MiB`).join(',');
   const size = ['--nodes', String(NODES), '--layers', layers, '--link', '100mbit', '--registry', '100mbit'];
-  const args = [MAIN, 'crowd', ...size, '--repeat', '1', '--systems', systems, '--out', out, '--json'];
-  const result = await run(process.execPath, args, { timeout: 4 * MINUTE });
-  const report = JSON.parse(await readFile(`${out}/report.json`, 'utf8')) as BenchReport;
-  assert.deepEqual(JSON.parse(result.stdout), report, 'what it prints is what it writes');
-  const hasFailures = report.results.some(({ failures }) => failures > 0);
-  assert.equal(result.code, hasFailures ? 1 : 0, describeResult('bench crowd', result));
+  const options = [...size, '--repeat', '1', '--systems', systems, '--json'];
+  const { report, stdout } = await bench('crowd', options, out);
+  assert.deepEqual(JSON.parse(stdout), report, 'what it prints is what it writes');
   return report;
 }
 
@@ -128,7 +124,7 @@ requires(
 
   it('says without root what it lacks, and that --loopback needs none', async () => {
     const nobody = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', '--'];
-    const result = await run(process.execPath, [MAIN, 'crowd', '--nodes', '2'], { within: nobody });
+    const result = await run(process.execPath, [BENCH, 'crowd', '--nodes', '2'], { within: nobody });
     assert.equal(result.code, 1, describeResult('bench crowd', result));
     assert.match(result.stderr, /needs root: .*--loopback/);
   });

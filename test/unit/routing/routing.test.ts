@@ -85,6 +85,14 @@ describe('the provider queue', () => {
   const problems: unknown[] = [];
   const names = nameByCid(Array.from({ length: 200 }, (_, i) => i));
   const provided = (): readonly string[] => network.provided.map((cid) => names.get(cid) ?? cid);
+  const makeQueue = (): ProviderQueue =>
+    new ProviderQueue({
+      routing: network,
+      isBusy: () => isBusy,
+      members: () => members,
+      clock,
+      onProblem: (error) => problems.push(error),
+    });
 
   beforeEach(() => {
     clock = new VirtualClock();
@@ -92,13 +100,7 @@ describe('the provider queue', () => {
     problems.length = 0;
     isBusy = false;
     members = 2;
-    queue = new ProviderQueue({
-      routing: network,
-      isBusy: () => isBusy,
-      members: () => members,
-      clock,
-      onProblem: (error) => problems.push(error),
-    });
+    queue = makeQueue();
   });
   afterEach(() => queue[Symbol.asyncDispose]());
 
@@ -135,13 +137,7 @@ describe('the provider queue', () => {
       [20, 26, 34],
       [5000, 10, 14],
     ] as const) {
-      queue = new ProviderQueue({
-        routing: network,
-        isBusy: () => false,
-        members: () => members,
-        clock,
-        onProblem: (error) => problems.push(error),
-      });
+      queue = makeQueue();
       const many = await inAMinute(count);
       assert.ok(many >= least && many <= most, `${many} in a minute with ${count} members`);
       await queue[Symbol.asyncDispose]();
