@@ -28,6 +28,7 @@ import { Dialer } from './dialer.ts';
 import type { OnAborted } from './frame-stream.ts';
 import { nameOf } from './gater.ts';
 import { Gossip } from './gossip.ts';
+import { Heartbeats } from './heartbeats.ts';
 import { Intake } from './intake.ts';
 import * as limits from './limits.ts';
 import { MemberExchange } from './member-exchange.ts';
@@ -52,6 +53,7 @@ export class Host implements AsyncDisposable {
   readonly #exchange: MemberExchange;
   readonly #gossip: Gossip;
   readonly #neighbours: Neighbours;
+  readonly #heartbeats: Heartbeats;
   readonly #candidates: Candidates;
   readonly #bootstrap: Bootstrap;
   readonly #stop: AbortController = new AbortController();
@@ -97,6 +99,7 @@ export class Host implements AsyncDisposable {
       onUnreachable: (peer, error) => this.#conduct.unreachable(peer, error),
       isUsed: (connection, peer) => this.#channels.isUsed(connection) || this.#gossip.isMeshPeer(peer),
     });
+    this.#heartbeats = new Heartbeats(clock);
     this.#candidates = new Candidates(clock);
     this.#bootstrap = new Bootstrap({
       entries: options.bootstrap.map(parseBootstrap),
@@ -210,6 +213,7 @@ export class Host implements AsyncDisposable {
       () => limits.MAINTENANCE_INTERVAL,
       () => {
         table.tick();
+        this.#heartbeats.look();
         this.#neighbours.maintain(signal);
         this.#channels.sweep();
       },
@@ -241,7 +245,9 @@ export class Host implements AsyncDisposable {
       }
       if (this.#neighbours.count === 0) this.#bootstrap.wake();
     });
+    this.#node.addEventListener('connection:open', ({ detail }) => this.#heartbeats.add(detail));
     this.#node.addEventListener('connection:close', ({ detail }) => {
+      this.#heartbeats.remove(detail);
       const peer = nameOf(detail.remotePeer);
       if (peer !== undefined) this.#conduct.closed(peer, detail);
     });

@@ -23,8 +23,14 @@ export const ADDRESS_DIAL_TIMEOUT: number = 1.5 * SECOND;
 export const HANDSHAKE_TIMEOUT: number = 3 * SECOND;
 /** The same for a stream whose protocol is not named. */
 export const NEGOTIATION_TIMEOUT: number = 3 * SECOND;
-/** How often a connection is tried with a ping; a frozen or cut-off neighbour is noticed after one and a half. */
-export const PING_INTERVAL: number = 15 * SECOND;
+/**
+ * A connection over which nothing has come for so long is tried with a ping, by the side that dialled; the other side
+ * does so later, where that one did not.
+ */
+export const SILENCE_DIALLER: number = 15 * SECOND;
+export const SILENCE_DIALLED: number = 20 * SECOND;
+/** And when then nothing comes for so long, the connection is cut: the peer is frozen or cut off. */
+export const PING_TIMEOUT: number = 5 * SECOND;
 /** Streams that one connection may have open; each may hold its window of 256 KiB unread. */
 export const MAX_STREAMS_PER_CONNECTION = 256;
 
@@ -51,7 +57,7 @@ export const MIN_NEIGHBOURS = 8;
 export const MAX_IDLE_NEIGHBOURS = 12;
 /** A connection that nobody uses is closed after so long. */
 export const IDLE_CONNECTION: number = MINUTE;
-/** How often neighbours are counted, and suspects looked at: the first suspicion lasts a second. */
+/** How often connections are looked at, and suspects: the first suspicion lasts a second. */
 export const MAINTENANCE_INTERVAL: number = SECOND / 2;
 
 /** Bootstrap addresses tried at one time: all nodes of a new cluster ask the same few. */

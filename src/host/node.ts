@@ -19,6 +19,7 @@ import { clusterTag, noisePrologue } from './cluster-key.ts';
 import { GroupedStore } from './datastore.ts';
 import { makeGater } from './gater.ts';
 import * as limits from './limits.ts';
+import { withFewerWrites } from './peer-store.ts';
 import { quietLogger } from './quiet.ts';
 import { withSingleWrites } from './single-writes.ts';
 import { withSparseUpdates } from './window-updates.ts';
@@ -48,7 +49,7 @@ export function gossipTopic(clusterKey: Uint8Array | undefined): string {
 
 /** A node that has not been started. */
 export async function createNode(options: NodeOptions): Promise<Node> {
-  return await createLibp2p({
+  const node = await createLibp2p({
     start: false,
     ...quietLogger(process.env),
     privateKey: privateKeyFromRaw(options.identity.raw),
@@ -67,6 +68,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
         yamux({
           maxInboundStreams: limits.MAX_STREAMS_PER_CONNECTION,
           maxOutboundStreams: limits.MAX_STREAMS_PER_CONNECTION,
+          enableKeepAlive: false, // heartbeats.ts does that
         }),
       ),
     ],
@@ -82,13 +84,11 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       maxDialQueueLength: limits.MAX_DIAL_QUEUE,
       dialTimeout: limits.DIAL_TIMEOUT,
       addressDialTimeout: limits.ADDRESS_DIAL_TIMEOUT,
-      // neighbours.ts decides who is dialled again: the DHT's wishes would undo what it closes.
-      reconnectRetries: 0,
     },
     datastore: new GroupedStore(),
     // The DHT looks providers' addresses up here: libp2p's hour would make most records useless long before they end.
     peerStore: { maxAddressAge: 2 * PROVIDER_VALIDITY, maxPeerAge: 2 * PROVIDER_VALIDITY },
-    connectionMonitor: { pingInterval: limits.PING_INTERVAL },
+    connectionMonitor: { enabled: false }, // heartbeats.ts
     peerDiscovery: options.mdns ? [await mdnsDiscovery(options.clusterKey)] : [],
     services: {
       identify: identify({ protocolPrefix: 'weir' }),
@@ -97,6 +97,8 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       pubsub: makePubsub(gossipTopic(options.clusterKey)),
     },
   });
+  withFewerWrites(node.peerStore);
+  return node;
 }
 
 /** Loaded only where it is wanted: it brings a DNS codec with it. */
