@@ -19,7 +19,7 @@ import { clusterTag, noisePrologue } from './cluster-key.ts';
 import { GroupedStore } from './datastore.ts';
 import { makeGater } from './gater.ts';
 import * as limits from './limits.ts';
-import { withFewerWrites } from './peer-store.ts';
+import { withCache } from './peer-store.ts';
 import { quietLogger } from './quiet.ts';
 import { withSingleWrites } from './single-writes.ts';
 import { withSparseUpdates } from './window-updates.ts';
@@ -97,7 +97,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       pubsub: makePubsub(gossipTopic(options.clusterKey)),
     },
   });
-  withFewerWrites(node.peerStore);
+  withCache(node.peerStore);
   return node;
 }
 

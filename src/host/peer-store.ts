@@ -1,46 +1,71 @@
 /**
- * What libp2p writes to its peer store, but for what costs and says nothing (docs/adr/0022-a-node-at-rest.md):
+ * libp2p's peer store, but for what costs and says nothing (docs/adr/0022-a-node-at-rest.md). It keeps each peer as
+ * encoded bytes, which are decoded for each look and, with each thing that is said of the peer, decoded, merged, encoded
+ * and written again:
  *
- * - A connection writes a stream's protocol down for each stream, in and out: the peer's entry is read, decoded, merged,
- *   encoded and written again, to say what it said before. Once for each peer is enough.
+ * - a connection says of each stream, in and out, which protocol it has;
+ * - the DHT says where each of the twenty members is that an answer names, and looks up where those are that it answers
+ *   with;
  * - kad-dht tags the twenty closest members `keep-alive`, and libp2p dials whoever has that tag as soon as its connection
  *   is closed. neighbours.ts decides who is dialled: what it closes would come back for ever.
  */
 import { KEEP_ALIVE, type Peer, type PeerData, type PeerStore } from '@libp2p/interface';
 import { LRUCache } from 'lru-cache';
+import { HOUR } from '../clock.ts';
 
-/** Peers whose protocols are remembered: more than have connections. */
-const MAX_PEERS = 2048;
+/** Peers that are kept decoded, some 2 KiB each. */
+const MAX_DECODED = 2048;
+/** Then what is said of a peer is written again: its addresses run out when nobody names them any more. */
+const REFRESHED_AFTER: number = HOUR;
 
-interface Known {
-  /** As it was when its last protocol was new. */
-  entry: Peer;
-  readonly protocols: Set<string>;
-}
-
-/** Has the store take only what says something new. */
-export function withFewerWrites(store: PeerStore): void {
-  const peers = new LRUCache<string, Known>({ max: MAX_PEERS });
-  const merge = store.merge.bind(store);
-  store.merge = async (peer, data, options) => {
-    const protocol = onlyProtocol(data);
-    if (protocol === undefined) return merge(peer, withoutKeepAlive(data), options);
-    const name = peer.toString();
-    const known = peers.get(name);
-    if (known?.protocols.has(protocol) === true) return known.entry;
-    const entry = await merge(peer, data, options);
-    if (known === undefined) peers.set(name, { entry, protocols: new Set([protocol]) });
-    else {
-      known.entry = entry;
-      known.protocols.add(protocol);
-    }
+/** Answers what has been read before from memory, and takes only what says something new. */
+export function withCache(store: PeerStore): void {
+  const peers = new LRUCache<string, Peer>({ max: MAX_DECODED, ttl: REFRESHED_AFTER });
+  const { get, merge, patch, save, delete: remove } = boundTo(store);
+  const keep = (entry: Peer): Peer => {
+    peers.set(entry.id.toString(), entry);
     return entry;
+  };
+  store.get = async (peer, options) => {
+    const known = peers.get(peer.toString());
+    if (known !== undefined) return known;
+    const entry = await get(peer, options);
+    return peers.get(peer.toString()) ?? keep(entry); // what was written meanwhile is newer
+  };
+  store.merge = async (peer, data, options) => {
+    const wanted = withoutKeepAlive(data);
+    const known = peers.get(peer.toString());
+    return known !== undefined && saysNothing(wanted, known)
+      ? known
+      : keep(await merge(peer, wanted, options));
+  };
+  store.patch = async (peer, data, options) => keep(await patch(peer, data, options));
+  store.save = async (peer, data, options) => keep(await save(peer, data, options));
+  store.delete = async (peer, options) => {
+    await remove(peer, options);
+    peers.delete(peer.toString());
   };
 }
 
-/** The protocol, where that is all there is to be written. */
-function onlyProtocol({ protocols, ...rest }: PeerData): string | undefined {
-  return protocols?.length === 1 && Object.keys(rest).length === 0 ? protocols[0] : undefined;
+type Methods = Pick<PeerStore, 'get' | 'merge' | 'patch' | 'save' | 'delete'>;
+
+function boundTo(store: PeerStore): Methods {
+  return {
+    get: store.get.bind(store),
+    merge: store.merge.bind(store),
+    patch: store.patch.bind(store),
+    save: store.save.bind(store),
+    delete: store.delete.bind(store),
+  };
+}
+
+/** Whether the entry holds all of it. Only addresses and protocols are looked at: the rest is rare. */
+function saysNothing({ protocols = [], multiaddrs = [], ...rest }: PeerData, entry: Peer): boolean {
+  if (Object.values(rest).some((value) => value !== undefined)) return false;
+  if (!protocols.every((protocol) => entry.protocols.includes(protocol))) return false;
+  const suffix = `/p2p/${entry.id.toString()}`;
+  const known = new Set(entry.addresses.map(({ multiaddr }) => multiaddr.toString()));
+  return multiaddrs.every((address) => known.has(address.toString().replace(suffix, '')));
 }
 
 function withoutKeepAlive(data: PeerData): PeerData {
