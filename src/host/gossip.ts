@@ -7,6 +7,7 @@ import { isWeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import { decodeGossip, encodeGossip } from '../wire/exchange.ts';
 import type { SignedMember } from '../wire/records.ts';
+import { nameOf } from './gater.ts';
 import type { Intake } from './intake.ts';
 import type { Node } from './node.ts';
 
@@ -34,6 +35,11 @@ export class Gossip {
   /** Peers to whom this node's gossip goes, directly or not. */
   get listeners(): number {
     return this.#node.services.pubsub.getSubscribers(this.#topic).length;
+  }
+
+  /** Those with whom there are streams for gossip, whether or not it goes to them directly. */
+  get peers(): ReadonlySet<PeerName> {
+    return new Set(this.#node.services.pubsub.getPeers().flatMap((peer) => nameOf(peer) ?? []));
   }
 
   /** @throws what gossipsub throws; nothing where nobody listens */

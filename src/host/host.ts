@@ -97,6 +97,7 @@ export class Host implements AsyncDisposable {
       table,
       clock,
       onUnreachable: (peer, error) => this.#conduct.unreachable(peer, error),
+      gossipPeers: () => this.#gossip.peers,
       isUsed: (connection, peer) => this.#channels.isUsed(connection) || this.#gossip.isMeshPeer(peer),
     });
     this.#heartbeats = new Heartbeats(clock);
@@ -245,7 +246,10 @@ export class Host implements AsyncDisposable {
       }
       if (this.#neighbours.count === 0) this.#bootstrap.wake();
     });
-    this.#node.addEventListener('connection:open', ({ detail }) => this.#heartbeats.add(detail));
+    this.#node.addEventListener('connection:open', ({ detail }) => {
+      this.#heartbeats.add(detail);
+      this.#neighbours.opened(detail, this.#stop.signal);
+    });
     this.#node.addEventListener('connection:close', ({ detail }) => {
       this.#heartbeats.remove(detail);
       const peer = nameOf(detail.remotePeer);

@@ -51,7 +51,9 @@ export const REQUEST_TIMEOUT: number = 2 * SECOND;
 export const MAX_REQUESTS_PER_CONNECTION = 16;
 export const MAX_HANDLERS = 128;
 
-/** Fewer connections than this and new neighbours are sought, so that gossip reaches everybody. */
+/** For a peer to say what it speaks. */
+export const IDENTIFY_TIMEOUT: number = 5 * SECOND;
+/** Gossiping with fewer peers than this, new neighbours are sought, so that gossip reaches everybody. */
 export const MIN_NEIGHBOURS = 8;
 /** Idle connections above this are closed: each costs pings and a share of all gossip. */
 export const MAX_IDLE_NEIGHBOURS = 12;

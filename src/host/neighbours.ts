@@ -1,6 +1,7 @@
 /**
- * Keeps 8 to 12 connections besides those in use, so that gossip and the DHT reach everybody at the price of a few;
- * and looks after suspects: who is unreachable is tried again just before its suspicion ends, so that the swarm does
+ * Keeps 8 to 12 connections besides those in use, so that gossip and the DHT reach everybody at the price of a few: with
+ * the peers of these this node gets acquainted (libp2p's identify), and then gossip and the DHT open their streams. Other
+ * connections, made to tell somebody something, do without: that halves what one costs. And this file looks after suspects: who is unreachable is tried again just before its suspicion ends, so that the swarm does
  * not have to find out with a chunk whether it is back.
  */
 import type { Connection } from '@libp2p/interface';
@@ -10,7 +11,13 @@ import type { MembershipTable } from '../membership/table.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { Dialer } from './dialer.ts';
 import { nameOf } from './gater.ts';
-import { DIAL_TIMEOUT, IDLE_CONNECTION, MAX_IDLE_NEIGHBOURS, MIN_NEIGHBOURS } from './limits.ts';
+import {
+  DIAL_TIMEOUT,
+  IDENTIFY_TIMEOUT,
+  IDLE_CONNECTION,
+  MAX_IDLE_NEIGHBOURS,
+  MIN_NEIGHBOURS,
+} from './limits.ts';
 import type { Node } from './node.ts';
 
 /** Dials and hang-ups that this begins in one round: all nodes do the same, and at the same time. */
@@ -30,11 +37,17 @@ export interface NeighboursOptions {
   /** Whether something goes over this connection that closing it would cut. */
   readonly isUsed: (connection: Connection, peer: PeerName) => boolean;
   readonly onUnreachable: (peer: PeerName, error: unknown) => void;
+  /** Peers with whom this node gossips. */
+  readonly gossipPeers: () => ReadonlySet<PeerName>;
 }
 
 export class Neighbours {
   readonly #options: NeighboursOptions;
   readonly #dialling: Set<PeerName> = new Set();
+  /** Over which it is asked what the peer speaks, now. */
+  readonly #meeting: Set<Connection> = new Set();
+  /** Over which it did not say. */
+  readonly #failed: WeakSet<Connection> = new WeakSet();
 
   constructor(options: NeighboursOptions) {
     this.#options = options;
@@ -48,9 +61,44 @@ export class Neighbours {
   /** One look at all of it; what it begins goes on in the background. */
   maintain(signal: AbortSignal): void {
     this.#probe(signal);
-    const missing = MIN_NEIGHBOURS - this.count - this.#dialling.size;
-    if (missing > 0) this.#seek(Math.min(missing, PER_ROUND), signal);
-    else this.#trim();
+    const missing = Math.min(PER_ROUND, MIN_NEIGHBOURS - this.#acquainted - this.#dialling.size);
+    if (missing <= 0) return this.#trim();
+    const strangers = this.#strangers().slice(0, missing);
+    for (const connection of strangers) void this.#meet(connection, signal);
+    this.#seek(missing - strangers.length, signal);
+  }
+
+  /** A connection has been opened, from either side. */
+  opened(connection: Connection, signal: AbortSignal): void {
+    if (this.#acquainted < MAX_IDLE_NEIGHBOURS) void this.#meet(connection, signal);
+  }
+
+  get #acquainted(): number {
+    return this.#options.gossipPeers().size + this.#meeting.size;
+  }
+
+  /** Open connections whose peers have not been asked what they speak. */
+  #strangers(): readonly Connection[] {
+    const acquainted = this.#options.gossipPeers();
+    return this.#options.node.getConnections().filter((connection) => {
+      const peer = nameOf(connection.remotePeer);
+      const isAsked = this.#meeting.has(connection) || this.#failed.has(connection);
+      return connection.status === 'open' && !isAsked && peer !== undefined && !acquainted.has(peer);
+    });
+  }
+
+  /** Never throws. */
+  async #meet(connection: Connection, signal: AbortSignal): Promise<void> {
+    this.#meeting.add(connection);
+    try {
+      await this.#options.node.services.identify.identify(connection, {
+        signal: AbortSignal.any([signal, AbortSignal.timeout(IDENTIFY_TIMEOUT)]),
+      });
+    } catch {
+      this.#failed.add(connection); // another one is found
+    } finally {
+      this.#meeting.delete(connection);
+    }
   }
 
   /** A random connected member. */
@@ -120,8 +168,11 @@ export class Neighbours {
   #trim(): void {
     const idle = [...this.#byPeer()].filter(([peer, connections]) => this.#isIdle(peer, connections));
     const excess = Math.min(this.count - MAX_IDLE_NEIGHBOURS, idle.length, PER_ROUND);
-    // The oldest stay: what has lasted lasts.
-    const newest = idle.sort(([, a], [, b]) => openedAt(b) - openedAt(a)).slice(0, Math.max(0, excess));
+    const acquainted = this.#options.gossipPeers();
+    const rank = ([peer, connections]: (typeof idle)[number]): number =>
+      acquainted.has(peer) ? -openedAt(connections) : -Infinity;
+    // Whom gossip goes to stay, and of these the oldest: what has lasted lasts.
+    const newest = idle.sort((a, b) => compare(rank(a), rank(b))).slice(0, Math.max(0, excess));
     for (const [, connections] of newest) for (const connection of connections) void close(connection);
   }
 
@@ -141,6 +192,10 @@ export class Neighbours {
     }
     return byPeer;
   }
+}
+
+function compare(a: number, b: number): number {
+  return a === b ? 0 : a < b ? -1 : 1;
 }
 
 /** Milliseconds since the epoch. */

@@ -91,7 +91,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
     connectionMonitor: { enabled: false }, // heartbeats.ts
     peerDiscovery: options.mdns ? [await mdnsDiscovery(options.clusterKey)] : [],
     services: {
-      identify: identify({ protocolPrefix: 'weir' }),
+      identify: identify({ protocolPrefix: 'weir', runOnConnectionOpen: false }), // neighbours.ts says of whom
       ping: ping(),
       dht: makeDht(),
       pubsub: makePubsub(gossipTopic(options.clusterKey)),
