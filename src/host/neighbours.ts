@@ -74,7 +74,12 @@ export class Neighbours {
   }
 
   get #acquainted(): number {
-    return this.#options.gossipPeers().size + this.#meeting.size;
+    const peers = new Set(this.#options.gossipPeers());
+    for (const { remotePeer } of this.#meeting) {
+      const peer = nameOf(remotePeer);
+      if (peer !== undefined) peers.add(peer);
+    }
+    return peers.size;
   }
 
   /** Open connections whose peers have not been asked what they speak. */
