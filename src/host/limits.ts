@@ -51,8 +51,9 @@ export const REQUEST_TIMEOUT: number = 2 * SECOND;
 export const MAX_REQUESTS_PER_CONNECTION = 16;
 export const MAX_HANDLERS = 128;
 
-/** For a peer to say what it speaks. */
+/** For a peer to say what it speaks, and before it is asked once more where there is still no gossip with it. */
 export const IDENTIFY_TIMEOUT: number = 5 * SECOND;
+export const IDENTIFY_AGAIN: number = 30 * SECOND;
 /** Gossiping with fewer peers than this, new neighbours are sought, so that gossip reaches everybody. */
 export const MIN_NEIGHBOURS = 8;
 /** Idle connections above this are closed: each costs pings and a share of all gossip. */

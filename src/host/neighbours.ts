@@ -13,6 +13,7 @@ import type { Dialer } from './dialer.ts';
 import { nameOf } from './gater.ts';
 import {
   DIAL_TIMEOUT,
+  IDENTIFY_AGAIN,
   IDENTIFY_TIMEOUT,
   IDLE_CONNECTION,
   MAX_IDLE_NEIGHBOURS,
@@ -46,8 +47,8 @@ export class Neighbours {
   readonly #dialling: Set<PeerName> = new Set();
   /** Over which it is asked what the peer speaks, now. */
   readonly #meeting: Set<Connection> = new Set();
-  /** Over which it did not say. */
-  readonly #failed: WeakSet<Connection> = new WeakSet();
+  /** When it was last asked over a connection; on the monotonic clock. */
+  readonly #asked: WeakMap<Connection, number> = new WeakMap();
 
   constructor(options: NeighboursOptions) {
     this.#options = options;
@@ -82,25 +83,29 @@ export class Neighbours {
     return peers.size;
   }
 
-  /** Open connections whose peers have not been asked what they speak. */
+  /** Open connections whose peers do not gossip with this node, and have not just been asked whether they do. */
   #strangers(): readonly Connection[] {
-    const acquainted = this.#options.gossipPeers();
-    return this.#options.node.getConnections().filter((connection) => {
+    const { node, clock, gossipPeers } = this.#options;
+    const acquainted = gossipPeers();
+    const before = clock.monotonic() - IDENTIFY_AGAIN;
+    return node.getConnections().filter((connection) => {
       const peer = nameOf(connection.remotePeer);
-      const isAsked = this.#meeting.has(connection) || this.#failed.has(connection);
+      const isAsked = (this.#asked.get(connection) ?? -Infinity) > before;
       return connection.status === 'open' && !isAsked && peer !== undefined && !acquainted.has(peer);
     });
   }
 
   /** Never throws. */
   async #meet(connection: Connection, signal: AbortSignal): Promise<void> {
+    const { node, clock } = this.#options;
     this.#meeting.add(connection);
+    this.#asked.set(connection, clock.monotonic());
     try {
-      await this.#options.node.services.identify.identify(connection, {
+      await node.services.identify.identify(connection, {
         signal: AbortSignal.any([signal, AbortSignal.timeout(IDENTIFY_TIMEOUT)]),
       });
     } catch {
-      this.#failed.add(connection); // another one is found
+      // It did not say; there are others.
     } finally {
       this.#meeting.delete(connection);
     }

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import type { Connection, PeerId } from '@libp2p/interface';
 import { peerIdFromString } from '@libp2p/peer-id';
 import type { Dialer } from '../../../src/host/dialer.ts';
-import { IDLE_CONNECTION, MAX_IDLE_NEIGHBOURS, MIN_NEIGHBOURS } from '../../../src/host/limits.ts';
+import {
+  IDENTIFY_AGAIN,
+  IDLE_CONNECTION,
+  MAX_IDLE_NEIGHBOURS,
+  MIN_NEIGHBOURS,
+} from '../../../src/host/limits.ts';
 import { Neighbours } from '../../../src/host/neighbours.ts';
 import type { Node } from '../../../src/host/node.ts';
 import { MembershipTable } from '../../../src/membership/table.ts';
@@ -20,11 +25,12 @@ class Scene {
   identify: (connection: Connection) => Promise<void> = async ({ remotePeer }) => {
     this.gossip.add(remotePeer.toString() as PeerName);
   };
+  readonly clock: ManualClock = new ManualClock();
   readonly neighbours: Neighbours;
   readonly #signal: AbortSignal = new AbortController().signal;
 
   constructor() {
-    const clock = new ManualClock();
+    const { clock } = this;
     const node = {
       getConnections: () => this.connections,
       services: {
@@ -86,12 +92,15 @@ describe('host/neighbours', () => {
     assert.equal(new Set(scene.identified).size, MAX_IDLE_NEIGHBOURS + MIN_NEIGHBOURS);
   });
 
-  it('asks nobody twice who did not say', async () => {
+  it('asks again only after a while who did not say', async () => {
     const scene = new Scene();
     scene.identify = () => Promise.reject(new Error('no'));
     for (let n = 0; n < 4; n += 1) scene.open();
     for (let turn = 0; turn < 5; turn += 1) await scene.maintain();
     assert.equal(scene.identified.length, 4);
+    scene.clock.advance(IDENTIFY_AGAIN);
+    for (let turn = 0; turn < 5; turn += 1) await scene.maintain();
+    assert.equal(scene.identified.length, 8);
   });
 
   it('closes those first that nobody is acquainted over, then the newest', async () => {
