@@ -112,6 +112,11 @@ export function toWeirError(error: unknown): WeirError {
   return new WeirError('internal', errorMessage(error), { cause: error });
 }
 
+/** What was thrown, as an Error where it is none. */
+export function toError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
+}
+
 /** The message of anything that was thrown. */
 export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

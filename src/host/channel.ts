@@ -4,7 +4,7 @@
  * in time is dropped, and the peer reported.
  */
 import type { Stream } from '@libp2p/interface';
-import { WeirError } from '../errors.ts';
+import { toError, WeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { SwarmMessage } from '../protocol/messages.ts';
 import { encodeSwarmMessage, type SwarmVersion } from '../wire/codec.ts';
@@ -163,7 +163,7 @@ export class Channel {
     this.#drop();
     const open = this.#open;
     this.#open = undefined;
-    open?.frames.abort(error instanceof Error ? error : new Error(String(error)));
+    open?.frames.abort(toError(error));
     this.#events.failed(this.#peer, error);
   }
 

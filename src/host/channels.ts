@@ -5,7 +5,7 @@
  */
 import type { Connection, Stream } from '@libp2p/interface';
 import type { Clock } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { toError, WeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { SwarmMessage } from '../protocol/messages.ts';
 import { decodeSwarmMessage, MAX_MESSAGE_BYTES, type SwarmVersion } from '../wire/codec.ts';
@@ -142,7 +142,7 @@ export class Channels {
       this.#options.intake.hello(decodeHello(answer), nameOf(connection.remotePeer));
       return { frames, version: versionOf(stream) };
     } catch (error) {
-      frames.abort(asError(error));
+      frames.abort(toError(error));
       throw error;
     }
   }
@@ -159,7 +159,7 @@ export class Channels {
       }
       await frames.end();
     } catch (error) {
-      frames.abort(asError(error));
+      frames.abort(toError(error));
       this.#options.onAborted(peer, error);
     }
   }
@@ -177,8 +177,4 @@ export class Channels {
 
 function versionOf(stream: Stream): SwarmVersion {
   return stream.protocol.slice(PREFIX.length) as SwarmVersion;
-}
-
-function asError(error: unknown): Error {
-  return error instanceof Error ? error : new Error(String(error));
 }

@@ -4,16 +4,16 @@
  * longer, so that one of the two asks. libp2p's own monitor opens a stream for each ping, both ways, whether or not
  * anything has just been heard: thirty packets and a millisecond of CPU (docs/adr/0022-a-node-at-rest.md).
  */
-import type { AbortOptions, Connection } from '@libp2p/interface';
+import type { Connection } from '@libp2p/interface';
 import type { Clock } from '../clock.ts';
-import { WeirError } from '../errors.ts';
-import { PING_TIMEOUT, SILENCE_DIALLED, SILENCE_DIALLER } from './limits.ts';
+import { toError, WeirError } from '../errors.ts';
+import { ANSWER_TIMEOUT, SILENCE_DIALLED, SILENCE_DIALLER } from './limits.ts';
 
 /** What is used of a connection's muxer, which the library's types call private. */
 interface Muxer {
   onData(data: unknown): void;
   /** Resolves with milliseconds; while one is under way, with that one's. */
-  ping(options?: AbortOptions): Promise<number>;
+  ping(): Promise<number>;
 }
 
 interface Pulse {
@@ -57,7 +57,7 @@ export class Heartbeats {
         const silence = connection.direction === 'outbound' ? SILENCE_DIALLER : SILENCE_DIALLED;
         // The first one is for people: they see how far away a peer is.
         if (connection.rtt === undefined || now - pulse.heard >= silence) void this.#ask(connection, pulse);
-      } else if (now - pulse.asked >= PING_TIMEOUT) {
+      } else if (now - pulse.asked >= ANSWER_TIMEOUT) {
         connection.abort(new WeirError('peer_stalled', `nothing came for ${now - pulse.heard} ms`));
       }
     }
@@ -71,7 +71,7 @@ export class Heartbeats {
       connection.rtt = await muxerOf(connection).ping();
     } catch (error) {
       // It is being closed, or a ping could not be sent.
-      connection.abort(error instanceof Error ? error : new Error(String(error)));
+      connection.abort(toError(error));
     }
   }
 }

@@ -30,7 +30,7 @@ export const NEGOTIATION_TIMEOUT: number = 3 * SECOND;
 export const SILENCE_DIALLER: number = 15 * SECOND;
 export const SILENCE_DIALLED: number = 20 * SECOND;
 /** And when then nothing comes for so long, the connection is cut: the peer is frozen or cut off. */
-export const PING_TIMEOUT: number = 5 * SECOND;
+export const ANSWER_TIMEOUT: number = 5 * SECOND;
 /** Streams that one connection may have open; each may hold its window of 256 KiB unread. */
 export const MAX_STREAMS_PER_CONNECTION = 256;
 

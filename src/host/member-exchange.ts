@@ -4,7 +4,7 @@
  * opener sends back what the other lacked. To a node that has just started all differs: this is its snapshot.
  */
 import type { Connection, Stream } from '@libp2p/interface';
-import { WeirError } from '../errors.ts';
+import { toError, WeirError } from '../errors.ts';
 import { differingBuckets } from '../membership/records.ts';
 import type { MembershipTable } from '../membership/table.ts';
 import type { PeerName } from '../peer/peer-name.ts';
@@ -145,7 +145,7 @@ async function closing(frames: FrameStream, work: () => Promise<void>): Promise<
     await work();
     await frames.end();
   } catch (error) {
-    frames.abort(error instanceof Error ? error : new Error(String(error)));
+    frames.abort(toError(error));
     throw error;
   }
 }

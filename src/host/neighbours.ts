@@ -1,11 +1,14 @@
 /**
  * Keeps 8 to 12 connections besides those in use, so that gossip and the DHT reach everybody at the price of a few: with
  * the peers of these this node gets acquainted (libp2p's identify), and then gossip and the DHT open their streams. Other
- * connections, made to tell somebody something, do without: that halves what one costs. And this file looks after suspects: who is unreachable is tried again just before its suspicion ends, so that the swarm does
+ * connections, made to tell somebody something, do without: that halves what one costs.
+ *
+ * It looks after suspects, too: who is unreachable is tried again just before its suspicion ends, so that the swarm does
  * not have to find out with a chunk whether it is back.
  */
 import type { Connection } from '@libp2p/interface';
 import { SECOND, type Clock } from '../clock.ts';
+import { toError } from '../errors.ts';
 import type { Member } from '../membership/member.ts';
 import type { MembershipTable } from '../membership/table.ts';
 import type { PeerName } from '../peer/peer-name.ts';
@@ -170,7 +173,7 @@ export class Neighbours {
     try {
       await this.#options.node.services.ping.ping(connection.remotePeer, { signal: limit });
     } catch (error) {
-      connection.abort(error instanceof Error ? error : new Error(String(error)));
+      connection.abort(toError(error));
       throw error;
     }
   }
@@ -179,11 +182,13 @@ export class Neighbours {
     const idle = [...this.#byPeer()].filter(([peer, connections]) => this.#isIdle(peer, connections));
     const excess = Math.min(this.count - MAX_IDLE_NEIGHBOURS, idle.length, PER_ROUND);
     const acquainted = this.#options.gossipPeers();
-    const rank = ([peer, connections]: (typeof idle)[number]): number =>
-      acquainted.has(peer) ? -openedAt(connections) : -Infinity;
-    // Whom gossip goes to stay, and of these the oldest: what has lasted lasts.
-    const newest = idle.sort((a, b) => compare(rank(a), rank(b))).slice(0, Math.max(0, excess));
-    for (const [, connections] of newest) for (const connection of connections) void close(connection);
+    // Those with whom this node gossips stay, and the oldest: what has lasted lasts.
+    const order = idle.sort(
+      ([a, ofA], [b, ofB]) =>
+        Number(acquainted.has(a)) - Number(acquainted.has(b)) || openedAt(ofB) - openedAt(ofA),
+    );
+    for (const [, connections] of order.slice(0, Math.max(0, excess)))
+      for (const connection of connections) void close(connection);
   }
 
   #isIdle(peer: PeerName, connections: readonly Connection[]): boolean {
@@ -204,10 +209,6 @@ export class Neighbours {
   }
 }
 
-function compare(a: number, b: number): number {
-  return a === b ? 0 : a < b ? -1 : 1;
-}
-
 /** Milliseconds since the epoch. */
 function openedAt(connections: readonly Connection[]): number {
   return Math.max(...connections.map(({ timeline }) => timeline.open));
@@ -217,6 +218,6 @@ async function close(connection: Connection): Promise<void> {
   try {
     await connection.close();
   } catch (error) {
-    connection.abort(error instanceof Error ? error : new Error(String(error)));
+    connection.abort(toError(error));
   }
 }

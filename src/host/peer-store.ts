@@ -21,7 +21,11 @@ const REFRESHED_AFTER: number = HOUR;
 /** Answers what has been read before from memory, and takes only what says something new. */
 export function withCache(store: PeerStore): void {
   const peers = new LRUCache<string, Peer>({ max: MAX_DECODED, ttl: REFRESHED_AFTER });
-  const { get, merge, patch, save, delete: remove } = boundTo(store);
+  const get = store.get.bind(store);
+  const merge = store.merge.bind(store);
+  const patch = store.patch.bind(store);
+  const save = store.save.bind(store);
+  const remove = store.delete.bind(store);
   const keep = (entry: Peer): Peer => {
     peers.set(entry.id.toString(), entry);
     return entry;
@@ -47,25 +51,15 @@ export function withCache(store: PeerStore): void {
   };
 }
 
-type Methods = Pick<PeerStore, 'get' | 'merge' | 'patch' | 'save' | 'delete'>;
-
-function boundTo(store: PeerStore): Methods {
-  return {
-    get: store.get.bind(store),
-    merge: store.merge.bind(store),
-    patch: store.patch.bind(store),
-    save: store.save.bind(store),
-    delete: store.delete.bind(store),
-  };
-}
-
 /** Whether the entry holds all of it. Only addresses and protocols are looked at: the rest is rare. */
 function saysNothing({ protocols = [], multiaddrs = [], ...rest }: PeerData, entry: Peer): boolean {
   if (Object.values(rest).some((value) => value !== undefined)) return false;
   if (!protocols.every((protocol) => entry.protocols.includes(protocol))) return false;
   const suffix = `/p2p/${entry.id.toString()}`;
-  const known = new Set(entry.addresses.map(({ multiaddr }) => multiaddr.toString()));
-  return multiaddrs.every((address) => known.has(address.toString().replace(suffix, '')));
+  return multiaddrs.every((address) => {
+    const bare = address.toString().replace(suffix, '');
+    return entry.addresses.some(({ multiaddr }) => multiaddr.toString() === bare);
+  });
 }
 
 function withoutKeepAlive(data: PeerData): PeerData {

@@ -3,7 +3,7 @@
  * asker must wait for an answer; what may be lost goes over channels.ts.
  */
 import type { Connection, Stream } from '@libp2p/interface';
-import { WeirError } from '../errors.ts';
+import { toError, WeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { Dialer } from './dialer.ts';
 import { FrameStream, type OnAborted } from './frame-stream.ts';
@@ -94,7 +94,7 @@ export class Requests {
       frames.send(await handler(peer, question, gone.signal));
       await frames.end();
     } catch (error) {
-      frames.abort(error instanceof Error ? error : new Error(String(error)));
+      frames.abort(toError(error));
       this.#onAborted(peer, error);
     }
   }
@@ -108,7 +108,7 @@ async function exchange(frames: FrameStream, bytes: Uint8Array, signal: AbortSig
     await frames.end();
     return answer;
   } catch (error) {
-    frames.abort(error instanceof Error ? error : new Error(String(error)));
+    frames.abort(toError(error));
     throw error;
   }
 }

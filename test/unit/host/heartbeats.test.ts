@@ -3,7 +3,7 @@ import type { Connection } from '@libp2p/interface';
 import { multiaddrConnectionPair } from '@libp2p/utils';
 import { yamux } from '@libp2p/yamux';
 import { Heartbeats } from '../../../src/host/heartbeats.ts';
-import { PING_TIMEOUT, SILENCE_DIALLED, SILENCE_DIALLER } from '../../../src/host/limits.ts';
+import { ANSWER_TIMEOUT, SILENCE_DIALLED, SILENCE_DIALLER } from '../../../src/host/limits.ts';
 import { ManualClock } from '../membership/clock.ts';
 
 /** What is used of a connection, over a muxer of the library. */
@@ -60,7 +60,7 @@ describe('host/heartbeats', () => {
     beats.look();
     await settled();
     assert.deepEqual([near.sent(), far.sent()], [1, 1]);
-    clock.advance(PING_TIMEOUT);
+    clock.advance(ANSWER_TIMEOUT);
     beats.look();
     assert.deepEqual(near.aborted, []);
   });
@@ -118,14 +118,14 @@ describe('host/heartbeats', () => {
     clock.advance(SILENCE_DIALLER);
     beats.look();
     await settled();
-    clock.advance(PING_TIMEOUT - 1);
+    clock.advance(ANSWER_TIMEOUT - 1);
     beats.look();
     assert.equal(near.aborted.length, 0);
     clock.advance(1);
     beats.look();
     assert.deepEqual(
       near.aborted.map(({ message }) => message),
-      [`nothing came for ${SILENCE_DIALLER + PING_TIMEOUT} ms`],
+      [`nothing came for ${SILENCE_DIALLER + ANSWER_TIMEOUT} ms`],
     );
   });
 

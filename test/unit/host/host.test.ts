@@ -82,6 +82,13 @@ describe('the host', function () {
       await until('11 know 11', () => [first, ...rest].every(({ table }) => table.live().length === 11));
     });
 
+    it('knows how far away those are that it is connected to', async () => {
+      const first = await start();
+      const other = await start({ bootstrap: [first.address] });
+      const isMeasured = ({ host }: TestHost): boolean => host.peers().some(({ rtt }) => rtt !== undefined);
+      await until('both ends', () => isMeasured(first) && isMeasured(other));
+    });
+
     it('is ready and alone without any', async () => {
       const { table, host } = await start({ bootstrap: ['127.0.0.1:1'] });
       assert.equal(table.live().length, 1);
