@@ -149,7 +149,14 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   const routing = stack.use(new Routing({ routing: contentRouting, clock, onProblem }));
   const members = (): number => table.live().length;
   const queue = stack.use(
-    new ProviderQueue({ routing: contentRouting, isBusy: isPulling, members, clock, onProblem }),
+    new ProviderQueue({
+      routing: contentRouting,
+      isBusy: isPulling,
+      members,
+      isLive: (peer) => table.isLive(peer),
+      clock,
+      onProblem,
+    }),
   );
   const announcements = stack.use(new Announcements({ queue, clock, members }));
   const stopping = new AbortController();

@@ -43,6 +43,8 @@ import { SelfRecord, type SelfInfo } from './self-record.ts';
 const GOSSIP_POLL = 50;
 
 export class Host implements AsyncDisposable {
+  /** What routing/ needs. */
+  readonly contentRouting: ContentRouting;
   readonly #options: HostOptions;
   readonly #node: Node;
   readonly #self: SelfRecord;
@@ -65,6 +67,12 @@ export class Host implements AsyncDisposable {
     this.#node = node;
     this.#self = new SelfRecord(identity, table, clock, selfInfo);
     this.#dialer = new Dialer(node, table);
+    this.contentRouting = new DhtRouting({
+      dht: node.services.dht,
+      self: identity.peer,
+      table,
+      dialer: this.#dialer,
+    });
     const intake = new Intake(table, this.#self, () => this.#background(this.#announce()));
     this.#conduct = new Conduct({
       table,
@@ -134,11 +142,6 @@ export class Host implements AsyncDisposable {
   /** Multiaddrs that others are told, without the peer's name. */
   get addresses(): readonly string[] {
     return this.#node.getMultiaddrs().map((address) => String(address).replace(/\/p2p\/[^/]+$/, ''));
-  }
-
-  /** What routing/ needs. */
-  get contentRouting(): ContentRouting {
-    return new DhtRouting(this.#node.services.dht, this.#options.identity.peer);
   }
 
   /** Tells a peer something, sooner or later or, if it cannot be reached, not at all. Never throws, never waits. */

@@ -54,6 +54,10 @@ export const MAX_HANDLERS = 128;
 /** For a peer to say what it speaks, and before it is asked once more where there is still no gossip with it. */
 export const IDENTIFY_TIMEOUT: number = 5 * SECOND;
 export const IDENTIFY_AGAIN: number = 30 * SECOND;
+/** Members nearest to a blob's key, to whom a provider record is written and who are asked for one. */
+export const PROVIDER_RECORDS = 10;
+/** Of these at a time. */
+export const DHT_PARALLEL = 3;
 /** Gossiping with fewer peers than this, new neighbours are sought, so that gossip reaches everybody. */
 export const MIN_NEIGHBOURS = 8;
 /** Idle connections above this are closed: each costs pings and a share of all gossip. */

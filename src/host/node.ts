@@ -38,8 +38,6 @@ export interface NodeOptions {
   readonly isRefused: (peer: PeerName) => boolean;
 }
 
-/** Peers to whom a provider record is written, and that are kept for each distance. */
-const K = 10;
 /** How long a provider record holds; routing/ renews it before. */
 export const PROVIDER_VALIDITY: number = 24 * HOUR;
 
@@ -117,7 +115,7 @@ function makeDht(): ReturnType<typeof kadDHT> {
     peerInfoMapper: passthroughMapper,
     // A lone node must not wait for peers in a query.
     allowQueryWithZeroPeers: true,
-    kBucketSize: K,
+    kBucketSize: limits.PROVIDER_RECORDS,
     alpha: 3,
     disjointPaths: 2,
     // Only the clean-up is wanted of it: routing/ has a paced queue of its own that renews records.

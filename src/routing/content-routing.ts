@@ -2,6 +2,17 @@
 import type { CID } from 'multiformats/cid';
 import type { PeerName } from '../peer/peer-name.ts';
 
+/** Holders that a search looks for: whoever would be one more need not be known. */
+export const ENOUGH_HOLDERS = 10;
+
+export interface FindProvidersOptions {
+  readonly signal: AbortSignal;
+  /** Ends when so many of the members that should know have answered; by default when all have. */
+  readonly answers?: number;
+  /** So many of them are asked at a time. */
+  readonly atOnce?: number;
+}
+
 export interface ContentRouting {
   /**
    * Writes down with the members nearest to the CID that this node has it.
@@ -11,8 +22,8 @@ export interface ContentRouting {
   provide(cid: CID, options: { readonly signal: AbortSignal }): Promise<number>;
   /** Forgets that this node has it; what others have written down runs out. */
   withdraw(cid: CID): Promise<void>;
-  /** Who is said to have it, as they are found; without this node. Ends when nobody is left to ask. */
-  find(cid: CID, options: { readonly signal: AbortSignal }): AsyncIterable<PeerName>;
+  /** Who is said to have it, as they are found; without this node. Each is told once. Ends when nobody is left to ask. */
+  find(cid: CID, options: FindProvidersOptions): AsyncIterable<PeerName>;
   /** Milliseconds for which a record that is not renewed holds. */
   readonly validity: number;
 }

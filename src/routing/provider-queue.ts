@@ -2,15 +2,18 @@
  * Tells the network what this node has, in the background and at a walk: one announcement costs tenths of a CPU
  * second over all nodes, and hundreds at once would stop a cluster for half a minute. Nothing waits for it: who needs
  * a blob now finds its holders by the swarm. So it waits while the node pulls: in a crowd of 12 on two cores that
- * pulled for half a minute, announcing what had come in before was a third of all CPU time.
+ * pulled for half a minute, announcing what had come in before was a third of all CPU time. And what as
+ * many others have announced as a search looks for, this node does not: it looks again later whether they still have it.
  *
  *     provide() → fresh (newest first) → announced → due again before it runs out → …
+ *                                      ↘ covered → looked up again → …
  *     withdraw() → forgotten; it runs out by itself
  */
 import { HOUR, MILLISECOND, MINUTE, SECOND, type Clock } from '../clock.ts';
 import type { Digest } from '../oci/digest.ts';
 import { cidOf } from './cid.ts';
-import type { ContentRouting } from './content-routing.ts';
+import type { PeerName } from '../peer/peer-name.ts';
+import { ENOUGH_HOLDERS, type ContentRouting } from './content-routing.ts';
 
 /** Announcements under way. */
 const CONCURRENCY = 2;
@@ -23,7 +26,12 @@ const PAUSE_LEAST: number = SECOND;
 const PAUSE_MOST: number = 10 * SECOND;
 /** One announcement; a query that takes longer has met dead members and is not worth more. */
 const TIMEOUT: number = 10 * SECOND;
-/** Digests that are announced and renewed; beyond it those that were announced longest ago are let run out. */
+/** Looking up who has announced a blob: so many of the members nearest to it have to answer, each of which should know. */
+const LOOK_ANSWERS = 3;
+const LOOK_TIMEOUT: number = 3 * SECOND;
+/** What enough others have announced is looked up again after so long, and up to an hour more. */
+const COVERED_FOR: number = 3 * HOUR;
+/** Digests that are looked after; beyond it those that were announced longest ago are let run out. */
 const MAX_DIGESTS = 100_000;
 /** Announced again so long before it runs out, so that a queue that is behind loses nothing. */
 const MARGIN: number = 4 * HOUR;
@@ -41,6 +49,8 @@ export interface ProviderQueueOptions {
   readonly isBusy: () => boolean;
   /** How many members the cluster has. */
   readonly members: () => number;
+  /** Whether this member can be asked for anything. */
+  readonly isLive: (peer: PeerName) => boolean;
   readonly clock: Clock;
   readonly onProblem: (error: unknown) => void;
 }
@@ -53,6 +63,8 @@ export class ProviderQueue implements AsyncDisposable {
   #stack: Digest[] = [];
   /** When each is due again, on the monotonic clock; soonest first, because all wait about the same time. */
   readonly #announced: Map<Digest, number> = new Map();
+  /** Those that enough others have announced, and when each is to be looked up again; likewise. */
+  readonly #covered: Map<Digest, number> = new Map();
   readonly #stop: AbortController = new AbortController();
   readonly #workers: readonly Promise<void>[];
   #wake: PromiseWithResolvers<void> = Promise.withResolvers();
@@ -65,16 +77,17 @@ export class ProviderQueue implements AsyncDisposable {
     this.#workers = Array.from({ length: CONCURRENCY }, () => this.#work());
   }
 
-  /** Digests that wait for their first announcement, and those that are announced. */
-  get counts(): { readonly waiting: number; readonly announced: number } {
-    return { waiting: this.#fresh.size, announced: this.#announced.size };
+  /** Digests that wait for their first turn, those that are announced, and those that others have announced. */
+  get counts(): { readonly waiting: number; readonly announced: number; readonly covered: number } {
+    return { waiting: this.#fresh.size, announced: this.#announced.size, covered: this.#covered.size };
   }
 
   /** This node has it from now on. */
   provide(digest: Digest): void {
-    if (this.#announced.has(digest) || this.#fresh.has(digest) || this.#stop.signal.aborted) return;
+    const isKnown = this.#announced.has(digest) || this.#covered.has(digest) || this.#fresh.has(digest);
+    if (isKnown || this.#stop.signal.aborted) return;
     this.#push(digest);
-    if (this.#fresh.size + this.#announced.size > MAX_DIGESTS) this.#dropOldest();
+    if (this.#fresh.size + this.#announced.size + this.#covered.size > MAX_DIGESTS) this.#dropOldest();
     this.#wake.resolve();
     this.#wake = Promise.withResolvers();
   }
@@ -82,6 +95,7 @@ export class ProviderQueue implements AsyncDisposable {
   /** This node has it no more. */
   withdraw(digest: Digest): void {
     this.#fresh.delete(digest);
+    this.#covered.delete(digest);
     if (!this.#announced.delete(digest)) return;
     const { routing, onProblem } = this.#options;
     routing.withdraw(cidOf(digest)).catch(onProblem);
@@ -98,8 +112,8 @@ export class ProviderQueue implements AsyncDisposable {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       try {
-        const digest = await this.#next();
-        const isTaken = await this.#announce(digest);
+        const { digest, isOurs } = await this.#next();
+        const isTaken = (!isOurs && (await this.#isCovered(digest))) || (await this.#announce(digest));
         await clock.sleep(isTaken ? this.#pause() : this.#retryDelay(), { signal });
       } catch (error) {
         if (!signal.aborted) this.#options.onProblem(error);
@@ -107,13 +121,17 @@ export class ProviderQueue implements AsyncDisposable {
     }
   }
 
-  /** The next one, taken out of the queue; waits until there is one, and until the node has time for it. */
-  async #next(): Promise<Digest> {
+  /**
+   * The next one, taken out of the queue, and whether this node has announced it before; waits until there is one, and
+   * until the node has time for it.
+   */
+  async #next(): Promise<{ readonly digest: Digest; readonly isOurs: boolean }> {
     const { clock } = this.#options;
     for (;;) {
       this.#stop.signal.throwIfAborted();
-      const [digest, due] = this.#announced.entries().next().value ?? [undefined, Infinity];
-      const wait = this.#fresh.size > 0 ? 0 : due - clock.monotonic();
+      const [ours, renewAt] = this.#announced.entries().next().value ?? [undefined, Infinity];
+      const [theirs, lookAt] = this.#covered.entries().next().value ?? [undefined, Infinity];
+      const wait = this.#fresh.size > 0 ? 0 : Math.min(renewAt, lookAt) - clock.monotonic();
       if (wait > 0) {
         this.#busySince = undefined;
         await this.#idle(Math.min(wait, HOUR));
@@ -121,10 +139,12 @@ export class ProviderQueue implements AsyncDisposable {
         await clock.sleep(LOOK, { signal: this.#stop.signal });
       } else {
         const newest = this.#pop();
-        if (newest !== undefined) return newest;
+        if (newest !== undefined) return { digest: newest, isOurs: false };
+        const isOurs = renewAt <= lookAt;
+        const digest = isOurs ? ours : theirs;
         if (digest === undefined) continue;
-        this.#announced.delete(digest);
-        return digest;
+        (isOurs ? this.#announced : this.#covered).delete(digest);
+        return { digest, isOurs };
       }
     }
   }
@@ -147,6 +167,34 @@ export class ProviderQueue implements AsyncDisposable {
     } finally {
       ended.abort();
     }
+  }
+
+  /** Whether enough others have announced it who can be asked for it; then it is looked up again later. */
+  async #isCovered(digest: Digest): Promise<boolean> {
+    const { clock } = this.#options;
+    // Known as covered meanwhile, so that withdraw() finds it.
+    this.#covered.set(digest, clock.monotonic() + COVERED_FOR);
+    const isEnough = (await this.#others(digest)) >= ENOUGH_HOLDERS;
+    if (!this.#covered.delete(digest)) return true; // withdrawn meanwhile
+    if (isEnough) this.#covered.set(digest, clock.monotonic() + COVERED_FOR + clock.random() * HOUR);
+    return isEnough;
+  }
+
+  /** How many others are found who have announced it; as many as are enough at most. */
+  async #others(digest: Digest): Promise<number> {
+    const { routing, isLive, onProblem } = this.#options;
+    const others = new Set<PeerName>();
+    const limit = AbortSignal.timeout(LOOK_TIMEOUT);
+    try {
+      const signal = AbortSignal.any([this.#stop.signal, limit]);
+      for await (const peer of routing.find(cidOf(digest), { signal, answers: LOOK_ANSWERS, atOnce: 1 })) {
+        if (isLive(peer)) others.add(peer);
+        if (others.size >= ENOUGH_HOLDERS) break;
+      }
+    } catch (error) {
+      if (!this.#stop.signal.aborted && !limit.aborted) onProblem(error);
+    }
+    return others.size;
   }
 
   async #announce(digest: Digest): Promise<boolean> {
@@ -203,9 +251,11 @@ export class ProviderQueue implements AsyncDisposable {
   }
 
   #dropOldest(): void {
+    const [covered] = this.#covered.keys();
     const [oldest] = this.#announced.keys();
     const [first] = this.#fresh;
-    if (oldest !== undefined) this.#announced.delete(oldest);
+    if (covered !== undefined) this.#covered.delete(covered);
+    else if (oldest !== undefined) this.#announced.delete(oldest);
     else if (first !== undefined) this.#fresh.delete(first);
   }
 }

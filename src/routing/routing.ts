@@ -8,12 +8,10 @@ import { SECOND, type Clock } from '../clock.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import { cidOf } from './cid.ts';
-import type { ContentRouting } from './content-routing.ts';
+import { ENOUGH_HOLDERS, type ContentRouting } from './content-routing.ts';
 
 /** Searches under way; more find nothing, for each costs all nodes that it asks some milliseconds. */
 const MAX_SEARCHES = 16;
-/** Holders that a search looks for. */
-const ENOUGH = 10;
 /** A search that nobody waits for any more goes on for the next one who asks, but no longer than this. */
 const SEARCH_TIMEOUT: number = 5 * SECOND;
 /** How long what was found is taken for true; and nothing, for a shorter time: somebody may have it a moment later. */
@@ -101,7 +99,7 @@ export class Routing implements AsyncDisposable {
       const signal = AbortSignal.any([this.#stop.signal, limit]);
       for await (const peer of routing.find(cidOf(digest), { signal })) {
         peers.add(peer);
-        if (peers.size >= ENOUGH) return;
+        if (peers.size >= ENOUGH_HOLDERS) return;
       }
     } catch (error) {
       if (!limit.aborted && !this.#stop.signal.aborted) onProblem(error);

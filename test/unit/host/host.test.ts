@@ -322,10 +322,12 @@ describe('the host', function () {
         };
         // The routing tables fill in the background.
         for (let taken = 0; taken < 3; taken = await provide()) await systemClock.sleep(50);
-        const found = seeker?.host.contentRouting.find(cid, { signal }) ?? assert.fail();
-        const names: PeerName[] = [];
-        for await (const peer of found) names.push(peer);
-        assert.deepEqual(names, [holder?.peer]);
+        for (const answers of [Infinity, 1]) {
+          const found = seeker?.host.contentRouting.find(cid, { signal, answers }) ?? assert.fail();
+          const names: PeerName[] = [];
+          for await (const peer of found) names.push(peer);
+          assert.deepEqual(names, [holder?.peer]);
+        }
       }
     });
 

@@ -82,6 +82,7 @@ describe('the provider queue', () => {
   let queue: ProviderQueue;
   let isBusy: boolean;
   let members: number;
+  let dead: readonly PeerName[];
   const problems: unknown[] = [];
   const names = nameByCid(Array.from({ length: 200 }, (_, i) => i));
   const provided = (): readonly string[] => network.provided.map((cid) => names.get(cid) ?? cid);
@@ -90,6 +91,7 @@ describe('the provider queue', () => {
       routing: network,
       isBusy: () => isBusy,
       members: () => members,
+      isLive: (peer) => !dead.includes(peer),
       clock,
       onProblem: (error) => problems.push(error),
     });
@@ -100,6 +102,7 @@ describe('the provider queue', () => {
     problems.length = 0;
     isBusy = false;
     members = 2;
+    dead = [];
     queue = makeQueue();
   });
   afterEach(() => queue[Symbol.asyncDispose]());
@@ -116,7 +119,7 @@ describe('the provider queue', () => {
     assert.deepEqual(provided().slice(0, 3), ['39', '38', '37']);
     await clock.advance(20 * SECOND);
     assert.equal(network.provided.length, 40);
-    assert.deepEqual(queue.counts, { waiting: 0, announced: 40 });
+    assert.deepEqual(queue.counts, { waiting: 0, announced: 40, covered: 0 });
     queue.provide(digest(7));
     await clock.advance(HOUR);
     assert.equal(network.provided.length, 40);
@@ -172,7 +175,7 @@ describe('the provider queue', () => {
     assert.deepEqual(provided(), ['1', '2']);
     await clock.advance(3 * SECOND);
     assert.deepEqual(provided(), ['1', '2', '4']);
-    assert.deepEqual(queue.counts, { waiting: 0, announced: 3 });
+    assert.deepEqual(queue.counts, { waiting: 0, announced: 3, covered: 0 });
   });
 
   it('forgets what is withdrawn, before and after its announcement', async () => {
@@ -189,14 +192,14 @@ describe('the provider queue', () => {
       network.withdrawn.map((cid) => names.get(cid)),
       ['2'],
     );
-    assert.deepEqual(queue.counts, { waiting: 0, announced: 1 });
+    assert.deepEqual(queue.counts, { waiting: 0, announced: 1, covered: 0 });
   });
 
   it('tries again, less and less often, while nobody takes it', async () => {
     network.takers = 0;
     queue.provide(digest(1));
     await clock.advance(10 * 60 * SECOND);
-    assert.deepEqual(queue.counts, { waiting: 1, announced: 0 });
+    assert.deepEqual(queue.counts, { waiting: 1, announced: 0, covered: 0 });
     network.takers = 2;
     await clock.advance(6 * 60 * SECOND);
     assert.deepEqual(provided(), ['1']);
@@ -210,6 +213,61 @@ describe('the provider queue', () => {
     network.takers = 1;
     await clock.advance(60 * SECOND);
     assert.deepEqual(provided(), ['1']);
+  });
+
+  const others = Array.from({ length: 12 }, () => Identity.generate().peer);
+
+  it('leaves it to others where there are enough, and looks again later', async () => {
+    network.holders = others.slice(0, 10);
+    queue.provide(digest(1));
+    await clock.advance(3 * HOUR - SECOND);
+    assert.deepEqual(provided(), []);
+    assert.deepEqual(queue.counts, { waiting: 0, announced: 0, covered: 1 });
+    queue.provide(digest(1));
+    await clock.advance(2 * HOUR);
+    assert.ok(network.searches === 2, `${network.searches} searches`);
+    network.holders = others.slice(0, 9);
+    await clock.advance(4 * HOUR);
+    assert.deepEqual(provided(), ['1']);
+    assert.deepEqual(queue.counts, { waiting: 0, announced: 1, covered: 0 });
+  });
+
+  it('counts each of the others once, and only those that can be asked', async () => {
+    network.holders = [...others.slice(0, 9), ...others.slice(0, 9)];
+    queue.provide(digest(1));
+    await clock.advance(3 * SECOND);
+    assert.deepEqual(provided(), ['1']);
+    network.holders = others;
+    dead = others.slice(0, 3);
+    queue.provide(digest(2));
+    await clock.advance(3 * SECOND);
+    assert.deepEqual(provided(), ['1', '2']);
+    dead = others.slice(0, 2);
+    queue.provide(digest(3));
+    await clock.advance(3 * SECOND);
+    assert.deepEqual(provided(), ['1', '2']);
+  });
+
+  it('renews what it has announced itself, however many others there are', async () => {
+    queue.provide(digest(1));
+    await clock.advance(SECOND);
+    network.holders = others;
+    await clock.advance(21 * HOUR);
+    assert.deepEqual(provided(), ['1', '1']);
+  });
+
+  it('forgets what is withdrawn while others have it, or are looked up', async () => {
+    network.holders = others;
+    queue.provide(digest(1));
+    await clock.advance(SECOND);
+    queue.withdraw(digest(1));
+    network.holders = others.slice(0, 3);
+    queue.provide(digest(2));
+    await clock.advance(75);
+    queue.withdraw(digest(2));
+    await clock.advance(8 * HOUR);
+    assert.deepEqual(provided(), []);
+    assert.deepEqual(queue.counts, { waiting: 0, announced: 0, covered: 0 });
   });
 
   it('wakes both workers for what comes while they sleep', async () => {
