@@ -331,6 +331,41 @@ describe('the host', function () {
       }
     });
 
+    it('and passes over members that cannot be reached', async () => {
+      const first = await start();
+      const hosts = [
+        first,
+        await start({ bootstrap: [first.address] }),
+        await start({ bootstrap: [first.address] }),
+      ];
+      await until('they know each other', () =>
+        hosts.every((one) => hosts.every((other) => knows(one, other))),
+      );
+      const dead = Array.from({ length: 3 }, () => Identity.generate());
+      for (const identity of dead) {
+        const record = signMember(identity, {
+          peer: identity.peer,
+          sequence: 1,
+          name: 'dead',
+          zone: '',
+          controlAddresses: ['/ip4/127.0.0.1/tcp/1'],
+          dataAddresses: [],
+          fingerprint: new Uint8Array(),
+          version: '0.1.0',
+          leaving: false,
+        });
+        for (const { table } of hosts) table.apply(record);
+      }
+      const cid = cidOf(digestOf(Buffer.from('a layer')));
+      const signal = AbortSignal.timeout(10_000);
+      const [holder, , seeker] = hosts as [TestHost, TestHost, TestHost];
+      assert.equal(await holder.host.contentRouting.provide(cid, { signal }), 2);
+      const names: PeerName[] = [];
+      for await (const peer of seeker.host.contentRouting.find(cid, { signal, answers: 2, atOnce: 1 }))
+        names.push(peer);
+      assert.deepEqual(names, [holder.peer]);
+    });
+
     it('that answers a node that is alone', async () => {
       const { host } = await start();
       const cid = cidOf(digestOf(Buffer.from('a layer')));
