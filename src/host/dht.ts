@@ -3,7 +3,7 @@
  * searched for in it, step by step: this node knows all members, and so the ones nearest to a key
  * (docs/adr/0023-the-nearest-are-known.md).
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { PeerId } from '@libp2p/interface';
 import { EventTypes, type FinalPeerEvent, type KadDHT, type QueryEvent } from '@libp2p/kad-dht';
 import { peerIdFromString } from '@libp2p/peer-id';
@@ -167,6 +167,5 @@ export class DhtRouting implements ContentRouting {
  */
 function keyOf(cid: CID): CID {
   if (cid.multihash.code === SHA2_256) return cid;
-  const hash = createHash('sha256').update(cid.multihash.bytes).digest();
-  return CID.createV1(cid.code, create(SHA2_256, hash));
+  return CID.createV1(cid.code, create(SHA2_256, hash('sha256', cid.multihash.bytes, 'buffer')));
 }

@@ -2,7 +2,7 @@
  * The members nearest to a key in Kademlia's sense: by the exclusive-or of SHA2-256 of the key and of the peer ID (Maymounkov
  * and Mazières, 2002; libp2p specs, kad-dht). All members are known, so that nobody has to be asked for the way to them.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { peerIdFromString } from '@libp2p/peer-id';
 import type { PeerName } from '../peer/peer-name.ts';
 
@@ -16,7 +16,7 @@ export class Nearest {
 
   /** Up to `count` of the members, the nearest first. */
   of(key: Uint8Array, members: readonly Candidate[], count: number): readonly PeerName[] {
-    const target = sha256(key);
+    const target = hash('sha256', key, 'buffer');
     this.#forget(members);
     const all = members.map(({ peer }) => ({ peer, distance: xor(this.#placeOf(peer), target) }));
     const sorted = all.toSorted((a, b) => Buffer.compare(a.distance, b.distance));
@@ -26,7 +26,7 @@ export class Nearest {
   #placeOf(peer: PeerName): Buffer {
     let place = this.#places.get(peer);
     if (place === undefined) {
-      place = sha256(peerIdFromString(peer).toMultihash().bytes);
+      place = hash('sha256', peerIdFromString(peer).toMultihash().bytes, 'buffer');
       this.#places.set(peer, place);
     }
     return place;
@@ -38,10 +38,6 @@ export class Nearest {
     const present = new Set(members.map(({ peer }) => peer));
     for (const peer of this.#places.keys()) if (!present.has(peer)) this.#places.delete(peer);
   }
-}
-
-function sha256(bytes: Uint8Array): Buffer {
-  return createHash('sha256').update(bytes).digest();
 }
 
 function xor(a: Uint8Array, b: Uint8Array): Buffer {

@@ -116,7 +116,7 @@ function makeDht(): ReturnType<typeof kadDHT> {
     // A lone node must not wait for peers in a query.
     allowQueryWithZeroPeers: true,
     kBucketSize: limits.PROVIDER_RECORDS,
-    alpha: 3,
+    alpha: limits.DHT_PARALLEL,
     disjointPaths: 2,
     // Only the clean-up is wanted of it: routing/ has a paced queue of its own that renews records.
     reprovide: { validity: PROVIDER_VALIDITY, threshold: 0, concurrency: 1 },

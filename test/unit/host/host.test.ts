@@ -320,7 +320,7 @@ describe('the host', function () {
         const provide = async (): Promise<number> => {
           return (await holder?.host.contentRouting.provide(cid, { signal })) ?? 0;
         };
-        // The routing tables fill in the background.
+        // Members are learnt of in the background.
         for (let taken = 0; taken < 3; taken = await provide()) await systemClock.sleep(50);
         for (const answers of [Infinity, 1]) {
           const found = seeker?.host.contentRouting.find(cid, { signal, answers }) ?? assert.fail();
