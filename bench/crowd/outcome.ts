@@ -35,6 +35,8 @@ export interface Observed extends Seen {
   readonly system: string;
   /** Of each node, for one that does not tell where its bytes come from; undefined where all have one address. */
   readonly addresses: readonly string[] | undefined;
+  /** How the User-Agent of the nodes' runtimes begins; undefined where they have no mirror. */
+  readonly runtimeAgent: string | undefined;
   /** Where bytes come from that neither a node nor its address tells of. */
   readonly untold: keyof SourceBytes;
   readonly turn: number;
@@ -54,7 +56,7 @@ export interface Observed extends Seen {
 export function resultOf(seen: Observed): CrowdResult {
   const { imageBytes, plan, accesses, pulled } = seen;
   const perNode = plan.map((_, index) => nodeResult(seen, index));
-  const registryBytes = sum(accesses.map(({ method, bytes }) => (method === 'GET' ? bytes : 0)));
+  const registryBytes = sum(accesses.map(bodyOf));
   const arrived = imageBytes * pulled.filter(({ completed }) => completed !== null).length;
   const failed = pulled.flatMap(({ failure }, index) =>
     failure === undefined ? [] : [{ node: plan[index]?.name ?? '', reason: failure }],
@@ -73,6 +75,7 @@ export function resultOf(seen: Observed): CrowdResult {
     link_ratio: seen.linkBytes === null || arrived === 0 ? null : seen.linkBytes / arrived,
     registry_requests: accesses.length,
     registry_connections_max: seen.registryConnections,
+    ...fallbacksOf(seen),
     cross_zone_bytes: sum(perNode.map((node) => node.cross_zone_bytes)),
     cpu_s_per_gib: arrived === 0 ? null : seen.cpuSeconds / (arrived / GIB),
     cpu_busy: seen.cpuBusy,
@@ -92,6 +95,30 @@ export function resultOf(seen: Observed): CrowdResult {
     per_node: perNode,
     registry_curve: seen.curve,
   };
+}
+
+function fallbacksOf(
+  seen: Observed,
+): Pick<CrowdResult, 'fallback_requests' | 'fallback_bytes' | 'fallback_reasons'> {
+  const { runtimeAgent, plan, pulled } = seen;
+  const accesses = pastMirrors(seen);
+  return {
+    fallback_requests: runtimeAgent === undefined ? null : accesses.length,
+    fallback_bytes: runtimeAgent === undefined ? null : sum(accesses.map(bodyOf)),
+    fallback_reasons: pulled.flatMap(({ fallbacks }, index) =>
+      fallbacks.map((reason) => ({ node: plan[index]?.name ?? '', reason })),
+    ),
+  };
+}
+
+/** Requests of runtimes to the registry itself, though they have a mirror. */
+function pastMirrors({ accesses, runtimeAgent }: Observed): readonly Access[] {
+  if (runtimeAgent === undefined) return [];
+  return accesses.filter(({ userAgent }) => userAgent.startsWith(runtimeAgent));
+}
+
+function bodyOf({ method, bytes }: Access): number {
+  return method === 'GET' ? bytes : 0;
 }
 
 type Times = Pick<
@@ -133,7 +160,7 @@ function nodeResult(seen: Observed, index: number): NodeResult {
     started_s: started,
     completed_s: completed,
     first_byte_s: firstByte,
-    bytes: told?.bytes ?? sourcesOf(seen, index),
+    bytes: told === undefined ? sourcesOf(seen, index) : withFallbacks(seen, index, told.bytes),
     sent_bytes: told?.sentBytes ?? 0,
     cross_zone_bytes: told?.crossZoneBytes ?? 0,
     connections: connections[index] ?? 0,
@@ -151,6 +178,12 @@ function sourcesOf(
   const own = accesses.filter(({ method, client }) => method === 'GET' && client === addresses[index]);
   const registry = sum(own.map(({ bytes }) => bytes));
   return { registry, peers: Math.max(0, arrived - registry) };
+}
+
+/** What the node tells, and what its runtime fetched past it; where all have one address nobody knows which did. */
+function withFallbacks(seen: Observed, index: number, { peers, registry }: SourceBytes): SourceBytes {
+  const own = pastMirrors(seen).filter(({ client }) => client === seen.addresses?.[index]);
+  return { peers, registry: registry + sum(own.map(bodyOf)) };
 }
 
 /** What came since; undefined where the node does not tell any more. */

@@ -17,6 +17,8 @@ export interface Pulled {
   readonly firstByte: number | null;
   /** undefined where it arrived, or was not to arrive. */
   readonly failure: string | undefined;
+  /** Why the registry was asked for what the mirror was to have, in turn; none where the runtime does not say so. */
+  readonly fallbacks: readonly string[];
 }
 
 export interface PullsOptions {
@@ -53,6 +55,7 @@ async function pullOne(
   await delay(plan.delay, undefined, { signal });
   const seconds = (): number => (performance.now() - begin) / SECOND;
   const started = seconds();
+  const fallbacks: string[] = [];
   const dead = new AbortController();
   const timeout = AbortSignal.timeout(Math.ceil(limit));
   const death = plan.dies === undefined ? undefined : setTimeout(() => void die(), plan.dies);
@@ -61,12 +64,14 @@ async function pullOne(
     await Promise.all([system.kill(index), runtime.kill(index)]);
   };
   try {
-    const pulled = await runtime.pull(index, wares, AbortSignal.any([signal, dead.signal, timeout]));
+    const limits = AbortSignal.any([signal, dead.signal, timeout]);
+    const pulled = await runtime.pull(index, wares, limits, (reason) => fallbacks.push(reason));
     const ended = seconds();
-    return { started, completed: ended, ended, firstByte: pulled.firstByteSeconds, failure: undefined };
+    const firstByte = pulled.firstByteSeconds;
+    return { started, completed: ended, ended, firstByte, failure: undefined, fallbacks };
   } catch (error) {
     signal.throwIfAborted();
-    const failed = { started, completed: null, ended: seconds(), firstByte: null };
+    const failed = { started, completed: null, ended: seconds(), firstByte: null, fallbacks };
     if (dead.signal.aborted) return { ...failed, failure: undefined };
     return { ...failed, failure: timeout.aborted ? tooLate(limit) : describeFailure(error) };
   } finally {

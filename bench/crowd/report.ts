@@ -1,7 +1,7 @@
 /** What a run of `bench crowd` came to: its report, and a table for people with a column for each system. Pure. */
 import { formatBytes } from '../../src/client/format.ts';
 import type { BenchReport } from '../report/report.ts';
-import { failureLines, ratioLines } from '../report/table.ts';
+import { failureLines, ratioLines, reasonLines } from '../report/table.ts';
 import type { Machine } from '../support/machine.ts';
 import { percentile } from '../support/stats.ts';
 import { formatTable, type Row } from '../support/table.ts';
@@ -76,10 +76,17 @@ export function renderCrowd(report: CrowdReport): string {
     formatTable(crowdRows(results).map((row) => row.concat(''))),
     '',
     ...failureLines(results),
+    ...fallbackLines(results),
     ...warnings.map((warning) => `WARNING ${warning}`),
     ...ratioLines(results),
     '',
   ].join('\n');
+}
+
+function fallbackLines(results: readonly CrowdResult[]): readonly string[] {
+  return results.flatMap(({ system, turn, fallback_reasons: reasons }) =>
+    reasonLines(`past the mirror: ${system}, turn ${turn}`, reasons),
+  );
 }
 
 /** A row for each figure, a column for each system. */
@@ -131,6 +138,7 @@ const FIGURES: readonly (readonly [name: string, format: (turns: Turns) => strin
   ['registry bytes, images', spreadOf((turn) => turn.registry_ratio, thousandths)],
   ['  on its wire', spreadOf(wireRatio, thousandths)],
   ['registry requests', spreadOf((turn) => turn.registry_requests, String)],
+  ['  past the mirrors', spreadOf((turn) => turn.fallback_requests, String)],
   ['registry connections, most', spreadOf((turn) => turn.registry_connections_max, String)],
   ['bytes from others', spreadOf((turn) => sum(turn, ({ bytes }) => bytes.peers), formatBytes)],
   ['  on links, for each of content', spreadOf((turn) => turn.link_ratio, thousandths)],

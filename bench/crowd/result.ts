@@ -1,5 +1,5 @@
 /** What `bench crowd` reports besides what all benches do. */
-import type { BenchResult } from '../report/result.ts';
+import type { BenchResult, Failure } from '../report/result.ts';
 
 export type { NodeResult } from '../report/result.ts';
 
@@ -12,6 +12,14 @@ export interface CrowdResult extends BenchResult {
   readonly link_ratio: number | null;
   /** TCP connections that it had at one time; null on loopback. */
   readonly registry_connections_max: number | null;
+  /**
+   * Requests, HEAD among them, that runtimes made to the registry themselves as their mirror had not answered them well,
+   * and the bytes of their bodies: a part of registry_requests and registry_bytes. null without a mirror.
+   */
+  readonly fallback_requests: number | null;
+  readonly fallback_bytes: number | null;
+  /** Why, as far as runtimes tell (`fetch` does). */
+  readonly fallback_reasons: readonly Failure[];
   /** 0 to 1 of all cores while nodes pulled, with what else the machine did. */
   readonly cpu_busy: number;
   readonly cpu_stolen: number;

@@ -48,6 +48,7 @@ export async function runTurn(scene: Scene, system: System, turn: number): Promi
     system: system.name,
     addresses: scene.network.isShaped ? members.map(({ place }) => place.address) : undefined,
     untold: system.untold,
+    runtimeAgent: running.mirror(0) === undefined ? undefined : runtime.userAgent,
     turn,
     seed,
     settings,
@@ -132,7 +133,7 @@ function longestPull({ settings: { link, registry, nodes }, imageBytes }: Scene)
   return Math.ceil(GRACE + PATIENCE * ((imageBytes * BITS) / slowest) * SECOND);
 }
 
-/** Of nodes whose pull failed, or of all where their log level was asked for. */
+/** Of nodes whose pull failed or went past its mirror, or of all where their log level was asked for. */
 async function keepLogs(
   { settings, out, say }: Scene,
   name: string,
@@ -142,7 +143,9 @@ async function keepLogs(
   pulled: readonly Pulled[],
 ): Promise<void> {
   const isAsked = asksForLogs(settings);
-  const wanted = members.map((_, index) => index).filter((index) => isAsked || pulled[index]?.failure);
+  const wanted = members
+    .map((_, index) => index)
+    .filter((index) => isAsked || pulled[index]?.failure || (pulled[index]?.fallbacks.length ?? 0) > 0);
   if (wanted.length === 0) return;
   const folder = join(out, 'logs');
   await mkdir(folder, { recursive: true });

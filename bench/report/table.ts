@@ -3,7 +3,7 @@ import { MIB } from '../../src/clock.ts';
 import { formatTable, type Row } from '../support/table.ts';
 import { groupResults, medianOf, type Group } from './group.ts';
 import type { BenchReport } from './report.ts';
-import type { BenchResult } from './result.ts';
+import type { BenchResult, Failure } from './result.ts';
 
 const HEAD: Row = [
   'system',
@@ -83,11 +83,14 @@ export function ratioLines(results: readonly BenchResult[]): readonly string[] {
 }
 
 export function failureLines(results: readonly BenchResult[]): readonly string[] {
-  return results.flatMap(({ system, turn, failure_reasons: reasons }) => {
-    const lines = reasons
-      .slice(0, MAX_REASONS)
-      .map(({ node, reason }) => `failed: ${system}, turn ${turn}, ${node}: ${reason}`);
-    const left = reasons.length - lines.length;
-    return left > 0 ? [...lines, `failed: ${system}, turn ${turn}: ${left} more, see report.json`] : lines;
-  });
+  return results.flatMap(({ system, turn, failure_reasons: reasons }) =>
+    reasonLines(`failed: ${system}, turn ${turn}`, reasons),
+  );
+}
+
+/** The first few, and how many more there are. */
+export function reasonLines(what: string, reasons: readonly Failure[]): readonly string[] {
+  const lines = reasons.slice(0, MAX_REASONS).map(({ node, reason }) => `${what}, ${node}: ${reason}`);
+  const left = reasons.length - lines.length;
+  return left > 0 ? [...lines, `${what}: ${left} more, see report.json`] : lines;
 }

@@ -124,7 +124,7 @@ class Download {
   /** A mirror that answers 404 in mid-blob wants the client to go on at the registry. */
   #explain(error: WeirError): WeirError {
     const refused = isWeirError(error, 'blob_unknown') || error.detail['status'] === 416;
-    if (!this.#session.isMirror || this.#offset === 0 || !refused) return error;
+    if (!this.#session.isMirrorAlone || this.#offset === 0 || !refused) return error;
     const problem = `${this.#session.origin} leaves the rest of ${this.#blob.digest} to the registry, from byte ${this.#offset} on`;
     return new WeirError('handed_over', problem, { cause: error });
   }

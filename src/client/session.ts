@@ -3,7 +3,7 @@
  * Credentials, token servers, redirects, TLS and proxies are those of the upstream client.
  */
 import { SECOND, systemClock, type Clock } from '../clock.ts';
-import { isWeirError, WeirError } from '../errors.ts';
+import { isWeirError, toWeirError, WeirError } from '../errors.ts';
 import { digestAlgorithm, digestOf, tryParseDigest, type Digest } from '../oci/digest.ts';
 import { ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES, type Descriptor } from '../oci/manifest.ts';
 import { formatManifestReference, type ImageReference } from '../oci/reference.ts';
@@ -17,6 +17,9 @@ import type { Environment } from '../upstream/proxy.ts';
 import type { RegistryConfig } from '../upstream/registry-config.ts';
 import type { Response } from '../upstream/response.ts';
 import { TrustStore } from '../upstream/trust.ts';
+
+/** As it calls itself in its User-Agent. */
+export const CLIENT_NAME = 'weir-client';
 
 /** Milliseconds to connect. */
 const CONNECT_TIMEOUT: number = 5 * SECOND;
@@ -33,6 +36,10 @@ export interface SessionOptions {
   readonly image: ImageReference;
   /** Undefined: the registry itself is asked. */
   readonly mirror?: URL | undefined;
+  /** Where each request goes that the mirror does not answer well, as in containerd; undefined: nowhere, it fails. */
+  readonly fallback?: URL | undefined;
+  /** Told of each of these, with what the mirror said. */
+  readonly onFallback?: ((error: WeirError) => void) | undefined;
   readonly registries?: ReadonlyMap<RegistryHost, RegistryConfig> | undefined;
   /** Path of a PEM file of authorities trusted beside the usual ones. */
   readonly caFile?: string | undefined;
@@ -53,9 +60,27 @@ export interface OpenBlob {
   readonly source: string;
 }
 
+interface Request {
+  readonly method: 'GET' | 'HEAD';
+  /** Below the repository's name. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Other statuses are errors. */
+  readonly expected: readonly number[];
+  readonly signal: AbortSignal | undefined;
+}
+
+interface Answer {
+  readonly response: Response;
+  /** Who gave it. */
+  readonly endpoint: Endpoint;
+}
+
 export class RegistrySession implements AsyncDisposable {
   readonly #image: ImageReference;
   readonly #endpoint: Endpoint;
+  readonly #fallback: Endpoint | undefined;
+  readonly #onFallback: (error: WeirError) => void;
   readonly #pools: Pools;
   readonly #exchange: Exchange;
   readonly #clock: Clock;
@@ -67,6 +92,8 @@ export class RegistrySession implements AsyncDisposable {
     this.#clock = options.clock ?? systemClock;
     const registries = options.registries ?? new Map<RegistryHost, RegistryConfig>();
     this.#endpoint = endpointFor(options.image.repository.registry, options.mirror, registries);
+    this.#fallback = fallbackOf(this.#endpoint, options.fallback);
+    this.#onFallback = options.onFallback ?? ((): void => undefined);
     this.#pools = new Pools({
       connectTimeout: CONNECT_TIMEOUT,
       headerTimeout: HEADER_TIMEOUT,
@@ -85,7 +112,7 @@ export class RegistrySession implements AsyncDisposable {
           : new DockerConfig(dockerConfig, this.#clock, options.warn ?? (() => undefined)),
       clock: this.#clock,
       observer: { request: () => (this.#requests += 1), bytes: () => undefined, retry: () => undefined },
-      headers: { 'user-agent': 'weir-client', 'accept-encoding': 'identity' },
+      headers: { 'user-agent': CLIENT_NAME, 'accept-encoding': 'identity' },
     });
   }
 
@@ -98,8 +125,9 @@ export class RegistrySession implements AsyncDisposable {
     return this.#requests;
   }
 
-  get isMirror(): boolean {
-    return this.#endpoint.isMirror;
+  /** Whether a mirror is asked, and nobody else. */
+  get isMirrorAlone(): boolean {
+    return this.#endpoint.isMirror && this.#fallback === undefined;
   }
 
   /** Scheme, host and port of who is asked. */
@@ -119,7 +147,8 @@ export class RegistrySession implements AsyncDisposable {
     const { reference } = this.#image;
     const path = `manifests/${formatManifestReference(reference)}`;
     const headers = { accept: `${ACCEPT_MANIFESTS}, */*` };
-    const head = await this.#request('HEAD', path, headers, [200, 405], signal);
+    const asked = await this.#request({ method: 'HEAD', path, headers, expected: [200, 405], signal });
+    const head = asked.response;
     head.discard();
     const named = tryParseDigest(head.header('docker-content-digest') ?? '');
     if (reference.kind === 'digest') {
@@ -127,7 +156,7 @@ export class RegistrySession implements AsyncDisposable {
       return reference.digest;
     }
     if (named !== undefined) return named;
-    const response = await this.#request('GET', path, headers, [200], signal);
+    const { response } = await this.#request({ method: 'GET', path, headers, expected: [200], signal });
     return digestOf(await response.read(MAX_MANIFEST_BYTES));
   }
 
@@ -141,12 +170,19 @@ export class RegistrySession implements AsyncDisposable {
     signal: AbortSignal | undefined,
   ): Promise<{ readonly bytes: Buffer; readonly mediaType: string; readonly source: string }> {
     const accept = mediaType === undefined ? `${ACCEPT_MANIFESTS}, */*` : `${mediaType}, */*`;
-    const response = await this.#request('GET', `manifests/${digest}`, { accept }, [200], signal);
+    const answer = await this.#request({
+      method: 'GET',
+      path: `manifests/${digest}`,
+      headers: { accept },
+      expected: [200],
+      signal,
+    });
+    const { response, endpoint } = answer;
     refuseEncoding(response);
     const bytes = await response.read(MAX_MANIFEST_BYTES);
-    if (digestOf(bytes, digestAlgorithm(digest)) !== digest) throw wrongDigest(this.origin, digest);
+    if (digestOf(bytes, digestAlgorithm(digest)) !== digest) throw wrongDigest(endpoint.origin, digest);
     const type = response.header('content-type') ?? mediaType ?? 'application/octet-stream';
-    return { bytes, mediaType: type, source: this.#sourceOf(response) };
+    return { bytes, mediaType: type, source: sourceOf(answer) };
   }
 
   /**
@@ -156,9 +192,11 @@ export class RegistrySession implements AsyncDisposable {
   async blob(blob: Descriptor, offset: number, signal: AbortSignal | undefined): Promise<OpenBlob> {
     const headers: Record<string, string> = { accept: `${blob.mediaType}, */*` };
     if (offset > 0) headers['range'] = `bytes=${offset}-`;
-    const response = await this.#request('GET', `blobs/${blob.digest}`, headers, [200, 206], signal);
+    const path = `blobs/${blob.digest}`;
+    const answer = await this.#request({ method: 'GET', path, headers, expected: [200, 206], signal });
+    const { response } = answer;
     refuseEncoding(response);
-    const source = this.#sourceOf(response);
+    const source = sourceOf(answer);
     if (response.status === 200) return { response, start: 0, source };
     const { start, total } = contentRange(response);
     if (start !== offset || total !== blob.size)
@@ -166,21 +204,25 @@ export class RegistrySession implements AsyncDisposable {
     return { response, start, source };
   }
 
-  async #request(
-    method: 'GET' | 'HEAD',
-    path: string,
-    headers: Record<string, string>,
-    expected: readonly number[],
-    signal: AbortSignal | undefined,
-  ): Promise<Response> {
+  async #request(request: Request): Promise<Answer> {
+    try {
+      return { response: await this.#ask(this.#endpoint, request), endpoint: this.#endpoint };
+    } catch (error) {
+      if (this.#fallback === undefined || request.signal?.aborted) throw error;
+      this.#onFallback(toWeirError(error));
+      return { response: await this.#ask(this.#fallback, request), endpoint: this.#fallback };
+    }
+  }
+
+  async #ask(endpoint: Endpoint, { method, path, headers, expected, signal }: Request): Promise<Response> {
     const { name } = this.#image.repository;
     const isBlob = path.startsWith('blobs/');
     const followed = await this.#exchange.run({
-      endpoint: this.#endpoint,
+      endpoint,
       kind: isBlob ? 'blob' : 'manifest',
       lane: isBlob ? 'blob' : 'control',
       method,
-      target: requestTarget(this.#endpoint, name, path),
+      target: requestTarget(endpoint, name, path),
       name,
       headers,
       credential: undefined,
@@ -194,12 +236,12 @@ export class RegistrySession implements AsyncDisposable {
       throw new WeirError(error.code, problem, { detail: error.detail, cause: error.cause });
     }
   }
+}
 
-  #sourceOf(response: Response): string {
-    const header = response.header('weir-source') ?? '';
-    if (SOURCE.test(header)) return header;
-    return this.#endpoint.isMirror ? 'mirror' : 'registry';
-  }
+function sourceOf({ response, endpoint }: Answer): string {
+  const header = response.header('weir-source') ?? '';
+  if (SOURCE.test(header)) return header;
+  return endpoint.isMirror ? 'mirror' : 'registry';
 }
 
 /** A runtime sends the registry's credentials to a mirror on localhost that asks for them; so does this. */
@@ -213,6 +255,17 @@ function endpointFor(
   if (mirror === undefined) return own;
   const path = `${mirror.pathname.replace(/\/+$/, '')}/v2`;
   return { origin: mirror.origin, path, registry, credentialsOf: registry, isMirror: true, tls: own.tls };
+}
+
+/** The registry at another address, which is how it is reached from a node's network. */
+function fallbackOf(endpoint: Endpoint, fallback: URL | undefined): Endpoint | undefined {
+  if (!endpoint.isMirror || fallback === undefined) return undefined;
+  return {
+    ...endpoint,
+    origin: fallback.origin,
+    path: `${fallback.pathname.replace(/\/+$/, '')}/v2`,
+    isMirror: false,
+  };
 }
 
 export function wrongDigest(origin: string, digest: Digest): WeirError {

@@ -1,7 +1,7 @@
 /**
  * `containerd`: each node has a real containerd of its own, with content, snapshots and socket of its own, that runs in
  * the node's namespace and is told to pull over CRI (PullImage), as the kubelet does. It checks every digest and unpacks
- * the layers. Where the mirror fails it goes to the registry by itself. It does not tell of the first byte.
+ * the layers. Where the mirror fails it goes to the registry by itself. It tells neither why nor of the first byte.
  */
 import { Containerd } from '../../../test/support/containerd.ts';
 import { findProgram } from '../../../test/support/requires.ts';
@@ -17,6 +17,7 @@ const AT_ONCE = 4;
 const NEVER = 2 ** 31 - 1;
 
 class ContainerdRuntime implements RunningRuntime {
+  readonly userAgent = 'containerd/';
   readonly versions: Readonly<Record<string, string>>;
   readonly #scene: Scene;
   readonly #daemons: readonly Containerd[];

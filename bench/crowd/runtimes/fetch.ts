@@ -1,10 +1,12 @@
 /**
  * `fetch`: this process stands in for the runtimes of all nodes and pulls as containerd's CRI does: HEAD of the tag,
- * manifest, config, three layers at a time, every digest checked. It does not go past a mirror that gives up, as
- * containerd would: such a pull has failed, and its reason is told.
+ * manifest, config, three layers at a time, every digest checked. What the mirror does not answer well is asked of the
+ * registry, over the node's own link, and the reason is told.
  */
 import { pullImage } from '../../../src/client/pull-image.ts';
+import { CLIENT_NAME } from '../../../src/client/session.ts';
 import { parseImageReference } from '../../../src/oci/reference.ts';
+import { describeFailure } from '../pulls.ts';
 import type { Member, Scene, Wares } from '../scene.ts';
 import type { RunningSystem } from '../systems/system.ts';
 import type { PullResult, RunningRuntime, Runtime } from './runtime.ts';
@@ -13,10 +15,13 @@ interface Route {
   /** `HOST:PORT` of the registry, as this process names it. */
   readonly registry: string;
   readonly mirror?: URL;
+  /** The registry, over the node's link. */
+  readonly fallback?: URL;
 }
 
 class FetchRuntime implements RunningRuntime {
   readonly versions: Readonly<Record<string, string>> = {};
+  readonly userAgent: string = CLIENT_NAME;
   readonly #scene: Scene;
   readonly #members: readonly Member[];
   #routes: readonly Route[] = [];
@@ -35,21 +40,30 @@ class FetchRuntime implements RunningRuntime {
     this.#routes = await Promise.all(
       this.#members.map(async ({ place }, index): Promise<Route> => {
         const mirror = system.mirror(index);
-        if (mirror === undefined) return { registry: await network.forward(place, registry.host) };
-        if (mirror.hostname === place.reach) return { registry: registry.host, mirror };
+        const direct = await network.forward(place, registry.host);
+        if (mirror === undefined) return { registry: direct };
+        const fallback = new URL(`http://${direct}`);
+        if (mirror.hostname === place.reach) return { registry: registry.host, mirror, fallback };
         const forwarded = new URL(`http://${await network.forward(place, mirror.host)}`);
-        return { registry: registry.host, mirror: forwarded };
+        return { registry: registry.host, mirror: forwarded, fallback };
       }),
     );
   }
 
-  async pull(node: number, { image, path }: Wares, signal: AbortSignal): Promise<PullResult> {
+  async pull(
+    node: number,
+    { image, path }: Wares,
+    signal: AbortSignal,
+    onFallback: (reason: string) => void = (): void => undefined,
+  ): Promise<PullResult> {
     const route = this.#routes[node];
     if (route === undefined) throw new Error(`there is no node ${node}`);
     const reference = parseImageReference(`${route.registry}/${path}`);
     const pulled = await pullImage({
       image: reference,
       mirror: route.mirror,
+      fallback: route.fallback,
+      onFallback: (error) => onFallback(describeFailure(error)),
       registries: new Map([[reference.repository.registry, { plainHttp: true }]]),
       signal,
     });

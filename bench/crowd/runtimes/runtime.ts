@@ -13,8 +13,18 @@ export interface RunningRuntime extends AsyncDisposable {
   containerd(node: number): ContainerdPlaces | undefined;
   /** From now on pulls go through what the system calls the node's mirror. */
   connect(system: RunningSystem): Promise<void>;
-  /** Pulls the image; rejects where it did not arrive, whole and right. */
-  pull(node: number, wares: Wares, signal: AbortSignal): Promise<PullResult>;
+  /** How the User-Agent begins with which it asks the registry. */
+  readonly userAgent: string;
+  /**
+   * Pulls the image; rejects where it did not arrive, whole and right.
+   * @param onFallback told why the registry is asked for what the mirror was to have, where the runtime says so
+   */
+  pull(
+    node: number,
+    wares: Wares,
+    signal: AbortSignal,
+    onFallback?: (reason: string) => void,
+  ): Promise<PullResult>;
   /** The node dies: what runs there does too. */
   kill(node: number): Promise<void>;
   /** What it logged; empty where it keeps no log. */

@@ -197,6 +197,66 @@ describe('pulling an image', () => {
     });
   });
 
+  it('asks the fallback what the mirror does not have, from the byte where it stopped, and the mirror again after it', async () => {
+    const [layer] = [...image.blobs.values()].sort((a, b) => b.size - a.size);
+    assert.ok(layer !== undefined);
+    let tags = 0;
+    await using mirror = await serve(image, {
+      intercept: (request, response) => {
+        if (request.method === 'HEAD') {
+          tags += 1;
+          response.writeHead(503).end();
+          return true;
+        }
+        if (!request.url?.includes(layer.digest)) return false;
+        if (request.headers.range !== undefined) response.writeHead(404).end();
+        else void cutAfter(request, response, blobPath(image.directory, layer.digest), 0, 70_000);
+        return true;
+      },
+    });
+    const asked: string[] = [];
+    await using registry = await serve(image, {
+      intercept: ({ method, url = '', headers }) => {
+        asked.push(`${method} ${url.split('/').slice(-2, -1)[0]} ${headers.range ?? ''}`);
+        assert.ok(!url.includes('ns='), 'the registry is asked as a registry');
+        return false;
+      },
+    });
+    const reasons: string[] = [];
+    const pulled = await pull(registry, {
+      mirror: mirror.url,
+      fallback: registry.url,
+      onFallback: ({ code }) => reasons.push(code),
+    });
+    assert.equal(pulled.bytes, image.size);
+    assert.equal(tags, 1, 'what the mirror refuses is not asked of it again');
+    assert.deepEqual(asked, ['HEAD manifests ', 'GET blobs bytes=70000-']);
+    assert.deepEqual(reasons, ['upstream_status', 'blob_unknown']);
+    const sourceOf = (digest: Digest): string | undefined =>
+      pulled.blobs.find((blob) => blob.digest === digest)?.source;
+    assert.equal(sourceOf(layer.digest), 'registry');
+    assert.equal(sourceOf(pulled.digest), 'mirror');
+  });
+
+  it('fails where the fallback fails too, and asks nobody else once it is aborted', async () => {
+    await using mirror = await serve(image, {
+      intercept: (_, response) => {
+        response.writeHead(404).end();
+        return true;
+      },
+    });
+    await using registry = await serve(image);
+    const options = { mirror: mirror.url, fallback: registry.url };
+    await assert.rejects(pull(registry, { ...options, image: referenceTo(registry, ':none') }), {
+      code: 'manifest_unknown',
+    });
+    const before = registry.stats.requests;
+    await assert.rejects(pull(registry, { ...options, signal: AbortSignal.abort(new Error('enough')) }), {
+      code: 'aborted',
+    });
+    assert.equal(registry.stats.requests, before);
+  });
+
   it('refuses wrong bytes: a layer, a manifest, more bytes than announced', async () => {
     const spoiled = await generateImage(join(directory, 'b'), { seed: 'b', layers: [100 * KIB] });
     const [layer] = [...spoiled.blobs.values()].sort((a, b) => b.size - a.size);

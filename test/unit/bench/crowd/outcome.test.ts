@@ -8,7 +8,7 @@ import { IMAGE, SECONDS_ON_LINK, settingsOf } from './settings.ts';
 const node: NodePlan = { name: 'a', zone: '', wave: 0, delay: 0, isSlow: false, dies: undefined };
 
 function pulled(started: number, ended: number, changes: Partial<Pulled> = {}): Pulled {
-  return { started, completed: ended, ended, firstByte: 0.5, failure: undefined, ...changes };
+  return { started, completed: ended, ended, firstByte: 0.5, failure: undefined, fallbacks: [], ...changes };
 }
 
 /** Of a pull that failed. */
@@ -22,6 +22,7 @@ function observed(changes: Partial<Observed> = {}): Observed {
     system: 'weir',
     addresses: undefined,
     untold: 'peers',
+    runtimeAgent: 'client',
     turn: 1,
     seed: 1,
     settings: settingsOf(),
@@ -118,6 +119,36 @@ describe('bench/crowd/outcome', () => {
     assert.equal(result.link_ratio, 1.5);
     const none = observed({ linkBytes: IMAGE, pulled: [pulled(0, 7, fails), pulled(0, 9, fails)] });
     assert.equal(resultOf(none).link_ratio, null);
+  });
+
+  it('tells apart what runtimes asked of the registry past their mirrors, and whose it was', () => {
+    const access = { client: '10.0.0.1', method: 'GET', path: '/v2/a/blobs/x', status: 200, bytes: 70 };
+    const accesses = [
+      { ...access, userAgent: 'weir/1.0' },
+      { ...access, userAgent: 'client/1.0' },
+      { ...access, userAgent: 'client/1.0', method: 'HEAD' },
+      { ...access, userAgent: 'client/1.0', client: '10.0.0.2', bytes: 5 },
+    ];
+    const told = { bytes: { peers: 10, registry: 1 }, sentBytes: 0, crossZoneBytes: 0 };
+    const seen = observed({
+      accesses,
+      addresses: ['10.0.0.1', '10.0.0.2'],
+      traffic: [told, told],
+      pulled: [pulled(0, 5, { fallbacks: ['404', '503'] }), pulled(0, 6)],
+    });
+    const result = resultOf(seen);
+    assert.equal(result.failures, 0);
+    assert.deepEqual([result.fallback_requests, result.fallback_bytes], [3, 75]);
+    assert.deepEqual(result.fallback_reasons, [
+      { node: 'a', reason: '404' },
+      { node: 'a', reason: '503' },
+    ]);
+    assert.deepEqual(
+      result.per_node.map(({ bytes }) => bytes.registry),
+      [71, 6],
+    );
+    const direct = resultOf({ ...seen, runtimeAgent: undefined });
+    assert.deepEqual([direct.fallback_requests, direct.fallback_bytes], [null, null]);
   });
 
   it('divides CPU time by what arrived, not by what was begun', () => {

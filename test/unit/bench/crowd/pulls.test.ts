@@ -10,7 +10,7 @@ const node: NodePlan = { name: 'a', zone: '', wave: 0, delay: 0, isSlow: false, 
 
 interface Course {
   readonly plan: readonly NodePlan[];
-  readonly pull: (node: number, signal: AbortSignal) => Promise<void>;
+  readonly pull: (node: number, signal: AbortSignal, onFallback: (reason: string) => void) => Promise<void>;
   readonly limit?: number;
   readonly signal?: AbortSignal;
 }
@@ -23,8 +23,13 @@ async function pull({ plan, pull: work, limit = 60_000, signal }: Course): Promi
   const kill = async (index: number): Promise<void> => void killed.push(index);
   const runtime = {
     kill,
-    pull: async (index: number, _: Wares, ended: AbortSignal) => {
-      await work(index, ended);
+    pull: async (
+      index: number,
+      _: Wares,
+      ended: AbortSignal,
+      onFallback: (reason: string) => void = () => undefined,
+    ) => {
+      await work(index, ended, onFallback);
       return { firstByteSeconds: 1 };
     },
   } as Partial<RunningRuntime> as RunningRuntime;
@@ -84,6 +89,20 @@ describe('bench/crowd/pulls', () => {
   it('ends a pull that takes too long, and says so', async () => {
     const { pulled } = await pull({ plan: [node], limit: 1, pull: (_, signal) => hang(signal) });
     assert.match(pulled[0]?.failure ?? '', /had not ended after 0 s/);
+  });
+
+  it('tells why a runtime went past its mirror, also where the pull failed', async () => {
+    const { pulled } = await pull({
+      plan: [node, node],
+      pull: async (index, _, onFallback) => {
+        onFallback(`reason ${index}`);
+        if (index === 1) throw new Error('no');
+      },
+    });
+    assert.deepEqual(
+      pulled.map(({ fallbacks }) => fallbacks),
+      [['reason 0'], ['reason 1']],
+    );
   });
 
   it('gives up with its signal', async () => {

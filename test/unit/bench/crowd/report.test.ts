@@ -22,6 +22,9 @@ const RESULT: CrowdResult = {
   link_ratio: 1.16,
   registry_requests: 9,
   registry_connections_max: 4,
+  fallback_requests: 0,
+  fallback_bytes: 0,
+  fallback_reasons: [],
   cross_zone_bytes: 0,
   cpu_s_per_gib: 5,
   cpu_busy: 0.5,
@@ -109,15 +112,16 @@ describe('bench/crowd/report', () => {
     );
   });
 
-  it('names settings, versions, ratios, and the reason of each failure', () => {
+  it('names settings, versions, ratios, and the reason of each failure and of each way past a mirror', () => {
     const failed = {
       ...RESULT,
       makespan_s: 10,
       failures: 1,
       failure_reasons: [{ node: 'node-2', reason: 'it hung' }],
+      fallback_reasons: Array.from({ length: 7 }, () => ({ node: 'node-1', reason: 'status 404' })),
     };
     const report = reportOf('2026-01-01T00:00:00.000Z', MACHINE, settingsOf({ kill: 0.05 }), [
-      { ...RESULT, system: 'registry' },
+      { ...RESULT, system: 'registry', fallback_requests: null },
       failed,
     ]);
     assert.equal(report.settings['link'], '20mbit');
@@ -126,6 +130,9 @@ describe('bench/crowd/report', () => {
     assert.equal(report.versions['weir'], '0.1.0');
     const text = renderCrowd(report);
     assert.match(text, /failed: weir, turn 1, node-2: it hung/);
+    assert.match(text, /past the mirror: weir, turn 1, node-1: status 404/);
+    assert.match(text, /past the mirror: weir, turn 1: 2 more/);
+    assert.match(text, /past the mirrors +– +0/);
     assert.match(text, /weir over registry: makespan 2\.000/);
   });
 });
