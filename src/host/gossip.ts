@@ -42,9 +42,10 @@ export class Gossip {
     return new Set(this.#node.services.pubsub.getPeers().flatMap((peer) => nameOf(peer) ?? []));
   }
 
-  /** @throws what gossipsub throws; nothing where nobody listens */
-  async publish(record: SignedMember): Promise<void> {
-    await this.#node.services.pubsub.publish(this.#topic, encodeGossip(record));
+  /** @returns to how many peers it went: 0 where nobody listens. @throws what gossipsub throws */
+  async publish(record: SignedMember): Promise<number> {
+    const { recipients } = await this.#node.services.pubsub.publish(this.#topic, encodeGossip(record));
+    return recipients.length;
   }
 
   /** Whether gossip goes to this peer directly. */

@@ -25,6 +25,7 @@ import { describe } from './connected.ts';
 import { Conduct } from './conduct.ts';
 import { DhtRouting } from './dht.ts';
 import { Dialer } from './dialer.ts';
+import { announceFirst, type FirstAnnouncementOptions } from './first-announcement.ts';
 import type { OnAborted } from './frame-stream.ts';
 import { nameOf } from './gater.ts';
 import { Gossip } from './gossip.ts';
@@ -38,9 +39,6 @@ import type { ConnectedPeer, HostOptions } from './options.ts';
 import { Requests, type RequestHandler, type RequestOptions } from './requests.ts';
 import { repeat, within } from './rhythm.ts';
 import { SelfRecord, type SelfInfo } from './self-record.ts';
-
-/** Milliseconds between looks whether anybody listens to gossip yet. */
-const GOSSIP_POLL = 50;
 
 export class Host implements AsyncDisposable {
   /** What routing/ needs. */
@@ -271,12 +269,15 @@ export class Host implements AsyncDisposable {
     await this.#gossip.publish(this.#self.current);
   }
 
-  /** The mesh takes a moment to form; a record that is published before reaches nobody. */
-  async #announceFirst(): Promise<void> {
-    const { clock } = this.#options;
-    const { signal } = this.#stop;
-    while (!signal.aborted && this.#gossip.listeners === 0) await clock.sleep(GOSSIP_POLL, { signal });
-    await this.#announce();
+  #announceFirst(): Promise<void> {
+    const options: FirstAnnouncementOptions = {
+      clock: this.#options.clock,
+      listeners: () => this.#gossip.listeners,
+      publish: (record) => this.#gossip.publish(record),
+      current: () => this.#self.current,
+      renew: () => this.#self.renew(),
+    };
+    return announceFirst(options, this.#stop.signal);
   }
 
   async #compare(): Promise<void> {
