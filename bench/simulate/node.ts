@@ -3,10 +3,19 @@ import type { WeirError } from '../../src/errors.ts';
 import type { Member, SuspicionReason } from '../../src/membership/member.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { PeerName } from '../../src/peer/peer-name.ts';
+import type { SwarmMessage } from '../../src/protocol/messages.ts';
 import type { Swarms } from '../../src/swarm/swarms.ts';
 import { Connections } from './connections.ts';
 import { Handshakes } from './handshakes.ts';
 import type { Link } from './network.ts';
+
+/** What one turn of the event loop has for one peer: it leaves in one write, and comes in one read. */
+export interface Letter {
+  readonly to: SimulatedNode;
+  /** Milliseconds. */
+  readonly at: number;
+  readonly messages: SwarmMessage[];
+}
 
 export class SimulatedNode {
   readonly member: Member;
@@ -25,6 +34,8 @@ export class SimulatedNode {
   /** Frozen at once and for ever, as by SIGSTOP. */
   isFrozen = false;
   firstByteAt: number | undefined;
+  /** The last one that it has sent. */
+  letter: Letter | undefined;
   /** Bytes. */
   fromPeers = 0;
   fromRegistry = 0;

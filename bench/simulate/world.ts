@@ -259,13 +259,25 @@ export class World implements Carrier {
       this.time.after(0, () => from.isWell && from.swarms.message(to, message));
       return;
     }
-    from.connections.use(target.connections, this.time.now);
+    const { now } = this.time;
+    const { letter } = from;
+    if (letter?.to === target && letter.at === now) {
+      letter.messages.push(message);
+      return;
+    }
+    from.connections.use(target.connections, now);
     const late = this.loss.delay() + this.waits(from, target);
-    this.time.post(this.#latencyBetween(from, target) + late, () => {
-      if (!target.isAlive) {
-        if (from.isWell) from.swarms.unreachable(to);
-      } else if (!target.isFrozen) target.swarms.message(from.member.peer, message);
-    });
+    from.letter = { to: target, at: now, messages: [message] };
+    const { messages } = from.letter;
+    this.time.post(this.#latencyBetween(from, target) + late, () => this.#deliver(from, target, messages));
+  }
+
+  #deliver(from: SimulatedNode, to: SimulatedNode, messages: readonly SwarmMessage[]): void {
+    for (const message of messages) {
+      if (!to.isAlive) {
+        if (from.isWell) from.swarms.unreachable(to.member.peer);
+      } else if (!to.isFrozen) to.swarms.message(from.member.peer, message);
+    }
   }
 
   #ask(from: SimulatedNode, member: Member, request: PieceRequest, events: PieceEvents): () => void {
