@@ -1,5 +1,6 @@
 /**
- * A second, very small process that ends this one when it hangs (watchdog-process.ts).
+ * A second, very small process that ends this one when it hangs (watchdog-process.ts), and not when it merely has to wait
+ * for a core.
  *
  * The kernel goes on accepting connections for a process that is stopped or whose event loop is stuck: a runtime
  * connects, sends its request and waits, containerd 1.6 for good. Only the end of the process closes the port; then
@@ -11,6 +12,8 @@ import { watchParent } from './watchdog-process.ts';
 
 /** Signs of life in the time that counts as hung: a few may come late on a loaded machine. */
 const BEATS_IN_TIMEOUT = 10;
+/** So many times longer a process may be silent that has to wait for a core. */
+const STARVED_TIMES = 6;
 /** It holds nothing, so that a heap of a few MiB is enough. */
 const NODE_FLAGS = ['--jitless', '--max-semi-space-size=1', '--max-old-space-size=16', '--no-warnings'];
 /** PID of the first process of a container: the kernel lets nobody inside of it end that one. */
@@ -38,7 +41,7 @@ export function startWatchdog({ hangTimeout, warn }: WatchdogOptions): Disposabl
     [
       ...NODE_FLAGS,
       '--eval',
-      `(${watchParent.toString()})(${process.pid}, ${interval}, ${BEATS_IN_TIMEOUT})`,
+      `(${watchParent.toString()})(${process.pid}, ${interval}, ${BEATS_IN_TIMEOUT}, ${STARVED_TIMES * BEATS_IN_TIMEOUT})`,
     ],
     // A session of its own: Ctrl-Z in a terminal stops the node and must not stop its watchdog.
     { stdio: ['pipe', 'ignore', 'inherit'], detached: true, env: {} },

@@ -6,14 +6,21 @@ const MODULE = new URL('../../../src/daemon/watchdog.ts', import.meta.url).href;
 const TIMEOUT = 500;
 
 /** A process with a watchdog that then does `work`. */
-function start(work: string): Promise<Program> {
+function start(
+  work: string,
+  { hangTimeout = TIMEOUT, within = [] as readonly string[] } = {},
+): Promise<Program> {
   const script = `
     const { startWatchdog } = await import(${JSON.stringify(MODULE)});
-    const watchdog = startWatchdog({ hangTimeout: ${TIMEOUT}, warn: (message) => console.log(message) });
+    const watchdog = startWatchdog({ hangTimeout: ${hangTimeout}, warn: (message) => console.log(message) });
     setInterval(() => {}, 1000);
     console.log('started');
     ${work}`;
-  return Program.start({ command: process.execPath, args: ['--input-type=module', '--eval', script] });
+  return Program.start({
+    command: process.execPath,
+    args: ['--input-type=module', '--eval', script],
+    within,
+  });
 }
 
 describe('the watchdog', () => {
@@ -29,6 +36,31 @@ describe('the watchdog', () => {
     program.signal('SIGSTOP');
     assert.equal((await program.exited).signal, 'SIGKILL');
     await program.line(/"state":"T"/);
+  });
+
+  it('leaves one alone that others keep from running', async () => {
+    // All on one core: what takes 0.3 s of it takes nine times as long, more than the watchdog waits at rest.
+    const [hangTimeout, within] = [1000, ['taskset', '--cpu-list', '0']];
+    const work = `
+      process.once('SIGUSR2', () => {
+        const used = () => process.cpuUsage().user + process.cpuUsage().system;
+        const [before, began] = [used(), performance.now()];
+        while (used() - before < 300_000);
+        console.log('took', performance.now() - began);
+      });
+      console.log('listens');`;
+    await using program = await start(work, { hangTimeout, within });
+    await program.line(/listens/);
+    await using hogs = new AsyncDisposableStack();
+    for (let i = 0; i < 8; i += 1) {
+      const args = ['--eval', 'console.log("runs"); for (;;);'];
+      const hog = hogs.use(await Program.start({ command: process.execPath, args, within }));
+      await hog.line(/runs/);
+    }
+    program.signal('SIGUSR2');
+    const [, took] = await program.line(/took ([\d.]+)/);
+    assert.ok(Number(took) > hangTimeout, `it was not kept from running for long: ${took} ms`);
+    assert.equal(program.exit, undefined);
   });
 
   it('leaves one alone that lives, and one that has ended its watchdog', async () => {
