@@ -1,17 +1,22 @@
-/** Connections to members: the one that is there, else a new one to the addresses that the member's record names. */
+/**
+ * Connections to members: the one that is there, else a new one to the addresses that the member's record names. A few are
+ * made at a time, and the others wait, without losing of the time that a dial may take.
+ */
 import type { Connection } from '@libp2p/interface';
 import { peerIdFromString } from '@libp2p/peer-id';
 import { multiaddr } from '@multiformats/multiaddr';
+import PQueue from 'p-queue';
 import { WeirError } from '../errors.ts';
 import type { MembershipTable } from '../membership/table.ts';
 import type { PeerName } from '../peer/peer-name.ts';
-import { DIAL_TIMEOUT } from './limits.ts';
+import { DIAL_TIMEOUT, DIALS_AT_ONCE, MAX_DIAL_QUEUE } from './limits.ts';
 import type { Node } from './node.ts';
 import { peerError } from './peer-errors.ts';
 
 export class Dialer {
   readonly #node: Node;
   readonly #table: MembershipTable;
+  readonly #queue: PQueue = new PQueue({ concurrency: DIALS_AT_ONCE });
 
   constructor(node: Node, table: MembershipTable) {
     this.#node = node;
@@ -34,22 +39,39 @@ export class Dialer {
     if (open !== undefined) return open;
     const addresses = this.#table.get(peer)?.controlAddresses ?? [];
     if (addresses.length === 0) throw new WeirError('peer_unreachable', `no address of ${peer} is known`);
-    return this.dial(
+    return this.#inTurn(
+      () => this.connections(peer)[0], // it may have dialled this node meanwhile
       addresses.map((address) => `${address}/p2p/${peer}`),
-      signal === undefined ? {} : { signal },
+      signal,
     );
   }
 
   /** Dials the addresses of one peer, one after the other. @throws as {@link connect} */
-  async dial(
+  dial(
     addresses: readonly string[],
     { signal }: { readonly signal?: AbortSignal } = {},
   ): Promise<Connection> {
-    const limit = AbortSignal.timeout(DIAL_TIMEOUT);
+    return this.#inTurn(() => undefined, addresses, signal);
+  }
+
+  async #inTurn(
+    isThere: () => Connection | undefined,
+    addresses: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<Connection> {
     try {
-      return await this.#node.dial(
-        addresses.map((address) => multiaddr(address)),
-        { signal: signal === undefined ? limit : AbortSignal.any([signal, limit]) },
+      if (this.#queue.size >= MAX_DIAL_QUEUE) throw new Error('too many dials wait');
+      return await this.#queue.add(
+        async () => {
+          const open = isThere();
+          if (open !== undefined) return open;
+          const limit = AbortSignal.timeout(DIAL_TIMEOUT);
+          return await this.#node.dial(
+            addresses.map((address) => multiaddr(address)),
+            { signal: signal === undefined ? limit : AbortSignal.any([signal, limit]) },
+          );
+        },
+        signal === undefined ? {} : { signal },
       );
     } catch (error) {
       throw peerError(error, `cannot connect to ${addresses[0]}`, 'peer_unreachable', signal);

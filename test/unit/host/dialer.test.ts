@@ -1,0 +1,63 @@
+import assert from 'node:assert/strict';
+import type { Connection } from '@libp2p/interface';
+import { Dialer } from '../../../src/host/dialer.ts';
+import { DIALS_AT_ONCE } from '../../../src/host/limits.ts';
+import type { Node } from '../../../src/host/node.ts';
+import type { MembershipTable } from '../../../src/membership/table.ts';
+
+interface Dial {
+  readonly signal: AbortSignal;
+  readonly ends: PromiseWithResolvers<Connection>;
+}
+
+/** A dialer whose node dials until it is told how that came out. */
+function dialer(): { readonly dialer: Dialer; readonly dials: Dial[] } {
+  const dials: Dial[] = [];
+  const node = {
+    getConnections: () => [],
+    dial: (_: unknown, { signal }: { readonly signal: AbortSignal }) => {
+      const ends = Promise.withResolvers<Connection>();
+      dials.push({ signal, ends });
+      return ends.promise;
+    },
+  } as Partial<Node> as Node;
+  return { dialer: new Dialer(node, {} as MembershipTable), dials };
+}
+
+const ADDRESS = '/ip4/127.0.0.1/tcp/1';
+const connection = {} as Connection;
+
+async function settled(): Promise<void> {
+  for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
+}
+
+describe('host/dialer', () => {
+  it('dials a few at a time; one that fails makes room, too', async () => {
+    const { dialer: ours, dials } = dialer();
+    const all = Array.from({ length: DIALS_AT_ONCE + 2 }, () => ours.dial([ADDRESS]));
+    await settled();
+    assert.equal(dials.length, DIALS_AT_ONCE);
+    dials[0]?.ends.resolve(connection);
+    dials[1]?.ends.reject(new Error('refused'));
+    assert.equal(await all[0], connection);
+    await assert.rejects(all[1] as Promise<Connection>, { code: 'peer_unreachable' });
+    await settled();
+    assert.equal(dials.length, DIALS_AT_ONCE + 2);
+    for (const { ends } of dials) ends.resolve(connection);
+    await Promise.all(all.slice(2));
+  });
+
+  it('does not dial for who has gone while it waited, and tells that one its own reason', async () => {
+    const { dialer: ours, dials } = dialer();
+    const all = Array.from({ length: DIALS_AT_ONCE }, () => ours.dial([ADDRESS]));
+    const gone = new AbortController();
+    const waits = ours.dial([ADDRESS], { signal: gone.signal });
+    await settled();
+    gone.abort(new Error('it does not matter any more'));
+    await assert.rejects(waits, /does not matter/);
+    for (const { ends } of dials) ends.resolve(connection);
+    await Promise.all(all);
+    await settled();
+    assert.equal(dials.length, DIALS_AT_ONCE);
+  });
+});
