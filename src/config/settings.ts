@@ -65,7 +65,7 @@ export const SETTINGS = {
   'mirror.first-byte-timeout': setting(
     duration(),
     '3s',
-    'Longest wait before the first byte; then 404, so that the runtime goes upstream',
+    'Longest wait before the first byte; then 404, so that the runtime goes upstream. A blob that others pull too may take longer',
   ),
   'mirror.patient-timeout': setting(
     duration(),

@@ -16,7 +16,7 @@ import type { Route } from './route.ts';
 const RESUMES = /^bytes=0*[1-9]/i;
 
 export interface HandlersOptions {
-  readonly blobs: Pick<Blobs, 'open' | 'head' | 'handOver' | 'isArriving' | 'isShared'>;
+  readonly blobs: Pick<Blobs, 'open' | 'head' | 'handOver' | 'isArriving' | 'isShared' | 'hasCompany'>;
   readonly manifests: Pick<Manifests, 'get' | 'head'>;
   readonly upstream: Pick<Upstream, 'passThrough'>;
   readonly pool: BufferPool;

@@ -11,6 +11,7 @@ import { KIB, SECOND, type Clock } from '../clock.ts';
 import { isWeirError, systemCode, toWeirError, WeirError } from '../errors.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { sendError } from './answers.ts';
+import { firstByteDeadline, type Waited } from './first-byte-deadline.ts';
 import { Exchange } from './exchange.ts';
 import { Handlers, type HandlersOptions } from './handlers.ts';
 import { Patience, type PatienceOptions } from './patience.ts';
@@ -25,6 +26,8 @@ const TIMEOUT_CHECK: number = 5 * SECOND;
 const KEEP_ALIVE: number = 60 * SECOND;
 /** Connections per listening address: idle ones cost a file descriptor each. */
 const MAX_CONNECTIONS = 2048;
+
+const NO_FIRST_BYTE: DOMException = new DOMException('no first byte', 'TimeoutError');
 
 export interface ListenAddress {
   readonly host: string;
@@ -43,15 +46,6 @@ export interface MirrorObserver {
   began(): void;
   ended(report: RequestReport): void;
 }
-
-/**
- * Milliseconds for a first byte while bytes of the blob, or of others that take turns with it, are coming: in a crowd
- * they come in any order, and who is sent away then costs the registry the whole blob.
- */
-const ARRIVING_PATIENCE: number = 20 * SECOND;
-/** The last byte must have come within so many milliseconds, and that is looked at so often. */
-const ARRIVING_WITHIN: number = 2.5 * SECOND;
-const ARRIVING_CHECK: number = SECOND / 4;
 
 export interface MirrorOptions extends Omit<HandlersOptions, 'onCut'>, PatienceOptions {
   readonly listen: readonly ListenAddress[];
@@ -201,16 +195,20 @@ export class Mirror implements AsyncDisposable {
     const late = new AbortController();
     const overdue = late.signal;
     const over = new AbortController();
-    this.#watch(route, wait, late, over.signal).catch((error: unknown) => late.abort(error));
+    const waited = this.#deadline(route, wait, over.signal);
+    waited.then(
+      () => late.abort(NO_FIRST_BYTE),
+      () => undefined, // the answer was given
+    );
     try {
       await this.#handlers.handle(exchange, route, AbortSignal.any([exchange.gone, overdue]));
       if (exchange.source === 'upstream') this.#patience.restored(registry);
     } catch (error) {
       const timedOut = overdue.aborted && !exchange.gone.aborted && !isWeirError(error);
-      // A crowd that is slow says nothing about the registry.
+      // A crowd that is slow says nothing about the registry, and neither does a node that is.
       const isCrowd = route.kind === 'blob' && this.#options.blobs.isShared(route.digest);
       if (
-        (timedOut && !isCrowd) ||
+        (timedOut && !isCrowd && !(await waited).isHeldUp) ||
         isWeirError(error, 'upstream_timeout', 'upstream_unreachable', 'upstream_stalled')
       ) {
         this.#patience.lost(registry);
@@ -222,20 +220,18 @@ export class Mirror implements AsyncDisposable {
     }
   }
 
-  /** Ends the wait for a first byte; later for a blob whose bytes are coming, though not its first ones. */
-  async #watch(route: Route, wait: number, late: AbortController, over: AbortSignal): Promise<void> {
+  #deadline(route: Route, wait: number, over: AbortSignal): Promise<Waited> {
     const { clock, blobs } = this.#options;
-    const began = clock.monotonic();
-    for (let pause = wait; ; pause = ARRIVING_CHECK) {
-      try {
-        await clock.sleep(pause, { signal: over });
-      } catch {
-        return; // the answer has begun
-      }
-      const isArriving = route.kind === 'blob' && blobs.isArriving(route.digest, ARRIVING_WITHIN);
-      if (!isArriving || clock.monotonic() - began > Math.max(wait, ARRIVING_PATIENCE)) break;
-    }
-    late.abort(new DOMException('no first byte', 'TimeoutError'));
+    const digest = route.kind === 'blob' ? route.digest : undefined;
+    return firstByteDeadline(
+      {
+        clock,
+        wait,
+        hasCompany: () => digest !== undefined && blobs.hasCompany(digest),
+        isArriving: (within) => digest !== undefined && blobs.isArriving(digest, within),
+      },
+      over,
+    );
   }
 
   /**

@@ -177,6 +177,11 @@ export class Blobs implements AsyncDisposable {
     return this.#flights.values().some((flight) => flight.maybeShared && flight.lastProgress > since);
   }
 
+  /** Whether the blob is pulled, and others pull it too, or have it. */
+  hasCompany(digest: Digest): boolean {
+    return this.#flights.get(digest)?.hasCompany === true;
+  }
+
   /** A response was cut short: for a while the runtime is to go on with upstream itself. */
   handOver(digest: Digest): void {
     this.#handedOver.set(digest, true);

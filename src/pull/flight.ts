@@ -116,6 +116,11 @@ export class Flight {
     return this.#shared !== undefined;
   }
 
+  /** Whether others pull it too, or have it. */
+  get hasCompany(): boolean {
+    return this.#shared?.hasCompany === true;
+  }
+
   /** It has failed or is being stopped: nobody may come aboard. */
   get doomed(): boolean {
     return this.#stop.signal.aborted;

@@ -17,6 +17,8 @@ export interface Lent {
 export interface SharedPull {
   /** Bytes of the blob. */
   readonly size: number;
+  /** Whether others pull the blob too, or have it, as far as is known: false before it is fetched. */
+  readonly hasCompany: boolean;
   /** Resolves when all chunks are there. @throws WeirError where neither peers nor upstream can bring them */
   fetchInto(lent: Lent): Promise<void>;
   /** The blob was stored, or given up. */

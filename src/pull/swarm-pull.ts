@@ -91,6 +91,10 @@ export class SwarmPull implements SharedPull {
     };
   }
 
+  get hasCompany(): boolean {
+    return this.#session?.isAlone === false;
+  }
+
   /** The blob as far as it is here; undefined before {@link fetchInto}. */
   get ingest(): Ingest | undefined {
     return this.#lent?.ingest;

@@ -96,6 +96,11 @@ export class Session {
     return this.state.neighbours.size;
   }
 
+  /** Nobody else is in the swarm, as far as can be told. */
+  get isAlone(): boolean {
+    return this.#linking.isAlone;
+  }
+
   /** Up to which level this node has entered itself at rendezvous. */
   get rendezvousLevel(): number {
     return this.#linking.level;

@@ -22,6 +22,7 @@ const isCode =
 function companyOf(size: number, began: (lent: Lent) => void): SharedPull {
   return {
     size,
+    hasCompany: true,
     fetchInto: (lent) => {
       began(lent);
       const { promise, reject } = Promise.withResolvers<void>();

@@ -1,0 +1,65 @@
+/**
+ * When a request has waited long enough for its first byte: after the time that the registry has, and later for a blob
+ * that is pulled in company.
+ *
+ * Time is counted in ticks. Where this node itself was held up, as all cores of the machine were taken, a tick that came
+ * late counts as one that did not: what has come meanwhile has not been looked at yet. Whoever was sent to the registry
+ * then would only add to what there is to do, and in a crowd all would be sent at once.
+ */
+import { MILLISECOND, SECOND, type Clock } from '../clock.ts';
+
+/** How often it is looked at, at least; and so many times within the first wait. */
+const CHECK: number = 250 * MILLISECOND;
+const LEAST_TICKS = 4;
+/**
+ * Milliseconds for a first byte while bytes of the blob, or of others that take turns with it, are coming: in a crowd
+ * they come in any order, and who is sent away then costs the registry the whole blob.
+ */
+const ARRIVING_PATIENCE: number = 20 * SECOND;
+/** The last byte or word must have come within so many milliseconds. */
+const ARRIVING_WITHIN: number = 2.5 * SECOND;
+/**
+ * The same where others pull the blob too, or have it: as long as for a stall in mid-blob. All would be sent to the
+ * registry at the very moment at which it, or the nodes, can do no more.
+ */
+const COMPANY_WITHIN: number = 10 * SECOND;
+/** Milliseconds by the clock, however much this node is held up. containerd gives a pull up after 5 minutes. */
+const LONGEST: number = 60 * SECOND;
+/** A wait that takes so many times longer than its ticks says nothing about anybody else. */
+const HELD_UP = 2;
+
+export interface Waited {
+  /** This node could not do its part meanwhile. */
+  readonly isHeldUp: boolean;
+}
+
+export interface FirstByteDeadlineOptions {
+  readonly clock: Clock;
+  /** Milliseconds. */
+  readonly wait: number;
+  /** Whether others pull the blob too, or have it. */
+  readonly hasCompany: () => boolean;
+  /** Whether a byte or a word has come within so many milliseconds. */
+  readonly isArriving: (within: number) => boolean;
+}
+
+/** Resolves when the wait is over. @throws the signal's reason */
+export async function firstByteDeadline(
+  options: FirstByteDeadlineOptions,
+  signal: AbortSignal,
+): Promise<Waited> {
+  const { clock, wait, hasCompany, isArriving } = options;
+  const tick = Math.min(CHECK, wait / LEAST_TICKS);
+  const began = clock.monotonic();
+  for (let ticks = 1; ; ticks++) {
+    await clock.sleep(tick, { signal });
+    const waited = ticks * tick;
+    const took = clock.monotonic() - began;
+    const slowness = Math.max(1, took / waited);
+    const result = { isHeldUp: slowness > HELD_UP };
+    if (took > LONGEST) return result;
+    if (waited < wait) continue;
+    const within = hasCompany() ? COMPANY_WITHIN : ARRIVING_WITHIN;
+    if (waited > Math.max(wait, ARRIVING_PATIENCE) || !isArriving(within * slowness)) return result;
+  }
+}

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { MIB, SECOND } from '../../../src/clock.ts';
+import type { Digest } from '../../../src/oci/digest.ts';
+import type { Lent, SharedPull } from '../../../src/pull/shared.ts';
+import { seededBytes } from '../../support/bytes.ts';
+import { MirrorFixture } from '../../support/mirror-fixture.ts';
+import { VirtualClock } from '../routing/virtual-clock.ts';
+
+/** A pull in a swarm that brings nothing by itself, and ends when it is told. */
+class QuietPull implements SharedPull {
+  readonly size = MIB;
+  readonly hasCompany: boolean;
+  readonly began: PromiseWithResolvers<Lent> = Promise.withResolvers();
+  readonly ends: PromiseWithResolvers<void> = Promise.withResolvers();
+
+  constructor(hasCompany: boolean) {
+    this.hasCompany = hasCompany;
+  }
+
+  async fetchInto(lent: Lent): Promise<void> {
+    lent.signal.addEventListener('abort', () => this.ends.reject(lent.signal.reason), { once: true });
+    this.began.resolve(lent);
+    await this.ends.promise;
+  }
+
+  settle(): void {}
+
+  confront(): void {}
+}
+
+describe('mirror: the wait for a first byte', () => {
+  it('is longer where others pull the blob or have it, and ends for them, too', async () => {
+    const clock = new VirtualClock();
+    const pulls = new Map<Digest, QuietPull>();
+    await using fixture = await MirrorFixture.start({
+      clock,
+      share: async (_request, digest) => pulls.get(digest),
+      stallTimeout: 60 * SECOND,
+      mirror: { clock, firstByteTimeout: 3 * SECOND },
+    });
+    const bytes = seededBytes(MIB, 'in company');
+    const add = (content: Buffer, hasCompany: boolean): Digest => {
+      const digest = fixture.registry.addBlob('a/b', content);
+      pulls.set(digest, new QuietPull(hasCompany));
+      return digest;
+    };
+    const lonely = add(seededBytes(MIB, 'alone'), false);
+    const crowded = add(bytes, true);
+    const forsaken = add(seededBytes(MIB, 'forsaken'), true);
+    const answers = [lonely, crowded, forsaken].map((digest) => fixture.get(`a/b/blobs/${digest}`));
+    const [lent] = await Promise.all(
+      [crowded, lonely, forsaken].map(async (digest) => pulls.get(digest)?.began.promise),
+    );
+    await clock.advance(5 * SECOND);
+    assert.equal((await answers[0])?.status, 404, 'nothing came, and nobody is there who could bring it');
+    assert.ok(lent !== undefined);
+    await lent.ingest.write(0, [bytes]);
+    pulls.get(crowded)?.ends.resolve();
+    const whole = await answers[1];
+    assert.equal(whole?.status, 200);
+    assert.ok(Buffer.from((await whole?.arrayBuffer()) ?? []).equals(bytes));
+    await clock.advance(6 * SECOND);
+    assert.equal((await answers[2])?.status, 404, 'nobody has said a word for 10 s');
+  });
+});
