@@ -175,15 +175,18 @@ function sourcesOf(
 ): SourceBytes {
   const arrived = (pulled[index]?.completed ?? null) === null ? 0 : imageBytes;
   if (addresses === undefined) return { peers: 0, registry: 0, [untold]: arrived };
-  const own = accesses.filter(({ method, client }) => method === 'GET' && client === addresses[index]);
-  const registry = sum(own.map(({ bytes }) => bytes));
+  const registry = sentTo(addresses[index], accesses);
   return { registry, peers: Math.max(0, arrived - registry) };
 }
 
 /** What the node tells, and what its runtime fetched past it; where all have one address nobody knows which did. */
 function withFallbacks(seen: Observed, index: number, { peers, registry }: SourceBytes): SourceBytes {
-  const own = pastMirrors(seen).filter(({ client }) => client === seen.addresses?.[index]);
-  return { peers, registry: registry + sum(own.map(bodyOf)) };
+  return { peers, registry: registry + sentTo(seen.addresses?.[index], pastMirrors(seen)) };
+}
+
+/** Bytes of bodies. */
+function sentTo(address: string | undefined, accesses: readonly Access[]): number {
+  return sum(accesses.filter(({ client }) => client === address).map(bodyOf));
 }
 
 /** What came since; undefined where the node does not tell any more. */

@@ -267,8 +267,8 @@ export class World implements Carrier {
     }
     from.connections.use(target.connections, now);
     const late = this.loss.delay() + this.waits(from, target);
-    from.letter = { to: target, at: now, messages: [message] };
-    const { messages } = from.letter;
+    const messages = [message];
+    from.letter = { to: target, at: now, messages };
     this.time.post(this.#latencyBetween(from, target) + late, () => this.#deliver(from, target, messages));
   }
 

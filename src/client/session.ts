@@ -91,8 +91,12 @@ export class RegistrySession implements AsyncDisposable {
     this.#image = options.image;
     this.#clock = options.clock ?? systemClock;
     const registries = options.registries ?? new Map<RegistryHost, RegistryConfig>();
-    this.#endpoint = endpointFor(options.image.repository.registry, options.mirror, registries);
-    this.#fallback = fallbackOf(this.#endpoint, options.fallback);
+    const { mirror, fallback } = options;
+    const { registry } = options.image.repository;
+    const own = endpointsOf(registry, registries).at(-1);
+    if (own === undefined) throw new WeirError('internal', `no endpoint for ${registry}`);
+    this.#endpoint = mirror === undefined ? own : endpointAt(mirror, own, true);
+    if (mirror !== undefined && fallback !== undefined) this.#fallback = endpointAt(fallback, own, false);
     this.#onFallback = options.onFallback ?? ((): void => undefined);
     this.#pools = new Pools({
       connectTimeout: CONNECT_TIMEOUT,
@@ -245,27 +249,8 @@ function sourceOf({ response, endpoint }: Answer): string {
 }
 
 /** A runtime sends the registry's credentials to a mirror on localhost that asks for them; so does this. */
-function endpointFor(
-  registry: RegistryHost,
-  mirror: URL | undefined,
-  registries: ReadonlyMap<RegistryHost, RegistryConfig>,
-): Endpoint {
-  const own = endpointsOf(registry, registries).at(-1);
-  if (own === undefined) throw new WeirError('internal', `no endpoint for ${registry}`);
-  if (mirror === undefined) return own;
-  const path = `${mirror.pathname.replace(/\/+$/, '')}/v2`;
-  return { origin: mirror.origin, path, registry, credentialsOf: registry, isMirror: true, tls: own.tls };
-}
-
-/** The registry at another address, which is how it is reached from a node's network. */
-function fallbackOf(endpoint: Endpoint, fallback: URL | undefined): Endpoint | undefined {
-  if (!endpoint.isMirror || fallback === undefined) return undefined;
-  return {
-    ...endpoint,
-    origin: fallback.origin,
-    path: `${fallback.pathname.replace(/\/+$/, '')}/v2`,
-    isMirror: false,
-  };
+function endpointAt(url: URL, own: Endpoint, isMirror: boolean): Endpoint {
+  return { ...own, origin: url.origin, path: `${url.pathname.replace(/\/+$/, '')}/v2`, isMirror };
 }
 
 export function wrongDigest(origin: string, digest: Digest): WeirError {

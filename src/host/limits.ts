@@ -17,8 +17,9 @@ export const MAX_NEW_CONNECTIONS_PER_SECOND = 256;
  * it was short, forty at once all took longer than a dial may take, and were begun again.
  */
 export const DIALS_AT_ONCE = 8;
-/** The same for libp2p, which counts those of one peer once, and dials that wait; a burst of requests to many members must not wait behind dead ones. */
+/** What libp2p dials at a time, also what it dials by itself; above the number before, so that none of those waits there. */
 export const MAX_PARALLEL_DIALS = 64;
+/** Dials that wait. */
 export const MAX_DIAL_QUEUE = 2048;
 /** A member is on the same network: what takes longer counts as unreachable. */
 export const DIAL_TIMEOUT: number = 3 * SECOND;

@@ -4,6 +4,7 @@ import { Dialer } from '../../../src/host/dialer.ts';
 import { DIALS_AT_ONCE } from '../../../src/host/limits.ts';
 import type { Node } from '../../../src/host/node.ts';
 import type { MembershipTable } from '../../../src/membership/table.ts';
+import { settled } from '../routing/virtual-clock.ts';
 
 interface Dial {
   readonly signal: AbortSignal;
@@ -26,10 +27,6 @@ function dialer(): { readonly dialer: Dialer; readonly dials: Dial[] } {
 
 const ADDRESS = '/ip4/127.0.0.1/tcp/1';
 const connection = {} as Connection;
-
-async function settled(): Promise<void> {
-  for (let turn = 0; turn < 5; turn += 1) await new Promise(setImmediate);
-}
 
 describe('host/dialer', () => {
   it('dials a few at a time; one that fails makes room, too', async () => {

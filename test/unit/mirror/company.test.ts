@@ -1,32 +1,10 @@
 import assert from 'node:assert/strict';
 import { MIB, SECOND } from '../../../src/clock.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
-import type { Lent, SharedPull } from '../../../src/pull/shared.ts';
 import { seededBytes } from '../../support/bytes.ts';
 import { MirrorFixture } from '../../support/mirror-fixture.ts';
+import { QuietPull } from '../../support/quiet-pull.ts';
 import { VirtualClock } from '../routing/virtual-clock.ts';
-
-/** A pull in a swarm that brings nothing by itself, and ends when it is told. */
-class QuietPull implements SharedPull {
-  readonly size = MIB;
-  readonly hasCompany: boolean;
-  readonly began: PromiseWithResolvers<Lent> = Promise.withResolvers();
-  readonly ends: PromiseWithResolvers<void> = Promise.withResolvers();
-
-  constructor(hasCompany: boolean) {
-    this.hasCompany = hasCompany;
-  }
-
-  async fetchInto(lent: Lent): Promise<void> {
-    lent.signal.addEventListener('abort', () => this.ends.reject(lent.signal.reason), { once: true });
-    this.began.resolve(lent);
-    await this.ends.promise;
-  }
-
-  settle(): void {}
-
-  confront(): void {}
-}
 
 describe('mirror: the wait for a first byte', () => {
   it('is longer where others pull the blob or have it, and ends for them, too', async () => {
@@ -41,7 +19,7 @@ describe('mirror: the wait for a first byte', () => {
     const bytes = seededBytes(MIB, 'in company');
     const add = (content: Buffer, hasCompany: boolean): Digest => {
       const digest = fixture.registry.addBlob('a/b', content);
-      pulls.set(digest, new QuietPull(hasCompany));
+      pulls.set(digest, new QuietPull(MIB, hasCompany));
       return digest;
     };
     const lonely = add(seededBytes(MIB, 'alone'), false);

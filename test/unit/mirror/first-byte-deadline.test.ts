@@ -1,27 +1,23 @@
 import assert from 'node:assert/strict';
-import { SECOND, type Clock } from '../../../src/clock.ts';
+import { SECOND } from '../../../src/clock.ts';
 import { firstByteDeadline, type FirstByteDeadlineOptions } from '../../../src/mirror/first-byte-deadline.ts';
+import { ManualClock } from '../membership/clock.ts';
 
 /** Sleeps take `slowness` times as long as they should, and no time of ours. */
-class SlowClock implements Clock {
-  slowness = 1;
-  #now = 0;
+class SlowClock extends ManualClock {
+  readonly #slowness: number;
 
-  now(): number {
-    return this.#now;
+  constructor(slowness = 1) {
+    super();
+    this.#slowness = slowness;
   }
 
-  monotonic(): number {
-    return this.#now;
-  }
-
-  random(): number {
-    return 0.5;
-  }
-
-  async sleep(ms: number, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
+  override async sleep(
+    ms = 0,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
     signal?.throwIfAborted();
-    this.#now += ms * this.slowness;
+    this.advance(ms * this.#slowness);
   }
 }
 
@@ -29,24 +25,25 @@ interface Scene {
   readonly wait?: number;
   readonly slowness?: number;
   readonly hasCompany?: boolean;
-  /** Milliseconds of the last byte; none comes where it is undefined. */
+  /** Milliseconds from the beginning to the last byte; none comes where it is undefined. */
   readonly lastByte?: (now: number) => number | undefined;
 }
 
 async function waits(scene: Scene): Promise<{ readonly seconds: number; readonly isHeldUp: boolean }> {
-  const clock = new SlowClock();
-  clock.slowness = scene.slowness ?? 1;
+  const clock = new SlowClock(scene.slowness);
+  const began = clock.monotonic();
+  const passed = (): number => clock.monotonic() - began;
   const options: FirstByteDeadlineOptions = {
     clock,
     wait: scene.wait ?? 3 * SECOND,
     hasCompany: () => scene.hasCompany ?? false,
     isArriving: (within) => {
-      const last = scene.lastByte?.(clock.monotonic());
-      return last !== undefined && clock.monotonic() - last < within;
+      const last = scene.lastByte?.(passed());
+      return last !== undefined && passed() - last < within;
     },
   };
   const { isHeldUp } = await firstByteDeadline(options, new AbortController().signal);
-  return { seconds: clock.monotonic() / SECOND, isHeldUp };
+  return { seconds: passed() / SECOND, isHeldUp };
 }
 
 describe('mirror/first-byte-deadline', () => {

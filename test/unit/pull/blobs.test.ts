@@ -4,9 +4,9 @@ import { isWeirError, type ErrorCode } from '../../../src/errors.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import type { BlobRequest } from '../../../src/pull/blobs.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
-import type { Lent, SharedPull } from '../../../src/pull/shared.ts';
 import { readAll, seededBytes } from '../../support/bytes.ts';
 import { MirrorFixture } from '../../support/mirror-fixture.ts';
+import { QuietPull } from '../../support/quiet-pull.ts';
 
 function requestFor(fixture: MirrorFixture, digest: Digest, more: Partial<BlobRequest> = {}): BlobRequest {
   const repository = parseRepository(parseRegistryHost(fixture.registry.host), 'a/b');
@@ -17,22 +17,6 @@ const isCode =
   (code: ErrorCode) =>
   (error: unknown): boolean =>
     isWeirError(error, code);
-
-/** A pull in company to which nothing comes. */
-function companyOf(size: number, began: (lent: Lent) => void): SharedPull {
-  return {
-    size,
-    hasCompany: true,
-    fetchInto: (lent) => {
-      began(lent);
-      const { promise, reject } = Promise.withResolvers<void>();
-      lent.signal.addEventListener('abort', () => reject(lent.signal.reason), { once: true });
-      return promise;
-    },
-    settle: () => undefined,
-    confront: () => undefined,
-  };
-}
 
 describe('Blobs', () => {
   it('asks upstream once for any number of readers, each at its own pace', async () => {
@@ -165,13 +149,14 @@ describe('Blobs', () => {
 
   it('counts a blob as arriving while any that is pulled in company gets bytes: they take turns', async () => {
     let time = 0;
-    const lent = new Map<Digest, Lent>();
-    const share = async (_request: unknown, digest: Digest): Promise<SharedPull | undefined> =>
-      digest === alone ? undefined : companyOf(MIB, (pull) => lent.set(digest, pull));
+    const pulls = new Map<Digest, QuietPull>();
+    const share = async (_request: unknown, digest: Digest): Promise<QuietPull | undefined> =>
+      pulls.get(digest);
     const clock = { ...systemClock, monotonic: () => time };
     await using fixture = await MirrorFixture.start({ share, clock });
     const add = (seed: string): Digest => fixture.registry.addBlob('a/b', seededBytes(MIB, seed));
     const [first, second, alone] = [add('first'), add('second'), add('alone')];
+    for (const digest of [first, second]) pulls.set(digest, new QuietPull(MIB, true));
     fixture.registry.intercept = (_request, response) => {
       response.writeHead(200, { 'Content-Length': MIB }).flushHeaders(); // and nothing follows
       return true;
@@ -183,7 +168,7 @@ describe('Blobs', () => {
     assert.deepEqual(arriving(), [true, true, false], 'they have just begun');
     time = 5000;
     assert.deepEqual(arriving(), [false, false, false]);
-    lent.get(first)?.progressed();
+    (await pulls.get(first)?.began.promise)?.progressed();
     time = 5999;
     assert.deepEqual(arriving(), [true, true, false]);
     time = 6001;

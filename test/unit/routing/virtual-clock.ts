@@ -54,7 +54,7 @@ export class VirtualClock implements Clock {
 }
 
 /** Lets everything run that waits for nothing but its turn. */
-async function settled(): Promise<void> {
+export async function settled(): Promise<void> {
   for (let i = 0; i < 5; i += 1) {
     const { promise, resolve } = Promise.withResolvers<void>();
     setImmediate(resolve);
