@@ -1,7 +1,7 @@
 /** `bench simulate` on the command line. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { SECOND } from '../../src/clock.ts';
 import { CHURN_DEFAULTS } from '../churn/options.ts';
 import { describeMachine } from '../support/machine.ts';
@@ -54,11 +54,12 @@ export function addSimulate(program: Command): void {
       texts.set(name, given);
       return value;
     };
-    if (usual === undefined) command.option(flags, text, keep);
-    else {
-      command.option(flags, `${text} (default: ${usual})`, keep, parse(usual));
+    const declared = new Option(flags, text).argParser(keep);
+    if (usual !== undefined) {
+      declared.default(parse(usual), usual);
       texts.set(name, usual);
     }
+    command.addOption(declared);
   };
   option('--nodes <N,...>', 'how many nodes; several: one after the other', parseNodes, '50');
   option('--layers <SIZES>', 'of the image', parseLayers, '200MiB,100MiB,60MiB,40MiB,20MiB,10MiB,5MiB,1MiB');
