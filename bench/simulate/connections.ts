@@ -33,6 +33,11 @@ export class Connections {
     other.#add(this, pair, now);
   }
 
+  /** Whether one with `other` is open, as far as is known without looking at how long it has been idle. */
+  has(other: Connections): boolean {
+    return this.#open.has(other);
+  }
+
   /** How many are open at the instant `now`. */
   count(now: number): number {
     this.#sweep(now);

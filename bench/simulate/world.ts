@@ -225,6 +225,7 @@ export class World implements Carrier {
         ...nodeState(this.parameters, scheduler),
         client: { fetch: (member, request, events) => this.#ask(node, member, request, events) },
         send: (peer, message) => this.#send(node, peer, message),
+        isInTouch: (peer) => node.connections.has(this.node(peer).connections),
         state: (_swarm, _size, index) => ({ index, hash: HASH, by: node.member.peer, signature: SIGNATURE }),
         isGenuine: () => true,
         observer: {

@@ -173,6 +173,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
         if (peer === identity.peer) setImmediate(() => swarms.message(peer, message));
         else host.send(peer, message);
       },
+      isInTouch: (peer) => host.isInTouch(peer),
       state: ({ digest }, size, index, hash) => makeStatement(identity, digest, size, index, hash),
       isGenuine: (statement, { digest }, size) => isGenuine(statement, digest, size),
       observer: traffic,

@@ -63,6 +63,11 @@ export class Channels {
     this.#channel(peer).send(message);
   }
 
+  /** Whether something was said to it lately, or is about to be. */
+  has(peer: PeerName): boolean {
+    return this.#channels.has(peer);
+  }
+
   ready(peer: PeerName, signal: AbortSignal | undefined): Promise<void> {
     return this.#channel(peer).ready(signal);
   }

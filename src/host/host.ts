@@ -147,6 +147,11 @@ export class Host implements AsyncDisposable {
     if (!this.#stop.signal.aborted && !this.#options.table.isBanned(peer)) this.#channels.send(peer, message);
   }
 
+  /** Whether a word to this peer needs no new connection: there is one, or it is being made. */
+  isInTouch(peer: PeerName): boolean {
+    return this.#channels.has(peer) || this.#dialer.isConnected(peer);
+  }
+
   /**
    * Resolves when the peer has said that it knows this node's record.
    * @throws WeirError `peer_unreachable`, `peer_refused`, `peer_cut`, `peer_stalled`, `peer_protocol`; the signal's reason

@@ -7,7 +7,7 @@ const MAX_SEEDS = 3;
 
 export interface Preferences {
   readonly isSameZone: (peer: PeerName) => boolean;
-  /** Whoever is known already, of another blob, costs no new connection. */
+  /** Whoever is known already, of another blob or to gossip with, costs no new connection. */
   readonly isKnown: (peer: PeerName) => boolean;
   /** So many of other zones are to come before those of the same zone. */
   readonly far: number;
@@ -21,11 +21,11 @@ export function inOrderOfChoice(
   members: readonly SampledMember[],
   { isSameZone, isKnown, far: wanted }: Preferences,
 ): readonly PeerName[] {
-  const peers = members.map(({ peer }) => peer);
-  const seeds = members.filter(({ complete }) => complete).slice(0, MAX_SEEDS);
-  const known = [...peers.filter(isKnown), ...peers.filter((peer) => !isKnown(peer))];
-  const near = known.filter(isSameZone);
-  const far = known.filter((peer) => !isSameZone(peer));
+  const isNew = new Map(members.map(({ peer }) => [peer, !isKnown(peer)]));
+  const known = members.toSorted((a, b) => Number(isNew.get(a.peer)) - Number(isNew.get(b.peer)));
+  const seeds = known.filter(({ complete }) => complete).slice(0, MAX_SEEDS);
+  const near = known.filter(({ peer }) => isSameZone(peer));
+  const far = known.filter(({ peer }) => !isSameZone(peer));
   const first = far.slice(0, Math.max(0, wanted));
-  return [...new Set([...seeds.map(({ peer }) => peer), ...first, ...near, ...far])];
+  return [...new Set([...seeds, ...first, ...near, ...far].map(({ peer }) => peer))];
 }

@@ -53,6 +53,8 @@ export interface Environment {
   readonly parameters: Parameters;
   readonly client: PieceClient;
   readonly send: (peer: PeerName, message: SwarmMessage) => void;
+  /** Whether a word to this peer needs no new connection: there is one, or it is being made. */
+  readonly isInTouch: (peer: PeerName) => boolean;
   /** Signs that the chunk has this hash. */
   state(swarm: SwarmKey, size: number, index: number, hash: Uint8Array): Statement;
   isGenuine(statement: Statement, swarm: SwarmKey, size: number): boolean;

@@ -102,9 +102,12 @@ export class HomeAsks {
     this.#askAgain.delete(index);
   }
 
+  /** One to whom there is a connection, or will be in a moment: a node that begins to pull has enough to make. */
   #randomSeed(): PeerName | undefined {
     const { seeds, environment } = this.#state;
     const ready = [...seeds].filter((peer) => !this.#state.isMute(peer));
-    return ready[Math.floor(environment.scheduler.random() * ready.length)];
+    const near = ready.filter((peer) => environment.isInTouch(peer));
+    const from = near.length > 0 ? near : ready;
+    return from[Math.floor(environment.scheduler.random() * from.length)];
   }
 }

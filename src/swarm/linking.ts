@@ -172,7 +172,7 @@ export class Linking {
     let room = parameters.links - neighbours.size - this.#asked.size;
     const choice = inOrderOfChoice(fresh, {
       isSameZone: (peer) => this.#isSameZone(peer),
-      isKnown: (peer) => environment.acquainted.has(peer),
+      isKnown: (peer) => environment.acquainted.has(peer) || environment.isInTouch(peer),
       far: forFar - (neighbours.size - neighbours.sameZone),
     });
     for (const peer of choice) {

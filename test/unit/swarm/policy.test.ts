@@ -436,6 +436,14 @@ describe('inOrderOfChoice', () => {
     const members = 'near-known far-whole-1 far-whole-2 near-whole-3 near-whole-4';
     assert.equal(choose(members), 'far-whole-1 far-whole-2 near-whole-3 near-known near-whole-4');
   });
+
+  it('takes those three among the known, if it can', () => {
+    const members = 'near-whole-1 near-whole-2 near-whole-3 far-known-whole-4 near-known-whole-5';
+    assert.equal(
+      choose(members),
+      'far-known-whole-4 near-known-whole-5 near-whole-1 near-whole-2 near-whole-3',
+    );
+  });
 });
 
 describe('OriginWindow', () => {
