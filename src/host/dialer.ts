@@ -6,21 +6,25 @@ import type { Connection } from '@libp2p/interface';
 import { peerIdFromString } from '@libp2p/peer-id';
 import { multiaddr } from '@multiformats/multiaddr';
 import PQueue from 'p-queue';
+import type { Clock } from '../clock.ts';
 import { WeirError } from '../errors.ts';
 import type { MembershipTable } from '../membership/table.ts';
 import type { PeerName } from '../peer/peer-name.ts';
-import { DIAL_TIMEOUT, DIALS_AT_ONCE, MAX_DIAL_QUEUE } from './limits.ts';
+import { ADDRESS_DIAL_TIMEOUT, DIAL_TIMEOUT, DIALS_AT_ONCE, MAX_DIAL_QUEUE } from './limits.ts';
 import type { Node } from './node.ts';
+import { OwnTime } from './own-time.ts';
 import { peerError } from './peer-errors.ts';
 
 export class Dialer {
   readonly #node: Node;
   readonly #table: MembershipTable;
+  readonly #clock: Clock;
   readonly #queue: PQueue = new PQueue({ concurrency: DIALS_AT_ONCE });
 
-  constructor(node: Node, table: MembershipTable) {
+  constructor(node: Node, table: MembershipTable, clock: Clock) {
     this.#node = node;
     this.#table = table;
+    this.#clock = clock;
   }
 
   isConnected(peer: PeerName): boolean {
@@ -65,16 +69,30 @@ export class Dialer {
         async () => {
           const open = isThere();
           if (open !== undefined) return open;
-          const limit = AbortSignal.timeout(DIAL_TIMEOUT);
-          return await this.#node.dial(
-            addresses.map((address) => multiaddr(address)),
-            { signal: signal === undefined ? limit : AbortSignal.any([signal, limit]) },
-          );
+          return await this.#oneByOne(addresses, signal);
         },
         signal === undefined ? {} : { signal },
       );
     } catch (error) {
       throw peerError(error, `cannot connect to ${addresses[0]}`, 'peer_unreachable', signal);
     }
+  }
+
+  /** Whoever has one address gets all the time for it. @throws what the last one threw; the signal's reason */
+  async #oneByOne(addresses: readonly string[], signal: AbortSignal | undefined): Promise<Connection> {
+    using whole = new OwnTime(this.#clock, DIAL_TIMEOUT);
+    const until = signal === undefined ? whole.signal : AbortSignal.any([signal, whole.signal]);
+    let failure: unknown = new Error('it names no address');
+    for (const address of addresses) {
+      using part = addresses.length === 1 ? undefined : new OwnTime(this.#clock, ADDRESS_DIAL_TIMEOUT);
+      const limit = part === undefined ? until : AbortSignal.any([until, part.signal]);
+      try {
+        return await this.#node.dial(multiaddr(address), { signal: limit });
+      } catch (error) {
+        failure = error;
+        until.throwIfAborted();
+      }
+    }
+    throw failure;
   }
 }

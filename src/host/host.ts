@@ -64,7 +64,7 @@ export class Host implements AsyncDisposable {
     this.#options = options;
     this.#node = node;
     this.#self = new SelfRecord(identity, table, clock, selfInfo);
-    this.#dialer = new Dialer(node, table);
+    this.#dialer = new Dialer(node, table, clock);
     this.contentRouting = new DhtRouting({
       dht: node.services.dht,
       self: identity.peer,

@@ -21,12 +21,14 @@ export const DIALS_AT_ONCE = 8;
 export const MAX_PARALLEL_DIALS = 64;
 /** Dials that wait. */
 export const MAX_DIAL_QUEUE = 2048;
-/** A member is on the same network: what takes longer counts as unreachable. */
+/** A member is on the same network: what takes longer counts as unreachable. Of this node's own time (own-time.ts). */
 export const DIAL_TIMEOUT: number = 3 * SECOND;
 /** For one of several addresses of a member. */
 export const ADDRESS_DIAL_TIMEOUT: number = 1.5 * SECOND;
-/** Who connects and says nothing holds a socket for so long. */
-export const HANDSHAKE_TIMEOUT: number = 3 * SECOND;
+/** By the clock, also for what libp2p dials by itself. */
+export const LONGEST_DIAL: number = 15 * SECOND;
+/** Who connects and says nothing holds a socket for so long. Longer than a dial takes where cores are short. */
+export const HANDSHAKE_TIMEOUT: number = 10 * SECOND;
 /** The same for a stream whose protocol is not named. */
 export const NEGOTIATION_TIMEOUT: number = 3 * SECOND;
 /**

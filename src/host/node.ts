@@ -80,8 +80,9 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       outboundStreamProtocolNegotiationTimeout: limits.NEGOTIATION_TIMEOUT,
       maxParallelDials: limits.MAX_PARALLEL_DIALS,
       maxDialQueueLength: limits.MAX_DIAL_QUEUE,
-      dialTimeout: limits.DIAL_TIMEOUT,
-      addressDialTimeout: limits.ADDRESS_DIAL_TIMEOUT,
+      // dialer.ts has its own, shorter by the clock.
+      dialTimeout: limits.LONGEST_DIAL,
+      addressDialTimeout: limits.LONGEST_DIAL,
     },
     datastore: new GroupedStore(),
     // The DHT looks providers' addresses up here: libp2p's hour would make most records useless long before they end.

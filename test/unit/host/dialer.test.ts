@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Connection } from '@libp2p/interface';
+import { systemClock } from '../../../src/clock.ts';
 import { Dialer } from '../../../src/host/dialer.ts';
 import { DIALS_AT_ONCE } from '../../../src/host/limits.ts';
 import type { Node } from '../../../src/host/node.ts';
@@ -22,7 +23,7 @@ function dialer(): { readonly dialer: Dialer; readonly dials: Dial[] } {
       return ends.promise;
     },
   } as Partial<Node> as Node;
-  return { dialer: new Dialer(node, {} as MembershipTable), dials };
+  return { dialer: new Dialer(node, {} as MembershipTable, systemClock), dials };
 }
 
 const ADDRESS = '/ip4/127.0.0.1/tcp/1';

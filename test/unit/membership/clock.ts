@@ -32,3 +32,21 @@ export class ManualClock implements Clock {
     this.#wall += ms;
   }
 }
+
+/** Sleeps take `slowness` times as long as they should, and no time of ours. */
+export class SlowClock extends ManualClock {
+  readonly #slowness: number;
+
+  constructor(slowness = 1) {
+    super();
+    this.#slowness = slowness;
+  }
+
+  override async sleep(
+    ms = 0,
+    { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    signal?.throwIfAborted();
+    this.advance(ms * this.#slowness);
+  }
+}

@@ -1,25 +1,7 @@
 import assert from 'node:assert/strict';
 import { SECOND } from '../../../src/clock.ts';
 import { firstByteDeadline, type FirstByteDeadlineOptions } from '../../../src/mirror/first-byte-deadline.ts';
-import { ManualClock } from '../membership/clock.ts';
-
-/** Sleeps take `slowness` times as long as they should, and no time of ours. */
-class SlowClock extends ManualClock {
-  readonly #slowness: number;
-
-  constructor(slowness = 1) {
-    super();
-    this.#slowness = slowness;
-  }
-
-  override async sleep(
-    ms = 0,
-    { signal }: { readonly signal?: AbortSignal | undefined } = {},
-  ): Promise<void> {
-    signal?.throwIfAborted();
-    this.advance(ms * this.#slowness);
-  }
-}
+import { SlowClock } from '../membership/clock.ts';
 
 interface Scene {
   readonly wait?: number;
