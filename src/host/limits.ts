@@ -27,8 +27,8 @@ export const DIAL_TIMEOUT: number = 3 * SECOND;
 export const ADDRESS_DIAL_TIMEOUT: number = 1.5 * SECOND;
 /** By the clock, also for what libp2p dials by itself. */
 export const LONGEST_DIAL: number = 15 * SECOND;
-/** Who connects and says nothing holds a socket for so long. Longer than a dial takes where cores are short. */
-export const HANDSHAKE_TIMEOUT: number = 10 * SECOND;
+/** Who connects and says nothing holds a socket for so long; where cores are short a dial takes longer than usual. */
+export const HANDSHAKE_TIMEOUT: number = 5 * SECOND;
 /** The same for a stream whose protocol is not named. */
 export const NEGOTIATION_TIMEOUT: number = 3 * SECOND;
 /**
