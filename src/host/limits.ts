@@ -1,5 +1,6 @@
 /** Bounds of the host, each with the failure that it prevents. Times are milliseconds. */
 import { HOUR, KIB, MINUTE, SECOND } from '../clock.ts';
+import { MOST_BY_THE_CLOCK } from './own-time.ts';
 
 /** Connections to other members. Dialling on demand adds to the neighbours; above this the least used are closed. */
 export const MAX_CONNECTIONS = 1024;
@@ -26,7 +27,7 @@ export const DIAL_TIMEOUT: number = 3 * SECOND;
 /** For one of several addresses of a member. */
 export const ADDRESS_DIAL_TIMEOUT: number = 1.5 * SECOND;
 /** By the clock, also for what libp2p dials by itself. */
-export const LONGEST_DIAL: number = 15 * SECOND;
+export const LONGEST_DIAL: number = MOST_BY_THE_CLOCK * DIAL_TIMEOUT;
 /** Who connects and says nothing holds a socket for so long; where cores are short a dial takes longer than usual. */
 export const HANDSHAKE_TIMEOUT: number = 5 * SECOND;
 /** The same for a stream whose protocol is not named. */

@@ -80,7 +80,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       outboundStreamProtocolNegotiationTimeout: limits.NEGOTIATION_TIMEOUT,
       maxParallelDials: limits.MAX_PARALLEL_DIALS,
       maxDialQueueLength: limits.MAX_DIAL_QUEUE,
-      // dialer.ts has its own, shorter by the clock.
+      // dialer.ts has shorter ones, of this node's own time.
       dialTimeout: limits.LONGEST_DIAL,
       addressDialTimeout: limits.LONGEST_DIAL,
     },

@@ -8,7 +8,7 @@ import { WeirError } from '../errors.ts';
 
 const TICKS = 10;
 /** By the clock it may last so many times longer. */
-const MOST = 5;
+export const MOST_BY_THE_CLOCK = 5;
 
 export class OwnTime implements Disposable {
   readonly #clock: Clock;
@@ -35,7 +35,7 @@ export class OwnTime implements Disposable {
     const began = this.#clock.monotonic();
     const { signal } = this.#done;
     try {
-      for (let tick = 0; tick < TICKS && this.#clock.monotonic() - began < MOST * ms; tick++) {
+      for (let tick = 0; tick < TICKS && this.#clock.monotonic() - began < MOST_BY_THE_CLOCK * ms; tick++) {
         await this.#clock.sleep(ms / TICKS, { signal });
       }
     } catch {

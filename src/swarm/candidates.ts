@@ -15,17 +15,17 @@ export interface Preferences {
 
 /**
  * The best first: some who have all, then some of other zones, or else each zone would fetch the blob for itself, then
- * those of the same zone, then the rest. Among those of one zone the known ones come first; otherwise the order stays.
+ * those of the same zone, then the rest. Of each kind the known ones come first; otherwise the order stays.
  */
 export function inOrderOfChoice(
   members: readonly SampledMember[],
   { isSameZone, isKnown, far: wanted }: Preferences,
 ): readonly PeerName[] {
-  const isNew = new Map(members.map(({ peer }) => [peer, !isKnown(peer)]));
-  const known = members.toSorted((a, b) => Number(isNew.get(a.peer)) - Number(isNew.get(b.peer)));
-  const seeds = known.filter(({ complete }) => complete).slice(0, MAX_SEEDS);
-  const near = known.filter(({ peer }) => isSameZone(peer));
-  const far = known.filter(({ peer }) => !isSameZone(peer));
+  const known = new Set(members.filter(({ peer }) => isKnown(peer)));
+  const ordered = [...known, ...members.filter((member) => !known.has(member))];
+  const seeds = ordered.filter(({ complete }) => complete).slice(0, MAX_SEEDS);
+  const near = ordered.filter(({ peer }) => isSameZone(peer));
+  const far = ordered.filter(({ peer }) => !isSameZone(peer));
   const first = far.slice(0, Math.max(0, wanted));
   return [...new Set([...seeds, ...first, ...near, ...far].map(({ peer }) => peer))];
 }

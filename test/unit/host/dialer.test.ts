@@ -58,4 +58,16 @@ describe('host/dialer', () => {
     await settled();
     assert.equal(dials.length, DIALS_AT_ONCE);
   });
+
+  it('goes on to the next address of a peer where one fails, in the same turn', async () => {
+    const { dialer: ours, dials } = dialer();
+    const both = ours.dial([ADDRESS, '/ip4/127.0.0.1/tcp/2']);
+    await settled();
+    assert.equal(dials.length, 1);
+    dials[0]?.ends.reject(new Error('refused'));
+    await settled();
+    assert.equal(dials.length, 2);
+    dials[1]?.ends.resolve(connection);
+    assert.equal(await both, connection);
+  });
 });
