@@ -13,6 +13,13 @@ import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.
 
 /** Registries with a label of their own; what comes later is counted as `other`. */
 const MAX_REGISTRY_LABELS = 100;
+/** Milliseconds: the most that a timer can wait. */
+const NEVER = 2 ** 31 - 1;
+/**
+ * What prom-client tells of a histogram for which a timer wakes the process a hundred times a second, a third of what a
+ * node at rest costs (docs/adr/0026-few-wake-ups.md). The lag at the moment of a scrape stays.
+ */
+const LAG_HISTOGRAM = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'];
 /** Seconds; from a hit in the page cache to a layer of gigabytes. */
 const DURATION_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 120, 600];
 
@@ -97,7 +104,9 @@ export class Metrics {
   readonly #evictions = this.#counter('weir_store_evictions_total', 'Blobs evicted from the store', []);
 
   constructor(version: string, sources: MetricsSources) {
-    collectDefaultMetrics({ register: this.registry });
+    collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: NEVER });
+    for (const each of LAG_HISTOGRAM)
+      this.registry.removeSingleMetric(`nodejs_eventloop_lag_${each}_seconds`);
     this.#gauge('weir_build_info', 'Always 1; the label tells the version', ['version']).set({ version }, 1);
     this.#measure('weir_store_bytes', 'Bytes of committed blobs', () => sources.usage().blobBytes);
     this.#measure('weir_store_blobs', 'Committed blobs', () => sources.usage().blobs);

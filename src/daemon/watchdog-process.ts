@@ -17,6 +17,7 @@
  */
 export function watchParent(parent: number, interval: number, patience: number, most: number): void {
   const { readdirSync, readFileSync, writeSync } = process.getBuiltinModule('node:fs');
+  const LATE = 2; // ticks: between two signs of life there is one
   let silent = 0;
   let waitedBefore = 0;
   // What is sent to all processes of a service is for the node: it ends in order, and then this one.
@@ -25,7 +26,8 @@ export function watchParent(parent: number, interval: number, patience: number, 
   process.stdin.on('end', () => process.exit());
   setInterval(() => {
     silent += 1;
-    if (silent === 1) waitedBefore = waited();
+    // At each tick one file of each thread would be read: only when a sign of life has stayed away.
+    if (silent === LATE) waitedBefore = waited();
     if (silent <= patience) return;
     if (process.ppid !== parent) process.exit();
     const starved = Math.max(0, waited() - waitedBefore);
