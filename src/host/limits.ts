@@ -1,6 +1,6 @@
 /** Bounds of the host, each with the failure that it prevents. Times are milliseconds. */
 import { HOUR, KIB, MINUTE, SECOND } from '../clock.ts';
-import { MOST_BY_THE_CLOCK } from './own-time.ts';
+import { MOST_BY_THE_CLOCK } from '../own-time.ts';
 
 /** Connections to other members. Dialling on demand adds to the neighbours; above this the least used are closed. */
 export const MAX_CONNECTIONS = 1024;
@@ -22,7 +22,7 @@ export const DIALS_AT_ONCE = 8;
 export const MAX_PARALLEL_DIALS = 64;
 /** Dials that wait. */
 export const MAX_DIAL_QUEUE = 2048;
-/** A member is on the same network: what takes longer counts as unreachable. Of this node's own time (own-time.ts). */
+/** A member is on the same network: what takes longer counts as unreachable. Of this node's own time (src/own-time.ts). */
 export const DIAL_TIMEOUT: number = 3 * SECOND;
 /** For one of several addresses of a member. */
 export const ADDRESS_DIAL_TIMEOUT: number = 1.5 * SECOND;

@@ -93,10 +93,10 @@ export class Asking {
     return this.#sentAt ?? this.startedAt;
   }
 
-  /** Gives up where a limit has passed. `late`: milliseconds by which this node itself was held up. */
-  check(now: number, late: number): void {
+  /** Gives up where a limit has passed. */
+  check(now: number): void {
     if (this.#over) return;
-    const lapse = this.#lapse(now - late);
+    const lapse = this.#lapse(now);
     if (lapse === undefined) return;
     this.#cancel();
     this.#end(() => this.#events.lapsed(this, lapse));

@@ -76,9 +76,9 @@ export class Fetching {
     this.#wakeUp();
   }
 
-  /** Checks all time limits. `late`: milliseconds by which this node itself was held up. */
-  check(late: number): void {
-    this.#requests.check(late);
+  /** Checks all time limits. */
+  check(): void {
+    this.#requests.check();
   }
 
   /** The chunk is here: nobody need send it any more. */

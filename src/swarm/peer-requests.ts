@@ -69,10 +69,10 @@ export class PeerRequests {
     return true;
   }
 
-  /** Checks all time limits. `late`: milliseconds by which this node itself was held up. */
-  check(late: number): void {
+  /** Checks all time limits. */
+  check(): void {
     const { now } = this.#state;
-    for (const asking of Array.from(this.#askings)) asking.check(now, late);
+    for (const asking of Array.from(this.#askings)) asking.check(now);
   }
 
   drop(isDropped: (asking: Asking) => boolean): void {

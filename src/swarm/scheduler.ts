@@ -2,10 +2,16 @@
  * Time and chance for the policy, with callbacks in place of promises: the simulator runs the same code in virtual
  * time, and must know that nothing is left to run at an instant before it goes on to the next.
  */
-import type { Clock } from '../clock.ts';
+import { MILLISECOND, type Clock } from '../clock.ts';
+
+/** A timer that fires later than this tells that the node itself was held up. */
+const LATE: number = 50 * MILLISECOND;
 
 export interface Scheduler {
-  /** Milliseconds that never go backwards. */
+  /**
+   * Milliseconds that never go backwards. Those in which this node was held up, as others had all cores, do not count:
+   * what came meanwhile has not been looked at yet, and nobody else is to blame for that.
+   */
   now(): number;
   /** A number in [0, 1). */
   random(): number;
@@ -15,15 +21,30 @@ export interface Scheduler {
 
 /** The scheduler of a running node. Its timers do not keep the process alive. */
 export function systemScheduler(clock: Clock): Scheduler {
+  let heldUp = 0;
+  /** Of the clock: until then it is known how long the node was held up. */
+  let countedUntil = -Infinity;
+  let latest = -Infinity;
+  /** @param due the clock's milliseconds at which a timer was to fire that fires now */
+  const fired = (due: number): void => {
+    const now = clock.monotonic();
+    if (now - due <= LATE) return;
+    heldUp += Math.max(0, now - Math.max(due, countedUntil));
+    countedUntil = now;
+  };
   return {
-    now: () => clock.monotonic(),
+    now: () => (latest = Math.max(latest, clock.monotonic() - heldUp)),
     random: () => clock.random(),
     after: (ms, callback) => {
       if (ms <= 0) {
         const immediate = setImmediate(callback);
         return () => clearImmediate(immediate);
       }
-      const timer = setTimeout(callback, ms);
+      const due = clock.monotonic() + ms;
+      const timer = setTimeout(() => {
+        fired(due);
+        callback();
+      }, ms);
       timer.unref();
       return () => clearTimeout(timer);
     },

@@ -24,8 +24,6 @@ import type { Statement } from '../protocol/statement.ts';
 
 /** How often time limits are looked at: a fraction of the shortest one. */
 const TICK: number = 100 * MILLISECOND;
-/** A tick that comes later than this tells that the node itself was held up: peers are not to blame for that. */
-const LATE: number = 50 * MILLISECOND;
 
 export interface SessionOptions extends SwarmStateOptions {
   /** All chunks are here. */
@@ -45,7 +43,6 @@ export class Session {
   readonly #outbox: Outbox;
   readonly #arrivals: Arrivals;
   #stopTick: () => void = () => undefined;
-  #tickedAt: number;
   #pumping = false;
   #pumpAgain = false;
   #over = false;
@@ -89,7 +86,6 @@ export class Session {
       extent: () => state.homes.extent,
       send: (peer, message) => environment.send(peer, message),
     });
-    this.#tickedAt = state.now;
   }
 
   get links(): number {
@@ -163,10 +159,7 @@ export class Session {
 
   #tick(): void {
     const { scheduler } = this.state.environment;
-    const { now } = this.state;
-    const late = Math.max(0, now - this.#tickedAt - TICK);
-    this.#tickedAt = now;
-    this.#fetching.check(late > LATE ? late : 0);
+    this.#fetching.check();
     this.#linking.tick();
     this.duty.requests.tick();
     this.pump();

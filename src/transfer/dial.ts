@@ -7,11 +7,13 @@ import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:
 import { KIB, SECOND, type Clock } from '../clock.ts';
 import { errorMessage, WeirError } from '../errors.ts';
 import type { Address } from '../membership/member.ts';
+import { OwnTime } from '../own-time.ts';
 import { fingerprintOf } from './certificate.ts';
 
 /**
- * Milliseconds for TCP and TLS together: within a cluster both take a few, but the packet that opens a connection is
- * sent again only after 1 s where it was lost (RFC 6298, section 2), as happens on a full link.
+ * Milliseconds of this node's own time (own-time.ts) for TCP and TLS together: within a cluster both take a few, but the
+ * packet that opens a connection is sent again only after 1 s where it was lost (RFC 6298, section 2), as happens on a
+ * full link.
  */
 const CONNECT_TIMEOUT: number = 1.5 * SECOND;
 /** Milliseconds before the next address is tried beside those that have not answered (RFC 8305, section 5). */
@@ -56,7 +58,7 @@ export async function dial(
     const attempt = async () => {
       if (i > 0) await Promise.race([before, clock.sleep(i * STAGGER, { signal: until })]);
       until.throwIfAborted();
-      return { wire: await open(address, expected, until), address };
+      return { wire: await open(address, expected, clock, until), address };
     };
     attempts.push(attempt());
   }
@@ -80,7 +82,12 @@ export async function dial(
   }
 }
 
-function open({ host, port }: Address, expected: Expected | undefined, signal: AbortSignal): Promise<Wire> {
+function open(
+  { host, port }: Address,
+  expected: Expected | undefined,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Wire> {
   const { promise, resolve, reject } = Promise.withResolvers<Wire>();
   // A name would let a record make this node ask a resolver.
   if (isIP(host) === 0) return Promise.reject(new WeirError('peer_unreachable', `${host} is no IP address`));
@@ -94,9 +101,8 @@ function open({ host, port }: Address, expected: Expected | undefined, signal: A
     reject(new WeirError('peer_unreachable', `${host} port ${port}: ${why}`));
   };
   const onAbort = (): void => fail('given up');
-  const late = (): void => fail(`no answer within ${CONNECT_TIMEOUT} ms`);
-  // Where this process had no CPU for that long, the answer is there and is read before the immediate.
-  const timer = setTimeout(() => setImmediate(late), CONNECT_TIMEOUT);
+  const time = new OwnTime(clock, CONNECT_TIMEOUT);
+  time.signal.addEventListener('abort', () => fail(`no answer within ${CONNECT_TIMEOUT} ms`), { once: true });
   const onError = (error: Error): void => fail(error.message);
   const onClose = (): void => fail('closed');
   signal.addEventListener('abort', onAbort, { once: true });
@@ -111,7 +117,7 @@ function open({ host, port }: Address, expected: Expected | undefined, signal: A
     resolve(wire);
   });
   return promise.finally(() => {
-    clearTimeout(timer);
+    time[Symbol.dispose]();
     signal.removeEventListener('abort', onAbort);
     socket.off('close', onClose);
     if (!socket.destroyed) socket.off('error', onError); // the next owner listens before it can come

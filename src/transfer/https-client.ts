@@ -7,13 +7,14 @@
  */
 import { LRUCache } from 'lru-cache';
 import { createSecureContext, type SecureContext } from 'node:tls';
+import PQueue from 'p-queue';
 import { SECOND, type Clock } from '../clock.ts';
 import { WeirError } from '../errors.ts';
 import type { Member } from '../membership/member.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { KeyPair } from './data-port.ts';
 import type { PieceClient, PieceEvents, PieceRequest } from './exchange.ts';
-import { MemberConnections, type ConnectionContext } from './member-connections.ts';
+import { DIALS_AT_ONCE, MemberConnections, type ConnectionContext } from './member-connections.ts';
 import { PiecePool } from './piece-pool.ts';
 import { Reception } from './reception.ts';
 import { formatRequest } from './requests.ts';
@@ -22,8 +23,8 @@ import { CIPHERS, HEADER } from './wire-format.ts';
 
 /** Members to which connections are kept; a swarm has at most 32 neighbours. */
 const MAX_MEMBERS = 512;
-/** Milliseconds that a request waits for a second introduction. */
-const INTRODUCTION_TIMEOUT: number = SECOND;
+/** Milliseconds that a request waits for an introduction. */
+const INTRODUCTION_TIMEOUT: number = 3 * SECOND;
 
 export interface DataClientOptions {
   /** This node's name, said where no certificate does. */
@@ -33,8 +34,7 @@ export interface DataClientOptions {
   /** Bytes per second, over all members. */
   readonly maxDownload: number | undefined;
   /**
-   * Sends this node's record to the member, which may not know it yet; called with the first connection to it, and
-   * again where it cut one off at once.
+   * Sends this node's record to the member; called where it cut a connection off at once, as it does with strangers.
    */
   readonly introduce?: ((member: Member) => Promise<void>) | undefined;
   readonly clock: Clock;
@@ -56,6 +56,7 @@ export class DataClient implements PieceClient, AsyncDisposable {
       tls: tls && secureContext(tls),
       limit: maxDownload === undefined ? undefined : new TokenBucket(maxDownload, clock),
       clock,
+      dials: new PQueue({ concurrency: DIALS_AT_ONCE }),
       introduce: (member) => this.#introduce(member),
       onIdle: (connections) => this.#idle(connections),
     };

@@ -4,6 +4,7 @@
  * did not know us yet. All other failures are the caller's to act on.
  */
 import type { SecureContext } from 'node:tls';
+import type PQueue from 'p-queue';
 import { SECOND, type Clock } from '../clock.ts';
 import { toWeirError, WeirError } from '../errors.ts';
 import type { Address, Member } from '../membership/member.ts';
@@ -12,6 +13,11 @@ import { dial } from './dial.ts';
 import type { Reception } from './reception.ts';
 import type { TokenBucket } from './token-bucket.ts';
 
+/**
+ * Connections that are made at one time, to all members: a handshake costs some milliseconds of CPU at both ends, and
+ * where that is short many side by side all last for longer than they may.
+ */
+export const DIALS_AT_ONCE = 8;
 /** The swarm has 7 requests to one member in flight; one more for a manifest. */
 const MAX_CONNECTIONS = 8;
 /** Milliseconds that an idle connection is kept: chunks of one image come closer together. */
@@ -28,6 +34,8 @@ export interface ConnectionContext {
   readonly tls: SecureContext | undefined;
   readonly limit: TokenBucket | undefined;
   readonly clock: Clock;
+  /** Of the dials to all members. */
+  readonly dials: PQueue;
   /** Makes ourselves known to the member; never rejects. */
   readonly introduce: (member: Member) => Promise<void>;
   /** The last connection has closed, and nothing waits. */
@@ -54,7 +62,6 @@ export class MemberConnections implements ConnectionOwner {
   #retired = false;
   /** The address that answered last. */
   #best: Address | undefined;
-  #introduced = false;
   #again: { readonly at: number; readonly done: Promise<void> } | undefined;
 
   constructor(member: Member, context: ConnectionContext) {
@@ -112,26 +119,18 @@ export class MemberConnections implements ConnectionOwner {
       this.#busy.set(connection, task);
       connection.send(task.reception, task.text);
     }
-    while (this.#dialling < this.#waiting.length && this.#connections < MAX_CONNECTIONS) void this.#dial();
+    // One that is dead would take all turns of the dials for several requests.
+    const most = this.#idle.length + this.#busy.size > 0 ? MAX_CONNECTIONS : 1;
+    while (this.#dialling < this.#waiting.length && this.#connections < most) void this.#dial();
   }
 
   /** Never rejects. */
   async #dial(): Promise<void> {
-    const { tls, limit, clock, introduce } = this.#context;
-    const { fingerprint } = this.member;
+    const { signal } = this.#over;
     this.#dialling += 1;
-    if (!this.#introduced) {
-      this.#introduced = true;
-      void introduce(this.member); // beside the dialling: as a rule it knows us already
-    }
     let failure: WeirError | undefined;
     try {
-      const expected = tls && { fingerprint, context: tls };
-      const { wire, address } = await dial(this.#addresses(), expected, clock, { signal: this.#over.signal });
-      this.#best = address;
-      const connection = new Connection(wire, this, limit, clock);
-      this.#idle.push(connection);
-      connection.rest(UNUSED_TIMEOUT);
+      await this.#context.dials.add(() => this.#connect(signal), { signal });
     } catch (error) {
       failure = toWeirError(error);
     }
@@ -139,6 +138,19 @@ export class MemberConnections implements ConnectionOwner {
     if (failure !== undefined) this.#failWaiting(failure);
     this.#pump();
     this.#reportIdle();
+  }
+
+  /** @throws WeirError as {@link dial} */
+  async #connect(signal: AbortSignal): Promise<void> {
+    if (this.#waiting.length === 0) return; // given up, or sent over another one, while this waited for its turn
+    const { tls, limit, clock } = this.#context;
+    const { fingerprint } = this.member;
+    const expected = tls && { fingerprint, context: tls };
+    const { wire, address } = await dial(this.#addresses(), expected, clock, { signal });
+    this.#best = address;
+    const connection = new Connection(wire, this, limit, clock);
+    this.#idle.push(connection);
+    connection.rest(UNUSED_TIMEOUT);
   }
 
   #addresses(): readonly Address[] {

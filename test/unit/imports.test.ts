@@ -12,6 +12,7 @@ const MAY_IMPORT: Readonly<
 > = {
   errors: { from: [], because: 'everything may fail, so everything imports it' },
   clock: { from: [], because: 'time and chance are handed in everywhere, by everybody' },
+  'own-time': { from: ['errors', 'clock'], because: 'whoever gives up after a time imports it' },
   oci: { from: ['errors', 'clock'], because: 'names and formats are pure: no disk, no network' },
   store: {
     from: ['oci', 'errors', 'clock'],
@@ -37,7 +38,7 @@ const MAY_IMPORT: Readonly<
     because: 'who is a member is decided without a network: records are brought to it',
   },
   transfer: {
-    from: ['http', 'protocol', 'oci', 'peer', 'errors', 'clock'],
+    from: ['http', 'protocol', 'oci', 'peer', 'own-time', 'errors', 'clock'],
     types: ['membership'],
     because: 'it carries pieces between members; which, and to whom, is decided by what it is given',
   },
@@ -51,7 +52,7 @@ const MAY_IMPORT: Readonly<
     because: 'the policy is pure: the simulator runs it without a network, a disk or a clock',
   },
   host: {
-    from: ['membership', 'wire', 'protocol', 'peer', 'oci', 'errors', 'clock'],
+    from: ['membership', 'wire', 'protocol', 'peer', 'oci', 'own-time', 'errors', 'clock'],
     types: ['routing'],
     because: 'it is the only folder that knows libp2p; the others are given narrow interfaces',
   },

@@ -56,7 +56,7 @@ class Scene {
 
   wait(ms: number): readonly string[] {
     this.now += ms;
-    this.asking.check(this.now, 0);
+    this.asking.check(this.now);
     return this.log;
   }
 }

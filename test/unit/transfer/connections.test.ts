@@ -115,8 +115,49 @@ describe('the addresses of a member', () => {
   });
 });
 
+describe('dialling', () => {
+  const MEMBERS = 12;
+
+  it('goes on at eight members at a time, and the others wait for their turn', async () => {
+    await using silent = await silentPort();
+    await using scene = await Scene.start();
+    const asks = Array.from({ length: MEMBERS }, async () => {
+      const member = memberOf(makeNode(), [silent.address]);
+      await askFails('peer_unreachable', scene.client, member, requestFor(0, 1));
+      return silent.sockets.length;
+    });
+    assert.equal(await Promise.race(asks), 8);
+    await Promise.all(asks);
+    assert.equal(silent.sockets.length, MEMBERS);
+  });
+
+  it('takes one turn for all requests to a member until it has answered', async () => {
+    await using silent = await silentPort();
+    await using scene = await Scene.start();
+    const member = withAddresses(scene.member, silent.address);
+    const asks = Array.from({ length: 7 }, () =>
+      askFails('peer_unreachable', scene.client, member, requestFor(0, 1)),
+    );
+    await Promise.all(asks);
+    assert.equal(silent.sockets.length, 1);
+  });
+
+  it('is left out where nobody wants it any more when its turn comes', async () => {
+    await using silent = await silentPort();
+    await using scene = await Scene.start();
+    const others = Array.from({ length: 8 }, () =>
+      askFails('peer_unreachable', scene.client, memberOf(makeNode(), [silent.address]), requestFor(0, 1)),
+    );
+    const late = memberOf(makeNode(), [silent.address]);
+    begin(scene.client, late, 0, 1).cancel();
+    await Promise.all(others);
+    await askPiece(scene.client, scene.member, requestFor(0, 1)); // a turn later
+    assert.equal(silent.sockets.length, 8);
+  });
+});
+
 describe('introduce', () => {
-  it('is called with the first connection, and not with others', async () => {
+  it('is not called where the other side knows this node: it would take a control connection', async () => {
     const introduced: Member[] = [];
     await using scene = await Scene.start({
       client: { introduce: async (member) => void introduced.push(member) },
@@ -125,10 +166,10 @@ describe('introduce', () => {
       askPiece(scene.client, scene.member, requestFor(i, i + 10)),
     );
     await Promise.all(asks);
-    assert.deepEqual(introduced, [scene.member]);
+    assert.deepEqual(introduced, []);
   });
 
-  it('is called again where the other side cuts off at once, and the request is sent again', async () => {
+  it('is called once where the other side cuts off at once, and the requests are sent again', async () => {
     for (const isSecure of [true, false]) {
       let calls = 0;
       const asking = makeNode();
@@ -140,17 +181,17 @@ describe('introduce', () => {
         clock: systemClock,
         introduce: async () => {
           calls += 1;
-          if (calls === 2) scene.members.add(memberOf(asking, [{ host: LOOPBACK, port: 1 }], { isSecure }));
+          scene.members.add(memberOf(asking, [{ host: LOOPBACK, port: 1 }], { isSecure }));
         },
       });
       const asks = Array.from({ length: 4 }, (_, i) => askPiece(client, scene.member, requestFor(i, i + 10)));
       await Promise.all(asks);
-      assert.equal(calls, 2);
+      assert.equal(calls, 1);
       assert.ok(scene.refusals.length >= 1);
     }
   });
 
-  it('is called twice and no more by one that stays a stranger, and failing is no reason not to ask', async () => {
+  it('is called once and no more by one that stays a stranger, and failing is no reason not to ask', async () => {
     let calls = 0;
     const asking = makeNode();
     await using scene = await Scene.start();
@@ -165,7 +206,7 @@ describe('introduce', () => {
       },
     });
     for (let i = 0; i < 3; i++) await askFails('peer_cut', client, scene.member, requestFor(0, 1));
-    assert.equal(calls, 2);
+    assert.equal(calls, 1);
     scene.members.add(memberOf(asking, []));
     await askPiece(client, scene.member, requestFor(0, 1));
   });

@@ -3,8 +3,8 @@
  * did not: where all cores of the machine are taken, the other side's answer may be there and not be looked at yet. Who
  * gave up by the clock would begin the same work anew, and have even less time for it.
  */
-import { SECOND, type Clock } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { SECOND, type Clock } from './clock.ts';
+import { WeirError } from './errors.ts';
 
 const TICKS = 10;
 /** By the clock it may last so many times longer. */

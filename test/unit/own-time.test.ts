@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { SECOND } from '../../../src/clock.ts';
-import { OwnTime } from '../../../src/host/own-time.ts';
-import { SlowClock } from '../membership/clock.ts';
+import { SECOND } from '../../src/clock.ts';
+import { OwnTime } from '../../src/own-time.ts';
+import { SlowClock } from './membership/clock.ts';
 
 /** Seconds by the clock until it is over, where each sleep takes so many times longer than it should. */
 async function lasts(ms: number, slowness: number): Promise<number> {
@@ -13,7 +13,7 @@ async function lasts(ms: number, slowness: number): Promise<number> {
   return (clock.monotonic() - began) / SECOND;
 }
 
-describe('host/own-time', () => {
+describe('own-time', () => {
   it('is over after its time', async () => {
     assert.equal(await lasts(3 * SECOND, 1), 3);
   });
