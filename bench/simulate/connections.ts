@@ -1,8 +1,8 @@
 /**
  * With whom a simulated node has a connection open: as in the daemon, one is made at the first word to a member, in
- * either direction, and closed when nothing was said over it for a while. Whoever is asked for a piece is introduced
- * to over the control connection, too, which outlasts the data connections (transfer/member-connections.ts): so that
- * a pair counts as connected as long as its control connection is. The handful that gossip needs is not counted.
+ * either direction, and closed when nothing was said over it for a while. A pair that has only asked for pieces has data
+ * connections alone, which are closed sooner (transfer/member-connections.ts); it counts for as long as one with a
+ * control connection, so that the figures are an upper bound. The handful that gossip needs is not counted.
  */
 import { IDLE_CONNECTION, IDLE_STREAM } from '../../src/host/limits.ts';
 

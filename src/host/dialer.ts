@@ -9,10 +9,10 @@ import PQueue from 'p-queue';
 import type { Clock } from '../clock.ts';
 import { WeirError } from '../errors.ts';
 import type { MembershipTable } from '../membership/table.ts';
+import { OwnTime } from '../own-time.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import { ADDRESS_DIAL_TIMEOUT, DIAL_TIMEOUT, DIALS_AT_ONCE, MAX_DIAL_QUEUE } from './limits.ts';
 import type { Node } from './node.ts';
-import { OwnTime } from '../own-time.ts';
 import { peerError } from './peer-errors.ts';
 
 export class Dialer {

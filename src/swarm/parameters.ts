@@ -44,7 +44,7 @@ export interface Parameters {
    * known of how long that takes here, and at most.
    */
   readonly ack: readonly [number, number, number];
-  /** The same at the first contact, when two connections have to be made first. */
+  /** The same at the first contact, and while a connection is being made. */
   readonly firstContact: number;
   /**
    * Milliseconds without a byte after which the other side counts as stalled; as for `ack`. Two of TCP's retransmission

@@ -126,11 +126,10 @@ export class MemberConnections implements ConnectionOwner {
 
   /** Never rejects. */
   async #dial(): Promise<void> {
-    const { signal } = this.#over;
     this.#dialling += 1;
     let failure: WeirError | undefined;
     try {
-      await this.#context.dials.add(() => this.#connect(signal), { signal });
+      await this.#context.dials.add(() => this.#connect(), { signal: this.#over.signal });
     } catch (error) {
       failure = toWeirError(error);
     }
@@ -141,12 +140,12 @@ export class MemberConnections implements ConnectionOwner {
   }
 
   /** @throws WeirError as {@link dial} */
-  async #connect(signal: AbortSignal): Promise<void> {
+  async #connect(): Promise<void> {
     if (this.#waiting.length === 0) return; // given up, or sent over another one, while this waited for its turn
     const { tls, limit, clock } = this.#context;
     const { fingerprint } = this.member;
     const expected = tls && { fingerprint, context: tls };
-    const { wire, address } = await dial(this.#addresses(), expected, clock, { signal });
+    const { wire, address } = await dial(this.#addresses(), expected, clock, { signal: this.#over.signal });
     this.#best = address;
     const connection = new Connection(wire, this, limit, clock);
     this.#idle.push(connection);
