@@ -37,6 +37,8 @@ export class Link {
   isQueued = false;
   /** What its level is made from has changed so that the level may change. */
   isStale = false;
+  /** When the first of the flows that come in here is looked at next; what is found then decides. */
+  lookAt = Infinity;
 
   constructor(id: number, capacity: number) {
     this.id = id;
@@ -75,7 +77,7 @@ export interface Flow {
   left: number;
   at: number;
   rate: number;
-  /** When the timer that was set last fires; what it finds then decides. */
+  /** When the last byte arrives at the present rate. */
   due: number;
   isOver: boolean;
 }
@@ -210,29 +212,29 @@ export class Network {
     flow.left = this.left(flow);
     flow.at = now;
     flow.rate = rate;
-    this.#set(flow);
+    flow.due = now + flow.left / rate;
+    this.#watch(down, flow.due);
   }
 
-  /** One timer is enough where the flow got slower: it finds that something is left. */
-  #set(flow: Flow): void {
+  /** One timer for all that comes in at a link: where the first one to end got slower, it finds that something is left. */
+  #watch(link: Link, due: number): void {
+    if (due >= link.lookAt) return;
+    link.lookAt = due;
+    this.#time.post(due - this.#time.now, () => this.#look(link, due));
+  }
+
+  #look(link: Link, due: number): void {
+    if (link.lookAt !== due) return; // another timer was set, for an earlier end
+    link.lookAt = Infinity;
     const { now } = this.#time;
-    const due = now + flow.left / flow.rate;
-    if (due >= flow.due) return;
-    flow.due = due;
-    this.#time.post(due - now, () => this.#fired(flow, due));
-  }
-
-  #fired(flow: Flow, due: number): void {
-    if (flow.isOver || flow.due !== due) return;
-    flow.due = Infinity;
-    if (this.left(flow) > TRACE) {
-      flow.left = this.left(flow);
-      flow.at = this.#time.now;
-      this.#set(flow);
-      return;
+    const ended = link.flows.filter((flow) => flow.due <= now || this.left(flow) <= TRACE);
+    for (const flow of ended) {
+      if (flow.isOver) continue; // what another one's end brought about
+      this.#remove(flow);
+      flow.done();
     }
-    this.#remove(flow);
-    flow.done();
+    const next = link.flows.reduce((first, { due: other }) => Math.min(first, other), Infinity);
+    if (next < Infinity) this.#watch(link, next);
   }
 }
 
