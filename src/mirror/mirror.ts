@@ -19,9 +19,12 @@ import { parseRoute, type Route } from './route.ts';
 
 /** All headers of a request; a bearer token of Azure's registry alone can have 8 KiB. */
 const MAX_HEADER_BYTES: number = 32 * KIB;
-const HEADERS_TIMEOUT: number = 10 * SECOND;
-const REQUEST_TIMEOUT: number = 30 * SECOND;
-/** How often connections are checked for the two above. */
+/**
+ * Milliseconds by the clock for a request to come. On a node whose cores are all taken it may be in the kernel for long, and
+ * who sends it is on the same node: a runtime that gets 408 then goes to the registry. Connections are bounded anyway.
+ */
+const REQUEST_TIMEOUT: number = 60 * SECOND;
+/** How often connections are checked for that. */
 const TIMEOUT_CHECK: number = 5 * SECOND;
 const KEEP_ALIVE: number = 60 * SECOND;
 /** Connections per listening address: idle ones cost a file descriptor each. */
@@ -106,7 +109,7 @@ export class Mirror implements AsyncDisposable {
     const server = createServer(
       {
         maxHeaderSize: MAX_HEADER_BYTES,
-        headersTimeout: HEADERS_TIMEOUT,
+        headersTimeout: REQUEST_TIMEOUT,
         requestTimeout: REQUEST_TIMEOUT,
         connectionsCheckingInterval: TIMEOUT_CHECK,
         keepAliveTimeout: KEEP_ALIVE,
