@@ -66,6 +66,7 @@ export class Transfer {
     this.#latency = latency;
     const { start = 0, end = 0 } = request.range ?? {};
     this.#bytes = end - start;
+    events.connecting();
     const opening = carrier.opening(from, to);
     if (opening === 0) this.#depart();
     else this.#later(opening, () => this.#depart());

@@ -29,6 +29,7 @@ function withWeir({ secure, asker, sender, piece }: Setup, from: Address, givesB
   return (index) => {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     client.fetch(member, requestFor(index, piece), {
+      connecting: () => {},
       sent: () => {},
       acknowledged: () => {},
       progressed: () => {},

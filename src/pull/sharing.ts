@@ -168,6 +168,7 @@ export class Sharing implements ManifestPeers {
     if (member === undefined) return undefined;
     const { promise, resolve } = Promise.withResolvers<PieceAnswer | undefined>();
     const cancel = client.fetch(member, request, {
+      connecting: () => undefined,
       sent: () => undefined,
       acknowledged: () => undefined,
       progressed: () => undefined,

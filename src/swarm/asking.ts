@@ -43,6 +43,7 @@ export class Asking {
   readonly #state: SwarmState;
   readonly #events: AskingEvents;
   readonly #cancel: () => void;
+  #connectingAt: number | undefined;
   #sentAt: number | undefined;
   #acknowledgedAt: number | undefined;
   #firstByteAt: number | undefined;
@@ -66,6 +67,7 @@ export class Asking {
       home: role === 'home' ? { ...options.home(), size: layout.size } : undefined,
     };
     this.#cancel = environment.client.fetch(member, request, {
+      connecting: () => (this.#connectingAt ??= state.now),
       sent: () => (this.#sentAt = state.now),
       acknowledged: () => this.#acknowledged(),
       progressed: (bytes) => this.#progressed(bytes),
@@ -88,9 +90,9 @@ export class Asking {
     return this.#firstByteAt ?? this.#state.now;
   }
 
-  /** When it was sent; before that, when it was wanted. */
+  /** When it was sent; before that, since when a connection is being made; before that, now: others have their turn. */
   get #leftAt(): number {
-    return this.#sentAt ?? this.startedAt;
+    return this.#sentAt ?? this.#connectingAt ?? this.#state.now;
   }
 
   /** Gives up where a limit has passed. */

@@ -53,6 +53,8 @@ export type PieceAnswer =
 
 /** One request that is under way. */
 export interface PieceEvents {
+  /** A connection is being made for it: before that it waited for its turn, for which the other side is not to blame. */
+  connecting(): void;
   /** It has a connection, and is on its way. Called again where it is sent once more, over another one. */
   sent(): void;
   /** The other side has it in hand: queued (HTTP 102) or begun. Called once at most. */

@@ -56,7 +56,9 @@ export class MemberConnections implements ConnectionOwner {
   readonly #busy = new Map<Connection, Task>();
   readonly #waiting: Task[] = [];
   readonly #over = new AbortController();
+  /** Dials, those that wait for their turn among them; and those that have it. */
   #dialling = 0;
+  #connecting = 0;
   /** Requests that wait for an introduction. */
   #repeating = 0;
   #retired = false;
@@ -84,6 +86,7 @@ export class MemberConnections implements ConnectionOwner {
       return;
     }
     this.#waiting.push(task);
+    if (this.#connecting > 0) task.reception.connecting();
     this.#pump();
   }
 
@@ -143,13 +146,19 @@ export class MemberConnections implements ConnectionOwner {
   async #connect(): Promise<void> {
     if (this.#waiting.length === 0) return; // given up, or sent over another one, while this waited for its turn
     const { tls, limit, clock } = this.#context;
+    for (const { reception } of this.#waiting) reception.connecting();
     const { fingerprint } = this.member;
     const expected = tls && { fingerprint, context: tls };
-    const { wire, address } = await dial(this.#addresses(), expected, clock, { signal: this.#over.signal });
-    this.#best = address;
-    const connection = new Connection(wire, this, limit, clock);
-    this.#idle.push(connection);
-    connection.rest(UNUSED_TIMEOUT);
+    this.#connecting += 1;
+    try {
+      const { wire, address } = await dial(this.#addresses(), expected, clock, { signal: this.#over.signal });
+      this.#best = address;
+      const connection = new Connection(wire, this, limit, clock);
+      this.#idle.push(connection);
+      connection.rest(UNUSED_TIMEOUT);
+    } finally {
+      this.#connecting -= 1;
+    }
   }
 
   #addresses(): readonly Address[] {

@@ -50,6 +50,11 @@ export class Reception {
     return this.#lasts;
   }
 
+  /** A connection is being made. */
+  connecting(): void {
+    if (!this.#over) this.#events.connecting();
+  }
+
   /** The request is being sent. */
   sent(): void {
     if (!this.#over) this.#events.sent();

@@ -90,6 +90,7 @@ export class EvilPeer implements AsyncDisposable {
     const { promise, resolve, reject } = Promise.withResolvers<PieceAnswer>();
     const ignore = (): void => undefined;
     const events = {
+      connecting: ignore,
       sent: ignore,
       acknowledged: ignore,
       progressed: ignore,

@@ -64,14 +64,25 @@ class Scene {
 describe('Asking', () => {
   it('takes a peer for silent so long after the request has left, not after it was wanted', () => {
     const scene = new Scene(true);
-    assert.deepEqual(scene.wait(1900), []); // a connection is being made
+    scene.events.connecting();
+    assert.deepEqual(scene.wait(1900), []);
     scene.events.sent();
     assert.deepEqual(scene.wait(250), []);
     assert.deepEqual(scene.wait(1), ['cancelled', 'silent']);
   });
 
+  it('does not hold it against the peer that others are connected to first', () => {
+    const scene = new Scene(true);
+    assert.deepEqual(scene.wait(60_000), []); // it has no turn yet
+    scene.events.connecting();
+    assert.deepEqual(scene.wait(2000), []);
+    scene.events.connecting(); // of another request to the same peer
+    assert.deepEqual(scene.wait(1), ['cancelled', 'silent']);
+  });
+
   it('waits for a connection no longer than for a first contact', () => {
     const scene = new Scene(true);
+    scene.events.connecting();
     assert.deepEqual(scene.wait(2000), []);
     assert.deepEqual(scene.wait(1), ['cancelled', 'silent']);
   });
@@ -94,6 +105,7 @@ describe('Asking', () => {
 
   it('learns how long words take from when the request has left', () => {
     const scene = new Scene(true);
+    scene.events.connecting();
     scene.wait(1500);
     scene.events.sent();
     scene.now += 10;

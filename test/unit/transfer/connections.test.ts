@@ -58,15 +58,23 @@ function withAddresses(member: Member, ...addresses: readonly Address[]): Member
 /** Starts a request whose events are collected. */
 function begin(client: DataClient, member: Member, start: number, end: number) {
   const events: string[] = [];
+  /** How often it was told that a connection is being made. */
+  const turns = { count: 0 };
   const first = Promise.withResolvers<void>();
   const listener: PieceEvents = {
+    connecting: () => void turns.count++,
     sent: () => events.push('sent'),
     acknowledged: () => events.push('acknowledged'),
     progressed: () => first.resolve(),
     answered: ({ kind }) => events.push(kind),
     failed: ({ code }) => events.push(code),
   };
-  return { events, first: first.promise, cancel: client.fetch(member, requestFor(start, end), listener) };
+  return {
+    events,
+    turns,
+    first: first.promise,
+    cancel: client.fetch(member, requestFor(start, end), listener),
+  };
 }
 
 describe('the addresses of a member', () => {
@@ -129,6 +137,21 @@ describe('dialling', () => {
     assert.equal(await Promise.race(asks), 8);
     await Promise.all(asks);
     assert.equal(silent.sockets.length, MEMBERS);
+  });
+
+  it('tells each request when its turn has come, those that join a dial too', async () => {
+    await using silent = await silentPort();
+    await using scene = await Scene.start();
+    const strangers = Array.from({ length: MEMBERS }, () => memberOf(makeNode(), [silent.address]));
+    const asked = strangers.map((member) => begin(scene.client, member, 0, 1));
+    const joined = begin(scene.client, strangers[0] as Member, 1, 2);
+    const late = begin(scene.client, strangers.at(-1) as Member, 1, 2);
+    assert.deepEqual(
+      [...asked, joined, late].map(({ turns }) => turns.count),
+      [...asked.map((_, at) => Number(at < 8)), 1, 0],
+    );
+    while (late.events.length === 0) await new Promise(setImmediate);
+    assert.deepEqual([late.turns.count, late.events], [1, ['peer_unreachable']]);
   });
 
   it('takes one turn for all requests to a member until it has answered', async () => {

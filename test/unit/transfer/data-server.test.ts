@@ -265,6 +265,7 @@ describe('limits of rates', () => {
     const done = Promise.withResolvers<void>();
     const cancels = received.map((_, i) =>
       scene.client.fetch(scene.member, requestFor(i, i + 2_000_000), {
+        connecting: () => {},
         sent: () => {},
         acknowledged: () => {},
         progressed: (bytes) => (received[i] = (received[i] ?? 0) + bytes),

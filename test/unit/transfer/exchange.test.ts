@@ -95,6 +95,7 @@ for (const isSecure of [true, false]) {
       });
       const { promise, resolve } = Promise.withResolvers<void>();
       scene.client.fetch(scene.member, requestFor(0, 10), {
+        connecting: () => order.push('connecting'),
         sent: () => order.push('sent'),
         acknowledged: () => {
           order.push('acknowledged');
@@ -111,7 +112,7 @@ for (const isSecure of [true, false]) {
         },
       });
       await promise;
-      assert.deepEqual(order, ['sent', 'acknowledged', 'busy']);
+      assert.deepEqual(order, ['connecting', 'sent', 'acknowledged', 'busy']);
     });
 
     it('uses one connection for requests that follow each other', async () => {

@@ -219,6 +219,7 @@ export function ask(client: PieceClient, member: Member, request: PieceRequest):
     resolve({ answer, error, events, bytes });
   };
   client.fetch(member, request, {
+    connecting: () => undefined,
     sent: () => undefined,
     acknowledged: () => events.push('acknowledged'),
     progressed: (length) => {

@@ -158,6 +158,7 @@ describe('a peer that', () => {
       const events: string[] = [];
       const asked = Promise.withResolvers<void>();
       const cancel = client.fetch(peer.member, requestFor(0, LENGTH), {
+        connecting: () => undefined,
         sent: () => undefined,
         acknowledged: () => events.push('acknowledged'),
         progressed: () => asked.resolve(),
