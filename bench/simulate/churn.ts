@@ -9,7 +9,8 @@ import { judge, trendOf, type Sample, type Trend } from '../churn/trend.ts';
 import { Zipf } from '../churn/zipf.ts';
 import type { Failure } from '../report/result.ts';
 import type { SimulatedNode } from './node.ts';
-import { namedSwarm, World, type WorldOptions } from './world.ts';
+import { namedSwarm } from './names.ts';
+import { World, type WorldOptions } from './world.ts';
 
 /** What is watched of the nodes that never leave: what a leak of the policy would show in. */
 export const MEASURES = ['remembered', 'connections', 'store'] as const;

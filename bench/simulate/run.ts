@@ -4,7 +4,8 @@ import type { BenchResult, Failure, NodeResult } from '../report/result.ts';
 import type { Parameters } from '../../src/swarm/parameters.ts';
 import { percentiles } from '../support/stats.ts';
 import type { SimulatedNode } from './node.ts';
-import { namedSwarm, World } from './world.ts';
+import { namedSwarm } from './names.ts';
+import { World } from './world.ts';
 
 /** Layers that a runtime fetches at a time (containerd's max_concurrent_downloads). */
 const LAYERS_AT_ONCE = 3;
@@ -110,10 +111,10 @@ export function simulate(options: SimulateOptions, turn: number): Go {
   }
   return {
     result,
-    messages: world.messages,
-    reasons: Object.fromEntries(world.reasons),
-    again: Object.fromEntries(world.again),
-    outcomes: Object.fromEntries(world.outcomes),
+    messages: world.tally.messages,
+    reasons: Object.fromEntries(world.tally.reasons),
+    again: Object.fromEntries(world.tally.again),
+    outcomes: Object.fromEntries(world.tally.outcomes),
     blamed,
   };
 }

@@ -7,6 +7,7 @@ import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
 import type { Loss } from './loss.ts';
 import type { Flow, Network } from './network.ts';
 import type { SimulatedNode } from './node.ts';
+import type { Tally } from './tally.ts';
 import type { VirtualTime } from './time.ts';
 
 /** Milliseconds between two words about the progress of a transfer. */
@@ -20,14 +21,13 @@ export interface Carrier {
   readonly time: VirtualTime;
   readonly network: Network;
   readonly loss: Loss;
+  readonly tally: Tally;
   delivered(from: SimulatedNode, to: SimulatedNode, bytes: number): void;
   /** Milliseconds that a message from one to the other waits behind bulk data. */
   waits(from: SimulatedNode, to: SimulatedNode): number;
   /** Milliseconds until a request from one to the other has a connection; {@link Carrier.freed} when it has its answer. */
   opening(from: SimulatedNode, to: SimulatedNode): number;
   freed(from: SimulatedNode, to: SimulatedNode): void;
-  /** How the other one ruled, for statistics. */
-  ruled(outcome: Ruling['kind']): void;
 }
 
 export class Transfer {
@@ -126,7 +126,7 @@ export class Transfer {
   }
 
   #ruled(ruling: Ruling): void {
-    this.#carrier.ruled(ruling.kind);
+    this.#carrier.tally.ruled(ruling.kind);
     if (ruling.kind === 'granted') {
       this.#holdsSlot = true;
       this.#send();

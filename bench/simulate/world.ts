@@ -2,27 +2,26 @@
  * A cluster in virtual time: nodes with links, a registry, messages that take a while. What decides is the daemon's
  * own `src/swarm`; this only brings messages, bytes and time to it. Same seed, same course.
  */
-import { MILLISECOND, MIB, SECOND } from '../../src/clock.ts';
+import { MILLISECOND, SECOND } from '../../src/clock.ts';
 import type { Member } from '../../src/membership/member.ts';
-import type { Digest } from '../../src/oci/digest.ts';
-import type { RegistryHost, RepositoryName } from '../../src/oci/repository.ts';
+import type { RepositoryName } from '../../src/oci/repository.ts';
 import type { PeerName } from '../../src/peer/peer-name.ts';
 import type { SwarmKey, SwarmMessage } from '../../src/protocol/messages.ts';
 import { ChunkLayout } from '../../src/store/chunk-layout.ts';
-import type { Ruling } from '../../src/swarm/desk.ts';
 import { nodeState } from '../../src/swarm/node-state.ts';
 import { PARAMETERS, type Parameters } from '../../src/swarm/parameters.ts';
 import type { Scheduler } from '../../src/swarm/scheduler.ts';
 import type { Session } from '../../src/swarm/session.ts';
 import { Swarms } from '../../src/swarm/swarms.ts';
-import type { FetchReason } from '../../src/swarm/environment.ts';
 import type { PieceEvents, PieceRequest } from '../../src/transfer/exchange.ts';
 import { seeded } from '../support/random.ts';
 import { Loss } from './loss.ts';
 import { Roster } from './membership.ts';
+import { memberNamed } from './names.ts';
 import { Network } from './network.ts';
 import { SimulatedNode } from './node.ts';
 import { SimulatedRegistry } from './registry.ts';
+import { Tally } from './tally.ts';
 import { VirtualTime } from './time.ts';
 import { HASH, PROGRESS, SIGNATURE, Transfer, type Carrier } from './transfer.ts';
 
@@ -72,15 +71,7 @@ export class World implements Carrier {
   readonly registry: SimulatedRegistry;
   readonly roster: Roster;
   readonly loss: Loss;
-  messages = 0;
-  /** How often the registry was asked for each reason. */
-  readonly reasons: Map<FetchReason, number> = new Map();
-  /** For each reason, how many chunks the registry was asked for that it had been asked for before. */
-  readonly again: Map<FetchReason, number> = new Map();
-  /** How requests at peers ended. */
-  readonly outcomes: Map<string, number> = new Map();
-  /** Chunks of each blob that the registry was asked for. */
-  readonly #askedFor: Map<Digest, Set<number>> = new Map();
+  readonly tally: Tally = new Tally();
   readonly #options: WorldOptions;
   readonly #latency: number;
   readonly #farLatency: number;
@@ -229,7 +220,7 @@ export class World implements Carrier {
         state: (_swarm, _size, index) => ({ index, hash: HASH, by: node.member.peer, signature: SIGNATURE }),
         isGenuine: () => true,
         observer: {
-          fetching: (swarm, first, count, reason) => this.#fetching(swarm, first, count, reason),
+          fetching: (swarm, first, count, reason) => this.tally.fetching(swarm, first, count, reason),
           received: () => undefined,
           fetched: () => undefined,
           stumbled: () => undefined,
@@ -242,19 +233,9 @@ export class World implements Carrier {
     });
   }
 
-  #fetching({ digest }: SwarmKey, first: number, count: number, reason: FetchReason): void {
-    countIn(this.reasons, reason);
-    const asked = this.#askedFor.get(digest) ?? new Set();
-    this.#askedFor.set(digest, asked);
-    for (let index = first; index < first + count; index++) {
-      if (asked.has(index)) countIn(this.again, reason);
-      asked.add(index);
-    }
-  }
-
   #send(from: SimulatedNode, to: PeerName, message: SwarmMessage): void {
     if (!from.isAlive) return;
-    this.messages++;
+    this.tally.messages++;
     const target = this.node(to);
     if (target === from) {
       this.time.after(0, () => from.isWell && from.swarms.message(to, message));
@@ -294,10 +275,6 @@ export class World implements Carrier {
     if (from.member.zone !== to.member.zone) from.fromOtherZones += bytes;
   }
 
-  ruled(outcome: Ruling['kind']): void {
-    countIn(this.outcomes, outcome);
-  }
-
   #latencyBetween(a: SimulatedNode, b: SimulatedNode): number {
     return a.member.zone === b.member.zone ? this.#latency : this.#farLatency;
   }
@@ -318,29 +295,3 @@ export class World implements Carrier {
     return (from.up.isFull ? queue : 0) + (to.down.isFull ? queue : 0);
   }
 }
-
-function countIn<T>(counts: Map<T, number>, key: T): void {
-  counts.set(key, (counts.get(key) ?? 0) + 1);
-}
-
-/** Names have the shape of peer IDs; nothing here looks into them. */
-function memberNamed(index: number, zones: number): Member {
-  return {
-    peer: `12D3KooW${String(index).padStart(44, 'x')}` as PeerName,
-    sequence: 1,
-    name: `node-${index}`,
-    zone: `zone-${index % zones}`,
-    controlAddresses: [],
-    dataAddresses: [],
-    fingerprint: new Uint8Array(),
-    version: 'test',
-    leaving: false,
-  };
-}
-
-export function namedSwarm(name: string): SwarmKey {
-  const hex = Buffer.from(name).toString('hex').padEnd(64, '0').slice(0, 64);
-  return { registry: 'registry.test' as RegistryHost, digest: `sha256:${hex}` as Digest };
-}
-
-export const LAYER: number = 64 * MIB;

@@ -16,7 +16,7 @@ import { inOrderOfChoice } from '../../../src/swarm/candidates.ts';
 import { Rendezvous } from '../../../src/swarm/rendezvous.ts';
 import { UploadSlots } from '../../../src/swarm/upload-slots.ts';
 import { seeded } from '../../../bench/support/random.ts';
-import { namedSwarm } from '../../../bench/simulate/world.ts';
+import { namedSwarm } from '../../../bench/simulate/names.ts';
 
 const named = (name: string | number): PeerName => `peer-${name}` as PeerName;
 const peers = (count: number): readonly { readonly peer: PeerName }[] =>

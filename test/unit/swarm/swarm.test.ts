@@ -5,9 +5,11 @@ import { WeirError } from '../../../src/errors.ts';
 import type { SimulatedNode } from '../../../bench/simulate/node.ts';
 import { simulate, type SimulateOptions, type Start } from '../../../bench/simulate/run.ts';
 import { Homes } from '../../../src/swarm/homes.ts';
-import { LAYER, namedSwarm, World, type WorldOptions } from '../../../bench/simulate/world.ts';
+import { namedSwarm } from '../../../bench/simulate/names.ts';
+import { World, type WorldOptions } from '../../../bench/simulate/world.ts';
 
 const swarm = namedSwarm('layer');
+const LAYER: number = 64 * MIB;
 /** Five nodes with 60 Mbit/s each, and a registry with 50. */
 const SLOW_LINES: Omit<SimulateOptions, 'start' | 'seed'> = {
   nodes: 5,
@@ -112,7 +114,7 @@ describe('a swarm', () => {
     const once = run({ nodes: 12, stagger: 500, seed: 3 });
     const again = run({ nodes: 12, stagger: 500, seed: 3 });
     assert.deepEqual(again.times, once.times);
-    assert.equal(again.world.messages, once.world.messages);
+    assert.equal(again.world.tally.messages, once.world.tally.messages);
   });
 
   it('costs little more than one download where the starts are spread', () => {
@@ -241,7 +243,7 @@ describe('a swarm', () => {
         },
       });
       assertAllComplete(course);
-      assert.equal(course.world.reasons.get('alone'), undefined);
+      assert.equal(course.world.tally.reasons.get('alone'), undefined);
       assert.ok(course.share < 1.1, `${course.share} downloads`);
     });
   }
