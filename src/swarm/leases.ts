@@ -61,6 +61,12 @@ export class Leases {
     if (lease === undefined || lease.done || lease.holder === peer) this.#set(key, peer);
   }
 
+  /** The peer leaves the chunk to others. */
+  release(key: string, peer: PeerName): void {
+    const lease = this.#leases?.get(key);
+    if (lease?.holder === peer && !lease.done) this.#leases?.delete(key);
+  }
+
   #set(key: string, holder: PeerName): void {
     this.#leases ??= new LRUCache({ max: MAX_LEASES });
     this.#leases.set(key, { holder, until: this.#scheduler.now() + LEASE, done: false });

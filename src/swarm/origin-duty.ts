@@ -181,7 +181,7 @@ export class OriginDuty {
     const hasIt = this.#questions.answered(from, message);
     if (state === 'fetching') this.#state.heard();
     if (hasIt === undefined && state === 'fetching') this.#state.promise(index, from);
-    if (hasIt === undefined && state === 'none') this.#state.unpromise(index, from);
+    if (state === 'none') this.#state.unpromise(index, from);
     if (hasIt === true) {
       this.#state.told(index, from);
       this.entered(index);

@@ -175,10 +175,14 @@ export class Swarms {
     this.#options.environment.send(peer, { kind: 'sample', swarm, members });
   }
 
-  /** Somebody has gone to the registry for a chunk of which this node is the home: other askers wait for that one. */
+  /**
+   * Somebody has gone to the registry for a chunk of which this node is the home: other askers wait for that one, until
+   * it leaves the chunk to others.
+   */
   #toldOfOrigin(from: PeerName, message: Extract<SwarmMessage, { kind: 'origin-state' }>): void {
     const { swarm, index, state } = message;
     if (state === 'fetching') this.desk.leases.take(chunkId(swarm, index), from);
+    else if (state === 'none') this.desk.leases.release(chunkId(swarm, index), from);
   }
 
   #askedForOrigin(from: PeerName, swarm: SwarmKey, index: number): void {

@@ -340,7 +340,14 @@ describe('Leases', () => {
     assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'taken' });
     leases.done('chunk', named('a'));
     assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'done', holder: named('a') });
+    leases.release('chunk', named('a')); // it has it all the same
+    assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'done', holder: named('a') });
     dead.add(named('a'));
+    assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'yours' });
+    leases.release('chunk', named('a')); // not its to say
+    assert.ok(leases.isTaken('chunk'));
+    leases.release('chunk', named('b'));
+    assert.ok(!leases.isTaken('chunk'));
     assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'yours' });
     now += 60_000;
     assert.deepEqual(leases.ask('chunk', named('c')), { kind: 'yours' });
