@@ -78,8 +78,13 @@ export class Linking {
 
   /** Who the neighbours are is not known yet: what to fetch from the registry cannot be decided. */
   get isUnsettled(): boolean {
-    if (this.#state.neighbours.size > 0) return false;
+    if (this.#state.neighbours.size > 0 || this.#isRefused) return false;
     return this.#isWaiting || this.#mayAskOthers;
+  }
+
+  /** All rendezvous have answered, and of those that they named nobody will, or is there. */
+  get #isRefused(): boolean {
+    return this.#hasCompany && this.#unanswered?.size === 0 && this.#asked.size === 0;
   }
 
   get #isWaiting(): boolean {

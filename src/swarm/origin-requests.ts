@@ -184,7 +184,9 @@ export class OriginRequests {
     }
   }
 
+  /** Ends all; others can see to it at once. */
   stop(): void {
+    for (const index of this.underWay()) this.#tell(index, 'none');
     for (const request of this.#requests) {
       request.cancel();
       this.#over(request);

@@ -266,27 +266,45 @@ describe('a swarm', () => {
     assert.ok(asker.kept.has(swarm.digest));
   });
 
-  it('fetches at once what was left to a home that begins to pull only then', () => {
-    const link = 2_500;
-    const world = new World({ nodes: 8, link, registry: link });
-    const members = world.nodes.map(({ member }) => member);
-    const homes = new Homes(swarm, { live: () => members, version: 1 }).of(0);
-    const others = world.nodes.filter(({ member }) => !homes.includes(member));
-    const [first, second] = others as [SimulatedNode, SimulatedNode];
-    /** When the registry was asked for the first chunk. */
-    const askedAt: number[] = [];
-    const count = world.tally.fetching.bind(world.tally);
-    world.tally.fetching = (key, index, ...rest) => {
-      if (index === 0) askedAt.push(world.time.now);
-      count(key, index, ...rest);
-    };
-    world.pull(first, swarm, LAYER); // it is alone, and begins with the first chunk
-    world.time.after(150, () => world.pull(second, swarm, LAYER)); // not half of it is there: it is left to its home
-    world.time.after(300, () => {
-      for (const { peer } of homes) world.pull(world.node(peer), swarm, LAYER);
+  describe('fetches a chunk at once', () => {
+    const LINK = 2_500;
+
+    /** The first chunk's homes, two others, and when the registry was asked for it. */
+    function sceneOf(world: World) {
+      const members = world.nodes.map(({ member }) => member);
+      const homes = new Homes(swarm, { live: () => members, version: 1 }).of(0);
+      const others = world.nodes.filter(({ member }) => !homes.includes(member));
+      const [first, second] = others as [SimulatedNode, SimulatedNode];
+      const askedAt: number[] = [];
+      const count = world.tally.fetching.bind(world.tally);
+      world.tally.fetching = (key, index, ...rest) => {
+        if (index === 0) askedAt.push(world.time.now);
+        count(key, index, ...rest);
+      };
+      return { homes, first, second, askedAt };
+    }
+
+    it('that was left to a home which begins to pull only then', () => {
+      const world = new World({ nodes: 8, link: LINK, registry: LINK });
+      const { homes, first, second, askedAt } = sceneOf(world);
+      world.pull(first, swarm, LAYER); // it is alone, and begins with the first chunk
+      world.time.after(150, () => world.pull(second, swarm, LAYER)); // not half of it is there: it is left to its home
+      world.time.after(300, () => {
+        for (const { peer } of homes) world.pull(world.node(peer), swarm, LAYER);
+      });
+      world.time.run(() => askedAt.length > 1, LIMIT);
+      assert.ok(world.time.now < 1 * SECOND, `asked for again after ${world.time.now} ms`);
     });
-    world.time.run(() => askedAt.length > 1, LIMIT);
-    assert.ok(world.time.now < 1 * SECOND, `asked for again after ${world.time.now} ms`);
+
+    it('whose fetcher gives the pull up', () => {
+      const world = new World({ nodes: 8, link: LINK, registry: LINK });
+      const { first, second, askedAt } = sceneOf(world);
+      const session = world.pull(first, swarm, LAYER);
+      world.time.after(150, () => first.swarms.close(session, false));
+      world.time.after(200, () => world.pull(second, swarm, LAYER));
+      world.time.run(() => askedAt.length > 1, LIMIT);
+      assert.ok(world.time.now < 1 * SECOND, `asked for again after ${world.time.now} ms`);
+    });
   });
 
   it('goes on from peers when the registry is gone after one download', () => {
