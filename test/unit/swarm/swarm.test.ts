@@ -267,10 +267,9 @@ describe('a swarm', () => {
   });
 
   describe('fetches a chunk at once', () => {
-    const LINK = 2_500;
-
-    /** The first chunk's homes, two others, and when the registry was asked for it. */
-    function sceneOf(world: World) {
+    /** Eight nodes on slow links: the first chunk's homes, two others, and when the registry was asked for it. */
+    function slowWorld() {
+      const world = new World({ nodes: 8, link: 2_500, registry: 2_500 });
       const members = world.nodes.map(({ member }) => member);
       const homes = new Homes(swarm, { live: () => members, version: 1 }).of(0);
       const others = world.nodes.filter(({ member }) => !homes.includes(member));
@@ -281,12 +280,11 @@ describe('a swarm', () => {
         if (index === 0) askedAt.push(world.time.now);
         count(key, index, ...rest);
       };
-      return { homes, first, second, askedAt };
+      return { world, homes, first, second, askedAt };
     }
 
     it('that was left to a home which begins to pull only then', () => {
-      const world = new World({ nodes: 8, link: LINK, registry: LINK });
-      const { homes, first, second, askedAt } = sceneOf(world);
+      const { world, homes, first, second, askedAt } = slowWorld();
       world.pull(first, swarm, LAYER); // it is alone, and begins with the first chunk
       world.time.after(150, () => world.pull(second, swarm, LAYER)); // not half of it is there: it is left to its home
       world.time.after(300, () => {
@@ -297,8 +295,7 @@ describe('a swarm', () => {
     });
 
     it('whose fetcher gives the pull up', () => {
-      const world = new World({ nodes: 8, link: LINK, registry: LINK });
-      const { first, second, askedAt } = sceneOf(world);
+      const { world, first, second, askedAt } = slowWorld();
       const session = world.pull(first, swarm, LAYER);
       world.time.after(150, () => first.swarms.close(session, false));
       world.time.after(200, () => world.pull(second, swarm, LAYER));
