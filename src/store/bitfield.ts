@@ -55,20 +55,26 @@ export class Bitfield {
 
   /** The first index at or after `from` whose bit is clear; `length` where there is none. */
   firstClear(from = 0): number {
-    let index = from;
-    while (index < this.length && this.has(index)) index += this.#step(index, 0xff);
-    return Math.min(index, this.length);
+    return this.#first(from, 0xff);
   }
 
   /** The first index at or after `from` whose bit is set; `length` where there is none. */
   firstSet(from = 0): number {
-    let index = from;
-    while (index < this.length && !this.has(index)) index += this.#step(index, 0);
-    return Math.min(index, this.length);
+    return this.#first(from, 0);
   }
 
-  /** A whole byte of bits that are all alike is passed at once. */
-  #step(index: number, alike: number): number {
-    return (index & 7) === 0 && this.bytes[index >> 3] === alike ? 8 : 1;
+  /** The first bit that is another one than all those of `alike`. */
+  #first(from: number, alike: number): number {
+    const { bytes, length } = this;
+    let at = from >> 3;
+    let others = ((bytes[at] ?? alike) ^ alike) & (0xff >> (from & 7));
+    while (others === 0) {
+      if (++at >= bytes.length) return length;
+      others = (bytes[at] ?? alike) ^ alike;
+    }
+    return Math.min(length, 8 * at + Math.clz32(others) - CLZ_OF_BYTE);
   }
 }
+
+/** `Math.clz32` of a byte whose first bit is set. */
+const CLZ_OF_BYTE = 24;

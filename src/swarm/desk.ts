@@ -147,8 +147,8 @@ export class Desk {
   }
 
   #holders(session: Session, index: number, except: PeerName): readonly PeerName[] {
-    const holders: PeerName[] = [...(session.state.elsewhere.get(index) ?? [])];
-    for (const { peer, have } of session.state.neighbours.all()) if (have.has(index)) holders.push(peer);
+    const { elsewhere, neighbours } = session.state;
+    const holders = [...(elsewhere.get(index) ?? []), ...neighbours.holdersOf(index)];
     return shuffle(
       holders.filter((peer) => peer !== except),
       this.#options.scheduler,

@@ -7,7 +7,7 @@ import type { WeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { PieceAnswer } from '../transfer/exchange.ts';
 import { LAPSE_REASONS, type Asking, type Lapse } from './asking.ts';
-import { pickChunk, type Choice } from './chunk-picker.ts';
+import { ChunkPicker } from './chunk-picker.ts';
 import { Hedging } from './hedging.ts';
 import { HomeAsks } from './home-asks.ts';
 import { PeerRequests } from './peer-requests.ts';
@@ -47,6 +47,7 @@ export class Fetching {
   readonly #requests: PeerRequests;
   readonly #homes: HomeAsks;
   readonly #hedging: Hedging;
+  readonly #picker: ChunkPicker;
   /** Per chunk, scheduler's milliseconds until which those who were named by others are not asked: they were busy. */
   readonly #elsewhereAfter: Map<number, number> = new Map();
   #wake: (() => void) | undefined;
@@ -56,6 +57,10 @@ export class Fetching {
     this.#events = events;
     this.#homes = new HomeAsks(state);
     this.#hedging = new Hedging(state);
+    const { neighbours, wanted, environment } = state;
+    const { scheduler, parameters } = environment;
+    const random = (): number => scheduler.random();
+    this.#picker = new ChunkPicker({ neighbours, wanted, random, inOrder: parameters.inOrder });
     this.#requests = new PeerRequests(state, {
       answered: (asking, answer) => this.#answered(asking, answer),
       lapsed: (asking, lapse, error) => this.#lapsed(asking, lapse, error),
@@ -102,23 +107,12 @@ export class Fetching {
     for (;;) {
       const { mayTake } = this.#requests;
       if (!mayTake && !this.#requests.mayWant) return;
-      const choice = this.#pick();
+      const choice = this.#picker.pick(this.#state.now);
       if (choice === undefined) break;
       if (!mayTake) return this.#requests.wants();
       this.#requests.ask(choice.neighbour.peer, choice.index, 'holder');
     }
     this.#askElsewhere();
-  }
-
-  #pick(): Choice | undefined {
-    const { environment, neighbours, wanted } = this.#state;
-    return pickChunk({
-      neighbours,
-      wanted,
-      now: this.#state.now,
-      random: () => environment.scheduler.random(),
-      inOrder: environment.parameters.inOrder,
-    });
   }
 
   /** Peers that were named by others. */
@@ -131,7 +125,7 @@ export class Fetching {
       if ((this.#elsewhereAfter.get(index) ?? 0) > now) continue;
       peers.delete(peer);
       if (peers.size === 0) elsewhere.delete(index);
-      if (neighbours.holders(index) === 0) this.#requests.ask(peer, index, 'holder');
+      if (!neighbours.isHeld(index)) this.#requests.ask(peer, index, 'holder');
     }
   }
 
@@ -167,8 +161,7 @@ export class Fetching {
   #wakeUp(): void {
     if (this.#wake !== undefined) return;
     const { neighbours, now, environment } = this.#state;
-    let next = this.#homes.nextAt;
-    for (const { busyUntil } of neighbours.all()) if (busyUntil > now) next = Math.min(next, busyUntil);
+    const next = Math.min(this.#homes.nextAt, neighbours.nextFree(now));
     if (next === Infinity) return;
     this.#wake = environment.scheduler.after(next - now + 1, () => {
       this.#wake = undefined;
@@ -217,7 +210,7 @@ export class Fetching {
     this.#state.heard(); // it is sending to others: our turn will come
     const neighbour = neighbours.get(peer);
     if (neighbour !== undefined) {
-      neighbour.busyUntil = until;
+      neighbours.rest(neighbour, until);
       neighbour.load = load;
     }
     if (role === 'home') this.#homes.notBefore(index, until);
@@ -267,7 +260,9 @@ export class Fetching {
     this.#state.hasNot(peer); // others had said so
     if (this.#state.isLost(index)) this.#state.seen.clear(index); // and it was the only one
     // It had said itself that it has it.
-    if (this.#state.neighbours.has(peer, index)) this.#state.blame(peer, 'broken-promise');
+    const neighbour = this.#state.neighbours.get(peer);
+    if (neighbour !== undefined && this.#state.neighbours.has(neighbour, index))
+      this.#state.blame(peer, 'broken-promise');
   }
 
   #lapsed(asking: Asking, lapse: Lapse, error: WeirError | undefined): void {

@@ -40,7 +40,7 @@ export class Hedging {
     if (oldest === undefined || now - oldest.startedAt < limit) return;
     for (const { role, index, startedAt, peer } of Array.from(askings)) {
       if (role === 'home' || (arriving[index] ?? 0) > 1 || now - startedAt < limit) continue;
-      const other = neighbours.best(index, now, () => scheduler.random(), new Set([peer]));
+      const other = neighbours.best(index, now, () => scheduler.random(), peer);
       if (other !== undefined) yield { index, peer: other.peer };
     }
   }

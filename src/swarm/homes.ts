@@ -14,6 +14,9 @@ export const HOME_RANKS = 3;
 export class Homes {
   readonly #membership: Pick<Membership, 'live' | 'version'>;
   readonly #blob: number;
+  /** Hash of the name of the peer whose share was asked for last: it is nearly always this node. */
+  #hashOf: PeerName | undefined;
+  #hash = 0;
   readonly #ranked: Map<number, readonly Member[]> = new Map();
   /** Ranks of {@link #ranksOf}, by group: it is nearly always the same peer, this node, that is asked for. */
   readonly #ranks: Map<number, number> = new Map();
@@ -76,7 +79,11 @@ export class Homes {
    * chunk the order is another one.
    */
   shareBefore(index: number, peer: PeerName): number {
-    return shareBefore(hashText(peer), chunkKey(this.#blob, this.groupOf(index)));
+    if (peer !== this.#hashOf) {
+      this.#hashOf = peer;
+      this.#hash = hashText(peer);
+    }
+    return shareBefore(this.#hash, chunkKey(this.#blob, this.groupOf(index)));
   }
 
   #refresh(): void {

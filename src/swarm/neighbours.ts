@@ -1,13 +1,13 @@
 /** The neighbours of one node in one swarm: what each has, how busy it is, and how many have each chunk. */
 import type { PeerName } from '../peer/peer-name.ts';
 import type { Bitfield } from '../store/bitfield.ts';
+import { Holders, Seats } from './holders.ts';
 
 export interface Neighbour {
   readonly peer: PeerName;
-  readonly have: Bitfield;
   readonly sameZone: boolean;
-  /** Scheduler's milliseconds; until then it is asked for nothing. */
-  busyUntil: number;
+  /** Its place in the tables of {@link Neighbours}, as long as it is one. */
+  readonly seat: number;
   /** What it said last about its load. */
   load: number;
   /** Requests of ours that it has in hand. */
@@ -20,12 +20,15 @@ const OTHER_ZONE = 2;
 export class Neighbours {
   readonly #chunks: number;
   readonly #known: Map<PeerName, Neighbour> = new Map();
-  /** Per chunk, how many neighbours have it. */
-  readonly #holders: Uint16Array;
+  readonly #seats: (Neighbour | undefined)[] = [];
+  /** By seat, scheduler's milliseconds until which nothing is asked of it. */
+  readonly #busyUntil: number[] = [];
+  readonly #holders: Holders;
+  #gains = 0;
 
   constructor(chunks: number) {
     this.#chunks = chunks;
-    this.#holders = new Uint16Array(chunks);
+    this.#holders = new Holders(chunks);
   }
 
   get size(): number {
@@ -38,6 +41,11 @@ export class Neighbours {
     return count;
   }
 
+  /** How often there was more to be had from somebody, or sooner: until then, nobody can give what nobody could. */
+  get gains(): number {
+    return this.#gains;
+  }
+
   get(peer: PeerName): Neighbour | undefined {
     return this.#known.get(peer);
   }
@@ -46,72 +54,95 @@ export class Neighbours {
     return this.#known.values();
   }
 
+  /** How many have the chunk. */
   holders(index: number): number {
-    return this.#holders[index] ?? 0;
+    return this.#holders.count(index);
+  }
+
+  /** Whether one has the chunk; `among`: of those. */
+  isHeld(index: number, among?: Seats): boolean {
+    return this.#holders.isHeld(index, among);
+  }
+
+  has({ seat }: Neighbour, index: number): boolean {
+    return this.#holders.has(index, seat);
   }
 
   /** Adds a neighbour, or takes over its whole bitfield again. */
   link(peer: PeerName, have: Bitfield, sameZone: boolean): Neighbour {
     const before = this.#known.get(peer);
-    if (before !== undefined) this.#forget(before);
-    const { busyUntil, load, outstanding } = before ?? { busyUntil: 0, load: 0, outstanding: 0 };
-    const neighbour = { peer, have, sameZone, busyUntil, load, outstanding };
+    if (before !== undefined) this.#clear(before);
+    const { load, outstanding, seat } = before ?? { load: 0, outstanding: 0, seat: this.#freeSeat() };
+    const neighbour = { peer, sameZone, seat, load, outstanding };
     this.#known.set(peer, neighbour);
-    for (let i = have.firstSet(); i < this.#chunks; i = have.firstSet(i + 1)) this.#count(i, 1);
+    this.#seats[seat] = neighbour;
+    for (let i = have.firstSet(); i < this.#chunks; i = have.firstSet(i + 1)) this.#holders.set(i, seat);
+    this.#gains++;
     return neighbour;
   }
 
-  has(peer: PeerName, index: number): boolean {
-    return this.#known.get(peer)?.have.has(index) === true;
+  /** It has one more chunk. */
+  add({ seat }: Neighbour, index: number): void {
+    if (index >= this.#chunks || this.#holders.has(index, seat)) return;
+    this.#holders.set(index, seat);
+    this.#gains++;
   }
 
-  /** @returns whether this was news */
-  add(peer: PeerName, index: number): boolean {
+  /** @returns the chunks that it had */
+  unlink(peer: PeerName): readonly number[] {
     const neighbour = this.#known.get(peer);
-    if (neighbour === undefined || index >= this.#chunks || neighbour.have.has(index)) return false;
-    neighbour.have.set(index);
-    this.#count(index, 1);
-    return true;
-  }
-
-  /** It has this chunk after all not. */
-  drop(peer: PeerName, index: number): void {
-    const neighbour = this.#known.get(peer);
-    if (neighbour === undefined || !neighbour.have.has(index)) return;
-    neighbour.have.clear(index);
-    this.#count(index, -1);
-  }
-
-  unlink(peer: PeerName): boolean {
-    const neighbour = this.#known.get(peer);
-    if (neighbour === undefined) return false;
+    if (neighbour === undefined) return [];
     this.#known.delete(peer);
-    this.#forget(neighbour);
-    return true;
+    this.#seats[neighbour.seat] = undefined;
+    this.#busyUntil[neighbour.seat] = 0;
+    return this.#clear(neighbour);
   }
 
-  /** Those that can be asked for something. */
-  free(now: number): readonly Neighbour[] {
-    const free: Neighbour[] = [];
-    for (const neighbour of this.#known.values()) if (neighbour.busyUntil <= now) free.push(neighbour);
+  /** Nothing is asked of it until then, in scheduler's milliseconds. */
+  rest({ seat }: Neighbour, until: number): void {
+    if (until < (this.#busyUntil[seat] ?? 0)) this.#gains++;
+    this.#busyUntil[seat] = until;
+  }
+
+  isFree({ seat }: Neighbour, now: number): boolean {
+    return (this.#busyUntil[seat] ?? 0) <= now;
+  }
+
+  /** The seats of those that can be asked for something. */
+  free(now: number): Seats {
+    const free = new Seats();
+    for (let seat = 0; seat < this.#busyUntil.length; seat++) {
+      if ((this.#busyUntil[seat] ?? 0) <= now) free.add(seat);
+    }
     return free;
+  }
+
+  /** Scheduler's milliseconds of when the next one that rests can be asked again; Infinity where none does. */
+  nextFree(now: number): number {
+    let next = Infinity;
+    for (const until of this.#busyUntil) if (until > now && until < next) next = until;
+    return next;
+  }
+
+  /** Those who have the chunk. */
+  holdersOf(index: number): readonly PeerName[] {
+    const holders: PeerName[] = [];
+    for (const [peer, { seat }] of this.#known) if (this.#holders.has(index, seat)) holders.push(peer);
+    return holders;
   }
 
   /**
    * The least loaded neighbour that has the chunk and is not busy; ties at random. Undefined where all who have it
    * are busy.
    */
-  best(
-    index: number,
-    now: number,
-    random: () => number,
-    except?: ReadonlySet<PeerName>,
-  ): Neighbour | undefined {
+  best(index: number, now: number, random: () => number, except?: PeerName): Neighbour | undefined {
     let best: Neighbour | undefined;
     let bestScore = Infinity;
     let ties = 0;
-    for (const neighbour of this.#known.values()) {
-      if (!neighbour.have.has(index) || neighbour.busyUntil > now || except?.has(neighbour.peer)) continue;
+    for (let seat = 0; seat < this.#seats.length; seat++) {
+      if (!this.#holders.has(index, seat) || (this.#busyUntil[seat] ?? 0) > now) continue;
+      const neighbour = this.#seats[seat];
+      if (neighbour === undefined || neighbour.peer === except) continue;
       const score = (1 + neighbour.load + neighbour.outstanding) * (neighbour.sameZone ? 1 : OTHER_ZONE);
       if (score > bestScore) continue;
       ties = score < bestScore ? 1 : ties + 1;
@@ -122,11 +153,20 @@ export class Neighbours {
     return best;
   }
 
-  #forget({ have }: Neighbour): void {
-    for (let i = have.firstSet(); i < this.#chunks; i = have.firstSet(i + 1)) this.#count(i, -1);
+  #freeSeat(): number {
+    const empty = this.#seats.indexOf(undefined);
+    const seat = empty < 0 ? this.#seats.length : empty;
+    this.#busyUntil[seat] = 0;
+    return seat;
   }
 
-  #count(index: number, change: number): void {
-    this.#holders[index] = (this.#holders[index] ?? 0) + change;
+  #clear({ seat }: Neighbour): readonly number[] {
+    const had: number[] = [];
+    for (let index = 0; index < this.#chunks; index++) {
+      if (!this.#holders.has(index, seat)) continue;
+      this.#holders.clear(index, seat);
+      had.push(index);
+    }
+    return had;
   }
 }

@@ -2,7 +2,7 @@
 import type { PeerName } from '../peer/peer-name.ts';
 import type { Beat } from './beat.ts';
 import { MESSAGE_LIMITS, type SwarmKey, type SwarmMessage } from '../protocol/messages.ts';
-import type { Neighbour } from './neighbours.ts';
+import type { Neighbours } from './neighbours.ts';
 import type { Statement } from '../protocol/statement.ts';
 
 const NO_PAGES: readonly [] = [];
@@ -12,7 +12,7 @@ export interface OutboxOptions {
   readonly beat: Beat;
   /** Milliseconds for which news may wait for more. */
   readonly batch: () => number;
-  readonly neighbours: () => Iterable<Pick<Neighbour, 'peer' | 'have'>>;
+  readonly neighbours: Pick<Neighbours, 'all' | 'has'>;
   readonly extent: () => number;
   readonly send: (peer: PeerName, message: SwarmMessage) => void;
 }
@@ -57,16 +57,18 @@ export class Outbox {
     const seen = [...this.#seen.values()];
     this.#have = [];
     this.#seen = new Map();
-    for (const { peer, have } of neighbours()) {
+    for (const neighbour of neighbours.all()) {
+      const { peer } = neighbour;
       // What the other one has itself it need not be told: half of all messages.
       const indices: number[] = [];
-      for (const index of here) if (!have.has(index)) indices.push(index);
+      for (const index of here) if (!neighbours.has(neighbour, index)) indices.push(index);
       for (const page of pages(indices, MESSAGE_LIMITS.indices)) {
         send(peer, { kind: 'have', swarm, indices: page });
       }
       const statements: Statement[] = [];
       for (const { known, statement } of seen) {
-        if (statement.by === peer || have.has(statement.index) || known.includes(peer)) continue;
+        if (statement.by === peer || neighbours.has(neighbour, statement.index) || known.includes(peer))
+          continue;
         statements.push(statement);
       }
       for (const page of pages(statements, MESSAGE_LIMITS.statements)) {

@@ -82,7 +82,7 @@ export class Session {
         const { batch, batchShare } = parameters;
         return Math.min(batch[1], Math.max(batch[0], batchShare * this.#fetching.usual));
       },
-      neighbours: () => state.neighbours.all(),
+      neighbours: state.neighbours,
       extent: () => state.homes.extent,
       send: (peer, message) => environment.send(peer, message),
     });
@@ -179,14 +179,14 @@ export class Session {
   #have(from: PeerName, indices: readonly number[]): void {
     const { neighbours, layout, seen, here, environment, now } = this.state;
     const neighbour = neighbours.get(from);
-    const isFree = neighbour !== undefined && neighbour.busyUntil <= now && environment.budget.isFree;
+    const isFree = neighbour !== undefined && neighbours.isFree(neighbour, now) && environment.budget.isFree;
     let isNews = false;
     for (const index of indices) {
       if (index >= layout.count) {
         this.state.blame(from, 'protocol', { detail: `a have for chunk ${index}` });
         break;
       }
-      if (neighbour !== undefined) neighbours.add(from, index);
+      if (neighbour !== undefined) neighbours.add(neighbour, index);
       else if (!here.has(index)) this.state.addElsewhere(index, from);
       if (isFree && this.state.isWanted(index)) isNews = true;
       if (seen.has(index)) continue;

@@ -31,5 +31,5 @@ export function slacked(state: SwarmState, peer: PeerName, lapse: 'silent' | 'st
 /** Nothing is asked of it, as a neighbour, for so many milliseconds. */
 export function setAside(state: SwarmState, peer: PeerName, ms: number): void {
   const neighbour = state.neighbours.get(peer);
-  if (neighbour !== undefined) neighbour.busyUntil = state.now + ms;
+  if (neighbour !== undefined) state.neighbours.rest(neighbour, state.now + ms);
 }

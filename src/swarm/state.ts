@@ -125,7 +125,7 @@ export class SwarmState {
 
   /** Whether somebody who can be asked has it. */
   isNear(index: number): boolean {
-    return this.neighbours.holders(index) > 0 || (this.elsewhere.get(index)?.size ?? 0) > 0;
+    return this.neighbours.isHeld(index) || (this.elsewhere.get(index)?.size ?? 0) > 0;
   }
 
   /** A peer says that it is fetching the chunk: nobody else need. */
@@ -215,23 +215,22 @@ export class SwarmState {
 
   /** Forgets that the peer has anything. `isSlow`: its word about what it is fetching holds as long as it would. */
   forget(peer: PeerName, isSlow = false): void {
-    const claimed = this.neighbours.get(peer)?.have;
-    this.neighbours.unlink(peer);
+    const claimed = this.neighbours.unlink(peer);
     this.seeds.delete(peer);
     for (const [index, peers] of this.elsewhere) {
       if (peers.delete(peer) && peers.size === 0) this.elsewhere.delete(index);
     }
     if (!isSlow) for (const [index, { by }] of this.#promised) if (by === peer) this.#promised.delete(index);
-    if (claimed !== undefined) this.#doubt(claimed, peer);
+    this.#doubt(claimed, peer);
     this.statements.forEach((statement, index) => {
       if (statement?.by === peer && this.isLost(index)) this.seen.clear(index);
     });
   }
 
   /** What only this peer said that it has may never have entered the cluster, or has left it: homes see to it again. */
-  #doubt(claimed: Bitfield, peer: PeerName): void {
+  #doubt(claimed: readonly number[], peer: PeerName): void {
     const { membership } = this.environment;
-    for (let i = claimed.firstSet(); i < claimed.length; i = claimed.firstSet(i + 1)) {
+    for (const i of claimed) {
       if (this.here.has(i) || this.isNear(i)) continue;
       const by = this.statements[i]?.by;
       const isElsewhere = by !== undefined && by !== peer && membership.isLive(by);

@@ -5,7 +5,7 @@ import type { PeerName } from '../../../src/peer/peer-name.ts';
 import { Bitfield } from '../../../src/store/bitfield.ts';
 import { Beat } from '../../../src/swarm/beat.ts';
 import { Budget } from '../../../src/swarm/budget.ts';
-import { pickChunk } from '../../../src/swarm/chunk-picker.ts';
+import { ChunkPicker } from '../../../src/swarm/chunk-picker.ts';
 import { chunkKey, hashText, rank, shareBefore } from '../../../src/swarm/hrw.ts';
 import { Leases } from '../../../src/swarm/leases.ts';
 import { Neighbours } from '../../../src/swarm/neighbours.ts';
@@ -22,8 +22,8 @@ const named = (name: string | number): PeerName => `peer-${name}` as PeerName;
 const peers = (count: number): readonly { readonly peer: PeerName }[] =>
   Array.from({ length: count }, (_, i) => ({ peer: named(i) }));
 
-const chunksOf = (indices: readonly number[]): Bitfield => {
-  const field = new Bitfield(8);
+const chunksOf = (indices: readonly number[], chunks = 8): Bitfield => {
+  const field = new Bitfield(chunks);
   for (const index of indices) field.set(index);
   return field;
 };
@@ -107,16 +107,10 @@ describe('rank (rendezvous hashing)', () => {
   });
 });
 
-describe('pickChunk', () => {
+describe('ChunkPicker', () => {
   const wanted = chunksOf([0, 1, 2, 3]);
   const pick = (neighbours: Neighbours, inOrder: number, seed = 1): number | undefined =>
-    pickChunk({
-      neighbours,
-      wanted,
-      now: 0,
-      random: seeded(seed),
-      inOrder,
-    })?.index;
+    new ChunkPicker({ neighbours, wanted, random: seeded(seed), inOrder }).pick(0)?.index;
 
   it('takes the rarest', () => {
     const neighbours = scene({ a: [1, 2, 3], b: [1, 2], c: [1] });
@@ -141,9 +135,38 @@ describe('pickChunk', () => {
   it('passes over what is not wanted and who is busy', () => {
     const neighbours = scene({ a: [3, 7], b: [2] });
     const busy = neighbours.get(named('a'));
-    if (busy !== undefined) busy.busyUntil = 10;
+    if (busy !== undefined) neighbours.rest(busy, 10);
     assert.equal(pick(neighbours, 0), 2);
     assert.equal(pick(scene({ a: [5, 7] }), 0), undefined);
+  });
+
+  it('finds what can be given as soon as it can, having looked in vain before', () => {
+    const peer = fc.nat(1);
+    const action = fc.oneof(
+      fc.record({ kind: fc.constantFrom('add', 'want', 'have'), peer, number: fc.nat(7) }),
+      fc.record({ kind: fc.constantFrom('rest', 'wait', 'unlink', 'link'), peer, number: fc.nat(30) }),
+    );
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 60, size: 'max' }), (actions) => {
+        const neighbours = scene({ 0: [], 1: [] });
+        const desired = chunksOf([]);
+        const options = { neighbours, wanted: desired, random: half, inOrder: 0 };
+        const picker = new ChunkPicker(options);
+        let now = 0;
+        for (const { kind, peer: number, number: value } of actions) {
+          const neighbour = neighbours.get(named(number));
+          if (kind === 'want') desired.set(value);
+          else if (kind === 'have') desired.clear(value);
+          else if (kind === 'wait') now += value;
+          else if (kind === 'link') neighbours.link(named(number), chunksOf([value % 8]), true);
+          else if (kind === 'unlink') neighbours.unlink(named(number));
+          else if (neighbour !== undefined && kind === 'add') neighbours.add(neighbour, value);
+          else if (neighbour !== undefined) neighbours.rest(neighbour, now + value);
+          assert.deepEqual(picker.pick(now), new ChunkPicker(options).pick(now), `after ${kind}`);
+        }
+      }),
+      { numRuns: 1000 },
+    );
   });
 });
 
@@ -157,31 +180,71 @@ describe('Neighbours', () => {
     assert.equal(neighbours.best(0, 0, half)?.peer, named('far'));
   });
 
-  it('counts holders right whatever comes and goes', () => {
-    const names = fc.integer({ min: 0, max: 4 });
-    const action = fc.oneof(
-      fc.record({ kind: fc.constant('link' as const), name: names, bits: fc.array(fc.nat(7)) }),
-      fc.record({ kind: fc.constant('add' as const), name: names, bits: fc.array(fc.nat(7)) }),
-      fc.record({ kind: fc.constant('drop' as const), name: names, bits: fc.array(fc.nat(7)) }),
-      fc.record({ kind: fc.constant('unlink' as const), name: names, bits: fc.constant([]) }),
-    );
+  const CHUNKS = 20;
+  const name = fc.integer({ min: 0, max: 79 }); // more than two words of seats
+  const bits = fc.uniqueArray(fc.nat(CHUNKS - 1));
+  const action = fc.oneof(
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('link' as const), name, bits }) },
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('add' as const), name, bits }) },
+    fc.record({ kind: fc.constant('unlink' as const), name, bits: fc.constant<number[]>([]) }),
+  );
+
+  it('knows who has which chunk, whoever comes and goes', () => {
     fc.assert(
-      fc.property(fc.array(action, { maxLength: 40 }), (actions) => {
-        const neighbours = new Neighbours(8);
-        for (const { kind, name, bits } of actions) {
-          const have = new Bitfield(8);
+      fc.property(fc.array(action, { maxLength: 120, size: 'max' }), (actions) => {
+        const neighbours = new Neighbours(CHUNKS);
+        const model = new Map<PeerName, Set<number>>();
+        for (const { kind, name: number, bits: indices } of actions) {
+          const peer = named(number);
+          const neighbour = neighbours.get(peer);
           if (kind === 'link') {
-            for (const bit of bits) have.set(bit);
-            neighbours.link(named(name), have, true);
-          } else if (kind === 'unlink') neighbours.unlink(named(name));
-          else for (const bit of bits) neighbours[kind](named(name), bit);
+            neighbours.link(peer, chunksOf(indices, CHUNKS), true);
+            model.set(peer, new Set(indices));
+          } else if (kind === 'unlink') {
+            assert.deepEqual(
+              neighbours.unlink(peer),
+              [...(model.get(peer) ?? [])].toSorted((a, b) => a - b),
+            );
+            model.delete(peer);
+          } else if (neighbour !== undefined) {
+            for (const index of indices) {
+              neighbours.add(neighbour, index);
+              model.get(peer)?.add(index);
+            }
+          }
         }
-        for (let index = 0; index < 8; index++) {
-          const holders = [...neighbours.all()].filter(({ have }) => have.has(index)).length;
-          assert.equal(neighbours.holders(index), holders);
+        assert.equal(neighbours.size, model.size);
+        for (let index = 0; index < CHUNKS; index++) {
+          const holders = [...model].filter(([, has]) => has.has(index)).map(([peer]) => peer);
+          assert.deepEqual(neighbours.holdersOf(index).toSorted(), holders.toSorted());
+          assert.equal(neighbours.holders(index), holders.length);
+          assert.equal(neighbours.isHeld(index), holders.length > 0);
+          assert.equal(neighbours.isHeld(index, neighbours.free(0)), holders.length > 0);
+          for (const neighbour of neighbours.all()) {
+            assert.equal(neighbours.has(neighbour, index), holders.includes(neighbour.peer));
+          }
         }
       }),
     );
+  });
+
+  it('asks nothing of those who rest, until they do not', () => {
+    const neighbours = scene({ a: [0], b: [0, 1] });
+    const [a, b] = [...neighbours.all()];
+    assert.ok(a !== undefined && b !== undefined);
+    neighbours.rest(a, 10);
+    neighbours.rest(b, 20);
+    assert.equal(neighbours.nextFree(0), 10);
+    assert.ok(neighbours.free(9).isEmpty);
+    assert.equal(neighbours.best(0, 9, half), undefined);
+    assert.equal(neighbours.best(0, 10, half), a);
+    assert.ok(!neighbours.isHeld(1, neighbours.free(10)));
+    assert.ok(neighbours.isHeld(1, neighbours.free(20)));
+    assert.equal(neighbours.nextFree(20), Infinity);
+    neighbours.unlink(b.peer);
+    const after = neighbours.link(named('c'), chunksOf([1]), true);
+    assert.equal(after.seat, b.seat);
+    assert.ok(neighbours.isFree(after, 0), 'whoever takes the seat does not rest for the one before');
   });
 });
 
