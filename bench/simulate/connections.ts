@@ -10,6 +10,7 @@ import { IDLE_CONNECTION, IDLE_STREAM } from '../../src/host/limits.ts';
 const IDLE: number = IDLE_STREAM + IDLE_CONNECTION;
 
 interface Pair {
+  readonly ends: readonly [Connections, Connections];
   /** Milliseconds. */
   usedAt: number;
 }
@@ -17,25 +18,32 @@ interface Pair {
 export class Connections {
   /** The most that were open at one time. */
   most = 0;
-  readonly #open: Map<Connections, Pair> = new Map();
+  /** By the number of whom they are with. */
+  readonly #open: Map<number, Pair> = new Map();
+  readonly #number: number;
   /** When the pair that is idle for longest is looked at again. */
   #sweepAt: number = IDLE;
 
+  /** @param number of the node, another one for each */
+  constructor(number: number) {
+    this.#number = number;
+  }
+
   /** A word goes to `other` at the instant `now`. */
   use(other: Connections, now: number): void {
-    const known = this.#open.get(other);
+    const known = this.#open.get(other.#number);
     if (known !== undefined) {
       known.usedAt = now;
       return;
     }
-    const pair: Pair = { usedAt: now };
+    const pair: Pair = { ends: [this, other], usedAt: now };
     this.#add(other, pair, now);
     other.#add(this, pair, now);
   }
 
   /** Whether one with `other` is open, as far as is known without looking at how long it has been idle. */
   has(other: Connections): boolean {
-    return this.#open.has(other);
+    return this.#open.has(other.#number);
   }
 
   /** How many are open at the instant `now`. */
@@ -46,26 +54,26 @@ export class Connections {
 
   /** The node is gone, and so are its connections. */
   close(): void {
-    for (const other of this.#open.keys()) other.#open.delete(this);
-    this.#open.clear();
+    for (const pair of this.#open.values()) this.#close(pair);
   }
 
   #add(other: Connections, pair: Pair, now: number): void {
     if (now >= this.#sweepAt) this.#sweep(now);
-    this.#open.set(other, pair);
+    this.#open.set(other.#number, pair);
     this.most = Math.max(this.most, this.#open.size);
   }
 
   #sweep(now: number): void {
     let oldest = now;
-    for (const [other, { usedAt }] of this.#open) {
-      if (now - usedAt < IDLE) {
-        oldest = Math.min(oldest, usedAt);
-        continue;
-      }
-      this.#open.delete(other);
-      other.#open.delete(this);
+    for (const pair of this.#open.values()) {
+      if (now - pair.usedAt < IDLE) oldest = Math.min(oldest, pair.usedAt);
+      else this.#close(pair);
     }
     this.#sweepAt = oldest + IDLE;
+  }
+
+  #close({ ends: [one, other] }: Pair): void {
+    one.#open.delete(other.#number);
+    other.#open.delete(one.#number);
   }
 }

@@ -28,7 +28,7 @@ export class SimulatedNode {
   readonly failed: Map<Digest, WeirError> = new Map();
   /** Blobs that it has for good, and their sizes. */
   readonly kept: Map<Digest, number> = new Map();
-  readonly connections: Connections = new Connections();
+  readonly connections: Connections;
   handshakes: Handshakes<SimulatedNode> = new Handshakes();
   isAlive = true;
   /** Frozen at once and for ever, as by SIGSTOP. */
@@ -44,7 +44,14 @@ export class SimulatedNode {
 
   readonly #make: (node: SimulatedNode) => Swarms;
 
-  constructor(member: Member, links: { up: Link; down: Link }, make: (node: SimulatedNode) => Swarms) {
+  /** @param number another one for each node */
+  constructor(
+    number: number,
+    member: Member,
+    links: { up: Link; down: Link },
+    make: (node: SimulatedNode) => Swarms,
+  ) {
+    this.connections = new Connections(number);
     this.member = member;
     this.up = links.up;
     this.down = links.down;

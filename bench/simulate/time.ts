@@ -126,44 +126,56 @@ class Queue {
 
 const LEAST_USED = 1024;
 
-/** Binary, the first event on top. */
+/** Binary, the first event on top. Instants are kept beside the events: to compare two, neither is looked at. */
 class Heap {
   readonly #events: Event[] = [];
+  readonly #instants: number[] = [];
 
   get head(): Event | undefined {
     return this.#events[0];
   }
 
   push(event: Event): void {
-    const events = this.#events;
+    const [events, instants] = [this.#events, this.#instants];
     let at = events.length;
     events.push(event);
+    instants.push(event.at);
     while (at > 0) {
       const above = (at - 1) >> 1;
-      const parent = events[above] as Event;
-      if (!isBefore(event, parent)) break;
-      events[at] = parent;
+      const instant = instants[above] as number;
+      if (instant < event.at || (instant === event.at && (events[above] as Event).order < event.order)) break;
+      events[at] = events[above] as Event;
+      instants[at] = instant;
       at = above;
     }
     events[at] = event;
+    instants[at] = event.at;
   }
 
   shift(): void {
-    const events = this.#events;
+    const [events, instants] = [this.#events, this.#instants];
     const last = events.pop();
-    if (last === undefined || events.length === 0) return;
+    instants.pop();
+    const { length } = events;
+    if (last === undefined || length === 0) return;
     let at = 0;
     for (;;) {
       let below = 2 * at + 1;
-      const left = events[below];
-      if (left === undefined) break;
-      const right = events[below + 1];
-      if (right !== undefined && isBefore(right, left)) below++;
-      const child = events[below] as Event;
-      if (!isBefore(child, last)) break;
-      events[at] = child;
+      if (below >= length) break;
+      if (below + 1 < length && this.#isBefore(below + 1, below)) below++;
+      const instant = instants[below] as number;
+      if (instant > last.at || (instant === last.at && (events[below] as Event).order > last.order)) break;
+      events[at] = events[below] as Event;
+      instants[at] = instant;
       at = below;
     }
     events[at] = last;
+    instants[at] = last.at;
+  }
+
+  #isBefore(a: number, b: number): boolean {
+    const [first, second] = [this.#instants[a] as number, this.#instants[b] as number];
+    if (first !== second) return first < second;
+    return (this.#events[a] as Event).order < (this.#events[b] as Event).order;
   }
 }

@@ -76,6 +76,8 @@ export class World implements Carrier {
   readonly #latency: number;
   readonly #farLatency: number;
   readonly #byName: Map<PeerName, SimulatedNode> = new Map();
+  readonly #now: () => number;
+  readonly #random: () => number;
 
   constructor(options: WorldOptions) {
     const { nodes, seed = 1, link = USUAL_LINK, latency = 0.5, zones = 1 } = options;
@@ -84,6 +86,8 @@ export class World implements Carrier {
     this.#farLatency = options.farLatency ?? latency;
     this.random = seeded(seed);
     this.parameters = { ...PARAMETERS, ...options.parameters };
+    this.#now = () => this.time.now;
+    this.#random = () => this.random();
     const usual = [
       latency,
       this.#farLatency,
@@ -111,7 +115,7 @@ export class World implements Carrier {
     members.forEach((member, index) => {
       const speed = link * (options.speed?.(index) ?? 1);
       const links = { up: this.network.link(speed), down: this.network.link(speed) };
-      const node = new SimulatedNode(member, links, (made) => this.#swarmsOf(made));
+      const node = new SimulatedNode(index, member, links, (made) => this.#swarmsOf(made));
       this.nodes.push(node);
       this.#byName.set(member.peer, node);
     });
@@ -206,8 +210,9 @@ export class World implements Carrier {
   #swarmsOf(node: SimulatedNode): Swarms {
     const { time } = this;
     const scheduler: Scheduler = {
-      now: () => time.now,
-      random: () => this.random(),
+      // The same functions for all nodes: each of its own would be read from memory anew.
+      now: this.#now,
+      random: this.#random,
       after: (ms, callback) => time.after(ms, () => node.isWell && callback()),
     };
     return new Swarms({
@@ -276,6 +281,7 @@ export class World implements Carrier {
   }
 
   #latencyBetween(a: SimulatedNode, b: SimulatedNode): number {
+    if (this.#latency === this.#farLatency) return this.#latency;
     return a.member.zone === b.member.zone ? this.#latency : this.#farLatency;
   }
 

@@ -44,6 +44,7 @@ export class SwarmState {
   readonly layout: ChunkLayout;
   readonly options: SwarmStateOptions;
   readonly environment: Environment;
+  readonly #scheduler: Environment['scheduler'];
   readonly neighbours: Neighbours;
   readonly homes: Homes;
   /** Chunks that are here. */
@@ -76,6 +77,7 @@ export class SwarmState {
     this.swarm = swarm;
     this.layout = layout;
     this.environment = environment;
+    this.#scheduler = environment.scheduler;
     this.neighbours = new Neighbours(layout.count);
     this.homes = new Homes(swarm, environment.membership);
     this.here = new Bitfield(layout.count);
@@ -110,7 +112,7 @@ export class SwarmState {
   }
 
   get now(): number {
-    return this.environment.scheduler.now();
+    return this.#scheduler.now();
   }
 
   /** Whether the peer has acknowledged nothing lately, of any blob: others are asked before it. */
