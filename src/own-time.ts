@@ -8,21 +8,41 @@ import { WeirError } from './errors.ts';
 
 const TICKS = 10;
 /** By the clock it may last so many times longer. */
-export const MOST_BY_THE_CLOCK = 5;
+const MOST_BY_THE_CLOCK = 5;
 
 export class OwnTime implements Disposable {
   readonly #clock: Clock;
   readonly #over = new AbortController();
   readonly #done = new AbortController();
+  readonly #late: (limit: string) => WeirError;
+  readonly #tick: number;
+  #ms: number;
+  #left: number;
+  #began: number;
 
-  /** @param ms milliseconds until {@link signal} is aborted with `peer_unreachable` */
-  constructor(clock: Clock, ms: number) {
+  /**
+   * @param ms milliseconds until {@link signal} is aborted
+   * @param late what it is aborted with, told the limit; `peer_unreachable` where none is given
+   */
+  constructor(clock: Clock, ms: number, late: (limit: string) => WeirError = unreachable) {
     this.#clock = clock;
-    void this.#run(ms);
+    this.#late = late;
+    this.#tick = ms / TICKS;
+    this.#ms = ms;
+    this.#left = ms;
+    this.#began = clock.monotonic();
+    void this.#run();
   }
 
   get signal(): AbortSignal {
     return this.#over.signal;
+  }
+
+  /** The other side has shown that it is there: it has `ms` milliseconds from now. */
+  prolong(ms: number): void {
+    this.#ms = ms;
+    this.#left = ms;
+    this.#began = this.#clock.monotonic();
   }
 
   /** It is not needed any more. */
@@ -31,16 +51,21 @@ export class OwnTime implements Disposable {
   }
 
   /** Never rejects. */
-  async #run(ms: number): Promise<void> {
-    const began = this.#clock.monotonic();
+  async #run(): Promise<void> {
     const { signal } = this.#done;
     try {
-      for (let tick = 0; tick < TICKS && this.#clock.monotonic() - began < MOST_BY_THE_CLOCK * ms; tick++) {
-        await this.#clock.sleep(ms / TICKS, { signal });
+      while (this.#left > 0 && this.#clock.monotonic() - this.#began < MOST_BY_THE_CLOCK * this.#ms) {
+        const ms = Math.min(this.#tick, this.#left);
+        this.#left -= ms;
+        await this.#clock.sleep(ms, { signal });
       }
     } catch {
       return;
     }
-    this.#over.abort(new WeirError('peer_unreachable', `no connection within ${ms / SECOND} s`));
+    this.#over.abort(this.#late(`${this.#ms / SECOND} s`));
   }
+}
+
+function unreachable(limit: string): WeirError {
+  return new WeirError('peer_unreachable', `no connection within ${limit}`);
 }

@@ -6,6 +6,7 @@
 import type { Connection, Stream } from '@libp2p/interface';
 import type { Clock } from '../clock.ts';
 import { toError, WeirError } from '../errors.ts';
+import { OwnTime } from '../own-time.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { SwarmMessage } from '../protocol/messages.ts';
 import { decodeSwarmMessage, MAX_MESSAGE_BYTES, type SwarmVersion } from '../wire/codec.ts';
@@ -16,7 +17,7 @@ import type { Dialer } from './dialer.ts';
 import { FrameStream, type OnAborted } from './frame-stream.ts';
 import { nameOf } from './gater.ts';
 import type { Intake } from './intake.ts';
-import { FRAME_TIMEOUT, MAX_CHANNELS, MAX_CONTROL_STREAMS } from './limits.ts';
+import { FIRST_FRAME_TIMEOUT, MAX_CHANNELS, MAX_CONTROL_STREAMS } from './limits.ts';
 import type { Node } from './node.ts';
 import { peerError } from './peer-errors.ts';
 
@@ -137,12 +138,13 @@ export class Channels {
   }
 
   async #hello(connection: Connection, signal: AbortSignal): Promise<OpenedStream> {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(FRAME_TIMEOUT)]);
+    using time = new OwnTime(this.#options.clock, FIRST_FRAME_TIMEOUT, noStream);
+    const limit = AbortSignal.any([signal, time.signal]);
     const stream = await connection.newStream([...this.#protocols], { signal: limit });
     const frames = new FrameStream(stream, MAX_FRAME);
     try {
       frames.send(encodeHello(this.#options.self()));
-      const answer = await frames.next(FRAME_TIMEOUT, signal);
+      const answer = await frames.next(FIRST_FRAME_TIMEOUT, signal);
       if (answer === undefined) throw new WeirError('peer_cut', 'the stream ended before the hello');
       this.#options.intake.hello(decodeHello(answer), nameOf(connection.remotePeer));
       return { frames, version: versionOf(stream) };
@@ -156,7 +158,7 @@ export class Channels {
     const peer = nameOf(connection.remotePeer);
     const frames = new FrameStream(stream, MAX_FRAME);
     try {
-      const hello = await frames.next(FRAME_TIMEOUT);
+      const hello = await frames.next(FIRST_FRAME_TIMEOUT);
       if (peer !== undefined && hello !== undefined) {
         this.#options.intake.hello(decodeHello(hello), peer);
         frames.send(encodeHello(this.#options.self()));
@@ -178,6 +180,10 @@ export class Channels {
       if (message !== undefined) this.#options.onMessage(peer, message);
     }
   }
+}
+
+function noStream(limit: string): WeirError {
+  return new WeirError('peer_stalled', `it opened no stream within ${limit}`);
 }
 
 function versionOf(stream: Stream): SwarmVersion {

@@ -11,15 +11,18 @@ import { WeirError } from '../errors.ts';
 import type { MembershipTable } from '../membership/table.ts';
 import { OwnTime } from '../own-time.ts';
 import type { PeerName } from '../peer/peer-name.ts';
-import { ADDRESS_DIAL_TIMEOUT, DIAL_TIMEOUT, DIALS_AT_ONCE, MAX_DIAL_QUEUE } from './limits.ts';
+import * as limits from './limits.ts';
 import type { Node } from './node.ts';
 import { peerError } from './peer-errors.ts';
+
+/** What libp2p says when the other side has taken the TCP connection. */
+const TAKEN = 'upgrader:encrypt-outbound-connection';
 
 export class Dialer {
   readonly #node: Node;
   readonly #table: MembershipTable;
   readonly #clock: Clock;
-  readonly #queue: PQueue = new PQueue({ concurrency: DIALS_AT_ONCE });
+  readonly #queue: PQueue = new PQueue({ concurrency: limits.DIALS_AT_ONCE });
 
   constructor(node: Node, table: MembershipTable, clock: Clock) {
     this.#node = node;
@@ -64,7 +67,7 @@ export class Dialer {
     signal: AbortSignal | undefined,
   ): Promise<Connection> {
     try {
-      if (this.#queue.size >= MAX_DIAL_QUEUE) throw new Error('too many dials wait');
+      if (this.#queue.size >= limits.MAX_DIAL_QUEUE) throw new Error('too many dials wait');
       return await this.#queue.add(
         async () => {
           const open = isThere();
@@ -78,16 +81,27 @@ export class Dialer {
     }
   }
 
-  /** Whoever has one address gets all the time for it. @throws what the last one threw; the signal's reason */
+  /**
+   * Whoever has one address gets all the time for it, and whoever takes the connection has more for the handshake: given up
+   * half way it would be begun anew, by nodes that have no time for the first one.
+   * @throws what the last one threw; the signal's reason
+   */
   async #oneByOne(addresses: readonly string[], signal: AbortSignal | undefined): Promise<Connection> {
-    using whole = new OwnTime(this.#clock, DIAL_TIMEOUT);
+    using whole = new OwnTime(this.#clock, limits.DIAL_TIMEOUT);
     const until = signal === undefined ? whole.signal : AbortSignal.any([signal, whole.signal]);
     let failure: unknown = new Error('it names no address');
     for (const address of addresses) {
-      using part = addresses.length === 1 ? undefined : new OwnTime(this.#clock, ADDRESS_DIAL_TIMEOUT);
+      using part = addresses.length === 1 ? undefined : new OwnTime(this.#clock, limits.ADDRESS_DIAL_TIMEOUT);
+      const onProgress = ({ type }: { readonly type: string }): void => {
+        if (type !== TAKEN) return;
+        part?.prolong(limits.HANDSHAKE_TIMEOUT);
+        // If that one says nothing after all, the next address has its time, too.
+        const others = part === undefined ? 0 : limits.DIAL_TIMEOUT;
+        whole.prolong(limits.HANDSHAKE_TIMEOUT + others);
+      };
       const limit = part === undefined ? until : AbortSignal.any([until, part.signal]);
       try {
-        return await this.#node.dial(multiaddr(address), { signal: limit });
+        return await this.#node.dial(multiaddr(address), { signal: limit, onProgress });
       } catch (error) {
         failure = error;
         until.throwIfAborted();

@@ -3,7 +3,9 @@
  * stream is paused while frames wait to be read.
  */
 import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface';
+import { systemClock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
+import { OwnTime } from '../own-time.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import { encodeFrame, FrameDecoder, MAX_FRAME_BYTES } from '../wire/frames.ts';
 import { FRAME_TIMEOUT } from './limits.ts';
@@ -44,7 +46,8 @@ export class FrameStream {
   /**
    * The next frame; undefined where the other side has ended the stream between two frames. After it has thrown the
    * stream is of no use: {@link abort} it.
-   * @param timeout milliseconds until the frame must be here; undefined waits as long as the stream lasts
+   * @param timeout milliseconds of this node's own time (own-time.ts) until the frame must be here; undefined waits as long
+   *   as the stream lasts
    * @throws WeirError `peer_protocol`, `peer_cut`, `peer_stalled`; the signal's reason
    */
   async next(timeout: number | undefined, signal?: AbortSignal): Promise<Uint8Array | undefined> {
@@ -80,18 +83,17 @@ export class FrameStream {
     signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const onAbort = (): void => reject(signal?.reason);
+    const time = timeout === undefined ? undefined : new OwnTime(systemClock, timeout, noFrame);
     // One more turn: where this node was busy for long, the frame may lie in the socket already.
-    const late = (): void => {
-      setImmediate(() => reject(new WeirError('peer_stalled', `no frame within ${timeout} ms`)));
-    };
-    const timer = timeout === undefined ? undefined : setTimeout(late, timeout);
+    const late = (): void => void setImmediate(() => reject(time?.signal.reason));
+    time?.signal.addEventListener('abort', late, { once: true });
     signal?.addEventListener('abort', onAbort, { once: true });
     this.#wake = resolve;
     try {
       await promise;
     } finally {
       this.#wake = undefined;
-      clearTimeout(timer);
+      time?.[Symbol.dispose]();
       signal?.removeEventListener('abort', onAbort);
     }
   }
@@ -153,4 +155,8 @@ export class FrameStream {
     this.#slow = undefined;
     this.#wake?.();
   }
+}
+
+function noFrame(limit: string): WeirError {
+  return new WeirError('peer_stalled', `no frame within ${limit}`);
 }

@@ -1,6 +1,5 @@
 /** Bounds of the host, each with the failure that it prevents. Times are milliseconds. */
 import { HOUR, KIB, MINUTE, SECOND } from '../clock.ts';
-import { MOST_BY_THE_CLOCK } from '../own-time.ts';
 
 /** Connections to other members. Dialling on demand adds to the neighbours; above this the least used are closed. */
 export const MAX_CONNECTIONS = 1024;
@@ -26,12 +25,14 @@ export const MAX_DIAL_QUEUE = 2048;
 export const DIAL_TIMEOUT: number = 3 * SECOND;
 /** For one of several addresses of a member. */
 export const ADDRESS_DIAL_TIMEOUT: number = 1.5 * SECOND;
-/** By the clock, also for what libp2p dials by itself. */
-export const LONGEST_DIAL: number = MOST_BY_THE_CLOCK * DIAL_TIMEOUT;
-/** Who connects and says nothing holds a socket for so long; where cores are short a dial takes longer than usual. */
-export const HANDSHAKE_TIMEOUT: number = 5 * SECOND;
+/** For the handshake, once the other side has taken the connection: it is there, and has little CPU perhaps. */
+export const HANDSHAKE_TIMEOUT: number = 6 * SECOND;
+/** Of both together by the clock, also for what libp2p dials by itself. */
+export const LONGEST_DIAL: number = 15 * SECOND;
+/** Who connects and says nothing holds a socket for so long: as long as whoever dials may wait. By the clock. */
+export const LONGEST_HANDSHAKE: number = LONGEST_DIAL;
 /** The same for a stream whose protocol is not named. */
-export const NEGOTIATION_TIMEOUT: number = 3 * SECOND;
+export const LONGEST_NEGOTIATION: number = 10 * SECOND;
 /**
  * A connection over which nothing has come for so long is tried with a ping, by the side that dialled; the other side
  * does so later, where that one did not.
@@ -43,8 +44,10 @@ export const ANSWER_TIMEOUT: number = 5 * SECOND;
 /** Streams that one connection may have open; each may hold its window of 256 KiB unread. */
 export const MAX_STREAMS_PER_CONNECTION = 256;
 
-/** From opening a stream to its first frame, and from a frame's first byte to its last: slower is no member's way. */
-export const FRAME_TIMEOUT: number = 3 * SECOND;
+/** From opening a stream to its first frame: slower is no member's way. Of this node's own time. */
+export const FIRST_FRAME_TIMEOUT: number = 3 * SECOND;
+/** From a frame's first byte to its last, by the clock. */
+export const FRAME_TIMEOUT: number = 6 * SECOND;
 /** Control streams that one peer may have open on a connection: the old and the new one while it reopens, and slack. */
 export const MAX_CONTROL_STREAMS = 4;
 /** Messages and bytes that wait for a peer; one that takes no more is reset, or it would grow with the cluster. */

@@ -20,7 +20,7 @@ import type { SignedMember } from '../wire/records.ts';
 import { FrameStream, type OnAborted } from './frame-stream.ts';
 import { nameOf } from './gater.ts';
 import type { Intake } from './intake.ts';
-import { EXCHANGE_TIMEOUT, FRAME_TIMEOUT, MAX_EXCHANGE_BYTES, MAX_EXCHANGES } from './limits.ts';
+import { EXCHANGE_TIMEOUT, FIRST_FRAME_TIMEOUT, MAX_EXCHANGE_BYTES, MAX_EXCHANGES } from './limits.ts';
 import type { Node } from './node.ts';
 import { peerError } from './peer-errors.ts';
 
@@ -125,7 +125,7 @@ export class MemberExchange {
 }
 
 async function theNext(frames: FrameStream, signal: AbortSignal): Promise<Uint8Array> {
-  const frame = await frames.next(FRAME_TIMEOUT, signal);
+  const frame = await frames.next(FIRST_FRAME_TIMEOUT, signal);
   if (frame === undefined) throw new WeirError('peer_cut', 'the stream ended too early');
   return frame;
 }

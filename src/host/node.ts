@@ -75,9 +75,9 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       maxConnections: limits.MAX_CONNECTIONS,
       maxIncomingPendingConnections: limits.MAX_PENDING_HANDSHAKES,
       inboundConnectionThreshold: limits.MAX_NEW_CONNECTIONS_PER_SECOND,
-      inboundUpgradeTimeout: limits.HANDSHAKE_TIMEOUT,
-      inboundStreamProtocolNegotiationTimeout: limits.NEGOTIATION_TIMEOUT,
-      outboundStreamProtocolNegotiationTimeout: limits.NEGOTIATION_TIMEOUT,
+      inboundUpgradeTimeout: limits.LONGEST_HANDSHAKE,
+      inboundStreamProtocolNegotiationTimeout: limits.LONGEST_NEGOTIATION,
+      outboundStreamProtocolNegotiationTimeout: limits.LONGEST_NEGOTIATION,
       maxParallelDials: limits.MAX_PARALLEL_DIALS,
       maxDialQueueLength: limits.MAX_DIAL_QUEUE,
       // dialer.ts has shorter ones, of this node's own time.

@@ -8,7 +8,7 @@ import type { PeerName } from '../peer/peer-name.ts';
 import type { Dialer } from './dialer.ts';
 import { FrameStream, type OnAborted } from './frame-stream.ts';
 import { nameOf } from './gater.ts';
-import { FRAME_TIMEOUT, MAX_HANDLERS, MAX_REQUESTS_PER_CONNECTION, REQUEST_TIMEOUT } from './limits.ts';
+import { FIRST_FRAME_TIMEOUT, MAX_HANDLERS, MAX_REQUESTS_PER_CONNECTION, REQUEST_TIMEOUT } from './limits.ts';
 import type { Node } from './node.ts';
 import { peerError } from './peer-errors.ts';
 
@@ -89,7 +89,7 @@ export class Requests {
     const gone = new AbortController();
     frames.stream.addEventListener('close', () => gone.abort(new WeirError('aborted', 'the asker is gone')));
     try {
-      const question = await frames.next(FRAME_TIMEOUT);
+      const question = await frames.next(FIRST_FRAME_TIMEOUT);
       if (question === undefined) throw new WeirError('peer_protocol', 'a stream without a question');
       frames.send(await handler(peer, question, gone.signal));
       await frames.end();

@@ -21,12 +21,12 @@ import type { PeerName } from '../peer/peer-name.ts';
 import { Admission, type KnownMembers, type Refusal } from './admission.ts';
 import { CIPHERS, HEADER, LIMITS } from './wire-format.ts';
 
-/** A handshake takes three packets; who needs longer holds a connection that others want. */
-const HANDSHAKE_TIMEOUT: number = 5 * SECOND;
+/** As long as whoever dials may wait for it, by the clock (dial.ts); who needs longer holds a connection that others want. */
+const HANDSHAKE_TIMEOUT: number = 15 * SECOND;
 /** To the end of a request's head, from its first byte or, of the first one, from the beginning; there is no body. */
-const HEAD_TIMEOUT: number = 5 * SECOND;
+const HEAD_TIMEOUT: number = 15 * SECOND;
 /** How often connections are checked for that. */
-const TIMEOUT_CHECK: number = 2 * SECOND;
+const TIMEOUT_CHECK: number = 3 * SECOND;
 /** Longer than a client keeps an idle connection, so that none is closed while a request is on its way. */
 const IDLE_TIMEOUT: number = 60 * SECOND;
 /**

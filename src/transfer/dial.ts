@@ -11,11 +11,12 @@ import { OwnTime } from '../own-time.ts';
 import { fingerprintOf } from './certificate.ts';
 
 /**
- * Milliseconds of this node's own time (own-time.ts) for TCP and TLS together: within a cluster both take a few, but the
- * packet that opens a connection is sent again only after 1 s where it was lost (RFC 6298, section 2), as happens on a
- * full link.
+ * Milliseconds of this node's own time (own-time.ts) for TCP: within a cluster it takes a few, but the packet that opens
+ * a connection is sent again only after 1 s where it was lost (RFC 6298, section 2), as happens on a full link.
  */
 const CONNECT_TIMEOUT: number = 1.5 * SECOND;
+/** The same for TLS: who has taken the connection is there, and has little CPU perhaps. */
+const HANDSHAKE_TIMEOUT: number = 6 * SECOND;
 /** Milliseconds before the next address is tried beside those that have not answered (RFC 8305, section 5). */
 const STAGGER = 250;
 /** Bytes that are read at a time: TLS gives one record, plain TCP what is there. */
@@ -102,7 +103,8 @@ function open(
   };
   const onAbort = (): void => fail('given up');
   const time = new OwnTime(clock, CONNECT_TIMEOUT);
-  time.signal.addEventListener('abort', () => fail(`no answer within ${CONNECT_TIMEOUT} ms`), { once: true });
+  time.signal.addEventListener('abort', () => fail(errorMessage(time.signal.reason)), { once: true });
+  socket.once('connect', () => time.prolong(HANDSHAKE_TIMEOUT));
   const onError = (error: Error): void => fail(error.message);
   const onClose = (): void => fail('closed');
   signal.addEventListener('abort', onAbort, { once: true });

@@ -22,8 +22,8 @@ export const DIALS_AT_ONCE = 8;
 const MAX_CONNECTIONS = 8;
 /** Milliseconds that an idle connection is kept: chunks of one image come closer together. */
 const IDLE_TIMEOUT: number = 30 * SECOND;
-/** The same of one over which nothing was asked yet: the other side closes it after 5 s, perhaps as we ask. */
-const UNUSED_TIMEOUT: number = 2.5 * SECOND;
+/** The same of one over which nothing was asked yet: the other side closes it after 15 s, perhaps as we ask. */
+const UNUSED_TIMEOUT: number = 7.5 * SECOND;
 /** Requests that wait for a connection; far above what the swarm asks of one member. */
 const MAX_WAITING = 256;
 /** Milliseconds before a member that cuts us off is told again who we are. */

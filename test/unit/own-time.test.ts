@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { SECOND } from '../../src/clock.ts';
 import { OwnTime } from '../../src/own-time.ts';
 import { SlowClock } from './membership/clock.ts';
+import { VirtualClock } from './routing/virtual-clock.ts';
 
 /** Seconds by the clock until it is over, where each sleep takes so many times longer than it should. */
 async function lasts(ms: number, slowness: number): Promise<number> {
@@ -21,6 +22,17 @@ describe('own-time', () => {
   it('does not count what comes late, but not for ever', async () => {
     assert.equal(await lasts(3 * SECOND, 3), 9);
     assert.equal(await lasts(3 * SECOND, 50), 15);
+  });
+
+  it('begins anew, with another limit, for who has shown that it is there', async () => {
+    const clock = new VirtualClock();
+    using time = new OwnTime(clock, 1.5 * SECOND);
+    await clock.advance(SECOND);
+    time.prolong(6 * SECOND);
+    await clock.advance(5.9 * SECOND);
+    assert.equal(time.signal.aborted, false);
+    await clock.advance(0.2 * SECOND);
+    assert.match(time.signal.reason.message, /within 6 s/);
   });
 
   it('says what did not come, and within which time', async () => {

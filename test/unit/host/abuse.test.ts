@@ -188,7 +188,7 @@ describe('a host under attack', function () {
     const crowd = await Promise.all(Array.from({ length: 200 }, open));
     stack.defer(() => crowd.forEach((socket) => socket.destroy()));
     assert.deepEqual(victim.host.peers(), []);
-    await until('they are thrown out', () => crowd.every(({ destroyed }) => destroyed), 10_000);
+    await until('they are thrown out', () => crowd.every(({ destroyed }) => destroyed), 30_000);
     await isWell();
   });
 });

@@ -1,29 +1,37 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, type AddressInfo } from 'node:net';
 import type { Connection } from '@libp2p/interface';
-import { systemClock } from '../../../src/clock.ts';
+import { SECOND, systemClock, type Clock } from '../../../src/clock.ts';
 import { Dialer } from '../../../src/host/dialer.ts';
-import { DIALS_AT_ONCE } from '../../../src/host/limits.ts';
-import type { Node } from '../../../src/host/node.ts';
+import { DIAL_TIMEOUT, DIALS_AT_ONCE, HANDSHAKE_TIMEOUT } from '../../../src/host/limits.ts';
+import { createNode, type Node } from '../../../src/host/node.ts';
 import type { MembershipTable } from '../../../src/membership/table.ts';
-import { settled } from '../routing/virtual-clock.ts';
+import { Identity } from '../../../src/peer/identity.ts';
+import { settled, VirtualClock } from '../routing/virtual-clock.ts';
+import { KEY } from './fixture.ts';
 
-interface Dial {
+interface DialOptions {
   readonly signal: AbortSignal;
+  readonly onProgress: (event: { readonly type: string }) => void;
+}
+
+interface Dial extends DialOptions {
   readonly ends: PromiseWithResolvers<Connection>;
 }
 
 /** A dialer whose node dials until it is told how that came out. */
-function dialer(): { readonly dialer: Dialer; readonly dials: Dial[] } {
+function dialer(clock: Clock = systemClock): { readonly dialer: Dialer; readonly dials: Dial[] } {
   const dials: Dial[] = [];
   const node = {
     getConnections: () => [],
-    dial: (_: unknown, { signal }: { readonly signal: AbortSignal }) => {
+    dial: (_: unknown, options: DialOptions) => {
       const ends = Promise.withResolvers<Connection>();
-      dials.push({ signal, ends });
+      dials.push({ ...options, ends });
       return ends.promise;
     },
   } as Partial<Node> as Node;
-  return { dialer: new Dialer(node, {} as MembershipTable, systemClock), dials };
+  return { dialer: new Dialer(node, {} as MembershipTable, clock), dials };
 }
 
 const ADDRESS = '/ip4/127.0.0.1/tcp/1';
@@ -69,5 +77,71 @@ describe('host/dialer', () => {
     assert.equal(dials.length, 2);
     dials[1]?.ends.resolve(connection);
     assert.equal(await both, connection);
+  });
+
+  it('has more patience with a peer that has taken the connection than with one that is not there', async () => {
+    const clock = new VirtualClock();
+    const { dialer: ours, dials } = dialer(clock);
+    const absent = ours.dial([ADDRESS]);
+    const busy = ours.dial(['/ip4/127.0.0.1/tcp/2']);
+    const ends = Promise.allSettled([absent, busy]);
+    await settled();
+    const [first, second] = dials as [Dial, Dial];
+    for (const { signal, ends: end } of dials) {
+      signal.addEventListener('abort', () => end.reject(signal.reason), { once: true });
+    }
+    await clock.advance(DIAL_TIMEOUT / 2);
+    second.onProgress({ type: 'tcp:open-connection' });
+    await clock.advance(DIAL_TIMEOUT / 4);
+    second.onProgress({ type: 'upgrader:encrypt-outbound-connection' });
+    await clock.advance(DIAL_TIMEOUT / 2);
+    assert.ok(first.signal.aborted);
+    assert.ok(!second.signal.aborted);
+    await clock.advance(HANDSHAKE_TIMEOUT);
+    const [one, other] = await ends;
+    assert.match(
+      String(one.status === 'rejected' && one.reason),
+      new RegExp(`within ${DIAL_TIMEOUT / SECOND} s`),
+    );
+    assert.match(
+      String(other.status === 'rejected' && other.reason),
+      new RegExp(`within ${HANDSHAKE_TIMEOUT / SECOND} s`),
+    );
+  });
+
+  it('is told by libp2p that the connection was taken', async () => {
+    const taken = Promise.withResolvers<void>();
+    const silent = createServer((socket) => {
+      socket.on('error', () => undefined).resume();
+      taken.resolve();
+    }).listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    const { port } = silent.address() as AddressInfo;
+    const node = await createNode({
+      identity: Identity.generate(),
+      clusterKey: KEY,
+      listen: [],
+      announced: () => [],
+      mdns: false,
+      version: '0',
+      isRefused: () => false,
+    });
+    await node.start();
+    try {
+      const clock = new VirtualClock();
+      const ours = new Dialer(node, {} as MembershipTable, clock);
+      const dial = assert.rejects(ours.dial([`/ip4/127.0.0.1/tcp/${port}`]), {
+        code: 'peer_unreachable',
+        message: new RegExp(`within ${HANDSHAKE_TIMEOUT / SECOND} s`),
+      });
+      await taken.promise;
+      // Ours has heard of it as soon as its own socket is connected, a turn or two later.
+      await clock.advance(DIAL_TIMEOUT / 10);
+      await clock.advance(HANDSHAKE_TIMEOUT + DIAL_TIMEOUT);
+      await dial;
+    } finally {
+      await node.stop();
+      silent.close();
+    }
   });
 });

@@ -102,8 +102,8 @@ describe('the addresses of a member', () => {
       withAddresses(scene.member, ...addresses),
       requestFor(0, 1),
     );
-    assert.match(error.message, /ECONNREFUSED.*no answer within 1500 ms.*peer\.invalid is no IP address/);
-    assert.ok(performance.now() - began < 3500);
+    assert.match(error.message, /ECONNREFUSED.*no connection within 6 s.*peer\.invalid is no IP address/);
+    assert.ok(performance.now() - began < 10_000);
     await askFails('peer_unreachable', scene.client, withAddresses(scene.member), requestFor(0, 1));
   });
 
@@ -290,14 +290,14 @@ describe('a connection', () => {
   });
 
   it('that nobody needs after all is closed before the other side does it', async function () {
-    this.slow(5000);
+    this.slow(20_000);
     await using scene = await Scene.start();
     const asked = begin(scene.client, scene.member, 0, 10);
     asked.cancel();
     while (scene.server.connections < 1) await new Promise(setImmediate);
     const opened = performance.now();
     while (scene.server.connections > 0) await new Promise(setImmediate);
-    assert.ok(performance.now() - opened < 4500, 'the server closes it after 5 s');
+    assert.ok(performance.now() - opened < 14_500, 'the server closes it after 15 s');
     assert.deepEqual(asked.events, []);
   });
 

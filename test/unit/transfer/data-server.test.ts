@@ -94,13 +94,13 @@ describe('the data port', () => {
   }
 
   it('closes a connection over which nothing is asked, and says nothing: a request may be on its way', async function () {
-    this.slow(10_000);
+    this.slow(50_000);
     await using scene = await Scene.start();
     const [at = { host: '', port: 0 }] = scene.member.dataAddresses;
-    assert.equal(await exchangeRaw(at, '', { node: scene.asking, patience: 20_000 }), '');
+    assert.equal(await exchangeRaw(at, '', { node: scene.asking, patience: 40_000 }), '');
     const half = requestText().slice(0, 20);
-    assert.equal(await exchangeRaw(at, half, { node: scene.asking, patience: 20_000 }), '');
-  }).timeout(40_000);
+    assert.equal(await exchangeRaw(at, half, { node: scene.asking, patience: 40_000 }), '');
+  }).timeout(90_000);
 
   it('does not let CONNECT through', async () => {
     await using scene = await Scene.start();
