@@ -16,6 +16,7 @@ import type { Dialer } from './dialer.ts';
 import { nameOf } from './gater.ts';
 import {
   DIAL_TIMEOUT,
+  HANDSHAKE_TIMEOUT,
   IDENTIFY_AGAIN,
   IDENTIFY_TIMEOUT,
   IDLE_CONNECTION,
@@ -31,7 +32,7 @@ const PROBES_PER_ROUND = 8;
 /** Milliseconds that a suspect has to answer a ping. */
 const PING_TIMEOUT: number = 2 * SECOND;
 /** A suspect is tried so long before its suspicion ends: the answer must be here by then. */
-const PROBE_BEFORE: number = DIAL_TIMEOUT + PING_TIMEOUT + SECOND;
+const PROBE_BEFORE: number = DIAL_TIMEOUT + HANDSHAKE_TIMEOUT + PING_TIMEOUT + SECOND;
 
 export interface NeighboursOptions {
   readonly node: Node;

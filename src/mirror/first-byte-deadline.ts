@@ -59,7 +59,10 @@ export async function firstByteDeadline(
     const result = { isHeldUp: slowness > HELD_UP };
     if (took > LONGEST) return result;
     if (waited < wait) continue;
-    const within = hasCompany() ? COMPANY_WITHIN : ARRIVING_WITHIN;
-    if (waited > Math.max(wait, ARRIVING_PATIENCE) || !isArriving(within * slowness)) return result;
+    const isShared = hasCompany();
+    const within = isShared ? COMPANY_WITHIN : ARRIVING_WITHIN;
+    // Where this node has no time, neither have the others perhaps, who begin at the same moment.
+    const most = Math.max(wait, ARRIVING_PATIENCE) * (isShared ? slowness : 1);
+    if (waited > most || !isArriving(within * slowness)) return result;
   }
 }

@@ -100,6 +100,7 @@ export class Asking {
     if (this.#over) return;
     const lapse = this.#lapse(now);
     if (lapse === undefined) return;
+    if (lapse === 'silent') this.#learnFromSilence(now);
     this.#cancel();
     this.#end(() => this.#events.lapsed(this, lapse));
   }
@@ -121,6 +122,16 @@ export class Asking {
       return now - this.#lastByteAt > pace.stall.limit || this.#isCrawling(now) ? 'stalled' : undefined;
     if (this.#acknowledgedAt === undefined) return now - this.#leftAt > ack ? 'silent' : undefined;
     return now - this.#acknowledgedAt > queued ? 'queued' : undefined;
+  }
+
+  /**
+   * It takes at least so long: from what was given up nothing else would be learnt, and the limit stay too short for all
+   * that take longer. Who was silent before may be dead, and says nothing about the others.
+   */
+  #learnFromSilence(now: number): void {
+    const { acquainted, pace, slack } = this.#state.environment;
+    if (this.#sentAt === undefined || !acquainted.has(this.peer) || slack.has(this.peer)) return;
+    pace.ack.observe(now - this.#sentAt);
   }
 
   #isCrawling(now: number): boolean {

@@ -114,7 +114,7 @@ export const PARAMETERS: Parameters = {
   linksMax: 32,
   sameZone: 0.75,
   inOrder: 0.25,
-  ack: [250 * MILLISECOND, 1 * SECOND, 2.5 * SECOND],
+  ack: [250 * MILLISECOND, 1 * SECOND, 5 * SECOND],
   firstContact: 2 * SECOND,
   stall: [1 * SECOND, 1.5 * SECOND, 2.5 * SECOND],
   lag: 3 * SECOND,

@@ -53,6 +53,13 @@ describe('mirror/first-byte-deadline', () => {
     assert.equal((await waits({ slowness: 4, lastByte: () => 5 * SECOND })).seconds, 15);
   });
 
+  it('is longer, too, where bytes come in company and this node has little time', async () => {
+    const lastByte = (now: number): number => now;
+    assert.equal((await waits({ lastByte, slowness: 1.2 })).seconds, 24.3);
+    assert.equal((await waits({ lastByte, slowness: 1.2, hasCompany: true })).seconds, 29.1);
+    assert.equal((await waits({ lastByte, slowness: 4, hasCompany: true })).seconds, 61);
+  });
+
   it('ends after a minute by the clock, however long that was', async () => {
     const { seconds, isHeldUp } = await waits({ slowness: 100 });
     assert.equal(seconds, 75);

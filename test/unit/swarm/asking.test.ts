@@ -16,6 +16,7 @@ class Scene {
   readonly log: string[] = [];
   readonly acquainted = new Set<PeerName>([PEER]);
   readonly ack = new Pace(...PARAMETERS.ack);
+  readonly slack = new Map<PeerName, number>();
   readonly asking: Asking;
   #events: PieceEvents | undefined;
 
@@ -34,6 +35,7 @@ class Scene {
           },
         },
         acquainted: this.acquainted,
+        slack: this.slack,
         parameters: PARAMETERS,
         pace: { ack: this.ack, stall: new Pace(...PARAMETERS.stall) },
       },
@@ -113,5 +115,31 @@ describe('Asking', () => {
     assert.equal(Math.round(scene.ack.usual), 10);
     assert.deepEqual(scene.wait(2000), []); // it waits for a slot
     assert.deepEqual(scene.wait(1), ['cancelled', 'queued']);
+  });
+
+  it('learns from silence, too, but not from a peer that was silent before, and may be dead', () => {
+    const scene = new Scene(true);
+    const before = scene.ack.limit;
+    scene.events.sent();
+    assert.deepEqual(scene.wait(2000), ['cancelled', 'silent']);
+    assert.ok(scene.ack.limit > before, `${scene.ack.limit}`);
+
+    const again = new Scene(true);
+    again.slack.set(PEER, 1);
+    again.events.sent();
+    assert.deepEqual(again.wait(2000), ['cancelled', 'silent']);
+    assert.equal(again.ack.limit, before);
+  });
+
+  it('learns nothing of how long words take from a dial that takes long, nor from a stranger', () => {
+    const dialled = new Scene(true);
+    const before = dialled.ack.limit;
+    dialled.events.connecting();
+    assert.deepEqual(dialled.wait(2001), ['cancelled', 'silent']);
+    assert.equal(dialled.ack.limit, before);
+    const stranger = new Scene(false);
+    stranger.events.sent();
+    assert.deepEqual(stranger.wait(2001), ['cancelled', 'silent']);
+    assert.equal(stranger.ack.limit, before);
   });
 });
