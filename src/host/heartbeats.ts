@@ -7,7 +7,7 @@
 import type { Connection } from '@libp2p/interface';
 import type { Clock } from '../clock.ts';
 import { toError, WeirError } from '../errors.ts';
-import { ANSWER_TIMEOUT, SILENCE_DIALLED, SILENCE_DIALLER } from './limits.ts';
+import { ANSWER_TIMEOUT, MAINTENANCE_INTERVAL, SILENCE_DIALLED, SILENCE_DIALLER } from './limits.ts';
 
 /** What is used of a connection's muxer, which the library's types call private. */
 interface Muxer {
@@ -19,9 +19,15 @@ interface Muxer {
 interface Pulse {
   /** When something came last, or the connection was opened; {@link Clock.monotonic}. */
   heard: number;
-  /** When a ping was sent that nothing has answered. */
-  asked: number | undefined;
+  /** How often it was looked at since a ping was sent that nothing has answered. */
+  unanswered: number | undefined;
 }
+
+/**
+ * Looks within which an answer must come. They are counted, not the clock: where this node gets no CPU they come late, and
+ * the answer may be there and not be read yet.
+ */
+const ANSWER_LOOKS: number = ANSWER_TIMEOUT / MAINTENANCE_INTERVAL;
 
 export class Heartbeats {
   readonly #clock: Clock;
@@ -33,12 +39,12 @@ export class Heartbeats {
 
   /** Watches a connection that has been opened. */
   add(connection: Connection): void {
-    const pulse: Pulse = { heard: this.#clock.monotonic(), asked: undefined };
+    const pulse: Pulse = { heard: this.#clock.monotonic(), unanswered: undefined };
     const muxer = muxerOf(connection);
     const onData = muxer.onData.bind(muxer);
     muxer.onData = (data) => {
       pulse.heard = this.#clock.monotonic();
-      pulse.asked = undefined;
+      pulse.unanswered = undefined;
       onData(data);
     };
     this.#pulses.set(connection, pulse);
@@ -53,11 +59,11 @@ export class Heartbeats {
     const now = this.#clock.monotonic();
     for (const [connection, pulse] of this.#pulses) {
       if (connection.status !== 'open') continue;
-      if (pulse.asked === undefined) {
+      if (pulse.unanswered === undefined) {
         const silence = connection.direction === 'outbound' ? SILENCE_DIALLER : SILENCE_DIALLED;
         // The first one is for people: they see how far away a peer is.
         if (connection.rtt === undefined || now - pulse.heard >= silence) void this.#ask(connection, pulse);
-      } else if (now - pulse.asked >= ANSWER_TIMEOUT) {
+      } else if (++pulse.unanswered >= ANSWER_LOOKS) {
         connection.abort(new WeirError('peer_stalled', `nothing came for ${now - pulse.heard} ms`));
       }
     }
@@ -65,7 +71,7 @@ export class Heartbeats {
 
   /** Never throws. */
   async #ask(connection: Connection, pulse: Pulse): Promise<void> {
-    pulse.asked = this.#clock.monotonic();
+    pulse.unanswered = 0;
     try {
       // Without a limit of its own: yamux takes an answer that comes later for a breach of the protocol.
       connection.rtt = await muxerOf(connection).ping();

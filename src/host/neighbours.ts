@@ -8,9 +8,10 @@
  */
 import type { Connection } from '@libp2p/interface';
 import { SECOND, type Clock } from '../clock.ts';
-import { toError } from '../errors.ts';
+import { toError, WeirError } from '../errors.ts';
 import type { Member } from '../membership/member.ts';
 import type { MembershipTable } from '../membership/table.ts';
+import { OwnTime } from '../own-time.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { Dialer } from './dialer.ts';
 import { nameOf } from './gater.ts';
@@ -29,7 +30,7 @@ import type { Node } from './node.ts';
 const PER_ROUND = 3;
 /** Suspects tried in one round. */
 const PROBES_PER_ROUND = 8;
-/** Milliseconds that a suspect has to answer a ping. */
+/** Milliseconds of this node's own time that a suspect has to answer a ping. */
 const PING_TIMEOUT: number = 2 * SECOND;
 /** A suspect is tried so long before its suspicion ends: the answer must be here by then. */
 const PROBE_BEFORE: number = DIAL_TIMEOUT + HANDSHAKE_TIMEOUT + PING_TIMEOUT + SECOND;
@@ -170,7 +171,8 @@ export class Neighbours {
   }
 
   async #ping(connection: Connection, signal: AbortSignal): Promise<void> {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(PING_TIMEOUT)]);
+    using time = new OwnTime(this.#options.clock, PING_TIMEOUT, noAnswer);
+    const limit = AbortSignal.any([signal, time.signal]);
     try {
       await this.#options.node.services.ping.ping(connection.remotePeer, { signal: limit });
     } catch (error) {
@@ -208,6 +210,10 @@ export class Neighbours {
     }
     return byPeer;
   }
+}
+
+function noAnswer(limit: string): WeirError {
+  return new WeirError('peer_unreachable', `no answer to a ping within ${limit}`);
 }
 
 /** Milliseconds since the epoch. */

@@ -3,7 +3,12 @@ import type { Connection } from '@libp2p/interface';
 import { multiaddrConnectionPair } from '@libp2p/utils';
 import { yamux } from '@libp2p/yamux';
 import { Heartbeats } from '../../../src/host/heartbeats.ts';
-import { ANSWER_TIMEOUT, SILENCE_DIALLED, SILENCE_DIALLER } from '../../../src/host/limits.ts';
+import {
+  ANSWER_TIMEOUT,
+  MAINTENANCE_INTERVAL,
+  SILENCE_DIALLED,
+  SILENCE_DIALLER,
+} from '../../../src/host/limits.ts';
 import { ManualClock } from '../membership/clock.ts';
 
 /** What is used of a connection, over a muxer of the library. */
@@ -118,15 +123,32 @@ describe('host/heartbeats', () => {
     clock.advance(SILENCE_DIALLER);
     beats.look();
     await settled();
-    clock.advance(ANSWER_TIMEOUT - 1);
-    beats.look();
+    for (let waited = MAINTENANCE_INTERVAL; waited < ANSWER_TIMEOUT; waited += MAINTENANCE_INTERVAL) {
+      clock.advance(MAINTENANCE_INTERVAL);
+      beats.look();
+    }
     assert.equal(near.aborted.length, 0);
-    clock.advance(1);
+    clock.advance(MAINTENANCE_INTERVAL);
     beats.look();
     assert.deepEqual(
       near.aborted.map(({ message }) => message),
       [`nothing came for ${SILENCE_DIALLER + ANSWER_TIMEOUT} ms`],
     );
+  });
+
+  it('cuts none whose answer this node has had no time to read', async () => {
+    const clock = new ManualClock();
+    const [near] = pair();
+    const beats = new Heartbeats(clock);
+    beats.add(near.connection);
+    clock.advance(SILENCE_DIALLER);
+    beats.look();
+    clock.advance(3 * ANSWER_TIMEOUT); // it got no CPU
+    beats.look();
+    assert.deepEqual(near.aborted, []);
+    await settled();
+    for (let look = 0; look < ANSWER_TIMEOUT / MAINTENANCE_INTERVAL; look += 1) beats.look();
+    assert.deepEqual(near.aborted, []);
   });
 
   it('cuts one over which nothing can be sent any more', async () => {
