@@ -138,17 +138,23 @@ describe('host/heartbeats', () => {
 
   it('cuts none whose answer this node has had no time to read', async () => {
     const clock = new ManualClock();
-    const [near] = pair();
+    const [near, far] = pair();
     const beats = new Heartbeats(clock);
     beats.add(near.connection);
+    const asked: Parameters<typeof far.muxer.onData>[0][] = [];
+    const onData = far.muxer.onData.bind(far.muxer);
+    far.muxer.onData = (data) => void asked.push(data);
     clock.advance(SILENCE_DIALLER);
     beats.look();
-    clock.advance(3 * ANSWER_TIMEOUT); // it got no CPU
+    await settled();
+    clock.advance(2 * ANSWER_TIMEOUT); // it got no CPU
     beats.look();
     assert.deepEqual(near.aborted, []);
+    for (const data of asked) onData(data);
     await settled();
     for (let look = 0; look < ANSWER_TIMEOUT / MAINTENANCE_INTERVAL; look += 1) beats.look();
     assert.deepEqual(near.aborted, []);
+    assert.equal(near.sent(), 1);
   });
 
   it('cuts one over which nothing can be sent any more', async () => {
