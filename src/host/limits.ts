@@ -29,7 +29,7 @@ export const ADDRESS_DIAL_TIMEOUT: number = 1.5 * SECOND;
 export const HANDSHAKE_TIMEOUT: number = 6 * SECOND;
 /** Of both together by the clock, also for what libp2p dials by itself. */
 export const LONGEST_DIAL: number = 15 * SECOND;
-/** Who connects and says nothing holds a socket for so long: as long as whoever dials may wait. By the clock. */
+/** Who connects and says nothing holds a socket for so long, by the clock: as long as whoever dials may wait. */
 export const LONGEST_HANDSHAKE: number = LONGEST_DIAL;
 /** The same for a stream whose protocol is not named. */
 export const LONGEST_NEGOTIATION: number = 10 * SECOND;

@@ -260,8 +260,9 @@ export class Fetching {
     this.#state.hasNot(peer); // others had said so
     if (this.#state.isLost(index)) this.#state.seen.clear(index); // and it was the only one
     // It had said itself that it has it.
-    const neighbour = this.#state.neighbours.get(peer);
-    if (neighbour !== undefined && this.#state.neighbours.has(neighbour, index))
+    const { neighbours } = this.#state;
+    const neighbour = neighbours.get(peer);
+    if (neighbour !== undefined && neighbours.has(neighbour, index))
       this.#state.blame(peer, 'broken-promise');
   }
 

@@ -21,7 +21,7 @@ import type { PeerName } from '../peer/peer-name.ts';
 import { Admission, type KnownMembers, type Refusal } from './admission.ts';
 import { CIPHERS, HEADER, LIMITS } from './wire-format.ts';
 
-/** As long as whoever dials may wait for it, by the clock (dial.ts); who needs longer holds a connection that others want. */
+/** A handshake takes three packets, and seconds where there is no CPU; who needs longer holds a connection that others want. */
 const HANDSHAKE_TIMEOUT: number = 15 * SECOND;
 /** To the end of a request's head, from its first byte or, of the first one, from the beginning; there is no body. */
 const HEAD_TIMEOUT: number = 15 * SECOND;
