@@ -8,13 +8,13 @@ import { createInterface } from 'node:readline';
 import type { Connection } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { MIB, systemClock } from '../../../src/clock.ts';
-import { createNode, type Node } from '../../../src/host/node.ts';
+import type { Node } from '../../../src/host/node.ts';
 import { MembershipTable } from '../../../src/membership/table.ts';
 import { Identity } from '../../../src/peer/identity.ts';
 import { encodeHello } from '../../../src/wire/exchange.ts';
 import { encodeFrame } from '../../../src/wire/frames.ts';
 import { signMember, type SignedMember } from '../../../src/wire/records.ts';
-import { KEY, startHost, until, type TestHost } from './fixture.ts';
+import { startBareNode, startHost, until, type TestHost } from './fixture.ts';
 
 /** Streams for each of the seven protocols; WEIR_ABUSE=20000 makes them 140,000. */
 const STREAMS = Number(process.env['WEIR_ABUSE'] ?? 200);
@@ -42,16 +42,7 @@ describe('a host under attack', function () {
   };
   const startAttacker = async (): Promise<void> => {
     identity = Identity.generate();
-    const node = await createNode({
-      identity,
-      clusterKey: KEY,
-      listen: [],
-      announced: () => [],
-      mdns: false,
-      version: '0',
-      isRefused: () => false,
-    });
-    await node.start();
+    const node = await startBareNode(identity);
     stack.defer(() => node.stop());
     attacker = node;
     const own = { peer: identity.peer, sequence: 1, controlAddresses: [] };

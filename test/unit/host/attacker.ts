@@ -7,7 +7,6 @@
 import { randomBytes, randomInt } from 'node:crypto';
 import type { Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
-import { createNode } from '../../../src/host/node.ts';
 import { parseDigest } from '../../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';
 import { Identity } from '../../../src/peer/identity.ts';
@@ -15,7 +14,7 @@ import { encodeSwarmMessage } from '../../../src/wire/codec.ts';
 import { encodeExchangeHead, encodeGossip, encodeHello, encodePages } from '../../../src/wire/exchange.ts';
 import { encodeFrame } from '../../../src/wire/frames.ts';
 import { signMember } from '../../../src/wire/records.ts';
-import { KEY } from './fixture.ts';
+import { startBareNode } from './fixture.ts';
 
 /** With the streams that a peer may have open at one time: more would be reset unread. */
 const PROTOCOLS: readonly (readonly [protocol: string, parallel: number])[] = [
@@ -75,16 +74,7 @@ function damaged(frame: Uint8Array): Uint8Array {
 }
 
 const [, , address = '', count = '1'] = process.argv;
-const node = await createNode({
-  identity,
-  clusterKey: KEY,
-  listen: [],
-  announced: () => [],
-  mdns: false,
-  version: '0',
-  isRefused: () => false,
-});
-await node.start();
+const node = await startBareNode(identity);
 
 /** Opens a stream, says that, and waits for its end; whatever happens to the stream is right. */
 async function say(protocol: string, bytes: Uint8Array): Promise<boolean> {

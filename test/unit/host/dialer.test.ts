@@ -5,11 +5,11 @@ import type { Connection } from '@libp2p/interface';
 import { SECOND, systemClock, type Clock } from '../../../src/clock.ts';
 import { Dialer } from '../../../src/host/dialer.ts';
 import { DIAL_TIMEOUT, DIALS_AT_ONCE, HANDSHAKE_TIMEOUT } from '../../../src/host/limits.ts';
-import { createNode, type Node } from '../../../src/host/node.ts';
+import type { Node } from '../../../src/host/node.ts';
 import type { MembershipTable } from '../../../src/membership/table.ts';
 import { Identity } from '../../../src/peer/identity.ts';
 import { settled, VirtualClock } from '../routing/virtual-clock.ts';
-import { KEY } from './fixture.ts';
+import { startBareNode } from './fixture.ts';
 
 interface DialOptions {
   readonly signal: AbortSignal;
@@ -117,16 +117,7 @@ describe('host/dialer', () => {
     }).listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const { port } = silent.address() as AddressInfo;
-    const node = await createNode({
-      identity: Identity.generate(),
-      clusterKey: KEY,
-      listen: [],
-      announced: () => [],
-      mdns: false,
-      version: '0',
-      isRefused: () => false,
-    });
-    await node.start();
+    const node = await startBareNode(Identity.generate());
     try {
       const clock = new VirtualClock();
       const ours = new Dialer(node, {} as MembershipTable, clock);
