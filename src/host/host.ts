@@ -184,7 +184,7 @@ export class Host implements AsyncDisposable {
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     const limit = AbortSignal.timeout(limits.LEAVE_TIMEOUT);
-    const record = this.#self.renew({ leaving: true });
+    const record = this.#self.leave();
     const connections = this.#node.getConnections();
     const telling = connections.map((connection) => this.#channels.tell(connection, limit));
     await within(limits.LEAVE_TIMEOUT, Promise.allSettled([this.#gossip.publish(record), ...telling]));

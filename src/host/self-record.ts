@@ -20,6 +20,7 @@ export class SelfRecord {
   readonly #clock: Clock;
   #info: SelfInfo;
   #controlAddresses: readonly string[] = [];
+  #leaving = false;
   #current: SignedMember;
 
   constructor(identity: Identity, table: MembershipTable, clock: Clock, info: SelfInfo) {
@@ -43,11 +44,14 @@ export class SelfRecord {
     return this.renew();
   }
 
+  /** Says that this node is leaving, as all later ones will: whatever renews the record now must not take it back. */
+  leave(): SignedMember {
+    this.#leaving = true;
+    return this.renew();
+  }
+
   /** @param above a sequence that others have seen: an earlier run may have had a clock that was ahead */
-  renew({
-    above = 0,
-    leaving = false,
-  }: { readonly above?: number; readonly leaving?: boolean } = {}): SignedMember {
+  renew({ above = 0 }: { readonly above?: number } = {}): SignedMember {
     const { name, zone, version, dataAddresses, fingerprint } = this.#info;
     const member: Member = {
       peer: this.#identity.peer,
@@ -58,7 +62,7 @@ export class SelfRecord {
       controlAddresses: this.#controlAddresses.slice(0, RECORD_LIMITS.addresses),
       dataAddresses: dataAddresses.slice(0, RECORD_LIMITS.addresses),
       fingerprint,
-      leaving,
+      leaving: this.#leaving,
     };
     this.#current = signMember(this.#identity, member);
     this.#table.setSelf(this.#current);
