@@ -17,6 +17,7 @@ const DONE: number = 10 * MINUTE;
 
 interface Lease {
   readonly holder: PeerName;
+  /** Scheduler's milliseconds. */
   until: number;
   done: boolean;
 }
@@ -73,7 +74,7 @@ export class Leases {
   }
 
   /** Who is at the registry for it now, or has it. */
-  current(key: string): { readonly holder: PeerName; readonly done: boolean } | undefined {
+  current(key: string): Readonly<Lease> | undefined {
     const lease = this.#leases?.get(key);
     if (lease === undefined || !this.#isLive(lease.holder)) return undefined;
     return lease.until > this.#scheduler.now() ? lease : undefined;

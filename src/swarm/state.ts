@@ -130,11 +130,14 @@ export class SwarmState {
     return this.neighbours.isHeld(index) || (this.elsewhere.get(index)?.size ?? 0) > 0;
   }
 
-  /** A peer says that it is fetching the chunk: nobody else need. */
-  promise(index: number, by: PeerName): void {
+  /**
+   * A peer says that it is fetching the chunk: nobody else need.
+   * @param until scheduler's milliseconds
+   */
+  promise(index: number, by: PeerName, until: number = this.now + PROMISE_HOLDS): void {
     const before = this.#promised.get(index);
     const since = before?.by === by ? before.since : this.now;
-    this.#promised.set(index, { by, since, until: this.now + PROMISE_HOLDS });
+    this.#promised.set(index, { by, since, until });
   }
 
   /** It is not, any more. */

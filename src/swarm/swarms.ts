@@ -89,19 +89,20 @@ export class Swarms {
       const key = chunkId(state.swarm, index);
       const lease = leases.current(key);
       if (lease?.done === true) state.told(index, lease.holder);
-      else if (lease !== undefined) state.promise(index, lease.holder);
+      else if (lease !== undefined) state.promise(index, lease.holder, lease.until);
     }
   }
 
   /** @param kept whether the blob is whole and stays */
   close(session: Session, kept: boolean): void {
-    const { swarm, layout, neighbours } = session.state;
+    const { swarm, layout, neighbours, here } = session.state;
     const { environment } = this.#options;
     session.stop();
     this.#forget(session);
     this.desk.ended(swarm);
     if (kept) this.announce(swarm, layout.size, session.rendezvousLevel);
-    else {
+    else if (here.full) {
+      // All was here, so that it did not say so as it stopped; now it is to be had no more.
       for (const { peer } of neighbours.all())
         environment.send(peer, { kind: 'unlink', swarm, reason: 'done' });
     }

@@ -4,6 +4,7 @@ import { MIB, SECOND } from '../../../src/clock.ts';
 import { WeirError } from '../../../src/errors.ts';
 import type { SimulatedNode } from '../../../bench/simulate/node.ts';
 import { simulate, type SimulateOptions, type Start } from '../../../bench/simulate/run.ts';
+import type { PeerName } from '../../../src/peer/peer-name.ts';
 import { Homes } from '../../../src/swarm/homes.ts';
 import { namedSwarm } from '../../../bench/simulate/names.ts';
 import { World, type WorldOptions } from '../../../bench/simulate/world.ts';
@@ -303,6 +304,29 @@ describe('a swarm', () => {
       assert.ok(world.time.now < 1 * SECOND, `asked for again after ${world.time.now} ms`);
     });
   });
+
+  for (const isWhole of [false, true]) {
+    it(`tells each neighbour once that a blob is given up which is ${isWhole ? 'whole' : 'on its way'}`, () => {
+      const world = new World({ nodes: 2 });
+      const [first, second] = world.nodes as [SimulatedNode, SimulatedNode];
+      const told: PeerName[] = [];
+      const take = second.swarms.message.bind(second.swarms);
+      second.swarms.message = (from, message) => {
+        if (message.kind === 'unlink' && message.reason === 'done') told.push(from);
+        take(from, message);
+      };
+      const close = first.swarms.close.bind(first.swarms);
+      first.swarms.close = () => undefined; // given up where it would be kept
+      const session = world.pull(first, swarm, LAYER);
+      const other = world.pull(second, swarm, LAYER);
+      const { here, neighbours } = session.state;
+      world.time.run(() => neighbours.size > 0 && (isWhole ? here.full : here.count > 0), LIMIT);
+      assert.equal(here.full, isWhole);
+      close(session, false);
+      world.time.run(() => other.state.here.full, LIMIT);
+      assert.deepEqual(told, [first.member.peer]);
+    });
+  }
 
   it('goes on from peers when the registry is gone after one download', () => {
     const course = run({
