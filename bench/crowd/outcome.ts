@@ -35,7 +35,7 @@ export interface Observed extends Seen {
   readonly system: string;
   /** Of each node, for one that does not tell where its bytes come from; undefined where all have one address. */
   readonly addresses: readonly string[] | undefined;
-  /** How the User-Agent of the nodes' runtimes begins; undefined where they have no mirror. */
+  /** How the User-Agent of the nodes' runtimes begins; undefined where that does not tell who went past a mirror. */
   readonly runtimeAgent: string | undefined;
   /** Where bytes come from that neither a node nor its address tells of. */
   readonly untold: keyof SourceBytes;

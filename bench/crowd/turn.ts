@@ -44,11 +44,12 @@ export async function runTurn(scene: Scene, system: System, turn: number): Promi
   );
   const seen = await observe(scene, members, running, runtime);
   await keepLogs(scene, `${system.name}-${turn}`, members, running, runtime, seen.pulled);
+  const isToldByAgent = running.mirror(0) !== undefined && system.passesUserAgentOn !== true;
   return resultOf({
     system: system.name,
     addresses: scene.network.isShaped ? members.map(({ place }) => place.address) : undefined,
     untold: system.untold,
-    runtimeAgent: running.mirror(0) === undefined ? undefined : runtime.userAgent,
+    runtimeAgent: isToldByAgent ? runtime.userAgent : undefined,
     turn,
     seed,
     settings,

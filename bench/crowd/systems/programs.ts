@@ -69,8 +69,16 @@ export interface Running extends AsyncDisposable {
   readonly pid: number;
 }
 
-/** Starts it at its place, and waits until its port answers. */
-export async function startProgram(place: Place, wanted: Command): Promise<Running> {
+/**
+ * Starts it at its place, and waits until its port answers; ends it where none does.
+ * @param readyWithin milliseconds
+ * @throws Error with its last output
+ */
+export async function startProgram(
+  place: Pick<Place, 'address' | 'within'>,
+  wanted: Command,
+  readyWithin = READY_WITHIN,
+): Promise<Running> {
   const { ownFolders = [] } = wanted;
   for (const folder of [...(wanted.folders ?? []), ...ownFolders]) await mkdir(folder, { recursive: true });
   for (const [path, text] of Object.entries(wanted.files ?? {})) {
@@ -80,16 +88,16 @@ export async function startProgram(place: Place, wanted: Command): Promise<Runni
   const { env, port } = wanted;
   const { within } = place;
   const [command = '', ...args] = [...alone(ownFolders), wanted.command, ...wanted.args];
-  const program = await Program.start({ command, args, within, ...(env && { env }) });
+  await using stack = new AsyncDisposableStack();
+  const program = stack.use(await Program.start({ command, args, within, ...(env && { env }) }));
   const probe = `exec 3<>/dev/tcp/${place.address}/${port}`;
   await program.until(async () => (await run('bash', ['-c', probe], { within })).code === 0, {
-    timeout: READY_WITHIN,
+    timeout: readyWithin,
   });
-  if (ownFolders.length === 0) {
-    return { program, pid: program.pid, [Symbol.asyncDispose]: () => program[Symbol.asyncDispose]() };
-  }
-  const pid = await onlyChild(program.pid);
-  return { program, pid, [Symbol.asyncDispose]: () => endNamespace(program, pid) };
+  const pid = ownFolders.length === 0 ? program.pid : await onlyChild(program.pid);
+  const end = ownFolders.length === 0 ? () => program.stop() : () => endNamespace(program, pid);
+  stack.move();
+  return { program, pid, [Symbol.asyncDispose]: async () => void (await end()) };
 }
 
 /** The first process of a PID namespace takes no other signal; when it is gone, so is all that it started. */

@@ -36,6 +36,8 @@ export interface System {
   readonly name: string;
   /** Where bytes come from that neither a node nor its address in the registry's log tells of. */
   readonly untold: keyof SourceBytes;
+  /** Its own requests to the registry bear the User-Agent of its runtimes: who goes past it cannot be told. */
+  readonly passesUserAgentOn?: true;
   /** What `scene.settings` lack that it needs, for people; undefined where nothing is missing. */
   lacks?(settings: CrowdSettings): string | undefined;
   /** Resolves when all nodes are ready. */

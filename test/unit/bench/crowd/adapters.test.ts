@@ -1,10 +1,12 @@
 /** The systems of other projects: what would be started. None of their programs is at hand, so none is run. */
 import assert from 'node:assert/strict';
-import { chmod, mkdir, writeFile } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import type { CrowdSettings } from '../../../../bench/crowd/options.ts';
 import { SYSTEM_OF } from '../../../../bench/crowd/systems/choose.ts';
-import { dfdaemonCommand, schedulerCommand } from '../../../../bench/crowd/systems/dragonfly.ts';
+import { centralCommands, dfdaemonCommand } from '../../../../bench/crowd/systems/dragonfly.ts';
 import { agentCommand, herdCommands } from '../../../../bench/crowd/systems/kraken.ts';
+import { startProgram } from '../../../../bench/crowd/systems/programs.ts';
 import { bootstrapHosts, checkAnnounces, spegelCommand } from '../../../../bench/crowd/systems/spegel.ts';
 import { TempDir } from '../../../support/temp.ts';
 import { settingsOf } from './settings.ts';
@@ -22,7 +24,10 @@ function file({ files = {} }: { readonly files?: Readonly<Record<string, string>
 describe('bench/crowd/systems of other projects', () => {
   it('say which option is missing, and what it is to name', () => {
     assert.match(lacks('spegel', { runtime: 'containerd' }), /--spegel-bin is needed/);
-    assert.match(lacks('dragonfly', {}), /--dragonfly-bin-dir is needed: .*scheduler and dfdaemon/);
+    assert.match(
+      lacks('dragonfly', {}),
+      /--dragonfly-bin-dir is needed: .*manager, scheduler, dfdaemon, redis-server/,
+    );
     assert.match(lacks('kraken', {}), /--kraken-bin-dir is needed: .*kraken-agent/);
   });
 
@@ -32,21 +37,36 @@ describe('bench/crowd/systems of other projects', () => {
     await writeFile(dir.join('dfdaemon'), '');
     const binaries = { spegel: dir.join('spegel'), dragonfly: dir.path, kraken: dir.path };
     assert.match(lacks('spegel', { runtime: 'containerd', binaries }), /spegel is no program/);
-    assert.match(lacks('dragonfly', { binaries }), /has no program scheduler, dfdaemon/);
+    assert.match(lacks('dragonfly', { binaries }), /has no program manager, scheduler, dfdaemon/);
     assert.match(lacks('kraken', { binaries }), /has no program kraken-agent, .*redis-server/);
   });
 
   it('lack nothing where the programs are there', async () => {
     await using dir = await TempDir.create('binaries');
-    for (const name of ['spegel', 'scheduler', 'dfdaemon']) {
+    for (const name of ['spegel', 'manager', 'scheduler', 'dfdaemon', 'redis-server']) {
       await writeFile(dir.join(name), '');
       await chmod(dir.join(name), 0o755);
     }
     const binaries = { spegel: dir.join('spegel'), dragonfly: dir.path };
     assert.equal(lacks('spegel', { runtime: 'containerd', binaries }), '');
-    assert.equal(lacks('dragonfly', { binaries }), '');
+    const database = '/usr/sbin/mariadbd'; // of the machine
+    const missing = existsSync(database)
+      ? ''
+      : `${database} is needed: its manager keeps what it knows there`;
+    assert.equal(lacks('dragonfly', { binaries }), missing);
     assert.match(lacks('dragonfly', { binaries, loopback: true }), /--loopback/);
     assert.match(lacks('spegel', { binaries }), /--runtime containerd/);
+  });
+
+  it('end a program that is not ready in time', async () => {
+    await using dir = await TempDir.create('late');
+    const note = dir.join('pid');
+    const late = { command: 'sh', args: ['-c', `echo $$ > ${note}; exec sleep 600`], port: 1 };
+    const place = { address: '127.0.0.1', within: [] };
+    await assert.rejects(startProgram(place, late, 500), /was not ready after 500 ms/);
+    const pid = Number(await readFile(note, 'utf8'));
+    assert.ok(pid > 1);
+    assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
   });
 
   it('spegel: one beside each containerd, bootstrapped by a name', () => {
@@ -81,37 +101,51 @@ describe('bench/crowd/systems of other projects', () => {
     for (const version of ['2.1.0', '2.10.1', '3.0']) checkAnnounces(version);
   });
 
-  it('dragonfly: a scheduler without Redis, and daemons that mirror the registry', () => {
-    const scheduler = schedulerCommand('/opt/d7y', '/tmp/s', '10.0.0.9');
-    assert.equal(scheduler.command, '/opt/d7y/scheduler');
-    assert.deepEqual(scheduler.args, [
-      '--config',
-      '/tmp/s/scheduler.yaml',
-      '--dynconfig',
-      '/tmp/s/dynconfig.yaml',
-    ]);
-    const central = file(scheduler, '/tmp/s/scheduler.yaml') as Record<string, Record<string, unknown>>;
-    assert.equal(central['server']?.['advertiseIP'], '10.0.0.9');
-    assert.equal(central['job']?.['enable'], false);
+  it('dragonfly: a database, redis, manager and scheduler, and daemons that mirror the registry', () => {
+    const central = centralCommands('/opt/d7y', { folder: '/tmp/c', address: '10.0.0.9' });
+    assert.deepEqual(
+      Object.values(central).map(({ command, port }) => [command, port]),
+      [
+        ['sh', 3306],
+        ['/opt/d7y/redis-server', 6379],
+        ['/opt/d7y/manager', 65_003],
+        ['/opt/d7y/scheduler', 8002],
+      ],
+    );
+    assert.match(
+      central.database.args[1] ?? '',
+      /^mariadb-install-db .*--datadir=\/tmp\/c\/mariadb\/data .*&& exec "\$@"$/,
+    );
+    assert.equal(central.database.args[3], '/usr/sbin/mariadbd');
+    const manager = file(central.manager, '/tmp/c/manager/manager.yaml') as Record<string, object>;
+    assert.deepEqual(manager['database'], {
+      type: 'mysql',
+      mysql: {
+        user: 'dragonfly',
+        password: 'dragonfly',
+        host: '10.0.0.9',
+        port: 3306,
+        dbname: 'manager',
+        migrate: true,
+      },
+      redis: { addrs: ['10.0.0.9:6379'], password: 'dragonfly', db: 0, brokerDB: 1, backendDB: 2 },
+    });
+    const scheduler = file(central.scheduler, '/tmp/c/scheduler/scheduler.yaml') as Record<string, object>;
+    assert.deepEqual(scheduler['manager'], { addr: '10.0.0.9:65003', schedulerClusterID: 1 });
     const node = dfdaemonCommand('/opt/d7y', {
       folder: '/tmp/n',
       address: '10.0.0.2',
       name: 'node-1',
-      scheduler: '10.0.0.9',
+      central: '10.0.0.9',
       registry: 'http://10.0.0.5:5000',
       isSeed: false,
     });
-    assert.deepEqual(file(node, '/tmp/n/dynconfig.yaml'), { scheduler: { addrs: ['10.0.0.9:8002'] } });
-    const config = file(node, '/tmp/n/dfdaemon.yaml') as {
-      proxy: { registryMirror: unknown };
-      seedPeer: unknown;
-      host: unknown;
-      manager?: unknown;
-    };
-    assert.deepEqual(config.proxy.registryMirror, { addr: 'http://10.0.0.5:5000' });
-    assert.deepEqual(config.seedPeer, { enable: false });
-    assert.deepEqual(config.host, { ip: '10.0.0.2', hostname: 'node-1' });
-    assert.equal(config.manager, undefined);
+    assert.deepEqual(node.args, ['--config', '/tmp/n/dfdaemon.yaml', '--log-dir', '/tmp/n/log']);
+    const config = file(node, '/tmp/n/dfdaemon.yaml') as Record<string, Record<string, unknown>>;
+    assert.deepEqual(config['manager'], { addr: 'http://10.0.0.9:65003' });
+    assert.deepEqual(config['proxy']?.['registryMirror'], { addr: 'http://10.0.0.5:5000' });
+    assert.deepEqual(config['seedPeer'], { enable: false, type: 'super' });
+    assert.deepEqual(config['host'], { ip: '10.0.0.2', hostname: 'node-1' });
   });
 
   it('kraken: redis, origin, tracker and build-index in this order, and agents', () => {
