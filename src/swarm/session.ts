@@ -107,7 +107,7 @@ export class Session {
     this.#tick();
   }
 
-  /** Ends it; neighbours are told. Nothing is called back any more. */
+  /** Ends it; neighbours are told where not all is here. Nothing is called back any more. */
   stop(): void {
     if (this.#over) return;
     this.#over = true;
@@ -115,7 +115,12 @@ export class Session {
     this.#fetching.stop();
     this.duty.requests.stop();
     this.#outbox.flush();
-    if (!this.state.here.full) this.#linking.leave();
+    if (!this.state.here.full) this.leave();
+  }
+
+  /** Tells the neighbours that there is nothing to be had from this node any more. */
+  leave(): void {
+    this.#linking.leave();
   }
 
   message(from: PeerName, message: SwarmMessage): void {

@@ -95,17 +95,12 @@ export class Swarms {
 
   /** @param kept whether the blob is whole and stays */
   close(session: Session, kept: boolean): void {
-    const { swarm, layout, neighbours, here } = session.state;
-    const { environment } = this.#options;
+    const { swarm, layout, here } = session.state;
     session.stop();
     this.#forget(session);
     this.desk.ended(swarm);
     if (kept) this.announce(swarm, layout.size, session.rendezvousLevel);
-    else if (here.full) {
-      // All was here, so that it did not say so as it stopped; now it is to be had no more.
-      for (const { peer } of neighbours.all())
-        environment.send(peer, { kind: 'unlink', swarm, reason: 'done' });
-    }
+    else if (here.full) session.leave(); // one that has not all does so as it stops
   }
 
   #forget(session: Session): void {
