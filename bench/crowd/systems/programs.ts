@@ -94,10 +94,11 @@ export async function startProgram(
   await program.until(async () => (await run('bash', ['-c', probe], { within })).code === 0, {
     timeout: readyWithin,
   });
-  const pid = ownFolders.length === 0 ? program.pid : await onlyChild(program.pid);
-  const end = ownFolders.length === 0 ? () => program.stop() : () => endNamespace(program, pid);
-  stack.move();
-  return { program, pid, [Symbol.asyncDispose]: async () => void (await end()) };
+  const isAlone = ownFolders.length > 0;
+  const pid = isAlone ? await onlyChild(program.pid) : program.pid;
+  if (isAlone) stack.defer(() => endNamespace(program, pid));
+  const all = stack.move();
+  return { program, pid, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
 /** The first process of a PID namespace takes no other signal; when it is gone, so is all that it started. */

@@ -1,12 +1,11 @@
 /** The systems of other projects: what would be started. None of their programs is at hand, so none is run. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, writeFile } from 'node:fs/promises';
 import type { CrowdSettings } from '../../../../bench/crowd/options.ts';
 import { SYSTEM_OF } from '../../../../bench/crowd/systems/choose.ts';
 import { centralCommands, dfdaemonCommand } from '../../../../bench/crowd/systems/dragonfly.ts';
 import { agentCommand, herdCommands } from '../../../../bench/crowd/systems/kraken.ts';
-import { startProgram } from '../../../../bench/crowd/systems/programs.ts';
 import { bootstrapHosts, checkAnnounces, spegelCommand } from '../../../../bench/crowd/systems/spegel.ts';
 import { TempDir } from '../../../support/temp.ts';
 import { settingsOf } from './settings.ts';
@@ -56,17 +55,6 @@ describe('bench/crowd/systems of other projects', () => {
     assert.equal(lacks('dragonfly', { binaries }), missing);
     assert.match(lacks('dragonfly', { binaries, loopback: true }), /--loopback/);
     assert.match(lacks('spegel', { binaries }), /--runtime containerd/);
-  });
-
-  it('end a program that is not ready in time', async () => {
-    await using dir = await TempDir.create('late');
-    const note = dir.join('pid');
-    const late = { command: 'sh', args: ['-c', `echo $$ > ${note}; exec sleep 600`], port: 1 };
-    const place = { address: '127.0.0.1', within: [] };
-    await assert.rejects(startProgram(place, late, 500), /was not ready after 500 ms/);
-    const pid = Number(await readFile(note, 'utf8'));
-    assert.ok(pid > 1);
-    assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
   });
 
   it('spegel: one beside each containerd, bootstrapped by a name', () => {
