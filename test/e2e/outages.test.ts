@@ -220,8 +220,10 @@ requires(
   }
 });
 
-/** The registry goes away when the pull has got some of its content, and comes back. */
-/** `back`: milliseconds until the registry was there again. */
+/**
+ * The registry goes away when the pull has got some of its content, and comes back.
+ * @returns `back`: milliseconds until the registry was there again
+ */
 async function pullAndInterrupt(
   registry: Registry,
   scene: PullScene,

@@ -6,7 +6,6 @@ import { multiaddr } from '@multiformats/multiaddr';
 import { readFile } from 'node:fs/promises';
 import { systemClock } from '../../src/clock.ts';
 import { Host } from '../../src/host/host.ts';
-import { createNode } from '../../src/host/node.ts';
 import { MembershipTable } from '../../src/membership/table.ts';
 import type { Address, Member } from '../../src/membership/member.ts';
 import { Identity } from '../../src/peer/identity.ts';
@@ -20,6 +19,7 @@ import type { PieceAnswer, PieceRequest, ServedPiece } from '../../src/transfer/
 import { DataClient } from '../../src/transfer/https-client.ts';
 import { DataServer, type ServedReport } from '../../src/transfer/https-server.ts';
 import { digestOf, digestHex } from '../../src/oci/digest.ts';
+import { startBareNode } from './bare-node.ts';
 
 export type Piece = Extract<ServedPiece, { kind: 'piece' }>;
 
@@ -103,17 +103,7 @@ export class EvilPeer implements AsyncDisposable {
 
   /** Writes these bytes on a stream of the protocol, over a connection of its own. @param address multiaddr */
   async shout(address: string, protocol: string, bytes: Uint8Array): Promise<void> {
-    const clusterKey = await this.#clusterKey();
-    const node = await createNode({
-      identity: this.identity,
-      clusterKey,
-      listen: [],
-      announced: () => [],
-      mdns: false,
-      version: 'evil',
-      isRefused: () => false,
-    });
-    await node.start();
+    const node = await startBareNode(this.identity, await this.#clusterKey());
     this.#stack.defer(() => node.stop());
     const connection = await node.dial(multiaddr(address), { signal: AbortSignal.timeout(10_000) });
     const stream = await connection.newStream(protocol);

@@ -14,7 +14,8 @@ import { Identity } from '../../../src/peer/identity.ts';
 import { encodeHello } from '../../../src/wire/exchange.ts';
 import { encodeFrame } from '../../../src/wire/frames.ts';
 import { signMember, type SignedMember } from '../../../src/wire/records.ts';
-import { startBareNode, startHost, until, type TestHost } from './fixture.ts';
+import { startBareNode } from '../../support/bare-node.ts';
+import { KEY, startHost, until, type TestHost } from './fixture.ts';
 
 /** Streams for each of the seven protocols; WEIR_ABUSE=20000 makes them 140,000. */
 const STREAMS = Number(process.env['WEIR_ABUSE'] ?? 200);
@@ -42,7 +43,7 @@ describe('a host under attack', function () {
   };
   const startAttacker = async (): Promise<void> => {
     identity = Identity.generate();
-    const node = await startBareNode(identity);
+    const node = await startBareNode(identity, KEY);
     stack.defer(() => node.stop());
     attacker = node;
     const own = { peer: identity.peer, sequence: 1, controlAddresses: [] };

@@ -14,7 +14,8 @@ import { encodeSwarmMessage } from '../../../src/wire/codec.ts';
 import { encodeExchangeHead, encodeGossip, encodeHello, encodePages } from '../../../src/wire/exchange.ts';
 import { encodeFrame } from '../../../src/wire/frames.ts';
 import { signMember } from '../../../src/wire/records.ts';
-import { startBareNode } from './fixture.ts';
+import { startBareNode } from '../../support/bare-node.ts';
+import { KEY } from './fixture.ts';
 
 /** With the streams that a peer may have open at one time: more would be reset unread. */
 const PROTOCOLS: readonly (readonly [protocol: string, parallel: number])[] = [
@@ -74,7 +75,7 @@ function damaged(frame: Uint8Array): Uint8Array {
 }
 
 const [, , address = '', count = '1'] = process.argv;
-const node = await startBareNode(identity);
+const node = await startBareNode(identity, KEY);
 
 /** Opens a stream, says that, and waits for its end; whatever happens to the stream is right. */
 async function say(protocol: string, bytes: Uint8Array): Promise<boolean> {

@@ -9,7 +9,8 @@ import type { Node } from '../../../src/host/node.ts';
 import type { MembershipTable } from '../../../src/membership/table.ts';
 import { Identity } from '../../../src/peer/identity.ts';
 import { settled, VirtualClock } from '../routing/virtual-clock.ts';
-import { startBareNode } from './fixture.ts';
+import { startBareNode } from '../../support/bare-node.ts';
+import { KEY } from './fixture.ts';
 
 interface DialOptions {
   readonly signal: AbortSignal;
@@ -117,7 +118,7 @@ describe('host/dialer', () => {
     }).listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const { port } = silent.address() as AddressInfo;
-    const node = await startBareNode(Identity.generate());
+    const node = await startBareNode(Identity.generate(), KEY);
     try {
       const clock = new VirtualClock();
       const ours = new Dialer(node, {} as MembershipTable, clock);

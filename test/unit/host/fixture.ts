@@ -1,6 +1,5 @@
 import { systemClock, type Clock } from '../../../src/clock.ts';
 import { Host } from '../../../src/host/host.ts';
-import { createNode, type Node } from '../../../src/host/node.ts';
 import type { HostLogger, HostOptions } from '../../../src/host/options.ts';
 import { MembershipTable } from '../../../src/membership/table.ts';
 import { Identity } from '../../../src/peer/identity.ts';
@@ -59,21 +58,6 @@ export async function startHost({ banned = [], ...options }: TestOptions = {}): 
     unreachable,
     [Symbol.asyncDispose]: () => host.stop(),
   };
-}
-
-/** A libp2p node of the cluster that nobody can dial, with nothing of a host around it. The caller stops it. */
-export async function startBareNode(identity: Identity): Promise<Node> {
-  const node = await createNode({
-    identity,
-    clusterKey: KEY,
-    listen: [],
-    announced: () => [],
-    mdns: false,
-    version: '0',
-    isRefused: () => false,
-  });
-  await node.start();
-  return node;
 }
 
 /** Waits until the condition holds; looks every 10 ms. */

@@ -1,0 +1,17 @@
+import { createNode, type Node } from '../../src/host/node.ts';
+import type { Identity } from '../../src/peer/identity.ts';
+
+/** A libp2p node of the cluster that nobody can dial, with nothing of a host around it. The caller stops it. */
+export async function startBareNode(identity: Identity, clusterKey: Uint8Array | undefined): Promise<Node> {
+  const node = await createNode({
+    identity,
+    clusterKey,
+    listen: [],
+    announced: () => [],
+    mdns: false,
+    version: '0',
+    isRefused: () => false,
+  });
+  await node.start();
+  return node;
+}
