@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Types, lint, format, unit tests and end-to-end tests, each to its end whatever the one before came to; then a
+# Types, lint, format, unit tests, attacks and end-to-end tests, each to its end whatever the one before came to; then a
 # summary. Exit code 0 where all of them passed. Run by `make test`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -18,12 +18,13 @@ step() {
   counts="$(sed 's/\x1b\[[0-9;]*m//g' "$log" |
     sed -nE 's/^ +([0-9]+ (passing|failing|pending))( \(.*)?$/\1/p' | sed 's/pending/left out/' | paste -sd, | sed 's/,/, /g')"
   if [ "$outcome" != 0 ]; then failed=1; fi
-  summary+="$(printf '%-6s %s %s(%ss)' "$name" "$([ "$outcome" = 0 ] && echo passed || echo FAILED)" \
+  summary+="$(printf '%-8s %s %s(%ss)' "$name" "$([ "$outcome" = 0 ] && echo passed || echo FAILED)" \
     "${counts:+: $counts }" "$((SECONDS - start))")"$'\n'
 }
 
 step check npm run --silent check
 step unit npm run --silent test:unit
+step security npm run --silent test:security
 step e2e npm run --silent test:e2e
 
 printf '\n== summary\n%s' "$summary"
