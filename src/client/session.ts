@@ -229,7 +229,7 @@ export class RegistrySession implements AsyncDisposable {
       target: requestTarget(endpoint, name, path),
       name,
       headers,
-      credential: undefined,
+      caller: 'configured',
       signal,
     });
     try {

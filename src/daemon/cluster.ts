@@ -213,7 +213,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     swarms,
     providers,
     ingest: (swarm) => sharing.ingest(swarm),
-    isProven: ({ registry, digest }) => access.isProven(registry, digest),
+    isProven: (swarm) => access.isProven(swarm),
     state: ({ digest }, size, index, hash) => makeStatement(identity, digest, size, index, hash),
     fetchManifest: (from: PeerName, { swarm, home }) =>
       manifestFor(swarm, from, swarms, () => {

@@ -61,7 +61,7 @@ export async function runNode({ version, logger, signal, ...options }: NodeOptio
     config,
     version,
     clock,
-    readers: (digest) => blobs.readers(digest),
+    readers: (blob) => blobs.readers(blob),
     handedOut: () => metrics.handedOut,
     fromUpstream: () => metrics.fromUpstream,
   });
@@ -74,6 +74,7 @@ export async function runNode({ version, logger, signal, ...options }: NodeOptio
       quota: config['store.quota'],
       partialMaxAge: config['store.partial-max-age'],
       clock,
+      hasDelivered: (registry) => catalog.hasDelivered(registry),
       onEvict: ({ digest, size }) => {
         metrics.evicted();
         announced?.remove(digest);

@@ -2,7 +2,7 @@
 import type { Clock } from '../clock.ts';
 import type { Config } from '../config/settings.ts';
 import type { Suspect } from '../membership/member.ts';
-import type { Digest } from '../oci/digest.ts';
+import type { RegistryBlob } from '../oci/registry-blob.ts';
 import { Identity } from '../peer/identity.ts';
 import type { Flight } from '../pull/flight.ts';
 import type { PullRecord } from '../pull/sharing.ts';
@@ -24,7 +24,7 @@ export interface ReportsOptions {
   /** Bytes handed to runtimes, and of these the ones that came straight from upstream. */
   readonly handedOut: () => number;
   /** Runtimes that read a blob that is arriving. */
-  readonly readers: (digest: Digest) => number;
+  readonly readers: (blob: RegistryBlob) => number;
   /** Bytes of blobs that came from upstream. */
   readonly fromUpstream: () => number;
 }
@@ -150,7 +150,7 @@ export class Reports {
       upstream_bitmap: Buffer.from(view.upstream).toString('base64'),
       state: ended === undefined ? 'pulling' : kept ? 'complete' : 'failed',
       seconds: ((ended ?? this.#options.clock.monotonic()) - began) / 1000,
-      readers: this.#options.readers(digest),
+      readers: this.#options.readers({ registry: repository.registry, digest }),
       links,
       sources: {
         peers: fromPeers,

@@ -3,7 +3,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { randomBytes } from 'node:crypto';
 import { WeirError } from '../errors.ts';
 import type { ByteSource } from '../pull/reading.ts';
-import { parseAuthorization, type Credential } from '../upstream/credential.ts';
+import type { RegistryHost } from '../oci/repository.ts';
+import { callerOf, type Caller } from '../upstream/caller.ts';
+import { parseAuthorization } from '../upstream/credential.ts';
 
 export class Exchange {
   readonly request: IncomingMessage;
@@ -33,9 +35,9 @@ export class Exchange {
     return this.request.method === 'HEAD';
   }
 
-  /** @throws WeirError `bad_request` for a malformed Authorization header */
-  get credential(): Credential | undefined {
-    return parseAuthorization(this.request.headers.authorization);
+  /** Who asks for something of this registry. @throws WeirError `bad_request` for a malformed Authorization header */
+  callerOf(registry: RegistryHost): Caller {
+    return callerOf(registry, parseAuthorization(this.request.headers.authorization));
   }
 
   /** Where the body came from; undefined where there is none. */

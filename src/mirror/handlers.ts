@@ -2,9 +2,9 @@
 import { isWeirError, toWeirError, WeirError } from '../errors.ts';
 import { parseRangeHeader } from '../oci/range.ts';
 import { formatManifestReference } from '../oci/reference.ts';
+import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { BlobRequest, Blobs } from '../pull/blobs.ts';
 import type { Manifests } from '../pull/manifests.ts';
-import type { Reading } from '../pull/reading.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { isNotModified, mirrorLink, sendJson, sendNotModified, setDigest } from './answers.ts';
 import type { BufferPool } from '../http/buffer-pool.ts';
@@ -57,10 +57,11 @@ export class Handlers {
     route: Route & { kind: 'manifest' },
     signal: AbortSignal,
   ): Promise<void> {
-    const { request, response, isHead, credential } = exchange;
+    const { request, response, isHead } = exchange;
     const { manifests } = this.#options;
     const { repository, reference } = route;
-    const wanted = { repository, reference, credential, accept: request.headers.accept, signal };
+    const caller = exchange.callerOf(repository.registry);
+    const wanted = { repository, reference, caller, accept: request.headers.accept, signal };
     const found = await (isHead ? manifests.head(wanted) : manifests.get(wanted));
     exchange.from(found.source);
     setDigest(exchange, found.digest);
@@ -83,7 +84,8 @@ export class Handlers {
     signal: AbortSignal,
   ): BlobRequest {
     const resuming = RESUMES.test(exchange.request.headers.range ?? '');
-    return { repository, digest, credential: exchange.credential, signal, resuming, dependent: byPath };
+    const caller = exchange.callerOf(repository.registry);
+    return { repository, digest, caller, signal, resuming, dependent: byPath };
   }
 
   async #headBlob(exchange: Exchange, route: BlobRoute, signal: AbortSignal): Promise<void> {
@@ -123,15 +125,15 @@ export class Handlers {
       await body.send();
       exchange.response.end();
     } catch (error) {
-      this.#cut(exchange, route, reading, toWeirError(error));
+      this.#cut(exchange, route, toWeirError(error));
     } finally {
       body.release();
     }
   }
 
   /** Ends a response that cannot be completed in the way that runtimes recover from. */
-  #cut(exchange: Exchange, route: BlobRoute, reading: Reading, error: WeirError): void {
-    if (!isWeirError(error, 'aborted')) this.#options.blobs.handOver(reading.digest);
+  #cut(exchange: Exchange, route: BlobRoute, error: WeirError): void {
+    if (!isWeirError(error, 'aborted')) this.#options.blobs.handOver(blobOf(route));
     exchange.closeShort();
     this.#options.onCut(exchange, route, error);
   }
@@ -142,8 +144,8 @@ export class Handlers {
     signal: AbortSignal,
   ): Promise<void> {
     const { repository, path, query } = route;
-    const { credential } = exchange;
-    const answer = await this.#options.upstream.passThrough(repository, path, query, { credential, signal });
+    const caller = exchange.callerOf(repository.registry);
+    const answer = await this.#options.upstream.passThrough(repository, path, query, { caller, signal });
     exchange.from('upstream');
     const headers: Record<string, string> = { ...answer.headers };
     const link = headers['link'] === undefined ? undefined : mirrorLink(headers['link'], route);
@@ -156,4 +158,9 @@ export class Handlers {
     exchange.response.end(exchange.isHead ? undefined : answer.body);
     exchange.sent(answer.body.length);
   }
+}
+
+/** The blob that a request is for, as its registry has it. */
+export function blobOf({ repository, digest }: BlobRoute): RegistryBlob {
+  return { registry: repository.registry, digest };
 }

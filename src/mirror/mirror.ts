@@ -13,7 +13,7 @@ import type { RegistryHost } from '../oci/repository.ts';
 import { sendError } from './answers.ts';
 import { Exchange } from './exchange.ts';
 import { firstByteDeadline, type Waited } from './first-byte-deadline.ts';
-import { Handlers, type HandlersOptions } from './handlers.ts';
+import { blobOf, Handlers, type HandlersOptions } from './handlers.ts';
 import { Patience, type PatienceOptions } from './patience.ts';
 import { parseRoute, type Route } from './route.ts';
 
@@ -209,7 +209,7 @@ export class Mirror implements AsyncDisposable {
     } catch (error) {
       const timedOut = overdue.aborted && !exchange.gone.aborted && !isWeirError(error);
       // A crowd that is slow says nothing about the registry, and neither does a node that is.
-      const isCrowd = route.kind === 'blob' && this.#options.blobs.isShared(route.digest);
+      const isCrowd = route.kind === 'blob' && this.#options.blobs.isShared(blobOf(route));
       if (
         (timedOut && !isCrowd && !(await waited).isHeldUp) ||
         isWeirError(error, 'upstream_timeout', 'upstream_unreachable', 'upstream_stalled')
@@ -225,13 +225,13 @@ export class Mirror implements AsyncDisposable {
 
   #deadline(route: Route, wait: number, over: AbortSignal): Promise<Waited> {
     const { clock, blobs } = this.#options;
-    const digest = route.kind === 'blob' ? route.digest : undefined;
+    const blob = route.kind === 'blob' ? blobOf(route) : undefined;
     return firstByteDeadline(
       {
         clock,
         wait,
-        hasCompany: () => digest !== undefined && blobs.hasCompany(digest),
-        isArriving: (within) => digest !== undefined && blobs.isArriving(digest, within),
+        hasCompany: () => blob !== undefined && blobs.hasCompany(blob),
+        isArriving: (within) => blob !== undefined && blobs.isArriving(blob, within),
       },
       over,
     );

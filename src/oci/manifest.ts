@@ -36,6 +36,8 @@ export interface Descriptor {
   /** Bytes. */
   readonly size: number;
   readonly platform?: Platform | undefined;
+  /** Places other than the registry where the content is. */
+  readonly urls?: readonly string[] | undefined;
 }
 
 export type Manifest =
@@ -63,6 +65,7 @@ const descriptorSchema = v.object({
   platform: v.optional(
     v.object({ os: v.string(), architecture: v.string(), variant: v.optional(v.string()) }),
   ),
+  urls: v.fallback(v.optional(v.array(v.string())), undefined),
 });
 const indexSchema = v.object({
   mediaType: v.optional(v.string()),

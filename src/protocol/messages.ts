@@ -3,8 +3,7 @@
  * docs/protocol.md tells what each one means. A message is never an answer that somebody must wait for: each may
  * be lost, come twice, or come late.
  */
-import type { Digest } from '../oci/digest.ts';
-import type { RegistryHost } from '../oci/repository.ts';
+import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { Statement } from './statement.ts';
 
@@ -12,14 +11,7 @@ import type { Statement } from './statement.ts';
  * One swarm: those who share a blob that this registry has delivered. The registry is part of the name because a
  * node may hand out bytes in the name of a registry only when that registry was seen to have them (ADR 3).
  */
-export interface SwarmKey {
-  readonly registry: RegistryHost;
-  readonly digest: Digest;
-}
-
-export function swarmId({ registry, digest }: SwarmKey): string {
-  return `${registry} ${digest}`;
-}
+export type SwarmKey = RegistryBlob;
 
 export interface SampledMember {
   readonly peer: PeerName;

@@ -2,12 +2,15 @@
  * Who may have what is cached (access mode `verify`).
  *
  * Cached bytes are handed out when three things hold:
- * 1. upstream accepted what this caller presents (nothing, or a credential) for this repository within the last
- *    10 minutes, or, while upstream cannot be reached, within the last 24 hours;
- * 2. upstream said that this repository holds the digest, by a HEAD or by a manifest of the repository that lists
- *    it: else the digest of a private image could be fetched in the name of any public repository;
- * 3. this registry has delivered these bytes, to this node or to a member that this node had them from: else the
- *    owner of a registry could have another registry's private content handed out by claiming to hold its digest.
+ * 1. upstream accepted this caller for this repository within the last 10 minutes, or, while upstream cannot be reached,
+ *    within the last 24 hours;
+ * 2. upstream said that this repository has the digest, by a HEAD, a GET, or a manifest of the repository that lists it:
+ *    else the digest of a private image could be fetched in the name of any public repository;
+ * 3. this registry has delivered these bytes, whole and verified, to this node or to a member that this node had them
+ *    from: else the owner of a registry could have another registry's private content handed out by claiming to have
+ *    its digest.
+ *
+ * 2 and 3 are told apart in the catalog: a registry's word is enough for the second, never for the third.
  *
  * Callers are kept as keyed hashes of their credential, never as the credential.
  */
@@ -15,9 +18,10 @@ import { createHmac } from 'node:crypto';
 import type { Clock } from '../clock.ts';
 import { isWeirError, WeirError, type ErrorCode } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { RegistryBlob } from '../oci/registry-blob.ts';
 import { repositoryKey, type RegistryHost, type Repository } from '../oci/repository.ts';
-import type { Catalog } from '../store/catalog.ts';
-import { formatAuthorization, type Credential } from '../upstream/credential.ts';
+import type { Catalog, ListedAs } from '../store/catalog.ts';
+import type { Caller } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { abortable } from './wait.ts';
 
@@ -26,8 +30,7 @@ export type AccessMode = 'verify' | 'open';
 /** What a caller asks for, and as whom. */
 export interface PullRequest {
   readonly repository: Repository;
-  /** What the runtime sent with this request. */
-  readonly credential: Credential | undefined;
+  readonly caller: Caller;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -38,12 +41,12 @@ export interface AccessOptions {
   /** Milliseconds for which it holds while upstream cannot be reached. */
   readonly offlineTtl: number;
   readonly catalog: Catalog;
-  readonly upstream: Pick<Upstream, 'headBlob' | 'headManifest'>;
+  readonly upstream: Pick<Upstream, 'headBlob' | 'headManifest' | 'speaksFor'>;
   readonly clock: Clock;
 }
 
-/** Failures that say nothing about the caller: upstream could not be asked. */
-const OFFLINE: readonly ErrorCode[] = [
+/** Failures that say nothing about the caller: upstream has not decided. */
+const UNDECIDED: readonly ErrorCode[] = [
   'upstream_unreachable',
   'upstream_timeout',
   'upstream_stalled',
@@ -52,8 +55,19 @@ const OFFLINE: readonly ErrorCode[] = [
   'upstream_throttled',
 ];
 
+/** What one manifest lists and is remembered; a longer list costs everybody a write of seconds, and is remembered by nobody. */
+const MAX_LISTED = 1_000;
+
 export function isOffline(error: unknown): boolean {
-  return isWeirError(error, ...OFFLINE) || (error instanceof Error && error.name === 'TimeoutError');
+  return isWeirError(error, ...UNDECIDED) || (error instanceof Error && error.name === 'TimeoutError');
+}
+
+/** Whether upstream is there, and has merely not decided: it asks for patience, or answers what is no answer. */
+function hasAnswered(error: unknown): boolean {
+  if (isWeirError(error, 'upstream_throttled')) return true;
+  if (!isWeirError(error, 'upstream_status')) return false;
+  const { status, retryAfter } = error.detail;
+  return retryAfter !== undefined || (typeof status === 'number' && status < 500);
 }
 
 export class Access {
@@ -67,49 +81,52 @@ export class Access {
     this.#key = options.catalog.key('callers');
   }
 
-  /** The name under which a caller is remembered. */
-  callerKey(credential: Credential | undefined): string {
-    if (credential === undefined) return 'anonymous';
-    return createHmac('sha256', this.#key).update(formatAuthorization(credential)).digest('base64url');
+  /** The name under which a caller of this registry is remembered. */
+  callerKey(caller: Caller, registry: RegistryHost): string {
+    if (caller === 'configured' && !this.#options.upstream.speaksFor(registry)) return 'anonymous';
+    if (typeof caller === 'string') return caller;
+    return caller.named((text) => createHmac('sha256', this.#key).update(text).digest('base64url'));
   }
 
-  /** Upstream delivered (or just named) `digest` to this caller. */
+  /** Upstream has delivered the whole of `digest` to this caller, and it was right. */
   delivered(request: PullRequest, digest: Digest): void {
     this.accepted(request);
     this.proven(request.repository, digest);
   }
 
-  /** Bytes of `digest` came from this registry, or from a member that had them from it. */
+  /** The whole of `digest`, verified, came from this registry, or from a member that had it from there. */
   proven(repository: Repository, digest: Digest): void {
     const { catalog, clock } = this.#options;
-    catalog.addMember(repository.registry, repository.name, digest, clock.now());
+    catalog.addServed(repository, digest, clock.now());
+    catalog.addProof({ registry: repository.registry, digest }, clock.now());
   }
 
   /** A manifest that upstream has in this repository lists these. */
-  listed(repository: Repository, descriptors: readonly { digest: Digest; size: number }[]): void {
+  listed(
+    repository: Repository,
+    kind: ListedAs,
+    descriptors: readonly { readonly digest: Digest; readonly size: number }[],
+  ): void {
     const { catalog, clock } = this.#options;
-    const { registry, name } = repository;
-    for (const { digest, size } of descriptors) catalog.addListed(registry, name, digest, size, clock.now());
+    if (descriptors.length > MAX_LISTED) return;
+    catalog.addListed(repository, kind, descriptors, clock.now());
   }
 
   /** Whether upstream is known to let this caller have the digest, without asking it again. */
-  isAdmitted(request: PullRequest, digest: Digest): boolean {
+  isAdmitted(request: PullRequest, digest: Digest, kind: ListedAs): boolean {
     const { mode, ttl } = this.#options;
-    return mode === 'open' || (this.isMember(request.repository, digest) && this.grantAge(request) <= ttl);
+    return mode === 'open' || (this.isIn(request.repository, digest, kind) && this.grantAge(request) <= ttl);
   }
 
   /** Whether upstream is known to have the digest in this repository. */
-  isMember({ registry, name }: Repository, digest: Digest): boolean {
+  isIn(repository: Repository, digest: Digest, kind: ListedAs): boolean {
     const { catalog } = this.#options;
-    return (
-      catalog.isMember(registry, name, digest) || catalog.listedSize(registry, name, digest) !== undefined
-    );
+    return catalog.isServed(repository, digest) || catalog.listedSize(repository, kind, digest) !== undefined;
   }
 
-  /** Whether bytes of this digest may be handed to members in the registry's name. */
-  isProven(registry: RegistryHost, digest: Digest): boolean {
-    const { mode, catalog } = this.#options;
-    return mode === 'open' || catalog.isKnownTo(registry, digest);
+  /** Whether bytes of this digest may be handed to members in the registry's name, in any mode: they have callers of their own. */
+  isProven(blob: RegistryBlob): boolean {
+    return this.#options.catalog.isProven(blob);
   }
 
   /**
@@ -119,12 +136,11 @@ export class Access {
    */
   async admit(request: PullRequest, digest: Digest): Promise<number | undefined> {
     const { mode, ttl, catalog, upstream } = this.#options;
-    const { registry, name } = request.repository;
-    const size = catalog.listedSize(registry, name, digest);
+    const size = catalog.listedSize(request.repository, 'blob', digest);
     if (size !== undefined && (mode === 'open' || this.grantAge(request) <= ttl)) return size;
     try {
-      const { credential, signal } = request;
-      const head = await upstream.headBlob(request.repository, digest, { credential, signal });
+      const { caller, signal } = request;
+      const head = await upstream.headBlob(request.repository, digest, { caller, signal });
       this.accepted(request);
       return head.size;
     } catch (error) {
@@ -144,80 +160,104 @@ export class Access {
   acceptedAgo(request: PullRequest, age: number): void {
     if (age >= this.grantAge(request)) return;
     const { catalog, clock } = this.#options;
-    const { repository, credential } = request;
-    catalog.setGrant(repositoryKey(repository), this.callerKey(credential), clock.now() - age);
+    catalog.setGrant(request.repository, this.#keyOf(request), clock.now() - age);
   }
 
   /** Takes note of what upstream's refusal means; anything else is passed over. */
-  failed({ repository, credential }: PullRequest, error: unknown): void {
+  failed(request: PullRequest, error: unknown): void {
     if (!isWeirError(error, 'upstream_unauthorized', 'upstream_denied')) return;
     const { catalog, clock } = this.#options;
-    const key = repositoryKey(repository);
-    catalog.deleteGrant(key, this.callerKey(credential));
+    catalog.deleteGrant(request.repository, this.#keyOf(request));
     const challenge = error.detail['challenge'];
-    if (typeof challenge === 'string') catalog.setChallenge(key, challenge, clock.now());
+    if (typeof challenge === 'string') catalog.setChallenge(request.repository, challenge, clock.now());
   }
 
   /**
-   * Whether cached bytes may go to this caller: `granted`, or `unproven` where only bytes from upstream itself may.
-   * @param delivering the repository in whose name a registry is delivering these very bytes now
+   * Whether cached bytes may go to this caller: `granted`, or `unproven` if only bytes from this registry may.
    * @throws WeirError what upstream answered: `upstream_unauthorized`, `upstream_denied`, `blob_unknown`, …
    */
-  async authorize(
-    request: PullRequest,
-    digest: Digest,
-    kind: 'blob' | 'manifest',
-    delivering?: Repository,
-  ): Promise<'granted' | 'unproven'> {
-    const { mode, ttl, catalog } = this.#options;
-    if (mode === 'open') return 'granted';
-    const { registry, name } = request.repository;
-    if (delivering?.registry !== registry && !catalog.isKnownTo(registry, digest)) return 'unproven';
-    const flying = delivering?.registry === registry && delivering.name === name;
-    const member = flying || this.isMember(request.repository, digest);
-    if (member && this.grantAge(request) <= ttl) return 'granted';
-    await this.#ask(request, digest, kind, member);
+  async authorize(request: PullRequest, digest: Digest, kind: ListedAs): Promise<'granted' | 'unproven'> {
+    if (this.#options.mode === 'open') return 'granted';
+    if (!this.isProven({ registry: request.repository.registry, digest })) return 'unproven';
+    await this.#check(request, digest, kind, this.isIn(request.repository, digest, kind));
     return 'granted';
   }
 
+  /**
+   * Lets a caller read along while a registry delivers a blob: whatever comes is that registry's own.
+   * @param delivering the repository, of the same registry, in whose name it is delivered
+   * @throws WeirError what upstream answered
+   */
+  async join(request: PullRequest, digest: Digest, delivering: Repository): Promise<void> {
+    const { repository } = request;
+    if (delivering.registry !== repository.registry) {
+      throw new WeirError(
+        'internal',
+        `a caller of ${repository.registry} at a blob of ${delivering.registry}`,
+      );
+    }
+    if (this.#options.mode === 'open') return;
+    const isIn = delivering.name === repository.name || this.isIn(repository, digest, 'blob');
+    await this.#check(request, digest, 'blob', isIn);
+  }
+
   /** Milliseconds since upstream accepted this caller for this repository; Infinity where it never did. */
-  grantAge({ repository, credential }: PullRequest): number {
+  grantAge(request: PullRequest): number {
     const { catalog, clock } = this.#options;
-    const at = catalog.grantedAt(repositoryKey(repository), this.callerKey(credential));
+    const at = catalog.grantedAt(request.repository, this.#keyOf(request));
     return at === undefined ? Infinity : Math.max(0, clock.now() - at);
   }
 
-  /** Whether upstream's word for this caller holds while it cannot be reached. */
+  /**
+   * Whether upstream's word for this caller holds although upstream has not decided now.
+   * @param error why it has not. One that answers, if only that it is asked too often, is not away: who may cause that
+   *   would keep an access that was withdrawn.
+   */
+  holds(request: PullRequest, error: unknown): boolean {
+    const { mode, ttl, offlineTtl } = this.#options;
+    const limit = hasAnswered(error) ? ttl : offlineTtl;
+    return mode === 'open' || this.grantAge(request) <= limit;
+  }
+
+  /** The same, if it is not known why, or whether, upstream cannot be asked. */
   holdsOffline(request: PullRequest): boolean {
-    const { mode, offlineTtl } = this.#options;
-    return mode === 'open' || this.grantAge(request) <= offlineTtl;
+    return this.holds(request, undefined);
   }
 
   /**
-   * What holds while upstream cannot be reached.
+   * What holds while upstream has not decided.
    * @throws WeirError `upstream_unauthorized` with the challenge that upstream gave last, so that the runtime comes
    *   back with a credential that may still hold; else `error`
    */
   offline(request: PullRequest, error: unknown): void {
     const { catalog } = this.#options;
-    if (this.holdsOffline(request)) return;
-    const challenge = catalog.challenge(repositoryKey(request.repository));
-    if (request.credential === undefined && challenge !== undefined) {
+    if (this.holds(request, error)) return;
+    const challenge = catalog.challenge(request.repository);
+    if (typeof request.caller === 'string' && challenge !== undefined) {
       const message = 'upstream cannot be reached; it asked for credentials last time';
       throw new WeirError('upstream_unauthorized', message, { cause: error, detail: { challenge } });
     }
     throw error;
   }
 
-  async #ask(
-    request: PullRequest,
-    digest: Digest,
-    kind: 'blob' | 'manifest',
-    member: boolean,
-  ): Promise<void> {
-    const caller = this.callerKey(request.credential);
+  /**
+   * Upstream says that the repository has not got the digest, or the tag: to a caller that it has accepted before it is
+   * gone; a stranger may be told so of what is there.
+   */
+  tellsOfAbsence(request: PullRequest): boolean {
+    return this.grantAge(request) !== Infinity;
+  }
+
+  #keyOf({ repository, caller }: PullRequest): string {
+    return this.callerKey(caller, repository.registry);
+  }
+
+  /** Rules 1 and 2. */
+  async #check(request: PullRequest, digest: Digest, kind: ListedAs, isIn: boolean): Promise<void> {
+    if (isIn && this.grantAge(request) <= this.#options.ttl) return;
+    const caller = this.#keyOf(request);
     // One question renews the grant for all digests that are known to be in the repository.
-    const key = `${repositoryKey(request.repository)} ${caller} ${member ? '' : digest}`;
+    const key = `${repositoryKey(request.repository)} ${caller} ${isIn ? '' : digest}`;
     let asked = this.#asking.get(key);
     if (asked === undefined) {
       asked = this.#head(request, digest, kind).finally(() => this.#asking.delete(key));
@@ -227,24 +267,24 @@ export class Access {
     try {
       await abortable(asked, request.signal);
     } catch (error) {
-      if (!isOffline(error) || !member) throw error;
+      if (!isOffline(error) || !isIn) throw error;
       this.offline(request, error);
     }
   }
 
-  async #head(request: PullRequest, digest: Digest, kind: 'blob' | 'manifest'): Promise<void> {
-    const { upstream, catalog } = this.#options;
-    const { repository, credential } = request;
+  async #head(request: PullRequest, digest: Digest, kind: ListedAs): Promise<void> {
+    const { upstream, catalog, clock } = this.#options;
+    const { repository, caller } = request;
     try {
-      if (kind === 'blob') await upstream.headBlob(repository, digest, { credential });
-      else await upstream.headManifest(repository, { kind: 'digest', digest }, { credential });
+      if (kind === 'blob') await upstream.headBlob(repository, digest, { caller });
+      else await upstream.headManifest(repository, { kind: 'digest', digest }, { caller });
     } catch (error) {
       this.failed(request, error);
-      if (isWeirError(error, 'blob_unknown', 'manifest_unknown')) {
-        catalog.removeMember(repository.registry, repository.name, digest);
-      }
+      const isAbsent = isWeirError(error, 'blob_unknown', 'manifest_unknown');
+      if (isAbsent && this.tellsOfAbsence(request)) catalog.removeServed(repository, digest);
       throw error;
     }
-    this.delivered(request, digest);
+    this.accepted(request);
+    catalog.addServed(repository, digest, clock.now());
   }
 }

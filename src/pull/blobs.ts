@@ -2,42 +2,36 @@
  * Blobs for the mirror: from the store, from the runtime's content, or from upstream, in this order.
  *
  * ```
- * open ─┬─ a provider has it, and the caller may have it ─────────► LocalReading
- *       ├─ it is on its way (Flight), and the caller may have it ─► FlightReading
- *       ├─ it is not here: upstream decides about the caller ─────► Flight, FlightReading
- *       └─ no room, or only upstream's own bytes may go out ──────► ThroughReading
+ * open ─┬─ a provider has it, and the caller may have it ──────────────► LocalReading
+ *       ├─ it is on its way from this registry, and the caller may too ─► Flight, FlightReading
+ *       ├─ it is not here, or not proven to be this registry's:
+ *       │  upstream decides about the caller ───────────────────────────► Flight, FlightReading
+ *       └─ no room ─────────────────────────────────────────────────────► ThroughReading
  * ```
+ *
+ * All that is remembered of a blob is remembered of one registry's blob: see RegistryBlob.
  */
-import { LRUCache } from 'lru-cache';
-import { MINUTE, SECOND, type Clock } from '../clock.ts';
+import type { Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
+import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
 import type { BlobProvider, Ingest, Store } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import { isOffline, type Access, type PullRequest } from './access.ts';
+import { isOffline, type Access } from './access.ts';
 import { FlightReading } from './flight-reading.ts';
 import { Flight, type FlightOptions } from './flight.ts';
+import { HandedOver } from './handed-over.ts';
+import { PassThrough, type PassThroughRequest } from './pass-through.ts';
+import { Places, type Leave } from './places.ts';
 import { LocalReading, type ByteSource, type Reading } from './reading.ts';
-import { ThroughReading } from './through.ts';
 import { abortable } from './wait.ts';
 
-/** Each keeps up to one chunk (8 MiB at most) and one connection. */
-const MAX_THROUGH = 16;
-/** After a response was cut, retries of it go upstream for this long: the mirror had its chance. */
-const HANDED_OVER_TTL: number = 1 * MINUTE;
-/** After a pull failed with all its tries, other requests for the blob go upstream at once for this long. */
-const FAILED_TTL: number = 10 * SECOND;
-/** Blobs that are remembered for either reason. */
-const MAX_REMEMBERED = 1_000;
 /** How often a flight that failed for its first caller is begun anew for another. */
 const MAX_TRIES = 3;
 
-export interface BlobRequest extends PullRequest {
-  readonly digest: Digest;
+export interface BlobRequest extends PassThroughRequest {
   /** The runtime goes on with a response that was cut (a Range that does not start at 0). */
   readonly resuming: boolean;
-  /** The runtime cannot go upstream for this blob by itself. */
-  readonly dependent: boolean;
 }
 
 export interface BlobsObserver {
@@ -66,20 +60,17 @@ export interface BlobsOptions {
 
 export class Blobs implements AsyncDisposable {
   readonly #options: BlobsOptions;
-  readonly #flights: Map<Digest, Flight> = new Map();
-  readonly #handedOver: LRUCache<Digest, true>;
-  /**
-   * Pulls that failed a moment ago. containerd asks four times for a blob that breaks off at its start; going
-   * through all tries each time would add up.
-   */
-  readonly #failed: LRUCache<Digest, WeirError>;
-  #through = 0;
+  /** By {@link registryBlobId}. */
+  readonly #flights: Map<string, Flight> = new Map();
+  readonly #handedOver: HandedOver;
+  readonly #flightPlaces: Places;
+  readonly #passThrough: PassThrough;
 
   constructor(options: BlobsOptions) {
     this.#options = options;
-    const perf = { now: (): number => options.clock.monotonic() };
-    this.#handedOver = new LRUCache({ max: MAX_REMEMBERED, ttl: HANDED_OVER_TTL, perf });
-    this.#failed = new LRUCache({ max: MAX_REMEMBERED, ttl: FAILED_TTL, perf });
+    this.#handedOver = new HandedOver(options.clock);
+    this.#passThrough = new PassThrough(options);
+    this.#flightPlaces = new Places(options.maxConcurrent);
   }
 
   /** Blobs that are arriving. */
@@ -92,38 +83,59 @@ export class Blobs implements AsyncDisposable {
    *   `handed_over`, `too_many_requests`, `store_full`
    */
   async open(request: BlobRequest): Promise<Reading> {
-    const { access } = this.#options;
-    const { digest } = request;
-    for (let tries = 1; ; tries++) {
-      const flight = this.#flights.get(digest);
-      const local = flight === undefined ? await this.#openLocal(digest) : undefined;
-      if (local !== undefined) return this.#authorized(request, local);
-      if (flight === undefined && this.#flights.has(digest)) continue; // it took off meanwhile
-      if (flight?.doomed === true) {
-        await abortable(flight.landed, request.signal);
-        continue;
+    let place: Leave | undefined;
+    try {
+      for (let tries = 1; ; tries++) {
+        const found = await this.#openHere(request, tries >= MAX_TRIES);
+        if (found === 'again') continue;
+        if (found !== undefined) return found;
+        if (place === undefined) {
+          place = this.#flightPlaces.tryTake();
+          if (place === undefined) {
+            place = await this.#waitForPlace(request);
+            continue; // it may have come meanwhile
+          }
+        }
+        if (this.#flights.has(registryBlobId(blobOf(request)))) continue; // another one has begun it meanwhile
+        const taken = place;
+        place = undefined;
+        return await this.#takeOff(request, taken);
       }
-      if (request.resuming && this.#handedOver.has(digest)) {
-        throw new WeirError('handed_over', `${digest} was cut off: go on with it from upstream`);
-      }
-      const failed = request.dependent ? undefined : this.#failed.get(digest);
-      if (flight === undefined && failed !== undefined) {
-        const message = `a pull of ${digest} failed a moment ago: ${failed.message}`;
-        throw new WeirError('handed_over', message, { cause: failed });
-      }
-      if (flight === undefined) return this.#takeOff(request);
-      try {
-        await abortable(flight.opened, request.signal);
-      } catch (error) {
-        // What the first caller was told need not hold for this one.
-        if (request.signal?.aborted === true || isOffline(error) || tries >= MAX_TRIES) throw error;
-        continue;
-      }
-      if ((await access.authorize(request, digest, 'blob', flight.repository)) === 'unproven') {
-        return this.#goThrough(request);
-      }
-      if (this.#flights.get(digest) === flight && !flight.doomed) return this.#aboard(flight, request);
+    } finally {
+      place?.();
     }
+  }
+
+  /**
+   * The blob if it is here, or on its way; undefined if it must be fetched; `again` if that has changed meanwhile.
+   * @param isLast whether the caller is told how a flight of others failed, rather than looked after once more
+   */
+  async #openHere(request: BlobRequest, isLast: boolean): Promise<Reading | 'again' | undefined> {
+    const { digest, signal } = request;
+    const blob = blobOf(request);
+    const id = registryBlobId(blob);
+    const local = this.#flights.has(id) ? undefined : await this.#openLocal(request);
+    if (local !== undefined) return local;
+    const flight = this.#flights.get(id);
+    if (flight?.doomed === true) {
+      await abortable(flight.landed, signal);
+      return 'again';
+    }
+    if (request.resuming) this.#handedOver.checkResumed(blob);
+    if (flight === undefined) {
+      if (!request.dependent) this.#handedOver.checkNew(blob);
+      return undefined;
+    }
+    try {
+      await abortable(flight.opened, signal);
+    } catch (error) {
+      // What the first caller was told need not hold for this one.
+      if (signal?.aborted === true || isOffline(error) || isLast) throw error;
+      return 'again';
+    }
+    await this.#options.access.join(request, digest, flight.repository);
+    const isThere = this.#flights.get(id) === flight && !flight.doomed;
+    return isThere ? this.#aboard(flight, request) : 'again';
   }
 
   /** Size of the blob, for HEAD. */
@@ -139,7 +151,7 @@ export class Blobs implements AsyncDisposable {
     observer.cacheMiss();
     try {
       const { size } = await abortable(
-        upstream.headBlob(request.repository, request.digest, { credential: request.credential }),
+        upstream.headBlob(request.repository, request.digest, { caller: request.caller }),
         request.signal,
       );
       if (size === undefined)
@@ -158,142 +170,131 @@ export class Blobs implements AsyncDisposable {
   }
 
   /** Who read a blob that is arriving. */
-  readers(digest: Digest): number {
-    return this.#flights.get(digest)?.readers ?? 0;
+  readers(blob: RegistryBlob): number {
+    return this.#flights.get(registryBlobId(blob))?.readers ?? 0;
   }
 
   /** Whether the blob is being pulled in company. */
-  isShared(digest: Digest): boolean {
-    return this.#flights.get(digest)?.isShared === true;
+  isShared(blob: RegistryBlob): boolean {
+    return this.#flights.get(registryBlobId(blob))?.isShared === true;
   }
 
   /**
-   * Whether bytes of the blob have come within the last so many milliseconds, or of another one that is pulled in
-   * company: they share what the node asks for, and on a slow link one waits for the other.
+   * Whether bytes of the blob have come within the last so many milliseconds, or of another one of this registry that is
+   * pulled in company: they share what the node asks for, and on a slow link one waits for the other.
    */
-  isArriving(digest: Digest, within: number): boolean {
-    if (this.#flights.get(digest)?.maybeShared !== true) return false;
+  isArriving(blob: RegistryBlob, within: number): boolean {
+    if (this.#flights.get(registryBlobId(blob))?.maybeShared !== true) return false;
     const since = this.#options.clock.monotonic() - within;
-    return this.#flights.values().some((flight) => flight.maybeShared && flight.lastProgress > since);
+    return this.#flights
+      .values()
+      .some(
+        (flight) =>
+          flight.maybeShared && flight.blob.registry === blob.registry && flight.lastProgress > since,
+      );
   }
 
   /** Whether the blob is pulled, and others pull it too, or have it. */
-  hasCompany(digest: Digest): boolean {
-    return this.#flights.get(digest)?.hasCompany === true;
+  hasCompany(blob: RegistryBlob): boolean {
+    return this.#flights.get(registryBlobId(blob))?.hasCompany === true;
   }
 
   /** A response was cut short: for a while the runtime is to go on with upstream itself. */
-  handOver(digest: Digest): void {
-    this.#handedOver.set(digest, true);
+  handOver(blob: RegistryBlob): void {
+    this.#handedOver.cut(blob);
   }
 
-  async #openLocal(digest: Digest): Promise<Reading | undefined> {
-    for (const provider of this.#options.providers) {
-      const blob = await provider.open(digest);
-      if (blob !== undefined) return new LocalReading(blob);
+  /**
+   * What is here, if this caller may have it. The caller is looked at first: to open a blob of the runtime may be to
+   * read and hash all of it.
+   */
+  async #openLocal(request: BlobRequest): Promise<Reading | undefined> {
+    const { providers, access, observer } = this.#options;
+    for (const provider of providers) {
+      if ((await provider.stat(request.digest)) === undefined) continue;
+      if ((await access.authorize(request, request.digest, 'blob')) === 'unproven') return undefined;
+      const blob = await provider.open(request.digest);
+      if (blob === undefined) continue;
+      observer.cacheHit(blob.source);
+      return new LocalReading(blob);
     }
     return undefined;
   }
 
-  async #authorized(request: BlobRequest, local: Reading): Promise<Reading> {
-    const { access, observer } = this.#options;
-    try {
-      if ((await access.authorize(request, request.digest, 'blob')) === 'granted') {
-        observer.cacheHit(local.source);
-        return local;
-      }
-    } catch (error) {
-      await local[Symbol.asyncDispose]();
-      throw error;
-    }
-    await local[Symbol.asyncDispose]();
-    return this.#goThrough(request);
+  /** The next place for a flight, for who cannot go upstream by itself. @throws WeirError `too_many_requests` for others */
+  async #waitForPlace({ dependent, signal }: BlobRequest): Promise<Leave> {
+    if (dependent) return this.#flightPlaces.take(signal);
+    const { maxConcurrent } = this.#options;
+    throw new WeirError('too_many_requests', `${maxConcurrent} blobs are being pulled already`);
   }
 
-  async #takeOff(request: BlobRequest): Promise<Reading> {
-    const { maxConcurrent, access, observer, clock, linger, store, upstream } = this.#options;
+  async #takeOff(request: BlobRequest, leave: Leave): Promise<Reading> {
+    const { access, observer, clock, linger, store, upstream } = this.#options;
     const { digest } = request;
-    if (this.#flights.size >= maxConcurrent) {
-      throw new WeirError('too_many_requests', `${maxConcurrent} blobs are being pulled already`);
-    }
+    const id = registryBlobId(blobOf(request));
     observer.cacheMiss();
     const flight: Flight = new Flight(request, digest, {
       upstream,
       store,
       clock,
       linger,
+      admit: (asked) => access.admit(asked, digest),
       onDelivered: () => {
         // What peers gave says nothing about the caller.
         if (flight.isShared) access.proven(request.repository, digest);
         else access.delivered(request, digest);
+        return this.#dropSecondCopy(digest);
       },
       onLanded: (failure) => {
-        if (this.#flights.get(digest) === flight) this.#flights.delete(digest);
-        if (failure !== undefined && saysNothingOfCaller(failure)) this.#failed.set(digest, failure);
+        leave();
+        if (this.#flights.get(id) === flight) this.#flights.delete(id);
+        if (failure !== undefined && saysNothingOfCaller(failure))
+          this.#handedOver.failed(flight.blob, failure);
         observer.pulled(digest, failure);
       },
       onProblem: (error) => observer.problem(`pull of ${digest}`, error),
       share: this.#options.share,
     });
-    this.#flights.set(digest, flight);
+    this.#flights.set(id, flight);
     const placeholder = {};
-    flight.board(placeholder, request.credential); // so that the flight stops when this caller gives up
+    flight.board(placeholder, request.caller); // so that the flight stops when this caller gives up
     try {
       await abortable(flight.opened, request.signal);
       if (!flight.isShared) access.accepted(request);
       return this.#aboard(flight, request);
     } catch (error) {
       access.failed(request, error);
-      if (isWeirError(error, 'store_full')) return await this.#goThrough(request);
+      if (isWeirError(error, 'store_full')) return await this.#passThrough.open(request);
       throw error;
     } finally {
       flight.leave(placeholder);
     }
   }
 
-  #aboard(flight: Flight, request: BlobRequest): Reading {
-    const { clock, stallTimeout } = this.#options;
-    const { credential } = request;
-    const goThrough = (prefix: Ingest): Promise<Reading> =>
-      this.#goThrough({ ...request, signal: undefined }, prefix);
-    return new FlightReading(flight, { credential, clock, stallTimeout, goThrough });
+  /** The runtime had it already, of another registry: what was fetched to prove that this one has it, too, is not kept. */
+  async #dropSecondCopy(digest: Digest): Promise<void> {
+    const { providers, store } = this.#options;
+    for (const provider of providers) {
+      if (provider !== store && (await provider.stat(digest)) !== undefined) await store.delete(digest);
+    }
   }
 
-  async #goThrough(request: BlobRequest, prefix?: Ingest): Promise<Reading> {
-    const { upstream, access, stallTimeout } = this.#options;
-    if (this.#through >= MAX_THROUGH) {
-      throw new WeirError(
-        'store_full',
-        `${MAX_THROUGH} blobs are being passed through without storing already`,
-      );
-    }
-    this.#through++;
-    const onClose = (): void => {
-      this.#through--;
-    };
-    const { digest } = request;
-    const onVerified = (): void => access.delivered(request, digest);
-    try {
-      return await ThroughReading.open({
-        upstream,
-        request,
-        digest,
-        prefix,
-        stallTimeout,
-        onVerified,
-        onClose,
-      });
-    } catch (error) {
-      onClose();
-      access.failed(request, error);
-      throw error;
-    }
+  #aboard(flight: Flight, request: BlobRequest): Reading {
+    const { clock, stallTimeout } = this.#options;
+    const { caller } = request;
+    const goThrough = (prefix: Ingest, signal: AbortSignal): Promise<Reading> =>
+      this.#passThrough.open({ ...request, signal }, prefix);
+    return new FlightReading(flight, { caller, clock, stallTimeout, goThrough });
   }
 
   /** Stops all that is arriving; what has arrived is kept. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#flights.values()].map((flight) => flight.stop()));
   }
+}
+
+function blobOf({ repository, digest }: BlobRequest): RegistryBlob {
+  return { registry: repository.registry, digest };
 }
 
 /** Whether a pull failed in a way that another caller would meet, too. */

@@ -7,7 +7,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { ChunkLayout } from '../store/chunk-layout.ts';
 import type { Origin, OriginEvents } from '../swarm/environment.ts';
 import type { PiecePool } from '../transfer/piece-pool.ts';
-import type { Credential } from '../upstream/credential.ts';
+import { remoteCallerOf, type Caller } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
 
@@ -22,7 +22,8 @@ export interface ChunkOriginOptions {
   /** Chunks are gathered in this. */
   readonly memory: PiecePool;
   readonly signal: AbortSignal;
-  readonly credentials: () => readonly (Credential | undefined)[];
+  /** All who wait for the blob now. */
+  readonly callers: () => readonly Caller[];
 }
 
 /** A chunk as far as it has come. */
@@ -68,13 +69,14 @@ export class ChunkOrigin implements Origin {
     events: OriginEvents,
     stop: AbortSignal,
   ): Promise<void> {
-    const { upstream, request, digest, layout, signal, credentials } = this.#options;
-    const delegated: Credential[] = token === undefined ? [] : [{ kind: 'bearer', token }];
+    const { upstream, request, digest, layout, signal, callers } = this.#options;
+    const { registry } = request.repository;
+    const delegated = token === undefined ? [] : [remoteCallerOf(registry, token)];
     const stream = await upstream.openBlob(request.repository, digest, {
       start: layout.start(coming.index) + coming.filled,
       end: layout.end(end - 1),
-      credential: request.credential,
-      credentials: () => [...credentials(), ...delegated],
+      caller: request.caller,
+      callers: () => [...callers(), ...delegated],
       retries: 0, // the policy tries again, and has peers to ask meanwhile
       signal: AbortSignal.any([stop, signal]),
     });

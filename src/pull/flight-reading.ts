@@ -3,7 +3,7 @@ import { SECOND, type Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Ingest } from '../store/store.ts';
-import type { Credential } from '../upstream/credential.ts';
+import type { Caller } from '../upstream/caller.ts';
 import { WHOLE_FIRST_PATIENCE, type Flight } from './flight.ts';
 import type { ByteSource, Reading, ReadOptions } from './reading.ts';
 
@@ -11,12 +11,12 @@ import type { ByteSource, Reading, ReadOptions } from './reading.ts';
 const OVER = new Error('the wait is over');
 
 export interface FlightReadingOptions {
-  readonly credential: Credential | undefined;
+  readonly caller: Caller;
   readonly clock: Clock;
   /** Milliseconds without a byte from upstream after which the reading fails. */
   readonly stallTimeout: number;
   /** Goes on without the store, from what has arrived. */
-  readonly goThrough: (prefix: Ingest) => Promise<Reading>;
+  readonly goThrough: (prefix: Ingest, signal: AbortSignal) => Promise<Reading>;
 }
 
 export class FlightReading implements Reading {
@@ -26,13 +26,15 @@ export class FlightReading implements Reading {
   /** The generation of the bytes that this reader has had; undefined before the first. */
   #generation: number | undefined;
   #through: Promise<Reading> | undefined;
+  /** Ends the wait for a request of its own. */
+  readonly #leaving: AbortController = new AbortController();
   #closed = false;
 
   constructor(flight: Flight, options: FlightReadingOptions) {
     this.#flight = flight;
     this.#options = options;
     this.#began = options.clock.monotonic();
-    flight.board(this, options.credential);
+    flight.board(this, options.caller);
   }
 
   get source(): ByteSource {
@@ -67,7 +69,7 @@ export class FlightReading implements Reading {
         return flight.ingest.read(target.subarray(0, Math.min(target.length, visible)), position);
       }
       if (flight.committed) return 0;
-      if (isFull) this.#through = this.#options.goThrough(flight.ingest);
+      if (isFull) this.#through = this.#options.goThrough(flight.ingest, this.#leaving.signal);
       else await this.#wait(waitingSince, options.signal);
     }
   }
@@ -103,6 +105,7 @@ export class FlightReading implements Reading {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#leaving.abort(OVER);
     const through = await this.#through?.catch(() => undefined); // read() has reported it
     await through?.[Symbol.asyncDispose]();
     this.#flight.leave(this);

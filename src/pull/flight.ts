@@ -1,5 +1,7 @@
 /**
- * One blob on its way from upstream into the store, shared by all who want it.
+ * One blob on its way from one registry into the store, shared by all who want it of that registry. What another
+ * registry says of the same digest is another flight: who owns a registry could name any digest, and would be given the
+ * bytes, or the credentials, that came for another one.
  *
  * A flight owns the {@link Ingest} and the request that fills it; readers tail the ingest, each at its own pace,
  * and hold nothing in memory. When the last reader leaves, the flight goes on for a grace (a runtime that was cut
@@ -12,9 +14,10 @@
 import { MIB, SECOND, type Clock } from '../clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { Repository } from '../oci/repository.ts';
 import type { Ingest, Store } from '../store/store.ts';
-import type { Credential } from '../upstream/credential.ts';
+import type { Caller } from '../upstream/caller.ts';
 import type { BlobStream, Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
 import type { SharedPull } from './shared.ts';
@@ -35,11 +38,13 @@ export interface FlightOptions {
   /** Milliseconds that the work goes on without a reader. */
   readonly linger: number;
   /** Upstream has delivered the whole blob, and it was right. */
-  readonly onDelivered: () => void;
+  readonly onDelivered: () => void | Promise<void>;
   /** The flight will not change any more. */
   readonly onLanded: (failure: WeirError | undefined) => void;
   /** Something failed that no reader waits for. */
   readonly onProblem: (error: unknown) => void;
+  /** Asks upstream whether the first caller may have the blob. @throws WeirError what upstream answered */
+  readonly admit: (request: PullRequest, digest: Digest) => Promise<number | undefined>;
   /** Finds company to fetch the blob with; undefined where there is none, or nothing to gain. */
   readonly share: ((request: PullRequest, digest: Digest) => Promise<SharedPull | undefined>) | undefined;
 }
@@ -57,7 +62,7 @@ export class Flight {
   readonly #opening: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #stop: AbortController = new AbortController();
   readonly #changed: Bell = new Bell();
-  readonly #passengers: Map<object, Credential | undefined> = new Map();
+  readonly #passengers: Map<object, Caller> = new Map();
   readonly #run: Promise<void>;
   #ingest: Ingest | undefined;
   #generation = 0;
@@ -80,6 +85,11 @@ export class Flight {
     this.opened = this.#opening.promise;
     this.opened.catch(() => undefined); // nobody may be waiting any more
     this.#run = this.#fly();
+  }
+
+  /** What is fetched, and from which registry. */
+  get blob(): RegistryBlob {
+    return { registry: this.repository.registry, digest: this.digest };
   }
 
   /** @throws before {@link opened} */
@@ -155,9 +165,9 @@ export class Flight {
     return Math.max(0, Math.min(readable, heldBack - position));
   }
 
-  /** A reader comes aboard; its credential is used when that of the first is refused in mid-way. */
-  board(passenger: object, credential: Credential | undefined): void {
-    this.#passengers.set(passenger, credential);
+  /** A reader comes aboard; upstream is asked in its name when the first one is refused in mid-way. */
+  board(passenger: object, caller: Caller): void {
+    this.#passengers.set(passenger, caller);
     this.#lingering?.abort();
     this.#lingering = undefined;
   }
@@ -189,11 +199,11 @@ export class Flight {
 
   async #fly(): Promise<void> {
     try {
-      this.#ingest = await this.#options.store.resume(this.digest);
+      this.#ingest = await this.#options.store.resume(this.blob);
       this.#shared = await this.#options.share?.(this.#request, this.digest);
       this.#isDecided = true;
       await this.#fetch();
-      this.#options.onDelivered();
+      await this.#options.onDelivered();
     } catch (error) {
       this.#failure = toWeirError(this.#stop.signal.aborted ? this.#stop.signal.reason : error);
       this.#stop.abort(this.#failure); // a request that was opened and not read must not linger
@@ -213,6 +223,7 @@ export class Flight {
   async #fetch(): Promise<void> {
     do {
       if (this.#shared !== undefined && this.#generation === 0) await this.#fillShared(this.#shared);
+      else if (this.#ingest !== undefined && this.#ingest.nextGap() === undefined) await this.#admitted();
       for (let gap = this.#nextGap(); gap !== undefined; gap = this.#nextGap()) {
         const stream = await this.#open(gap);
         const ingest = await this.#ingestOf(stream.size);
@@ -223,13 +234,19 @@ export class Flight {
     if (this.#generation > 0) this.#shared?.confront(this.ingest);
   }
 
+  /** An earlier run had brought all of the blob: nothing is left to ask for that would tell whether this caller may have it. */
+  async #admitted(): Promise<void> {
+    await this.#options.admit(this.#request, this.digest);
+    this.#opening.resolve();
+  }
+
   async #fillShared(shared: SharedPull): Promise<void> {
     const ingest = await this.#ingestOf(shared.size);
     this.#opening.resolve();
     await shared.fetchInto({
       ingest,
       signal: this.#stop.signal,
-      credentials: () => [this.#request.credential, ...this.#passengers.values()],
+      callers: () => [this.#request.caller, ...this.#passengers.values()],
       progressed: () => (this.#lastProgress = this.#options.clock.monotonic()),
       changed: () => this.#changed.ring(),
     });
@@ -241,11 +258,11 @@ export class Flight {
 
   #open(gap: { start: number; end?: number }): Promise<BlobStream> {
     const { upstream } = this.#options;
-    const { repository, credential } = this.#request;
+    const { repository, caller } = this.#request;
     return upstream.openBlob(repository, this.digest, {
       ...gap,
-      credential,
-      credentials: () => [...this.#passengers.values()],
+      caller,
+      callers: () => [...this.#passengers.values()],
       signal: this.#stop.signal,
     });
   }
@@ -255,7 +272,7 @@ export class Flight {
     const before = this.#ingest;
     if (before?.layout.size === size) return before;
     await before?.[Symbol.asyncDispose]();
-    const ingest = await this.#options.store.ingest(this.digest, size);
+    const ingest = await this.#options.store.ingest(this.blob, size);
     this.#ingest = ingest;
     if (before === undefined) return ingest;
     const sizes = `${size} bytes now, ${before.layout.size} before`;

@@ -6,10 +6,13 @@
 import type { Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
-import { manifestChildren, MAX_MANIFEST_BYTES, parseManifest } from '../oci/manifest.ts';
-import { repositoryKey, type Repository } from '../oci/repository.ts';
-import type { Catalog, TagRecord } from '../store/catalog.ts';
+import { documentType, UNKNOWN_TYPE } from '../oci/manifest-type.ts';
+import { manifestChildren, MAX_MANIFEST_BYTES, parseManifest, type Descriptor } from '../oci/manifest.ts';
+import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
+import { repositoryKey, type RegistryHost, type Repository } from '../oci/repository.ts';
+import type { Catalog, ListedAs, TagRecord } from '../store/catalog.ts';
 import type { Blob, BlobProvider, Store } from '../store/store.ts';
+import { remoteCallerOf } from '../upstream/caller.ts';
 import type { FetchedManifest, Upstream } from '../upstream/upstream.ts';
 import { isOffline, type Access } from './access.ts';
 import type { ByteSource } from './reading.ts';
@@ -88,8 +91,8 @@ export class Manifests {
 
   async #headTag(request: TagRequest): Promise<Omit<TagRecord, 'at'>> {
     const { upstream } = this.#options;
-    const { repository, reference, credential, accept } = request;
-    const options = { credential, ...(accept === undefined ? {} : { accept }) };
+    const { repository, reference, caller, accept } = request;
+    const options = { caller, ...(accept === undefined ? {} : { accept }) };
     const head = await upstream.headManifest(repository, reference, options);
     if (head.digest !== undefined) return { ...head, digest: head.digest };
     // Some registries name the digest only with the manifest itself.
@@ -100,13 +103,13 @@ export class Manifests {
 
   async #find(request: ManifestRequest, digest: Digest): Promise<Found> {
     const { access, observer } = this.#options;
-    const local = await this.#findLocal(digest);
-    if (local !== undefined && (await access.authorize(request, digest, 'manifest')) === 'granted') {
+    const local = await this.#findLocal(request, digest);
+    if (local !== undefined) {
       observer.cacheHit(local.source);
       return local;
     }
     observer.cacheMiss();
-    const key = `${repositoryKey(request.repository)} ${digest} ${access.callerKey(request.credential)}`;
+    const key = `${repositoryKey(request.repository)} ${digest} ${access.callerKey(request.caller, request.repository.registry)}`;
     const fetched = await abortable(
       shared(this.#fetching, key, () => this.#fetch(request, digest)),
       request.signal,
@@ -115,27 +118,42 @@ export class Manifests {
     return { digest, mediaType, size: bytes.length, bytes, source };
   }
 
-  async #findLocal(digest: Digest): Promise<Found | undefined> {
+  /** What is here, if this caller may have it, who is looked at first: it may be a blob of any size that is asked for. */
+  async #findLocal(request: ManifestRequest, digest: Digest): Promise<Found | undefined> {
     for (const provider of this.#options.providers) {
-      const blob = await provider.open(digest);
-      if (blob === undefined) continue;
-      try {
-        const bytes = await readManifest(blob);
-        const mediaType = this.#options.catalog.mediaType(digest) ?? parseManifest(bytes).mediaType;
-        return { digest, mediaType, size: bytes.length, bytes, source: provider.name };
-      } catch (error) {
-        this.#options.observer.problem(`manifest ${digest}`, error); // upstream will have a good one
-      } finally {
-        await blob[Symbol.asyncDispose]();
-      }
+      const stat = await provider.stat(digest);
+      if (stat === undefined || stat.size > MAX_MANIFEST_BYTES) continue;
+      if ((await this.#options.access.authorize(request, digest, 'manifest')) === 'unproven')
+        return undefined;
+      const bytes = await this.#read(provider, digest);
+      if (bytes === undefined) continue;
+      const mediaType = this.#typeOf({ registry: request.repository.registry, digest }, bytes);
+      return { digest, mediaType, size: bytes.length, bytes, source: provider.name };
     }
     return undefined;
+  }
+
+  async #read(provider: BlobProvider, digest: Digest): Promise<Uint8Array | undefined> {
+    const blob = await provider.open(digest);
+    try {
+      return blob && (await readManifest(blob));
+    } catch (error) {
+      this.#options.observer.problem(`manifest ${digest}`, error); // upstream will have a good one
+      return undefined;
+    } finally {
+      await blob?.[Symbol.asyncDispose]();
+    }
+  }
+
+  /** The document's own word, else that of the registry in whose name it is asked for. */
+  #typeOf(blob: RegistryBlob, bytes: Uint8Array): string {
+    return documentType(bytes) ?? this.#options.catalog.mediaType(blob) ?? UNKNOWN_TYPE;
   }
 
   async #fetch(request: ManifestRequest, digest: Digest): Promise<SourcedManifest> {
     const { access, peers } = this.#options;
     // Only whom upstream lets read it is given a member's copy.
-    if (peers !== undefined && access.isAdmitted(request, digest)) {
+    if (peers !== undefined && access.isAdmitted(request, digest, 'manifest')) {
       const bytes = await peers.fetch(request, digest);
       if (bytes !== undefined) return this.#fromPeer(request, digest, bytes);
     }
@@ -152,8 +170,7 @@ export class Manifests {
   }
 
   async #fromPeer(request: ManifestRequest, digest: Digest, bytes: Uint8Array): Promise<SourcedManifest> {
-    const { catalog } = this.#options;
-    const mediaType = catalog.mediaType(digest) ?? parseManifest(bytes).mediaType;
+    const mediaType = this.#typeOf({ registry: request.repository.registry, digest }, bytes);
     const fetched = { digest, mediaType, bytes };
     await this.#keep(request, fetched);
     return { ...fetched, source: 'peer' };
@@ -161,12 +178,12 @@ export class Manifests {
 
   async #fromUpstream(request: ManifestRequest, digest: Digest): Promise<SourcedManifest> {
     const { upstream, access } = this.#options;
-    const { repository, credential, accept } = request;
+    const { repository, caller, accept } = request;
     try {
       const fetched = await upstream.getManifest(
         repository,
         { kind: 'digest', digest },
-        { credential, ...(accept === undefined ? {} : { accept }) },
+        { caller, ...(accept === undefined ? {} : { accept }) },
       );
       access.accepted(request);
       await this.#keep(request, fetched);
@@ -180,8 +197,9 @@ export class Manifests {
   /** Answers another member, as for a caller of this node. */
   async answer(question: ReferenceQuestion): Promise<ReferenceAnswer> {
     const { repository, reference, accept, token, knownOnly } = question;
-    const credential = token === undefined ? undefined : ({ kind: 'bearer', token } as const);
-    const request = { repository, reference, accept, credential };
+    // What is configured here may not speak for a caller of another node: it is not configured there, perhaps.
+    const caller = remoteCallerOf(repository.registry, token);
+    const request = { repository, reference, accept, caller };
     try {
       if (!isTagged(request)) return this.#knownManifest(request);
       const { access } = this.#options;
@@ -196,15 +214,14 @@ export class Manifests {
   }
 
   #knownManifest(request: ManifestRequest): ReferenceAnswer {
-    const { access, catalog } = this.#options;
+    const { access } = this.#options;
     const digest = digestOfReference(request);
-    const mediaType = catalog.mediaType(digest);
-    const isKnown = access.holdsOffline(request) && access.isMember(request.repository, digest);
-    if (!isKnown || mediaType === undefined) return { status: 'unknown' };
+    const isKnown = access.holdsOffline(request) && access.isIn(request.repository, digest, 'manifest');
+    if (!isKnown) return { status: 'unknown' };
     return {
       status: 'found',
       digest,
-      mediaType,
+      mediaType: UNKNOWN_TYPE, // whoever asks by digest gets the document, which tells
       size: undefined,
       stale: true,
       granted: access.grantAge(request),
@@ -216,31 +233,37 @@ export class Manifests {
    * @throws WeirError what upstream answered
    */
   async fetchFor(repository: Repository, digest: Digest, token: string | undefined): Promise<Uint8Array> {
-    const credential = token === undefined ? undefined : ({ kind: 'bearer', token } as const);
+    const caller = remoteCallerOf(repository.registry, token);
     const request = {
       repository,
       reference: { kind: 'digest', digest } as const,
       accept: undefined,
-      credential,
+      caller,
     };
-    const key = `for a peer ${repositoryKey(repository)} ${digest} ${this.#options.access.callerKey(credential)}`;
+    const key = `for a peer ${repositoryKey(repository)} ${digest} ${this.#options.access.callerKey(caller, repository.registry)}`;
     return (await shared(this.#fetching, key, () => this.#fromUpstream(request, digest))).bytes;
   }
 
   async #keep(request: ManifestRequest, { digest, mediaType, bytes }: FetchedManifest): Promise<void> {
     const { catalog, access, clock } = this.#options;
-    access.proven(request.repository, digest);
-    catalog.setMediaType(digest, mediaType, clock.now());
-    access.listed(request.repository, childrenOf(bytes));
-    await shared(this.#storing, digest, () => this.#store(digest, bytes));
-    this.#options.peers?.stored(request.repository, digest, bytes.length);
+    const { repository } = request;
+    access.proven(repository, digest);
+    if (documentType(bytes) === undefined) {
+      catalog.setMediaType({ registry: repository.registry, digest }, mediaType, clock.now());
+    }
+    const { kind, children } = listedIn(bytes);
+    access.listed(repository, kind, children);
+    await shared(this.#storing, registryBlobId({ registry: repository.registry, digest }), () =>
+      this.#store(repository.registry, digest, bytes),
+    );
+    this.#options.peers?.stored(repository, digest, bytes.length);
   }
 
-  async #store(digest: Digest, bytes: Uint8Array): Promise<void> {
-    const { store, observer } = this.#options;
-    if ((await this.#findLocal(digest)) !== undefined) return;
+  async #store(registry: RegistryHost, digest: Digest, bytes: Uint8Array): Promise<void> {
+    const { store, providers, observer } = this.#options;
+    for (const provider of providers) if ((await provider.stat(digest)) !== undefined) return;
     try {
-      await using ingest = await store.ingest(digest, bytes.length);
+      await using ingest = await store.ingest({ registry, digest }, bytes.length);
       await ingest.write(0, [bytes]);
       await ingest.commit();
     } catch (error) {
@@ -259,12 +282,15 @@ async function readManifest(blob: Blob): Promise<Uint8Array> {
   return bytes;
 }
 
-/** What a manifest lists; nothing where it is of a kind that is not known here. */
-function childrenOf(bytes: Uint8Array): readonly { digest: Digest; size: number }[] {
+/** What a manifest lists, and as what; nothing if it is of a kind that is not known here. */
+function listedIn(bytes: Uint8Array): { readonly kind: ListedAs; readonly children: readonly Descriptor[] } {
   try {
-    return manifestChildren(parseManifest(bytes));
+    const manifest = parseManifest(bytes);
+    // What has URLs of its own need not be in the registry, whatever the manifest says.
+    const children = manifestChildren(manifest).filter(({ urls = [] }) => urls.length === 0);
+    return { kind: manifest.kind === 'index' ? 'manifest' : 'blob', children };
   } catch (error) {
-    if (isWeirError(error, 'reference_invalid')) return [];
+    if (isWeirError(error, 'reference_invalid')) return { kind: 'blob', children: [] };
     throw error;
   }
 }

@@ -22,6 +22,7 @@ import {
   type ReferenceAnswer,
   type ReferenceQuestion,
 } from '../wire/references.ts';
+import { bearerOf } from '../upstream/caller.ts';
 import { isOffline, type PullRequest } from './access.ts';
 
 /** The member that asks upstream, and its stand-in. */
@@ -136,9 +137,10 @@ export class References {
 
 /** Undefined where the caller's credential must not leave the node. */
 function questionOf(request: SharedReference, knownOnly: boolean): Uint8Array | undefined {
-  const { repository, reference, accept, credential } = request;
-  if (credential?.kind === 'basic') return undefined;
-  return encodeReferenceQuestion({ repository, reference, accept, token: credential?.token, knownOnly });
+  const { repository, reference, accept, caller } = request;
+  const token = bearerOf(caller, repository.registry);
+  if (typeof caller !== 'string' && token === undefined) return undefined;
+  return encodeReferenceQuestion({ repository, reference, accept, token, knownOnly });
 }
 
 function settled(

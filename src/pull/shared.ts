@@ -1,13 +1,13 @@
 /** A pull in company, as a flight sees it: it lends its ingest, and is told how that goes. */
 import type { Ingest } from '../store/store.ts';
-import type { Credential } from '../upstream/credential.ts';
+import type { Caller } from '../upstream/caller.ts';
 
 /** What a flight lends to those it is filled by. */
 export interface Lent {
   readonly ingest: Ingest;
   readonly signal: AbortSignal;
-  /** Credentials of all who wait for the blob now. */
-  readonly credentials: () => readonly (Credential | undefined)[];
+  /** All who wait for the blob now. */
+  readonly callers: () => readonly Caller[];
   readonly progressed: () => void;
   /** Chunks have come. */
   readonly changed: () => void;

@@ -17,11 +17,13 @@ import type { Repository } from '../oci/repository.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { Ingest } from '../store/store.ts';
 import { Homes } from '../swarm/homes.ts';
-import { swarmId, type SwarmKey } from '../protocol/messages.ts';
+import type { SwarmKey } from '../protocol/messages.ts';
+import { registryBlobId } from '../oci/registry-blob.ts';
 import { PARAMETERS } from '../swarm/parameters.ts';
 import type { Swarms } from '../swarm/swarms.ts';
 import type { PieceAnswer, PieceClient, PieceRequest } from '../transfer/exchange.ts';
 import { PiecePool } from '../transfer/piece-pool.ts';
+import { bearerOf } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Access, PullRequest } from './access.ts';
 import type { SharedPull } from './shared.ts';
@@ -91,7 +93,7 @@ export class Sharing implements ManifestPeers {
 
   /** The blob that is arriving in this swarm. */
   ingest(swarm: SwarmKey): Ingest | undefined {
-    return this.#pulls.get(swarmId(swarm))?.pull.ingest;
+    return this.#pulls.get(registryBlobId(swarm))?.pull.ingest;
   }
 
   /**
@@ -104,7 +106,7 @@ export class Sharing implements ManifestPeers {
     if (membership.live().length < 2) return undefined;
     const size = await access.admit(request, digest);
     if (size === undefined || size === 0) return undefined;
-    const id = swarmId({ registry: request.repository.registry, digest });
+    const id = registryBlobId({ registry: request.repository.registry, digest });
     const pull = new SwarmPull({
       request,
       digest,
@@ -125,12 +127,13 @@ export class Sharing implements ManifestPeers {
 
   async fetch(request: ManifestRequest, digest: Digest): Promise<Uint8Array | undefined> {
     const { membership, swarms } = this.#options;
-    const { repository, credential, signal } = request;
+    const { repository, caller, signal } = request;
     const self = membership.self.peer;
     const swarm = { registry: repository.registry, digest };
     // Another kind of credential never leaves the node: the home is then asked for what it has, no more.
-    const isDelegable = credential?.kind !== 'basic';
-    const home = isDelegable ? { repository: repository.name, token: credential?.token } : undefined;
+    const token = bearerOf(caller, repository.registry);
+    const isDelegable = typeof caller === 'string' || token !== undefined;
+    const home = isDelegable ? { repository: repository.name, token } : undefined;
     const homes = Homes.ofManifest(swarm, membership.live(), PARAMETERS.rendezvous).map(({ peer }) => peer);
     const isHome = homes[0] === self;
     const asked = new Set<PeerName>([self]);

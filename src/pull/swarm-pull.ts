@@ -2,7 +2,7 @@
 import { toWeirError } from '../errors.ts';
 import { isSameHash, type Statement } from '../protocol/statement.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Repository } from '../oci/repository.ts';
+import type { RegistryHost, Repository } from '../oci/repository.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { Ingest } from '../store/store.ts';
 import { Bitfield } from '../store/bitfield.ts';
@@ -10,7 +10,7 @@ import { ChunkLayout } from '../store/chunk-layout.ts';
 import type { Session } from '../swarm/session.ts';
 import type { Sink, SinkResult } from '../swarm/environment.ts';
 import type { Swarms } from '../swarm/swarms.ts';
-import type { Credential } from '../upstream/credential.ts';
+import { bearerOf, type Caller } from '../upstream/caller.ts';
 import type { PiecePool } from '../transfer/piece-pool.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
@@ -104,7 +104,7 @@ export class SwarmPull implements SharedPull {
     const { swarms, upstream, memory, digest, request, size } = this.#options;
     const { registry, name } = request.repository;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const { ingest, signal, credentials } = lent;
+    const { ingest, signal, callers } = lent;
     this.#lent = lent;
     if (ingest.nextGap() === undefined) return Promise.resolve(); // an earlier run had brought all of it
     const onAbort = (): void => reject(signal.reason);
@@ -120,9 +120,9 @@ export class SwarmPull implements SharedPull {
         layout: ingest.layout,
         memory,
         signal,
-        credentials,
+        callers,
       }),
-      home: () => ({ repository: name, token: bearerOf(lent.credentials()) }),
+      home: () => ({ repository: name, token: tokenAmong(callers(), registry) }),
       onChunk: (index, from) => {
         const bytes = ingest.layout.length(index);
         if (from === undefined) {
@@ -186,8 +186,11 @@ async function writeChunk(
   done(result);
 }
 
-/** A Bearer token among these. Others never leave the node. */
-export function bearerOf(credentials: readonly (Credential | undefined)[]): string | undefined {
-  for (const credential of credentials) if (credential?.kind === 'bearer') return credential.token;
+/** A Bearer token that one of these presented. Other credentials never leave the node. */
+function tokenAmong(callers: readonly Caller[], registry: RegistryHost): string | undefined {
+  for (const caller of callers) {
+    const token = bearerOf(caller, registry);
+    if (token !== undefined) return token;
+  }
   return undefined;
 }

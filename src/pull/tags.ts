@@ -42,7 +42,6 @@ export interface TagsOptions {
 
 /** Under what a tag is remembered. */
 interface TagKeys {
-  readonly repository: string;
   readonly types: readonly string[];
   readonly accept: string;
   readonly caller: string;
@@ -85,12 +84,12 @@ export class Tags {
     return access.holdsOffline(request) ? this.#remembered(request, keys) : undefined;
   }
 
-  #keys({ repository, reference, accept, credential }: TagRequest): TagKeys {
+  #keys({ repository, reference, accept, caller: who }: TagRequest): TagKeys {
     const types = acceptedTypes(accept);
     const acceptKey = digestOf(Buffer.from(types.join(' ')));
     const name = repositoryKey(repository);
-    const caller = `${name} ${reference.tag} ${acceptKey} ${this.#options.access.callerKey(credential)}`;
-    return { repository: name, types, accept: acceptKey, caller };
+    const caller = `${name} ${reference.tag} ${acceptKey} ${this.#options.access.callerKey(who, repository.registry)}`;
+    return { types, accept: acceptKey, caller };
   }
 
   async #ask(request: TagRequest, keys: TagKeys, own: boolean): Promise<ResolvedTag> {
@@ -102,12 +101,17 @@ export class Tags {
       access.acceptedAgo(request, answer?.granted ?? 0);
       this.#keep(request, keys, record);
       if (answer?.stale === true)
-        onStale(keys.repository, tag, new WeirError('upstream_unreachable', 'a member says so'));
+        onStale(
+          repositoryKey(request.repository),
+          tag,
+          new WeirError('upstream_unreachable', 'a member says so'),
+        );
       else this.#recent.set(keys.caller, record);
       return { record, stale: answer?.stale === true };
     } catch (error) {
       access.failed(request, error);
-      if (isWeirError(error, 'manifest_unknown')) catalog.deleteTag(keys.repository, tag);
+      if (isWeirError(error, 'manifest_unknown') && access.tellsOfAbsence(request))
+        catalog.deleteTag(request.repository, tag);
       throw error;
     }
   }
@@ -115,7 +119,7 @@ export class Tags {
   async #stale(request: TagRequest, keys: TagKeys, own: boolean, error: unknown): Promise<TagRecord> {
     const { access, clock, references, onStale } = this.#options;
     const { tag } = request.reference;
-    let record = access.holdsOffline(request) ? this.#remembered(request, keys) : undefined;
+    let record = access.holds(request, error) ? this.#remembered(request, keys) : undefined;
     if (record === undefined && !own) {
       const answer = await references?.()?.recall(request);
       if (answer !== undefined) {
@@ -126,19 +130,19 @@ export class Tags {
     }
     access.offline(request, error);
     if (record === undefined) throw error;
-    onStale(keys.repository, tag, error);
+    onStale(repositoryKey(request.repository), tag, error);
     return record;
   }
 
   #keep({ repository, reference }: TagRequest, keys: TagKeys, record: TagRecord): void {
     const { access, catalog } = this.#options;
     const { digest, size } = record;
-    catalog.setTag(keys.repository, reference.tag, keys.accept, record);
-    if (size !== undefined) access.listed(repository, [{ digest, size }]);
+    catalog.setTag(repository, reference.tag, keys.accept, record);
+    if (size !== undefined) access.listed(repository, 'manifest', [{ digest, size }]);
   }
 
   /** What upstream named for the same Accept, else the newest that this caller can read. */
-  #remembered({ reference }: TagRequest, { repository, accept, types }: TagKeys): TagRecord | undefined {
+  #remembered({ repository, reference }: TagRequest, { accept, types }: TagKeys): TagRecord | undefined {
     const known = this.#options.catalog.tags(repository, reference.tag);
     return (
       known.find((record) => record.accept === accept) ??

@@ -63,8 +63,8 @@ export class ThroughReading implements Reading {
     const start = prefix === undefined ? 0 : await hashPrefix(prefix, verifier);
     // The request to upstream outlives the deadline for the first byte that the caller's signal carries.
     const stop = new AbortController();
-    const { credential, signal } = request;
-    const opening = upstream.openBlob(request.repository, digest, { credential, signal: stop.signal, start });
+    const { caller, signal } = request;
+    const opening = upstream.openBlob(request.repository, digest, { caller, signal: stop.signal, start });
     try {
       return new ThroughReading(options, stop, await abortable(opening, signal), verifier, start);
     } catch (error) {

@@ -1,58 +1,49 @@
 /**
  * What must outlive a restart besides blobs, in one SQLite file:
  *
- * - media types of manifests (a file of bytes does not tell its own),
+ * - proofs: which registry has delivered which bytes, whole and verified,
+ * - served: which repository was seen to serve which digest, by a HEAD or a GET,
+ * - listed: which digests, of which size, a manifest of a repository lists, and as what,
  * - tags: the last digest that upstream named, for when it cannot be reached,
- * - members: which repository was seen to hold which digest,
- * - listed: which digests, of which size, a manifest of a repository lists,
+ * - types: media types of manifests that do not tell their own, as each registry names them,
  * - grants: which caller upstream accepted for which repository, and when; callers are kept as keyed hashes,
  * - challenges: the WWW-Authenticate that upstream last answered with, for when it cannot be reached.
+ *
+ * The first two are kept apart: that a registry says that it has a digest proves nothing about the bytes.
  *
  * SQLite's exclusive lock on the file is also the lock on the data folder: the kernel drops it when the owner
  * dies in whatever way, so a stale lock cannot happen.
  */
-import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite';
+import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, renameSync, rmSync } from 'node:fs';
+import { renameSync, rmSync } from 'node:fs';
 import { errorMessage, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
-import { FILE_MODE } from './data-folder.ts';
+import type { RegistryHost, Repository } from '../oci/repository.ts';
+import type { RegistryBlob } from '../oci/registry-blob.ts';
+import {
+  openDatabase,
+  SQLITE_BUSY,
+  SQLITE_CORRUPT,
+  SQLITE_FULL,
+  SQLITE_IOERR,
+  SQLITE_NOTADB,
+  sqliteCode,
+  TABLES,
+} from './catalog-file.ts';
+import { waterLevel } from './water-level.ts';
 
-/** Rows of each table; the oldest go first. At about 150 bytes a row this bounds the file to some 100 MiB. */
+/**
+ * Rows of each table. At about 150 bytes a row this bounds the file to some 100 MiB. Above it the registries with most
+ * rows lose their oldest: one that is asked for much cannot push out what is known of the others.
+ */
 const MAX_ROWS = 200_000;
 /** Answers for one tag that are looked at: runtimes have a handful of Accept headers between them. */
 const MAX_TAG_ROWS = 50;
 /** How many rows are written between two looks at the bound. */
 const PRUNE_EVERY = 10_000;
-const SQLITE_BUSY = 5;
-const SQLITE_IOERR = 10;
-const SQLITE_FULL = 13;
-const SQLITE_CORRUPT = 11;
-const SQLITE_NOTADB = 26;
-/**
- * Rises when the tables change. A catalog of an older version gets the tables that it lacks ({@link SCHEMA}); one of a newer
- * version is refused.
- */
-const SCHEMA_VERSION = 2;
-
-const SCHEMA = `
-CREATE TABLE IF NOT EXISTS media_types (digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, at INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS tags (
-  repository TEXT NOT NULL, tag TEXT NOT NULL, accept TEXT NOT NULL,
-  digest TEXT NOT NULL, media_type TEXT NOT NULL, size INTEGER, at INTEGER NOT NULL,
-  PRIMARY KEY (repository, tag, accept));
-CREATE TABLE IF NOT EXISTS members (
-  registry TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY (digest, registry, name));
-CREATE TABLE IF NOT EXISTS listed (
-  registry TEXT NOT NULL, name TEXT NOT NULL, digest TEXT NOT NULL, size INTEGER NOT NULL, at INTEGER NOT NULL,
-  PRIMARY KEY (digest, registry, name));
-CREATE TABLE IF NOT EXISTS grants (
-  repository TEXT NOT NULL, caller TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (repository, caller));
-CREATE TABLE IF NOT EXISTS challenges (repository TEXT PRIMARY KEY, challenge TEXT NOT NULL, at INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, value BLOB NOT NULL);
-`;
-const TABLES = ['media_types', 'tags', 'members', 'listed', 'grants', 'challenges'] as const;
+/** As what something is listed: an index lists manifests, a manifest lists blobs. */
+export type ListedAs = 'manifest' | 'blob';
 
 export interface TagRecord {
   readonly digest: Digest;
@@ -110,25 +101,66 @@ export class Catalog implements Disposable {
     return made;
   }
 
-  setMediaType(digest: Digest, mediaType: string, at: number): void {
-    this.#write('INSERT OR REPLACE INTO media_types VALUES (?, ?, ?)', digest, mediaType, at);
+  /** This registry has delivered these bytes, whole; their digest was verified. */
+  addProof({ registry, digest }: RegistryBlob, at: number): void {
+    this.#write('INSERT OR REPLACE INTO proofs VALUES (?, ?, ?)', registry, digest, at);
   }
 
-  mediaType(digest: Digest): string | undefined {
-    return this.#text('SELECT media_type AS value FROM media_types WHERE digest = ?', digest);
+  isProven({ registry, digest }: RegistryBlob): boolean {
+    const sql = 'SELECT 1 AS value FROM proofs WHERE digest = ? AND registry = ?';
+    return this.#prepare(sql).get(digest, registry) !== undefined;
   }
 
-  setTag(repository: string, tag: string, accept: string, record: TagRecord): void {
+  /** Whether this registry has delivered anything. */
+  hasDelivered(registry: RegistryHost): boolean {
+    return (
+      this.#prepare('SELECT 1 AS value FROM proofs WHERE registry = ? LIMIT 1').get(registry) !== undefined
+    );
+  }
+
+  /** Upstream says that this repository has the digest. */
+  addServed({ registry, name }: Repository, digest: Digest, at: number): void {
+    this.#write('INSERT OR REPLACE INTO served VALUES (?, ?, ?, ?)', registry, name, digest, at);
+  }
+
+  removeServed({ registry, name }: Repository, digest: Digest): void {
+    this.#write('DELETE FROM served WHERE digest = ? AND registry = ? AND name = ?', digest, registry, name);
+  }
+
+  isServed({ registry, name }: Repository, digest: Digest): boolean {
+    const sql = 'SELECT 1 AS value FROM served WHERE digest = ? AND registry = ? AND name = ?';
+    return this.#prepare(sql).get(digest, registry, name) !== undefined;
+  }
+
+  /** A manifest that upstream has in this repository lists these. */
+  addListed(
+    { registry, name }: Repository,
+    kind: ListedAs,
+    listed: readonly { readonly digest: Digest; readonly size: number }[],
+    at: number,
+  ): void {
+    const sql = 'INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, ?, ?)';
+    const rows = listed.map(({ digest, size }) => [registry, name, digest, kind, size, at]);
+    this.#writeAll(sql, rows);
+  }
+
+  /** The size that a manifest of the repository lists for the digest. */
+  listedSize({ registry, name }: Repository, kind: ListedAs, digest: Digest): number | undefined {
+    const sql = 'SELECT size FROM listed WHERE digest = ? AND registry = ? AND name = ? AND kind = ?';
+    return this.#prepare(sql).get(digest, registry, name, kind)?.['size'] as number | undefined;
+  }
+
+  setTag({ registry, name }: Repository, tag: string, accept: string, record: TagRecord): void {
     const { digest, mediaType, size, at } = record;
-    const sql = 'INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?, ?, ?)';
-    this.#write(sql, repository, tag, accept, digest, mediaType, size ?? null, at);
+    const sql = 'INSERT OR REPLACE INTO tags VALUES (?, ?, ?, ?, ?, ?, ?, ?)';
+    this.#write(sql, registry, name, tag, accept, digest, mediaType, size ?? null, at);
   }
 
   /** What upstream named for the tag, by the Accept header that it was asked with; the newest first. */
-  tags(repository: string, tag: string): readonly (TagRecord & { readonly accept: string })[] {
+  tags({ registry, name }: Repository, tag: string): readonly (TagRecord & { readonly accept: string })[] {
     const columns = 'accept, digest, media_type, size, at';
-    const sql = `SELECT ${columns} FROM tags WHERE repository = ? AND tag = ? ORDER BY at DESC LIMIT ${MAX_TAG_ROWS}`;
-    const rows = this.#prepare(sql).all(repository, tag);
+    const sql = `SELECT ${columns} FROM tags WHERE registry = ? AND name = ? AND tag = ? ORDER BY at DESC LIMIT ${MAX_TAG_ROWS}`;
+    const rows = this.#prepare(sql).all(registry, name, tag);
     return rows.map((row) => ({
       accept: row['accept'] as string,
       digest: row['digest'] as Digest,
@@ -138,78 +170,72 @@ export class Catalog implements Disposable {
     }));
   }
 
-  deleteTag(repository: string, tag: string): void {
-    this.#write('DELETE FROM tags WHERE repository = ? AND tag = ?', repository, tag);
+  deleteTag({ registry, name }: Repository, tag: string): void {
+    this.#write('DELETE FROM tags WHERE registry = ? AND name = ? AND tag = ?', registry, name, tag);
   }
 
-  addMember(registry: string, name: string, digest: Digest, at: number): void {
-    this.#write('INSERT OR REPLACE INTO members VALUES (?, ?, ?, ?)', registry, name, digest, at);
+  /** What the registry calls a manifest that does not tell its own media type. */
+  setMediaType({ registry, digest }: RegistryBlob, mediaType: string, at: number): void {
+    this.#write('INSERT OR REPLACE INTO types VALUES (?, ?, ?, ?)', registry, digest, mediaType, at);
   }
 
-  removeMember(registry: string, name: string, digest: Digest): void {
-    this.#write('DELETE FROM members WHERE digest = ? AND registry = ? AND name = ?', digest, registry, name);
+  mediaType({ registry, digest }: RegistryBlob): string | undefined {
+    const sql = 'SELECT media_type AS value FROM types WHERE digest = ? AND registry = ?';
+    return this.#prepare(sql).get(digest, registry)?.['value'] as string | undefined;
   }
 
-  isMember(registry: string, name: string, digest: Digest): boolean {
-    const sql = 'SELECT 1 AS value FROM members WHERE digest = ? AND registry = ? AND name = ?';
-    return this.#prepare(sql).get(digest, registry, name) !== undefined;
+  setGrant({ registry, name }: Repository, caller: string, at: number): void {
+    this.#write('INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?)', registry, name, caller, at);
   }
 
-  /** Whether any repository of `registry` was seen to hold the digest. */
-  isKnownTo(registry: string, digest: Digest): boolean {
-    const sql = 'SELECT 1 AS value FROM members WHERE digest = ? AND registry = ? LIMIT 1';
-    return this.#prepare(sql).get(digest, registry) !== undefined;
-  }
-
-  /** A manifest that upstream has in this repository lists the digest. */
-  addListed(registry: string, name: string, digest: Digest, size: number, at: number): void {
-    const sql = 'INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?, ?)';
-    this.#write(sql, registry, name, digest, size, at);
-  }
-
-  /** The size that a manifest of the repository lists for the digest. */
-  listedSize(registry: string, name: string, digest: Digest): number | undefined {
-    const sql = 'SELECT size FROM listed WHERE digest = ? AND registry = ? AND name = ?';
-    return this.#prepare(sql).get(digest, registry, name)?.['size'] as number | undefined;
-  }
-
-  setGrant(repository: string, caller: string, at: number): void {
-    this.#write('INSERT OR REPLACE INTO grants VALUES (?, ?, ?)', repository, caller, at);
-  }
-
-  deleteGrant(repository: string, caller: string): void {
-    this.#write('DELETE FROM grants WHERE repository = ? AND caller = ?', repository, caller);
+  deleteGrant({ registry, name }: Repository, caller: string): void {
+    this.#write('DELETE FROM grants WHERE registry = ? AND name = ? AND caller = ?', registry, name, caller);
   }
 
   /** When upstream accepted the caller last, in milliseconds since the epoch. */
-  grantedAt(repository: string, caller: string): number | undefined {
-    const row = this.#prepare('SELECT at FROM grants WHERE repository = ? AND caller = ?').get(
-      repository,
-      caller,
-    );
-    return row?.['at'] as number | undefined;
+  grantedAt({ registry, name }: Repository, caller: string): number | undefined {
+    const sql = 'SELECT at FROM grants WHERE registry = ? AND name = ? AND caller = ?';
+    return this.#prepare(sql).get(registry, name, caller)?.['at'] as number | undefined;
   }
 
-  setChallenge(repository: string, challenge: string, at: number): void {
-    this.#write('INSERT OR REPLACE INTO challenges VALUES (?, ?, ?)', repository, challenge, at);
+  setChallenge({ registry, name }: Repository, challenge: string, at: number): void {
+    this.#write('INSERT OR REPLACE INTO challenges VALUES (?, ?, ?, ?)', registry, name, challenge, at);
   }
 
-  challenge(repository: string): string | undefined {
-    return this.#text('SELECT challenge AS value FROM challenges WHERE repository = ?', repository);
+  challenge({ registry, name }: Repository): string | undefined {
+    const sql = 'SELECT challenge AS value FROM challenges WHERE registry = ? AND name = ?';
+    return this.#prepare(sql).get(registry, name)?.['value'] as string | undefined;
   }
 
-  #text(sql: string, parameter: string): string | undefined {
-    return this.#prepare(sql).get(parameter)?.['value'] as string | undefined;
+  #write(sql: string, ...parameters: readonly SQLInputValue[]): void {
+    this.#tolerant(() => this.#insert(sql, parameters));
+  }
+
+  /** In one transaction: each row by itself would be a write to the disk, for which everybody waits. */
+  #writeAll(sql: string, rows: readonly (readonly SQLInputValue[])[]): void {
+    this.#tolerant(() => {
+      this.#db.exec('BEGIN');
+      try {
+        for (const row of rows) this.#insert(sql, row);
+        this.#db.exec('COMMIT');
+      } finally {
+        if (this.#db.isTransaction) this.#db.exec('ROLLBACK');
+      }
+    });
+  }
+
+  #insert(sql: string, parameters: readonly SQLInputValue[]): void {
+    this.#prepare(sql).run(...parameters);
+    if (++this.#writes % PRUNE_EVERY === 0) this.#prune();
   }
 
   /**
    * What cannot be written because the disk is full is not remembered: upstream will be asked again. (A grant that
    * cannot be withdrawn ends with its time.)
    */
-  #write(sql: string, ...parameters: readonly SQLInputValue[]): void {
+  #tolerant(write: () => void): void {
     try {
-      this.#prepare(sql).run(...parameters);
-      if (++this.#writes % PRUNE_EVERY === 0) this.#prune();
+      write();
       this.#failing = false;
     } catch (error) {
       const code = sqliteCode(error);
@@ -221,8 +247,15 @@ export class Catalog implements Disposable {
 
   #prune(): void {
     for (const table of TABLES) {
-      this.#db.exec(`DELETE FROM ${table} WHERE rowid IN
-        (SELECT rowid FROM ${table} ORDER BY at DESC LIMIT -1 OFFSET ${MAX_ROWS})`);
+      const counts = this.#prepare(`SELECT COUNT(*) AS value FROM ${table} GROUP BY registry`).all();
+      const level = waterLevel(
+        counts.map((row) => row['value'] as number),
+        MAX_ROWS,
+      );
+      if (level === undefined) continue;
+      this.#prepare(`DELETE FROM ${table} WHERE rowid IN (SELECT rowid FROM
+        (SELECT rowid, row_number() OVER (PARTITION BY registry ORDER BY at DESC, rowid DESC) AS rank FROM ${table})
+        WHERE rank > ?)`).run(level);
     }
   }
 
@@ -238,31 +271,4 @@ export class Catalog implements Disposable {
     this.#statements.clear();
     this.#db.close();
   }
-}
-
-function openDatabase(path: string): DatabaseSync {
-  const db = new DatabaseSync(path);
-  try {
-    db.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;');
-    db.exec('BEGIN IMMEDIATE');
-    const version = Number(db.prepare('PRAGMA user_version').get()?.['user_version']);
-    if (version > SCHEMA_VERSION) {
-      const message =
-        `${path} was written by a newer weir (form ${version}, this one knows ${SCHEMA_VERSION}): ` +
-        'run that version, remove the data folder (it is a cache), or give this one another --data-dir';
-      throw new WeirError('store_unusable', message);
-    }
-    if (version < SCHEMA_VERSION) db.exec(`${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION};`);
-    db.exec('COMMIT');
-    if (path !== ':memory:') chmodSync(path, FILE_MODE);
-    return db;
-  } catch (error) {
-    db.close();
-    throw error;
-  }
-}
-
-function sqliteCode(error: unknown): number | undefined {
-  if (typeof error !== 'object' || error === null || !('errcode' in error)) return undefined;
-  return typeof error.errcode === 'number' ? error.errcode & 0xff : undefined;
 }

@@ -4,18 +4,41 @@
  * ```
  * blobs/<algorithm>/<hex>          committed blobs
  * chunks/<algorithm>/<hex>         their chunk maps
- * partial/<algorithm>-<hex>        blobs that are arriving, sparse
- * partial/<algorithm>-<hex>.chunks their chunk maps
+ * partial/<algorithm>-<hex>.<r>        blobs that are arriving, sparse; <r> stands for their registry
+ * partial/<algorithm>-<hex>.<r>.chunks their chunk maps
  * catalog.db                       what is remembered of repositories; its lock is the folder's lock
  * ```
  */
+import { hash } from 'node:crypto';
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { systemCode, WeirError } from '../errors.ts';
 import { digestAlgorithm, digestHex, tryParseDigest, type Digest } from '../oci/digest.ts';
+import type { RegistryBlob } from '../oci/registry-blob.ts';
 
 export const FOLDER_MODE = 0o700;
 export const FILE_MODE = 0o600;
+
+/** Hexadecimal digits that stand for a registry: 64 bits, of sha256. */
+const REGISTRY_DIGITS = 16;
+const PARTIAL = /^(sha(?:256|512)-[0-9a-f]+)\.[0-9a-f]{16}$/;
+
+/** The name of the file of a partial blob. Each registry has its own: what one has sent must not be taken for another's. */
+export function partialName({ registry, digest }: RegistryBlob): string {
+  const mark = hash('sha256', registry, 'hex').slice(0, REGISTRY_DIGITS);
+  return `${digestAlgorithm(digest)}-${digestHex(digest)}.${mark}`;
+}
+
+/** Whether the file of this name is a partial blob: no chunk map, no stranger. */
+export function isPartialName(name: string): boolean {
+  const [, digest] = PARTIAL.exec(name) ?? [];
+  return digest !== undefined && tryParseDigest(digest.replace('-', ':')) !== undefined;
+}
+
+/** The registry's part of the name of a partial blob. */
+export function registryMark(name: string): string {
+  return name.slice(name.lastIndexOf('.') + 1);
+}
 
 export class DataFolder {
   readonly root: string;
@@ -58,16 +81,12 @@ export class DataFolder {
     return join(this.root, 'chunks', digestAlgorithm(digest), digestHex(digest));
   }
 
-  partial(digest: Digest): string {
-    return join(this.partials, `${digestAlgorithm(digest)}-${digestHex(digest)}`);
+  /** @param name from {@link partialName} */
+  partial(name: string): string {
+    return join(this.partials, name);
   }
 
-  partialChunkMap(digest: Digest): string {
-    return `${this.partial(digest)}.chunks`;
-  }
-
-  /** The digest whose partial blob the file named `name` is; undefined for chunk maps and strangers. */
-  static partialDigest(name: string): Digest | undefined {
-    return tryParseDigest(name.replace('-', ':'));
+  partialChunkMap(name: string): string {
+    return `${this.partial(name)}.chunks`;
   }
 }

@@ -7,8 +7,11 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { createHash, type Hash } from 'node:crypto';
+import { MIB } from '../clock.ts';
 import { WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { RegistryBlob } from '../oci/registry-blob.ts';
+import type { RegistryHost } from '../oci/repository.ts';
 import type { ChunkLayout } from './chunk-layout.ts';
 import { ChunkMap } from './chunk-map.ts';
 import { readFully, writeError, writeFully } from './file.ts';
@@ -21,8 +24,13 @@ interface GrowingChunk {
   readonly hash: Hash;
 }
 
+/** Bytes of room that are asked for at a time: what is asked for again and again would cost more than it saves. */
+const ROOM_STEP: number = 16 * MIB;
+
 /** What an ingest needs of the store that owns it. */
 export interface IngestOwner {
+  /** So many bytes more are about to be written. @throws WeirError `store_full` */
+  makeRoom(ingest: FsIngest, bytes: number): Promise<void>;
   /** Moves file and chunk map to their place among the committed blobs. */
   publish(ingest: FsIngest): Promise<void>;
   /** The ingest is over; `committed` tells how. */
@@ -36,19 +44,24 @@ export interface IngestFiles {
 
 export class FsIngest implements Ingest {
   readonly digest: Digest;
+  readonly registry: RegistryHost;
   readonly #owner: IngestOwner;
   readonly #files: IngestFiles;
   readonly #growing: Map<number, GrowingChunk> = new Map();
   #map: ChunkMap;
   #verifier: PrefixVerifier;
   #presentBytes = 0;
+  /** Bytes that were written or are about to be, and bytes of room that was made for them. */
+  #taken = 0;
+  #room = 0;
   #committed = false;
   #closed = false;
   /** Settles when the bytes that were handed over last are hashed and written; writes run one after the other. */
   #tail: Promise<void> = Promise.resolve();
 
-  constructor(digest: Digest, map: ChunkMap, files: IngestFiles, owner: IngestOwner) {
+  constructor({ registry, digest }: RegistryBlob, map: ChunkMap, files: IngestFiles, owner: IngestOwner) {
     this.digest = digest;
+    this.registry = registry;
     this.#map = map;
     this.#files = files;
     this.#owner = owner;
@@ -61,6 +74,11 @@ export class FsIngest implements Ingest {
 
   get presentBytes(): number {
     return this.#presentBytes;
+  }
+
+  /** Bytes of room that it has taken. */
+  get room(): number {
+    return this.#room;
   }
 
   get committed(): boolean {
@@ -94,6 +112,8 @@ export class FsIngest implements Ingest {
       this.#presentBytes += bytes.length;
       if (start === this.#verifier.position) this.#verifier.update(bytes);
     }
+    this.#taken = this.#presentBytes;
+    this.#room = this.#presentBytes;
   }
 
   nextGap(position = 0): { start: number; end: number } | undefined {
@@ -136,6 +156,7 @@ export class FsIngest implements Ingest {
       throw new WeirError('upstream_protocol', `more than the ${this.layout.size} bytes of ${this.digest}`);
     }
     try {
+      await this.#take(total);
       await writeFully(this.#files.data, buffers, offset);
       let position = offset;
       for (const buffer of buffers) {
@@ -164,6 +185,7 @@ export class FsIngest implements Ingest {
     }
     if (this.has(index)) return;
     try {
+      await this.#take(bytes.length);
       await writeFully(this.#files.data, [bytes], this.layout.start(index));
       this.#growing.delete(index);
       this.#map.set(index, hash);
@@ -174,6 +196,16 @@ export class FsIngest implements Ingest {
     }
     if (this.layout.start(index) === this.#verifier.position) this.#verifier.update(bytes);
     this.#catchUpLater();
+  }
+
+  /** Room for what is about to be written. */
+  async #take(bytes: number): Promise<void> {
+    this.#taken += bytes;
+    const missing = Math.min(this.#taken, this.layout.size) - this.#room;
+    if (missing <= 0) return;
+    const step = Math.min(Math.max(missing, ROOM_STEP), this.layout.size - this.#room);
+    await this.#owner.makeRoom(this, step);
+    this.#room += step;
   }
 
   /** Whether the chunk at which the verifier stands is here, too. */
@@ -260,6 +292,7 @@ export class FsIngest implements Ingest {
     this.#map = new ChunkMap(this.layout);
     this.#growing.clear();
     this.#presentBytes = 0;
+    this.#taken = 0;
     this.#verifier = new PrefixVerifier(this.digest);
     const bytes = this.#map.encode();
     await this.#files.chunks.write(bytes, 0, bytes.length, 0);

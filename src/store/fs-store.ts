@@ -5,25 +5,24 @@
  * The time of last use is the blob file's mtime, so that eviction order survives a restart without a database.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { open, rename, rm, statfs, utimes, writeFile } from 'node:fs/promises';
-import { GIB, MIB, MINUTE, type Clock } from '../clock.ts';
+import { open, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { MINUTE, type Clock } from '../clock.ts';
 import { errorMessage, systemCode, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { RegistryBlob } from '../oci/registry-blob.ts';
+import type { RegistryHost } from '../oci/repository.ts';
 import { Bitfield } from './bitfield.ts';
 import { ChunkLayout } from './chunk-layout.ts';
 import { ChunkMap } from './chunk-map.ts';
-import { FILE_MODE, type DataFolder } from './data-folder.ts';
-import { planEviction, type EvictionCandidate } from './eviction.ts';
+import { FILE_MODE, partialName, type DataFolder } from './data-folder.ts';
 import { FsBlob } from './fs-blob.ts';
 import { FsIngest, type IngestOwner } from './fs-ingest.ts';
 import { rebuildChunkMap } from './rebuild.ts';
-import { readChunkMap, scanBlobs, scanPartials } from './scan.ts';
+import type { Holdings } from './room.ts';
+import { Space, type Victim } from './space.ts';
+import { readChunkMap, removeStrangers, scanBlobs, scanPartials } from './scan.ts';
 import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from './store.ts';
 
-/** Left free on the disk for everybody else: a full disk makes the kubelet evict pods. */
-const DISK_RESERVE: number = 256 * MIB;
-const AUTO_QUOTA_MAX: number = 20 * GIB;
-const AUTO_QUOTA_SHARE = 0.1;
 /** A use is written to the file's mtime at most this often: eviction needs no finer order. */
 const TOUCH_INTERVAL: number = 1 * MINUTE;
 
@@ -34,6 +33,8 @@ export interface FsStoreOptions {
   /** Partial blobs that nobody went on with for this many milliseconds are dropped at the start. */
   readonly partialMaxAge: number;
   readonly clock: Clock;
+  /** Whether this registry has delivered anything; default: all have. */
+  readonly hasDelivered?: (registry: RegistryHost) => boolean;
   readonly onEvict?: (info: BlobInfo) => void;
   /** A blob is complete and can be opened. */
   readonly onCommit?: (info: BlobInfo) => void;
@@ -54,6 +55,8 @@ interface Entry {
 interface Partial {
   readonly bytes: number;
   readonly lastUsed: number;
+  /** Undefined for one of an earlier run. */
+  readonly registry: RegistryHost | undefined;
 }
 
 export class FsStore implements Store, IngestOwner {
@@ -61,15 +64,20 @@ export class FsStore implements Store, IngestOwner {
   readonly #options: FsStoreOptions;
   readonly #folder: DataFolder;
   readonly #blobs: Map<Digest, Entry> = new Map();
-  readonly #partials: Map<Digest, Partial> = new Map();
-  readonly #ingests: Map<Digest, FsIngest> = new Map();
-  #quota = 0;
-  /** Blobs are admitted one after the other: two at once would be given the same free room. */
-  #admission: Promise<unknown> = Promise.resolve();
+  /** These and the next by {@link partialName}. */
+  readonly #partials: Map<string, Partial> = new Map();
+  readonly #ingests: Map<string, FsIngest> = new Map();
+  readonly #space: Space;
 
   private constructor(options: FsStoreOptions) {
     this.#options = options;
     this.#folder = options.folder;
+    this.#space = new Space({
+      root: options.folder.root,
+      quota: options.quota,
+      holdings: () => this.#holdings(),
+      evict: (victim) => this.#evict(victim),
+    });
   }
 
   /** @throws WeirError `store_unusable` */
@@ -81,18 +89,22 @@ export class FsStore implements Store, IngestOwner {
   }
 
   async #load(): Promise<void> {
-    const { quota, clock, partialMaxAge } = this.#options;
-    const disk = await statfs(this.#folder.root);
-    const auto = Math.min(AUTO_QUOTA_MAX, Math.floor(disk.blocks * disk.bsize * AUTO_QUOTA_SHARE));
-    this.#quota = quota === 'auto' ? auto : quota;
-    for await (const { digest, bytes, lastUsed } of scanBlobs(this.#folder)) {
-      this.#blobs.set(digest, entry(bytes, lastUsed, undefined));
+    const { clock, partialMaxAge, onProblem } = this.#options;
+    await this.#space.open();
+    for await (const { digest, size, lastUsed } of scanBlobs(this.#folder)) {
+      this.#blobs.set(digest, entry(size, lastUsed, undefined));
     }
-    for await (const { digest, bytes, lastUsed } of scanPartials(this.#folder)) {
-      if (clock.now() - lastUsed > partialMaxAge) await this.#removePartial(digest);
-      else this.#partials.set(digest, { bytes, lastUsed });
+    const strangers = await removeStrangers(this.#folder);
+    if (strangers > 0) {
+      onProblem?.(
+        `${strangers} files of partial blobs do not tell their registry (an earlier version's): dropped`,
+      );
     }
-    await this.#makeRoom(0);
+    for await (const { name, bytes, lastUsed } of scanPartials(this.#folder)) {
+      if (clock.now() - lastUsed > partialMaxAge) await this.#removePartial(name);
+      else this.#partials.set(name, { bytes, lastUsed, registry: undefined });
+    }
+    await this.#space.shrink();
   }
 
   async stat(digest: Digest): Promise<BlobInfo | undefined> {
@@ -168,56 +180,56 @@ export class FsStore implements Store, IngestOwner {
     return known;
   }
 
-  async resume(digest: Digest): Promise<Ingest | undefined> {
-    if (!this.#partials.has(digest)) return undefined;
-    const map = await readChunkMap(this.#folder.partialChunkMap(digest));
+  async resume(blob: RegistryBlob): Promise<Ingest | undefined> {
+    const name = partialName(blob);
+    if (!this.#partials.has(name)) return undefined;
+    const map = await readChunkMap(this.#folder.partialChunkMap(name));
     if (map === undefined) {
-      await this.#removePartial(digest);
+      await this.#removePartial(name);
       return undefined;
     }
-    return this.#start(digest, map, 'r+');
+    return this.#start(blob, map, 'r+');
   }
 
-  ingest(digest: Digest, size: number): Promise<Ingest> {
-    const admitted = this.#admission.then(() => this.#admit(digest, size));
-    this.#admission = admitted.catch(() => undefined); // its caller hears of it; the next one starts afresh
-    return admitted;
+  ingest(blob: RegistryBlob, size: number): Promise<Ingest> {
+    return this.#space.inTurn(() => this.#admit(blob, size));
   }
 
-  async #admit(digest: Digest, size: number): Promise<Ingest> {
-    const resumed = await this.resume(digest);
+  async #admit(blob: RegistryBlob, size: number): Promise<Ingest> {
+    const resumed = await this.resume(blob);
     if (resumed !== undefined) {
       if (resumed.layout.size === size) return resumed;
       await resumed[Symbol.asyncDispose]();
-      await this.#removePartial(digest); // another size for one digest: nothing of it can be trusted
+      await this.#removePartial(partialName(blob)); // another size for one digest: nothing of it can be trusted
     }
-    if (size > this.#quota) {
-      throw new WeirError('store_full', `${digest} has ${size} bytes, the store's quota is ${this.#quota}`);
-    }
-    await this.#makeRoom(size);
-    return this.#start(digest, new ChunkMap(new ChunkLayout(size)), 'w+');
+    await this.#space.admit(blob, size);
+    return this.#start(blob, new ChunkMap(new ChunkLayout(size)), 'w+');
   }
 
-  async #start(digest: Digest, map: ChunkMap, flags: 'r+' | 'w+'): Promise<FsIngest> {
-    if (this.#ingests.has(digest)) {
-      throw new WeirError('store_full', `the partial blob of ${digest} is still in use by an earlier pull`);
+  async #start(blob: RegistryBlob, map: ChunkMap, flags: 'r+' | 'w+'): Promise<FsIngest> {
+    const name = partialName(blob);
+    if (this.#ingests.has(name)) {
+      throw new WeirError(
+        'store_full',
+        `the partial blob of ${blob.digest} is still in use by an earlier pull`,
+      );
     }
     await using files = new AsyncDisposableStack();
     try {
-      const data = files.use(await open(this.#folder.partial(digest), flags, FILE_MODE));
-      const chunks = files.use(await open(this.#folder.partialChunkMap(digest), flags, FILE_MODE));
+      const data = files.use(await open(this.#folder.partial(name), flags, FILE_MODE));
+      const chunks = files.use(await open(this.#folder.partialChunkMap(name), flags, FILE_MODE));
       if (flags === 'w+') {
         await data.truncate(map.layout.size);
         await chunks.write(map.encode(), 0);
       }
-      const ingest = new FsIngest(digest, map, { data, chunks }, this);
-      this.#ingests.set(digest, ingest);
+      const ingest = new FsIngest(blob, map, { data, chunks }, this);
+      this.#ingests.set(name, ingest);
       await ingest.recover();
-      this.#partials.delete(digest);
+      this.#partials.delete(name);
       files.move(); // the ingest closes them from here on
       return ingest;
     } catch (cause) {
-      this.#ingests.delete(digest);
+      this.#ingests.delete(name);
       const full = systemCode(cause) === 'ENOSPC' || systemCode(cause) === 'EDQUOT';
       const code = full ? 'store_full' : 'store_unusable';
       throw new WeirError(code, `cannot start a partial blob: ${errorMessage(cause)}`, { cause });
@@ -226,51 +238,55 @@ export class FsStore implements Store, IngestOwner {
 
   async publish(ingest: FsIngest): Promise<void> {
     const { digest } = ingest;
+    const name = partialName(ingest);
+    if (this.#blobs.has(digest)) {
+      await this.#removePartial(name); // another registry's pull of the same digest was quicker: one copy is enough
+      return;
+    }
     // The map goes first: a blob without one would have to be read whole before it is served.
-    await rename(this.#folder.partialChunkMap(digest), this.#folder.chunkMap(digest));
-    await rename(this.#folder.partial(digest), this.#folder.blob(digest));
+    await rename(this.#folder.partialChunkMap(name), this.#folder.chunkMap(digest));
+    await rename(this.#folder.partial(name), this.#folder.blob(digest));
     const { size } = ingest.layout;
     this.#blobs.set(digest, entry(size, this.#options.clock.now(), 'verified'));
     this.#options.onCommit?.({ digest, size });
   }
 
   released(ingest: FsIngest, committed: boolean): void {
-    this.#ingests.delete(ingest.digest);
+    const name = partialName(ingest);
+    this.#ingests.delete(name);
     if (committed) return;
-    this.#partials.set(ingest.digest, { bytes: ingest.presentBytes, lastUsed: this.#options.clock.now() });
+    const { presentBytes: bytes, registry } = ingest;
+    this.#partials.set(name, { bytes, lastUsed: this.#options.clock.now(), registry });
   }
 
-  /** Evicts until `bytes` more fit both quota and disk. @throws WeirError `store_full` */
-  async #makeRoom(bytes: number): Promise<void> {
-    const usage = this.usage();
-    const disk = await statfs(this.#folder.root);
-    const overQuota = usage.blobBytes + usage.partialBytes + bytes - this.#quota;
-    const overDisk = bytes === 0 ? 0 : bytes + DISK_RESERVE - disk.bavail * disk.bsize;
-    const victims = planEviction(this.#candidates(), Math.max(overQuota, overDisk));
-    if (victims === undefined) {
-      if (bytes === 0) return; // at the start, with the rest pinned by nobody: nothing more can be done
-      throw new WeirError('store_full', `no room for ${bytes} bytes: what is stored is in use`);
-    }
-    for (const digest of victims) await this.#evict(digest);
+  makeRoom({ registry }: FsIngest, bytes: number): Promise<void> {
+    return this.#space.inTurn(() => this.#space.grow(registry, bytes));
   }
 
-  *#candidates(): Iterable<EvictionCandidate<Digest>> {
-    for (const [key, { bytes, lastUsed }] of this.#partials) yield { key, bytes, lastUsed, pinned: false };
-    for (const [key, { size, lastUsed, pins }] of this.#blobs) {
-      yield { key, bytes: size, lastUsed, pinned: pins > 0 };
-    }
+  #holdings(): Holdings {
+    const isKnown = this.#options.hasDelivered ?? ((): boolean => true);
+    const arriving = [...this.#ingests.values()]
+      .filter(({ committed }) => !committed)
+      .map(({ registry, room, layout }) => ({ registry, room, size: layout.size }));
+    const partials = [...this.#partials].map(([name, { bytes, lastUsed, registry }]) => {
+      return { name, bytes, lastUsed, registry };
+    });
+    const blobs = [...this.#blobs].map(([digest, { size, lastUsed, pins }]) => {
+      return { digest, size, lastUsed, isPinned: pins > 0 };
+    });
+    return { isKnown, arriving, partials, blobs };
   }
 
-  async #evict(digest: Digest): Promise<void> {
-    if (this.#partials.has(digest)) return this.#removePartial(digest);
+  async #evict({ digest, partial }: Victim): Promise<void> {
+    if (partial !== undefined) return this.#removePartial(partial);
     const size = this.#blobs.get(digest)?.size ?? 0;
     if (await this.delete(digest)) this.#options.onEvict?.({ digest, size });
   }
 
-  async #removePartial(digest: Digest): Promise<void> {
-    this.#partials.delete(digest);
-    await rm(this.#folder.partial(digest), { force: true });
-    await rm(this.#folder.partialChunkMap(digest), { force: true });
+  async #removePartial(name: string): Promise<void> {
+    this.#partials.delete(name);
+    await rm(this.#folder.partial(name), { force: true });
+    await rm(this.#folder.partialChunkMap(name), { force: true });
   }
 
   usage(): StoreUsage {
@@ -278,9 +294,9 @@ export class FsStore implements Store, IngestOwner {
     for (const { size } of this.#blobs.values()) blobBytes += size;
     let partialBytes = 0;
     for (const { bytes } of this.#partials.values()) partialBytes += bytes;
-    for (const ingest of this.#ingests.values()) if (!ingest.committed) partialBytes += ingest.layout.size;
+    for (const { committed, room } of this.#ingests.values()) if (!committed) partialBytes += room;
     const partials = this.#partials.size + this.#ingests.size;
-    return { blobs: this.#blobs.size, blobBytes, partials, partialBytes, quota: this.#quota };
+    return { blobs: this.#blobs.size, blobBytes, partials, partialBytes, quota: this.#space.quota };
   }
 
   /** Ends what is still arriving; its bytes are kept for the next start. */

@@ -1,40 +1,62 @@
 /** Reads what a data folder holds, at the start of a node. */
-import { readdir, readFile, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { systemCode } from '../errors.ts';
 import { tryParseDigest, type Digest } from '../oci/digest.ts';
 import { ChunkMap } from './chunk-map.ts';
-import { DataFolder } from './data-folder.ts';
+import { isPartialName, type DataFolder } from './data-folder.ts';
 
 /** Bytes of a block of `st_blocks` (POSIX leaves it open; Linux has 512 for all file systems). */
 const BLOCK_BYTES = 512;
 
-export interface FoundFile {
+export interface FoundBlob {
   readonly digest: Digest;
-  /** Bytes: of a blob its size, of a partial one what it takes of the disk. */
+  /** Bytes. */
+  readonly size: number;
+  /** Milliseconds since the epoch. */
+  readonly lastUsed: number;
+}
+
+export interface FoundPartial {
+  /** Of its file. */
+  readonly name: string;
+  /** Bytes that it takes of the disk. */
   readonly bytes: number;
   /** Milliseconds since the epoch. */
   readonly lastUsed: number;
 }
 
-export async function* scanBlobs(folder: DataFolder): AsyncIterable<FoundFile> {
+export async function* scanBlobs(folder: DataFolder): AsyncIterable<FoundBlob> {
   for (const algorithm of ['sha256', 'sha512'] as const) {
     for (const hex of await readdir(folder.blobs(algorithm))) {
       const digest = tryParseDigest(`${algorithm}:${hex}`);
       if (digest === undefined) continue;
       const { size, mtimeMs } = await stat(folder.blob(digest));
-      yield { digest, bytes: size, lastUsed: mtimeMs };
+      yield { digest, size, lastUsed: mtimeMs };
     }
   }
 }
 
-export async function* scanPartials(folder: DataFolder): AsyncIterable<FoundFile> {
+export async function* scanPartials(folder: DataFolder): AsyncIterable<FoundPartial> {
   for (const name of await readdir(folder.partials)) {
-    const digest = DataFolder.partialDigest(name);
-    if (digest === undefined) continue;
-    const { mtimeMs, blocks } = await stat(join(folder.partials, name));
-    yield { digest, bytes: blocks * BLOCK_BYTES, lastUsed: mtimeMs };
+    if (!isPartialName(name)) continue;
+    const { mtimeMs, blocks } = await stat(folder.partial(name));
+    yield { name, bytes: blocks * BLOCK_BYTES, lastUsed: mtimeMs };
   }
+}
+
+/**
+ * Removes what lies among the partial blobs and is none, nor the chunk map of one: an earlier version named them after
+ * their digest alone, so that it cannot be told which registry they are of.
+ * @returns how many files
+ */
+export async function removeStrangers(folder: DataFolder): Promise<number> {
+  let removed = 0;
+  for (const name of await readdir(folder.partials)) {
+    if (isPartialName(name.replace(/\.chunks$/, ''))) continue;
+    await rm(folder.partial(name), { recursive: true, force: true });
+    removed++;
+  }
+  return removed;
 }
 
 /** The chunk map in the file at `path`; undefined where it is not there or damaged. */

@@ -1,15 +1,17 @@
 /**
  * The roles of content stores.
  *
- * Life of a blob: `ingest` (or `resume` after a restart) hands out the one {@link Ingest} of a digest; bytes are
+ * Life of a blob: `ingest` (or `resume` after a restart) hands out the one {@link Ingest} of one registry's blob; bytes are
  * written chunk by chunk, in any order of chunks, and can be read while they arrive; `commit` checks the whole
- * digest and makes the blob visible to `open` at once, or refuses it for good. A chunk only ever goes from absent
+ * digest and makes the blob visible to `open` at once, for all registries, or refuses it for good. A chunk only ever goes from absent
  * to present, so sources that fill one ingest side by side need no lock between them. `close` without `commit`
  * keeps what is there for the next `resume`.
  *
  * A provider hands out verified content only: what it cannot vouch for it drops, and says `store_corrupt`.
  */
 import type { Digest } from '../oci/digest.ts';
+import type { RegistryBlob } from '../oci/registry-blob.ts';
+import type { RegistryHost } from '../oci/repository.ts';
 import type { ChunkLayout } from './chunk-layout.ts';
 
 export interface BlobInfo {
@@ -44,6 +46,7 @@ export interface BlobProvider {
 /** A blob that is arriving. */
 export interface Ingest extends AsyncDisposable {
   readonly digest: Digest;
+  readonly registry: RegistryHost;
   readonly layout: ChunkLayout;
   /** Bytes of whole chunks that are present. */
   readonly presentBytes: number;
@@ -59,7 +62,7 @@ export interface Ingest extends AsyncDisposable {
   /**
    * Writes consecutive bytes; `offset` is the start of an absent chunk, or where the last write into it ended.
    * Bytes of chunks that are already whole are passed over.
-   * @throws WeirError `store_full` (ENOSPC), `store_unusable`
+   * @throws WeirError `store_full` (ENOSPC, or nothing more can be evicted for it), `store_unusable`
    */
   write(offset: number, buffers: readonly Uint8Array[]): Promise<void>;
   /**
@@ -77,12 +80,13 @@ export interface Ingest extends AsyncDisposable {
 
 export interface BlobIngester {
   /** The partial blob of an earlier run, with the chunks that still have their recorded hash. */
-  resume(digest: Digest): Promise<Ingest | undefined>;
+  resume(blob: RegistryBlob): Promise<Ingest | undefined>;
   /**
-   * Starts (or resumes) a blob of `size` bytes and reserves room for it, evicting what was used least recently.
-   * @throws WeirError `store_full` where it does not fit the quota or the disk, or another ingest of it is open
+   * Starts (or resumes) a blob that is said to have `size` bytes. Room is taken as bytes come, from what was used least
+   * recently: a size that is merely announced evicts nothing.
+   * @throws WeirError `store_full` if it cannot fit the quota or the disk, or another ingest of it is open
    */
-  ingest(digest: Digest, size: number): Promise<Ingest>;
+  ingest(blob: RegistryBlob, size: number): Promise<Ingest>;
 }
 
 export interface StoreUsage {
@@ -90,7 +94,7 @@ export interface StoreUsage {
   /** Bytes of committed blobs. */
   readonly blobBytes: number;
   readonly partials: number;
-  /** Bytes reserved by blobs that are arriving, and held by partial ones of earlier runs. */
+  /** Bytes that blobs that are arriving have taken, and that partial ones of earlier runs hold. */
   readonly partialBytes: number;
   /** Bytes that the store may use. */
   readonly quota: number;

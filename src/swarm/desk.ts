@@ -4,7 +4,8 @@
  */
 import type { PeerName } from '../peer/peer-name.ts';
 import { Leases } from './leases.ts';
-import { swarmId, type SwarmKey } from '../protocol/messages.ts';
+import type { SwarmKey } from '../protocol/messages.ts';
+import { registryBlobId } from '../oci/registry-blob.ts';
 import type { Parameters } from './parameters.ts';
 import { between, shuffle, type Scheduler } from './scheduler.ts';
 import type { Session } from './session.ts';
@@ -91,7 +92,7 @@ export class Desk {
 
   /** The session is over: whoever waits is to go elsewhere. */
   ended(swarm: SwarmKey): void {
-    const prefix = `${swarmId(swarm)} `;
+    const prefix = `${registryBlobId(swarm)} `;
     for (const [key, waiters] of this.#waiting) {
       if (!key.startsWith(prefix)) continue;
       this.#waiting.delete(key);
@@ -168,7 +169,7 @@ export class Desk {
 }
 
 export function chunkId(swarm: SwarmKey, index: number): string {
-  return `${swarmId(swarm)} ${index}`;
+  return `${registryBlobId(swarm)} ${index}`;
 }
 
 function nothing(): void {

@@ -2,7 +2,8 @@
 import type { Member, Membership } from '../membership/member.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import { chunkKey, hashText, rank, shareBefore } from './hrw.ts';
-import { swarmId, type SwarmKey } from '../protocol/messages.ts';
+import type { SwarmKey } from '../protocol/messages.ts';
+import { registryBlobId } from '../oci/registry-blob.ts';
 
 /** Members that enter themselves at one rendezvous, on average, if all pull at once. */
 const MEMBERS_PER_RENDEZVOUS = 50;
@@ -26,7 +27,7 @@ export class Homes {
 
   constructor(swarm: SwarmKey, membership: Pick<Membership, 'live' | 'version'>) {
     this.#membership = membership;
-    this.#blob = hashText(swarmId(swarm));
+    this.#blob = hashText(registryBlobId(swarm));
   }
 
   /** Chunks that one home fetches with one request; a power of two. */
@@ -113,7 +114,7 @@ export class Homes {
     const width = Homes.rendezvousAt(members.length, count, level);
     // The nodes of one level are not those of the next, or one would have the askers of all.
     const between = level > 0 && width > count ? `${level} ` : '';
-    const ranked = rank(members, hashText(`rendezvous ${between}${swarmId(swarm)}`), width);
+    const ranked = rank(members, hashText(`rendezvous ${between}${registryBlobId(swarm)}`), width);
     return ranked.length <= count ? ranked : rank(ranked, hashText(asker), count);
   }
 
@@ -125,6 +126,6 @@ export class Homes {
 
   /** The members that get a manifest for all: first in charge. */
   static ofManifest(swarm: SwarmKey, members: readonly Member[], count: number): readonly Member[] {
-    return rank(members, hashText(`manifest ${swarmId(swarm)}`), count);
+    return rank(members, hashText(`manifest ${registryBlobId(swarm)}`), count);
   }
 }

@@ -5,7 +5,8 @@
 import { LRUCache } from 'lru-cache';
 import { MINUTE } from '../clock.ts';
 import type { PeerName } from '../peer/peer-name.ts';
-import { MESSAGE_LIMITS, swarmId, type SampledMember, type SwarmKey } from '../protocol/messages.ts';
+import { MESSAGE_LIMITS, type SampledMember, type SwarmKey } from '../protocol/messages.ts';
+import { registryBlobId } from '../oci/registry-blob.ts';
 import { shuffle, type Scheduler } from './scheduler.ts';
 
 /** Swarms that are kept; at some 100 bytes a member, all full, this is 100 MiB at worst and 1 MiB in practice. */
@@ -45,7 +46,7 @@ export class Rendezvous {
 
   /** Enters the peer. @returns whether the swarm, or the peer in it, was unknown until now */
   join(swarm: SwarmKey, peer: PeerName, complete: boolean): 'new swarm' | 'new member' | 'known' {
-    const id = swarmId(swarm);
+    const id = registryBlobId(swarm);
     this.#expireOne();
     let members = this.#swarms.get(id);
     const isNew = members === undefined;
@@ -84,7 +85,7 @@ export class Rendezvous {
    */
   sample(swarm: SwarmKey, asker: PeerName): readonly SampledMember[] {
     const { scheduler, isLive, zoneOf, sample } = this.#options;
-    const members = this.#swarms.get(swarmId(swarm));
+    const members = this.#swarms.get(registryBlobId(swarm));
     if (members === undefined) return [];
     const zone = zoneOf(asker);
     const near: Named[] = [];
@@ -129,6 +130,6 @@ export class Rendezvous {
 
   /** All members of a swarm that this node keeps. */
   members(swarm: SwarmKey): readonly PeerName[] {
-    return [...(this.#swarms.get(swarmId(swarm))?.keys() ?? [])];
+    return [...(this.#swarms.get(registryBlobId(swarm))?.keys() ?? [])];
   }
 }

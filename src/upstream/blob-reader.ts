@@ -21,7 +21,7 @@ import {
   unsatisfiedTotal,
 } from './answer.ts';
 import { Attempts, type AttemptsContext } from './attempts.ts';
-import { credentialKey, type Credential } from './credential.ts';
+import { callerId, type Caller } from './caller.ts';
 import { requestTarget, type Endpoint } from './endpoint.ts';
 import type { Exchange } from './exchange.ts';
 import type { Response } from './response.ts';
@@ -32,9 +32,9 @@ const REPORT_STEP: number = MIB;
 export interface BlobRequest {
   readonly repository: Repository;
   readonly digest: Digest;
-  readonly credential: Credential | undefined;
-  /** Further credentials, of others who wait for the blob; asked for when one is refused. */
-  readonly credentials: (() => readonly (Credential | undefined)[]) | undefined;
+  readonly caller: Caller;
+  /** Others who wait for the blob; asked for when one is refused. */
+  readonly callers: (() => readonly Caller[]) | undefined;
   readonly start: number;
   /** Excluded; undefined: the blob's end. */
   readonly end: number | undefined;
@@ -54,7 +54,7 @@ export class BlobReader {
   readonly #context: AttemptsContext;
   readonly #request: BlobRequest;
   readonly #attempts: Attempts;
-  #credential: Credential | undefined;
+  #caller: Caller;
   #position: number;
   #end: number;
   #size: number | undefined;
@@ -65,7 +65,7 @@ export class BlobReader {
     this.#context = context;
     this.#request = request;
     this.#attempts = new Attempts(context, request.repository.registry, request.retries, request.signal);
-    this.#credential = request.credential;
+    this.#caller = request.caller;
     this.#position = request.start;
     this.#end = request.end ?? Number.POSITIVE_INFINITY;
   }
@@ -126,21 +126,21 @@ export class BlobReader {
 
   /** A good response for what is missing; undefined where the blob ends here. */
   #next(): Promise<Part | undefined> {
-    return this.#attempts.run((endpoint) => this.#askWithAnyCredential(endpoint));
+    return this.#attempts.run((endpoint) => this.#askForAnyCaller(endpoint));
   }
 
-  async #askWithAnyCredential(endpoint: Endpoint): Promise<Part | undefined> {
+  async #askForAnyCaller(endpoint: Endpoint): Promise<Part | undefined> {
     const refused = new Set<string>();
     for (;;) {
       try {
         return await this.#ask(endpoint);
       } catch (error) {
         if (!isWeirError(error, 'upstream_unauthorized', 'upstream_denied')) throw error;
-        refused.add(credentialKey(this.#credential));
-        const others = endpoint.isMirror ? [] : (this.#request.credentials?.() ?? []);
-        const next = others.findIndex((credential) => !refused.has(credentialKey(credential)));
-        if (next === -1) throw error;
-        this.#credential = others[next];
+        refused.add(callerId(this.#caller));
+        const others = endpoint.isMirror ? [] : (this.#request.callers?.() ?? []);
+        const next = others.find((caller) => !refused.has(callerId(caller)));
+        if (next === undefined) throw error;
+        this.#caller = next;
       }
     }
   }
@@ -157,7 +157,7 @@ export class BlobReader {
       target: requestTarget(endpoint, repository.name, `blobs/${digest}`),
       name: repository.name,
       headers: { accept: '*/*', ...(!isWhole && { range: `bytes=${this.#position}-${last}` }) },
-      credential: this.#credential,
+      caller: this.#caller,
       signal,
     });
     const expected = isWhole ? [200] : [200, 206, 416];

@@ -59,6 +59,8 @@ export class DockerConfig {
   readonly #clock: Pick<Clock, 'monotonic'>;
   readonly #warn: (message: string) => void;
   readonly #cache = new LRUCache<RegistryHost, Cached>({ max: MAX_CACHED });
+  /** Registries for which the last look-up found nothing. */
+  readonly #without = new LRUCache<RegistryHost, true>({ max: MAX_CACHED });
   #config: Config = {};
   #version = '';
   /** Shared by concurrent callers: the second one must not look into what the first has not read yet. */
@@ -76,9 +78,21 @@ export class DockerConfig {
     await this.#refreshing;
     const known = this.#cache.get(registry);
     if (known !== undefined && known.until > this.#clock.monotonic()) return known.credential;
-    const credential = this.#lookUp(this.#config, registry);
+    const credential = this.#find(this.#config, registry);
     this.#cache.set(registry, { until: this.#clock.monotonic() + CACHE_TIME, credential });
     return credential;
+  }
+
+  /** Whether nothing is kept for `registry`, as far as was found out. */
+  isWithout(registry: RegistryHost): boolean {
+    return this.#without.has(registry);
+  }
+
+  async #find(config: Config, registry: RegistryHost): Promise<StoredCredential | undefined> {
+    const found = await this.#lookUp(config, registry);
+    if (found === undefined) this.#without.set(registry, true);
+    else this.#without.delete(registry);
+    return found;
   }
 
   async #refresh(): Promise<void> {

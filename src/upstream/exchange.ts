@@ -2,7 +2,8 @@
  * One exchange with one endpoint: the request, what its challenge asks for, its redirects.
  *
  * Which credential is used (never another one after a refusal, which would give a caller more than is his):
- *   the caller's (for the registry itself only) → the configured one → docker config's → none
+ *   the one that the caller presented (for the registry itself only) → the configured one → docker config's → none;
+ *   for a caller of another node that presents nothing: none
  * What it becomes: a Bearer token goes as it is; a Basic one, a refresh token and none are exchanged for a token
  * where the challenge is Bearer; Basic goes as it is where the challenge is Basic.
  *
@@ -12,8 +13,9 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../errors.ts';
 import type { RegistryHost, RepositoryName } from '../oci/repository.ts';
+import { mayUseConfigured, type Caller } from './caller.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
-import { formatAuthorization, type Credential, type StoredCredential } from './credential.ts';
+import { formatAuthorization, type StoredCredential } from './credential.ts';
 import type { DockerConfig } from './docker-config.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Lane, Pools } from './pools.ts';
@@ -38,8 +40,7 @@ export interface ExchangeRequest {
   readonly target: string;
   readonly name: RepositoryName;
   readonly headers: Readonly<Record<string, string>>;
-  /** The caller's. */
-  readonly credential: Credential | undefined;
+  readonly caller: Caller;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -108,10 +109,10 @@ export class Exchange {
   }
 
   async #credential(request: ExchangeRequest): Promise<StoredCredential | undefined> {
-    const { endpoint } = request;
-    if (request.credential !== undefined && !endpoint.isMirror) return request.credential;
+    const { endpoint, caller } = request;
+    if (typeof caller !== 'string' && !endpoint.isMirror) return caller.for(endpoint.registry);
     const host = endpoint.credentialsOf;
-    if (host === undefined) return undefined;
+    if (host === undefined || !mayUseConfigured(caller)) return undefined;
     return this.#options.registries.get(host)?.credential ?? this.#options.dockerConfig?.credential(host);
   }
 

@@ -15,13 +15,14 @@ import { MIB, systemClock } from '../clock.ts';
 import { WeirError } from '../errors.ts';
 import { digestAlgorithm, digestOf, tryParseDigest, type Digest } from '../oci/digest.ts';
 import { ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
+import { announcedType, documentType } from '../oci/manifest-type.ts';
 import { formatManifestReference, type ManifestReference } from '../oci/reference.ts';
-import type { Repository } from '../oci/repository.ts';
+import type { RegistryHost, Repository } from '../oci/repository.ts';
 import { contentLength, expectStatus, refuseEncoding } from './answer.ts';
 import { Attempts, type AttemptsContext } from './attempts.ts';
 import { BlobReader } from './blob-reader.ts';
 import { Breaker } from './breaker.ts';
-import type { Credential } from './credential.ts';
+import type { Caller } from './caller.ts';
 import { DockerConfig } from './docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from './endpoint.ts';
 import { Exchange } from './exchange.ts';
@@ -40,8 +41,8 @@ const DEFAULT_ACCEPT = `${ACCEPT_MANIFESTS}, */*`;
 const PASSED_HEADERS = /^(?:content-type|link|(?:docker|oci)-[a-z0-9-]{1,64})$/;
 
 export interface CallOptions {
-  /** What the caller presented. */
-  readonly credential?: Credential | undefined;
+  /** In whose name; default: nobody's, with what is configured. */
+  readonly caller?: Caller | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -56,8 +57,8 @@ export interface BlobOptions extends CallOptions {
   readonly end?: number | undefined;
   /** Attempts after the first that bring no byte; default: as configured. */
   readonly retries?: number | undefined;
-  /** Credentials of all who wait for the blob now; the next is taken when one is refused. */
-  readonly credentials?: (() => readonly (Credential | undefined)[]) | undefined;
+  /** All who wait for the blob now; the next one's name is taken when one is refused. */
+  readonly callers?: (() => readonly Caller[]) | undefined;
 }
 
 export interface ManifestHead {
@@ -91,6 +92,7 @@ export class Upstream {
   readonly #exchange: Exchange;
   readonly #context: AttemptsContext;
   readonly #retries: number;
+  readonly #dockerConfig: DockerConfig | undefined;
 
   /** @throws WeirError `config_invalid` where a CA file cannot be used, or a registry's name is no host */
   constructor(options: UpstreamOptions) {
@@ -108,10 +110,13 @@ export class Upstream {
     });
     this.#retries = options.retries ?? LIMITS.retries;
     this.#context = { registries, breaker: new Breaker(clock), clock, observer };
+    this.#dockerConfig = dockerConfig
+      ? new DockerConfig(dockerConfig, clock, options.warn ?? ignore)
+      : undefined;
     this.#exchange = new Exchange({
       pools: this.#pools,
       registries,
-      dockerConfig: dockerConfig ? new DockerConfig(dockerConfig, clock, options.warn ?? ignore) : undefined,
+      dockerConfig: this.#dockerConfig,
       clock,
       observer,
       headers: {
@@ -133,7 +138,7 @@ export class Upstream {
       const announced = digestHeader(response);
       return {
         digest: reference.kind === 'digest' ? reference.digest : announced,
-        mediaType: mediaType(response),
+        mediaType: announcedType(response.header('content-type')),
         size: contentLength(response),
       };
     });
@@ -155,7 +160,11 @@ export class Upstream {
       if (expected !== undefined && digest !== expected) {
         throw new WeirError('digest_mismatch', `${response.origin} sent a manifest that is not ${expected}`);
       }
-      return { digest, mediaType: mediaType(response), bytes };
+      return {
+        digest,
+        mediaType: documentType(bytes) ?? announcedType(response.header('content-type')),
+        bytes,
+      };
     });
   }
 
@@ -179,10 +188,10 @@ export class Upstream {
    * @throws WeirError `blob_unknown`, `range_unsatisfiable`, `upstream_*`, `aborted`
    */
   async openBlob(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<BlobStream> {
-    const { credential, credentials, signal, start = 0, end } = options;
+    const { caller = 'configured', callers, signal, start = 0, end } = options;
     if (end !== undefined && end <= start) throw new WeirError('range_unsatisfiable', 'an empty range');
     const retries = options.retries ?? this.#retries;
-    const request = { repository, digest, credential, credentials, start, end, retries, signal };
+    const request = { repository, digest, caller, callers, start, end, retries, signal };
     return new BlobReader(this.#exchange, this.#context, request).open();
   }
 
@@ -200,6 +209,19 @@ export class Upstream {
       refuseEncoding(response);
       const body = await response.read(MAX_PASSED_THROUGH);
       return { status: response.status, headers: passedHeaders(response), body };
+    });
+  }
+
+  /**
+   * Whether a credential that is configured here may have spoken for a caller that presented nothing. Where none can,
+   * such a caller was asked for as one of another node would be.
+   */
+  speaksFor(registry: RegistryHost): boolean {
+    const { registries } = this.#context;
+    const hosts = endpointsOf(registry, registries).flatMap(({ credentialsOf }) => credentialsOf ?? []);
+    return hosts.some((host) => {
+      if (registries.get(host)?.credential !== undefined) return true;
+      return this.#dockerConfig?.isWithout(host) === false;
     });
   }
 
@@ -233,7 +255,7 @@ export class Upstream {
       readonly accept: string;
       readonly query?: URLSearchParams;
     },
-    { credential, signal }: CallOptions,
+    { caller = 'configured', signal }: CallOptions,
     read: (followed: Followed, endpoint: Endpoint) => Promise<T>,
   ): Promise<T> {
     const { method, kind, rest, accept, query } = request;
@@ -250,7 +272,7 @@ export class Upstream {
         target,
         name,
         headers,
-        credential,
+        caller,
         signal,
       });
       return read(followed, endpoint);
@@ -260,12 +282,6 @@ export class Upstream {
 
 function digestHeader(response: Response): Digest | undefined {
   return tryParseDigest(response.header('docker-content-digest') ?? '');
-}
-
-/** The media type without its parameters. */
-function mediaType(response: Response): string {
-  const [type = ''] = (response.header('content-type') ?? '').split(';');
-  return type.trim().toLowerCase() || 'application/octet-stream';
 }
 
 function passedHeaders(response: Response): Readonly<Record<string, string>> {

@@ -5,6 +5,7 @@ import { isWeirError, WeirError } from '../../src/errors.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import type { BlobInfo, BlobProvider, Store } from '../../src/store/store.ts';
 import { readAll, seededBytes } from './bytes.ts';
+import { blobAt } from './registry-blob.ts';
 
 /** A provider and a way to bring blobs into it. */
 export interface ProviderUnderTest extends AsyncDisposable {
@@ -85,7 +86,7 @@ export function storeConformance(make: () => Promise<Store>): void {
     await using store = await make();
     const bytes = seededBytes(600_000);
     const digest = digestOf(bytes);
-    await using ingest = await store.ingest(digest, bytes.length);
+    await using ingest = await store.ingest(blobAt(digest), bytes.length);
     await ingest.write(0, [bytes]);
     assert.equal(await store.open(digest), undefined);
     assert.equal(await store.stat(digest), undefined);
@@ -97,7 +98,7 @@ export function storeConformance(make: () => Promise<Store>): void {
   it('takes chunks in any order, and shows what has no gap', async () => {
     await using store = await make();
     const bytes = seededBytes(500_000);
-    await using ingest = await store.ingest(digestOf(bytes), bytes.length);
+    await using ingest = await store.ingest(blobAt(digestOf(bytes)), bytes.length);
     const { layout } = ingest;
     assert.equal(layout.count, 4);
     const write = (index: number): Promise<void> =>
@@ -120,7 +121,7 @@ export function storeConformance(make: () => Promise<Store>): void {
   it('takes whole chunks in any order, all at once, and checks each against its hash', async () => {
     await using store = await make();
     const bytes = seededBytes(5 * MIB);
-    await using ingest = await store.ingest(digestOf(bytes), bytes.length);
+    await using ingest = await store.ingest(blobAt(digestOf(bytes)), bytes.length);
     const { layout } = ingest;
     const chunk = (index: number): Buffer => bytes.subarray(layout.start(index), layout.end(index));
     const hash = (index: number): Buffer =>
@@ -141,7 +142,7 @@ export function storeConformance(make: () => Promise<Store>): void {
   it('finds a wrong whole digest, whatever the order of its chunks', async () => {
     await using store = await make();
     const bytes = seededBytes(2 * MIB);
-    await using ingest = await store.ingest(digestOf(seededBytes(2 * MIB, 'another')), bytes.length);
+    await using ingest = await store.ingest(blobAt(digestOf(seededBytes(2 * MIB, 'another'))), bytes.length);
     const { layout } = ingest;
     for (let index = layout.count - 1; index >= 0; index--) {
       await ingest.writeChunk(index, bytes.subarray(layout.start(index), layout.end(index)));
@@ -153,7 +154,7 @@ export function storeConformance(make: () => Promise<Store>): void {
   it('takes a chunk in pieces that stop anywhere', async () => {
     await using store = await make();
     const bytes = seededBytes(600_001);
-    await using ingest = await store.ingest(digestOf(bytes), bytes.length);
+    await using ingest = await store.ingest(blobAt(digestOf(bytes)), bytes.length);
     for (let at = 0; at < bytes.length; at += 77_777) {
       await ingest.write(at, [bytes.subarray(at, at + 33_333), bytes.subarray(at + 33_333, at + 77_777)]);
       assert.equal(ingest.readable(0), Math.min(bytes.length, at + 77_777));
@@ -166,10 +167,10 @@ export function storeConformance(make: () => Promise<Store>): void {
     const bytes = seededBytes(500_000);
     const digest = digestOf(bytes);
     {
-      await using ingest = await store.ingest(digest, bytes.length);
+      await using ingest = await store.ingest(blobAt(digest), bytes.length);
       await ingest.write(0, [bytes.subarray(0, 300_000)]);
     }
-    await using resumed = await store.resume(digest);
+    await using resumed = await store.resume(blobAt(digest));
     assert.ok(resumed !== undefined);
     assert.equal(resumed.presentBytes, 2 * resumed.layout.chunkSize);
     assert.deepEqual(resumed.nextGap(), { start: 2 * resumed.layout.chunkSize, end: bytes.length });
@@ -183,7 +184,7 @@ export function storeConformance(make: () => Promise<Store>): void {
     await using store = await make();
     const bytes = seededBytes(600_000);
     const digest = digestOf(bytes);
-    await using ingest = await store.ingest(digest, bytes.length);
+    await using ingest = await store.ingest(blobAt(digest), bytes.length);
     await ingest.write(0, [seededBytes(600_000, 'other')]);
     await assert.rejects(
       ingest.commit(),
@@ -198,7 +199,7 @@ export function storeConformance(make: () => Promise<Store>): void {
 
   it('refuses bytes behind the end', async () => {
     await using store = await make();
-    await using ingest = await store.ingest(digestOf(Buffer.from('abc')), 3);
+    await using ingest = await store.ingest(blobAt(digestOf(Buffer.from('abc'))), 3);
     await assert.rejects(
       ingest.write(0, [Buffer.from('abcd')]),
       (error) => error instanceof WeirError && error.code === 'upstream_protocol',
@@ -209,7 +210,7 @@ export function storeConformance(make: () => Promise<Store>): void {
     await using store = await make();
     const bytes = seededBytes(5000);
     const digest = digestOf(bytes, 'sha512');
-    await using ingest = await store.ingest(digest, bytes.length);
+    await using ingest = await store.ingest(blobAt(digest), bytes.length);
     await ingest.write(0, [bytes]);
     await ingest.commit();
     assert.equal((await store.stat(digest))?.size, 5000);
@@ -228,7 +229,7 @@ export function storeConformance(make: () => Promise<Store>): void {
 
 export async function addBlob(store: Store, bytes: Uint8Array): Promise<Digest> {
   const digest = digestOf(bytes);
-  await using ingest = await store.ingest(digest, bytes.length);
+  await using ingest = await store.ingest(blobAt(digest), bytes.length);
   await ingest.write(0, [bytes]);
   await ingest.commit();
   return digest;

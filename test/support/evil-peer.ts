@@ -10,7 +10,8 @@ import { MembershipTable } from '../../src/membership/table.ts';
 import type { Address, Member } from '../../src/membership/member.ts';
 import { Identity } from '../../src/peer/identity.ts';
 import type { PeerName } from '../../src/peer/peer-name.ts';
-import { swarmId, type SwarmKey, type SwarmMessage } from '../../src/protocol/messages.ts';
+import type { SwarmKey, SwarmMessage } from '../../src/protocol/messages.ts';
+import { registryBlobId } from '../../src/oci/registry-blob.ts';
 import { makeStatement } from '../../src/protocol/statement.ts';
 import { Bitfield } from '../../src/store/bitfield.ts';
 import { ChunkLayout } from '../../src/store/chunk-layout.ts';
@@ -80,7 +81,7 @@ export class EvilPeer implements AsyncDisposable {
 
   /** Says to all members that it has this blob whole. */
   claim(swarm: SwarmKey, bytes: Buffer): void {
-    this.#claims.set(swarmId(swarm), bytes);
+    this.#claims.set(registryBlobId(swarm), bytes);
     const message = { kind: 'join', swarm, size: bytes.length, complete: true } as const;
     for (const { peer } of this.table.live()) if (peer !== this.peer) this.#host?.send(peer, message);
   }
@@ -170,7 +171,7 @@ export class EvilPeer implements AsyncDisposable {
   #message(from: PeerName, message: SwarmMessage): void {
     this.messages.push(message);
     const { kind, swarm } = message;
-    const bytes = this.#claims.get(swarmId(swarm));
+    const bytes = this.#claims.get(registryBlobId(swarm));
     if (kind === 'join') this.#answerJoin(from, message);
     if (bytes === undefined) return;
     const size = bytes.length;
@@ -183,7 +184,7 @@ export class EvilPeer implements AsyncDisposable {
 
   /** As rendezvous it names itself before all others. */
   #answerJoin(from: PeerName, { swarm }: SwarmMessage): void {
-    const id = swarmId(swarm);
+    const id = registryBlobId(swarm);
     const joined = this.#joined.get(id) ?? new Set();
     this.#joined.set(id, joined.add(from));
     const others = [...joined].filter((peer) => peer !== from).map((peer) => ({ peer, complete: false }));
@@ -194,7 +195,7 @@ export class EvilPeer implements AsyncDisposable {
   async #serve(request: PieceRequest): Promise<ServedPiece> {
     this.requests.push(request);
     const { swarm, range, home } = request;
-    const bytes = this.#claims.get(swarmId(swarm));
+    const bytes = this.#claims.get(registryBlobId(swarm));
     if (bytes === undefined) return home === undefined ? { kind: 'absent' } : { kind: 'unable' };
     if (range === undefined) return { kind: 'absent' };
     const { mischief = (right) => right } = this.#options;

@@ -19,6 +19,7 @@ import { Manifests } from '../../src/pull/manifests.ts';
 import { Catalog } from '../../src/store/catalog.ts';
 import { DataFolder } from '../../src/store/data-folder.ts';
 import { FsStore } from '../../src/store/fs-store.ts';
+import { callerOf } from '../../src/upstream/caller.ts';
 import type { Credential } from '../../src/upstream/credential.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
 import { readAll } from './bytes.ts';
@@ -170,10 +171,11 @@ export class MemberNode implements AsyncDisposable {
   }
 
   async #pull({ registry, repository, digest, credential }: PullOf): Promise<Buffer> {
+    const host = parseRegistryHost(registry);
     await using reading = await this.blobs.open({
-      repository: parseRepository(parseRegistryHost(registry), repository),
+      repository: parseRepository(host, repository),
       digest,
-      credential,
+      caller: callerOf(host, credential),
       resuming: false,
       dependent: true,
     });

@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import { WeirError } from '../../src/errors.ts';
 import { digestOf, digestAlgorithm, type Digest } from '../../src/oci/digest.ts';
+import { registryBlobId, type RegistryBlob } from '../../src/oci/registry-blob.ts';
+import type { RegistryHost } from '../../src/oci/repository.ts';
 import { Bitfield } from '../../src/store/bitfield.ts';
 import { ChunkLayout } from '../../src/store/chunk-layout.ts';
 import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from '../../src/store/store.ts';
@@ -9,7 +11,8 @@ import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from '../../src/store/
 export class MemoryStore implements Store {
   readonly name = 'store';
   readonly #blobs: Map<Digest, Uint8Array> = new Map();
-  readonly #partials: Map<Digest, MemoryIngest> = new Map();
+  /** By {@link registryBlobId}. */
+  readonly #partials: Map<string, MemoryIngest> = new Map();
   readonly #quota: number;
 
   constructor(quota: number = Infinity) {
@@ -44,21 +47,21 @@ export class MemoryStore implements Store {
     });
   }
 
-  resume(digest: Digest): Promise<Ingest | undefined> {
-    const partial = this.#partials.get(digest);
+  resume(blob: RegistryBlob): Promise<Ingest | undefined> {
+    const partial = this.#partials.get(registryBlobId(blob));
     partial?.reopen();
     return Promise.resolve(partial);
   }
 
-  async ingest(digest: Digest, size: number): Promise<Ingest> {
-    const partial = await this.resume(digest);
+  async ingest(of: RegistryBlob, size: number): Promise<Ingest> {
+    const partial = await this.resume(of);
     if (partial?.layout.size === size) return partial;
     if (size > this.#quota) throw new WeirError('store_full', 'larger than the quota');
-    const ingest = new MemoryIngest(digest, size, (bytes) => {
-      this.#blobs.set(digest, bytes);
-      this.#partials.delete(digest);
+    const ingest = new MemoryIngest(of, size, (bytes) => {
+      this.#blobs.set(of.digest, bytes);
+      this.#partials.delete(registryBlobId(of));
     });
-    this.#partials.set(digest, ingest);
+    this.#partials.set(registryBlobId(of), ingest);
     return ingest;
   }
 
@@ -80,6 +83,7 @@ export class MemoryStore implements Store {
 
 class MemoryIngest implements Ingest {
   readonly digest: Digest;
+  readonly registry: RegistryHost;
   readonly layout: ChunkLayout;
   readonly #bytes: Uint8Array;
   readonly #publish: (bytes: Uint8Array) => void;
@@ -87,8 +91,9 @@ class MemoryIngest implements Ingest {
   readonly #growing: Map<number, number> = new Map();
   #closed = false;
 
-  constructor(digest: Digest, size: number, publish: (bytes: Uint8Array) => void) {
+  constructor({ registry, digest }: RegistryBlob, size: number, publish: (bytes: Uint8Array) => void) {
     this.digest = digest;
+    this.registry = registry;
     this.layout = new ChunkLayout(size);
     this.#bytes = new Uint8Array(size);
     this.#present = new Bitfield(this.layout.count);

@@ -4,13 +4,15 @@ import { isWeirError, type ErrorCode } from '../../../src/errors.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import type { BlobRequest } from '../../../src/pull/blobs.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
+import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
+import type { Credential } from '../../../src/upstream/credential.ts';
 import { readAll, seededBytes } from '../../support/bytes.ts';
 import { MirrorFixture } from '../../support/mirror-fixture.ts';
 import { QuietPull } from '../../support/quiet-pull.ts';
 
 function requestFor(fixture: MirrorFixture, digest: Digest, more: Partial<BlobRequest> = {}): BlobRequest {
   const repository = parseRepository(parseRegistryHost(fixture.registry.host), 'a/b');
-  return { repository, credential: undefined, digest, resuming: false, dependent: false, ...more };
+  return { repository, caller: 'configured', digest, resuming: false, dependent: false, ...more };
 }
 
 const isCode =
@@ -163,8 +165,9 @@ describe('Blobs', () => {
     };
     const opened = [first, second, alone].map((digest) => fixture.blobs.open(requestFor(fixture, digest)));
     const readings = await Promise.all(opened);
+    const registry = parseRegistryHost(fixture.registry.host);
     const arriving = (): readonly boolean[] =>
-      [first, second, alone].map((digest) => fixture.blobs.isArriving(digest, 1000));
+      [first, second, alone].map((digest) => fixture.blobs.isArriving({ registry, digest }, 1000));
     assert.deepEqual(arriving(), [true, true, false], 'they have just begun');
     time = 5000;
     assert.deepEqual(arriving(), [false, false, false]);
@@ -203,9 +206,11 @@ describe('Blobs', () => {
     const bytes = seededBytes(1000);
     const digest = fixture.registry.addBlob('a/b', bytes);
     const good = { kind: 'basic', username: 'a', password: 'b' } as const;
+    const as = (credential: Credential): Caller =>
+      callerOf(parseRegistryHost(fixture.registry.host), credential);
     fixture.registry.repository('a/b').authorization = `Basic ${Buffer.from('a:b').toString('base64')}`;
-    const bad = fixture.blobs.open(requestFor(fixture, digest, { credential: { ...good, password: 'x' } }));
-    const right = fixture.blobs.open(requestFor(fixture, digest, { credential: good }));
+    const bad = fixture.blobs.open(requestFor(fixture, digest, { caller: as({ ...good, password: 'x' }) }));
+    const right = fixture.blobs.open(requestFor(fixture, digest, { caller: as(good) }));
     await assert.rejects(bad, (error) => isWeirError(error, 'upstream_unauthorized'));
     await using reading = await right;
     assert.ok((await readAll(reading)).equals(bytes));

@@ -59,13 +59,13 @@ class Scene {
       },
       request: {
         repository: parseRepository(parseRegistryHost('registry.test'), 'a/b'),
-        credential: undefined,
+        caller: 'configured',
       },
       digest: digestOf(BYTES),
       layout: LAYOUT,
       memory: this.memory,
       signal: new AbortController().signal,
-      credentials: () => [],
+      callers: () => [],
     });
   }
 

@@ -14,6 +14,7 @@ import type { ManifestRequest } from '../../../src/pull/manifest-request.ts';
 import { Manifests } from '../../../src/pull/manifests.ts';
 import { References } from '../../../src/pull/references.ts';
 import { Catalog } from '../../../src/store/catalog.ts';
+import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
 import type { Credential } from '../../../src/upstream/credential.ts';
 import { MemoryStore } from '../../support/memory-store.ts';
 
@@ -23,18 +24,20 @@ const repository = parseRepository(parseRegistryHost('registry.test'), 'team/app
 /** What upstream is asked, and what it answers. */
 class FakeUpstream {
   heads = 0;
-  answer: (credential: Credential | undefined) => Error | undefined = () => undefined;
+  answer: (caller: Caller) => Error | undefined = () => undefined;
 
   readonly headManifest = (
     _repository: unknown,
     _reference: unknown,
-    options: { readonly credential?: Credential | undefined } = {},
+    options: { readonly caller?: Caller | undefined } = {},
   ): Promise<{ digest: typeof digest; mediaType: string; size: number }> => {
     this.heads++;
-    const failure = this.answer(options.credential);
+    const failure = this.answer(options.caller ?? 'configured');
     if (failure !== undefined) return Promise.reject(failure);
     return Promise.resolve({ digest, mediaType: MEDIA_TYPES.ociManifest, size: 8 });
   };
+
+  readonly speaksFor = (): boolean => false;
 
   readonly getManifest = (): Promise<never> => Promise.reject(new Error('not asked for here'));
   readonly headBlob = (): Promise<never> => Promise.reject(new Error('not asked for here'));
@@ -110,7 +113,12 @@ function nothing(): void {
 }
 
 function request(credential?: Credential): ManifestRequest {
-  return { repository, reference: parseManifestReference('v1'), accept: MEDIA_TYPES.ociManifest, credential };
+  return {
+    repository,
+    reference: parseManifestReference('v1'),
+    accept: MEDIA_TYPES.ociManifest,
+    caller: callerOf(repository.registry, credential),
+  };
 }
 
 const offline = (): Error => new WeirError('upstream_unreachable', 'the registry is down');
@@ -142,8 +150,8 @@ describe('References', () => {
   it('passes on what upstream refuses, with its challenge', async () => {
     const cluster = new TestCluster(10);
     const challenge = 'Bearer realm="https://auth.test/token"';
-    cluster.upstream.answer = (credential) =>
-      credential === undefined
+    cluster.upstream.answer = (caller) =>
+      typeof caller === 'string'
         ? new WeirError('upstream_unauthorized', 'who are you?', { detail: { challenge } })
         : undefined;
     const refused = await Promise.allSettled(cluster.all.map(({ manifests }) => manifests.head(request())));

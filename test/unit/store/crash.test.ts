@@ -8,6 +8,7 @@ import { FsStore } from '../../../src/store/fs-store.ts';
 import { readAll, seededBytes } from '../../support/bytes.ts';
 import { dieAt } from '../../support/crash-fs.ts';
 import { TempDir } from '../../support/temp.ts';
+import { blobAt } from '../../support/registry-blob.ts';
 
 interface Life {
   /** The change of the disk at which the process dies. */
@@ -29,7 +30,7 @@ async function fetchInto(
 ): Promise<void> {
   const digest = digestOf(bytes);
   if ((await store.stat(digest)) !== undefined) return;
-  const ingest = await store.ingest(digest, bytes.length);
+  const ingest = await store.ingest(blobAt(digest), bytes.length);
   const indexes = Array.from({ length: ingest.layout.count }, (_, index) => index);
   for (const index of backwards ? indexes.toReversed() : indexes) {
     if (ingest.has(index)) continue;
@@ -51,7 +52,7 @@ async function checkInvariants(store: FsStore, bytes: Buffer): Promise<void> {
     await blob[Symbol.asyncDispose]();
     return;
   }
-  const partial = await store.resume(digest);
+  const partial = await store.resume(blobAt(digest));
   if (partial === undefined) return;
   for (let index = 0; index < partial.layout.count; index++) {
     if (!partial.has(index)) continue;

@@ -6,11 +6,13 @@ import { promisify } from 'node:util';
 import { KIB, MIB, systemClock } from '../../../src/clock.ts';
 import { isWeirError } from '../../../src/errors.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
-import { DataFolder } from '../../../src/store/data-folder.ts';
+import type { RegistryBlob } from '../../../src/oci/registry-blob.ts';
+import { DataFolder, partialName } from '../../../src/store/data-folder.ts';
 import { FsStore, type FsStoreOptions } from '../../../src/store/fs-store.ts';
 import { readAll, seededBytes } from '../../support/bytes.ts';
 import { addBlob, storeConformance } from '../../support/conformance.ts';
 import { TempDir } from '../../support/temp.ts';
+import { blobAt } from '../../support/registry-blob.ts';
 
 async function openStore(path: string, options: Partial<FsStoreOptions> = {}): Promise<FsStore> {
   return FsStore.open({
@@ -28,6 +30,8 @@ async function damage(path: string, position: number): Promise<void> {
   bytes[position] = (bytes[position] ?? 0) ^ 0xff;
   await writeFile(path, bytes);
 }
+
+const isFull = (error: unknown): boolean => isWeirError(error, 'store_full');
 
 describe('FsStore', () => {
   let temp: TempDir;
@@ -122,12 +126,12 @@ describe('FsStore', () => {
     const digest = digestOf(bytes);
     {
       await using store = await openStore(path);
-      await using ingest = await store.ingest(digest, bytes.length);
+      await using ingest = await store.ingest(blobAt(digest), bytes.length);
       await ingest.write(0, [bytes.subarray(0, 450_000)]);
     }
-    await damage(folder.partial(digest), 150_000);
+    await damage(folder.partial(partialName(blobAt(digest))), 150_000);
     await using store = await openStore(path);
-    await using ingest = await store.ingest(digest, bytes.length);
+    await using ingest = await store.ingest(blobAt(digest), bytes.length);
     const { chunkSize } = ingest.layout;
     assert.deepEqual(
       [0, 1, 2, 3].map((index) => ingest.has(index)),
@@ -142,10 +146,10 @@ describe('FsStore', () => {
     await using store = await openStore(fresh());
     const bytes = seededBytes(600_000);
     {
-      await using wrong = await store.ingest(digestOf(bytes), 700_000);
+      await using wrong = await store.ingest(blobAt(digestOf(bytes)), 700_000);
       await wrong.write(0, [seededBytes(700_000, 'other')]);
     }
-    await using ingest = await store.ingest(digestOf(bytes), bytes.length);
+    await using ingest = await store.ingest(blobAt(digestOf(bytes)), bytes.length);
     assert.equal(ingest.presentBytes, 0);
     await ingest.write(0, [bytes]);
     await ingest.commit();
@@ -180,32 +184,128 @@ describe('FsStore', () => {
     {
       await using blob = await store.open(digest);
       assert.ok(blob !== undefined);
-      await assert.rejects(store.ingest(digestOf(Buffer.from('x')), 1 * MIB), (error) =>
+      await assert.rejects(store.ingest(blobAt(digestOf(Buffer.from('x'))), 1 * MIB), (error) =>
         isWeirError(error, 'store_full'),
       );
       assert.notEqual(await store.stat(digest), undefined);
     }
-    await using ingest = await store.ingest(digestOf(Buffer.from('x')), 1 * MIB);
+    await using ingest = await store.ingest(blobAt(digestOf(Buffer.from('x'))), 1 * MIB);
     assert.equal(ingest.layout.size, 1 * MIB);
+    assert.notEqual(await store.stat(digest), undefined, 'no byte has come yet');
+    await ingest.write(0, [seededBytes(600 * KIB)]);
     assert.equal(await store.stat(digest), undefined);
   });
 
   it('refuses a blob larger than the quota without evicting anything', async () => {
     await using store = await openStore(fresh(), { quota: 1 * MIB });
     const digest = await addBlob(store, seededBytes(500_000));
-    await assert.rejects(store.ingest(digestOf(Buffer.from('x')), 2 * MIB), (error) =>
+    await assert.rejects(store.ingest(blobAt(digestOf(Buffer.from('x'))), 2 * MIB), (error) =>
       isWeirError(error, 'store_full'),
     );
     assert.notEqual(await store.stat(digest), undefined);
   });
 
-  it('admits blobs that come at once one after the other, within the quota', async () => {
+  it('admits two large blobs that come at once only if both may end', async () => {
     await using store = await openStore(fresh(), { quota: 1 * MIB });
-    const size = 400 * KIB;
     const results = await Promise.allSettled(
-      ['a', 'b', 'c', 'd'].map((seed) => store.ingest(digestOf(Buffer.from(seed)), size)),
+      ['a', 'b'].map((seed) => store.ingest(blobAt(digestOf(Buffer.from(seed))), 700 * KIB)),
     );
-    assert.equal(results.filter(({ status }) => status === 'fulfilled').length, 2);
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      ['fulfilled', 'rejected'],
+    );
+  });
+
+  it('never holds more than the quota, whatever comes at once', async () => {
+    await using store = await openStore(fresh(), { quota: 4 * MIB });
+    const bytes = ['a', 'b', 'c', 'd', 'e', 'f'].map((seed) => seededBytes(1 * MIB, seed));
+    await Promise.allSettled(
+      bytes.map(async (each) => {
+        await using ingest = await store.ingest(blobAt(digestOf(each)), each.length);
+        for (let at = 0; at < each.length; at += 128 * KIB) {
+          await ingest.write(at, [each.subarray(at, at + 128 * KIB)]);
+          const { blobBytes, partialBytes } = store.usage();
+          assert.ok(blobBytes + partialBytes <= 4 * MIB, `${blobBytes} + ${partialBytes}`);
+        }
+        await ingest.commit();
+      }),
+    );
+    assert.ok(store.usage().blobs >= 3);
+  });
+
+  it('gives nothing up for what is merely announced, nor much for a registry that has delivered nothing', async () => {
+    const hasDelivered = (registry: string): boolean =>
+      !registry.startsWith('unknown') && registry !== 'another.test';
+    await using store = await openStore(fresh(), { quota: 8 * MIB, hasDelivered });
+    const kept = await Promise.all(['a', 'b', 'c'].map((seed) => addBlob(store, seededBytes(2 * MIB, seed))));
+    const of = (seed: string, registry: string): RegistryBlob =>
+      blobAt(digestOf(Buffer.from(seed)), registry);
+    await assert.rejects(store.ingest(of('x', 'unknown.test'), 8 * MIB), isFull, 'above its share');
+    await using first = await store.ingest(of('x', 'unknown.test'), 2 * MIB);
+    await using second = await store.ingest(of('y', 'another.test'), 2 * MIB);
+    await first.write(0, [seededBytes(1 * MIB)]);
+    await assert.rejects(
+      second.write(0, [seededBytes(1 * MIB)]),
+      isFull,
+      'the share is that of all together',
+    );
+    await using large = await store.ingest(of('z', 'known.test'), 6 * MIB);
+    for (const digest of kept) assert.notEqual(await store.stat(digest), undefined);
+    await large.write(0, [seededBytes(4 * MIB)]);
+    assert.ok(store.usage().blobs < kept.length, 'bytes of a known one take room');
+  });
+
+  it('gives what a registry has left half done up before what is whole', async () => {
+    await using store = await openStore(fresh(), { quota: 4 * MIB });
+    const whole = await addBlob(store, seededBytes(2 * MIB, 'whole'));
+    {
+      await using half = await store.ingest(blobAt(digestOf(Buffer.from('half'))), 2 * MIB);
+      await half.write(0, [seededBytes(1.5 * MIB)]);
+    }
+    await using next = await store.ingest(blobAt(digestOf(Buffer.from('next'))), 2 * MIB);
+    await next.write(0, [seededBytes(1 * MIB)]);
+    assert.notEqual(await store.stat(whole), undefined);
+    assert.equal(await store.resume(blobAt(digestOf(Buffer.from('half')))), undefined);
+  });
+
+  it('keeps the partial blobs of two registries apart, and one copy of what both deliver', async () => {
+    const path = fresh();
+    const bytes = seededBytes(500_000);
+    const digest = digestOf(bytes);
+    {
+      await using store = await openStore(path);
+      await using one = await store.ingest(blobAt(digest, 'one.test'), bytes.length);
+      await one.write(0, [bytes.subarray(0, 300_000)]);
+      await using other = await store.ingest(blobAt(digest, 'other.test'), bytes.length);
+      assert.equal(other.readable(0), 0);
+    }
+    await using store = await openStore(path);
+    assert.equal((await store.resume(blobAt(digest, 'other.test')))?.readable(0), 0);
+    assert.equal(await store.resume(blobAt(digest, 'third.test')), undefined);
+    await using one = await store.ingest(blobAt(digest, 'one.test'), bytes.length);
+    assert.equal(one.presentBytes, 2 * one.layout.chunkSize);
+    await one.write(one.presentBytes, [bytes.subarray(one.presentBytes)]);
+    await using third = await store.ingest(blobAt(digest, 'third.test'), bytes.length);
+    await third.write(0, [bytes]);
+    await one.commit();
+    await third.commit();
+    assert.ok((await readAll(third)).equals(bytes), 'it stays readable');
+    assert.equal(store.usage().blobBytes, bytes.length);
+    await using blob = await store.open(digest);
+    assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
+  });
+
+  it('drops partial blobs of which it cannot tell the registry, and says so once', async () => {
+    const path = fresh();
+    const folder = new DataFolder(path);
+    await folder.create();
+    const old = folder.partial(digestOf(Buffer.from('x')).replace(':', '-'));
+    for (const file of [old, `${old}.chunks`]) await writeFile(file, 'of the first version');
+    const problems: string[] = [];
+    await using store = await openStore(path, { onProblem: (message) => problems.push(message) });
+    assert.deepEqual(await readdir(folder.partials), []);
+    assert.match(problems.join('\n'), /^2 files of partial blobs do not tell their registry/);
+    assert.equal(store.usage().partials, 0);
   });
 
   it('forgets partial blobs that are too old', async () => {
@@ -213,13 +313,13 @@ describe('FsStore', () => {
     const digest = digestOf(Buffer.from('old'));
     {
       await using store = await openStore(path);
-      await using ingest = await store.ingest(digest, 1_000_000);
+      await using ingest = await store.ingest(blobAt(digest), 1_000_000);
       await ingest.write(0, [seededBytes(300_000)]);
     }
     const old = new Date(Date.now() - 7_200_000);
-    await utimes(new DataFolder(path).partial(digest), old, old);
+    await utimes(new DataFolder(path).partial(partialName(blobAt(digest))), old, old);
     await using store = await openStore(path);
-    assert.equal(await store.resume(digest), undefined);
+    assert.equal(await store.resume(blobAt(digest)), undefined);
     assert.deepEqual(await readdir(join(path, 'partial')), []);
   });
 

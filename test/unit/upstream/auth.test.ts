@@ -6,7 +6,7 @@ import type { RegistryHost } from '../../../src/oci/repository.ts';
 import type { Credential } from '../../../src/upstream/credential.ts';
 import type { RegistryConfig } from '../../../src/upstream/registry-config.ts';
 import { HttpServer, type Handler } from '../../support/http-server.ts';
-import { collect, failsWith, makeBlob, repositoryAt, serveBytes, TestUpstream } from './fixture.ts';
+import { as, collect, failsWith, makeBlob, repositoryAt, serveBytes, TestUpstream } from './fixture.ts';
 
 const manifest = Buffer.from('{"schemaVersion":2}');
 const latest = parseManifestReference('latest');
@@ -76,7 +76,7 @@ describe('upstream: authentication', () => {
     await using registry = await HttpServer.start(bearerRegistry(auth.url, tokens));
     await using upstream = new TestUpstream();
     const repository = repositoryAt(registry.host);
-    await upstream.getManifest(repository, latest, { credential: ann });
+    await upstream.getManifest(repository, latest, as(registry.host, ann));
     await upstream.getManifest(repository, latest);
     assert.deepEqual(authorizations(auth), ['Basic YW5uOnNlY3JldA==', undefined]);
     assert.deepEqual(authorizations(registry), [undefined, 'Bearer token-1', 'Bearer token-2']);
@@ -89,10 +89,12 @@ describe('upstream: authentication', () => {
     const configured = config(registry.host, { credential: ann });
     await using upstream = new TestUpstream({ registries: configured });
     const repository = repositoryAt(registry.host);
-    await upstream.getManifest(repository, latest, { credential: { kind: 'bearer', token: 'good' } });
-    const refused = upstream.getManifest(repository, latest, {
-      credential: { kind: 'bearer', token: 'bad' },
-    });
+    await upstream.getManifest(repository, latest, as(registry.host, { kind: 'bearer', token: 'good' }));
+    const refused = upstream.getManifest(
+      repository,
+      latest,
+      as(registry.host, { kind: 'bearer', token: 'bad' }),
+    );
     const error = await failsWith('upstream_unauthorized', refused);
     assert.equal(error.detail['challenge'], challenge(auth.url));
     assert.deepEqual(authorizations(registry), ['Bearer good', 'Bearer bad']);
@@ -107,7 +109,7 @@ describe('upstream: authentication', () => {
     for (const credential of [undefined, ann]) {
       const error = await failsWith(
         'upstream_unauthorized',
-        upstream.getManifest(repository, latest, { credential }),
+        upstream.getManifest(repository, latest, as(registry.host, credential)),
       );
       assert.equal(error.detail['challenge'], challenge(auth.url));
     }
@@ -185,7 +187,7 @@ describe('upstream: authentication', () => {
     await using upstream = new TestUpstream();
     await upstream.getManifest(repositoryAt(registry.host), latest);
     for (answer of [{}, { token: 'a\nb' }, { token: 3 }, []]) {
-      const other = upstream.getManifest(repositoryAt(registry.host), latest, { credential: ann });
+      const other = upstream.getManifest(repositoryAt(registry.host), latest, as(registry.host, ann));
       await failsWith('upstream_protocol', other);
     }
   });
@@ -203,7 +205,7 @@ describe('upstream: authentication', () => {
     await upstream.getManifest(repository, latest);
     assert.deepEqual(authorizations(registry), [undefined, expected, expected]);
     const wrong = { kind: 'basic', username: 'ann', password: 'wrong' } as const;
-    const refused = upstream.getManifest(repository, latest, { credential: wrong });
+    const refused = upstream.getManifest(repository, latest, as(registry.host, wrong));
     const error = await failsWith('upstream_unauthorized', refused);
     assert.equal(error.detail['challenge'], 'Basic realm="r"');
     assert.equal(
@@ -254,8 +256,11 @@ describe('upstream: authentication', () => {
     });
     await using upstream = new TestUpstream();
     const { chunks } = await upstream.openBlob(repositoryAt(registry.host), blob.digest, {
-      credential: ann,
-      credentials: () => [ann, { kind: 'bearer', token: 'bob' }],
+      ...as(registry.host, ann),
+      callers: () => [
+        as(registry.host, ann).caller,
+        as(registry.host, { kind: 'bearer', token: 'bob' }).caller,
+      ],
     });
     assert.deepEqual(await collect(chunks), blob.bytes);
     assert.equal(authorizations(registry).at(-1), 'Bearer bob');
@@ -270,7 +275,7 @@ describe('upstream: authentication', () => {
     });
     await using upstream = new TestUpstream();
     const stream = await upstream.openBlob(repositoryAt(registry.host), blob.digest, {
-      credentials: () => [undefined, { kind: 'bearer', token: 'first' }, { kind: 'bearer', token: 'second' }],
+      callers: () => ['first', 'second'].map((token) => as(registry.host, { kind: 'bearer', token }).caller),
     });
     assert.deepEqual(await collect(stream.chunks), blob.bytes);
     assert.deepEqual(authorizations(registry), [undefined, 'Bearer first', 'Bearer second']);

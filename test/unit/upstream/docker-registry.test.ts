@@ -9,7 +9,7 @@ import { requires } from '../../support/requires.ts';
 import { TempDir } from '../../support/temp.ts';
 import { TokenServer } from '../../support/token-server.ts';
 import { writeFile } from 'node:fs/promises';
-import { collect, failsWith, makeBlob, repositoryAt, TestUpstream } from './fixture.ts';
+import { as, collect, failsWith, makeBlob, repositoryAt, TestUpstream } from './fixture.ts';
 
 const layer = makeBlob(700_000, 7);
 const config = { bytes: Buffer.from('{}'), digest: digestOf(Buffer.from('{}')) };
@@ -49,22 +49,30 @@ async function push(registry: Registry, name: string): Promise<void> {
 /** Pulls the image and checks all that was pulled. */
 async function pull(upstream: TestUpstream, host: string, credential?: Credential): Promise<void> {
   const repository = repositoryAt(host);
-  const head = await upstream.headManifest(repository, v1, { credential });
+  const head = await upstream.headManifest(repository, v1, as(host, credential));
   assert.deepEqual(head, {
     digest: digestOf(manifest),
     mediaType: MEDIA_TYPES.ociManifest,
     size: manifest.length,
   });
-  const fetched = await upstream.getManifest(repository, v1, { credential });
+  const fetched = await upstream.getManifest(repository, v1, as(host, credential));
   assert.deepEqual(Buffer.from(fetched.bytes), manifest);
-  assert.deepEqual(await upstream.headBlob(repository, layer.digest, { credential }), {
+  assert.deepEqual(await upstream.headBlob(repository, layer.digest, as(host, credential)), {
     size: layer.bytes.length,
   });
   const start = 123_456;
-  const { size, chunks } = await upstream.openBlob(repository, layer.digest, { credential, start });
+  const { size, chunks } = await upstream.openBlob(repository, layer.digest, {
+    ...as(host, credential),
+    start,
+  });
   assert.equal(size, layer.bytes.length);
   assert.ok((await collect(chunks)).equals(layer.bytes.subarray(start)));
-  const tags = await upstream.passThrough(repository, 'tags/list', new URLSearchParams(), { credential });
+  const tags = await upstream.passThrough(
+    repository,
+    'tags/list',
+    new URLSearchParams(),
+    as(host, credential),
+  );
   assert.deepEqual(JSON.parse(Buffer.from(tags.body).toString()), { name: 'team/app', tags: ['v1'] });
 }
 
@@ -98,7 +106,7 @@ requires(
     const repository = repositoryAt(registry.host);
     const wrong = { kind: 'basic', username: 'ann', password: 'wrong' } as const;
     for (const credential of [undefined, wrong]) {
-      const refused = upstream.openBlob(repository, layer.digest, { credential });
+      const refused = upstream.openBlob(repository, layer.digest, as(registry.host, credential));
       const error = await failsWith('upstream_unauthorized', refused);
       assert.equal(error.detail['challenge'], 'Basic realm="weir-test"');
     }
@@ -116,7 +124,7 @@ requires(
     const repository = repositoryAt(registry.host);
     const wrong = { kind: 'basic', username: 'ann', password: 'wrong' } as const;
     for (const credential of [undefined, bob, wrong]) {
-      const refused = upstream.openBlob(repository, layer.digest, { credential });
+      const refused = upstream.openBlob(repository, layer.digest, as(registry.host, credential));
       const error = await failsWith('upstream_unauthorized', refused);
       assert.match(String(error.detail['challenge']), /^Bearer realm="http.*:pull"$/);
     }
@@ -124,7 +132,10 @@ requires(
     await pull(upstream, registry.host, { kind: 'bearer', token });
     const other = await tokens.issue('ann', 'repository:team/other:pull');
     const credential = { kind: 'bearer', token: other } as const;
-    await failsWith('upstream_unauthorized', upstream.headManifest(repository, v1, { credential }));
+    await failsWith(
+      'upstream_unauthorized',
+      upstream.headManifest(repository, v1, as(registry.host, credential)),
+    );
   });
 
   it('is pulled from without credentials where the token server gives anonymous tokens', async () => {

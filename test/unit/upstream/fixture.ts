@@ -5,6 +5,8 @@ import { parseRegistryHost, parseRepository, type Repository } from '../../../sr
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { isWeirError, type ErrorCode, type WeirError } from '../../../src/errors.ts';
 import type { UpstreamOptions } from '../../../src/upstream/options.ts';
+import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
+import type { Credential } from '../../../src/upstream/credential.ts';
 import { Upstream } from '../../../src/upstream/upstream.ts';
 import type { HttpServer } from '../../support/http-server.ts';
 
@@ -21,6 +23,11 @@ export class TestUpstream extends Upstream implements AsyncDisposable {
 
 export function repositoryAt(host: string, name = 'team/app'): Repository {
   return parseRepository(parseRegistryHost(host), name);
+}
+
+/** Whoever presents this at a mirror for the registry. */
+export function as(host: string, credential?: Credential): { readonly caller: Caller } {
+  return { caller: callerOf(parseRegistryHost(host), credential) };
 }
 
 export interface Blob {

@@ -5,7 +5,16 @@ import { follow } from '../../../src/upstream/redirect.ts';
 import type { Response } from '../../../src/upstream/response.ts';
 import type { RegistryConfig } from '../../../src/upstream/registry-config.ts';
 import { HttpServer } from '../../support/http-server.ts';
-import { collect, failsWith, makeBlob, ranges, repositoryAt, serveBytes, TestUpstream } from './fixture.ts';
+import {
+  as,
+  collect,
+  failsWith,
+  makeBlob,
+  ranges,
+  repositoryAt,
+  serveBytes,
+  TestUpstream,
+} from './fixture.ts';
 
 const blob = makeBlob(200_000);
 const bearer = { kind: 'bearer', token: 'secret' } as const;
@@ -80,7 +89,7 @@ describe('upstream: redirects', () => {
         response.writeHead(status, { location: `${storage.url}/signed?x=1` }).end('moved');
       });
       await using upstream = new TestUpstream();
-      const options = { credential: bearer };
+      const options = as(registry.host, bearer);
       const { chunks } = await upstream.openBlob(repositoryAt(registry.host), blob.digest, options);
       assert.deepEqual(await collect(chunks), blob.bytes);
       assert.equal(registry.requests[0]?.headers['authorization'], 'Bearer secret');
@@ -129,7 +138,7 @@ describe('upstream: mirrors', () => {
         serveBytes(request.headers.range, response, blob.bytes),
       );
       await using upstream = new TestUpstream({ registries: withMirrors(registry, [mirror]) });
-      const options = { credential: bearer };
+      const options = as(registry.host, bearer);
       const { chunks } = await upstream.openBlob(repositoryAt(registry.host), blob.digest, options);
       assert.deepEqual(await collect(chunks), blob.bytes);
       assert.equal(mirror.requests.length, 1);

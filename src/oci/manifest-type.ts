@@ -1,0 +1,58 @@
+/**
+ * The media type of a manifest. Whoever asks a registry by digest is told a type that the digest does not cover: read as
+ * another kind of document, the same bytes name other content (CVE-2021-41190). So the document itself decides, as far as
+ * it says what it is, and a registry's word is taken only for the types that manifests have.
+ */
+import { MEDIA_TYPES } from './manifest.ts';
+
+/** What stands for a type that is not known: nobody reads it as a document. */
+export const UNKNOWN_TYPE = 'application/octet-stream';
+
+const SCHEMA_1 = 'application/vnd.docker.distribution.manifest.v1+json';
+const SIGNED_SCHEMA_1 = 'application/vnd.docker.distribution.manifest.v1+prettyjws';
+
+/** Types of manifests that registries serve. */
+const KNOWN: ReadonlySet<string> = new Set([
+  MEDIA_TYPES.ociIndex,
+  MEDIA_TYPES.ociManifest,
+  MEDIA_TYPES.dockerList,
+  MEDIA_TYPES.dockerManifest,
+  SCHEMA_1,
+  SIGNED_SCHEMA_1,
+  'application/vnd.oci.artifact.manifest.v1+json',
+  'application/vnd.cncf.oras.artifact.manifest.v1+json',
+]);
+/** What a document may call itself: vendors have types of their own. */
+const VENDOR_TYPE = /^application\/vnd\.[a-z0-9.+-]{1,127}\+json$/;
+
+/** The type that a registry names, without parameters, if manifests have it; else {@link UNKNOWN_TYPE}. */
+export function announcedType(header: string | undefined): string {
+  const [type = ''] = (header ?? '').split(';');
+  const plain = type.trim().toLowerCase();
+  return KNOWN.has(plain) ? plain : UNKNOWN_TYPE;
+}
+
+/** The type that the document tells by itself; undefined where it does not. */
+export function documentType(bytes: Uint8Array): string | undefined {
+  const document = parse(bytes);
+  if (document === undefined) return undefined;
+  const { mediaType } = document;
+  if (typeof mediaType === 'string' && VENDOR_TYPE.test(mediaType.toLowerCase()))
+    return mediaType.toLowerCase();
+  if (document['schemaVersion'] === 1) return 'signatures' in document ? SIGNED_SCHEMA_1 : SCHEMA_1;
+  const isIndex = 'manifests' in document;
+  const isImage = 'layers' in document || 'config' in document;
+  if (isIndex === isImage) return undefined; // neither, or both: whoever decides here may be wrong
+  return isIndex ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest;
+}
+
+function parse(bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+    const json: unknown = JSON.parse(text);
+    const isObject = typeof json === 'object' && json !== null && !Array.isArray(json);
+    return isObject ? (json as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined; // no JSON: a kind of document that is not known here
+  }
+}

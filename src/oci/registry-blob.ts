@@ -1,0 +1,16 @@
+/**
+ * A blob as one registry has it. Until its digest is verified, all that is known of a blob belongs to the registry that
+ * it comes from: anybody may own a registry and name any digest.
+ */
+import type { Digest } from './digest.ts';
+import type { RegistryHost } from './repository.ts';
+
+export interface RegistryBlob {
+  readonly registry: RegistryHost;
+  readonly digest: Digest;
+}
+
+/** The key of what belongs to one registry's blob. */
+export function registryBlobId({ registry, digest }: RegistryBlob): string {
+  return `${registry} ${digest}`;
+}

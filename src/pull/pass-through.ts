@@ -1,0 +1,58 @@
+/** Blobs that are served without being stored, so many at a time. */
+import type { Digest } from '../oci/digest.ts';
+import { WeirError } from '../errors.ts';
+import type { Ingest } from '../store/store.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { Access, PullRequest } from './access.ts';
+import { Places } from './places.ts';
+import type { Reading } from './reading.ts';
+import { ThroughReading } from './through.ts';
+
+/** Each keeps up to one chunk (8 MiB at most) and one connection. */
+const MAX_THROUGH = 16;
+
+export interface PassThroughRequest extends PullRequest {
+  readonly digest: Digest;
+  /** The runtime cannot go upstream for this blob by itself. */
+  readonly dependent: boolean;
+}
+
+export interface PassThroughOptions {
+  readonly upstream: Pick<Upstream, 'openBlob'>;
+  readonly access: Access;
+  /** Milliseconds. */
+  readonly stallTimeout: number;
+}
+
+export class PassThrough {
+  readonly #options: PassThroughOptions;
+  readonly #places: Places = new Places(MAX_THROUGH);
+
+  constructor(options: PassThroughOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * @param prefix what of the blob is here already
+   * @throws WeirError `store_full` if all places are taken and this runtime can go upstream by itself; what upstream
+   *   answered
+   */
+  async open(request: PassThroughRequest, prefix?: Ingest): Promise<Reading> {
+    const { upstream, access, stallTimeout } = this.#options;
+    const { digest, dependent, signal } = request;
+    const onClose = this.#places.tryTake() ?? (dependent ? await this.#places.take(signal) : undefined);
+    if (onClose === undefined) {
+      const message = `${MAX_THROUGH} blobs are being passed through without storing already`;
+      throw new WeirError('store_full', message);
+    }
+    const onVerified = (): void => access.delivered(request, digest);
+    try {
+      const options = { upstream, request, digest, prefix, stallTimeout, onVerified, onClose };
+      return await ThroughReading.open(options);
+    } catch (error) {
+      onClose();
+      access.failed(request, error);
+      throw error;
+    }
+  }
+}

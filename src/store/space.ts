@@ -1,0 +1,121 @@
+/** The quota and the free disk, and what is evicted for them. */
+import { statfs } from 'node:fs/promises';
+import { GIB, MIB } from '../clock.ts';
+import { WeirError } from '../errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { RegistryBlob } from '../oci/registry-blob.ts';
+import type { RegistryHost } from '../oci/repository.ts';
+import { planEviction, type EvictionCandidate } from './eviction.ts';
+import { admissionProblem, growthProblem, type Holdings } from './room.ts';
+
+/** Left free on the disk for everybody else: a full disk makes the kubelet evict pods. */
+const DISK_RESERVE: number = 256 * MIB;
+const AUTO_QUOTA_MAX: number = 20 * GIB;
+const AUTO_QUOTA_SHARE = 0.1;
+
+/** What is to go: a blob, or the partial blob of this name. */
+export type Victim =
+  | { readonly digest: Digest; readonly partial?: undefined }
+  | { readonly digest?: undefined; readonly partial: string };
+
+export interface SpaceOptions {
+  /** The data folder. */
+  readonly root: string;
+  /** Bytes; `auto` is the smaller of 20 GiB and a tenth of the disk. */
+  readonly quota: number | 'auto';
+  readonly holdings: () => Holdings;
+  readonly evict: (victim: Victim) => Promise<void>;
+}
+
+export class Space {
+  readonly #options: SpaceOptions;
+  #quota = 0;
+  /** Room is given to one after the other: two at once would be given the same. */
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(options: SpaceOptions) {
+    this.#options = options;
+  }
+
+  /** Bytes that the store may use. */
+  get quota(): number {
+    return this.#quota;
+  }
+
+  async open(): Promise<void> {
+    const { root, quota } = this.#options;
+    const disk = await statfs(root);
+    const auto = Math.min(AUTO_QUOTA_MAX, Math.floor(disk.blocks * disk.bsize * AUTO_QUOTA_SHARE));
+    this.#quota = quota === 'auto' ? auto : quota;
+  }
+
+  /** Does the work after all that was handed in before. */
+  inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#last.then(work);
+    this.#last = done.catch(() => undefined); // its caller hears of it; the next one starts afresh
+    return done;
+  }
+
+  /** Whether a blob that is said to have so many bytes may begin to arrive. @throws WeirError `store_full` */
+  async admit({ registry, digest }: RegistryBlob, size: number): Promise<void> {
+    const quota = this.#quota;
+    if (size > quota) {
+      throw new WeirError('store_full', `${digest} has ${size} bytes, the store's quota is ${quota}`);
+    }
+    const limits = { quota, disk: await this.#free() };
+    refuse(size, admissionProblem(this.#options.holdings(), registry, size, limits));
+  }
+
+  /** Makes room for so many bytes more of this registry's. @throws WeirError `store_full` */
+  async grow(registry: RegistryHost, bytes: number): Promise<void> {
+    refuse(bytes, growthProblem(this.#options.holdings(), registry, bytes, this.#quota));
+    const overDisk = bytes - (await this.#free());
+    if (!(await this.#evict(Math.max(this.#overQuota + bytes, overDisk), registry)))
+      refuse(bytes, 'what is stored is in use');
+  }
+
+  /** Evicts what is over the quota, at the start. */
+  async shrink(): Promise<void> {
+    await this.#evict(this.#overQuota, undefined);
+  }
+
+  async #free(): Promise<number> {
+    const disk = await statfs(this.#options.root);
+    return disk.bavail * disk.bsize - DISK_RESERVE;
+  }
+
+  get #overQuota(): number {
+    const { arriving, partials, blobs } = this.#options.holdings();
+    let used = -this.#quota;
+    for (const { room } of arriving) used += room;
+    for (const { bytes } of partials) used += bytes;
+    for (const { size } of blobs) used += size;
+    return used;
+  }
+
+  /** @returns false, and nothing is lost, if so many bytes cannot be freed */
+  async #evict(bytes: number, registry: RegistryHost | undefined): Promise<boolean> {
+    const victims = planEviction(candidates(this.#options.holdings(), registry), bytes);
+    for (const victim of victims ?? []) await this.#options.evict(victim);
+    return victims !== undefined;
+  }
+}
+
+/** @param registry of whom something is to come */
+function* candidates(
+  { partials, blobs }: Holdings,
+  registry: RegistryHost | undefined,
+): Iterable<EvictionCandidate<Victim>> {
+  for (const { name, bytes, lastUsed, registry: owner } of partials) {
+    // What a registry has left half done goes before anything that is whole, if it is for more of its own.
+    const isOwn = registry !== undefined && owner === registry;
+    yield { key: { partial: name }, bytes, lastUsed: isOwn ? 0 : lastUsed, pinned: false };
+  }
+  for (const { digest, size, lastUsed, isPinned } of blobs) {
+    yield { key: { digest }, bytes: size, lastUsed, pinned: isPinned };
+  }
+}
+
+function refuse(bytes: number, problem: string | undefined): void {
+  if (problem !== undefined) throw new WeirError('store_full', `no room for ${bytes} bytes: ${problem}`);
+}
