@@ -2,6 +2,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { ManifestReference } from '../oci/reference.ts';
 import type { Repository } from '../oci/repository.ts';
+import type { OnBehalfOf } from '../upstream/reach.ts';
 import type { PullRequest } from './access.ts';
 import type { ByteSource } from './reading.ts';
 import type { References } from './references.ts';
@@ -10,6 +11,8 @@ export interface ManifestRequest extends PullRequest {
   readonly reference: ManifestReference;
   /** The Accept header as the runtime sent it: a registry may choose the manifest by it. */
   readonly accept: string | undefined;
+  /** Default: a caller of this node. */
+  readonly onBehalfOf?: OnBehalfOf;
 }
 
 export interface ResolvedManifest {

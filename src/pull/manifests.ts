@@ -88,8 +88,8 @@ export class Manifests {
 
   async #headTag(request: TagRequest): Promise<Omit<TagRecord, 'at'>> {
     const { upstream } = this.#options;
-    const { repository, reference, credential, accept } = request;
-    const options = { credential, ...(accept === undefined ? {} : { accept }) };
+    const { repository, reference, credential, accept, onBehalfOf } = request;
+    const options = { credential, onBehalfOf, ...(accept === undefined ? {} : { accept }) };
     const head = await upstream.headManifest(repository, reference, options);
     if (head.digest !== undefined) return { ...head, digest: head.digest };
     // Some registries name the digest only with the manifest itself.
@@ -161,12 +161,12 @@ export class Manifests {
 
   async #fromUpstream(request: ManifestRequest, digest: Digest): Promise<SourcedManifest> {
     const { upstream, access } = this.#options;
-    const { repository, credential, accept } = request;
+    const { repository, credential, accept, onBehalfOf } = request;
     try {
       const fetched = await upstream.getManifest(
         repository,
         { kind: 'digest', digest },
-        { credential, ...(accept === undefined ? {} : { accept }) },
+        { credential, onBehalfOf, ...(accept === undefined ? {} : { accept }) },
       );
       access.accepted(request);
       await this.#keep(request, fetched);
@@ -181,7 +181,7 @@ export class Manifests {
   async answer(question: ReferenceQuestion): Promise<ReferenceAnswer> {
     const { repository, reference, accept, token, knownOnly } = question;
     const credential = token === undefined ? undefined : ({ kind: 'bearer', token } as const);
-    const request = { repository, reference, accept, credential };
+    const request = { repository, reference, accept, credential, onBehalfOf: 'member' } as const;
     try {
       if (!isTagged(request)) return this.#knownManifest(request);
       const { access } = this.#options;
@@ -219,10 +219,11 @@ export class Manifests {
     const credential = token === undefined ? undefined : ({ kind: 'bearer', token } as const);
     const request = {
       repository,
-      reference: { kind: 'digest', digest } as const,
+      reference: { kind: 'digest', digest },
       accept: undefined,
       credential,
-    };
+      onBehalfOf: 'member',
+    } as const;
     const key = `for a peer ${repositoryKey(repository)} ${digest} ${this.#options.access.callerKey(credential)}`;
     return (await shared(this.#fetching, key, () => this.#fromUpstream(request, digest))).bytes;
   }

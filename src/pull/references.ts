@@ -14,6 +14,7 @@ import { formatManifestReference, type ManifestReference } from '../oci/referenc
 import { repositoryKey } from '../oci/repository.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import { hashText, rank } from '../swarm/hrw.ts';
+import type { OnBehalfOf } from '../upstream/reach.ts';
 import {
   decodeReferenceAnswer,
   decodeReferenceQuestion,
@@ -51,6 +52,7 @@ export interface ReferencesOptions {
 export interface SharedReference extends PullRequest {
   readonly reference: ManifestReference;
   readonly accept: string | undefined;
+  readonly onBehalfOf?: OnBehalfOf;
 }
 
 export class References {

@@ -24,6 +24,7 @@ import { Attempts, type AttemptsContext } from './attempts.ts';
 import { credentialKey, type Credential } from './credential.ts';
 import { requestTarget, type Endpoint } from './endpoint.ts';
 import type { Exchange } from './exchange.ts';
+import type { OnBehalfOf } from './reach.ts';
 import type { Response } from './response.ts';
 
 /** Bytes after which the observer is told; for each chunk would cost more than it says. */
@@ -35,6 +36,7 @@ export interface BlobRequest {
   readonly credential: Credential | undefined;
   /** Further credentials, of others who wait for the blob; asked for when one is refused. */
   readonly credentials: (() => readonly (Credential | undefined)[]) | undefined;
+  readonly onBehalfOf: OnBehalfOf;
   readonly start: number;
   /** Excluded; undefined: the blob's end. */
   readonly end: number | undefined;
@@ -146,7 +148,7 @@ export class BlobReader {
   }
 
   async #ask(endpoint: Endpoint): Promise<Part | undefined> {
-    const { repository, digest, signal } = this.#request;
+    const { repository, digest, onBehalfOf, signal } = this.#request;
     const isWhole = this.#position === 0 && this.#request.end === undefined;
     const last = this.#request.end === undefined ? '' : this.#end - 1;
     const followed = await this.#exchange.run({
@@ -158,6 +160,7 @@ export class BlobReader {
       name: repository.name,
       headers: { accept: '*/*', ...(!isWhole && { range: `bytes=${this.#position}-${last}` }) },
       credential: this.#credential,
+      onBehalfOf,
       signal,
     });
     const expected = isWhole ? [200] : [200, 206, 416];

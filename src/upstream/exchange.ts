@@ -17,6 +17,7 @@ import { formatAuthorization, type Credential, type StoredCredential } from './c
 import type { DockerConfig } from './docker-config.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Lane, Pools } from './pools.ts';
+import type { OnBehalfOf, Reaches } from './reach.ts';
 import { follow, type Followed, type Hop } from './redirect.ts';
 import type { RegistryConfig, RequestKind, UpstreamObserver } from './registry-config.ts';
 import { send, type Response } from './response.ts';
@@ -29,10 +30,16 @@ const MAX_SENDS = 4;
 /** What may be relayed in a header. */
 const PRINTABLE = /^[\t\x20-\x7e]{1,8192}$/;
 
-export interface ExchangeRequest {
+/** For what, and for whom, a request is sent. */
+interface Asked {
   readonly endpoint: Endpoint;
-  readonly kind: Exclude<RequestKind, 'token'>;
+  readonly kind: RequestKind;
   readonly lane: Lane;
+  readonly onBehalfOf: OnBehalfOf;
+}
+
+export interface ExchangeRequest extends Asked {
+  readonly kind: Exclude<RequestKind, 'token'>;
   readonly method: 'GET' | 'HEAD';
   /** Path and query. */
   readonly target: string;
@@ -45,6 +52,7 @@ export interface ExchangeRequest {
 
 export interface ExchangeOptions {
   readonly pools: Pools;
+  readonly reaches: Reaches;
   readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
   readonly dockerConfig: DockerConfig | undefined;
   readonly clock: Clock;
@@ -143,11 +151,13 @@ export class Exchange {
     challenge: string | undefined,
     rejected: string | undefined,
   ): Promise<{ readonly token: string; readonly isFresh: boolean }> {
-    const { endpoint, signal } = request;
+    const { endpoint, onBehalfOf, signal } = request;
+    const asked = { endpoint, onBehalfOf, kind: 'token', lane: 'control' } as const;
     const context = {
       send: async (hop: Hop): Promise<Response> =>
-        (await follow(hop, (next) => this.#hop(next, endpoint, 'token', 'control'))).response,
-      isPlain: endpoint.origin.startsWith('http:'),
+        (await follow(hop, (next) => this.#hop(next, asked))).response,
+      from: new URL(endpoint.origin),
+      onBehalfOf,
       signal,
     };
     try {
@@ -160,22 +170,24 @@ export class Exchange {
   }
 
   #send(request: ExchangeRequest, authorization: Authorization | undefined): Promise<Followed> {
-    const { endpoint, kind, lane, method, signal } = request;
+    const { endpoint, method, signal } = request;
     const headers = {
       ...request.headers,
       ...(authorization !== undefined && { authorization: authorization.header }),
     };
     const url = new URL(`${endpoint.origin}${request.target}`);
-    return follow({ url, method, headers, signal }, (hop) => this.#hop(hop, endpoint, kind, lane));
+    return follow({ url, method, headers, signal }, (hop) => this.#hop(hop, request));
   }
 
-  async #hop(hop: Hop, endpoint: Endpoint, kind: RequestKind, lane: Lane): Promise<Response> {
-    const { clock, observer, pools } = this.#options;
+  async #hop(hop: Hop, asked: Asked): Promise<Response> {
+    const { clock, observer, pools, reaches } = this.#options;
+    const { endpoint, onBehalfOf, kind, lane } = asked;
     const { origin, pathname, search } = hop.url;
     const start = clock.monotonic();
     const seconds = (): number => (clock.monotonic() - start) / 1000;
     try {
-      const response = await send(pools.get(origin, endpoint.tls, lane), {
+      const reach = reaches.of({ url: hop.url, from: hop.from, endpoint, onBehalfOf });
+      const response = await send(pools.get(origin, endpoint.tls, lane, reach), {
         origin,
         method: hop.method,
         path: pathname + search,

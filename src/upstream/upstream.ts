@@ -6,6 +6,7 @@
  *   Attempts              which endpoint is tried when, and how often (retry.ts, breaker.ts, endpoint.ts)
  *   BlobReader            a blob's bytes, resumed where they stopped
  *   Exchange              one request with its credential (token.ts, docker-config.ts) and redirects
+ *   Reaches               how far each of these may go (reach.ts), by address (address-guard.ts)
  *   Pools, Response       connections and bodies (undici)
  *
  * A call flows downwards: Upstream → Attempts → Exchange → follow → send → a pool; blobs through BlobReader,
@@ -26,6 +27,7 @@ import { DockerConfig } from './docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from './endpoint.ts';
 import { Exchange } from './exchange.ts';
 import { Pools } from './pools.ts';
+import { Reaches, type OnBehalfOf } from './reach.ts';
 import { LIMITS, type UpstreamOptions } from './options.ts';
 import type { Followed } from './redirect.ts';
 import type { Response } from './response.ts';
@@ -42,6 +44,8 @@ const PASSED_HEADERS = /^(?:content-type|link|(?:docker|oci)-[a-z0-9-]{1,64})$/;
 export interface CallOptions {
   /** What the caller presented. */
   readonly credential?: Credential | undefined;
+  /** Default: a caller of this node. */
+  readonly onBehalfOf?: OnBehalfOf | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -105,11 +109,13 @@ export class Upstream {
       maxConnections: options.maxConnections ?? LIMITS.maxConnections,
       environment: options.environment ?? process.env,
       trust: new TrustStore(options.caFile, profiles),
+      lookup: options.lookup,
     });
     this.#retries = options.retries ?? LIMITS.retries;
     this.#context = { registries, breaker: new Breaker(clock), clock, observer };
     this.#exchange = new Exchange({
       pools: this.#pools,
+      reaches: new Reaches(registries, options.allowPrivate ?? LIMITS.allowPrivate),
       registries,
       dockerConfig: dockerConfig ? new DockerConfig(dockerConfig, clock, options.warn ?? ignore) : undefined,
       clock,
@@ -179,10 +185,10 @@ export class Upstream {
    * @throws WeirError `blob_unknown`, `range_unsatisfiable`, `upstream_*`, `aborted`
    */
   async openBlob(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<BlobStream> {
-    const { credential, credentials, signal, start = 0, end } = options;
+    const { credential, credentials, onBehalfOf = 'caller', signal, start = 0, end } = options;
     if (end !== undefined && end <= start) throw new WeirError('range_unsatisfiable', 'an empty range');
     const retries = options.retries ?? this.#retries;
-    const request = { repository, digest, credential, credentials, start, end, retries, signal };
+    const request = { repository, digest, credential, credentials, onBehalfOf, start, end, retries, signal };
     return new BlobReader(this.#exchange, this.#context, request).open();
   }
 
@@ -233,7 +239,7 @@ export class Upstream {
       readonly accept: string;
       readonly query?: URLSearchParams;
     },
-    { credential, signal }: CallOptions,
+    { credential, onBehalfOf = 'caller', signal }: CallOptions,
     read: (followed: Followed, endpoint: Endpoint) => Promise<T>,
   ): Promise<T> {
     const { method, kind, rest, accept, query } = request;
@@ -251,6 +257,7 @@ export class Upstream {
         name,
         headers,
         credential,
+        onBehalfOf,
         signal,
       });
       return read(followed, endpoint);
