@@ -298,5 +298,7 @@ export class Blobs implements AsyncDisposable {
 
 /** Whether a pull failed in a way that another caller would meet, too. */
 function saysNothingOfCaller(failure: WeirError): boolean {
-  return isOffline(failure) || isWeirError(failure, 'upstream_protocol', 'digest_mismatch');
+  return (
+    isOffline(failure) || isWeirError(failure, 'upstream_protocol', 'address_refused', 'digest_mismatch')
+  );
 }
