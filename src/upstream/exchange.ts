@@ -163,8 +163,9 @@ export class Exchange {
     try {
       return await this.#tokens.get(bearer, credential, context, rejected);
     } catch (error) {
+      // The repository may be open to those who send nothing, or name another token server by now.
+      this.#learned.delete(learnedKey(request));
       if (!isWeirError(error, 'upstream_unauthorized')) throw error;
-      this.#learned.delete(learnedKey(request)); // the repository may be open to those who send nothing
       throw unauthorized(endpoint, challenge, error);
     }
   }
