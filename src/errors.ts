@@ -48,6 +48,7 @@ export const ERROR_CODES = {
   upstream_status: info('upstream', 404, 'UNSUPPORTED'),
   upstream_throttled: info('upstream', 404, 'UNSUPPORTED'),
   upstream_protocol: info('upstream', 404, 'UNSUPPORTED'),
+  address_refused: info('upstream', 404, 'UNSUPPORTED'),
   upstream_too_large: info('upstream', 404, 'UNSUPPORTED'),
   digest_mismatch: info('upstream', 404, 'DIGEST_INVALID'),
   // What a peer did; the pull goes on with another source, so that callers seldom see these.

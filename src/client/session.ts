@@ -13,6 +13,7 @@ import { DockerConfig } from '../upstream/docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from '../upstream/endpoint.ts';
 import { Exchange } from '../upstream/exchange.ts';
 import { Pools } from '../upstream/pools.ts';
+import { Reaches } from '../upstream/reach.ts';
 import type { Environment } from '../upstream/proxy.ts';
 import type { RegistryConfig } from '../upstream/registry-config.ts';
 import type { Response } from '../upstream/response.ts';
@@ -109,6 +110,7 @@ export class RegistrySession implements AsyncDisposable {
     const { dockerConfig } = options;
     this.#exchange = new Exchange({
       pools: this.#pools,
+      reaches: new Reaches(registries, true),
       registries,
       dockerConfig:
         dockerConfig === undefined

@@ -248,6 +248,11 @@ export const SETTINGS = {
     '32',
     'Connections to one registry at one time',
   ),
+  'upstream.allow-private': setting(
+    choice(['yes', 'no']),
+    'yes',
+    'no: redirects, token servers and members lead to private addresses only where `registries` names the place',
+  ),
   'upstream.ca-file': setting(
     optionalFile(),
     '',

@@ -100,6 +100,7 @@ export async function runNode({ version, logger, signal, ...options }: NodeOptio
     stallTimeout: config['upstream.stall-timeout'],
     retries: config['upstream.retries'],
     maxConnections: config['upstream.max-connections'],
+    allowPrivate: config['upstream.allow-private'] === 'yes',
     clock,
     observer: metrics.upstream,
     warn: (message) => logger.warn(message),

@@ -299,5 +299,7 @@ function blobOf({ repository, digest }: BlobRequest): RegistryBlob {
 
 /** Whether a pull failed in a way that another caller would meet, too. */
 function saysNothingOfCaller(failure: WeirError): boolean {
-  return isOffline(failure) || isWeirError(failure, 'upstream_protocol', 'digest_mismatch');
+  return (
+    isOffline(failure) || isWeirError(failure, 'upstream_protocol', 'address_refused', 'digest_mismatch')
+  );
 }

@@ -59,8 +59,11 @@ export function remoteCallerOf(registry: RegistryHost, token: string | undefined
   return new PresentedCredential(registry, { kind: 'bearer', token }, false);
 }
 
-/** Whether what is configured on this node may speak for the caller. */
-export function mayUseConfigured(caller: Caller): boolean {
+/**
+ * Whether it is a caller of this node, and not of another member. Only for those may what is configured here speak, and
+ * only they may name what is on this machine.
+ */
+export function isOfThisNode(caller: Caller): boolean {
   return typeof caller === 'string' ? caller === 'configured' : caller.isOfThisNode;
 }
 

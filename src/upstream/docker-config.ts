@@ -4,10 +4,15 @@
  * The file is read again when its modification time changes; answers (those of helpers are programs' runs) are
  * kept for some minutes. A file or helper that does not work is reported and counts as holding nothing: public
  * images must go on being pulled.
+ *
+ * `credsStore` is asked for every registry, as docker does it (cli, configfile.GetAuthConfig): helpers of clouds work
+ * without any entry in `auths`. Registries come from callers, so few helpers run at a time, and registries that the
+ * file names go first.
  */
 import { execFile } from 'node:child_process';
 import { readFile, stat } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
+import PQueue from 'p-queue';
 import * as v from 'valibot';
 import { KIB, MINUTE, SECOND, type Clock } from '../clock.ts';
 import { errorMessage } from '../errors.ts';
@@ -22,6 +27,8 @@ const CACHE_TIME: number = 5 * MINUTE;
 const MAX_CACHED = 256;
 /** Milliseconds that a helper may take. */
 const HELPER_TIMEOUT: number = 10 * SECOND;
+/** Each is a program of some 10 MiB that may talk to a cloud; others wait, no more than the mirror has requests. */
+const MAX_HELPERS = 4;
 /** Bytes that a helper may print. */
 const MAX_HELPER_OUTPUT: number = 64 * KIB;
 const HELPER_NAME = /^[a-z0-9._-]+$/i;
@@ -61,6 +68,7 @@ export class DockerConfig {
   readonly #cache = new LRUCache<RegistryHost, Cached>({ max: MAX_CACHED });
   /** Registries for which the last look-up found nothing. */
   readonly #without = new LRUCache<RegistryHost, true>({ max: MAX_CACHED });
+  readonly #helpers = new PQueue({ concurrency: MAX_HELPERS });
   #config: Config = {};
   #version = '';
   /** Shared by concurrent callers: the second one must not look into what the first has not read yet. */
@@ -116,12 +124,14 @@ export class DockerConfig {
   }
 
   async #lookUp(config: Config, registry: RegistryHost): Promise<StoredCredential | undefined> {
-    const helper = find(config.credHelpers, registry) ?? config.credsStore;
+    const own = find(config.credHelpers, registry);
+    const entry = find(config.auths, registry);
+    const helper = own ?? config.credsStore;
     if (helper !== undefined) {
-      const found = await this.#askHelper(helper, registry);
+      const priority = own === undefined && entry === undefined ? 0 : 1;
+      const found = await this.#helpers.add(() => this.#askHelper(helper, registry), { priority });
       if (found !== undefined) return found;
     }
-    const entry = find(config.auths, registry);
     return entry === undefined ? undefined : fromEntry(entry);
   }
 

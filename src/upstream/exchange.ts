@@ -13,12 +13,13 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../errors.ts';
 import type { RegistryHost, RepositoryName } from '../oci/repository.ts';
-import { mayUseConfigured, type Caller } from './caller.ts';
+import { isOfThisNode, type Caller } from './caller.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
 import { formatAuthorization, type StoredCredential } from './credential.ts';
 import type { DockerConfig } from './docker-config.ts';
 import type { Endpoint } from './endpoint.ts';
 import type { Lane, Pools } from './pools.ts';
+import type { Reaches } from './reach.ts';
 import { follow, type Followed, type Hop } from './redirect.ts';
 import type { RegistryConfig, RequestKind, UpstreamObserver } from './registry-config.ts';
 import { send, type Response } from './response.ts';
@@ -31,21 +32,27 @@ const MAX_SENDS = 4;
 /** What may be relayed in a header. */
 const PRINTABLE = /^[\t\x20-\x7e]{1,8192}$/;
 
-export interface ExchangeRequest {
+/** For what, and for whom, a request is sent. */
+interface Asked {
   readonly endpoint: Endpoint;
-  readonly kind: Exclude<RequestKind, 'token'>;
+  readonly kind: RequestKind;
   readonly lane: Lane;
+  readonly caller: Caller;
+}
+
+export interface ExchangeRequest extends Asked {
+  readonly kind: Exclude<RequestKind, 'token'>;
   readonly method: 'GET' | 'HEAD';
   /** Path and query. */
   readonly target: string;
   readonly name: RepositoryName;
   readonly headers: Readonly<Record<string, string>>;
-  readonly caller: Caller;
   readonly signal: AbortSignal | undefined;
 }
 
 export interface ExchangeOptions {
   readonly pools: Pools;
+  readonly reaches: Reaches;
   readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
   readonly dockerConfig: DockerConfig | undefined;
   readonly clock: Clock;
@@ -112,7 +119,7 @@ export class Exchange {
     const { endpoint, caller } = request;
     if (typeof caller !== 'string' && !endpoint.isMirror) return caller.for(endpoint.registry);
     const host = endpoint.credentialsOf;
-    if (host === undefined || !mayUseConfigured(caller)) return undefined;
+    if (host === undefined || !isOfThisNode(caller)) return undefined;
     return this.#options.registries.get(host)?.credential ?? this.#options.dockerConfig?.credential(host);
   }
 
@@ -144,39 +151,44 @@ export class Exchange {
     challenge: string | undefined,
     rejected: string | undefined,
   ): Promise<{ readonly token: string; readonly isFresh: boolean }> {
-    const { endpoint, signal } = request;
+    const { endpoint, caller, signal } = request;
+    const asked = { endpoint, caller, kind: 'token', lane: 'control' } as const;
     const context = {
       send: async (hop: Hop): Promise<Response> =>
-        (await follow(hop, (next) => this.#hop(next, endpoint, 'token', 'control'))).response,
-      isPlain: endpoint.origin.startsWith('http:'),
+        (await follow(hop, (next) => this.#hop(next, asked))).response,
+      from: new URL(endpoint.origin),
+      caller,
       signal,
     };
     try {
       return await this.#tokens.get(bearer, credential, context, rejected);
     } catch (error) {
+      // The repository may be open to those who send nothing, or name another token server by now.
+      this.#learned.delete(learnedKey(request));
       if (!isWeirError(error, 'upstream_unauthorized')) throw error;
-      this.#learned.delete(learnedKey(request)); // the repository may be open to those who send nothing
       throw unauthorized(endpoint, challenge, error);
     }
   }
 
   #send(request: ExchangeRequest, authorization: Authorization | undefined): Promise<Followed> {
-    const { endpoint, kind, lane, method, signal } = request;
+    const { endpoint, method, signal } = request;
     const headers = {
       ...request.headers,
       ...(authorization !== undefined && { authorization: authorization.header }),
     };
     const url = new URL(`${endpoint.origin}${request.target}`);
-    return follow({ url, method, headers, signal }, (hop) => this.#hop(hop, endpoint, kind, lane));
+    return follow({ url, method, headers, signal }, (hop) => this.#hop(hop, request));
   }
 
-  async #hop(hop: Hop, endpoint: Endpoint, kind: RequestKind, lane: Lane): Promise<Response> {
-    const { clock, observer, pools } = this.#options;
+  async #hop(hop: Hop, asked: Asked): Promise<Response> {
+    const { clock, observer, pools, reaches } = this.#options;
+    const { endpoint, caller, kind, lane } = asked;
     const { origin, pathname, search } = hop.url;
     const start = clock.monotonic();
     const seconds = (): number => (clock.monotonic() - start) / 1000;
     try {
-      const response = await send(pools.get(origin, endpoint.tls, lane), {
+      const reach = reaches.of({ url: hop.url, from: hop.from, endpoint, caller });
+      const response = await send(pools.get(origin, endpoint.tls, lane, reach), {
         origin,
         method: hop.method,
         path: pathname + search,

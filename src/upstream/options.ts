@@ -1,6 +1,7 @@
 /** What the registry client is made with. */
 import { SECOND, type Clock } from '../clock.ts';
 import type { RegistryHost } from '../oci/repository.ts';
+import type { Lookup } from './guarded-lookup.ts';
 import type { Environment } from './proxy.ts';
 import type { RegistryConfig, UpstreamObserver } from './registry-config.ts';
 
@@ -11,6 +12,7 @@ export const LIMITS = {
   stallTimeout: 5 * SECOND,
   retries: 5,
   maxConnections: 32,
+  allowPrivate: true,
 } as const;
 
 /** Times in milliseconds; what is left out is as in {@link LIMITS}. */
@@ -36,6 +38,10 @@ export interface UpstreamOptions {
   readonly maxConnections?: number | undefined;
   /** Where HTTP_PROXY, HTTPS_PROXY and NO_PROXY are read; default `process.env`. */
   readonly environment?: Environment | undefined;
+  /** Whether registries and members may name addresses of private networks. */
+  readonly allowPrivate?: boolean | undefined;
+  /** Resolves names; default `dns.lookup`. */
+  readonly lookup?: Lookup | undefined;
   readonly clock?: Clock | undefined;
   readonly observer?: UpstreamObserver | undefined;
   /** Told what an operator should know: a docker config that cannot be used. Never holds a credential. */

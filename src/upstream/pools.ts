@@ -1,5 +1,6 @@
 /**
- * Connections: one bounded pool per origin, TLS profile and lane.
+ * Connections: one bounded pool per origin, TLS profile, lane, and reach: a connection to a place that a caller may
+ * name must not serve a registry that may not.
  *
  * Registries come from callers (`?ns=`) and redirects, so their number is not ours to trust: the least recently
  * used pools are closed, which lets their running requests finish.
@@ -7,10 +8,13 @@
  * HTTP/1.1 only: with HTTP/2 all blobs of a registry would share one connection and its congestion window, and
  * a bound on connections would mean nothing.
  */
+import { lookup } from 'node:dns';
 import { LRUCache } from 'lru-cache';
 import { EnvHttpProxyAgent, Pool, type Dispatcher } from 'undici';
 import { KIB, SECOND } from '../clock.ts';
+import { addressRefused, hostKind, isAllowed, type Reach } from './address-guard.ts';
 import type { TlsProfile } from './endpoint.ts';
+import { guardedLookup, type Lookup } from './guarded-lookup.ts';
 import { proxyFor, type Environment } from './proxy.ts';
 import type { TrustStore } from './trust.ts';
 
@@ -35,6 +39,8 @@ export interface PoolOptions {
   readonly maxConnections: number;
   readonly environment: Environment;
   readonly trust: TrustStore;
+  /** Resolves names; default: as all programs of the machine do. */
+  readonly lookup?: Lookup | undefined;
 }
 
 export class Pools {
@@ -48,13 +54,20 @@ export class Pools {
     this.#pools = new LRUCache({ max: MAX_POOLS, dispose: (pool) => this.#close(pool) });
   }
 
-  /** The pool of `origin`; valid until the next call, which may close it. */
-  get(origin: string, tls: TlsProfile, lane: Lane): Dispatcher {
+  /**
+   * The pool of `origin`; valid until the next call, which may close it.
+   * @throws WeirError `address_refused` where the origin's host is an address beyond `reach`; where it is a name that
+   * leads there, requests fail so
+   */
+  get(origin: string, tls: TlsProfile, lane: Lane, reach: Reach): Dispatcher {
     const own = this.#options.maxConnections > 1 ? lane : 'shared';
-    const key = `${own} ${origin} ${tls.skipVerify ? 'insecure' : 'verify'} ${tls.caFile ?? ''}`;
+    const key = `${own} ${origin} ${tls.skipVerify ? 'insecure' : 'verify'} ${reach} ${tls.caFile ?? ''}`;
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
-    const pool = this.#create(origin, tls, lane);
+    // Addresses are not looked up, and behind a proxy names are not either.
+    const kind = hostKind(new URL(origin).hostname);
+    if (kind !== undefined && !isAllowed(kind, reach)) throw addressRefused(origin, kind, reach);
+    const pool = this.#create(origin, tls, lane, reach);
     this.#pools.set(key, pool);
     return pool;
   }
@@ -66,11 +79,16 @@ export class Pools {
     await Promise.all(pools.map((pool) => pool.destroy()));
   }
 
-  #create(origin: string, tls: TlsProfile, lane: Lane): Dispatcher {
+  #create(origin: string, tls: TlsProfile, lane: Lane, reach: Reach): Dispatcher {
     const { connectTimeout, headerTimeout, stallTimeout, environment, trust } = this.#options;
     const url = new URL(origin);
     const secure = url.protocol === 'https:' && { secureContext: trust.context(tls) };
-    const connect = { timeout: connectTimeout, rejectUnauthorized: !tls.skipVerify, ...secure };
+    const connect = {
+      timeout: connectTimeout,
+      rejectUnauthorized: !tls.skipVerify,
+      lookup: guardedLookup(this.#options.lookup ?? lookup, origin, reach),
+      ...secure,
+    };
     const limits = {
       connections: this.#connections(lane),
       connectTimeout,

@@ -2,13 +2,15 @@
  * Tokens of registries' token servers (distribution spec, "Token Authentication Specification"; with a refresh
  * token, "OAuth2 Token Authentication").
  *
- * A token is kept per realm, service, scope and credential until shortly before it expires; concurrent callers
- * share one request, which outlives the caller that began it.
+ * A token is kept per registry, realm, service, scope and credential until shortly before it expires; concurrent
+ * callers share one request, which outlives the caller that began it. Per registry, since a token goes to no other
+ * one than that which named the realm: else a registry had what another one's token server gave, by naming it.
  */
 import { LRUCache } from 'lru-cache';
 import * as v from 'valibot';
 import { KIB, SECOND, type Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
+import { isOfThisNode, type Caller } from './caller.ts';
 import { credentialKey, formatAuthorization, type StoredCredential } from './credential.ts';
 import type { Response } from './response.ts';
 import { throwIfAborted, untilAborted } from './failure.ts';
@@ -51,8 +53,9 @@ export interface IssuedToken {
 export interface TokenContext {
   /** Sends to the token server with the registry's TLS profile; follows redirects. */
   readonly send: (hop: Hop) => Promise<Response>;
-  /** Whether the registry itself is reached without TLS. */
-  readonly isPlain: boolean;
+  /** The registry's endpoint. */
+  readonly from: URL;
+  readonly caller: Caller;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -84,7 +87,9 @@ export class TokenSource {
     rejected?: string,
   ): Promise<IssuedToken> {
     throwIfAborted(context.signal); // before a request is begun for which nobody would wait
-    const key = [request.realm, request.service ?? '', request.scope, credentialKey(credential)].join('\n');
+    const { realm, service = '', scope } = request;
+    const asker = `${isOfThisNode(context.caller) ? 'here' : 'member'} ${context.from.origin}`;
+    const key = [asker, realm, service, scope, credentialKey(credential)].join('\n');
     const known = this.#tokens.get(key);
     if (known !== undefined && known.token !== rejected && known.until > this.#clock.monotonic()) {
       return { token: known.token, isFresh: false };
@@ -105,7 +110,8 @@ export class TokenSource {
   ): Promise<string> {
     const start = this.#clock.monotonic();
     const response = await context.send({
-      ...tokenHop(request, credential, context.isPlain),
+      ...tokenHop(request, credential),
+      from: context.from,
       signal: AbortSignal.timeout(EXCHANGE_TIMEOUT),
     });
     const { token, seconds } = await readAnswer(response);
@@ -116,17 +122,9 @@ export class TokenSource {
   }
 }
 
-function tokenHop(request: TokenRequest, credential: StoredCredential | undefined, isPlain: boolean): Hop {
+function tokenHop(request: TokenRequest, credential: StoredCredential | undefined): Hop {
   const url = URL.parse(request.realm);
-  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '' || url.password !== '') {
-    throw new WeirError('upstream_protocol', 'the realm of the token server is no http or https URL');
-  }
-  if (credential !== undefined && url.protocol === 'http:' && !isPlain) {
-    throw new WeirError(
-      'upstream_protocol',
-      `${url.origin}: no credential is sent to a token server without TLS`,
-    );
-  }
+  if (url === null) throw new WeirError('upstream_protocol', 'the realm of the token server is no URL');
   const scopes = request.scope.split(' ').filter((scope) => scope !== '');
   if (credential?.kind === 'identity') return refreshHop(url, request, credential.token);
   if (request.service !== undefined) url.searchParams.set('service', request.service);

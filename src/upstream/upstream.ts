@@ -6,6 +6,7 @@
  *   Attempts              which endpoint is tried when, and how often (retry.ts, breaker.ts, endpoint.ts)
  *   BlobReader            a blob's bytes, resumed where they stopped
  *   Exchange              one request with its credential (token.ts, docker-config.ts) and redirects
+ *   Reaches               how far each of these may go (reach.ts), by address (address-guard.ts)
  *   Pools, Response       connections and bodies (undici)
  *
  * A call flows downwards: Upstream → Attempts → Exchange → follow → send → a pool; blobs through BlobReader,
@@ -27,6 +28,7 @@ import { DockerConfig } from './docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from './endpoint.ts';
 import { Exchange } from './exchange.ts';
 import { Pools } from './pools.ts';
+import { Reaches } from './reach.ts';
 import { LIMITS, type UpstreamOptions } from './options.ts';
 import type { Followed } from './redirect.ts';
 import type { Response } from './response.ts';
@@ -107,6 +109,7 @@ export class Upstream {
       maxConnections: options.maxConnections ?? LIMITS.maxConnections,
       environment: options.environment ?? process.env,
       trust: new TrustStore(options.caFile, profiles),
+      lookup: options.lookup,
     });
     this.#retries = options.retries ?? LIMITS.retries;
     this.#context = { registries, breaker: new Breaker(clock), clock, observer };
@@ -115,6 +118,7 @@ export class Upstream {
       : undefined;
     this.#exchange = new Exchange({
       pools: this.#pools,
+      reaches: new Reaches(registries, options.allowPrivate ?? LIMITS.allowPrivate),
       registries,
       dockerConfig: this.#dockerConfig,
       clock,

@@ -102,6 +102,12 @@ export class EvilPeer implements AsyncDisposable {
     return promise;
   }
 
+  /** Asks another member what stands under a reference; as bytes. */
+  inquire(peer: PeerName, question: Uint8Array): Promise<Uint8Array> {
+    if (this.#host === undefined) throw new Error('it has not started');
+    return this.#host.request(peer, 'reference', question, { timeout: 10_000 });
+  }
+
   /** Writes these bytes on a stream of the protocol, over a connection of its own. @param address multiaddr */
   async shout(address: string, protocol: string, bytes: Uint8Array): Promise<void> {
     const node = await startBareNode(this.identity, await this.#clusterKey());

@@ -21,6 +21,8 @@ export class HttpServer implements AsyncDisposable {
   readonly url: string;
   /** All requests so far. */
   readonly requests: SeenRequest[] = [];
+  /** Connections ever made, also those on which nothing was asked. */
+  accepted = 0;
   /** Answers every request; may be replaced at any time. */
   handler: Handler;
   readonly #server: NetServer;
@@ -52,6 +54,7 @@ export class HttpServer implements AsyncDisposable {
     server.listen(0, address);
     await once(server, 'listening');
     const self = new HttpServer(server, sockets, tls ? 'https' : 'http', handler);
+    server.on('connection', () => self.accepted++);
     server.on('request', (request: IncomingMessage, response: ServerResponse) =>
       self.#answer(request, response),
     );

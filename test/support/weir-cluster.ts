@@ -19,6 +19,8 @@ export interface WeirClusterOptions {
   /** What all nodes have; the index is for what differs. */
   readonly node?: (index: number) => WeirOptions;
   readonly key?: string;
+  /** `127.0.0.1:PORT` of registries that all nodes have configured: members lead each other to no other loopback. */
+  readonly registries?: readonly string[];
 }
 
 export class WeirCluster implements AsyncDisposable {
@@ -42,7 +44,11 @@ export class WeirCluster implements AsyncDisposable {
     const dir = await TempDir.create('cluster');
     const keyFile = dir.join('key');
     await writeFile(keyFile, options.key ?? 'the key of a cluster under test');
-    const first = await startMember({ 'cluster.key-file': keyFile }, options.node?.(0) ?? {});
+    const first = await startMember(
+      { 'cluster.key-file': keyFile },
+      configured(options),
+      options.node?.(0) ?? {},
+    );
     const cluster = new WeirCluster(dir, options, keyFile, first);
     try {
       for (let left = count - 1; left > 0; left -= STARTING) await cluster.add(Math.min(left, STARTING));
@@ -59,7 +65,7 @@ export class WeirCluster implements AsyncDisposable {
     const from = this.nodes.length;
     const member = { 'cluster.key-file': this.keyFile, 'cluster.bootstrap': this.bootstrap };
     const starting = Array.from({ length: count }, (_, i) =>
-      startMember(member, this.#options.node?.(from + i) ?? {}, options),
+      startMember(member, configured(this.#options), this.#options.node?.(from + i) ?? {}, options),
     );
     const started = await Promise.allSettled(starting);
     for (const one of started) if (one.status === 'fulfilled') this.nodes.push(one.value);
@@ -155,6 +161,10 @@ const COMMON = {
   'mirror.hang-timeout': '0s', // tests freeze nodes, and dozens of watchdogs would take memory from each other
 };
 
+function configured({ registries = [] }: WeirClusterOptions): WeirOptions {
+  return { registries: Object.fromEntries(registries.map((host) => [host, {}])) };
+}
+
 /** Later options win over earlier ones. */
 function startMember(
   settings: Readonly<Record<string, string>>,
@@ -164,6 +174,7 @@ function startMember(
   return WeirNode.start({
     ...all,
     settings: Object.assign({ ...COMMON }, settings, ...options.map((each) => each.settings)),
+    registries: Object.assign({}, ...options.map((each) => each.registries)),
     env: Object.assign({}, ...options.map((each) => each.env)),
   });
 }

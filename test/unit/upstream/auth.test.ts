@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { systemClock } from '../../../src/clock.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { parseManifestReference } from '../../../src/oci/reference.ts';
 import type { RegistryHost } from '../../../src/oci/repository.ts';
 import type { Credential } from '../../../src/upstream/credential.ts';
+import { follow, type Hop } from '../../../src/upstream/redirect.ts';
 import type { RegistryConfig } from '../../../src/upstream/registry-config.ts';
+import type { Response } from '../../../src/upstream/response.ts';
+import { TokenSource } from '../../../src/upstream/token.ts';
 import { HttpServer, type Handler } from '../../support/http-server.ts';
 import { as, collect, failsWith, makeBlob, repositoryAt, serveBytes, TestUpstream } from './fixture.ts';
 
@@ -215,15 +219,37 @@ describe('upstream: authentication', () => {
     );
   });
 
-  it('never sends a password to a token server without TLS on behalf of a registry with TLS', async () => {
-    const { TokenSource } = await import('../../../src/upstream/token.ts');
-    const { systemClock } = await import('../../../src/clock.ts');
-    const source = new TokenSource(systemClock);
-    const request = { realm: 'http://auth.test/token', service: undefined, scope: '' };
-    const context = { isPlain: false, send: () => assert.fail('a request was sent') };
-    await failsWith('upstream_protocol', source.get(request, ann, context));
-    const file = { ...request, realm: 'file:///etc/passwd' };
-    await failsWith('upstream_protocol', source.get(file, undefined, context));
+  it('asks no token server without TLS on behalf of a registry with TLS, nor in other ways than redirects go', async () => {
+    const realms = [
+      'http://auth.test/token',
+      'file:///etc/passwd',
+      'https://user:password@auth.test/token',
+      'no URL',
+    ];
+    for (const realm of realms) {
+      const source = new TokenSource(systemClock);
+      const send = async (hop: Hop): Promise<Response> => {
+        await follow(hop, ({ url }) => assert.fail(`a request was sent to ${url.href}`));
+        return assert.fail('no redirect rule held');
+      };
+      const from = new URL('https://registry.test');
+      const context = { from, caller: 'configured', send } as const;
+      const request = { realm, service: undefined, scope: '' };
+      for (const credential of [ann, undefined])
+        await failsWith('upstream_protocol', source.get(request, credential, context));
+    }
+  });
+
+  it('gives the token of one registry to no other that names the same token server', async () => {
+    const tokens = new Set<string>();
+    await using auth = await HttpServer.start(giveTokens(tokens));
+    await using one = await HttpServer.start(bearerRegistry(auth.url, tokens));
+    await using other = await HttpServer.start(bearerRegistry(auth.url, tokens));
+    await using upstream = new TestUpstream();
+    for (const registry of [one, other]) await upstream.getManifest(repositoryAt(registry.host), latest);
+    const [first, second] = [authorizations(one).at(-1), authorizations(other).at(-1)];
+    assert.ok(first !== undefined && second !== undefined && first !== second);
+    assert.equal(auth.requests.length, 2);
   });
 
   it('goes on with a blob after its token was dropped on the way, then with another credential', async () => {

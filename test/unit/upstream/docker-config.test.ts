@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { chmod, readFile, utimes, writeFile } from 'node:fs/promises';
 import { delimiter } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';
 import { DockerConfig } from '../../../src/upstream/docker-config.ts';
 import { TempDir } from '../../support/temp.ts';
@@ -104,6 +105,36 @@ describe('upstream: docker config', () => {
     now = 5 * 60_000;
     await ask(config, 'docker.io');
     assert.equal(await runs(), 3);
+  });
+
+  it('runs four helpers at a time, those for registries that the file names first', async () => {
+    // Each tells when it begins and ends, and ends when it is told to.
+    const [log, go] = [dir.join('log'), dir.join('go')];
+    const wait = `until test -e '${go}'; do sleep 0.05; done`;
+    await helper(
+      dir,
+      'slow',
+      `echo "begin $server" >> '${log}'; ${wait}; echo "end $server" >> '${log}'; exit 1`,
+    );
+    await write({ credsStore: 'slow', auths: { 'known.test': {} } });
+    const config = open();
+    const made = Array.from({ length: 12 }, (_, i) => `made-up-${i}.test`);
+    const asked = made.map((host) => ask(config, host));
+    const lines = async (): Promise<readonly string[]> =>
+      (await readFile(log, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '');
+    while ((await lines()).length < 4) await delay(20);
+    asked.push(ask(config, 'known.test'));
+    await writeFile(go, '');
+    await Promise.all(asked);
+    let [running, most] = [0, 0];
+    for (const line of await lines()) {
+      running += line.startsWith('begin') ? 1 : -1;
+      most = Math.max(most, running);
+    }
+    assert.equal(most, 4);
+    const begun = (await lines()).filter((line) => line.startsWith('begin'));
+    assert.equal(begun.length, 13);
+    assert.ok(begun.slice(0, 8).includes('begin known.test'), begun.join(', '));
   });
 
   it('goes on without a helper that fails, and says so without its output', async () => {

@@ -61,17 +61,8 @@ describe('upstream: redirects', () => {
     assert.deepEqual(upgraded, ['https://a.test/', false]);
   });
 
-  it('refuses to give up TLS, other protocols, passwords, and addresses of this machine', async () => {
-    const wrong = [
-      'http://a.test/',
-      'ftp://a.test/',
-      'https://u:p@b.test/',
-      'https://127.0.0.1/',
-      'https://localhost/',
-      'https://169.254.169.254/latest/meta-data',
-      'https://[fe80::1]/',
-      'https://',
-    ];
+  it('refuses to give up TLS, other protocols, and passwords', async () => {
+    const wrong = ['http://a.test/', 'ftp://a.test/', 'https://u:p@b.test/', 'https://'];
     for (const location of wrong) await failsWith('upstream_protocol', route('https://a.test/', location));
   });
 

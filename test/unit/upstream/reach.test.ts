@@ -1,0 +1,218 @@
+import assert from 'node:assert/strict';
+import { lookup as systemLookup, type LookupAddress } from 'node:dns';
+import type { LookupFunction } from 'node:net';
+import { parseManifestReference } from '../../../src/oci/reference.ts';
+import type { RegistryHost } from '../../../src/oci/repository.ts';
+import { guardedLookup } from '../../../src/upstream/guarded-lookup.ts';
+import type { Caller } from '../../../src/upstream/caller.ts';
+import { Reaches } from '../../../src/upstream/reach.ts';
+import type { RegistryConfig } from '../../../src/upstream/registry-config.ts';
+import type { Reach } from '../../../src/upstream/address-guard.ts';
+import { HttpServer, type Handler } from '../../support/http-server.ts';
+import { failsWith, repositoryAt, TestUpstream } from './fixture.ts';
+
+const latest = parseManifestReference('latest');
+const manifest: Handler = (_, response) => void response.end('{}');
+
+function configured(of: Readonly<Record<string, RegistryConfig>>): ReadonlyMap<RegistryHost, RegistryConfig> {
+  return new Map(Object.entries(of)) as unknown as ReadonlyMap<RegistryHost, RegistryConfig>;
+}
+
+/** A resolver that knows these names alone. */
+function resolver(names: Readonly<Record<string, readonly string[]>>): LookupFunction {
+  return (hostname, options, callback) => {
+    const found = (names[hostname] ?? []).map((address): LookupAddress => ({
+      address,
+      family: address.includes(':') ? 6 : 4,
+    }));
+    const [first] = found;
+    if (first === undefined) callback(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }), '', 0);
+    else if (options.all === true) callback(null, found);
+    else callback(null, first.address, first.family);
+  };
+}
+
+/** The addresses that a connection may try. */
+async function resolved(reach: Reach, ...addresses: readonly string[]): Promise<readonly string[]> {
+  const lookup = guardedLookup(resolver({ 'a.test': addresses }), 'https://a.test', reach);
+  const { promise, resolve, reject } = Promise.withResolvers<readonly string[]>();
+  lookup('a.test', { all: true }, (error, found) => {
+    if (error !== null) reject(error);
+    else resolve(typeof found === 'string' ? [found] : found.map(({ address }) => address));
+  });
+  return promise;
+}
+
+describe('upstream: how far a request may go', () => {
+  const registries = configured({
+    'own.test': {},
+    'reached.test': { endpoint: new URL('http://127.0.0.1:5001'), mirrors: [new URL('http://[::1]:5002')] },
+    'localhost:5003': {},
+  });
+  const reach = (
+    url: string,
+    from: string | undefined,
+    endpoint: string,
+    caller: Caller = 'configured',
+    allowPrivate = true,
+  ): Reach =>
+    new Reaches(registries, allowPrivate).of({
+      url: new URL(url),
+      from: from === undefined ? undefined : new URL(from),
+      endpoint: { origin: endpoint },
+      caller,
+    });
+
+  it('is anywhere where the operator has named the place, by its name, endpoint or mirror', () => {
+    const places = [
+      'https://own.test/x',
+      'http://own.test',
+      'https://reached.test',
+      'http://127.0.0.1:5001',
+      'http://127.1:5001/y',
+      'http://[::1]:5002',
+      'https://localhost:5003',
+    ];
+    for (const place of places)
+      for (const who of ['configured', 'anonymous'] as const)
+        assert.equal(reach(place, 'https://evil.test', 'https://evil.test', who), 'anywhere', place);
+    for (const other of [
+      'https://own.test:444',
+      'http://127.0.0.1:5003',
+      'http://[::1]:5001',
+      'https://x.own.test',
+    ])
+      assert.equal(reach(other, 'https://evil.test', 'https://evil.test'), 'network', other);
+  });
+
+  it('is this node for what a caller names, and for no member', () => {
+    const [own, evil] = ['http://127.0.0.1:5000', 'https://evil.test'];
+    assert.equal(reach(`${own}/v2`, undefined, own), 'node');
+    assert.equal(reach(`${own}/token`, `${own}/v2`, own), 'node');
+    assert.equal(reach(`${own}/v2`, undefined, own, 'anonymous'), 'network');
+    assert.equal(reach(`${evil}/v2`, undefined, evil, 'configured', false), 'node');
+    assert.equal(reach(`${evil}/v2`, undefined, evil, 'anonymous', false), 'internet');
+  });
+
+  it('is this machine for what a registry on it names, by its name, and not for a member', () => {
+    const [local, evil] = ['http://127.0.0.1:5000', 'https://evil.test'];
+    const token = 'http://localhost:5009/token';
+    assert.equal(reach(token, local, local), 'node');
+    assert.equal(reach(token, local, local, 'configured', false), 'internet and loopback');
+    assert.equal(reach(token, local, local, 'anonymous'), 'network');
+    assert.equal(reach(token, evil, evil), 'network');
+    // It had to come by way of this machine all along.
+    assert.equal(reach(token, evil, local), 'network');
+    assert.equal(reach(token, 'http://127.0.0.1.nip.io', 'http://127.0.0.1.nip.io'), 'network');
+  });
+
+  it('is the networks around, or the Internet alone, for what registries name', () => {
+    const [storage, evil] = ['https://storage.test', 'https://evil.test'];
+    assert.equal(reach(storage, evil, evil), 'network');
+    assert.equal(reach(storage, evil, evil, 'configured', false), 'internet');
+  });
+});
+
+describe('upstream: guarded look-ups', () => {
+  it('leave out what is beyond reach, and fail where nothing is left', async () => {
+    assert.deepEqual(await resolved('network', '127.0.0.1', '10.0.0.1', '::1', '8.8.8.8'), [
+      '10.0.0.1',
+      '8.8.8.8',
+    ]);
+    assert.deepEqual(await resolved('internet', '10.0.0.1', '8.8.8.8'), ['8.8.8.8']);
+    assert.deepEqual(await resolved('node', 'fe80::1', '127.0.0.1'), ['127.0.0.1']);
+    const error = await failsWith(
+      'address_refused',
+      resolved('network', '::ffff:127.0.0.1', '169.254.169.254'),
+    );
+    assert.match(error.message, /::ffff:127\.0\.0\.1, .*loopback.*registries\."a\.test"/);
+    const other = await failsWith('address_refused', resolved('internet', '10.0.0.1'));
+    assert.match(other.message, /upstream\.allow-private/);
+  });
+
+  it('hold whatever the resolver is asked for, and pass its failures on', async () => {
+    const lookup = guardedLookup(
+      resolver({ 'a.test': ['127.0.0.1', '8.8.8.8'] }),
+      'https://a.test',
+      'network',
+    );
+    const { promise, resolve } = Promise.withResolvers<unknown>();
+    lookup('a.test', {}, (...answer) => resolve(answer));
+    assert.deepEqual(await promise, [null, '8.8.8.8', 4]);
+    const none = Promise.withResolvers<unknown>();
+    lookup('b.test', {}, (error) => none.resolve(error?.code));
+    assert.equal(await none.promise, 'ENOTFOUND');
+  });
+});
+
+describe('upstream: connections', () => {
+  it('are made to the address that was checked: a name is resolved once', async () => {
+    await using inside = await HttpServer.start(manifest);
+    const port = inside.host.split(':')[1] ?? '';
+    const host = `rebound.test:${port}`;
+    // The first answer is harmless, all others are not.
+    let count = 0;
+    const lookup: LookupFunction = (_hostname, options, callback) => {
+      const address = ++count === 1 ? '192.0.2.1' : '127.0.0.1';
+      if (options.all === true) callback(null, [{ address, family: 4 }]);
+      else callback(null, address, 4);
+    };
+    const registries = configured({ 'other.test': {} });
+    await using upstream = new TestUpstream({ registries, lookup, connectTimeout: 200 });
+    const ask = upstream.getManifest(repositoryAt(host), latest, { caller: 'anonymous' });
+    await failsWith('address_refused', ask);
+    assert.ok(count >= 2, 'the name was not resolved again for the second try');
+    assert.equal(inside.connections, 0);
+  });
+
+  it('that a caller opened do not serve what a registry names', async () => {
+    await using inside = await HttpServer.start(manifest);
+    await using upstream = new TestUpstream();
+    const repository = repositoryAt(inside.host);
+    await upstream.getManifest(repository, latest);
+    assert.equal(inside.connections, 1);
+    const asked = upstream.getManifest(repository, latest, { caller: 'anonymous' });
+    const error = await failsWith('address_refused', asked);
+    assert.ok(error.message.includes(`registries."${inside.host}"`), error.message);
+    assert.equal(inside.requests.length, 1);
+  });
+
+  it('go to what the operator has configured, for members too', async () => {
+    await using inside = await HttpServer.start(manifest);
+    const port = Number(inside.host.split(':')[1]);
+    const host = `inside.test:${port}`;
+    const registries = configured({ [inside.host]: {}, [host]: { plainHttp: true } });
+    await using upstream = new TestUpstream({
+      registries,
+      lookup: resolver({ 'inside.test': ['127.0.0.1'] }),
+    });
+    for (const place of [inside.host, host])
+      await upstream.getManifest(repositoryAt(place), latest, { caller: 'anonymous' });
+    assert.equal(inside.requests.length, 2);
+  });
+
+  it('go to no link-local address, whoever names it', async () => {
+    await using upstream = new TestUpstream({ lookup: resolver({ 'meta.test': ['169.254.169.254'] }) });
+    const hosts = ['169.254.169.254', '[fe80::1]:5000', '[fd00:ec2::254]', '100.100.100.200', 'meta.test'];
+    for (const host of [...hosts, 'metadata.google.internal', '0.0.0.0:5000'])
+      await failsWith('address_refused', upstream.getManifest(repositoryAt(host), latest));
+  });
+
+  it('are refused by name and by address where a proxy resolves', async () => {
+    await using proxy = await HttpServer.start(manifest);
+    const environment = { http_proxy: proxy.url, https_proxy: proxy.url };
+    await using upstream = new TestUpstream({ environment, lookup: systemLookup });
+    const hosts = [
+      'x.localhost',
+      'localhost.',
+      '[::ffff:127.0.0.1]',
+      '169.254.169.254',
+      'metadata.google.internal',
+    ];
+    for (const host of hosts) {
+      const asked = upstream.getManifest(repositoryAt(host), latest, { caller: 'anonymous' });
+      await failsWith('address_refused', asked);
+    }
+    assert.equal(proxy.requests.length, 0);
+  });
+});
