@@ -18,12 +18,12 @@ export type Caller = 'configured' | 'anonymous' | PresentedCredential;
 export class PresentedCredential {
   readonly registry: RegistryHost;
   /** Whether it was presented at this node, and not at another one. */
-  readonly isOfThisNode: boolean;
+  readonly isLocal: boolean;
   readonly #credential: Credential;
 
-  constructor(registry: RegistryHost, credential: Credential, isOfThisNode: boolean) {
+  constructor(registry: RegistryHost, credential: Credential, isLocal: boolean) {
     this.registry = registry;
-    this.isOfThisNode = isOfThisNode;
+    this.isLocal = isLocal;
     this.#credential = credential;
   }
 
@@ -64,7 +64,7 @@ export function remoteCallerOf(registry: RegistryHost, token: string | undefined
  * only they may name what is on this machine.
  */
 export function isOfThisNode(caller: Caller): boolean {
-  return typeof caller === 'string' ? caller === 'configured' : caller.isOfThisNode;
+  return typeof caller === 'string' ? caller === 'configured' : caller.isLocal;
 }
 
 /** The Bearer token of a caller, for that registry: the one kind of credential that may leave the node. */
