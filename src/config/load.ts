@@ -56,6 +56,8 @@ export interface LoadedConfig {
   readonly warnings: readonly string[];
   /** The YAML file that was read. */
   readonly file: string | undefined;
+  /** Files that hold a credential or the key of the cluster. */
+  readonly secretFiles: readonly string[];
 }
 
 /** @throws WeirError `config_invalid`, its message one line per problem */
@@ -79,11 +81,19 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
   origins['registries'] = yaml?.registries === undefined ? 'default' : originOf(['registries']);
   if (problems.length === 0) problems.push(...conflicts(values as unknown as Config));
   if (problems.length > 0) throw new WeirError('config_invalid', problems.join('\n'));
+  const config = values as unknown as Config;
+  const named = [
+    registries.hasSecrets ? (file ?? '') : '',
+    config['cluster.key-file'],
+    config['upstream.docker-config'],
+    ...registries.passwordFiles,
+  ];
   return {
-    config: values as unknown as Config,
+    config,
     origins: origins as Record<ConfigKey, string>,
     warnings: unknownVariables(options.env),
     file,
+    secretFiles: [...new Set(named.filter((path) => path !== ''))],
   };
 }
 

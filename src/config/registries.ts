@@ -78,17 +78,25 @@ export interface ReadRegistriesOptions {
   readonly readFile: ReadFile;
 }
 
-/** The registries in `value`, and all that is wrong with it, one line each. */
+export interface ReadRegistries {
+  readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
+  /** All that is wrong, one line each. */
+  readonly problems: readonly string[];
+  /** Whether a password or token stands in the YAML file itself. */
+  readonly hasSecrets: boolean;
+  readonly passwordFiles: readonly string[];
+}
+
 export async function readRegistries(
   value: unknown,
   options: ReadRegistriesOptions,
-): Promise<{ registries: ReadonlyMap<RegistryHost, RegistryConfig>; problems: readonly string[] }> {
+): Promise<ReadRegistries> {
   const registries = new Map<RegistryHost, RegistryConfig>();
   const problems: string[] = [];
-  if (value === undefined) return { registries, problems };
   if (!isMapping(value)) {
-    problems.push(`registries: is no section of registries (${options.originOf(['registries'])})`);
-    return { registries, problems };
+    if (value !== undefined)
+      problems.push(`registries: is no section of registries (${options.originOf(['registries'])})`);
+    return { registries, problems, hasSecrets: false, passwordFiles: [] };
   }
   for (const [name, fields] of Object.entries(value)) {
     const origin = options.originOf(['registries', name]);
@@ -101,7 +109,13 @@ export async function readRegistries(
       registries.set(host, config);
     }
   }
-  return { registries, problems };
+  const entries = Object.values(value).filter(isMapping);
+  return {
+    registries,
+    problems,
+    hasSecrets: entries.some((entry) => Object.keys(entry).some((field) => SECRET_FIELDS.has(field))),
+    passwordFiles: entries.map((entry) => entry['password-file']).filter((file) => typeof file === 'string'),
+  };
 }
 
 async function readRegistry(

@@ -6,9 +6,15 @@ import type { Config } from '../config/settings.ts';
 import { errorMessage, systemCode, WeirError } from '../errors.ts';
 import type { Address } from '../membership/member.ts';
 
-/** Bytes: what `openssl rand -base64 12` gives; less could be guessed. */
-const MIN_KEY_BYTES = 16;
+/**
+ * Bytes of text: `openssl rand -base64 32` gives 44, 128 random bits in hexadecimal are 32. Who has seen one handshake can try
+ * keys on it, millions a second on a few cores, so a key must not be one that people make up.
+ */
+const MIN_KEY_BYTES = 32;
+/** Different characters: of random keys one in 10 million has fewer; what is repeated or has been typed at will often has. */
+const MIN_KEY_CHARACTERS = 8;
 const MAX_KEY_BYTES = 4096;
+const MAKE_KEY = 'make one with: (umask 077; openssl rand -base64 32 > cluster.key)';
 
 /** As `node.zone`. */
 const ZONE = /^[A-Za-z0-9._/-]{0,63}$/;
@@ -30,11 +36,17 @@ export async function readClusterKey(path: string): Promise<Uint8Array | undefin
   } catch (cause) {
     throw new WeirError('config_invalid', `cannot read the cluster key: ${errorMessage(cause)}`, { cause });
   }
-  if (text.length < MIN_KEY_BYTES || text.length > MAX_KEY_BYTES) {
-    const message = `the cluster key in ${path} has ${text.length} bytes, not ${MIN_KEY_BYTES} to ${MAX_KEY_BYTES}; make one with: openssl rand -base64 32`;
-    throw new WeirError('config_invalid', message);
-  }
-  return new Uint8Array(Buffer.from(text, 'latin1'));
+  const weakness = weaknessOf(text);
+  if (weakness === undefined) return new Uint8Array(Buffer.from(text, 'latin1'));
+  throw new WeirError('config_invalid', `the cluster key in ${path} ${weakness}; ${MAKE_KEY}`);
+}
+
+/** Undefined where the key will do. What it says gives nothing of the key away. */
+function weaknessOf(key: string): string | undefined {
+  if (key.length < MIN_KEY_BYTES) return `could be guessed: it is shorter than ${MIN_KEY_BYTES} bytes`;
+  if (key.length > MAX_KEY_BYTES) return `is longer than ${MAX_KEY_BYTES} bytes`;
+  if (new Set(key).size >= MIN_KEY_CHARACTERS) return undefined;
+  return `could be guessed: it has fewer than ${MIN_KEY_CHARACTERS} different characters`;
 }
 
 /** Without a key only this machine is listened to. */

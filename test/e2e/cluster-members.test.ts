@@ -98,10 +98,10 @@ requires('docker-registry')('members', () => {
   it('with another key never get together, and each cluster pulls for itself', async () => {
     const { registry } = lab();
     const wares = await stock(registry, 'members/keys', [4 * MIB, 1 * MIB]);
-    await using ours = await WeirCluster.start(2, { key: 'the key of the first cluster' });
+    await using ours = await WeirCluster.start(2, { key: 'the key of the first cluster of the two' });
     const bootstrap = { 'cluster.bootstrap': ours.bootstrap };
     await using theirs = await WeirCluster.start(2, {
-      key: 'the key of the second one',
+      key: 'the key of the second cluster of the two',
       node: (index) => ({ settings: index === 0 ? bootstrap : {} }),
     });
     const all = [...ours.nodes, ...theirs.nodes];
@@ -118,7 +118,7 @@ requires('docker-registry')('members', () => {
     const wares = await stock(registry, 'members/banned', [4 * MIB]);
     await using dir = await TempDir.create('banned');
     const keyFile = dir.join('key');
-    await writeFile(keyFile, 'the key of a cluster under test');
+    await writeFile(keyFile, 'the key of a cluster that is under test');
     const own = { 'cluster.key-file': keyFile, 'cluster.mdns': 'off' };
     await using banned = await WeirNode.start({ settings: own });
     const { peer } = await banned.status();

@@ -50,9 +50,13 @@ requires(
       dir.join('deploy/config.yaml'),
       `registries:\n  registry.test:\n    endpoint: http://${SUBNET}.1:${port}\n`,
     );
-    await runOk('sh', ['-c', 'openssl rand -base64 32 > cluster.key && chmod 644 cluster.key'], {
-      cwd: dir.path,
-    });
+    await runOk(
+      'sh',
+      ['-c', '(umask 077; openssl rand -base64 32 > cluster.key) && chown 65532 cluster.key'],
+      {
+        cwd: dir.path,
+      },
+    );
 
     const compose = async (...args: readonly string[]): Promise<string> => {
       const files = ['-f', 'deploy/compose.yaml', '-f', 'deploy/test.yaml', '--project-name', 'weirtest'];

@@ -49,7 +49,7 @@ export class EvilScene implements AsyncDisposable {
     const registry = stack.use(await TestRegistry.start());
     const temp = stack.use(await TempDir.create('evil'));
     const keyFile = temp.join('key');
-    await writeFile(keyFile, 'a key that even evil peers have');
+    await writeFile(keyFile, 'a key that all peers have, even the evil ones');
     const one = stack.use(await MemberNode.start({ keyFile }));
     const other = stack.use(await MemberNode.start({ keyFile, bootstrap: one.address }));
     const evil = stack.use(await EvilPeer.start({ ...options, keyFile, bootstrap: one.address }));

@@ -74,7 +74,7 @@ export class SwarmScene implements AsyncDisposable {
     const listen = `${registryHost.address}:5000`;
     const registry = stack.use(await Registry.start({ storage, listen, within, ...guard }));
     const dir = stack.use(await TempDir.create('swarm'));
-    await writeFile(dir.join('key'), 'the key of a cluster under test');
+    await writeFile(dir.join('key'), 'the key of a cluster that is under test');
     const hosts: LanHost[] = [];
     for (let i = 0; i < nodes; i++) hosts.push(await lan.addHost(`${NODE_MBIT}mbit`));
     const bootstrap = hosts.map(({ address }) => `${address}:${CONTROL_PORT}`).join(',');

@@ -43,7 +43,7 @@ export class WeirCluster implements AsyncDisposable {
   static async start(count: number, options: WeirClusterOptions = {}): Promise<WeirCluster> {
     const dir = await TempDir.create('cluster');
     const keyFile = dir.join('key');
-    await writeFile(keyFile, options.key ?? 'the key of a cluster under test');
+    await writeFile(keyFile, options.key ?? 'the key of a cluster that is under test');
     const first = await startMember(
       { 'cluster.key-file': keyFile },
       configured(options),

@@ -23,6 +23,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.clusterKey.existingSecret | default (printf "%s-cluster-key" (include "weir.name" .)) }}
 {{- end }}
 
+{{- define "weir.configSecret" -}}
+{{ .Values.configSecret.existingSecret | default (printf "%s-config" (include "weir.name" .)) }}
+{{- end }}
+
+{{/* Of all but the credentials: whoever may see the DaemonSet could try passwords on a hash of them. */}}
+{{- define "weir.configHash" -}}
+{{- $config := deepCopy .Values.config }}
+{{- range $name, $registry := $config.registries }}
+{{- if kindIs "map" $registry }}{{ $_ := set $config.registries $name (omit $registry "password" "token") }}{{ end }}
+{{- end }}
+{{- toYaml $config | sha256sum }}
+{{- end }}
+
 {{- define "weir.zoneFrom" -}}
 {{- if ne .Values.zone.from "auto" }}{{ .Values.zone.from }}
 {{- else if semverCompare ">=1.35.0-0" .Capabilities.KubeVersion.Version }}podLabel

@@ -3,6 +3,7 @@ import type { Command } from 'commander';
 import { loadConfig, type LoadedConfig } from '../../config/load.ts';
 import { configAsJson, configAsTable, configAsYaml, presentConfig } from '../../config/present.ts';
 import { readFileBounded } from '../../config/read-file.ts';
+import { exposedFiles } from '../../config/secret-files.ts';
 import type { CliContext } from '../context.ts';
 import { settingFlags } from '../options.ts';
 
@@ -10,12 +11,13 @@ import { settingFlags } from '../options.ts';
 export async function loadCommandConfig(command: Command, context: CliContext): Promise<LoadedConfig> {
   const options: Record<string, unknown> = command.opts();
   const file = options['config'];
-  return await loadConfig({
+  const loaded = await loadConfig({
     flags: settingFlags(command),
     env: context.env,
     file: typeof file === 'string' ? file : undefined,
     readFile: readFileBounded,
   });
+  return { ...loaded, warnings: [...loaded.warnings, ...(await exposedFiles(loaded.secretFiles))] };
 }
 
 export async function runConfigCommand(command: Command, context: CliContext): Promise<void> {

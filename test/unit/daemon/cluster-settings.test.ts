@@ -1,5 +1,6 @@
 /** What the configuration says about the cluster. */
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { dataAddresses, listenOn, readClusterKey } from '../../../src/daemon/cluster-settings.ts';
 import { isWeirError } from '../../../src/errors.ts';
@@ -46,19 +47,40 @@ describe('dataAddresses', () => {
 });
 
 describe('readClusterKey', () => {
-  it('reads a key without the end of its line, and refuses what can be guessed', async () => {
+  it('reads a key without the end of its line', async () => {
     await using dir = await TempDir.create('key');
     const path = dir.join('key');
     assert.equal(await readClusterKey(''), undefined);
-    await writeFile(path, 'sixteen letters!\n');
-    assert.equal(Buffer.from((await readClusterKey(path)) ?? []).toString(), 'sixteen letters!');
-    await writeFile(path, 'short\n');
-    await assert.rejects(readClusterKey(path), (error) => {
-      assert.ok(isWeirError(error, 'config_invalid'));
-      assert.match(error.message, /openssl rand -base64 32/);
-      assert.ok(!error.message.includes('short\n'));
-      return true;
-    });
+    await writeFile(path, 'thirty-two letters, and no less!\n');
+    const key = Buffer.from((await readClusterKey(path)) ?? []).toString();
+    assert.equal(key, 'thirty-two letters, and no less!');
     await assert.rejects(readClusterKey(dir.join('absent')), (error) => isWeirError(error, 'config_invalid'));
+  });
+
+  it('takes what is said to make one, and what programs usually make, whatever comes out', async () => {
+    await using dir = await TempDir.create('key');
+    const encodings = [32, 16].map((bytes) => [bytes, bytes === 32 ? 'base64' : 'hex'] as const);
+    for (const [bytes, encoding] of encodings) {
+      for (let round = 0; round < 100; round++) {
+        const text = randomBytes(bytes).toString(encoding);
+        await writeFile(dir.join('key'), text);
+        assert.equal(Buffer.from((await readClusterKey(dir.join('key'))) ?? []).toString(), text);
+      }
+    }
+  });
+
+  it('refuses what can be guessed, says how to make one, and shows nothing of it', async () => {
+    await using dir = await TempDir.create('key');
+    const path = dir.join('key');
+    const weak = ['brief', 'thirty-one letters, too few ...', 'changeme'.repeat(8), 'a'.repeat(64), ''];
+    for (const text of [...weak, randomBytes(4097).toString('latin1').replaceAll(/\s/g, 'x')]) {
+      await writeFile(path, `${text}\n`, 'latin1');
+      await assert.rejects(readClusterKey(path), (error) => {
+        assert.ok(isWeirError(error, 'config_invalid'), text);
+        assert.match(error.message, /umask 077; openssl rand -base64 32/);
+        assert.ok(text === '' || !error.message.includes(text));
+        return true;
+      });
+    }
   });
 });

@@ -69,7 +69,7 @@ describe('bundle', function () {
 
   it('runs a node that looks for others on the network, with a log for people', async () => {
     const key = lab().dir.join('key');
-    await writeFile(key, 'a key for tests, of some bytes\n');
+    await writeFile(key, 'a key for tests, of more than enough bytes\n');
     const more = ['--log-format', 'pretty', '--cluster-mdns', 'on', '--cluster-key-file', key];
     await using program = await startNode('pretty', ...more);
     await program.line(/INFO.*ready/);

@@ -25,11 +25,20 @@ const VALUE_SETS: Readonly<Record<string, readonly string[]>> = {
     ['--set', 'config.tags.ttl=1m,podLabels.team=a,podAnnotations.b=c,serviceAccount.annotations.d=e'],
     ['--set', 'extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy.example:3128'],
     ['--set', 'metrics.serviceMonitor.labels.release=prometheus'],
+    [
+      '--set',
+      'config.registries.registry\\.example.username=u,config.registries.registry\\.example.password=p',
+    ],
+    ['--set', 'extraVolumes[0].name=registry,extraVolumes[0].secret.secretName=registry'],
+    ['--set', 'extraVolumeMounts[0].name=registry,extraVolumeMounts[0].mountPath=/etc/weir/registry'],
+    ['--set', 'extraEnv[1].name=TOKEN,extraEnv[1].valueFrom.secretKeyRef.name=a'],
+    ['--set', 'extraEnv[1].valueFrom.secretKeyRef.key=b'],
   ].flat(),
   'everything off': [
     ['--set', 'networkPolicy.enabled=false,resourceQuota.enabled=false,hostSetup.enabled=false'],
     ['--set', 'runtimeContent.enabled=false,zone.from=none,priorityClassName=,tolerations=null'],
     ['--set', 'clusterKey.existingSecret=mine,image.digest=sha256:' + 'a'.repeat(64)],
+    ['--set', 'configSecret.existingSecret=mine-too,configSecret.secretKey=weir.yaml'],
   ].flat(),
 };
 
@@ -47,6 +56,7 @@ interface PodSpec {
   readonly automountServiceAccountToken: boolean;
   readonly initContainers?: readonly Container[];
   readonly containers: readonly Container[];
+  readonly volumes: readonly { readonly name: string; readonly [source: string]: unknown }[];
 }
 
 function find(manifests: readonly Manifest[], kind: string, name: string): Manifest {
@@ -60,9 +70,15 @@ function podOf(manifest: Manifest): PodSpec {
   return (manifest['spec'] as { template: { spec: PodSpec } }).template.spec;
 }
 
-/** Of a ConfigMap or a Secret. */
-function dataOf(manifest: Manifest): Readonly<Record<string, string>> {
-  return manifest['data'] as Readonly<Record<string, string>>;
+/** The key of the cluster, as the chart's Secret has it. */
+function keyOf(manifests: readonly Manifest[]): string {
+  return (find(manifests, 'Secret', 'weir-cluster-key')['data'] as { key: string }).key;
+}
+
+/** The configuration file that the chart's Secret holds. */
+function configOf(manifests: readonly Manifest[]): string {
+  const { stringData } = find(manifests, 'Secret', 'weir-config');
+  return (stringData as { 'config.yaml': string })['config.yaml'];
 }
 
 /** Only where Helm's package has a binary for. */
@@ -116,6 +132,7 @@ describeChart('chart', function () {
     await refused('zone.from=moon', /zone/);
     await refused('maxUnavailable=0', /maxUnavailable/);
     await refused('metrics.serviceMonitor.enabled=true', /needs metrics.enabled/);
+    await refused('config.tags.ttl=1m,configSecret.existingSecret=mine', /move what is in config into it/);
   });
 
   it('lets the pods do what they need, and nothing else', () => {
@@ -167,7 +184,7 @@ describeChart('chart', function () {
         each.value ?? '10.0.0.1,fd00::1',
       ]);
       const env: Record<string, string> = Object.fromEntries(values ?? []);
-      const config = dataOf(find(manifests, 'ConfigMap', 'weir'))['config.yaml'] ?? '';
+      const config = name === 'everything off' ? '{}' : configOf(manifests);
       const readConfig = async (): Promise<string> => config;
       const zone = env['WEIR_NODE_ZONE'] === undefined ? {} : { WEIR_NODE_ZONE: 'zone-1' };
       const loaded = await loadConfig({
@@ -176,7 +193,10 @@ describeChart('chart', function () {
       });
       assert.deepEqual(loaded.warnings, [], name);
       assert.equal(loaded.config['cluster.bootstrap'].length, 1);
-      if (name === 'everything on') assert.equal(loaded.config['tags.ttl'], 60 * SECOND);
+      if (name !== 'everything on') continue;
+      assert.equal(loaded.config['tags.ttl'], 60 * SECOND);
+      const [registry] = loaded.config.registries.values();
+      assert.deepEqual(registry?.credential, { kind: 'basic', username: 'u', password: 'p' });
     }
   });
 
@@ -190,12 +210,23 @@ describeChart('chart', function () {
   });
 
   it('makes a key of its own for every installation that has none', async () => {
-    const key = (manifests: readonly Manifest[]): string =>
-      dataOf(find(manifests, 'Secret', 'weir-cluster-key'))['key'] ?? '';
-    const [first, second] = [key(of('defaults')), key(of('an old cluster'))];
+    const [first, second] = [keyOf(of('defaults')), keyOf(of('an old cluster'))];
     assert.equal(Buffer.from(Buffer.from(first, 'base64').toString('latin1'), 'base64').length, 32);
     assert.notEqual(first, second);
     assert.ok(of('everything off').every(({ kind }) => kind !== 'Secret'));
+  });
+
+  it('mounts the configuration and what else is named, the configuration for its owner alone', () => {
+    const volume = (set: string, name: string): unknown =>
+      podOf(find(of(set), 'DaemonSet', 'weir')).volumes.find((each) => each.name === name)?.['secret'];
+    const config = (secretName: string, key: string): unknown => ({
+      secretName,
+      defaultMode: 0o400, // in the plain manifests, too, which a reader of YAML 1.2 writes
+      items: [{ key, path: 'config.yaml' }],
+    });
+    assert.deepEqual(volume('defaults', 'config'), config('weir-config', 'config.yaml'));
+    assert.deepEqual(volume('everything off', 'config'), config('mine-too', 'weir.yaml'));
+    assert.deepEqual(volume('everything on', 'registry'), { secretName: 'registry' });
   });
 
   it("shows metrics that exist in Grafana's dashboard", async () => {
