@@ -36,8 +36,13 @@ const SMALL_RETRIES = 2;
 /** Bytes of an answer that is passed through; as for manifests. */
 const MAX_PASSED_THROUGH: number = 4 * MIB;
 const DEFAULT_ACCEPT = `${ACCEPT_MANIFESTS}, */*`;
-/** What of a passed-through answer's header means something to the caller. */
-const PASSED_HEADERS = /^(?:content-type|link|(?:docker|oci)-[a-z0-9-]{1,64})$/;
+/** What of a passed-through answer's header means something to the caller: names, and values that are plain text. */
+const PASSED_HEADERS = /^(?:docker|oci)-[a-z0-9-]{1,64}$/;
+const PASSED_VALUE = /^[\x20-\x7e]{1,256}$/;
+/** The spec names two; registries add limits of their own. */
+const MAX_PASSED_HEADERS = 16;
+/** Characters of a Link; the target of the request that it leads to is not longer either. */
+const MAX_LINK = 4096;
 
 export interface CallOptions {
   /** What the caller presented. */
@@ -82,7 +87,11 @@ export interface BlobStream {
 
 export interface PassedThrough {
   readonly status: number;
+  /** As the registry says; nobody has looked at the body. */
+  readonly mediaType: string;
+  /** `docker-…` and `oci-…`. */
   readonly headers: Readonly<Record<string, string>>;
+  readonly link: string | undefined;
   readonly body: Uint8Array;
 }
 
@@ -199,7 +208,14 @@ export class Upstream {
       const response = expectStatus(followed, expected, 'not_found', this.#context.clock);
       refuseEncoding(response);
       const body = await response.read(MAX_PASSED_THROUGH);
-      return { status: response.status, headers: passedHeaders(response), body };
+      const link = response.header('link');
+      return {
+        status: response.status,
+        mediaType: mediaType(response),
+        headers: passedHeaders(response),
+        link: link !== undefined && link.length <= MAX_LINK ? link : undefined,
+        body,
+      };
     });
   }
 
@@ -269,8 +285,13 @@ function mediaType(response: Response): string {
 }
 
 function passedHeaders(response: Response): Readonly<Record<string, string>> {
-  const passed = Object.keys(response.headers).filter((name) => PASSED_HEADERS.test(name));
-  return Object.fromEntries(passed.map((name) => [name, response.header(name) ?? '']));
+  return Object.fromEntries(
+    Object.keys(response.headers)
+      .filter((name) => PASSED_HEADERS.test(name))
+      .map((name): [string, string] => [name, response.header(name) ?? ''])
+      .filter(([, value]) => PASSED_VALUE.test(value))
+      .slice(0, MAX_PASSED_HEADERS),
+  );
 }
 
 function ignore(): void {
