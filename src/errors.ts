@@ -29,6 +29,8 @@ export const ERROR_CODES = {
   name_invalid: info('caller', 400, 'NAME_INVALID'),
   reference_invalid: info('caller', 400, 'MANIFEST_INVALID'),
   method_not_allowed: info('caller', 405, 'UNSUPPORTED'),
+  host_not_allowed: info('caller', 403, 'DENIED'),
+  cross_site: info('caller', 403, 'DENIED'),
   not_found: info('caller', 404, 'NAME_UNKNOWN'),
   uri_too_long: info('caller', 414, 'UNSUPPORTED'),
   range_unsatisfiable: info('caller', 416, 'UNSUPPORTED'),

@@ -1,6 +1,6 @@
 /** Which node `weir status` and `weir peers` ask: `--admin`, else where a node with this configuration listens. */
 import { loadConfig } from '../config/load.ts';
-import { formatListenAddress } from '../config/kinds.ts';
+import { formatListenAddress, type ListenAddress } from '../config/kinds.ts';
 import { readFileBounded } from '../config/read-file.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import type { CliContext } from './context.ts';
@@ -10,6 +10,8 @@ const ADDRESS = /^(?:http:\/\/)?(\[[0-9a-fA-F:.]+\]|[^\s:/?#@[\]]+):(\d{1,5})\/?
 
 /** Where one connects to what listens at all addresses of a machine. */
 const THIS_MACHINE: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '[::]': '[::1]' };
+/** As a URL has it. */
+const LOOPBACK = /^(?:127\.[0-9.]+|\[::1\]|localhost)$/;
 
 export interface AdminAddress {
   readonly url: URL;
@@ -29,13 +31,18 @@ export async function adminAddress(
     file: typeof file === 'string' ? file : undefined,
     readFile: readFileBounded,
   });
-  const listen = config['admin.listen'];
   const origin = origins['admin.listen'];
-  if (listen.port === 0) {
-    const problem = `admin.listen has port 0 (${origin}): name the port that the node's log tells with --admin`;
-    throw new WeirError('bad_request', problem);
-  }
-  return { url: parseAdmin(formatListenAddress(listen)), origin };
+  const urls = config['admin.listen'].map((address) => urlOf(address, origin));
+  // Elsewhere there are no reports.
+  const url = urls.find(({ hostname }) => LOOPBACK.test(hostname)) ?? urls[0];
+  if (url === undefined) throw new WeirError('bad_request', `admin.listen has no address (${origin})`);
+  return { url, origin };
+}
+
+function urlOf(address: ListenAddress, origin: string): URL {
+  if (address.port !== 0) return parseAdmin(formatListenAddress(address));
+  const problem = `admin.listen has port 0 (${origin}): name the port that the node's log tells with --admin`;
+  throw new WeirError('bad_request', problem);
 }
 
 function parseAdmin(text: string): URL {

@@ -185,17 +185,12 @@ export function texts(options: {
   readonly read: (text: string) => string;
 }): Kind<readonly string[]> {
   const items = list(parsed((text) => options.read(text.trim())));
+  const none: Schema<readonly string[]> = v.pipe(
+    v.unknown(),
+    v.transform((): readonly string[] => []),
+  );
   return {
-    schema: v.union(
-      [
-        v.pipe(
-          v.literal(''),
-          v.transform((): readonly string[] => []),
-        ),
-        items,
-      ],
-      'is no list',
-    ),
+    schema: v.lazy((input) => (input === '' ? none : items)), // no union: it would not tell what is wrong with an item
     allowed: `${options.allowed} (a comma between two), or empty for none`,
     placeholder: options.placeholder,
     format: (values) => (values.length === 0 ? '' : values),
@@ -248,15 +243,6 @@ function readListenAddress(text: string): ListenAddress {
 export function formatListenAddress(address: ListenAddress): string {
   const host = isIPv6(address.host) ? `[${address.host}]` : address.host;
   return `${host}:${address.port}`;
-}
-
-export function listenAddress(): Kind<ListenAddress> {
-  return {
-    schema: parsed(readListenAddress),
-    allowed: 'IP:PORT, [IPv6]:PORT or localhost:PORT; port 0 takes any free one',
-    placeholder: 'ADDRESS',
-    format: formatListenAddress,
-  };
 }
 
 export function listenAddresses(): Kind<readonly ListenAddress[]> {

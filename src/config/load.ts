@@ -150,7 +150,7 @@ function conflicts(config: Config): readonly string[] {
   const seen = new Map<string, SettingKey>();
   const listeners = [
     ...config['mirror.listen'].map((address) => ['mirror.listen', address] as const),
-    ['admin.listen', config['admin.listen']] as const,
+    ...config['admin.listen'].map((address) => ['admin.listen', address] as const),
   ];
   for (const [key, address] of listeners) {
     const text = formatListenAddress(address);

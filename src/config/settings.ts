@@ -14,7 +14,6 @@ import {
   duration,
   integer,
   label,
-  listenAddress,
   listenAddresses,
   noneOrRate,
   optionalFile,
@@ -23,6 +22,7 @@ import {
   texts,
   type Kind,
 } from './kinds.ts';
+import { readHostName } from './host-name.ts';
 import { readAnnounced, readBootstrap, readPeer } from './cluster-addresses.ts';
 
 export interface Setting<T> extends Kind<T> {
@@ -38,6 +38,12 @@ function setting<T>(kind: Kind<T>, value: string, description: string, flag?: st
   return { ...kind, default: value, description, ...(flag !== undefined && { flag }) };
 }
 
+const HOST_NAMES: Kind<readonly string[]> = texts({
+  allowed: 'names or IP addresses without a port, such as weir.example or 10.0.0.7',
+  placeholder: 'NAME,…',
+  read: readHostName,
+});
+
 /** Below it one ordinary layer would evict all others. */
 const MIN_QUOTA: number = MIB;
 
@@ -51,6 +57,11 @@ export const SETTINGS = {
     listenAddresses(),
     '127.0.0.1:4770,[::1]:4770',
     'Addresses at which runtimes reach the mirror',
+  ),
+  'mirror.hosts': setting(
+    HOST_NAMES,
+    '',
+    'Further names by which runtimes reach it; a Host that is none of these, no address listened on and not localhost is answered 403',
   ),
   'mirror.default-registry': setting(
     registryHost(),
@@ -93,7 +104,16 @@ export const SETTINGS = {
     'Time without a sign of life after which the node is killed, so that runtimes pull directly; 0s: never',
   ),
 
-  'admin.listen': setting(listenAddress(), '127.0.0.1:4771', 'Address of /healthz, /readyz and /metrics'),
+  'admin.listen': setting(
+    listenAddresses(),
+    '127.0.0.1:4771',
+    'Addresses of /healthz, /readyz and /metrics; on loopback also of what `weir status` and `weir peers` show',
+  ),
+  'admin.hosts': setting(
+    HOST_NAMES,
+    '',
+    'Further names by which it is reached, as in mirror.hosts; for scrapers and probes that do not use its addresses',
+  ),
 
   'node.name': setting(
     label({ max: 253 }),

@@ -182,19 +182,22 @@ export async function runNode({ version, logger, signal, ...options }: NodeOptio
   const admin = stack.use(
     await Admin.start({
       listen: config['admin.listen'],
+      hosts: config['admin.hosts'],
       ready: () => ready,
       metrics: () => metrics.registry.metrics(),
       metricsType: metrics.registry.contentType,
       status: () => reports.status(cluster, blobs.alone),
       peers: () => reports.peers(cluster),
       onProblem: (error) => problem('admin request', error),
+      onWarning: (message) => logger.warn(message),
     }),
   );
-  logger.info({ address: admin.address }, 'admin listening');
+  logger.info({ addresses: admin.addresses }, 'admin listening');
   const counted = metrics.mirror;
   const mirror = stack.use(
     await Mirror.start({
       listen: config['mirror.listen'],
+      hosts: config['mirror.hosts'],
       defaultRegistry: config['mirror.default-registry'],
       maxRequests: config['mirror.max-requests'],
       firstByteTimeout: config['mirror.first-byte-timeout'],

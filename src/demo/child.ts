@@ -25,7 +25,6 @@ const CLUSTER_ADDRESS = /^\/ip4\/([0-9.]+)\/tcp\/(\d+)$/;
 const lineSchema = v.object({
   msg: v.string(),
   level: v.optional(v.string()),
-  address: v.optional(v.string()),
   // Of other lines they may be something else.
   addresses: v.optional(v.fallback(v.array(v.string()), [])),
 });
@@ -157,7 +156,7 @@ export class ChildNode implements AsyncDisposable {
 
   /** Whether this line says that the node is ready. */
   #note(line: v.InferOutput<typeof lineSchema>): boolean {
-    const [address = line.address] = line.addresses ?? [];
+    const [address] = line.addresses ?? [];
     if (line.msg === 'mirror listening' && address !== undefined) this.#mirror = new URL(address);
     if (line.msg === 'admin listening' && address !== undefined) this.#admin = new URL(address);
     const [, host, port] = CLUSTER_ADDRESS.exec(address ?? '') ?? [];

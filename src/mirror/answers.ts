@@ -1,8 +1,16 @@
 /** How the mirror answers: error bodies (distribution spec, "Error Codes"), entity tags, links to the next page. */
-import { ERROR_CODES, isWeirError, type WeirError } from '../errors.ts';
+import { ERROR_CODES, isWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
+import { MEDIA_TYPES } from '../oci/manifest.ts';
+import type { PassedThrough } from '../upstream/passed-through.ts';
 import type { Exchange } from './exchange.ts';
-import type { Route } from './route.ts';
+import { MAX_TARGET_LENGTH, type Route } from './route.ts';
+
+const JSON_TYPE = 'application/json';
+/** What a registry calls JSON. */
+const IS_JSON = /^application\/(?:[a-z0-9.+-]{1,100}\+)?json$/;
+
+type ListRoute = Route & { kind: 'tags' | 'referrers' };
 
 /** Answers with an error; nothing of the body may have been sent. */
 export function sendError(exchange: Exchange, error: WeirError): void {
@@ -18,7 +26,7 @@ export function sendError(exchange: Exchange, error: WeirError): void {
   });
   for (const name of ['ETag', 'Docker-Content-Digest', 'Weir-Source']) response.removeHeader(name);
   response.writeHead(error.status, {
-    'Content-Type': 'application/json',
+    'Content-Type': JSON_TYPE,
     'Content-Length': Buffer.byteLength(body),
   });
   response.end(exchange.isHead ? undefined : body);
@@ -26,7 +34,7 @@ export function sendError(exchange: Exchange, error: WeirError): void {
 
 export function sendJson(exchange: Exchange, body: string): void {
   exchange.response.writeHead(200, {
-    'Content-Type': 'application/json',
+    'Content-Type': JSON_TYPE,
     'Content-Length': Buffer.byteLength(body),
   });
   exchange.response.end(exchange.isHead ? undefined : body);
@@ -54,16 +62,30 @@ export function sendNotModified(exchange: Exchange): void {
 }
 
 /**
+ * The media type of a list of tags or referrers, whatever the registry calls it: a browser would go by that.
+ * @throws WeirError `upstream_protocol` for referrers that are no JSON: clients take that for "not supported", as they
+ *   take 404, and look elsewhere
+ */
+export function listType({ kind }: ListRoute, { status, mediaType }: PassedThrough): string {
+  if (kind === 'tags' || status !== 200) return JSON_TYPE;
+  if (IS_JSON.test(mediaType)) return MEDIA_TYPES.ociIndex;
+  throw new WeirError(
+    'upstream_protocol',
+    'the registry answered a question for referrers with something else',
+  );
+}
+
+/**
  * Upstream's Link to the next page (RFC 8288), made to point at this mirror: `</v2/…?last=x&n=10>; rel="next"`.
  * Undefined where it cannot be read: the client then has one page, and sees that there is no link.
  */
-export function mirrorLink(link: string, route: Route & { kind: 'tags' | 'referrers' }): string | undefined {
-  const match = /^\s*<([^>]*)>\s*(;.*)?$/.exec(link);
-  if (match === null) return undefined;
-  const [, target = '', parameters = '; rel="next"'] = match;
-  const base = 'http://upstream.invalid';
-  if (!URL.canParse(target, base)) return undefined;
-  const { searchParams } = new URL(target, base);
+export function mirrorLink(link: string, route: ListRoute): string | undefined {
+  const [, target] = /^\s*<([^>]*)>/.exec(link) ?? [];
+  const url = target === undefined ? null : URL.parse(target, 'http://upstream.invalid');
+  if (url === null) return undefined;
+  const { searchParams } = url;
   if (route.ns !== undefined) searchParams.set('ns', route.ns);
-  return `<${route.mirrorPath}/${route.path}?${searchParams.toString()}>${parameters}`;
+  const next = `${route.mirrorPath}/${route.path}?${searchParams.toString()}`;
+  // The registry's own parameters could have a browser load what it likes.
+  return next.length <= MAX_TARGET_LENGTH ? `<${next}>; rel="next"` : undefined;
 }

@@ -6,7 +6,7 @@ import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { BlobRequest, Blobs } from '../pull/blobs.ts';
 import type { Manifests } from '../pull/manifests.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import { isNotModified, mirrorLink, sendJson, sendNotModified, setDigest } from './answers.ts';
+import { isNotModified, listType, mirrorLink, sendJson, sendNotModified, setDigest } from './answers.ts';
 import type { BufferPool } from '../http/buffer-pool.ts';
 import { openBody } from './body.ts';
 import type { Exchange } from './exchange.ts';
@@ -14,6 +14,12 @@ import type { Route } from './route.ts';
 
 /** A Range that does not start at the first byte: a client goes on where it was cut off. */
 const RESUMES = /^bytes=0*[1-9]/i;
+
+/** A browser that is led to a blob saves it; runtimes do not look at the second one. */
+const BLOB_HEADERS = {
+  'Content-Type': 'application/octet-stream',
+  'Content-Disposition': 'attachment',
+} as const;
 
 export interface HandlersOptions {
   readonly blobs: Pick<Blobs, 'open' | 'head' | 'handOver' | 'isArriving' | 'isShared' | 'hasCompany'>;
@@ -94,7 +100,7 @@ export class Handlers {
     setDigest(exchange, route.digest);
     if (isNotModified(exchange, route.digest)) return sendNotModified(exchange);
     exchange.response.writeHead(200, {
-      'Content-Type': 'application/octet-stream',
+      ...BLOB_HEADERS,
       'Content-Length': size,
       'Accept-Ranges': 'bytes',
     });
@@ -118,7 +124,7 @@ export class Handlers {
     const body = await openBody(exchange, reading, { start, end, pool, clientTimeout }, signal);
     try {
       exchange.response.writeHead(range.kind === 'part' ? 206 : 200, {
-        'Content-Type': 'application/octet-stream',
+        ...BLOB_HEADERS,
         'Content-Length': end - start,
         ...(range.kind === 'part' ? { 'Content-Range': `bytes ${start}-${end - 1}/${reading.size}` } : {}),
       });
@@ -146,13 +152,13 @@ export class Handlers {
     const { repository, path, query } = route;
     const caller = exchange.callerOf(repository.registry);
     const answer = await this.#options.upstream.passThrough(repository, path, query, { caller, signal });
+    const type = listType(route, answer);
     exchange.from('upstream');
-    const headers: Record<string, string> = { ...answer.headers };
-    const link = headers['link'] === undefined ? undefined : mirrorLink(headers['link'], route);
-    delete headers['link'];
+    const link = answer.link === undefined ? undefined : mirrorLink(answer.link, route);
     exchange.response.writeHead(answer.status, {
-      ...headers,
+      ...answer.headers,
       ...(link === undefined ? {} : { Link: link }),
+      'Content-Type': type,
       'Content-Length': answer.body.length,
     });
     exchange.response.end(exchange.isHead ? undefined : answer.body);

@@ -1,14 +1,16 @@
 /**
  * The mirror: an HTTP server on localhost from which runtimes pull.
  *
- * It owns the listening sockets and the life of each request: limits, loop detection, the deadline of the first
- * byte, error answers, the drain. What is answered is decided by {@link Handlers}. The contract with runtimes and
+ * It owns the listening sockets and the life of each request: whom it is for, limits, loop detection, the deadline of
+ * the first byte, error answers, the drain. What is answered is decided by {@link Handlers}. The contract with runtimes and
  * its reasons are in docs/architecture.md.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { KIB, SECOND, type Clock } from '../clock.ts';
-import { isWeirError, systemCode, toWeirError, WeirError } from '../errors.ts';
+import { isWeirError, toWeirError, WeirError } from '../errors.ts';
+import { listen, urlOf, type ListenAddress } from '../http/listen.ts';
+import { createLocalServer } from '../http/local-server.ts';
+import { WebGuard } from '../http/web-guard.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { sendError } from './answers.ts';
 import { Exchange } from './exchange.ts';
@@ -32,11 +34,6 @@ const MAX_CONNECTIONS = 2048;
 
 const NO_FIRST_BYTE: DOMException = new DOMException('no first byte', 'TimeoutError');
 
-export interface ListenAddress {
-  readonly host: string;
-  readonly port: number;
-}
-
 /** What happened to one request, for logs and metrics. */
 export interface RequestReport {
   readonly exchange: Exchange;
@@ -52,6 +49,8 @@ export interface MirrorObserver {
 
 export interface MirrorOptions extends Omit<HandlersOptions, 'onCut'>, PatienceOptions {
   readonly listen: readonly ListenAddress[];
+  /** Further names by which runtimes reach it. */
+  readonly hosts: readonly string[];
   readonly defaultRegistry: RegistryHost;
   /** Requests that are served at once; more are refused. */
   readonly maxRequests: number;
@@ -66,8 +65,9 @@ export class Mirror implements AsyncDisposable {
   readonly #options: MirrorOptions;
   readonly #handlers: Handlers;
   readonly #patience: Patience;
-  readonly #servers: Server[] = [];
-  readonly #addresses: string[] = [];
+  readonly #guard: WebGuard;
+  #servers: readonly Server[] = [];
+  #addresses: readonly string[] = [];
   readonly #active: Set<Exchange> = new Set();
   /** How responses that had to be cut failed, until they are reported. */
   readonly #cuts: WeakMap<Exchange, WeirError> = new WeakMap();
@@ -76,6 +76,7 @@ export class Mirror implements AsyncDisposable {
   private constructor(options: MirrorOptions) {
     this.#options = options;
     this.#patience = new Patience(options);
+    this.#guard = new WebGuard({ ...options, setting: 'mirror.hosts' });
     this.#handlers = new Handlers({
       ...options,
       onCut: (exchange, _route, error) => this.#cuts.set(exchange, error),
@@ -85,14 +86,14 @@ export class Mirror implements AsyncDisposable {
   /** @throws WeirError `address_in_use` */
   static async start(options: MirrorOptions): Promise<Mirror> {
     const mirror = new Mirror(options);
-    try {
-      for (const address of options.listen) await mirror.#listen(address);
-      if (mirror.#servers.length > 0) return mirror;
-      throw new WeirError('address_in_use', 'none of the addresses of mirror.listen exists on this machine');
-    } catch (error) {
-      await mirror[Symbol.asyncDispose]();
-      throw error;
-    }
+    mirror.#servers = await listen({
+      addresses: options.listen,
+      create: () => mirror.#create(),
+      setting: 'mirror.listen',
+      onWarning: options.onWarning,
+    });
+    mirror.#addresses = mirror.#servers.map(urlOf);
+    return mirror;
   }
 
   /** `http://127.0.0.1:4770`, … */
@@ -105,8 +106,8 @@ export class Mirror implements AsyncDisposable {
     return this.#active.size;
   }
 
-  async #listen({ host, port }: ListenAddress): Promise<void> {
-    const server = createServer(
+  #create(): Server {
+    const server = createLocalServer(
       {
         maxHeaderSize: MAX_HEADER_BYTES,
         headersTimeout: REQUEST_TIMEOUT,
@@ -118,31 +119,7 @@ export class Mirror implements AsyncDisposable {
       (request, response) => void this.#serve(request, response),
     );
     server.maxConnections = MAX_CONNECTIONS;
-    // With port 0 all addresses get the port that the first one was given.
-    const given = (this.#servers[0]?.address() as AddressInfo | undefined)?.port ?? 0;
-    try {
-      await listening(server, host, port === 0 ? given : port);
-      const bound = server.address() as AddressInfo;
-      this.#servers.push(server);
-      this.#addresses.push(
-        `http://${bound.family === 'IPv6' ? `[${bound.address}]` : bound.address}:${bound.port}`,
-      );
-    } catch (cause) {
-      const code = systemCode(cause);
-      if (code === 'EADDRNOTAVAIL' || code === 'EAFNOSUPPORT') {
-        this.#options.onWarning(`cannot listen on ${host}: the address does not exist here`);
-        return;
-      }
-      const problem =
-        code === 'EADDRINUSE' ? 'is in use by another program' : `cannot be listened on (${code})`;
-      throw new WeirError(
-        'address_in_use',
-        `${host} port ${port} ${problem}: choose another with --mirror-listen`,
-        {
-          cause,
-        },
-      );
-    }
+    return server;
   }
 
   /** Never rejects. */
@@ -171,16 +148,17 @@ export class Mirror implements AsyncDisposable {
     }
   }
 
-  /** @throws WeirError `draining`, `too_many_requests`, `method_not_allowed`, `loop` */
+  /** @throws WeirError `draining`, `method_not_allowed`, `too_many_requests`, `loop`, or what {@link WebGuard} throws */
   #admit({ request, response }: Exchange): void {
     const { maxRequests, via } = this.#options;
     if (this.#drained !== undefined) throw new WeirError('draining', 'this node is shutting down');
-    if (this.#active.size > maxRequests) {
-      throw new WeirError('too_many_requests', `${maxRequests} requests are being served already`);
-    }
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       response.setHeader('Allow', 'GET, HEAD');
       throw new WeirError('method_not_allowed', 'a mirror is for pulling: GET and HEAD only');
+    }
+    this.#guard.check(request);
+    if (this.#active.size > maxRequests) {
+      throw new WeirError('too_many_requests', `${maxRequests} requests are being served already`);
     }
     const passed = request.headers['weir-via'];
     if (passed !== undefined && String(passed).split(/,\s*/).includes(via)) {
@@ -259,12 +237,4 @@ export class Mirror implements AsyncDisposable {
     await this.drain(0);
     for (const server of this.#servers) server.closeAllConnections();
   }
-}
-
-async function listening(server: Server, host: string, port: number): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen({ host, port, ipv6Only: true }, resolve);
-  await promise;
-  server.off('error', reject);
 }

@@ -25,10 +25,15 @@ const KNOWN: ReadonlySet<string> = new Set([
 /** What a document may call itself: vendors have types of their own. */
 const VENDOR_TYPE = /^application\/vnd\.[a-z0-9.+-]{1,127}\+json$/;
 
+/** A Content-Type without its parameters; {@link UNKNOWN_TYPE} if there is none. */
+export function plainType(header: string | undefined): string {
+  const [type = ''] = (header ?? '').split(';');
+  return type.trim().toLowerCase() || UNKNOWN_TYPE;
+}
+
 /** The type that a registry names, without parameters, if manifests have it; else {@link UNKNOWN_TYPE}. */
 export function announcedType(header: string | undefined): string {
-  const [type = ''] = (header ?? '').split(';');
-  const plain = type.trim().toLowerCase();
+  const plain = plainType(header);
   return KNOWN.has(plain) ? plain : UNKNOWN_TYPE;
 }
 

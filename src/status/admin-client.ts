@@ -11,6 +11,8 @@ const TIMEOUT: number = 5 * SECOND;
 const MAX_BYTES: number = 16 * MIB;
 /** One request at a time, and one more where a caller has given up on its predecessor. */
 const CONNECTIONS = 2;
+/** Characters of a refusal that are shown. */
+const MAX_SENTENCE = 400;
 
 type AskOptions = { readonly signal?: AbortSignal | undefined };
 
@@ -33,7 +35,10 @@ export class AdminClient implements AsyncDisposable {
     return this.#origin;
   }
 
-  /** @throws WeirError `upstream_unreachable` where nothing answers, `upstream_protocol` where something else does */
+  /**
+   * @throws WeirError `upstream_unreachable` where nothing answers, `upstream_denied` where the node does not tell this
+   *   caller, `upstream_protocol` where something else answers
+   */
   async status(options: AskOptions = {}): Promise<StatusReport> {
     return await this.#ask('/v1/status', statusSchema, options);
   }
@@ -54,6 +59,7 @@ export class AdminClient implements AsyncDisposable {
       const problem = `no node answers at ${this.#origin}`;
       throw new WeirError('upstream_unreachable', problem, { cause });
     });
+    if (status === 403) throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
     if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
     const parsed = v.safeParse(schema, this.#parse(body));
     if (parsed.success) return parsed.output;
@@ -87,4 +93,12 @@ export class AdminClient implements AsyncDisposable {
       `what answers at ${this.#origin} is no admin address of a node of this version (${what})`,
     );
   }
+}
+
+/** What a refusal says, as a terminal can show it. */
+function sentence(body: string): string {
+  return body
+    .slice(0, MAX_SENTENCE)
+    .replaceAll(/[^\x20-\x7e]+/g, ' ')
+    .trim();
 }

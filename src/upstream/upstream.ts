@@ -12,7 +12,7 @@
  * A call flows downwards: Upstream → Attempts → Exchange → follow → send → a pool; blobs through BlobReader,
  * which goes round again for each resumption. All failures are WeirErrors, those of the registry `upstream_*`.
  */
-import { MIB, systemClock } from '../clock.ts';
+import { systemClock } from '../clock.ts';
 import { WeirError } from '../errors.ts';
 import { digestAlgorithm, digestOf, tryParseDigest, type Digest } from '../oci/digest.ts';
 import { ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
@@ -27,6 +27,7 @@ import type { Caller } from './caller.ts';
 import { DockerConfig } from './docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from './endpoint.ts';
 import { Exchange } from './exchange.ts';
+import { passOn, type PassedThrough } from './passed-through.ts';
 import { Pools } from './pools.ts';
 import { Reaches } from './reach.ts';
 import { LIMITS, type UpstreamOptions } from './options.ts';
@@ -36,12 +37,7 @@ import { TrustStore } from './trust.ts';
 
 /** Repetitions of a request with a small answer: its caller has a fallback and little time. */
 const SMALL_RETRIES = 2;
-/** Bytes of an answer that is passed through; as for manifests. */
-const MAX_PASSED_THROUGH: number = 4 * MIB;
 const DEFAULT_ACCEPT = `${ACCEPT_MANIFESTS}, */*`;
-/** What of a passed-through answer's header means something to the caller. */
-const PASSED_HEADERS = /^(?:content-type|link|(?:docker|oci)-[a-z0-9-]{1,64})$/;
-
 export interface CallOptions {
   /** In whose name; default: nobody's, with what is configured. */
   readonly caller?: Caller | undefined;
@@ -81,12 +77,6 @@ export interface BlobStream {
   readonly size: number;
   /** To be read, or left early, or the call's signal aborted: until then it holds a connection. */
   readonly chunks: AsyncIterable<Uint8Array>;
-}
-
-export interface PassedThrough {
-  readonly status: number;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: Uint8Array;
 }
 
 export class Upstream {
@@ -211,8 +201,7 @@ export class Upstream {
       const expected = endpoint.isMirror ? [200] : [200, 400, 404, 405];
       const response = expectStatus(followed, expected, 'not_found', this.#context.clock);
       refuseEncoding(response);
-      const body = await response.read(MAX_PASSED_THROUGH);
-      return { status: response.status, headers: passedHeaders(response), body };
+      return passOn(response);
     });
   }
 
@@ -286,11 +275,6 @@ export class Upstream {
 
 function digestHeader(response: Response): Digest | undefined {
   return tryParseDigest(response.header('docker-content-digest') ?? '');
-}
-
-function passedHeaders(response: Response): Readonly<Record<string, string>> {
-  const passed = Object.keys(response.headers).filter((name) => PASSED_HEADERS.test(name));
-  return Object.fromEntries(passed.map((name) => [name, response.header(name) ?? '']));
 }
 
 function ignore(): void {

@@ -51,7 +51,7 @@ describe('a node', () => {
   it('closes connections that never finish their header', async () => {
     await using weir = await WeirNode.start();
     const socket = connectTo(weir.url);
-    socket.write('GET /v2/ HTTP/1.1\r\nHost: x\r\nX-Slow: ');
+    socket.write('GET /v2/ HTTP/1.1\r\nHost: localhost\r\nX-Slow: ');
     socket.resume();
     await once(socket, 'close');
   });
@@ -84,7 +84,7 @@ requires('docker-registry')('a node with stalled readers', () => {
     const readers = Array.from({ length: STALLED_READERS }, () => {
       const socket = connectTo(weir.url);
       socket.on('error', () => undefined); // the end of the test
-      socket.write(`GET ${pathname}${search} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      socket.write(`GET ${pathname}${search} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
       return socket;
     });
     for (const reader of readers) await once(reader, 'readable'); // one read, and never again

@@ -237,6 +237,7 @@ export class MirrorFixture implements AsyncDisposable {
     const mirror = stack.use(
       await Mirror.start({
         listen: [{ host: '127.0.0.1', port: 0 }],
+        hosts: [],
         defaultRegistry: DOCKER_HUB,
         maxRequests: 512,
         firstByteTimeout: 2_000,

@@ -195,7 +195,10 @@ async function addressesOf(program: Program, { readyWithin }: WeirOptions): Prom
   const [mirror] = await program.line(/^.*"msg":"mirror listening".*$/, options);
   const [admin] = await program.line(/^.*"msg":"admin listening".*$/, options);
   await program.line(/"msg":"ready"/, options);
-  const [address] = (JSON.parse(mirror) as { addresses: string[] }).addresses;
-  if (address === undefined) throw program.failure('it names no address of its mirror');
-  return { mirror: address, admin: (JSON.parse(admin) as { address: string }).address };
+  const [mirrorUrl, adminUrl] = [mirror, admin].map(
+    (line) => (JSON.parse(line) as { addresses: string[] }).addresses[0],
+  );
+  if (mirrorUrl === undefined) throw program.failure('it names no address of its mirror');
+  if (adminUrl === undefined) throw program.failure('it names no admin address');
+  return { mirror: mirrorUrl, admin: adminUrl };
 }

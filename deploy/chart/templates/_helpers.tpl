@@ -36,6 +36,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- toYaml $config | sha256sum }}
 {{- end }}
 
+{{/* Loopback always: there alone are the reports that `weir status` shows, and the kubelet's probes go there. */}}
+{{- define "weir.adminListen" -}}
+{{- $hosts := list "127.0.0.1" }}
+{{- if .Values.metrics.enabled }}{{ $hosts = append $hosts .Values.metrics.address | uniq }}{{ end }}
+{{- range $i, $host := $hosts }}{{ if $i }},{{ end }}{{ $host }}:{{ $.Values.ports.admin }}{{ end }}
+{{- end }}
+
 {{- define "weir.zoneFrom" -}}
 {{- if ne .Values.zone.from "auto" }}{{ .Values.zone.from }}
 {{- else if semverCompare ">=1.35.0-0" .Capabilities.KubeVersion.Version }}podLabel

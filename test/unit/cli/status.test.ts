@@ -44,6 +44,14 @@ describe('weir status', () => {
     assert.match(out, /node-a/);
   });
 
+  it('asks at loopback where the node listens elsewhere too, as it tells reports there alone', async () => {
+    await using node = await fakeNode();
+    const listen = `192.0.2.1:${node.address.port},127.0.0.1:${node.address.port}`;
+    const { code, out } = await run(['status'], { WEIR_ADMIN_LISTEN: listen });
+    assert.equal(code, 0);
+    assert.match(out, /node-a/);
+  });
+
   it('says what to check where no node answers', async () => {
     const { code, err } = await run(['status', '--admin', '127.0.0.1:1']);
     assert.equal(code, 1);

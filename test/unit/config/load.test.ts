@@ -143,6 +143,16 @@ describe('configuration', () => {
     );
   });
 
+  it('takes names of hosts without a port, and says so', async () => {
+    const hosts = 'weir.example,10.0.0.7,[fd00::7]';
+    const { config } = await load({ flags: { 'mirror.hosts': hosts }, yaml: 'admin: {hosts: [a, b.c.]}' });
+    assert.deepEqual(config['mirror.hosts'], ['weir.example', '10.0.0.7', 'fd00::7']);
+    assert.deepEqual(config['admin.hosts'], ['a', 'b.c.']);
+    const wrong = await problemsOf({ flags: { 'mirror.hosts': 'a:4770', 'admin.hosts': 'http://a' } });
+    assert.match(wrong[0] ?? '', /^mirror\.hosts: "a:4770" has a port; write it without/);
+    assert.match(wrong[1] ?? '', /^admin\.hosts: "http:\/\/a" is no name and no IP address/);
+  });
+
   it('refuses two listeners on one address', async () => {
     assert.deepEqual(await problemsOf({ flags: { 'admin.listen': '127.0.0.1:4770' } }), [
       'admin.listen: 127.0.0.1:4770 is taken by mirror.listen already; allowed: another port',

@@ -120,7 +120,7 @@ describe('contract with runtimes', () => {
       const socket = connect(Number(port), '127.0.0.1');
       const range = `Range: bytes=${start}-\r\n`;
       socket.write(
-        `GET /v2/a/b/blobs/${digest}?ns=${fixture.registry.host} HTTP/1.1\r\nHost: x\r\n${range}\r\n`,
+        `GET /v2/a/b/blobs/${digest}?ns=${fixture.registry.host} HTTP/1.1\r\nHost: localhost\r\n${range}\r\n`,
       );
       let status = '';
       let got = 0;
@@ -356,7 +356,9 @@ describe('contract with runtimes', () => {
     const stalled = connect(Number(port), '127.0.0.1');
     await once(stalled, 'connect');
     stalled.pause();
-    stalled.write(`GET /v2/a/b/blobs/${digest}?ns=${fixture.registry.host} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    stalled.write(
+      `GET /v2/a/b/blobs/${digest}?ns=${fixture.registry.host} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+    );
     const { bytes: got, complete } = await received(await fixture.get(`a/b/blobs/${digest}`));
     assert.ok(complete && got.equals(bytes));
     assert.equal(fixture.registry.count(/blobs/), 1, 'upstream sent the blob once');

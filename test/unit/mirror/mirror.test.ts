@@ -60,7 +60,10 @@ describe('Mirror', () => {
 
   it('bounds headers', async () => {
     await using fixture = await MirrorFixture.start();
-    const answer = await raw(fixture.url, `GET /v2/ HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`);
+    const answer = await raw(
+      fixture.url,
+      `GET /v2/ HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`,
+    );
     assert.match(answer, /^HTTP\/1.1 431 /);
     assert.match(await raw(fixture.url, 'nonsense\r\n\r\n'), /^HTTP\/1.1 400 /);
   });
@@ -127,6 +130,30 @@ describe('Mirror', () => {
     assert.deepEqual(await referrers.json(), { asked: `/v2/a/b/referrers/${digest}` });
   });
 
+  it('calls lists what they are, and takes what is no JSON for no answer about referrers', async () => {
+    await using fixture = await MirrorFixture.start();
+    const digest = digestOf(Buffer.from('subject'));
+    let type = 'application/json; charset=utf-8';
+    fixture.registry.intercept = (_request, response) => {
+      const link =
+        '</v2/a/b/tags/list?last=v1>; rel="preload"; as="script", <http://evil.example/>; rel="next"';
+      response.writeHead(200, { 'Content-Type': type, Link: link }).end('{}');
+      return true;
+    };
+    const typeOf = async (path: string): Promise<string | null> =>
+      (await fixture.get(path)).headers.get('content-type');
+    for (type of ['application/json; charset=utf-8', 'application/vnd.oci.image.index.v1+json']) {
+      assert.equal(await typeOf(`a/b/referrers/${digest}`), 'application/vnd.oci.image.index.v1+json');
+    }
+    type = 'text/html';
+    assert.equal(await typeOf('a/b/tags/list'), 'application/json');
+    const link = (await fixture.get('a/b/tags/list')).headers.get('link') ?? '';
+    assert.match(link, /^<\/v2\/a\/b\/tags\/list\?last=v1&ns=[^>]*>; rel="next"$/);
+    const refused = await fixture.get(`a/b/referrers/${digest}`);
+    assert.equal(refused.status, 404);
+    assert.match(await refused.text(), /upstream_protocol/);
+  });
+
   it('drains: refuses new work, lets running responses end', async () => {
     await using fixture = await MirrorFixture.start();
     const bytes = seededBytes(1000);
@@ -165,7 +192,9 @@ describe('Mirror', () => {
       got += part.length;
       if (got > 5 * MIB) some.resolve();
     });
-    client.write(`GET /v2/a/b/blobs/${digest}?ns=${fixture.registry.host} HTTP/1.1\r\nHost: x\r\n\r\n`);
+    client.write(
+      `GET /v2/a/b/blobs/${digest}?ns=${fixture.registry.host} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+    );
     await some.promise;
     const ended = once(client, 'end'); // a FIN; a reset would be an error
     await fixture.mirror.drain(50);

@@ -51,6 +51,14 @@ describe('AdminClient', () => {
     }
   });
 
+  it('tells why a node refuses, in plain characters', async () => {
+    await using server = await otherServer((_, response) => {
+      response.writeHead(403).end('beyond loopback there is \u001b[31mnothing\n');
+    });
+    await using client = new AdminClient(server.url);
+    await fails(client.status(), 'upstream_denied', /refuses: beyond loopback there is {2}?\[31mnothing$/);
+  });
+
   it('ends with the reason of the signal', async () => {
     await using server = await otherServer(() => undefined);
     await using client = new AdminClient(server.url);

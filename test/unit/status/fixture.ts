@@ -86,7 +86,9 @@ export interface FakeNode extends AsyncDisposable {
 /** The real admin server, its reports made up. */
 export async function fakeNode(status: StatusReport = statusOf(), port = 0): Promise<FakeNode> {
   const admin = await Admin.start({
-    listen: { host: '127.0.0.1', port },
+    listen: [{ host: '127.0.0.1', port }],
+    hosts: [],
+    onWarning: () => undefined,
     ready: () => true,
     metrics: async () => '',
     metricsType: 'text/plain',
@@ -97,7 +99,7 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     },
   });
   const node: FakeNode = {
-    address: new URL(admin.address),
+    address: new URL(admin.addresses[0] ?? ''),
     status,
     peers: { peers: [peerReportOf(2), peerReportOf(3)] },
     [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose](),

@@ -152,14 +152,36 @@ describe('upstream: manifests and what is passed through', () => {
     const tags = await upstream.passThrough(repository, 'tags/list', query);
     assert.equal(registry.requests[0]?.url, '/v2/team/app/tags/list?n=1');
     assert.equal(Buffer.from(tags.body).toString(), '{"tags":["a"]}');
+    assert.equal(tags.mediaType, 'application/json');
+    assert.equal(tags.link, '</v2/team/app/tags/list?n=1&last=a>; rel="next"');
     assert.deepEqual(tags.headers, {
-      'content-type': 'application/json',
-      link: '</v2/team/app/tags/list?n=1&last=a>; rel="next"',
       'oci-filters-applied': 'artifactType',
       'docker-distribution-api-version': 'registry/2.0',
     });
     const path = `referrers/${digestOf(manifest)}` as const;
     assert.equal((await upstream.passThrough(repository, path, new URLSearchParams())).status, 404);
+  });
+
+  it('passes on no header that is long or other than plain text, and few of the others', async () => {
+    const many = Array.from({ length: 40 }, (_, i): [string, string] => [`docker-note-${i}`, 'x']);
+    await using registry = await HttpServer.start((_, response) => {
+      response.writeHead(200, {
+        'oci-long': 'x'.repeat(257),
+        'docker-accent': 'caf\u00e9',
+        'oci-subject': 'kept',
+        'x-other': 'x',
+        link: `</v2/team/app/tags/list?last=${'a'.repeat(5000)}>; rel="next"`,
+      });
+      response.end('{}');
+    });
+    await using upstream = new TestUpstream();
+    const ask = (): ReturnType<typeof upstream.passThrough> =>
+      upstream.passThrough(repositoryAt(registry.host), 'tags/list', new URLSearchParams());
+    const answer = await ask();
+    assert.deepEqual(answer.headers, { 'oci-subject': 'kept' });
+    assert.equal(answer.link, undefined);
+    registry.handler = (_, response) => void response.writeHead(200, Object.fromEntries(many)).end('{}');
+    assert.equal(Object.keys((await ask()).headers).length, 16);
   });
 
   it('reads the size of a blob', async () => {

@@ -1,0 +1,47 @@
+/** Answers that are handed to the caller as the registry gave them, as far as they are harmless. */
+import { MIB } from '../clock.ts';
+import { plainType } from '../oci/manifest-type.ts';
+import type { Response } from './response.ts';
+
+/** Bytes of an answer that is passed through; as for manifests. */
+const MAX_PASSED_THROUGH: number = 4 * MIB;
+/** What of a passed-through answer's header means something to the caller: names, and values that are plain text. */
+const PASSED_HEADERS = /^(?:docker|oci)-[a-z0-9-]{1,64}$/;
+const PASSED_VALUE = /^[\x20-\x7e]{1,256}$/;
+/** The spec names two; registries add limits of their own. */
+const MAX_PASSED_HEADERS = 16;
+/** Characters of a Link; the target of the request that it leads to is not longer either. */
+const MAX_LINK = 4096;
+
+export interface PassedThrough {
+  readonly status: number;
+  /** As the registry says; nobody has looked at the body. */
+  readonly mediaType: string;
+  /** `docker-…` and `oci-…`. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly link: string | undefined;
+  readonly body: Uint8Array;
+}
+
+/** @throws WeirError `upstream_too_large`, `upstream_cut`, `upstream_stalled`, `aborted` */
+export async function passOn(response: Response): Promise<PassedThrough> {
+  const body = await response.read(MAX_PASSED_THROUGH);
+  const link = response.header('link');
+  return {
+    status: response.status,
+    mediaType: plainType(response.header('content-type')),
+    headers: passedHeaders(response),
+    link: link !== undefined && link.length <= MAX_LINK ? link : undefined,
+    body,
+  };
+}
+
+function passedHeaders(response: Response): Readonly<Record<string, string>> {
+  return Object.fromEntries(
+    Object.keys(response.headers)
+      .filter((name) => PASSED_HEADERS.test(name))
+      .map((name): [string, string] => [name, response.header(name) ?? ''])
+      .filter(([, value]) => PASSED_VALUE.test(value))
+      .slice(0, MAX_PASSED_HEADERS),
+  );
+}
