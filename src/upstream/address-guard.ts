@@ -120,13 +120,13 @@ export function isAllowed(kind: AddressKind, reach: Reach): boolean {
 /** @param address where the host of `origin` is a name: what it resolves to */
 export function addressRefused(origin: string, kind: AddressKind, reach: Reach, address?: string): WeirError {
   const { host } = new URL(origin);
-  const what = address === undefined ? '' : `${address}, which is `;
-  const who = reach === 'node' ? 'callers' : 'registries and members';
+  const what = kind === 'metadata' ? 'that of a metadata service' : kind;
+  const who = reach === 'node' ? 'no caller' : 'no registry and no member';
   const setting = kind === 'private' ? 'upstream.allow-private: yes, or ' : '';
   return new WeirError(
     'address_refused',
-    `${origin} leads to ${what}a ${kind} address, which ${who} must not name; ` +
-      `to allow it, configure ${setting}an entry registries."${host}"`,
+    `${origin} is refused: its address${address === undefined ? '' : ` ${address}`} is ${what}, and ${who} may lead ` +
+      `there; what allows it is ${setting}an entry registries."${host}"`,
     { detail: { origin, kind } },
   );
 }

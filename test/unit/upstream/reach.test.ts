@@ -8,7 +8,9 @@ import type { Caller } from '../../../src/upstream/caller.ts';
 import { Reaches } from '../../../src/upstream/reach.ts';
 import type { RegistryConfig } from '../../../src/upstream/registry-config.ts';
 import type { Reach } from '../../../src/upstream/address-guard.ts';
+import { CertificateAuthority } from '../../support/certificates.ts';
 import { HttpServer, type Handler } from '../../support/http-server.ts';
+import { TempDir } from '../../support/temp.ts';
 import { failsWith, repositoryAt, TestUpstream } from './fixture.ts';
 
 const latest = parseManifestReference('latest');
@@ -125,7 +127,7 @@ describe('upstream: guarded look-ups', () => {
       'address_refused',
       resolved('network', '::ffff:127.0.0.1', '169.254.169.254'),
     );
-    assert.match(error.message, /::ffff:127\.0\.0\.1, .*loopback.*registries\."a\.test"/);
+    assert.match(error.message, /::ffff:127\.0\.0\.1 is loopback.*registries\."a\.test"/);
     const other = await failsWith('address_refused', resolved('internet', '10.0.0.1'));
     assert.match(other.message, /upstream\.allow-private/);
   });
@@ -146,23 +148,24 @@ describe('upstream: guarded look-ups', () => {
 });
 
 describe('upstream: connections', () => {
-  it('are made to the address that was checked: a name is resolved once', async () => {
-    await using inside = await HttpServer.start(manifest);
-    const port = inside.host.split(':')[1] ?? '';
-    const host = `rebound.test:${port}`;
-    // The first answer is harmless, all others are not.
+  it('are made to the address that was checked: a name is resolved once for each', async () => {
+    await using dir = await TempDir.create('rebound');
+    const authority = await CertificateAuthority.create(dir);
+    await using inside = await HttpServer.start(manifest, { tls: await authority.issue('rebound.test') });
+    // The first answer is within reach, all others are not.
     let count = 0;
     const lookup: LookupFunction = (_hostname, options, callback) => {
-      const address = ++count === 1 ? '192.0.2.1' : '127.0.0.1';
+      const address = ++count === 1 ? '127.0.0.1' : '169.254.169.254';
       if (options.all === true) callback(null, [{ address, family: 4 }]);
       else callback(null, address, 4);
     };
-    const registries = configured({ 'other.test': {} });
-    await using upstream = new TestUpstream({ registries, lookup, connectTimeout: 200 });
-    const ask = upstream.getManifest(repositoryAt(host), latest, { caller: 'anonymous' });
-    await failsWith('address_refused', ask);
-    assert.ok(count >= 2, 'the name was not resolved again for the second try');
-    assert.equal(inside.connections, 0);
+    await using upstream = new TestUpstream({ caFile: authority.file, lookup });
+    const repository = repositoryAt(`rebound.test:${inside.host.split(':')[1]}`);
+    inside.handler = (_, response) => void response.writeHead(200, { connection: 'close' }).end('{}');
+    await upstream.getManifest(repository, latest);
+    assert.deepEqual([count, inside.accepted], [1, 1]);
+    await failsWith('address_refused', upstream.getManifest(repository, latest));
+    assert.deepEqual([count, inside.accepted], [2, 1]);
   });
 
   it('that a caller opened do not serve what a registry names', async () => {
