@@ -202,7 +202,7 @@ export class Flight {
       // read: they go on without the store.
       if (!isWeirError(this.#failure, 'store_full')) await this.#release();
     }
-    this.#shared?.settle(this.#committed);
+    this.#shared?.settle(this.#committed, this.#failure);
     this.#landed = true;
     this.#options.onLanded(this.#failure);
     this.#changed.ring();
@@ -220,7 +220,7 @@ export class Flight {
         await this.#fill(ingest, stream, gap.start);
       }
     } while (!(await this.#commit(this.ingest)));
-    if (this.#generation > 0) this.#shared?.confront(this.ingest);
+    this.#shared?.judge(this.ingest);
   }
 
   async #fillShared(shared: SharedPull): Promise<void> {
@@ -285,6 +285,7 @@ export class Flight {
       return true;
     } catch (error) {
       this.#generation++;
+      this.#shared?.abandon();
       this.#changed.ring();
       if (!isWeirError(error, 'digest_mismatch') || this.#generation >= MAX_GENERATIONS) throw error;
       return false;
