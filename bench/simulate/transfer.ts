@@ -179,7 +179,13 @@ export class Transfer {
       this.#over = true;
       this.#carrier.freed(this.#from, to);
       events.progressed(this.#bytes - this.#told);
-      const statement = { index: this.#index, hash: HASH, by: to.member.peer, signature: SIGNATURE };
+      const statement = {
+        index: this.#index,
+        hash: HASH,
+        verified: false,
+        by: to.member.peer,
+        signature: SIGNATURE,
+      };
       events.answered({ kind: 'piece', bytes: NO_BYTES, size: this.#size, statement });
     });
   }

@@ -182,6 +182,7 @@ export class World implements Carrier {
       layout,
       sink: {
         has: () => false,
+        hash: () => undefined,
         write: (_index, _bytes, _hash, done) => {
           this.time.post(WRITE, () => node.isWell && done({ kind: 'written', hash: HASH }));
         },
@@ -222,7 +223,13 @@ export class World implements Carrier {
         client: { fetch: (member, request, events) => this.#ask(node, member, request, events) },
         send: (peer, message) => this.#send(node, peer, message),
         isInTouch: (peer) => node.connections.has(this.node(peer).connections),
-        state: (_swarm, _size, index) => ({ index, hash: HASH, by: node.member.peer, signature: SIGNATURE }),
+        state: (_swarm, _size, index) => ({
+          index,
+          hash: HASH,
+          verified: false,
+          by: node.member.peer,
+          signature: SIGNATURE,
+        }),
         isGenuine: () => true,
         observer: {
           fetching: (swarm, first, count, reason) => this.tally.fetching(swarm, first, count, reason),
@@ -231,6 +238,7 @@ export class World implements Carrier {
           stumbled: () => undefined,
           sent: () => undefined,
           blamed: (_swarm, peer, reason) => void node.blamed.push({ peer, reason }),
+          misled: () => undefined,
         },
       },
       holds: (swarm, answer) => answer(node.kept.get(swarm.digest)),

@@ -12,7 +12,11 @@ const setup = JSON.parse(process.argv[2] ?? '') as Setup;
 const { secure, piece, sender, asker } = setup;
 const bytes = Buffer.alloc(PIECES * piece, 'weir');
 const { swarm } = requestFor(0, piece);
-const statement = makeStatement(Identity.generate(), swarm.digest, bytes.length, 0, new Uint8Array(32));
+const statement = makeStatement(Identity.generate(), swarm, bytes.length, {
+  index: 0,
+  hash: new Uint8Array(32),
+  verified: true,
+});
 const member = memberOf(asker, secure, [{ host: '127.0.0.1', port: 1 }]);
 
 const reply = (message: Reply): void => void process.send?.(message);

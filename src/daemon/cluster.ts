@@ -174,8 +174,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
         else host.send(peer, message);
       },
       isInTouch: (peer) => host.isInTouch(peer),
-      state: ({ digest }, size, index, hash) => makeStatement(identity, digest, size, index, hash),
-      isGenuine: (statement, { digest }, size) => isGenuine(statement, digest, size),
+      state: (swarm, size, index, hash) =>
+        makeStatement(identity, swarm, size, { index, hash, verified: false }),
+      isGenuine,
       observer: traffic,
     },
     holds: (swarm, answer) => {
@@ -214,7 +215,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     providers,
     ingest: (swarm) => sharing.ingest(swarm),
     isProven: (swarm) => access.isProven(swarm),
-    state: ({ digest }, size, index, hash) => makeStatement(identity, digest, size, index, hash),
+    state: (swarm, size, index, hash) =>
+      makeStatement(identity, swarm, size, { index, hash, verified: true }),
     fetchManifest: (from: PeerName, { swarm, home }) =>
       manifestFor(swarm, from, swarms, () => {
         if (home === undefined) throw new WeirError('internal', 'a home without its duty');

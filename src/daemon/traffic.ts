@@ -81,6 +81,13 @@ export class Traffic implements SwarmObserver, DataServerObserver {
     this.#logger[isGrave ? 'warn' : 'debug']({ peer, name, reason, detail, digest }, 'peer set aside');
   }
 
+  misled({ registry, digest }: SwarmKey, peer: PeerName): void {
+    const name = this.#membership.get(peer)?.name;
+    const message =
+      'a member stated a wrong hash as what the registry gave it: no company with it for this registry';
+    this.#logger.warn({ peer, name, registry, digest }, message);
+  }
+
   refused(reason: Refusal, address: string): void {
     this.meter?.refused(reason);
     this.#logger.debug({ reason, address }, 'connection to the data port refused');

@@ -212,7 +212,7 @@ export class Flight {
       // read: they go on without the store.
       if (!isWeirError(this.#failure, 'store_full')) await this.#release();
     }
-    this.#shared?.settle(this.#committed);
+    this.#shared?.settle(this.#committed, this.#failure);
     this.#landed = true;
     this.#options.onLanded(this.#failure);
     this.#changed.ring();
@@ -231,7 +231,7 @@ export class Flight {
         await this.#fill(ingest, stream, gap.start);
       }
     } while (!(await this.#commit(this.ingest)));
-    if (this.#generation > 0) this.#shared?.confront(this.ingest);
+    this.#shared?.judge(this.ingest);
   }
 
   /** An earlier run had brought all of the blob: nothing is left to ask for that would tell whether this caller may have it. */
@@ -302,6 +302,7 @@ export class Flight {
       return true;
     } catch (error) {
       this.#generation++;
+      this.#shared?.abandon();
       this.#changed.ring();
       if (!isWeirError(error, 'digest_mismatch') || this.#generation >= MAX_GENERATIONS) throw error;
       return false;

@@ -159,7 +159,11 @@ export class PieceService implements PieceServer {
     if (session === undefined || ingest === undefined) return undefined;
     return {
       size: ingest.layout.size,
-      read: (target, position) => ingest.read(target, position),
+      read: async (target, position) => {
+        // Else what is fetched in its stead would go out with statements of what it was.
+        if (session.state.isVoid) throw new WeirError('aborted', 'the blob turned out wrong');
+        return ingest.read(target, position);
+      },
       statement: (index) => {
         const statement = session.state.statements[index];
         if (statement === undefined) throw new WeirError('internal', `nobody vouches for chunk ${index}`);

@@ -1,4 +1,5 @@
 /** A pull in company, as a flight sees it: it lends its ingest, and is told how that goes. */
+import type { WeirError } from '../errors.ts';
 import type { Ingest } from '../store/store.ts';
 import type { Caller } from '../upstream/caller.ts';
 
@@ -21,8 +22,10 @@ export interface SharedPull {
   readonly hasCompany: boolean;
   /** Resolves when all chunks are there. @throws WeirError where neither peers nor upstream can bring them */
   fetchInto(lent: Lent): Promise<void>;
+  /** The whole digest is wrong: nothing of it goes out any more, and the others are told. */
+  abandon(): void;
+  /** The whole digest is right, and this is the truth: it tells who stated something else. */
+  judge(truth: Ingest): void;
   /** The blob was stored, or given up. */
-  settle(kept: boolean): void;
-  /** The whole digest was wrong, and this is the truth: whoever stated something else is banned. */
-  confront(truth: Ingest): void;
+  settle(kept: boolean, failure: WeirError | undefined): void;
 }

@@ -10,15 +10,15 @@
  */
 import { LRUCache } from 'lru-cache';
 import { MINUTE, SECOND, type Clock } from '../clock.ts';
-import { toWeirError, type WeirError } from '../errors.ts';
+import { isWeirError, toWeirError, type WeirError } from '../errors.ts';
 import type { Membership } from '../membership/member.ts';
 import { digestAlgorithm, digestOf, type Digest } from '../oci/digest.ts';
 import type { Repository } from '../oci/repository.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { Ingest } from '../store/store.ts';
 import { Homes } from '../swarm/homes.ts';
-import type { SwarmKey } from '../protocol/messages.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
+import { MESSAGE_LIMITS, type SwarmKey } from '../protocol/messages.ts';
 import { PARAMETERS } from '../swarm/parameters.ts';
 import type { Swarms } from '../swarm/swarms.ts';
 import type { PieceAnswer, PieceClient, PieceRequest } from '../transfer/exchange.ts';
@@ -38,6 +38,12 @@ const MAX_ASKED = 6;
 /** Pulls that have ended and are still told of, and for how long. */
 const MAX_ENDED = 64;
 const ENDED_FOR: number = 10 * MINUTE;
+/**
+ * Blobs that are pulled alone, and for how long: the registry has contradicted itself about them. To pull them in company
+ * would only spread what it says; after a while a repaired registry has its company again.
+ */
+const MAX_LEFT = 1024;
+const LEFT_FOR: number = 5 * MINUTE;
 
 export interface SharingOptions {
   readonly membership: Membership;
@@ -74,11 +80,14 @@ export class Sharing implements ManifestPeers {
   readonly #pulls: Map<string, RunningPull> = new Map();
   readonly #memory: PiecePool = new PiecePool();
   readonly #ended: LRUCache<string, PullRecord>;
+  /** Swarms that this node has left, by {@link registryBlobId}. */
+  readonly #left: LRUCache<string, true>;
 
   constructor(options: SharingOptions) {
     this.#options = options;
     const perf = { now: (): number => options.clock.monotonic() };
     this.#ended = new LRUCache({ max: MAX_ENDED, ttl: ENDED_FOR, perf });
+    this.#left = new LRUCache({ max: MAX_LEFT, ttl: LEFT_FOR, perf });
   }
 
   /** Those that run, then those that ended lately, the latest first. */
@@ -103,10 +112,11 @@ export class Sharing implements ManifestPeers {
   async share(request: PullRequest, digest: Digest): Promise<SharedPull | undefined> {
     const { settled, membership, access, swarms, upstream, clock } = this.#options;
     await settled;
-    if (membership.live().length < 2) return undefined;
-    const size = await access.admit(request, digest);
-    if (size === undefined || size === 0) return undefined;
     const id = registryBlobId({ registry: request.repository.registry, digest });
+    if (membership.live().length < 2 || this.#left.has(id)) return undefined;
+    const size = await access.admit(request, digest);
+    // What no member could be told of would look to the others as if this node broke the protocol.
+    if (size === undefined || size === 0 || size > MESSAGE_LIMITS.size) return undefined;
     const pull = new SwarmPull({
       request,
       digest,
@@ -114,8 +124,7 @@ export class Sharing implements ManifestPeers {
       swarms,
       upstream,
       memory: this.#memory,
-      ban: (peer) => membership.ban(peer, 'wrong-hash'),
-      onSettled: (settledPull, kept) => this.#settled(id, settledPull, kept),
+      onSettled: (settledPull, kept, failure) => this.#settled(id, settledPull, kept, failure),
     });
     this.#pulls.set(id, { pull, began: clock.monotonic() });
     return pull;
@@ -195,7 +204,8 @@ export class Sharing implements ManifestPeers {
     }
   }
 
-  #settled(id: string, pull: SwarmPull, kept: boolean): void {
+  #settled(id: string, pull: SwarmPull, kept: boolean, failure: WeirError | undefined): void {
+    if (isWeirError(failure, 'digest_mismatch', 'upstream_protocol')) this.#left.set(id, true);
     const record = this.#pulls.get(id);
     if (record?.pull !== pull) return;
     this.#pulls.delete(id);

@@ -1,9 +1,7 @@
 /** Fills one blob from peers and upstream together: the session decides, this brings bytes to it and to the store. */
-import { toWeirError } from '../errors.ts';
-import { isSameHash, type Statement } from '../protocol/statement.ts';
+import { toWeirError, type WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryHost, Repository } from '../oci/repository.ts';
-import type { PeerName } from '../peer/peer-name.ts';
 import type { Ingest } from '../store/store.ts';
 import { Bitfield } from '../store/bitfield.ts';
 import { ChunkLayout } from '../store/chunk-layout.ts';
@@ -26,9 +24,7 @@ export interface SharedPullOptions {
   readonly upstream: Pick<Upstream, 'openBlob'>;
   /** Chunks are gathered in this. */
   readonly memory: PiecePool;
-  /** It stated a wrong hash. */
-  readonly ban: (peer: PeerName) => void;
-  readonly onSettled: (pull: SwarmPull, kept: boolean) => void;
+  readonly onSettled: (pull: SwarmPull, kept: boolean, failure: WeirError | undefined) => void;
 }
 
 /** How far a pull in company is, for people. */
@@ -57,7 +53,6 @@ export class SwarmPull implements SharedPull {
   #session: Session | undefined;
   #lent: Lent | undefined;
   readonly #fromUpstreamAt: Set<number> = new Set();
-  #statements: readonly (Statement | undefined)[] = [];
   #fromPeers = 0;
   #fromUpstream = 0;
 
@@ -92,7 +87,7 @@ export class SwarmPull implements SharedPull {
   }
 
   get hasCompany(): boolean {
-    return this.#session?.isAlone === false;
+    return this.#session?.isAlone === false && !this.#session.state.isVoid;
   }
 
   /** The blob as far as it is here; undefined before {@link fetchInto}. */
@@ -140,28 +135,28 @@ export class SwarmPull implements SharedPull {
     return promise.finally(() => signal.removeEventListener('abort', onAbort));
   }
 
-  settle(kept: boolean): void {
-    const { swarms, onSettled } = this.#options;
-    if (this.#session !== undefined) {
-      this.#statements = this.#session.state.statements;
-      swarms.close(this.#session, kept);
-    }
-    onSettled(this, kept);
+  abandon(): void {
+    this.#lent = undefined;
+    if (this.#session === undefined) return;
+    this.#session.state.isVoid = true; // also what is being sent just now
+    this.#options.swarms.close(this.#session, false);
   }
 
-  confront(truth: Ingest): void {
-    const statements = this.#session?.state.statements ?? this.#statements;
-    statements.forEach((statement, index) => {
-      const hash = truth.chunkHash(index);
-      if (statement === undefined || hash === undefined || isSameHash(statement.hash, hash)) return;
-      this.#options.ban(statement.by);
-    });
+  judge(truth: Ingest): void {
+    this.#session?.state.verdicts.judge((index) => truth.chunkHash(index));
+  }
+
+  settle(kept: boolean, failure: WeirError | undefined): void {
+    const { swarms, onSettled } = this.#options;
+    if (this.#session !== undefined) swarms.close(this.#session, kept);
+    onSettled(this, kept, failure);
   }
 }
 
 function sinkOf(ingest: Ingest): Sink {
   return {
     has: (index) => ingest.has(index),
+    hash: (index) => ingest.chunkHash(index),
     write: (index, bytes, expected, done) => {
       void writeChunk(ingest, index, bytes, expected, done);
     },

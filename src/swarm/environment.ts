@@ -7,6 +7,8 @@ import type { Statement } from '../protocol/statement.ts';
 import type { PieceClient } from '../transfer/exchange.ts';
 import type { Beat } from './beat.ts';
 import type { Budget } from './budget.ts';
+import type { Distrust } from './distrust.ts';
+import type { Doubts } from './doubts.ts';
 import type { Pace } from './pace.ts';
 import type { Parameters } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -32,6 +34,8 @@ export interface OriginEvents {
 /** Where checked chunks go. */
 export interface Sink {
   has(index: number): boolean;
+  /** sha256 of a chunk that is there; undefined where it is not known. */
+  hash(index: number): Uint8Array | undefined;
   /** Writes the chunk if it has the hash (any hash where none is given), then calls back once. */
   write(
     index: number,
@@ -55,7 +59,7 @@ export interface Environment {
   readonly send: (peer: PeerName, message: SwarmMessage) => void;
   /** Whether a word to this peer needs no new connection: there is one, or it is being made. */
   readonly isInTouch: (peer: PeerName) => boolean;
-  /** Signs that the chunk has this hash. */
+  /** Signs that the registry gave this node a chunk of this hash. */
   state(swarm: SwarmKey, size: number, index: number, hash: Uint8Array): Statement;
   isGenuine(statement: Statement, swarm: SwarmKey, size: number): boolean;
   /** Peers that have answered: a first contact takes longer, for its two handshakes. */
@@ -66,6 +70,10 @@ export interface Environment {
   readonly slack: Map<PeerName, number>;
   /** Scheduler's milliseconds until which those are left alone that did not even acknowledge, several times in a row. */
   readonly mute: Map<PeerName, number>;
+  /** Whose word counts for nothing in the name of a registry. */
+  readonly distrust: Distrust;
+  /** Who did not send what it had said to have, and has not said since that it has it no more. */
+  readonly doubts: Doubts;
   /** Requests under way, over all blobs. */
   readonly budget: Budget;
   /** When news leaves. */
@@ -92,4 +100,6 @@ export interface SwarmObserver {
   stumbled(swarm: SwarmKey, error: WeirError): void;
   /** @param detail what the peer did, where the reason alone does not tell */
   blamed(swarm: SwarmKey, peer: PeerName, reason: SuspicionReason, detail: string | undefined): void;
+  /** The peer stated a hash that a chunk of the blob has not, as what the registry gave it. */
+  misled(swarm: SwarmKey, peer: PeerName): void;
 }

@@ -6,6 +6,7 @@ import { SECOND } from '../clock.ts';
 import type { WeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { PieceAnswer } from '../transfer/exchange.ts';
+import type { ArrivedPiece } from './arrivals.ts';
 import { LAPSE_REASONS, type Asking, type Lapse } from './asking.ts';
 import { ChunkPicker } from './chunk-picker.ts';
 import { Hedging } from './hedging.ts';
@@ -14,19 +15,11 @@ import { PeerRequests } from './peer-requests.ts';
 import { between, shuffle } from './scheduler.ts';
 import { setAside, slacked } from './slack.ts';
 import type { SwarmState } from './state.ts';
-import type { Statement } from '../protocol/statement.ts';
 
 /** Home asks under way where nothing moves. */
 const URGENT_ASKS = 4;
 /** Milliseconds for which a home that cannot fetch is not asked again. */
 const UNABLE_FOR: number = 1 * SECOND;
-
-export interface ArrivedPiece {
-  readonly bytes: Uint8Array;
-  readonly statement: Statement;
-  /** The bytes are not needed any more. */
-  readonly release: () => void;
-}
 
 export interface FetchingEvents {
   /** A chunk came from a peer; its hash is not checked yet. */
@@ -189,9 +182,16 @@ export class Fetching {
   #piece(asking: Asking, answer: Extract<PieceAnswer, { kind: 'piece' }>): void {
     const { environment, layout, neighbours, now } = this.#state;
     const { statement } = answer;
-    if (statement?.index !== asking.index || answer.size !== layout.size) {
-      const detail = `a piece ${statement?.index} of ${answer.size} bytes in place of ${asking.index} of ${layout.size}`;
+    if (statement?.index !== asking.index) {
+      answer.release?.();
+      const detail = `a piece with the statement of chunk ${statement?.index} in place of ${asking.index}`;
       this.#state.blame(asking.peer, 'protocol', { detail });
+      return;
+    }
+    if (answer.size !== layout.size) {
+      answer.release?.();
+      this.#state.partWith(asking.peer);
+      this.#absent(asking);
       return;
     }
     this.#hedging.observe(now - asking.startedAt);
@@ -259,11 +259,12 @@ export class Fetching {
     }
     this.#state.hasNot(peer); // others had said so
     if (this.#state.isLost(index)) this.#state.seen.clear(index); // and it was the only one
-    // It had said itself that it has it.
-    const { neighbours } = this.#state;
+    const { neighbours, environment, swarm } = this.#state;
     const neighbour = neighbours.get(peer);
-    if (neighbour !== undefined && neighbours.has(neighbour, index))
-      this.#state.blame(peer, 'broken-promise');
+    if (neighbour === undefined || !neighbours.has(neighbour, index)) return;
+    // It had said itself that it has it.
+    environment.doubts.about(swarm, peer, () => this.#state.blame(peer, 'broken-promise'));
+    this.#state.forget(peer);
   }
 
   #lapsed(asking: Asking, lapse: Lapse, error: WeirError | undefined): void {

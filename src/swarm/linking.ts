@@ -224,8 +224,14 @@ export class Linking {
     const { neighbours, layout, environment, swarm, seen } = this.#state;
     const wasAsked = this.#asked.delete(from);
     const isKnown = neighbours.get(from) !== undefined;
-    if (message.size !== layout.size || message.have.length !== Math.ceil(layout.count / 8)) {
-      const detail = `a link for ${message.size} bytes in place of ${layout.size}`;
+    if (message.size !== layout.size) {
+      this.#refused.add(from);
+      this.#state.partWith(from);
+      this.#changed();
+      return;
+    }
+    if (message.have.length !== Math.ceil(layout.count / 8)) {
+      const detail = `a link with ${message.have.length} bytes for ${layout.count} chunks`;
       this.#state.blame(from, 'protocol', { detail });
       return;
     }

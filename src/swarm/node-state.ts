@@ -1,6 +1,8 @@
 /** What the policy keeps of a node over all its blobs, as it is when the node starts. */
 import { Beat } from './beat.ts';
 import { Budget } from './budget.ts';
+import { Distrust } from './distrust.ts';
+import { Doubts } from './doubts.ts';
 import { Pace } from './pace.ts';
 import type { Parameters } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -8,7 +10,16 @@ import type { Environment } from './environment.ts';
 
 export type NodeState = Pick<
   Environment,
-  'parameters' | 'scheduler' | 'acquainted' | 'slack' | 'mute' | 'pace' | 'budget' | 'beat'
+  | 'parameters'
+  | 'scheduler'
+  | 'acquainted'
+  | 'slack'
+  | 'mute'
+  | 'distrust'
+  | 'doubts'
+  | 'pace'
+  | 'budget'
+  | 'beat'
 >;
 
 export function nodeState(parameters: Parameters, scheduler: Scheduler): NodeState {
@@ -18,6 +29,8 @@ export function nodeState(parameters: Parameters, scheduler: Scheduler): NodeSta
     acquainted: new Set(),
     slack: new Map(),
     mute: new Map(),
+    distrust: new Distrust(scheduler),
+    doubts: new Doubts(scheduler),
     pace: {
       ack: new Pace(...parameters.ack),
       stall: new Pace(...parameters.stall),

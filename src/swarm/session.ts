@@ -20,7 +20,7 @@ import type { SwarmMessage } from '../protocol/messages.ts';
 import { OriginDuty } from './origin-duty.ts';
 import { Outbox } from './outbox.ts';
 import { SwarmState, type SwarmStateOptions } from './state.ts';
-import type { Statement } from '../protocol/statement.ts';
+import { isSameHash, type Statement } from '../protocol/statement.ts';
 
 /** How often time limits are looked at: a fraction of the shortest one. */
 const TICK: number = 100 * MILLISECOND;
@@ -188,7 +188,7 @@ export class Session {
     let isNews = false;
     for (const index of indices) {
       if (index >= layout.count) {
-        this.state.blame(from, 'protocol', { detail: `a have for chunk ${index}` });
+        this.state.offended(from, `a have for chunk ${index}`);
         break;
       }
       if (neighbour !== undefined) neighbours.add(neighbour, index);
@@ -210,7 +210,7 @@ export class Session {
     let isNews = false;
     for (const statement of message.statements) {
       if (statement.index >= layout.count) {
-        this.state.blame(from, 'protocol', { detail: `a statement of chunk ${statement.index}` });
+        this.state.offended(from, `a statement of chunk ${statement.index}`);
         break;
       }
       if (statements[statement.index] !== undefined) {
@@ -225,11 +225,18 @@ export class Session {
 
   /** Takes note of a new statement, and passes it on. False where it is forged. */
   #learn(statement: Statement, from: PeerName): boolean {
-    const { statements, seen, swarm, layout, environment } = this.state;
-    const { index } = statement;
+    const { statements, seen, swarm, layout, environment, here, options } = this.state;
+    const { index, by } = statement;
+    if (!this.state.isBelieved(by)) return true;
     if (!environment.isGenuine(statement, swarm, layout.size)) {
-      this.state.blame(from, 'protocol', { detail: 'news with a forged statement' });
+      this.state.offended(from, 'news with a forged statement');
       return false;
+    }
+    // What is here from an earlier run goes out with a statement of its own hash only.
+    const hash = here.has(index) ? options.sink.hash(index) : undefined;
+    if (hash !== undefined && !isSameHash(hash, statement.hash)) {
+      this.state.verdicts.contest(statement);
+      return true;
     }
     statements[index] = statement;
     this.state.heard();

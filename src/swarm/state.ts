@@ -10,6 +10,7 @@ import { Homes } from './homes.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 import { Neighbours } from './neighbours.ts';
 import type { Statement } from '../protocol/statement.ts';
+import { Verdicts } from './verdicts.ts';
 
 /** Milliseconds for which a neighbour's word holds that it is fetching a chunk: a chunk on a slow line takes seconds. */
 const PROMISE_HOLDS: number = 5 * SECOND;
@@ -52,6 +53,9 @@ export class SwarmState {
   /** Chunks that have entered the cluster, as far as is known here. */
   readonly seen: Bitfield;
   readonly statements: (Statement | undefined)[];
+  readonly verdicts: Verdicts = new Verdicts(this);
+  /** What is here turned out wrong: none of it goes out any more. */
+  isVoid = false;
   /** Chunks that are on their way to here, and how often: from a peer, or from the registry. */
   readonly arriving: Uint8Array;
   /** Chunks that are neither here nor on their way. */
@@ -115,9 +119,33 @@ export class SwarmState {
     return this.#scheduler.now();
   }
 
-  /** Whether the peer has acknowledged nothing lately, of any blob: others are asked before it. */
+  /**
+   * Whether others are asked before the peer: it has acknowledged nothing lately, of any blob, or its word counts for
+   * nothing in the name of this registry.
+   */
   isMute(peer: PeerName): boolean {
-    return (this.environment.mute.get(peer) ?? 0) > this.now;
+    const { mute, distrust } = this.environment;
+    return (mute.get(peer) ?? 0) > this.now || distrust.has(this.swarm.registry, peer);
+  }
+
+  /** Whether what the peer states counts in the name of this registry. */
+  isBelieved(peer: PeerName): boolean {
+    return !this.environment.distrust.has(this.swarm.registry, peer);
+  }
+
+  /**
+   * A peer has said what no honest neighbour says. Anybody else may have been told another size of the blob by the
+   * registry, and then what it says has no meaning here.
+   */
+  offended(peer: PeerName, detail: string): void {
+    if (this.neighbours.get(peer) !== undefined) this.blame(peer, 'protocol', { detail });
+  }
+
+  /** The registry has told the peer another size of this blob: neither has what the other one pulls. */
+  partWith(peer: PeerName): void {
+    this.environment.send(peer, { kind: 'unlink', swarm: this.swarm, reason: 'absent' });
+    this.forget(peer);
+    this.hasNot(peer);
   }
 
   /** Neither here nor on its way. */

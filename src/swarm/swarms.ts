@@ -44,14 +44,19 @@ export class Swarms {
     this.#stopWatching = membership.onChange(() => this.#membersChanged());
   }
 
+  get environment(): Environment {
+    return this.#options.environment;
+  }
+
   get sessions(): readonly Session[] {
     return [...this.#sessions.values()].flat();
   }
 
   /** How much is remembered of others: what must not grow for ever. */
   get remembered(): number {
-    const { acquainted, slack, mute } = this.#options.environment;
-    return acquainted.size + slack.size + mute.size + this.#rendezvous.size + this.desk.leases.size;
+    const { acquainted, slack, mute, distrust } = this.#options.environment;
+    const ofPeers = acquainted.size + slack.size + mute.size + distrust.size;
+    return ofPeers + this.#rendezvous.size + this.desk.leases.size;
   }
 
   session({ registry, digest }: SwarmKey): Session | undefined {
@@ -113,6 +118,7 @@ export class Swarms {
   message(from: PeerName, message: SwarmMessage): void {
     const { kind, swarm } = message;
     const session = this.session(swarm);
+    if (kind === 'unlink') this.#options.environment.doubts.settle(swarm, from);
     if (kind === 'join') this.#join(from, message);
     else if (kind === 'ask-origin' && session === undefined) this.#askedForOrigin(from, swarm, message.index);
     else if (kind === 'origin-state' && session === undefined) this.#toldOfOrigin(from, message);

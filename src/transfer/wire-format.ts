@@ -51,13 +51,18 @@ export const CIPHERS = 'TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA
 const KEY_BYTES = 32;
 const SIGNATURE_BYTES = 64;
 const INDEX_BYTES = 4;
-const STATEMENT_BYTES: number = INDEX_BYTES + HASH_BYTES + KEY_BYTES + SIGNATURE_BYTES;
+const KIND_BYTES = 1;
+const STATEMENT_BYTES: number = INDEX_BYTES + HASH_BYTES + KEY_BYTES + SIGNATURE_BYTES + KIND_BYTES;
+/** The last byte: what its maker knows the hash from. */
+const FETCHED = 0;
+const VERIFIED = 1;
 
-/** base64url of: index (u32, big-endian), hash, public key of the one who states it, signature. 176 characters. */
-export function formatStatement({ index, hash, by, signature }: Statement): string {
+/** base64url of: index (u32, big-endian), hash, public key of the one who states it, signature, kind. 178 characters. */
+export function formatStatement({ index, hash, by, signature, verified }: Statement): string {
   const head = Buffer.alloc(INDEX_BYTES);
   head.writeUInt32BE(index);
-  return Buffer.concat([head, hash, publicKeyOf(by), signature]).toString('base64url');
+  const kind = Buffer.of(verified ? VERIFIED : FETCHED);
+  return Buffer.concat([head, hash, publicKeyOf(by), signature, kind]).toString('base64url');
 }
 
 /** The statement in `text`, unchecked by whom it is; undefined where it is none. */
@@ -66,7 +71,8 @@ export function parseStatement(text: string): Statement | undefined {
   // Buffer.from passes over what is not base64: only what comes out the same was written as it should be.
   if (bytes.length !== STATEMENT_BYTES || bytes.toString('base64url') !== text) return undefined;
   const index = bytes.readUInt32BE(0);
-  if (index >= MESSAGE_LIMITS.chunks) return undefined;
+  const kind = bytes[STATEMENT_BYTES - KIND_BYTES];
+  if (index >= MESSAGE_LIMITS.chunks || (kind !== FETCHED && kind !== VERIFIED)) return undefined;
   const part = (start: number, length: number): Uint8Array =>
     new Uint8Array(bytes.subarray(start, start + length));
   return {
@@ -74,6 +80,7 @@ export function parseStatement(text: string): Statement | undefined {
     hash: part(INDEX_BYTES, HASH_BYTES),
     by: peerNameOf(part(INDEX_BYTES + HASH_BYTES, KEY_BYTES)),
     signature: part(INDEX_BYTES + HASH_BYTES + KEY_BYTES, SIGNATURE_BYTES),
+    verified: kind === VERIFIED,
   };
 }
 

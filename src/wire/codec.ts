@@ -133,11 +133,12 @@ function messageOf(swarm: SwarmKey, { case: kind, value }: KnownBody, version: S
       const extent = numberIn('extent', value.extent, 1, MESSAGE_LIMITS.extent);
       const peers = new Map<string, PeerName>();
       const statements = atMost('statements', value.statements, MESSAGE_LIMITS.statements).map(
-        ({ index, hash, by, signature }): Statement => ({
+        ({ index, hash, by, signature, verified }): Statement => ({
           index: indexOf(index),
           hash: bytesOf('hash', hash, HASH_BYTES),
           by: namedOnce(peers, by),
           signature: bytesOf('signature', signature, SIGNATURE_BYTES),
+          verified,
         }),
       );
       return { swarm, kind, extent, statements };

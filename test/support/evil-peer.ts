@@ -208,11 +208,12 @@ export class EvilPeer implements AsyncDisposable {
     return mischief(this.pieceOf(swarm, bytes, range), bytes, request);
   }
 
-  /** A chunk of `bytes`, with its hash signed by this peer. */
+  /** A chunk of `bytes`, with its hash signed by this peer; not `verified`: as what the registry gave it. */
   pieceOf(
     swarm: SwarmKey,
     bytes: Buffer,
     { start, end }: { readonly start: number; readonly end: number },
+    verified = true,
   ): Piece {
     const hash = Buffer.from(digestHex(digestOf(bytes.subarray(start, end))), 'hex');
     const index = new ChunkLayout(bytes.length).indexOf(start);
@@ -221,7 +222,11 @@ export class EvilPeer implements AsyncDisposable {
       size: bytes.length,
       start,
       end,
-      statement: makeStatement(this.identity, swarm.digest, bytes.length, index, new Uint8Array(hash)),
+      statement: makeStatement(this.identity, swarm, bytes.length, {
+        index,
+        hash: new Uint8Array(hash),
+        verified,
+      }),
       read: async (target, position) =>
         bytes.copy(target, 0, position, Math.min(end, position + target.length)),
       close: () => undefined,

@@ -18,7 +18,9 @@ export class QuietPull implements SharedPull {
     await this.ends.promise;
   }
 
-  settle(): void {}
+  abandon(): void {}
 
-  confront(): void {}
+  judge(): void {}
+
+  settle(): void {}
 }

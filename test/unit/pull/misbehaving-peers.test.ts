@@ -51,6 +51,22 @@ describe('a member that', function () {
     }
   });
 
+  it('states wrong hashes as what the registry gave it loses its word for that registry, and nothing else', async () => {
+    await using scene = await EvilScene.start({
+      mischief: (right, bytes, { swarm }) => scene.evil.pieceOf(swarm, flipped(bytes), right, false),
+    });
+    const { swarm } = await scene.pullAll(SIZE);
+    for (const { cluster, accused } of scene.honest) {
+      const { distrust } = cluster.swarms.environment;
+      assert.deepEqual([...accused.keys()], []);
+      assert.ok(distrust.has(swarm.registry, scene.evil.peer));
+    }
+    // Nothing is asked of it any more, so that the next blob is right at once.
+    scene.evil.requests.length = 0;
+    await scene.pullAll(SIZE + KIB);
+    assert.deepEqual(scene.evil.requests, []);
+  });
+
   it('sends a few KiB a second does not hold the others up', async () => {
     const mischief: Mischief = (right) => ({
       ...right,

@@ -17,7 +17,7 @@ for (const isSecure of [true, false]) {
       const { statement } = answer;
       assert.equal(statement?.index, 3);
       assert.equal(statement?.by, scene.serving.peer);
-      assert.ok(statement !== undefined && isGenuine(statement, request.swarm.digest, bytes.length));
+      assert.ok(statement !== undefined && isGenuine(statement, request.swarm, bytes.length));
     });
 
     it('tells what happens in order', async () => {

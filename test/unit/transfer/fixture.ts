@@ -194,7 +194,7 @@ export function servePiece(
     size: bytes.length,
     start,
     end,
-    statement: range && makeStatement(identity, swarm.digest, bytes.length, 3, hash),
+    statement: range && makeStatement(identity, swarm, bytes.length, { index: 3, hash, verified: true }),
     read: async (target, position) =>
       bytes.copy(target, 0, position, Math.min(end, position + target.length)),
     close: (sent) => closed.push(sent),

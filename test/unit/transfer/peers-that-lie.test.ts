@@ -15,7 +15,9 @@ const BODY = 'x'.repeat(LENGTH);
 const RANGE = `Content-Range: bytes 0-${LENGTH - 1}/5000\r\n`;
 const node = makeNode();
 const { swarm } = requestFor(0, LENGTH);
-const STATEMENT = formatStatement(makeStatement(node.identity, swarm.digest, 5000, 0, new Uint8Array(32)));
+const STATEMENT = formatStatement(
+  makeStatement(node.identity, swarm, 5000, { index: 0, hash: new Uint8Array(32), verified: true }),
+);
 
 function answer(status: number, headers: string, body = ''): string {
   return `HTTP/1.1 ${status} X\r\n${headers}\r\n${body}`;

@@ -59,9 +59,12 @@ const bodies = fc.oneof(
   record({
     kind: fc.constant('seen' as const),
     extent: fc.integer({ min: 1, max: MESSAGE_LIMITS.extent }),
-    statements: fc.array(record({ index, hash: bytes(32), by: peers, signature: bytes(64) }), {
-      maxLength: MESSAGE_LIMITS.statements,
-    }),
+    statements: fc.array(
+      record({ index, hash: bytes(32), by: peers, signature: bytes(64), verified: fc.boolean() }),
+      {
+        maxLength: MESSAGE_LIMITS.statements,
+      },
+    ),
   }),
   record({ kind: fc.constant('ask-origin' as const), index }),
   record({

@@ -1,0 +1,125 @@
+/** Who is blamed for a wrong hash, and when; and whose word is waited for. */
+import assert from 'node:assert/strict';
+import { HOUR, SECOND } from '../../../src/clock.ts';
+import type { SuspicionReason } from '../../../src/membership/member.ts';
+import { digestOf } from '../../../src/oci/digest.ts';
+import { parseRegistryHost, type RegistryHost } from '../../../src/oci/repository.ts';
+import type { PeerName } from '../../../src/peer/peer-name.ts';
+import type { Statement } from '../../../src/protocol/statement.ts';
+import { Distrust } from '../../../src/swarm/distrust.ts';
+import { Doubts } from '../../../src/swarm/doubts.ts';
+import type { SwarmState } from '../../../src/swarm/state.ts';
+import { Verdicts } from '../../../src/swarm/verdicts.ts';
+
+const REGISTRY = parseRegistryHost('registry.test');
+const SWARM = { registry: REGISTRY, digest: digestOf(Buffer.from('blob')) };
+const [SELF, ONE, OTHER] = ['self', 'one', 'other'] as unknown as readonly [PeerName, PeerName, PeerName];
+
+function stated(by: PeerName, index: number, hash: number, verified = false): Statement {
+  const signature = new Uint8Array(64).fill(hash);
+  return { by, index, hash: new Uint8Array(32).fill(hash), signature, verified };
+}
+
+class Scene {
+  now = 0;
+  readonly blamed: [PeerName, SuspicionReason][] = [];
+  readonly misled: PeerName[] = [];
+  readonly statements: (Statement | undefined)[] = [];
+  readonly distrust: Distrust = new Distrust({ now: () => this.now });
+  readonly verdicts: Verdicts;
+
+  constructor() {
+    const { distrust } = this;
+    const state = {
+      swarm: SWARM,
+      self: SELF,
+      statements: this.statements,
+      environment: { distrust, observer: { misled: (_: unknown, peer: PeerName) => this.misled.push(peer) } },
+      isBelieved: (peer: PeerName) => !distrust.has(REGISTRY, peer),
+      blame: (peer: PeerName, reason: SuspicionReason) => this.blamed.push([peer, reason]),
+      forget: () => undefined,
+    };
+    this.verdicts = new Verdicts(state as unknown as SwarmState);
+  }
+
+  /** Each chunk's hash is 1. */
+  judge(): void {
+    this.verdicts.judge(() => new Uint8Array(32).fill(1));
+  }
+}
+
+describe('Verdicts', () => {
+  it('blame nobody before the whole blob is right', () => {
+    const scene = new Scene();
+    scene.statements[0] = stated(ONE, 0, 1);
+    scene.verdicts.contest(stated(OTHER, 0, 2, true));
+    assert.deepEqual([scene.blamed, scene.misled], [[], []]);
+  });
+
+  it('ban who has verified what is not so', () => {
+    const scene = new Scene();
+    scene.statements[0] = stated(ONE, 0, 1);
+    scene.verdicts.contest(stated(OTHER, 0, 2, true));
+    scene.judge();
+    assert.deepEqual([scene.blamed, scene.misled], [[[OTHER, 'wrong-hash']], []]);
+  });
+
+  it('believe no more, in the name of the registry alone, who says that it was given what is not so', () => {
+    const scene = new Scene();
+    scene.statements[0] = stated(ONE, 0, 2);
+    scene.statements[1] = stated(ONE, 1, 3);
+    scene.judge();
+    assert.deepEqual([scene.blamed, scene.misled], [[], [ONE]]);
+    assert.ok(scene.distrust.has(REGISTRY, ONE));
+    assert.ok(!scene.distrust.has(parseRegistryHost('other.test'), ONE));
+    scene.now += HOUR;
+    assert.ok(!scene.distrust.has(REGISTRY, ONE));
+  });
+
+  it('hold against this node nothing that the registry gave it', () => {
+    const scene = new Scene();
+    scene.statements[0] = stated(SELF, 0, 2);
+    scene.judge();
+    assert.deepEqual([scene.blamed, scene.misled], [[], []]);
+  });
+
+  it('keep so many statements and no more', () => {
+    const scene = new Scene();
+    for (let index = 0; index < 10_000; index++) scene.verdicts.contest(stated(OTHER, index % 1000, 2, true));
+    scene.judge();
+    assert.equal(scene.blamed.length, 512);
+  });
+});
+
+describe('Distrust', () => {
+  it('remembers so many pairs and no more, and lets those of the registry go that parted members first', () => {
+    const distrust = new Distrust({ now: () => 0 });
+    const flood = parseRegistryHost('flood.test');
+    distrust.add(flood, ONE);
+    distrust.add(REGISTRY, ONE);
+    for (let i = 0; i < 9000; i++) distrust.add(`r${i}.test` as RegistryHost, OTHER);
+    assert.equal(distrust.size, 8192);
+    assert.ok(!distrust.has(flood, ONE));
+    assert.ok(distrust.has('r8999.test' as RegistryHost, OTHER));
+    distrust.add('r8999.test' as RegistryHost, OTHER);
+    assert.equal(distrust.size, 8192);
+  });
+});
+
+describe('Doubts', () => {
+  it('blame a peer that does not say in time that it has nothing any more', () => {
+    const timers = new Map<() => void, number>();
+    const doubts = new Doubts({
+      after: (ms, callback) => {
+        timers.set(callback, ms);
+        return () => timers.delete(callback);
+      },
+    });
+    const broken: PeerName[] = [];
+    for (const peer of [ONE, OTHER, OTHER]) doubts.about(SWARM, peer, () => broken.push(peer));
+    assert.deepEqual([...timers.values()], [SECOND, SECOND]);
+    doubts.settle(SWARM, ONE);
+    for (const callback of timers.keys()) callback();
+    assert.deepEqual(broken, [OTHER]);
+  });
+});
