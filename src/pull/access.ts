@@ -12,6 +12,7 @@
  * Callers are kept as keyed hashes of their credential, never as the credential.
  */
 import { createHmac } from 'node:crypto';
+import { abortable } from '../abortable.ts';
 import type { Clock } from '../clock.ts';
 import { isWeirError, WeirError, type ErrorCode } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -19,7 +20,6 @@ import { repositoryKey, type RegistryHost, type Repository } from '../oci/reposi
 import type { Catalog } from '../store/catalog.ts';
 import { formatAuthorization, type Credential } from '../upstream/credential.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import { abortable } from './wait.ts';
 
 export type AccessMode = 'verify' | 'open';
 

@@ -9,6 +9,7 @@
  * ```
  */
 import { LRUCache } from 'lru-cache';
+import { abortable } from '../abortable.ts';
 import { MINUTE, SECOND, type Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -19,7 +20,6 @@ import { FlightReading } from './flight-reading.ts';
 import { Flight, type FlightOptions } from './flight.ts';
 import { LocalReading, type ByteSource, type Reading } from './reading.ts';
 import { ThroughReading } from './through.ts';
-import { abortable } from './wait.ts';
 
 /** Each keeps up to one chunk (8 MiB at most) and one connection. */
 const MAX_THROUGH = 16;
@@ -95,6 +95,7 @@ export class Blobs implements AsyncDisposable {
     const { access } = this.#options;
     const { digest } = request;
     for (let tries = 1; ; tries++) {
+      request.signal?.throwIfAborted(); // before a flight takes off for which nobody would wait
       const flight = this.#flights.get(digest);
       const local = flight === undefined ? await this.#openLocal(digest) : undefined;
       if (local !== undefined) return this.#authorized(request, local);

@@ -9,6 +9,7 @@
  * 32 MiB are held back altogether, unless that takes longer than a reader should wait for its first byte. When the
  * digest turns out wrong the blob is fetched once more for those who have read nothing yet; the others are cut off.
  */
+import { abortable } from '../abortable.ts';
 import { MIB, SECOND, type Clock } from '../clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -18,7 +19,7 @@ import type { Credential } from '../upstream/credential.ts';
 import type { BlobStream, Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
 import type { SharedPull } from './shared.ts';
-import { abortable, Bell } from './wait.ts';
+import { Bell } from './wait.ts';
 import { WriteBehind } from './write-behind.ts';
 
 /** Blobs up to this are verified whole before their first byte. */
@@ -190,7 +191,9 @@ export class Flight {
   async #fly(): Promise<void> {
     try {
       this.#ingest = await this.#options.store.resume(this.digest);
-      this.#shared = await this.#options.share?.(this.#request, this.digest);
+      // Not with the first caller's signal: others may be waiting by the time at which it leaves.
+      const request = { ...this.#request, signal: this.#stop.signal };
+      this.#shared = await this.#options.share?.(request, this.digest);
       this.#isDecided = true;
       await this.#fetch();
       this.#options.onDelivered();
@@ -291,7 +294,12 @@ export class Flight {
     }
   }
 
+  /** Never rejects: a flight that cannot close its files has to land all the same. */
   async #release(): Promise<void> {
-    await this.#ingest?.[Symbol.asyncDispose]();
+    try {
+      await this.#ingest?.[Symbol.asyncDispose]();
+    } catch (error) {
+      this.#options.onProblem(error);
+    }
   }
 }
