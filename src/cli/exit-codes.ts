@@ -8,6 +8,8 @@ export const EXIT = {
   locked: 3,
   addressInUse: 4,
   notVerified: 5,
+  /** EX_SOFTWARE of sysexits(3): none that Node.js itself ends with. */
+  crashed: 70,
 } as const;
 
 export const EXIT_CODES: readonly { readonly code: string; readonly meaning: string }[] = [
@@ -17,6 +19,10 @@ export const EXIT_CODES: readonly { readonly code: string; readonly meaning: str
   { code: '3', meaning: 'The data folder is in use by another node' },
   { code: '4', meaning: 'An address to listen on is in use' },
   { code: '5', meaning: 'Content was received whose digest is wrong' },
+  {
+    code: '70',
+    meaning: 'A fault of Weir itself, for `weir node`: it ended at once, and is to be started again',
+  },
   { code: '128+n', meaning: 'Ended by signal n: 130 for SIGINT, 143 for SIGTERM' },
 ];
 

@@ -95,6 +95,11 @@ export class Metrics {
     'Connections to the data port that were refused',
     ['reason'],
   );
+  readonly #rejections = this.#counter(
+    'weir_unhandled_errors_total',
+    'Failures that nobody waited for; each is a fault of Weir',
+    [],
+  );
   readonly #served = this.#counter('weir_transfer_requests_total', 'Requests of peers for chunks', [
     'answer',
   ]);
@@ -181,6 +186,11 @@ export class Metrics {
 
   evicted(): void {
     this.#evictions.inc();
+  }
+
+  /** A failure that nobody waited for. */
+  unhandled(): void {
+    this.#rejections.inc();
   }
 
   pulled(failure: WeirError | undefined): void {

@@ -20,6 +20,7 @@ import { Admin } from './admin.ts';
 import type { Announcements } from './announcements.ts';
 import { readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
+import { watchFaults } from './faults.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
 import { Reports } from './reports.ts';
@@ -35,13 +36,15 @@ export interface NodeOptions {
   readonly logger: Logger;
   /** Aborted to shut down: what is being served ends first, within `mirror.drain-timeout`. */
   readonly signal: AbortSignal;
+  /** Ends the process at once, after an exception that nobody caught. */
+  readonly crash: () => void;
 }
 
 /**
  * Runs a node until the signal is aborted and the drain is over.
  * @throws WeirError `store_locked`, `store_unusable`, `address_in_use`, `config_invalid`
  */
-export async function runNode({ version, logger, signal, ...options }: NodeOptions): Promise<void> {
+export async function runNode({ version, logger, signal, crash, ...options }: NodeOptions): Promise<void> {
   const config = { ...options.config, 'node.zone': await readZone(options.config) };
   const clock = systemClock;
   const via = randomBytes(8).toString('hex');
@@ -57,6 +60,16 @@ export async function runNode({ version, logger, signal, ...options }: NodeOptio
     connections: () => 0,
   };
   const metrics: Metrics = new Metrics(version, sources);
+  // The first to be there and the last to go.
+  stack.use(
+    watchFaults({
+      process,
+      logger,
+      now: () => clock.monotonic(),
+      onRejection: () => metrics.unhandled(),
+      end: crash,
+    }),
+  );
   const reports = new Reports({
     config,
     version,

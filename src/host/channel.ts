@@ -4,6 +4,7 @@
  * in time is dropped, and the peer reported.
  */
 import type { Stream } from '@libp2p/interface';
+import { abortable } from '../abortable.ts';
 import { toError, WeirError } from '../errors.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { SwarmMessage } from '../protocol/messages.ts';
@@ -78,18 +79,7 @@ export class Channel {
   /** Resolves when the peer knows who this is. @throws WeirError `peer_*`; the signal's reason */
   async ready(signal: AbortSignal | undefined): Promise<void> {
     this.#lastUsed = this.#events.now();
-    if (this.#open !== undefined) return;
-    const opening = this.#openNow();
-    if (signal === undefined) return opening;
-    signal.throwIfAborted();
-    const { promise, reject } = Promise.withResolvers<never>();
-    const onAbort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
-    try {
-      await Promise.race([opening, promise]);
-    } finally {
-      signal.removeEventListener('abort', onAbort);
-    }
+    if (this.#open === undefined) await abortable(this.#openNow(), signal);
   }
 
   /** Lets go of the stream; it is opened again when there is something to say. */

@@ -15,6 +15,7 @@
  * Callers are kept as keyed hashes of their credential, never as the credential.
  */
 import { createHmac } from 'node:crypto';
+import { abortable } from '../abortable.ts';
 import type { Clock } from '../clock.ts';
 import { isWeirError, WeirError, type ErrorCode } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -23,7 +24,6 @@ import { repositoryKey, type RegistryHost, type Repository } from '../oci/reposi
 import type { Catalog, ListedAs } from '../store/catalog.ts';
 import type { Caller } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import { abortable } from './wait.ts';
 
 export type AccessMode = 'verify' | 'open';
 

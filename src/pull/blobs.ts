@@ -11,6 +11,7 @@
  *
  * All that is remembered of a blob is remembered of one registry's blob: see RegistryBlob.
  */
+import { abortable } from '../abortable.ts';
 import type { Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -24,7 +25,6 @@ import { HandedOver } from './handed-over.ts';
 import { PassThrough, type PassThroughRequest } from './pass-through.ts';
 import { Places, type Leave } from './places.ts';
 import { LocalReading, type ByteSource, type Reading } from './reading.ts';
-import { abortable } from './wait.ts';
 
 /** How often a flight that failed for its first caller is begun anew for another. */
 const MAX_TRIES = 3;
@@ -86,6 +86,7 @@ export class Blobs implements AsyncDisposable {
     let place: Leave | undefined;
     try {
       for (let tries = 1; ; tries++) {
+        request.signal?.throwIfAborted(); // before a flight takes off for which nobody would wait
         const found = await this.#openHere(request, tries >= MAX_TRIES);
         if (found === 'again') continue;
         if (found !== undefined) return found;

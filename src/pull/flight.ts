@@ -11,6 +11,7 @@
  * 32 MiB are held back altogether, unless that takes longer than a reader should wait for its first byte. When the
  * digest turns out wrong the blob is fetched once more for those who have read nothing yet; the others are cut off.
  */
+import { abortable } from '../abortable.ts';
 import { MIB, SECOND, type Clock } from '../clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -21,7 +22,7 @@ import type { Caller } from '../upstream/caller.ts';
 import type { BlobStream, Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
 import type { SharedPull } from './shared.ts';
-import { abortable, Bell } from './wait.ts';
+import { Bell } from './wait.ts';
 import { WriteBehind } from './write-behind.ts';
 
 /** Blobs up to this are verified whole before their first byte. */
@@ -200,7 +201,7 @@ export class Flight {
   async #fly(): Promise<void> {
     try {
       this.#ingest = await this.#options.store.resume(this.blob);
-      this.#shared = await this.#options.share?.(this.#request, this.digest);
+      this.#shared = await this.#options.share?.(this.#asked, this.digest);
       this.#isDecided = true;
       await this.#fetch();
       await this.#options.onDelivered();
@@ -236,7 +237,7 @@ export class Flight {
 
   /** An earlier run had brought all of the blob: nothing is left to ask for that would tell whether this caller may have it. */
   async #admitted(): Promise<void> {
-    await this.#options.admit(this.#request, this.digest);
+    await this.#options.admit(this.#asked, this.digest);
     this.#opening.resolve();
   }
 
@@ -250,6 +251,11 @@ export class Flight {
       progressed: () => (this.#lastProgress = this.#options.clock.monotonic()),
       changed: () => this.#changed.ring(),
     });
+  }
+
+  /** As the first caller asked, but not with its signal: others may be waiting by the time at which it leaves. */
+  get #asked(): PullRequest {
+    return { ...this.#request, signal: this.#stop.signal };
   }
 
   #nextGap(): { start: number; end?: number } | undefined {
@@ -309,7 +315,12 @@ export class Flight {
     }
   }
 
+  /** Never rejects: a flight that cannot close its files has to land all the same. */
   async #release(): Promise<void> {
-    await this.#ingest?.[Symbol.asyncDispose]();
+    try {
+      await this.#ingest?.[Symbol.asyncDispose]();
+    } catch (error) {
+      this.#options.onProblem(error);
+    }
   }
 }

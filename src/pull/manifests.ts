@@ -3,6 +3,7 @@
  * other blob; the catalog knows their media types. What is not here comes from the manifest's home among the
  * members, so that upstream is asked once, else from upstream.
  */
+import { abortable } from '../abortable.ts';
 import type { Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -20,7 +21,7 @@ import type { ReferenceAnswer, ReferenceQuestion } from '../wire/references.ts';
 import type { ManifestPeers, ManifestRequest, ResolvedManifest } from './manifest-request.ts';
 import { answerOf, type References } from './references.ts';
 import { Tags, type TagRequest } from './tags.ts';
-import { abortable, shared } from './wait.ts';
+import { shared } from './wait.ts';
 
 export interface ManifestsObserver {
   cacheHit(source: ByteSource): void;
@@ -110,9 +111,10 @@ export class Manifests {
     }
     observer.cacheMiss();
     const key = `${repositoryKey(request.repository)} ${digest} ${access.callerKey(request.caller, request.repository.registry)}`;
+    const { signal, ...work } = request; // the first caller may leave, and others wait for the same
     const fetched = await abortable(
-      shared(this.#fetching, key, () => this.#fetch(request, digest)),
-      request.signal,
+      shared(this.#fetching, key, () => this.#fetch(work, digest)),
+      signal,
     );
     const { mediaType, bytes, source } = fetched;
     return { digest, mediaType, size: bytes.length, bytes, source };

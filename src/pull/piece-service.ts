@@ -107,6 +107,7 @@ export class PieceService implements PieceServer {
     signal: AbortSignal,
   ): Promise<Ruling> {
     const { desk } = this.#options.swarms;
+    if (signal.aborted) return Promise.reject(signal.reason as Error); // its event has passed: nobody would leave the queue
     const { promise, resolve, reject } = Promise.withResolvers<Ruling>();
     let over = false;
     const leave = desk.ask(question, acknowledge, (ruling) => {

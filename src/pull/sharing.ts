@@ -177,7 +177,7 @@ export class Sharing implements ManifestPeers {
   ): Promise<PieceAnswer | undefined> {
     const { membership, client, problem } = this.#options;
     const member = membership.get(peer);
-    if (member === undefined) return undefined;
+    if (member === undefined || signal?.aborted === true) return undefined; // its event has passed
     const { promise, resolve } = Promise.withResolvers<PieceAnswer | undefined>();
     const cancel = client.fetch(member, request, {
       connecting: () => undefined,

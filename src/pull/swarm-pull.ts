@@ -1,4 +1,5 @@
 /** Fills one blob from peers and upstream together: the session decides, this brings bytes to it and to the store. */
+import { abortable } from '../abortable.ts';
 import { toWeirError, type WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryHost, Repository } from '../oci/repository.ts';
@@ -95,15 +96,14 @@ export class SwarmPull implements SharedPull {
     return this.#lent?.ingest;
   }
 
-  fetchInto(lent: Lent): Promise<void> {
+  async fetchInto(lent: Lent): Promise<void> {
     const { swarms, upstream, memory, digest, request, size } = this.#options;
     const { registry, name } = request.repository;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const { ingest, signal, callers } = lent;
     this.#lent = lent;
-    if (ingest.nextGap() === undefined) return Promise.resolve(); // an earlier run had brought all of it
-    const onAbort = (): void => reject(signal.reason);
-    signal.addEventListener('abort', onAbort, { once: true });
+    if (ingest.nextGap() === undefined) return; // an earlier run had brought all of it
+    signal.throwIfAborted(); // before a session is begun that nobody would end
     this.#session = swarms.open({
       swarm: { registry, digest },
       layout: new ChunkLayout(size),
@@ -132,7 +132,7 @@ export class SwarmPull implements SharedPull {
       onComplete: resolve,
       onFailed: reject,
     });
-    return promise.finally(() => signal.removeEventListener('abort', onAbort));
+    await abortable(promise, signal);
   }
 
   abandon(): void {

@@ -3,6 +3,7 @@
  * once in a few seconds; while it cannot be reached, the digest that it named last stands in, marked as stale.
  */
 import { LRUCache } from 'lru-cache';
+import { abortable } from '../abortable.ts';
 import type { Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import { acceptedTypes, isAccepted } from '../oci/accept.ts';
@@ -12,7 +13,7 @@ import { repositoryKey } from '../oci/repository.ts';
 import type { Catalog, TagRecord } from '../store/catalog.ts';
 import { isOffline, type Access } from './access.ts';
 import type { References, SharedReference } from './references.ts';
-import { abortable, shared } from './wait.ts';
+import { shared } from './wait.ts';
 
 /** Answers about tags that are remembered for a few seconds. */
 const MAX_RECENT_TAGS = 10_000;
@@ -67,10 +68,11 @@ export class Tags {
     const keys = this.#keys(request);
     const recent = this.#recent.get(keys.caller);
     if (recent !== undefined) return { record: recent, stale: false };
-    const ask = (): Promise<ResolvedTag> => this.#ask(request, keys, own);
+    const { signal, ...work } = request; // the first caller may leave, and others wait for the same
+    const ask = (): Promise<ResolvedTag> => this.#ask(work, keys, own);
     const resolving = shared(this.#resolving, `${keys.caller} ${own}`, ask);
     try {
-      return await abortable(resolving, request.signal);
+      return await abortable(resolving, signal);
     } catch (error) {
       if (!isOffline(error)) throw error;
       return { record: await this.#stale(request, keys, own, error), stale: true };

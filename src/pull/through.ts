@@ -3,6 +3,7 @@
  * delivers to this caller may be handed out. One reader has one request to upstream; bytes are hashed on their way
  * and the last chunk is held back in memory until the whole digest is right.
  */
+import { abortable } from '../abortable.ts';
 import { MIB, SECOND } from '../clock.ts';
 import { WeirError } from '../errors.ts';
 import { DigestVerifier, type Digest } from '../oci/digest.ts';
@@ -11,7 +12,6 @@ import type { Ingest } from '../store/store.ts';
 import type { BlobStream, Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
 import type { Reading, ReadOptions } from './reading.ts';
-import { abortable } from './wait.ts';
 
 const PREFIX_READ_BYTES: number = 1 * MIB;
 
@@ -61,6 +61,7 @@ export class ThroughReading implements Reading {
     const { upstream, request, digest, prefix } = options;
     const verifier = new DigestVerifier(digest);
     const start = prefix === undefined ? 0 : await hashPrefix(prefix, verifier);
+    request.signal?.throwIfAborted(); // before a request is begun for which nobody would wait
     // The request to upstream outlives the deadline for the first byte that the caller's signal carries.
     const stop = new AbortController();
     const { caller, signal } = request;
@@ -161,8 +162,11 @@ export class ThroughReading implements Reading {
     this.#closed = true;
     this.#stop.abort();
     this.#buffers = [];
-    await this.#iterator.return?.();
-    this.#options.onClose();
+    try {
+      await this.#iterator.return?.();
+    } finally {
+      this.#options.onClose(); // or its place would be taken for ever
+    }
   }
 }
 

@@ -44,17 +44,3 @@ export function abortError(signal: AbortSignal): WeirError {
 export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortError(signal);
 }
-
-/** `work`, or the signal's abort, whichever comes first; `work` itself goes on for others. */
-export async function untilAborted<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return work;
-  throwIfAborted(signal);
-  const { promise, reject } = Promise.withResolvers<never>();
-  const abort = (): void => reject(abortError(signal));
-  signal.addEventListener('abort', abort, { once: true });
-  try {
-    return await Promise.race([work, promise]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
-}

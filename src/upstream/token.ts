@@ -8,12 +8,13 @@
  */
 import { LRUCache } from 'lru-cache';
 import * as v from 'valibot';
+import { abortable } from '../abortable.ts';
 import { KIB, SECOND, type Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import { isOfThisNode, type Caller } from './caller.ts';
 import { credentialKey, formatAuthorization, type StoredCredential } from './credential.ts';
 import type { Response } from './response.ts';
-import { throwIfAborted, untilAborted } from './failure.ts';
+import { abortError, throwIfAborted } from './failure.ts';
 import type { Hop } from './redirect.ts';
 
 /** Repositories times credentials of one node; a token is about 1 KiB. */
@@ -99,7 +100,7 @@ export class TokenSource {
       running = this.#fetch(key, request, credential, context).finally(() => this.#running.delete(key));
       this.#running.set(key, running);
     }
-    return { token: await untilAborted(running, context.signal), isFresh: true };
+    return { token: await abortable(running, context.signal, abortError), isFresh: true };
   }
 
   async #fetch(

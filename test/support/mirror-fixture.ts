@@ -158,6 +158,7 @@ export class MirrorFixture implements AsyncDisposable {
   readonly mirror: Mirror;
   readonly store: FsStore;
   readonly blobs: Blobs;
+  readonly manifests: Manifests;
   readonly catalog: Catalog;
   readonly reports: readonly RequestReport[];
   readonly pulls: ReadonlyMap<Digest, WeirError | undefined>;
@@ -173,6 +174,7 @@ export class MirrorFixture implements AsyncDisposable {
     this.mirror = parts.mirror;
     this.store = parts.store;
     this.blobs = parts.blobs;
+    this.manifests = parts.manifests;
     this.catalog = parts.catalog;
     this.reports = parts.reports;
     this.pulls = parts.pulls;
@@ -255,7 +257,7 @@ export class MirrorFixture implements AsyncDisposable {
       }),
     );
     return new MirrorFixture(
-      { registry, mirror, store, blobs, catalog, reports, pulls, folder: folder.root },
+      { registry, mirror, store, blobs, manifests, catalog, reports, pulls, folder: folder.root },
       stack.move(),
     );
   }

@@ -12,6 +12,7 @@ const MAY_IMPORT: Readonly<
 > = {
   errors: { from: [], because: 'everything may fail, so everything imports it' },
   clock: { from: [], because: 'time and chance are handed in everywhere, by everybody' },
+  abortable: { from: [], because: 'whoever waits for what others wait for, too, imports it' },
   'own-time': { from: ['errors', 'clock'], because: 'whoever gives up after a time imports it' },
   oci: { from: ['errors', 'clock'], because: 'names and formats are pure: no disk, no network' },
   store: {
@@ -23,7 +24,10 @@ const MAY_IMPORT: Readonly<
     from: ['errors', 'clock'],
     because: 'it moves bytes into responses and knows nobody who asks for them',
   },
-  upstream: { from: ['oci', 'errors', 'clock'], because: 'it speaks to registries and keeps nothing' },
+  upstream: {
+    from: ['oci', 'abortable', 'errors', 'clock'],
+    because: 'it speaks to registries and keeps nothing',
+  },
   protocol: {
     from: ['oci', 'peer', 'errors', 'clock'],
     because: 'it is what members say to each other, and pure',
@@ -52,7 +56,7 @@ const MAY_IMPORT: Readonly<
     because: 'the policy is pure: the simulator runs it without a network, a disk or a clock',
   },
   host: {
-    from: ['membership', 'wire', 'protocol', 'peer', 'oci', 'own-time', 'errors', 'clock'],
+    from: ['membership', 'wire', 'protocol', 'peer', 'oci', 'own-time', 'abortable', 'errors', 'clock'],
     types: ['routing'],
     because: 'it is the only folder that knows libp2p; the others are given narrow interfaces',
   },
@@ -61,7 +65,19 @@ const MAY_IMPORT: Readonly<
     because: 'it is the form of reports, for both of their ends',
   },
   pull: {
-    from: ['swarm', 'transfer', 'wire', 'protocol', 'upstream', 'store', 'oci', 'peer', 'errors', 'clock'],
+    from: [
+      'swarm',
+      'transfer',
+      'wire',
+      'protocol',
+      'upstream',
+      'store',
+      'oci',
+      'peer',
+      'abortable',
+      'errors',
+      'clock',
+    ],
     types: ['membership'],
     because: 'it decides where bytes come from and who may have them; it knows no HTTP server and no libp2p',
   },

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { SECOND } from '../../clock.ts';
 import { createLogger } from '../../daemon/logger.ts';
 import { runNode } from '../../daemon/node.ts';
+import { EXIT } from '../exit-codes.ts';
 import { wantsColor, withSignals, type CliContext } from '../context.ts';
 import { loadCommandConfig } from './config.ts';
 
@@ -23,7 +24,9 @@ export async function runNodeCommand(command: Command, context: CliContext): Pro
   for (const warning of loaded.warnings) logger.warn(warning);
   const flush = setTimeout(flushCompileCache, FLUSH_AFTER).unref();
   try {
-    await withSignals((signal) => runNode({ config, version: context.version, logger, signal }));
+    await withSignals((signal) =>
+      runNode({ config, version: context.version, logger, signal, crash: () => process.exit(EXIT.crashed) }),
+    );
   } finally {
     clearTimeout(flush);
   }

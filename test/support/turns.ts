@@ -1,0 +1,28 @@
+/** Acts in the midst of asynchronous work: at a given one of the turns in which promises are gone on with. */
+import { promiseHooks } from 'node:v8';
+
+/** Turns that `work` takes, in this process as a whole. */
+export async function turnsOf(work: () => Promise<unknown>): Promise<number> {
+  let turns = 0;
+  const stop = promiseHooks.onBefore(() => void turns++);
+  try {
+    await work();
+  } finally {
+    stop();
+  }
+  return turns;
+}
+
+/** Runs `work`, and calls `act` once, before its turn `at` (0: before it begins). */
+export async function actAtTurn(at: number, act: () => void, work: () => Promise<unknown>): Promise<void> {
+  if (at === 0) act();
+  let turns = 0;
+  const stop = promiseHooks.onBefore(() => {
+    if (++turns === at) act();
+  });
+  try {
+    await work();
+  } finally {
+    stop();
+  }
+}
