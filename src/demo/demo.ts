@@ -151,9 +151,10 @@ async function createCrowd(directory: string, upstream: DemoUpstream, options: D
   const more: string[] = [];
   let { env } = options;
   if (upstream.isEmbedded) {
-    // The machine's own configuration must not matter: its settings, its proxies.
+    // The machine's own configuration must not matter: its settings, its proxies. The registry is on loopback, where
+    // members lead each other only if it is configured.
     const file = join(directory, 'config.yaml');
-    await writeFile(file, '');
+    await writeFile(file, JSON.stringify({ registries: { [upstream.image.repository.registry]: {} } })); // is YAML
     more.push('--config', file);
     env = Object.fromEntries(Object.entries(env).filter(([name]) => !/^WEIR_|_proxy$/i.test(name)));
   } else if (options.dockerConfig !== undefined && !env['WEIR_UPSTREAM_DOCKER_CONFIG']) {

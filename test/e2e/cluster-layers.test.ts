@@ -23,7 +23,7 @@ requires('docker-registry')('images of uncommon shape', () => {
     const { registry } = lab();
     const sizes = Array.from({ length: SMALL_LAYERS }, (_, i) => 4 * KIB + ((i * 89) % (16 * KIB)));
     const wares = await stock(registry, 'shape/small', sizes);
-    await using cluster = await WeirCluster.start(5);
+    await using cluster = await WeirCluster.start(5, { registries: [registry.host] });
     await pullAtOnce(cluster.nodes, wares);
     const ratio = (await blobBytes(registry)) / bytesOf(wares.image);
     const told = `the registry sent ${ratio.toFixed(3)} of the image: ${await cluster.account()}`;
@@ -43,7 +43,7 @@ requires('docker-registry')('images of uncommon shape', () => {
     await putManifest(registry.url, 'shape/large', 'v1', { ...image.top, bytes });
     await forget(registry);
 
-    await using cluster = await WeirCluster.start(3);
+    await using cluster = await WeirCluster.start(3, { registries: [registry.host] });
     const name = `${registry.host}/shape/large:v1`;
     const pulls = await Promise.all(cluster.nodes.map((node) => pullThrough(node, name)));
     for (const pull of pulls) assert.equal(pull.digest, image.top.digest);

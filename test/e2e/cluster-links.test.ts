@@ -18,7 +18,7 @@ requires('docker-registry')('between nodes', () => {
   it('more bytes stay within a zone than by chance', async () => {
     const { registry } = lab();
     const node = (index: number) => ({ env: { WEIR_NODE_ZONE: `zone-${index % 3}` } });
-    await using cluster = await WeirCluster.start(9, { node });
+    await using cluster = await WeirCluster.start(9, { node, registries: [registry.host] });
     const { zones } = (await cluster.node(0).status()).cluster;
     assert.deepEqual(zones, { 'zone-0': 3, 'zone-1': 3, 'zone-2': 3 });
     const wares = await stock(registry, 'links/zones', [12 * MIB, 4 * MIB]);
@@ -41,7 +41,7 @@ requires('docker-registry')('between nodes', () => {
     const { registry } = lab();
     const wares = await stock(registry, 'links/upload', [8 * MIB]);
     const node = (index: number) => ({ settings: index === 0 ? { 'max-upload': String(RATE) } : {} });
-    await using cluster = await WeirCluster.start(2, { node });
+    await using cluster = await WeirCluster.start(2, { node, registries: [registry.host] });
     await assertLimited(registry, cluster, wares);
   });
 
@@ -49,7 +49,7 @@ requires('docker-registry')('between nodes', () => {
     const { registry } = lab();
     const wares = await stock(registry, 'links/download', [8 * MIB]);
     const node = (index: number) => ({ settings: index === 0 ? {} : { 'max-download': String(RATE) } });
-    await using cluster = await WeirCluster.start(2, { node });
+    await using cluster = await WeirCluster.start(2, { node, registries: [registry.host] });
     await assertLimited(registry, cluster, wares);
   });
 
@@ -57,6 +57,7 @@ requires('docker-registry')('between nodes', () => {
     const { registry } = lab();
     const wares = await stock(registry, 'links/plain', [6 * MIB, 1 * MIB]);
     await using cluster = await WeirCluster.start(3, {
+      registries: [registry.host],
       node: () => ({ settings: { 'transfer.tls': 'off' } }),
     });
     await pullAtOnce([cluster.node(0)], wares);

@@ -24,7 +24,7 @@ requires('docker-registry')('members', () => {
     const { registry } = lab();
     const wares = await stock(registry, 'members/leave', [16 * MIB, 4 * MIB]);
     const node = () => ({ settings: { 'max-download': LINK, 'max-upload': LINK } });
-    await using cluster = await WeirCluster.start(5, { node });
+    await using cluster = await WeirCluster.start(5, { node, registries: [registry.host] });
     const leaver = cluster.node(2);
     const others = cluster.nodes.filter((each) => each !== leaver);
     const { signal, onProgress } = abortAt(4 * MIB);
@@ -42,7 +42,7 @@ requires('docker-registry')('members', () => {
     const { registry } = lab();
     const wares = await stock(registry, 'members/restart', [16 * MIB]);
     const node = (index: number) => ({ settings: index === 0 ? {} : { 'max-download': LINK } });
-    await using cluster = await WeirCluster.start(2, { node });
+    await using cluster = await WeirCluster.start(2, { node, registries: [registry.host] });
     const [first, again] = [cluster.node(0), cluster.node(1)];
     await pullAtOnce([first], wares);
     await forget(registry);
@@ -65,7 +65,7 @@ requires('docker-registry')('members', () => {
   it('a node whose cluster.mode is off is alone: a mirror and a cache', async () => {
     const { registry } = lab();
     const wares = await stock(registry, 'members/off', [2 * MIB]);
-    await using cluster = await WeirCluster.start(2);
+    await using cluster = await WeirCluster.start(2, { registries: [registry.host] });
     const [off] = await cluster.add(1, { settings: { 'cluster.mode': 'off' } });
     assert.ok(off !== undefined);
     await pullAtOnce(cluster.nodes.slice(0, 2), wares);
@@ -98,9 +98,13 @@ requires('docker-registry')('members', () => {
   it('with another key never get together, and each cluster pulls for itself', async () => {
     const { registry } = lab();
     const wares = await stock(registry, 'members/keys', [4 * MIB, 1 * MIB]);
-    await using ours = await WeirCluster.start(2, { key: 'the key of the first cluster of the two' });
+    await using ours = await WeirCluster.start(2, {
+      registries: [registry.host],
+      key: 'the key of the first cluster of the two',
+    });
     const bootstrap = { 'cluster.bootstrap': ours.bootstrap };
     await using theirs = await WeirCluster.start(2, {
+      registries: [registry.host],
       key: 'the key of the second cluster of the two',
       node: (index) => ({ settings: index === 0 ? bootstrap : {} }),
     });
@@ -123,6 +127,7 @@ requires('docker-registry')('members', () => {
     await using banned = await WeirNode.start({ settings: own });
     const { peer } = await banned.status();
     await using cluster = await WeirCluster.start(2, {
+      registries: [registry.host],
       node: () => ({ settings: { 'cluster.banned': peer } }),
     });
     assert.equal(await readFile(cluster.keyFile, 'utf8'), await readFile(keyFile, 'utf8'));

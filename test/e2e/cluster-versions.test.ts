@@ -11,7 +11,7 @@ import { WeirCluster } from '../support/weir-cluster.ts';
 requires('docker-registry')('a member that speaks swarm protocol 1.0 alone', () => {
   const lab = shared(async (stack) => {
     const registry = stack.use(await Registry.start());
-    const cluster = stack.use(await WeirCluster.start(2));
+    const cluster = stack.use(await WeirCluster.start(2, { registries: [registry.host] }));
     const { keyFile, bootstrap } = cluster;
     const old = stack.use(await MemberNode.start({ keyFile, bootstrap, protocolVersions: ['1.0'] }));
     await cluster.settled(3);

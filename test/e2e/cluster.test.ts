@@ -27,7 +27,7 @@ requires('docker-registry')(`${NODES} nodes`, function () {
   const lab = shared(async (stack) => {
     const registry = stack.use(await Registry.start());
     const node = (): WeirOptions => ({ settings: { 'max-upload': LINK, 'max-download': LINK } });
-    const cluster = stack.use(await WeirCluster.start(NODES, { node }));
+    const cluster = stack.use(await WeirCluster.start(NODES, { node, registries: [registry.host] }));
     return { registry, cluster };
   });
   const crowd = (): readonly WeirNode[] => lab().cluster.nodes.slice(0, NODES);

@@ -218,4 +218,14 @@ describe('upstream: connections', () => {
     }
     assert.equal(proxy.requests.length, 0);
   });
+
+  it('are refused by what a name resolves to where no proxy is used for it', async () => {
+    await using proxy = await HttpServer.start(manifest);
+    const environment = { https_proxy: proxy.url, no_proxy: 'direct.test' };
+    const lookup = resolver({ 'direct.test': ['127.0.0.1'] });
+    await using upstream = new TestUpstream({ environment, lookup });
+    const asked = upstream.getManifest(repositoryAt('direct.test'), latest, { onBehalfOf: 'member' });
+    await failsWith('address_refused', asked);
+    assert.equal(proxy.accepted, 0);
+  });
 });
