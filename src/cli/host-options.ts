@@ -43,6 +43,14 @@ function addConfigure(host: Command, context: CliContext): void {
         'registries that are pulled without the mirror, such as ghcr.io:443; for podman and CRI-O also repositories, ' +
           'such as ghcr.io/org/weir',
       ),
+    )
+    .addOption(
+      new Option(
+        '--resolve <WHERE>',
+        'where tags are resolved: mirror (one node asks for all, and while the registry is down the last known digest ' +
+          'holds) or registry (the mirror is asked for digests alone: whoever takes its port while no node listens is ' +
+          'not believed on a tag; Docker is left out, podman and CRI-O share only what is named by digest)',
+      ).default('mirror', 'mirror'),
     );
   addCommonOptions(command).action(async (options: Record<string, unknown>) => {
     const { runHostConfigure } = await import('./commands/host.ts');

@@ -61,7 +61,7 @@ export function hostsTargets(folder: string, wish: Wish): readonly Target[] {
   });
   const direct = wish.direct.filter((name) => !name.includes('/'));
   return [
-    ...wish.registries.map((name) => at(name, hostsTomlEdit(wish.mirrorUrl))),
+    ...wish.registries.map((name) => at(name, hostsTomlEdit(wish))),
     ...direct.map((name) => at(name, directTomlEdit())),
   ];
 }

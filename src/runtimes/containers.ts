@@ -6,7 +6,7 @@ import { posix } from 'node:path';
 import { stringify } from 'smol-toml';
 import { editing, type Edit } from './edit.ts';
 import type { HostFiles } from './host-files.ts';
-import { ALL_REGISTRIES, existsAny, programPaths, type Detect, type Wish } from './target.ts';
+import { ALL_REGISTRIES, existsAny, programPaths, type Detect, type Resolver, type Wish } from './target.ts';
 import { block, parseToml, removeBlock, withoutBlock, type TomlTable } from './toml-block.ts';
 
 const FOLDER = '/etc/containers/registries.conf.d';
@@ -23,6 +23,12 @@ const PUBLIC = [
   'mcr.microsoft.com',
   'public.ecr.aws',
 ];
+
+/** They take all of an image from where its manifest came from. */
+const DIGEST_ONLY_NOTE =
+  '--resolve registry: podman and CRI-O pull through the mirror what is named by its digest (NAME@sha256:…); what is named ' +
+  'by a tag comes from the registry, with all of its layers. Versions before podman 4.2 and CRI-O 1.25 do not know the ' +
+  'setting and ask the mirror for tags, too';
 
 export const detectContainers: Detect = async (files, wish, isNamed) => {
   if (
@@ -46,11 +52,14 @@ export const detectContainers: Detect = async (files, wish, isNamed) => {
         takesEffect: 'at the next pull; CRI-O: once it is reloaded (SIGHUP)',
       },
     ],
-    notes: wish.registries.includes(ALL_REGISTRIES)
-      ? [
-          `podman and CRI-O have no mirror for all registries: these pull through it: ${names.join(', ')}; name others with --registries`,
-        ]
-      : [],
+    notes: [
+      ...(wish.registries.includes(ALL_REGISTRIES)
+        ? [
+            `podman and CRI-O have no mirror for all registries: these pull through it: ${names.join(', ')}; name others with --registries`,
+          ]
+        : []),
+      ...(wish.resolve === 'registry' ? [DIGEST_ONLY_NOTE] : []),
+    ],
   };
 };
 
@@ -59,7 +68,9 @@ function ownFile(names: readonly string[], tables: ReadonlyMap<string, TomlTable
   const registries = names.flatMap((name) => {
     const table = tables.get(name);
     // Its mirror would unblock it. A name with a port cannot stand in a mirror's path.
-    return table?.['blocked'] === true || name.includes(':') ? [] : [withMirror(name, table, mirror)];
+    return table?.['blocked'] === true || name.includes(':')
+      ? []
+      : [withMirror(name, table, mirror, wish.resolve)];
   });
   const direct = wish.direct
     .filter((name) => !tables.has(name))
@@ -73,9 +84,15 @@ function ownFile(names: readonly string[], tables: ReadonlyMap<string, TomlTable
   };
 }
 
-function withMirror(name: string, table: TomlTable | undefined, mirror: URL): TomlTable {
+function withMirror(name: string, table: TomlTable | undefined, mirror: URL, resolve: Resolver): TomlTable {
   const others = Array.isArray(table?.['mirror']) ? table['mirror'] : [];
-  const own = { location: `${mirror.host}/${name}`, ...(mirror.protocol === 'http:' && { insecure: true }) };
+  // The two must not stand side by side; the one of the table holds for all of its mirrors.
+  const isSaid = table?.['mirror-by-digest-only'] === true;
+  const own = {
+    location: `${mirror.host}/${name}`,
+    ...(mirror.protocol === 'http:' && { insecure: true }),
+    ...(resolve === 'registry' && !isSaid && { 'pull-from-mirror': 'digest-only' }),
+  };
   return { ...(table ?? { prefix: name, location: name }), mirror: [own, ...others] };
 }
 

@@ -9,9 +9,13 @@ const DAEMON_JSON = '/etc/docker/daemon.json';
 const PID_FILE = '/var/run/docker.pid';
 const DOCKER_HUB = 'docker.io';
 
+const NO_RESOLVE_NOTE =
+  '--resolve registry: Docker asks a mirror for tags, too, and has no setting for that: it is left without the mirror';
+
 export const detectDocker: Detect = async (files, wish, isNamed) => {
   if (!isNamed && !(await existsAny(files, [DAEMON_JSON, PID_FILE, ...programPaths('dockerd')])))
     return undefined;
+  if (wish.resolve === 'registry') return { runtime: 'docker', targets: [], notes: [NO_RESOLVE_NOTE] };
   const wantsHub = wish.registries.some((name) => name === ALL_REGISTRIES || name === DOCKER_HUB);
   return {
     runtime: 'docker',

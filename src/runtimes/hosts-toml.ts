@@ -5,6 +5,7 @@
  * behind all of them the registry itself. https://github.com/containerd/containerd/blob/main/docs/hosts.md
  */
 import { EditError, type Edit } from './edit.ts';
+import type { Resolver, Wish } from './target.ts';
 import {
   block,
   hasBlock,
@@ -19,14 +20,14 @@ import {
 /** As Go writes durations. On loopback a connection takes far less than a millisecond. */
 const DIAL_TIMEOUT = '200ms';
 
-/** The mirror of `mirrorUrl` in front of all others. */
-export function hostsTomlEdit(mirrorUrl: string): Edit {
+/** The mirror of `mirrorUrl` in front of all others; for digests alone if tags are resolved at the registry. */
+export function hostsTomlEdit({ mirrorUrl, resolve }: Pick<Wish, 'mirrorUrl' | 'resolve'>): Edit {
   return {
     add: (text = '') => {
       const own = withoutBlock(text);
       const hosts = hostsOf(parseToml(own));
       if (hosts[mirrorUrl] !== undefined) return own; // somebody wrote it there by hand: it is theirs
-      return withBlock(own, tableOf(mirrorUrl), {
+      return withBlock(own, tableOf(mirrorUrl, resolve), {
         before: /^\s*\[\s*"?host"?\s*\./,
         isRight: (after, before) => isMerged(after, before, mirrorUrl),
       });
@@ -46,10 +47,10 @@ export function directTomlEdit(): Edit {
   };
 }
 
-function tableOf(mirrorUrl: string): readonly string[] {
+function tableOf(mirrorUrl: string, resolve: Resolver): readonly string[] {
   return [
     `[host.${JSON.stringify(mirrorUrl)}]`,
-    '  capabilities = ["pull", "resolve"]',
+    `  capabilities = ${resolve === 'mirror' ? '["pull", "resolve"]' : '["pull"]'}`,
     `  dial_timeout = "${DIAL_TIMEOUT}"`,
   ];
 }

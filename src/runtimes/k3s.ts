@@ -20,6 +20,13 @@ function detectRancher(runtime: Runtime & ('k3s' | 'rke2')): Detect {
     const names = wish.registries.map(yamlName);
     const generated = posix.join(data, 'agent/etc/containerd/certs.d');
     const isRunning = await files.exists(posix.join(data, 'agent/etc/containerd/config.toml'));
+    const hosts = isRunning ? hostsTargets(generated, wish) : [];
+    if (wish.resolve === 'registry') {
+      const note =
+        `--resolve registry: ${runtime} makes mirrors of registries.yaml that are asked for tags, too, so that file is left alone; ` +
+        `each start of ${runtime} removes ${generated}, and its pulls are direct until this command has run again`;
+      return { runtime, targets: hosts, notes: [note] };
+    }
     return {
       runtime,
       targets: [
@@ -28,7 +35,7 @@ function detectRancher(runtime: Runtime & ('k3s' | 'rke2')): Detect {
           edit: registriesYamlEdit(wish.mirrorUrl, names),
           takesEffect: `when ${runtime} starts again`,
         },
-        ...(isRunning ? hostsTargets(generated, wish) : []),
+        ...hosts,
       ],
       notes: isRunning
         ? [

@@ -8,6 +8,14 @@ export type Runtime = (typeof RUNTIMES)[number];
 /** All registries that have no file of their own. */
 export const ALL_REGISTRIES = '_default';
 
+/**
+ * Where a runtime learns which digest a tag means: from the mirror, or from the registry itself, so that the mirror is asked
+ * for digests alone. What comes for a digest is checked by the runtime; a word on a tag is believed, even that of a program
+ * which has taken the mirror's port while no node listened.
+ */
+export const RESOLVERS = ['mirror', 'registry'] as const;
+export type Resolver = (typeof RESOLVERS)[number];
+
 export interface Wish {
   /** `http://127.0.0.1:4770`, without a slash at its end. */
   readonly mirrorUrl: string;
@@ -15,6 +23,7 @@ export interface Wish {
   readonly registries: readonly string[];
   /** Pulled without the mirror: registries, and for podman and CRI-O repositories too. */
   readonly direct: readonly string[];
+  readonly resolve: Resolver;
 }
 
 export interface Target {

@@ -120,6 +120,60 @@ requires(
 requires(
   'root',
   'docker-registry',
+  'containerd',
+  'ctr',
+  'podman',
+)('weir host: tags resolved at the registry', () => {
+  const agentsOf = (registry: Registry, path: string): readonly string[] =>
+    registry.accessLog.matching(path).map(({ userAgent }) => userAgent.split('/')[0] ?? '');
+
+  it('containerd asks the registry for the tag, and the mirror for all content', async () => {
+    await using root = await machine({
+      'etc/containerd/config.toml':
+        'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n',
+    });
+    await using registry = await Registry.start();
+    const image = await buildImage({ seed: 'resolve-containerd', layers: LAYERS });
+    await push(registry.url, 'host/app', 'v1', image);
+    registry.accessLog.clear();
+    await using weir = await WeirNode.start();
+    await using containerd = await Containerd.start({ root: root.path });
+    await host('configure', root, '--mirror-url', weir.url, '--resolve', 'registry');
+    await containerd.cri.pullOk(`${registry.host}/host/app:v1`);
+    await assertIntact(containerd, image);
+    assert.deepEqual([...new Set(agentsOf(registry, '/manifests/v1'))], ['containerd']);
+    for (const path of [`/manifests/${image.digest}`, '/blobs/']) {
+      assert.deepEqual([...new Set(agentsOf(registry, path))], ['weir'], path);
+    }
+  });
+
+  it('podman asks the mirror for what is named by its digest, and the registry for the rest', async () => {
+    await using registry = await Registry.start();
+    const images = await Promise.all(
+      ['by-tag', 'by-digest'].map((seed) => buildImage({ seed, layers: LAYERS })),
+    );
+    const [tagged, named] = images;
+    assert.ok(tagged !== undefined && named !== undefined);
+    await push(registry.url, 'host/tagged', 'v1', tagged);
+    await push(registry.url, 'host/named', 'v1', named);
+    registry.accessLog.clear();
+    await using root = await machine({
+      'etc/containers/registries.conf': `[[registry]]\nprefix = "registry.test"\nlocation = "${registry.host}"\ninsecure = true\n`,
+    });
+    await using weir = await WeirNode.start({ registries: { 'registry.test': { endpoint: registry.url } } });
+    await using containers = await Containers.ofMachine(root.path);
+    const own = ['--runtime', 'podman', '--registries', 'registry.test', '--resolve', 'registry'];
+    await host('configure', root, '--mirror-url', weir.url, ...own);
+    assertOk('podman pull', await containers.podmanPull('registry.test/host/tagged:v1'));
+    assertOk('podman pull', await containers.podmanPull(`registry.test/host/named@${named.digest}`));
+    assert.deepEqual([...new Set(agentsOf(registry, '/host/tagged/'))], ['containers']);
+    assert.deepEqual([...new Set(agentsOf(registry, '/host/named/'))], ['weir']);
+  });
+});
+
+requires(
+  'root',
+  'docker-registry',
   'dockerd',
   'docker',
   'nsenter',

@@ -91,7 +91,7 @@ export class Containerd implements AsyncDisposable {
   async configure(
     wish: Pick<Wish, 'mirrorUrl' | 'registries'> & { readonly direct?: readonly string[] },
   ): Promise<void> {
-    for (const { path, edit } of hostsTargets(this.hostsFolder, { direct: [], ...wish })) {
+    for (const { path, edit } of hostsTargets(this.hostsFolder, { direct: [], resolve: 'mirror', ...wish })) {
       await mkdir(dirname(path), { recursive: true });
       await writeFile(path, edit.add(undefined));
     }

@@ -67,6 +67,14 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
+{{/* Of the node: one that listens below 1024 needs a right for it. */}}
+{{- define "weir.nodeSecurity" -}}
+{{ include "weir.containerSecurity" . }}
+{{- if lt (int .Values.ports.mirror) 1024 }}
+  add: [NET_BIND_SERVICE]
+{{- end }}
+{{- end }}
+
 {{- define "weir.podSecurity" -}}
 seccompProfile:
   type: RuntimeDefault

@@ -8,7 +8,7 @@ import {
   type HostSetupOptions,
   type Outcome,
 } from '../../runtimes/host-setup.ts';
-import { ALL_REGISTRIES, type Runtime } from '../../runtimes/target.ts';
+import { ALL_REGISTRIES, RESOLVERS, type Resolver, type Runtime } from '../../runtimes/target.ts';
 import type { CliContext } from '../context.ts';
 
 /** As users call them; podman and CRI-O read the same files. */
@@ -34,6 +34,7 @@ export async function runHostConfigure(options: Options, context: CliContext): P
       registryName('--direct', name.split('/')[0] ?? '');
       return name;
     }),
+    resolve: resolverOf(options),
   };
   print(await configureHost(wish, setupOptions(options)), options, context);
 }
@@ -62,6 +63,13 @@ function runtimeOf(name: string): Runtime {
   const runtime = RUNTIME_NAMES[name];
   if (runtime !== undefined) return runtime;
   throw wrong('--runtime', name, 'is none of containerd, docker, podman, cri-o, k3s, rke2');
+}
+
+function resolverOf(options: Options): Resolver {
+  const value = String(options['resolve']);
+  const found = RESOLVERS.find((each) => each === value);
+  if (found === undefined) throw wrong('--resolve', value, `is none of ${RESOLVERS.join(', ')}`);
+  return found;
 }
 
 function mirrorUrlOf(options: Options): string {

@@ -155,6 +155,17 @@ describeChart('chart', function () {
     assert.deepEqual(role?.['rules'], [{ apiGroups: [''], resources: ['nodes'], verbs: ['get'] }]);
   });
 
+  it('lets the node bind a port below 1024, and no other container, if that is wished', async () => {
+    const own = parseManifests(await template('--set', 'ports.mirror=470,zone.from=nodeLabel'));
+    const { initContainers = [], containers } = podOf(find(own, 'DaemonSet', 'weir'));
+    const capabilities = (container: Container): unknown => container.securityContext['capabilities'];
+    assert.deepEqual(containers.map(capabilities), [{ drop: ['ALL'], add: ['NET_BIND_SERVICE'] }]);
+    assert.deepEqual(
+      initContainers.map(capabilities),
+      initContainers.map(() => ({ drop: ['ALL'] })),
+    );
+  });
+
   it('is of the version of Weir', async () => {
     const { version } = JSON.parse(await readFile(join(CHART, '../../package.json'), 'utf8')) as Versioned;
     const chart = parse(await readFile(join(CHART, 'Chart.yaml'), 'utf8')) as Versioned & {

@@ -42,7 +42,12 @@ prototype.writeFile = async function (this: FileHandle, text) {
 syncBuiltinESMExports();
 
 const options = { root, stateFolder: STATE_FOLDER, runtimes: undefined, dryRun: false };
-const wish = { mirrorUrl: MIRROR, registries: ['_default', 'ghcr.io'], direct: [] };
+const wish = {
+  mirrorUrl: MIRROR,
+  registries: ['_default', 'ghcr.io'],
+  direct: [],
+  resolve: 'mirror',
+} as const;
 if (command === 'configure') await configureHost(wish, options);
 else await restoreHost(options);
 console.log('done');

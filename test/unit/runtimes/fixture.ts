@@ -45,7 +45,13 @@ export class Machine implements AsyncDisposable {
   }
 
   configure(wish: Partial<Wish> = {}, only?: readonly Runtime[], dryRun = false): Promise<Outcome> {
-    const whole = { mirrorUrl: MIRROR, registries: ['_default'], direct: [], ...wish };
+    const whole = {
+      mirrorUrl: MIRROR,
+      registries: ['_default'],
+      direct: [],
+      resolve: 'mirror' as const,
+      ...wish,
+    };
     return configureHost(whole, this.#options(only, dryRun));
   }
 

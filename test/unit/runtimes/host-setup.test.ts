@@ -233,6 +233,44 @@ describe('host configure: podman and CRI-O', () => {
   });
 });
 
+describe('host configure: tags resolved at the registry', () => {
+  const wish = { resolve: 'registry' } as const;
+
+  it('lets containerd and podman ask the mirror for digests alone, and changes with the next run', async () => {
+    await using machine = await Machine.create({
+      [PATHS.containerdConfig]: '',
+      [PATHS.containersMain]: '[[registry]]\nprefix = "quay.io"\nmirror-by-digest-only = true\n',
+    });
+    const { lines } = await machine.configure(wish);
+    assert.match(lines.join('\n'), /podman and CRI-O pull through the mirror what is named by its digest/);
+    assert.match(await machine.read(PATHS.hosts), /^ {2}capabilities = \["pull"\]$/m);
+    const usage = async (): Promise<readonly unknown[]> => {
+      const { registry } = parseToml(await machine.read(PATHS.containers)) as unknown as {
+        registry: { prefix: string; mirror: { 'pull-from-mirror'?: string }[] }[];
+      };
+      // Beside mirror-by-digest-only podman refuses it.
+      return registry.map(({ prefix, mirror }) => [prefix === 'quay.io', mirror[0]?.['pull-from-mirror']]);
+    };
+    for (const [isSaid, value] of (await usage()) as [boolean, string?][]) {
+      assert.equal(value, isSaid ? undefined : 'digest-only');
+    }
+    await machine.configure();
+    assert.match(await machine.read(PATHS.hosts), /capabilities = \["pull", "resolve"\]/);
+    assert.ok((await usage()).every((each) => (each as unknown[])[1] === undefined));
+  });
+
+  it('leaves Docker and registries.yaml of k3s alone, which cannot, and takes out what was written before', async () => {
+    const files = { [PATHS.docker]: '{}', [PATHS.k3s]: 'mirrors: {}\n' };
+    await using machine = await Machine.create(files);
+    await machine.configure();
+    for (const [path, text] of Object.entries(files)) assert.notEqual(await machine.read(path), text);
+    const { lines } = await machine.configure(wish);
+    for (const [path, text] of Object.entries(files)) assert.equal(await machine.read(path), text);
+    assert.match(lines.join('\n'), /docker: note: .* it is left without the mirror/);
+    assert.match(lines.join('\n'), /k3s: note: .* that file is left alone/);
+  });
+});
+
 describe('host configure: k3s', () => {
   it('writes registries.yaml with its comments kept, and the files of the running containerd', async () => {
     const certs = '/var/lib/rancher/k3s/agent/etc/containerd/certs.d/_default/hosts.toml';

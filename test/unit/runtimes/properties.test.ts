@@ -87,7 +87,7 @@ const FORMATS: readonly Format[] = [
     name: 'hosts.toml',
     path: PATHS.hosts,
     files: hostsToml,
-    edit: hostsTomlEdit(MIRROR),
+    edit: hostsTomlEdit({ mirrorUrl: MIRROR, resolve: 'registry' }),
     edited: (text) => `${text}\n[host."https://by.hand"]\n`,
     kept: 'https://by.hand',
   },

@@ -224,7 +224,7 @@ describe('upstream: connections', () => {
     const environment = { https_proxy: proxy.url, no_proxy: 'direct.test' };
     const lookup = resolver({ 'direct.test': ['127.0.0.1'] });
     await using upstream = new TestUpstream({ environment, lookup });
-    const asked = upstream.getManifest(repositoryAt('direct.test'), latest, { onBehalfOf: 'member' });
+    const asked = upstream.getManifest(repositoryAt('direct.test'), latest, { caller: 'anonymous' });
     await failsWith('address_refused', asked);
     assert.equal(proxy.accepted, 0);
   });
