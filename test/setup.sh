@@ -26,6 +26,7 @@ NEEDED='
   openssl:openssl
   jq:jq
   tmux:tmux
+  chromium:chromium
   debootstrap:debootstrap
   qemu-aarch64-static:qemu-user-static
   systemd-analyze:systemd

@@ -37,12 +37,12 @@ export class HttpServer implements AsyncDisposable {
     this.handler = handler;
   }
 
-  /** `address`: IPv4, where it listens. */
+  /** `address` and `port`: where it listens, IPv4; any free port. */
   static async start(
     handler: Handler,
-    options: { readonly tls?: Certificate; readonly address?: string } = {},
+    options: { readonly tls?: Certificate; readonly address?: string; readonly port?: number } = {},
   ): Promise<HttpServer> {
-    const { tls, address = '127.0.0.1' } = options;
+    const { tls, address = '127.0.0.1', port = 0 } = options;
     const server = tls
       ? createTlsServer({ cert: await readFile(tls.cert), key: await readFile(tls.key) })
       : createServer();
@@ -51,7 +51,7 @@ export class HttpServer implements AsyncDisposable {
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));
     });
-    server.listen(0, address);
+    server.listen(port, address);
     await once(server, 'listening');
     const self = new HttpServer(server, sockets, tls ? 'https' : 'http', handler);
     server.on('connection', () => self.accepted++);

@@ -50,6 +50,13 @@ interface Container {
   readonly args?: readonly string[];
   readonly env?: readonly { readonly name: string; readonly value?: string }[];
   readonly securityContext: Readonly<Record<string, unknown>>;
+  readonly startupProbe?: Probe;
+  readonly readinessProbe?: Probe;
+  readonly livenessProbe?: Probe;
+}
+
+interface Probe {
+  readonly httpGet: { readonly host?: string };
 }
 
 interface PodSpec {
@@ -209,6 +216,25 @@ describeChart('chart', function () {
       const [registry] = loaded.config.registries.values();
       assert.deepEqual(registry?.credential, { kind: 'basic', username: 'u', password: 'p' });
     }
+  });
+
+  it('has the admin address on loopback whatever else it listens on, where `weir status` and the probes ask', async () => {
+    const listen = async (...args: readonly string[]): Promise<string | undefined> => {
+      const [container] = podOf(
+        find(parseManifests(await template(...args)), 'DaemonSet', 'weir'),
+      ).containers;
+      for (const probe of [container?.startupProbe, container?.readinessProbe, container?.livenessProbe]) {
+        assert.equal(probe?.httpGet.host, '127.0.0.1');
+      }
+      return container?.env?.find(({ name }) => name === 'WEIR_ADMIN_LISTEN')?.value;
+    };
+    const metrics = (address: string): Promise<string | undefined> =>
+      listen('--set', `metrics.enabled=true,metrics.address=${address}`);
+    assert.equal(await listen(), '127.0.0.1:4771');
+    assert.equal(await listen('--set', 'metrics.enabled=true'), '127.0.0.1:4771,0.0.0.0:4771');
+    assert.equal(await metrics('10.0.0.7'), '127.0.0.1:4771,10.0.0.7:4771');
+    assert.equal(await metrics('127.0.0.1'), '127.0.0.1:4771');
+    assert.equal(await metrics('[::]'), '127.0.0.1:4771,[::]:4771');
   });
 
   it('says in its notes how to see it work', async () => {

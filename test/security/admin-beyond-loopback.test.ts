@@ -1,0 +1,103 @@
+/** Another host must not be told by the admin address what is pulled, from where, and by whom. */
+import assert from 'node:assert/strict';
+import { shared } from '../support/fixture.ts';
+import { Lan, type LanHost } from '../support/lan.ts';
+import { run, runOk } from '../support/program.ts';
+import { parseAnswer, rawRequest, type RawAnswer } from '../support/raw-http.ts';
+import { requires } from '../support/requires.ts';
+import { WEIR, WeirNode } from '../support/weir.ts';
+
+/** Connections to it come from another address than loopback's. */
+const FORWARDED = '127.0.0.9';
+const RATE = '1gbit';
+const PORT = 4771;
+/** What the reports tell, and metrics do not. */
+const TOLD = 'a-name-for-this-node-alone';
+const OPEN = ['/healthz', '/readyz', '/metrics'];
+const REPORTS = ['/v1/status', '/v1/peers'];
+
+requires(
+  'root',
+  'ip',
+  'tc',
+  'nsenter',
+  'unshare',
+  '/bin/busybox',
+)('the admin address beyond loopback', () => {
+  const lab = shared(async (stack) => {
+    const lan = stack.use(await Lan.create());
+    const [host, other] = [await lan.addHost(RATE), await lan.addHost(RATE)];
+    return { host, other };
+  });
+
+  const start = (listen: string): Promise<WeirNode> =>
+    WeirNode.start({
+      within: lab().host.namespace.enter,
+      settings: { 'admin.listen': listen, 'node.name': TOLD, 'cluster.mode': 'off' },
+    });
+
+  /** Asks from a host; `name`: its Host, where that is not the address. */
+  const ask = ({ namespace }: LanHost, to: string, path: string, name = to): Promise<RawAnswer> => {
+    const input = rawRequest(`GET ${path} HTTP/1.1`, `Host: ${name}:${PORT}`);
+    const args = ['nc', '-w', '20', to, String(PORT)];
+    return runOk('/bin/busybox', args, { within: namespace.enter, input }).then(parseAnswer);
+  };
+
+  const assertKeptBack = (answer: RawAnswer, what: string): void => {
+    assert.equal(answer.status, 403, what);
+    assert.match(answer.body, /beyond loopback there are .*: run weir status .* on the node/, what);
+    assert.ok(!answer.body.includes(TOLD), what);
+  };
+
+  it('tells another host health and metrics alone, and the node itself all', async () => {
+    await using _node = await start(`0.0.0.0:${PORT}`);
+    const { host, other } = lab();
+    for (const path of OPEN) assert.equal((await ask(other, host.address, path)).status, 200, path);
+    for (const path of REPORTS) assertKeptBack(await ask(other, host.address, path), path);
+    assert.equal((await ask(other, host.address, '/')).status, 404);
+
+    // Its own address may be forwarded to, and what is forwarded to loopback comes from elsewhere: both ends count.
+    const route = [
+      'route',
+      'replace',
+      'local',
+      FORWARDED,
+      'dev',
+      'lo',
+      'src',
+      host.address,
+      'table',
+      'local',
+    ];
+    await runOk('ip', route, { within: host.namespace.enter });
+    for (const path of REPORTS) {
+      assertKeptBack(await ask(host, host.address, path), path);
+      assertKeptBack(await ask(host, FORWARDED, path), path);
+      assert.equal((await ask(host, '127.0.0.1', path)).status, 200, path);
+    }
+  });
+
+  it('leaves `weir status` to the node, however it listens', async () => {
+    const { host, other } = lab();
+    const within = host.namespace.enter;
+    for (const listen of [`0.0.0.0:${PORT}`, `${host.address}:${PORT},127.0.0.1:${PORT}`]) {
+      await using _node = await start(listen);
+      const env = { WEIR_ADMIN_LISTEN: listen, WEIR_CONFIG: '/dev/null' };
+      const status = await runOk(WEIR, ['status'], { within, env });
+      assert.ok(status.includes(TOLD), status);
+      assert.equal((await ask(other, host.address, '/metrics')).status, 200);
+      for (const path of REPORTS) assertKeptBack(await ask(other, host.address, path), path);
+      const refused = await run(WEIR, ['status', '--admin', `${host.address}:${PORT}`], { within, env });
+      assert.equal(refused.code, 1);
+      assert.match(refused.stderr, /refuses: beyond loopback there are/);
+    }
+  });
+
+  it('takes the address of the node for its name, and no other', async () => {
+    await using _node = await start(`0.0.0.0:${PORT}`);
+    const { host, other } = lab();
+    const answer = await ask(other, host.address, '/metrics', 'attacker.example');
+    assert.equal(answer.status, 403);
+    assert.match(answer.body, /admin\.hosts/);
+  });
+});
