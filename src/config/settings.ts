@@ -220,7 +220,7 @@ export const SETTINGS = {
   'tags.share': setting(
     choice(['on', 'off']),
     'on',
-    'on: one member asks upstream for a tag and tells the others; off: each node asks for itself',
+    'on: two members ask upstream for a tag and tell the others; off: each node asks for itself',
   ),
   'tags.ttl': setting(
     duration({ min: 0 }),

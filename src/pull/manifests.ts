@@ -34,7 +34,7 @@ export interface ManifestsOptions {
   readonly providers: readonly BlobProvider[];
   readonly store: Pick<Store, 'ingest'>;
   readonly catalog: Catalog;
-  readonly upstream: Pick<Upstream, 'headManifest' | 'getManifest'>;
+  readonly upstream: Pick<Upstream, 'headManifest' | 'getManifest' | 'checkReach'>;
   readonly access: Access;
   readonly clock: Clock;
   readonly observer: ManifestsObserver;
@@ -203,6 +203,7 @@ export class Manifests {
     const caller = remoteCallerOf(repository.registry, token);
     const request = { repository, reference, accept, caller };
     try {
+      this.#options.upstream.checkReach(repository.registry, caller);
       if (!isTagged(request)) return this.#knownManifest(request);
       const { access } = this.#options;
       const known = knownOnly ? this.#tags.known(request) : undefined;

@@ -1,32 +1,40 @@
 /**
- * Tags across the cluster: one member asks upstream for all. Which one that is follows from the reference by
- * rendezvous hashing; the next in rank stands in. When upstream cannot be reached, any member that knows the
- * reference can answer.
+ * Tags across the cluster: two members ask upstream for all, and where they do not say the same each node asks for
+ * itself (docs/adr/0013-a-members-word-on-tags.md). Which two follows from the reference by rendezvous hashing; the next
+ * in rank stand in. When upstream cannot be reached, members that know the reference can answer.
  *
  * A member's answer also says that upstream accepted this very caller (nothing, or this Bearer token); a caller with
- * another kind of credential is never spoken of to peers.
+ * another kind of credential is never spoken of to peers. That upstream refused a caller no member says for upstream:
+ * the runtime takes its password to where a challenge sends it.
  */
 import { LRUCache } from 'lru-cache';
 import { SECOND, type Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
-import type { Membership } from '../membership/member.ts';
+import type { Member, Membership } from '../membership/member.ts';
 import { formatManifestReference, type ManifestReference } from '../oci/reference.ts';
 import { repositoryKey } from '../oci/repository.ts';
 import type { PeerName } from '../peer/peer-name.ts';
+import { placesOf } from '../peer/place.ts';
 import { hashText, rank } from '../swarm/hrw.ts';
 import {
   decodeReferenceAnswer,
   decodeReferenceQuestion,
   encodeReferenceAnswer,
   encodeReferenceQuestion,
+  isTellable,
+  isTellableAnswer,
   type ReferenceAnswer,
   type ReferenceQuestion,
 } from '../wire/references.ts';
 import { bearerOf } from '../upstream/caller.ts';
 import { isOffline, type PullRequest } from './access.ts';
 
-/** The member that asks upstream, and its stand-in. */
+/** The members that ask upstream: two must say the same, or one that lies would be believed. */
 const OWNERS = 2;
+/** Members that stand in for those of them that do not answer. */
+const STAND_INS = 2;
+/** First in rank among which the second owner is sought; twice as many as one place has members (membership/records.ts). */
+const LOOKED_AT = 16;
 /** Milliseconds for an owner's answer: one request to the registry, or its time-outs when it is dead. */
 const OWNER_PATIENCE: number = 4 * SECOND;
 /** Members asked at a time for what they remember, and in all. */
@@ -54,6 +62,8 @@ export interface SharedReference extends PullRequest {
   readonly accept: string | undefined;
 }
 
+export type FoundReference = Extract<ReferenceAnswer, { status: 'found' }>;
+
 export class References {
   readonly #options: ReferencesOptions;
   /** Members that do not answer, for a moment. */
@@ -66,43 +76,53 @@ export class References {
   }
 
   /**
-   * What the member that asks for all says; undefined where this node is the one to ask upstream.
-   * @throws WeirError `manifest_unknown`, `upstream_unauthorized`, `upstream_unreachable`
+   * What the two members that ask for all agree on; undefined where this node is to ask upstream itself: it is one of
+   * them, or they do not agree, or upstream refused the caller.
+   * @throws WeirError `manifest_unknown`, `upstream_unreachable`
    */
-  async ask(request: SharedReference): Promise<Extract<ReferenceAnswer, { status: 'found' }> | undefined> {
+  async ask(request: SharedReference): Promise<FoundReference | undefined> {
     const { membership } = this.#options;
     const question = questionOf(request, false);
     if (question === undefined || membership.live().length < 2) return undefined;
-    for (const { peer } of this.#owners(request)) {
-      if (peer === membership.self.peer) return undefined;
-      if (this.#silent.has(peer)) continue;
-      const answer = await this.#askOne(peer, question, OWNER_PATIENCE, request.signal);
-      if (answer !== undefined) return settled(request, answer);
+    const owners = ownersOf(membership.live(), request);
+    if (owners.slice(0, OWNERS).includes(membership.self.peer)) return undefined;
+    const left = owners.filter((peer) => !this.#silent.has(peer)).values();
+    const [one, other] = await Promise.all([
+      this.#nextAnswer(left, question, request.signal),
+      this.#nextAnswer(left, question, request.signal),
+    ]);
+    return one && other && agreed(request, one, other);
+  }
+
+  /** The answer of the first one that gives any; both who ask take from one row, so that nobody is asked twice. */
+  async #nextAnswer(
+    left: IterableIterator<PeerName>,
+    question: Uint8Array,
+    signal: AbortSignal | undefined,
+  ): Promise<ReferenceAnswer | undefined> {
+    for (const peer of left) {
+      if (peer === this.#options.membership.self.peer) return undefined; // its turn to stand in
+      const answer = await this.#askOne(peer, question, OWNER_PATIENCE, signal);
+      if (answer !== undefined) return answer;
     }
     return undefined;
   }
 
-  /** What any member remembers of it, while upstream cannot be reached. */
-  async recall(request: SharedReference): Promise<Extract<ReferenceAnswer, { status: 'found' }> | undefined> {
+  /** What most of those remember of it who are asked together, while upstream cannot be reached. */
+  async recall(request: SharedReference): Promise<FoundReference | undefined> {
     const { membership } = this.#options;
     const question = questionOf(request, true);
     if (question === undefined) return undefined;
-    const owners = this.#owners(request);
-    const others = membership.live().filter((member) => !owners.includes(member));
-    const peers = [...owners, ...others]
-      .map(({ peer }) => peer)
-      .filter((peer) => peer !== membership.self.peer);
+    const owners = ownersOf(membership.live(), request);
+    const others = membership.live().map(({ peer }) => peer);
+    const peers = [...new Set([...owners, ...others])].filter((peer) => peer !== membership.self.peer);
     for (let i = 0; i < Math.min(peers.length, ASKED_AT_MOST); i += ASKED_AT_ONCE) {
-      const answers = peers.slice(i, i + ASKED_AT_ONCE).map(async (peer) => {
-        const answer = await this.#askOne(peer, question, MEMORY_PATIENCE, request.signal);
-        if (answer?.status !== 'found') throw new WeirError('not_found', 'it does not know either');
-        return answer;
-      });
-      try {
-        return await Promise.any(answers);
-      } catch {
-        request.signal?.throwIfAborted(); // none of these knows it: the next ones
-      }
+      const asked = peers.slice(i, i + ASKED_AT_ONCE);
+      const answers = await Promise.all(
+        asked.map((peer) => this.#askOne(peer, question, MEMORY_PATIENCE, request.signal)),
+      );
+      const found = inMajority(answers.filter((answer) => answer?.status === 'found'));
+      if (found !== undefined) return found;
     }
     return undefined;
   }
@@ -110,12 +130,8 @@ export class References {
   /** Answers another member. @throws WeirError `peer_protocol` */
   async answer(bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
     const question = decodeReferenceQuestion(bytes);
-    return encodeReferenceAnswer(await this.#options.answer(question, signal));
-  }
-
-  #owners({ repository, reference }: SharedReference): readonly { readonly peer: PeerName }[] {
-    const key = hashText(`reference ${repositoryKey(repository)}:${formatManifestReference(reference)}`);
-    return rank(this.#options.membership.live(), key, OWNERS);
+    const answer = await this.#options.answer(question, signal);
+    return encodeReferenceAnswer(isTellableAnswer(answer) ? answer : { status: 'refused' });
   }
 
   async #askOne(
@@ -135,35 +151,72 @@ export class References {
   }
 }
 
-/** Undefined where the caller's credential must not leave the node. */
+/** Undefined where the caller's credential must not leave the node, or the question cannot be put. */
 function questionOf(request: SharedReference, knownOnly: boolean): Uint8Array | undefined {
   const { repository, reference, accept, caller } = request;
   const token = bearerOf(caller, repository.registry);
-  if (typeof caller !== 'string' && token === undefined) return undefined;
-  return encodeReferenceQuestion({ repository, reference, accept, token, knownOnly });
+  const isSpokenOf = typeof caller === 'string' || token !== undefined;
+  const question = { repository, reference, accept, token, knownOnly };
+  return isSpokenOf && isTellable(question) ? encodeReferenceQuestion(question) : undefined;
 }
 
-function settled(
+/**
+ * Members in the order in which they are asked about a reference. The second one is the first that is at another place
+ * than the first: who makes up names until two of them rank first has not as many addresses.
+ */
+export function ownersOf(
+  members: readonly Member[],
+  { repository, reference }: Pick<SharedReference, 'repository' | 'reference'>,
+): readonly PeerName[] {
+  const key = hashText(`reference ${repositoryKey(repository)}:${formatManifestReference(reference)}`);
+  const [first, ...others] = rank(members, key, LOOKED_AT);
+  if (first === undefined) return [];
+  const places = new Set(placesOf(first.controlAddresses));
+  const isElsewhere = ({ controlAddresses }: Member): boolean =>
+    placesOf(controlAddresses).every((place) => !places.has(place));
+  const second = others.find(isElsewhere) ?? others[0];
+  const standIns = others.filter((member) => member !== second);
+  return [first, ...(second === undefined ? [] : [second]), ...standIns]
+    .slice(0, OWNERS + STAND_INS)
+    .map(({ peer }) => peer);
+}
+
+/** What two members say alike; undefined where upstream must be asked. */
+function agreed(
   request: SharedReference,
-  answer: ReferenceAnswer,
-): Extract<ReferenceAnswer, { status: 'found' }> {
-  const { status } = answer;
-  if (status === 'found') return answer;
-  const named = `${repositoryKey(request.repository)}:${formatManifestReference(request.reference)}`;
-  if (status === 'unknown') throw new WeirError('manifest_unknown', `upstream has no ${named}`);
-  if (status === 'unreachable') {
-    throw new WeirError('upstream_unreachable', `the member that asks for ${named} cannot reach upstream`);
+  one: ReferenceAnswer,
+  other: ReferenceAnswer,
+): FoundReference | undefined {
+  if (one.status === 'found' && other.status === 'found') {
+    const isSame =
+      one.digest === other.digest && one.mediaType === other.mediaType && one.size === other.size;
+    const stale = one.stale || other.stale;
+    return isSame ? { ...one, stale, granted: Math.max(one.granted, other.granted) } : undefined;
   }
-  const detail = answer.challenge === undefined ? {} : { detail: { challenge: answer.challenge } };
-  throw new WeirError('upstream_unauthorized', `upstream refused ${named} to this caller`, detail);
+  if (one.status !== other.status) return undefined;
+  const named = `${repositoryKey(request.repository)}:${formatManifestReference(request.reference)}`;
+  if (one.status === 'unknown') throw new WeirError('manifest_unknown', `upstream has no ${named}`);
+  if (one.status === 'unreachable') {
+    throw new WeirError('upstream_unreachable', `the members that ask for ${named} cannot reach upstream`);
+  }
+  return undefined; // a refusal, and what is to be presented instead, only upstream itself can say
+}
+
+/** What most of these say, and of those that say it the first; the grant is that of the oldest. */
+function inMajority(answers: readonly FoundReference[]): FoundReference | undefined {
+  const byDigest = Map.groupBy(answers, ({ digest }) => digest);
+  const [most] = [...byDigest.values()].toSorted((a, b) => b.length - a.length);
+  const [first] = most ?? [];
+  if (most === undefined || first === undefined) return undefined;
+  return { ...first, granted: Math.max(...most.map(({ granted }) => granted)) };
 }
 
 /** A failure to find out, in the words of the protocol. */
 export function answerOf(error: unknown): ReferenceAnswer {
   if (isWeirError(error, 'manifest_unknown')) return { status: 'unknown' };
-  if (isWeirError(error, 'upstream_unauthorized', 'upstream_denied')) {
-    const challenge = error.detail['challenge'];
-    return { status: 'refused', challenge: typeof challenge === 'string' ? challenge : undefined };
+  // The last: this node may not go there for another one, which may for itself.
+  if (isWeirError(error, 'upstream_unauthorized', 'upstream_denied', 'address_refused')) {
+    return { status: 'refused' };
   }
   if (isOffline(error)) return { status: 'unreachable' };
   throw error;

@@ -4,19 +4,26 @@
  */
 import { LRUCache } from 'lru-cache';
 import { abortable } from '../abortable.ts';
-import type { Clock } from '../clock.ts';
+import { SECOND, type Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import { acceptedTypes, isAccepted } from '../oci/accept.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Tag } from '../oci/reference.ts';
 import { repositoryKey } from '../oci/repository.ts';
 import type { Catalog, TagRecord } from '../store/catalog.ts';
+import { isOfThisNode } from '../upstream/caller.ts';
 import { isOffline, type Access } from './access.ts';
 import type { References, SharedReference } from './references.ts';
 import { shared } from './wait.ts';
 
 /** Answers about tags that are remembered for a few seconds. */
 const MAX_RECENT_TAGS = 10_000;
+/**
+ * Callers of a repository that upstream has just refused, and milliseconds for which that holds: members do not say so
+ * for upstream, and a crowd of them must not ask it one by one.
+ */
+const MAX_REFUSED = 1_000;
+const REFUSED_FOR: number = 5 * SECOND;
 
 export interface TagRequest extends SharedReference {
   readonly reference: { readonly kind: 'tag'; readonly tag: Tag };
@@ -46,18 +53,24 @@ interface TagKeys {
   readonly types: readonly string[];
   readonly accept: string;
   readonly caller: string;
+  /** The caller in this repository, whatever it asks for. */
+  readonly access: string;
 }
 
 export class Tags {
   readonly #options: TagsOptions;
   readonly #recent: LRUCache<string, TagRecord>;
+  readonly #refused: LRUCache<string, WeirError>;
   readonly #resolving: Map<string, Promise<ResolvedTag>> = new Map();
+  /** Questions to upstream: for a caller of this node's own, and for that of another member, it is one. */
+  readonly #asking: Map<string, Promise<Omit<TagRecord, 'at'>>> = new Map();
 
   constructor(options: TagsOptions) {
     this.#options = options;
     const perf = { now: (): number => options.clock.monotonic() };
     // lru-cache takes a ttl of 0 for "for ever".
     this.#recent = new LRUCache({ max: MAX_RECENT_TAGS, ttl: Math.max(1, options.ttl), perf });
+    this.#refused = new LRUCache({ max: MAX_REFUSED, ttl: REFUSED_FOR, perf });
   }
 
   /**
@@ -90,16 +103,20 @@ export class Tags {
     const types = acceptedTypes(accept);
     const acceptKey = digestOf(Buffer.from(types.join(' ')));
     const name = repositoryKey(repository);
-    const caller = `${name} ${reference.tag} ${acceptKey} ${this.#options.access.callerKey(who, repository.registry)}`;
-    return { types, accept: acceptKey, caller };
+    const callerKey = this.#options.access.callerKey(who, repository.registry);
+    const caller = `${name} ${reference.tag} ${acceptKey} ${callerKey}`;
+    return { types, accept: acceptKey, caller, access: `${name} ${callerKey}` };
   }
 
   async #ask(request: TagRequest, keys: TagKeys, own: boolean): Promise<ResolvedTag> {
-    const { access, catalog, clock, references, head, onStale } = this.#options;
+    const { access, catalog, clock, references, onStale } = this.#options;
     const { tag } = request.reference;
+    const refused = this.#refused.get(keys.access);
+    if (refused !== undefined) throw refused;
     try {
       const answer = own ? undefined : await references?.()?.ask(request);
-      const record = { ...recordOf(answer ?? (await head(request))), at: clock.now() };
+      const known = answer ?? (await this.#headOnce(request, keys));
+      const record = { ...recordOf(known), at: clock.now() };
       access.acceptedAgo(request, answer?.granted ?? 0);
       this.#keep(request, keys, record);
       if (answer?.stale === true)
@@ -112,8 +129,21 @@ export class Tags {
       return { record, stale: answer?.stale === true };
     } catch (error) {
       access.failed(request, error);
+      if (isWeirError(error, 'upstream_unauthorized', 'upstream_denied'))
+        this.#refused.set(keys.access, error);
       if (isWeirError(error, 'manifest_unknown') && access.tellsOfAbsence(request))
         catalog.deleteTag(request.repository, tag);
+      throw error;
+    }
+  }
+
+  async #headOnce(request: TagRequest, { caller }: TagKeys): Promise<Omit<TagRecord, 'at'>> {
+    const { head } = this.#options;
+    try {
+      return await shared(this.#asking, caller, () => head(request));
+    } catch (error) {
+      // It was asked for another member, for whom this node may not go everywhere.
+      if (isOfThisNode(request.caller) && isWeirError(error, 'address_refused')) return await head(request);
       throw error;
     }
   }

@@ -117,6 +117,12 @@ export function isAllowed(kind: AddressKind, reach: Reach): boolean {
   return allowed.includes(kind);
 }
 
+/** @throws WeirError `address_refused` if the host of `origin` says by itself that it is beyond `reach` */
+export function checkHost(origin: string, reach: Reach): void {
+  const kind = hostKind(new URL(origin).hostname);
+  if (kind !== undefined && !isAllowed(kind, reach)) throw addressRefused(origin, kind, reach);
+}
+
 /** @param address where the host of `origin` is a name: what it resolves to */
 export function addressRefused(origin: string, kind: AddressKind, reach: Reach, address?: string): WeirError {
   const { host } = new URL(origin);

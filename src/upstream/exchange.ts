@@ -13,6 +13,7 @@ import { LRUCache } from 'lru-cache';
 import type { Clock } from '../clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../errors.ts';
 import type { RegistryHost, RepositoryName } from '../oci/repository.ts';
+import { checkHost } from './address-guard.ts';
 import { isOfThisNode, type Caller } from './caller.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
 import { formatAuthorization, type StoredCredential } from './credential.ts';
@@ -113,6 +114,13 @@ export class Exchange {
       authorization = await this.#authorize(request, credential, learned, authorization?.token);
       if (authorization === undefined) throw unauthorized(endpoint, learned.raw);
     }
+  }
+
+  /** @throws WeirError `address_refused` if the endpoint is at an address that may not be reached for this caller */
+  checkReach(endpoint: Endpoint, caller: Caller): void {
+    const url = new URL(endpoint.origin);
+    const reach = this.#options.reaches.of({ url, from: undefined, endpoint, caller });
+    checkHost(endpoint.origin, reach);
   }
 
   async #credential(request: ExchangeRequest): Promise<StoredCredential | undefined> {

@@ -12,7 +12,7 @@ import { lookup } from 'node:dns';
 import { LRUCache } from 'lru-cache';
 import { EnvHttpProxyAgent, Pool, type Dispatcher } from 'undici';
 import { KIB, SECOND } from '../clock.ts';
-import { addressRefused, hostKind, isAllowed, type Reach } from './address-guard.ts';
+import { checkHost, type Reach } from './address-guard.ts';
 import type { TlsProfile } from './endpoint.ts';
 import { guardedLookup, type Lookup } from './guarded-lookup.ts';
 import { proxyFor, type Environment } from './proxy.ts';
@@ -65,8 +65,7 @@ export class Pools {
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
     // Addresses are not looked up, and behind a proxy names are not either.
-    const kind = hostKind(new URL(origin).hostname);
-    if (kind !== undefined && !isAllowed(kind, reach)) throw addressRefused(origin, kind, reach);
+    checkHost(origin, reach);
     const pool = this.#create(origin, tls, lane, reach);
     this.#pools.set(key, pool);
     return pool;

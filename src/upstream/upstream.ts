@@ -206,6 +206,15 @@ export class Upstream {
   }
 
   /**
+   * Whether this node may ask the registry for that caller, as far as its name tells.
+   * @throws WeirError `address_refused`
+   */
+  checkReach(registry: RegistryHost, caller: Caller): void {
+    const [endpoint] = endpointsOf(registry, this.#context.registries).slice(-1);
+    if (endpoint !== undefined) this.#exchange.checkReach(endpoint, caller);
+  }
+
+  /**
    * Whether a credential that is configured here may have spoken for a caller that presented nothing. Where none can,
    * such a caller was asked for as one of another node would be.
    */

@@ -43,6 +43,11 @@ export function bytesOf(what: string, bytes: Uint8Array, length: number): Uint8A
   return new Uint8Array(bytes);
 }
 
+/** Whether {@link textOf} takes it. */
+export function isText(text: string, max: number): boolean {
+  return text.length <= max && /^[ -~]*$/.test(text);
+}
+
 /** Printable ASCII: names end up in terminals, where control characters do harm. @throws WeirError `peer_protocol` */
 export function textOf(what: string, text: string, max: number): string {
   if (text.length > max)

@@ -4,7 +4,7 @@ import { KIB, SECOND } from '../clock.ts';
 import { tryParseDigest, type Digest } from '../oci/digest.ts';
 import { parseManifestReference, type ManifestReference } from '../oci/reference.ts';
 import { tryParseRepositoryName, type Repository } from '../oci/repository.ts';
-import { numberIn, parse, protocolError, registryOf, textOf } from './fields.ts';
+import { isText, numberIn, parse, protocolError, registryOf, textOf } from './fields.ts';
 import { ReferenceAnswerSchema, ReferenceQuestionSchema } from './references_pb.ts';
 
 /** Characters of an Accept header: the types of all runtimes together are some 600. */
@@ -12,7 +12,6 @@ const MAX_ACCEPT: number = 4 * KIB;
 /** As long as the mirror takes. */
 const MAX_TOKEN: number = 16 * KIB;
 const MAX_MEDIA_TYPE = 255;
-const MAX_CHALLENGE: number = 2 * KIB;
 const MAX_SIZE: number = 2 ** 40;
 const STATUSES = ['found', 'unknown', 'refused', 'unreachable'] as const;
 
@@ -36,8 +35,22 @@ export type ReferenceAnswer =
       readonly stale: boolean;
     }
   | { readonly status: 'unknown' }
-  | { readonly status: 'refused'; readonly challenge: string | undefined }
+  /** The registry refused this caller, as far as this member knows: whoever asks is to ask the registry itself. */
+  | { readonly status: 'refused' }
   | { readonly status: 'unreachable' };
+
+/**
+ * Whether a member takes the question, and the answer, for what the protocol allows. Callers write what is asked, and
+ * registries what is answered: neither may make this node look like one that breaks the protocol.
+ */
+export function isTellable({ accept = '' }: Pick<ReferenceQuestion, 'accept'>): boolean {
+  return isText(accept, MAX_ACCEPT);
+}
+
+export function isTellableAnswer(answer: ReferenceAnswer): boolean {
+  if (answer.status !== 'found') return true;
+  return isText(answer.mediaType, MAX_MEDIA_TYPE) && (answer.size ?? 0) <= MAX_SIZE;
+}
 
 export function encodeReferenceQuestion(question: ReferenceQuestion): Uint8Array {
   const { repository, reference, accept = '', token = '', knownOnly } = question;
@@ -81,19 +94,15 @@ export function encodeReferenceAnswer(answer: ReferenceAnswer): Uint8Array {
       size: BigInt(found?.size ?? 0),
       granted: Math.ceil((found?.granted ?? 0) / SECOND),
       stale: found?.stale ?? false,
-      challenge: (answer.status === 'refused' ? answer.challenge : undefined)?.slice(0, MAX_CHALLENGE) ?? '',
     }),
   );
 }
 
 /** @throws WeirError `peer_protocol` */
 export function decodeReferenceAnswer(bytes: Uint8Array): ReferenceAnswer {
-  const { status, digest, mediaType, size, challenge, granted, stale } = parse(ReferenceAnswerSchema, bytes);
+  const { status, digest, mediaType, size, granted, stale } = parse(ReferenceAnswerSchema, bytes);
   const kind = STATUSES[status - 1];
-  if (kind === 'unknown') return { status: kind };
-  if (kind === 'refused') {
-    return { status: kind, challenge: textOf('challenge', challenge, MAX_CHALLENGE) || undefined };
-  }
+  if (kind === 'unknown' || kind === 'refused') return { status: kind };
   if (kind !== 'found') return { status: 'unreachable' };
   const parsed = tryParseDigest(digest);
   if (parsed === undefined) throw protocolError('not a digest');

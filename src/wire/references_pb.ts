@@ -14,7 +14,7 @@ import type { Message } from '@bufbuild/protobuf';
 export const file_references: GenFile =
   /*@__PURE__*/
   fileDesc(
-    'ChByZWZlcmVuY2VzLnByb3RvEgd3ZWlyLnYxIn8KEVJlZmVyZW5jZVF1ZXN0aW9uEhAKCHJlZ2lzdHJ5GAEgASgJEhIKCnJlcG9zaXRvcnkYAiABKAkSEQoJcmVmZXJlbmNlGAMgASgJEg4KBmFjY2VwdBgEIAEoCRINCgV0b2tlbhgFIAEoCRISCgprbm93bl9vbmx5GAYgASgIIoYBCg9SZWZlcmVuY2VBbnN3ZXISDgoGc3RhdHVzGAEgASgNEg4KBmRpZ2VzdBgCIAEoCRISCgptZWRpYV90eXBlGAMgASgJEgwKBHNpemUYBCABKAQSEQoJY2hhbGxlbmdlGAUgASgJEg8KB2dyYW50ZWQYBiABKA0SDQoFc3RhbGUYByABKAhiBnByb3RvMw',
+    'ChByZWZlcmVuY2VzLnByb3RvEgd3ZWlyLnYxIn8KEVJlZmVyZW5jZVF1ZXN0aW9uEhAKCHJlZ2lzdHJ5GAEgASgJEhIKCnJlcG9zaXRvcnkYAiABKAkSEQoJcmVmZXJlbmNlGAMgASgJEg4KBmFjY2VwdBgEIAEoCRINCgV0b2tlbhgFIAEoCRISCgprbm93bl9vbmx5GAYgASgIInkKD1JlZmVyZW5jZUFuc3dlchIOCgZzdGF0dXMYASABKA0SDgoGZGlnZXN0GAIgASgJEhIKCm1lZGlhX3R5cGUYAyABKAkSDAoEc2l6ZRgEIAEoBBIPCgdncmFudGVkGAYgASgNEg0KBXN0YWxlGAcgASgISgQIBRAGYgZwcm90bzM',
   );
 
 /**
@@ -95,13 +95,6 @@ export type ReferenceAnswer = Message<'weir.v1.ReferenceAnswer'> & {
    * @generated from field: uint64 size = 4;
    */
   size: bigint;
-
-  /**
-   * WWW-Authenticate of the registry, where it refused.
-   *
-   * @generated from field: string challenge = 5;
-   */
-  challenge: string;
 
   /**
    * Seconds since the registry accepted this caller, where found.

@@ -36,6 +36,8 @@ export interface EvilPeerOptions {
   /** `127.0.0.1:PORT` of a member's control plane. */
   readonly bootstrap: string;
   readonly mischief?: Mischief;
+  /** What it answers to a question about a reference; default: nothing. */
+  readonly answers?: (question: Uint8Array) => Uint8Array;
   /** Its identity and certificate, where something else than its data port answers: at `dataAddresses`. */
   readonly node?: { readonly identity: Identity; readonly certificate: Certificate };
   readonly dataAddresses?: readonly Address[];
@@ -166,7 +168,9 @@ export class EvilPeer implements AsyncDisposable {
     );
     await this.#host.handle('reference', async (_from, bytes) => {
       this.questions.push(bytes);
-      throw new Error('it does not answer');
+      const { answers } = this.#options;
+      if (answers === undefined) throw new Error('it does not answer');
+      return answers(bytes);
     });
   }
 
