@@ -1,8 +1,9 @@
-/** The Node.js binary of an architecture, from npm, as package-lock.json locks it. */
+/** The Node.js binary of an architecture, from npm, as package-lock.json locks it and as nodejs.org publishes it. */
 import { createHash } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runOk } from './command.ts';
+import { checkBinary } from './node-sums.ts';
 import type { Architecture } from './platforms.ts';
 
 export interface NodePackage {
@@ -36,6 +37,7 @@ export async function fetchNode(root: string, cache: string, arch: Architecture)
   await mkdir(folder, { recursive: true });
   const parts = ['package/bin/node', 'package/LICENSE'];
   await runOk('tar', ['-xzf', tarball, '--directory', folder, '--strip-components=1', ...parts]);
+  await checkBinary(join(folder, 'bin/node'), name, version);
   return { name, version, folder };
 }
 

@@ -183,9 +183,9 @@ describeChart('chart', function () {
 
   it("leaves the registry of Weir's own image without the mirror, by a name of its own", () => {
     const direct = (name: string): string | undefined =>
-      podOf(find(of(name), 'DaemonSet', 'weir')).initContainers?.[0]?.args?.find((arg) =>
-        arg.startsWith('--direct='),
-      );
+      podOf(find(of(name), 'DaemonSet', 'weir'))
+        .initContainers?.flatMap(({ args = [] }) => args)
+        .find((arg) => arg.startsWith('--direct='));
     assert.equal(direct('defaults'), '--direct=ghcr.io:443/weir-p2p/weir,ghcr.io:443');
     assert.equal(
       direct('everything on'),
