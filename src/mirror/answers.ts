@@ -2,7 +2,7 @@
 import { ERROR_CODES, isWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MEDIA_TYPES } from '../oci/manifest.ts';
-import type { PassedThrough } from '../upstream/upstream.ts';
+import type { PassedThrough } from '../upstream/passed-through.ts';
 import type { Exchange } from './exchange.ts';
 import { MAX_TARGET_LENGTH, type Route } from './route.ts';
 

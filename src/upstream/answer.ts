@@ -59,6 +59,12 @@ export function contentLength(response: Response): number | undefined {
   return Number(header);
 }
 
+/** The media type without its parameters. */
+export function mediaType(response: Response): string {
+  const [type = ''] = (response.header('content-type') ?? '').split(';');
+  return type.trim().toLowerCase() || 'application/octet-stream';
+}
+
 export interface ContentRange {
   readonly start: number;
   /** Excluded. */

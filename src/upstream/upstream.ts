@@ -17,7 +17,7 @@ import { digestAlgorithm, digestOf, tryParseDigest, type Digest } from '../oci/d
 import { ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import { formatManifestReference, type ManifestReference } from '../oci/reference.ts';
 import type { Repository } from '../oci/repository.ts';
-import { contentLength, expectStatus, refuseEncoding } from './answer.ts';
+import { contentLength, expectStatus, mediaType, refuseEncoding } from './answer.ts';
 import { Attempts, type AttemptsContext } from './attempts.ts';
 import { BlobReader } from './blob-reader.ts';
 import { Breaker } from './breaker.ts';
@@ -27,6 +27,7 @@ import { endpointsOf, requestTarget, type Endpoint } from './endpoint.ts';
 import { Exchange } from './exchange.ts';
 import { Pools } from './pools.ts';
 import { LIMITS, type UpstreamOptions } from './options.ts';
+import { passedThrough, type PassedThrough } from './passed-through.ts';
 import type { Followed } from './redirect.ts';
 import type { Response } from './response.ts';
 import { TrustStore } from './trust.ts';
@@ -36,13 +37,6 @@ const SMALL_RETRIES = 2;
 /** Bytes of an answer that is passed through; as for manifests. */
 const MAX_PASSED_THROUGH: number = 4 * MIB;
 const DEFAULT_ACCEPT = `${ACCEPT_MANIFESTS}, */*`;
-/** What of a passed-through answer's header means something to the caller: names, and values that are plain text. */
-const PASSED_HEADERS = /^(?:docker|oci)-[a-z0-9-]{1,64}$/;
-const PASSED_VALUE = /^[\x20-\x7e]{1,256}$/;
-/** The spec names two; registries add limits of their own. */
-const MAX_PASSED_HEADERS = 16;
-/** Characters of a Link; the target of the request that it leads to is not longer either. */
-const MAX_LINK = 4096;
 
 export interface CallOptions {
   /** What the caller presented. */
@@ -83,16 +77,6 @@ export interface BlobStream {
   readonly size: number;
   /** To be read, or left early, or the call's signal aborted: until then it holds a connection. */
   readonly chunks: AsyncIterable<Uint8Array>;
-}
-
-export interface PassedThrough {
-  readonly status: number;
-  /** As the registry says; nobody has looked at the body. */
-  readonly mediaType: string;
-  /** `docker-…` and `oci-…`. */
-  readonly headers: Readonly<Record<string, string>>;
-  readonly link: string | undefined;
-  readonly body: Uint8Array;
 }
 
 export class Upstream {
@@ -208,14 +192,7 @@ export class Upstream {
       const response = expectStatus(followed, expected, 'not_found', this.#context.clock);
       refuseEncoding(response);
       const body = await response.read(MAX_PASSED_THROUGH);
-      const link = response.header('link');
-      return {
-        status: response.status,
-        mediaType: mediaType(response),
-        headers: passedHeaders(response),
-        link: link !== undefined && link.length <= MAX_LINK ? link : undefined,
-        body,
-      };
+      return passedThrough(response, body);
     });
   }
 
@@ -276,22 +253,6 @@ export class Upstream {
 
 function digestHeader(response: Response): Digest | undefined {
   return tryParseDigest(response.header('docker-content-digest') ?? '');
-}
-
-/** The media type without its parameters. */
-function mediaType(response: Response): string {
-  const [type = ''] = (response.header('content-type') ?? '').split(';');
-  return type.trim().toLowerCase() || 'application/octet-stream';
-}
-
-function passedHeaders(response: Response): Readonly<Record<string, string>> {
-  return Object.fromEntries(
-    Object.keys(response.headers)
-      .filter((name) => PASSED_HEADERS.test(name))
-      .map((name): [string, string] => [name, response.header(name) ?? ''])
-      .filter(([, value]) => PASSED_VALUE.test(value))
-      .slice(0, MAX_PASSED_HEADERS),
-  );
 }
 
 function ignore(): void {
