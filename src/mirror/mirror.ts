@@ -2,8 +2,8 @@
  * The mirror: an HTTP server on localhost from which runtimes pull.
  *
  * It owns the listening sockets and the life of each request: whom it is for, limits, loop detection, the deadline of
- * the first byte, error answers, the drain. What is answered is decided by {@link Handlers}. The contract with runtimes and
- * its reasons are in docs/architecture.md.
+ * the first byte, error answers, the drain. What is answered is decided by {@link Handlers}. The contract with runtimes
+ * and its reasons are in docs/architecture.md.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { KIB, SECOND, type Clock } from '../clock.ts';
