@@ -13,6 +13,7 @@ import { abortable } from '../abortable.ts';
 import { MINUTE, SECOND, type Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { ReceiveBudget } from '../store/receive-budget.ts';
 import type { BlobProvider, Ingest, Store } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { isOffline, type Access, type PullRequest } from './access.ts';
@@ -53,6 +54,8 @@ export interface BlobsOptions {
   readonly store: Store;
   readonly upstream: Pick<Upstream, 'openBlob' | 'headBlob'>;
   readonly access: Access;
+  /** What may be received and not be written yet. */
+  readonly room: ReceiveBudget;
   readonly clock: Clock;
   readonly observer: BlobsObserver;
   /** Milliseconds. */
@@ -212,7 +215,7 @@ export class Blobs implements AsyncDisposable {
   }
 
   async #takeOff(request: BlobRequest): Promise<Reading> {
-    const { maxConcurrent, access, observer, clock, linger, store, upstream } = this.#options;
+    const { maxConcurrent, access, observer, clock, linger, store, room, upstream } = this.#options;
     const { digest } = request;
     if (this.#flights.size >= maxConcurrent) {
       throw new WeirError('too_many_requests', `${maxConcurrent} blobs are being pulled already`);
@@ -221,6 +224,7 @@ export class Blobs implements AsyncDisposable {
     const flight: Flight = new Flight(request, digest, {
       upstream,
       store,
+      room,
       clock,
       linger,
       onDelivered: () => {

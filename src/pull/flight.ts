@@ -14,6 +14,7 @@ import { MIB, SECOND, type Clock } from '../clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Repository } from '../oci/repository.ts';
+import type { ReceiveBudget } from '../store/receive-budget.ts';
 import type { Ingest, Store } from '../store/store.ts';
 import type { Credential } from '../upstream/credential.ts';
 import type { BlobStream, Upstream } from '../upstream/upstream.ts';
@@ -32,6 +33,8 @@ const MAX_GENERATIONS = 2;
 export interface FlightOptions {
   readonly upstream: Pick<Upstream, 'openBlob'>;
   readonly store: Pick<Store, 'resume' | 'ingest'>;
+  /** What may be received and not be written yet. */
+  readonly room: ReceiveBudget;
   readonly clock: Clock;
   /** Milliseconds that the work goes on without a reader. */
   readonly linger: number;
@@ -266,14 +269,14 @@ export class Flight {
   }
 
   async #fill(ingest: Ingest, stream: BlobStream, start: number): Promise<void> {
-    const writer = new WriteBehind(start, async (offset, buffers) => {
+    const writer = new WriteBehind(start, this.#options.room, async (offset, buffers) => {
       await ingest.write(offset, buffers);
       this.#changed.ring();
     });
     try {
       for await (const piece of stream.chunks) {
         this.#lastProgress = this.#options.clock.monotonic();
-        await writer.push(piece);
+        await writer.push(piece, this.#stop.signal);
       }
     } finally {
       await writer.flush(); // also what came before upstream broke off: the next pull goes on behind it

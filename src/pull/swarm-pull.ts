@@ -1,6 +1,7 @@
 /** Fills one blob from peers and upstream together: the session decides, this brings bytes to it and to the store. */
 import { abortable } from '../abortable.ts';
 import { toWeirError } from '../errors.ts';
+import { swarmId } from '../protocol/messages.ts';
 import { isSameHash, type Statement } from '../protocol/statement.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Repository } from '../oci/repository.ts';
@@ -8,6 +9,7 @@ import type { PeerName } from '../peer/peer-name.ts';
 import type { Ingest } from '../store/store.ts';
 import { Bitfield } from '../store/bitfield.ts';
 import { ChunkLayout } from '../store/chunk-layout.ts';
+import type { ReceiveBudget } from '../store/receive-budget.ts';
 import type { Session } from '../swarm/session.ts';
 import type { Sink, SinkResult } from '../swarm/environment.ts';
 import type { Swarms } from '../swarm/swarms.ts';
@@ -17,6 +19,7 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
 import { ChunkOrigin } from './chunk-origin.ts';
 import type { Lent, SharedPull } from './shared.ts';
+import type { UnfinishedChunks } from './unfinished-chunks.ts';
 
 export interface SharedPullOptions {
   readonly request: PullRequest;
@@ -27,6 +30,8 @@ export interface SharedPullOptions {
   readonly upstream: Pick<Upstream, 'openBlob'>;
   /** Chunks are gathered in this. */
   readonly memory: PiecePool;
+  readonly room: ReceiveBudget;
+  readonly unfinished: UnfinishedChunks;
   /** It stated a wrong hash. */
   readonly ban: (peer: PeerName) => void;
   readonly onSettled: (pull: SwarmPull, kept: boolean) => void;
@@ -102,7 +107,7 @@ export class SwarmPull implements SharedPull {
   }
 
   async fetchInto(lent: Lent): Promise<void> {
-    const { swarms, upstream, memory, digest, request, size } = this.#options;
+    const { swarms, upstream, memory, room, unfinished, digest, request, size } = this.#options;
     const { registry, name } = request.repository;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const { ingest, signal, credentials } = lent;
@@ -119,6 +124,9 @@ export class SwarmPull implements SharedPull {
         digest,
         layout: ingest.layout,
         memory,
+        room,
+        unfinished,
+        name: swarmId({ registry, digest }),
         signal,
         credentials,
       }),
@@ -141,10 +149,11 @@ export class SwarmPull implements SharedPull {
   }
 
   settle(kept: boolean): void {
-    const { swarms, onSettled } = this.#options;
+    const { swarms, unfinished, onSettled } = this.#options;
     if (this.#session !== undefined) {
       this.#statements = this.#session.state.statements;
       swarms.close(this.#session, kept);
+      unfinished.forget(swarmId(this.#session.state.swarm));
     }
     onSettled(this, kept);
   }

@@ -191,6 +191,7 @@ export class Fetching {
     const { statement } = answer;
     if (statement?.index !== asking.index || answer.size !== layout.size) {
       const detail = `a piece ${statement?.index} of ${answer.size} bytes in place of ${asking.index} of ${layout.size}`;
+      answer.release?.();
       this.#state.blame(asking.peer, 'protocol', { detail });
       return;
     }
