@@ -194,9 +194,11 @@ export class Flight {
   async #fly(): Promise<void> {
     try {
       this.#ingest = await this.#options.store.resume(this.digest);
-      // Not with the first caller's signal: others may be waiting by the time at which it leaves.
-      const request = { ...this.#request, signal: this.#stop.signal };
-      this.#shared = await this.#options.share?.(request, this.digest);
+      // Not with the first caller's signal: others may wait when it leaves.
+      this.#shared = await this.#options.share?.(
+        { ...this.#request, signal: this.#stop.signal },
+        this.digest,
+      );
       this.#isDecided = true;
       await this.#fetch();
       this.#options.onDelivered();
@@ -268,19 +270,13 @@ export class Flight {
     throw new WeirError('upstream_protocol', `upstream says that ${this.digest} has ${sizes}`);
   }
 
-  async #fill(ingest: Ingest, stream: BlobStream, start: number): Promise<void> {
+  #fill(ingest: Ingest, stream: BlobStream, start: number): Promise<void> {
     const writer = new WriteBehind(start, this.#options.room, async (offset, buffers) => {
       await ingest.write(offset, buffers);
       this.#changed.ring();
     });
-    try {
-      for await (const piece of stream.chunks) {
-        this.#lastProgress = this.#options.clock.monotonic();
-        await writer.push(piece, this.#stop.signal);
-      }
-    } finally {
-      await writer.flush(); // also what came before upstream broke off: the next pull goes on behind it
-    }
+    const progressed = (): void => void (this.#lastProgress = this.#options.clock.monotonic());
+    return writer.fill(stream.chunks, progressed, this.#stop.signal);
   }
 
   /** False where the digest is wrong and another try is due. */

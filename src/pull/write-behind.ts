@@ -38,6 +38,21 @@ export class WriteBehind {
   }
 
   /**
+   * Takes all pieces over, and settles when they are written.
+   * @throws what `pieces` or a write threw; the signal's reason
+   */
+  async fill(pieces: AsyncIterable<Uint8Array>, progressed: () => void, signal: AbortSignal): Promise<void> {
+    try {
+      for await (const piece of pieces) {
+        progressed();
+        await this.push(piece, signal);
+      }
+    } finally {
+      await this.flush(); // also what came before upstream broke off: the next pull goes on behind it
+    }
+  }
+
+  /**
    * Takes a piece over; waits only while too much is waiting.
    * @throws what an earlier write threw; the signal's reason
    */
