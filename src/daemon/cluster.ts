@@ -17,6 +17,7 @@ import { References } from '../pull/references.ts';
 import { manifestFor, Sharing } from '../pull/sharing.ts';
 import { ProviderQueue } from '../routing/provider-queue.ts';
 import { Routing } from '../routing/routing.ts';
+import type { ReceiveBudget } from '../store/receive-budget.ts';
 import type { BlobProvider } from '../store/store.ts';
 import { nodeState } from '../swarm/node-state.ts';
 import { PARAMETERS } from '../swarm/parameters.ts';
@@ -53,6 +54,8 @@ export interface ClusterOptions {
   readonly clock: Clock;
   readonly access: Access;
   readonly upstream: Upstream;
+  /** What may be received and not be written yet. */
+  readonly room: ReceiveBudget;
   readonly providers: readonly BlobProvider[];
   /** Versions of the swarm protocol that this node speaks; default: all that it knows. */
   readonly protocolVersions?: readonly SwarmVersion[];
@@ -77,7 +80,7 @@ export interface Cluster extends AsyncDisposable {
  * @throws WeirError `config_invalid`, `address_in_use`, `store_unusable`
  */
 export async function startCluster(options: ClusterOptions): Promise<Cluster | undefined> {
-  const { config, version, logger, clock, access, upstream, providers, manifests, isPulling } = options;
+  const { config, version, logger, clock, access, upstream, room, providers, manifests, isPulling } = options;
   const mode = clusterMode(config);
   if (mode === 'off') return undefined;
   await using stack = new AsyncDisposableStack();
@@ -166,7 +169,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   const swarms: Swarms = new Swarms({
     environment: {
       membership: table,
-      ...nodeState(PARAMETERS, scheduler),
+      ...nodeState(PARAMETERS, scheduler, room),
       client,
       send: (peer, message) => {
         // What is for this node itself comes back in the next turn, as from anybody else.
@@ -205,6 +208,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     client,
     upstream,
     access,
+    room,
     clock,
     references: config['tags.share'] === 'on' ? references : undefined,
     settled: settled(table, config, clock, usesMdns(config, mode)),

@@ -28,6 +28,8 @@ export interface MetricsSources {
   usage(): StoreUsage;
   runtimeBlobs(): number;
   blobsInFlight(): number;
+  /** Bytes that were asked for or are here, and not written. */
+  unwrittenBytes(): number;
   /** Live members of the cluster, this node among them. */
   members(): number;
   /** Control connections to other members. */
@@ -125,6 +127,9 @@ export class Metrics {
     );
     this.#measure('weir_cluster_connections', 'Control connections to other members', () =>
       sources.connections(),
+    );
+    this.#measure('weir_unwritten_bytes', 'Bytes asked of peers or received, and not written', () =>
+      sources.unwrittenBytes(),
     );
     this.#measure('weir_blobs_in_flight', 'Blobs that are arriving', () => sources.blobsInFlight());
   }

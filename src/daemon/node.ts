@@ -14,6 +14,7 @@ import { Manifests } from '../pull/manifests.ts';
 import { Catalog } from '../store/catalog.ts';
 import { DataFolder } from '../store/data-folder.ts';
 import { FsStore } from '../store/fs-store.ts';
+import { ReceiveBudget } from '../store/receive-budget.ts';
 import { RuntimeContent } from '../store/runtime-content.ts';
 import { Upstream } from '../upstream/upstream.ts';
 import { Admin } from './admin.ts';
@@ -50,12 +51,14 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   const via = randomBytes(8).toString('hex');
   await using stack = new AsyncDisposableStack();
 
+  const room = new ReceiveBudget({ later: (callback) => void setImmediate(callback) });
   const runtimes: RuntimeContent[] = [];
   let announced: Announcements | undefined;
   const sources = {
     usage: () => store.usage(),
     runtimeBlobs: () => runtimes.reduce((sum, runtime) => sum + runtime.blobs, 0),
     blobsInFlight: () => blobs.inFlight,
+    unwrittenBytes: () => room.used,
     members: () => 1,
     connections: () => 0,
   };
@@ -135,6 +138,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     clock,
     access,
     upstream,
+    room,
     providers,
     manifests: () => manifests,
     isPulling: () => blobs.inFlight > 0,
@@ -153,6 +157,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       store,
       upstream,
       access,
+      room,
       clock,
       linger: config['pull.linger'],
       stallTimeout: config['mirror.stall-timeout'],

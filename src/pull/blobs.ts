@@ -16,6 +16,7 @@ import type { Clock } from '../clock.ts';
 import { isWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
+import type { ReceiveBudget } from '../store/receive-budget.ts';
 import type { BlobProvider, Ingest, Store } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { isOffline, type Access } from './access.ts';
@@ -47,6 +48,8 @@ export interface BlobsOptions {
   readonly store: Store;
   readonly upstream: Pick<Upstream, 'openBlob' | 'headBlob'>;
   readonly access: Access;
+  /** What may be received and not be written yet. */
+  readonly room: ReceiveBudget;
   readonly clock: Clock;
   readonly observer: BlobsObserver;
   /** Milliseconds. */
@@ -230,13 +233,14 @@ export class Blobs implements AsyncDisposable {
   }
 
   async #takeOff(request: BlobRequest, leave: Leave): Promise<Reading> {
-    const { access, observer, clock, linger, store, upstream } = this.#options;
+    const { access, observer, clock, linger, store, room, upstream } = this.#options;
     const { digest } = request;
     const id = registryBlobId(blobOf(request));
     observer.cacheMiss();
     const flight: Flight = new Flight(request, digest, {
       upstream,
       store,
+      room,
       clock,
       linger,
       admit: (asked) => access.admit(asked, digest),

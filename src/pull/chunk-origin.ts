@@ -5,14 +5,13 @@
 import { toWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ChunkLayout } from '../store/chunk-layout.ts';
+import type { ReceiveBudget } from '../store/receive-budget.ts';
 import type { Origin, OriginEvents } from '../swarm/environment.ts';
 import type { PiecePool } from '../transfer/piece-pool.ts';
 import { remoteCallerOf, type Caller } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
-
-/** Chunks of a blob that are kept in part. */
-const MAX_UNFINISHED = 4;
+import type { UnfinishedChunks } from './unfinished-chunks.ts';
 
 export interface ChunkOriginOptions {
   readonly upstream: Pick<Upstream, 'openBlob'>;
@@ -21,21 +20,26 @@ export interface ChunkOriginOptions {
   readonly layout: ChunkLayout;
   /** Chunks are gathered in this. */
   readonly memory: PiecePool;
+  /** What of them may be here and not be written. */
+  readonly room: ReceiveBudget;
+  /** Keeps what has come of them, under the name of this pull. */
+  readonly unfinished: UnfinishedChunks;
+  readonly name: string;
   readonly signal: AbortSignal;
   /** All who wait for the blob now. */
   readonly callers: () => readonly Caller[];
 }
 
 /** A chunk as far as it has come. */
-interface Unfinished {
+interface Coming {
   index: number;
-  chunk: Uint8Array<ArrayBuffer>;
+  /** Undefined before its first byte: until then it takes no room. */
+  chunk: Uint8Array<ArrayBuffer> | undefined;
   filled: number;
 }
 
 export class ChunkOrigin implements Origin {
   readonly #options: ChunkOriginOptions;
-  readonly #unfinished: Map<number, Unfinished> = new Map();
 
   constructor(options: ChunkOriginOptions) {
     this.#options = options;
@@ -63,7 +67,7 @@ export class ChunkOrigin implements Origin {
 
   /** @param end excluded */
   async #fetch(
-    coming: Unfinished,
+    coming: Coming,
     end: number,
     token: string | undefined,
     events: OriginEvents,
@@ -72,13 +76,14 @@ export class ChunkOrigin implements Origin {
     const { upstream, request, digest, layout, signal, callers } = this.#options;
     const { registry } = request.repository;
     const delegated = token === undefined ? [] : [remoteCallerOf(registry, token)];
+    const either = AbortSignal.any([stop, signal]);
     const stream = await upstream.openBlob(request.repository, digest, {
       start: layout.start(coming.index) + coming.filled,
       end: layout.end(end - 1),
       caller: request.caller,
       callers: () => [...callers(), ...delegated],
       retries: 0, // the policy tries again, and has peers to ask meanwhile
-      signal: AbortSignal.any([stop, signal]),
+      signal: either,
     });
     if (stream.size !== layout.size) {
       throw new WeirError('upstream_protocol', `upstream says that ${digest} has ${stream.size} bytes`);
@@ -86,45 +91,62 @@ export class ChunkOrigin implements Origin {
     for await (const piece of stream.chunks) {
       if (stop.aborted) return;
       events.progressed(piece.length);
-      this.#cut(coming, piece, events, stop);
+      for (let done = 0; done < piece.length && coming.index < layout.count && !stop.aborted;) {
+        if (coming.chunk === undefined) await this.#begin(coming, events, either);
+        else done += this.#fill(coming, coming.chunk, piece.subarray(done), events);
+      }
     }
   }
 
-  /** Fills chunk after chunk. */
-  #cut(coming: Unfinished, piece: Uint8Array, events: OriginEvents, stop: AbortSignal): void {
-    const { layout, memory } = this.#options;
-    for (let done = 0; done < piece.length && coming.index < layout.count && !stop.aborted;) {
-      const { chunk, filled, index } = coming;
-      const part = piece.subarray(done, done + chunk.length - filled);
-      chunk.set(part, filled);
-      coming.filled += part.length;
-      done += part.length;
-      if (coming.filled < chunk.length) return;
-      Object.assign(coming, this.#begin(index + 1));
-      events.chunk(index, chunk, () => memory.give(chunk));
+  /** Gets memory for the chunk; until there is room nothing is read. @throws the signal's reason */
+  async #begin(coming: Coming, events: OriginEvents, signal: AbortSignal): Promise<void> {
+    const { layout, memory, room } = this.#options;
+    const length = layout.length(coming.index);
+    if (!room.tryTake(length)) {
+      events.held(true);
+      await room.take(length, signal);
+      if (signal.aborted) {
+        room.give(length); // given up in the moment in which its turn came
+        throw signal.reason;
+      }
+      events.held(false);
     }
+    coming.chunk = memory.take(length);
   }
 
-  #begin(index: number): Unfinished {
-    const { layout, memory } = this.#options;
-    const length = index < layout.count ? layout.length(index) : 0;
-    return { index, chunk: memory.take(length), filled: 0 };
-  }
-
-  #resume(index: number): Unfinished {
-    const kept = this.#unfinished.get(index);
-    this.#unfinished.delete(index);
-    return kept ?? this.#begin(index);
-  }
-
-  #keep(coming: Unfinished): void {
-    const { memory } = this.#options;
-    if (coming.filled === 0) return memory.give(coming.chunk);
-    this.#unfinished.set(coming.index, coming);
-    for (const [oldest, { chunk }] of this.#unfinished) {
-      if (this.#unfinished.size <= MAX_UNFINISHED) return;
-      this.#unfinished.delete(oldest);
-      memory.give(chunk);
+  /** @returns how many of the bytes belong to the chunk, which is handed over when it is whole */
+  #fill(coming: Coming, chunk: Uint8Array<ArrayBuffer>, bytes: Uint8Array, events: OriginEvents): number {
+    const { index } = coming;
+    const part = bytes.subarray(0, chunk.length - coming.filled);
+    chunk.set(part, coming.filled);
+    coming.filled += part.length;
+    if (coming.filled === chunk.length) {
+      Object.assign(coming, { index: index + 1, chunk: undefined, filled: 0 });
+      events.chunk(index, chunk, () => this.#release(chunk));
     }
+    return part.length;
+  }
+
+  #release(chunk: Uint8Array<ArrayBuffer>): void {
+    const { memory, room } = this.#options;
+    memory.give(chunk);
+    room.give(chunk.length);
+  }
+
+  /** Goes on with what has come, where there is room for it. */
+  #resume(index: number): Coming {
+    const { unfinished, name, memory, room } = this.#options;
+    const kept = unfinished.take(name, index);
+    if (kept !== undefined && room.tryTake(kept.chunk.length)) return { ...kept };
+    if (kept !== undefined) memory.give(kept.chunk);
+    return { index, chunk: undefined, filled: 0 };
+  }
+
+  #keep({ index, chunk, filled }: Coming): void {
+    const { unfinished, name, room } = this.#options;
+    if (chunk === undefined) return;
+    if (filled === 0) return this.#release(chunk);
+    room.give(chunk.length);
+    unfinished.keep(name, { index, chunk, filled });
   }
 }

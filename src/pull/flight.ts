@@ -17,6 +17,7 @@ import { isWeirError, toWeirError, WeirError } from '../errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { Repository } from '../oci/repository.ts';
+import type { ReceiveBudget } from '../store/receive-budget.ts';
 import type { Ingest, Store } from '../store/store.ts';
 import type { Caller } from '../upstream/caller.ts';
 import type { BlobStream, Upstream } from '../upstream/upstream.ts';
@@ -35,6 +36,8 @@ const MAX_GENERATIONS = 2;
 export interface FlightOptions {
   readonly upstream: Pick<Upstream, 'openBlob'>;
   readonly store: Pick<Store, 'resume' | 'ingest'>;
+  /** What may be received and not be written yet. */
+  readonly room: ReceiveBudget;
   readonly clock: Clock;
   /** Milliseconds that the work goes on without a reader. */
   readonly linger: number;
@@ -285,19 +288,13 @@ export class Flight {
     throw new WeirError('upstream_protocol', `upstream says that ${this.digest} has ${sizes}`);
   }
 
-  async #fill(ingest: Ingest, stream: BlobStream, start: number): Promise<void> {
-    const writer = new WriteBehind(start, async (offset, buffers) => {
+  #fill(ingest: Ingest, stream: BlobStream, start: number): Promise<void> {
+    const writer = new WriteBehind(start, this.#options.room, async (offset, buffers) => {
       await ingest.write(offset, buffers);
       this.#changed.ring();
     });
-    try {
-      for await (const piece of stream.chunks) {
-        this.#lastProgress = this.#options.clock.monotonic();
-        await writer.push(piece);
-      }
-    } finally {
-      await writer.flush(); // also what came before upstream broke off: the next pull goes on behind it
-    }
+    const progressed = (): void => void (this.#lastProgress = this.#options.clock.monotonic());
+    return writer.fill(stream.chunks, progressed, this.#stop.signal);
   }
 
   /** False where the digest is wrong and another try is due. */

@@ -15,6 +15,7 @@ import type { Membership } from '../membership/member.ts';
 import { digestAlgorithm, digestOf, type Digest } from '../oci/digest.ts';
 import type { Repository } from '../oci/repository.ts';
 import type { PeerName } from '../peer/peer-name.ts';
+import type { ReceiveBudget } from '../store/receive-budget.ts';
 import type { Ingest } from '../store/store.ts';
 import { Homes } from '../swarm/homes.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
@@ -30,6 +31,7 @@ import type { SharedPull } from './shared.ts';
 import type { ManifestPeers, ManifestRequest } from './manifest-request.ts';
 import type { References } from './references.ts';
 import { SwarmPull, type PullView } from './swarm-pull.ts';
+import { UnfinishedChunks } from './unfinished-chunks.ts';
 
 /** Milliseconds for a member to send a manifest, or to get it from upstream first. */
 const MANIFEST_PATIENCE: number = 3 * SECOND;
@@ -51,6 +53,8 @@ export interface SharingOptions {
   readonly client: PieceClient;
   readonly upstream: Pick<Upstream, 'openBlob'>;
   readonly access: Access;
+  /** What may be received and not be written yet. */
+  readonly room: ReceiveBudget;
   readonly clock: Clock;
   /** Undefined where each node asks upstream for itself. */
   readonly references: References | undefined;
@@ -79,6 +83,7 @@ export class Sharing implements ManifestPeers {
   readonly #options: SharingOptions;
   readonly #pulls: Map<string, RunningPull> = new Map();
   readonly #memory: PiecePool = new PiecePool();
+  readonly #unfinished: UnfinishedChunks = new UnfinishedChunks(this.#memory);
   readonly #ended: LRUCache<string, PullRecord>;
   /** Swarms that this node has left, by {@link registryBlobId}. */
   readonly #left: LRUCache<string, true>;
@@ -110,7 +115,7 @@ export class Sharing implements ManifestPeers {
    * @throws WeirError what upstream answered this caller
    */
   async share(request: PullRequest, digest: Digest): Promise<SharedPull | undefined> {
-    const { settled, membership, access, swarms, upstream, clock } = this.#options;
+    const { settled, membership, access, swarms, upstream, room, clock } = this.#options;
     await settled;
     const id = registryBlobId({ registry: request.repository.registry, digest });
     if (membership.live().length < 2 || this.#left.has(id)) return undefined;
@@ -124,6 +129,8 @@ export class Sharing implements ManifestPeers {
       swarms,
       upstream,
       memory: this.#memory,
+      room,
+      unfinished: this.#unfinished,
       onSettled: (settledPull, kept, failure) => this.#settled(id, settledPull, kept, failure),
     });
     this.#pulls.set(id, { pull, began: clock.monotonic() });

@@ -1,11 +1,13 @@
 /** Fills one blob from peers and upstream together: the session decides, this brings bytes to it and to the store. */
 import { abortable } from '../abortable.ts';
 import { toWeirError, type WeirError } from '../errors.ts';
+import { registryBlobId } from '../oci/registry-blob.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryHost, Repository } from '../oci/repository.ts';
 import type { Ingest } from '../store/store.ts';
 import { Bitfield } from '../store/bitfield.ts';
 import { ChunkLayout } from '../store/chunk-layout.ts';
+import type { ReceiveBudget } from '../store/receive-budget.ts';
 import type { Session } from '../swarm/session.ts';
 import type { Sink, SinkResult } from '../swarm/environment.ts';
 import type { Swarms } from '../swarm/swarms.ts';
@@ -15,6 +17,7 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
 import { ChunkOrigin } from './chunk-origin.ts';
 import type { Lent, SharedPull } from './shared.ts';
+import type { UnfinishedChunks } from './unfinished-chunks.ts';
 
 export interface SharedPullOptions {
   readonly request: PullRequest;
@@ -25,6 +28,8 @@ export interface SharedPullOptions {
   readonly upstream: Pick<Upstream, 'openBlob'>;
   /** Chunks are gathered in this. */
   readonly memory: PiecePool;
+  readonly room: ReceiveBudget;
+  readonly unfinished: UnfinishedChunks;
   readonly onSettled: (pull: SwarmPull, kept: boolean, failure: WeirError | undefined) => void;
 }
 
@@ -97,7 +102,7 @@ export class SwarmPull implements SharedPull {
   }
 
   async fetchInto(lent: Lent): Promise<void> {
-    const { swarms, upstream, memory, digest, request, size } = this.#options;
+    const { swarms, upstream, memory, room, unfinished, digest, request, size } = this.#options;
     const { registry, name } = request.repository;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const { ingest, signal, callers } = lent;
@@ -114,6 +119,9 @@ export class SwarmPull implements SharedPull {
         digest,
         layout: ingest.layout,
         memory,
+        room,
+        unfinished,
+        name: registryBlobId({ registry, digest }),
         signal,
         callers,
       }),
@@ -147,8 +155,11 @@ export class SwarmPull implements SharedPull {
   }
 
   settle(kept: boolean, failure: WeirError | undefined): void {
-    const { swarms, onSettled } = this.#options;
-    if (this.#session !== undefined) swarms.close(this.#session, kept);
+    const { swarms, unfinished, onSettled } = this.#options;
+    if (this.#session !== undefined) {
+      swarms.close(this.#session, kept);
+      unfinished.forget(registryBlobId(this.#session.state.swarm));
+    }
     onSettled(this, kept, failure);
   }
 }

@@ -2,9 +2,11 @@
  * Collects the small pieces in which a body arrives (64 KiB, from a network often a few KiB) into few large writes,
  * because each write costs a wake-up of the thread pool, and one more of every reader behind it. A write waits for
  * {@link WORTH_WRITING} bytes, but no longer than {@link MAX_WAIT}; while one runs, the next is gathered. At most
- * {@link HIGH_WATER} bytes wait; then the source has to.
+ * {@link HIGH_WATER} bytes wait; then the source has to. It has to, too, while the node as a whole holds as much as it may
+ * that is not written ({@link ReceiveBudget}).
  */
 import { KIB, MIB, MILLISECOND } from '../clock.ts';
+import type { ReceiveBudget } from '../store/receive-budget.ts';
 
 /** Bytes that may wait to be written, per blob that is arriving. */
 const HIGH_WATER: number = 2 * MIB;
@@ -15,6 +17,7 @@ const MAX_WAIT: number = 10 * MILLISECOND;
 
 export class WriteBehind {
   readonly #write: (offset: number, buffers: readonly Uint8Array[]) => Promise<void>;
+  readonly #room: ReceiveBudget;
   #position: number;
   #gathered: Uint8Array[] = [];
   #bytes = 0;
@@ -24,13 +27,39 @@ export class WriteBehind {
   #due = false;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(start: number, write: (offset: number, buffers: readonly Uint8Array[]) => Promise<void>) {
+  constructor(
+    start: number,
+    room: ReceiveBudget,
+    write: (offset: number, buffers: readonly Uint8Array[]) => Promise<void>,
+  ) {
     this.#position = start;
+    this.#room = room;
     this.#write = write;
   }
 
-  /** Takes a piece over; waits only while too much is waiting. @throws what an earlier write threw */
-  async push(piece: Uint8Array): Promise<void> {
+  /**
+   * Takes all pieces over, and settles when they are written.
+   * @throws what `pieces` or a write threw; the signal's reason
+   */
+  async fill(pieces: AsyncIterable<Uint8Array>, progressed: () => void, signal: AbortSignal): Promise<void> {
+    try {
+      for await (const piece of pieces) {
+        progressed();
+        await this.push(piece, signal);
+      }
+    } finally {
+      await this.flush(); // also what came before upstream broke off: the next pull goes on behind it
+    }
+  }
+
+  /**
+   * Takes a piece over; waits only while too much is waiting.
+   * @throws what an earlier write threw; the signal's reason
+   */
+  async push(piece: Uint8Array, signal: AbortSignal): Promise<void> {
+    this.#throwFailure();
+    if (!this.#room.tryTake(piece.length)) await this.#room.take(piece.length, signal);
+    if (this.#failure !== undefined) this.#room.give(piece.length);
     this.#throwFailure();
     this.#gathered.push(piece);
     this.#bytes += piece.length;
@@ -62,11 +91,16 @@ export class WriteBehind {
         const buffers = this.#gathered;
         const bytes = this.#bytes;
         this.#forget();
-        await this.#write(this.#position, buffers);
+        try {
+          await this.#write(this.#position, buffers);
+        } finally {
+          this.#room.give(bytes);
+        }
         this.#position += bytes;
       }
     } catch (error) {
       this.#failure = { error };
+      this.#room.give(this.#bytes);
       this.#forget();
     } finally {
       this.#writing = undefined;

@@ -4,6 +4,7 @@ import type { Membership, SuspicionReason } from '../membership/member.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import type { SwarmKey, SwarmMessage } from '../protocol/messages.ts';
 import type { Statement } from '../protocol/statement.ts';
+import type { ReceiveBudget } from '../store/receive-budget.ts';
 import type { PieceClient } from '../transfer/exchange.ts';
 import type { Beat } from './beat.ts';
 import type { Budget } from './budget.ts';
@@ -25,6 +26,8 @@ export interface Origin {
 
 export interface OriginEvents {
   progressed(bytes: number): void;
+  /** Nothing is read for the moment: this node has no room for it. `false`: that is over. */
+  held(isHeld: boolean): void;
   /** @param release to be called when the bytes are not needed any more */
   chunk(index: number, bytes: Uint8Array, release: () => void): void;
   /** Over, with all chunks delivered or with an error. */
@@ -76,6 +79,8 @@ export interface Environment {
   readonly doubts: Doubts;
   /** Requests under way, over all blobs. */
   readonly budget: Budget;
+  /** Bytes that are asked for or here, and not written, over all blobs. */
+  readonly room: ReceiveBudget;
   /** When news leaves. */
   readonly beat: Beat;
   /** For the log and the metrics. */

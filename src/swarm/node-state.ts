@@ -7,6 +7,7 @@ import { Pace } from './pace.ts';
 import type { Parameters } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Environment } from './environment.ts';
+import { ReceiveBudget } from '../store/receive-budget.ts';
 
 export type NodeState = Pick<
   Environment,
@@ -19,10 +20,15 @@ export type NodeState = Pick<
   | 'doubts'
   | 'pace'
   | 'budget'
+  | 'room'
   | 'beat'
 >;
 
-export function nodeState(parameters: Parameters, scheduler: Scheduler): NodeState {
+export function nodeState(
+  parameters: Parameters,
+  scheduler: Scheduler,
+  room: ReceiveBudget = new ReceiveBudget({ later: (callback) => void scheduler.after(0, callback) }),
+): NodeState {
   return {
     parameters,
     scheduler,
@@ -37,6 +43,7 @@ export function nodeState(parameters: Parameters, scheduler: Scheduler): NodeSta
       origin: new Pace(parameters.lag, Infinity, Infinity),
     },
     budget: new Budget(parameters, scheduler),
+    room,
     beat: new Beat(scheduler, parameters.batch[0]),
   };
 }

@@ -137,7 +137,8 @@ export class OriginDuty {
   pump(isAlone: boolean): void {
     if (this.#wasAlone && !isAlone) this.requests.leaveToOthers();
     this.#wasAlone = isAlone;
-    if (this.isBlocked) return;
+    const { room, layout } = this.#state;
+    if (this.isBlocked || !room.hasRoom(layout.chunkSize)) return;
     // Where somebody has all of it, the registry is asked only when nothing comes from there.
     if (!this.#hasSeed) {
       if (isAlone) this.#solo();

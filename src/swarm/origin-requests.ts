@@ -32,6 +32,8 @@ interface Request {
   toldAt: number;
   /** The same of its last byte. */
   movedAt: number;
+  /** Nothing of it is read, for lack of room: it neither hangs nor lags. */
+  isHeld: boolean;
   cancel: () => void;
 }
 
@@ -88,6 +90,7 @@ export class OriginRequests {
       since: now,
       toldAt: now,
       movedAt: now,
+      isHeld: false,
       cancel: nothing,
     };
     this.#requests.add(request);
@@ -102,6 +105,10 @@ export class OriginRequests {
         request.bytes += bytes;
         request.movedAt = this.#state.now;
         this.#state.progressed();
+      },
+      held: (isHeld) => {
+        request.isHeld = isHeld;
+        request.movedAt = request.since = this.#state.now;
       },
       chunk: (index, bytes, release) => {
         environment.pace.origin.observe((this.#state.now - request.since) * this.#perMiB(index));
@@ -126,6 +133,7 @@ export class OriginRequests {
   tick(): void {
     const { now } = this.#state;
     for (const request of Array.from(this.#requests)) {
+      if (request.isHeld) continue; // others may take it over, once its word does not hold any longer
       if (now - request.movedAt > HUNG) {
         request.cancel();
         this.#ended(request, new WeirError('upstream_stalled', `no byte came for ${HUNG / SECOND} s`));

@@ -25,7 +25,19 @@ export class PeerRequests {
     this.#share = state.environment.budget.join(() => events.changed());
     this.#askingEvents = {
       answered: (asking: Asking, answer: PieceAnswer) => {
-        if (this.#finish(asking)) events.answered(asking, answer);
+        if (!this.#askings.has(asking)) return;
+        if (answer.kind !== 'piece') {
+          this.#finish(asking);
+          events.answered(asking, answer);
+          return;
+        }
+        // Its bytes count until they are written.
+        this.#finish(asking, false);
+        const release = (): void => {
+          answer.release?.();
+          this.#giveRoom(asking);
+        };
+        events.answered(asking, { ...answer, release });
       },
       lapsed: (asking: Asking, lapse: Lapse, error?: WeirError) => {
         if (this.#finish(asking)) events.lapsed(asking, lapse, error);
@@ -49,7 +61,8 @@ export class PeerRequests {
   }
 
   get #isBelowLimit(): boolean {
-    return this.#askings.size < this.#state.environment.budget.limit;
+    const { environment, layout, room } = this.#state;
+    return this.#askings.size < environment.budget.limit && room.hasRoom(layout.chunkSize);
   }
 
   /** There is something to ask for, as soon as that may be. */
@@ -64,7 +77,8 @@ export class PeerRequests {
 
   /** A second try at what one already waits for. False where even for that the budget is spent. */
   hedge(peer: PeerName, index: number): boolean {
-    if (!this.#state.environment.budget.take(EXTRA_HEDGES)) return false;
+    const { environment, layout, room } = this.#state;
+    if (!room.hasRoom(layout.chunkSize) || !environment.budget.take(EXTRA_HEDGES)) return false;
     this.#begin(peer, index, 'holder');
     return true;
   }
@@ -101,15 +115,22 @@ export class PeerRequests {
     }
     const neighbour = neighbours.get(peer);
     if (neighbour !== undefined) neighbour.outstanding++;
+    this.#state.room.take(this.#state.layout.length(index));
     this.#askings.add(new Asking(this.#state, member, index, role, this.#askingEvents));
     return true;
   }
 
-  #finish(asking: Asking): boolean {
+  /** @param givesRoom whether nothing of it is here */
+  #finish(asking: Asking, givesRoom = true): boolean {
     if (!this.#askings.delete(asking)) return false;
     const neighbour = this.#state.neighbours.get(asking.peer);
     if (neighbour !== undefined) neighbour.outstanding = Math.max(0, neighbour.outstanding - 1);
     this.#state.environment.budget.give();
+    if (givesRoom) this.#giveRoom(asking);
     return true;
+  }
+
+  #giveRoom({ index }: Asking): void {
+    this.#state.environment.room.give(this.#state.layout.length(index));
   }
 }

@@ -53,6 +53,7 @@ export class Session {
     const changed = (): void => this.pump();
     this.#options = options;
     const state = new SwarmState(options);
+    state.onRoom = changed;
     this.state = state;
     this.#fetching = new Fetching(state, {
       arrived: (index, piece, from) => this.#arrivals.fromPeer(index, piece, from),
@@ -112,6 +113,7 @@ export class Session {
     if (this.#over) return;
     this.#over = true;
     this.#stopTick();
+    this.state.room.leave();
     this.#fetching.stop();
     this.duty.requests.stop();
     this.#outbox.flush();

@@ -3,6 +3,7 @@ import { SECOND } from '../clock.ts';
 import type { SuspicionReason } from '../membership/member.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 import { Bitfield } from '../store/bitfield.ts';
+import type { ReceiveShare } from '../store/receive-budget.ts';
 import type { ChunkLayout } from '../store/chunk-layout.ts';
 import type { HomeDuty } from '../transfer/exchange.ts';
 import type { Environment, Origin, Sink } from './environment.ts';
@@ -68,6 +69,10 @@ export class SwarmState {
   readonly seeds: Set<PeerName> = new Set();
   /** Members that were said to have the whole blob, and have not: their store may have given it up. */
   readonly absent: Set<PeerName> = new Set();
+  /** This blob's part of what may be here and not be written. */
+  readonly room: ReceiveShare;
+  /** There is room again. */
+  onRoom: () => void = nothing;
   /** How many others pull the blob, about, or at most: as far as the rendezvous tell. */
   company = 0;
   /** Scheduler's milliseconds of the last byte. */
@@ -82,6 +87,7 @@ export class SwarmState {
     this.layout = layout;
     this.environment = environment;
     this.#scheduler = environment.scheduler;
+    this.room = environment.room.join(() => this.onRoom());
     this.neighbours = new Neighbours(layout.count);
     this.homes = new Homes(swarm, environment.membership);
     this.here = new Bitfield(layout.count);
@@ -297,4 +303,8 @@ export class SwarmState {
     else this.environment.membership.suspect(peer, reason);
     this.forget(peer, isSlow);
   }
+}
+
+function nothing(): void {
+  // Nobody is told yet.
 }

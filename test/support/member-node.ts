@@ -19,6 +19,7 @@ import { Manifests } from '../../src/pull/manifests.ts';
 import { Catalog } from '../../src/store/catalog.ts';
 import { DataFolder } from '../../src/store/data-folder.ts';
 import { FsStore } from '../../src/store/fs-store.ts';
+import { ReceiveBudget } from '../../src/store/receive-budget.ts';
 import { callerOf } from '../../src/upstream/caller.ts';
 import type { Credential } from '../../src/upstream/credential.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
@@ -101,6 +102,7 @@ export class MemberNode implements AsyncDisposable {
     stack.defer(() => upstream.close());
     const { 'access.mode': mode, 'access.ttl': ttl, 'access.offline-ttl': offlineTtl } = config;
     const access = new Access({ mode, ttl, offlineTtl, catalog, upstream, clock });
+    const room = new ReceiveBudget({ later: (callback) => void setImmediate(callback) });
     const cluster = await startCluster({
       config,
       version: 'test',
@@ -109,6 +111,7 @@ export class MemberNode implements AsyncDisposable {
       clock,
       access,
       upstream,
+      room,
       providers,
       manifests: () => manifests,
       isPulling: () => blobs.inFlight > 0,
@@ -123,6 +126,7 @@ export class MemberNode implements AsyncDisposable {
         store,
         upstream,
         access,
+        room,
         clock,
         linger: config['pull.linger'],
         stallTimeout: STALL_TIMEOUT,

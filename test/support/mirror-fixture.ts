@@ -17,6 +17,7 @@ import { Manifests } from '../../src/pull/manifests.ts';
 import { Catalog } from '../../src/store/catalog.ts';
 import { DataFolder } from '../../src/store/data-folder.ts';
 import { FsStore } from '../../src/store/fs-store.ts';
+import { ReceiveBudget } from '../../src/store/receive-budget.ts';
 import type { BlobProvider, Store } from '../../src/store/store.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
 import { HttpServer, type Handler } from './http-server.ts';
@@ -216,6 +217,7 @@ export class MirrorFixture implements AsyncDisposable {
         store: wrapped,
         upstream,
         access,
+        room: new ReceiveBudget({ later: (callback) => void setImmediate(callback) }),
         clock: options.clock ?? clock,
         ...(options.share && { share: options.share }),
         linger: options.linger ?? 50,

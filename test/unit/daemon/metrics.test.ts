@@ -7,6 +7,7 @@ const SOURCES: MetricsSources = {
   usage: () => ({ blobs: 0, blobBytes: 0, partials: 0, partialBytes: 0, quota: 0 }),
   runtimeBlobs: () => 0,
   blobsInFlight: () => 0,
+  unwrittenBytes: () => 0,
   members: () => 1,
   connections: () => 0,
 };

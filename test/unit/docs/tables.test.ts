@@ -46,6 +46,7 @@ describe('docs', () => {
       members: () => 1,
       connections: () => 0,
       blobsInFlight: () => 0,
+      unwrittenBytes: () => 0,
     });
     const own = metrics.registry
       .getMetricsAsArray()

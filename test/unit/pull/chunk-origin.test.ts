@@ -5,10 +5,13 @@ import { WeirError } from '../../../src/errors.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import { ChunkOrigin } from '../../../src/pull/chunk-origin.ts';
+import { UnfinishedChunks } from '../../../src/pull/unfinished-chunks.ts';
 import { ChunkLayout } from '../../../src/store/chunk-layout.ts';
+import { ReceiveBudget } from '../../../src/store/receive-budget.ts';
 import { PiecePool } from '../../../src/transfer/piece-pool.ts';
 import type { BlobStream } from '../../../src/upstream/upstream.ts';
 import { seededBytes } from '../../support/bytes.ts';
+import { actAtTurn } from '../../support/turns.ts';
 
 const BYTES = seededBytes(MIB);
 const LAYOUT = new ChunkLayout(BYTES.length);
@@ -29,13 +32,18 @@ interface Got {
 class Scene {
   readonly asked: Asked[] = [];
   readonly memory = new PiecePool();
+  readonly unfinished = new UnfinishedChunks(this.memory);
+  readonly room: ReceiveBudget;
+  /** How often it was held up, and went on. */
+  readonly held: boolean[] = [];
   /** Bytes that a request gets before the registry hangs, or fails. */
   allowance = Infinity;
   end: 'hang' | 'fail' = 'hang';
   reached = Promise.withResolvers<void>();
   readonly origin: ChunkOrigin;
 
-  constructor() {
+  constructor(limit = 64 * MIB) {
+    this.room = new ReceiveBudget({ limit, later: (callback) => void setImmediate(callback) });
     const open = async function* (scene: Scene, start: number, end: number, signal: AbortSignal) {
       let sent = 0;
       for (let at = start; at < end; at += STEP) {
@@ -64,6 +72,9 @@ class Scene {
       digest: digestOf(BYTES),
       layout: LAYOUT,
       memory: this.memory,
+      room: this.room,
+      unfinished: this.unfinished,
+      name: 'this pull',
       signal: new AbortController().signal,
       callers: () => [],
     });
@@ -74,6 +85,7 @@ class Scene {
     const { promise, resolve } = Promise.withResolvers<WeirError | undefined>();
     const cancel = this.origin.fetch(first, count, undefined, {
       progressed: () => undefined,
+      held: (isHeld) => void this.held.push(isHeld),
       chunk: (index, bytes, release) => {
         chunks.set(index, Buffer.from(bytes));
         release();
@@ -130,6 +142,7 @@ describe('ChunkOrigin', () => {
     const { promise, resolve } = Promise.withResolvers<void>();
     left = scene.origin.fetch(0, 2, undefined, {
       progressed: () => undefined,
+      held: () => undefined,
       chunk: () => {
         left?.(); // the rest was left to others
         resolve();
@@ -142,19 +155,48 @@ describe('ChunkOrigin', () => {
     assert.ok(taken.every((byte) => byte === 0));
   });
 
-  it('keeps few chunks in part', async () => {
-    const scene = new Scene();
-    scene.allowance = STEP;
-    for (let index = 0; index < LAYOUT.count; index++) {
-      scene.reached = Promise.withResolvers();
-      const { cancel } = scene.fetch(index);
-      await scene.reached.promise;
-      cancel();
+  it('reads no further while the node has no room, and says so', async () => {
+    const size = LAYOUT.length(0);
+    const scene = new Scene(2 * size);
+    const releases: (() => void)[] = [];
+    const { promise: ended, resolve } = Promise.withResolvers<WeirError | undefined>();
+    const held: boolean[] = [];
+    scene.origin.fetch(0, LAYOUT.count, undefined, {
+      progressed: () => undefined,
+      held: (isHeld) => void held.push(isHeld),
+      chunk: (_index, _bytes, release) => void releases.push(release),
+      ended: resolve,
+    });
+    for (let written = 0; written < LAYOUT.count; written++) {
+      await turns();
+      assert.ok(scene.room.used <= 2 * size, `${scene.room.used}`);
+      assert.equal(releases.length, Math.min(LAYOUT.count, written + 2));
+      releases[written]?.();
     }
-    scene.allowance = Infinity;
-    scene.asked.length = 0;
-    for (let index = 0; index < LAYOUT.count; index++) await scene.fetch(index).ended;
-    const resumed = scene.asked.filter(({ start }, index) => start > LAYOUT.start(index));
-    assert.equal(resumed.length, 4);
+    assert.equal(await ended, undefined);
+    assert.equal(scene.room.used, 0);
+    assert.deepEqual(held.slice(0, 3), [true, false, true]);
+  });
+
+  it('takes no room for what was given up, at whatever turn', async () => {
+    const size = LAYOUT.length(0);
+    for (let at = 0; at < 40; at++) {
+      const scene = new Scene(size);
+      const blocked = at % 2 === 0 && scene.room.tryTake(size);
+      const { cancel } = scene.fetch(0, 2);
+      await actAtTurn(at, cancel, async () => {
+        await turns();
+        if (blocked) scene.room.give(size);
+        await turns();
+      });
+      cancel();
+      await turns();
+      assert.equal(scene.room.used, 0, `given up at turn ${at}`);
+    }
   });
 });
+
+/** Some turns of the event loop, in which all goes on that can. */
+async function turns(): Promise<void> {
+  for (let i = 0; i < 10; i++) await new Promise(setImmediate);
+}

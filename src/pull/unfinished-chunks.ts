@@ -1,0 +1,71 @@
+/**
+ * Chunks of which a part has come from upstream when its request ended early; the next request goes on from there. Of the
+ * whole node, and bounded: nobody may ever come back for them.
+ */
+import { MIB } from '../clock.ts';
+import type { PiecePool } from '../transfer/piece-pool.ts';
+
+/** Bytes that are kept: what a dozen requests had begun. */
+const MAX_KEPT: number = 16 * MIB;
+
+/** A chunk as far as it has come. */
+export interface UnfinishedChunk {
+  readonly index: number;
+  readonly chunk: Uint8Array<ArrayBuffer>;
+  readonly filled: number;
+}
+
+export class UnfinishedChunks {
+  readonly #memory: PiecePool;
+  /** By pull and index, the oldest first. */
+  readonly #kept: Map<string, UnfinishedChunk> = new Map();
+  #bytes = 0;
+
+  /** @param memory what the chunks are made of */
+  constructor(memory: PiecePool) {
+    this.#memory = memory;
+  }
+
+  /** Bytes that are kept. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  keep(pull: string, unfinished: UnfinishedChunk): void {
+    const key = keyOf(pull, unfinished.index);
+    this.#drop(key);
+    this.#kept.set(key, unfinished);
+    this.#bytes += unfinished.chunk.length;
+    for (const oldest of this.#kept.keys()) {
+      if (this.#bytes <= MAX_KEPT) return;
+      this.#drop(oldest);
+    }
+  }
+
+  /** Hands the chunk over. */
+  take(pull: string, index: number): UnfinishedChunk | undefined {
+    const key = keyOf(pull, index);
+    const found = this.#kept.get(key);
+    if (found === undefined) return undefined;
+    this.#kept.delete(key);
+    this.#bytes -= found.chunk.length;
+    return found;
+  }
+
+  /** The pull is over. */
+  forget(pull: string): void {
+    for (const key of this.#kept.keys()) if (key.startsWith(keyOf(pull, ''))) this.#drop(key);
+  }
+
+  #drop(key: string): void {
+    const found = this.#kept.get(key);
+    if (found === undefined) return;
+    this.#kept.delete(key);
+    this.#bytes -= found.chunk.length;
+    this.#memory.give(found.chunk);
+  }
+}
+
+function keyOf(pull: string, index: number | ''): string {
+  return `${pull} #${index}`;
+}
