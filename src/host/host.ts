@@ -24,6 +24,7 @@ import { Channels } from './channels.ts';
 import { describe } from './connected.ts';
 import { Conduct } from './conduct.ts';
 import { DhtRouting } from './dht.ts';
+import { boundDht } from './dht-bounds.ts';
 import { Dialer } from './dialer.ts';
 import { announceFirst, type FirstAnnouncementOptions } from './first-announcement.ts';
 import type { OnAborted } from './frame-stream.ts';
@@ -82,6 +83,7 @@ export class Host implements AsyncDisposable {
       onUnreachable: options.onUnreachable,
     });
     const onAborted: OnAborted = (peer, error) => this.#conduct.aborted(peer, error);
+    boundDht(node.services.dht, onAborted);
     const self = (): SignedMember => this.#self.current;
     this.#channels = new Channels({
       node,
