@@ -119,6 +119,10 @@ export class Host implements AsyncDisposable {
       isUseless: (address) => this.#isUseless(address),
       dial: (address, signal) => this.#dialer.dial([address], { signal }),
       onConnected: (connection, signal) => this.#exchange.run(connection, signal),
+      onNamed: ({ remotePeer }) => {
+        const peer = nameOf(remotePeer);
+        if (peer !== undefined) table.trust(peer);
+      },
       onProblem: (message) => options.logger.debug({}, `bootstrap: ${message}`),
     });
   }
@@ -133,6 +137,7 @@ export class Host implements AsyncDisposable {
       version: options.selfInfo.version,
       announced: (listening) => announced(options.announce, listening),
       isRefused: (peer) => Conduct.isRefused(options.table, peer),
+      isKnown: (host) => options.table.names(host),
     });
     const host = new Host(options, node);
     await host.#start();
