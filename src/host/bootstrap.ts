@@ -30,11 +30,15 @@ export interface BootstrapOptions {
   readonly dial: (address: string, signal: AbortSignal) => Promise<Connection>;
   /** Called after a dial that succeeded, and waited for: it makes the two know each other. */
   readonly onConnected: (connection: Connection, signal: AbortSignal) => Promise<void>;
+  /** Called before, where the operator has named the address. */
+  readonly onNamed: (connection: Connection) => void;
   readonly onProblem: (message: string) => void;
 }
 
 export class Bootstrap {
   readonly #options: BootstrapOptions;
+  /** Addresses that the operator has named, in the last round. */
+  #named: ReadonlySet<string> = new Set();
   /** Cuts the present wait short. */
   #hurry: AbortController = new AbortController();
 
@@ -97,13 +101,16 @@ export class Bootstrap {
         return [];
       }
     });
-    return [...new Set([...(await Promise.all(lists)).flat(), ...candidates.addresses()])];
+    this.#named = new Set((await Promise.all(lists)).flat());
+    return [...new Set([...this.#named, ...candidates.addresses()])];
   }
 
   async #try(address: string, signal: AbortSignal): Promise<boolean> {
-    const { dial, onConnected, onProblem } = this.#options;
+    const { dial, onConnected, onNamed, onProblem } = this.#options;
     try {
-      await onConnected(await dial(address, signal), signal);
+      const connection = await dial(address, signal);
+      if (this.#named.has(address)) onNamed(connection);
+      await onConnected(connection, signal);
       return true;
     } catch (error) {
       if (!signal.aborted) onProblem(`${address}: ${errorMessage(error)}`);

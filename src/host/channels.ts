@@ -146,7 +146,7 @@ export class Channels {
       frames.send(encodeHello(this.#options.self()));
       const answer = await frames.next(FIRST_FRAME_TIMEOUT, signal);
       if (answer === undefined) throw new WeirError('peer_cut', 'the stream ended before the hello');
-      this.#options.intake.hello(decodeHello(answer), nameOf(connection.remotePeer));
+      this.#options.intake.hello(decodeHello(answer), connection);
       return { frames, version: versionOf(stream) };
     } catch (error) {
       frames.abort(toError(error));
@@ -160,7 +160,7 @@ export class Channels {
     try {
       const hello = await frames.next(FIRST_FRAME_TIMEOUT);
       if (peer !== undefined && hello !== undefined) {
-        this.#options.intake.hello(decodeHello(hello), peer);
+        this.#options.intake.hello(decodeHello(hello), connection);
         frames.send(encodeHello(this.#options.self()));
         await this.#listen(frames, peer);
       }

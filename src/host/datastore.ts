@@ -5,6 +5,7 @@
  */
 import { NotFoundError } from '@libp2p/interface';
 import type { Libp2pOptions } from 'libp2p';
+import { KIB, MIB } from '../clock.ts';
 
 type Datastore = NonNullable<Libp2pOptions['datastore']>;
 type Key = Parameters<Datastore['get']>[0];
@@ -20,9 +21,16 @@ interface Pair {
 /** The group of all that has one parent; least recently written first. */
 type Group = Map<string, Pair>;
 
+/** Bytes of one value: a peer with all that a member may say of itself has 2 KiB. */
+const MAX_VALUE: number = 4 * KIB;
+/** 200,000 provider records and 8192 peers are some 40 MiB. */
+const MAX_BYTES: number = 64 * MIB;
+
 export interface GroupedStoreOptions {
-  /** Entries in all; the group that was written longest ago goes first. About 0.5 KiB each. */
+  /** Entries in all; the group that was written longest ago goes first. */
   readonly maxEntries?: number;
+  /** The same in bytes of paths and values: about 130 for a provider record, 1.5 KiB for a peer. */
+  readonly maxBytes?: number;
   /**
    * Entries of one group below three or more path elements, which is what provider records are: a layer that a
    * thousand nodes have needs no thousand names in each answer.
@@ -34,10 +42,14 @@ export class GroupedStore implements Datastore {
   readonly #groups: Map<string, Group> = new Map();
   readonly #maxEntries: number;
   readonly #maxProviders: number;
+  readonly #maxBytes: number;
   #size = 0;
+  #bytes = 0;
 
-  constructor({ maxEntries = 200_000, maxProviders = 32 }: GroupedStoreOptions = {}) {
+  constructor(options: GroupedStoreOptions = {}) {
+    const { maxEntries = 200_000, maxProviders = 32, maxBytes = MAX_BYTES } = options;
     this.#maxEntries = maxEntries;
+    this.#maxBytes = maxBytes;
     this.#maxProviders = maxProviders;
   }
 
@@ -45,17 +57,25 @@ export class GroupedStore implements Datastore {
     return this.#size;
   }
 
+  /** Bytes of all paths and values. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** @throws RangeError for a value that is too long: libp2p then keeps what it had, and says so to who wanted it kept */
   put(key: Key, value: Uint8Array): Key {
     const path = key.toString();
     const parent = parentOf(path);
+    if (value.length > MAX_VALUE) throw new RangeError(`a value of ${value.length} bytes under ${parent}`);
     this.delete(key);
     const group = this.#groups.get(parent) ?? new Map<string, Pair>();
     this.#groups.delete(parent);
     this.#groups.set(parent, group);
     group.set(path, { key, value });
     this.#size += 1;
+    this.#bytes += path.length + value.length;
     if (depthOf(parent) >= PROVIDER_DEPTH && group.size > this.#maxProviders) this.#dropFirst(group);
-    if (this.#size > this.#maxEntries) this.#dropOldest();
+    while (this.#size > this.#maxEntries || this.#bytes > this.#maxBytes) this.#dropOldest();
     return key;
   }
 
@@ -76,8 +96,11 @@ export class GroupedStore implements Datastore {
     const path = key.toString();
     const parent = parentOf(path);
     const group = this.#groups.get(parent);
-    if (group?.delete(path) !== true) return;
+    const pair = group?.get(path);
+    if (group === undefined || pair === undefined) return;
+    group.delete(path);
     this.#size -= 1;
+    this.#bytes -= path.length + pair.value.length;
     if (group.size === 0) this.#groups.delete(parent);
   }
 

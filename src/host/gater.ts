@@ -1,7 +1,8 @@
 /** Who may connect: members that are not banned. It is asked at once after the handshake has shown who it is. */
 import type { ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface';
 import { tryParsePeerName, type PeerName } from '../peer/peer-name.ts';
-import { MAX_PENDING_PER_ADDRESS } from './limits.ts';
+import { placeOf } from '../peer/place.ts';
+import { MAX_PENDING_PER_PLACE, MAX_PENDING_STRANGERS } from './limits.ts';
 
 /** A connection keeps its peer's object, and is looked at twice a second: to decode its name each time is not free. */
 const NAMES: WeakMap<PeerId, PeerName> = new WeakMap();
@@ -15,8 +16,15 @@ export function nameOf(peer: PeerId): PeerName | undefined {
   return name;
 }
 
-export function makeGater(isRefused: (peer: PeerName) => boolean): ConnectionGater {
-  const pending = new PendingByAddress();
+/**
+ * @param isRefused whose connections are refused
+ * @param isKnown whether a member's record names this address
+ */
+export function makeGater(
+  isRefused: (peer: PeerName) => boolean,
+  isKnown: (host: string) => boolean,
+): ConnectionGater {
+  const pending = new PendingByPlace(isKnown);
   const deny = (peer: PeerId): boolean => {
     const name = nameOf(peer);
     return name === undefined || isRefused(name);
@@ -34,16 +42,26 @@ export function makeGater(isRefused: (peer: PeerName) => boolean): ConnectionGat
   };
 }
 
-/** Counts handshakes in progress for each remote address: strangers who never finish one take only so many places. */
-class PendingByAddress {
+/**
+ * Counts handshakes in progress for each place: strangers who never finish one take only so many, and all strangers
+ * together leave some for whoever comes from an address that a member's record names.
+ */
+class PendingByPlace {
+  readonly #isKnown: (host: string) => boolean;
   readonly #counts: Map<string, number> = new Map();
   readonly #open: Set<MultiaddrConnection> = new Set();
 
+  constructor(isKnown: (host: string) => boolean) {
+    this.#isKnown = isKnown;
+  }
+
   begin(connection: MultiaddrConnection): boolean {
     const host = hostOf(connection);
-    const count = this.#counts.get(host) ?? 0;
-    if (count >= MAX_PENDING_PER_ADDRESS) return false;
-    this.#counts.set(host, count + 1);
+    const place = placeOf(host);
+    const count = this.#counts.get(place) ?? 0;
+    const isCrowded = count >= MAX_PENDING_PER_PLACE || this.#open.size >= MAX_PENDING_STRANGERS;
+    if (isCrowded && !this.#isKnown(host)) return false;
+    this.#counts.set(place, count + 1);
     this.#open.add(connection);
     connection.addEventListener('close', () => this.end(connection), { once: true });
     return true;
@@ -51,10 +69,10 @@ class PendingByAddress {
 
   end(connection: MultiaddrConnection): void {
     if (!this.#open.delete(connection)) return;
-    const host = hostOf(connection);
-    const count = (this.#counts.get(host) ?? 1) - 1;
-    if (count === 0) this.#counts.delete(host);
-    else this.#counts.set(host, count);
+    const place = placeOf(hostOf(connection));
+    const count = (this.#counts.get(place) ?? 1) - 1;
+    if (count === 0) this.#counts.delete(place);
+    else this.#counts.set(place, count);
   }
 }
 

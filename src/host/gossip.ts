@@ -26,7 +26,7 @@ export class Gossip {
   start(): void {
     const { pubsub } = this.#node.services;
     // The validator takes the record: what it refuses or knows already is not passed on.
-    pubsub.topicValidators.set(this.#topic, (_, { data }) => this.#take(data));
+    pubsub.topicValidators.set(this.#topic, (from, { data }) => this.#take(data, nameOf(from)));
     pubsub.addEventListener('gossipsub:graft', ({ detail }) => this.#mesh.add(detail.peerId));
     pubsub.addEventListener('gossipsub:prune', ({ detail }) => this.#mesh.delete(detail.peerId));
     pubsub.subscribe(this.#topic);
@@ -58,11 +58,11 @@ export class Gossip {
     this.#mesh.delete(peer);
   }
 
-  #take(data: Uint8Array): TopicValidatorResult {
+  #take(data: Uint8Array, from: PeerName | undefined): TopicValidatorResult {
     try {
       const record = decodeGossip(data);
       if (record === undefined) return TopicValidatorResult.Accept; // a newer version's; others may know it
-      const isNeeded = this.#intake.gossip(record);
+      const isNeeded = this.#intake.gossip(record, from);
       if (isNeeded !== undefined) return isNeeded ? TopicValidatorResult.Accept : TopicValidatorResult.Ignore;
     } catch (error) {
       if (!isWeirError(error, 'peer_protocol')) throw error;

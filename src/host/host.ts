@@ -24,6 +24,7 @@ import { Channels } from './channels.ts';
 import { describe } from './connected.ts';
 import { Conduct } from './conduct.ts';
 import { DhtRouting } from './dht.ts';
+import { boundDht } from './dht-bounds.ts';
 import { Dialer } from './dialer.ts';
 import { announceFirst, type FirstAnnouncementOptions } from './first-announcement.ts';
 import type { OnAborted } from './frame-stream.ts';
@@ -82,6 +83,7 @@ export class Host implements AsyncDisposable {
       onUnreachable: options.onUnreachable,
     });
     const onAborted: OnAborted = (peer, error) => this.#conduct.aborted(peer, error);
+    boundDht(node.services.dht, onAborted);
     const self = (): SignedMember => this.#self.current;
     this.#channels = new Channels({
       node,
@@ -117,6 +119,10 @@ export class Host implements AsyncDisposable {
       isUseless: (address) => this.#isUseless(address),
       dial: (address, signal) => this.#dialer.dial([address], { signal }),
       onConnected: (connection, signal) => this.#exchange.run(connection, signal),
+      onNamed: ({ remotePeer }) => {
+        const peer = nameOf(remotePeer);
+        if (peer !== undefined) table.trust(peer);
+      },
       onProblem: (message) => options.logger.debug({}, `bootstrap: ${message}`),
     });
   }
@@ -131,6 +137,7 @@ export class Host implements AsyncDisposable {
       version: options.selfInfo.version,
       announced: (listening) => announced(options.announce, listening),
       isRefused: (peer) => Conduct.isRefused(options.table, peer),
+      isKnown: (host) => options.table.names(host),
     });
     const host = new Host(options, node);
     await host.#start();

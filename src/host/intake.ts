@@ -1,10 +1,17 @@
 /** Records that arrive, by whichever way: the one place where they reach the table. */
+import type { Connection } from '@libp2p/interface';
 import { WeirError } from '../errors.ts';
+import { strangerAt } from '../membership/sources.ts';
 import type { MembershipTable } from '../membership/table.ts';
 import type { PeerName } from '../peer/peer-name.ts';
+import { addressOf, endpointsOf } from '../peer/place.ts';
 import type { AgedRecord } from '../wire/exchange.ts';
 import type { SignedMember } from '../wire/records.ts';
+import { nameOf } from './gater.ts';
 import type { SelfRecord } from './self-record.ts';
+
+/** Who cannot be named has brought it: no member has such a key. */
+const NOBODY = '';
 
 export class Intake {
   readonly #table: MembershipTable;
@@ -18,12 +25,20 @@ export class Intake {
     this.#onOutbid = onOutbid;
   }
 
-  /** What the peer at the other end says of itself. @throws WeirError `peer_protocol` */
-  hello(record: SignedMember, from: PeerName | undefined): void {
-    if (record.member.peer !== from) {
+  /**
+   * What the peer at the other end says of itself. It is met where the connection goes to an address that it names, or
+   * comes from one; else it is one of those who come from there.
+   * @throws WeirError `peer_protocol`
+   */
+  hello(record: SignedMember, { remotePeer, remoteAddr }: Connection): void {
+    const from = nameOf(remotePeer);
+    if (from === undefined || record.member.peer !== from) {
       throw new WeirError('peer_protocol', `a hello with the record of ${record.member.peer}`);
     }
-    if (this.#table.apply(record) === 'forged') {
+    const host = addressOf(remoteAddr.getComponents()[0]?.value ?? '');
+    const isThere = endpointsOf(record.member.controlAddresses).some(({ address }) => address === host);
+    const by = isThere ? undefined : strangerAt(host);
+    if (this.#table.apply(record, { by, isFirstHand: true }) === 'forged') {
       throw new WeirError('peer_protocol', 'a hello with a forged record');
     }
     // Who speaks can be reached, at least by itself.
@@ -31,15 +46,15 @@ export class Intake {
   }
 
   /** What a neighbour knows of others. @throws WeirError `peer_protocol` where it passes forged ones on */
-  page(records: readonly AgedRecord[]): void {
-    const { forged, own } = this.#table.applyAll(records);
+  page(records: readonly AgedRecord[], by: PeerName | undefined): void {
+    const { forged, own } = this.#table.applyAll(records, by ?? NOBODY);
     if (own > 0) this.#outbid(records.map(({ record }) => record));
     if (forged > 0) throw new WeirError('peer_protocol', `${forged} forged records`);
   }
 
   /** @returns whether others may still need it; undefined for a forged one */
-  gossip(record: SignedMember): boolean | undefined {
-    const applied = this.#table.apply(record);
+  gossip(record: SignedMember, by: PeerName | undefined): boolean | undefined {
+    const applied = this.#table.apply(record, { by: by ?? NOBODY });
     if (applied === 'own') this.#outbid([record]);
     // One that came by another way a moment ago is on its way still: its first receivers all know it by a hello.
     return applied === 'forged' ? undefined : applied === 'news' || applied === 'same';

@@ -8,8 +8,13 @@ export const MAX_CONNECTIONS = 1024;
  * each other.
  */
 export const MAX_PENDING_HANDSHAKES = 1024;
-/** The same for one remote address, so that one stranger cannot take all; nodes behind one NAT share an address. */
-export const MAX_PENDING_PER_ADDRESS = 128;
+/**
+ * The same for one place (an IPv4 address, a /64 of IPv6), so that one stranger cannot take all; nodes behind one NAT
+ * share an address. Whoever comes from an address that a member's record names is not counted against it.
+ */
+export const MAX_PENDING_PER_PLACE = 128;
+/** Of strangers of all places together: the rest is kept for addresses that members' records name. */
+export const MAX_PENDING_STRANGERS: number = (MAX_PENDING_HANDSHAKES * 3) / 4;
 /** New connections from one address in a second; libp2p's 5 refused nodes behind one NAT, and every test on loopback. */
 export const MAX_NEW_CONNECTIONS_PER_SECOND = 256;
 /**

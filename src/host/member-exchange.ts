@@ -61,20 +61,20 @@ export class MemberExchange {
     const limit = AbortSignal.any([signal, AbortSignal.timeout(EXCHANGE_TIMEOUT)]);
     try {
       const frames = new FrameStream(await connection.newStream(MEMBERS_PROTOCOL, { signal: limit }));
-      await closing(frames, () => this.#ask(frames, nameOf(connection.remotePeer), limit));
+      await closing(frames, () => this.#ask(frames, connection, limit));
     } catch (error) {
       throw peerError(error, 'exchange of members', 'peer_cut', signal);
     }
   }
 
-  async #ask(frames: FrameStream, peer: PeerName | undefined, signal: AbortSignal): Promise<void> {
+  async #ask(frames: FrameStream, connection: Connection, signal: AbortSignal): Promise<void> {
     const digests = this.#table.records.digests();
     frames.send(encodeExchangeHead({ self: this.#self(), digests, differing: NONE }));
     const head = decodeExchangeHead(await theNext(frames, signal), 'answer');
-    this.#intake.hello(head.self, peer);
+    this.#intake.hello(head.self, connection);
     // Taken before their records come, or all of these would be sent back.
     const mine = [...this.#table.records.inBuckets(head.differing)];
-    const theirs = await this.#takePages(frames, signal);
+    const theirs = await this.#takePages(frames, nameOf(connection.remotePeer), signal);
     const news = mine.filter(({ record: { member } }) => (theirs.get(member.peer) ?? -1) < member.sequence);
     await sendPages(frames, news, signal);
   }
@@ -89,7 +89,7 @@ export class MemberExchange {
     this.#running += 1;
     try {
       const signal = AbortSignal.timeout(EXCHANGE_TIMEOUT);
-      await closing(frames, () => this.#answer(frames, peer, signal));
+      await closing(frames, () => this.#answer(frames, connection, signal));
     } catch (error) {
       this.#onAborted(peer, error);
     } finally {
@@ -97,17 +97,21 @@ export class MemberExchange {
     }
   }
 
-  async #answer(frames: FrameStream, peer: PeerName | undefined, signal: AbortSignal): Promise<void> {
+  async #answer(frames: FrameStream, connection: Connection, signal: AbortSignal): Promise<void> {
     const head = decodeExchangeHead(await theNext(frames, signal), 'question');
-    this.#intake.hello(head.self, peer);
+    this.#intake.hello(head.self, connection);
     const differing = differingBuckets(this.#table.records.digests(), head.digests);
     frames.send(encodeExchangeHead({ self: this.#self(), digests: NONE, differing }));
     await sendPages(frames, this.#table.records.inBuckets(differing), signal);
-    await this.#takePages(frames, signal);
+    await this.#takePages(frames, nameOf(connection.remotePeer), signal);
   }
 
   /** @returns the sequence of each record that came */
-  async #takePages(frames: FrameStream, signal: AbortSignal): Promise<ReadonlyMap<PeerName, number>> {
+  async #takePages(
+    frames: FrameStream,
+    from: PeerName | undefined,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<PeerName, number>> {
     const sequences = new Map<PeerName, number>();
     let bytes = 0;
     for (;;) {
@@ -118,7 +122,7 @@ export class MemberExchange {
       if (bytes > MAX_EXCHANGE_BYTES || sequences.size > MAX_SNAPSHOT_RECORDS) {
         throw new WeirError('peer_protocol', 'a snapshot that is too large');
       }
-      this.#intake.page(records);
+      this.#intake.page(records, from);
       if (last) return sequences;
     }
   }

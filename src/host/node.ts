@@ -36,6 +36,8 @@ export interface NodeOptions {
   readonly version: string;
   /** Whose connections are refused. */
   readonly isRefused: (peer: PeerName) => boolean;
+  /** Whether a member's record names this address. */
+  readonly isKnown: (host: string) => boolean;
 }
 
 /** How long a provider record holds; routing/ renews it before. */
@@ -70,7 +72,7 @@ export async function createNode(options: NodeOptions): Promise<Node> {
         }),
       ),
     ],
-    connectionGater: makeGater(options.isRefused),
+    connectionGater: makeGater(options.isRefused, options.isKnown),
     connectionManager: {
       maxConnections: limits.MAX_CONNECTIONS,
       maxIncomingPendingConnections: limits.MAX_PENDING_HANDSHAKES,

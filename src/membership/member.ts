@@ -56,8 +56,8 @@ export interface Membership {
   isLive(peer: PeerName): boolean;
   /** Any member that is known, suspect or not. */
   get(peer: PeerName): Member | undefined;
-  /** Those who serve with this certificate, whatever is held against them. */
-  byFingerprint(fingerprint: Uint8Array): Member | undefined;
+  /** Whether a member says that it is at this address. */
+  names(host: string): boolean;
   /** Something went wrong with this peer: nothing is asked of it for a while, longer each time. */
   suspect(peer: PeerName, reason: SuspicionReason): void;
   /** It answered well: what was held against it, short of a ban, is forgotten. */

@@ -3,17 +3,37 @@
  * their members signed, so the order in which they come does not matter: the highest sequence stays.
  */
 import { hash } from 'node:crypto';
-import { MINUTE, type Clock } from '../clock.ts';
+import { HOUR, MINUTE, type Clock } from '../clock.ts';
 import { publicKeyOf, type PeerName } from '../peer/peer-name.ts';
 import { BUCKET_DIGEST_BYTES, BUCKETS, MAX_SNAPSHOT_RECORDS, type AgedRecord } from '../wire/exchange.ts';
 import type { SignedMember } from '../wire/records.ts';
+import { addressOf } from '../peer/place.ts';
+import { Sources } from './sources.ts';
 
 /** Refreshes come every 10 minutes: two may be lost. */
 export const EXPIRY: number = 25 * MINUTE;
 /** The largest cluster; about 5 MiB of records. */
 export const MAX_MEMBERS = 8192;
+/**
+ * A record of somebody unknown that is passed on is older than this: its member has not renewed it for six times. By the
+ * clocks of the two, which may differ by so much at most.
+ */
+const STALE_AFTER: number = HOUR;
 /** A record so near to its end is not taken from a snapshot: it would come and go at each exchange until all let it go. */
 const TOO_OLD: number = EXPIRY - MINUTE;
+
+/** How a record came. */
+export interface RecordSource {
+  /** Milliseconds since it came up, as far as the one who passed it on knows. */
+  readonly age?: number;
+  /**
+   * Who brought it: a neighbour's name, or the address from which somebody has introduced itself. Undefined where this
+   * node has met the member: it has dialled an address of the record, or was dialled from one, and the key was right.
+   */
+  readonly by?: string | undefined;
+  /** The member has said it itself just now, whatever its clock shows. */
+  readonly isFirstHand?: boolean;
+}
 
 interface Entry {
   readonly record: SignedMember;
@@ -21,13 +41,16 @@ interface Entry {
   readonly heard: number;
   /** The first bytes of the record's sha256, for comparing tables. */
   readonly mark: Uint8Array;
+  /** Who brought it first; undefined where this node has met the member. */
+  readonly by: string | undefined;
+  /** Under which address it is counted. */
+  readonly address: string;
 }
 
 export class Records {
   readonly #clock: Clock;
+  readonly #sources: Sources = new Sources();
   readonly #entries: Map<PeerName, Entry> = new Map();
-  /** Which member says that it serves with this certificate; the first one that said it. */
-  readonly #byFingerprint: Map<string, PeerName> = new Map();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -37,13 +60,18 @@ export class Records {
     return this.#entries.size;
   }
 
-  get(peer: PeerName): SignedMember | undefined {
-    return this.#entries.get(peer)?.record;
+  /** Where records of others are counted (sources.ts). */
+  get sources(): Sources {
+    return this.#sources;
   }
 
-  byFingerprint(fingerprint: Uint8Array): SignedMember | undefined {
-    const peer = this.#byFingerprint.get(keyOf(fingerprint));
-    return peer === undefined ? undefined : this.get(peer);
+  /** Whether one of them is counted at this address. */
+  isAt(host: string): boolean {
+    return this.#sources.has(addressOf(host));
+  }
+
+  get(peer: PeerName): SignedMember | undefined {
+    return this.#entries.get(peer)?.record;
   }
 
   /** Whether this very record is known. */
@@ -57,31 +85,55 @@ export class Records {
   }
 
   /** Whether this record says something that is not known yet. */
-  isNews({ member }: SignedMember, age = 0): boolean {
+  isNews(
+    { member }: SignedMember,
+    { age = 0, by, isFirstHand = by === undefined }: RecordSource = {},
+  ): boolean {
+    if (age >= TOO_OLD) return false;
     const known = this.#entries.get(member.peer)?.record.member;
-    return age < TOO_OLD && (known === undefined || known.sequence < member.sequence);
+    if (known !== undefined) return known.sequence < member.sequence;
+    // Else a record of who has left long ago could be shown around for ever.
+    return isFirstHand || member.sequence > this.#clock.now() - STALE_AFTER;
+  }
+
+  /** Whether it would be taken as far as its sources go: to be asked before its signature is looked at. */
+  isWelcome({ member }: SignedMember, { by }: RecordSource = {}): boolean {
+    const known = this.#entries.get(member.peer);
+    if (known !== undefined) return true;
+    return this.#sources.address(member) !== undefined && this.#sources.mayBring(by, this.#entries.size);
   }
 
   /** @returns whether it was taken: it was news, and there was room */
-  put(record: SignedMember, age = 0): boolean {
-    if (!this.isNews(record, age)) return false;
-    const { peer, fingerprint } = record.member;
-    if (!this.#entries.has(peer) && !this.#makeRoom()) return false;
+  put(record: SignedMember, source: RecordSource = {}): boolean {
+    if (!this.isNews(record, source)) return false;
+    const { peer } = record.member;
+    const known = this.#entries.get(peer);
+    if (known === undefined && !(this.isWelcome(record, source) && this.#makeRoom(source.by))) return false;
     this.delete(peer);
+    const address = this.#sources.address(record.member) ?? known?.address ?? '';
+    const isMet = source.by === undefined || (known !== undefined && known.by === undefined);
+    const by = isMet ? undefined : (known?.by ?? source.by);
     const mark = hash('sha256', record.encoded, 'buffer').subarray(0, BUCKET_DIGEST_BYTES);
-    this.#entries.set(peer, { record, heard: this.#clock.monotonic() - age, mark });
-    const key = keyOf(fingerprint);
-    // The first one keeps it: another that copies the fingerprint must not pass for the certificate's owner.
-    if (fingerprint.length > 0 && !this.#byFingerprint.has(key)) this.#byFingerprint.set(key, peer);
+    const heard = this.#clock.monotonic() - (source.age ?? 0);
+    this.#entries.set(peer, { record, heard, mark, by, address });
+    this.#sources.add(address, by);
     return true;
   }
 
+  /** This node has met the member: from now on nobody has brought it. */
+  met(peer: PeerName): void {
+    const known = this.#entries.get(peer);
+    if (known?.by === undefined) return;
+    this.#sources.remove(known.address, known.by);
+    this.#sources.add(known.address, undefined);
+    this.#entries.set(peer, { ...known, by: undefined });
+  }
+
   delete(peer: PeerName): void {
-    const known = this.#entries.get(peer)?.record.member;
+    const known = this.#entries.get(peer);
     if (known === undefined) return;
     this.#entries.delete(peer);
-    const key = keyOf(known.fingerprint);
-    if (this.#byFingerprint.get(key) === peer) this.#byFingerprint.delete(key);
+    this.#sources.remove(known.address, known.by);
   }
 
   /** Drops what nobody has renewed; `except` never expires. @returns those that were dropped */
@@ -132,18 +184,25 @@ export class Records {
     }
   }
 
-  /** Room for one more: of those who are leaving, the one that was heard of longest ago goes first. */
-  #makeRoom(): boolean {
+  /**
+   * Room for one more. Of those who are leaving, the one that was heard of longest ago goes first; then, of those whom
+   * this node has never met, the latest of whoever has brought most, unless that one brings the new one, too.
+   */
+  #makeRoom(by: string | undefined): boolean {
     if (this.#entries.size < MAX_MEMBERS) return true;
-    let oldest: PeerName | undefined;
+    const most = this.#sources.busiest;
+    let leaving: PeerName | undefined;
     let heardOldest = Infinity;
-    for (const [peer, { record, heard }] of this.#entries) {
+    let latest: PeerName | undefined;
+    for (const [peer, { record, heard, by: broughtBy }] of this.#entries) {
+      if (broughtBy !== undefined && broughtBy === most) latest = peer;
       if (!record.member.leaving || heard >= heardOldest) continue;
-      oldest = peer;
+      leaving = peer;
       heardOldest = heard;
     }
-    if (oldest === undefined) return false;
-    this.delete(oldest);
+    const dropped = leaving ?? (most === by ? undefined : latest);
+    if (dropped === undefined) return false;
+    this.delete(dropped);
     return true;
   }
 }
@@ -169,8 +228,4 @@ export function bucketOf(peer: PeerName): number {
 
 function isSet(bits: Uint8Array, bucket: number): boolean {
   return ((bits[bucket >> 3] ?? 0) & (0x80 >> (bucket & 7))) !== 0;
-}
-
-function keyOf(fingerprint: Uint8Array): string {
-  return Buffer.from(fingerprint.buffer, fingerprint.byteOffset, fingerprint.byteLength).toString('latin1');
 }

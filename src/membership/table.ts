@@ -12,7 +12,7 @@ import type { PeerName } from '../peer/peer-name.ts';
 import type { AgedRecord } from '../wire/exchange.ts';
 import { isGenuineMember, type SignedMember } from '../wire/records.ts';
 import type { Member, Membership, Suspect, SuspicionReason } from './member.ts';
-import { Records } from './records.ts';
+import { Records, type RecordSource } from './records.ts';
 import { Suspicions } from './suspicion.ts';
 
 export interface MembershipTableOptions {
@@ -24,8 +24,9 @@ export interface MembershipTableOptions {
 
 /**
  * What a record was good for. `same`: it is the one that is known, to the byte. `old`: a newer one is known, or it is
- * about to expire. `forged`: its signature is not its member's. `own`: this node's, from an earlier run, and newer
- * than what it says now: it must be outbid, or nobody listens to it. `refused`: no room.
+ * about to expire, or of somebody unknown and stale. `forged`: its signature is not its member's. `own`: this node's, from
+ * an earlier run, and newer than what it says now: it must be outbid, or nobody listens to it. `refused`: no room, at its
+ * address, for who brings it, or at all.
  */
 export type Applied = 'news' | 'same' | 'old' | 'forged' | 'own' | 'refused';
 
@@ -84,30 +85,28 @@ export class MembershipTable implements Membership {
     return this.#records.get(peer)?.member;
   }
 
-  byFingerprint(fingerprint: Uint8Array): Member | undefined {
-    return this.#records.byFingerprint(fingerprint)?.member;
+  names(host: string): boolean {
+    return this.#records.isAt(host);
   }
 
   /** This node's record, signed; newer than the last one. */
   setSelf(record: SignedMember): void {
     this.#self = record.member;
+    this.#records.sources.self = record.member.controlAddresses;
     if (this.#records.put(record)) this.#changed();
   }
 
-  /**
-   * Takes what a member says of itself, from whomever it came.
-   * @param age milliseconds since it came up, as far as the one who passed it on knows
-   */
-  apply(record: SignedMember, age = 0): Applied {
-    const applied = this.#take(record, age);
+  /** Takes what a member says of itself, from whomever it came. */
+  apply(record: SignedMember, source: RecordSource = {}): Applied {
+    const applied = this.#take(record, source);
     this.#tell();
     return applied;
   }
 
-  /** The same for many: listeners are told once. @returns how often each came out */
-  applyAll(records: Iterable<AgedRecord>): Readonly<Record<Applied, number>> {
+  /** The same for many that one has brought: listeners are told once. @returns how often each came out */
+  applyAll(records: Iterable<AgedRecord>, by?: string): Readonly<Record<Applied, number>> {
     const counts = { news: 0, same: 0, old: 0, forged: 0, own: 0, refused: 0 };
-    for (const { record, age } of records) counts[this.#take(record, age)] += 1;
+    for (const { record, age } of records) counts[this.#take(record, { age, by })] += 1;
     this.#tell();
     return counts;
   }
@@ -172,17 +171,27 @@ export class MembershipTable implements Membership {
     return this.#records;
   }
 
-  #take(record: SignedMember, age: number): Applied {
+  /** The operator has named where this peer is: what it brings is not bounded as what others bring. */
+  trust(peer: PeerName): void {
+    this.#records.sources.trust(peer);
+  }
+
+  #take(record: SignedMember, source: RecordSource): Applied {
     const { peer, sequence } = record.member;
-    if (this.#records.has(record)) return 'same';
+    if (this.#records.has(record)) {
+      if (source.by === undefined) this.#records.met(peer);
+      return 'same';
+    }
     if (peer === this.#self.peer) {
       const isAhead = sequence > this.#self.sequence;
       return isAhead && isGenuineMember(record) ? 'own' : 'old';
     }
-    if (!this.#records.isNews(record, age)) return 'old';
+    if (!this.#records.isNews(record, source)) return 'old';
+    // Before its signature is checked: a flood of made-up members is to cost as little as it can.
+    if (!this.#records.isWelcome(record, source)) return 'refused';
     if (!isGenuineMember(record)) return 'forged';
     const before = this.#records.get(peer)?.member;
-    if (!this.#records.put(record, age)) return 'refused';
+    if (!this.#records.put(record, source)) return 'refused';
     // It has said something since it was found unreachable.
     const isBack = this.#suspicions.reason(peer) === 'unreachable' && this.#suspicions.absolve(peer);
     // A mere refresh changes nothing for anybody: with a thousand members there is one every second.

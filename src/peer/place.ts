@@ -9,32 +9,59 @@ const GROUPS = 8;
 const NETWORK_GROUPS = 4;
 /** An IPv4 address as a socket for both families shows it. */
 const MAPPED = /^::ffff:([0-9.]+)$/i;
-const MULTIADDR = /^\/(?:ip4|ip6|dns|dns4|dns6)\/([^/]+)\//;
+const MULTIADDR = /^\/(?:ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/([0-9]+)$/;
 
-/** The place of an IP address or a name; the text itself where it is neither. */
-export function placeOf(host: string): string {
+export interface Endpoint {
+  /** As {@link addressOf} writes it. */
+  readonly address: string;
+  readonly port: string;
+}
+
+/** An IP address as it is always written, or a name in lower case. */
+export function addressOf(host: string): string {
   const mapped = MAPPED.exec(host)?.[1];
   if (mapped !== undefined && isIPv4(mapped)) return mapped;
   const [address = ''] = host.split('%');
-  return isIPv6(address) ? `${networkOf(address)}::/64` : host.toLowerCase();
+  return isIPv6(address) ? groupsOf(address).join(':') : host.toLowerCase();
+}
+
+/** The place of an IP address or a name. */
+export function placeOf(host: string): string {
+  const address = addressOf(host);
+  if (!isIPv6(address)) return address;
+  return `${address.split(':').slice(0, NETWORK_GROUPS).join(':')}::/64`;
+}
+
+/** What the multiaddrs of a member name. */
+export function endpointsOf(multiaddrs: readonly string[]): readonly Endpoint[] {
+  return multiaddrs.flatMap((multiaddr) => {
+    const [, host, port] = MULTIADDR.exec(multiaddr) ?? [];
+    return host === undefined || port === undefined ? [] : [{ address: addressOf(host), port }];
+  });
 }
 
 /** The places that a member's multiaddrs name, each once. */
-export function placesOf(addresses: readonly string[]): readonly string[] {
-  return [...new Set(addresses.flatMap((address) => MULTIADDR.exec(address)?.[1] ?? []).map(placeOf))];
+export function placesOf(multiaddrs: readonly string[]): readonly string[] {
+  return [...new Set(endpointsOf(multiaddrs).map(({ address }) => placeOf(address)))];
 }
 
-/** The first half, its groups without leading zeros. */
-function networkOf(address: string): string {
+/** Whether only programs of this machine are there. */
+export function isLoopback(address: string): boolean {
+  return address.startsWith('127.') || address === '0:0:0:0:0:0:0:1' || address === 'localhost';
+}
+
+/** All eight groups, without leading zeros. */
+function groupsOf(address: string): readonly string[] {
   const [head = '', tail] = address.split('::');
-  const before = head === '' ? [] : head.split(':');
-  const after = tail === undefined || tail === '' ? [] : tail.split(':');
-  // The last 32 bits may be written as an IPv4 address: one group in the text for two.
-  const dotted = address.includes('.') ? 1 : 0;
-  const zeros = tail === undefined ? 0 : GROUPS - before.length - after.length - dotted;
-  const groups = [...before, ...Array.from({ length: zeros }, () => '0'), ...after];
-  return groups
-    .slice(0, NETWORK_GROUPS)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':');
+  const before = head === '' ? [] : head.split(':').flatMap(groupsOfPart);
+  const after = tail === undefined || tail === '' ? [] : tail.split(':').flatMap(groupsOfPart);
+  const zeros = tail === undefined ? 0 : GROUPS - before.length - after.length;
+  return [...before, ...Array.from({ length: zeros }, () => '0'), ...after];
+}
+
+/** One group; or two, of the last 32 bits, which may be written as an IPv4 address. */
+function groupsOfPart(part: string): readonly string[] {
+  if (!part.includes('.')) return [Number.parseInt(part, 16).toString(16)];
+  const [a = 0, b = 0, c = 0, d = 0] = part.split('.').map(Number);
+  return [(a * 256 + b).toString(16), (c * 256 + d).toString(16)];
 }

@@ -11,6 +11,8 @@ import { shuffle, type Scheduler } from './scheduler.ts';
 
 /** Swarms that are kept; at some 100 bytes a member, all full, this is 100 MiB at worst and 1 MiB in practice. */
 const MAX_SWARMS = 2048;
+/** Swarms in which one member is kept, a quarter of all: whoever joins more makes its own entries go first. */
+const MAX_SWARMS_OF_MEMBER = 512;
 /** Members kept of each swarm: more than any node needs to find its neighbours. */
 const MAX_MEMBERS = 512;
 /** A member that has not joined again since is forgotten. */
@@ -38,7 +40,14 @@ export interface RendezvousOptions {
 
 export class Rendezvous {
   readonly #options: RendezvousOptions;
-  readonly #swarms: LRUCache<string, Map<PeerName, Entry>> = new LRUCache({ max: MAX_SWARMS });
+  readonly #swarms: LRUCache<string, Map<PeerName, Entry>> = new LRUCache({
+    max: MAX_SWARMS,
+    dispose: (members, id) => {
+      for (const peer of members.keys()) this.#parted(peer, id);
+    },
+  });
+  /** In which swarms each member is, the latest joined last. */
+  readonly #joined: Map<PeerName, Set<string>> = new Map();
 
   constructor(options: RendezvousOptions) {
     this.#options = options;
@@ -58,16 +67,42 @@ export class Rendezvous {
     const known = members.get(peer);
     members.delete(peer); // the newest are last
     members.set(peer, { complete, at: now, named: known?.named ?? 0 });
+    this.#note(peer, id);
     for (const [oldest, { at }] of members) {
       if (now - at <= EXPIRES) break;
-      members.delete(oldest);
+      this.#drop(id, members, oldest);
     }
     if (members.size > MAX_MEMBERS) {
       const [oldest] = members.keys();
-      if (oldest !== undefined) members.delete(oldest);
+      if (oldest !== undefined) this.#drop(id, members, oldest);
     }
     if (isNew) return 'new swarm';
     return known === undefined ? 'new member' : 'known';
+  }
+
+  /** The member is in this swarm, too; its oldest entry goes where it is in too many. */
+  #note(peer: PeerName, id: string): void {
+    const joined = this.#joined.get(peer) ?? new Set<string>();
+    this.#joined.set(peer, joined);
+    joined.delete(id);
+    joined.add(id);
+    const [oldest] = joined;
+    if (joined.size <= MAX_SWARMS_OF_MEMBER || oldest === undefined) return;
+    const members = this.#swarms.peek(oldest);
+    if (members === undefined) joined.delete(oldest);
+    else this.#drop(oldest, members, peer);
+  }
+
+  #drop(id: string, members: Map<PeerName, Entry>, peer: PeerName): void {
+    members.delete(peer);
+    this.#parted(peer, id);
+    if (members.size === 0) this.#swarms.delete(id);
+  }
+
+  #parted(peer: PeerName, id: string): void {
+    const joined = this.#joined.get(peer);
+    joined?.delete(id);
+    if (joined?.size === 0) this.#joined.delete(peer);
   }
 
   /** Forgets the swarm that nobody has asked about for longest, where all who were in it have expired. */
@@ -85,14 +120,15 @@ export class Rendezvous {
    */
   sample(swarm: SwarmKey, asker: PeerName): readonly SampledMember[] {
     const { scheduler, isLive, zoneOf, sample } = this.#options;
-    const members = this.#swarms.get(registryBlobId(swarm));
+    const id = registryBlobId(swarm);
+    const members = this.#swarms.get(id);
     if (members === undefined) return [];
     const zone = zoneOf(asker);
     const near: Named[] = [];
     const far: Named[] = [];
     for (const [peer, entry] of members) {
       const { complete, at } = entry;
-      if (scheduler.now() - at > EXPIRES) members.delete(peer);
+      if (scheduler.now() - at > EXPIRES) this.#drop(id, members, peer);
       else if (peer !== asker && isLive(peer))
         (zoneOf(peer) === zone ? near : far).push({ peer, complete, entry });
     }

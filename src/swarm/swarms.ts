@@ -12,6 +12,7 @@ import { chunkId, Desk, MAX_HOLDERS } from './desk.ts';
 import type { SwarmKey, SwarmMessage } from '../protocol/messages.ts';
 import { Homes } from './homes.ts';
 import { Rendezvous } from './rendezvous.ts';
+import { Searches } from './searches.ts';
 import { Session, type SessionOptions } from './session.ts';
 import type { Environment } from './environment.ts';
 
@@ -32,6 +33,7 @@ export class Swarms {
   /** By digest, and there one for each registry: a message finds its session without a new string. */
   readonly #sessions: Map<Digest, readonly Session[]> = new Map();
   readonly #rendezvous: Rendezvous;
+  readonly #searches: Searches;
   readonly #stopWatching: () => void;
 
   constructor(options: SwarmsOptions) {
@@ -41,6 +43,7 @@ export class Swarms {
     this.desk = new Desk({ parameters, scheduler, session: (swarm) => this.session(swarm), isLive });
     const zoneOf = (peer: PeerName): string | undefined => membership.get(peer)?.zone;
     this.#rendezvous = new Rendezvous({ scheduler, isLive, zoneOf, sample: 2 * parameters.links });
+    this.#searches = new Searches((swarm, found) => options.findProviders(swarm, found));
     this.#stopWatching = membership.onChange(() => this.#membersChanged());
   }
 
@@ -148,7 +151,7 @@ export class Swarms {
   }
 
   #join(from: PeerName, { swarm, complete }: Extract<SwarmMessage, { kind: 'join' }>): void {
-    const { environment, findProviders, holds } = this.#options;
+    const { environment, holds } = this.#options;
     const before = this.#rendezvous.members(swarm);
     const joined = this.#rendezvous.join(swarm, from, complete);
     this.#answer(from, swarm);
@@ -156,12 +159,12 @@ export class Swarms {
       // Who was alone until now must hear of it at once, or it would go on as if it were.
       for (const peer of before) this.#answer(peer, swarm);
     }
-    if (joined !== 'new swarm' || complete) return;
+    if ((joined !== 'new swarm' && !this.#searches.isOwed(swarm)) || complete) return;
     // Somebody may have it from a time that this rendezvous does not remember.
     holds(swarm, (size) => {
       if (size !== undefined) this.#discovered(swarm, [environment.membership.self.peer]);
     });
-    findProviders(swarm, (peers) => this.#discovered(swarm, peers));
+    this.#searches.begin(swarm, from, (peers) => this.#discovered(swarm, peers));
   }
 
   #discovered(swarm: SwarmKey, peers: readonly PeerName[]): void {

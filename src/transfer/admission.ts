@@ -8,29 +8,32 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Member, Membership } from '../membership/member.ts';
 import { tryParsePeerName, type PeerName } from '../peer/peer-name.ts';
-import { fingerprintOf } from './certificate.ts';
+import { placeOf } from '../peer/place.ts';
+import { fingerprintOf, nameIn } from './certificate.ts';
 
 /** Connections of one member: the 8 of its client, and as many that it gave up and that are not closed here yet. */
 const MAX_PER_MEMBER = 16;
 /**
- * Connections from one address that have not said yet whose they are. Behind one address may be a dozen nodes that
- * begin a pull together; a stranger must not take all the connections that this port has.
+ * Connections from one place (an IPv4 address, a /64 of IPv6) that have not said yet whose they are. Behind one address
+ * may be a dozen nodes that begin a pull together; a stranger must not take all the connections that this port has.
  */
 const MAX_PENDING = 256;
+/** The same of all places together: the rest is kept for addresses that members' records name. */
+const MAX_PENDING_STRANGERS = 512;
 
 export type Refusal = 'no-certificate' | 'stranger' | 'banned' | 'too-many';
 
 /** A member, or why not. */
 export type Verdict = { readonly peer: PeerName } | { readonly refused: Refusal };
 
-export type KnownMembers = Pick<Membership, 'byFingerprint' | 'get' | 'isBanned' | 'onChange'>;
+export type KnownMembers = Pick<Membership, 'get' | 'isBanned' | 'names' | 'onChange'>;
 
 export class Admission implements Disposable {
   readonly #members: KnownMembers;
   readonly #withTls: boolean;
   /** By address and port: the sockets of TCP and of TLS on top of it are two objects. */
   readonly #pending = new Set<string>();
-  /** By address. */
+  /** By place. */
   readonly #pendingFrom = new Map<string, number>();
   readonly #owners = new WeakMap<Socket, PeerName>();
   readonly #sockets = new Map<PeerName, Set<Socket>>();
@@ -54,9 +57,11 @@ export class Admission implements Disposable {
   /** Counts a connection that has not said whose it is. @returns false where it is one too many */
   begin(socket: Socket): boolean {
     const { remoteAddress = '', remotePort = 0 } = socket;
-    const count = (this.#pendingFrom.get(remoteAddress) ?? 0) + 1;
-    if (count > MAX_PENDING) return false;
-    this.#pendingFrom.set(remoteAddress, count);
+    const place = placeOf(remoteAddress);
+    const count = (this.#pendingFrom.get(place) ?? 0) + 1;
+    const isCrowded = count > MAX_PENDING || this.#pending.size >= MAX_PENDING_STRANGERS;
+    if (isCrowded && !this.#members.names(remoteAddress)) return false;
+    this.#pendingFrom.set(place, count);
     this.#pending.add(`${remoteAddress} ${remotePort}`);
     socket.once('close', () => this.#settle(remoteAddress, remotePort));
     return true;
@@ -64,16 +69,25 @@ export class Admission implements Disposable {
 
   #settle(address = '', port = 0): void {
     if (!this.#pending.delete(`${address} ${port}`)) return;
-    const left = (this.#pendingFrom.get(address) ?? 1) - 1;
-    if (left === 0) this.#pendingFrom.delete(address);
-    else this.#pendingFrom.set(address, left);
+    const place = placeOf(address);
+    const left = (this.#pendingFrom.get(place) ?? 1) - 1;
+    if (left === 0) this.#pendingFrom.delete(place);
+    else this.#pendingFrom.set(place, left);
   }
 
-  /** Whose a connection is whose handshake is over. */
+  /**
+   * Whose a connection is whose handshake is over: the member that the certificate names, if that one names the
+   * certificate. Who copies a fingerprint into its own record is not named in it; who makes a certificate with another's
+   * name has another fingerprint.
+   */
   byCertificate(socket: TLSSocket): Verdict {
     const certificate = socket.getPeerX509Certificate();
     if (certificate === undefined) return { refused: 'no-certificate' };
-    return this.#admit(socket, this.#members.byFingerprint(fingerprintOf(certificate.raw)));
+    const named = tryParsePeerName(nameIn(certificate));
+    const member = named === undefined ? undefined : this.#members.get(named);
+    const isTheirs =
+      member !== undefined && Buffer.compare(member.fingerprint, fingerprintOf(certificate.raw)) === 0;
+    return this.#admit(socket, isTheirs ? member : undefined);
   }
 
   /** Who sends a request over this connection. @param name what it says of itself, where there is no TLS */

@@ -1,12 +1,13 @@
 /**
  * The certificate of the data port: self-signed, made anew at each start, trusted by its fingerprint alone, which
- * the member's signed record carries. Nobody checks its dates or its name; they are for people with a packet trace.
+ * the member's signed record carries, and the member's name is in it: each names the other, so that nobody passes for a
+ * member by copying its fingerprint. Nobody checks its dates; they are for people with a packet trace.
  *
  * Written by hand in DER (X.690; RFC 5280, section 4.1): a library for it would cost more memory than all else in this
  * folder, 8 MiB resident for @peculiar/asn1-x509 and over 20 for @peculiar/x509. Tests read it with node:crypto and
  * openssl.
  */
-import { generateKeyPairSync, hash, randomBytes, sign } from 'node:crypto';
+import { generateKeyPairSync, hash, randomBytes, sign, type X509Certificate } from 'node:crypto';
 import { HOUR, SECOND, type Clock } from '../clock.ts';
 import type { PeerName } from '../peer/peer-name.ts';
 
@@ -63,6 +64,11 @@ export function makeCertificate(peer: PeerName, clock: Clock): Certificate {
 /** @param der a certificate @returns 32 bytes */
 export function fingerprintOf(der: Uint8Array): Uint8Array {
   return new Uint8Array(hash('sha256', der, 'buffer'));
+}
+
+/** Whom a certificate is for, as it says itself; empty where it does not say. */
+export function nameIn({ subject }: X509Certificate): string {
+  return /^CN=(.+)$/.exec(subject)?.[1] ?? '';
 }
 
 function element(tag: number, content: Uint8Array): Buffer {

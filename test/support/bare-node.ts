@@ -11,6 +11,7 @@ export async function startBareNode(identity: Identity, clusterKey: Uint8Array |
     mdns: false,
     version: '0',
     isRefused: () => false,
+    isKnown: () => false,
   });
   await node.start();
   return node;

@@ -88,6 +88,11 @@ export class EvilPeer implements AsyncDisposable {
     for (const { peer } of this.table.live()) if (peer !== this.peer) this.#host?.send(peer, message);
   }
 
+  /** Says something to another member over the control plane. */
+  say(to: PeerName, message: SwarmMessage): void {
+    this.#host?.send(to, message);
+  }
+
   /** Asks another member's data port for a piece. */
   ask(member: Member, request: PieceRequest): Promise<PieceAnswer> {
     const { promise, resolve, reject } = Promise.withResolvers<PieceAnswer>();

@@ -47,6 +47,29 @@ describe('the memory of libp2p', () => {
     assert.equal(last?.toString(), '/peers/a');
   });
 
+  it('refuses a value that is too long, and keeps what it had', () => {
+    const store = new GroupedStore();
+    store.put(key('/peers/a'), value(1));
+    assert.throws(() => store.put(key('/peers/a'), new Uint8Array(4097)), RangeError);
+    assert.deepEqual(store.get(key('/peers/a')), value(1));
+  });
+
+  it('keeps so many bytes and no more, whatever is written and deleted', () => {
+    const store = new GroupedStore({ maxBytes: 10_000 });
+    for (let i = 0; i < 1000; i += 1) {
+      store.put(key(`/peers/${i % 70}`), new Uint8Array(i % 400));
+      if (i % 3 === 0) store.delete(key(`/peers/${(i * 7) % 70}`));
+      const bytes = [...store.query({})].map((pair) => pair.key.toString().length + pair.value.length);
+      assert.equal(
+        store.bytes,
+        bytes.reduce((sum, each) => sum + each, 0),
+      );
+      assert.ok(store.bytes <= 10_000);
+    }
+    for (const found of Array.from(store.queryKeys({}))) store.delete(found);
+    assert.equal(store.bytes, 0);
+  });
+
   it('keeps only so many providers of one blob, the latest', () => {
     const store = new GroupedStore({ maxProviders: 3 });
     for (let i = 0; i < 6; i += 1) store.put(key(`/dht/provider/x/${i}`), value(i));

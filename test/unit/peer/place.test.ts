@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { placeOf, placesOf } from '../../../src/peer/place.ts';
+import { addressOf, endpointsOf, isLoopback, placeOf, placesOf } from '../../../src/peer/place.ts';
 
 describe('a place', () => {
   it('is an IPv4 address, also where a socket for both families shows it', () => {
@@ -23,6 +23,21 @@ describe('a place', () => {
     assert.equal(placeOf('fe80::1%eth0'), placeOf('fe80::2%eth1'));
     assert.equal(placeOf('64:ff9b::10.0.0.1'), '64:ff9b:0:0::/64');
     assert.equal(placeOf('1:2:3:4:5:6:10.0.0.1'), '1:2:3:4::/64');
+  });
+
+  it('has one way to write an address', () => {
+    assert.equal(addressOf('2001:DB8::1'), '2001:db8:0:0:0:0:0:1');
+    assert.equal(addressOf('2001:db8:0:0::0:1'), addressOf('2001:db8::1'));
+    assert.equal(addressOf('64:ff9b::10.0.0.1'), '64:ff9b:0:0:0:0:a00:1');
+    assert.equal(placeOf(addressOf('2001:db8::1')), placeOf('2001:db8::1'));
+    assert.deepEqual(endpointsOf(['/ip6/fd00::1/tcp/7']), [{ address: 'fd00:0:0:0:0:0:0:1', port: '7' }]);
+  });
+
+  it('is this machine alone where it is loopback', () => {
+    for (const host of ['127.0.0.1', '127.9.9.9', '::1', 'localhost', '::ffff:127.0.0.1']) {
+      assert.ok(isLoopback(addressOf(host)), host);
+    }
+    for (const host of ['10.0.0.1', '::2', 'localhost.test']) assert.ok(!isLoopback(addressOf(host)), host);
   });
 
   it('is a name, in lower case, where there is no address', () => {

@@ -14,6 +14,7 @@ import { Pace } from '../../../src/swarm/pace.ts';
 import { PARAMETERS, type Parameters } from '../../../src/swarm/parameters.ts';
 import { inOrderOfChoice } from '../../../src/swarm/candidates.ts';
 import { Rendezvous } from '../../../src/swarm/rendezvous.ts';
+import { Searches } from '../../../src/swarm/searches.ts';
 import { UploadSlots } from '../../../src/swarm/upload-slots.ts';
 import { seeded } from '../../../bench/support/random.ts';
 import { namedSwarm } from '../../../bench/simulate/names.ts';
@@ -417,6 +418,26 @@ describe('Leases', () => {
   });
 });
 
+describe('searches for swarms that are new', () => {
+  it('are so many at a time for one member; the others wait until somebody joins again', () => {
+    const under: { readonly digest: string; readonly found: () => void }[] = [];
+    const searches = new Searches(({ digest }, found) => under.push({ digest, found: () => found([]) }));
+    const begin = (name: string, by: string): void =>
+      searches.begin(namedSwarm(name), named(by), () => undefined);
+    for (let i = 0; i < 100; i++) begin(`made up ${i}`, 'evil');
+    assert.equal(under.length, 8);
+    begin('honest', 'one');
+    assert.equal(under.length, 9);
+    assert.ok(searches.isOwed(namedSwarm('made up 50')));
+    assert.ok(!searches.isOwed(namedSwarm('made up 5')));
+    under[0]?.found();
+    begin('made up 50', 'evil');
+    begin('made up 51', 'evil');
+    assert.equal(under.length, 10);
+    assert.ok(!searches.isOwed(namedSwarm('made up 50')));
+  });
+});
+
 describe('Rendezvous', () => {
   const swarm = namedSwarm('r');
 
@@ -430,6 +451,37 @@ describe('Rendezvous', () => {
       sample.toSorted((a = '', b = '') => a.localeCompare(b)),
       ['a', 'a', 'a', 'b'],
     );
+  });
+
+  it('keeps what others have joined, whatever one member joins', () => {
+    const rendezvous = rendezvousOf({});
+    for (let i = 0; i < 100; i++) rendezvous.join(namedSwarm(`honest ${i}`), named(i % 10), true);
+    for (let i = 0; i < 10_000; i++) rendezvous.join(namedSwarm(`made up ${i}`), named('evil'), false);
+    for (let i = 0; i < 100; i++) {
+      assert.deepEqual(rendezvous.members(namedSwarm(`honest ${i}`)), [named(i % 10)]);
+    }
+    assert.equal(rendezvous.size, 100 + 512);
+    assert.deepEqual(rendezvous.members(namedSwarm('made up 9999')), [named('evil')]);
+    assert.deepEqual(rendezvous.members(namedSwarm('made up 0')), []);
+  });
+
+  it('counts a member once in each swarm, and no more where it has been forgotten', () => {
+    let now = 0;
+    const rendezvous = rendezvousOf({}, () => now);
+    for (let turn = 0; turn < 20; turn++) {
+      for (let i = 0; i < 400; i++) rendezvous.join(namedSwarm(`${i}`), named('one'), true);
+    }
+    assert.equal(rendezvous.size, 400);
+    now = 11 * 60_000;
+    for (let i = 400; i < 800; i++) rendezvous.join(namedSwarm(`${i}`), named('one'), true);
+    assert.ok(rendezvous.size <= 512);
+    // Those that are forgotten because there are too many swarms in all count no more either.
+    for (let i = 0; i < 4000; i++) rendezvous.join(namedSwarm(`of ${i}`), named(i), false);
+    assert.equal(rendezvous.size, 2048);
+    for (let i = 0; i < 512; i++) rendezvous.join(namedSwarm(`again ${i}`), named('one'), true);
+    for (let i = 0; i < 512; i++) {
+      assert.deepEqual(rendezvous.members(namedSwarm(`again ${i}`)), [named('one')]);
+    }
   });
 
   it('names neither the asker, nor the dead, nor who has not joined again', () => {

@@ -72,8 +72,10 @@ export class Members {
     return this.known.get(peer);
   }
 
-  byFingerprint(fingerprint: Uint8Array): Member | undefined {
-    return [...this.known.values()].find((member) => Buffer.compare(member.fingerprint, fingerprint) === 0);
+  names(host: string): boolean {
+    return [...this.known.values()].some(({ controlAddresses }) =>
+      controlAddresses.some((each) => each.includes(`/${host}/`)),
+    );
   }
 
   ban(peer: PeerName, _reason?: SuspicionReason): void {

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
+import { systemClock } from '../../../src/clock.ts';
+import { makeCertificate } from '../../../src/transfer/certificate.ts';
 import type { ServedPiece } from '../../../src/transfer/exchange.ts';
 import {
   askFails,
@@ -62,6 +64,25 @@ describe('the data port with TLS', () => {
     assert.deepEqual([...new Set(scene.refusals)], ['no-certificate', 'stranger', 'banned']);
     assert.equal(scene.refusals.length, 9);
     assert.equal(scene.server.connections, 0);
+  });
+
+  it('knows a member by its certificate, however many others have copied the fingerprint of it', async () => {
+    await using fixture = await withAsked();
+    const { scene, asked } = fixture;
+    const { asking } = scene;
+    const request = requestText('Connection: close\r\n');
+    // The copy is heard of first, as after a restart of the one that is copied.
+    scene.members.remove(asking.peer);
+    const copycat = makeNode();
+    scene.members.add({ ...memberOf(copycat, []), fingerprint: asking.certificate.fingerprint });
+    assert.equal(await exchangeRaw(address(scene), request, { node: asking }), '');
+    scene.members.add(memberOf(asking, []));
+    assert.match(await exchangeRaw(address(scene), request, { node: asking }), /^HTTP\/1\.1 206 /);
+    // Nor does who makes a certificate in another's name pass for that one.
+    const impostor = makeCertificate(asking.peer, systemClock);
+    const node = { ...copycat, tls: { cert: impostor.certPem, key: impostor.keyPem } };
+    assert.equal(await exchangeRaw(address(scene), request, { node }), '');
+    assert.deepEqual(asked, [asking.peer]);
   });
 
   it('takes neither an older TLS nor plain HTTP', async () => {

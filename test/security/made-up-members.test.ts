@@ -1,0 +1,128 @@
+/**
+ * One that has the cluster key introduces thousands of members that it has made up. Honest ones stay known, a newcomer is
+ * still taken, and most duties are those of honest members.
+ */
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { multiaddr } from '@multiformats/multiaddr';
+import { MINUTE, SECOND } from '../../src/clock.ts';
+import type { Intake } from '../../src/host/intake.ts';
+import { MemberExchange } from '../../src/host/member-exchange.ts';
+import type { MembershipTable } from '../../src/membership/table.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { parseRegistryHost } from '../../src/oci/repository.ts';
+import { Identity } from '../../src/peer/identity.ts';
+import type { PeerName } from '../../src/peer/peer-name.ts';
+import { Homes } from '../../src/swarm/homes.ts';
+import { BUCKET_DIGEST_BYTES, BUCKETS } from '../../src/wire/exchange.ts';
+import { signMember, type SignedMember } from '../../src/wire/records.ts';
+import { startBareNode } from '../support/bare-node.ts';
+import { MemberNode } from '../support/member-node.ts';
+import { TempDir } from '../support/temp.ts';
+import { until } from '../unit/host/fixture.ts';
+
+const MADE_UP = 8192;
+/** Members of the cluster that the node has met. */
+const HONEST = 60;
+
+describe('made-up members', function () {
+  this.timeout(2 * MINUTE);
+  let temp: TempDir;
+  let keyFile: string;
+  let victim: MemberNode;
+  let honest: readonly PeerName[];
+
+  before(async () => {
+    temp = await TempDir.create('made-up');
+    keyFile = temp.join('key');
+    await writeFile(keyFile, 'a key that the attacker has, too');
+  });
+
+  after(async () => {
+    await temp[Symbol.asyncDispose]();
+  });
+
+  beforeEach(async () => {
+    victim = await MemberNode.start({ keyFile });
+    const met = made(HONEST, (i) => `/ip4/10.1.0.${i}/tcp/4772`);
+    for (const record of met) victim.table.apply(record);
+    honest = [victim.peer, ...met.map(({ member }) => member.peer)];
+  });
+
+  afterEach(async () => {
+    await victim[Symbol.asyncDispose]();
+  });
+
+  for (const [what, address] of [
+    ['at one address', (i: number) => `/ip4/10.9.9.9/tcp/${1 + (i % 60_000)}`],
+    ['at an address each, which nobody has', (i: number) => `/ip4/10.${i >> 8}.${i & 255}.9/tcp/4772`],
+    ['at ports of this very machine', (i: number) => `/ip4/127.0.0.1/tcp/${1 + (i % 60_000)}`],
+  ] as const) {
+    it(`${what} leave the cluster as it is`, async () => {
+      await introduce(made(MADE_UP, address));
+      const { table } = victim;
+      assert.ok(table.size < 2 * HONEST, `${table.size} members`);
+      for (const peer of honest) assert.ok(table.get(peer), 'an honest member is not known any more');
+      await using newcomer = await MemberNode.start({ keyFile, bootstrap: victim.address });
+      await until('the newcomer is taken', () => table.isLive(newcomer.peer));
+      assert.ok(shareOfHomes(new Set([...honest, newcomer.peer])) > 0.5, 'most homes are the attacker’s');
+    });
+  }
+
+  /** Over an exchange of members, as a neighbour does. */
+  async function introduce(records: readonly SignedMember[]): Promise<void> {
+    const key = new Uint8Array(await readFile(keyFile));
+    const identity = Identity.generate();
+    const node = await startBareNode(identity, key);
+    const own = signMember(identity, { ...victim.table.self, peer: identity.peer, sequence: Date.now() });
+    const table = {
+      records: {
+        digests: () => new Uint8Array(BUCKETS * BUCKET_DIGEST_BYTES).fill(1),
+        inBuckets: () => records.map((record) => ({ record, age: 0 })),
+      },
+    } as unknown as MembershipTable;
+    const intake = { hello: () => undefined, page: () => undefined } as unknown as Intake;
+    const exchange = new MemberExchange(
+      node,
+      table,
+      intake,
+      () => own,
+      () => undefined,
+    );
+    try {
+      const address = multiaddr(`${victim.cluster.host.addresses[0]}/p2p/${victim.peer}`);
+      const connection = await node.dial(address, { signal: AbortSignal.timeout(10 * SECOND) });
+      await exchange.run(connection, AbortSignal.timeout(10 * SECOND));
+      await until('the records have come', () => victim.table.size > honest.length);
+    } finally {
+      await node.stop();
+    }
+  }
+
+  /** The share of chunks whose home is one of these. */
+  function shareOfHomes(peers: ReadonlySet<PeerName>): number {
+    const swarm = { registry: parseRegistryHost('registry.test'), digest: digestOf(Buffer.from('blob')) };
+    // All of them: those that this node has found unreachable meanwhile, honest ones and made-up ones, are no homes.
+    const members = [...victim.table.records.all()].map(({ record }) => record.member);
+    const homes = new Homes(swarm, { live: () => members, version: 1 });
+    const chunks = Array.from({ length: 2000 }, (_, index) => homes.of(index)[0]?.peer);
+    return chunks.filter((peer) => peer !== undefined && peers.has(peer)).length / chunks.length;
+  }
+});
+
+function made(count: number, addressOf: (index: number) => string): readonly SignedMember[] {
+  return Array.from({ length: count }, (_, i) => {
+    const identity = Identity.generate();
+    return signMember(identity, {
+      peer: identity.peer,
+      sequence: Date.now(),
+      name: 'node',
+      zone: '',
+      version: '1',
+      controlAddresses: [addressOf(i)],
+      dataAddresses: [],
+      fingerprint: new Uint8Array(),
+      leaving: false,
+    });
+  });
+}

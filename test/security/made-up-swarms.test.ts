@@ -1,0 +1,41 @@
+/** A member joins thousands of swarms that it has made up. What the rendezvous knows of the others stays. */
+import assert from 'node:assert/strict';
+import { MINUTE } from '../../src/clock.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { parseRegistryHost } from '../../src/oci/repository.ts';
+import type { SwarmKey } from '../../src/protocol/messages.ts';
+import { EvilScene } from '../support/evil-scene.ts';
+import { until } from '../unit/host/fixture.ts';
+
+const MADE_UP = 4000;
+/** So many messages wait for a peer at most, and more are lost with all of them. */
+const AT_ONCE = 200;
+
+const swarmOf = (name: string): SwarmKey => ({
+  registry: parseRegistryHost('registry.test'),
+  digest: digestOf(Buffer.from(name)),
+});
+
+describe('made-up swarms', function () {
+  this.timeout(MINUTE);
+
+  it('do not make a rendezvous forget who has what', async () => {
+    await using scene = await EvilScene.start();
+    const { evil, honest } = scene;
+    const [victim, other] = honest;
+    const { swarms } = victim.cluster;
+    for (let i = 0; i < 20; i++) {
+      swarms.message(other.peer, { kind: 'join', swarm: swarmOf(`honest ${i}`), size: 1000, complete: true });
+    }
+    evil.messages.length = 0;
+    for (let i = 0; i < MADE_UP; i++) {
+      evil.say(victim.peer, { kind: 'join', swarm: swarmOf(`made up ${i}`), size: 1000, complete: false });
+      if (i % AT_ONCE < AT_ONCE - 1) continue;
+      // Each is answered: the next ones are said when these have come.
+      await until('they have come', () => evil.messages.filter(({ kind }) => kind === 'sample').length >= i);
+    }
+    for (let i = 0; i < 20; i++) {
+      assert.deepEqual(swarms.holders(swarmOf(`honest ${i}`), evil.peer), [other.peer]);
+    }
+  });
+});

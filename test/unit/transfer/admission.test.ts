@@ -1,0 +1,55 @@
+/** How many connections strangers may hold at the data port. */
+import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
+import type { Socket } from 'node:net';
+import { Admission, type KnownMembers } from '../../../src/transfer/admission.ts';
+
+let port = 0;
+
+function from(remoteAddress: string): Socket {
+  return Object.assign(new EventEmitter(), { remoteAddress, remotePort: port++ }) as unknown as Socket;
+}
+
+function admission(known: readonly string[] = []): Admission {
+  const members: KnownMembers = {
+    get: () => undefined,
+    isBanned: () => false,
+    names: (host) => known.includes(host),
+    onChange: () => () => undefined,
+  };
+  return new Admission(members, true);
+}
+
+describe('connections that have not said whose they are', () => {
+  const take = (admits: Admission, count: number, host: (i: number) => string): number =>
+    Array.from({ length: count }, (_, i) => admits.begin(from(host(i)))).filter(Boolean).length;
+
+  it('are so many of one place, which is a whole /64 of IPv6', () => {
+    const admits = admission();
+    assert.equal(
+      take(admits, 1000, (i) => `fd00::${i.toString(16)}`),
+      256,
+    );
+    assert.ok(admits.begin(from('fd00:0:0:1::1')));
+  });
+
+  it('give their places back when they end', () => {
+    const admits = admission();
+    const first = from('fd00::1');
+    admits.begin(first);
+    take(admits, 1000, (i) => `fd00::${(i + 2).toString(16)}`);
+    assert.ok(!admits.begin(from('fd00::ffff')));
+    first.emit('close');
+    assert.ok(admits.begin(from('fd00::ffff')));
+  });
+
+  it('leave some to addresses that members name, whatever strangers take', () => {
+    const admits = admission(['10.1.0.1']);
+    assert.equal(
+      take(admits, 2000, (i) => `10.2.${i >> 8}.${i & 255}`),
+      512,
+    );
+    assert.ok(!admits.begin(from('10.3.0.1')));
+    assert.ok(admits.begin(from('10.1.0.1')));
+  });
+});
