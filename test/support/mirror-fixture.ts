@@ -137,6 +137,8 @@ export function sendBytes(
 }
 
 export interface MirrorFixtureOptions {
+  /** Of an earlier fixture, for a restart; default: a new one that goes with this fixture. */
+  readonly folder?: string;
   readonly mode?: AccessMode;
   readonly accessTtl?: number;
   readonly offlineTtl?: number;
@@ -186,8 +188,7 @@ export class MirrorFixture implements AsyncDisposable {
   static async start(options: MirrorFixtureOptions = {}): Promise<MirrorFixture> {
     await using stack = new AsyncDisposableStack();
     const registry = stack.use(await TestRegistry.start());
-    const temp = stack.use(await TempDir.create('mirror'));
-    const folder = new DataFolder(temp.join('data'));
+    const folder = new DataFolder(options.folder ?? stack.use(await TempDir.create('mirror')).join('data'));
     await folder.create();
     const catalog = stack.use(Catalog.open(folder.catalog));
     const clock = systemClock;
