@@ -1,7 +1,7 @@
 /** Who may connect: members that are not banned. It is asked at once after the handshake has shown who it is. */
 import type { ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface';
 import { tryParsePeerName, type PeerName } from '../peer/peer-name.ts';
-import { placeOf } from '../peer/place.ts';
+import { addressOf, placeOf } from '../peer/place.ts';
 import { MAX_PENDING_PER_PLACE, MAX_PENDING_STRANGERS } from './limits.ts';
 
 /** A connection keeps its peer's object, and is looked at twice a second: to decode its name each time is not free. */
@@ -44,12 +44,14 @@ export function makeGater(
 
 /**
  * Counts handshakes in progress for each place: strangers who never finish one take only so many, and all strangers
- * together leave some for whoever comes from an address that a member's record names.
+ * together leave some for addresses that members' records name. Such an address is a place of its own, or a stranger in
+ * the same /64 would keep the members there out.
  */
 class PendingByPlace {
   readonly #isKnown: (host: string) => boolean;
   readonly #counts: Map<string, number> = new Map();
-  readonly #open: Set<MultiaddrConnection> = new Set();
+  /** Each with the place under which it is counted. */
+  readonly #open: Map<MultiaddrConnection, string> = new Map();
 
   constructor(isKnown: (host: string) => boolean) {
     this.#isKnown = isKnown;
@@ -57,19 +59,21 @@ class PendingByPlace {
 
   begin(connection: MultiaddrConnection): boolean {
     const host = hostOf(connection);
-    const place = placeOf(host);
+    const isKnown = this.#isKnown(host);
+    if (!isKnown && this.#open.size >= MAX_PENDING_STRANGERS) return false;
+    const place = isKnown ? addressOf(host) : placeOf(host);
     const count = this.#counts.get(place) ?? 0;
-    const isCrowded = count >= MAX_PENDING_PER_PLACE || this.#open.size >= MAX_PENDING_STRANGERS;
-    if (isCrowded && !this.#isKnown(host)) return false;
+    if (count >= MAX_PENDING_PER_PLACE) return false;
     this.#counts.set(place, count + 1);
-    this.#open.add(connection);
+    this.#open.set(connection, place);
     connection.addEventListener('close', () => this.end(connection), { once: true });
     return true;
   }
 
   end(connection: MultiaddrConnection): void {
-    if (!this.#open.delete(connection)) return;
-    const place = placeOf(hostOf(connection));
+    const place = this.#open.get(connection);
+    if (place === undefined) return;
+    this.#open.delete(connection);
     const count = (this.#counts.get(place) ?? 1) - 1;
     if (count === 0) this.#counts.delete(place);
     else this.#counts.set(place, count);

@@ -10,7 +10,7 @@ export const MAX_CONNECTIONS = 1024;
 export const MAX_PENDING_HANDSHAKES = 1024;
 /**
  * The same for one place (an IPv4 address, a /64 of IPv6), so that one stranger cannot take all; nodes behind one NAT
- * share an address. Whoever comes from an address that a member's record names is not counted against it.
+ * share an address. An address that a member's record names is a place of its own.
  */
 export const MAX_PENDING_PER_PLACE = 128;
 /** Of strangers of all places together: the rest is kept for addresses that members' records name. */

@@ -33,7 +33,7 @@ import { isOffline, type PullRequest } from './access.ts';
 const OWNERS = 2;
 /** Members that stand in for those of them that do not answer. */
 const STAND_INS = 2;
-/** First in rank among which the second owner is sought; twice as many as one place has members (membership/records.ts). */
+/** First in rank among which the second owner is sought; twice as many as one address has members (membership/sources.ts). */
 const LOOKED_AT = 16;
 /** Milliseconds for an owner's answer: one request to the registry, or its time-outs when it is dead. */
 const OWNER_PATIENCE: number = 4 * SECOND;

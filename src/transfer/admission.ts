@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Member, Membership } from '../membership/member.ts';
 import { tryParsePeerName, type PeerName } from '../peer/peer-name.ts';
-import { placeOf } from '../peer/place.ts';
+import { addressOf, placeOf } from '../peer/place.ts';
 import { fingerprintOf, nameIn } from './certificate.ts';
 
 /** Connections of one member: the 8 of its client, and as many that it gave up and that are not closed here yet. */
@@ -31,8 +31,8 @@ export type KnownMembers = Pick<Membership, 'get' | 'isBanned' | 'names' | 'onCh
 export class Admission implements Disposable {
   readonly #members: KnownMembers;
   readonly #withTls: boolean;
-  /** By address and port: the sockets of TCP and of TLS on top of it are two objects. */
-  readonly #pending = new Set<string>();
+  /** By address and port, as the sockets of TCP and of TLS on top of it are two objects: where each is counted. */
+  readonly #pending = new Map<string, string>();
   /** By place. */
   readonly #pendingFrom = new Map<string, number>();
   readonly #owners = new WeakMap<Socket, PeerName>();
@@ -57,19 +57,23 @@ export class Admission implements Disposable {
   /** Counts a connection that has not said whose it is. @returns false where it is one too many */
   begin(socket: Socket): boolean {
     const { remoteAddress = '', remotePort = 0 } = socket;
-    const place = placeOf(remoteAddress);
+    const isKnown = this.#members.names(remoteAddress);
+    if (!isKnown && this.#pending.size >= MAX_PENDING_STRANGERS) return false;
+    // An address of a member is a place of its own, or a stranger in the same /64 would keep the members there out.
+    const place = isKnown ? addressOf(remoteAddress) : placeOf(remoteAddress);
     const count = (this.#pendingFrom.get(place) ?? 0) + 1;
-    const isCrowded = count > MAX_PENDING || this.#pending.size >= MAX_PENDING_STRANGERS;
-    if (isCrowded && !this.#members.names(remoteAddress)) return false;
+    if (count > MAX_PENDING) return false;
     this.#pendingFrom.set(place, count);
-    this.#pending.add(`${remoteAddress} ${remotePort}`);
+    this.#pending.set(`${remoteAddress} ${remotePort}`, place);
     socket.once('close', () => this.#settle(remoteAddress, remotePort));
     return true;
   }
 
   #settle(address = '', port = 0): void {
-    if (!this.#pending.delete(`${address} ${port}`)) return;
-    const place = placeOf(address);
+    const key = `${address} ${port}`;
+    const place = this.#pending.get(key);
+    if (place === undefined) return;
+    this.#pending.delete(key);
     const left = (this.#pendingFrom.get(place) ?? 1) - 1;
     if (left === 0) this.#pendingFrom.delete(place);
     else this.#pendingFrom.set(place, left);

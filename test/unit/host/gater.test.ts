@@ -64,5 +64,16 @@ describe('handshakes that others begin', () => {
     assert.ok(!takes(from('10.3.0.1')));
     assert.ok(takes(from('10.1.0.1')));
     assert.ok(takes(from('fd00::1')));
+    assert.equal(
+      take(takes, 1000, () => '10.1.0.1'),
+      MAX_PENDING_PER_PLACE - 1,
+      'who shares the address of a member takes no more than others',
+    );
+  });
+
+  it('keep no member out because of a stranger in the same /64', () => {
+    const takes = makeTaker(['fd00::1']);
+    take(takes, 1000, (i) => `fd00::${(i + 2).toString(16)}`);
+    assert.ok(takes(from('fd00::1')));
   });
 });

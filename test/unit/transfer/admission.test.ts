@@ -51,5 +51,16 @@ describe('connections that have not said whose they are', () => {
     );
     assert.ok(!admits.begin(from('10.3.0.1')));
     assert.ok(admits.begin(from('10.1.0.1')));
+    assert.equal(
+      take(admits, 1000, () => '10.1.0.1'),
+      255,
+      'who shares the address of a member takes no more than others',
+    );
+  });
+
+  it('keep no member out because of a stranger in the same /64', () => {
+    const admits = admission(['fd00::1']);
+    take(admits, 1000, (i) => `fd00::${(i + 2).toString(16)}`);
+    assert.ok(admits.begin(from('fd00::1')));
   });
 });
