@@ -31,7 +31,7 @@ requires(...ATTACK_NEEDS)('a registry that nobody knows', () => {
       isAsked[asked++]?.resolve();
     };
     const gone = new AbortController();
-    const waiting = isAsked.map(({ promise: _ }, i) =>
+    const waiting = [...isAsked.keys()].map((i) =>
       scene
         .asAttacker(`x/y/blobs/${digestOf(Buffer.from(`${i}`))}`, scene.node(), { signal: gone.signal })
         .catch(() => undefined),

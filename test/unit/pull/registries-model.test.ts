@@ -4,7 +4,7 @@
  * one lies.
  */
 import assert from 'node:assert/strict';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { KIB } from '../../../src/clock.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { seededBytes } from '../../support/bytes.ts';
@@ -45,7 +45,7 @@ type Step =
 const blob = fc.nat({ max: SIZES.length - 1 });
 /** Parts of a blob's size. */
 const part = fc.constantFrom(0, 0, 0.3, 0.9);
-const step: fc.Arbitrary<Step> = fc.oneof(
+const anyStep: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 4,
     arbitrary: fc.record({
@@ -73,7 +73,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ kind: 'restart' as const }) },
 );
 /** Steps of one group go on at the same time. */
-const history = fc.array(fc.array(step, { minLength: 1, maxLength: 5 }), { minLength: 2, maxLength: 8 });
+const history = fc.array(fc.array(anyStep, { minLength: 1, maxLength: 5 }), { minLength: 2, maxLength: 8 });
 
 /** Two registries and a mirror that can be started anew on the same folder. */
 class World implements AsyncDisposable {
