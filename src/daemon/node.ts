@@ -7,6 +7,7 @@ import { systemClock } from '../clock.ts';
 import type { Config } from '../config/settings.ts';
 import type { WeirError } from '../errors.ts';
 import { BufferPool } from '../http/buffer-pool.ts';
+import { DocumentRoom } from '../upstream/document-room.ts';
 import { Mirror } from '../mirror/mirror.ts';
 import { Access } from '../pull/access.ts';
 import { Blobs } from '../pull/blobs.ts';
@@ -105,7 +106,9 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   }
   const providers = [store, ...runtimes];
 
+  const documents = new DocumentRoom();
   const upstream = new Upstream({
+    documents,
     registries: config.registries,
     userAgent: `weir/${version}`,
     via,
@@ -227,6 +230,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       manifests,
       upstream,
       pool: new BufferPool(),
+      documents,
       observer: {
         began: () => counted.began(),
         ended: (report) => {

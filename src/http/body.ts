@@ -3,8 +3,12 @@
  * reads slowly holds these two and nothing else.
  */
 import type { ServerResponse } from 'node:http';
+import { KIB } from '../clock.ts';
 import { WeirError } from '../errors.ts';
 import type { BufferPool } from './buffer-pool.ts';
+
+/** Bytes of a whole body that are written at a time. */
+const SLICE: number = 256 * KIB;
 
 /** A limit on the rate, shared with other bodies. */
 export interface Pace {
@@ -94,13 +98,33 @@ function window(buffer: Buffer, position: number, { end, pace }: BodyOptions): B
   return buffer.subarray(0, Math.min(pace?.step ?? buffer.length, buffer.length, end - position));
 }
 
+/**
+ * Sends bytes that are all here. @throws WeirError `aborted` where the client went away or took nothing for too long
+ * @param timeout milliseconds in which the client must take {@link SLICE}
+ */
+export async function sendBytes(
+  response: ServerResponse,
+  bytes: Uint8Array,
+  timeout: number,
+  gone: AbortSignal,
+): Promise<void> {
+  for (let at = 0; at < bytes.length; at += SLICE)
+    await write(response, bytes.subarray(at, at + SLICE), timeout, gone);
+  response.end();
+}
+
 /** Settles when the bytes have left for the kernel. */
-function write(response: ServerResponse, bytes: Buffer, timeout: number, gone: AbortSignal): Promise<void> {
+function write(
+  response: ServerResponse,
+  bytes: Uint8Array,
+  timeout: number,
+  gone: AbortSignal,
+): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const onGone = (): void => reject(gone.reason);
   const timer = setTimeout(() => {
     reject(new WeirError('aborted', `the client took no byte for ${timeout / 1000} s`));
-    response.socket?.destroy();
+    response.req.socket.destroy(); // its own is null while one before it on the connection is being sent
   }, timeout);
   gone.addEventListener('abort', onGone, { once: true });
   if (gone.aborted) onGone();

@@ -8,6 +8,8 @@ import type { Manifests } from '../pull/manifests.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { isNotModified, listType, mirrorLink, sendJson, sendNotModified, setDigest } from './answers.ts';
 import type { BufferPool } from '../http/buffer-pool.ts';
+import { sendBytes } from '../http/body.ts';
+import type { DocumentRoom } from '../upstream/document-room.ts';
 import { openBody } from './body.ts';
 import type { Exchange } from './exchange.ts';
 import type { Route } from './route.ts';
@@ -26,10 +28,19 @@ export interface HandlersOptions {
   readonly manifests: Pick<Manifests, 'get' | 'head'>;
   readonly upstream: Pick<Upstream, 'passThrough'>;
   readonly pool: BufferPool;
+  /** Where manifests and lists are counted until their client has them. */
+  readonly documents: DocumentRoom;
   /** Milliseconds in which a client must take a buffer. */
   readonly clientTimeout: number;
   /** A response was cut short of its Content-Length. */
   readonly onCut: (exchange: Exchange, route: Route, error: WeirError) => void;
+}
+
+interface Document {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | number>>;
+  /** Undefined for HEAD. */
+  readonly bytes: Uint8Array | undefined;
 }
 
 type BlobRoute = Route & { kind: 'blob' };
@@ -76,12 +87,31 @@ export class Handlers {
       response.setHeader('Weir-Stale', `tag ${formatManifestReference(reference)} as last seen`);
     }
     if (isNotModified(exchange, found.digest)) return sendNotModified(exchange);
-    response.writeHead(200, {
+    const headers = {
       'Content-Type': found.mediaType,
       ...(found.size === undefined ? {} : { 'Content-Length': found.size }),
-    });
-    response.end(found.bytes);
-    exchange.sent(found.bytes?.length ?? 0);
+    };
+    await this.#sendDocument(exchange, route, { status: 200, headers, bytes: found.bytes });
+  }
+
+  /** A body that is held whole, for as long as its client takes it. @throws WeirError `too_many_requests` */
+  async #sendDocument(exchange: Exchange, route: Route, document: Document): Promise<void> {
+    const { response, isHead, gone } = exchange;
+    const { status, headers, bytes = Buffer.of() } = document;
+    using held = this.#options.documents.hold();
+    held.grow(bytes.length);
+    response.writeHead(status, headers);
+    if (isHead) {
+      response.end();
+      return;
+    }
+    exchange.sent(bytes.length);
+    try {
+      await sendBytes(response, bytes, this.#options.clientTimeout, gone);
+    } catch (error) {
+      exchange.closeShort();
+      this.#options.onCut(exchange, route, toWeirError(error));
+    }
   }
 
   #blobRequest(
@@ -155,14 +185,13 @@ export class Handlers {
     const type = listType(route, answer);
     exchange.from('upstream');
     const link = answer.link === undefined ? undefined : mirrorLink(answer.link, route);
-    exchange.response.writeHead(answer.status, {
+    const headers = {
       ...answer.headers,
       ...(link === undefined ? {} : { Link: link }),
       'Content-Type': type,
       'Content-Length': answer.body.length,
-    });
-    exchange.response.end(exchange.isHead ? undefined : answer.body);
-    exchange.sent(answer.body.length);
+    };
+    await this.#sendDocument(exchange, route, { status: answer.status, headers, bytes: answer.body });
   }
 }
 

@@ -1,5 +1,6 @@
 /** What the registry client is made with. */
 import { SECOND, type Clock } from '../clock.ts';
+import type { DocumentRoom } from './document-room.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { Lookup } from './guarded-lookup.ts';
 import type { Environment } from './proxy.ts';
@@ -36,6 +37,8 @@ export interface UpstreamOptions {
   readonly retries?: number | undefined;
   /** Connections to one origin. */
   readonly maxConnections?: number | undefined;
+  /** Where manifests and lists are counted while they come in; default: a room of its own. */
+  readonly documents?: DocumentRoom | undefined;
   /** Where HTTP_PROXY, HTTPS_PROXY and NO_PROXY are read; default `process.env`. */
   readonly environment?: Environment | undefined;
   /** Whether registries and members may name addresses of private networks. */

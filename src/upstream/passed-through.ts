@@ -1,5 +1,6 @@
 /** Answers that are handed to the caller as the registry gave them, as far as they are harmless. */
 import { MIB } from '../clock.ts';
+import type { DocumentRoom } from './document-room.ts';
 import { plainType } from '../oci/manifest-type.ts';
 import type { Response } from './response.ts';
 
@@ -23,9 +24,9 @@ export interface PassedThrough {
   readonly body: Uint8Array;
 }
 
-/** @throws WeirError `upstream_too_large`, `upstream_cut`, `upstream_stalled`, `aborted` */
-export async function passOn(response: Response): Promise<PassedThrough> {
-  const body = await response.read(MAX_PASSED_THROUGH);
+/** @throws WeirError `upstream_too_large`, `upstream_cut`, `upstream_stalled`, `too_many_requests`, `aborted` */
+export async function passOn(response: Response, room: DocumentRoom): Promise<PassedThrough> {
+  const body = await response.read(MAX_PASSED_THROUGH, room);
   const link = response.header('link');
   return {
     status: response.status,

@@ -8,6 +8,7 @@
 import type { Dispatcher } from 'undici';
 import { KIB } from '../clock.ts';
 import { WeirError } from '../errors.ts';
+import type { DocumentRoom } from './document-room.ts';
 import { abortError, transportError } from './failure.ts';
 
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
@@ -108,8 +109,12 @@ export class Response implements Dispatcher.DispatchHandler {
     }
   }
 
-  /** The whole body. @throws WeirError `upstream_too_large` beyond `limit` bytes, and as {@link chunks} */
-  async read(limit: number): Promise<Buffer> {
+  /**
+   * The whole body.
+   * @param room where its bytes are counted until all are here
+   * @throws WeirError `upstream_too_large` beyond `limit` bytes, `too_many_requests` without room, and as {@link chunks}
+   */
+  async read(limit: number, room?: DocumentRoom): Promise<Buffer> {
     const tooLarge = (): WeirError =>
       new WeirError('upstream_too_large', `${this.origin}: an answer of more than ${limit} bytes`);
     const announced = Number(this.header('content-length') ?? 0);
@@ -117,11 +122,13 @@ export class Response implements Dispatcher.DispatchHandler {
       this.abort(tooLarge());
       throw tooLarge();
     }
+    using held = room?.hold();
     const parts: Uint8Array[] = [];
     let length = 0;
     for await (const chunk of this.chunks()) {
       length += chunk.length;
       if (length > limit) throw tooLarge();
+      held?.grow(length);
       parts.push(chunk);
     }
     return Buffer.concat(parts, length);

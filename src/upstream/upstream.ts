@@ -19,6 +19,7 @@ import { ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import { announcedType, documentType } from '../oci/manifest-type.ts';
 import { formatManifestReference, type ManifestReference } from '../oci/reference.ts';
 import type { RegistryHost, Repository } from '../oci/repository.ts';
+import { DocumentRoom } from './document-room.ts';
 import { contentLength, expectStatus, refuseEncoding } from './answer.ts';
 import { Attempts, type AttemptsContext } from './attempts.ts';
 import { BlobReader } from './blob-reader.ts';
@@ -84,6 +85,7 @@ export class Upstream {
   readonly #exchange: Exchange;
   readonly #context: AttemptsContext;
   readonly #retries: number;
+  readonly #documents: DocumentRoom;
   readonly #dockerConfig: DockerConfig | undefined;
 
   /** @throws WeirError `config_invalid` where a CA file cannot be used, or a registry's name is no host */
@@ -102,6 +104,7 @@ export class Upstream {
       lookup: options.lookup,
     });
     this.#retries = options.retries ?? LIMITS.retries;
+    this.#documents = options.documents ?? new DocumentRoom();
     this.#context = { registries, breaker: new Breaker(clock), clock, observer };
     this.#dockerConfig = dockerConfig
       ? new DockerConfig(dockerConfig, clock, options.warn ?? ignore)
@@ -148,7 +151,7 @@ export class Upstream {
     options: ManifestOptions = {},
   ): Promise<FetchedManifest> {
     return this.#manifest('GET', repository, reference, options, async (response) => {
-      const bytes = await response.read(MAX_MANIFEST_BYTES);
+      const bytes = await response.read(MAX_MANIFEST_BYTES, this.#documents);
       const expected = reference.kind === 'digest' ? reference.digest : digestHeader(response);
       const digest = digestOf(bytes, expected && digestAlgorithm(expected));
       if (expected !== undefined && digest !== expected) {
@@ -201,7 +204,7 @@ export class Upstream {
       const expected = endpoint.isMirror ? [200] : [200, 400, 404, 405];
       const response = expectStatus(followed, expected, 'not_found', this.#context.clock);
       refuseEncoding(response);
-      return passOn(response);
+      return passOn(response, this.#documents);
     });
   }
 

@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { MIB, systemClock, type Clock } from '../../src/clock.ts';
 import type { WeirError } from '../../src/errors.ts';
 import { BufferPool } from '../../src/http/buffer-pool.ts';
+import { DocumentRoom } from '../../src/upstream/document-room.ts';
 import { Mirror, type MirrorOptions, type RequestReport } from '../../src/mirror/mirror.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
@@ -254,6 +255,7 @@ export class MirrorFixture implements AsyncDisposable {
         manifests,
         upstream,
         pool: new BufferPool(),
+        documents: new DocumentRoom(),
         observer: { began: () => undefined, ended: (report) => void reports.push(report) },
         onWarning: () => undefined,
         ...options.mirror,

@@ -1,0 +1,51 @@
+/**
+ * Memory for documents that are held whole, manifests and lists: while they come in, and while a slow client takes them.
+ * Small ones are free, as the number of requests bounds them. Large ones, of which an honest image has few, share this
+ * room, so that a registry of somebody's own cannot fill a node's memory with them.
+ */
+import { KIB, MIB } from '../clock.ts';
+import { WeirError } from '../errors.ts';
+
+/** Bytes of each document that are not counted. */
+const FREE: number = 64 * KIB;
+/** Bytes of all together. */
+const LIMIT: number = 64 * MIB;
+
+export interface HeldDocument extends Disposable {
+  /** It has so many bytes by now. @throws WeirError `too_many_requests` where they have no room */
+  grow(length: number): void;
+}
+
+export class DocumentRoom {
+  readonly #limit: number;
+  #used = 0;
+
+  constructor(limit: number = LIMIT) {
+    this.#limit = limit;
+  }
+
+  /** Bytes that are taken. */
+  get used(): number {
+    return this.#used;
+  }
+
+  /** A document that is held until it is disposed of. */
+  hold(): HeldDocument {
+    let taken = 0;
+    const take = (bytes: number): void => {
+      this.#used += bytes - taken;
+      taken = bytes;
+    };
+    return {
+      grow: (length) => {
+        const wanted = Math.max(0, length - FREE);
+        if (wanted > taken && this.#used - taken + wanted > this.#limit) {
+          const message = `large manifests and lists already take ${this.#limit} bytes of memory`;
+          throw new WeirError('too_many_requests', message);
+        }
+        take(wanted);
+      },
+      [Symbol.dispose]: () => take(0),
+    };
+  }
+}

@@ -1,0 +1,70 @@
+/** Manifests and lists that a client is slow to take, or that a registry makes large. */
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { connect, type AddressInfo } from 'node:net';
+import { KIB, MIB } from '../../../src/clock.ts';
+import { sendBytes } from '../../../src/http/body.ts';
+import { DocumentRoom } from '../../../src/upstream/document-room.ts';
+import { MirrorFixture } from '../../support/mirror-fixture.ts';
+
+const LARGE: number = 3 * MIB;
+
+describe('documents that are held whole', () => {
+  it('are given up with a client that takes nothing', async () => {
+    const outcome = Promise.withResolvers<void>();
+    const server = createServer((_, response) => {
+      // More than the kernel takes for a connection that nobody reads.
+      const sent = sendBytes(response, Buffer.alloc(64 * MIB), 300, new AbortController().signal);
+      sent.then(outcome.resolve, outcome.reject);
+    });
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    socket.on('error', () => undefined);
+    socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    await assert.rejects(outcome.promise, { code: 'aborted', message: 'the client took no byte for 0.3 s' });
+    socket.destroy();
+    server.close();
+  });
+
+  it('are refused without room, and small ones are not', async () => {
+    const documents = new DocumentRoom(LARGE);
+    await using fixture = await MirrorFixture.start({ mirror: { documents } });
+    const large = JSON.stringify({ tags: ['x'.repeat(LARGE)] });
+    fixture.registry.addImage('small/app', 'v1', Buffer.from('layer'));
+    fixture.registry.intercept = (request, response) => {
+      if (request.url?.includes('/tags/list') !== true) return false;
+      response.writeHead(200, { 'content-type': 'application/json', 'content-length': large.length });
+      response.end(large);
+      return true;
+    };
+    {
+      using others = documents.hold();
+      others.grow(MIB);
+      const refused = await fixture.get('x/app/tags/list');
+      assert.equal(refused.status, 503);
+      assert.match(await refused.text(), /too_many_requests/);
+      assert.equal((await fixture.get('small/app/manifests/v1')).status, 200);
+    }
+    const list = await fixture.get('x/app/tags/list');
+    assert.equal((await list.text()).length, large.length);
+    while (fixture.reports.length < 3) await new Promise((resolve) => setImmediate(resolve));
+    assert.equal(documents.used, 0);
+  });
+
+  it('take room for what is large of them, and give it back', () => {
+    const room = new DocumentRoom(MIB);
+    using small = room.hold();
+    small.grow(64 * KIB);
+    assert.equal(room.used, 0);
+    {
+      using large = room.hold();
+      large.grow(MIB);
+      assert.equal(room.used, MIB - 64 * KIB);
+      using another = room.hold();
+      assert.throws(() => another.grow(MIB), { code: 'too_many_requests' });
+    }
+    assert.equal(room.used, 0);
+  });
+});
