@@ -144,7 +144,7 @@ export class Access {
       this.accepted(request);
       return head.size;
     } catch (error) {
-      this.failed(request, error);
+      this.#toldOf(request, digest, error);
       if (size === undefined || !isOffline(error)) throw error;
       this.offline(request, error);
       return size;
@@ -279,12 +279,18 @@ export class Access {
       if (kind === 'blob') await upstream.headBlob(repository, digest, { caller });
       else await upstream.headManifest(repository, { kind: 'digest', digest }, { caller });
     } catch (error) {
-      this.failed(request, error);
-      const isAbsent = isWeirError(error, 'blob_unknown', 'manifest_unknown');
-      if (isAbsent && this.tellsOfAbsence(request)) catalog.removeServed(repository, digest);
+      this.#toldOf(request, digest, error);
       throw error;
     }
     this.accepted(request);
     catalog.addServed(repository, digest, clock.now());
+  }
+
+  /** Takes note of what upstream's answer about a digest means. */
+  #toldOf(request: PullRequest, digest: Digest, error: unknown): void {
+    this.failed(request, error);
+    const isAbsent = isWeirError(error, 'blob_unknown', 'manifest_unknown');
+    if (isAbsent && this.tellsOfAbsence(request))
+      this.#options.catalog.removeFromRepository(request.repository, digest);
   }
 }

@@ -123,8 +123,12 @@ export class Catalog implements Disposable {
     this.#write('INSERT OR REPLACE INTO served VALUES (?, ?, ?, ?)', registry, name, digest, at);
   }
 
-  removeServed({ registry, name }: Repository, digest: Digest): void {
-    this.#write('DELETE FROM served WHERE digest = ? AND registry = ? AND name = ?', digest, registry, name);
+  /** Upstream says that this repository has not got the digest, whatever a manifest lists. */
+  removeFromRepository({ registry, name }: Repository, digest: Digest): void {
+    for (const table of ['served', 'listed']) {
+      const sql = `DELETE FROM ${table} WHERE digest = ? AND registry = ? AND name = ?`;
+      this.#write(sql, digest, registry, name);
+    }
   }
 
   isServed({ registry, name }: Repository, digest: Digest): boolean {

@@ -46,7 +46,7 @@ describe('Catalog', () => {
     assert.equal(catalog.grantedAt(repository, 'caller'), 4);
     assert.equal(catalog.challenge(repository), 'Basic realm="x"');
     catalog.deleteTag(repository, 'v1');
-    catalog.removeServed(repository, digest);
+    catalog.removeFromRepository(repository, digest);
     catalog.deleteGrant(repository, 'caller');
     assert.deepEqual(catalog.tags(repository, 'v1'), []);
     assert.equal(catalog.isServed(repository, digest), false);
