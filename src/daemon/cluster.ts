@@ -27,6 +27,7 @@ import { Swarms } from '../swarm/swarms.ts';
 import { makeCertificate } from '../transfer/certificate.ts';
 import { DataClient } from '../transfer/https-client.ts';
 import { DataServer } from '../transfer/https-server.ts';
+import type { DocumentRoom } from '../upstream/document-room.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { SwarmVersion } from '../wire/codec.ts';
 import { Announcements } from './announcements.ts';
@@ -57,6 +58,7 @@ export interface ClusterOptions {
   /** What may be received and not be written yet. */
   readonly room: ReceiveBudget;
   readonly providers: readonly BlobProvider[];
+  readonly documents: DocumentRoom;
   /** Versions of the swarm protocol that this node speaks; default: all that it knows. */
   readonly protocolVersions?: readonly SwarmVersion[];
   /** Made after the cluster, which it needs. */
@@ -227,6 +229,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
         const repository = { registry: swarm.registry, name: home.repository };
         return manifests().fetchFor(repository, swarm.digest, home.token);
       }),
+    documents: options.documents,
     sent: (swarm, to, bytes) => traffic.sent(swarm, to, bytes),
   });
   logger.info({ addresses: host.addresses, peer: identity.peer, mode }, 'cluster listening');

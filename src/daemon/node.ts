@@ -143,6 +143,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     upstream,
     room,
     providers,
+    documents,
     manifests: () => manifests,
     isPulling: () => blobs.inFlight > 0,
   });

@@ -18,6 +18,7 @@ import { HASH_BYTES, type Statement } from '../protocol/statement.ts';
 import type { Swarms } from '../swarm/swarms.ts';
 import type { PieceRequest, PieceServer, ServedPiece } from '../transfer/exchange.ts';
 import { PiecePool } from '../transfer/piece-pool.ts';
+import type { DocumentRoom } from '../upstream/document-room.ts';
 
 /** Hashes of chunks that were served, for so many bytes. */
 const MAX_HASH_BYTES: number = 4 * MIB;
@@ -34,6 +35,8 @@ export interface PieceServiceOptions {
     from: PeerName,
     request: PieceRequest,
   ) => Promise<Uint8Array | readonly PeerName[] | undefined>;
+  /** Where manifests that are fetched for members are counted until these have them. */
+  readonly documents: DocumentRoom;
   readonly sent: (swarm: SwarmKey, to: PeerName, bytes: number) => void;
 }
 
@@ -207,7 +210,7 @@ export class PieceService implements PieceServer {
 
   async #whole(from: PeerName, request: PieceRequest): Promise<ServedPiece> {
     const { swarm, home } = request;
-    const { sent, fetchManifest } = this.#options;
+    const { sent, fetchManifest, documents } = this.#options;
     const held = await this.#stored(swarm);
     if (held !== undefined && held.size <= MAX_MANIFEST_BYTES) {
       const close = (wasSent: boolean): void => {
@@ -222,12 +225,15 @@ export class PieceService implements PieceServer {
     const found = await fetchManifest(from, request);
     if (found === undefined) return { kind: 'unable' };
     if (!(found instanceof Uint8Array)) return { kind: 'redirect', holders: found };
+    const document = documents.hold();
+    if (!document.tryGrow(found.length)) return { kind: 'unable' };
     const read = (target: Uint8Array, position: number): Promise<number> => {
       const part = found.subarray(position, position + target.length);
       target.set(part);
       return Promise.resolve(part.length);
     };
     const close = (wasSent: boolean): void => {
+      document[Symbol.dispose]();
       if (wasSent) sent(swarm, from, found.length);
     };
     const end = found.length;

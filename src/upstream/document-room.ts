@@ -1,5 +1,6 @@
 /**
- * Memory for documents that are held whole, manifests and lists: while they come in, and while a slow client takes them.
+ * Memory for documents that are held whole, manifests and lists: while they come in, and while a slow client or member
+ * takes them.
  * Small ones are free, as the number of requests bounds them. Large ones, of which an honest image has few, share this
  * room, so that a registry of somebody's own cannot fill a node's memory with them.
  */
@@ -12,7 +13,9 @@ const FREE: number = 64 * KIB;
 const LIMIT: number = 64 * MIB;
 
 export interface HeldDocument extends Disposable {
-  /** It has so many bytes by now. @throws WeirError `too_many_requests` where they have no room */
+  /** It has so many bytes by now. @returns whether they have room; if not, none is taken */
+  tryGrow(length: number): boolean;
+  /** The same. @throws WeirError `too_many_requests` where they have no room */
   grow(length: number): void;
 }
 
@@ -32,20 +35,22 @@ export class DocumentRoom {
   /** A document that is held until it is disposed of. */
   hold(): HeldDocument {
     let taken = 0;
-    const take = (bytes: number): void => {
-      this.#used += bytes - taken;
-      taken = bytes;
+    const tryGrow = (length: number): boolean => {
+      const wanted = Math.max(0, length - FREE);
+      const used = this.#used - taken + wanted;
+      if (wanted > taken && used > this.#limit) return false;
+      this.#used = used;
+      taken = wanted;
+      return true;
     };
     return {
+      tryGrow,
       grow: (length) => {
-        const wanted = Math.max(0, length - FREE);
-        if (wanted > taken && this.#used - taken + wanted > this.#limit) {
-          const message = `large manifests and lists already take ${this.#limit} bytes of memory`;
-          throw new WeirError('too_many_requests', message);
-        }
-        take(wanted);
+        if (tryGrow(length)) return;
+        const message = `large manifests and lists already take ${this.#limit} bytes of memory`;
+        throw new WeirError('too_many_requests', message);
       },
-      [Symbol.dispose]: () => take(0),
+      [Symbol.dispose]: () => void tryGrow(0),
     };
   }
 }

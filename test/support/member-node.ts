@@ -22,6 +22,7 @@ import { FsStore } from '../../src/store/fs-store.ts';
 import { ReceiveBudget } from '../../src/store/receive-budget.ts';
 import { callerOf } from '../../src/upstream/caller.ts';
 import type { Credential } from '../../src/upstream/credential.ts';
+import { DocumentRoom } from '../../src/upstream/document-room.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
 import { readAll } from './bytes.ts';
 import { TempDir } from './temp.ts';
@@ -112,6 +113,7 @@ export class MemberNode implements AsyncDisposable {
       access,
       upstream,
       room,
+      documents: new DocumentRoom(),
       providers,
       manifests: () => manifests,
       isPulling: () => blobs.inFlight > 0,
