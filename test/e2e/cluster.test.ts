@@ -26,9 +26,11 @@ const MOST_REQUESTS = 3;
 requires('docker-registry')(`${NODES} nodes`, function () {
   const lab = shared(async (stack) => {
     const registry = stack.use(await Registry.start());
+    const mortal = stack.use(await Registry.start());
     const node = (): WeirOptions => ({ settings: { 'max-upload': LINK, 'max-download': LINK } });
-    const cluster = stack.use(await WeirCluster.start(NODES, { node, registries: [registry.host] }));
-    return { registry, cluster };
+    const registries = [registry.host, mortal.host];
+    const cluster = stack.use(await WeirCluster.start(NODES, { node, registries }));
+    return { registry, mortal, cluster };
   });
   const crowd = (): readonly WeirNode[] => lab().cluster.nodes.slice(0, NODES);
 
@@ -101,10 +103,10 @@ requires('docker-registry')(`${NODES} nodes`, function () {
   });
 
   it('three of which know a tag when the registry stops: the others resolve and pull it', async () => {
-    await using registry = await Registry.start();
-    const wares = await stock(registry, 'crowd/offline', [6 * MIB, 100 * KIB]);
+    const { mortal } = lab();
+    const wares = await stock(mortal, 'crowd/offline', [6 * MIB, 100 * KIB]);
     await pullAtOnce(crowd().slice(0, 3), wares);
-    await registry.stop();
+    await mortal.stop();
     await pullAtOnce(crowd().slice(3, 6), wares);
   });
 });
