@@ -10,6 +10,8 @@ import { WEIR, type WeirNode } from '../support/weir.ts';
 import { WeirCluster } from '../support/weir-cluster.ts';
 
 const LAYER: number = 4 * GIB;
+/** A registry that has delivered nothing before, not even a manifest, may fill a quarter of it. */
+const QUOTA = '17GiB';
 /** Bytes that a node may have, where this machine lets us limit it; the page cache is within. */
 const LIMIT: number = 512 * MIB;
 /** Bytes of its own that it may ever have resident, pages of its program among them. */
@@ -25,7 +27,7 @@ describe('a layer of 4 GiB, nodes of 512 MiB', function () {
       await WeirCluster.start(2, {
         node: (i) => {
           const program = cgroups[i]?.starting(WEIR);
-          return { settings: { 'store.quota': '6GB' }, ...(program && { program }) };
+          return { settings: { 'store.quota': QUOTA }, ...(program && { program }) };
         },
       }),
     );
