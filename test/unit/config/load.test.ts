@@ -238,6 +238,20 @@ describe('the configuration file', () => {
     });
     assert.match((await problemsOf({ yaml: levels.join('\n') }))[0] ?? '', /no usable YAML: .*alias/i);
   });
+
+  it('refuses what is nested so deeply that the parser runs out of stack', async () => {
+    for (const yaml of ['- '.repeat(20_000), '['.repeat(20_000), '{a: '.repeat(20_000)]) {
+      const [problem = '', ...more] = await problemsOf({ yaml });
+      // Where the stack ends decides which of the two it is: the parser catches some of its own failures.
+      assert.match(problem, /no (?:usable|valid) YAML: \S/);
+      assert.ok(more.length < 20, `${more.length} more`);
+    }
+  });
+
+  it('tells the first errors of many', async () => {
+    const problems = await problemsOf({ yaml: 'a:\n a:\n'.repeat(1000) });
+    assert.equal(problems.length, 20);
+  });
 });
 
 describe('environment variables', () => {
