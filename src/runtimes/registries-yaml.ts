@@ -3,9 +3,12 @@
  * library may write the spaces of the file anew.
  */
 import { isMap, isSeq, parseDocument, YAMLMap, YAMLSeq, type Document } from 'yaml';
+import { errorMessage } from '../errors.ts';
 import { EditError, type Edit } from './edit.ts';
 
 const MIRRORS = 'mirrors';
+/** Aliases that the file may expand; more is the "billion laughs" way to fill the memory. */
+const MAX_ALIASES = 100;
 
 /** @param names registries; `*` for all */
 export function registriesYamlEdit(mirrorUrl: string, names: readonly string[]): Edit {
@@ -75,6 +78,12 @@ function read(text: string): Document {
   if (error !== undefined) {
     const [first = ''] = error.message.split('\n');
     throw new EditError(`is not valid YAML (${first})`, error.linePos?.[0].line, error);
+  }
+  try {
+    file.toJS({ maxAliasCount: MAX_ALIASES });
+  } catch (cause) {
+    if (cause instanceof RangeError) throw cause;
+    throw new EditError(`is not usable YAML (${errorMessage(cause)})`, undefined, cause);
   }
   for (const path of [[], [MIRRORS]]) {
     const node = path.length === 0 ? file.contents : file.getIn(path, true);
