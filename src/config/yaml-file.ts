@@ -35,7 +35,9 @@ export async function readYamlSettings(text: string, file: string): Promise<Yaml
   const lines = new LineCounter();
   const nothing = { values: new Map(), registries: undefined, originOf: () => `file ${file}` };
   try {
-    const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+    // A key that is no text would be quoted: in problems, and by the library in a warning of its own.
+    const options = { prettyErrors: false, stringKeys: true, logLevel: 'error' } as const;
+    const document = parseDocument(text, { lineCounter: lines, ...options });
     const originOf = (path: readonly string[]): string => {
       const node = document.getIn(path, true);
       const offset = isNode(node) ? node.range?.[0] : undefined;

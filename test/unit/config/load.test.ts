@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import * as fc from 'fast-check';
 import { defaultConfig, loadConfig, type LoadedConfig } from '../../../src/config/load.ts';
 import {
@@ -224,11 +225,23 @@ describe('the configuration file', () => {
     for (const yaml of [
       'tags: {ttl: 1s}\nregistries: {a: {password: hunter2: x}',
       'a:\n  password: "hunter2\n b: 1',
+      'registries:\n  ? {a: {password: hunter2}}\n  : b',
+      'registries: {{password: hunter2}}',
     ]) {
       const problems = await problemsOf({ yaml });
       assert.match(problems[0] ?? '', new RegExp(`^file ${DEFAULT_CONFIG_FILE}:\\d+: no valid YAML: \\S`));
       assert.ok(!problems.join('\n').includes('hunter2'));
     }
+  });
+
+  it('lets no warning of the library out, which would quote a key that is no text', async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error): unknown => warnings.push(warning);
+    process.on('warning', onWarning);
+    await problemsOf({ yaml: 'registries:\n  ? {a: {password: hunter2}}\n  : b' });
+    await nextTurn(); // warnings are told after the present work
+    process.off('warning', onWarning);
+    assert.deepEqual(warnings, []);
   });
 
   it('bounds aliases ("billion laughs")', async () => {
