@@ -73,7 +73,7 @@ function endpointsOf(file: Document, name: string): readonly unknown[] {
 
 /** @throws EditError with the line */
 function read(text: string): Document {
-  const file = parseDocument(text);
+  const file = parseDocument(text, { logLevel: 'error' }); // its warnings quote the file, which holds passwords
   const [error] = file.errors;
   if (error !== undefined) {
     const [first = ''] = error.message.split('\n');
@@ -96,6 +96,12 @@ function read(text: string): Document {
   return file;
 }
 
+/** @throws EditError for what the library reads and does not write, such as anchors with control characters */
 function write(file: Document): string {
-  return file.toString({ lineWidth: 0 });
+  try {
+    return file.toString({ lineWidth: 0 });
+  } catch (cause) {
+    if (cause instanceof RangeError) throw cause;
+    throw new EditError('is written in a way that Weir cannot change', undefined, cause);
+  }
 }
