@@ -22,6 +22,9 @@ export interface YamlSettings {
   readonly problems: readonly string[];
 }
 
+/** Errors of the parser that are told: the first one makes most of the others, and each is a line. */
+const MAX_PARSE_ERRORS = 20;
+
 /** Aliases that one file may expand; more is the "billion laughs" way to fill the memory. */
 const MAX_ALIASES = 100;
 
@@ -30,22 +33,26 @@ const KEYS: ReadonlySet<string> = new Set(SETTING_KEYS);
 export async function readYamlSettings(text: string, file: string): Promise<YamlSettings> {
   const { LineCounter, isNode, parseDocument } = await import('yaml'); // 3 MiB that a node without a file saves
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
-  const originOf = (path: readonly string[]): string => {
-    const node = document.getIn(path, true);
-    const offset = isNode(node) ? node.range?.[0] : undefined;
-    return offset === undefined ? `file ${file}` : `file ${file}:${lines.linePos(offset).line}`;
-  };
-  const broken = [...document.errors, ...document.warnings].map((error) => {
-    const line = lines.linePos(error.pos[0]).line;
-    return `file ${file}:${line}: no valid YAML: ${withoutSource(error.message)}`;
-  });
-  if (broken.length > 0) return { values: new Map(), registries: undefined, originOf, problems: broken };
+  const nothing = { values: new Map(), registries: undefined, originOf: () => `file ${file}` };
   try {
+    // A key that is no text would be quoted: in problems, and by the library in a warning of its own.
+    const options = { prettyErrors: false, stringKeys: true, logLevel: 'error' } as const;
+    const document = parseDocument(text, { lineCounter: lines, ...options });
+    const originOf = (path: readonly string[]): string => {
+      const node = document.getIn(path, true);
+      const offset = isNode(node) ? node.range?.[0] : undefined;
+      return offset === undefined ? `file ${file}` : `file ${file}:${lines.linePos(offset).line}`;
+    };
+    const broken = [...document.errors, ...document.warnings].slice(0, MAX_PARSE_ERRORS).map((error) => {
+      const line = lines.linePos(error.pos[0]).line;
+      return `file ${file}:${line}: no valid YAML: ${withoutSource(error.message)}`;
+    });
+    if (broken.length > 0) return { ...nothing, problems: broken };
     return { ...flatten(document.toJS({ maxAliasCount: MAX_ALIASES }), originOf), originOf };
   } catch (error) {
-    const problems = [`file ${file}: no usable YAML: ${errorMessage(error)}`];
-    return { values: new Map(), registries: undefined, originOf, problems };
+    // The parser calls itself for each level.
+    const problem = error instanceof RangeError ? 'it is nested too deeply' : errorMessage(error);
+    return { ...nothing, problems: [`file ${file}: no usable YAML: ${problem}`] };
   }
 }
 

@@ -1,6 +1,7 @@
 /**
  * Frames over a libp2p stream, read one after the other, with a time limit for each and little held in memory: the
- * stream is paused while frames wait to be read.
+ * stream is paused while frames wait to be read, and what has come is cut into frames no sooner than they are wanted. One
+ * event can bring a whole window of the shortest frames, 256 Ki of them: as objects they would take 200 times the memory.
  */
 import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface';
 import { systemClock } from '../clock.ts';
@@ -10,7 +11,7 @@ import type { PeerName } from '../peer/peer-name.ts';
 import { encodeFrame, FrameDecoder, MAX_FRAME_BYTES } from '../wire/frames.ts';
 import { FRAME_TIMEOUT } from './limits.ts';
 
-/** Frames that wait before the other side is told to pause. */
+/** Frames that wait, ready to be read; where more have come, the other side is told to pause. */
 const MAX_WAITING = 16;
 
 /** A stream that this peer opened was aborted for this reason; it decides what is held against the peer. */
@@ -19,8 +20,13 @@ export type OnAborted = (peer: PeerName | undefined, error: unknown) => void;
 export class FrameStream {
   readonly stream: Stream;
   readonly #decoder: FrameDecoder;
+  /** Cut out and not read: at most {@link MAX_WAITING}. */
   readonly #frames: Uint8Array[] = [];
-  /** No frame comes any more. */
+  /** Not cut into frames yet: at most what had come when the stream was paused. */
+  readonly #chunks: Uint8Array[] = [];
+  /** Cuts the chunk before these. */
+  #cutting: Generator<Uint8Array, void> | undefined;
+  /** No byte comes any more. */
   #ended = false;
   #failure: WeirError | undefined;
   #wake: (() => void) | undefined;
@@ -53,6 +59,9 @@ export class FrameStream {
   async next(timeout: number | undefined, signal?: AbortSignal): Promise<Uint8Array | undefined> {
     const frame = this.#take();
     if (frame !== undefined) return frame;
+    if (this.#ended && !this.#decoder.isBetweenFrames) {
+      this.#fail(new WeirError('peer_protocol', 'the stream ended within a frame'));
+    }
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#ended) return undefined;
     await this.#arrival(timeout, signal);
@@ -75,8 +84,30 @@ export class FrameStream {
 
   #take(): Uint8Array | undefined {
     const frame = this.#frames.shift();
+    if (this.#frames.length > 0 || this.#failure !== undefined) return frame;
+    this.#cut();
     if (this.#frames.length === 0 && this.stream.readStatus === 'paused') this.stream.resume();
     return frame;
+  }
+
+  /** Cuts frames out of what has come, until enough of them wait. */
+  #cut(): void {
+    try {
+      while (this.#frames.length < MAX_WAITING) {
+        const cut = this.#cutting?.next();
+        if (cut?.done === false) {
+          this.#frames.push(cut.value);
+          this.#stopWatch();
+          continue;
+        }
+        const chunk = this.#chunks.shift();
+        this.#cutting = chunk === undefined ? undefined : this.#decoder.push(chunk);
+        if (chunk === undefined) break;
+      }
+      this.#watch();
+    } catch (error) {
+      this.#fail(error instanceof WeirError ? error : new WeirError('peer_protocol', String(error)));
+    }
   }
 
   async #arrival(timeout: number | undefined, signal: AbortSignal | undefined): Promise<void> {
@@ -100,24 +131,14 @@ export class FrameStream {
 
   readonly #onMessage = ({ data }: StreamMessageEvent): void => {
     if (this.#failure !== undefined) return;
-    try {
-      const chunks = data instanceof Uint8Array ? [data] : data;
-      const before = this.#frames.length;
-      for (const chunk of chunks) this.#frames.push(...this.#decoder.push(chunk));
-      this.#watch(this.#frames.length > before);
-    } catch (error) {
-      this.#fail(error instanceof WeirError ? error : new WeirError('peer_protocol', String(error)));
-      return;
-    }
-    if (this.#frames.length > MAX_WAITING && this.stream.readStatus === 'readable') this.stream.pause();
+    for (const chunk of data instanceof Uint8Array ? [data] : data) this.#chunks.push(chunk);
+    this.#cut();
+    if (this.#frames.length === MAX_WAITING && this.stream.readStatus === 'readable') this.stream.pause();
     this.#wake?.();
   };
 
   readonly #onEnd = (): void => {
     this.#ended = true;
-    if (!this.#decoder.isBetweenFrames) {
-      this.#fail(new WeirError('peer_protocol', 'the stream ended within a frame'));
-    }
     this.#release();
   };
 
@@ -130,12 +151,8 @@ export class FrameStream {
   };
 
   /** A byte now and then must not keep a frame, and its memory, for ever. */
-  #watch(hasProgressed: boolean): void {
-    if (hasProgressed) {
-      clearTimeout(this.#slow);
-      this.#slow = undefined;
-    }
-    if (this.#decoder.isBetweenFrames) return;
+  #watch(): void {
+    if (this.#ended || this.#decoder.isBetweenFrames) return;
     const timer = (this.#slow ??= setTimeout(() => {
       setImmediate(() => {
         if (this.#slow !== timer) return; // it came in this very turn
@@ -144,15 +161,21 @@ export class FrameStream {
     }, FRAME_TIMEOUT));
   }
 
+  #stopWatch(): void {
+    clearTimeout(this.#slow);
+    this.#slow = undefined;
+  }
+
   #fail(failure: WeirError): void {
     this.#failure ??= failure;
     this.#frames.length = 0;
+    this.#chunks.length = 0;
+    this.#cutting = undefined;
     this.#release();
   }
 
   #release(): void {
-    clearTimeout(this.#slow);
-    this.#slow = undefined;
+    this.#stopWatch();
     this.#wake?.();
   }
 }

@@ -9,6 +9,7 @@ import { WeirError } from '../errors.ts';
 import { DigestVerifier, type Digest } from '../oci/digest.ts';
 import { ChunkLayout } from '../store/chunk-layout.ts';
 import type { Ingest } from '../store/store.ts';
+import { ByteQueue } from '../upstream/byte-queue.ts';
 import type { BlobStream, Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
 import type { Reading, ReadOptions } from './reading.ts';
@@ -36,8 +37,7 @@ export class ThroughReading implements Reading {
   readonly #iterator: AsyncIterator<Uint8Array>;
   readonly #verifier: DigestVerifier;
   /** Bytes that have come and are not read, from {@link #position} on. */
-  #buffers: Uint8Array[] = [];
-  #buffered = 0;
+  readonly #queue = new ByteQueue();
   #position: number;
   #verified = false;
   #closed = false;
@@ -92,7 +92,7 @@ export class ThroughReading implements Reading {
     this.#skip(position);
     const heldBack = this.#layout.lastStart;
     for (;;) {
-      const here = this.#position === position ? this.#buffered : 0;
+      const here = this.#position === position ? this.#queue.bytes : 0;
       const visible = this.#verified ? here : Math.min(here, heldBack - position);
       if (visible > 0) return this.#take(target.subarray(0, Math.min(target.length, visible)));
       if (this.#verified) return 0;
@@ -116,8 +116,7 @@ export class ThroughReading implements Reading {
     const { done, value } = await this.#iterator.next();
     if (done !== true) {
       this.#verifier.update(value);
-      this.#buffers.push(value);
-      this.#buffered += value.length;
+      this.#queue.push(value);
       return;
     }
     if (!this.#verifier.matches()) {
@@ -130,38 +129,23 @@ export class ThroughReading implements Reading {
   /** Drops what lies before `position`. */
   #skip(position: number): void {
     while (this.#position < position) {
-      const first = this.#buffers[0];
-      if (first === undefined) return;
-      const dropped = Math.min(first.length, position - this.#position);
-      this.#advance(first, dropped);
+      const dropped = this.#queue.drop(position - this.#position);
+      if (dropped === 0) return;
+      this.#position += dropped;
     }
   }
 
   #take(target: Uint8Array): number {
-    let done = 0;
-    while (done < target.length) {
-      const first = this.#buffers[0];
-      if (first === undefined) break;
-      const part = first.subarray(0, target.length - done);
-      target.set(part, done);
-      done += part.length;
-      this.#advance(first, part.length);
-    }
-    return done;
-  }
-
-  #advance(first: Uint8Array, bytes: number): void {
-    if (bytes === first.length) this.#buffers.shift();
-    else this.#buffers[0] = first.subarray(bytes);
-    this.#buffered -= bytes;
-    this.#position += bytes;
+    const length = this.#queue.read(target);
+    this.#position += length;
+    return length;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.#stop.abort();
-    this.#buffers = [];
+    this.#queue.takeAll();
     try {
       await this.#iterator.return?.();
     } finally {

@@ -7,6 +7,7 @@
  */
 import { KIB, MIB, MILLISECOND } from '../clock.ts';
 import type { ReceiveBudget } from '../store/receive-budget.ts';
+import { ByteQueue } from '../upstream/byte-queue.ts';
 
 /** Bytes that may wait to be written, per blob that is arriving. */
 const HIGH_WATER: number = 2 * MIB;
@@ -19,8 +20,7 @@ export class WriteBehind {
   readonly #write: (offset: number, buffers: readonly Uint8Array[]) => Promise<void>;
   readonly #room: ReceiveBudget;
   #position: number;
-  #gathered: Uint8Array[] = [];
-  #bytes = 0;
+  readonly #gathered = new ByteQueue();
   #writing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   /** What is gathered has waited long enough, or nothing will follow. */
@@ -62,10 +62,9 @@ export class WriteBehind {
     if (this.#failure !== undefined) this.#room.give(piece.length);
     this.#throwFailure();
     this.#gathered.push(piece);
-    this.#bytes += piece.length;
-    if (this.#bytes >= WORTH_WRITING) this.#start();
+    if (this.#gathered.bytes >= WORTH_WRITING) this.#start();
     else this.#timer ??= setTimeout(() => this.#startDue(), MAX_WAIT);
-    if (this.#bytes >= HIGH_WATER) await this.flush();
+    if (this.#gathered.bytes >= HIGH_WATER) await this.flush();
   }
 
   /** Settles when all pieces are written. @throws what a write threw */
@@ -87,10 +86,9 @@ export class WriteBehind {
   /** Never rejects: the failure is kept for the next {@link push} or {@link flush}. */
   async #drain(): Promise<void> {
     try {
-      while (this.#bytes >= WORTH_WRITING || (this.#due && this.#gathered.length > 0)) {
-        const buffers = this.#gathered;
-        const bytes = this.#bytes;
-        this.#forget();
+      while (this.#gathered.bytes >= WORTH_WRITING || (this.#due && this.#gathered.bytes > 0)) {
+        const { bytes } = this.#gathered;
+        const buffers = this.#forget();
         try {
           await this.#write(this.#position, buffers);
         } finally {
@@ -100,19 +98,19 @@ export class WriteBehind {
       }
     } catch (error) {
       this.#failure = { error };
-      this.#room.give(this.#bytes);
+      this.#room.give(this.#gathered.bytes);
       this.#forget();
     } finally {
       this.#writing = undefined;
     }
   }
 
-  #forget(): void {
-    this.#gathered = [];
-    this.#bytes = 0;
+  /** @returns what was gathered */
+  #forget(): readonly Uint8Array[] {
     this.#due = false;
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    return this.#gathered.takeAll();
   }
 
   #throwFailure(): void {

@@ -1,4 +1,5 @@
 /** Docker's `daemon.json`: the mirror goes to the front of `registry-mirrors`. Every other byte stays. */
+import { isDeepStrictEqual } from 'node:util';
 import { applyEdits, modify, parse, printParseErrorCode, type JSONPath, type ParseError } from 'jsonc-parser';
 import { EditError, endOfLine, lineAt, type Edit } from './edit.ts';
 
@@ -13,8 +14,11 @@ export function daemonJsonEdit(mirrorUrl: string): Edit {
         return `${JSON.stringify({ [KEY]: [mirrorUrl] }, null, 2)}\n`;
       const mirrors = mirrorsOf(parseDaemonJson(text));
       if (mirrors?.some((mirror) => isSameUrl(mirror, mirrorUrl)) === true) return text;
-      if (mirrors === undefined) return change(text, [KEY], [mirrorUrl]);
-      return change(text, [KEY, 0], mirrorUrl, { isArrayInsertion: true });
+      const after =
+        mirrors === undefined
+          ? change(text, [KEY], [mirrorUrl])
+          : change(text, [KEY, 0], mirrorUrl, { isArrayInsertion: true });
+      return checked(after, [mirrorUrl, ...(mirrors ?? [])]);
     },
     remove: (text, original) => {
       const mirrors = mirrorsOf(parseDaemonJson(text)) ?? [];
@@ -24,7 +28,8 @@ export function daemonJsonEdit(mirrorUrl: string): Edit {
       let rest = text;
       if (index !== -1) {
         const isLast = mirrors.length === 1 && before[KEY] === undefined;
-        rest = change(text, isLast ? [KEY] : [KEY, index], undefined);
+        const others = mirrors.toSpliced(index, 1);
+        rest = checked(change(text, isLast ? [KEY] : [KEY, index], undefined), others);
       }
       const isEmpty = Object.keys(parseDaemonJson(rest)).length === 0;
       return isEmpty && original === undefined ? undefined : rest;
@@ -56,6 +61,12 @@ function mirrorsOf(file: Json): readonly string[] | undefined {
     throw new EditError(`has a "${KEY}" that is no list of texts`);
   }
   return mirrors;
+}
+
+/** A key may stand there twice: dockerd takes the last one, the library changes the first one. */
+function checked(text: string, mirrors: readonly string[]): string {
+  if (isDeepStrictEqual(mirrorsOf(parseDaemonJson(text)) ?? [], mirrors)) return text;
+  throw new EditError(`has a "${KEY}" that cannot be changed; let it stand there once`);
 }
 
 /** dockerd takes `http://a` and `http://a/` for the same mirror. */

@@ -34,12 +34,14 @@ export function endOfLine(text: string): '\n' | '\r\n' {
 
 /**
  * Does what reads or edits the text of `path`.
- * @throws WeirError `runtime_config` in the place of an {@link EditError}: it names the file, and the line where it is known
+ * @throws WeirError `runtime_config` in the place of an {@link EditError}: it names the file, and the line where it is known;
+ *   also where the stack ran out, as the libraries that read these files call themselves for each level
  */
 export function editing<T>(path: string, work: () => T): T {
   try {
     return work();
   } catch (error) {
+    if (error instanceof RangeError) throw problem(path, 'is nested too deeply; nothing was changed', error);
     if (!(error instanceof EditError)) throw error;
     const where = error.line === undefined ? path : `${path}:${error.line}`;
     throw problem(where, `${error.message}; nothing was changed`, error);

@@ -3,9 +3,12 @@
  * library may write the spaces of the file anew.
  */
 import { isMap, isSeq, parseDocument, YAMLMap, YAMLSeq, type Document } from 'yaml';
+import { errorMessage } from '../errors.ts';
 import { EditError, type Edit } from './edit.ts';
 
 const MIRRORS = 'mirrors';
+/** Aliases that the file may expand; more is the "billion laughs" way to fill the memory. */
+const MAX_ALIASES = 100;
 
 /** @param names registries; `*` for all */
 export function registriesYamlEdit(mirrorUrl: string, names: readonly string[]): Edit {
@@ -70,11 +73,17 @@ function endpointsOf(file: Document, name: string): readonly unknown[] {
 
 /** @throws EditError with the line */
 function read(text: string): Document {
-  const file = parseDocument(text);
+  const file = parseDocument(text, { logLevel: 'error' }); // its warnings quote the file, which holds passwords
   const [error] = file.errors;
   if (error !== undefined) {
     const [first = ''] = error.message.split('\n');
     throw new EditError(`is not valid YAML (${first})`, error.linePos?.[0].line, error);
+  }
+  try {
+    file.toJS({ maxAliasCount: MAX_ALIASES });
+  } catch (cause) {
+    if (cause instanceof RangeError) throw cause;
+    throw new EditError(`is not usable YAML (${errorMessage(cause)})`, undefined, cause);
   }
   for (const path of [[], [MIRRORS]]) {
     const node = path.length === 0 ? file.contents : file.getIn(path, true);
@@ -87,6 +96,12 @@ function read(text: string): Document {
   return file;
 }
 
+/** @throws EditError for what the library reads and does not write, such as anchors with control characters */
 function write(file: Document): string {
-  return file.toString({ lineWidth: 0 });
+  try {
+    return file.toString({ lineWidth: 0 });
+  } catch (cause) {
+    if (cause instanceof RangeError) throw cause;
+    throw new EditError('is written in a way that Weir cannot change', undefined, cause);
+  }
 }

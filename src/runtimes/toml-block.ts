@@ -9,7 +9,8 @@ import { EditError, endOfLine } from './edit.ts';
 
 const BEGIN = '# weir begin: written by "weir host configure", taken out by "weir host restore"';
 const END = '# weir end';
-const BLOCK = /^# weir begin(?::.*)?\r?\n(?:.*\r?\n)*?# weir end[^\n]*(?:\n|$)/gm;
+/** It ends at the next mark: else each one that begins and does not end is followed to the end of the file. */
+const BLOCK = /^# weir begin(?::.*)?\r?\n(?:(?!# weir begin).*\r?\n)*?# weir end[^\n]*(?:\n|$)/gm;
 
 export type { TomlTable };
 

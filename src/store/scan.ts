@@ -8,6 +8,9 @@ import { isPartialName, type DataFolder } from './data-folder.ts';
 /** Bytes of a block of `st_blocks` (POSIX leaves it open; Linux has 512 for all file systems). */
 const BLOCK_BYTES = 512;
 
+/** Of reading what is not there, a folder, or a link that leads nowhere. */
+const NO_FILE: ReadonlySet<string> = new Set(['ENOENT', 'EISDIR', 'ELOOP', 'ENOTDIR']);
+
 export interface FoundBlob {
   readonly digest: Digest;
   /** Bytes. */
@@ -27,7 +30,7 @@ export interface FoundPartial {
 
 export async function* scanBlobs(folder: DataFolder): AsyncIterable<FoundBlob> {
   for (const algorithm of ['sha256', 'sha512'] as const) {
-    for (const hex of await readdir(folder.blobs(algorithm))) {
+    for (const hex of await filesIn(folder.blobs(algorithm))) {
       const digest = tryParseDigest(`${algorithm}:${hex}`);
       if (digest === undefined) continue;
       const { size, mtimeMs } = await stat(folder.blob(digest));
@@ -37,7 +40,7 @@ export async function* scanBlobs(folder: DataFolder): AsyncIterable<FoundBlob> {
 }
 
 export async function* scanPartials(folder: DataFolder): AsyncIterable<FoundPartial> {
-  for (const name of await readdir(folder.partials)) {
+  for (const name of await filesIn(folder.partials)) {
     if (!isPartialName(name)) continue;
     const { mtimeMs, blocks } = await stat(folder.partial(name));
     yield { name, bytes: blocks * BLOCK_BYTES, lastUsed: mtimeMs };
@@ -51,12 +54,19 @@ export async function* scanPartials(folder: DataFolder): AsyncIterable<FoundPart
  */
 export async function removeStrangers(folder: DataFolder): Promise<number> {
   let removed = 0;
+  const files = new Set(await filesIn(folder.partials));
   for (const name of await readdir(folder.partials)) {
-    if (isPartialName(name.replace(/\.chunks$/, ''))) continue;
+    if (files.has(name) && isPartialName(name.replace(/\.chunks$/, ''))) continue;
     await rm(folder.partial(name), { recursive: true, force: true });
     removed++;
   }
   return removed;
+}
+
+/** Names of what is a file: a link would lead out of the folder, or nowhere, and then the node would not start. */
+async function filesIn(folder: string): Promise<readonly string[]> {
+  const entries = await readdir(folder, { withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
 }
 
 /** The chunk map in the file at `path`; undefined where it is not there or damaged. */
@@ -64,7 +74,7 @@ export async function readChunkMap(path: string): Promise<ChunkMap | undefined> 
   try {
     return ChunkMap.decode(await readFile(path));
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined;
+    if (NO_FILE.has(systemCode(error) ?? '')) return undefined;
     throw error;
   }
 }

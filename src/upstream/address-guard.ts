@@ -106,7 +106,7 @@ export function addressKind(address: string): AddressKind {
 export function hostKind(hostname: string): AddressKind | undefined {
   const host = hostname
     .replace(/^\[(.+)\]$/, '$1')
-    .replace(/\.+$/, '')
+    .replace(/(?<!\.)\.+$/, '') // from the first of several dots only: a name may be 32 KiB of them
     .toLowerCase();
   if (isIP(host) !== 0) return addressKind(host);
   return NAMES.find(([name]) => name.test(host))?.[1];

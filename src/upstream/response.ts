@@ -1,13 +1,14 @@
 /**
  * One response, as undici's dispatcher delivers it.
  *
- * The body is a queue of the socket's own buffers: no copy, no stream object in between (blobs are GiBs). It is
- * paused while {@link HIGH_WATER} bytes wait for the reader; the time-out for a stalled body rests meanwhile
+ * The body is a queue of the socket's own buffers: no stream object in between, and no copy (blobs are GiBs) but of small
+ * pieces. It is paused while {@link HIGH_WATER} bytes wait for the reader; the time-out for a stalled body rests meanwhile
  * (undici does not count while paused), so that a slow reader is never taken for a stalled registry.
  */
 import type { Dispatcher } from 'undici';
 import { KIB } from '../clock.ts';
 import { WeirError } from '../errors.ts';
+import { ByteQueue } from './byte-queue.ts';
 import type { DocumentRoom } from './document-room.ts';
 import { abortError, transportError } from './failure.ts';
 
@@ -60,8 +61,7 @@ export class Response implements Dispatcher.DispatchHandler {
   headers: Headers = {};
   readonly origin: string;
   readonly #signal: AbortSignal | undefined;
-  readonly #queue: Buffer[] = [];
-  #queued = 0;
+  readonly #queue = new ByteQueue();
   #waiter: Waiter | undefined;
   #controller: Dispatcher.DispatchController | undefined;
   #aborted: WeirError | undefined;
@@ -93,8 +93,7 @@ export class Response implements Dispatcher.DispatchHandler {
       for (;;) {
         const chunk = this.#queue.shift();
         if (chunk !== undefined) {
-          this.#queued -= chunk.length;
-          if (this.#queued < LOW_WATER) this.#controller?.resume();
+          if (this.#queue.bytes < LOW_WATER) this.#controller?.resume();
           yield chunk;
         } else if (this.#failure !== undefined) {
           throw this.#failure;
@@ -137,12 +136,11 @@ export class Response implements Dispatcher.DispatchHandler {
   /** The body is not wanted: a short one is read in the background, so that the connection can be used again. */
   discard(): void {
     if (this.#ended) {
-      this.#queue.length = 0;
+      this.#queue.takeAll();
       return;
     }
-    this.#discarded = this.#queued;
-    this.#queue.length = 0;
-    this.#queued = 0;
+    this.#discarded = this.#queue.bytes;
+    this.#queue.takeAll();
     if (Number(this.header('content-length') ?? 0) > MAX_DISCARD || this.#discarded > MAX_DISCARD) {
       this.abort(new WeirError('aborted', 'the body is not wanted'));
     } else {
@@ -178,8 +176,7 @@ export class Response implements Dispatcher.DispatchHandler {
       return;
     }
     this.#queue.push(chunk);
-    this.#queued += chunk.length;
-    if (this.#queued >= HIGH_WATER) controller.pause();
+    if (this.#queue.bytes >= HIGH_WATER) controller.pause();
     this.#notify();
   }
 

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import * as fc from 'fast-check';
 import { defaultConfig, loadConfig, type LoadedConfig } from '../../../src/config/load.ts';
 import {
@@ -224,11 +225,23 @@ describe('the configuration file', () => {
     for (const yaml of [
       'tags: {ttl: 1s}\nregistries: {a: {password: hunter2: x}',
       'a:\n  password: "hunter2\n b: 1',
+      'registries:\n  ? {a: {password: hunter2}}\n  : b',
+      'registries: {{password: hunter2}}',
     ]) {
       const problems = await problemsOf({ yaml });
       assert.match(problems[0] ?? '', new RegExp(`^file ${DEFAULT_CONFIG_FILE}:\\d+: no valid YAML: \\S`));
       assert.ok(!problems.join('\n').includes('hunter2'));
     }
+  });
+
+  it('lets no warning of the library out, which would quote a key that is no text', async () => {
+    const warnings: Error[] = [];
+    const onWarning = (warning: Error): unknown => warnings.push(warning);
+    process.on('warning', onWarning);
+    await problemsOf({ yaml: 'registries:\n  ? {a: {password: hunter2}}\n  : b' });
+    await nextTurn(); // warnings are told after the present work
+    process.off('warning', onWarning);
+    assert.deepEqual(warnings, []);
   });
 
   it('bounds aliases ("billion laughs")', async () => {
@@ -237,6 +250,20 @@ describe('the configuration file', () => {
       return `a${level}: &a${level} [${Array.from({ length: 9 }, () => reference).join(',')}]`;
     });
     assert.match((await problemsOf({ yaml: levels.join('\n') }))[0] ?? '', /no usable YAML: .*alias/i);
+  });
+
+  it('refuses what is nested so deeply that the parser runs out of stack', async () => {
+    for (const yaml of ['- '.repeat(20_000), '['.repeat(20_000), '{a: '.repeat(20_000)]) {
+      const [problem = '', ...more] = await problemsOf({ yaml });
+      // Where the stack ends decides which of the two it is: the parser catches some of its own failures.
+      assert.match(problem, /no (?:usable|valid) YAML: \S/);
+      assert.ok(more.length < 20, `${more.length} more`);
+    }
+  });
+
+  it('tells the first errors of many', async () => {
+    const problems = await problemsOf({ yaml: 'a:\n a:\n'.repeat(1000) });
+    assert.equal(problems.length, 20);
   });
 });
 

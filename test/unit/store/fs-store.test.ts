@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readdir, readFile, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { KIB, MIB, systemClock } from '../../../src/clock.ts';
@@ -306,6 +306,33 @@ describe('FsStore', () => {
     assert.deepEqual(await readdir(folder.partials), []);
     assert.match(problems.join('\n'), /^2 files of partial blobs do not tell their registry/);
     assert.equal(store.usage().partials, 0);
+  });
+
+  it('starts whatever lies where its files are: folders, and links that lead elsewhere or nowhere', async () => {
+    const path = fresh();
+    const folder = new DataFolder(path);
+    await folder.create();
+    const outside = temp.join('outside');
+    await writeFile(outside, 'alive');
+    const digests = ['a', 'b', 'c', 'd'].map((text) => digestOf(Buffer.from(text)));
+    const blobs = digests.map((digest) => blobAt(digest));
+    const partials = blobs.map((blob) => folder.partial(partialName(blob)));
+    const [first = '', second = '', third = '', fourth = ''] = partials;
+    await symlink('/nowhere', first);
+    await symlink(outside, second);
+    await mkdir(third);
+    await writeFile(fourth, 'd');
+    await mkdir(`${fourth}.chunks`);
+    const [lost, map] = digests.map((digest) => [folder.blob(digest), folder.chunkMap(digest)] as const);
+    await symlink('/nowhere', lost?.[0] ?? '');
+    await writeFile(map?.[0] ?? '', 'b');
+    await mkdir(map?.[1] ?? '');
+    await using store = await openStore(path);
+    assert.deepEqual(store.usage().blobs, 1);
+    for (const blob of blobs) assert.equal(await store.resume(blob), undefined);
+    await using found = await store.open(digestOf(Buffer.from('b')));
+    assert.ok(found !== undefined && (await readAll(found)).toString() === 'b');
+    assert.equal(await readFile(outside, 'utf8'), 'alive');
   });
 
   it('forgets partial blobs that are too old', async () => {

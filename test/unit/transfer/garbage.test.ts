@@ -178,4 +178,21 @@ describe('what is read from the network', () => {
       }),
     );
   });
+
+  it('is refused as soon in a head that is full of spaces', () => {
+    for (const line of [
+      `a:${' '.repeat(4000)}\x01`,
+      `a:${' '.repeat(4000)}`,
+      `a: \t ${'x '.repeat(2000)}\x01`,
+    ]) {
+      const start = performance.now();
+      try {
+        new HeadReader().read(Buffer.from(`HTTP/1.1 200 OK\r\n${line}\r\n\r\n`));
+      } catch (error) {
+        assert.ok(isWeirError(error, 'peer_protocol'));
+      }
+      const took = performance.now() - start;
+      assert.ok(took < 1000, `${took.toFixed(0)} ms`);
+    }
+  });
 });
