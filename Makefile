@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help setup demo test check bench docs image deb clean node
+.PHONY: help setup demo test check fuzz bench docs image deb clean node
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -17,11 +17,14 @@ setup: node ## install the npm packages, and the programs that the end-to-end te
 demo: node ## nodes pull an image at once and share it; NODES=12 takes more, IMAGE=registry/name:tag pulls that one
 	@npm run --silent demo -- $(if $(NODES),--nodes '$(NODES)') $(if $(IMAGE),--image '$(IMAGE)')
 
-test: setup ## types, lint, format, unit tests, end-to-end tests with real runtimes
+test: setup ## types, lint, format, unit tests, fuzzing, attacks, end-to-end tests with real runtimes
 	@test/run.sh
 
 check: node ## types, lint, format
 	@npm run --silent check
+
+fuzz: node ## about 15 minutes: a million inputs to all that reads what strangers send; what is found goes to build/fuzz
+	@npm run --silent fuzz
 
 bench: setup ## about 10 minutes: one node, 200 simulated nodes, 8 real ones; reports go to bench/out
 	@npm run --silent bench -- node --repeat 1 --out bench/out/node

@@ -2,6 +2,7 @@
  * `registries.yaml` of k3s and RKE2, from which they write containerd's hosts files when they start. Comments stay; the
  * library may write the spaces of the file anew.
  */
+import { isDeepStrictEqual } from 'node:util';
 import { isMap, isSeq, parseDocument, YAMLMap, YAMLSeq, type Document } from 'yaml';
 import { errorMessage } from '../errors.ts';
 import { EditError, type Edit } from './edit.ts';
@@ -96,12 +97,21 @@ function read(text: string): Document {
   return file;
 }
 
-/** @throws EditError for what the library reads and does not write, such as anchors with control characters */
+/** @throws EditError for what the library reads and does not write so that it reads the same again */
 function write(file: Document): string {
+  let text: string;
+  let again: Document;
   try {
-    return file.toString({ lineWidth: 0 });
+    text = file.toString({ lineWidth: 0 });
+    again = read(text);
   } catch (cause) {
     if (cause instanceof RangeError) throw cause;
-    throw new EditError('is written in a way that Weir cannot change', undefined, cause);
+    throw cannot(cause);
   }
+  if (!isDeepStrictEqual(again.toJS(), file.toJS())) throw cannot();
+  return text;
+}
+
+function cannot(cause?: unknown): EditError {
+  return new EditError('is written in a way that Weir cannot change', undefined, cause);
 }

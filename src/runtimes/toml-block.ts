@@ -12,6 +12,9 @@ const END = '# weir end';
 /** It ends at the next mark: else each one that begins and does not end is followed to the end of the file. */
 const BLOCK = /^# weir begin(?::.*)?\r?\n(?:(?!# weir begin).*\r?\n)*?# weir end[^\n]*(?:\n|$)/gm;
 
+/** Places that are tried before the end of the file: each takes a look at all of it. */
+const MAX_PLACES = 16;
+
 export type { TomlTable };
 
 /** @throws EditError with the line */
@@ -93,7 +96,7 @@ function places(text: string, before: RegExp): readonly number[] {
     else comments = undefined;
     offset += line.length;
   }
-  return [...found, text.length];
+  return [...found.slice(0, MAX_PLACES), text.length];
 }
 
 function tryParse(text: string): TomlTable | undefined {

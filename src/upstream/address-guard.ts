@@ -43,9 +43,9 @@ const RANGES: readonly (readonly [network: string, kind: AddressKind, source: st
 
 /** Names that mean such an address wherever they are resolved: by a proxy, too. */
 const NAMES: readonly (readonly [name: RegExp, kind: AddressKind, source: string])[] = [
-  [/^(?:.+\.)?localhost$/, 'loopback', 'RFC 6761 6.3'],
-  [/^(?:.+\.)?localhost\.localdomain$/, 'loopback', 'nss-myhostname(8)'],
-  [/^(?:.+\.)?metadata\.google\.internal$/, 'metadata', 'Google Cloud'],
+  [/^(?:.*\.)?localhost$/, 'loopback', 'RFC 6761 6.3'],
+  [/^(?:.*\.)?localhost\.localdomain$/, 'loopback', 'nss-myhostname(8)'],
+  [/^(?:.*\.)?metadata\.google\.internal$/, 'metadata', 'Google Cloud'],
   [/^metadata\.goog$/, 'metadata', 'Google Cloud'],
   [/^instance-data(?:\.[a-z0-9-]+)?\.ec2\.internal$/, 'metadata', 'AWS'],
 ];

@@ -1,4 +1,5 @@
 /** Credentials as HTTP carries them: the Authorization header (RFC 9110 11.6.2; RFC 7617; RFC 6750). */
+import { isUtf8 } from 'node:buffer';
 import { hash } from 'node:crypto';
 import { KIB } from '../clock.ts';
 import { WeirError } from '../errors.ts';
@@ -28,7 +29,10 @@ export function parseAuthorization(header: string | undefined): Credential | und
   if (scheme.toLowerCase() === 'bearer') return { kind: 'bearer', token: value };
   const basic = scheme === '' ? undefined : parseBasic(value);
   if (basic === undefined) {
-    throw new WeirError('bad_request', 'the Authorization header is malformed (allowed: Basic, Bearer)');
+    throw new WeirError(
+      'bad_request',
+      'the Authorization header is malformed (allowed: Basic in UTF-8, Bearer)',
+    );
   }
   return basic;
 }
@@ -41,7 +45,9 @@ export function formatAuthorization(credential: Credential): string {
 /** What stands behind `Basic`, and in `auth` of a docker config: base64 of `name:password`. */
 export function parseBasic(value: string): Credential | undefined {
   if (!BASE64.test(value)) return undefined;
-  const text = Buffer.from(value, 'base64').toString('utf8');
+  const bytes = Buffer.from(value, 'base64');
+  if (!isUtf8(bytes)) return undefined; // read as text, it would be another password
+  const text = bytes.toString('utf8');
   const colon = text.indexOf(':');
   // RFC 7617 2: no control characters; they would also break the header that is built from it.
   if (colon === -1 || hasControls(text)) return undefined;

@@ -4,14 +4,14 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { MIB, systemClock, type Clock } from '../../src/clock.ts';
-import type { WeirError } from '../../src/errors.ts';
+import { WeirError } from '../../src/errors.ts';
 import { BufferPool } from '../../src/http/buffer-pool.ts';
 import { DocumentRoom } from '../../src/upstream/document-room.ts';
 import { Mirror, type MirrorOptions, type RequestReport } from '../../src/mirror/mirror.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { parseRangeHeader } from '../../src/oci/range.ts';
-import { DOCKER_HUB } from '../../src/oci/repository.ts';
+import { DOCKER_HUB, type RegistryHost, type Repository } from '../../src/oci/repository.ts';
 import { Access, type AccessMode } from '../../src/pull/access.ts';
 import { Blobs, type BlobsOptions } from '../../src/pull/blobs.ts';
 import { Manifests } from '../../src/pull/manifests.ts';
@@ -137,6 +137,40 @@ export function sendBytes(
   response.end(request.method === 'HEAD' ? undefined : bytes.subarray(start, end));
 }
 
+/** An upstream that reaches these registries alone: all else is as if nobody answered there. */
+function upstreamFor(permit: (registry: RegistryHost) => boolean): typeof Upstream {
+  const check = ({ registry }: Repository): void => {
+    if (!permit(registry)) throw new WeirError('upstream_unreachable', `${registry} is not for this test`);
+  };
+  type Call<Name extends keyof Upstream> = Parameters<Upstream[Name]>;
+  return class extends Upstream {
+    override async headManifest(...call: Call<'headManifest'>) {
+      check(call[0]);
+      return super.headManifest(...call);
+    }
+
+    override async getManifest(...call: Call<'getManifest'>) {
+      check(call[0]);
+      return super.getManifest(...call);
+    }
+
+    override async headBlob(...call: Call<'headBlob'>) {
+      check(call[0]);
+      return super.headBlob(...call);
+    }
+
+    override async openBlob(...call: Call<'openBlob'>) {
+      check(call[0]);
+      return super.openBlob(...call);
+    }
+
+    override async passThrough(...call: Call<'passThrough'>) {
+      check(call[0]);
+      return super.passThrough(...call);
+    }
+  };
+}
+
 export interface MirrorFixtureOptions {
   /** Of an earlier fixture, for a restart; default: a new one that goes with this fixture. */
   readonly folder?: string;
@@ -154,6 +188,8 @@ export interface MirrorFixtureOptions {
   /** Of the blobs alone. */
   readonly clock?: Clock;
   readonly wrapStore?: (store: Store) => Store;
+  /** The registries that may be asked, where callers name those that the test does not choose; default: all. */
+  readonly permit?: (registry: RegistryHost) => boolean;
   readonly mirror?: Partial<MirrorOptions>;
 }
 
@@ -197,7 +233,8 @@ export class MirrorFixture implements AsyncDisposable {
     const store = stack.use(await FsStore.open({ folder, quota, partialMaxAge: 1e9, clock }));
     const wrapped = options.wrapStore?.(store) ?? store;
     const providers: readonly BlobProvider[] = [wrapped];
-    const upstream = new Upstream({
+    const { permit } = options;
+    const upstream = new (permit === undefined ? Upstream : upstreamFor(permit))({
       userAgent: 'weir/test',
       via: 'this-node',
       environment: {},

@@ -49,6 +49,7 @@ describe('host configure', () => {
       [PATHS.k3s, 'mirrors:\n  a: b: c\n', /registries\.yaml:2 is not valid YAML/],
       [PATHS.k3s, 'a: *b\n', /registries\.yaml is not usable YAML \(.*alias/],
       [PATHS.k3s, 'a: &b\0c 1\n', /registries\.yaml is written in a way that Weir cannot change/],
+      [PATHS.k3s, `#${'\r'.repeat(4096)}x\n`, /registries\.yaml is written in a way/],
       [PATHS.k3s, '- '.repeat(20_000), /registries\.yaml(?::1)? is (?:nested too deeply|not valid YAML)/],
       [PATHS.k3s, 'mirrors: [a]\n', /"mirrors" that is no mapping/],
       [PATHS.containersMain, '[[registry\n', /registries\.conf:1 is not valid TOML/],

@@ -192,6 +192,7 @@ describe('upstream: addresses', () => {
     const loopback = [
       'localhost',
       'localhost.',
+      '.localhost',
       'LocalHost',
       'x.localhost',
       'a.b.localhost.',

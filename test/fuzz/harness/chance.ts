@@ -1,0 +1,44 @@
+/** Choices that a seed repeats. Pure. */
+import { SeededRandom } from '../../../bench/support/random.ts';
+
+export class Chance {
+  readonly #random: SeededRandom;
+
+  constructor(seed: number) {
+    this.#random = new SeededRandom(seed);
+  }
+
+  /** A whole number from 0 to `bound`, that excluded; 0 where there is none. */
+  below(bound: number): number {
+    return Math.floor(this.#random.next() * bound);
+  }
+
+  oneIn(n: number): boolean {
+    return this.below(n) === 0;
+  }
+
+  /** @param items at least one */
+  pick<T>(items: readonly T[]): T {
+    return items[this.below(items.length)] as T;
+  }
+
+  bytes(length: number): Buffer {
+    return Buffer.from(Uint8Array.from({ length }, () => this.below(256)));
+  }
+
+  /** `bytes` in pieces, as a network may bring them. */
+  *pieces(bytes: Buffer): Generator<Buffer, void> {
+    for (let at = 0; at < bytes.length;) {
+      const length = 1 + (this.oneIn(3) ? this.below(4) : this.below(bytes.length));
+      yield bytes.subarray(at, at + length);
+      at += length;
+    }
+  }
+}
+
+/** A seed of its own for each name, so that adding a target changes nothing of the others. */
+export function seedOf(seed: number, name: string): number {
+  let mixed = seed >>> 0;
+  for (let i = 0; i < name.length; i++) mixed = Math.imul(mixed ^ name.charCodeAt(i), 0x01_00_01_93) >>> 0;
+  return mixed;
+}

@@ -1,0 +1,142 @@
+/** Heads on the data plane: requests as they are asked, answers as they come. */
+import assert from 'node:assert/strict';
+import type { IncomingHttpHeaders } from 'node:http';
+import { peerNameOf } from '../../../src/peer/peer-name.ts';
+import type { PieceAnswer, PieceEvents, PieceRequest } from '../../../src/transfer/exchange.ts';
+import { PiecePool } from '../../../src/transfer/piece-pool.ts';
+import { Reception } from '../../../src/transfer/reception.ts';
+import { formatRequest, parseRequest } from '../../../src/transfer/requests.ts';
+import { formatStatement, LIMITS, parseStatement } from '../../../src/transfer/wire-format.ts';
+import { isWeirError } from '../../../src/errors.ts';
+import { pure } from '../harness/target.ts';
+import { DIGEST, DIGEST_512 } from './samples.ts';
+
+const PEER = peerNameOf(new Uint8Array(32).fill(5));
+const STATEMENT = formatStatement({
+  index: 3,
+  hash: new Uint8Array(32).fill(1),
+  by: PEER,
+  signature: new Uint8Array(64).fill(2),
+  verified: true,
+});
+
+export const dataRequest = pure({
+  name: 'data-request',
+  seeds: [
+    `GET /weir/1/blobs/${DIGEST}?registry=ghcr.io\nhost: a\nrange: bytes=0-1048575\n`,
+    `GET /weir/1/blobs/${DIGEST_512}?registry=%5B%3A%3A1%5D%3A5000\nhost: a\nweir-home: org/app\nweir-size: 2000000\nauthorization: Bearer abc==\n`,
+    `POST /weir/1/blobs/x\nhost: a\ncontent-length: 5\ntransfer-encoding: chunked\nexpect: 100-continue\n`,
+  ],
+  words: [
+    'host: a\n',
+    'range: bytes=',
+    'weir-home: ',
+    'weir-size: ',
+    'authorization: Bearer ',
+    '?registry=',
+    '%3A',
+    DIGEST,
+  ],
+  run: (input) => {
+    const [first = '', ...lines] = input.toString('latin1').split('\n');
+    const [method = '', url = ''] = first.split(' ');
+    const read = parseRequest({ method, url, headers: headersOf(lines) });
+    if ('refused' in read) return;
+    const { target, headers } = formatRequest(read.request);
+    assert.match(target, /^[\x21-\x7e]+$/);
+    assert.match(headers, /^(?:[A-Za-z-]+: [\x20-\x7e]*\r\n)*$/);
+    const again = parseRequest({
+      method: 'GET',
+      url: target,
+      headers: headersOf(['host: a', ...headers.split('\r\n')]),
+    });
+    assert.deepEqual(again, read);
+  },
+});
+
+function headersOf(lines: readonly string[]): IncomingHttpHeaders {
+  const headers: Record<string, string> = {};
+  for (const line of lines) {
+    const colon = line.indexOf(':');
+    if (colon > 0) headers[line.slice(0, colon).toLowerCase()] ??= line.slice(colon + 1).trim();
+  }
+  return headers;
+}
+
+const REQUESTS: readonly PieceRequest[] = [
+  { swarm: { registry: 'ghcr.io' as never, digest: DIGEST }, range: { start: 0, end: 10 }, home: undefined },
+  {
+    swarm: { registry: 'ghcr.io' as never, digest: DIGEST },
+    range: undefined,
+    home: { repository: 'org/app' as never, token: undefined },
+  },
+];
+
+export const dataAnswer = pure({
+  name: 'data-answer',
+  seeds: [
+    `HTTP/1.1 206 Partial Content\r\ncontent-length: 10\r\ncontent-range: bytes 0-9/100\r\nweir-statement: ${STATEMENT}\r\n\r\n0123456789`,
+    'HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nweir-load: 5\r\n\r\n',
+    `HTTP/1.1 307 Temporary Redirect\r\ncontent-length: 0\r\nweir-holders: ${PEER},${PEER}\r\n\r\n`,
+    'HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nabc',
+    'HTTP/1.1 503 X\r\ncontent-length: 0\r\nweir-retry-in: 250\r\n\r\n',
+    'HTTP/1.1 403 X\r\ncontent-length: 0\r\nweir-unable: 1\r\n\r\n',
+  ],
+  words: [
+    'HTTP/1.1 206 P\r\n',
+    'content-length: 10\r\n',
+    'content-range: bytes 0-9/100\r\n',
+    '\r\n\r\n',
+    'transfer-encoding: chunked\r\n',
+    'weir-holders: ',
+  ],
+  run: (input, chance) => {
+    for (const request of REQUESTS) {
+      const whole = received(request, [input]);
+      assert.deepEqual(received(request, [...chance.pieces(input)]), whole);
+    }
+  },
+});
+
+/** What comes of an answer that arrives in these pieces. */
+function received(request: PieceRequest, pieces: readonly Buffer[]): unknown {
+  let answer: PieceAnswer | undefined;
+  const nothing = (): void => undefined;
+  const events: PieceEvents = {
+    connecting: nothing,
+    sent: nothing,
+    acknowledged: nothing,
+    progressed: nothing,
+    answered: (given) => (answer = given),
+    failed: nothing,
+  };
+  const reception = new Reception(request, events, new PiecePool());
+  try {
+    for (const [index, piece] of pieces.entries()) {
+      if (!reception.receive(piece)) continue;
+      // Behind a whole answer nothing may come: a connection carries one request at a time.
+      if (index < pieces.length - 1) return 'more bytes than announced';
+      reception.deliver();
+    }
+  } catch (error) {
+    if (!isWeirError(error, 'peer_protocol', 'peer_cut')) throw error;
+    return error.message;
+  } finally {
+    reception.cancel();
+  }
+  if (answer?.kind !== 'piece') return answer ?? 'nothing yet';
+  assert.ok(answer.bytes.length <= LIMITS.piece && answer.size <= LIMITS.size);
+  const { kind, bytes, size, statement } = answer;
+  return { kind, bytes: Buffer.from(bytes), size, statement };
+}
+
+export const statement = pure({
+  name: 'statement',
+  seeds: [STATEMENT, 'A'.repeat(178), STATEMENT.replace('A', '-')],
+  words: ['=', '-', '_', '+', '/'],
+  run: (input) => {
+    const text = input.toString('latin1');
+    const read = parseStatement(text);
+    if (read !== undefined) assert.equal(formatStatement(read), text);
+  },
+});
