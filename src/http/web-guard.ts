@@ -8,6 +8,7 @@
  * What a browser is given in spite of these cannot be used by a page either (local-server.ts).
  */
 import type { IncomingMessage } from 'node:http';
+import { isIPv6 } from 'node:net';
 import { WeirError } from '../errors.ts';
 import { isLoopback, plainAddress } from './addresses.ts';
 import type { ListenAddress } from './listen.ts';
@@ -80,7 +81,7 @@ export class WebGuard {
 /** The name or address in a Host header, in one spelling; undefined where it has none. */
 function hostOf(header: string): string | undefined {
   const [, ipv6, other] = HOST.exec(header) ?? [];
-  if (ipv6 !== undefined) return plainAddress(ipv6);
+  if (ipv6 !== undefined) return isIPv6(ipv6) ? plainAddress(ipv6) : undefined;
   return other === undefined ? undefined : plainName(other);
 }
 

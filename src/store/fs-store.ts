@@ -26,6 +26,9 @@ import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from './store.ts';
 /** A use is written to the file's mtime at most this often: eviction needs no finer order. */
 const TOUCH_INTERVAL: number = 1 * MINUTE;
 
+/** How a file is removed that may be gone, or that somebody has put a folder in the place of. */
+const WHATEVER = { force: true, recursive: true } as const;
+
 export interface FsStoreOptions {
   readonly folder: DataFolder;
   /** Bytes; `auto` is the smaller of 20 GiB and a tenth of the disk. */
@@ -175,8 +178,8 @@ export class FsStore implements Store, IngestOwner {
 
   async delete(digest: Digest): Promise<boolean> {
     const known = this.#blobs.delete(digest);
-    await rm(this.#folder.blob(digest), { force: true });
-    await rm(this.#folder.chunkMap(digest), { force: true });
+    await rm(this.#folder.blob(digest), WHATEVER);
+    await rm(this.#folder.chunkMap(digest), WHATEVER);
     return known;
   }
 
@@ -285,8 +288,8 @@ export class FsStore implements Store, IngestOwner {
 
   async #removePartial(name: string): Promise<void> {
     this.#partials.delete(name);
-    await rm(this.#folder.partial(name), { force: true });
-    await rm(this.#folder.partialChunkMap(name), { force: true });
+    await rm(this.#folder.partial(name), WHATEVER);
+    await rm(this.#folder.partialChunkMap(name), WHATEVER);
   }
 
   usage(): StoreUsage {

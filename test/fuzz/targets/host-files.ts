@@ -27,6 +27,8 @@ function check(edit: Edit, text: string, holdsOurs: (text: string) => boolean): 
 
 export const hostsToml = pure({
   name: 'hosts-toml',
+  share: 10,
+  limit: 1000, // the file is read anew for each place that is tried
   seeds: [
     'server = "https://registry-1.docker.io"\n\n# mine\n[host."https://mirror.example"]\n  capabilities = ["pull"]\n',
     '[host]\n[host."http://a".header]\nx = """\n[host."b"]\n"""\r\n',

@@ -330,8 +330,12 @@ describe('FsStore', () => {
     await using store = await openStore(path);
     assert.deepEqual(store.usage().blobs, 1);
     for (const blob of blobs) assert.equal(await store.resume(blob), undefined);
-    await using found = await store.open(digestOf(Buffer.from('b')));
+    const found = await store.open(digestOf(Buffer.from('b')));
     assert.ok(found !== undefined && (await readAll(found)).toString() === 'b');
+    await found[Symbol.asyncDispose]();
+    await writeFile(map?.[0] ?? '', 'B');
+    await using again = await openStore(path);
+    assert.equal(await again.open(digestOf(Buffer.from('b'))), undefined); // another content by now: dropped, map and all
     assert.equal(await readFile(outside, 'utf8'), 'alive');
   });
 
