@@ -70,6 +70,8 @@ function hasHost(text: string): boolean {
 
 export const daemonJson = pure({
   name: 'daemon-json',
+  // The library writes all of the line anew, each number of it as an edit of its own: the square of 64 KiB on one line.
+  limit: 15_000,
   seeds: [
     '{\n  "registry-mirrors": ["https://mirror.example"],\n  "log-driver": "json-file"\n}\n',
     '{"registry-mirrors":[],"a":{"b":[1,2,{"c":null}]}}',
