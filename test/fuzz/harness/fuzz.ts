@@ -109,7 +109,7 @@ class Fuzzer {
     const start = performance.now();
     for (const input of this.#pool.slice()) await this.#try(input);
     if (coverage !== undefined) coverage.keep(await coverage.look());
-    const before = heldBytes();
+    const before = await settledBytes();
     const memory: Sample[] = [];
     while (this.#inputs < runs && performance.now() < until && this.#failures < MAX_FAILURES) {
       const count = Math.min(BATCH, runs - this.#inputs);
@@ -120,7 +120,7 @@ class Fuzzer {
       const isDue = this.#inputs >= ((memory.length + 1) * runs) / LOOKS;
       if (isDue && runs >= MIN_FOR_MEMORY) memory.push([this.#inputs, heldBytes()]);
     }
-    const after = heldBytes();
+    const after = await settledBytes();
     this.#judgeMemory(memory);
     const { name } = this.#target;
     const seconds = (performance.now() - start) / 1000;
@@ -200,4 +200,11 @@ class Fuzzer {
     const file = keepInput(this.#options.folder, this.#target.name, input);
     this.#findings.push({ problem: `${problem}\nseed ${this.#options.seed}, input ${this.#inputs}`, file });
   }
+}
+
+/** Bytes that are held once what is to be finalized is: some of it takes a second collection. */
+async function settledBytes(): Promise<number> {
+  heldBytes();
+  await nextTurn();
+  return heldBytes();
 }

@@ -65,6 +65,7 @@ function isSecretTold(message: string, text: string): boolean {
 
 export const setting = pure({
   name: 'setting',
+  limit: 1000, // a list of 65,000 items, each of them wrong
   seeds: SETTING_KEYS.map((key) => `${key}\n${settingOf(key).default}`),
   words: [
     '127.0.0.1:4770',
