@@ -1,11 +1,11 @@
 /** What the nodes do: each pulls images by chance, and those that are no stayers leave and join again. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { pullImage } from '../../src/client/pull-image.ts';
-import { SECOND } from '../../src/clock.ts';
+import { pullImage } from '../../src/cli/client/pull-image.ts';
+import { SECOND } from '../../src/util/clock.ts';
 import { parseImageReference } from '../../src/oci/reference.ts';
 import type { WeirNode } from '../../test/support/weir.ts';
 import { describeFailure } from '../crowd/pulls.ts';
-import type { SeededRandom } from '../support/random.ts';
+import type { SeededRandom } from '../../test/simulator/random.ts';
 import type { ChurnSettings } from './options.ts';
 import type { Zipf } from './zipf.ts';
 

@@ -1,5 +1,5 @@
 /** What `bench churn` is asked for, with real nodes and in virtual time. */
-import { MIB, MINUTE, SECOND } from '../../src/clock.ts';
+import { MIB, MINUTE, SECOND } from '../../src/util/clock.ts';
 
 export interface ChurnSettings {
   readonly nodes: number;

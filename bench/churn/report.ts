@@ -1,11 +1,11 @@
 /** What a run of `bench churn` came to. Pure, but for the charts' library. */
-import { MIB, SECOND } from '../../src/clock.ts';
-import { formatBytes } from '../../src/client/format.ts';
+import { MIB, SECOND } from '../../src/util/clock.ts';
+import { formatBytes } from '../../src/cli/client/format.ts';
 import { formatDuration } from '../../src/config/units.ts';
 import { lineChart, type Chart } from '../report/charts.ts';
 import type { ReportHead } from '../report/report.ts';
 import type { Failure } from '../report/result.ts';
-import { percentile } from '../support/stats.ts';
+import { percentile } from '../../test/simulator/stats.ts';
 import { formatTable, type Row } from '../support/table.ts';
 import type { Tally } from './life.ts';
 import type { ChurnSettings } from './options.ts';

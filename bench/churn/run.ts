@@ -3,14 +3,14 @@
  * pulled at random, more of them than the quota holds. README.md says how it is judged.
  */
 import { scheduler } from 'node:timers/promises';
-import { MIB, SECOND } from '../../src/clock.ts';
+import { MIB, SECOND } from '../../src/util/clock.ts';
 import { buildImage } from '../../test/support/images.ts';
 import { push } from '../../test/support/push.ts';
 import { Registry } from '../../test/support/registry.ts';
 import { findProgram } from '../../test/support/requires.ts';
 import { WeirCluster } from '../../test/support/weir-cluster.ts';
 import type { NodeProgram } from '../../test/support/weir.ts';
-import { SeededRandom } from '../support/random.ts';
+import { SeededRandom } from '../../test/simulator/random.ts';
 import { writeFiles } from '../report/report.ts';
 import { renderPage } from '../report/page.ts';
 import { describeMachine } from '../support/machine.ts';

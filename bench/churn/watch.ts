@@ -2,7 +2,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/util/clock.ts';
 import type { WeirNode } from '../../test/support/weir.ts';
 import { residentBytes } from '../support/process-usage.ts';
 import type { Sample } from './trend.ts';

@@ -1,8 +1,8 @@
 /** What was observed of a turn, as a result. Pure. */
-import { GIB } from '../../src/clock.ts';
+import { GIB } from '../../src/util/clock.ts';
 import type { Access } from '../../test/support/access-log.ts';
 import type { SourceBytes } from '../report/result.ts';
-import { percentile } from '../support/stats.ts';
+import { percentile } from '../../test/simulator/stats.ts';
 import type { CrowdSettings } from './options.ts';
 import { isWaitedFor, lowerBound, type NodePlan } from './plan.ts';
 import type { Pulled } from './pulls.ts';

@@ -1,7 +1,7 @@
 /** What happens in a turn: who begins when, whose link is slow, who dies. The same seed gives the same plan. Pure. */
-import { SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/util/clock.ts';
 import type { CrowdSettings } from './options.ts';
-import { SeededRandom } from '../support/random.ts';
+import { SeededRandom } from '../../test/simulator/random.ts';
 
 /** Of a slow node's link, against the others'. */
 export const SLOWNESS = 10;

@@ -1,6 +1,6 @@
 /** The pulls of one turn: begun as planned, in waves, with the deaths that are planned. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/util/clock.ts';
 import { describeError } from '../../src/cli/exit-codes.ts';
 import type { RunningRuntime } from './runtimes/runtime.ts';
 import type { Member, Wares } from './scene.ts';

@@ -1,9 +1,9 @@
 /** What a run of `bench crowd` came to: its report, and a table for people with a column for each system. Pure. */
-import { formatBytes } from '../../src/client/format.ts';
+import { formatBytes } from '../../src/cli/client/format.ts';
 import type { BenchReport } from '../report/report.ts';
 import { failureLines, ratioLines, reasonLines } from '../report/table.ts';
 import type { Machine } from '../support/machine.ts';
-import { percentile } from '../support/stats.ts';
+import { percentile } from '../../test/simulator/stats.ts';
 import { formatTable, type Row } from '../support/table.ts';
 import { formatStart, type CrowdSettings } from './options.ts';
 import type { CrowdResult } from './result.ts';

@@ -4,8 +4,8 @@
  * The network, the registry and the image live as long as the run; each turn starts every system anew, one after the
  * other, so that a slow minute of the machine falls on all of them.
  */
-import { KIB, MIB } from '../../src/clock.ts';
-import { formatBytes } from '../../src/client/format.ts';
+import { KIB, MIB } from '../../src/util/clock.ts';
+import { formatBytes } from '../../src/cli/client/format.ts';
 import { buildImage } from '../../test/support/images.ts';
 import { push } from '../../test/support/push.ts';
 import { Registry } from '../../test/support/registry.ts';

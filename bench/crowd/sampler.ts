@@ -1,6 +1,6 @@
 /** Looks again and again at what is only there while it happens: bytes that leave the registry, open connections. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/util/clock.ts';
 import { cpuSeconds } from '../support/process-usage.ts';
 import type { Member, Scene } from './scene.ts';
 import type { RunningSystem } from './systems/system.ts';

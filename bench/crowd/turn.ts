@@ -1,7 +1,7 @@
 /** One turn of one system: it is started, all nodes pull, and what is to be seen of that is observed. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MINUTE, SECOND } from '../../src/clock.ts';
+import { MINUTE, SECOND } from '../../src/util/clock.ts';
 import { busyShare, cpuTimes, stolenShare } from '../support/cpu-share.ts';
 import { DEFAULT_LOG_LEVEL, type CrowdSettings } from './options.ts';
 import { difference, resultOf, type Seen } from './outcome.ts';

@@ -5,7 +5,7 @@
  * what is measured.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { MINUTE, SECOND } from '../../src/clock.ts';
+import { MINUTE, SECOND } from '../../src/util/clock.ts';
 import { busyShare, cpuTimes } from '../support/cpu-share.ts';
 import { inParallel } from '../support/parallel.ts';
 import type { RunningRuntime } from './runtimes/runtime.ts';

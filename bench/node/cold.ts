@@ -1,8 +1,8 @@
 /** Cold pulls: an image through a node that has nothing, against the same image from the registry itself. */
-import { GIB } from '../../src/clock.ts';
+import { GIB } from '../../src/util/clock.ts';
 import type { Registry } from '../../test/support/registry.ts';
 import { cpuSeconds } from '../support/process-usage.ts';
-import { pair, spread, type Pair, type Spread } from '../support/stats.ts';
+import { pair, spread, type Pair, type Spread } from '../../test/simulator/stats.ts';
 import { imageReference } from './content.ts';
 import { pull } from './pull.ts';
 import { startNode, type Scene } from './scene.ts';

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
 import { parseDigest, type Digest } from '../../src/oci/digest.ts';
-import { percentiles, type Percentiles } from '../support/stats.ts';
+import { percentiles, type Percentiles } from '../../test/simulator/stats.ts';
 import type { Scene } from './scene.ts';
 import type { WarmScene } from './warm-scene.ts';
 

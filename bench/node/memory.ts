@@ -1,7 +1,7 @@
 /** Resident memory of a fresh node: idle, at its highest while it pulls and serves, and idle again. */
-import { MIB, SECOND, systemClock } from '../../src/clock.ts';
+import { MIB, SECOND, systemClock } from '../../src/util/clock.ts';
 import { peakResidentBytes, residentBytes, resetPeak } from '../support/process-usage.ts';
-import { spread, type Spread } from '../support/stats.ts';
+import { spread, type Spread } from '../../test/simulator/stats.ts';
 import { imageReference, PARALLEL_BLOBS } from './content.ts';
 import { pull } from './pull.ts';
 import { startNode, type Scene } from './scene.ts';

@@ -1,5 +1,5 @@
 /** A pull as containerd's CRI makes it, every digest checked, that must come from where it is said to. */
-import { pullImage, type PulledImage } from '../../src/client/pull-image.ts';
+import { pullImage, type PulledImage } from '../../src/cli/client/pull-image.ts';
 import type { ImageReference } from '../../src/oci/reference.ts';
 import type { WeirNode } from '../../test/support/weir.ts';
 

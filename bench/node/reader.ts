@@ -8,7 +8,7 @@
 import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import { argv } from 'node:process';
-import { KIB, SECOND } from '../../src/clock.ts';
+import { KIB, SECOND } from '../../src/util/clock.ts';
 
 export interface ReaderResult {
   readonly bytes: number;

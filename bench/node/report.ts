@@ -1,8 +1,8 @@
 /** What `bench node` found, as JSON and as a table for people, with the targets beside the figures. Pure. */
-import { GIB } from '../../src/clock.ts';
+import { GIB } from '../../src/util/clock.ts';
 import type { ProfileSummary } from '../support/cpu-profile.ts';
 import type { Machine } from '../support/machine.ts';
-import type { Pair, Spread } from '../support/stats.ts';
+import type { Pair, Spread } from '../../test/simulator/stats.ts';
 import { formatTable, type Row } from '../support/table.ts';
 import type { ColdReport } from './cold.ts';
 import type { LatencyFigures, Sides } from './latency.ts';

@@ -7,7 +7,7 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { GIB } from '../../src/clock.ts';
+import { GIB } from '../../src/util/clock.ts';
 import { Registry } from '../../test/support/registry.ts';
 import { findProgram } from '../../test/support/requires.ts';
 import { cpuTimes, stolenShare } from '../support/cpu-share.ts';

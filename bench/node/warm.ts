@@ -1,7 +1,7 @@
 /** Warm hits: what a node sends out of its store, against nginx with sendfile on the same file. */
-import { GIB, MIB } from '../../src/clock.ts';
+import { GIB, MIB } from '../../src/util/clock.ts';
 import { cpuSeconds } from '../support/process-usage.ts';
-import { pair, type Pair } from '../support/stats.ts';
+import { pair, type Pair } from '../../test/simulator/stats.ts';
 import { readBlob } from './read-blob.ts';
 import type { Scene } from './scene.ts';
 import type { WarmScene } from './warm-scene.ts';

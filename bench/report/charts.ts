@@ -11,7 +11,7 @@ import {
   type TitleComponentOption,
 } from 'echarts/components';
 import { SVGRenderer } from 'echarts/renderers';
-import { MIB } from '../../src/clock.ts';
+import { MIB } from '../../src/util/clock.ts';
 import { groupResults, medianOf, type Group } from './group.ts';
 import type { BenchResult } from './result.ts';
 import { completionCurve, registryCurve, sourceBars, type Point } from './series.ts';

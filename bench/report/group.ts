@@ -1,5 +1,5 @@
 /** Results that belong together: the turns of one system with one number of nodes. Pure. */
-import { spread } from '../support/stats.ts';
+import { spread } from '../../test/simulator/stats.ts';
 import type { BenchResult } from './result.ts';
 
 export interface Group {

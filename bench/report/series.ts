@@ -1,5 +1,5 @@
 /** What the charts draw, as numbers. Pure. */
-import { MIB } from '../../src/clock.ts';
+import { MIB } from '../../src/util/clock.ts';
 import type { BenchResult, NodeResult } from './result.ts';
 
 export type Point = [x: number, y: number];

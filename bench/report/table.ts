@@ -1,5 +1,5 @@
 /** The figures as a table for people: medians of the turns, one row for each system and number of nodes. Pure. */
-import { MIB } from '../../src/clock.ts';
+import { MIB } from '../../src/util/clock.ts';
 import { formatTable, type Row } from '../support/table.ts';
 import { groupResults, medianOf, type Group } from './group.ts';
 import type { BenchReport } from './report.ts';

@@ -1,6 +1,6 @@
 /** What `bench simulate --churn` came to, for people and as report.json, whose fields are those of `bench churn`. */
-import { MIB } from '../../src/clock.ts';
-import { formatBytes } from '../../src/client/format.ts';
+import { MIB } from '../../src/util/clock.ts';
+import { formatBytes } from '../../src/cli/client/format.ts';
 import { formatDuration } from '../../src/config/units.ts';
 import type { ChurnSettings } from '../churn/options.ts';
 import { figuresOf, tallyLines, type ChurnFigures } from '../churn/report.ts';

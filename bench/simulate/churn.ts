@@ -2,15 +2,15 @@
  * `bench churn` in virtual time: nodes leave and join, images are pulled by Zipf's law, stores have a quota, and a
  * verdict says whether anything keeps growing. The settings are those of the real one (bench/churn/options.ts).
  */
-import { SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/util/clock.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { stayers, type ChurnSettings } from '../churn/options.ts';
 import { judge, trendOf, type Sample, type Trend } from '../churn/trend.ts';
 import { Zipf } from '../churn/zipf.ts';
 import type { Failure } from '../report/result.ts';
-import type { SimulatedNode } from './node.ts';
-import { namedSwarm } from './names.ts';
-import { World, type WorldOptions } from './world.ts';
+import type { SimulatedNode } from '../../test/simulator/simulated-node.ts';
+import { namedSwarm } from '../../test/simulator/names.ts';
+import { World, type WorldOptions } from '../../test/simulator/world.ts';
 
 /** What is watched of the nodes that never leave: what a leak of the policy would show in. */
 export const MEASURES = ['remembered', 'connections', 'store'] as const;

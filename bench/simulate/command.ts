@@ -2,7 +2,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
-import { SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/util/clock.ts';
 import { CHURN_DEFAULTS } from '../churn/options.ts';
 import { describeMachine } from '../support/machine.ts';
 import { writeReport, type BenchReport, type SettingValue } from '../report/report.ts';
@@ -20,7 +20,7 @@ import {
 } from './options.ts';
 import { simulateChurn } from './churn.ts';
 import { churnResult, renderChurn } from './churn-report.ts';
-import { simulate, type SimulateOptions } from './run.ts';
+import { simulate, type SimulateOptions } from '../../test/simulator/simulate.ts';
 
 const DEFAULT_OUT = 'bench/out/simulate';
 const MAX_REPEAT = 100;

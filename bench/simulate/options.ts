@@ -2,7 +2,7 @@
 import { InvalidArgumentError } from 'commander';
 import { parseDuration, parseSize } from '../../src/config/units.ts';
 import { PARAMETERS, type Parameters } from '../../src/swarm/parameters.ts';
-import type { Start } from './run.ts';
+import type { Start } from '../../test/simulator/simulate.ts';
 
 /** Bits in a second, by the unit of tc(8). */
 const RATES: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e9 };

@@ -21,7 +21,7 @@ interface ProfileNode {
 
 export interface ProfileEntry {
   readonly name: string;
-  /** `src/mirror/body.ts:96`, `node:net:801`, or empty for what is not JavaScript. */
+  /** `src/mirror/reader-body.ts:96`, `node:net:801`, or empty for what is not JavaScript. */
   readonly place: string;
   readonly milliseconds: number;
   /** Of all time that is not idle, 0 to 1. */

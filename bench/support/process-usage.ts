@@ -1,6 +1,6 @@
 /** CPU time and resident memory of running programs, as the kernel counts them (proc(5), Linux only). */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
-import { KIB } from '../../src/clock.ts';
+import { KIB } from '../../src/util/clock.ts';
 
 const NANOSECONDS_PER_SECOND = 1e9;
 

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { formatBytes } from '../../src/client/format.ts';
+import { formatBytes } from '../../src/cli/client/format.ts';
 import { run } from '../../test/support/program.ts';
 
 export class Scratch implements AsyncDisposable {

@@ -2,11 +2,11 @@
 import { get as httpGet, Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { get as httpsGet, Agent as HttpsAgent } from 'node:https';
 import { Pool } from 'undici';
-import { systemClock } from '../../src/clock.ts';
-import type { Address } from '../../src/membership/member.ts';
-import { parsePeerName } from '../../src/peer/peer-name.ts';
+import { systemClock } from '../../src/util/clock.ts';
+import type { Address } from '../../src/protocol/member.ts';
+import { parsePeerName } from '../../src/protocol/peer-id.ts';
 import { DataClient } from '../../src/transfer/https-client.ts';
-import { formatRequest } from '../../src/transfer/requests.ts';
+import { formatRequest } from '../../src/transfer/chunk-requests.ts';
 import { memberOf, requestFor } from './members.ts';
 import type { Setup } from './protocol.ts';
 

@@ -1,12 +1,12 @@
 /** The two members of a measurement. */
-import { systemClock } from '../../src/clock.ts';
-import type { Address, Member } from '../../src/membership/member.ts';
+import { systemClock } from '../../src/util/clock.ts';
+import type { Address, Member } from '../../src/protocol/member.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../src/oci/repository.ts';
-import { Identity } from '../../src/peer/identity.ts';
-import { parsePeerName } from '../../src/peer/peer-name.ts';
+import { Identity } from '../../src/protocol/identity.ts';
+import { parsePeerName } from '../../src/protocol/peer-id.ts';
 import { makeCertificate } from '../../src/transfer/certificate.ts';
-import type { PieceRequest } from '../../src/transfer/exchange.ts';
+import type { PieceRequest } from '../../src/transfer/chunk-exchange.ts';
 import type { Party } from './protocol.ts';
 
 /** Pieces that the sender has; it sends them over and over. */

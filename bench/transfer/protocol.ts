@@ -1,5 +1,5 @@
 /** What the measuring process and the two that it measures say to each other, over the channel of `fork`. */
-import type { Address } from '../../src/membership/member.ts';
+import type { Address } from '../../src/protocol/member.ts';
 
 /** How the receiver receives: as Weir does, or with a general HTTP client that forgets the bytes once they are copied. */
 export type Receiver = 'weir' | 'weir, memory not given back' | 'undici' | 'node:http';

@@ -1,6 +1,6 @@
 /** The receiving process: asks for pieces, some at a time, and forgets them. */
-import { SECOND } from '../../src/clock.ts';
-import type { Address } from '../../src/membership/member.ts';
+import { SECOND } from '../../src/util/clock.ts';
+import type { Address } from '../../src/protocol/member.ts';
 import { makeFetch } from './fetches.ts';
 import type { Order, Reply, Setup } from './protocol.ts';
 import { usage } from './usage.ts';

@@ -1,7 +1,7 @@
 /** What `bench transfer` found, as JSON and as a table for people. Pure. */
-import { MIB } from '../../src/clock.ts';
+import { MIB } from '../../src/util/clock.ts';
 import type { Machine } from '../support/machine.ts';
-import type { Spread } from '../support/stats.ts';
+import type { Spread } from '../../test/simulator/stats.ts';
 import { formatTable, type Row } from '../support/table.ts';
 import type { Setup } from './protocol.ts';
 

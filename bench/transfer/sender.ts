@@ -1,8 +1,8 @@
 /** The sending process: a data server that has its bytes in memory, so that no disk is measured. */
-import { systemClock } from '../../src/clock.ts';
-import { Identity } from '../../src/peer/identity.ts';
-import { makeStatement } from '../../src/protocol/statement.ts';
-import type { PieceRequest, ServedPiece } from '../../src/transfer/exchange.ts';
+import { systemClock } from '../../src/util/clock.ts';
+import { Identity } from '../../src/protocol/identity.ts';
+import { makeStatement } from '../../src/protocol/attestation.ts';
+import type { PieceRequest, ServedPiece } from '../../src/transfer/chunk-exchange.ts';
 import { DataServer } from '../../src/transfer/https-server.ts';
 import { memberOf, PIECES, requestFor } from './members.ts';
 import type { Order, Reply, Setup } from './protocol.ts';

@@ -1,7 +1,7 @@
 /** What is in an OCI layout (image spec, image-layout.md). */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MIB } from '../../src/clock.ts';
+import { MIB } from '../../src/util/clock.ts';
 
 interface Descriptor {
   readonly digest: string;

@@ -2,7 +2,7 @@
 import { loadConfig } from '../config/load.ts';
 import { formatListenAddress, type ListenAddress } from '../config/kinds.ts';
 import { readFileBounded } from '../config/read-file.ts';
-import { isWeirError, WeirError } from '../errors.ts';
+import { isWeirError, WeirError } from '../util/errors.ts';
 import type { CliContext } from './context.ts';
 
 /** A name or an IP address (IPv6 in brackets), and a port; a scheme may stand before it, as logs write it. */

@@ -1,5 +1,5 @@
 /** The exit codes of `weir`, once: for the code, `weir --help` and docs/cli.md. */
-import { isWeirError, toWeirError, type ErrorCode } from '../errors.ts';
+import { isWeirError, toWeirError, type ErrorCode } from '../util/errors.ts';
 
 export const EXIT = {
   ok: 0,

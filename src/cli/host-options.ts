@@ -53,7 +53,7 @@ function addConfigure(host: Command, context: CliContext): void {
       ).default('mirror', 'mirror'),
     );
   addCommonOptions(command).action(async (options: Record<string, unknown>) => {
-    const { runHostConfigure } = await import('./commands/host.ts');
+    const { runHostConfigure } = await import('./commands/host-command.ts');
     await runHostConfigure(options, context);
   });
 }
@@ -67,7 +67,7 @@ function addRestore(host: Command, context: CliContext): void {
         "Weir's part is taken out. Running it again changes nothing.",
     );
   addCommonOptions(command).action(async (options: Record<string, unknown>) => {
-    const { runHostRestore } = await import('./commands/host.ts');
+    const { runHostRestore } = await import('./commands/host-command.ts');
     await runHostRestore(options, context);
   });
 }

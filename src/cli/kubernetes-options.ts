@@ -21,7 +21,7 @@ export function addKubernetesCommand(program: Command, context: CliContext): voi
     .requiredOption('--node <NAME>', 'name of the node')
     .requiredOption('--out <FILE>', 'file to write')
     .action(async (options: { readonly node: string; readonly out: string }) => {
-      const { runZoneCommand } = await import('./commands/kubernetes.ts');
+      const { runZoneCommand } = await import('./commands/kubernetes-command.ts');
       await runZoneCommand(options, context);
     });
   group
@@ -37,7 +37,7 @@ export function addKubernetesCommand(program: Command, context: CliContext): voi
     )
     .action(
       async (options: { readonly namespace: string; readonly name: string; readonly timeout: number }) => {
-        const { runWaitCommand } = await import('./commands/kubernetes.ts');
+        const { runWaitCommand } = await import('./commands/kubernetes-command.ts');
         await runWaitCommand(options, context);
       },
     );

@@ -1,7 +1,7 @@
 /** The entry point of the `weir` command; started by the launcher `weir` beside it. */
 import manifest from '../../package.json' with { type: 'json' };
-import { SECOND } from '../clock.ts';
-import { systemCode } from '../errors.ts';
+import { SECOND } from '../util/clock.ts';
+import { systemCode } from '../util/errors.ts';
 import { runCli } from './program.ts';
 
 /** Milliseconds after a command's end by which what it left open (a socket that closes slowly) is given up. */

@@ -7,7 +7,7 @@ import { EXIT, EXIT_CODES, describeError, exitCodeOf } from './exit-codes.ts';
 import { SignalError, type CliContext } from './context.ts';
 import { addHostCommand } from './host-options.ts';
 import { addKubernetesCommand } from './kubernetes-options.ts';
-import { addSettingOptions, configOption } from './options.ts';
+import { addSettingOptions, configOption } from './settings-options.ts';
 
 const DEFAULT_MIRROR = 'http://127.0.0.1:4770';
 
@@ -77,7 +77,7 @@ function addNodeCommand(program: Command, context: CliContext): void {
         'WEIR_MIRROR_LISTEN, and "listen:" below "mirror:". Options win over variables, variables over the file.',
     );
   addSettingOptions(command).action(async () => {
-    const { runNodeCommand } = await import('./commands/node.ts');
+    const { runNodeCommand } = await import('./commands/node-command.ts');
     await runNodeCommand(command, context);
   });
 }
@@ -105,7 +105,7 @@ function addPullCommand(program: Command, context: CliContext): void {
     .addOption(new Option('--json', 'print the result as JSON, and no progress'))
     .addOption(configOption())
     .action(async (reference: string, options: Record<string, unknown>) => {
-      const { runPullCommand } = await import('./commands/pull.ts');
+      const { runPullCommand } = await import('./commands/pull-command.ts');
       await runPullCommand(reference, options, context);
     });
 }
@@ -132,7 +132,7 @@ function addStatusCommand(program: Command, context: CliContext): void {
     .addOption(adminOption())
     .addOption(configOption())
     .action(async (options: Record<string, unknown>) => {
-      const { runStatusCommand } = await import('./commands/status.ts');
+      const { runStatusCommand } = await import('./commands/status-command.ts');
       await runStatusCommand(options, context);
     });
 }
@@ -149,7 +149,7 @@ function addPeersCommand(program: Command, context: CliContext): void {
     .addOption(adminOption())
     .addOption(configOption())
     .action(async (options: Record<string, unknown>) => {
-      const { runPeersCommand } = await import('./commands/peers.ts');
+      const { runPeersCommand } = await import('./commands/peers-command.ts');
       await runPeersCommand(options, context);
     });
 }
@@ -172,7 +172,7 @@ function addDemoCommand(program: Command, context: CliContext, setExitCode: (cod
       ),
     )
     .action(async (options: Record<string, unknown>) => {
-      const { runDemoCommand } = await import('./commands/demo.ts');
+      const { runDemoCommand } = await import('./commands/demo-command.ts');
       setExitCode(await runDemoCommand(options, context));
     });
 }
@@ -189,7 +189,7 @@ function addConfigCommand(program: Command, context: CliContext): void {
     .addOption(new Option('--yaml', 'as a YAML file'))
     .addOption(new Option('--check', 'print nothing, only tell what is wrong'));
   addSettingOptions(command, { hidden: true }).action(async () => {
-    const { runConfigCommand } = await import('./commands/config.ts');
+    const { runConfigCommand } = await import('./commands/config-command.ts');
     await runConfigCommand(command, context);
   });
 }

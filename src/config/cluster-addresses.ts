@@ -1,6 +1,6 @@
-/** Addresses of peers as operators write them: checked here, used by host/. */
+/** Addresses of peers, and names of this machine, as operators write them: checked here, used by network/. */
 import { isIP, isIPv4, isIPv6 } from 'node:net';
-import { tryParsePeerName } from '../peer/peer-name.ts';
+import { tryParsePeerName } from '../protocol/peer-id.ts';
 
 const MAX_PORT = 65_535;
 const MULTIADDR =
@@ -50,4 +50,16 @@ function readHostPort(text: string): string {
 
 function checkPort(port: string | undefined): void {
   if (Number(port) < 1 || Number(port) > MAX_PORT) throw new Error(`has no port from 1 to ${MAX_PORT}`);
+}
+
+const HOST_NAME = /^[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_.])?$/i;
+const BRACKETS = /^\[(.*)\]$/;
+
+/** @returns the name, or the address without brackets @throws what is wrong with it */
+export function readHostName(text: string): string {
+  const host = text.replace(BRACKETS, '$1');
+  if (isIP(host) !== 0) return host;
+  if (/:\d+$/.test(text)) throw new Error('has a port; write it without, as any port will do');
+  if (!HOST_NAME.test(text)) throw new Error('is no name and no IP address');
+  return text;
 }

@@ -6,8 +6,8 @@
 import { isIPv4, isIPv6 } from 'node:net';
 import { resolve } from 'node:path';
 import * as v from 'valibot';
-import { HOUR } from '../clock.ts';
-import { errorMessage } from '../errors.ts';
+import { HOUR } from '../util/clock.ts';
+import { errorMessage } from '../util/errors.ts';
 import { tryParseRegistryHost, type RegistryHost } from '../oci/repository.ts';
 import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts';
 

@@ -6,10 +6,10 @@
  * overrides is not looked at. The disk is reached through the `readFile` that is handed in.
  */
 import * as v from 'valibot';
-import { MIB } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { MIB } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
 import { formatListenAddress } from './kinds.ts';
-import { didYouMean } from './nearest.ts';
+import { didYouMean } from './spelling.ts';
 import type { ReadFile } from './read-file.ts';
 import { readRegistries } from './registries.ts';
 import {

@@ -1,6 +1,6 @@
 /** Reading small files whole, with a bound: configuration and secrets. */
 import { open } from 'node:fs/promises';
-import { errorMessage, systemCode, WeirError } from '../errors.ts';
+import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
 
 /** The text of the file at `path` (UTF-8), undefined where there is none; more than `maxBytes` is an error. */
 export type ReadFile = (path: string, maxBytes: number) => Promise<string | undefined>;

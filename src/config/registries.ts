@@ -3,11 +3,11 @@
  * A password or token never appears in a message.
  */
 import * as v from 'valibot';
-import { KIB } from '../clock.ts';
-import { errorMessage } from '../errors.ts';
+import { KIB } from '../util/clock.ts';
+import { errorMessage } from '../util/errors.ts';
 import { tryParseRegistryHost, type RegistryHost } from '../oci/repository.ts';
 import type { RegistryConfig } from '../upstream/registry-config.ts';
-import { didYouMean } from './nearest.ts';
+import { didYouMean } from './spelling.ts';
 import type { ReadFile } from './read-file.ts';
 import { isMapping } from './yaml-file.ts';
 

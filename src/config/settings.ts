@@ -6,7 +6,7 @@
  */
 import type { RegistryHost } from '../oci/repository.ts';
 import type { RegistryConfig } from '../upstream/registry-config.ts';
-import { KIB, MIB } from '../clock.ts';
+import { KIB, MIB } from '../util/clock.ts';
 import {
   autoNoneOrPaths,
   autoOrSize,
@@ -22,8 +22,7 @@ import {
   texts,
   type Kind,
 } from './kinds.ts';
-import { readHostName } from './host-name.ts';
-import { readAnnounced, readBootstrap, readPeer } from './cluster-addresses.ts';
+import { readHostName, readAnnounced, readBootstrap, readPeer } from './cluster-addresses.ts';
 
 export interface Setting<T> extends Kind<T> {
   /** As one would write it; read by the same schema as everything else. */

@@ -5,8 +5,8 @@
  * 20·1024³ to Docker, and a bare `10` may be seconds or milliseconds.
  */
 import ms from 'ms';
-import { HOUR, MINUTE, SECOND } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { HOUR, MINUTE, SECOND } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
 
 const DAY: number = 24 * HOUR;
 

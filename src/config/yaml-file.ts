@@ -3,8 +3,8 @@
  * Mistakes are collected, not thrown, so that all are told at once. No message quotes the file, as the line
  * beside a mistake may hold a password.
  */
-import { errorMessage } from '../errors.ts';
-import { didYouMean } from './nearest.ts';
+import { errorMessage } from '../util/errors.ts';
+import { didYouMean } from './spelling.ts';
 import { SECTIONS, SETTING_KEYS, type SettingKey } from './settings.ts';
 
 /** A value before it is checked, and who gave it. */

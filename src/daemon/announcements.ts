@@ -2,7 +2,7 @@
  * Announces to the DHT what this node holds: what is there at the start, and what comes and goes. Not at once: in a
  * crowd all nodes would announce the same digests in the seconds in which all are busy, and the swarms know it anyway.
  */
-import { MINUTE, SECOND, type Clock } from '../clock.ts';
+import { MINUTE, SECOND, type Clock } from '../util/clock.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobProvider } from '../store/store.ts';
 

@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { hostname } from 'node:os';
 import type { Config } from '../config/settings.ts';
-import { errorMessage, systemCode, WeirError } from '../errors.ts';
-import type { Address } from '../membership/member.ts';
+import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
+import type { Address } from '../protocol/member.ts';
 
 /**
  * Bytes of text: `openssl rand -base64 32` gives 44, 128 random bits in hexadecimal are 32. Who has seen one handshake can try

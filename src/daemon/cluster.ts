@@ -3,33 +3,33 @@
  * them. As in node.ts, nothing is decided here. Taken down in the reverse order: the others are told first.
  */
 import { join } from 'node:path';
-import { SECOND, type Clock } from '../clock.ts';
+import { SECOND, type Clock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
-import { WeirError } from '../errors.ts';
-import { Host } from '../host/host.ts';
-import { MembershipTable } from '../membership/table.ts';
-import { Identity } from '../peer/identity.ts';
-import { parsePeerName, type PeerName } from '../peer/peer-name.ts';
+import { WeirError } from '../util/errors.ts';
+import { Host } from '../network/network.ts';
+import { MembershipTable } from '../cluster/member-table.ts';
+import { Identity } from '../protocol/identity.ts';
+import { parsePeerName, type PeerName } from '../protocol/peer-id.ts';
 import type { Access } from '../pull/access.ts';
 import type { Manifests } from '../pull/manifests.ts';
-import { PieceService } from '../pull/piece-service.ts';
-import { References } from '../pull/references.ts';
-import { manifestFor, Sharing } from '../pull/sharing.ts';
-import { ProviderQueue } from '../routing/provider-queue.ts';
-import { Routing } from '../routing/routing.ts';
-import type { ReceiveBudget } from '../store/receive-budget.ts';
+import { PieceService } from '../pull/chunk-server.ts';
+import { References } from '../pull/tag-owners.ts';
+import { manifestFor, Sharing } from '../pull/peer-source.ts';
+import { ProviderQueue } from '../network/provider-announcer.ts';
+import { Routing } from '../network/provider-search.ts';
+import type { ReceiveBudget } from '../util/receive-budget.ts';
 import type { BlobProvider } from '../store/store.ts';
 import { nodeState } from '../swarm/node-state.ts';
 import { PARAMETERS } from '../swarm/parameters.ts';
 import { systemScheduler } from '../swarm/scheduler.ts';
-import { isGenuine, makeStatement } from '../protocol/statement.ts';
-import { Swarms } from '../swarm/swarms.ts';
+import { isGenuine, makeStatement } from '../protocol/attestation.ts';
+import { Swarms } from '../swarm/swarm-manager.ts';
 import { makeCertificate } from '../transfer/certificate.ts';
 import { DataClient } from '../transfer/https-client.ts';
 import { DataServer } from '../transfer/https-server.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import type { SwarmVersion } from '../wire/codec.ts';
+import type { SwarmVersion } from '../protocol/codec.ts';
 import { Announcements } from './announcements.ts';
 import {
   clusterMode,

@@ -5,9 +5,9 @@
  * levels deep, and errors are written field by field, not as whatever objects they drag along.
  */
 import pino, { type DestinationStream, type LoggerOptions } from 'pino';
-import { MIB } from '../clock.ts';
+import { MIB } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
-import { errorMessage, isWeirError, systemCode } from '../errors.ts';
+import { errorMessage, isWeirError, systemCode } from '../util/errors.ts';
 
 export type Logger = pino.Logger;
 

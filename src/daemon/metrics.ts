@@ -3,10 +3,10 @@
  * two equal. Labels have few values each; registries come from callers, so only the first hundred get a label.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { ErrorCode, WeirError } from '../errors.ts';
+import type { ErrorCode, WeirError } from '../util/errors.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { MirrorObserver, RequestReport } from '../mirror/mirror.ts';
-import type { ByteSource } from '../pull/reading.ts';
+import type { ByteSource } from '../pull/blob-reader.ts';
 import type { StoreUsage } from '../store/store.ts';
 import type { TrafficMeter } from './traffic.ts';
 import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.ts';

@@ -3,10 +3,10 @@
  * reverse one. Nothing is decided here.
  */
 import { randomBytes } from 'node:crypto';
-import { systemClock } from '../clock.ts';
+import { systemClock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
-import type { WeirError } from '../errors.ts';
-import { BufferPool } from '../http/buffer-pool.ts';
+import type { WeirError } from '../util/errors.ts';
+import { BufferPool } from '../util/buffer-pool.ts';
 import { DocumentRoom } from '../upstream/document-room.ts';
 import { Mirror } from '../mirror/mirror.ts';
 import { Access } from '../pull/access.ts';
@@ -15,17 +15,17 @@ import { Manifests } from '../pull/manifests.ts';
 import { Catalog } from '../store/catalog.ts';
 import { DataFolder } from '../store/data-folder.ts';
 import { FsStore } from '../store/fs-store.ts';
-import { ReceiveBudget } from '../store/receive-budget.ts';
+import { ReceiveBudget } from '../util/receive-budget.ts';
 import { RuntimeContent } from '../store/runtime-content.ts';
 import { Upstream } from '../upstream/upstream.ts';
-import { Admin } from './admin.ts';
+import { Admin } from './admin-server.ts';
 import type { Announcements } from './announcements.ts';
 import { readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
-import { watchFaults } from './faults.ts';
+import { watchFaults } from './uncaught-faults.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
-import { Reports } from './reports.ts';
+import { Reports } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
 import { startWatchdog } from './watchdog.ts';
 

@@ -1,5 +1,5 @@
 /** One line of log for each request to the mirror: quiet where all went well, plain where it did not. */
-import { isWeirError } from '../errors.ts';
+import { isWeirError } from '../util/errors.ts';
 import type { RequestReport } from '../mirror/mirror.ts';
 import type { Route } from '../mirror/route.ts';
 import { formatManifestReference } from '../oci/reference.ts';

@@ -1,8 +1,8 @@
 /** What goes between this node and its peers, counted: for metrics, `weir status` and `weir peers`. */
 import { LRUCache } from 'lru-cache';
-import type { WeirError } from '../errors.ts';
-import type { Membership, SuspicionReason } from '../membership/member.ts';
-import type { PeerName } from '../peer/peer-name.ts';
+import type { WeirError } from '../util/errors.ts';
+import type { Membership, SuspicionReason } from '../cluster/membership.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 import type { FetchReason, SwarmObserver } from '../swarm/environment.ts';
 import type { Refusal } from '../transfer/admission.ts';

@@ -7,7 +7,7 @@
  * waiting requests are reset and new ones refused, and the runtime goes to the registry (docs/adr/0014).
  */
 import { spawn } from 'node:child_process';
-import { errorMessage } from '../errors.ts';
+import { errorMessage } from '../util/errors.ts';
 import { watchParent } from './watchdog-process.ts';
 
 /** Signs of life in the time that counts as hung: a few may come late on a loaded machine. */

@@ -3,9 +3,9 @@
  * reads slowly holds these two and nothing else.
  */
 import type { ServerResponse } from 'node:http';
-import { KIB } from '../clock.ts';
-import { WeirError } from '../errors.ts';
-import type { BufferPool } from './buffer-pool.ts';
+import { KIB } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
+import type { BufferPool } from '../util/buffer-pool.ts';
 
 /** Bytes of a whole body that are written at a time. */
 const SLICE: number = 256 * KIB;

@@ -1,7 +1,7 @@
 /** Opens one HTTP server for each address of a setting. */
 import type { Server } from 'node:http';
 import { isIPv6, type AddressInfo } from 'node:net';
-import { systemCode, WeirError } from '../errors.ts';
+import { systemCode, WeirError } from '../util/errors.ts';
 
 export interface ListenAddress {
   /** An IP address without brackets, or `localhost`. */
@@ -74,7 +74,8 @@ function inUse({ host, port }: ListenAddress, setting: string, cause: unknown): 
   });
 }
 
-async function listening(server: Server, host: string, port: number): Promise<void> {
+/** Listens on one address of one family. @throws the system's error, e.g. EADDRINUSE */
+export async function listening(server: Server, host: string, port: number): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once('error', reject);
   server.listen({ host, port, ipv6Only: true }, resolve);

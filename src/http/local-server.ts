@@ -11,7 +11,7 @@ import {
   type ServerResponse,
 } from 'node:http';
 import type { Socket } from 'node:net';
-import { systemCode } from '../errors.ts';
+import { systemCode } from '../util/errors.ts';
 
 /**
  * A registry chooses much of what is passed on, so a page must not be able to run it, show it or read it:

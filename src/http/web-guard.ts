@@ -9,8 +9,8 @@
  */
 import type { IncomingMessage } from 'node:http';
 import { isIPv6 } from 'node:net';
-import { WeirError } from '../errors.ts';
-import { isLoopback, plainAddress } from './addresses.ts';
+import { WeirError } from '../util/errors.ts';
+import { isLoopback, plainAddress } from '../util/ip-address.ts';
 import type { ListenAddress } from './listen.ts';
 
 /** A name, an IPv4 address or an IPv6 one in brackets, and perhaps a port, which says nothing: it may be forwarded. */

@@ -1,18 +1,18 @@
 /** What the mirror does for each route. Whatever these throw before the header is sent becomes an error answer. */
-import { isWeirError, toWeirError, WeirError } from '../errors.ts';
+import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import { parseRangeHeader } from '../oci/range.ts';
 import { formatManifestReference } from '../oci/reference.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { BlobRequest, Blobs } from '../pull/blobs.ts';
 import type { Manifests } from '../pull/manifests.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import { isNotModified, listType, mirrorLink, sendJson, sendNotModified, setDigest } from './answers.ts';
-import type { BufferPool } from '../http/buffer-pool.ts';
-import { sendBytes } from '../http/body.ts';
+import { isNotModified, listType, mirrorLink, sendJson, sendNotModified, setDigest } from './responses.ts';
+import type { BufferPool } from '../util/buffer-pool.ts';
+import { sendBytes, openBody as open, type Body } from '../http/body.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
-import { openBody } from './body.ts';
-import type { Exchange } from './exchange.ts';
+import type { Exchange } from './mirror-request.ts';
 import type { Route } from './route.ts';
+import type { Reading } from '../pull/blob-reader.ts';
 
 /** A Range that does not start at the first byte: a client goes on where it was cut off. */
 const RESUMES = /^bytes=0*[1-9]/i;
@@ -198,4 +198,31 @@ export class Handlers {
 /** The blob that a request is for, as its registry has it. */
 export function blobOf({ repository, digest }: BlobRoute): RegistryBlob {
   return { registry: repository.registry, digest };
+}
+
+export interface BodyOptions {
+  readonly start: number;
+  /** First byte that is not sent. */
+  readonly end: number;
+  /** Milliseconds in which the client must take a buffer. */
+  readonly clientTimeout: number;
+  readonly pool: BufferPool;
+}
+
+export function openBody(
+  exchange: Exchange,
+  reading: Reading,
+  options: BodyOptions,
+  signal: AbortSignal,
+): Promise<Body> {
+  return open(
+    exchange.response,
+    {
+      ...options,
+      read: (target, position, until) => reading.read(target, position, { signal: until }),
+      gone: exchange.gone,
+      onSent: (bytes) => exchange.sent(bytes),
+    },
+    signal,
+  );
 }

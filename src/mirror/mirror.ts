@@ -6,17 +6,16 @@
  * and its reasons are in docs/architecture.md.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
-import { KIB, SECOND, type Clock } from '../clock.ts';
-import { isWeirError, toWeirError, WeirError } from '../errors.ts';
+import { KIB, SECOND, type Clock } from '../util/clock.ts';
+import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import { listen, urlOf, type ListenAddress } from '../http/listen.ts';
 import { createLocalServer } from '../http/local-server.ts';
 import { WebGuard } from '../http/web-guard.ts';
 import type { RegistryHost } from '../oci/repository.ts';
-import { sendError } from './answers.ts';
-import { Exchange } from './exchange.ts';
-import { firstByteDeadline, type Waited } from './first-byte-deadline.ts';
+import { sendError } from './responses.ts';
+import { Exchange } from './mirror-request.ts';
+import { firstByteDeadline, type Waited, Patience, type PatienceOptions } from './first-byte-timeout.ts';
 import { blobOf, Handlers, type HandlersOptions } from './handlers.ts';
-import { Patience, type PatienceOptions } from './patience.ts';
 import { parseRoute, type Route } from './route.ts';
 
 /** All headers of a request; a bearer token of Azure's registry alone can have 8 KiB. */

@@ -2,7 +2,7 @@
  * What a request asks for (OCI distribution spec, pull side). The registry comes from `?ns=` (containerd), else from
  * the first path element where it is a host (podman, skopeo, CRI-O), else it is the default one (Docker).
  */
-import { WeirError } from '../errors.ts';
+import { WeirError } from '../util/errors.ts';
 import { parseDigest, type Digest } from '../oci/digest.ts';
 import { parseManifestReference, type ManifestReference } from '../oci/reference.ts';
 import {

@@ -2,7 +2,7 @@
  * Content digests (OCI image spec, descriptor.md, section "Digests"): `sha256:<64 hex>` or `sha512:<128 hex>`.
  */
 import { createHash, hash, type Hash } from 'node:crypto';
-import { WeirError } from '../errors.ts';
+import { WeirError } from '../util/errors.ts';
 
 declare const digestBrand: unique symbol;
 

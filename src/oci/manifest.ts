@@ -1,7 +1,7 @@
 /** Manifests and indexes: what Weir must know of them, which is what they point to. */
 import * as v from 'valibot';
-import { MIB } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { MIB } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
 import { tryParseDigest, type Digest } from './digest.ts';
 
 /** Registries are asked to accept at least 4 MiB (distribution spec, "Pushing Manifests"); so do we. */

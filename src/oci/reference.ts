@@ -1,5 +1,5 @@
 /** Image references: `alpine`, `ghcr.io/org/app:v1`, `[::1]:5000/a/b@sha256:…`. */
-import { WeirError } from '../errors.ts';
+import { WeirError } from '../util/errors.ts';
 import { tryParseDigest, type Digest } from './digest.ts';
 import {
   DOCKER_HUB,

@@ -2,7 +2,7 @@
  * Registry hosts and repository names (OCI distribution spec, section "Pulling manifests").
  */
 import { isIPv6 } from 'node:net';
-import { WeirError } from '../errors.ts';
+import { WeirError } from '../util/errors.ts';
 
 declare const hostBrand: unique symbol;
 declare const nameBrand: unique symbol;

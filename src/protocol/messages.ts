@@ -4,8 +4,8 @@
  * be lost, come twice, or come late.
  */
 import type { RegistryBlob } from '../oci/registry-blob.ts';
-import type { PeerName } from '../peer/peer-name.ts';
-import type { Statement } from './statement.ts';
+import type { PeerName } from './peer-id.ts';
+import type { Statement } from './attestation.ts';
 
 /**
  * One swarm: those who share a blob that this registry has delivered. The registry is part of the name because a

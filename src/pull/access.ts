@@ -15,9 +15,9 @@
  * Callers are kept as keyed hashes of their credential, never as the credential.
  */
 import { createHmac } from 'node:crypto';
-import { abortable } from '../abortable.ts';
-import type { Clock } from '../clock.ts';
-import { isWeirError, WeirError, type ErrorCode } from '../errors.ts';
+import { abortable } from '../util/async.ts';
+import type { Clock } from '../util/clock.ts';
+import { isWeirError, WeirError, type ErrorCode } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import { repositoryKey, type RegistryHost, type Repository } from '../oci/repository.ts';

@@ -11,21 +11,21 @@
  *
  * All that is remembered of a blob is remembered of one registry's blob: see RegistryBlob.
  */
-import { abortable } from '../abortable.ts';
-import type { Clock } from '../clock.ts';
-import { isWeirError, WeirError } from '../errors.ts';
+import { abortable } from '../util/async.ts';
+import type { Clock } from '../util/clock.ts';
+import { isWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
-import type { ReceiveBudget } from '../store/receive-budget.ts';
+import type { ReceiveBudget } from '../util/receive-budget.ts';
 import type { BlobProvider, Ingest, Store } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { isOffline, type Access } from './access.ts';
-import { FlightReading } from './flight-reading.ts';
-import { Flight, type FlightOptions } from './flight.ts';
+import { FlightReading } from './download-reader.ts';
+import { Flight, type FlightOptions } from './download.ts';
 import { HandedOver } from './handed-over.ts';
 import { PassThrough, type PassThroughRequest } from './pass-through.ts';
-import { Places, type Leave } from './places.ts';
-import { LocalReading, type ByteSource, type Reading } from './reading.ts';
+import { Places, type Leave } from '../util/semaphore.ts';
+import { LocalReading, type ByteSource, type Reading } from './blob-reader.ts';
 
 /** How often a flight that failed for its first caller is begun anew for another. */
 const MAX_TRIES = 3;

@@ -1,7 +1,7 @@
 /** Blobs that runtimes are to fetch from their registry themselves for a while: the mirror had its chance. */
 import { LRUCache } from 'lru-cache';
-import { MINUTE, SECOND, type Clock } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { MINUTE, SECOND, type Clock } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
 import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
 
 /** After a response was cut, retries of it go upstream for this long. */

@@ -3,8 +3,8 @@ import type { Digest } from '../oci/digest.ts';
 import type { ManifestReference } from '../oci/reference.ts';
 import type { Repository } from '../oci/repository.ts';
 import type { PullRequest } from './access.ts';
-import type { ByteSource } from './reading.ts';
-import type { References } from './references.ts';
+import type { ByteSource } from './blob-reader.ts';
+import type { References } from './tag-owners.ts';
 
 export interface ManifestRequest extends PullRequest {
   readonly reference: ManifestReference;

@@ -3,9 +3,9 @@
  * other blob; the catalog knows their media types. What is not here comes from the manifest's home among the
  * members, so that upstream is asked once, else from upstream.
  */
-import { abortable } from '../abortable.ts';
-import type { Clock } from '../clock.ts';
-import { isWeirError, WeirError } from '../errors.ts';
+import { abortable, shared } from '../util/async.ts';
+import type { Clock } from '../util/clock.ts';
+import { isWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { documentType, UNKNOWN_TYPE } from '../oci/manifest-type.ts';
 import { manifestChildren, MAX_MANIFEST_BYTES, parseManifest, type Descriptor } from '../oci/manifest.ts';
@@ -16,12 +16,11 @@ import type { Blob, BlobProvider, Store } from '../store/store.ts';
 import { remoteCallerOf } from '../upstream/caller.ts';
 import type { FetchedManifest, Upstream } from '../upstream/upstream.ts';
 import { isOffline, type Access } from './access.ts';
-import type { ByteSource } from './reading.ts';
-import type { ReferenceAnswer, ReferenceQuestion } from '../wire/references.ts';
+import type { ByteSource } from './blob-reader.ts';
+import type { ReferenceAnswer, ReferenceQuestion } from '../protocol/reference-messages.ts';
 import type { ManifestPeers, ManifestRequest, ResolvedManifest } from './manifest-request.ts';
-import { answerOf, type References } from './references.ts';
+import { answerOf, type References } from './tag-owners.ts';
 import { Tags, type TagRequest } from './tags.ts';
-import { shared } from './wait.ts';
 
 export interface ManifestsObserver {
   cacheHit(source: ByteSource): void;

@@ -1,12 +1,12 @@
 /** Blobs that are served without being stored, so many at a time. */
 import type { Digest } from '../oci/digest.ts';
-import { WeirError } from '../errors.ts';
+import { WeirError } from '../util/errors.ts';
 import type { Ingest } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Access, PullRequest } from './access.ts';
-import { Places } from './places.ts';
-import type { Reading } from './reading.ts';
-import { ThroughReading } from './through.ts';
+import { Places } from '../util/semaphore.ts';
+import type { Reading } from './blob-reader.ts';
+import { ThroughReading } from './pass-through-reader.ts';
 
 /** Each keeps up to one chunk (8 MiB at most) and one connection. */
 const MAX_THROUGH = 16;

@@ -3,18 +3,17 @@
  * once in a few seconds; while it cannot be reached, the digest that it named last stands in, marked as stale.
  */
 import { LRUCache } from 'lru-cache';
-import { abortable } from '../abortable.ts';
-import { SECOND, type Clock } from '../clock.ts';
-import { isWeirError, WeirError } from '../errors.ts';
-import { acceptedTypes, isAccepted } from '../oci/accept.ts';
+import { abortable, shared } from '../util/async.ts';
+import { SECOND, type Clock } from '../util/clock.ts';
+import { isWeirError, WeirError } from '../util/errors.ts';
+import { acceptedTypes, isAccepted } from '../oci/manifest-type.ts';
 import { digestOf } from '../oci/digest.ts';
 import type { Tag } from '../oci/reference.ts';
 import { repositoryKey } from '../oci/repository.ts';
 import type { Catalog, TagRecord } from '../store/catalog.ts';
 import { isOfThisNode } from '../upstream/caller.ts';
 import { isOffline, type Access } from './access.ts';
-import type { References, SharedReference } from './references.ts';
-import { shared } from './wait.ts';
+import type { References, SharedReference } from './tag-owners.ts';
 
 /** Answers about tags that are remembered for a few seconds. */
 const MAX_RECENT_TAGS = 10_000;

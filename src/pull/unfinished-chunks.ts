@@ -2,8 +2,8 @@
  * Chunks of which a part has come from upstream when its request ended early; the next request goes on from there. Of the
  * whole node, and bounded: nobody may ever come back for them.
  */
-import { MIB } from '../clock.ts';
-import type { PiecePool } from '../transfer/piece-pool.ts';
+import { MIB } from '../util/clock.ts';
+import type { PiecePool } from '../transfer/chunk-buffers.ts';
 
 /** Bytes that are kept: what a dozen requests had begun. */
 const MAX_KEPT: number = 16 * MIB;

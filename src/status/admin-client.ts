@@ -1,9 +1,9 @@
 /** Asks a node's admin address for its reports. Used by `weir status`, `weir peers` and the demo. */
 import { Pool } from 'undici';
 import * as v from 'valibot';
-import { MIB, SECOND } from '../clock.ts';
-import { errorMessage, isWeirError, WeirError } from '../errors.ts';
-import { peersSchema, statusSchema, type PeersReport, type StatusReport } from './report.ts';
+import { MIB, SECOND } from '../util/clock.ts';
+import { errorMessage, isWeirError, WeirError } from '../util/errors.ts';
+import { peersSchema, statusSchema, type PeersReport, type StatusReport } from './status-report.ts';
 
 /** Milliseconds; a node answers in a few. One that is overloaded may take longer and must not look dead. */
 const TIMEOUT: number = 5 * SECOND;

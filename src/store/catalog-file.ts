@@ -1,7 +1,7 @@
 /** The file of the catalog: its tables, its version, its lock, and what SQLite's failures mean. */
 import { DatabaseSync } from 'node:sqlite';
 import { chmodSync } from 'node:fs';
-import { WeirError } from '../errors.ts';
+import { WeirError } from '../util/errors.ts';
 import { FILE_MODE } from './data-folder.ts';
 
 export const SQLITE_BUSY = 5;

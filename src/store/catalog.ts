@@ -17,7 +17,7 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { randomBytes } from 'node:crypto';
 import { renameSync, rmSync } from 'node:fs';
-import { errorMessage, WeirError } from '../errors.ts';
+import { errorMessage, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryHost, Repository } from '../oci/repository.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
@@ -31,7 +31,6 @@ import {
   sqliteCode,
   TABLES,
 } from './catalog-file.ts';
-import { waterLevel } from './water-level.ts';
 
 /**
  * Rows of each table. At about 150 bytes a row this bounds the file to some 100 MiB. Above it the registries with most
@@ -275,4 +274,21 @@ export class Catalog implements Disposable {
     this.#statements.clear();
     this.#db.close();
   }
+}
+
+/**
+ * Room that is shared fairly by those that want more than there is: each gets what it wants, up to a level that is the
+ * same for all (max-min fairness). Pure.
+ */
+
+/** What each may have at most so that all together have no more than `room`; undefined where all fit as they are. */
+export function waterLevel(wanted: readonly number[], room: number): number | undefined {
+  let left = room;
+  const ascending = wanted.toSorted((a, b) => a - b);
+  for (const [at, want] of ascending.entries()) {
+    const share = Math.floor(left / (ascending.length - at));
+    if (want > share) return share;
+    left -= want;
+  }
+  return undefined;
 }

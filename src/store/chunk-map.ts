@@ -12,8 +12,12 @@
  * no flush is needed between them: power loss may lose chunks, never invent one.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { Bitfield } from './bitfield.ts';
-import { ChunkLayout } from './chunk-layout.ts';
+import { Bitfield } from '../protocol/bitfield.ts';
+import { ChunkLayout } from '../protocol/chunk-layout.ts';
+import { createHash } from 'node:crypto';
+import { WeirError } from '../util/errors.ts';
+import { DigestVerifier, type Digest } from '../oci/digest.ts';
+import { readFully } from './file.ts';
 
 const MAGIC: Buffer = Buffer.from('WEIRCHK1', 'latin1');
 const HEADER_BYTES = 16;
@@ -70,4 +74,21 @@ export class ChunkMap {
     await file.write(hash, 0, hash.length, HEADER_BYTES + bitBytes + index * CHUNK_HASH_BYTES);
     await file.write(this.present.bytes, index >> 3, 1, HEADER_BYTES + (index >> 3));
   }
+}
+
+/** @throws WeirError `store_corrupt` where the blob is not what its digest says */
+export async function rebuildChunkMap(digest: Digest, size: number, file: FileHandle): Promise<ChunkMap> {
+  const map = new ChunkMap(new ChunkLayout(size));
+  const verifier = new DigestVerifier(digest);
+  const buffer = Buffer.allocUnsafe(map.layout.chunkSize);
+  for (let index = 0; index < map.layout.count; index++) {
+    const bytes = buffer.subarray(0, map.layout.length(index));
+    if (!(await readFully(file, bytes, map.layout.start(index)))) break;
+    verifier.update(bytes);
+    map.set(index, createHash('sha256').update(bytes).digest());
+  }
+  if (!map.present.full || !verifier.matches()) {
+    throw new WeirError('store_corrupt', 'its content is not what its digest says');
+  }
+  return map;
 }

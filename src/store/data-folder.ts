@@ -12,7 +12,7 @@
 import { hash } from 'node:crypto';
 import { chmod, mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { systemCode, WeirError } from '../errors.ts';
+import { systemCode, WeirError } from '../util/errors.ts';
 import { digestAlgorithm, digestHex, tryParseDigest, type Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 

@@ -1,6 +1,6 @@
 /** Whole reads and writes of files, and what their failures mean. */
 import type { FileHandle } from 'node:fs/promises';
-import { errorMessage, systemCode, WeirError } from '../errors.ts';
+import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
 
 /** A failed write as what it means for the store. */
 export function writeError(cause: unknown): unknown {

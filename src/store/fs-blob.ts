@@ -5,9 +5,9 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
-import { WeirError } from '../errors.ts';
+import { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Bitfield } from './bitfield.ts';
+import type { Bitfield } from '../protocol/bitfield.ts';
 import type { ChunkMap } from './chunk-map.ts';
 import { readFully } from './file.ts';
 import { readChunkMap } from './scan.ts';

@@ -7,12 +7,12 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { createHash, type Hash } from 'node:crypto';
-import { MIB } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { MIB } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
-import type { ChunkLayout } from './chunk-layout.ts';
+import type { ChunkLayout } from '../protocol/chunk-layout.ts';
 import { ChunkMap } from './chunk-map.ts';
 import { readFully, writeError, writeFully } from './file.ts';
 import { PrefixVerifier } from './prefix-verifier.ts';

@@ -4,20 +4,18 @@
  * It owns the data folder (whose lock the catalog holds) and an index of it in memory, read once at the start.
  * The time of last use is the blob file's mtime, so that eviction order survives a restart without a database.
  */
-import type { FileHandle } from 'node:fs/promises';
-import { open, rename, rm, utimes, writeFile } from 'node:fs/promises';
-import { MINUTE, type Clock } from '../clock.ts';
-import { errorMessage, systemCode, WeirError } from '../errors.ts';
+import { type FileHandle, open, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { MINUTE, type Clock } from '../util/clock.ts';
+import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
-import { Bitfield } from './bitfield.ts';
-import { ChunkLayout } from './chunk-layout.ts';
-import { ChunkMap } from './chunk-map.ts';
+import { Bitfield } from '../protocol/bitfield.ts';
+import { ChunkLayout } from '../protocol/chunk-layout.ts';
+import { ChunkMap, rebuildChunkMap } from './chunk-map.ts';
 import { FILE_MODE, partialName, type DataFolder } from './data-folder.ts';
 import { FsBlob } from './fs-blob.ts';
 import { FsIngest, type IngestOwner } from './fs-ingest.ts';
-import { rebuildChunkMap } from './rebuild.ts';
 import type { Holdings } from './room.ts';
 import { Space, type Victim } from './space.ts';
 import { readChunkMap, removeStrangers, scanBlobs, scanPartials } from './scan.ts';

@@ -1,7 +1,7 @@
 /** The digest of a blob that arrives in any order, computed over the part that has no gap from the start on. */
 import type { FileHandle } from 'node:fs/promises';
-import { MIB } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { MIB } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
 import { DigestVerifier, type Digest } from '../oci/digest.ts';
 import { readFully } from './file.ts';
 

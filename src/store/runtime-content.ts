@@ -10,10 +10,10 @@
 import { watch, type FSWatcher } from 'node:fs';
 import { open, readdir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MIB, MINUTE, type Clock } from '../clock.ts';
-import { errorMessage, systemCode, WeirError } from '../errors.ts';
+import { MIB, MINUTE, type Clock } from '../util/clock.ts';
+import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
 import { digestAlgorithm, digestHex, DigestVerifier, tryParseDigest, type Digest } from '../oci/digest.ts';
-import { ChunkLayout } from './chunk-layout.ts';
+import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { Blob, BlobInfo, BlobProvider } from './store.ts';
 
 /** Blobs up to this are verified whole before their first byte; it takes some 20 ms. */

@@ -1,6 +1,6 @@
 /** Reads what a data folder holds, at the start of a node. */
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
-import { systemCode } from '../errors.ts';
+import { systemCode } from '../util/errors.ts';
 import { tryParseDigest, type Digest } from '../oci/digest.ts';
 import { ChunkMap } from './chunk-map.ts';
 import { isPartialName, type DataFolder } from './data-folder.ts';

@@ -1,7 +1,7 @@
 /** The quota and the free disk, and what is evicted for them. */
 import { statfs } from 'node:fs/promises';
-import { GIB, MIB } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { GIB, MIB } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';

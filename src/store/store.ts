@@ -12,7 +12,7 @@
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
-import type { ChunkLayout } from './chunk-layout.ts';
+import type { ChunkLayout } from '../protocol/chunk-layout.ts';
 
 export interface BlobInfo {
   readonly digest: Digest;

@@ -1,7 +1,7 @@
 /** Which chunk to ask for next, and of whom. The same state and the same chance give the same choice. */
-import type { Bitfield } from '../store/bitfield.ts';
-import type { Seats } from './holders.ts';
-import type { Neighbour, Neighbours } from './neighbours.ts';
+import type { Bitfield } from '../protocol/bitfield.ts';
+import type { Seats } from './availability.ts';
+import type { Neighbour, Neighbours } from './peer-set.ts';
 
 export interface Choice {
   readonly index: number;

@@ -1,16 +1,16 @@
 /** What is outside of the policy; the daemon and the simulator bring their own. */
-import type { WeirError } from '../errors.ts';
-import type { Membership, SuspicionReason } from '../membership/member.ts';
-import type { PeerName } from '../peer/peer-name.ts';
+import type { WeirError } from '../util/errors.ts';
+import type { Membership, SuspicionReason } from '../cluster/membership.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
 import type { SwarmKey, SwarmMessage } from '../protocol/messages.ts';
-import type { Statement } from '../protocol/statement.ts';
-import type { ReceiveBudget } from '../store/receive-budget.ts';
-import type { PieceClient } from '../transfer/exchange.ts';
-import type { Beat } from './beat.ts';
-import type { Budget } from './budget.ts';
-import type { Distrust } from './distrust.ts';
-import type { Doubts } from './doubts.ts';
-import type { Pace } from './pace.ts';
+import type { Statement } from '../protocol/attestation.ts';
+import type { ReceiveBudget } from '../util/receive-budget.ts';
+import type { PieceClient } from '../transfer/chunk-exchange.ts';
+import type { Beat } from './turn-batcher.ts';
+import type { Budget } from './request-window.ts';
+import type { Distrust } from './registry-distrust.ts';
+import type { Doubts } from './missing-chunks.ts';
+import type { Pace } from './rtt-estimator.ts';
 import type { Parameters } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
 

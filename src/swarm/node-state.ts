@@ -1,13 +1,13 @@
 /** What the policy keeps of a node over all its blobs, as it is when the node starts. */
-import { Beat } from './beat.ts';
-import { Budget } from './budget.ts';
-import { Distrust } from './distrust.ts';
-import { Doubts } from './doubts.ts';
-import { Pace } from './pace.ts';
+import { Beat } from './turn-batcher.ts';
+import { Budget } from './request-window.ts';
+import { Distrust } from './registry-distrust.ts';
+import { Doubts } from './missing-chunks.ts';
+import { Pace } from './rtt-estimator.ts';
 import type { Parameters } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Environment } from './environment.ts';
-import { ReceiveBudget } from '../store/receive-budget.ts';
+import { ReceiveBudget } from '../util/receive-budget.ts';
 
 export type NodeState = Pick<
   Environment,

@@ -2,7 +2,7 @@
  * The numbers of the swarm policy (docs/protocol.md, "Policy"). They were chosen by simulation of whole transfers;
  * one changed alone can cost more than it seems to win, so measure with `npm run bench` before and after.
  */
-import { MILLISECOND, SECOND } from '../clock.ts';
+import { MILLISECOND, SECOND } from '../util/clock.ts';
 
 export interface Parameters {
   /** Pieces that one node sends at a time. */

@@ -2,7 +2,7 @@
  * Time and chance for the policy, with callbacks in place of promises: the simulator runs the same code in virtual
  * time, and must know that nothing is left to run at an instant before it goes on to the next.
  */
-import { MILLISECOND, type Clock } from '../clock.ts';
+import { MILLISECOND, type Clock } from '../util/clock.ts';
 
 /** A timer that fires later than this tells that the node itself was held up. */
 const LATE: number = 50 * MILLISECOND;

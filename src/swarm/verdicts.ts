@@ -2,9 +2,9 @@
  * Who stated a wrong hash. Which of two that contradict each other is wrong, only the whole blob tells: until it is
  * right, what is contradicted is kept and nobody is blamed, since the registry may have given each member other bytes.
  */
-import { isSameHash, isSameStatement, type Statement } from '../protocol/statement.ts';
-import type { PeerName } from '../peer/peer-name.ts';
-import type { SwarmState } from './state.ts';
+import { isSameHash, isSameStatement, type Statement } from '../protocol/attestation.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import type { SwarmState } from './swarm-state.ts';
 
 /** Statements of one blob that are kept; some 250 bytes each. */
 const MAX_CONTESTED = 512;

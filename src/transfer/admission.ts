@@ -6,9 +6,10 @@
  */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import type { Member, Membership } from '../membership/member.ts';
-import { tryParsePeerName, type PeerName } from '../peer/peer-name.ts';
-import { addressOf, placeOf } from '../peer/place.ts';
+import type { Membership } from '../cluster/membership.ts';
+import type { Member } from '../protocol/member.ts';
+import { tryParsePeerName, type PeerName } from '../protocol/peer-id.ts';
+import { addressOf, placeOf } from '../util/ip-address.ts';
 import { fingerprintOf, nameIn } from './certificate.ts';
 
 /** Connections of one member: the 8 of its client, and as many that it gave up and that are not closed here yet. */

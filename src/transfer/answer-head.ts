@@ -2,7 +2,7 @@
  * Reads the heads of HTTP/1.1 answers (RFC 9112) as the data port writes them, and refuses all else: a head that can
  * be read in two ways can hide an answer within another.
  */
-import { WeirError } from '../errors.ts';
+import { WeirError } from '../util/errors.ts';
 import { LIMITS } from './wire-format.ts';
 
 export interface AnswerHead {

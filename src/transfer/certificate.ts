@@ -8,8 +8,8 @@
  * openssl.
  */
 import { generateKeyPairSync, hash, randomBytes, sign, type X509Certificate } from 'node:crypto';
-import { HOUR, SECOND, type Clock } from '../clock.ts';
-import type { PeerName } from '../peer/peer-name.ts';
+import { HOUR, SECOND, type Clock } from '../util/clock.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
 
 /** Clocks of a cluster differ: a certificate that begins now would not have begun elsewhere. */
 const BACKDATED: number = HOUR;

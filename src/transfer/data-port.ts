@@ -10,14 +10,15 @@ import {
   type ServerResponse,
 } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import { listening } from '../http/listen.ts';
 import { constants } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import { SECOND } from '../clock.ts';
-import { systemCode, WeirError } from '../errors.ts';
-import type { Address } from '../membership/member.ts';
-import type { PeerName } from '../peer/peer-name.ts';
+import { SECOND } from '../util/clock.ts';
+import { systemCode, WeirError } from '../util/errors.ts';
+import type { Address } from '../protocol/member.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
 import { Admission, type KnownMembers, type Refusal } from './admission.ts';
 import { CIPHERS, HEADER, LIMITS } from './wire-format.ts';
 
@@ -200,12 +201,4 @@ export class DataPort implements AsyncDisposable {
     await this.#options.onRequest(verdict.peer, request, response);
     this.#serving.set(socket, (this.#serving.get(socket) ?? 1) - 1);
   }
-}
-
-async function listening(server: Server, host: string, port: number): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>();
-  server.once('error', reject);
-  server.listen({ host, port, ipv6Only: true }, resolve);
-  await promise;
-  server.off('error', reject);
 }

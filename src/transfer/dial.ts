@@ -4,14 +4,14 @@
  */
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
-import { KIB, SECOND, type Clock } from '../clock.ts';
-import { errorMessage, WeirError } from '../errors.ts';
-import type { Address } from '../membership/member.ts';
-import { OwnTime } from '../own-time.ts';
+import { KIB, SECOND, type Clock } from '../util/clock.ts';
+import { errorMessage, WeirError } from '../util/errors.ts';
+import type { Address } from '../protocol/member.ts';
+import { OwnTime } from '../util/active-time.ts';
 import { fingerprintOf } from './certificate.ts';
 
 /**
- * Milliseconds of this node's own time (own-time.ts) for TCP: within a cluster it takes a few, but the packet that opens
+ * Milliseconds of this node's own time (active-time.ts) for TCP: within a cluster it takes a few, but the packet that opens
  * a connection is sent again only after 1 s where it was lost (RFC 6298, section 2), as happens on a full link.
  */
 const CONNECT_TIMEOUT: number = 1.5 * SECOND;

@@ -2,23 +2,23 @@
  * The asking side of the data plane: HTTP/1.1 over TLS, or over plain TCP where the cluster's network is trusted.
  *
  * It owns the connections to each member (member-connections.ts), which own the sockets; an answer is read by
- * reception.ts straight from the socket's buffer into the memory of the piece. The general HTTP clients (undici,
+ * chunk-receiver.ts straight from the socket's buffer into the memory of the piece. The general HTTP clients (undici,
  * node:http) take more than twice as much CPU for that; bench/transfer measures it.
  */
 import { LRUCache } from 'lru-cache';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import PQueue from 'p-queue';
-import { SECOND, type Clock } from '../clock.ts';
-import { WeirError } from '../errors.ts';
-import type { Member } from '../membership/member.ts';
-import type { PeerName } from '../peer/peer-name.ts';
+import { SECOND, type Clock } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
+import type { Member } from '../protocol/member.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
 import type { KeyPair } from './data-port.ts';
-import type { PieceClient, PieceEvents, PieceRequest } from './exchange.ts';
+import type { PieceClient, PieceEvents, PieceRequest } from './chunk-exchange.ts';
 import { DIALS_AT_ONCE, MemberConnections, type ConnectionContext } from './member-connections.ts';
-import { PiecePool } from './piece-pool.ts';
-import { Reception } from './reception.ts';
-import { formatRequest } from './requests.ts';
-import { TokenBucket } from './token-bucket.ts';
+import { PiecePool } from './chunk-buffers.ts';
+import { Reception } from './chunk-receiver.ts';
+import { formatRequest } from './chunk-requests.ts';
+import { TokenBucket } from '../util/token-bucket.ts';
 import { CIPHERS, HEADER } from './wire-format.ts';
 
 /** Members to which connections are kept; a swarm has at most 32 neighbours. */

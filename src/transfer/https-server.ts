@@ -1,23 +1,23 @@
 /**
  * The serving side of the data plane: gives pieces of blobs to members, and to nobody else.
  *
- * data-port.ts listens and lets members in; here is the life of each of their requests: it is read (requests.ts), the
+ * data-port.ts listens and lets members in; here is the life of each of their requests: it is read (chunk-requests.ts), the
  * {@link PieceServer} decides what the member gets, and that is sent (replies.ts) within the upload limit. The protocol
  * is told in docs/protocol.md, section "Data plane".
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { SECOND, type Clock } from '../clock.ts';
-import { toWeirError, WeirError } from '../errors.ts';
+import { SECOND, type Clock } from '../util/clock.ts';
+import { toWeirError, WeirError } from '../util/errors.ts';
 import type { Pace } from '../http/body.ts';
-import { BufferPool } from '../http/buffer-pool.ts';
-import type { Address } from '../membership/member.ts';
-import type { PeerName } from '../peer/peer-name.ts';
+import { BufferPool } from '../util/buffer-pool.ts';
+import type { Address } from '../protocol/member.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
 import type { Refusal } from './admission.ts';
 import { DataPort, type DataPortOptions } from './data-port.ts';
-import type { PieceServer, ServedPiece } from './exchange.ts';
+import type { PieceServer, ServedPiece } from './chunk-exchange.ts';
 import { READER_TIMEOUT, sendPiece, sendRefusal, sendStatus } from './replies.ts';
-import { parseRequest } from './requests.ts';
-import { STEP_BYTES, TokenBucket } from './token-bucket.ts';
+import { parseRequest } from './chunk-requests.ts';
+import { STEP_BYTES, TokenBucket } from '../util/token-bucket.ts';
 
 /** One request that was answered, or cut. */
 export interface ServedReport {

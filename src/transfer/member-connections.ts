@@ -5,13 +5,13 @@
  */
 import type { SecureContext } from 'node:tls';
 import type PQueue from 'p-queue';
-import { SECOND, type Clock } from '../clock.ts';
-import { toWeirError, WeirError } from '../errors.ts';
-import type { Address, Member } from '../membership/member.ts';
-import { Connection, type ConnectionOwner } from './connection.ts';
+import { SECOND, type Clock } from '../util/clock.ts';
+import { toWeirError, WeirError } from '../util/errors.ts';
+import type { Address, Member } from '../protocol/member.ts';
+import { Connection, type ConnectionOwner } from './member-connection.ts';
 import { dial } from './dial.ts';
-import type { Reception } from './reception.ts';
-import type { TokenBucket } from './token-bucket.ts';
+import type { Reception } from './chunk-receiver.ts';
+import type { TokenBucket } from '../util/token-bucket.ts';
 
 /**
  * Connections that are made at one time, to all members: a handshake costs some milliseconds of CPU at both ends, and

@@ -1,10 +1,10 @@
 /** Sends the answer to one request at the data port. */
 import type { ServerResponse } from 'node:http';
-import { SECOND } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { SECOND } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
 import { openBody, type Pace } from '../http/body.ts';
-import type { BufferPool } from '../http/buffer-pool.ts';
-import type { PieceRequest, ServedPiece } from './exchange.ts';
+import type { BufferPool } from '../util/buffer-pool.ts';
+import type { PieceRequest, ServedPiece } from './chunk-exchange.ts';
 import { formatStatement, HEADER, LIMITS } from './wire-format.ts';
 
 type Piece = Extract<ServedPiece, { kind: 'piece' }>;

@@ -2,10 +2,10 @@
  * What both ends of the data plane must agree on: names, bounds, and how values stand in headers. The protocol as a
  * whole is told in docs/protocol.md, section "Data plane".
  */
-import { KIB, MIB } from '../clock.ts';
-import { peerNameOf, publicKeyOf } from '../peer/peer-name.ts';
+import { KIB, MIB } from '../util/clock.ts';
+import { peerNameOf, publicKeyOf } from '../protocol/peer-id.ts';
 import { MESSAGE_LIMITS } from '../protocol/messages.ts';
-import { HASH_BYTES, type Statement } from '../protocol/statement.ts';
+import { HASH_BYTES, type Statement } from '../protocol/attestation.ts';
 
 /** Ends with the digest; the registry follows as `?registry=`. */
 export const BLOB_PATH = '/weir/1/blobs/';

@@ -6,7 +6,7 @@
  * address that carries another one (NAT64 and the like) also that one.
  */
 import { BlockList, isIP } from 'node:net';
-import { WeirError } from '../errors.ts';
+import { WeirError } from '../util/errors.ts';
 
 /** Most forbidden first: an address that can be read in several ways is of the first kind that one of them has. */
 const KINDS = ['metadata', 'link-local', 'unspecified', 'multicast', 'loopback', 'private'] as const;

@@ -2,8 +2,8 @@
  * The tries of one call: mirrors once each and in order, then the registry itself, again and again where that
  * may help, with waits; a registry that does not answer at all is left alone for a moment (see breaker.ts).
  */
-import type { Clock } from '../clock.ts';
-import { toWeirError, WeirError } from '../errors.ts';
+import type { Clock } from '../util/clock.ts';
+import { toWeirError, WeirError } from '../util/errors.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { Breaker } from './breaker.ts';
 import { endpointsOf, type Endpoint } from './endpoint.ts';

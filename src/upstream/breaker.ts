@@ -3,8 +3,8 @@
  * requests does not pay the time-out for each of them. Pure: the clock is handed in.
  */
 import { LRUCache } from 'lru-cache';
-import { SECOND, type Clock } from '../clock.ts';
-import { WeirError, type ErrorCode } from '../errors.ts';
+import { SECOND, type Clock } from '../util/clock.ts';
+import { WeirError, type ErrorCode } from '../util/errors.ts';
 
 /** Milliseconds. Long enough to cover the requests of one pull, short enough that a restart goes unnoticed. */
 const OPEN_TIME: number = 2 * SECOND;

@@ -3,7 +3,7 @@
  * to one of them says nothing about the others.
  */
 import { hash } from 'node:crypto';
-import { WeirError } from '../errors.ts';
+import { WeirError } from '../util/errors.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { formatAuthorization, type Credential } from './credential.ts';
 

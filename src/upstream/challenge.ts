@@ -2,8 +2,8 @@
  * The WWW-Authenticate header (RFC 9110, section 11.6.1): several challenges in one value, each a scheme with
  * either one token68 or parameters, whose values are tokens or quoted strings.
  */
-import { KIB } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { KIB } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
 
 export interface Challenge {
   /** Lower case. */

@@ -1,8 +1,8 @@
 /** Credentials as HTTP carries them: the Authorization header (RFC 9110 11.6.2; RFC 7617; RFC 6750). */
 import { isUtf8 } from 'node:buffer';
 import { hash } from 'node:crypto';
-import { KIB } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { KIB } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
 
 export type Credential =
   | { readonly kind: 'basic'; readonly username: string; readonly password: string }

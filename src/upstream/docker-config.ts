@@ -14,8 +14,8 @@ import { readFile, stat } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
 import PQueue from 'p-queue';
 import * as v from 'valibot';
-import { KIB, MINUTE, SECOND, type Clock } from '../clock.ts';
-import { errorMessage } from '../errors.ts';
+import { KIB, MINUTE, SECOND, type Clock } from '../util/clock.ts';
+import { errorMessage } from '../util/errors.ts';
 import { DOCKER_HUB, tryParseRegistryHost, type RegistryHost } from '../oci/repository.ts';
 import { parseBasic, type StoredCredential } from './credential.ts';
 

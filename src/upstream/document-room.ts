@@ -4,8 +4,8 @@
  * Small ones are free, as the number of requests bounds them. Large ones, of which an honest image has few, share this
  * room, so that a registry of somebody's own cannot fill a node's memory with them.
  */
-import { KIB, MIB } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { KIB, MIB } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
 
 /** Bytes of each document that are not counted. */
 const FREE: number = 64 * KIB;

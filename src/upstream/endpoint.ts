@@ -1,6 +1,6 @@
 /** Where a registry is reached: its mirrors first, then the registry itself. */
-import { isIPv4 } from 'node:net';
-import { WeirError } from '../errors.ts';
+import { isLoopbackHost } from '../util/ip-address.ts';
+import { WeirError } from '../util/errors.ts';
 import {
   DOCKER_HUB,
   tryParseRegistryHost,
@@ -60,9 +60,8 @@ export function requestTarget(
 }
 
 /** Whether `hostname` (as in a URL) is this machine; then TLS is not expected and no proxy is used. */
-export function isLoopback(hostname: string): boolean {
-  const host = hostname.replace(/^\[(.+)\]$/, '$1').toLowerCase();
-  return host === 'localhost' || host === '::1' || (isIPv4(host) && host.startsWith('127.'));
+export function isThisMachine(hostname: string): boolean {
+  return isLoopbackHost(hostname.replace(/^\[(.+)\]$/, '$1'));
 }
 
 function ownEndpoint(registry: RegistryHost, config: RegistryConfig): Endpoint {
@@ -99,7 +98,7 @@ function defaultUrl(registry: RegistryHost, config: RegistryConfig): URL {
 
 /** As containerd does: registries on this machine seldom have a certificate. */
 function isDefaultPlain(registry: RegistryHost): boolean {
-  return isLoopback(parseUrl('http', registry).hostname);
+  return isThisMachine(parseUrl('http', registry).hostname);
 }
 
 /** Some names pass for a host but are none in a URL: `1.2.3.4.5`, `256.0.0.1`. */

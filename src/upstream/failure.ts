@@ -1,5 +1,5 @@
 /** What undici and Node throw, as errors with a code. */
-import { errorMessage, systemCode, WeirError, type ErrorCode } from '../errors.ts';
+import { errorMessage, systemCode, WeirError, type ErrorCode } from '../util/errors.ts';
 
 /** Codes of undici (types/errors.d.ts); those of Node not listed here mean that no connection came about. */
 const CODES: Readonly<Record<string, ErrorCode>> = {

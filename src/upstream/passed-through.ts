@@ -1,5 +1,5 @@
 /** Answers that are handed to the caller as the registry gave them, as far as they are harmless. */
-import { MIB } from '../clock.ts';
+import { MIB } from '../util/clock.ts';
 import type { DocumentRoom } from './document-room.ts';
 import { plainType } from '../oci/manifest-type.ts';
 import type { Response } from './response.ts';

@@ -11,7 +11,7 @@
 import { lookup } from 'node:dns';
 import { LRUCache } from 'lru-cache';
 import { EnvHttpProxyAgent, Pool, type Dispatcher } from 'undici';
-import { KIB, SECOND } from '../clock.ts';
+import { KIB, SECOND } from '../util/clock.ts';
 import { checkHost, type Reach } from './address-guard.ts';
 import type { TlsProfile } from './endpoint.ts';
 import { guardedLookup, type Lookup } from './guarded-lookup.ts';

@@ -4,8 +4,8 @@
  * proxy for `http` is not one for `https`, and NO_PROXY may hold address ranges.
  */
 import { BlockList, isIP } from 'node:net';
-import { WeirError } from '../errors.ts';
-import { isLoopback } from './endpoint.ts';
+import { WeirError } from '../util/errors.ts';
+import { isThisMachine } from './endpoint.ts';
 
 export type Environment = Readonly<Record<string, string | undefined>>;
 
@@ -19,7 +19,7 @@ export interface ProxySettings {
 export function proxyFor(origin: URL, environment: Environment): ProxySettings | undefined {
   const variable = origin.protocol === 'https:' ? 'https_proxy' : 'http_proxy';
   const proxy = read(environment, variable);
-  if (proxy === '' || isLoopback(origin.hostname)) return undefined;
+  if (proxy === '' || isThisMachine(origin.hostname)) return undefined;
   const noProxy = read(environment, 'no_proxy');
   if (isInRanges(origin.hostname, noProxy)) return undefined;
   const url = URL.parse(proxy.includes('://') ? proxy : `http://${proxy}`);

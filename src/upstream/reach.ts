@@ -10,7 +10,7 @@
 import type { RegistryHost } from '../oci/repository.ts';
 import type { Reach } from './address-guard.ts';
 import { isOfThisNode, type Caller } from './caller.ts';
-import { endpointsOf, isLoopback, type Endpoint } from './endpoint.ts';
+import { endpointsOf, isThisMachine, type Endpoint } from './endpoint.ts';
 import type { RegistryConfig } from './registry-config.ts';
 
 /** A URL and how it came about. */
@@ -44,7 +44,7 @@ export class Reaches {
     const isCallers = isOfThisNode(caller);
     if (isCallers && url.origin === endpoint.origin) return 'node';
     // By its name and not by its address: a name that is resolved says today this and tomorrow that.
-    const isLocal = isCallers && from !== undefined && isLoopback(from.hostname);
+    const isLocal = isCallers && from !== undefined && isThisMachine(from.hostname);
     if (isLocal) return this.#allowPrivate ? 'node' : 'internet and loopback';
     return this.#allowPrivate ? 'network' : 'internet';
   }

@@ -2,7 +2,7 @@
  * One request with its redirects (RFC 9110, section 15.4), followed by hand: credentials never leave the origin
  * they were meant for, and TLS is never given up.
  */
-import { WeirError } from '../errors.ts';
+import { WeirError } from '../util/errors.ts';
 import type { Response } from './response.ts';
 
 /** Registries redirect once, to their storage; some put a load balancer before. */

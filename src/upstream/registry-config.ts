@@ -1,5 +1,5 @@
 /** What an operator sets for one registry, and what the client tells about its work. */
-import type { ErrorCode } from '../errors.ts';
+import type { ErrorCode } from '../util/errors.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { Credential } from './credential.ts';
 

@@ -6,9 +6,9 @@
  * (undici does not count while paused), so that a slow reader is never taken for a stalled registry.
  */
 import type { Dispatcher } from 'undici';
-import { KIB } from '../clock.ts';
-import { WeirError } from '../errors.ts';
-import { ByteQueue } from './byte-queue.ts';
+import { KIB } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
+import { ByteQueue } from '../util/byte-queue.ts';
 import type { DocumentRoom } from './document-room.ts';
 import { abortError, transportError } from './failure.ts';
 

@@ -1,6 +1,6 @@
 /** When a request is repeated, and after what wait. Pure: the clock and the random number are handed in. */
-import { MILLISECOND, SECOND } from '../clock.ts';
-import type { ErrorCode, WeirError } from '../errors.ts';
+import { MILLISECOND, SECOND } from '../util/clock.ts';
+import type { ErrorCode, WeirError } from '../util/errors.ts';
 
 /** The first wait is at most this long, in milliseconds. */
 const BASE_DELAY: number = 100 * MILLISECOND;

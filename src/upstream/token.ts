@@ -8,9 +8,9 @@
  */
 import { LRUCache } from 'lru-cache';
 import * as v from 'valibot';
-import { abortable } from '../abortable.ts';
-import { KIB, SECOND, type Clock } from '../clock.ts';
-import { isWeirError, WeirError } from '../errors.ts';
+import { abortable } from '../util/async.ts';
+import { KIB, SECOND, type Clock } from '../util/clock.ts';
+import { isWeirError, WeirError } from '../util/errors.ts';
 import { isOfThisNode, type Caller } from './caller.ts';
 import { credentialKey, formatAuthorization, type StoredCredential } from './credential.ts';
 import type { Response } from './response.ts';

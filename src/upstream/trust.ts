@@ -7,7 +7,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
-import { errorMessage, WeirError } from '../errors.ts';
+import { errorMessage, WeirError } from '../util/errors.ts';
 import type { TlsProfile } from './endpoint.ts';
 
 /**

@@ -12,26 +12,26 @@
  * A call flows downwards: Upstream → Attempts → Exchange → follow → send → a pool; blobs through BlobReader,
  * which goes round again for each resumption. All failures are WeirErrors, those of the registry `upstream_*`.
  */
-import { systemClock } from '../clock.ts';
-import { WeirError } from '../errors.ts';
+import { systemClock } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
 import { digestAlgorithm, digestOf, tryParseDigest, type Digest } from '../oci/digest.ts';
 import { ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import { announcedType, documentType } from '../oci/manifest-type.ts';
 import { formatManifestReference, type ManifestReference } from '../oci/reference.ts';
 import type { RegistryHost, Repository } from '../oci/repository.ts';
 import { DocumentRoom } from './document-room.ts';
-import { contentLength, expectStatus, refuseEncoding } from './answer.ts';
+import { contentLength, expectStatus, refuseEncoding } from './registry-answer.ts';
 import { Attempts, type AttemptsContext } from './attempts.ts';
-import { BlobReader } from './blob-reader.ts';
+import { BlobReader } from './upstream-blob.ts';
 import { Breaker } from './breaker.ts';
 import type { Caller } from './caller.ts';
 import { DockerConfig } from './docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from './endpoint.ts';
-import { Exchange } from './exchange.ts';
+import { Exchange } from './registry-call.ts';
 import { passOn, type PassedThrough } from './passed-through.ts';
 import { Pools } from './pools.ts';
 import { Reaches } from './reach.ts';
-import { LIMITS, type UpstreamOptions } from './options.ts';
+import { LIMITS, type UpstreamOptions } from './upstream-options.ts';
 import type { Followed } from './redirect.ts';
 import type { Response } from './response.ts';
 import { TrustStore } from './trust.ts';

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import type { CrowdResult } from '../../bench/crowd/result.ts';
-import { percentile } from '../../bench/support/stats.ts';
+import { percentile } from '../simulator/stats.ts';
 import { bench } from '../support/bench.ts';
 import { requires } from '../support/requires.ts';
 import { TempDir } from '../support/temp.ts';

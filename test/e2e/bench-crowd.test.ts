@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
-import { MIB } from '../../src/clock.ts';
+import { MIB } from '../../src/util/clock.ts';
 import type { CrowdReport } from '../../bench/crowd/report.ts';
 import type { CrowdResult } from '../../bench/crowd/result.ts';
 import type { BenchResult } from '../../bench/report/result.ts';

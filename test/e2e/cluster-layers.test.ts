@@ -1,8 +1,8 @@
 /** Images of uncommon shape: very many small layers, and one that is far larger than the memory a node may have. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { GIB, KIB, MIB, MINUTE } from '../../src/clock.ts';
-import { blobPath, generateImage } from '../../src/demo/image.ts';
+import { GIB, KIB, MIB, MINUTE } from '../../src/util/clock.ts';
+import { blobPath, generateImage } from '../../src/cli/demo/image.ts';
 import { blobBytes, bytesOf, forget, pullAtOnce, stock } from '../support/crowd.ts';
 import { shared } from '../support/fixture.ts';
 import { pushFile, putManifest } from '../support/push.ts';

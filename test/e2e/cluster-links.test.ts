@@ -1,6 +1,6 @@
 /** How chunks travel between nodes: zones, limits of the rate, without TLS. */
 import assert from 'node:assert/strict';
-import { MIB, SECOND } from '../../src/clock.ts';
+import { MIB, SECOND } from '../../src/util/clock.ts';
 import { blobBytes, bytesOf, forget, pullAtOnce, stock, type Wares } from '../support/crowd.ts';
 import { shared } from '../support/fixture.ts';
 import { Registry } from '../support/registry.ts';

@@ -1,6 +1,6 @@
 /** A rolling update: members that speak only the older minor version of the swarm protocol share with the others. */
 import assert from 'node:assert/strict';
-import { MIB } from '../../src/clock.ts';
+import { MIB } from '../../src/util/clock.ts';
 import { blobBytes, bytesOf, forget, pullAtOnce, stock, type Wares } from '../support/crowd.ts';
 import { shared } from '../support/fixture.ts';
 import { MemberNode } from '../support/member-node.ts';

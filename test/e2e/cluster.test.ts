@@ -1,6 +1,6 @@
 /** A crowd: a dozen nodes that pull at once share what they get. */
 import assert from 'node:assert/strict';
-import { KIB, MIB } from '../../src/clock.ts';
+import { KIB, MIB } from '../../src/util/clock.ts';
 import { ACCEPT_MANIFESTS } from '../../src/oci/manifest.ts';
 import { request } from '../support/client.ts';
 import { blobBytes, bytesOf, forget, pullAtOnce, stock } from '../support/crowd.ts';

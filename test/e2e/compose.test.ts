@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { KIB, MIB, MINUTE } from '../../src/clock.ts';
-import type { StatusReport } from '../../src/status/report.ts';
+import { KIB, MIB, MINUTE } from '../../src/util/clock.ts';
+import type { StatusReport } from '../../src/status/status-report.ts';
 import { assertSentOnce } from '../support/assertions.ts';
 import { BUILDING, builtImage, writeArchive } from '../support/built-image.ts';
 import { Docker } from '../support/docker.ts';

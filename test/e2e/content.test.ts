@@ -1,6 +1,6 @@
 /** Content of every shape that registries hold goes through the mirror unchanged. */
 import assert from 'node:assert/strict';
-import { KIB, MIB } from '../../src/clock.ts';
+import { KIB, MIB } from '../../src/util/clock.ts';
 import { digestHex } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import {

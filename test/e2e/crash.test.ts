@@ -1,7 +1,7 @@
 /** The node or a reader dies in mid-blob: nothing is lost, and upstream sends (nearly) nothing twice. */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import { KIB, MIB, SECOND } from '../../src/clock.ts';
+import { KIB, MIB, SECOND } from '../../src/util/clock.ts';
 import { assertIntact, assertOk } from '../support/assertions.ts';
 import { request, type Answer } from '../support/client.ts';
 import { Containerd } from '../support/containerd.ts';

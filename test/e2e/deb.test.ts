@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { appendFile, cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
-import { MINUTE } from '../../src/clock.ts';
+import { MINUTE } from '../../src/util/clock.ts';
 import { shared } from '../support/fixture.ts';
 import { Program, run, runOk, type Result } from '../support/program.ts';
 import { requires } from '../support/requires.ts';

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { appendFile, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MIB } from '../../src/clock.ts';
-import { systemCode } from '../../src/errors.ts';
+import { MIB } from '../../src/util/clock.ts';
+import { systemCode } from '../../src/util/errors.ts';
 import { request } from '../support/client.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 import { shared } from '../support/fixture.ts';

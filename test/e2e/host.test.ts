@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { KIB, MIB } from '../../src/clock.ts';
+import { KIB, MIB } from '../../src/util/clock.ts';
 import { assertIntact, assertNoBypass, assertOk } from '../support/assertions.ts';
 import { Containerd } from '../support/containerd.ts';
 import { Containers } from '../support/containers.ts';

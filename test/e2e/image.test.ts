@@ -6,7 +6,7 @@ import { Spec, Validation } from '@cyclonedx/cyclonedx-library';
 import { buildImage } from '../../deploy/image/build.ts';
 import { readLayout } from '../../deploy/image/layout.ts';
 import { ARCHITECTURES } from '../../deploy/image/platforms.ts';
-import { MIB, MINUTE } from '../../src/clock.ts';
+import { MIB, MINUTE } from '../../src/util/clock.ts';
 import { assertOk } from '../support/assertions.ts';
 import { BUILDING, builtImage, imageOf, writeArchive } from '../support/built-image.ts';
 import { Containerd } from '../support/containerd.ts';

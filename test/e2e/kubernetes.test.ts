@@ -5,8 +5,8 @@
  */
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
-import { KIB, MIB, MINUTE } from '../../src/clock.ts';
-import type { StatusReport } from '../../src/status/report.ts';
+import { KIB, MIB, MINUTE } from '../../src/util/clock.ts';
+import type { StatusReport } from '../../src/status/status-report.ts';
 import { assertIntact, assertNoBypass, assertSentOnce } from '../support/assertions.ts';
 import { shared } from '../support/fixture.ts';
 import { snapshot } from '../support/folder-snapshot.ts';

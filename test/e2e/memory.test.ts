@@ -1,7 +1,7 @@
 /** A layer many times larger than the memory that a node may have, over links that are faster than its disk. */
 import assert from 'node:assert/strict';
 import { get, type IncomingMessage } from 'node:http';
-import { GIB, MIB, MINUTE, SECOND } from '../../src/clock.ts';
+import { GIB, MIB, MINUTE, SECOND } from '../../src/util/clock.ts';
 import { shared } from '../support/fixture.ts';
 import { GeneratedBlob } from '../support/generated-blob.ts';
 import { MemoryCgroup } from '../support/memory-cgroup.ts';

@@ -1,7 +1,7 @@
 /** Runtimes whose files name the mirror in a way that it does not know are answered 403, and pull directly. */
 import assert from 'node:assert/strict';
 import { request as ask } from 'node:http';
-import { KIB } from '../../src/clock.ts';
+import { KIB } from '../../src/util/clock.ts';
 import { assertCopied, assertIntact, assertOk } from '../support/assertions.ts';
 import { Containerd } from '../support/containerd.ts';
 import { Containers } from '../support/containers.ts';

@@ -3,7 +3,7 @@
  * by side, each by a containerd of its own through a faulty proxy of its own. The pull through the mirror must
  * never come out worse, nor more than 5 s later, than the one without.
  */
-import { KIB, MIB, SECOND } from '../../src/clock.ts';
+import { KIB, MIB, SECOND } from '../../src/util/clock.ts';
 import type { Fault, Rule } from '../support/fault-rules.ts';
 import { shared } from '../support/fixture.ts';
 import { buildImage, largestBlob, pathOf, type TestImage } from '../support/images.ts';

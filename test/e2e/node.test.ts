@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { connect, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import { KIB, MIB } from '../../src/clock.ts';
+import { KIB, MIB } from '../../src/util/clock.ts';
 import { request } from '../support/client.ts';
 import { shared } from '../support/fixture.ts';
 import { blob, randomBytes } from '../support/images.ts';

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { KIB, MIB, SECOND } from '../../src/clock.ts';
+import { KIB, MIB, SECOND } from '../../src/util/clock.ts';
 import { assertIntact } from '../support/assertions.ts';
 import { Containerd } from '../support/containerd.ts';
 import { DebianTree, inTree } from '../support/debian-tree.ts';

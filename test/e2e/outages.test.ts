@@ -1,7 +1,7 @@
 /** The registry goes away: in mid-blob, from the start, in DNS, or into a black hole. */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import { KIB, MIB, SECOND } from '../../src/clock.ts';
+import { KIB, MIB, SECOND } from '../../src/util/clock.ts';
 import { assertCopied, assertFails, assertIntact, assertOk } from '../support/assertions.ts';
 import { BlackHole } from '../support/black-hole.ts';
 import { request } from '../support/client.ts';

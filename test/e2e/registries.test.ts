@@ -1,6 +1,6 @@
 /** Every kind of registry works as upstream, and the mirror gives nobody what the registry would refuse. */
 import assert from 'node:assert/strict';
-import { KIB, MIB } from '../../src/clock.ts';
+import { KIB, MIB } from '../../src/util/clock.ts';
 import { assertIntact, assertNoBypass, assertSentOnce } from '../support/assertions.ts';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { basic, bearer, request } from '../support/client.ts';

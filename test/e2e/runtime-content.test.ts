@@ -1,7 +1,7 @@
 /** What the node's containerd holds is served from there, and Weir keeps no copy of it. */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import { KIB, MIB, SECOND } from '../../src/clock.ts';
+import { KIB, MIB, SECOND } from '../../src/util/clock.ts';
 import { assertCopied, assertFails, assertOk, assertSentOnce } from '../support/assertions.ts';
 import { request, type Answer } from '../support/client.ts';
 import { Containerd } from '../support/containerd.ts';

@@ -1,6 +1,6 @@
 /** Real runtimes pull through the mirror: cold, and again with the registry gone. */
 import assert from 'node:assert/strict';
-import { KIB, MIB } from '../../src/clock.ts';
+import { KIB, MIB } from '../../src/util/clock.ts';
 import {
   assertCopied,
   assertFails,

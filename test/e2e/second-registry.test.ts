@@ -1,6 +1,6 @@
 /** One content in two registries, and more readers than there are places: each still costs what it has to. */
 import assert from 'node:assert/strict';
-import { KIB, MIB } from '../../src/clock.ts';
+import { KIB, MIB } from '../../src/util/clock.ts';
 import { request } from '../support/client.ts';
 import { blobBytes, bytesOf, forget, pullAtOnce, stock } from '../support/crowd.ts';
 import { buildImage } from '../support/images.ts';

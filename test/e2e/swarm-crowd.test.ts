@@ -1,5 +1,5 @@
 /** A crowd of real runtimes in network namespaces pulls one image, and a registry behind a thin link sends it once. */
-import { MIB, SECOND } from '../../src/clock.ts';
+import { MIB, SECOND } from '../../src/util/clock.ts';
 import { shared } from '../support/fixture.ts';
 import { buildImage } from '../support/images.ts';
 import { Registry } from '../support/registry.ts';

@@ -1,7 +1,7 @@
 /** What happens to nodes, links and the registry while five nodes pull an image together: no pull fails for it. */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import { MIB, SECOND } from '../../src/clock.ts';
+import { MIB, SECOND } from '../../src/util/clock.ts';
 import { shared } from '../support/fixture.ts';
 import { buildImage } from '../support/images.ts';
 import { Registry } from '../support/registry.ts';

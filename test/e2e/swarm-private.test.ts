@@ -1,6 +1,6 @@
 /** Private images in a cluster: shared between nodes, but given only to those whom the registry lets have them. */
 import assert from 'node:assert/strict';
-import { KIB, MIB } from '../../src/clock.ts';
+import { KIB, MIB } from '../../src/util/clock.ts';
 import type { CriCredentials } from '../support/cri.ts';
 import { shared } from '../support/fixture.ts';
 import { buildImage, largestBlob } from '../support/images.ts';

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
-import { WeirError } from '../../src/errors.ts';
+import { WeirError } from '../../src/util/errors.ts';
 import { parseRangeHeader } from '../../src/oci/range.ts';
 import { TempDir } from '../support/temp.ts';
 import { Chance } from './harness/chance.ts';

@@ -1,6 +1,6 @@
 /** A page of an attacker's, in a real browser on the node, must read nothing of the mirror or the admin address. */
 import assert from 'node:assert/strict';
-import { KIB } from '../../src/clock.ts';
+import { KIB } from '../../src/util/clock.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { ATTACK_NEEDS, AttackScene, PRIVATE, VICTIM } from '../support/attack-scene.ts';

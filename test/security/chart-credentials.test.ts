@@ -8,7 +8,7 @@ import { writeFile } from 'node:fs/promises';
 import { arch } from 'node:process';
 import * as fc from 'fast-check';
 import { parseManifests, template, type Manifest } from '../../deploy/helm.ts';
-import { SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/util/clock.ts';
 import { TempDir } from '../support/temp.ts';
 
 /** Only where Helm's package has a binary for. */

@@ -1,7 +1,7 @@
 /** A client that goes away must not end the node, nor leave anything behind in it. */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import { KIB, MIB, SECOND } from '../../src/clock.ts';
+import { KIB, MIB, SECOND } from '../../src/util/clock.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { request } from '../support/client.ts';
 import { HttpServer } from '../support/http-server.ts';

@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { chmod, writeFile } from 'node:fs/promises';
-import { SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/util/clock.ts';
 import { run } from '../support/program.ts';
 import { TempDir } from '../support/temp.ts';
 import { WEIR, WeirNode } from '../support/weir.ts';

@@ -1,6 +1,6 @@
 /** What is configured on one node must not open anything to callers of another. */
 import assert from 'node:assert/strict';
-import { MIB } from '../../src/clock.ts';
+import { MIB } from '../../src/util/clock.ts';
 import { ATTACK_NEEDS, AttackScene, PRIVATE } from '../support/attack-scene.ts';
 import { requires } from '../support/requires.ts';
 

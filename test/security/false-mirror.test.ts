@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { KIB } from '../../src/clock.ts';
+import { KIB } from '../../src/util/clock.ts';
 import { Containerd } from '../support/containerd.ts';
 import { Containers } from '../support/containers.ts';
 import { inTree } from '../support/debian-tree.ts';

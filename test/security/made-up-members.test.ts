@@ -5,21 +5,21 @@
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { multiaddr } from '@multiformats/multiaddr';
-import { MINUTE, SECOND } from '../../src/clock.ts';
-import type { Intake } from '../../src/host/intake.ts';
-import { MemberExchange } from '../../src/host/member-exchange.ts';
-import type { MembershipTable } from '../../src/membership/table.ts';
+import { MINUTE, SECOND } from '../../src/util/clock.ts';
+import type { Intake } from '../../src/network/record-intake.ts';
+import { MemberExchange } from '../../src/network/member-sync.ts';
+import type { MembershipTable } from '../../src/cluster/member-table.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../src/oci/repository.ts';
-import { Identity } from '../../src/peer/identity.ts';
-import type { PeerName } from '../../src/peer/peer-name.ts';
-import { Homes } from '../../src/swarm/homes.ts';
-import { BUCKET_DIGEST_BYTES, BUCKETS } from '../../src/wire/exchange.ts';
-import { signMember, type SignedMember } from '../../src/wire/records.ts';
+import { Identity } from '../../src/protocol/identity.ts';
+import type { PeerName } from '../../src/protocol/peer-id.ts';
+import { Homes } from '../../src/swarm/chunk-owners.ts';
+import { BUCKET_DIGEST_BYTES, BUCKETS } from '../../src/protocol/sync-messages.ts';
+import { signMember, type SignedMember } from '../../src/protocol/signed-record.ts';
 import { startBareNode } from '../support/bare-node.ts';
 import { MemberNode } from '../support/member-node.ts';
 import { TempDir } from '../support/temp.ts';
-import { until } from '../unit/host/fixture.ts';
+import { until } from '../unit/network/fixture.ts';
 
 const MADE_UP = 8192;
 /** Members of the cluster that the node has met. */

@@ -1,11 +1,11 @@
 /** A member joins thousands of swarms that it has made up. What the rendezvous knows of the others stays. */
 import assert from 'node:assert/strict';
-import { MINUTE } from '../../src/clock.ts';
+import { MINUTE } from '../../src/util/clock.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../src/oci/repository.ts';
 import type { SwarmKey } from '../../src/protocol/messages.ts';
 import { EvilScene } from '../support/evil-scene.ts';
-import { until } from '../unit/host/fixture.ts';
+import { until } from '../unit/network/fixture.ts';
 
 const MADE_UP = 4000;
 /** So many messages wait for a peer at most, and more are lost with all of them. */

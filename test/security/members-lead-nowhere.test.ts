@@ -4,12 +4,12 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseManifestReference } from '../../src/oci/reference.ts';
 import { parseRegistryHost, parseRepository, type RegistryHost } from '../../src/oci/repository.ts';
-import type { Member } from '../../src/membership/member.ts';
+import type { Member } from '../../src/protocol/member.ts';
 import {
   decodeReferenceAnswer,
   encodeReferenceQuestion,
   type ReferenceAnswer,
-} from '../../src/wire/references.ts';
+} from '../../src/protocol/reference-messages.ts';
 import { request } from '../support/client.ts';
 import { EvilPeer } from '../support/evil-peer.ts';
 import { shared } from '../support/fixture.ts';

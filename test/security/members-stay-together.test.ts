@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setTimeout as delay } from 'node:timers/promises';
-import { KIB, MIB, MINUTE, SECOND } from '../../src/clock.ts';
+import { KIB, MIB, MINUTE, SECOND } from '../../src/util/clock.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { ATTACK_NEEDS, AttackScene } from '../support/attack-scene.ts';
 import { seededBytes } from '../support/bytes.ts';

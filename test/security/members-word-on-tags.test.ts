@@ -4,13 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import { MINUTE, SECOND } from '../../src/clock.ts';
+import { MINUTE, SECOND } from '../../src/util/clock.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { parseRegistryHost, parseRepository, repositoryKey } from '../../src/oci/repository.ts';
-import type { PeerName } from '../../src/peer/peer-name.ts';
-import { hashText, rank } from '../../src/swarm/hrw.ts';
-import { encodeReferenceAnswer } from '../../src/wire/references.ts';
+import type { PeerName } from '../../src/protocol/peer-id.ts';
+import { hashText, rank } from '../../src/cluster/hrw.ts';
+import { encodeReferenceAnswer } from '../../src/protocol/reference-messages.ts';
 import { ATTACK_NEEDS, AttackScene, PRIVATE, PUBLIC } from '../support/attack-scene.ts';
 import { seededBytes } from '../support/bytes.ts';
 import { request } from '../support/client.ts';

@@ -1,7 +1,7 @@
 /** A registry must not make a node give up what others have delivered, nor what it knows of them, by mere words. */
 import assert from 'node:assert/strict';
 import { stat } from 'node:fs/promises';
-import { MIB } from '../../src/clock.ts';
+import { MIB } from '../../src/util/clock.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { ATTACK_NEEDS, AttackScene, PUBLIC } from '../support/attack-scene.ts';

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { chmod, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { MINUTE } from '../../src/clock.ts';
+import { MINUTE } from '../../src/util/clock.ts';
 import { shared } from '../support/fixture.ts';
 import { PodScene, POD_NEEDS } from '../support/pod-scene.ts';
 import { run, runOk } from '../support/program.ts';

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { rm } from 'node:fs/promises';
-import { MIB } from '../../src/clock.ts';
+import { MIB } from '../../src/util/clock.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { DataFolder } from '../../src/store/data-folder.ts';
 import { ATTACK_NEEDS, AttackScene, isBeginningOf, PRIVATE, VICTIM } from '../support/attack-scene.ts';

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { chmod, cp, mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { MINUTE } from '../../src/clock.ts';
+import { MINUTE } from '../../src/util/clock.ts';
 import { digestHex, digestOf } from '../../src/oci/digest.ts';
 import { shared } from '../support/fixture.ts';
 import { runOk } from '../support/program.ts';

@@ -3,7 +3,7 @@
  * not across sites, and not with script that a registry returns as if it were the mirror's own.
  */
 import assert from 'node:assert/strict';
-import { KIB } from '../../src/clock.ts';
+import { KIB } from '../../src/util/clock.ts';
 import { ATTACK_NEEDS, AttackScene, PUBLIC } from '../support/attack-scene.ts';
 import { request } from '../support/client.ts';
 import { shared } from '../support/fixture.ts';

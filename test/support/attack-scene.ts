@@ -2,7 +2,7 @@
  * What an attack is tried on: a real docker-registry behind a real token server, with a private and a public repository;
  * a registry of the attacker's, whose answers the test writes; real nodes of one cluster.
  */
-import { KIB, MIB } from '../../src/clock.ts';
+import { KIB, MIB } from '../../src/util/clock.ts';
 import { request, bearer, type Answer, type RequestOptions } from './client.ts';
 import { HttpServer } from './http-server.ts';
 import { buildImage, largestBlob, type TestBlob, type TestImage } from './images.ts';

@@ -1,7 +1,7 @@
 /** The site of an attacker: pages that the victim's browser shows, and a place to which they send what they got. */
 import { EventEmitter, once } from 'node:events';
 import { text } from 'node:stream/consumers';
-import { SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/util/clock.ts';
 import { HttpServer } from './http-server.ts';
 
 /** A name that leads to 127.0.0.1 in the victim's browser (chromium.ts). */

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { MINUTE } from '../../src/clock.ts';
+import { MINUTE } from '../../src/util/clock.ts';
 import type { BenchReport } from '../../bench/report/report.ts';
 import { describeResult, run } from './program.ts';
 

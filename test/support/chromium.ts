@@ -1,5 +1,5 @@
 /** A real browser, headless, with a profile of its own; it knows the names that it is told, and reaches nobody else. */
-import { SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/util/clock.ts';
 import { describeResult, Program, run } from './program.ts';
 import { TempDir } from './temp.ts';
 

@@ -1,5 +1,5 @@
 /** A plain HTTP client for what a runtime would not show: headers, and where exactly an answer broke off. */
-import { errorMessage } from '../../src/errors.ts';
+import { errorMessage } from '../../src/util/errors.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { ACCEPT_MANIFESTS } from '../../src/oci/manifest.ts';
 

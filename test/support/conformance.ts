@@ -1,7 +1,7 @@
 /** What every store must do, whatever it keeps its bytes in: one suite, run by each implementation's test. */
 import assert from 'node:assert/strict';
-import { KIB, MIB } from '../../src/clock.ts';
-import { isWeirError, WeirError } from '../../src/errors.ts';
+import { KIB, MIB } from '../../src/util/clock.ts';
+import { isWeirError, WeirError } from '../../src/util/errors.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import type { BlobInfo, BlobProvider, Store } from '../../src/store/store.ts';
 import { readAll, seededBytes } from './bytes.ts';

@@ -3,10 +3,10 @@
  */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { MINUTE } from '../../src/clock.ts';
+import { MINUTE } from '../../src/util/clock.ts';
 import { digestHex, type Digest } from '../../src/oci/digest.ts';
-import { hostsTargets } from '../../src/runtimes/containerd.ts';
-import type { Wish } from '../../src/runtimes/target.ts';
+import { hostsTargets } from '../../src/cli/runtimes/containerd.ts';
+import type { Wish } from '../../src/cli/runtimes/target.ts';
 import { Cri } from './cri.ts';
 import { Program, run, runOk, type Result, type RunOptions } from './program.ts';
 import { TempDir } from './temp.ts';

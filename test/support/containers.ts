@@ -1,6 +1,6 @@
 /** podman and skopeo, with a registries.conf and a storage of the test's own. */
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { MINUTE } from '../../src/clock.ts';
+import { MINUTE } from '../../src/util/clock.ts';
 import { Program, run, type Result } from './program.ts';
 import { TempDir } from './temp.ts';
 

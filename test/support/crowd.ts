@@ -1,6 +1,6 @@
 /** What the tests of several nodes share: an image in a real registry, pulled through nodes, and what that cost. */
 import assert from 'node:assert/strict';
-import type { PulledImage } from '../../src/client/pull-image.ts';
+import type { PulledImage } from '../../src/cli/client/pull-image.ts';
 import { buildImage, type TestImage } from './images.ts';
 import { push } from './push.ts';
 import type { Registry } from './registry.ts';

@@ -1,7 +1,7 @@
 /** A private dockerd, and the docker command that talks to it. */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MINUTE } from '../../src/clock.ts';
+import { MINUTE } from '../../src/util/clock.ts';
 import { Program, run, runOk, type Result } from './program.ts';
 import { TempDir } from './temp.ts';
 

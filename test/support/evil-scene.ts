@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { KIB, SECOND } from '../../src/clock.ts';
+import { KIB, SECOND } from '../../src/util/clock.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../src/oci/repository.ts';
 import type { SwarmKey } from '../../src/protocol/messages.ts';

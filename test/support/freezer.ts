@@ -2,7 +2,7 @@
 import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/util/clock.ts';
 
 export class Freezer implements AsyncDisposable {
   readonly #folder: string;

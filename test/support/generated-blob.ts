@@ -1,7 +1,7 @@
 /** A registry with one blob that is far too large to be kept: its bytes are made as they are sent. */
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
-import { MIB } from '../../src/clock.ts';
+import { MIB } from '../../src/util/clock.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { parseRangeHeader } from '../../src/oci/range.ts';
 import { seededBytes } from './bytes.ts';

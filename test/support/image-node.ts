@@ -1,6 +1,6 @@
 /** A node that runs from the image: what every runtime must make possible. */
 import assert from 'node:assert/strict';
-import { MINUTE } from '../../src/clock.ts';
+import { MINUTE } from '../../src/util/clock.ts';
 import { request } from './client.ts';
 import { buildImage } from './images.ts';
 import type { Program } from './program.ts';

@@ -1,5 +1,5 @@
 /**
- * Images for the tests, in memory: what src/demo/image.ts generates, and in addition Docker's media types,
+ * Images for the tests, in memory: what src/cli/demo/image.ts generates, and in addition Docker's media types,
  * lists of any children, and artifacts. A seed makes every digest repeatable.
  */
 import { readFile } from 'node:fs/promises';
@@ -10,7 +10,7 @@ import {
   randomBytesOf,
   type ImageFile,
   type LayerSpec,
-} from '../../src/demo/image.ts';
+} from '../../src/cli/demo/image.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES, parseManifest, type Descriptor, type Platform } from '../../src/oci/manifest.ts';
 import { TempDir } from './temp.ts';

@@ -2,24 +2,24 @@
  * A member in this process: what the daemon makes of a node, without its mirror, so that a test can look inside and
  * pull from it directly.
  */
-import { systemClock, MIB, SECOND } from '../../src/clock.ts';
+import { systemClock, MIB, SECOND } from '../../src/util/clock.ts';
 import { defaultConfig } from '../../src/config/load.ts';
-import { isWeirError } from '../../src/errors.ts';
+import { isWeirError } from '../../src/util/errors.ts';
 import type { Config } from '../../src/config/settings.ts';
 import { startCluster, type Cluster, type ClusterOptions } from '../../src/daemon/cluster.ts';
 import { createLogger } from '../../src/daemon/logger.ts';
-import type { SuspicionReason } from '../../src/membership/member.ts';
-import type { MembershipTable } from '../../src/membership/table.ts';
+import type { SuspicionReason } from '../../src/cluster/membership.ts';
+import type { MembershipTable } from '../../src/cluster/member-table.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { parseRegistryHost, parseRepository } from '../../src/oci/repository.ts';
-import type { PeerName } from '../../src/peer/peer-name.ts';
+import type { PeerName } from '../../src/protocol/peer-id.ts';
 import { Access } from '../../src/pull/access.ts';
 import { Blobs } from '../../src/pull/blobs.ts';
 import { Manifests } from '../../src/pull/manifests.ts';
 import { Catalog } from '../../src/store/catalog.ts';
 import { DataFolder } from '../../src/store/data-folder.ts';
 import { FsStore } from '../../src/store/fs-store.ts';
-import { ReceiveBudget } from '../../src/store/receive-budget.ts';
+import { ReceiveBudget } from '../../src/util/receive-budget.ts';
 import { callerOf } from '../../src/upstream/caller.ts';
 import type { Credential } from '../../src/upstream/credential.ts';
 import { DocumentRoom } from '../../src/upstream/document-room.ts';

@@ -1,11 +1,11 @@
 /** A store in memory: the second implementation that keeps the conformance suite honest, and quick for tests. */
 import { createHash } from 'node:crypto';
-import { WeirError } from '../../src/errors.ts';
+import { WeirError } from '../../src/util/errors.ts';
 import { digestOf, digestAlgorithm, type Digest } from '../../src/oci/digest.ts';
 import { registryBlobId, type RegistryBlob } from '../../src/oci/registry-blob.ts';
 import type { RegistryHost } from '../../src/oci/repository.ts';
-import { Bitfield } from '../../src/store/bitfield.ts';
-import { ChunkLayout } from '../../src/store/chunk-layout.ts';
+import { Bitfield } from '../../src/protocol/bitfield.ts';
+import { ChunkLayout } from '../../src/protocol/chunk-layout.ts';
 import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from '../../src/store/store.ts';
 
 export class MemoryStore implements Store {

@@ -3,9 +3,9 @@
  * The daemon's wiring is not used: tests set times of milliseconds and look inside.
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { MIB, systemClock, type Clock } from '../../src/clock.ts';
-import { WeirError } from '../../src/errors.ts';
-import { BufferPool } from '../../src/http/buffer-pool.ts';
+import { MIB, systemClock, type Clock } from '../../src/util/clock.ts';
+import { WeirError } from '../../src/util/errors.ts';
+import { BufferPool } from '../../src/util/buffer-pool.ts';
 import { DocumentRoom } from '../../src/upstream/document-room.ts';
 import { Mirror, type MirrorOptions, type RequestReport } from '../../src/mirror/mirror.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
@@ -18,7 +18,7 @@ import { Manifests } from '../../src/pull/manifests.ts';
 import { Catalog } from '../../src/store/catalog.ts';
 import { DataFolder } from '../../src/store/data-folder.ts';
 import { FsStore } from '../../src/store/fs-store.ts';
-import { ReceiveBudget } from '../../src/store/receive-budget.ts';
+import { ReceiveBudget } from '../../src/util/receive-budget.ts';
 import type { BlobProvider, Store } from '../../src/store/store.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
 import { HttpServer, type Handler } from './http-server.ts';

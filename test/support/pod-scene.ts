@@ -5,7 +5,7 @@
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseManifests, template, type Manifest } from '../../deploy/helm.ts';
-import { MINUTE } from '../../src/clock.ts';
+import { MINUTE } from '../../src/util/clock.ts';
 import { BUILDING, builtImage, writeArchive } from './built-image.ts';
 import { Containerd } from './containerd.ts';
 import { snapshot } from './folder-snapshot.ts';

@@ -2,7 +2,7 @@
  * podman 5 of Debian 13, with a storage of the test's own: `podman kube play` of podman 4 knows too little of Kubernetes.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
-import { MINUTE } from '../../src/clock.ts';
+import { MINUTE } from '../../src/util/clock.ts';
 import { DebianTree, inTree } from './debian-tree.ts';
 import { run, describeResult, type Result } from './program.ts';
 import { TempDir } from './temp.ts';

@@ -1,6 +1,6 @@
 /** What another process holds, as the kernel counts it (proc(5), /proc/pid/status). */
 import { readdir, readFile } from 'node:fs/promises';
-import { KIB } from '../../src/clock.ts';
+import { KIB } from '../../src/util/clock.ts';
 
 /**
  * Bytes. `RssAnon`: memory of its own at present; `VmHWM`: the most that it had resident at any time, with the pages of

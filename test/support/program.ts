@@ -9,7 +9,7 @@ import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/util/clock.ts';
 
 /** Lines kept per program for failure messages and for waiters that come late. */
 const KEPT_LINES = 20_000;

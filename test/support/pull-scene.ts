@@ -3,7 +3,7 @@
  * the comparison of the two: with the mirror a pull must never come out worse, nor more than 5 s later.
  */
 import assert from 'node:assert/strict';
-import { SECOND } from '../../src/clock.ts';
+import { SECOND } from '../../src/util/clock.ts';
 import { assertIntact } from './assertions.ts';
 import { Containerd } from './containerd.ts';
 import type { PullOutcome } from './cri.ts';

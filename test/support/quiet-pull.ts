@@ -1,4 +1,4 @@
-import type { Lent, SharedPull } from '../../src/pull/shared.ts';
+import type { Lent, SharedPull } from '../../src/pull/download-target.ts';
 
 /** A pull in a swarm that brings nothing by itself, and ends when it is told. */
 export class QuietPull implements SharedPull {

@@ -1,7 +1,7 @@
 /** Clients that go away: a request over a socket of its own, and a reset in the midst of whatever the server does. */
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { MILLISECOND } from '../../src/clock.ts';
+import { MILLISECOND } from '../../src/util/clock.ts';
 
 export interface ResetOptions {
   /** `127.0.0.1:PORT`. */

@@ -4,7 +4,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { MIB, MINUTE } from '../../src/clock.ts';
+import { MIB, MINUTE } from '../../src/util/clock.ts';
 import { Containerd } from './containerd.ts';
 import type { CriCredentials, PullOutcome } from './cri.ts';
 import type { TestImage } from './images.ts';

@@ -3,7 +3,7 @@
  * (/sys, /proc/sys, devices) is read-only or made anew, so that nothing of the machine is changed.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { MINUTE } from '../../src/clock.ts';
+import { MINUTE } from '../../src/util/clock.ts';
 import { Program, run, runOk, type Result } from './program.ts';
 
 /** What it needs, for `requires`. */

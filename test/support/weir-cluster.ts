@@ -3,8 +3,8 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { pullImage, type PulledImage, type PullOptions } from '../../src/client/pull-image.ts';
-import { MINUTE } from '../../src/clock.ts';
+import { pullImage, type PulledImage, type PullOptions } from '../../src/cli/client/pull-image.ts';
+import { MINUTE } from '../../src/util/clock.ts';
 import { parseImageReference } from '../../src/oci/reference.ts';
 import { TempDir } from './temp.ts';
 import { WeirNode, type WeirOptions } from './weir.ts';

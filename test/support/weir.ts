@@ -1,7 +1,7 @@
 /** A weir node under test: the real command, a data folder of its own, ports chosen by the kernel. */
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import type { StatusReport } from '../../src/status/report.ts';
+import type { StatusReport } from '../../src/status/status-report.ts';
 import { Metrics } from './metrics.ts';
 import { Program, run, runOk, type Exit, type Result } from './program.ts';
 import { TempDir } from './temp.ts';

@@ -3,8 +3,8 @@
  * manifest, config, three layers at a time, every digest checked. What the mirror does not answer well is asked of the
  * registry, over the node's own link, and the reason is told.
  */
-import { pullImage } from '../../../src/client/pull-image.ts';
-import { CLIENT_NAME } from '../../../src/client/session.ts';
+import { pullImage } from '../../../src/cli/client/pull-image.ts';
+import { CLIENT_NAME } from '../../../src/cli/client/registry-session.ts';
 import { parseImageReference } from '../../../src/oci/reference.ts';
 import { describeFailure } from '../pulls.ts';
 import type { Member, Scene, Wares } from '../scene.ts';

@@ -7,7 +7,7 @@
  */
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { MINUTE, SECOND } from '../../../src/clock.ts';
+import { MINUTE, SECOND } from '../../../src/util/clock.ts';
 import type { Program } from '../../../test/support/program.ts';
 import { TempDir } from '../../../test/support/temp.ts';
 import type { CrowdSettings } from '../options.ts';

@@ -2,7 +2,7 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { MINUTE } from '../../../src/clock.ts';
+import { MINUTE } from '../../../src/util/clock.ts';
 import { Program, run } from '../../../test/support/program.ts';
 import { inParallel } from '../../support/parallel.ts';
 import { onlyChild } from '../../support/process-usage.ts';

@@ -4,7 +4,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { scheduler } from 'node:timers/promises';
-import { MINUTE, SECOND } from '../../../src/clock.ts';
+import { MINUTE, SECOND } from '../../../src/util/clock.ts';
 import { Metrics } from '../../../test/support/metrics.ts';
 import { TempDir } from '../../../test/support/temp.ts';
 import { WeirNode, type NodeProgram } from '../../../test/support/weir.ts';

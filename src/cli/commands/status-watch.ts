@@ -3,11 +3,11 @@
  * it is a block of lines each time, or with --json a line. A node that does not answer is waited for: it may be
  * restarting, and what is watched then is whether it comes back.
  */
-import { cut, DEFAULT_COLUMNS, DEFAULT_ROWS, fitRows, type TerminalOutput } from '../../client/terminal.ts';
-import { SECOND, type Clock } from '../../clock.ts';
-import { errorMessage, isWeirError } from '../../errors.ts';
+import { cut, DEFAULT_COLUMNS, DEFAULT_ROWS, fitRows, type TerminalOutput } from '../client/terminal.ts';
+import { SECOND, type Clock } from '../../util/clock.ts';
+import { errorMessage, isWeirError } from '../../util/errors.ts';
 import type { AdminClient } from '../../status/admin-client.ts';
-import type { StatusReport } from '../../status/report.ts';
+import type { StatusReport } from '../../status/status-report.ts';
 
 /** Milliseconds between two pictures in a terminal. */
 const REDRAW_INTERVAL: number = 0.5 * SECOND;

@@ -1,5 +1,5 @@
 /** Choices that a seed repeats. Pure. */
-import { SeededRandom } from '../../../bench/support/random.ts';
+import { SeededRandom } from '../../simulator/random.ts';
 
 export class Chance {
   readonly #random: SeededRandom;

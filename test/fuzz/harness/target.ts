@@ -1,6 +1,6 @@
 /** What is fuzzed: something of `src/` that reads bytes which a stranger chose. */
 import type * as fc from 'fast-check';
-import { isWeirError, type ErrorCode } from '../../../src/errors.ts';
+import { isWeirError, type ErrorCode } from '../../../src/util/errors.ts';
 import type { Chance } from './chance.ts';
 
 /** @throws what is then a finding: anything but the refusals that it let pass itself */

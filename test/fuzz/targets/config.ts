@@ -1,17 +1,21 @@
 /** What operators write: the YAML file, single settings, addresses, sizes; and docker's file with credentials. */
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
-import { systemClock } from '../../../src/clock.ts';
-import { readAnnounced, readBootstrap, readPeer } from '../../../src/config/cluster-addresses.ts';
-import { readHostName } from '../../../src/config/host-name.ts';
+import { systemClock } from '../../../src/util/clock.ts';
+import {
+  readAnnounced,
+  readBootstrap,
+  readPeer,
+  readHostName,
+} from '../../../src/config/cluster-addresses.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { envName, SETTING_KEYS, settingOf } from '../../../src/config/settings.ts';
 import { formatDuration, formatSize, parseDuration, parseSize } from '../../../src/config/units.ts';
-import { parseBootstrap } from '../../../src/host/addresses.ts';
+import { parseBootstrap } from '../../../src/network/addresses.ts';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';
 import { DockerConfig } from '../../../src/upstream/docker-config.ts';
 import { formatAuthorization } from '../../../src/upstream/credential.ts';
-import { isWeirError } from '../../../src/errors.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
 import { TempDir } from '../../support/temp.ts';
 import { pure, settledUnlessRefused, splitLine, unlessRefused, type Target } from '../harness/target.ts';
 import { SECRET, YAML_LIMIT } from './samples.ts';

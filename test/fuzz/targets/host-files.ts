@@ -1,13 +1,13 @@
 /** Configuration of the runtimes on this machine: files that anybody may have written. */
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
-import type { ErrorCode } from '../../../src/errors.ts';
-import { daemonJsonEdit, parseDaemonJson } from '../../../src/runtimes/daemon-json.ts';
-import { EditError, editing, type Edit } from '../../../src/runtimes/edit.ts';
-import { directTomlEdit, hostsTomlEdit } from '../../../src/runtimes/hosts-toml.ts';
-import { registriesYamlEdit } from '../../../src/runtimes/registries-yaml.ts';
-import { parseToml } from '../../../src/runtimes/toml-block.ts';
-import { Machine, MIRROR, PATHS } from '../../unit/runtimes/fixture.ts';
+import type { ErrorCode } from '../../../src/util/errors.ts';
+import { daemonJsonEdit, parseDaemonJson } from '../../../src/cli/runtimes/daemon-json.ts';
+import { EditError, editing, type Edit } from '../../../src/cli/runtimes/edit.ts';
+import { directTomlEdit, hostsTomlEdit } from '../../../src/cli/runtimes/hosts-toml.ts';
+import { registriesYamlEdit } from '../../../src/cli/runtimes/registries-yaml.ts';
+import { parseToml } from '../../../src/cli/runtimes/toml-block.ts';
+import { Machine, MIRROR, PATHS } from '../../unit/cli/runtimes/fixture.ts';
 import { pure, settledUnlessRefused, unlessRefused, type Target } from '../harness/target.ts';
 import { YAML_LIMIT } from './samples.ts';
 

@@ -1,11 +1,11 @@
 /** What a request names: routes, references, headers of the mirror. */
 import assert from 'node:assert/strict';
 import { validateHeaderValue, type IncomingMessage } from 'node:http';
-import { isWeirError } from '../../../src/errors.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
 import { WebGuard } from '../../../src/http/web-guard.ts';
-import { mirrorLink } from '../../../src/mirror/answers.ts';
+import { mirrorLink } from '../../../src/mirror/responses.ts';
 import { MAX_TARGET_LENGTH, parseRoute, type Route } from '../../../src/mirror/route.ts';
-import { acceptedTypes, isAccepted } from '../../../src/oci/accept.ts';
+import { acceptedTypes, isAccepted } from '../../../src/oci/manifest-type.ts';
 import { parseRangeHeader } from '../../../src/oci/range.ts';
 import {
   formatImageReference,

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/util/clock.ts';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';
 import { ChunkMap } from '../../../src/store/chunk-map.ts';
 import { DataFolder, isPartialName, partialName, registryMark } from '../../../src/store/data-folder.ts';
 import { FsStore } from '../../../src/store/fs-store.ts';
-import { ChunkLayout } from '../../../src/store/chunk-layout.ts';
+import { ChunkLayout } from '../../../src/protocol/chunk-layout.ts';
 import { TempDir } from '../../support/temp.ts';
 import { pure, settledUnlessRefused, type Target } from '../harness/target.ts';
 import { DIGEST, DIGEST_512 } from './samples.ts';

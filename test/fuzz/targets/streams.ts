@@ -1,7 +1,7 @@
 /** Frames of a libp2p stream, as they come, with resets and ends in between. */
 import assert from 'node:assert/strict';
-import { FrameStream } from '../../../src/host/frame-stream.ts';
-import { encodeFrame, MAX_FRAME_BYTES } from '../../../src/wire/frames.ts';
+import { FrameStream } from '../../../src/network/frame-stream.ts';
+import { encodeFrame, MAX_FRAME_BYTES } from '../../../src/protocol/frames.ts';
 import { FakeStream } from '../../support/fake-stream.ts';
 import { pure, settledUnlessRefused } from '../harness/target.ts';
 

@@ -1,13 +1,13 @@
 /** Heads on the data plane: requests as they are asked, answers as they come. */
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
-import { peerNameOf } from '../../../src/peer/peer-name.ts';
-import type { PieceAnswer, PieceEvents, PieceRequest } from '../../../src/transfer/exchange.ts';
-import { PiecePool } from '../../../src/transfer/piece-pool.ts';
-import { Reception } from '../../../src/transfer/reception.ts';
-import { formatRequest, parseRequest } from '../../../src/transfer/requests.ts';
+import { peerNameOf } from '../../../src/protocol/peer-id.ts';
+import type { PieceAnswer, PieceEvents, PieceRequest } from '../../../src/transfer/chunk-exchange.ts';
+import { PiecePool } from '../../../src/transfer/chunk-buffers.ts';
+import { Reception } from '../../../src/transfer/chunk-receiver.ts';
+import { formatRequest, parseRequest } from '../../../src/transfer/chunk-requests.ts';
 import { formatStatement, LIMITS, parseStatement } from '../../../src/transfer/wire-format.ts';
-import { isWeirError } from '../../../src/errors.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
 import { pure } from '../harness/target.ts';
 import { DIGEST, DIGEST_512 } from './samples.ts';
 

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { validateHeaderValue } from 'node:http';
 import { isIPv4 } from 'node:net';
-import { systemClock } from '../../../src/clock.ts';
-import type { ErrorCode } from '../../../src/errors.ts';
+import { systemClock } from '../../../src/util/clock.ts';
+import type { ErrorCode } from '../../../src/util/errors.ts';
 import {
   parseRegistryHost,
   tryParseRegistryHost,
@@ -16,10 +16,10 @@ import {
   expectStatus,
   refuseEncoding,
   unsatisfiedTotal,
-} from '../../../src/upstream/answer.ts';
+} from '../../../src/upstream/registry-answer.ts';
 import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
 import { formatChallenges, parseChallenges } from '../../../src/upstream/challenge.ts';
-import { Exchange } from '../../../src/upstream/exchange.ts';
+import { Exchange } from '../../../src/upstream/registry-call.ts';
 import { endpointsOf, requestTarget } from '../../../src/upstream/endpoint.ts';
 import type { Pools } from '../../../src/upstream/pools.ts';
 import { Reaches } from '../../../src/upstream/reach.ts';

@@ -2,12 +2,12 @@
 import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
 import * as fc from 'fast-check';
-import { Identity } from '../../../src/peer/identity.ts';
-import { placeOf, placesOf } from '../../../src/peer/place.ts';
-import { parsePeerName, publicKeyOf, tryParsePeerName } from '../../../src/peer/peer-name.ts';
+import { Identity } from '../../../src/protocol/identity.ts';
+import { placeOf, placesOf } from '../../../src/util/ip-address.ts';
+import { parsePeerName, publicKeyOf, tryParsePeerName } from '../../../src/protocol/peer-id.ts';
 import { MESSAGE_LIMITS } from '../../../src/protocol/messages.ts';
-import { isGenuine } from '../../../src/protocol/statement.ts';
-import { decodeSwarmMessage, encodeSwarmMessage, SWARM_VERSIONS } from '../../../src/wire/codec.ts';
+import { isGenuine } from '../../../src/protocol/attestation.ts';
+import { decodeSwarmMessage, encodeSwarmMessage, SWARM_VERSIONS } from '../../../src/protocol/codec.ts';
 import {
   decodeExchangeHead,
   decodeGossip,
@@ -17,16 +17,16 @@ import {
   encodeGossip,
   encodeHello,
   encodePages,
-} from '../../../src/wire/exchange.ts';
-import { encodeFrame, FrameDecoder, MAX_FRAME_BYTES } from '../../../src/wire/frames.ts';
-import { digestOfMultihash, multihashOf } from '../../../src/wire/multihash.ts';
+} from '../../../src/protocol/sync-messages.ts';
+import { encodeFrame, FrameDecoder, MAX_FRAME_BYTES } from '../../../src/protocol/frames.ts';
+import { digestOfMultihash, multihashOf } from '../../../src/protocol/multihash.ts';
 import {
   isControlAddress,
   isGenuineMember,
   RECORD_LIMITS,
   signMember,
   type SignedMember,
-} from '../../../src/wire/records.ts';
+} from '../../../src/protocol/signed-record.ts';
 import {
   decodeReferenceAnswer,
   decodeReferenceQuestion,
@@ -34,8 +34,8 @@ import {
   encodeReferenceQuestion,
   isTellable,
   isTellableAnswer,
-} from '../../../src/wire/references.ts';
-import { members, messages } from '../../unit/wire/arbitraries.ts';
+} from '../../../src/protocol/reference-messages.ts';
+import { members, messages } from '../../unit/protocol/arbitraries.ts';
 import { pure, unlessRefused } from '../harness/target.ts';
 import { DIGEST } from './samples.ts';
 

@@ -7,9 +7,9 @@ import type { CliContext } from '../../../src/cli/context.ts';
 import { describeError, exitCodeOf } from '../../../src/cli/exit-codes.ts';
 import { runCli } from '../../../src/cli/program.ts';
 import { SETTING_KEYS, flagName } from '../../../src/config/settings.ts';
-import { WeirError } from '../../../src/errors.ts';
-import { generateImage } from '../../../src/demo/image.ts';
-import { EmbeddedRegistry } from '../../../src/demo/registry.ts';
+import { WeirError } from '../../../src/util/errors.ts';
+import { generateImage } from '../../../src/cli/demo/image.ts';
+import { EmbeddedRegistry } from '../../../src/cli/demo/embedded-registry.ts';
 
 interface Ran {
   readonly code: number;

@@ -4,9 +4,9 @@ import { stripVTControlCharacters } from 'node:util';
 import type { CliContext } from '../../../src/cli/context.ts';
 import { runCli } from '../../../src/cli/program.ts';
 import { watchStatus, type StatusScreen } from '../../../src/cli/commands/status-watch.ts';
-import { systemClock, type Clock } from '../../../src/clock.ts';
-import { WeirError } from '../../../src/errors.ts';
-import type { StatusReport } from '../../../src/status/report.ts';
+import { systemClock, type Clock } from '../../../src/util/clock.ts';
+import { WeirError } from '../../../src/util/errors.ts';
+import type { StatusReport } from '../../../src/status/status-report.ts';
 import { fakeNode, statusOf } from '../status/fixture.ts';
 
 class Sink extends Writable {

@@ -1,7 +1,7 @@
 /** Addresses of peers as operators write them. */
 import assert from 'node:assert/strict';
 import { readAnnounced, readBootstrap, readPeer } from '../../../src/config/cluster-addresses.ts';
-import { Identity } from '../../../src/peer/identity.ts';
+import { Identity } from '../../../src/protocol/identity.ts';
 
 const { peer } = Identity.generate();
 

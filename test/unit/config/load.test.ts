@@ -9,7 +9,7 @@ import {
   flagName,
   type SettingKey,
 } from '../../../src/config/settings.ts';
-import { isWeirError } from '../../../src/errors.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
 
 interface Sources {
   readonly flags?: Partial<Record<SettingKey, string>>;

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { loadConfig, type LoadedConfig } from '../../../src/config/load.ts';
 import { configAsJson, configAsTable, configAsYaml, presentConfig } from '../../../src/config/present.ts';
 import type { RegistryHost } from '../../../src/oci/repository.ts';
-import { isWeirError } from '../../../src/errors.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
 
 const FILE = '/etc/weir/config.yaml';
 

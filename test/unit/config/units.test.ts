@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { GIB, HOUR, KIB, MIB, MINUTE, SECOND } from '../../../src/clock.ts';
+import { GIB, HOUR, KIB, MIB, MINUTE, SECOND } from '../../../src/util/clock.ts';
 import { formatDuration, formatSize, parseDuration, parseSize } from '../../../src/config/units.ts';
 
 const refused = (parse: (text: string) => number, text: string, why: RegExp): void =>

@@ -1,7 +1,7 @@
 /** When blobs are announced to the DHT. */
 import assert from 'node:assert/strict';
 import { mock } from 'node:test';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/util/clock.ts';
 import { Announcements } from '../../../src/daemon/announcements.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 

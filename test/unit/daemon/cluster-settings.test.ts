@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { dataAddresses, listenOn, readClusterKey } from '../../../src/daemon/cluster-settings.ts';
-import { isWeirError } from '../../../src/errors.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
 import { TempDir } from '../../support/temp.ts';
 
 describe('listenOn', () => {

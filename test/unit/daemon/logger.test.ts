@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { Writable } from 'node:stream';
 import { createLogger, serializeError, type CreateLoggerOptions } from '../../../src/daemon/logger.ts';
-import { WeirError } from '../../../src/errors.ts';
+import { WeirError } from '../../../src/util/errors.ts';
 
 async function logged(
   options: Partial<CreateLoggerOptions>,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { defaultConfig } from '../../../src/config/load.ts';
 import { readZone } from '../../../src/daemon/cluster-settings.ts';
-import { isWeirError } from '../../../src/errors.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
 import { TempDir } from '../../support/temp.ts';
 
 describe('readZone', () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { bundle } from '../../../deploy/image/bundle.ts';
-import { SECOND } from '../../../src/clock.ts';
+import { SECOND } from '../../../src/util/clock.ts';
 import { shared } from '../../support/fixture.ts';
 import { Program, runOk } from '../../support/program.ts';
 import { TempDir } from '../../support/temp.ts';

@@ -6,7 +6,7 @@ import { arch } from 'node:process';
 import { parse } from 'yaml';
 import { CHART, parseManifests, runHelm, template, type Manifest } from '../../../deploy/helm.ts';
 import { renderManifests } from '../../../deploy/manifests/render.ts';
-import { SECOND } from '../../../src/clock.ts';
+import { SECOND } from '../../../src/util/clock.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { typeProblems, validate } from '../../support/manifest-types.ts';
 

@@ -4,7 +4,7 @@ import { glob, readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { SETTING_KEYS } from '../../../src/config/settings.ts';
-import { ERROR_CODES } from '../../../src/errors.ts';
+import { ERROR_CODES } from '../../../src/util/errors.ts';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
 /** Where a variable part of a log line stands in the page, and in a template of the code. */

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Metrics } from '../../../src/daemon/metrics.ts';
-import { ERROR_CODES } from '../../../src/errors.ts';
+import { ERROR_CODES } from '../../../src/util/errors.ts';
 
 const DOCS = join(import.meta.dirname, '../../../docs');
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
-import { isWeirError } from '../../../src/errors.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
 import { listen, urlOf, type ListenAddress } from '../../../src/http/listen.ts';
 
 /** The URLs of what listens; closed when the test is over. */

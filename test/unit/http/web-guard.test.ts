@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
 import * as fc from 'fast-check';
-import { isWeirError } from '../../../src/errors.ts';
-import { isLoopback, plainAddress } from '../../../src/http/addresses.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
+import { isLoopback, plainAddress } from '../../../src/util/ip-address.ts';
 import { WebGuard } from '../../../src/http/web-guard.ts';
 
 interface Case {

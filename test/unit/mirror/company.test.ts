@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
-import { MIB, SECOND } from '../../../src/clock.ts';
+import { MIB, SECOND } from '../../../src/util/clock.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { seededBytes } from '../../support/bytes.ts';
 import { MirrorFixture } from '../../support/mirror-fixture.ts';
 import { QuietPull } from '../../support/quiet-pull.ts';
-import { VirtualClock } from '../routing/virtual-clock.ts';
+import { VirtualClock } from '../network/virtual-clock.ts';
 
 describe('mirror: the wait for a first byte', () => {
   it('is longer where others pull the blob or have it, and ends for them, too', async () => {

@@ -6,8 +6,8 @@ import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { once } from 'node:events';
 import type { ServerResponse } from 'node:http';
-import { MIB } from '../../../src/clock.ts';
-import { isWeirError } from '../../../src/errors.ts';
+import { MIB } from '../../../src/util/clock.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { seededBytes } from '../../support/bytes.ts';
 import { MirrorFixture, sendBytes } from '../../support/mirror-fixture.ts';
@@ -250,7 +250,7 @@ describe('contract with runtimes', () => {
                   written += buffers.reduce((sum, { length }) => sum + length, 0);
                   if (written < 15 * MIB) return write(offset, buffers);
                   return Promise.reject(new (class extends Error {})('ENOSPC')).catch(async () => {
-                    const { WeirError } = await import('../../../src/errors.ts');
+                    const { WeirError } = await import('../../../src/util/errors.ts');
                     throw new WeirError('store_full', 'no space left');
                   });
                 };

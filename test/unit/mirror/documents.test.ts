@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { connect, type AddressInfo } from 'node:net';
-import { KIB, MIB } from '../../../src/clock.ts';
+import { KIB, MIB } from '../../../src/util/clock.ts';
 import { sendBytes } from '../../../src/http/body.ts';
 import { DocumentRoom } from '../../../src/upstream/document-room.ts';
 import { MirrorFixture } from '../../support/mirror-fixture.ts';

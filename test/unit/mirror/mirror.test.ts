@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { once } from 'node:events';
-import { isWeirError } from '../../../src/errors.ts';
-import { MIB } from '../../../src/clock.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
+import { MIB } from '../../../src/util/clock.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { seededBytes } from '../../support/bytes.ts';
 import { MirrorFixture } from '../../support/mirror-fixture.ts';

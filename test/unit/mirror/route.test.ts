@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { WeirError } from '../../../src/errors.ts';
+import { WeirError } from '../../../src/util/errors.ts';
 import { parseRoute } from '../../../src/mirror/route.ts';
 import { DOCKER_HUB, repositoryKey } from '../../../src/oci/repository.ts';
 

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { WeirError } from '../../../src/errors.ts';
+import { WeirError } from '../../../src/util/errors.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { manifestChildren, MEDIA_TYPES, parseManifest } from '../../../src/oci/manifest.ts';
 

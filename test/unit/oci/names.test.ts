@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { WeirError } from '../../../src/errors.ts';
+import { WeirError } from '../../../src/util/errors.ts';
 import { digestOf, DigestVerifier, parseDigest, tryParseDigest } from '../../../src/oci/digest.ts';
 import { formatImageReference, parseImageReference } from '../../../src/oci/reference.ts';
 import {

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readdir, readlink } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { KIB, MIB, SECOND } from '../../../src/clock.ts';
+import { KIB, MIB, SECOND } from '../../../src/util/clock.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { parseManifestReference } from '../../../src/oci/reference.ts';
 import { parseRegistryHost, parseRepository, type Repository } from '../../../src/oci/repository.ts';

@@ -4,8 +4,8 @@
  */
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { HOUR, MINUTE } from '../../../src/clock.ts';
-import { isWeirError, WeirError } from '../../../src/errors.ts';
+import { HOUR, MINUTE } from '../../../src/util/clock.ts';
+import { isWeirError, WeirError } from '../../../src/util/errors.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { parseRegistryHost, parseRepository, repositoryKey } from '../../../src/oci/repository.ts';
 import { Access, type PullRequest } from '../../../src/pull/access.ts';
@@ -13,7 +13,7 @@ import { Catalog } from '../../../src/store/catalog.ts';
 import { callerOf, remoteCallerOf, type Caller } from '../../../src/upstream/caller.ts';
 import type { Upstream } from '../../../src/upstream/upstream.ts';
 import { TempDir } from '../../support/temp.ts';
-import { ManualClock } from '../membership/clock.ts';
+import { ManualClock } from '../cluster/clock.ts';
 
 const TTL: number = 10 * MINUTE;
 const OFFLINE_TTL: number = 24 * HOUR;

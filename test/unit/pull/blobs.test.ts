@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { MIB, systemClock } from '../../../src/clock.ts';
-import { isWeirError, type ErrorCode } from '../../../src/errors.ts';
+import { MIB, systemClock } from '../../../src/util/clock.ts';
+import { isWeirError, type ErrorCode } from '../../../src/util/errors.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import type { BlobRequest } from '../../../src/pull/blobs.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';

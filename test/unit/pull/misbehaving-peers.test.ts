@@ -4,13 +4,13 @@
  */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
-import { KIB, MIB, SECOND } from '../../../src/clock.ts';
-import type { SuspicionReason } from '../../../src/membership/member.ts';
-import { encodeFrame } from '../../../src/wire/frames.ts';
+import { KIB, MIB, SECOND } from '../../../src/util/clock.ts';
+import type { SuspicionReason } from '../../../src/cluster/membership.ts';
+import { encodeFrame } from '../../../src/protocol/frames.ts';
 import { seededBytes } from '../../support/bytes.ts';
 import type { Mischief } from '../../support/evil-peer.ts';
 import { EvilScene, type EvilSceneOptions } from '../../support/evil-scene.ts';
-import { until } from '../host/fixture.ts';
+import { until } from '../network/fixture.ts';
 import { makeNode } from '../transfer/fixture.ts';
 import { RawPeer } from '../transfer/raw.ts';
 

@@ -1,10 +1,10 @@
 /** What members get to know of credentials, and what they get of bytes that are not for them. */
 import assert from 'node:assert/strict';
-import { MIB, SECOND } from '../../../src/clock.ts';
-import { isWeirError } from '../../../src/errors.ts';
+import { MIB, SECOND } from '../../../src/util/clock.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
-import { ChunkLayout, chunkSizeFor } from '../../../src/store/chunk-layout.ts';
-import { Homes } from '../../../src/swarm/homes.ts';
+import { ChunkLayout, chunkSizeFor } from '../../../src/protocol/chunk-layout.ts';
+import { Homes } from '../../../src/swarm/chunk-owners.ts';
 import { formatAuthorization } from '../../../src/upstream/credential.ts';
 import { EvilScene } from '../../support/evil-scene.ts';
 import { TestRegistry } from '../../support/mirror-fixture.ts';

@@ -5,7 +5,7 @@
  */
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { KIB } from '../../../src/clock.ts';
+import { KIB } from '../../../src/util/clock.ts';
 import type { Digest } from '../../../src/oci/digest.ts';
 import { seededBytes } from '../../support/bytes.ts';
 import { request, type RequestOptions } from '../../support/client.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { MIB } from '../../../src/clock.ts';
+import { MIB } from '../../../src/util/clock.ts';
 import { UnfinishedChunks } from '../../../src/pull/unfinished-chunks.ts';
-import { PiecePool } from '../../../src/transfer/piece-pool.ts';
+import { PiecePool } from '../../../src/transfer/chunk-buffers.ts';
 
 function scene() {
   const memory = new PiecePool();

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { isWeirError, type ErrorCode } from '../../../src/errors.ts';
+import { isWeirError, type ErrorCode } from '../../../src/util/errors.ts';
 import { AdminClient } from '../../../src/status/admin-client.ts';
 import { fakeNode, statusOf } from './fixture.ts';
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { peersSchema, statusSchema } from '../../../src/status/report.ts';
+import { peersSchema, statusSchema } from '../../../src/status/status-report.ts';
 
 const PAGE = join(import.meta.dirname, '../../../docs/admin-api.md');
 

@@ -1,9 +1,14 @@
 /** Reports of a node that is in the middle of things, and an admin address that serves them. */
-import { Admin } from '../../../src/daemon/admin.ts';
-import { MIB } from '../../../src/clock.ts';
+import { Admin } from '../../../src/daemon/admin-server.ts';
+import { MIB } from '../../../src/util/clock.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
-import { peerNameOf, type PeerName } from '../../../src/peer/peer-name.ts';
-import type { PeerReport, PeersReport, StatusReport, TransferReport } from '../../../src/status/report.ts';
+import { peerNameOf, type PeerName } from '../../../src/protocol/peer-id.ts';
+import type {
+  PeerReport,
+  PeersReport,
+  StatusReport,
+  TransferReport,
+} from '../../../src/status/status-report.ts';
 
 export function peerOf(n: number): PeerName {
   return peerNameOf(Buffer.alloc(32, n));

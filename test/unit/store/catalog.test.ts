@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdir, stat, writeFile } from 'node:fs/promises';
 import { DatabaseSync } from 'node:sqlite';
-import { isWeirError } from '../../../src/errors.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import { Catalog } from '../../../src/store/catalog.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { GIB, KIB, MIB } from '../../../src/clock.ts';
-import { ChunkLayout, chunkSizeFor } from '../../../src/store/chunk-layout.ts';
+import { GIB, KIB, MIB } from '../../../src/util/clock.ts';
+import { ChunkLayout, chunkSizeFor } from '../../../src/protocol/chunk-layout.ts';
 import { CHUNK_HASH_BYTES, ChunkMap } from '../../../src/store/chunk-map.ts';
 
 describe('ChunkLayout', () => {

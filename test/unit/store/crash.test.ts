@@ -1,7 +1,7 @@
 /** The store's state machine with a crash at every step: whatever was going on, nothing wrong is ever handed out. */
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { KIB, systemClock } from '../../../src/clock.ts';
+import { KIB, systemClock } from '../../../src/util/clock.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { DataFolder } from '../../../src/store/data-folder.ts';
 import { FsStore } from '../../../src/store/fs-store.ts';

@@ -1,23 +1,23 @@
 /** The small deciding parts of the swarm policy, each by itself. */
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import type { PeerName } from '../../../src/peer/peer-name.ts';
-import { Bitfield } from '../../../src/store/bitfield.ts';
-import { Beat } from '../../../src/swarm/beat.ts';
-import { Budget } from '../../../src/swarm/budget.ts';
+import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import { Bitfield } from '../../../src/protocol/bitfield.ts';
+import { Beat } from '../../../src/swarm/turn-batcher.ts';
+import { Budget } from '../../../src/swarm/request-window.ts';
 import { ChunkPicker } from '../../../src/swarm/chunk-picker.ts';
-import { chunkKey, hashText, rank, shareBefore } from '../../../src/swarm/hrw.ts';
-import { Leases } from '../../../src/swarm/leases.ts';
-import { Neighbours } from '../../../src/swarm/neighbours.ts';
-import { OriginWindow } from '../../../src/swarm/origin-window.ts';
-import { Pace } from '../../../src/swarm/pace.ts';
+import { chunkKey, hashText, rank, shareBefore } from '../../../src/cluster/hrw.ts';
+import { Leases } from '../../../src/swarm/claims.ts';
+import { Neighbours } from '../../../src/swarm/peer-set.ts';
+import { OriginWindow } from '../../../src/swarm/adaptive-window.ts';
+import { Pace } from '../../../src/swarm/rtt-estimator.ts';
 import { PARAMETERS, type Parameters } from '../../../src/swarm/parameters.ts';
-import { inOrderOfChoice } from '../../../src/swarm/candidates.ts';
-import { Rendezvous } from '../../../src/swarm/rendezvous.ts';
-import { Searches } from '../../../src/swarm/searches.ts';
+import { inOrderOfChoice } from '../../../src/swarm/peer-choice.ts';
+import { Rendezvous } from '../../../src/swarm/tracker.ts';
+import { Searches } from '../../../src/swarm/dht-searches.ts';
 import { UploadSlots } from '../../../src/swarm/upload-slots.ts';
-import { seeded } from '../../../bench/support/random.ts';
-import { namedSwarm } from '../../../bench/simulate/names.ts';
+import { seeded } from '../../simulator/random.ts';
+import { namedSwarm } from '../../simulator/names.ts';
 
 const named = (name: string | number): PeerName => `peer-${name}` as PeerName;
 const peers = (count: number): readonly { readonly peer: PeerName }[] =>

@@ -1,7 +1,7 @@
 /** The time of the policy in a running node. */
 import assert from 'node:assert/strict';
 import { systemScheduler, type Scheduler } from '../../../src/swarm/scheduler.ts';
-import { ManualClock } from '../membership/clock.ts';
+import { ManualClock } from '../cluster/clock.ts';
 
 /** Resolves when a timer of so many milliseconds fires. */
 function fires(scheduler: Scheduler, ms: number): Promise<void> {

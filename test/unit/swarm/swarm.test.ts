@@ -1,13 +1,13 @@
 /** Whole swarms in virtual time: the daemon's own policy, a modelled network. Same seed, same course. */
 import assert from 'node:assert/strict';
-import { MIB, SECOND } from '../../../src/clock.ts';
-import { WeirError } from '../../../src/errors.ts';
-import type { SimulatedNode } from '../../../bench/simulate/node.ts';
-import { simulate, type SimulateOptions, type Start } from '../../../bench/simulate/run.ts';
-import type { PeerName } from '../../../src/peer/peer-name.ts';
-import { Homes } from '../../../src/swarm/homes.ts';
-import { namedSwarm } from '../../../bench/simulate/names.ts';
-import { World, type WorldOptions } from '../../../bench/simulate/world.ts';
+import { MIB, SECOND } from '../../../src/util/clock.ts';
+import { WeirError } from '../../../src/util/errors.ts';
+import type { SimulatedNode } from '../../simulator/simulated-node.ts';
+import { simulate, type SimulateOptions, type Start } from '../../simulator/simulate.ts';
+import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import { Homes } from '../../../src/swarm/chunk-owners.ts';
+import { namedSwarm } from '../../simulator/names.ts';
+import { World, type WorldOptions } from '../../simulator/world.ts';
 
 const swarm = namedSwarm('layer');
 const LAYER: number = 64 * MIB;

@@ -1,14 +1,14 @@
 /** Who is blamed for a wrong hash, and when; and whose word is waited for. */
 import assert from 'node:assert/strict';
-import { HOUR, SECOND } from '../../../src/clock.ts';
-import type { SuspicionReason } from '../../../src/membership/member.ts';
+import { HOUR, SECOND } from '../../../src/util/clock.ts';
+import type { SuspicionReason } from '../../../src/cluster/membership.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { parseRegistryHost, type RegistryHost } from '../../../src/oci/repository.ts';
-import type { PeerName } from '../../../src/peer/peer-name.ts';
-import type { Statement } from '../../../src/protocol/statement.ts';
-import { Distrust } from '../../../src/swarm/distrust.ts';
-import { Doubts } from '../../../src/swarm/doubts.ts';
-import type { SwarmState } from '../../../src/swarm/state.ts';
+import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import type { Statement } from '../../../src/protocol/attestation.ts';
+import { Distrust } from '../../../src/swarm/registry-distrust.ts';
+import { Doubts } from '../../../src/swarm/missing-chunks.ts';
+import type { SwarmState } from '../../../src/swarm/swarm-state.ts';
 import { Verdicts } from '../../../src/swarm/verdicts.ts';
 
 const REGISTRY = parseRegistryHost('registry.test');

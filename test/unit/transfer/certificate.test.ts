@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { createHash, X509Certificate } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
-import { HOUR, systemClock } from '../../../src/clock.ts';
-import { Identity } from '../../../src/peer/identity.ts';
+import { HOUR, systemClock } from '../../../src/util/clock.ts';
+import { Identity } from '../../../src/protocol/identity.ts';
 import { fingerprintOf, makeCertificate } from '../../../src/transfer/certificate.ts';
 import { run } from '../../support/program.ts';
 import { findProgram } from '../../support/requires.ts';

@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
-import { systemClock } from '../../../src/clock.ts';
-import type { Address, Member } from '../../../src/membership/member.ts';
-import type { PieceEvents } from '../../../src/transfer/exchange.ts';
+import { systemClock } from '../../../src/util/clock.ts';
+import type { Address, Member } from '../../../src/protocol/member.ts';
+import type { PieceEvents } from '../../../src/transfer/chunk-exchange.ts';
 import { DataClient } from '../../../src/transfer/https-client.ts';
 import {
   ask,

@@ -1,7 +1,7 @@
 /** The serving side against requests that are not as they should be, slow readers, and its own failures. */
 import assert from 'node:assert/strict';
-import type { ServedPiece } from '../../../src/transfer/exchange.ts';
-import { WeirError } from '../../../src/errors.ts';
+import type { ServedPiece } from '../../../src/transfer/chunk-exchange.ts';
+import { WeirError } from '../../../src/util/errors.ts';
 import {
   ask,
   askFails,

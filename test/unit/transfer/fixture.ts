@@ -1,13 +1,14 @@
 /** Members that talk over the data plane on loopback. */
 import assert from 'node:assert/strict';
-import { systemClock } from '../../../src/clock.ts';
-import { isWeirError, type ErrorCode, type WeirError } from '../../../src/errors.ts';
-import type { Address, Member, SuspicionReason } from '../../../src/membership/member.ts';
+import { systemClock } from '../../../src/util/clock.ts';
+import { isWeirError, type ErrorCode, type WeirError } from '../../../src/util/errors.ts';
+import type { SuspicionReason } from '../../../src/cluster/membership.ts';
+import type { Address, Member } from '../../../src/protocol/member.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';
-import { Identity } from '../../../src/peer/identity.ts';
-import type { PeerName } from '../../../src/peer/peer-name.ts';
-import { makeStatement } from '../../../src/protocol/statement.ts';
+import { Identity } from '../../../src/protocol/identity.ts';
+import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import { makeStatement } from '../../../src/protocol/attestation.ts';
 import type { Refusal } from '../../../src/transfer/admission.ts';
 import { makeCertificate, type Certificate } from '../../../src/transfer/certificate.ts';
 import type { KeyPair } from '../../../src/transfer/data-port.ts';
@@ -17,7 +18,7 @@ import type {
   PieceRequest,
   PieceServer,
   ServedPiece,
-} from '../../../src/transfer/exchange.ts';
+} from '../../../src/transfer/chunk-exchange.ts';
 import { DataClient, type DataClientOptions } from '../../../src/transfer/https-client.ts';
 import { DataServer, type DataServerOptions, type ServedReport } from '../../../src/transfer/https-server.ts';
 

@@ -2,11 +2,11 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import * as fc from 'fast-check';
-import { MIB } from '../../../src/clock.ts';
-import type { Address } from '../../../src/membership/member.ts';
+import { MIB } from '../../../src/util/clock.ts';
+import type { Address } from '../../../src/protocol/member.ts';
 import { HeadReader } from '../../../src/transfer/answer-head.ts';
-import { isWeirError } from '../../../src/errors.ts';
-import { parseRequest } from '../../../src/transfer/requests.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
+import { parseRequest } from '../../../src/transfer/chunk-requests.ts';
 import { parseStatement } from '../../../src/transfer/wire-format.ts';
 import { heldBytes } from '../../support/memory.ts';
 import { askPiece, requestFor, Scene } from './fixture.ts';

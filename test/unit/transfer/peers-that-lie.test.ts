@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
-import type { ErrorCode } from '../../../src/errors.ts';
-import { systemClock } from '../../../src/clock.ts';
-import { makeStatement } from '../../../src/protocol/statement.ts';
+import type { ErrorCode } from '../../../src/util/errors.ts';
+import { systemClock } from '../../../src/util/clock.ts';
+import { makeStatement } from '../../../src/protocol/attestation.ts';
 import { DataClient } from '../../../src/transfer/https-client.ts';
 import { formatStatement } from '../../../src/transfer/wire-format.ts';
 import { ask, makeNode, requestFor } from './fixture.ts';

@@ -8,10 +8,10 @@ import {
   type Socket,
 } from 'node:net';
 import { connect as connectTls, createServer as createTls, type ConnectionOptions } from 'node:tls';
-import type { Address } from '../../../src/membership/member.ts';
+import type { Address } from '../../../src/protocol/member.ts';
 import { LOOPBACK, memberOf, requestFor, type Node } from './fixture.ts';
-import type { Member } from '../../../src/membership/member.ts';
-import { formatRequest } from '../../../src/transfer/requests.ts';
+import type { Member } from '../../../src/protocol/member.ts';
+import { formatRequest } from '../../../src/transfer/chunk-requests.ts';
 
 export interface RawOptions {
   /** Whose certificate is presented; undefined: none. */

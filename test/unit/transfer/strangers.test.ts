@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
-import { systemClock } from '../../../src/clock.ts';
+import { systemClock } from '../../../src/util/clock.ts';
 import { makeCertificate } from '../../../src/transfer/certificate.ts';
-import type { ServedPiece } from '../../../src/transfer/exchange.ts';
+import type { ServedPiece } from '../../../src/transfer/chunk-exchange.ts';
 import {
   askFails,
   askPiece,

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { isWeirError } from '../../../src/errors.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
 import { formatChallenges, parseChallenges, type Challenge } from '../../../src/upstream/challenge.ts';
 
 function simple(header: string): readonly unknown[] {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { isWeirError } from '../../../src/errors.ts';
+import { isWeirError } from '../../../src/util/errors.ts';
 import { credentialKey, formatAuthorization, parseAuthorization } from '../../../src/upstream/credential.ts';
 
 describe('upstream: credential', () => {

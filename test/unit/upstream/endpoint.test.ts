@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { parseRegistryHost, type RegistryHost, type RepositoryName } from '../../../src/oci/repository.ts';
-import { endpointsOf, isLoopback, requestTarget } from '../../../src/upstream/endpoint.ts';
+import { endpointsOf, isThisMachine, requestTarget } from '../../../src/upstream/endpoint.ts';
 import { proxyFor } from '../../../src/upstream/proxy.ts';
 import type { RegistryConfig } from '../../../src/upstream/registry-config.ts';
 
@@ -50,9 +50,9 @@ describe('upstream: endpoint', () => {
   });
 
   it('knows loopback addresses', () => {
-    for (const host of ['localhost', '127.0.0.1', '127.9.9.9', '[::1]']) assert.ok(isLoopback(host), host);
+    for (const host of ['localhost', '127.0.0.1', '127.9.9.9', '[::1]']) assert.ok(isThisMachine(host), host);
     for (const host of ['127.evil.test', 'localhost.evil.test', '[::2]', '128.0.0.1']) {
-      assert.ok(!isLoopback(host), host);
+      assert.ok(!isThisMachine(host), host);
     }
   });
 });

@@ -3,7 +3,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { Pool } from 'undici';
-import { MIB } from '../../../src/clock.ts';
+import { MIB } from '../../../src/util/clock.ts';
 import { send, type Response } from '../../../src/upstream/response.ts';
 
 /** Chunks of one byte that answer each request. */

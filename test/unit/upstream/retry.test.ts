@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { WeirError } from '../../../src/errors.ts';
+import { WeirError } from '../../../src/util/errors.ts';
 import { Breaker } from '../../../src/upstream/breaker.ts';
 import { isRetryable, parseRetryAfter, retryDelay } from '../../../src/upstream/retry.ts';
 

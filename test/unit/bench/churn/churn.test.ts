@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
-import { MIB, MINUTE, SECOND } from '../../../../src/clock.ts';
+import { MIB, MINUTE, SECOND } from '../../../../src/util/clock.ts';
 import { contradiction, stayers, type ChurnSettings } from '../../../../bench/churn/options.ts';
 import { churnRows, verdictOf, type ChurnResult } from '../../../../bench/churn/report.ts';
 import type { Trend } from '../../../../bench/churn/trend.ts';
 import { bytesBelow } from '../../../../bench/churn/watch.ts';
 import { Zipf } from '../../../../bench/churn/zipf.ts';
-import { SeededRandom } from '../../../../bench/support/random.ts';
+import { SeededRandom } from '../../../simulator/random.ts';
 import { TempDir } from '../../../support/temp.ts';
 
 const SETTINGS: ChurnSettings = {

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { SeededRandom } from '../../../../bench/support/random.ts';
+import { SeededRandom } from '../../../simulator/random.ts';
 import { trendOf, type Sample } from '../../../../bench/churn/trend.ts';
 
 const NOISE = 10;

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { GIB } from '../../../../src/clock.ts';
+import { GIB } from '../../../../src/util/clock.ts';
 import { difference, resultOf, type Observed } from '../../../../bench/crowd/outcome.ts';
 import type { NodePlan } from '../../../../bench/crowd/plan.ts';
 import type { Pulled } from '../../../../bench/crowd/pulls.ts';

@@ -1,5 +1,5 @@
 /** Settings of a crowd for tests. */
-import { MIB } from '../../../../src/clock.ts';
+import { MIB } from '../../../../src/util/clock.ts';
 import { parseRate, type CrowdSettings } from '../../../../bench/crowd/options.ts';
 
 /** Of 10 MiB: 4.194304 s on a link of 20 Mbit/s. */

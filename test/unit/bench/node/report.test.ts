@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { renderReport, targetsOf, type Figures, type NodeReport } from '../../../../bench/node/report.ts';
-import { pair, spread } from '../../../../bench/support/stats.ts';
+import { pair, spread } from '../../../simulator/stats.ts';
 
 const FIGURES: Figures = {
   cold: {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { MIB } from '../../../../src/clock.ts';
+import { MIB } from '../../../../src/util/clock.ts';
 import { chartsOf } from '../../../../bench/report/charts.ts';
 import { groupResults } from '../../../../bench/report/group.ts';
 import { writeReport, type BenchReport } from '../../../../bench/report/report.ts';

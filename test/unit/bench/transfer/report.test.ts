@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { renderTransferReport, type TransferReport } from '../../../../bench/transfer/report.ts';
-import { spread } from '../../../../bench/support/stats.ts';
-import { MIB } from '../../../../src/clock.ts';
+import { spread } from '../../../simulator/stats.ts';
+import { MIB } from '../../../../src/util/clock.ts';
 
 describe('bench/transfer/report', () => {
   it('shows each case, and what is to be known of the machine', () => {

@@ -1,0 +1,262 @@
+/**
+ * The requests of one pull, made as containerd makes them, to a mirror (with `?ns=`) or to the registry itself.
+ * Credentials, token servers, redirects, TLS and proxies are those of the upstream client.
+ */
+import { SECOND, systemClock, type Clock } from '../../util/clock.ts';
+import { isWeirError, toWeirError, WeirError } from '../../util/errors.ts';
+import { digestAlgorithm, digestOf, tryParseDigest, type Digest } from '../../oci/digest.ts';
+import { ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES, type Descriptor } from '../../oci/manifest.ts';
+import { formatManifestReference, type ImageReference } from '../../oci/reference.ts';
+import { repositoryKey, type RegistryHost } from '../../oci/repository.ts';
+import { contentRange, expectStatus, protocolError, refuseEncoding } from '../../upstream/registry-answer.ts';
+import { DockerConfig } from '../../upstream/docker-config.ts';
+import { endpointsOf, requestTarget, type Endpoint } from '../../upstream/endpoint.ts';
+import { Exchange } from '../../upstream/registry-call.ts';
+import { Pools } from '../../upstream/pools.ts';
+import { Reaches } from '../../upstream/reach.ts';
+import type { Environment } from '../../upstream/proxy.ts';
+import type { RegistryConfig } from '../../upstream/registry-config.ts';
+import type { Response } from '../../upstream/response.ts';
+import { TrustStore } from '../../upstream/trust.ts';
+
+/** As it calls itself in its User-Agent. */
+export const CLIENT_NAME = 'weir-client';
+
+/** Milliseconds to connect. */
+const CONNECT_TIMEOUT: number = 5 * SECOND;
+/** Milliseconds until an answer begins; a mirror may itself wait for a slow registry. */
+const HEADER_TIMEOUT: number = 60 * SECOND;
+/** Milliseconds without a byte. Above a mirror's own bound (10 s), so that it is the one to act. */
+const STALL_TIMEOUT: number = 30 * SECOND;
+/** Twice as many as blobs that are pulled at one time; an eighth of them is for manifests and tokens. */
+const MAX_CONNECTIONS = 16;
+/** Characters of an answer's Weir-Source header that are believed. */
+const SOURCE = /^[a-z][a-z0-9-]{0,31}$/;
+
+export interface SessionOptions {
+  readonly image: ImageReference;
+  /** Undefined: the registry itself is asked. */
+  readonly mirror?: URL | undefined;
+  /** Where each request goes that the mirror does not answer well, as in containerd; undefined: nowhere, it fails. */
+  readonly fallback?: URL | undefined;
+  /** Told of each of these, with what the mirror said. */
+  readonly onFallback?: ((error: WeirError) => void) | undefined;
+  readonly registries?: ReadonlyMap<RegistryHost, RegistryConfig> | undefined;
+  /** Path of a PEM file of authorities trusted beside the usual ones. */
+  readonly caFile?: string | undefined;
+  /** Path of a docker config.json with credentials. */
+  readonly dockerConfig?: string | undefined;
+  /** For the proxies; none by default. */
+  readonly environment?: Environment | undefined;
+  readonly clock?: Clock | undefined;
+  /** Told of what is no failure, such as a docker config that cannot be read. */
+  readonly warn?: ((message: string) => void) | undefined;
+}
+
+/** A body that begins at byte `start` of its blob. */
+export interface OpenBlob {
+  readonly response: Response;
+  readonly start: number;
+  /** Who had it: the Weir-Source header, else `mirror` or `registry`. */
+  readonly source: string;
+}
+
+interface Request {
+  readonly method: 'GET' | 'HEAD';
+  /** Below the repository's name. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Other statuses are errors. */
+  readonly expected: readonly number[];
+  readonly signal: AbortSignal | undefined;
+}
+
+interface Answer {
+  readonly response: Response;
+  /** Who gave it. */
+  readonly endpoint: Endpoint;
+}
+
+export class RegistrySession implements AsyncDisposable {
+  readonly #image: ImageReference;
+  readonly #endpoint: Endpoint;
+  readonly #fallback: Endpoint | undefined;
+  readonly #onFallback: (error: WeirError) => void;
+  readonly #pools: Pools;
+  readonly #exchange: Exchange;
+  readonly #clock: Clock;
+  #requests = 0;
+
+  /** @throws WeirError `config_invalid` for a CA file that cannot be used */
+  constructor(options: SessionOptions) {
+    this.#image = options.image;
+    this.#clock = options.clock ?? systemClock;
+    const registries = options.registries ?? new Map<RegistryHost, RegistryConfig>();
+    const { mirror, fallback } = options;
+    const { registry } = options.image.repository;
+    const own = endpointsOf(registry, registries).at(-1);
+    if (own === undefined) throw new WeirError('internal', `no endpoint for ${registry}`);
+    this.#endpoint = mirror === undefined ? own : endpointAt(mirror, own, true);
+    if (mirror !== undefined && fallback !== undefined) this.#fallback = endpointAt(fallback, own, false);
+    this.#onFallback = options.onFallback ?? ((): void => undefined);
+    this.#pools = new Pools({
+      connectTimeout: CONNECT_TIMEOUT,
+      headerTimeout: HEADER_TIMEOUT,
+      stallTimeout: STALL_TIMEOUT,
+      maxConnections: MAX_CONNECTIONS,
+      environment: options.environment ?? {},
+      trust: new TrustStore(options.caFile, [this.#endpoint.tls]),
+    });
+    const { dockerConfig } = options;
+    this.#exchange = new Exchange({
+      pools: this.#pools,
+      reaches: new Reaches(registries, true),
+      registries,
+      dockerConfig:
+        dockerConfig === undefined
+          ? undefined
+          : new DockerConfig(dockerConfig, this.#clock, options.warn ?? (() => undefined)),
+      clock: this.#clock,
+      observer: { request: () => (this.#requests += 1), bytes: () => undefined, retry: () => undefined },
+      headers: { 'user-agent': CLIENT_NAME, 'accept-encoding': 'identity' },
+    });
+  }
+
+  get clock(): Clock {
+    return this.#clock;
+  }
+
+  /** Requests answered or failed so far, those to token servers and storage included. */
+  get requests(): number {
+    return this.#requests;
+  }
+
+  /** Whether a mirror is asked, and nobody else. */
+  get isMirrorAlone(): boolean {
+    return this.#endpoint.isMirror && this.#fallback === undefined;
+  }
+
+  /** Scheme, host and port of who is asked. */
+  get origin(): string {
+    return this.#endpoint.origin;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pools.close();
+  }
+
+  /**
+   * The digest that the reference names now: HEAD, and GET where the answer names none, as containerd does.
+   * @throws WeirError `manifest_unknown`, and those of requests that fail
+   */
+  async resolve(signal: AbortSignal | undefined): Promise<Digest> {
+    const { reference } = this.#image;
+    const path = `manifests/${formatManifestReference(reference)}`;
+    const headers = { accept: `${ACCEPT_MANIFESTS}, */*` };
+    const asked = await this.#request({ method: 'HEAD', path, headers, expected: [200, 405], signal });
+    const head = asked.response;
+    head.discard();
+    const named = tryParseDigest(head.header('docker-content-digest') ?? '');
+    if (reference.kind === 'digest') {
+      if (named !== undefined && named !== reference.digest) throw wrongDigest(this.origin, reference.digest);
+      return reference.digest;
+    }
+    if (named !== undefined) return named;
+    const { response } = await this.#request({ method: 'GET', path, headers, expected: [200], signal });
+    return digestOf(await response.read(MAX_MANIFEST_BYTES));
+  }
+
+  /**
+   * The manifest with this digest, verified.
+   * @throws WeirError `digest_mismatch`, `manifest_unknown`, and those of requests that fail
+   */
+  async manifest(
+    digest: Digest,
+    mediaType: string | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<{ readonly bytes: Buffer; readonly mediaType: string; readonly source: string }> {
+    const accept = mediaType === undefined ? `${ACCEPT_MANIFESTS}, */*` : `${mediaType}, */*`;
+    const answer = await this.#request({
+      method: 'GET',
+      path: `manifests/${digest}`,
+      headers: { accept },
+      expected: [200],
+      signal,
+    });
+    const { response, endpoint } = answer;
+    refuseEncoding(response);
+    const bytes = await response.read(MAX_MANIFEST_BYTES);
+    if (digestOf(bytes, digestAlgorithm(digest)) !== digest) throw wrongDigest(endpoint.origin, digest);
+    const type = response.header('content-type') ?? mediaType ?? 'application/octet-stream';
+    return { bytes, mediaType: type, source: sourceOf(answer) };
+  }
+
+  /**
+   * The blob from `offset` on, or from an earlier byte where the answer is the whole one.
+   * @throws WeirError `blob_unknown`, `upstream_protocol`, and those of requests that fail
+   */
+  async blob(blob: Descriptor, offset: number, signal: AbortSignal | undefined): Promise<OpenBlob> {
+    const headers: Record<string, string> = { accept: `${blob.mediaType}, */*` };
+    if (offset > 0) headers['range'] = `bytes=${offset}-`;
+    const path = `blobs/${blob.digest}`;
+    const answer = await this.#request({ method: 'GET', path, headers, expected: [200, 206], signal });
+    const { response } = answer;
+    refuseEncoding(response);
+    const source = sourceOf(answer);
+    if (response.status === 200) return { response, start: 0, source };
+    const { start, total } = contentRange(response);
+    if (start !== offset || total !== blob.size)
+      throw protocolError(response, 'another range than the one asked for');
+    return { response, start, source };
+  }
+
+  async #request(request: Request): Promise<Answer> {
+    try {
+      return { response: await this.#ask(this.#endpoint, request), endpoint: this.#endpoint };
+    } catch (error) {
+      if (this.#fallback === undefined || request.signal?.aborted) throw error;
+      this.#onFallback(toWeirError(error));
+      return { response: await this.#ask(this.#fallback, request), endpoint: this.#fallback };
+    }
+  }
+
+  async #ask(endpoint: Endpoint, { method, path, headers, expected, signal }: Request): Promise<Response> {
+    const { name } = this.#image.repository;
+    const isBlob = path.startsWith('blobs/');
+    const followed = await this.#exchange.run({
+      endpoint,
+      kind: isBlob ? 'blob' : 'manifest',
+      lane: isBlob ? 'blob' : 'control',
+      method,
+      target: requestTarget(endpoint, name, path),
+      name,
+      headers,
+      caller: 'configured',
+      signal,
+    });
+    try {
+      return expectStatus(followed, expected, isBlob ? 'blob_unknown' : 'manifest_unknown', this.#clock);
+    } catch (error) {
+      if (!isWeirError(error)) throw error;
+      const problem = `${error.message} for ${path} of ${repositoryKey(this.#image.repository)}`;
+      throw new WeirError(error.code, problem, { detail: error.detail, cause: error.cause });
+    }
+  }
+}
+
+function sourceOf({ response, endpoint }: Answer): string {
+  const header = response.header('weir-source') ?? '';
+  if (SOURCE.test(header)) return header;
+  return endpoint.isMirror ? 'mirror' : 'registry';
+}
+
+/** A runtime sends the registry's credentials to a mirror on localhost that asks for them; so does this. */
+function endpointAt(url: URL, own: Endpoint, isMirror: boolean): Endpoint {
+  return { ...own, origin: url.origin, path: `${url.pathname.replace(/\/+$/, '')}/v2`, isMirror };
+}
+
+export function wrongDigest(origin: string, digest: Digest): WeirError {
+  return new WeirError('digest_mismatch', `${origin} sent other bytes than ${digest}`, {
+    detail: { origin, digest },
+  });
+}

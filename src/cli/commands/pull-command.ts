@@ -1,0 +1,90 @@
+/** `weir pull` */
+import { existsSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { createPullDisplay } from '../client/display.ts';
+import { formatBytes, formatRate, formatSeconds } from '../client/format.ts';
+import { parsePlatform } from '../client/platform.ts';
+import { pullImage, type PulledImage } from '../client/pull-image.ts';
+import { loadConfig } from '../../config/load.ts';
+import { readFileBounded } from '../../config/read-file.ts';
+import { isWeirError, WeirError } from '../../util/errors.ts';
+import { formatImageReference, parseImageReference } from '../../oci/reference.ts';
+import { wantsColor, withSignals, type CliContext } from '../context.ts';
+
+export async function runPullCommand(
+  text: string,
+  options: Readonly<Record<string, unknown>>,
+  context: CliContext,
+): Promise<void> {
+  const file = options['config'];
+  const { config } = await loadConfig({
+    env: context.env,
+    file: typeof file === 'string' ? file : undefined,
+    readFile: readFileBounded,
+  });
+  const image = parseImageReference(text, config['mirror.default-registry']);
+  const mirror = options['direct'] === true ? undefined : parseMirror(String(options['mirror']));
+  const platform = typeof options['platform'] === 'string' ? parsePlatform(options['platform']) : undefined;
+  const json = options['json'] === true;
+  const pulled = await withSignals(async (signal) => {
+    using display = json
+      ? undefined
+      : await createPullDisplay(context.stdout, { color: wantsColor(context) });
+    return await pullImage({
+      image,
+      mirror,
+      platform,
+      allPlatforms: options['allPlatforms'] === true,
+      registries: config.registries,
+      caFile: config['upstream.ca-file'] || undefined,
+      dockerConfig: config['upstream.docker-config'] || userDockerConfig(context.env),
+      environment: context.env,
+      warn: (message) => void context.stderr.write(`weir: warning: ${message}\n`),
+      onProgress: display?.onProgress,
+      signal,
+    }).catch((error: unknown) => {
+      throw mirror === undefined ? error : explain(error, mirror);
+    });
+  });
+  const name = formatImageReference(image);
+  context.stdout.write(
+    json ? `${JSON.stringify({ image: name, ...pulled })}\n` : `${summary(name, pulled)}\n`,
+  );
+}
+
+/** What most likely is wrong where nothing listens at the mirror's address. */
+function explain(error: unknown, mirror: URL): unknown {
+  if (!isWeirError(error, 'upstream_unreachable')) return error;
+  const advice = 'start one with "weir node", name another one with --mirror, or use --direct';
+  return new WeirError(error.code, `no node answers at ${mirror.origin} (${advice})`, { cause: error.cause });
+}
+
+function summary(name: string, pulled: PulledImage): string {
+  const sources = new Map<string, number>();
+  for (const { source, size } of pulled.blobs) sources.set(source, (sources.get(source) ?? 0) + size);
+  const shares = [...sources].map(([source, bytes]) => `${formatBytes(bytes)} from ${source}`).join(', ');
+  const { bytes, seconds, blobs, digest } = pulled;
+  return [
+    name,
+    digest,
+    `${formatBytes(bytes)} in ${formatSeconds(seconds)} (${formatRate(bytes, seconds)}), ${blobs.length} digests checked`,
+    shares,
+  ].join('\n');
+}
+
+/** @throws WeirError `bad_request` */
+function parseMirror(text: string): URL {
+  const url = URL.parse(text);
+  if (url === null || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '') {
+    throw new WeirError('bad_request', `--mirror: ${JSON.stringify(text)} is no http or https URL`);
+  }
+  return url;
+}
+
+/** Where docker and podman users keep their credentials; undefined where there is no such file. */
+export function userDockerConfig(env: CliContext['env']): string | undefined {
+  const directory = env['DOCKER_CONFIG'] || join(env['HOME'] || homedir(), '.docker');
+  const path = join(directory, 'config.json');
+  return existsSync(path) ? path : undefined;
+}

@@ -1,0 +1,94 @@
+/**
+ * Who is responsible for what, without asking anybody: rendezvous hashing, highest random weight first (Thaler and
+ * Ravishankar, 1998). When a member comes or goes, only what it is first for changes hands.
+ */
+import type { PeerName } from '../protocol/peer-id.ts';
+
+/** Weights are kept for a set of members; all who hold the same array share them. */
+export interface Candidate {
+  readonly peer: PeerName;
+}
+
+const FNV_OFFSET = 0x811c9dc5;
+const FNV_PRIME = 0x01000193;
+
+/** FNV-1a, 32 bit, then mixed: names differ in few bits at their ends. */
+export function hashText(text: string): number {
+  let hash = FNV_OFFSET;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), FNV_PRIME);
+  return mix(hash);
+}
+
+/** The finalizer of MurmurHash3: every bit of the input changes half of the output's. */
+export function mix(value: number): number {
+  let hash = value;
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b);
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35);
+  return (hash ^ (hash >>> 16)) >>> 0;
+}
+
+/** Key of a chunk of a blob whose key is `blob`. */
+export function chunkKey(blob: number, index: number): number {
+  return mix(blob ^ Math.imul(index + 1, 0x9e3779b1));
+}
+
+/** The share of all names that come before one with this hash in the order of `key`, 0 to 1, whoever they are. */
+export function shareBefore(hash: number, key: number): number {
+  return 1 - mix(hash ^ key) / 2 ** 32;
+}
+
+/** Rankings that are kept for one set of members: those of the blobs that are pulled at a time, many times over. */
+const MAX_RANKINGS = 8192;
+/** Ranks that a key of {@link Known.rankings} tells apart. */
+const MAX_COUNT = 2 ** 16;
+
+/** What has been computed for one array of members; all who hold it share it, and so it is kept as long as the array. */
+interface Known<T extends Candidate> {
+  /** Of the peers' names. */
+  readonly hashes: Uint32Array;
+  /** By key and count. */
+  readonly rankings: Map<number, readonly T[]>;
+}
+
+const known: WeakMap<readonly Candidate[], Known<Candidate>> = new WeakMap();
+
+function knownOf<T extends Candidate>(members: readonly T[]): Known<T> {
+  let found = known.get(members) as Known<T> | undefined;
+  if (found === undefined) {
+    found = { hashes: Uint32Array.from(members, ({ peer }) => hashText(peer)), rankings: new Map() };
+    known.set(members, found);
+  }
+  return found;
+}
+
+/** The first `count` members for `key`; the first one is responsible, the next ones stand in for it. */
+export function rank<T extends Candidate>(members: readonly T[], key: number, count: number): readonly T[] {
+  const { hashes, rankings } = knownOf(members);
+  const id = key * MAX_COUNT + count;
+  let ranked = rankings.get(id);
+  if (ranked === undefined) {
+    ranked = highest(hashes, key, count).map((index) => members[index] as T);
+    if (rankings.size >= MAX_RANKINGS) rankings.clear();
+    rankings.set(id, ranked);
+  }
+  return ranked;
+}
+
+/** Indices of the hashes whose weights for `key` are highest, in that order. */
+function highest(hashes: Uint32Array, key: number, count: number): readonly number[] {
+  const best: number[] = [];
+  const weights: number[] = [];
+  for (let i = 0; i < hashes.length; i++) {
+    const weight = mix((hashes[i] ?? 0) ^ key);
+    if (best.length === count && weight <= (weights[count - 1] ?? 0)) continue;
+    let at = best.length;
+    while (at > 0 && weight > (weights[at - 1] ?? 0)) at--;
+    best.splice(at, 0, i);
+    weights.splice(at, 0, weight);
+    if (best.length > count) {
+      best.pop();
+      weights.pop();
+    }
+  }
+  return best;
+}

@@ -1,0 +1,236 @@
+/**
+ * The newest record of each member, however it came: gossip, a neighbour's snapshot, a hello. Records are facts that
+ * their members signed, so the order in which they come does not matter: the highest sequence stays.
+ */
+import { hash } from 'node:crypto';
+import { HOUR, MINUTE, type Clock } from '../util/clock.ts';
+import { publicKeyOf, type PeerName } from '../protocol/peer-id.ts';
+import {
+  BUCKET_DIGEST_BYTES,
+  BUCKETS,
+  MAX_SNAPSHOT_RECORDS,
+  type AgedRecord,
+} from '../protocol/sync-messages.ts';
+import type { SignedMember } from '../protocol/signed-record.ts';
+import { addressOf } from '../util/ip-address.ts';
+import { Sources } from './record-sources.ts';
+
+/** Refreshes come every 10 minutes: two may be lost. */
+export const EXPIRY: number = 25 * MINUTE;
+/** The largest cluster; about 5 MiB of records. */
+export const MAX_MEMBERS = 8192;
+/**
+ * A record of somebody unknown that is passed on is older than this: its member has not renewed it for six times. By the
+ * clocks of the two, which may differ by so much at most.
+ */
+const STALE_AFTER: number = HOUR;
+/** A record so near to its end is not taken from a snapshot: it would come and go at each exchange until all let it go. */
+const TOO_OLD: number = EXPIRY - MINUTE;
+
+/** How a record came. */
+export interface RecordSource {
+  /** Milliseconds since it came up, as far as the one who passed it on knows. */
+  readonly age?: number;
+  /**
+   * Who brought it: a neighbour's name, or the address from which somebody has introduced itself. Undefined where this
+   * node has met the member: it has dialled an address of the record, or was dialled from one, and the key was right.
+   */
+  readonly by?: string | undefined;
+  /** The member has said it itself just now, whatever its clock shows. */
+  readonly isFirstHand?: boolean;
+}
+
+interface Entry {
+  readonly record: SignedMember;
+  /** When it came up, on the monotonic clock; what others said about its age counts. */
+  readonly heard: number;
+  /** The first bytes of the record's sha256, for comparing tables. */
+  readonly mark: Uint8Array;
+  /** Who brought it first; undefined where this node has met the member. */
+  readonly by: string | undefined;
+  /** Under which address it is counted. */
+  readonly address: string;
+}
+
+export class Records {
+  readonly #clock: Clock;
+  readonly #sources: Sources = new Sources();
+  readonly #entries: Map<PeerName, Entry> = new Map();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  get size(): number {
+    return this.#entries.size;
+  }
+
+  /** Where records of others are counted (record-sources.ts). */
+  get sources(): Sources {
+    return this.#sources;
+  }
+
+  /** Whether one of them is counted at this address. */
+  isAt(host: string): boolean {
+    return this.#sources.has(addressOf(host));
+  }
+
+  get(peer: PeerName): SignedMember | undefined {
+    return this.#entries.get(peer)?.record;
+  }
+
+  /** Whether this very record is known. */
+  has({ member, encoded, signature }: SignedMember): boolean {
+    const known = this.get(member.peer);
+    return (
+      known?.member.sequence === member.sequence &&
+      Buffer.compare(known.encoded, encoded) === 0 &&
+      Buffer.compare(known.signature, signature) === 0
+    );
+  }
+
+  /** Whether this record says something that is not known yet. */
+  isNews(
+    { member }: SignedMember,
+    { age = 0, by, isFirstHand = by === undefined }: RecordSource = {},
+  ): boolean {
+    if (age >= TOO_OLD) return false;
+    const known = this.#entries.get(member.peer)?.record.member;
+    if (known !== undefined) return known.sequence < member.sequence;
+    // Else a record of who has left long ago could be shown around for ever.
+    return isFirstHand || member.sequence > this.#clock.now() - STALE_AFTER;
+  }
+
+  /** Whether it would be taken as far as its sources go: to be asked before its signature is looked at. */
+  isWelcome({ member }: SignedMember, { by }: RecordSource = {}): boolean {
+    const known = this.#entries.get(member.peer);
+    if (known !== undefined) return true;
+    return this.#sources.address(member) !== undefined && this.#sources.mayBring(by, this.#entries.size);
+  }
+
+  /** @returns whether it was taken: it was news, and there was room */
+  put(record: SignedMember, source: RecordSource = {}): boolean {
+    if (!this.isNews(record, source)) return false;
+    const { peer } = record.member;
+    const known = this.#entries.get(peer);
+    if (known === undefined && !(this.isWelcome(record, source) && this.#makeRoom(source.by))) return false;
+    this.delete(peer);
+    const address = this.#sources.address(record.member) ?? known?.address ?? '';
+    const isMet = source.by === undefined || (known !== undefined && known.by === undefined);
+    const by = isMet ? undefined : (known?.by ?? source.by);
+    const mark = hash('sha256', record.encoded, 'buffer').subarray(0, BUCKET_DIGEST_BYTES);
+    const heard = this.#clock.monotonic() - (source.age ?? 0);
+    this.#entries.set(peer, { record, heard, mark, by, address });
+    this.#sources.add(address, by);
+    return true;
+  }
+
+  /** This node has met the member: from now on nobody has brought it. */
+  met(peer: PeerName): void {
+    const known = this.#entries.get(peer);
+    if (known?.by === undefined) return;
+    this.#sources.remove(known.address, known.by);
+    this.#sources.add(known.address, undefined);
+    this.#entries.set(peer, { ...known, by: undefined });
+  }
+
+  delete(peer: PeerName): void {
+    const known = this.#entries.get(peer);
+    if (known === undefined) return;
+    this.#entries.delete(peer);
+    this.#sources.remove(known.address, known.by);
+  }
+
+  /** Drops what nobody has renewed; `except` never expires. @returns those that were dropped */
+  expire(except: PeerName): readonly SignedMember[] {
+    const before = this.#clock.monotonic() - EXPIRY;
+    const expired: SignedMember[] = [];
+    for (const [peer, { record, heard }] of this.#entries) {
+      if (heard <= before && peer !== except) expired.push(record);
+    }
+    for (const { member } of expired) this.delete(member.peer);
+    return expired;
+  }
+
+  /** The first moment at which one expires, on the monotonic clock. */
+  nextExpiry(except: PeerName): number {
+    let next = Infinity;
+    for (const [peer, { heard }] of this.#entries) {
+      if (peer !== except) next = Math.min(next, heard + EXPIRY);
+    }
+    return next;
+  }
+
+  *all(): Generator<AgedRecord, void> {
+    const now = this.#clock.monotonic();
+    for (const { record, heard } of this.#entries.values()) yield { record, age: now - heard };
+  }
+
+  /** For each bucket the digests of its records, combined by XOR: the order of records does not matter. */
+  digests(): Uint8Array {
+    const digests = new Uint8Array(BUCKETS * BUCKET_DIGEST_BYTES);
+    for (const [peer, { mark }] of this.#entries) {
+      const at = bucketOf(peer) * BUCKET_DIGEST_BYTES;
+      for (let i = 0; i < BUCKET_DIGEST_BYTES; i += 1) {
+        digests[at + i] = (digests[at + i] ?? 0) ^ (mark[i] ?? 0);
+      }
+    }
+    return digests;
+  }
+
+  /** The records of the buckets whose bit is set. */
+  *inBuckets(bits: Uint8Array): Generator<AgedRecord, void> {
+    let count = 0;
+    for (const aged of this.all()) {
+      if (!isSet(bits, bucketOf(aged.record.member.peer))) continue;
+      if (count === MAX_SNAPSHOT_RECORDS) return;
+      count += 1;
+      yield aged;
+    }
+  }
+
+  /**
+   * Room for one more. Of those who are leaving, the one that was heard of longest ago goes first; then, of those whom
+   * this node has never met, the latest of whoever has brought most, unless that one brings the new one, too.
+   */
+  #makeRoom(by: string | undefined): boolean {
+    if (this.#entries.size < MAX_MEMBERS) return true;
+    const most = this.#sources.busiest;
+    let leaving: PeerName | undefined;
+    let heardOldest = Infinity;
+    let latest: PeerName | undefined;
+    for (const [peer, { record, heard, by: broughtBy }] of this.#entries) {
+      if (broughtBy !== undefined && broughtBy === most) latest = peer;
+      if (!record.member.leaving || heard >= heardOldest) continue;
+      leaving = peer;
+      heardOldest = heard;
+    }
+    const dropped = leaving ?? (most === by ? undefined : latest);
+    if (dropped === undefined) return false;
+    this.delete(dropped);
+    return true;
+  }
+}
+
+/** One bit for each bucket in which the two tables differ, the first in the highest bit of the first byte. */
+export function differingBuckets(mine: Uint8Array, theirs: Uint8Array): Uint8Array {
+  const bits = new Uint8Array(BUCKETS / 8);
+  for (let bucket = 0; bucket < BUCKETS; bucket += 1) {
+    const at = bucket * BUCKET_DIGEST_BYTES;
+    const isSame = Buffer.compare(
+      mine.subarray(at, at + BUCKET_DIGEST_BYTES),
+      theirs.subarray(at, at + BUCKET_DIGEST_BYTES),
+    );
+    if (isSame !== 0) bits[bucket >> 3] = (bits[bucket >> 3] ?? 0) | (0x80 >> (bucket & 7));
+  }
+  return bits;
+}
+
+/** The first bits of the key: it is random. */
+export function bucketOf(peer: PeerName): number {
+  return (publicKeyOf(peer)[0] ?? 0) % BUCKETS;
+}
+
+function isSet(bits: Uint8Array, bucket: number): boolean {
+  return ((bits[bucket >> 3] ?? 0) & (0x80 >> (bucket & 7))) !== 0;
+}

@@ -1,0 +1,276 @@
+/**
+ * The members that this node knows, and what it holds against some of them.
+ *
+ * It owns no connection and no timer: the host brings records (gossip, snapshots, hellos) and calls {@link
+ * MembershipTable.tick}; the swarm brings suspicions and bans. Both read {@link MembershipTable.live}. What time
+ * alone changes (a suspicion ends, a record expires) is seen by whoever reads, at once, and told to listeners at the
+ * next tick.
+ */
+import { isDeepStrictEqual } from 'node:util';
+import type { Clock } from '../util/clock.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import type { AgedRecord } from '../protocol/sync-messages.ts';
+import { isGenuineMember, type SignedMember } from '../protocol/signed-record.ts';
+import type { Membership, Suspect, SuspicionReason } from './membership.ts';
+import type { Member } from '../protocol/member.ts';
+import { Records, type RecordSource } from './member-records.ts';
+import { Suspicions } from './suspicions.ts';
+
+export interface MembershipTableOptions {
+  readonly self: PeerName;
+  readonly clock: Clock;
+  /** Banned for ever, by configuration. */
+  readonly banned?: Iterable<PeerName>;
+}
+
+/**
+ * What a record was good for. `same`: it is the one that is known, to the byte. `old`: a newer one is known, or it is
+ * about to expire, or of somebody unknown and stale. `forged`: its signature is not its member's. `own`: this node's, from
+ * an earlier run, and newer than what it says now: it must be outbid, or nobody listens to it. `refused`: no room, at its
+ * address, for who brings it, or at all.
+ */
+export type Applied = 'news' | 'same' | 'old' | 'forged' | 'own' | 'refused';
+
+export class MembershipTable implements Membership {
+  readonly #clock: Clock;
+  readonly #records: Records;
+  readonly #suspicions: Suspicions;
+  readonly #listeners: Set<() => void> = new Set();
+  readonly #banListeners: Set<(peer: PeerName) => void> = new Set();
+  readonly #expiryListeners: Set<(member: Member) => void> = new Set();
+  #self: Member;
+  #version = 0;
+  /** The version that listeners have been told of. */
+  #told = 0;
+  /** Undefined while it must be made anew. */
+  #live: readonly Member[] | undefined;
+  /** When time alone changes {@link live}, on the monotonic clock. */
+  #deadline = Infinity;
+
+  constructor({ self, clock, banned = [] }: MembershipTableOptions) {
+    this.#clock = clock;
+    this.#records = new Records(clock);
+    this.#suspicions = new Suspicions(clock, banned);
+    this.#self = bareMember(self);
+  }
+
+  /** This node; without addresses until {@link setSelf} is called. */
+  get self(): Member {
+    return this.#self;
+  }
+
+  get version(): number {
+    this.live(); // what time has changed since counts too
+    return this.#version;
+  }
+
+  /** Members known, suspect and leaving ones and this node included. */
+  get size(): number {
+    return this.#records.size;
+  }
+
+  live(): readonly Member[] {
+    this.#refresh();
+    this.#live ??= this.#findLive();
+    return this.#live;
+  }
+
+  isLive(peer: PeerName): boolean {
+    this.#refresh();
+    const member = this.get(peer);
+    return member !== undefined && this.#isLive(member);
+  }
+
+  get(peer: PeerName): Member | undefined {
+    if (peer === this.#self.peer) return this.#self;
+    return this.#records.get(peer)?.member;
+  }
+
+  names(host: string): boolean {
+    return this.#records.isAt(host);
+  }
+
+  /** This node's record, signed; newer than the last one. */
+  setSelf(record: SignedMember): void {
+    this.#self = record.member;
+    this.#records.sources.self = record.member.controlAddresses;
+    if (this.#records.put(record)) this.#changed();
+  }
+
+  /** Takes what a member says of itself, from whomever it came. */
+  apply(record: SignedMember, source: RecordSource = {}): Applied {
+    const applied = this.#take(record, source);
+    this.#tell();
+    return applied;
+  }
+
+  /** The same for many that one has brought: listeners are told once. @returns how often each came out */
+  applyAll(records: Iterable<AgedRecord>, by?: string): Readonly<Record<Applied, number>> {
+    const counts = { news: 0, same: 0, old: 0, forged: 0, own: 0, refused: 0 };
+    for (const { record, age } of records) counts[this.#take(record, { age, by })] += 1;
+    this.#tell();
+    return counts;
+  }
+
+  suspect(peer: PeerName, reason: SuspicionReason): void {
+    if (peer === this.#self.peer) return;
+    const was = this.#suspicions.reason(peer);
+    this.#suspicions.suspect(peer, reason);
+    if (was === undefined) this.#changed();
+    else this.#deadline = -Infinity; // it ends later now
+  }
+
+  /** It is being tried whether the suspect is back: until that has ended, or `ms` are over, time alone frees nobody. */
+  prolong(peer: PeerName, ms: number): void {
+    this.#suspicions.prolong(peer, ms);
+    this.#deadline = -Infinity;
+  }
+
+  absolve(peer: PeerName): void {
+    if (this.#suspicions.absolve(peer)) this.#changed();
+  }
+
+  ban(peer: PeerName, reason: SuspicionReason): void {
+    if (peer === this.#self.peer) return;
+    this.#suspicions.ban(peer, reason);
+    this.#changed();
+    for (const listener of this.#banListeners) listener(peer);
+  }
+
+  isBanned(peer: PeerName): boolean {
+    return this.#suspicions.isBanned(peer);
+  }
+
+  /** Why nothing is asked of this peer now, or undefined. */
+  suspicion(peer: PeerName): SuspicionReason | undefined {
+    return this.#suspicions.reason(peer);
+  }
+
+  suspects(): readonly Suspect[] {
+    return this.#suspicions.list();
+  }
+
+  onChange(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Calls back when a peer is banned: its connections are to be closed. */
+  onBan(listener: (peer: PeerName) => void): () => void {
+    this.#banListeners.add(listener);
+    return () => this.#banListeners.delete(listener);
+  }
+
+  /** Calls back when a member is forgotten that nobody has heard of for too long. */
+  onExpired(listener: (member: Member) => void): () => void {
+    this.#expiryListeners.add(listener);
+    return () => this.#expiryListeners.delete(listener);
+  }
+
+  /** The records, for comparing and exchanging them with another member. */
+  get records(): Pick<Records, 'all' | 'digests' | 'inBuckets'> {
+    return this.#records;
+  }
+
+  /** The operator has named where this peer is: what it brings is not bounded as what others bring. */
+  trust(peer: PeerName): void {
+    this.#records.sources.trust(peer);
+  }
+
+  #take(record: SignedMember, source: RecordSource): Applied {
+    const { peer, sequence } = record.member;
+    if (this.#records.has(record)) {
+      if (source.by === undefined) this.#records.met(peer);
+      return 'same';
+    }
+    if (peer === this.#self.peer) {
+      const isAhead = sequence > this.#self.sequence;
+      return isAhead && isGenuineMember(record) ? 'own' : 'old';
+    }
+    if (!this.#records.isNews(record, source)) return 'old';
+    // Before its signature is checked: a flood of made-up members is to cost as little as it can.
+    if (!this.#records.isWelcome(record, source)) return 'refused';
+    if (!isGenuineMember(record)) return 'forged';
+    const before = this.#records.get(peer)?.member;
+    if (!this.#records.put(record, source)) return 'refused';
+    // It has said something since it was found unreachable.
+    const isBack = this.#suspicions.reason(peer) === 'unreachable' && this.#suspicions.absolve(peer);
+    // A mere refresh changes nothing for anybody: with a thousand members there is one every second.
+    if (isBack || before === undefined || !saysTheSame(before, record.member)) this.#invalidate();
+    return 'news';
+  }
+
+  /** Lets listeners know of what time has changed; to be called about once a second. */
+  tick(): void {
+    this.live();
+    this.#tell();
+  }
+
+  #refresh(): void {
+    const now = this.#clock.monotonic();
+    if (now < this.#deadline) return;
+    const expired = this.#records.expire(this.#self.peer);
+    for (const { member } of expired) for (const listener of this.#expiryListeners) listener(member);
+    this.#deadline = Math.min(this.#suspicions.nextEnd(now), this.#records.nextExpiry(this.#self.peer));
+    if (this.#live === undefined) return;
+    const live = this.#findLive();
+    if (isSamePeers(this.#live, live)) return;
+    this.#live = live;
+    this.#version += 1;
+  }
+
+  #changed(): void {
+    this.#invalidate();
+    this.#tell();
+  }
+
+  #invalidate(): void {
+    this.#live = undefined;
+    this.#version += 1;
+    this.#deadline = -Infinity;
+  }
+
+  #tell(): void {
+    if (this.#told === this.#version) return;
+    this.live(); // so that what ends by time from now on is seen as a change
+    this.#told = this.#version;
+    for (const listener of this.#listeners) listener();
+  }
+
+  /** Neither leaving nor suspect. */
+  #isLive({ leaving, peer }: Member): boolean {
+    return !leaving && this.#suspicions.reason(peer) === undefined;
+  }
+
+  #findLive(): readonly Member[] {
+    const live: Member[] = [];
+    for (const { record } of this.#records.all()) {
+      const { member } = record;
+      if (this.#isLive(member)) live.push(member);
+    }
+    if (this.#records.get(this.#self.peer) === undefined) live.push(this.#self);
+    return live.sort((a, b) => (a.peer < b.peer ? -1 : 1));
+  }
+}
+
+function isSamePeers(a: readonly Member[], b: readonly Member[]): boolean {
+  return a.length === b.length && a.every(({ peer }, i) => peer === b[i]?.peer);
+}
+
+function saysTheSame(a: Member, b: Member): boolean {
+  return isDeepStrictEqual({ ...a, sequence: b.sequence }, b);
+}
+
+function bareMember(peer: PeerName): Member {
+  return {
+    peer,
+    sequence: 0,
+    name: '',
+    zone: '',
+    controlAddresses: [],
+    dataAddresses: [],
+    fingerprint: new Uint8Array(),
+    version: '',
+    leaving: false,
+  };
+}

@@ -1,0 +1,45 @@
+/** Who is in the cluster, as the rest of the node sees it. */
+import type { Member } from '../protocol/member.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+
+export type SuspicionReason =
+  | 'unreachable'
+  | 'stalled'
+  | 'wrong-bytes'
+  | 'wrong-hash'
+  | 'broken-promise'
+  | 'protocol';
+
+export interface Suspect {
+  readonly peer: PeerName;
+  readonly reason: SuspicionReason;
+  /** Milliseconds since the epoch; until then nothing is asked of it. */
+  readonly until: number;
+  /** Nothing is given to it either, and its connections are refused. */
+  readonly banned: boolean;
+}
+
+/** The live members and what is held against some of them; changes are told at once. */
+export interface Membership {
+  readonly self: Member;
+  /** Counts up whenever {@link live} changes. */
+  readonly version: number;
+  /** Members that are neither leaving nor suspect, this node among them; the same array until the version changes. */
+  live(): readonly Member[];
+  /** Whether it is among {@link live}. */
+  isLive(peer: PeerName): boolean;
+  /** Any member that is known, suspect or not. */
+  get(peer: PeerName): Member | undefined;
+  /** Whether a member says that it is at this address. */
+  names(host: string): boolean;
+  /** Something went wrong with this peer: nothing is asked of it for a while, longer each time. */
+  suspect(peer: PeerName, reason: SuspicionReason): void;
+  /** It answered well: what was held against it, short of a ban, is forgotten. */
+  absolve(peer: PeerName): void;
+  /** It lied: no connection, no byte, until the ban ends. */
+  ban(peer: PeerName, reason: SuspicionReason): void;
+  isBanned(peer: PeerName): boolean;
+  suspects(): readonly Suspect[];
+  /** Calls back after each change of version; returns the way to stop that. */
+  onChange(listener: () => void): () => void;
+}

@@ -1,0 +1,139 @@
+/**
+ * The admin address: /healthz (the process answers), /readyz (it serves, and is not draining), /metrics, and for this
+ * machine alone the reports /v1/status and /v1/peers, which name what is pulled and by whom (docs/admin-api.md).
+ */
+import { once } from 'node:events';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import { KIB, SECOND } from '../util/clock.ts';
+import { isWeirError, type WeirError } from '../util/errors.ts';
+import { isLoopback } from '../util/ip-address.ts';
+import { listen, urlOf, type ListenAddress } from '../http/listen.ts';
+import { createLocalServer } from '../http/local-server.ts';
+import { WebGuard } from '../http/web-guard.ts';
+import type { PeersReport, StatusReport } from '../status/status-report.ts';
+
+const MAX_HEADER_BYTES: number = 8 * KIB;
+/** A scrape takes milliseconds; whoever needs longer holds a connection open for nothing. */
+const TIMEOUT: number = 10 * SECOND;
+const MAX_CONNECTIONS = 64;
+const BEYOND_LOOPBACK =
+  'beyond loopback there are /healthz, /readyz and /metrics only: run weir status or weir peers on the node\n';
+
+export interface AdminOptions {
+  readonly listen: readonly ListenAddress[];
+  /** Further names by which it is reached. */
+  readonly hosts: readonly string[];
+  readonly ready: () => boolean;
+  readonly metrics: () => Promise<string>;
+  readonly metricsType: string;
+  readonly status: () => StatusReport;
+  readonly peers: () => PeersReport;
+  readonly onProblem: (error: unknown) => void;
+  readonly onWarning: (message: string) => void;
+}
+
+export class Admin implements AsyncDisposable {
+  readonly #options: AdminOptions;
+  readonly #guard: WebGuard;
+  #servers: readonly Server[] = [];
+
+  private constructor(options: AdminOptions) {
+    this.#options = options;
+    this.#guard = new WebGuard({ ...options, setting: 'admin.hosts' });
+  }
+
+  /** @throws WeirError `address_in_use` */
+  static async start(options: AdminOptions): Promise<Admin> {
+    const admin = new Admin(options);
+    const { listen: addresses, onWarning } = options;
+    admin.#servers = await listen({
+      addresses,
+      create: () => admin.#create(),
+      setting: 'admin.listen',
+      onWarning,
+    });
+    return admin;
+  }
+
+  /** `http://127.0.0.1:4771`, … */
+  get addresses(): readonly string[] {
+    return this.#servers.map(urlOf);
+  }
+
+  #create(): Server {
+    const limits = { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: TIMEOUT, requestTimeout: TIMEOUT };
+    const server = createLocalServer(limits, (request, response) => {
+      this.#answer(request, response).catch((error: unknown) => {
+        this.#options.onProblem(error);
+        response.destroy();
+      });
+    });
+    server.maxConnections = MAX_CONNECTIONS;
+    return server;
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { ready, metrics, metricsType, status, peers } = this.#options;
+    if (request.method !== 'GET' && request.method !== 'HEAD') {
+      return send(response, 405, 'GET and HEAD only\n', { Allow: 'GET, HEAD' });
+    }
+    const refusal = this.#refusal(request);
+    if (refusal !== undefined) return send(response, refusal.status, `${refusal.message}\n`);
+    switch ((request.url ?? '').split('?', 1)[0] ?? '') {
+      case '/healthz':
+        return send(response, 200, 'ok\n');
+      case '/readyz':
+        return ready() ? send(response, 200, 'ready\n') : send(response, 503, 'starting or shutting down\n');
+      case '/metrics':
+        return send(response, 200, await metrics(), { 'Content-Type': metricsType });
+      case '/v1/status':
+        return sendReport(request, response, status);
+      case '/v1/peers':
+        return sendReport(request, response, peers);
+      default:
+        return send(response, 404, 'there are /healthz, /readyz, /metrics, /v1/status and /v1/peers\n');
+    }
+  }
+
+  #refusal(request: IncomingMessage): WeirError | undefined {
+    try {
+      this.#guard.check(request);
+      return undefined;
+    } catch (error) {
+      if (isWeirError(error)) return error;
+      throw error;
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closed = this.#servers.map((server) => once(server.close(), 'close'));
+    for (const server of this.#servers) server.closeAllConnections();
+    await Promise.all(closed);
+  }
+}
+
+function send(
+  response: ServerResponse,
+  status: number,
+  body: string,
+  headers: Record<string, string> = {},
+): void {
+  response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8', ...headers });
+  response.end(body);
+}
+
+function sendReport(
+  { socket }: IncomingMessage,
+  response: ServerResponse,
+  report: () => StatusReport | PeersReport,
+): void {
+  if (!isOfThisMachine(socket)) return send(response, 403, BEYOND_LOOPBACK);
+  const headers = { 'Content-Type': 'application/json; charset=utf-8', 'Cache-Control': 'no-store' };
+  send(response, 200, `${JSON.stringify(report())}\n`, headers);
+}
+
+/** Both ends on loopback: a forwarder may hand on what comes from elsewhere, and addresses of the machine are forwarded to. */
+function isOfThisMachine({ localAddress, remoteAddress }: Socket): boolean {
+  return isLoopback(localAddress) && isLoopback(remoteAddress);
+}

@@ -1,0 +1,169 @@
+/** What this node tells of itself at its admin address (status/status-report.ts). */
+import type { Clock } from '../util/clock.ts';
+import type { Config } from '../config/settings.ts';
+import type { Suspect } from '../cluster/membership.ts';
+import type { RegistryBlob } from '../oci/registry-blob.ts';
+import { Identity } from '../protocol/identity.ts';
+import type { Flight } from '../pull/download.ts';
+import type { PullRecord } from '../pull/peer-source.ts';
+import { Bitfield } from '../protocol/bitfield.ts';
+import {
+  MAX_TRANSFERS,
+  type PeersReport,
+  type StatusReport,
+  type SuspicionReport,
+  type TransferReport,
+} from '../status/status-report.ts';
+import { clusterMode, nodeName } from './cluster-settings.ts';
+import type { Cluster } from './cluster.ts';
+
+export interface ReportsOptions {
+  readonly config: Config;
+  readonly version: string;
+  readonly clock: Clock;
+  /** Bytes handed to runtimes, and of these the ones that came straight from upstream. */
+  readonly handedOut: () => number;
+  /** Runtimes that read a blob that is arriving. */
+  readonly readers: (blob: RegistryBlob) => number;
+  /** Bytes of blobs that came from upstream. */
+  readonly fromUpstream: () => number;
+}
+
+export class Reports {
+  readonly #options: ReportsOptions;
+  readonly #startedAt: number;
+  /** Where there is no cluster, a name all the same: readers want one. */
+  readonly #nobody = Identity.generate().peer;
+
+  constructor(options: ReportsOptions) {
+    this.#options = options;
+    this.#startedAt = options.clock.monotonic();
+  }
+
+  status(cluster: Cluster | undefined, alone: readonly Flight[]): StatusReport {
+    const { config, version, clock, handedOut, fromUpstream } = this.#options;
+    const live = cluster?.table.live() ?? [];
+    const zones: Record<string, number> = {};
+    for (const { zone } of live) zones[zone] = (zones[zone] ?? 0) + 1;
+    const [toRuntimes, upstream] = [handedOut(), fromUpstream()];
+    return {
+      version,
+      name: nodeName(config),
+      peer: cluster?.table.self.peer ?? this.#nobody,
+      zone: config['node.zone'],
+      uptime_seconds: (clock.monotonic() - this.#startedAt) / 1000,
+      cluster: {
+        mode: clusterMode(config),
+        members: cluster === undefined ? 1 : live.length,
+        connections: cluster?.host.peers().length ?? 0,
+        zones,
+      },
+      transfers: [
+        ...alone.map((flight) => this.#alone(flight)),
+        ...(cluster?.sharing.pulls ?? []).map((record) => this.#transfer(record)),
+      ].slice(0, MAX_TRANSFERS),
+      totals: {
+        from_peers: cluster?.traffic.fromPeers ?? 0,
+        from_other_zones: cluster?.traffic.fromOtherZones ?? 0,
+        from_upstream: upstream,
+        to_peers: cluster?.traffic.toPeers ?? 0,
+        to_runtimes: toRuntimes,
+        saved: Math.max(0, toRuntimes - upstream),
+      },
+      suspects: (cluster?.table.suspects() ?? []).map((suspect) => {
+        const { reason, until, banned } = suspicion(suspect);
+        const { peer } = suspect;
+        return { peer, name: cluster?.table.get(peer)?.name ?? '', reason, until, banned };
+      }),
+    };
+  }
+
+  peers(cluster: Cluster | undefined): PeersReport {
+    if (cluster === undefined) return { peers: [] };
+    const { table, host, swarms, traffic } = cluster;
+    const connected = new Map(host.peers().map((peer) => [peer.peer, peer]));
+    const suspects = new Map(table.suspects().map((suspect) => [suspect.peer, suspect]));
+    const sessions = [...swarms.sessions];
+    const known = [...table.records.all()]
+      .map(({ record }) => record.member)
+      .filter(({ peer }) => peer !== table.self.peer);
+    return {
+      peers: known.map(({ peer, name, zone, version, controlAddresses, leaving }) => {
+        const connection = connected.get(peer);
+        const suspect = suspects.get(peer);
+        const bytes = traffic.bytesOf(peer);
+        return {
+          peer,
+          name,
+          zone,
+          version,
+          addresses: controlAddresses,
+          connected: connection !== undefined,
+          direction: connection?.direction,
+          rtt_ms: connection?.rtt,
+          linked: sessions.filter(({ state }) => state.neighbours.get(peer) !== undefined).length,
+          from_bytes: bytes.from,
+          to_bytes: bytes.to,
+          leaving,
+          suspect: suspect && suspicion(suspect),
+        };
+      }),
+    };
+  }
+
+  /** A pull without company. */
+  #alone({ digest, repository, ingest, began, readers }: Flight): TransferReport {
+    const { layout, presentBytes } = ingest;
+    const present = new Bitfield(layout.count);
+    for (let index = 0; index < layout.count; index++) if (ingest.has(index)) present.set(index);
+    const bitmap = Buffer.from(present.bytes).toString('base64');
+    return {
+      digest,
+      registry: repository.registry,
+      repository: repository.name,
+      size: layout.size,
+      present_bytes: presentBytes,
+      chunks: layout.count,
+      present_chunks: present.count,
+      bitmap,
+      upstream_bitmap: bitmap,
+      state: 'pulling',
+      seconds: (this.#options.clock.monotonic() - began) / 1000,
+      readers,
+      links: 0,
+      sources: { peers: 0, upstream: presentBytes, local: 0 },
+    };
+  }
+
+  #transfer({ view, began, ended, kept }: PullRecord): TransferReport {
+    const { digest, repository, size, chunks, presentChunks, presentBytes, links, fromPeers, fromUpstream } =
+      view;
+    return {
+      digest,
+      registry: repository.registry,
+      repository: repository.name,
+      size,
+      present_bytes: presentBytes,
+      chunks,
+      present_chunks: presentChunks,
+      bitmap: Buffer.from(view.present).toString('base64'),
+      upstream_bitmap: Buffer.from(view.upstream).toString('base64'),
+      state: ended === undefined ? 'pulling' : kept ? 'complete' : 'failed',
+      seconds: ((ended ?? this.#options.clock.monotonic()) - began) / 1000,
+      readers: this.#options.readers({ registry: repository.registry, digest }),
+      links,
+      sources: {
+        peers: fromPeers,
+        upstream: fromUpstream,
+        local: Math.max(0, presentBytes - fromPeers - fromUpstream),
+      },
+    };
+  }
+}
+
+function suspicion({ reason, until, banned }: Suspect): SuspicionReport {
+  return { reason, until: new Date(Math.min(until, MAX_DATE)).toISOString(), banned };
+}
+
+/** The last date that RFC 3339 can write: a ban for ever. */
+const MAX_DATE: number = Date.UTC(9999, 11, 31);

@@ -1,0 +1,58 @@
+/**
+ * What becomes of a failure that nobody caught; why, is told in docs/adr/0031-failures-that-nobody-caught.md.
+ *
+ *   a rejection that nobody listens to   logged and counted; the node goes on
+ *   an exception that nobody caught      logged, and the node ends at once: it may have left something half done
+ */
+import type { EventEmitter } from 'node:events';
+import { SECOND } from '../util/clock.ts';
+import { toError } from '../util/errors.ts';
+import type { Logger } from './logger.ts';
+
+/** Milliseconds between two lines: whoever can cause one such failure can cause thousands a second. */
+const LOG_INTERVAL: number = 1 * SECOND;
+
+export interface FaultsOptions {
+  /** This process; tests bring their own. */
+  readonly process: Pick<EventEmitter, 'on' | 'off'>;
+  readonly logger: Pick<Logger, 'error' | 'fatal'>;
+  readonly now: () => number;
+  /** A rejection was counted. */
+  readonly onRejection: () => void;
+  /** Ends the process. */
+  readonly end: () => void;
+}
+
+/** Takes over from Node.js, which would end the process for either, until it is disposed. */
+export function watchFaults(options: FaultsOptions): Disposable {
+  const { process, logger, now, onRejection, end } = options;
+  let loggedAt = -Infinity;
+  let unlogged = 0;
+  const rejected = (reason: unknown): void => {
+    onRejection();
+    if (now() - loggedAt < LOG_INTERVAL) {
+      unlogged++;
+      return;
+    }
+    const more = unlogged === 0 ? {} : { unlogged };
+    logger.error({ err: reason, stack: toError(reason).stack, ...more }, 'a failure that nobody waited for');
+    loggedAt = now();
+    unlogged = 0;
+  };
+  const thrown = (error: unknown): void => {
+    // At this level pino writes what it has before it returns.
+    logger.fatal(
+      { err: error, stack: toError(error).stack },
+      'an exception that nobody caught: the node ends',
+    );
+    end();
+  };
+  process.on('unhandledRejection', rejected);
+  process.on('uncaughtException', thrown);
+  return {
+    [Symbol.dispose]: () => {
+      process.off('unhandledRejection', rejected);
+      process.off('uncaughtException', thrown);
+    },
+  };
+}

@@ -1,0 +1,91 @@
+/** How the mirror answers: error bodies (distribution spec, "Error Codes"), entity tags, links to the next page. */
+import { ERROR_CODES, isWeirError, WeirError } from '../util/errors.ts';
+import type { Digest } from '../oci/digest.ts';
+import { MEDIA_TYPES } from '../oci/manifest.ts';
+import type { PassedThrough } from '../upstream/passed-through.ts';
+import type { Exchange } from './mirror-request.ts';
+import { MAX_TARGET_LENGTH, type Route } from './route.ts';
+
+const JSON_TYPE = 'application/json';
+/** What a registry calls JSON. */
+const IS_JSON = /^application\/(?:[a-z0-9.+-]{1,100}\+)?json$/;
+
+type ListRoute = Route & { kind: 'tags' | 'referrers' };
+
+/** Answers with an error; nothing of the body may have been sent. */
+export function sendError(exchange: Exchange, error: WeirError): void {
+  const { response } = exchange;
+  const challenge = error.detail['challenge'];
+  const { oci } = ERROR_CODES[error.code];
+  if (isWeirError(error, 'upstream_unauthorized') && typeof challenge === 'string') {
+    response.setHeader('WWW-Authenticate', challenge);
+  }
+  if (error.fault === 'local' && error.status >= 500) response.setHeader('Connection', 'close');
+  const body = JSON.stringify({
+    errors: [{ code: oci, message: error.message, detail: { weir: error.code } }],
+  });
+  for (const name of ['ETag', 'Docker-Content-Digest', 'Weir-Source']) response.removeHeader(name);
+  response.writeHead(error.status, {
+    'Content-Type': JSON_TYPE,
+    'Content-Length': Buffer.byteLength(body),
+  });
+  response.end(exchange.isHead ? undefined : body);
+}
+
+export function sendJson(exchange: Exchange, body: string): void {
+  exchange.response.writeHead(200, {
+    'Content-Type': JSON_TYPE,
+    'Content-Length': Buffer.byteLength(body),
+  });
+  exchange.response.end(exchange.isHead ? undefined : body);
+}
+
+/** Content is immutable under its digest, so the digest is the entity tag. */
+export function setDigest(exchange: Exchange, digest: Digest): void {
+  exchange.response.setHeader('Docker-Content-Digest', digest);
+  exchange.response.setHeader('ETag', `"${digest}"`);
+}
+
+/** Whether If-None-Match names the digest (RFC 9110, section 13.1.2: weak comparison, or `*`). */
+export function isNotModified(exchange: Exchange, digest: Digest): boolean {
+  const header = exchange.request.headers['if-none-match'];
+  if (header === undefined) return false;
+  return header.split(',').some((tag) => {
+    const plain = tag.trim().replace(/^W\//, '');
+    return plain === '*' || plain === `"${digest}"`;
+  });
+}
+
+export function sendNotModified(exchange: Exchange): void {
+  exchange.response.writeHead(304);
+  exchange.response.end();
+}
+
+/**
+ * The media type of a list of tags or referrers, whatever the registry calls it: a browser would go by that.
+ * @throws WeirError `upstream_protocol` for referrers that are no JSON: clients take that for "not supported", as they
+ *   take 404, and look elsewhere
+ */
+export function listType({ kind }: ListRoute, { status, mediaType }: PassedThrough): string {
+  if (kind === 'tags' || status !== 200) return JSON_TYPE;
+  if (IS_JSON.test(mediaType)) return MEDIA_TYPES.ociIndex;
+  throw new WeirError(
+    'upstream_protocol',
+    'the registry answered a question for referrers with something else',
+  );
+}
+
+/**
+ * Upstream's Link to the next page (RFC 8288), made to point at this mirror: `</v2/…?last=x&n=10>; rel="next"`.
+ * Undefined where it cannot be read: the client then has one page, and sees that there is no link.
+ */
+export function mirrorLink(link: string, route: ListRoute): string | undefined {
+  const [, target] = /^\s*<([^>]*)>/.exec(link) ?? [];
+  const url = target === undefined ? null : URL.parse(target, 'http://upstream.invalid');
+  if (url === null) return undefined;
+  const { searchParams } = url;
+  if (route.ns !== undefined) searchParams.set('ns', route.ns);
+  const next = `${route.mirrorPath}/${route.path}?${searchParams.toString()}`;
+  // The registry's own parameters could have a browser load what it likes.
+  return next.length <= MAX_TARGET_LENGTH ? `<${next}>; rel="next"` : undefined;
+}

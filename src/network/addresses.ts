@@ -1,0 +1,110 @@
+/** Addresses: where to listen, what to tell others, and whom to ask first. */
+import { lookup } from 'node:dns/promises';
+import { isIP, isIPv6 } from 'node:net';
+import { WeirError } from '../util/errors.ts';
+import { tryParsePeerName, type PeerName } from '../protocol/peer-id.ts';
+import { isControlAddress, RECORD_LIMITS } from '../protocol/signed-record.ts';
+import { MAX_BOOTSTRAP_ADDRESSES } from './limits.ts';
+
+export interface ListenAddress {
+  /** IP address without brackets. */
+  readonly host: string;
+  /** 0 takes any free port. */
+  readonly port: number;
+}
+
+/** One of the addresses by which a node finds its first neighbours. */
+export interface BootstrapEntry {
+  /** IP address or DNS name. */
+  readonly host: string;
+  readonly port: number;
+  /** Where the address names its peer. */
+  readonly peer: PeerName | undefined;
+}
+
+/** All addresses of a DNS name; injected, so that tests need no DNS. */
+export type Lookup = (name: string) => Promise<readonly string[]>;
+
+const MULTIADDR = /^\/(?:ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/([0-9]{1,5})(?:\/p2p\/([^/]+))?$/;
+const HOST_AND_PORT = /^(?:\[([0-9a-f:.]+)\]|([^:[\]/\s]+)):([0-9]{1,5})$/i;
+
+/** Both families, by the system's resolver: search domains and /etc/hosts count, as users expect. */
+export const systemLookup: Lookup = async (name) => {
+  const found = await lookup(name, { all: true, order: 'verbatim' });
+  return found.map(({ address }) => address);
+};
+
+/** A multiaddr, or host:port. @throws WeirError `config_invalid` */
+export function parseBootstrap(text: string): BootstrapEntry {
+  const [, host, port, peerText] = MULTIADDR.exec(text) ?? [];
+  if (host !== undefined && isPort(port)) {
+    const peer = peerText === undefined ? undefined : tryParsePeerName(peerText);
+    if (peerText === undefined || peer !== undefined) return { host, port: Number(port), peer };
+  }
+  const [, ipv6, other, plainPort] = HOST_AND_PORT.exec(text) ?? [];
+  const name = ipv6 ?? other;
+  if (name === undefined || !isPort(plainPort) || (ipv6 !== undefined && !isIPv6(ipv6))) {
+    throw new WeirError(
+      'config_invalid',
+      `not a bootstrap address: ${JSON.stringify(text.slice(0, 300))} ` +
+        '(allowed: host:port, [IPv6]:port, /ip4/…/tcp/…, /ip6/…/tcp/…, /dns/…/tcp/…, each with /p2p/… or without)',
+    );
+  }
+  return { host: name, port: Number(plainPort), peer: undefined };
+}
+
+/** The multiaddrs that an entry stands for at present; a name may have many. */
+export async function resolveBootstrap(entry: BootstrapEntry, find: Lookup): Promise<readonly string[]> {
+  const hosts = isIP(entry.host) === 0 ? await find(entry.host) : [entry.host];
+  return hosts
+    .filter((host) => isIP(host) !== 0)
+    .slice(0, MAX_BOOTSTRAP_ADDRESSES)
+    .map((host) => toMultiaddr(host, entry.port) + (entry.peer === undefined ? '' : `/p2p/${entry.peer}`));
+}
+
+export function toMultiaddr(host: string, port: number): string {
+  return `/${isIPv6(host) ? 'ip6' : 'ip4'}/${host}/tcp/${port}`;
+}
+
+/**
+ * What others are told to dial: the configured addresses, else those that are listened on.
+ * @param announce IP (with the port that is listened on), IP:port, [IPv6]:port, or multiaddr
+ * @param listening multiaddrs, all interfaces listed
+ * @throws WeirError `config_invalid`
+ */
+export function announced(announce: readonly string[], listening: readonly string[]): readonly string[] {
+  const own = listening.map((address) => address.replace(/\/p2p\/[^/]+$/, '')).filter(isControlAddress);
+  if (announce.length > 0) {
+    return [...new Set(announce.map((text) => announcedOne(text, own)))].slice(0, RECORD_LIMITS.addresses);
+  }
+  const reachable = own.filter((address) => !isLinkLocal(address));
+  const beyondLoopback = reachable.filter((address) => !isLoopback(address));
+  // A node that listens on loopback alone has neighbours on this machine only.
+  return (beyondLoopback.length > 0 ? beyondLoopback : reachable).slice(0, RECORD_LIMITS.addresses);
+}
+
+function announcedOne(text: string, own: readonly string[]): string {
+  if (isIP(text) !== 0) {
+    const family = isIPv6(text) ? '/ip6/' : '/ip4/';
+    const like = own.find((address) => address.startsWith(family)) ?? own[0];
+    return toMultiaddr(text, Number(like?.split('/').at(-1) ?? 0));
+  }
+  const { host, port } = parseBootstrap(text);
+  if (isIP(host) !== 0) return toMultiaddr(host, port);
+  const address = `/dns/${host}/tcp/${port}`;
+  if (isControlAddress(address)) return address;
+  throw new WeirError('config_invalid', `not an address to announce: ${JSON.stringify(text.slice(0, 300))}`);
+}
+
+function isLoopback(address: string): boolean {
+  return /^\/ip4\/127\.|^\/ip6\/::1\//.test(address);
+}
+
+/** These mean another machine on each network. */
+function isLinkLocal(address: string): boolean {
+  return /^\/ip4\/169\.254\.|^\/ip6\/fe[89ab][0-9a-f]:/i.test(address);
+}
+
+function isPort(text: string | undefined): boolean {
+  return text !== undefined && Number(text) >= 1 && Number(text) <= 65_535;
+}

@@ -1,0 +1,164 @@
+/**
+ * The control stream from this node to one peer: opened when there is something to say, the hello first, then all
+ * that one turn of the event loop brings in one write. It never makes its caller wait: what the peer does not take
+ * in time is dropped, and the peer reported.
+ */
+import type { Stream } from '@libp2p/interface';
+import { abortable } from '../util/async.ts';
+import { toError, WeirError } from '../util/errors.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import type { SwarmMessage } from '../protocol/messages.ts';
+import { encodeSwarmMessage, type SwarmVersion } from '../protocol/codec.ts';
+import { encodeFrame } from '../protocol/frames.ts';
+import type { FrameStream } from './frame-stream.ts';
+import { IDLE_STREAM, MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES } from './limits.ts';
+
+/** A stream on which the peer has been told who speaks. */
+export interface OpenedStream {
+  readonly frames: FrameStream;
+  readonly version: SwarmVersion;
+}
+
+export interface ChannelEvents {
+  /** Opens a stream, says hello on it and waits for the peer's. @throws WeirError `peer_*`; the signal's reason */
+  open(peer: PeerName, signal: AbortSignal): Promise<OpenedStream>;
+  /** The peer cannot be reached, or takes nothing; all that waited for it is gone. */
+  failed(peer: PeerName, error: unknown): void;
+  /** Milliseconds, never going back. */
+  now(): number;
+}
+
+interface Waiting {
+  readonly message: SwarmMessage;
+  readonly version: SwarmVersion;
+  readonly encoded: Uint8Array;
+}
+
+/** A stream that the peer resets sooner is not opened again: it would go on for ever. */
+const SHORTEST_STREAM = 1000;
+
+export class Channel {
+  readonly #peer: PeerName;
+  readonly #events: ChannelEvents;
+  readonly #stop: AbortController = new AbortController();
+  #waiting: Waiting[] = [];
+  #waitingBytes = 0;
+  #open: OpenedStream | undefined;
+  #opening: Promise<void> | undefined;
+  #flush: NodeJS.Immediate | undefined;
+  #lastUsed: number;
+
+  constructor(peer: PeerName, events: ChannelEvents) {
+    this.#peer = peer;
+    this.#events = events;
+    this.#lastUsed = events.now();
+  }
+
+  /** Whether nothing was said for so long that it may be closed. */
+  get isIdle(): boolean {
+    const isBusy = this.#opening !== undefined || this.#waiting.length > 0;
+    return !isBusy && this.#events.now() - this.#lastUsed >= IDLE_STREAM;
+  }
+
+  send(message: SwarmMessage): void {
+    this.#lastUsed = this.#events.now();
+    const version = this.#open?.version ?? '1.1';
+    const encoded = encodeSwarmMessage(message, version);
+    this.#waiting.push({ message, version, encoded });
+    this.#waitingBytes += encoded.length;
+    if (this.#waiting.length > MAX_QUEUED_MESSAGES || this.#waitingBytes > MAX_QUEUED_BYTES) {
+      this.#fail(new WeirError('peer_stalled', `${this.#peer} does not take what it is sent`));
+    } else if (this.#open === undefined) {
+      // The failure is reported by #openNow; whoever only sends has nobody to tell.
+      this.#openNow().catch(() => undefined);
+    } else {
+      this.#schedule();
+    }
+  }
+
+  /** Resolves when the peer knows who this is. @throws WeirError `peer_*`; the signal's reason */
+  async ready(signal: AbortSignal | undefined): Promise<void> {
+    this.#lastUsed = this.#events.now();
+    if (this.#open === undefined) await abortable(this.#openNow(), signal);
+  }
+
+  /** Lets go of the stream; it is opened again when there is something to say. */
+  async close(): Promise<void> {
+    const open = this.#open;
+    this.#open = undefined;
+    await open?.frames.end();
+  }
+
+  /** Nothing is sent any more. */
+  destroy(reason: Error): void {
+    this.#stop.abort(reason);
+    clearImmediate(this.#flush);
+    this.#open?.frames.abort(reason);
+    this.#open = undefined;
+    this.#drop();
+  }
+
+  #openNow(): Promise<void> {
+    this.#opening ??= this.#begin().finally(() => (this.#opening = undefined));
+    return this.#opening;
+  }
+
+  async #begin(): Promise<void> {
+    try {
+      const open = await this.#events.open(this.#peer, this.#stop.signal);
+      this.#open = open;
+      this.#watch(open.frames.stream);
+      this.#schedule();
+    } catch (error) {
+      if (!this.#stop.signal.aborted) this.#fail(error);
+      throw error;
+    }
+  }
+
+  #watch(stream: Stream): void {
+    const openedAt = this.#events.now();
+    stream.addEventListener('drain', () => this.#schedule());
+    stream.addEventListener('close', ({ error }) => {
+      if (this.#open?.frames.stream !== stream) return;
+      this.#open = undefined;
+      if (error === undefined || this.#stop.signal.aborted) return;
+      // The peer is gone, or only its stream is: opening it again tells.
+      if (this.#events.now() - openedAt < SHORTEST_STREAM) this.#fail(error);
+      else this.#openNow().catch(() => undefined);
+    });
+  }
+
+  #schedule(): void {
+    this.#flush ??= setImmediate(() => {
+      this.#flush = undefined;
+      this.#write();
+    });
+  }
+
+  #write(): void {
+    const open = this.#open;
+    if (open === undefined || this.#waiting.length === 0 || open.frames.stream.writableNeedsDrain) return;
+    const frames = this.#waiting.map(({ message, version, encoded }) =>
+      encodeFrame(version === open.version ? encoded : encodeSwarmMessage(message, open.version)),
+    );
+    this.#drop();
+    try {
+      open.frames.stream.send(Buffer.concat(frames));
+    } catch (error) {
+      this.#fail(error); // closed in this very turn
+    }
+  }
+
+  #fail(error: unknown): void {
+    this.#drop();
+    const open = this.#open;
+    this.#open = undefined;
+    open?.frames.abort(toError(error));
+    this.#events.failed(this.#peer, error);
+  }
+
+  #drop(): void {
+    this.#waiting = [];
+    this.#waitingBytes = 0;
+  }
+}

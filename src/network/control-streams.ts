@@ -1,0 +1,191 @@
+/**
+ * Control streams, `/weir/swarm/<version>`: one from each side to the other, so that neither waits for the other's
+ * turn. The one who opens says hello, a signed record of itself, and the other answers with its own; after that only
+ * the opener speaks.
+ */
+import type { Connection, Stream } from '@libp2p/interface';
+import type { Clock } from '../util/clock.ts';
+import { toError, WeirError } from '../util/errors.ts';
+import { OwnTime } from '../util/active-time.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import type { SwarmMessage } from '../protocol/messages.ts';
+import { decodeSwarmMessage, MAX_MESSAGE_BYTES, type SwarmVersion } from '../protocol/codec.ts';
+import { decodeHello, encodeHello } from '../protocol/sync-messages.ts';
+import { RECORD_LIMITS, type SignedMember } from '../protocol/signed-record.ts';
+import { Channel, type OpenedStream } from './control-stream.ts';
+import type { Dialer } from './dialer.ts';
+import { FrameStream, type OnAborted } from './frame-stream.ts';
+import { nameOf } from './connection-gater.ts';
+import type { Intake } from './record-intake.ts';
+import { FIRST_FRAME_TIMEOUT, MAX_CHANNELS, MAX_CONTROL_STREAMS } from './limits.ts';
+import type { Node } from './libp2p-node.ts';
+import { peerError } from './peer-errors.ts';
+
+export interface ChannelsOptions {
+  readonly node: Node;
+  readonly dialer: Dialer;
+  readonly clock: Clock;
+  /** Newest first. */
+  readonly versions: readonly SwarmVersion[];
+  /** This node's record as it is now. */
+  readonly self: () => SignedMember;
+  readonly intake: Intake;
+  readonly onMessage: (peer: PeerName, message: SwarmMessage) => void;
+  readonly onFailed: (peer: PeerName, error: unknown) => void;
+  /** A stream from the peer had to be aborted. */
+  readonly onAborted: OnAborted;
+}
+
+const PREFIX = '/weir/swarm/';
+const MAX_FRAME: number = Math.max(MAX_MESSAGE_BYTES, RECORD_LIMITS.bytes + 128);
+
+export class Channels {
+  readonly #options: ChannelsOptions;
+  readonly #channels: Map<PeerName, Channel> = new Map();
+  readonly #protocols: readonly string[];
+
+  constructor(options: ChannelsOptions) {
+    this.#options = options;
+    this.#protocols = options.versions.map((version) => PREFIX + version);
+  }
+
+  async start(): Promise<void> {
+    await this.#options.node.handle(
+      [...this.#protocols],
+      (stream, connection) => this.#accept(stream, connection),
+      {
+        maxInboundStreams: MAX_CONTROL_STREAMS,
+        maxOutboundStreams: MAX_CONTROL_STREAMS,
+      },
+    );
+  }
+
+  send(peer: PeerName, message: SwarmMessage): void {
+    this.#channel(peer).send(message);
+  }
+
+  /** Whether something was said to it lately, or is about to be. */
+  has(peer: PeerName): boolean {
+    return this.#channels.has(peer);
+  }
+
+  ready(peer: PeerName, signal: AbortSignal | undefined): Promise<void> {
+    return this.#channel(peer).ready(signal);
+  }
+
+  /** Whether a control stream in either direction is open on the connection. */
+  isUsed(connection: Connection): boolean {
+    return connection.streams.some(({ protocol }) => protocol.startsWith(PREFIX));
+  }
+
+  /** Closes the streams on which nothing has been said for a while. */
+  sweep(): void {
+    for (const [peer, channel] of this.#channels) {
+      if (!channel.isIdle) continue;
+      this.#channels.delete(peer);
+      void channel.close();
+    }
+  }
+
+  /** Says hello to a peer anew on a stream of its own: for news about this node that must arrive now. */
+  async tell(connection: Connection, signal: AbortSignal): Promise<void> {
+    const opened = await this.#hello(connection, signal);
+    await opened.frames.end();
+  }
+
+  /** Lets go of all that is said to this peer. */
+  drop(peer: PeerName, reason: Error): void {
+    this.#channels.get(peer)?.destroy(reason);
+    this.#channels.delete(peer);
+  }
+
+  /** Closes all streams without a loss; each is opened again, with a new hello, when there is something to say. */
+  async reopen(): Promise<void> {
+    await Promise.all([...this.#channels.values()].map((channel) => channel.close()));
+  }
+
+  stop(): void {
+    for (const peer of this.#channels.keys()) this.drop(peer, new WeirError('aborted', 'the node stops'));
+  }
+
+  #channel(peer: PeerName): Channel {
+    let channel = this.#channels.get(peer);
+    if (channel === undefined) {
+      this.#makeRoom();
+      channel = new Channel(peer, {
+        open: (to, signal) => this.#open(to, signal),
+        failed: (of, error) => this.#options.onFailed(of, error),
+        now: () => this.#options.clock.monotonic(),
+      });
+      this.#channels.set(peer, channel);
+    }
+    return channel;
+  }
+
+  #makeRoom(): void {
+    if (this.#channels.size < MAX_CHANNELS) return;
+    const [oldest] = this.#channels.keys();
+    if (oldest !== undefined) this.drop(oldest, new WeirError('peer_cut', 'too many control streams'));
+  }
+
+  async #open(peer: PeerName, signal: AbortSignal): Promise<OpenedStream> {
+    const connection = await this.#options.dialer.connect(peer, { signal });
+    try {
+      return await this.#hello(connection, signal);
+    } catch (error) {
+      throw peerError(error, `no control stream to ${peer}`, 'peer_cut', signal);
+    }
+  }
+
+  async #hello(connection: Connection, signal: AbortSignal): Promise<OpenedStream> {
+    using time = new OwnTime(this.#options.clock, FIRST_FRAME_TIMEOUT, noStream);
+    const limit = AbortSignal.any([signal, time.signal]);
+    const stream = await connection.newStream([...this.#protocols], { signal: limit });
+    const frames = new FrameStream(stream, MAX_FRAME);
+    try {
+      frames.send(encodeHello(this.#options.self()));
+      const answer = await frames.next(FIRST_FRAME_TIMEOUT, signal);
+      if (answer === undefined) throw new WeirError('peer_cut', 'the stream ended before the hello');
+      this.#options.intake.hello(decodeHello(answer), connection);
+      return { frames, version: versionOf(stream) };
+    } catch (error) {
+      frames.abort(toError(error));
+      throw error;
+    }
+  }
+
+  async #accept(stream: Stream, connection: Connection): Promise<void> {
+    const peer = nameOf(connection.remotePeer);
+    const frames = new FrameStream(stream, MAX_FRAME);
+    try {
+      const hello = await frames.next(FIRST_FRAME_TIMEOUT);
+      if (peer !== undefined && hello !== undefined) {
+        this.#options.intake.hello(decodeHello(hello), connection);
+        frames.send(encodeHello(this.#options.self()));
+        await this.#listen(frames, peer);
+      }
+      await frames.end();
+    } catch (error) {
+      frames.abort(toError(error));
+      this.#options.onAborted(peer, error);
+    }
+  }
+
+  async #listen(frames: FrameStream, peer: PeerName): Promise<void> {
+    const version = versionOf(frames.stream);
+    for (;;) {
+      const frame = await frames.next(undefined);
+      if (frame === undefined) return;
+      const message = decodeSwarmMessage(frame, version);
+      if (message !== undefined) this.#options.onMessage(peer, message);
+    }
+  }
+}
+
+function noStream(limit: string): WeirError {
+  return new WeirError('peer_stalled', `it opened no stream within ${limit}`);
+}
+
+function versionOf(stream: Stream): SwarmVersion {
+  return stream.protocol.slice(PREFIX.length) as SwarmVersion;
+}

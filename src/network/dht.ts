@@ -1,0 +1,171 @@
+/**
+ * The DHT as routing/ sees it. The protocol, and what is kept of it, is kad-dht's; but whom to tell and whom to ask is not
+ * searched for in it, step by step: this node knows all members, and so the ones nearest to a key
+ * (docs/adr/0023-the-nearest-are-known.md).
+ */
+import { hash } from 'node:crypto';
+import type { PeerId } from '@libp2p/interface';
+import { EventTypes, type FinalPeerEvent, type KadDHT, type QueryEvent } from '@libp2p/kad-dht';
+import { peerIdFromString } from '@libp2p/peer-id';
+import parallel from 'it-parallel';
+import { CID } from 'multiformats/cid';
+import { create } from 'multiformats/hashes/digest';
+import type { MembershipTable } from '../cluster/member-table.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import type { ContentRouting, FindProvidersOptions } from './content-routing.ts';
+import type { Dialer } from './dialer.ts';
+import { nameOf } from './connection-gater.ts';
+import { DHT_PARALLEL, PROVIDER_RECORDS } from './limits.ts';
+import { Nearest } from './nearest-members.ts';
+import { PROVIDER_VALIDITY } from './libp2p-node.ts';
+
+const SHA2_256 = 0x12;
+/** Where in a search an event of kad-dht belongs; here there is none. */
+const PATH = { index: -1, queued: 0, running: 0, total: 0 };
+
+/** What is used of kad-dht besides its interface. */
+interface Internals {
+  readonly network: {
+    sendRequest(
+      to: PeerId,
+      message: { readonly type: 'GET_PROVIDERS'; readonly key: Uint8Array },
+      options: { readonly signal: AbortSignal; readonly path: typeof PATH },
+    ): AsyncIterable<QueryEvent>;
+  };
+  readonly providers: {
+    getProviders(cid: CID, options: { readonly signal: AbortSignal }): Promise<readonly PeerId[]>;
+  };
+  readonly contentRouting: { peerRouting: ClosestPeers };
+}
+
+interface ClosestPeers {
+  getClosestPeers(key: Uint8Array, options: { readonly signal: AbortSignal }): AsyncIterable<FinalPeerEvent>;
+}
+
+export interface DhtRoutingOptions {
+  readonly dht: KadDHT;
+  readonly self: PeerName;
+  readonly table: Pick<MembershipTable, 'live'>;
+  readonly dialer: Pick<Dialer, 'connect' | 'isConnected'>;
+}
+
+export class DhtRouting implements ContentRouting {
+  readonly validity: number = PROVIDER_VALIDITY;
+  readonly #options: DhtRoutingOptions;
+  readonly #internals: Internals;
+  readonly #nearest: Nearest = new Nearest();
+
+  /** Throws where the library is no longer as this file knows it. */
+  constructor(options: DhtRoutingOptions) {
+    this.#options = options;
+    this.#internals = options.dht as unknown as Internals;
+    const { network, providers, contentRouting } = this.#internals;
+    if (
+      typeof network.sendRequest !== 'function' ||
+      typeof providers.getProviders !== 'function' ||
+      typeof contentRouting.peerRouting.getClosestPeers !== 'function'
+    ) {
+      throw new TypeError('@libp2p/kad-dht has no longer what src/network/dht.ts uses of it');
+    }
+    // What announces a record asks this whom to tell.
+    contentRouting.peerRouting = {
+      getClosestPeers: (key, { signal }) => this.#reachNearest(key, signal),
+    };
+  }
+
+  async provide(cid: CID, { signal }: { readonly signal: AbortSignal }): Promise<number> {
+    let taken = 0;
+    for await (const event of this.#options.dht.provide(keyOf(cid), { signal })) {
+      if (event.name === 'PEER_RESPONSE' && event.messageName === 'ADD_PROVIDER') taken += 1;
+    }
+    return taken;
+  }
+
+  async withdraw(cid: CID): Promise<void> {
+    await this.#options.dht.cancelReprovide(keyOf(cid));
+  }
+
+  async *find(
+    cid: CID,
+    { signal, answers = Infinity, atOnce = DHT_PARALLEL }: FindProvidersOptions,
+  ): AsyncGenerator<PeerName, void> {
+    const key = keyOf(cid);
+    const told = new Set<PeerName>([this.#options.self]);
+    const fresh = (ids: readonly PeerId[]): readonly PeerName[] => {
+      const peers = ids.flatMap((id) => nameOf(id) ?? []).filter((peer) => !told.has(peer));
+      for (const peer of peers) told.add(peer);
+      return peers;
+    };
+    yield* fresh(await this.#internals.providers.getProviders(key, { signal }));
+    const ended = new AbortController();
+    const both = AbortSignal.any([signal, ended.signal]);
+    try {
+      const peers = this.#inOrderOfCost(this.#nearestOthers(key.multihash.bytes));
+      const questions = peers.map((peer) => () => this.#ask(peer, key, both));
+      let left = answers;
+      for await (const ids of parallel(questions, { concurrency: atOnce })) {
+        signal.throwIfAborted();
+        if (ids === undefined) continue;
+        yield* fresh(ids);
+        if (--left <= 0) return;
+      }
+    } finally {
+      ended.abort();
+    }
+  }
+
+  #nearestOthers(key: Uint8Array): readonly PeerName[] {
+    const { table, self } = this.#options;
+    const others = table.live().filter(({ peer }) => peer !== self);
+    return this.#nearest.of(key, others, PROVIDER_RECORDS);
+  }
+
+  /** Each of them has all records: those first to whom there is a connection. */
+  #inOrderOfCost(peers: readonly PeerName[]): readonly PeerName[] {
+    const { dialer } = this.#options;
+    const connected = new Set(peers.filter((peer) => dialer.isConnected(peer)));
+    return [...connected, ...peers.filter((peer) => !connected.has(peer))];
+  }
+
+  /** Who the peer says has it; undefined where it does not answer. Never throws. */
+  async #ask(peer: PeerName, key: CID, signal: AbortSignal): Promise<readonly PeerId[] | undefined> {
+    if (!(await this.#reach(peer, signal))) return undefined;
+    const message = { type: 'GET_PROVIDERS', key: key.multihash.bytes } as const;
+    const options = { signal, path: PATH };
+    for await (const event of this.#internals.network.sendRequest(peerIdFromString(peer), message, options)) {
+      if (event.name === 'PEER_RESPONSE') return event.providers.map(({ id }) => id);
+    }
+    return undefined;
+  }
+
+  /** The library dials by what it has heard itself of a peer's addresses; the member's record knows better. */
+  async #reach(peer: PeerName, signal: AbortSignal): Promise<boolean> {
+    return this.#options.dialer.connect(peer, { signal }).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async *#reachNearest(key: Uint8Array, signal: AbortSignal): AsyncGenerator<FinalPeerEvent, void> {
+    const dials = this.#nearestOthers(key).map((peer) => async () => {
+      return (await this.#reach(peer, signal)) ? peer : undefined;
+    });
+    const from = peerIdFromString(this.#options.self);
+    for await (const peer of parallel(dials, { concurrency: DHT_PARALLEL })) {
+      signal.throwIfAborted();
+      if (peer === undefined) continue;
+      const id = peerIdFromString(peer);
+      const peerInfo = { id, multiaddrs: [] };
+      yield { name: 'FINAL_PEER', type: EventTypes.FINAL_PEER, from, peer: peerInfo, path: PATH };
+    }
+  }
+}
+
+/**
+ * Provider records are kept under bare multihashes, which kad-dht reads as CIDs: that works for sha2-256 alone, whose
+ * multihash is a CID of version 0. Others are looked up by the sha2-256 of their multihash.
+ */
+function keyOf(cid: CID): CID {
+  if (cid.multihash.code === SHA2_256) return cid;
+  return CID.createV1(cid.code, create(SHA2_256, hash('sha256', cid.multihash.bytes, 'buffer')));
+}

@@ -1,0 +1,112 @@
+/**
+ * Connections to members: the one that is there, else a new one to the addresses that the member's record names. A few are
+ * made at a time, and the others wait, without losing of the time that a dial may take.
+ */
+import type { Connection } from '@libp2p/interface';
+import { peerIdFromString } from '@libp2p/peer-id';
+import { multiaddr } from '@multiformats/multiaddr';
+import PQueue from 'p-queue';
+import type { Clock } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
+import type { MembershipTable } from '../cluster/member-table.ts';
+import { OwnTime } from '../util/active-time.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import * as limits from './limits.ts';
+import type { Node } from './libp2p-node.ts';
+import { peerError } from './peer-errors.ts';
+
+/** What libp2p says when the other side has taken the TCP connection. */
+const TAKEN = 'upgrader:encrypt-outbound-connection';
+
+export class Dialer {
+  readonly #node: Node;
+  readonly #table: MembershipTable;
+  readonly #clock: Clock;
+  readonly #queue: PQueue = new PQueue({ concurrency: limits.DIALS_AT_ONCE });
+
+  constructor(node: Node, table: MembershipTable, clock: Clock) {
+    this.#node = node;
+    this.#table = table;
+    this.#clock = clock;
+  }
+
+  isConnected(peer: PeerName): boolean {
+    return this.connections(peer).length > 0;
+  }
+
+  connections(peer: PeerName): readonly Connection[] {
+    return this.#node.getConnections(peerIdFromString(peer)).filter(({ status }) => status === 'open');
+  }
+
+  /** @throws WeirError `peer_unreachable`, `peer_refused` where it is banned or refuses this node; the signal's reason */
+  async connect(peer: PeerName, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Connection> {
+    signal?.throwIfAborted();
+    if (this.#table.isBanned(peer)) throw new WeirError('peer_refused', `${peer} is banned`);
+    const open = this.connections(peer)[0];
+    if (open !== undefined) return open;
+    const addresses = this.#table.get(peer)?.controlAddresses ?? [];
+    if (addresses.length === 0) throw new WeirError('peer_unreachable', `no address of ${peer} is known`);
+    return this.#inTurn(
+      () => this.connections(peer)[0], // it may have dialled this node meanwhile
+      addresses.map((address) => `${address}/p2p/${peer}`),
+      signal,
+    );
+  }
+
+  /** Dials the addresses of one peer, one after the other. @throws as {@link connect} */
+  dial(
+    addresses: readonly string[],
+    { signal }: { readonly signal?: AbortSignal } = {},
+  ): Promise<Connection> {
+    return this.#inTurn(() => undefined, addresses, signal);
+  }
+
+  async #inTurn(
+    isThere: () => Connection | undefined,
+    addresses: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<Connection> {
+    try {
+      if (this.#queue.size >= limits.MAX_DIAL_QUEUE) throw new Error('too many dials wait');
+      return await this.#queue.add(
+        async () => {
+          const open = isThere();
+          if (open !== undefined) return open;
+          return await this.#oneByOne(addresses, signal);
+        },
+        signal === undefined ? {} : { signal },
+      );
+    } catch (error) {
+      throw peerError(error, `cannot connect to ${addresses[0]}`, 'peer_unreachable', signal);
+    }
+  }
+
+  /**
+   * Whoever has one address gets all the time for it, and whoever takes the connection has more for the handshake: given up
+   * half way it would be begun anew, by nodes that have no time for the first one.
+   * @throws what the last one threw; the signal's reason
+   */
+  async #oneByOne(addresses: readonly string[], signal: AbortSignal | undefined): Promise<Connection> {
+    using whole = new OwnTime(this.#clock, limits.DIAL_TIMEOUT);
+    const until = signal === undefined ? whole.signal : AbortSignal.any([signal, whole.signal]);
+    let failure: unknown = new Error('it names no address');
+    for (const address of addresses) {
+      using part = addresses.length === 1 ? undefined : new OwnTime(this.#clock, limits.ADDRESS_DIAL_TIMEOUT);
+      const onProgress = ({ type }: { readonly type: string }): void => {
+        if (type !== TAKEN) return;
+        part?.prolong(limits.HANDSHAKE_TIMEOUT);
+        // If that one says nothing after all, the next address has its time, too.
+        const others = part === undefined ? 0 : limits.DIAL_TIMEOUT;
+        whole.prolong(limits.HANDSHAKE_TIMEOUT + others);
+      };
+      const limit = part === undefined ? until : AbortSignal.any([until, part.signal]);
+      try {
+        return await this.#node.dial(multiaddr(address), { signal: limit, onProgress });
+      } catch (error) {
+        failure = error;
+        until.throwIfAborted();
+      }
+    }
+    throw failure;
+  }
+}

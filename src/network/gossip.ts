@@ -1,0 +1,72 @@
+/**
+ * Records by gossipsub: who joins, who is still there, who leaves. Every member gets each message, so they are few;
+ * what must not be lost is found again by member-sync.ts.
+ */
+import { TopicValidatorResult } from '@libp2p/gossipsub';
+import { isWeirError } from '../util/errors.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import { decodeGossip, encodeGossip } from '../protocol/sync-messages.ts';
+import type { SignedMember } from '../protocol/signed-record.ts';
+import { nameOf } from './connection-gater.ts';
+import type { Intake } from './record-intake.ts';
+import type { Node } from './libp2p-node.ts';
+
+export class Gossip {
+  readonly #node: Node;
+  readonly #topic: string;
+  readonly #intake: Intake;
+  readonly #mesh: Set<string> = new Set();
+
+  constructor(node: Node, topic: string, intake: Intake) {
+    this.#node = node;
+    this.#topic = topic;
+    this.#intake = intake;
+  }
+
+  start(): void {
+    const { pubsub } = this.#node.services;
+    // The validator takes the record: what it refuses or knows already is not passed on.
+    pubsub.topicValidators.set(this.#topic, (from, { data }) => this.#take(data, nameOf(from)));
+    pubsub.addEventListener('gossipsub:graft', ({ detail }) => this.#mesh.add(detail.peerId));
+    pubsub.addEventListener('gossipsub:prune', ({ detail }) => this.#mesh.delete(detail.peerId));
+    pubsub.subscribe(this.#topic);
+  }
+
+  /** Peers to whom this node's gossip goes, directly or not. */
+  get listeners(): number {
+    return this.#node.services.pubsub.getSubscribers(this.#topic).length;
+  }
+
+  /** Those with whom there are streams for gossip, whether or not it goes to them directly. */
+  get peers(): ReadonlySet<PeerName> {
+    return new Set(this.#node.services.pubsub.getPeers().flatMap((peer) => nameOf(peer) ?? []));
+  }
+
+  /** @returns to how many peers it went: 0 where nobody listens. @throws what gossipsub throws */
+  async publish(record: SignedMember): Promise<number> {
+    const { recipients } = await this.#node.services.pubsub.publish(this.#topic, encodeGossip(record));
+    return recipients.length;
+  }
+
+  /** Whether gossip goes to this peer directly. */
+  isMeshPeer(peer: PeerName): boolean {
+    return this.#mesh.has(peer);
+  }
+
+  /** The peer is gone; gossipsub says so to nobody. */
+  forget(peer: PeerName): void {
+    this.#mesh.delete(peer);
+  }
+
+  #take(data: Uint8Array, from: PeerName | undefined): TopicValidatorResult {
+    try {
+      const record = decodeGossip(data);
+      if (record === undefined) return TopicValidatorResult.Accept; // a newer version's; others may know it
+      const isNeeded = this.#intake.gossip(record, from);
+      if (isNeeded !== undefined) return isNeeded ? TopicValidatorResult.Accept : TopicValidatorResult.Ignore;
+    } catch (error) {
+      if (!isWeirError(error, 'peer_protocol')) throw error;
+    }
+    return TopicValidatorResult.Reject;
+  }
+}

@@ -1,0 +1,162 @@
+/** The libp2p node: which parts, with which limits. limits.ts says why each has its value. */
+import * as limits from './limits.ts';
+import { gossipsub, StrictNoSign, type GossipSub } from '@libp2p/gossipsub';
+import { identify, type Identify } from '@libp2p/identify';
+import type { Libp2p } from '@libp2p/interface';
+import { kadDHT, passthroughMapper, type KadDHT } from '@libp2p/kad-dht';
+import { privateKeyFromRaw } from '@libp2p/crypto/keys';
+import { noise } from '@libp2p/noise';
+import { ping, type Ping } from '@libp2p/ping';
+import { tcp } from '@libp2p/tcp';
+import { yamux } from '@libp2p/yamux';
+import { multiaddr } from '@multiformats/multiaddr';
+import { createLibp2p, type Libp2pOptions } from 'libp2p';
+import { HOUR } from '../util/clock.ts';
+import type { Identity } from '../protocol/identity.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import { MAX_GOSSIP_BYTES } from '../protocol/sync-messages.ts';
+import { toMultiaddr, type ListenAddress } from './addresses.ts';
+import { GroupedStore } from './grouped-store.ts';
+import { makeGater } from './connection-gater.ts';
+import { withCache } from './peer-store.ts';
+import { quietLogger, withSingleWrites, withSparseUpdates } from './libp2p-tweaks.ts';
+import { hkdfSync } from 'node:crypto';
+
+export type Node = Libp2p<{ identify: Identify; ping: Ping; dht: KadDHT; pubsub: GossipSub }>;
+
+export interface NodeOptions {
+  readonly identity: Identity;
+  readonly clusterKey: Uint8Array | undefined;
+  readonly listen: readonly ListenAddress[];
+  /** From what is listened on to what others are told, both as multiaddrs. */
+  readonly announced: (listening: readonly string[]) => readonly string[];
+  readonly mdns: boolean;
+  readonly version: string;
+  /** Whose connections are refused. */
+  readonly isRefused: (peer: PeerName) => boolean;
+  /** Whether a member's record names this address. */
+  readonly isKnown: (host: string) => boolean;
+}
+
+/** How long a provider record holds; routing/ renews it before. */
+export const PROVIDER_VALIDITY: number = 24 * HOUR;
+
+export function gossipTopic(clusterKey: Uint8Array | undefined): string {
+  return `weir/${clusterTag(clusterKey)}`;
+}
+
+/** A node that has not been started. */
+export async function createNode(options: NodeOptions): Promise<Node> {
+  const node = await createLibp2p({
+    start: false,
+    ...quietLogger(process.env),
+    privateKey: privateKeyFromRaw(options.identity.raw),
+    nodeInfo: { name: 'weir', version: options.version, userAgent: `weir/${options.version}` },
+    addresses: {
+      listen: options.listen.map(({ host, port }) => toMultiaddr(host, port)),
+      announceFilter: (listening) =>
+        options
+          .announced(listening.map(String))
+          .map((address) => multiaddr(`${address}/p2p/${options.identity.peer}`)),
+    },
+    transports: [tcp()],
+    connectionEncrypters: [withSingleWrites(noise({ prologueBytes: noisePrologue(options.clusterKey) }))],
+    streamMuxers: [
+      withSparseUpdates(
+        yamux({
+          maxInboundStreams: limits.MAX_STREAMS_PER_CONNECTION,
+          maxOutboundStreams: limits.MAX_STREAMS_PER_CONNECTION,
+          enableKeepAlive: false, // heartbeats.ts does that
+        }),
+      ),
+    ],
+    connectionGater: makeGater(options.isRefused, options.isKnown),
+    connectionManager: {
+      maxConnections: limits.MAX_CONNECTIONS,
+      maxIncomingPendingConnections: limits.MAX_PENDING_HANDSHAKES,
+      inboundConnectionThreshold: limits.MAX_NEW_CONNECTIONS_PER_SECOND,
+      inboundUpgradeTimeout: limits.LONGEST_HANDSHAKE,
+      inboundStreamProtocolNegotiationTimeout: limits.LONGEST_NEGOTIATION,
+      outboundStreamProtocolNegotiationTimeout: limits.LONGEST_NEGOTIATION,
+      maxParallelDials: limits.MAX_PARALLEL_DIALS,
+      maxDialQueueLength: limits.MAX_DIAL_QUEUE,
+      // dialer.ts has shorter ones, of this node's own time.
+      dialTimeout: limits.LONGEST_DIAL,
+      addressDialTimeout: limits.LONGEST_DIAL,
+    },
+    datastore: new GroupedStore(),
+    // The DHT looks providers' addresses up here: libp2p's hour would make most records useless long before they end.
+    peerStore: { maxAddressAge: 2 * PROVIDER_VALIDITY, maxPeerAge: 2 * PROVIDER_VALIDITY },
+    connectionMonitor: { enabled: false }, // heartbeats.ts
+    peerDiscovery: options.mdns ? [await mdnsDiscovery(options.clusterKey)] : [],
+    services: {
+      identify: identify({ protocolPrefix: 'weir', runOnConnectionOpen: false }), // neighbours.ts says of whom
+      ping: ping(),
+      dht: makeDht(),
+      pubsub: makePubsub(gossipTopic(options.clusterKey)),
+    },
+  });
+  withCache(node.peerStore);
+  return node;
+}
+
+/** Loaded only where it is wanted: it brings a DNS codec with it. */
+async function mdnsDiscovery(
+  clusterKey: Uint8Array | undefined,
+): Promise<NonNullable<Libp2pOptions['peerDiscovery']>[number]> {
+  const { mdns } = await import('@libp2p/mdns');
+  return mdns({ serviceTag: `_weir-${clusterTag(clusterKey)}._udp.local` });
+}
+
+function makeDht(): ReturnType<typeof kadDHT> {
+  return kadDHT({
+    protocol: '/weir/kad/1.0.0',
+    clientMode: false,
+    // The default drops private addresses, which are all that a cluster has.
+    peerInfoMapper: passthroughMapper,
+    // A lone node must not wait for peers in a query.
+    allowQueryWithZeroPeers: true,
+    kBucketSize: limits.PROVIDER_RECORDS,
+    alpha: limits.DHT_PARALLEL,
+    disjointPaths: 2,
+    // Only the clean-up is wanted of it: routing/ has a paced queue of its own that renews records.
+    reprovide: { validity: PROVIDER_VALIDITY, threshold: 0, concurrency: 1 },
+  });
+}
+
+function makePubsub(topic: string): ReturnType<typeof gossipsub> {
+  return gossipsub({
+    // Records carry their member's signature; a second one for each message would only cost.
+    globalSignaturePolicy: StrictNoSign,
+    allowedTopics: [topic],
+    allowPublishToZeroTopicPeers: true,
+    ignoreDuplicatePublishError: true,
+    fallbackToFloodsub: false,
+    // To the mesh alone: a node may have hundreds of connections on demand.
+    floodPublish: false,
+    maxInboundDataLength: MAX_GOSSIP_BYTES,
+    // Nodes behind one NAT, and all tests, share an address; it says nothing about them.
+    scoreParams: { IPColocationFactorWeight: 0 },
+  });
+}
+
+const SALT = 'weir/cluster-key/1';
+/** Bytes of a derived value. */
+const LENGTH = 32;
+
+/**
+ * Goes into the prologue of the noise handshake: with another one, or none, the first encrypted message cannot be
+ * read and the handshake fails. A cluster without a key has a prologue too, so that it never meets one that has.
+ */
+export function noisePrologue(key: Uint8Array | undefined): Uint8Array {
+  return derive(key, 'noise prologue');
+}
+
+/** Eight letters that tell clusters on one LAN apart where names are public: in mDNS and in the gossip topic. */
+export function clusterTag(key: Uint8Array | undefined): string {
+  return Buffer.from(derive(key, 'public tag')).toString('hex').slice(0, 8);
+}
+
+function derive(key: Uint8Array | undefined, use: string): Uint8Array {
+  return new Uint8Array(hkdfSync('sha256', key ?? new Uint8Array(), SALT, use, LENGTH));
+}

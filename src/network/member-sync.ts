@@ -1,0 +1,155 @@
+/**
+ * Two neighbours make their tables equal, `/weir/members/1.0`. The opener sends its record and a digest for each of
+ * 64 buckets of members; the other answers with its record, which buckets differ, and what it has in these; the
+ * opener sends back what the other lacked. To a node that has just started all differs: this is its snapshot.
+ */
+import type { Connection, Stream } from '@libp2p/interface';
+import { toError, WeirError } from '../util/errors.ts';
+import { differingBuckets } from '../cluster/member-records.ts';
+import type { MembershipTable } from '../cluster/member-table.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import {
+  decodeExchangeHead,
+  decodePage,
+  encodeExchangeHead,
+  encodePages,
+  MAX_SNAPSHOT_RECORDS,
+  type AgedRecord,
+} from '../protocol/sync-messages.ts';
+import type { SignedMember } from '../protocol/signed-record.ts';
+import { FrameStream, type OnAborted } from './frame-stream.ts';
+import { nameOf } from './connection-gater.ts';
+import type { Intake } from './record-intake.ts';
+import { EXCHANGE_TIMEOUT, FIRST_FRAME_TIMEOUT, MAX_EXCHANGE_BYTES, MAX_EXCHANGES } from './limits.ts';
+import type { Node } from './libp2p-node.ts';
+import { peerError } from './peer-errors.ts';
+
+export const MEMBERS_PROTOCOL = '/weir/members/1.0';
+const NONE: Uint8Array = new Uint8Array();
+
+export class MemberExchange {
+  readonly #node: Node;
+  readonly #table: MembershipTable;
+  readonly #intake: Intake;
+  readonly #self: () => SignedMember;
+  readonly #onAborted: OnAborted;
+  #running = 0;
+
+  constructor(
+    node: Node,
+    table: MembershipTable,
+    intake: Intake,
+    self: () => SignedMember,
+    onAborted: OnAborted,
+  ) {
+    this.#node = node;
+    this.#table = table;
+    this.#intake = intake;
+    this.#self = self;
+    this.#onAborted = onAborted;
+  }
+
+  async start(): Promise<void> {
+    await this.#node.handle(MEMBERS_PROTOCOL, (stream, connection) => this.#accept(stream, connection), {
+      maxInboundStreams: 1,
+      maxOutboundStreams: 2,
+    });
+  }
+
+  /** @throws WeirError `peer_*`; the signal's reason */
+  async run(connection: Connection, signal: AbortSignal): Promise<void> {
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(EXCHANGE_TIMEOUT)]);
+    try {
+      const frames = new FrameStream(await connection.newStream(MEMBERS_PROTOCOL, { signal: limit }));
+      await closing(frames, () => this.#ask(frames, connection, limit));
+    } catch (error) {
+      throw peerError(error, 'exchange of members', 'peer_cut', signal);
+    }
+  }
+
+  async #ask(frames: FrameStream, connection: Connection, signal: AbortSignal): Promise<void> {
+    const digests = this.#table.records.digests();
+    frames.send(encodeExchangeHead({ self: this.#self(), digests, differing: NONE }));
+    const head = decodeExchangeHead(await theNext(frames, signal), 'answer');
+    this.#intake.hello(head.self, connection);
+    // Taken before their records come, or all of these would be sent back.
+    const mine = [...this.#table.records.inBuckets(head.differing)];
+    const theirs = await this.#takePages(frames, nameOf(connection.remotePeer), signal);
+    const news = mine.filter(({ record: { member } }) => (theirs.get(member.peer) ?? -1) < member.sequence);
+    await sendPages(frames, news, signal);
+  }
+
+  async #accept(stream: Stream, connection: Connection): Promise<void> {
+    const frames = new FrameStream(stream);
+    const peer = nameOf(connection.remotePeer);
+    if (this.#running >= MAX_EXCHANGES) {
+      frames.abort(new WeirError('too_many_requests', 'too many exchanges of members'));
+      return;
+    }
+    this.#running += 1;
+    try {
+      const signal = AbortSignal.timeout(EXCHANGE_TIMEOUT);
+      await closing(frames, () => this.#answer(frames, connection, signal));
+    } catch (error) {
+      this.#onAborted(peer, error);
+    } finally {
+      this.#running -= 1;
+    }
+  }
+
+  async #answer(frames: FrameStream, connection: Connection, signal: AbortSignal): Promise<void> {
+    const head = decodeExchangeHead(await theNext(frames, signal), 'question');
+    this.#intake.hello(head.self, connection);
+    const differing = differingBuckets(this.#table.records.digests(), head.digests);
+    frames.send(encodeExchangeHead({ self: this.#self(), digests: NONE, differing }));
+    await sendPages(frames, this.#table.records.inBuckets(differing), signal);
+    await this.#takePages(frames, nameOf(connection.remotePeer), signal);
+  }
+
+  /** @returns the sequence of each record that came */
+  async #takePages(
+    frames: FrameStream,
+    from: PeerName | undefined,
+    signal: AbortSignal,
+  ): Promise<ReadonlyMap<PeerName, number>> {
+    const sequences = new Map<PeerName, number>();
+    let bytes = 0;
+    for (;;) {
+      const frame = await theNext(frames, signal);
+      bytes += frame.length;
+      const { records, last } = decodePage(frame);
+      for (const { record } of records) sequences.set(record.member.peer, record.member.sequence);
+      if (bytes > MAX_EXCHANGE_BYTES || sequences.size > MAX_SNAPSHOT_RECORDS) {
+        throw new WeirError('peer_protocol', 'a snapshot that is too large');
+      }
+      this.#intake.page(records, from);
+      if (last) return sequences;
+    }
+  }
+}
+
+async function theNext(frames: FrameStream, signal: AbortSignal): Promise<Uint8Array> {
+  const frame = await frames.next(FIRST_FRAME_TIMEOUT, signal);
+  if (frame === undefined) throw new WeirError('peer_cut', 'the stream ended too early');
+  return frame;
+}
+
+async function sendPages(
+  frames: FrameStream,
+  records: Iterable<AgedRecord>,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const page of encodePages(records)) {
+    if (!frames.send(page)) await frames.stream.onDrain({ signal });
+  }
+}
+
+async function closing(frames: FrameStream, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+    await frames.end();
+  } catch (error) {
+    frames.abort(toError(error));
+    throw error;
+  }
+}

@@ -1,0 +1,317 @@
+/**
+ * The control plane of a node: its libp2p host and all that is said over it, but for chunks.
+ *
+ * Who owns what: libp2p-node.ts makes the libp2p node; the membership table is handed in, and every record that arrives goes
+ * through {@link Intake} into it; control-streams.ts carries swarm messages, request-response.ts questions, member-sync.ts and
+ * gossip.ts records, bootstrap.ts and neighbours.ts connections. This file starts and stops them, and drives what is
+ * periodic.
+ *
+ *     start → listen → bootstrap names → connection → exchange of members → gossip "I am here"
+ *     swarm → send() → channel → /weir/swarm/1.x → onMessage() of the other
+ *     stop  → "I leave" by gossip and to each neighbour → close
+ */
+import { errorMessage, WeirError } from '../util/errors.ts';
+import type { Member } from '../protocol/member.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import type { ContentRouting } from './content-routing.ts';
+import type { SwarmMessage } from '../protocol/messages.ts';
+import { SWARM_VERSIONS } from '../protocol/codec.ts';
+import type { SignedMember } from '../protocol/signed-record.ts';
+import { announced, parseBootstrap, systemLookup } from './addresses.ts';
+import { Bootstrap } from './bootstrap.ts';
+import { Candidates } from './candidates.ts';
+import { Channels } from './control-streams.ts';
+import { describe } from './connected-peer.ts';
+import { Conduct } from './peer-policy.ts';
+import { DhtRouting } from './dht.ts';
+import { boundDht } from './dht-bounds.ts';
+import { Dialer } from './dialer.ts';
+import { announceFirst, type FirstAnnouncementOptions } from './first-announcement.ts';
+import type { OnAborted } from './frame-stream.ts';
+import { nameOf } from './connection-gater.ts';
+import { Gossip } from './gossip.ts';
+import { Heartbeats } from './heartbeats.ts';
+import { Intake } from './record-intake.ts';
+import * as limits from './limits.ts';
+import { MemberExchange } from './member-sync.ts';
+import { Neighbours } from './neighbours.ts';
+import { createNode, gossipTopic, type Node } from './libp2p-node.ts';
+import type { HostOptions } from './network-options.ts';
+import type { ConnectedPeer } from './connected-peer.ts';
+import { Requests, type RequestHandler, type RequestOptions } from './request-response.ts';
+import { repeat, within } from '../util/async.ts';
+import { SelfRecord, type SelfInfo } from './self-record.ts';
+
+export class Host implements AsyncDisposable {
+  /** What routing/ needs. */
+  readonly contentRouting: ContentRouting;
+  readonly #options: HostOptions;
+  readonly #node: Node;
+  readonly #self: SelfRecord;
+  readonly #dialer: Dialer;
+  readonly #conduct: Conduct;
+  readonly #channels: Channels;
+  readonly #requests: Requests;
+  readonly #exchange: MemberExchange;
+  readonly #gossip: Gossip;
+  readonly #neighbours: Neighbours;
+  readonly #heartbeats: Heartbeats;
+  readonly #candidates: Candidates;
+  readonly #bootstrap: Bootstrap;
+  readonly #stop: AbortController = new AbortController();
+  readonly #running: Set<Promise<void>> = new Set();
+
+  private constructor(options: HostOptions, node: Node) {
+    const { table, clock, identity, selfInfo, clusterKey, protocolVersions = SWARM_VERSIONS } = options;
+    this.#options = options;
+    this.#node = node;
+    this.#self = new SelfRecord(identity, table, clock, selfInfo);
+    this.#dialer = new Dialer(node, table, clock);
+    this.contentRouting = new DhtRouting({
+      dht: node.services.dht,
+      self: identity.peer,
+      table,
+      dialer: this.#dialer,
+    });
+    const intake = new Intake(table, this.#self, () => this.#background(this.#announce()));
+    this.#conduct = new Conduct({
+      table,
+      dialer: this.#dialer,
+      clock,
+      logger: options.logger,
+      stopped: this.#stop.signal,
+      drop: (peer, reason) => this.#channels.drop(peer, reason),
+      onUnreachable: options.onUnreachable,
+    });
+    const onAborted: OnAborted = (peer, error) => this.#conduct.aborted(peer, error);
+    boundDht(node.services.dht, onAborted);
+    const self = (): SignedMember => this.#self.current;
+    this.#channels = new Channels({
+      node,
+      dialer: this.#dialer,
+      clock,
+      intake,
+      self,
+      onAborted,
+      versions: protocolVersions,
+      onMessage: options.onMessage,
+      onFailed: (peer, error) => this.#conduct.unreachable(peer, error),
+    });
+    this.#requests = new Requests(node, this.#dialer, onAborted);
+    this.#exchange = new MemberExchange(node, table, intake, self, onAborted);
+    this.#gossip = new Gossip(node, gossipTopic(clusterKey), intake);
+    this.#neighbours = new Neighbours({
+      node,
+      dialer: this.#dialer,
+      table,
+      clock,
+      onUnreachable: (peer, error) => this.#conduct.unreachable(peer, error),
+      gossipPeers: () => this.#gossip.peers,
+      isUsed: (connection, peer) => this.#channels.isUsed(connection) || this.#gossip.isMeshPeer(peer),
+    });
+    this.#heartbeats = new Heartbeats(clock);
+    this.#candidates = new Candidates(clock);
+    this.#bootstrap = new Bootstrap({
+      entries: options.bootstrap.map(parseBootstrap),
+      lookup: options.lookup ?? systemLookup,
+      clock,
+      candidates: this.#candidates,
+      neighbours: () => this.#neighbours.count,
+      isUseless: (address) => this.#isUseless(address),
+      dial: (address, signal) => this.#dialer.dial([address], { signal }),
+      onConnected: (connection, signal) => this.#exchange.run(connection, signal),
+      onNamed: ({ remotePeer }) => {
+        const peer = nameOf(remotePeer);
+        if (peer !== undefined) table.trust(peer);
+      },
+      onProblem: (message) => options.logger.debug({}, `bootstrap: ${message}`),
+    });
+  }
+
+  /**
+   * Listens, and looks for others in the background: a lone node is ready too.
+   * @throws WeirError `address_in_use`, `config_invalid`
+   */
+  static async start(options: HostOptions): Promise<Host> {
+    const node = await createNode({
+      ...options,
+      version: options.selfInfo.version,
+      announced: (listening) => announced(options.announce, listening),
+      isRefused: (peer) => Conduct.isRefused(options.table, peer),
+      isKnown: (host) => options.table.names(host),
+    });
+    const host = new Host(options, node);
+    await host.#start();
+    return host;
+  }
+
+  /** Multiaddrs that others are told, without the peer's name. */
+  get addresses(): readonly string[] {
+    return this.#node.getMultiaddrs().map((address) => String(address).replace(/\/p2p\/[^/]+$/, ''));
+  }
+
+  /** Tells a peer something, sooner or later or, if it cannot be reached, not at all. Never throws, never waits. */
+  send(peer: PeerName, message: SwarmMessage): void {
+    if (!this.#stop.signal.aborted && !this.#options.table.isBanned(peer)) this.#channels.send(peer, message);
+  }
+
+  /** Whether a word to this peer needs no new connection: there is one, or it is being made. */
+  isInTouch(peer: PeerName): boolean {
+    return this.#channels.has(peer) || this.#dialer.isConnected(peer);
+  }
+
+  /**
+   * Resolves when the peer has said that it knows this node's record.
+   * @throws WeirError `peer_unreachable`, `peer_refused`, `peer_cut`, `peer_stalled`, `peer_protocol`; the signal's reason
+   */
+  async ensureKnown(peer: PeerName, { signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    await this.#channels.ready(peer, signal);
+  }
+
+  /** @throws WeirError as {@link Requests.ask} says */
+  request(peer: PeerName, name: string, bytes: Uint8Array, options?: RequestOptions): Promise<Uint8Array> {
+    return this.#requests.ask(peer, name, bytes, options);
+  }
+
+  /** Answers requests of this name from now on. */
+  handle(name: string, handler: RequestHandler): Promise<void> {
+    return this.#requests.handle(name, handler);
+  }
+
+  peers(): readonly ConnectedPeer[] {
+    return this.#node.getConnections().flatMap((connection) => describe(connection) ?? []);
+  }
+
+  /** Something that this node says of itself has changed; all are told. */
+  async setSelf(info: Partial<SelfInfo>): Promise<void> {
+    this.#self.change(info, this.addresses);
+    await Promise.all([this.#channels.reopen(), this.#announce()]);
+  }
+
+  /** Takes leave of the others and closes; within a second. */
+  async stop(): Promise<void> {
+    if (this.#stop.signal.aborted) return;
+    const limit = AbortSignal.timeout(limits.LEAVE_TIMEOUT);
+    const record = this.#self.leave();
+    const connections = this.#node.getConnections();
+    const telling = connections.map((connection) => this.#channels.tell(connection, limit));
+    await within(limits.LEAVE_TIMEOUT, Promise.allSettled([this.#gossip.publish(record), ...telling]));
+    this.#stop.abort(new WeirError('aborted', 'the node stops'));
+    this.#channels.stop();
+    await within(limits.STOP_TIMEOUT, Promise.allSettled([this.#node.stop(), ...this.#running]));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  async #start(): Promise<void> {
+    const { table, clock, logger } = this.#options;
+    // Before the first connection: what it opens must find its handler.
+    await Promise.all([this.#channels.start(), this.#exchange.start()]);
+    this.#listen();
+    try {
+      await this.#node.start();
+    } catch (cause) {
+      throw new WeirError('address_in_use', `cannot listen: ${errorMessage(cause)}`, { cause });
+    }
+    this.#gossip.start();
+    this.#self.change({}, this.addresses);
+    const { signal } = this.#stop;
+    const onError = (error: unknown): void => logger.debug({ err: error }, 'host');
+    const every = (interval: (turn: number) => number, work: () => Promise<void> | void): void => {
+      this.#background(repeat(clock, signal, { interval, work, onError }));
+    };
+    this.#background(this.#bootstrap.run(signal));
+    this.#background(this.#announceFirst());
+    every(
+      () => limits.MAINTENANCE_INTERVAL,
+      () => {
+        table.tick();
+        this.#heartbeats.look();
+        this.#neighbours.maintain(signal);
+        this.#channels.sweep();
+      },
+    );
+    every(
+      (turn) => Math.min(limits.FIRST_EXCHANGE_INTERVAL * 2 ** turn, limits.EXCHANGE_INTERVAL),
+      () => this.#compare(),
+    );
+    every(
+      () => limits.REFRESH_INTERVAL,
+      async () => {
+        this.#self.renew();
+        await this.#announce();
+      },
+    );
+  }
+
+  #listen(): void {
+    const { table, mdns } = this.#options;
+    table.onBan((peer) => this.#conduct.banned(peer));
+    table.onExpired(({ leaving, peer, controlAddresses }) => {
+      if (!leaving) this.#candidates.add(controlAddresses.map((address) => `${address}/p2p/${peer}`));
+    });
+    this.#node.addEventListener('peer:disconnect', ({ detail }) => {
+      const peer = nameOf(detail);
+      if (peer !== undefined) {
+        this.#gossip.forget(peer);
+        this.#background(this.#conduct.disconnected(peer));
+      }
+      if (this.#neighbours.count === 0) this.#bootstrap.wake();
+    });
+    this.#node.addEventListener('connection:open', ({ detail }) => {
+      this.#heartbeats.add(detail);
+      this.#neighbours.opened(detail, this.#stop.signal);
+    });
+    this.#node.addEventListener('connection:close', ({ detail }) => {
+      this.#heartbeats.remove(detail);
+      const peer = nameOf(detail.remotePeer);
+      if (peer !== undefined) this.#conduct.closed(peer, detail);
+    });
+    if (!mdns) return;
+    this.#node.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => {
+      this.#candidates.add(
+        multiaddrs.map((address) => `${String(address).replace(/\/p2p\/[^/]+$/, '')}/p2p/${String(id)}`),
+      );
+      if (this.#neighbours.count === 0) this.#bootstrap.wake();
+    });
+  }
+
+  async #announce(): Promise<void> {
+    await this.#gossip.publish(this.#self.current);
+  }
+
+  #announceFirst(): Promise<void> {
+    const options: FirstAnnouncementOptions = {
+      clock: this.#options.clock,
+      listeners: () => this.#gossip.listeners,
+      publish: (record) => this.#gossip.publish(record),
+      current: () => this.#self.current,
+      renew: () => this.#self.renew(),
+    };
+    return announceFirst(options, this.#stop.signal);
+  }
+
+  async #compare(): Promise<void> {
+    const connection = this.#neighbours.random();
+    if (connection !== undefined) await this.#exchange.run(connection, this.#stop.signal);
+  }
+
+  #isUseless(address: string): boolean {
+    const { table } = this.#options;
+    const plain = address.replace(/\/p2p\/[^/]+$/, '');
+    const isAt = ({ controlAddresses }: Member): boolean => controlAddresses.includes(plain);
+    if (isAt(table.self)) return true;
+    // Whoever is alive and known is dialled when neighbours are missing.
+    return this.#neighbours.count > 0 && table.live().some(isAt);
+  }
+
+  #background(work: Promise<void>): void {
+    const ended = work.catch((error: unknown) => {
+      if (!this.#stop.signal.aborted) this.#options.logger.debug({ err: error }, 'host');
+    });
+    this.#running.add(ended);
+    void ended.finally(() => this.#running.delete(ended));
+  }
+}

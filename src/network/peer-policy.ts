@@ -1,0 +1,120 @@
+/** What is held against peers for how they behave at this host, and what follows at once: their connections end. */
+import type { Connection } from '@libp2p/interface';
+import type { Clock } from '../util/clock.ts';
+import { isWeirError, WeirError } from '../util/errors.ts';
+import type { SuspicionReason } from '../cluster/membership.ts';
+import type { MembershipTable } from '../cluster/member-table.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import type { Dialer } from './dialer.ts';
+import { ADDRESS_DIAL_TIMEOUT, PROBE_SPREAD } from './limits.ts';
+import type { HostLogger } from './network-options.ts';
+import { connect } from 'node:net';
+
+/** libp2p drops the younger of two connections to one address at once; what lived longer was in use. */
+const IN_USE_AFTER = 1000;
+
+export interface ConductOptions {
+  readonly table: MembershipTable;
+  readonly dialer: Dialer;
+  readonly clock: Clock;
+  readonly logger: HostLogger;
+  /** Aborted when this node stops: what fails then says nothing. */
+  readonly stopped: AbortSignal;
+  /** Drops what waits to be sent to this peer. */
+  readonly drop: (peer: PeerName, reason: WeirError) => void;
+  readonly onUnreachable: (peer: PeerName) => void;
+}
+
+export class Conduct {
+  readonly #options: ConductOptions;
+
+  constructor(options: ConductOptions) {
+    this.#options = options;
+  }
+
+  /** Whose connections are refused. */
+  static isRefused(table: MembershipTable, peer: PeerName): boolean {
+    return table.isBanned(peer) || table.suspicion(peer) === 'protocol';
+  }
+
+  /** The peer cannot be told anything. */
+  unreachable(peer: PeerName, error: unknown): void {
+    const { table, onUnreachable, logger, stopped } = this.#options;
+    if (stopped.aborted) return;
+    if (!table.isBanned(peer)) table.suspect(peer, reasonOf(error));
+    logger.debug({ peer, err: error }, 'peer cannot be reached');
+    onUnreachable(peer);
+  }
+
+  /** A stream from this peer was aborted; who breaks the protocol is kept off for a while. */
+  aborted(peer: PeerName | undefined, error: unknown): void {
+    const { table, logger, stopped } = this.#options;
+    if (stopped.aborted) return;
+    if (isWeirError(error)) logger.debug({ peer, err: error }, "a peer's stream was aborted");
+    else logger.warn({ peer, err: error }, "a peer's stream failed here");
+    if (peer === undefined || !isWeirError(error, 'peer_protocol')) return;
+    table.suspect(peer, 'protocol');
+    if (Conduct.isRefused(table, peer)) this.hangUp(peer, error);
+  }
+
+  banned(peer: PeerName): void {
+    this.hangUp(peer, new WeirError('peer_refused', `${peer} is banned`));
+  }
+
+  hangUp(peer: PeerName, reason: WeirError): void {
+    const { drop, dialer } = this.#options;
+    drop(peer, reason);
+    for (const connection of dialer.connections(peer)) connection.abort(reason);
+  }
+
+  /**
+   * One of a peer's connections is gone. Where both dialled at one time there is a second one, but gossipsub has its
+   * stream on one of them and makes no other: without this no gossip would go to that peer any more.
+   */
+  closed(peer: PeerName, { timeline }: Connection): void {
+    if (Date.now() - timeline.open < IN_USE_AFTER) return;
+    for (const other of this.#options.dialer.connections(peer)) {
+      other.abort(new WeirError('peer_cut', 'another connection to this peer was cut'));
+    }
+  }
+
+  /** The peer was killed, or it hung up: nothing is asked of one that does not listen any more. */
+  async disconnected(peer: PeerName): Promise<void> {
+    const { clock, table, stopped, dialer } = this.#options;
+    await clock.sleep(clock.random() * PROBE_SPREAD, { signal: stopped });
+    const member = table.get(peer);
+    if (member === undefined || member.leaving || table.suspicion(peer) !== undefined) return;
+    if (dialer.isConnected(peer)) return;
+    if (await isListening(member.controlAddresses, ADDRESS_DIAL_TIMEOUT)) return;
+    this.unreachable(peer, new WeirError('peer_unreachable', `${peer} does not listen any more`));
+  }
+}
+
+function reasonOf(error: unknown): SuspicionReason {
+  if (isWeirError(error, 'peer_protocol')) return 'protocol';
+  return isWeirError(error, 'peer_stalled') ? 'stalled' : 'unreachable';
+}
+
+const ADDRESS = /^\/(?:ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/([0-9]+)$/;
+
+/** @param timeout milliseconds for each address @returns whether any address takes a TCP connection */
+export async function isListening(addresses: readonly string[], timeout: number): Promise<boolean> {
+  for (const address of addresses) {
+    const [, host, port] = ADDRESS.exec(address) ?? [];
+    if (host !== undefined && (await canConnect(host, Number(port), timeout))) return true;
+  }
+  return false;
+}
+
+function canConnect(host: string, port: number, timeout: number): Promise<boolean> {
+  const { promise, resolve } = Promise.withResolvers<boolean>();
+  const socket = connect({ host, port, timeout });
+  const end = (isThere: boolean): void => {
+    socket.destroy();
+    resolve(isThere);
+  };
+  socket.once('connect', () => end(true));
+  socket.once('timeout', () => end(false));
+  socket.once('error', () => end(false));
+  return promise;
+}

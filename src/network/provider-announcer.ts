@@ -1,0 +1,260 @@
+/**
+ * Tells the network what this node has, in the background and at a walk: one announcement costs tenths of a CPU
+ * second over all nodes, and hundreds at once would stop a cluster for half a minute. Nothing waits for it: who needs
+ * a blob now finds its holders by the swarm. So it waits while the node pulls: in a crowd of 12 on two cores that
+ * pulled for half a minute, announcing what had come in before was a third of all CPU time. And what as
+ * many others have announced as a search looks for, this node does not: it looks again later whether they still have it.
+ *
+ *     provide() → fresh (newest first) → announced → due again before it runs out → …
+ *                                      ↘ covered → looked up again → …
+ *     withdraw() → forgotten; it runs out by itself
+ */
+import { HOUR, MILLISECOND, MINUTE, SECOND, type Clock } from '../util/clock.ts';
+import type { Digest } from '../oci/digest.ts';
+import { cidOf, ENOUGH_HOLDERS, type ContentRouting } from './content-routing.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+
+/** Announcements under way. */
+const CONCURRENCY = 2;
+/**
+ * Milliseconds between two announcements of one worker: so many for each member, as all of them may have pulled the same
+ * image, at least and at most. Up to 50 members make ten a second together.
+ */
+const PAUSE_EACH: number = 200 * MILLISECOND;
+const PAUSE_LEAST: number = SECOND;
+const PAUSE_MOST: number = 10 * SECOND;
+/** One announcement; a query that takes longer has met dead members and is not worth more. */
+const TIMEOUT: number = 10 * SECOND;
+/** Looking up who has announced a blob: so many of the members nearest to it have to answer, each of which should know. */
+const LOOK_ANSWERS = 3;
+const LOOK_TIMEOUT: number = 3 * SECOND;
+/** What enough others have announced is looked up again after so long, and up to an hour more. */
+const COVERED_FOR: number = 3 * HOUR;
+/** Digests that are looked after; beyond it those that were announced longest ago are let run out. */
+const MAX_DIGESTS = 100_000;
+/** Announced again so long before it runs out, so that a queue that is behind loses nothing. */
+const MARGIN: number = 4 * HOUR;
+/** While nobody takes announcements (a lone node), they are tried so often. */
+const FIRST_RETRY: number = 5 * SECOND;
+const LAST_RETRY: number = 5 * MINUTE;
+/** Milliseconds between two looks whether the node still pulls. */
+const LOOK: number = SECOND;
+/** Nothing is announced while the node pulls, where that is over within so many milliseconds. */
+const MAX_HELD: number = 5 * MINUTE;
+
+export interface ProviderQueueOptions {
+  readonly routing: ContentRouting;
+  /** Whether this node has better things to do at present. */
+  readonly isBusy: () => boolean;
+  /** How many members the cluster has. */
+  readonly members: () => number;
+  /** Whether this member can be asked for anything. */
+  readonly isLive: (peer: PeerName) => boolean;
+  readonly clock: Clock;
+  readonly onProblem: (error: unknown) => void;
+}
+
+export class ProviderQueue implements AsyncDisposable {
+  readonly #options: ProviderQueueOptions;
+  /** Not announced yet. */
+  readonly #fresh: Set<Digest> = new Set();
+  /** The same as a stack, with some that have been withdrawn since. */
+  #stack: Digest[] = [];
+  /** When each is due again, on the monotonic clock; soonest first, because all wait about the same time. */
+  readonly #announced: Map<Digest, number> = new Map();
+  /** Those that enough others have announced, and when each is to be looked up again; likewise. */
+  readonly #covered: Map<Digest, number> = new Map();
+  readonly #stop: AbortController = new AbortController();
+  readonly #workers: readonly Promise<void>[];
+  #wake: PromiseWithResolvers<void> = Promise.withResolvers();
+  #failures = 0;
+  /** When the node was found busy, as it has been since; on the monotonic clock. */
+  #busySince: number | undefined;
+
+  constructor(options: ProviderQueueOptions) {
+    this.#options = options;
+    this.#workers = Array.from({ length: CONCURRENCY }, () => this.#work());
+  }
+
+  /** Digests that wait for their first turn, those that are announced, and those that others have announced. */
+  get counts(): { readonly waiting: number; readonly announced: number; readonly covered: number } {
+    return { waiting: this.#fresh.size, announced: this.#announced.size, covered: this.#covered.size };
+  }
+
+  /** This node has it from now on. */
+  provide(digest: Digest): void {
+    const isKnown = this.#announced.has(digest) || this.#covered.has(digest) || this.#fresh.has(digest);
+    if (isKnown || this.#stop.signal.aborted) return;
+    this.#push(digest);
+    if (this.#fresh.size + this.#announced.size + this.#covered.size > MAX_DIGESTS) this.#dropOldest();
+    this.#wake.resolve();
+    this.#wake = Promise.withResolvers();
+  }
+
+  /** This node has it no more. */
+  withdraw(digest: Digest): void {
+    this.#fresh.delete(digest);
+    this.#covered.delete(digest);
+    if (!this.#announced.delete(digest)) return;
+    const { routing, onProblem } = this.#options;
+    routing.withdraw(cidOf(digest)).catch(onProblem);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await Promise.all(this.#workers);
+  }
+
+  /** Until the queue is disposed; never throws. */
+  async #work(): Promise<void> {
+    const { clock } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      try {
+        const { digest, isOurs } = await this.#next();
+        const isTaken = (!isOurs && (await this.#isCovered(digest))) || (await this.#announce(digest));
+        await clock.sleep(isTaken ? this.#pause() : this.#retryDelay(), { signal });
+      } catch (error) {
+        if (!signal.aborted) this.#options.onProblem(error);
+      }
+    }
+  }
+
+  /**
+   * The next one, taken out of the queue, and whether this node has announced it before; waits until there is one, and
+   * until the node has time for it.
+   */
+  async #next(): Promise<{ readonly digest: Digest; readonly isOurs: boolean }> {
+    const { clock } = this.#options;
+    for (;;) {
+      this.#stop.signal.throwIfAborted();
+      const [ours, renewAt] = this.#announced.entries().next().value ?? [undefined, Infinity];
+      const [theirs, lookAt] = this.#covered.entries().next().value ?? [undefined, Infinity];
+      const wait = this.#fresh.size > 0 ? 0 : Math.min(renewAt, lookAt) - clock.monotonic();
+      if (wait > 0) {
+        this.#busySince = undefined;
+        await this.#idle(Math.min(wait, HOUR));
+      } else if (this.#isHeld()) {
+        await clock.sleep(LOOK, { signal: this.#stop.signal });
+      } else {
+        const newest = this.#pop();
+        if (newest !== undefined) return { digest: newest, isOurs: false };
+        const isOurs = renewAt <= lookAt;
+        const digest = isOurs ? ours : theirs;
+        if (digest === undefined) continue;
+        (isOurs ? this.#announced : this.#covered).delete(digest);
+        return { digest, isOurs };
+      }
+    }
+  }
+
+  #isHeld(): boolean {
+    const { clock, isBusy } = this.#options;
+    if (!isBusy()) {
+      this.#busySince = undefined;
+      return false;
+    }
+    this.#busySince ??= clock.monotonic();
+    return clock.monotonic() - this.#busySince < MAX_HELD;
+  }
+
+  async #idle(ms: number): Promise<void> {
+    const ended = new AbortController();
+    const signal = AbortSignal.any([this.#stop.signal, ended.signal]);
+    try {
+      await Promise.race([this.#options.clock.sleep(ms, { signal }), this.#wake.promise]);
+    } finally {
+      ended.abort();
+    }
+  }
+
+  /** Whether enough others have announced it who can be asked for it; then it is looked up again later. */
+  async #isCovered(digest: Digest): Promise<boolean> {
+    const { clock } = this.#options;
+    // Known as covered meanwhile, so that withdraw() finds it.
+    this.#covered.set(digest, clock.monotonic() + COVERED_FOR);
+    const isEnough = (await this.#others(digest)) >= ENOUGH_HOLDERS;
+    if (!this.#covered.delete(digest)) return true; // withdrawn meanwhile
+    if (isEnough) this.#covered.set(digest, clock.monotonic() + COVERED_FOR + clock.random() * HOUR);
+    return isEnough;
+  }
+
+  /** How many others are found who have announced it; as many as are enough at most. */
+  async #others(digest: Digest): Promise<number> {
+    const { routing, isLive, onProblem } = this.#options;
+    const others = new Set<PeerName>();
+    const limit = AbortSignal.timeout(LOOK_TIMEOUT);
+    try {
+      const signal = AbortSignal.any([this.#stop.signal, limit]);
+      for await (const peer of routing.find(cidOf(digest), { signal, answers: LOOK_ANSWERS, atOnce: 1 })) {
+        if (isLive(peer)) others.add(peer);
+        if (others.size >= ENOUGH_HOLDERS) break;
+      }
+    } catch (error) {
+      if (!this.#stop.signal.aborted && !limit.aborted) onProblem(error);
+    }
+    return others.size;
+  }
+
+  async #announce(digest: Digest): Promise<boolean> {
+    const { routing, clock } = this.#options;
+    // Known as announced meanwhile, so that withdraw() finds it.
+    this.#announced.set(digest, clock.monotonic() + LAST_RETRY);
+    const taken = await this.#provide(digest);
+    if (!this.#announced.delete(digest)) return true; // withdrawn meanwhile
+    if (taken === 0) {
+      this.#push(digest);
+      this.#failures += 1;
+      return false;
+    }
+    this.#failures = 0;
+    const jitter = clock.random() * HOUR; // what was announced together need not come together again
+    this.#announced.set(digest, clock.monotonic() + Math.max(HOUR, routing.validity - MARGIN - jitter));
+    return true;
+  }
+
+  /** @returns how many have taken it; 0 for a failure */
+  async #provide(digest: Digest): Promise<number> {
+    const { routing, onProblem } = this.#options;
+    try {
+      const signal = AbortSignal.any([this.#stop.signal, AbortSignal.timeout(TIMEOUT)]);
+      return await routing.provide(cidOf(digest), { signal });
+    } catch (error) {
+      if (!this.#stop.signal.aborted) onProblem(error);
+      return 0;
+    }
+  }
+
+  #pause(): number {
+    const { clock, members } = this.#options;
+    const pause = Math.min(PAUSE_MOST, Math.max(PAUSE_LEAST, PAUSE_EACH * members()));
+    return pause * (0.5 + clock.random());
+  }
+
+  #retryDelay(): number {
+    return Math.min(FIRST_RETRY * 2 ** Math.min(this.#failures, 10), LAST_RETRY);
+  }
+
+  #push(digest: Digest): void {
+    this.#fresh.add(digest);
+    this.#stack.push(digest);
+    // Blobs that come and go leave their names behind.
+    if (this.#stack.length > 2 * MAX_DIGESTS) this.#stack = [...this.#fresh];
+  }
+
+  #pop(): Digest | undefined {
+    for (;;) {
+      const digest = this.#stack.pop();
+      if (digest === undefined || this.#fresh.delete(digest)) return digest;
+    }
+  }
+
+  #dropOldest(): void {
+    const [covered] = this.#covered.keys();
+    const [oldest] = this.#announced.keys();
+    const [first] = this.#fresh;
+    if (covered !== undefined) this.#covered.delete(covered);
+    else if (oldest !== undefined) this.#announced.delete(oldest);
+    else if (first !== undefined) this.#fresh.delete(first);
+  }
+}

@@ -1,0 +1,126 @@
+/**
+ * Which members have a blob, as far as the DHT knows: for blobs that no swarm is about at present.
+ *
+ * A search is shared by all who ask for the same digest, each of whom waits no longer than its own deadline and gets
+ * what has been found by then; who asks is never made to wait for the DHT, and an empty answer says nothing.
+ */
+import { SECOND, type Clock } from '../util/clock.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import { cidOf, ENOUGH_HOLDERS, type ContentRouting } from './content-routing.ts';
+
+/** Searches under way; more find nothing, for each costs all nodes that it asks some milliseconds. */
+const MAX_SEARCHES = 16;
+/** A search that nobody waits for any more goes on for the next one who asks, but no longer than this. */
+const SEARCH_TIMEOUT: number = 5 * SECOND;
+/** How long what was found is taken for true; and nothing, for a shorter time: somebody may have it a moment later. */
+const FRESH: number = 30 * SECOND;
+const FRESH_NOTHING: number = 5 * SECOND;
+/** Searches whose outcome is remembered. */
+const MAX_REMEMBERED = 1000;
+
+export interface FindOptions {
+  readonly signal: AbortSignal;
+  /** Milliseconds that the caller waits. */
+  readonly deadline: number;
+}
+
+export interface RoutingOptions {
+  readonly routing: ContentRouting;
+  readonly clock: Clock;
+  readonly onProblem: (error: unknown) => void;
+}
+
+interface Search {
+  readonly peers: Set<PeerName>;
+  readonly ended: Promise<void>;
+  isRunning: boolean;
+  /** On the monotonic clock. */
+  readonly begun: number;
+}
+
+export class Routing implements AsyncDisposable {
+  readonly #options: RoutingOptions;
+  readonly #searches: Map<Digest, Search> = new Map();
+  readonly #stop: AbortController = new AbortController();
+  #running = 0;
+
+  constructor(options: RoutingOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * Members that say they have the blob: those that were found before the deadline, or until there are enough.
+   * @throws the signal's reason
+   */
+  async find(digest: Digest, { signal, deadline }: FindOptions): Promise<readonly PeerName[]> {
+    signal.throwIfAborted();
+    const search = this.#search(digest);
+    if (search === undefined) return [];
+    if (search.isRunning) await this.#wait(search.ended, deadline, signal);
+    return [...search.peers];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await Promise.all([...this.#searches.values()].map(({ ended }) => ended));
+  }
+
+  /** The search for this digest that is under way or was made lately; undefined where there are too many. */
+  #search(digest: Digest): Search | undefined {
+    const known = this.#searches.get(digest);
+    if (known !== undefined && this.#isFresh(known)) return known;
+    if (this.#running >= MAX_SEARCHES || this.#stop.signal.aborted) return undefined;
+    const peers = new Set<PeerName>();
+    const search: Search = {
+      peers,
+      isRunning: true,
+      begun: this.#options.clock.monotonic(),
+      ended: this.#run(digest, peers).finally(() => (search.isRunning = false)),
+    };
+    this.#searches.delete(digest);
+    this.#searches.set(digest, search);
+    this.#forgetOldest();
+    return search;
+  }
+
+  #isFresh({ begun, isRunning, peers }: Search): boolean {
+    const age = this.#options.clock.monotonic() - begun;
+    return isRunning || age < (peers.size > 0 ? FRESH : FRESH_NOTHING);
+  }
+
+  /** Never throws. */
+  async #run(digest: Digest, peers: Set<PeerName>): Promise<void> {
+    const { routing, onProblem } = this.#options;
+    const limit = AbortSignal.timeout(SEARCH_TIMEOUT);
+    this.#running += 1;
+    try {
+      const signal = AbortSignal.any([this.#stop.signal, limit]);
+      for await (const peer of routing.find(cidOf(digest), { signal })) {
+        peers.add(peer);
+        if (peers.size >= ENOUGH_HOLDERS) return;
+      }
+    } catch (error) {
+      if (!limit.aborted && !this.#stop.signal.aborted) onProblem(error);
+    } finally {
+      this.#running -= 1;
+    }
+  }
+
+  async #wait(ended: Promise<void>, deadline: number, signal: AbortSignal): Promise<void> {
+    const over = new AbortController();
+    const sleep = this.#options.clock.sleep(deadline, { signal: AbortSignal.any([signal, over.signal]) });
+    try {
+      await Promise.race([ended, sleep]);
+    } finally {
+      over.abort();
+    }
+  }
+
+  #forgetOldest(): void {
+    for (const [digest, { isRunning }] of this.#searches) {
+      if (this.#searches.size <= MAX_REMEMBERED) return;
+      if (!isRunning) this.#searches.delete(digest);
+    }
+  }
+}

@@ -1,0 +1,114 @@
+/**
+ * One question, one answer: `/weir/<name>/1.0`, a frame each way on a stream of its own. For the few things whose
+ * asker must wait for an answer; what may be lost goes over control-streams.ts.
+ */
+import type { Connection, Stream } from '@libp2p/interface';
+import { toError, WeirError } from '../util/errors.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import type { Dialer } from './dialer.ts';
+import { FrameStream, type OnAborted } from './frame-stream.ts';
+import { nameOf } from './connection-gater.ts';
+import { FIRST_FRAME_TIMEOUT, MAX_HANDLERS, MAX_REQUESTS_PER_CONNECTION, REQUEST_TIMEOUT } from './limits.ts';
+import type { Node } from './libp2p-node.ts';
+import { peerError } from './peer-errors.ts';
+
+/**
+ * Answers one question; at most 64 KiB. What it throws is not told to the asker, who sees the stream reset.
+ * @param signal aborted when the asker is gone or has waited for too long
+ */
+export type RequestHandler = (from: PeerName, bytes: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>;
+
+export interface RequestOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds for all of it, the dial included. */
+  readonly timeout?: number | undefined;
+}
+
+export function protocolOf(name: string): string {
+  return `/weir/${name}/1.0`;
+}
+
+export class Requests {
+  readonly #node: Node;
+  readonly #dialer: Dialer;
+  readonly #onAborted: OnAborted;
+
+  constructor(node: Node, dialer: Dialer, onAborted: OnAborted) {
+    this.#node = node;
+    this.#dialer = dialer;
+    this.#onAborted = onAborted;
+  }
+
+  /**
+   * @throws WeirError `peer_unreachable`, `peer_refused` (it does not know this kind of question, or is banned),
+   * `peer_stalled`, `peer_cut` (it answers nothing), `peer_protocol`; the signal's reason
+   */
+  async ask(
+    peer: PeerName,
+    name: string,
+    bytes: Uint8Array,
+    { signal, timeout = REQUEST_TIMEOUT }: RequestOptions = {},
+  ): Promise<Uint8Array> {
+    const limit = AbortSignal.timeout(timeout);
+    const both = signal === undefined ? limit : AbortSignal.any([signal, limit]);
+    try {
+      const connection = await this.#dialer.connect(peer, { signal: both });
+      const stream = await connection.newStream(protocolOf(name), { signal: both });
+      return await exchange(new FrameStream(stream), bytes, both);
+    } catch (error) {
+      if (limit.aborted && signal?.aborted !== true) {
+        throw new WeirError('peer_stalled', `${name}: no answer within ${timeout} ms`, { cause: error });
+      }
+      throw peerError(error, `${name} of ${peer}`, 'peer_cut', signal);
+    }
+  }
+
+  /** Answers questions of this kind from now on. */
+  async handle(name: string, handler: RequestHandler): Promise<void> {
+    let running = 0;
+    const accept = async (stream: Stream, connection: Connection): Promise<void> => {
+      const peer = nameOf(connection.remotePeer);
+      if (running >= MAX_HANDLERS || peer === undefined) {
+        stream.abort(new WeirError('too_many_requests', `${running} ${name} requests are under way`));
+        return;
+      }
+      running += 1;
+      try {
+        await this.#answer(new FrameStream(stream), peer, handler);
+      } finally {
+        running -= 1;
+      }
+    };
+    await this.#node.handle(protocolOf(name), accept, {
+      maxInboundStreams: MAX_REQUESTS_PER_CONNECTION,
+      maxOutboundStreams: MAX_REQUESTS_PER_CONNECTION,
+    });
+  }
+
+  async #answer(frames: FrameStream, peer: PeerName, handler: RequestHandler): Promise<void> {
+    const gone = new AbortController();
+    frames.stream.addEventListener('close', () => gone.abort(new WeirError('aborted', 'the asker is gone')));
+    try {
+      const question = await frames.next(FIRST_FRAME_TIMEOUT);
+      if (question === undefined) throw new WeirError('peer_protocol', 'a stream without a question');
+      frames.send(await handler(peer, question, gone.signal));
+      await frames.end();
+    } catch (error) {
+      frames.abort(toError(error));
+      this.#onAborted(peer, error);
+    }
+  }
+}
+
+async function exchange(frames: FrameStream, bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+  try {
+    frames.send(bytes);
+    const answer = await frames.next(undefined, signal);
+    if (answer === undefined) throw new WeirError('peer_cut', 'the stream ended before the answer');
+    await frames.end();
+    return answer;
+  } catch (error) {
+    frames.abort(toError(error));
+    throw error;
+  }
+}

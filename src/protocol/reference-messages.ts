@@ -1,0 +1,133 @@
+/** Questions about tags and manifests, and their answers (references.proto). */
+import { create, toBinary } from '@bufbuild/protobuf';
+import { KIB, SECOND } from '../util/clock.ts';
+import { tryParseDigest, type Digest } from '../oci/digest.ts';
+import { parseManifestReference, type ManifestReference } from '../oci/reference.ts';
+import { tryParseRepositoryName, type Repository } from '../oci/repository.ts';
+import { isText, numberIn, parse, protocolError, registryOf, textOf } from './fields.ts';
+import { ReferenceAnswerSchema, ReferenceQuestionSchema } from './references_pb.ts';
+
+/** Characters of an Accept header: the types of all runtimes together are some 600. */
+const MAX_ACCEPT: number = 4 * KIB;
+/** As long as the mirror takes. */
+const MAX_TOKEN: number = 16 * KIB;
+const MAX_MEDIA_TYPE = 255;
+const MAX_SIZE: number = 2 ** 40;
+const STATUSES = ['found', 'unknown', 'refused', 'unreachable'] as const;
+
+export interface ReferenceQuestion {
+  readonly repository: Repository;
+  readonly reference: ManifestReference;
+  readonly accept: string | undefined;
+  readonly token: string | undefined;
+  readonly knownOnly: boolean;
+}
+
+export type ReferenceAnswer =
+  | {
+      readonly status: 'found';
+      readonly digest: Digest;
+      readonly mediaType: string;
+      readonly size: number | undefined;
+      /** Milliseconds since upstream accepted this caller; whole seconds on the wire. */
+      readonly granted: number;
+      /** Upstream could not be asked: this is what it said last. */
+      readonly stale: boolean;
+    }
+  | { readonly status: 'unknown' }
+  /** The registry refused this caller, as far as this member knows: whoever asks is to ask the registry itself. */
+  | { readonly status: 'refused' }
+  | { readonly status: 'unreachable' };
+
+/**
+ * Whether a member takes the question, and the answer, for what the protocol allows. Callers write what is asked, and
+ * registries what is answered: neither may make this node look like one that breaks the protocol.
+ */
+export function isTellable({ accept = '' }: Pick<ReferenceQuestion, 'accept'>): boolean {
+  return isText(accept, MAX_ACCEPT);
+}
+
+export function isTellableAnswer(answer: ReferenceAnswer): boolean {
+  if (answer.status !== 'found') return true;
+  return isText(answer.mediaType, MAX_MEDIA_TYPE) && (answer.size ?? 0) <= MAX_SIZE;
+}
+
+export function encodeReferenceQuestion(question: ReferenceQuestion): Uint8Array {
+  const { repository, reference, accept = '', token = '', knownOnly } = question;
+  const text = reference.kind === 'tag' ? reference.tag : reference.digest;
+  return toBinary(
+    ReferenceQuestionSchema,
+    create(ReferenceQuestionSchema, {
+      registry: repository.registry,
+      repository: repository.name,
+      reference: text,
+      accept,
+      token,
+      knownOnly,
+    }),
+  );
+}
+
+/** @throws WeirError `peer_protocol` */
+export function decodeReferenceQuestion(bytes: Uint8Array): ReferenceQuestion {
+  const { registry, repository, reference, accept, token, knownOnly } = parse(ReferenceQuestionSchema, bytes);
+  const name = tryParseRepositoryName(repository);
+  if (name === undefined) throw protocolError('not a repository');
+  return {
+    repository: { registry: registryOf(registry), name },
+    reference: referenceOf(reference),
+    accept: textOf('accept', accept, MAX_ACCEPT) || undefined,
+    token: tokenOf(token),
+    knownOnly,
+  };
+}
+
+export function encodeReferenceAnswer(answer: ReferenceAnswer): Uint8Array {
+  const status = STATUSES.indexOf(answer.status) + 1;
+  const found = answer.status === 'found' ? answer : undefined;
+  return toBinary(
+    ReferenceAnswerSchema,
+    create(ReferenceAnswerSchema, {
+      status,
+      digest: found?.digest ?? '',
+      mediaType: found?.mediaType ?? '',
+      size: BigInt(found?.size ?? 0),
+      granted: Math.ceil((found?.granted ?? 0) / SECOND),
+      stale: found?.stale ?? false,
+    }),
+  );
+}
+
+/** @throws WeirError `peer_protocol` */
+export function decodeReferenceAnswer(bytes: Uint8Array): ReferenceAnswer {
+  const { status, digest, mediaType, size, granted, stale } = parse(ReferenceAnswerSchema, bytes);
+  const kind = STATUSES[status - 1];
+  if (kind === 'unknown' || kind === 'refused') return { status: kind };
+  if (kind !== 'found') return { status: 'unreachable' };
+  const parsed = tryParseDigest(digest);
+  if (parsed === undefined) throw protocolError('not a digest');
+  const known = numberIn('size', size, 0, MAX_SIZE);
+  return {
+    status: kind,
+    digest: parsed,
+    mediaType: textOf('media type', mediaType, MAX_MEDIA_TYPE),
+    size: known === 0 ? undefined : known,
+    granted: granted * SECOND,
+    stale,
+  };
+}
+
+function referenceOf(text: string): ManifestReference {
+  try {
+    return parseManifestReference(text);
+  } catch (cause) {
+    throw protocolError('neither a tag nor a digest', cause);
+  }
+}
+
+/** token68 (RFC 9110, section 11.2): anything else could break out of a header. */
+function tokenOf(text: string): string | undefined {
+  if (text === '') return undefined;
+  if (text.length > MAX_TOKEN || !/^[A-Za-z0-9._~+/-]+=*$/.test(text)) throw protocolError('not a token');
+  return text;
+}

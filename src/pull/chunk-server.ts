@@ -1,0 +1,258 @@
+/**
+ * What members get from this node: chunks of blobs that are here or arriving, and whole manifests. The desk decides
+ * who gets a slot; this finds the bytes, and sees to it that they go out only in the name of a registry that is
+ * known to have delivered them.
+ */
+import { createHash } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import { MIB } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
+import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import { ChunkLayout } from '../protocol/chunk-layout.ts';
+import type { Blob, BlobProvider, Ingest } from '../store/store.ts';
+import type { Ruling } from '../swarm/uploader.ts';
+import type { SwarmKey } from '../protocol/messages.ts';
+import { HASH_BYTES, type Statement } from '../protocol/attestation.ts';
+import type { Swarms } from '../swarm/swarm-manager.ts';
+import type { PieceRequest, PieceServer, ServedPiece } from '../transfer/chunk-exchange.ts';
+import { PiecePool } from '../transfer/chunk-buffers.ts';
+import type { DocumentRoom } from '../upstream/document-room.ts';
+
+/** Hashes of chunks that were served, for so many bytes. */
+const MAX_HASH_BYTES: number = 4 * MIB;
+
+export interface PieceServiceOptions {
+  readonly swarms: Swarms;
+  readonly providers: readonly BlobProvider[];
+  /** A blob that is arriving in this swarm. */
+  readonly ingest: (swarm: SwarmKey) => Ingest | undefined;
+  readonly isProven: (swarm: SwarmKey) => boolean;
+  readonly state: (swarm: SwarmKey, size: number, index: number, hash: Uint8Array) => Statement;
+  /** A manifest that this node, as its home, gets from upstream for the asker, or who has it; undefined: neither. */
+  readonly fetchManifest: (
+    from: PeerName,
+    request: PieceRequest,
+  ) => Promise<Uint8Array | readonly PeerName[] | undefined>;
+  /** Where manifests that are fetched for members are counted until these have them. */
+  readonly documents: DocumentRoom;
+  readonly sent: (swarm: SwarmKey, to: PeerName, bytes: number) => void;
+}
+
+/** Bytes that can be sent, wherever they lie. */
+interface Held {
+  readonly size: number;
+  read(target: Uint8Array, position: number): Promise<number>;
+  statement(index: number): Promise<Statement>;
+  close(): Promise<void>;
+}
+
+export class PieceService implements PieceServer {
+  readonly #options: PieceServiceOptions;
+  readonly #hashes: LRUCache<Digest, Uint8Array> = new LRUCache({
+    maxSize: MAX_HASH_BYTES,
+    sizeCalculation: (hashes) => hashes.length,
+  });
+
+  readonly #memory: PiecePool = new PiecePool();
+
+  constructor(options: PieceServiceOptions) {
+    this.#options = options;
+  }
+
+  /** Bytes of a whole blob that can be handed out in this swarm. */
+  async sizeOf(swarm: SwarmKey): Promise<number | undefined> {
+    if (!this.#options.isProven(swarm)) return undefined;
+    for (const provider of this.#options.providers) {
+      const found = await provider.stat(swarm.digest);
+      if (found !== undefined) return found.size;
+    }
+    return undefined;
+  }
+
+  async serve(
+    from: PeerName,
+    request: PieceRequest,
+    acknowledge: () => void,
+    signal: AbortSignal,
+  ): Promise<ServedPiece> {
+    const { range, swarm } = request;
+    if (range === undefined) return this.#whole(from, request);
+    const held = await this.#stored(swarm);
+    const state = this.#options.swarms.session(swarm)?.state;
+    const size = held?.size ?? state?.layout.size ?? request.home?.size;
+    const layout = new ChunkLayout(size ?? 0);
+    const index = layout.indexOf(range.start);
+    if (layout.start(index) !== range.start || layout.end(index) !== range.end) {
+      await held?.close();
+      return { kind: 'absent' };
+    }
+    try {
+      const isHere = held !== undefined || state?.isShareable(index) === true;
+      const asHome = request.home !== undefined;
+      const question = { from, swarm, index, isHere, asHome, token: request.home?.token };
+      const ruling = await this.#rule(question, acknowledge, signal);
+      if (ruling.kind !== 'granted') {
+        await held?.close();
+        return ruling;
+      }
+      return await this.#granted(from, request, index, held);
+    } catch (error) {
+      await held?.close();
+      throw error;
+    }
+  }
+
+  #rule(
+    question: Parameters<Swarms['desk']['ask']>[0],
+    acknowledge: () => void,
+    signal: AbortSignal,
+  ): Promise<Ruling> {
+    const { desk } = this.#options.swarms;
+    if (signal.aborted) return Promise.reject(signal.reason as Error); // its event has passed: nobody would leave the queue
+    const { promise, resolve, reject } = Promise.withResolvers<Ruling>();
+    let over = false;
+    const leave = desk.ask(question, acknowledge, (ruling) => {
+      if (over && ruling.kind === 'granted') desk.slots.give(); // it left in the moment in which its turn came
+      over = true;
+      resolve(ruling);
+    });
+    const onAbort = (): void => {
+      if (over) return;
+      over = true;
+      leave();
+      reject(signal.reason);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    return promise.finally(() => signal.removeEventListener('abort', onAbort));
+  }
+
+  /** With a slot taken. */
+  async #granted(
+    from: PeerName,
+    { swarm, range }: PieceRequest,
+    index: number,
+    stored: Held | undefined,
+  ): Promise<ServedPiece> {
+    const { swarms, sent } = this.#options;
+    try {
+      const held = stored ?? this.#arriving(swarm) ?? (await this.#stored(swarm));
+      if (held === undefined || range === undefined) {
+        swarms.desk.slots.give();
+        return { kind: 'absent' };
+      }
+      const statement = await held.statement(index);
+      const { start, end } = range;
+      const close = (wasSent: boolean): void => {
+        swarms.desk.slots.give();
+        if (wasSent) sent(swarm, from, end - start);
+        held.close().catch(() => undefined); // a file that was read: nothing is lost
+      };
+      const read = (target: Uint8Array, position: number): Promise<number> => held.read(target, position);
+      return { kind: 'piece', size: held.size, start, end, statement, read, close };
+    } catch (error) {
+      swarms.desk.slots.give();
+      throw error;
+    }
+  }
+
+  #arriving(swarm: SwarmKey): Held | undefined {
+    const session = this.#options.swarms.session(swarm);
+    const ingest = this.#options.ingest(swarm);
+    if (session === undefined || ingest === undefined) return undefined;
+    return {
+      size: ingest.layout.size,
+      read: async (target, position) => {
+        // Else what is fetched in its stead would go out with statements of what it was.
+        if (session.state.isVoid) throw new WeirError('aborted', 'the blob turned out wrong');
+        return ingest.read(target, position);
+      },
+      statement: (index) => {
+        const statement = session.state.statements[index];
+        if (statement === undefined) throw new WeirError('internal', `nobody vouches for chunk ${index}`);
+        return Promise.resolve(statement);
+      },
+      close: () => Promise.resolve(),
+    };
+  }
+
+  async #stored(swarm: SwarmKey): Promise<Held | undefined> {
+    const { isProven, providers } = this.#options;
+    if (!isProven(swarm)) return undefined;
+    for (const provider of providers) {
+      const blob = await provider.open(swarm.digest);
+      if (blob === undefined) continue;
+      return {
+        size: blob.size,
+        read: (target, position) => blob.read(target, position),
+        statement: (index) => this.#stateStored(swarm, blob, index),
+        close: async () => blob[Symbol.asyncDispose](),
+      };
+    }
+    return undefined;
+  }
+
+  /** This node has found the whole blob right, so that it vouches for its chunks itself. */
+  async #stateStored(swarm: SwarmKey, blob: Blob, index: number): Promise<Statement> {
+    const layout = new ChunkLayout(blob.size);
+    let hashes = this.#hashes.get(blob.digest);
+    if (hashes === undefined) {
+      hashes = (await blob.chunkHashes?.()) ?? new Uint8Array(layout.count * HASH_BYTES);
+      this.#hashes.set(blob.digest, hashes);
+      // The end of a blob is handed out only when all of it was found right.
+      await blob.read(new Uint8Array(1), blob.size - 1);
+    }
+    const known = hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
+    if (known.every((byte) => byte === 0)) known.set(await this.#hashOfChunk(blob, layout, index));
+    return this.#options.state(swarm, blob.size, index, new Uint8Array(known));
+  }
+
+  async #whole(from: PeerName, request: PieceRequest): Promise<ServedPiece> {
+    const { swarm, home } = request;
+    const { sent, fetchManifest, documents } = this.#options;
+    const held = await this.#stored(swarm);
+    if (held !== undefined && held.size <= MAX_MANIFEST_BYTES) {
+      const close = (wasSent: boolean): void => {
+        if (wasSent) sent(swarm, from, held.size);
+        held.close().catch(() => undefined); // a file that was read: nothing is lost
+      };
+      const read = (target: Uint8Array, position: number): Promise<number> => held.read(target, position);
+      return { kind: 'piece', size: held.size, start: 0, end: held.size, statement: undefined, read, close };
+    }
+    await held?.close();
+    if (held !== undefined || home === undefined) return { kind: 'absent' };
+    const found = await fetchManifest(from, request);
+    if (found === undefined) return { kind: 'unable' };
+    if (!(found instanceof Uint8Array)) return { kind: 'redirect', holders: found };
+    const document = documents.hold();
+    if (!document.tryGrow(found.length)) return { kind: 'unable' };
+    const read = (target: Uint8Array, position: number): Promise<number> => {
+      const part = found.subarray(position, position + target.length);
+      target.set(part);
+      return Promise.resolve(part.length);
+    };
+    const close = (wasSent: boolean): void => {
+      document[Symbol.dispose]();
+      if (wasSent) sent(swarm, from, found.length);
+    };
+    const end = found.length;
+    return { kind: 'piece', size: end, start: 0, end, statement: undefined, read, close };
+  }
+
+  /** The runtime keeps no hashes of chunks. */
+  async #hashOfChunk(blob: Blob, layout: ChunkLayout, index: number): Promise<Uint8Array> {
+    const bytes = this.#memory.take(layout.length(index));
+    try {
+      let filled = 0;
+      while (filled < bytes.length) {
+        const read = await blob.read(bytes.subarray(filled), layout.start(index) + filled);
+        if (read === 0) throw new WeirError('store_corrupt', `${blob.digest} ended early`);
+        filled += read;
+      }
+      return createHash('sha256').update(bytes).digest();
+    } finally {
+      this.#memory.give(bytes);
+    }
+  }
+}

@@ -1,0 +1,241 @@
+/**
+ * The node's part in the cluster, as pulls see it: company for a blob, a manifest from a member, and this node's
+ * answers to the others.
+ *
+ * ```
+ * Flight    ── share() ──► SwarmPull ──► Session (swarm/)
+ * Manifests ── fetch() ──► the manifest's home among the members
+ * members   ── PieceService, References ──► store, arriving blobs, Manifests
+ * ```
+ */
+import { LRUCache } from 'lru-cache';
+import { MINUTE, SECOND, type Clock } from '../util/clock.ts';
+import { isWeirError, toWeirError, type WeirError } from '../util/errors.ts';
+import type { Membership } from '../cluster/membership.ts';
+import { digestAlgorithm, digestOf, type Digest } from '../oci/digest.ts';
+import type { Repository } from '../oci/repository.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import type { ReceiveBudget } from '../util/receive-budget.ts';
+import type { Ingest } from '../store/store.ts';
+import { Homes } from '../swarm/chunk-owners.ts';
+import { registryBlobId } from '../oci/registry-blob.ts';
+import { MESSAGE_LIMITS, type SwarmKey } from '../protocol/messages.ts';
+import { PARAMETERS } from '../swarm/parameters.ts';
+import type { Swarms } from '../swarm/swarm-manager.ts';
+import type { PieceAnswer, PieceClient, PieceRequest } from '../transfer/chunk-exchange.ts';
+import { PiecePool } from '../transfer/chunk-buffers.ts';
+import { bearerOf } from '../upstream/caller.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { Access, PullRequest } from './access.ts';
+import type { SharedPull } from './download-target.ts';
+import type { ManifestPeers, ManifestRequest } from './manifest-request.ts';
+import type { References } from './tag-owners.ts';
+import { SwarmPull, type PullView } from './swarm-download.ts';
+import { UnfinishedChunks } from './unfinished-chunks.ts';
+
+/** Milliseconds for a member to send a manifest, or to get it from upstream first. */
+const MANIFEST_PATIENCE: number = 3 * SECOND;
+/** Members asked for one manifest: its homes, and whom they name. */
+const MAX_ASKED = 6;
+/** Pulls that have ended and are still told of, and for how long. */
+const MAX_ENDED = 64;
+const ENDED_FOR: number = 10 * MINUTE;
+/**
+ * Blobs that are pulled alone, and for how long: the registry has contradicted itself about them. To pull them in company
+ * would only spread what it says; after a while a repaired registry has its company again.
+ */
+const MAX_LEFT = 1024;
+const LEFT_FOR: number = 5 * MINUTE;
+
+export interface SharingOptions {
+  readonly membership: Membership;
+  readonly swarms: Swarms;
+  readonly client: PieceClient;
+  readonly upstream: Pick<Upstream, 'openBlob'>;
+  readonly access: Access;
+  /** What may be received and not be written yet. */
+  readonly room: ReceiveBudget;
+  readonly clock: Clock;
+  /** Undefined where each node asks upstream for itself. */
+  readonly references: References | undefined;
+  /** Settles when the members are known, or there are none to be found. */
+  readonly settled: Promise<void>;
+  readonly problem: (message: string, error: unknown) => void;
+}
+
+/** A pull in company, for people. */
+export interface PullRecord {
+  readonly view: PullView;
+  /** Monotonic milliseconds. */
+  readonly began: number;
+  /** Undefined while it runs. */
+  readonly ended: number | undefined;
+  /** Whether the blob is whole and stays. */
+  readonly kept: boolean;
+}
+
+interface RunningPull {
+  readonly pull: SwarmPull;
+  readonly began: number;
+}
+
+export class Sharing implements ManifestPeers {
+  readonly #options: SharingOptions;
+  readonly #pulls: Map<string, RunningPull> = new Map();
+  readonly #memory: PiecePool = new PiecePool();
+  readonly #unfinished: UnfinishedChunks = new UnfinishedChunks(this.#memory);
+  readonly #ended: LRUCache<string, PullRecord>;
+  /** Swarms that this node has left, by {@link registryBlobId}. */
+  readonly #left: LRUCache<string, true>;
+
+  constructor(options: SharingOptions) {
+    this.#options = options;
+    const perf = { now: (): number => options.clock.monotonic() };
+    this.#ended = new LRUCache({ max: MAX_ENDED, ttl: ENDED_FOR, perf });
+    this.#left = new LRUCache({ max: MAX_LEFT, ttl: LEFT_FOR, perf });
+  }
+
+  /** Those that run, then those that ended lately, the latest first. */
+  get pulls(): readonly PullRecord[] {
+    const running: PullRecord[] = [];
+    for (const { pull, began } of this.#pulls.values()) {
+      const { view } = pull;
+      if (view !== undefined) running.push({ view, began, ended: undefined, kept: false });
+    }
+    return [...running, ...this.#ended.values()];
+  }
+
+  /** The blob that is arriving in this swarm. */
+  ingest(swarm: SwarmKey): Ingest | undefined {
+    return this.#pulls.get(registryBlobId(swarm))?.pull.ingest;
+  }
+
+  /**
+   * Company for a pull; undefined where there is none.
+   * @throws WeirError what upstream answered this caller
+   */
+  async share(request: PullRequest, digest: Digest): Promise<SharedPull | undefined> {
+    const { settled, membership, access, swarms, upstream, room, clock } = this.#options;
+    await settled;
+    const id = registryBlobId({ registry: request.repository.registry, digest });
+    if (membership.live().length < 2 || this.#left.has(id)) return undefined;
+    const size = await access.admit(request, digest);
+    // What no member could be told of would look to the others as if this node broke the protocol.
+    if (size === undefined || size === 0 || size > MESSAGE_LIMITS.size) return undefined;
+    const pull = new SwarmPull({
+      request,
+      digest,
+      size,
+      swarms,
+      upstream,
+      memory: this.#memory,
+      room,
+      unfinished: this.#unfinished,
+      onSettled: (settledPull, kept, failure) => this.#settled(id, settledPull, kept, failure),
+    });
+    this.#pulls.set(id, { pull, began: clock.monotonic() });
+    return pull;
+  }
+
+  references(): References | undefined {
+    return this.#options.references;
+  }
+
+  async fetch(request: ManifestRequest, digest: Digest): Promise<Uint8Array | undefined> {
+    const { membership, swarms } = this.#options;
+    const { repository, caller, signal } = request;
+    const self = membership.self.peer;
+    const swarm = { registry: repository.registry, digest };
+    // Another kind of credential never leaves the node: the home is then asked for what it has, no more.
+    const token = bearerOf(caller, repository.registry);
+    const isDelegable = typeof caller === 'string' || token !== undefined;
+    const home = isDelegable ? { repository: repository.name, token } : undefined;
+    const homes = Homes.ofManifest(swarm, membership.live(), PARAMETERS.rendezvous).map(({ peer }) => peer);
+    const isHome = homes[0] === self;
+    const asked = new Set<PeerName>([self]);
+    const queue = [...(isHome ? swarms.holders(swarm, self) : homes)];
+    for (let at = 0; at < queue.length && at < MAX_ASKED; at++) {
+      const peer = queue[at];
+      if (peer === undefined || asked.has(peer)) continue;
+      asked.add(peer);
+      const answer = await this.#ask(
+        peer,
+        { swarm, range: undefined, home: isHome ? undefined : home },
+        signal,
+      );
+      if (answer?.kind === 'redirect') queue.push(...answer.holders);
+      if (answer?.kind !== 'piece') continue;
+      const bytes = new Uint8Array(answer.bytes);
+      if (digestOf(bytes, digestAlgorithm(digest)) === digest) return bytes;
+      membership.suspect(peer, 'wrong-bytes');
+    }
+    return undefined;
+  }
+
+  stored(repository: Repository, digest: Digest, size: number): void {
+    if (this.#options.membership.live().length < 2) return;
+    this.#options.swarms.announceManifest({ registry: repository.registry, digest }, size);
+  }
+
+  async #ask(
+    peer: PeerName,
+    request: PieceRequest,
+    signal: AbortSignal | undefined,
+  ): Promise<PieceAnswer | undefined> {
+    const { membership, client, problem } = this.#options;
+    const member = membership.get(peer);
+    if (member === undefined || signal?.aborted === true) return undefined; // its event has passed
+    const { promise, resolve } = Promise.withResolvers<PieceAnswer | undefined>();
+    const cancel = client.fetch(member, request, {
+      connecting: () => undefined,
+      sent: () => undefined,
+      acknowledged: () => undefined,
+      progressed: () => undefined,
+      answered: resolve,
+      failed: (error: WeirError) => {
+        if (error.code !== 'peer_unreachable') problem(`manifest from ${peer}`, error);
+        resolve(undefined);
+      },
+    });
+    const limit = AbortSignal.timeout(MANIFEST_PATIENCE);
+    const either = signal === undefined ? limit : AbortSignal.any([limit, signal]);
+    const onAbort = (): void => {
+      cancel();
+      resolve(undefined);
+    };
+    either.addEventListener('abort', onAbort, { once: true });
+    try {
+      return await promise;
+    } finally {
+      either.removeEventListener('abort', onAbort);
+    }
+  }
+
+  #settled(id: string, pull: SwarmPull, kept: boolean, failure: WeirError | undefined): void {
+    if (isWeirError(failure, 'digest_mismatch', 'upstream_protocol')) this.#left.set(id, true);
+    const record = this.#pulls.get(id);
+    if (record?.pull !== pull) return;
+    this.#pulls.delete(id);
+    if (this.#pulls.size === 0) this.#memory.clear();
+    const { view } = pull;
+    // What it is made of is let go.
+    if (view !== undefined)
+      this.#ended.set(id, { view, began: record.began, ended: this.#options.clock.monotonic(), kept });
+  }
+}
+
+/** What a home does for a manifest that it has not got: gets it, or says who has it. */
+export async function manifestFor(
+  swarm: SwarmKey,
+  from: PeerName,
+  swarms: Swarms,
+  fetch: () => Promise<Uint8Array>,
+): Promise<Uint8Array | readonly PeerName[] | undefined> {
+  const holders = swarms.holders(swarm, from);
+  if (holders.length > 0) return holders;
+  try {
+    return await fetch();
+  } catch (error) {
+    return toWeirError(error).fault === 'upstream' ? undefined : Promise.reject(toWeirError(error));
+  }
+}

@@ -1,0 +1,202 @@
+/** Fills one blob from peers and upstream together: the session decides, this brings bytes to it and to the store. */
+import { abortable } from '../util/async.ts';
+import { toWeirError, type WeirError } from '../util/errors.ts';
+import { registryBlobId } from '../oci/registry-blob.ts';
+import type { Digest } from '../oci/digest.ts';
+import type { RegistryHost, Repository } from '../oci/repository.ts';
+import type { Ingest } from '../store/store.ts';
+import { Bitfield } from '../protocol/bitfield.ts';
+import { ChunkLayout } from '../protocol/chunk-layout.ts';
+import type { ReceiveBudget } from '../util/receive-budget.ts';
+import type { Session } from '../swarm/swarm.ts';
+import type { Sink, SinkResult } from '../swarm/environment.ts';
+import type { Swarms } from '../swarm/swarm-manager.ts';
+import { bearerOf, type Caller } from '../upstream/caller.ts';
+import type { PiecePool } from '../transfer/chunk-buffers.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { PullRequest } from './access.ts';
+import { ChunkOrigin } from './upstream-chunks.ts';
+import type { Lent, SharedPull } from './download-target.ts';
+import type { UnfinishedChunks } from './unfinished-chunks.ts';
+
+export interface SharedPullOptions {
+  readonly request: PullRequest;
+  readonly digest: Digest;
+  /** Bytes. */
+  readonly size: number;
+  readonly swarms: Swarms;
+  readonly upstream: Pick<Upstream, 'openBlob'>;
+  /** Chunks are gathered in this. */
+  readonly memory: PiecePool;
+  readonly room: ReceiveBudget;
+  readonly unfinished: UnfinishedChunks;
+  readonly onSettled: (pull: SwarmPull, kept: boolean, failure: WeirError | undefined) => void;
+}
+
+/** How far a pull in company is, for people. */
+export interface PullView {
+  readonly digest: Digest;
+  readonly repository: Repository;
+  /** Bytes of the blob. */
+  readonly size: number;
+  readonly chunks: number;
+  readonly presentChunks: number;
+  readonly presentBytes: number;
+  /** Bitfields: the chunks that are here, and those of them that upstream gave to this node. */
+  readonly present: Uint8Array;
+  readonly upstream: Uint8Array;
+  readonly links: number;
+  /** Bytes. */
+  readonly fromPeers: number;
+  readonly fromUpstream: number;
+}
+
+export class SwarmPull implements SharedPull {
+  readonly size: number;
+  readonly digest: Digest;
+  readonly request: PullRequest;
+  readonly #options: SharedPullOptions;
+  #session: Session | undefined;
+  #lent: Lent | undefined;
+  readonly #fromUpstreamAt: Set<number> = new Set();
+  #fromPeers = 0;
+  #fromUpstream = 0;
+
+  constructor(options: SharedPullOptions) {
+    this.#options = options;
+    this.size = options.size;
+    this.digest = options.digest;
+    this.request = options.request;
+  }
+
+  /** How far it is; undefined before {@link fetchInto}. */
+  get view(): PullView | undefined {
+    if (this.#session === undefined) return undefined;
+    const { here, layout } = this.#session.state;
+    const upstream = new Bitfield(layout.count);
+    for (const index of this.#fromUpstreamAt) upstream.set(index);
+    let presentBytes = 0;
+    for (let i = here.firstSet(); i < here.length; i = here.firstSet(i + 1)) presentBytes += layout.length(i);
+    return {
+      digest: this.digest,
+      repository: this.request.repository,
+      size: this.size,
+      chunks: layout.count,
+      presentChunks: here.count,
+      presentBytes,
+      present: here.bytes.slice(),
+      upstream: upstream.bytes,
+      links: this.#session.links,
+      fromPeers: this.#fromPeers,
+      fromUpstream: this.#fromUpstream,
+    };
+  }
+
+  get hasCompany(): boolean {
+    return this.#session?.isAlone === false && !this.#session.state.isVoid;
+  }
+
+  /** The blob as far as it is here; undefined before {@link fetchInto}. */
+  get ingest(): Ingest | undefined {
+    return this.#lent?.ingest;
+  }
+
+  async fetchInto(lent: Lent): Promise<void> {
+    const { swarms, upstream, memory, room, unfinished, digest, request, size } = this.#options;
+    const { registry, name } = request.repository;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const { ingest, signal, callers } = lent;
+    this.#lent = lent;
+    if (ingest.nextGap() === undefined) return; // an earlier run had brought all of it
+    signal.throwIfAborted(); // before a session is begun that nobody would end
+    this.#session = swarms.open({
+      swarm: { registry, digest },
+      layout: new ChunkLayout(size),
+      sink: sinkOf(ingest),
+      origin: new ChunkOrigin({
+        upstream,
+        request,
+        digest,
+        layout: ingest.layout,
+        memory,
+        room,
+        unfinished,
+        name: registryBlobId({ registry, digest }),
+        signal,
+        callers,
+      }),
+      home: () => ({ repository: name, token: tokenAmong(callers(), registry) }),
+      onChunk: (index, from) => {
+        const bytes = ingest.layout.length(index);
+        if (from === undefined) {
+          this.#fromUpstream += bytes;
+          this.#fromUpstreamAt.add(index);
+        } else {
+          this.#fromPeers += bytes;
+        }
+        lent.changed();
+      },
+      onProgress: lent.progressed,
+      onComplete: resolve,
+      onFailed: reject,
+    });
+    await abortable(promise, signal);
+  }
+
+  abandon(): void {
+    this.#lent = undefined;
+    if (this.#session === undefined) return;
+    this.#session.state.isVoid = true; // also what is being sent just now
+    this.#options.swarms.close(this.#session, false);
+  }
+
+  judge(truth: Ingest): void {
+    this.#session?.state.verdicts.judge((index) => truth.chunkHash(index));
+  }
+
+  settle(kept: boolean, failure: WeirError | undefined): void {
+    const { swarms, unfinished, onSettled } = this.#options;
+    if (this.#session !== undefined) {
+      swarms.close(this.#session, kept);
+      unfinished.forget(registryBlobId(this.#session.state.swarm));
+    }
+    onSettled(this, kept, failure);
+  }
+}
+
+function sinkOf(ingest: Ingest): Sink {
+  return {
+    has: (index) => ingest.has(index),
+    hash: (index) => ingest.chunkHash(index),
+    write: (index, bytes, expected, done) => {
+      void writeChunk(ingest, index, bytes, expected, done);
+    },
+  };
+}
+
+/** Never rejects. */
+async function writeChunk(
+  ingest: Ingest,
+  index: number,
+  bytes: Uint8Array,
+  expected: Uint8Array | undefined,
+  done: (result: SinkResult) => void,
+): Promise<void> {
+  let result: SinkResult;
+  try {
+    const hash = await ingest.writeChunk(index, bytes, expected);
+    result = hash === undefined ? { kind: 'mismatch' } : { kind: 'written', hash };
+  } catch (error) {
+    result = { kind: 'failed', error: toWeirError(error) };
+  }
+  done(result);
+}
+
+/** A Bearer token that one of these presented. Other credentials never leave the node. */
+function tokenAmong(callers: readonly Caller[], registry: RegistryHost): string | undefined {
+  for (const caller of callers) {
+    const token = bearerOf(caller, registry);
+    if (token !== undefined) return token;
+  }
+  return undefined;
+}

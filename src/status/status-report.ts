@@ -1,0 +1,195 @@
+/**
+ * What a node tells of itself at its admin address, as JSON: `GET /v1/status` and `GET /v1/peers`. The node makes
+ * these reports, `weir status`, `weir peers` and the demo read them; docs/admin-api.md says what each field means,
+ * and a test keeps page and schemas equal. Fields may be added: readers ignore those they do not know.
+ */
+import * as v from 'valibot';
+import { tryParseDigest, type Digest } from '../oci/digest.ts';
+import { tryParsePeerName, type PeerName } from '../protocol/peer-id.ts';
+
+/** Transfers in one report; the running ones come first. Each may bring a bitmap of some KiB. */
+export const MAX_TRANSFERS = 64;
+
+/** `keyed`: members have the cluster key; `open`: whoever reaches it may join; `loopback`: this machine alone. */
+export const CLUSTER_MODES = ['keyed', 'open', 'loopback', 'off'] as const;
+export type ClusterMode = (typeof CLUSTER_MODES)[number];
+
+export const TRANSFER_STATES = ['pulling', 'complete', 'failed'] as const;
+export type TransferState = (typeof TRANSFER_STATES)[number];
+
+export interface ClusterReport {
+  readonly mode: ClusterMode;
+  /** Live members, this node among them. */
+  readonly members: number;
+  /** Control connections. */
+  readonly connections: number;
+  /** Members by zone; the empty name is that of members without one. */
+  readonly zones: Readonly<Record<string, number>>;
+}
+
+export interface TransferReport {
+  readonly digest: Digest;
+  readonly registry: string;
+  readonly repository: string;
+  /** Bytes of the blob. */
+  readonly size: number;
+  readonly present_bytes: number;
+  readonly chunks: number;
+  readonly present_chunks: number;
+  /** Base64 of the bitfield of present chunks, the first chunk in the highest bit of the first byte. */
+  readonly bitmap: string;
+  /** The same of those that came from upstream, where the node can tell. */
+  readonly upstream_bitmap?: string | undefined;
+  readonly state: TransferState;
+  /** Since it began; where it has ended: that it took. */
+  readonly seconds: number;
+  /** Runtimes that are reading. */
+  readonly readers: number;
+  /** Neighbours in its swarm. */
+  readonly links: number;
+  /** Bytes by where they came from; `local`: what was here when it began. */
+  readonly sources: { readonly peers: number; readonly upstream: number; readonly local: number };
+  readonly error?: string | undefined;
+}
+
+/** Bytes since the node started. */
+export interface TotalsReport {
+  readonly from_peers: number;
+  /** Of these, from peers of another zone. */
+  readonly from_other_zones: number;
+  readonly from_upstream: number;
+  readonly to_peers: number;
+  readonly to_runtimes: number;
+  /** Handed to runtimes without coming from upstream. */
+  readonly saved: number;
+}
+
+export interface SuspicionReport {
+  readonly reason: string;
+  /** RFC 3339. */
+  readonly until: string;
+  readonly banned: boolean;
+}
+
+export interface SuspectReport extends SuspicionReport {
+  readonly peer: PeerName;
+  readonly name: string;
+}
+
+export interface StatusReport {
+  readonly version: string;
+  readonly name: string;
+  readonly peer: PeerName;
+  readonly zone: string;
+  readonly uptime_seconds: number;
+  readonly cluster: ClusterReport;
+  /** Those that run, and those that ended in the last 10 minutes; at most {@link MAX_TRANSFERS}. */
+  readonly transfers: readonly TransferReport[];
+  readonly totals: TotalsReport;
+  readonly suspects: readonly SuspectReport[];
+}
+
+export interface PeerReport {
+  readonly peer: PeerName;
+  readonly name: string;
+  readonly zone: string;
+  readonly version: string;
+  /** Multiaddrs of its control plane. */
+  readonly addresses: readonly string[];
+  readonly connected: boolean;
+  /** Who opened the connection: `outbound` is this node. */
+  readonly direction?: 'inbound' | 'outbound' | undefined;
+  readonly rtt_ms?: number | undefined;
+  /** Swarms in which it is a neighbour. */
+  readonly linked: number;
+  /** Bytes that came from it and went to it. */
+  readonly from_bytes: number;
+  readonly to_bytes: number;
+  readonly leaving: boolean;
+  readonly suspect?: SuspicionReport | undefined;
+}
+
+export interface PeersReport {
+  /** All known members but this node. */
+  readonly peers: readonly PeerReport[];
+}
+
+const amount = v.pipe(v.number(), v.minValue(0));
+const peer = v.custom<PeerName>(
+  (value) => typeof value === 'string' && tryParsePeerName(value) !== undefined,
+);
+const digest = v.custom<Digest>((value) => typeof value === 'string' && tryParseDigest(value) !== undefined);
+const base64 = v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]*={0,2}$/));
+
+const suspicion = { reason: v.string(), until: v.pipe(v.string(), v.isoTimestamp()), banned: v.boolean() };
+
+const cluster = v.object({
+  mode: v.picklist(CLUSTER_MODES),
+  members: amount,
+  connections: amount,
+  zones: v.record(v.string(), amount),
+});
+
+const transfer = v.object({
+  digest,
+  registry: v.string(),
+  repository: v.string(),
+  size: amount,
+  present_bytes: amount,
+  chunks: amount,
+  present_chunks: amount,
+  bitmap: base64,
+  upstream_bitmap: v.optional(base64),
+  state: v.picklist(TRANSFER_STATES),
+  seconds: amount,
+  readers: amount,
+  links: amount,
+  sources: v.object({ peers: amount, upstream: amount, local: amount }),
+  error: v.optional(v.string()),
+});
+
+const totals = v.object({
+  from_peers: amount,
+  from_other_zones: amount,
+  from_upstream: amount,
+  to_peers: amount,
+  to_runtimes: amount,
+  saved: amount,
+});
+
+export const statusSchema: v.GenericSchema<unknown, StatusReport> = v.object({
+  version: v.string(),
+  name: v.string(),
+  peer,
+  zone: v.string(),
+  uptime_seconds: amount,
+  cluster,
+  transfers: v.array(transfer),
+  totals,
+  suspects: v.array(v.object({ peer, name: v.string(), ...suspicion })),
+});
+
+export const peersSchema: v.GenericSchema<unknown, PeersReport> = v.object({
+  peers: v.array(
+    v.object({
+      peer,
+      name: v.string(),
+      zone: v.string(),
+      version: v.string(),
+      addresses: v.array(v.string()),
+      connected: v.boolean(),
+      direction: v.optional(v.picklist(['inbound', 'outbound'])),
+      rtt_ms: v.optional(amount),
+      linked: amount,
+      from_bytes: amount,
+      to_bytes: amount,
+      leaving: v.boolean(),
+      suspect: v.optional(v.object(suspicion)),
+    }),
+  ),
+});
+
+/** Whether chunk `index` is set in a bitmap of a {@link TransferReport}, decoded. */
+export function hasChunk(bits: Uint8Array, index: number): boolean {
+  return ((bits[index >> 3] ?? 0) & (0x80 >> (index & 7))) !== 0;
+}

@@ -1,0 +1,47 @@
+/**
+ * Searches in the DHT that a rendezvous begins because somebody joins a swarm that is new to it. Each costs members some
+ * milliseconds, so that one member may cause only so many at a time; what it wanted besides is searched for when somebody
+ * joins that swarm again.
+ */
+import { LRUCache } from 'lru-cache';
+import type { PeerName } from '../protocol/peer-id.ts';
+import { registryBlobId } from '../oci/registry-blob.ts';
+import type { SwarmKey } from '../protocol/messages.ts';
+
+/** Half of those that a node makes at a time (network/provider-search.ts): an image of many layers has its turn within seconds. */
+const MAX_OF_MEMBER = 8;
+/** Swarms that are still to be searched for. */
+const MAX_OWED = 2048;
+
+export type Find = (swarm: SwarmKey, found: (peers: readonly PeerName[]) => void) => void;
+
+export class Searches {
+  readonly #find: Find;
+  readonly #running: Map<PeerName, number> = new Map();
+  readonly #owed: LRUCache<string, true> = new LRUCache({ max: MAX_OWED });
+
+  constructor(find: Find) {
+    this.#find = find;
+  }
+
+  /** Whether it was not searched for, because who joined it had too many searches under way. */
+  isOwed(swarm: SwarmKey): boolean {
+    return this.#owed.size > 0 && this.#owed.has(registryBlobId(swarm));
+  }
+
+  begin(swarm: SwarmKey, by: PeerName, found: (peers: readonly PeerName[]) => void): void {
+    const running = this.#running.get(by) ?? 0;
+    if (running >= MAX_OF_MEMBER) {
+      this.#owed.set(registryBlobId(swarm), true);
+      return;
+    }
+    this.#owed.delete(registryBlobId(swarm));
+    this.#running.set(by, running + 1);
+    this.#find(swarm, (peers) => {
+      const left = (this.#running.get(by) ?? 1) - 1;
+      if (left > 0) this.#running.set(by, left);
+      else this.#running.delete(by);
+      found(peers);
+    });
+  }
+}

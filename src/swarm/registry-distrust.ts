@@ -1,0 +1,56 @@
+/**
+ * Whose word about chunks counts for nothing in the name of one registry: it stated a hash that the blob has not, and
+ * says that the registry gave it those bytes. That may be so, or it lies, and which of the two cannot be told. So the
+ * registry and the member lose each other, for a while: the member keeps its place in everything else, and whoever
+ * runs a registry parts members over that registry's own images alone (docs/adr/0009-signed-statements.md).
+ */
+import { HOUR } from '../util/clock.ts';
+import type { RegistryHost } from '../oci/repository.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** As long as a ban. */
+const LASTS: number = HOUR;
+/** Pairs of a registry and a member; about 200 bytes each. */
+const MAX_PAIRS = 8192;
+
+export class Distrust {
+  readonly #scheduler: Pick<Scheduler, 'now'>;
+  /** Scheduler's milliseconds of the end of each. */
+  readonly #until: Map<RegistryHost, Map<PeerName, number>> = new Map();
+  #size = 0;
+
+  constructor(scheduler: Pick<Scheduler, 'now'>) {
+    this.#scheduler = scheduler;
+  }
+
+  /** Pairs that are remembered. */
+  get size(): number {
+    return this.#size;
+  }
+
+  has(registry: RegistryHost, peer: PeerName): boolean {
+    const until = this.#until.get(registry)?.get(peer);
+    return until !== undefined && until > this.#scheduler.now();
+  }
+
+  add(registry: RegistryHost, peer: PeerName): void {
+    const peers = this.#until.get(registry) ?? new Map<PeerName, number>();
+    if (!peers.delete(peer)) this.#size++;
+    peers.set(peer, this.#scheduler.now() + LASTS);
+    // The registry that has parted members last is the last one to be forgotten.
+    this.#until.delete(registry);
+    this.#until.set(registry, peers);
+    if (this.#size > MAX_PAIRS) this.#dropOldest();
+  }
+
+  #dropOldest(): void {
+    const [oldest] = this.#until;
+    const [peer] = oldest?.[1].keys() ?? [];
+    if (oldest === undefined || peer === undefined) return;
+    const [registry, peers] = oldest;
+    peers.delete(peer);
+    this.#size--;
+    if (peers.size === 0) this.#until.delete(registry);
+  }
+}

@@ -1,0 +1,171 @@
+/**
+ * The rendezvous' soft state: who is in which swarm. It is kept by the first members in hash order for the blob,
+ * lost at a restart and made anew by the joins that members repeat; nothing depends on it being right.
+ */
+import { LRUCache } from 'lru-cache';
+import { MINUTE } from '../util/clock.ts';
+import type { PeerName } from '../protocol/peer-id.ts';
+import { MESSAGE_LIMITS, type SampledMember, type SwarmKey } from '../protocol/messages.ts';
+import { registryBlobId } from '../oci/registry-blob.ts';
+import { shuffle, type Scheduler } from './scheduler.ts';
+
+/** Swarms that are kept; at some 100 bytes a member, all full, this is 100 MiB at worst and 1 MiB in practice. */
+const MAX_SWARMS = 2048;
+/** Swarms in which one member is kept, a quarter of all: whoever joins more makes its own entries go first. */
+const MAX_SWARMS_OF_MEMBER = 512;
+/** Members kept of each swarm: more than any node needs to find its neighbours. */
+const MAX_MEMBERS = 512;
+/** A member that has not joined again since is forgotten. */
+const EXPIRES: number = 10 * MINUTE;
+
+interface Entry {
+  complete: boolean;
+  at: number;
+  /** How often it was named to others: each of them may want to be its neighbour. */
+  named: number;
+}
+
+interface Named extends SampledMember {
+  readonly entry: Entry;
+}
+
+export interface RendezvousOptions {
+  readonly scheduler: Scheduler;
+  /** Whether something may be asked of this peer. */
+  readonly isLive: (peer: PeerName) => boolean;
+  readonly zoneOf: (peer: PeerName) => string | undefined;
+  /** Members in a sample. */
+  readonly sample: number;
+}
+
+export class Rendezvous {
+  readonly #options: RendezvousOptions;
+  readonly #swarms: LRUCache<string, Map<PeerName, Entry>> = new LRUCache({
+    max: MAX_SWARMS,
+    dispose: (members, id) => {
+      for (const peer of members.keys()) this.#parted(peer, id);
+    },
+  });
+  /** In which swarms each member is, the latest joined last. */
+  readonly #joined: Map<PeerName, Set<string>> = new Map();
+
+  constructor(options: RendezvousOptions) {
+    this.#options = options;
+  }
+
+  /** Enters the peer. @returns whether the swarm, or the peer in it, was unknown until now */
+  join(swarm: SwarmKey, peer: PeerName, complete: boolean): 'new swarm' | 'new member' | 'known' {
+    const id = registryBlobId(swarm);
+    this.#expireOne();
+    let members = this.#swarms.get(id);
+    const isNew = members === undefined;
+    if (members === undefined) {
+      members = new Map();
+      this.#swarms.set(id, members);
+    }
+    const now = this.#options.scheduler.now();
+    const known = members.get(peer);
+    members.delete(peer); // the newest are last
+    members.set(peer, { complete, at: now, named: known?.named ?? 0 });
+    this.#note(peer, id);
+    for (const [oldest, { at }] of members) {
+      if (now - at <= EXPIRES) break;
+      this.#drop(id, members, oldest);
+    }
+    if (members.size > MAX_MEMBERS) {
+      const [oldest] = members.keys();
+      if (oldest !== undefined) this.#drop(id, members, oldest);
+    }
+    if (isNew) return 'new swarm';
+    return known === undefined ? 'new member' : 'known';
+  }
+
+  /** The member is in this swarm, too; its oldest entry goes where it is in too many. */
+  #note(peer: PeerName, id: string): void {
+    const joined = this.#joined.get(peer) ?? new Set<string>();
+    this.#joined.set(peer, joined);
+    joined.delete(id);
+    joined.add(id);
+    const [oldest] = joined;
+    if (joined.size <= MAX_SWARMS_OF_MEMBER || oldest === undefined) return;
+    const members = this.#swarms.peek(oldest);
+    if (members === undefined) joined.delete(oldest);
+    else this.#drop(oldest, members, peer);
+  }
+
+  #drop(id: string, members: Map<PeerName, Entry>, peer: PeerName): void {
+    members.delete(peer);
+    this.#parted(peer, id);
+    if (members.size === 0) this.#swarms.delete(id);
+  }
+
+  #parted(peer: PeerName, id: string): void {
+    const joined = this.#joined.get(peer);
+    joined?.delete(id);
+    if (joined?.size === 0) this.#joined.delete(peer);
+  }
+
+  /** Forgets the swarm that nobody has asked about for longest, where all who were in it have expired. */
+  #expireOne(): void {
+    const [oldest] = this.#swarms.rkeys();
+    if (oldest === undefined) return;
+    const now = this.#options.scheduler.now();
+    for (const { at } of this.#swarms.peek(oldest)?.values() ?? []) if (now - at <= EXPIRES) return;
+    this.#swarms.delete(oldest);
+  }
+
+  /**
+   * Those in the swarm, the asker's zone first, otherwise at random; of two, the one that was named less often, or
+   * else those that came first would be named to all the others while the list fills.
+   */
+  sample(swarm: SwarmKey, asker: PeerName): readonly SampledMember[] {
+    const { scheduler, isLive, zoneOf, sample } = this.#options;
+    const id = registryBlobId(swarm);
+    const members = this.#swarms.get(id);
+    if (members === undefined) return [];
+    const zone = zoneOf(asker);
+    const near: Named[] = [];
+    const far: Named[] = [];
+    for (const [peer, entry] of members) {
+      const { complete, at } = entry;
+      if (scheduler.now() - at > EXPIRES) this.#drop(id, members, peer);
+      else if (peer !== asker && isLive(peer))
+        (zoneOf(peer) === zone ? near : far).push({ peer, complete, entry });
+    }
+    const count = Math.min(sample, MESSAGE_LIMITS.sample);
+    // Some of the other zones always: else a zone that has all could not be found.
+    const fromFar = Math.min(far.length, Math.max(count - near.length, Math.ceil(count / 4)));
+    const chosen = [...this.#choose(near, count - fromFar), ...this.#choose(far, fromFar)];
+    for (const { entry } of chosen) entry.named++;
+    return chosen.map(({ peer, complete }) => ({ peer, complete }));
+  }
+
+  /** So many at random, each the one of two that was named less often (Mitzenmacher, 2001). */
+  #choose(members: Named[], count: number): readonly Named[] {
+    const { scheduler } = this.#options;
+    shuffle(members, scheduler);
+    if (members.length <= count) return members;
+    const chosen: Named[] = [];
+    for (let left = members.length; chosen.length < count; left--) {
+      const last = members[left - 1] as Named;
+      const at = Math.floor(scheduler.random() * (left - 1));
+      const other = members[at] as Named;
+      const isOther = other.entry.named < last.entry.named;
+      chosen.push(isOther ? other : last);
+      if (isOther) members[at] = last;
+    }
+    return chosen;
+  }
+
+  /** Entries that are kept, over all swarms. */
+  get size(): number {
+    let size = 0;
+    for (const members of this.#swarms.values()) size += members.size;
+    return size;
+  }
+
+  /** All members of a swarm that this node keeps. */
+  members(swarm: SwarmKey): readonly PeerName[] {
+    return [...(this.#swarms.get(registryBlobId(swarm))?.keys() ?? [])];
+  }
+}

@@ -1,0 +1,231 @@
+/** Requests to the registry that are under way, and what the others are told of them. */
+import { MIB, SECOND } from '../util/clock.ts';
+import { WeirError } from '../util/errors.ts';
+import type { FetchReason } from './environment.ts';
+import type { SwarmState } from './swarm-state.ts';
+
+/** Milliseconds after which a node says again that it is fetching a chunk: well within what its word holds for. */
+const RENEW: number = 1 * SECOND;
+/** Milliseconds without a byte after which a request counts as hung; others do not take the word for it any longer, too. */
+export const HUNG: number = 5 * SECOND;
+
+export interface OriginRequestsEvents {
+  arrived(index: number, bytes: Uint8Array, release: () => void): void;
+  /** One is over, with all that it was for, or with an error. */
+  ended(error: WeirError | undefined): void;
+}
+
+/** Times the usual time, with less than half of the chunk here, that make a request one that lags. */
+const LAGGING = 2.5;
+/** Times that one chunk is begun anew: where all are slow, each new beginning only loses what has come. */
+const MAX_RESTARTS = 2;
+
+interface Request {
+  readonly first: number;
+  /** Fewer, where others see to the rest. */
+  count: number;
+  next: number;
+  /** Bytes of the chunk that is coming, and since when it is, in scheduler's milliseconds. */
+  bytes: number;
+  since: number;
+  /** Scheduler's milliseconds of when others were told of it last. */
+  toldAt: number;
+  /** The same of its last byte. */
+  movedAt: number;
+  /** Nothing of it is read, for lack of room: it neither hangs nor lags. */
+  isHeld: boolean;
+  cancel: () => void;
+}
+
+export class OriginRequests {
+  readonly #state: SwarmState;
+  readonly #events: OriginRequestsEvents;
+  readonly #requests: Set<Request> = new Set();
+  /** Chunks that the registry has given, and that are being written: they are not here yet. */
+  readonly #landing: Set<number> = new Set();
+  readonly #restarts: Map<number, number> = new Map();
+
+  constructor(state: SwarmState, events: OriginRequestsEvents) {
+    this.#state = state;
+    this.#events = events;
+  }
+
+  get size(): number {
+    return this.#requests.size;
+  }
+
+  /** Whether the last chunk of each is on its way. */
+  get areEnding(): boolean {
+    for (const { first, count, next } of this.#requests) if (next < first + count - 1) return false;
+    return true;
+  }
+
+  /** Whether one of them is for this chunk, which is not here yet. */
+  has(index: number): boolean {
+    if (this.#landing.has(index)) return true;
+    for (const { first, count } of this.#requests) if (index >= first && index < first + count) return true;
+    return false;
+  }
+
+  /** Chunks that are on their way. */
+  *underWay(): Generator<number> {
+    for (const { first, count } of this.#requests) {
+      for (let index = first; index < first + count; index++) if (!this.#state.here.has(index)) yield index;
+    }
+  }
+
+  /** The chunk is here, or not worth waiting for. */
+  landed(index: number): void {
+    this.#landing.delete(index);
+  }
+
+  begin(first: number, count: number, reason: FetchReason, token?: string): void {
+    const { environment, swarm, now, homes, self } = this.#state;
+    environment.observer.fetching(swarm, first, count, reason);
+    const request: Request = {
+      first,
+      count,
+      next: first,
+      bytes: 0,
+      since: now,
+      toldAt: now,
+      movedAt: now,
+      isHeld: false,
+      cancel: nothing,
+    };
+    this.#requests.add(request);
+    environment.budget.fetches++;
+    for (let index = first; index < first + count; index++) {
+      this.#state.began(index);
+      // Everybody takes it that a home fetches what is its own.
+      if (homes.rankOf(index, self) !== 0) this.#tell(index, 'fetching');
+    }
+    request.cancel = this.#state.options.origin.fetch(first, count, token, {
+      progressed: (bytes) => {
+        request.bytes += bytes;
+        request.movedAt = this.#state.now;
+        this.#state.progressed();
+      },
+      held: (isHeld) => {
+        request.isHeld = isHeld;
+        request.movedAt = request.since = this.#state.now;
+      },
+      chunk: (index, bytes, release) => {
+        environment.pace.origin.observe((this.#state.now - request.since) * this.#perMiB(index));
+        request.next = index + 1;
+        request.bytes = 0;
+        request.since = this.#state.now;
+        this.#landing.add(index);
+        this.#events.arrived(index, bytes, release);
+        if (request.next < first + request.count || request.count === count) return;
+        request.cancel(); // the rest was left to others
+        this.#ended(request, undefined);
+      },
+      ended: (error) => this.#ended(request, error),
+    });
+  }
+
+  /**
+   * Says again what this node is fetching, where that takes long and bytes come: on a slow line, longer than a word
+   * holds. A request that hangs is given up: nobody else would fetch what it is for. One that lags far behind the
+   * others is begun anew: on a full link TCP may starve a connection for as long as the others take.
+   */
+  tick(): void {
+    const { now } = this.#state;
+    for (const request of Array.from(this.#requests)) {
+      if (request.isHeld) continue; // others may take it over, once its word does not hold any longer
+      if (now - request.movedAt > HUNG) {
+        request.cancel();
+        this.#ended(request, new WeirError('upstream_stalled', `no byte came for ${HUNG / SECOND} s`));
+        continue;
+      }
+      if (this.#lags(request)) {
+        this.#restarts.set(request.next, (this.#restarts.get(request.next) ?? 0) + 1);
+        request.cancel();
+        this.#ended(request, undefined);
+        continue;
+      }
+      if (now - request.toldAt < RENEW || request.movedAt <= request.toldAt) continue;
+      request.toldAt = now;
+      for (let index = request.next; index < request.first + request.count; index++) {
+        this.#tell(index, 'fetching');
+      }
+    }
+  }
+
+  #lags({ next, bytes, since }: Request): boolean {
+    const { now, layout, environment } = this.#state;
+    const took = now - since;
+    const isHalfHere = 2 * bytes >= layout.length(next);
+    if (isHalfHere || took < environment.parameters.lag) return false;
+    if (this.#state.isNear(next)) return true; // a neighbour is quicker
+    const { usual } = environment.pace.origin;
+    const isBehind = usual > 0 && took * this.#perMiB(next) > LAGGING * usual;
+    return isBehind && (this.#restarts.get(next) ?? 0) < MAX_RESTARTS;
+  }
+
+  /** What turns the milliseconds of this chunk into those of a MiB. */
+  #perMiB(index: number): number {
+    return MIB / this.#state.layout.length(index);
+  }
+
+  /**
+   * Company has come. Many that began at the same time, before they knew of each other, are fetching the same chunks:
+   * each goes on with what is its own as home, and with what is half here.
+   */
+  leaveToOthers(): void {
+    const { homes, self, layout } = this.#state;
+    for (const request of Array.from(this.#requests)) {
+      const { first, next } = request;
+      const end = first + request.count;
+      if (next >= end) continue;
+      let kept = 2 * request.bytes >= layout.length(next) ? next + 1 : next;
+      while (kept < end && homes.rankOf(kept, self) === 0) kept++;
+      for (let index = kept; index < end; index++) {
+        this.#state.ended(index);
+        this.#tell(index, 'none');
+      }
+      request.count = kept - first;
+      if (kept > next) continue;
+      request.cancel();
+      this.#ended(request, undefined);
+    }
+  }
+
+  /** Ends all; others can see to it at once. */
+  stop(): void {
+    for (const index of this.underWay()) this.#tell(index, 'none');
+    for (const request of this.#requests) {
+      request.cancel();
+      this.#over(request);
+    }
+    this.#requests.clear();
+  }
+
+  /**
+   * The neighbours are told, and the home also where it is none: whoever comes a moment later asks the home, before it
+   * knows who its neighbours are.
+   */
+  #tell(index: number, state: 'fetching' | 'none'): void {
+    const { homes, self, neighbours, environment, swarm } = this.#state;
+    const [home] = homes.of(index);
+    const told = new Set([...neighbours.all(), ...(home ? [home] : [])].map(({ peer }) => peer));
+    told.delete(self);
+    for (const peer of told) environment.send(peer, { kind: 'origin-state', swarm, index, state });
+  }
+
+  #ended(request: Request, error: WeirError | undefined): void {
+    if (!this.#requests.delete(request)) return;
+    this.#over(request);
+    this.#events.ended(error);
+  }
+
+  #over({ first, count }: Request): void {
+    this.#state.environment.budget.fetches--;
+    for (let index = first; index < first + count; index++) this.#state.ended(index);
+  }
+}
+
+function nothing(): void {
+  // It has not begun.
+}

@@ -1,0 +1,84 @@
+/** What the head of an answer says to one request. Strict: bytes that were not asked for are not taken. */
+import { WeirError } from '../util/errors.ts';
+import { tryParsePeerName, type PeerName } from '../protocol/peer-id.ts';
+import type { Statement } from '../protocol/attestation.ts';
+import type { AnswerHead } from './answer-head.ts';
+import type { PieceAnswer, PieceRequest } from './chunk-exchange.ts';
+import { HEADER, LIMITS, parseNumber, parseStatement } from './wire-format.ts';
+
+export type Interpretation =
+  /** It is in hand; the answer itself follows. */
+  | { readonly kind: 'interim' }
+  /** A piece of `length` bytes follows. */
+  | {
+      readonly kind: 'piece';
+      readonly length: number;
+      readonly size: number;
+      readonly statement: Statement | undefined;
+    }
+  /** Nothing follows. */
+  | { readonly kind: 'answer'; readonly answer: Exclude<PieceAnswer, { readonly kind: 'piece' }> };
+
+const CONTENT_RANGE = /^bytes ([0-9]{1,15})-([0-9]{1,15})\/([0-9]{1,15})$/;
+
+/** @throws WeirError `peer_protocol`; `peer_cut` where the other side says that it failed */
+export function interpret(head: AnswerHead, request: PieceRequest): Interpretation {
+  const { status, headers } = head;
+  if (status < 200 && status !== 101) return { kind: 'interim' };
+  const length = parseNumber(headers.get('content-length'), LIMITS.piece);
+  if (length === undefined || headers.has('transfer-encoding') || headers.has('content-encoding')) {
+    throw refuse(status, 'without the length of its body');
+  }
+  if (status === 200 || status === 206) return interpretPiece(head, request, length);
+  if (length !== 0) throw refuse(status, 'with a body');
+  return { kind: 'answer', answer: interpretRefusal(head, request) };
+}
+
+function interpretPiece(
+  { status, headers }: AnswerHead,
+  { range }: PieceRequest,
+  length: number,
+): Interpretation {
+  const text = headers.get(HEADER.statement);
+  const statement = text === undefined ? undefined : parseStatement(text);
+  if (text !== undefined && statement === undefined) throw refuse(status, 'with a malformed statement');
+  if (range === undefined) {
+    if (status !== 200 || length > LIMITS.whole) throw refuse(status, 'to a request for a small blob');
+    return { kind: 'piece', length, size: length, statement };
+  }
+  if (status !== 206) throw refuse(status, 'to a request for a range');
+  const [, first, last, total] = CONTENT_RANGE.exec(headers.get('content-range') ?? '') ?? [];
+  const size = Number(total);
+  const isAsked =
+    Number(first) === range.start && Number(last) === range.end - 1 && length === range.end - range.start;
+  if (!isAsked || size < range.end || size > LIMITS.size)
+    throw refuse(status, 'with another range than asked for');
+  return { kind: 'piece', length, size, statement };
+}
+
+function interpretRefusal(
+  { status, headers }: AnswerHead,
+  { home }: PieceRequest,
+): Exclude<PieceAnswer, { readonly kind: 'piece' }> {
+  if (status === 404) return { kind: 'absent' };
+  if (status === 403 && headers.get(HEADER.unable) === '1') return { kind: 'unable' };
+  const load = parseNumber(headers.get(HEADER.load), LIMITS.load);
+  if (status === 503 && load !== undefined) return { kind: 'busy', load };
+  const after = parseNumber(headers.get(HEADER.retry), LIMITS.retry);
+  if (status === 503 && after !== undefined) return { kind: 'retry', after };
+  const holders = parseHolders(headers.get(HEADER.holders));
+  if (status === 307 && holders !== undefined && home !== undefined) return { kind: 'redirect', holders };
+  if (status >= 500) throw new WeirError('peer_cut', `the peer failed (status ${status})`);
+  throw refuse(status, 'that this request cannot have');
+}
+
+function parseHolders(text: string | undefined): readonly PeerName[] | undefined {
+  const names = (text ?? '').split(',');
+  const holders = names.map((name) => tryParsePeerName(name)).filter((peer) => peer !== undefined);
+  const isRight = holders.length === names.length && holders.length <= LIMITS.holders;
+  return isRight ? holders : undefined;
+}
+
+function refuse(status: number, what: string): WeirError {
+  return new WeirError('peer_protocol', `an answer of status ${status} ${what}`);
+}

@@ -1,0 +1,54 @@
+/**
+ * Memory that pieces are received into. Used again, because a fresh one costs more than all else on the receiving
+ * side: the kernel clears each page of it at first touch (0.4 CPU seconds per GiB).
+ */
+import { KIB, MIB } from '../util/clock.ts';
+import { LIMITS } from './wire-format.ts';
+
+/** Below it a piece costs less than keeping it. */
+const MIN_POOLED: number = 128 * KIB;
+/** Bytes that are kept for the next pieces: what two downloads have in flight. */
+const MAX_SPARE: number = 16 * MIB;
+
+export class PiecePool {
+  /** By capacity: powers of two, as chunk sizes are. */
+  readonly #spare = new Map<number, ArrayBuffer[]>();
+  #spareBytes = 0;
+
+  /** Bytes that are kept. */
+  get spare(): number {
+    return this.#spareBytes;
+  }
+
+  /** @param length bytes, at most {@link LIMITS.piece} */
+  take(length: number): Uint8Array<ArrayBuffer> {
+    const capacity = capacityFor(length);
+    const memory = this.#spare.get(capacity)?.pop();
+    if (memory === undefined) {
+      const buffer = Buffer.allocUnsafeSlow(capacity);
+      return new Uint8Array(buffer.buffer, 0, length);
+    }
+    this.#spareBytes -= capacity;
+    return new Uint8Array(memory, 0, length);
+  }
+
+  /** @param piece from {@link take}; nobody may hold it any more */
+  give({ buffer }: Uint8Array<ArrayBuffer>): void {
+    const capacity = buffer.byteLength;
+    if (capacity < MIN_POOLED || this.#spareBytes + capacity > MAX_SPARE) return;
+    this.#spareBytes += capacity;
+    const spare = this.#spare.get(capacity);
+    if (spare === undefined) this.#spare.set(capacity, [buffer]);
+    else spare.push(buffer);
+  }
+
+  /** Lets go of what is kept: nothing has been asked for in a while. */
+  clear(): void {
+    this.#spare.clear();
+    this.#spareBytes = 0;
+  }
+}
+
+function capacityFor(length: number): number {
+  return length < MIN_POOLED ? length : Math.min(LIMITS.piece, 2 ** Math.ceil(Math.log2(length)));
+}

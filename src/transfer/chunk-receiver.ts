@@ -1,0 +1,150 @@
+/** One request as the asking side sees it: from the first byte of the answer to the last. It knows no socket. */
+import { WeirError } from '../util/errors.ts';
+import { HeadReader } from './answer-head.ts';
+import { interpret } from './answer-parser.ts';
+import type { PieceAnswer, PieceEvents, PieceRequest } from './chunk-exchange.ts';
+import type { PiecePool } from './chunk-buffers.ts';
+import type { Statement } from '../protocol/attestation.ts';
+
+/** Interim answers to one request; the data port sends one. */
+const MAX_INTERIM = 4;
+
+interface Incoming {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly size: number;
+  readonly statement: Statement | undefined;
+  received: number;
+}
+
+export class Reception {
+  readonly request: PieceRequest;
+  readonly #events: PieceEvents;
+  readonly #pool: PiecePool;
+  #head = new HeadReader();
+  #interim = 0;
+  #acknowledged = false;
+  #begun = false;
+  #lasts = true;
+  #incoming: Incoming | undefined;
+  #answer: PieceAnswer | undefined;
+  #over = false;
+
+  constructor(request: PieceRequest, events: PieceEvents, pool: PiecePool) {
+    this.request = request;
+    this.#events = events;
+    this.#pool = pool;
+  }
+
+  /** Whether anything of an answer has come. */
+  get begun(): boolean {
+    return this.#begun;
+  }
+
+  /** Whether it has ended, or was cancelled. */
+  get over(): boolean {
+    return this.#over;
+  }
+
+  /** Whether the connection can be used again afterwards. */
+  get lasts(): boolean {
+    return this.#lasts;
+  }
+
+  /** A connection is being made. */
+  connecting(): void {
+    if (!this.#over) this.#events.connecting();
+  }
+
+  /** The request is being sent. */
+  sent(): void {
+    if (!this.#over) this.#events.sent();
+  }
+
+  /**
+   * Takes what has come; the memory is the caller's again afterwards.
+   * @returns whether the answer is whole: {@link deliver} it then
+   * @throws WeirError `peer_protocol`, `peer_cut`
+   */
+  receive(bytes: Buffer): boolean {
+    this.#begun = true;
+    let rest: Buffer | undefined = bytes;
+    while (this.#incoming === undefined && this.#answer === undefined) {
+      rest = this.#readHead(rest);
+      if (rest === undefined || this.#over) return false; // cancelled by whom it told that it is acknowledged
+    }
+    return this.#readBody(rest);
+  }
+
+  /** @returns what follows the head; undefined where there is none yet */
+  #readHead(bytes: Buffer): Buffer | undefined {
+    const read = this.#head.read(bytes);
+    if (read === undefined) return undefined;
+    const meaning = interpret(read.head, this.request);
+    if (meaning.kind === 'interim' && ++this.#interim > MAX_INTERIM)
+      throw protocolError('too many interim answers');
+    this.#acknowledge();
+    if (this.#over) return undefined;
+    if (read.head.headers.get('connection')?.toLowerCase() === 'close') this.#lasts = false;
+    if (meaning.kind === 'answer') this.#answer = meaning.answer;
+    if (meaning.kind === 'piece') {
+      const { length, size, statement } = meaning;
+      this.#incoming = { bytes: this.#pool.take(length), size, statement, received: 0 };
+    }
+    return read.rest;
+  }
+
+  #readBody(bytes: Buffer): boolean {
+    const piece = this.#incoming;
+    const missing = piece === undefined ? 0 : piece.bytes.length - piece.received;
+    if (bytes.length > missing) throw protocolError('more bytes than announced');
+    if (piece === undefined) return true;
+    piece.bytes.set(bytes, piece.received);
+    piece.received += bytes.length;
+    if (bytes.length > 0) this.#events.progressed(bytes.length);
+    return bytes.length === missing;
+  }
+
+  #acknowledge(): void {
+    if (this.#acknowledged) return;
+    this.#acknowledged = true;
+    this.#events.acknowledged();
+  }
+
+  /** Hands the answer over. */
+  deliver(): void {
+    if (this.#over) return;
+    this.#over = true;
+    const piece = this.#incoming;
+    if (piece === undefined) {
+      if (this.#answer !== undefined) this.#events.answered(this.#answer);
+      return;
+    }
+    const { bytes, size, statement } = piece;
+    this.#incoming = undefined;
+    let released = false;
+    const release = (): void => {
+      if (released) return; // or two pieces would be received into one memory
+      released = true;
+      this.#pool.give(bytes);
+    };
+    this.#events.answered({ kind: 'piece', bytes, size, statement, release });
+  }
+
+  fail(error: WeirError): void {
+    if (this.#over) return;
+    this.cancel();
+    this.#events.failed(error);
+  }
+
+  /** No event comes any more. */
+  cancel(): void {
+    if (this.#over) return;
+    this.#over = true;
+    if (this.#incoming !== undefined) this.#pool.give(this.#incoming.bytes);
+    this.#incoming = undefined;
+  }
+}
+
+function protocolError(message: string): WeirError {
+  return new WeirError('peer_protocol', message);
+}

@@ -1,0 +1,86 @@
+/** Reads a request at the data port. Strict: who writes something else is no member that speaks this protocol. */
+import type { IncomingHttpHeaders } from 'node:http';
+import { tryParseDigest } from '../oci/digest.ts';
+import { tryParseRegistryHost, tryParseRepositoryName } from '../oci/repository.ts';
+import type { HomeDuty, PieceRequest } from './chunk-exchange.ts';
+import { BLOB_PATH, HEADER, LIMITS, parseNumber } from './wire-format.ts';
+
+export interface RequestHead {
+  readonly method?: string | undefined;
+  readonly url?: string | undefined;
+  readonly headers: IncomingHttpHeaders;
+}
+
+export type ParsedRequest = { readonly request: PieceRequest } | { readonly refused: 400 | 405 | 414 };
+
+const BAD: ParsedRequest = { refused: 400 };
+const TARGET = /^([^/?#]+)\?registry=([^&?#]+)$/;
+const RANGE = /^bytes=(0|[1-9][0-9]{0,14})-(0|[1-9][0-9]{0,14})$/;
+/** token68 (RFC 9110, section 11.2), and at most what the mirror takes. */
+const BEARER = /^Bearer ([A-Za-z0-9._~+/-]{1,16384}=*)$/;
+
+export function parseRequest({ method, url = '', headers }: RequestHead): ParsedRequest {
+  if (method !== 'GET') return { refused: 405 };
+  if (url.length > LIMITS.target) return { refused: 414 };
+  const hasBody = headers['transfer-encoding'] !== undefined || (headers['content-length'] ?? '0') !== '0';
+  if (hasBody || headers.host === undefined || headers.expect !== undefined || headers.upgrade !== undefined)
+    return BAD;
+  const swarm = parseTarget(url);
+  const range = parseRange(headers.range);
+  const home = parseHome(headers);
+  if (swarm === undefined || range === 'bad' || home === 'bad') return BAD;
+  if (home?.size !== undefined && home.size < (range?.end ?? 0)) return BAD;
+  return { request: { swarm, range, home } };
+}
+
+function parseTarget(url: string): PieceRequest['swarm'] | undefined {
+  if (!url.startsWith(BLOB_PATH)) return undefined;
+  const [, name = '', host = ''] = TARGET.exec(url.slice(BLOB_PATH.length)) ?? [];
+  const digest = tryParseDigest(decode(name));
+  const registry = tryParseRegistryHost(decode(host));
+  return digest === undefined || registry === undefined ? undefined : { digest, registry };
+}
+
+function parseRange(header: string | undefined): PieceRequest['range'] | 'bad' {
+  if (header === undefined) return undefined;
+  const [, first, last] = RANGE.exec(header) ?? [];
+  if (first === undefined || last === undefined) return 'bad';
+  const range = { start: Number(first), end: Number(last) + 1 };
+  const length = range.end - range.start;
+  return length < 1 || length > LIMITS.piece || range.end > LIMITS.size ? 'bad' : range;
+}
+
+function parseHome(headers: IncomingHttpHeaders): HomeDuty | undefined | 'bad' {
+  const name = headers[HEADER.home];
+  // A credential that serves nothing has no business here; Basic never leaves its node.
+  if (name === undefined) return headers.authorization === undefined ? undefined : 'bad';
+  const repository = typeof name === 'string' ? tryParseRepositoryName(name) : undefined;
+  const told = headers[HEADER.size];
+  const size = typeof told === 'string' ? parseNumber(told, LIMITS.size) : undefined;
+  if (repository === undefined || (told !== undefined && size === undefined)) return 'bad';
+  if (headers.authorization === undefined) return { repository, token: undefined, size };
+  const token = BEARER.exec(headers.authorization)?.[1];
+  return token === undefined ? 'bad' : { repository, token, size };
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return ''; // half an escape: neither a digest nor a registry
+  }
+}
+
+/** The request's target and headers; the way back of {@link parseRequest}. */
+export function formatRequest({ swarm, range, home }: PieceRequest): { target: string; headers: string } {
+  const target = `${BLOB_PATH}${swarm.digest}?registry=${encodeURIComponent(swarm.registry)}`;
+  let headers = range === undefined ? '' : `Range: bytes=${range.start}-${range.end - 1}\r\n`;
+  if (home !== undefined) {
+    headers += `${HEADER.home}: ${home.repository}\r\n`;
+    if (home.size !== undefined) headers += `${HEADER.size}: ${home.size}\r\n`;
+    const authorization = `Bearer ${home.token ?? ''}`;
+    // Anything else could break out of its line; without a token the home says that it is unable.
+    if (BEARER.test(authorization)) headers += `Authorization: ${authorization}\r\n`;
+  }
+  return { target, headers };
+}

@@ -1,0 +1,97 @@
+/** What a registry's answer means: its status as an error, and its headers read strictly. */
+import type { Clock } from '../util/clock.ts';
+import { WeirError, type ErrorCode } from '../util/errors.ts';
+import type { Followed } from './redirect.ts';
+import type { Response } from './response.ts';
+import { parseRetryAfter } from './retry.ts';
+
+const LENGTH = /^[0-9]{1,15}$/;
+const CONTENT_RANGE = /^bytes ([0-9]{1,15})-([0-9]{1,15})\/([0-9]{1,15})$/;
+const UNSATISFIED_RANGE = /^bytes \*\/([0-9]{1,15})$/;
+
+/**
+ * The response, when its status is one of `expected`; otherwise its body is discarded.
+ * @param notFound what a 404 means
+ * @throws WeirError `notFound`, `upstream_denied`, `upstream_throttled`, `upstream_status`
+ */
+export function expectStatus(
+  followed: Followed,
+  expected: readonly number[],
+  notFound: ErrorCode,
+  clock: Pick<Clock, 'now'>,
+): Response {
+  const { response, isElsewhere } = followed;
+  if (expected.includes(response.status)) return response;
+  response.discard();
+  throw statusError(response, isElsewhere, notFound, clock);
+}
+
+function statusError(
+  response: Response,
+  isElsewhere: boolean,
+  notFound: ErrorCode,
+  clock: Pick<Clock, 'now'>,
+): WeirError {
+  const { status, origin } = response;
+  const retryAfter = parseRetryAfter(response.header('retry-after'), clock.now());
+  const waits = status === 429 || status === 503;
+  const detail = {
+    status,
+    origin,
+    ...(waits && retryAfter !== undefined && { retryAfter }),
+    ...(isElsewhere && { elsewhere: 1 }),
+  };
+  const error = (code: ErrorCode): WeirError =>
+    new WeirError(code, `${origin} answered with status ${status}`, { detail });
+  // Storage knows no accounts: its 401 and 403 mean that a signed URL went stale, not that the caller may not.
+  if (isElsewhere && (status === 401 || status === 403)) return error('upstream_status');
+  if (status === 403) return error('upstream_denied');
+  if (status === 404) return error(notFound);
+  if (status === 429) return error('upstream_throttled');
+  return error('upstream_status');
+}
+
+/** Content-Length in bytes; undefined where there is none. @throws WeirError `upstream_protocol` */
+export function contentLength(response: Response): number | undefined {
+  const header = response.header('content-length');
+  if (header === undefined) return undefined;
+  if (!LENGTH.test(header)) throw protocolError(response, 'a malformed Content-Length');
+  return Number(header);
+}
+
+export interface ContentRange {
+  readonly start: number;
+  /** Excluded. */
+  readonly end: number;
+  readonly total: number;
+}
+
+/** Content-Range of a 206. @throws WeirError `upstream_protocol` where it is missing, malformed or without total */
+export function contentRange(response: Response): ContentRange {
+  const match = CONTENT_RANGE.exec(response.header('content-range') ?? '');
+  const [start, last, total] = (match ?? []).slice(1).map(Number);
+  if (start === undefined || last === undefined || total === undefined || last < start || last >= total) {
+    throw protocolError(response, 'a missing or malformed Content-Range');
+  }
+  return { start, end: last + 1, total };
+}
+
+/** The size that a 416 tells. */
+export function unsatisfiedTotal(response: Response): number | undefined {
+  const match = UNSATISFIED_RANGE.exec(response.header('content-range') ?? '');
+  return match?.[1] === undefined ? undefined : Number(match[1]);
+}
+
+/** Identity is all that was asked for; anything else has another length and another digest. */
+export function refuseEncoding(response: Response): void {
+  const encoding = response.header('content-encoding');
+  if (encoding === undefined || encoding === '' || encoding.toLowerCase() === 'identity') return;
+  throw protocolError(response, `content encoding ${JSON.stringify(encoding.slice(0, 40))}`);
+}
+
+export function protocolError(response: Response, problem: string): WeirError {
+  response.discard();
+  return new WeirError('upstream_protocol', `${response.origin} answered with ${problem}`, {
+    detail: { status: response.status },
+  });
+}

@@ -1,0 +1,269 @@
+/**
+ * One exchange with one endpoint: the request, what its challenge asks for, its redirects.
+ *
+ * Which credential is used (never another one after a refusal, which would give a caller more than is his):
+ *   the one that the caller presented (for the registry itself only) → the configured one → docker config's → none;
+ *   for a caller of another node that presents nothing: none
+ * What it becomes: a Bearer token goes as it is; a Basic one, a refresh token and none are exchanged for a token
+ * where the challenge is Bearer; Basic goes as it is where the challenge is Basic.
+ *
+ * What a repository's challenge was is remembered, so that further requests carry their token at once.
+ */
+import { LRUCache } from 'lru-cache';
+import type { Clock } from '../util/clock.ts';
+import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
+import type { RegistryHost, RepositoryName } from '../oci/repository.ts';
+import { checkHost } from './address-guard.ts';
+import { isOfThisNode, type Caller } from './caller.ts';
+import { parseChallenges, type Challenge } from './challenge.ts';
+import { formatAuthorization, type StoredCredential } from './credential.ts';
+import type { DockerConfig } from './docker-config.ts';
+import type { Endpoint } from './endpoint.ts';
+import type { Lane, Pools } from './pools.ts';
+import type { Reaches } from './reach.ts';
+import { follow, type Followed, type Hop } from './redirect.ts';
+import type { RegistryConfig, RequestKind, UpstreamObserver } from './registry-config.ts';
+import { send, type Response } from './response.ts';
+import { TokenSource, type TokenRequest } from './token.ts';
+
+/** Repositories whose challenge is remembered. */
+const MAX_CHALLENGES = 2000;
+/** The most that one exchange needs: without a token, with one that the registry has dropped, with a new one. */
+const MAX_SENDS = 4;
+/** What may be relayed in a header. */
+const PRINTABLE = /^[\t\x20-\x7e]{1,8192}$/;
+
+/** For what, and for whom, a request is sent. */
+interface Asked {
+  readonly endpoint: Endpoint;
+  readonly kind: RequestKind;
+  readonly lane: Lane;
+  readonly caller: Caller;
+}
+
+export interface ExchangeRequest extends Asked {
+  readonly kind: Exclude<RequestKind, 'token'>;
+  readonly method: 'GET' | 'HEAD';
+  /** Path and query. */
+  readonly target: string;
+  readonly name: RepositoryName;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly signal: AbortSignal | undefined;
+}
+
+export interface ExchangeOptions {
+  readonly pools: Pools;
+  readonly reaches: Reaches;
+  readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
+  readonly dockerConfig: DockerConfig | undefined;
+  readonly clock: Clock;
+  readonly observer: UpstreamObserver | undefined;
+  /** Sent with every request. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** What a repository's challenge comes down to. */
+interface Learned {
+  /** The header to relay: the last one without an `error`. */
+  readonly raw: string | undefined;
+  readonly bearer: TokenRequest | undefined;
+  readonly isBasic: boolean;
+  /** `error` of RFC 6750, section 3.1. */
+  readonly error: string | undefined;
+}
+
+/** An Authorization header and where it comes from. */
+interface Authorization {
+  readonly header: string;
+  readonly token?: string;
+  readonly request?: TokenRequest;
+  /** Whether nothing newer can be had. */
+  readonly isFinal: boolean;
+}
+
+export class Exchange {
+  readonly #options: ExchangeOptions;
+  readonly #tokens: TokenSource;
+  readonly #learned = new LRUCache<string, Learned>({ max: MAX_CHALLENGES });
+
+  constructor(options: ExchangeOptions) {
+    this.#options = options;
+    this.#tokens = new TokenSource(options.clock);
+  }
+
+  /**
+   * The registry's answer, whatever its status, but for 401.
+   * @throws WeirError `upstream_unauthorized` with the challenge to relay in `detail.challenge`, and those of
+   * requests and redirects that fail
+   */
+  async run(request: ExchangeRequest): Promise<Followed> {
+    const { endpoint } = request;
+    const credential = await this.#credential(request);
+    const key = learnedKey(request);
+    let learned = this.#learned.get(key);
+    let authorization = await this.#authorize(request, credential, learned);
+    for (let sends = 1; ; sends++) {
+      const followed = await this.#send(request, authorization);
+      const { response, isElsewhere } = followed;
+      if (response.status !== 401 || isElsewhere) return followed;
+      response.discard();
+      learned = learn(response, request.name, learned?.raw);
+      if (learned.bearer !== undefined || learned.isBasic) this.#learned.set(key, learned);
+      if (sends === MAX_SENDS || !canTryAgain(authorization, learned))
+        throw unauthorized(endpoint, learned.raw);
+      authorization = await this.#authorize(request, credential, learned, authorization?.token);
+      if (authorization === undefined) throw unauthorized(endpoint, learned.raw);
+    }
+  }
+
+  /** @throws WeirError `address_refused` if the endpoint is at an address that may not be reached for this caller */
+  checkReach(endpoint: Endpoint, caller: Caller): void {
+    const url = new URL(endpoint.origin);
+    const reach = this.#options.reaches.of({ url, from: undefined, endpoint, caller });
+    checkHost(endpoint.origin, reach);
+  }
+
+  async #credential(request: ExchangeRequest): Promise<StoredCredential | undefined> {
+    const { endpoint, caller } = request;
+    if (typeof caller !== 'string' && !endpoint.isMirror) return caller.for(endpoint.registry);
+    const host = endpoint.credentialsOf;
+    if (host === undefined || !isOfThisNode(caller)) return undefined;
+    return this.#options.registries.get(host)?.credential ?? this.#options.dockerConfig?.credential(host);
+  }
+
+  async #authorize(
+    request: ExchangeRequest,
+    credential: StoredCredential | undefined,
+    learned: Learned | undefined,
+    rejected?: string,
+  ): Promise<Authorization | undefined> {
+    if (credential?.kind === 'bearer') return { header: formatAuthorization(credential), isFinal: true };
+    if (learned?.bearer !== undefined) {
+      const { token, isFresh } = await this.#token(
+        request,
+        learned.bearer,
+        credential,
+        learned.raw,
+        rejected,
+      );
+      return { header: `Bearer ${token}`, token, request: learned.bearer, isFinal: isFresh };
+    }
+    if (!learned?.isBasic || credential?.kind !== 'basic') return undefined;
+    return { header: formatAuthorization(credential), isFinal: true };
+  }
+
+  async #token(
+    request: ExchangeRequest,
+    bearer: TokenRequest,
+    credential: StoredCredential | undefined,
+    challenge: string | undefined,
+    rejected: string | undefined,
+  ): Promise<{ readonly token: string; readonly isFresh: boolean }> {
+    const { endpoint, caller, signal } = request;
+    const asked = { endpoint, caller, kind: 'token', lane: 'control' } as const;
+    const context = {
+      send: async (hop: Hop): Promise<Response> =>
+        (await follow(hop, (next) => this.#hop(next, asked))).response,
+      from: new URL(endpoint.origin),
+      caller,
+      signal,
+    };
+    try {
+      return await this.#tokens.get(bearer, credential, context, rejected);
+    } catch (error) {
+      // The repository may be open to those who send nothing, or name another token server by now.
+      this.#learned.delete(learnedKey(request));
+      if (!isWeirError(error, 'upstream_unauthorized')) throw error;
+      throw unauthorized(endpoint, challenge, error);
+    }
+  }
+
+  #send(request: ExchangeRequest, authorization: Authorization | undefined): Promise<Followed> {
+    const { endpoint, method, signal } = request;
+    const headers = {
+      ...request.headers,
+      ...(authorization !== undefined && { authorization: authorization.header }),
+    };
+    const url = new URL(`${endpoint.origin}${request.target}`);
+    return follow({ url, method, headers, signal }, (hop) => this.#hop(hop, request));
+  }
+
+  async #hop(hop: Hop, asked: Asked): Promise<Response> {
+    const { clock, observer, pools, reaches } = this.#options;
+    const { endpoint, caller, kind, lane } = asked;
+    const { origin, pathname, search } = hop.url;
+    const start = clock.monotonic();
+    const seconds = (): number => (clock.monotonic() - start) / 1000;
+    try {
+      const reach = reaches.of({ url: hop.url, from: hop.from, endpoint, caller });
+      const response = await send(pools.get(origin, endpoint.tls, lane, reach), {
+        origin,
+        method: hop.method,
+        path: pathname + search,
+        headers: { ...this.#options.headers, ...hop.headers },
+        body: hop.body,
+        signal: hop.signal,
+      });
+      observer?.request(endpoint.registry, kind, response.status, seconds());
+      return response;
+    } catch (error) {
+      observer?.request(endpoint.registry, kind, toWeirError(error).code, seconds());
+      throw error;
+    }
+  }
+}
+
+function learnedKey({ endpoint, name }: ExchangeRequest): string {
+  return `${endpoint.origin}${endpoint.path}/${name}`;
+}
+
+/** Whether another Authorization may help after `used` was refused with `learned`. */
+function canTryAgain(used: Authorization | undefined, learned: Learned): boolean {
+  if (used === undefined) return true;
+  if (used.request === undefined) return false; // a Basic or a Bearer credential as it is
+  const { realm, service, scope } = used.request;
+  const asked = learned.bearer;
+  if (asked?.realm !== realm || asked.service !== service || asked.scope !== scope)
+    return asked !== undefined;
+  // A new token of the same credential would not allow more.
+  return !used.isFinal && learned.error !== 'insufficient_scope';
+}
+
+function learn(response: Response, name: RepositoryName, firstRaw: string | undefined): Learned {
+  const header = response.header('www-authenticate');
+  const challenges = header === undefined ? [] : parseOrNone(header);
+  const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
+  const error = bearer?.parameters.get('error');
+  const raw = header !== undefined && PRINTABLE.test(header) ? header : undefined;
+  return {
+    // An `error` is about our token: to the caller, who sent none, it would say that his was refused.
+    raw: error === undefined ? (raw ?? firstRaw) : (firstRaw ?? raw),
+    bearer: bearer && tokenRequest(bearer, name),
+    isBasic: challenges.some(({ scheme }) => scheme === 'basic'),
+    error,
+  };
+}
+
+function tokenRequest(challenge: Challenge, name: RepositoryName): TokenRequest | undefined {
+  const realm = challenge.parameters.get('realm');
+  if (realm === undefined) return undefined;
+  const scope = challenge.parameters.get('scope') ?? `repository:${name}:pull`;
+  return { realm, service: challenge.parameters.get('service'), scope };
+}
+
+/** A challenge that cannot be read can still be relayed. */
+function parseOrNone(header: string): readonly Challenge[] {
+  try {
+    return parseChallenges(header);
+  } catch (error) {
+    if (isWeirError(error, 'upstream_protocol')) return [];
+    throw error;
+  }
+}
+
+function unauthorized(endpoint: Endpoint, challenge: string | undefined, cause?: unknown): WeirError {
+  return new WeirError('upstream_unauthorized', `${endpoint.origin} wants other credentials`, {
+    cause,
+    detail: { origin: endpoint.origin, ...(challenge !== undefined && { challenge }) },
+  });
+}

@@ -1,0 +1,52 @@
+/** What the registry client is made with. */
+import { SECOND, type Clock } from '../util/clock.ts';
+import type { DocumentRoom } from './document-room.ts';
+import type { RegistryHost } from '../oci/repository.ts';
+import type { Lookup } from './guarded-lookup.ts';
+import type { Environment } from './proxy.ts';
+import type { RegistryConfig, UpstreamObserver } from './registry-config.ts';
+
+/** Defaults; times in milliseconds. */
+export const LIMITS = {
+  connectTimeout: 3 * SECOND,
+  headerTimeout: 5 * SECOND,
+  stallTimeout: 5 * SECOND,
+  retries: 5,
+  maxConnections: 32,
+  allowPrivate: true,
+} as const;
+
+/** Times in milliseconds; what is left out is as in {@link LIMITS}. */
+export interface UpstreamOptions {
+  readonly registries?: ReadonlyMap<RegistryHost, RegistryConfig> | undefined;
+  /** `weir/<version>`. */
+  readonly userAgent: string;
+  /** This node's id, sent as `Weir-Via`, so that a mirror notices a request that goes round in a circle. */
+  readonly via?: string | undefined;
+  /** Path of PEM certificates that are trusted for all registries, in addition. */
+  readonly caFile?: string | undefined;
+  /** Path of a docker config.json. */
+  readonly dockerConfig?: string | undefined;
+  /** Milliseconds for DNS, TCP and TLS. */
+  readonly connectTimeout?: number | undefined;
+  /** Milliseconds until a response's header. */
+  readonly headerTimeout?: number | undefined;
+  /** Milliseconds without a byte of a body while the reader wants some. */
+  readonly stallTimeout?: number | undefined;
+  /** Repetitions for a blob without progress. */
+  readonly retries?: number | undefined;
+  /** Connections to one origin. */
+  readonly maxConnections?: number | undefined;
+  /** Where manifests and lists are counted while they come in; default: a room of its own. */
+  readonly documents?: DocumentRoom | undefined;
+  /** Where HTTP_PROXY, HTTPS_PROXY and NO_PROXY are read; default `process.env`. */
+  readonly environment?: Environment | undefined;
+  /** Whether registries and members may name addresses of private networks. */
+  readonly allowPrivate?: boolean | undefined;
+  /** Resolves names; default `dns.lookup`. */
+  readonly lookup?: Lookup | undefined;
+  readonly clock?: Clock | undefined;
+  readonly observer?: UpstreamObserver | undefined;
+  /** Told what an operator should know: a docker config that cannot be used. Never holds a credential. */
+  readonly warn?: ((message: string) => void) | undefined;
+}

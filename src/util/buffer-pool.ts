@@ -1,0 +1,19 @@
+/** Buffers that bodies of responses are read into. */
+import { KIB } from './clock.ts';
+
+/** Large enough that system calls cost little, small enough that hundreds of slow readers cost little. */
+const BUFFER_BYTES: number = 256 * KIB;
+/** Buffers that are kept for the next response. */
+const MAX_SPARE = 32;
+
+export class BufferPool {
+  readonly #spare: Buffer[] = [];
+
+  take(): Buffer {
+    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(BUFFER_BYTES);
+  }
+
+  give(buffer: Buffer): void {
+    if (this.#spare.length < MAX_SPARE) this.#spare.push(buffer);
+  }
+}

@@ -1,0 +1,92 @@
+/**
+ * IP addresses: one spelling for each, and the source that bounds count by.
+ *
+ * Peer IDs cost nothing and addresses do. An IPv4 address is one source. So is a whole /64 of IPv6, because a single host
+ * has every address of it.
+ */
+import { BlockList, isIP, SocketAddress, isIPv4, isIPv6 } from 'node:net';
+
+const LOOPBACK: BlockList = new BlockList();
+LOOPBACK.addSubnet('127.0.0.0', 8);
+LOOPBACK.addAddress('::1', 'ipv6');
+
+/** A socket that listens on both families shows IPv4 addresses so (RFC 4291, section 2.5.5.2). */
+const MAPPED = /^::ffff:(?=[\d.]+$)/i;
+
+/** One spelling for each address: compressed, without a zone, IPv4 as such; undefined for what is none. */
+export function plainAddress(address: string): string | undefined {
+  switch (isIP(address)) {
+    case 4:
+      return address;
+    case 6:
+      return new SocketAddress({ address, family: 'ipv6' }).address.replace(MAPPED, '');
+    default:
+      return undefined;
+  }
+}
+
+/** @param address an IP address; undefined, as of a socket that is gone, is none */
+export function isLoopback(address: string | undefined): boolean {
+  const plain = address === undefined ? undefined : plainAddress(address);
+  return plain !== undefined && LOOPBACK.check(plain, isIP(plain) === 4 ? 'ipv4' : 'ipv6');
+}
+
+/** Groups of 16 bits in an IPv6 address, and those that name its /64. */
+const GROUPS = 8;
+const NETWORK_GROUPS = 4;
+const MULTIADDR = /^\/(?:ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/([0-9]+)$/;
+
+export interface Endpoint {
+  /** As {@link addressOf} writes it. */
+  readonly address: string;
+  readonly port: string;
+}
+
+/** An IP address as it is always written, or a name in lower case. */
+export function addressOf(host: string): string {
+  const mapped = host.replace(MAPPED, '');
+  if (isIPv4(mapped)) return mapped;
+  const [address = ''] = host.split('%');
+  return isIPv6(address) ? groupsOf(address).join(':') : host.toLowerCase();
+}
+
+/** The place of an IP address or a name. */
+export function placeOf(host: string): string {
+  const address = addressOf(host);
+  if (!isIPv6(address)) return address;
+  return `${address.split(':').slice(0, NETWORK_GROUPS).join(':')}::/64`;
+}
+
+/** What the multiaddrs of a member name. */
+export function endpointsOf(multiaddrs: readonly string[]): readonly Endpoint[] {
+  return multiaddrs.flatMap((multiaddr) => {
+    const [, host, port] = MULTIADDR.exec(multiaddr) ?? [];
+    return host === undefined || port === undefined ? [] : [{ address: addressOf(host), port }];
+  });
+}
+
+/** The places that a member's multiaddrs name, each once. */
+export function placesOf(multiaddrs: readonly string[]): readonly string[] {
+  return [...new Set(endpointsOf(multiaddrs).map(({ address }) => placeOf(address)))];
+}
+
+/** Whether only programs of this machine are at this address or name; it may be written in any way. */
+export function isLoopbackHost(host: string): boolean {
+  return host.toLowerCase() === 'localhost' || isLoopback(host);
+}
+
+/** All eight groups, without leading zeros. */
+function groupsOf(address: string): readonly string[] {
+  const [head = '', tail] = address.split('::');
+  const before = head === '' ? [] : head.split(':').flatMap(groupsOfPart);
+  const after = tail === undefined || tail === '' ? [] : tail.split(':').flatMap(groupsOfPart);
+  const zeros = tail === undefined ? 0 : GROUPS - before.length - after.length;
+  return [...before, ...Array.from({ length: zeros }, () => '0'), ...after];
+}
+
+/** One group; or two, of the last 32 bits, which may be written as an IPv4 address. */
+function groupsOfPart(part: string): readonly string[] {
+  if (!part.includes('.')) return [Number.parseInt(part, 16).toString(16)];
+  const [a = 0, b = 0, c = 0, d = 0] = part.split('.').map(Number);
+  return [(a * 256 + b).toString(16), (c * 256 + d).toString(16)];
+}

@@ -1,0 +1,79 @@
+/**
+ * With whom a simulated node has a connection open: as in the daemon, one is made at the first word to a member, in
+ * either direction, and closed when nothing was said over it for a while. A pair that has only asked for pieces has data
+ * connections alone, which are closed sooner (transfer/member-connections.ts); it counts for as long as one with a
+ * control connection, so that the figures are an upper bound. The handful that gossip needs is not counted.
+ */
+import { IDLE_CONNECTION, IDLE_STREAM } from '../../src/network/limits.ts';
+
+/** Milliseconds: first the idle control stream is closed, then the connection without a stream. */
+const IDLE: number = IDLE_STREAM + IDLE_CONNECTION;
+
+interface Pair {
+  readonly ends: readonly [Connections, Connections];
+  /** Milliseconds. */
+  usedAt: number;
+}
+
+export class Connections {
+  /** The most that were open at one time. */
+  most = 0;
+  /** By the number of whom they are with. */
+  readonly #open: Map<number, Pair> = new Map();
+  readonly #number: number;
+  /** When the pair that is idle for longest is looked at again. */
+  #sweepAt: number = IDLE;
+
+  /** @param number of the node, another one for each */
+  constructor(number: number) {
+    this.#number = number;
+  }
+
+  /** A word goes to `other` at the instant `now`. */
+  use(other: Connections, now: number): void {
+    const known = this.#open.get(other.#number);
+    if (known !== undefined) {
+      known.usedAt = now;
+      return;
+    }
+    const pair: Pair = { ends: [this, other], usedAt: now };
+    this.#add(other, pair, now);
+    other.#add(this, pair, now);
+  }
+
+  /** Whether one with `other` is open, as far as is known without looking at how long it has been idle. */
+  has(other: Connections): boolean {
+    return this.#open.has(other.#number);
+  }
+
+  /** How many are open at the instant `now`. */
+  count(now: number): number {
+    this.#sweep(now);
+    return this.#open.size;
+  }
+
+  /** The node is gone, and so are its connections. */
+  close(): void {
+    for (const pair of this.#open.values()) this.#close(pair);
+  }
+
+  #add(other: Connections, pair: Pair, now: number): void {
+    if (now >= this.#sweepAt) this.#sweep(now);
+    this.#open.set(other.#number, pair);
+    this.most = Math.max(this.most, this.#open.size);
+  }
+
+  #sweep(now: number): void {
+    let oldest = now;
+    for (const pair of this.#open.values()) {
+      if (now - pair.usedAt < IDLE) oldest = Math.min(oldest, pair.usedAt);
+      else this.#close(pair);
+    }
+    this.#sweepAt = oldest + IDLE;
+  }
+
+  #close({ ends: [one, other] }: Pair): void {
+    one.#open.delete(other.#number);
+    other.#open.delete(one.#number);
+  }
+}

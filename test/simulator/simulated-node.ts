@@ -1,0 +1,73 @@
+/** One node of the simulated cluster: what it has, what happened to it. */
+import type { WeirError } from '../../src/util/errors.ts';
+import type { SuspicionReason } from '../../src/cluster/membership.ts';
+import type { Member } from '../../src/protocol/member.ts';
+import type { Digest } from '../../src/oci/digest.ts';
+import type { PeerName } from '../../src/protocol/peer-id.ts';
+import type { SwarmMessage } from '../../src/protocol/messages.ts';
+import type { Swarms } from '../../src/swarm/swarm-manager.ts';
+import { Connections } from './connections.ts';
+import { Handshakes } from './handshakes.ts';
+import type { Link } from './simulated-network.ts';
+
+/** What one turn of the event loop has for one peer: it leaves in one write, and comes in one read. */
+export interface Letter {
+  readonly to: SimulatedNode;
+  /** Milliseconds. */
+  readonly at: number;
+  readonly messages: SwarmMessage[];
+}
+
+export class SimulatedNode {
+  readonly member: Member;
+  readonly up: Link;
+  readonly down: Link;
+  swarms: Swarms;
+  readonly blamed: { peer: PeerName; reason: SuspicionReason }[] = [];
+  /** When each blob was complete, in milliseconds. */
+  readonly complete: Map<Digest, number> = new Map();
+  readonly failed: Map<Digest, WeirError> = new Map();
+  /** Blobs that it has for good, and their sizes. */
+  readonly kept: Map<Digest, number> = new Map();
+  readonly connections: Connections;
+  handshakes: Handshakes<SimulatedNode> = new Handshakes();
+  isAlive = true;
+  /** Frozen at once and for ever, as by SIGSTOP. */
+  isFrozen = false;
+  firstByteAt: number | undefined;
+  /** The last one that it has sent. */
+  letter: Letter | undefined;
+  /** Bytes. */
+  fromPeers = 0;
+  fromRegistry = 0;
+  fromOtherZones = 0;
+  sent = 0;
+
+  readonly #make: (node: SimulatedNode) => Swarms;
+
+  /** @param number another one for each node */
+  constructor(
+    number: number,
+    member: Member,
+    links: { up: Link; down: Link },
+    make: (node: SimulatedNode) => Swarms,
+  ) {
+    this.connections = new Connections(number);
+    this.member = member;
+    this.up = links.up;
+    this.down = links.down;
+    this.#make = make;
+    this.swarms = make(this);
+  }
+
+  /** It has come back, with what it keeps on its disk and nothing else. */
+  revive(): void {
+    this.isAlive = true;
+    this.handshakes = new Handshakes();
+    this.swarms = this.#make(this);
+  }
+
+  get isWell(): boolean {
+    return this.isAlive && !this.isFrozen;
+  }
+}

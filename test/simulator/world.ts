@@ -1,0 +1,311 @@
+/**
+ * A cluster in virtual time: nodes with links, a registry, messages that take a while. What decides is the daemon's
+ * own `src/swarm`; this only brings messages, bytes and time to it. Same seed, same course.
+ */
+import { MILLISECOND, SECOND } from '../../src/util/clock.ts';
+import type { Member } from '../../src/protocol/member.ts';
+import type { RepositoryName } from '../../src/oci/repository.ts';
+import type { PeerName } from '../../src/protocol/peer-id.ts';
+import type { SwarmKey, SwarmMessage } from '../../src/protocol/messages.ts';
+import { ChunkLayout } from '../../src/protocol/chunk-layout.ts';
+import { nodeState } from '../../src/swarm/node-state.ts';
+import { PARAMETERS, type Parameters } from '../../src/swarm/parameters.ts';
+import type { Scheduler } from '../../src/swarm/scheduler.ts';
+import type { Session } from '../../src/swarm/swarm.ts';
+import { Swarms } from '../../src/swarm/swarm-manager.ts';
+import type { PieceEvents, PieceRequest } from '../../src/transfer/chunk-exchange.ts';
+import { seeded } from './random.ts';
+import { Loss } from './loss.ts';
+import { Roster } from './simulated-membership.ts';
+import { memberNamed } from './names.ts';
+import { Network } from './simulated-network.ts';
+import { SimulatedNode } from './simulated-node.ts';
+import { SimulatedRegistry } from './simulated-registry.ts';
+import { Tally } from './tally.ts';
+import { VirtualTime } from './virtual-time.ts';
+import { HASH, PROGRESS, SIGNATURE, Transfer, type Carrier } from './simulated-transfer.ts';
+
+/** Milliseconds to hash and write a chunk. */
+const WRITE: number = 3 * MILLISECOND;
+/** The tick of a session (swarm/swarm.ts). */
+const TICK: number = 100 * MILLISECOND;
+
+export interface WorldOptions {
+  readonly nodes: number;
+  readonly seed?: number;
+  /** Bytes per millisecond of a node's link, up and down alike. */
+  readonly link?: number;
+  /** Share of the usual link that a node has; 1 where undefined. */
+  readonly speed?: (index: number) => number;
+  /** Bytes per millisecond of the registry's uplink, and of one connection to it. */
+  readonly registry?: number;
+  readonly connection?: number;
+  /** Requests in a second above which the registry says 429. */
+  readonly throttle?: number;
+  /** Milliseconds of a message within a zone, and to another one. */
+  readonly latency?: number;
+  readonly farLatency?: number;
+  readonly zones?: number;
+  /** Milliseconds after which all know of a death. */
+  readonly membershipDelay?: number;
+  /** From a node's start until all know of it; undefined: all are known from the beginning. */
+  readonly joinDelay?: number | undefined;
+  /** Share of packets that are lost. */
+  readonly loss?: number;
+  /** Milliseconds that a message waits at each full link on its way, in the buffer that bulk data has filled. */
+  readonly queue?: number;
+  /** Whether data connections take time to open. */
+  readonly handshakes?: boolean;
+  readonly parameters?: Partial<Parameters>;
+}
+
+/** 1 Gbit/s. */
+const USUAL_LINK = 125_000;
+
+export class World implements Carrier {
+  readonly time: VirtualTime;
+  readonly nodes: SimulatedNode[] = [];
+  readonly random: () => number;
+  readonly parameters: Parameters;
+  readonly network: Network;
+  readonly registry: SimulatedRegistry;
+  readonly roster: Roster;
+  readonly loss: Loss;
+  readonly tally: Tally = new Tally();
+  readonly #options: WorldOptions;
+  readonly #latency: number;
+  readonly #farLatency: number;
+  readonly #byName: Map<PeerName, SimulatedNode> = new Map();
+  readonly #now: () => number;
+  readonly #random: () => number;
+
+  constructor(options: WorldOptions) {
+    const { nodes, seed = 1, link = USUAL_LINK, latency = 0.5, zones = 1 } = options;
+    this.#options = options;
+    this.#latency = latency;
+    this.#farLatency = options.farLatency ?? latency;
+    this.random = seeded(seed);
+    this.parameters = { ...PARAMETERS, ...options.parameters };
+    this.#now = () => this.time.now;
+    this.#random = () => this.random();
+    const usual = [
+      latency,
+      this.#farLatency,
+      2 * this.#farLatency,
+      WRITE,
+      TICK,
+      this.parameters.batch[0],
+      PROGRESS,
+    ];
+    this.time = new VirtualTime(usual);
+    this.network = new Network(this.time);
+    this.loss = new Loss(options.loss ?? 0, this.random);
+    this.registry = new SimulatedRegistry(
+      {
+        uplink: options.registry ?? USUAL_LINK,
+        connection: Math.min(options.connection ?? Infinity, this.loss.cap(this.#farLatency)),
+        throttle: options.throttle ?? Infinity,
+        latency: this.#farLatency,
+      },
+      this.time,
+      this.network,
+    );
+    const members = Array.from({ length: nodes }, (_, index) => memberNamed(index, zones));
+    this.roster = new Roster(options.joinDelay === undefined ? members : []);
+    members.forEach((member, index) => {
+      const speed = link * (options.speed?.(index) ?? 1);
+      const links = { up: this.network.link(speed), down: this.network.link(speed) };
+      const node = new SimulatedNode(index, member, links, (made) => this.#swarmsOf(made));
+      this.nodes.push(node);
+      this.#byName.set(member.peer, node);
+    });
+  }
+
+  node(peer: PeerName): SimulatedNode {
+    const node = this.#byName.get(peer);
+    if (node === undefined) throw new Error(`no node ${peer}`);
+    return node;
+  }
+
+  /** The node has come up. */
+  join(node: SimulatedNode): void {
+    const { joinDelay } = this.#options;
+    if (joinDelay !== undefined)
+      this.time.post(joinDelay, () => node.isAlive && this.roster.add(node.member));
+  }
+
+  /** A node that has gone comes up again, with what is on its disk. */
+  comeBack(node: SimulatedNode): void {
+    node.revive();
+    this.time.post(this.#options.joinDelay ?? 0, () => node.isAlive && this.roster.add(node.member));
+  }
+
+  /** The node ends as it should: it says so to all. */
+  leave(node: SimulatedNode): void {
+    if (!node.isAlive) return;
+    node.swarms.stop();
+    this.#vanish(node);
+    this.roster.remove(new Set([node.member.peer]));
+  }
+
+  /** The node dies; the others learn it by its silence, and after a while from each other. */
+  kill(node: SimulatedNode): void {
+    if (!node.isAlive) return;
+    this.#vanish(node);
+    node.swarms.stop();
+    const { membershipDelay = 5 * SECOND } = this.#options;
+    this.time.post(membershipDelay, () => {
+      if (!node.isAlive) this.roster.remove(new Set([node.member.peer]));
+    });
+  }
+
+  #vanish(node: SimulatedNode): void {
+    node.isAlive = false;
+    node.connections.close();
+    for (const link of [node.up, node.down]) {
+      for (const flow of Array.from(link.flows)) this.network.cancel(flow);
+    }
+  }
+
+  /** The node stops to do anything, as by SIGSTOP: its connections stay. */
+  freeze(node: SimulatedNode): void {
+    node.isFrozen = true;
+    for (const link of [node.up, node.down]) {
+      for (const flow of Array.from(link.flows)) this.network.cancel(flow);
+    }
+  }
+
+  pull(node: SimulatedNode, swarm: SwarmKey, size: number, over: () => void = () => undefined): Session {
+    const layout = new ChunkLayout(size);
+    const session = node.swarms.open({
+      swarm,
+      layout,
+      sink: {
+        has: () => false,
+        hash: () => undefined,
+        write: (_index, _bytes, _hash, done) => {
+          this.time.post(WRITE, () => node.isWell && done({ kind: 'written', hash: HASH }));
+        },
+      },
+      origin: {
+        fetch: (first, count, _token, events) => this.registry.fetch(node, layout, first, count, events),
+      },
+      home: () => ({ repository: 'test/image' as RepositoryName, token: undefined }),
+      onChunk: () => undefined,
+      onProgress: () => undefined,
+      onComplete: () => {
+        node.complete.set(swarm.digest, this.time.now);
+        node.kept.set(swarm.digest, size);
+        node.swarms.close(session, true);
+        over();
+      },
+      onFailed: (error) => {
+        node.failed.set(swarm.digest, error);
+        node.swarms.close(session, false);
+        over();
+      },
+    });
+    return session;
+  }
+
+  #swarmsOf(node: SimulatedNode): Swarms {
+    const { time } = this;
+    const scheduler: Scheduler = {
+      // The same functions for all nodes: each of its own would be read from memory anew.
+      now: this.#now,
+      random: this.#random,
+      after: (ms, callback) => time.after(ms, () => node.isWell && callback()),
+    };
+    return new Swarms({
+      environment: {
+        membership: this.roster.view(node.member, time),
+        ...nodeState(this.parameters, scheduler),
+        client: { fetch: (member, request, events) => this.#ask(node, member, request, events) },
+        send: (peer, message) => this.#send(node, peer, message),
+        isInTouch: (peer) => node.connections.has(this.node(peer).connections),
+        state: (_swarm, _size, index) => ({
+          index,
+          hash: HASH,
+          verified: false,
+          by: node.member.peer,
+          signature: SIGNATURE,
+        }),
+        isGenuine: () => true,
+        observer: {
+          fetching: (swarm, first, count, reason) => this.tally.fetching(swarm, first, count, reason),
+          received: () => undefined,
+          fetched: () => undefined,
+          stumbled: () => undefined,
+          sent: () => undefined,
+          blamed: (_swarm, peer, reason) => void node.blamed.push({ peer, reason }),
+          misled: () => undefined,
+        },
+      },
+      holds: (swarm, answer) => answer(node.kept.get(swarm.digest)),
+      findProviders: () => undefined,
+    });
+  }
+
+  #send(from: SimulatedNode, to: PeerName, message: SwarmMessage): void {
+    if (!from.isAlive) return;
+    this.tally.messages++;
+    const target = this.node(to);
+    if (target === from) {
+      this.time.after(0, () => from.isWell && from.swarms.message(to, message));
+      return;
+    }
+    const { now } = this.time;
+    const { letter } = from;
+    if (letter?.to === target && letter.at === now) {
+      letter.messages.push(message);
+      return;
+    }
+    from.connections.use(target.connections, now);
+    const late = this.loss.delay() + this.waits(from, target);
+    const messages = [message];
+    from.letter = { to: target, at: now, messages };
+    this.time.post(this.#latencyBetween(from, target) + late, () => this.#deliver(from, target, messages));
+  }
+
+  #deliver(from: SimulatedNode, to: SimulatedNode, messages: readonly SwarmMessage[]): void {
+    for (const message of messages) {
+      if (!to.isAlive) {
+        if (from.isWell) from.swarms.unreachable(to.member.peer);
+      } else if (!to.isFrozen) to.swarms.message(from.member.peer, message);
+    }
+  }
+
+  #ask(from: SimulatedNode, member: Member, request: PieceRequest, events: PieceEvents): () => void {
+    const to = this.node(member.peer);
+    from.connections.use(to.connections, this.time.now);
+    const transfer = new Transfer(this, [from, to], request, events, this.#latencyBetween(from, to));
+    return () => transfer.cancel();
+  }
+
+  delivered(from: SimulatedNode, to: SimulatedNode, bytes: number): void {
+    from.fromPeers += bytes;
+    to.sent += bytes;
+    if (from.member.zone !== to.member.zone) from.fromOtherZones += bytes;
+  }
+
+  #latencyBetween(a: SimulatedNode, b: SimulatedNode): number {
+    if (this.#latency === this.#farLatency) return this.#latency;
+    return a.member.zone === b.member.zone ? this.#latency : this.#farLatency;
+  }
+
+  opening(from: SimulatedNode, to: SimulatedNode): number {
+    if (this.#options.handshakes !== true) return 0;
+    const roundTrip = 2 * this.#latencyBetween(from, to) + this.waits(from, to) + this.waits(to, from);
+    return from.handshakes.begin(to) * roundTrip;
+  }
+
+  freed(from: SimulatedNode, to: SimulatedNode): void {
+    if (this.#options.handshakes === true) from.handshakes.end(to);
+  }
+
+  waits(from: SimulatedNode, to: SimulatedNode): number {
+    const { queue = 0 } = this.#options;
+    if (queue === 0) return 0;
+    return (from.up.isFull ? queue : 0) + (to.down.isFull ? queue : 0);
+  }
+}

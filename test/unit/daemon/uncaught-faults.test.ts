@@ -1,0 +1,87 @@
+import assert from 'node:assert/strict';
+import { EventEmitter } from 'node:events';
+import { watchFaults } from '../../../src/daemon/uncaught-faults.ts';
+import { WeirError } from '../../../src/util/errors.ts';
+import { run } from '../../support/program.ts';
+
+interface Line {
+  readonly level: 'error' | 'fatal';
+  readonly fields: Readonly<Record<string, unknown>>;
+}
+
+function scene() {
+  const process = new EventEmitter();
+  const lines: Line[] = [];
+  const log =
+    (level: Line['level']) =>
+    (fields: Line['fields']): void =>
+      void lines.push({ level, fields });
+  const state = { now: 0, rejections: 0, ended: 0 };
+  const faults = watchFaults({
+    process,
+    logger: { error: log('error'), fatal: log('fatal') } as never,
+    now: () => state.now,
+    onRejection: () => void state.rejections++,
+    end: () => void state.ended++,
+  });
+  return { process, lines, state, faults };
+}
+
+describe('faults', () => {
+  it('a rejection that nobody handles is logged with its stack and counted; the node goes on', () => {
+    const { process, lines, state } = scene();
+    process.emit('unhandledRejection', new WeirError('aborted', 'the caller gave up'));
+    assert.equal(state.rejections, 1);
+    assert.equal(state.ended, 0);
+    assert.equal(lines[0]?.level, 'error');
+    assert.match(String(lines[0]?.fields['stack']), /the caller gave up\n\s+at /);
+  });
+
+  it('thousands of them make one line a second, which says how many there were', () => {
+    const { process, lines, state } = scene();
+    for (let i = 0; i < 1000; i++) process.emit('unhandledRejection', 'no error at all');
+    assert.equal(lines.length, 1);
+    state.now = 1000;
+    process.emit('unhandledRejection', new Error('another'));
+    assert.equal(state.rejections, 1001);
+    assert.deepEqual(
+      lines.map(({ fields }) => fields['unlogged']),
+      [undefined, 999],
+    );
+  });
+
+  it('an exception that nobody caught ends the node, after it was logged', () => {
+    const { process, lines, state } = scene();
+    process.emit('uncaughtException', new TypeError('a fault of Weir'));
+    assert.equal(state.ended, 1);
+    assert.equal(lines[0]?.level, 'fatal');
+    assert.match(String(lines[0]?.fields['stack']), /a fault of Weir/);
+  });
+
+  it('leaves them to Node.js again afterwards', () => {
+    const { process, faults } = scene();
+    faults[Symbol.dispose]();
+    assert.deepEqual(process.eventNames(), []);
+  });
+
+  it('the line of an exception reaches stderr before the process ends', async () => {
+    const url = (path: string): string => JSON.stringify(new URL(`../../../${path}`, import.meta.url).href);
+    const script = `
+      const { watchFaults } = await import(${url('src/daemon/uncaught-faults.ts')});
+      const { createLogger } = await import(${url('src/daemon/logger.ts')});
+      const logger = await createLogger({ level: 'info', format: 'json', isTerminal: false });
+      watchFaults({ process, logger, now: () => 0, onRejection: () => {}, end: () => process.exit(70) });
+      Promise.reject(new Error('the first'));
+      setTimeout(() => { logger.info('the last line'); throw new TypeError('the second'); }, 50);`;
+    const { code, stderr } = await run(process.execPath, ['--input-type=module', '--eval', script]);
+    assert.equal(code, 70, stderr);
+    const lines = stderr
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+    assert.deepEqual(
+      lines.map(({ level }) => level),
+      ['error', 'info', 'fatal'],
+    );
+  });
+});

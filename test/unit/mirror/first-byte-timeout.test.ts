@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { SECOND } from '../../../src/util/clock.ts';
+import { firstByteDeadline, type FirstByteDeadlineOptions } from '../../../src/mirror/first-byte-timeout.ts';
+import { SlowClock } from '../cluster/clock.ts';
+
+interface Scene {
+  readonly wait?: number;
+  readonly slowness?: number;
+  readonly hasCompany?: boolean;
+  /** Milliseconds from the beginning to the last byte; none comes where it is undefined. */
+  readonly lastByte?: (now: number) => number | undefined;
+}
+
+async function waits(scene: Scene): Promise<{ readonly seconds: number; readonly isHeldUp: boolean }> {
+  const clock = new SlowClock(scene.slowness);
+  const began = clock.monotonic();
+  const passed = (): number => clock.monotonic() - began;
+  const options: FirstByteDeadlineOptions = {
+    clock,
+    wait: scene.wait ?? 3 * SECOND,
+    hasCompany: () => scene.hasCompany ?? false,
+    isArriving: (within) => {
+      const last = scene.lastByte?.(passed());
+      return last !== undefined && passed() - last < within;
+    },
+  };
+  const { isHeldUp } = await firstByteDeadline(options, new AbortController().signal);
+  return { seconds: passed() / SECOND, isHeldUp };
+}
+
+describe('mirror/first-byte-deadline', () => {
+  it('ends after the wait where nothing comes', async () => {
+    assert.deepEqual(await waits({}), { seconds: 3, isHeldUp: false });
+    assert.deepEqual(await waits({ wait: SECOND / 4 }), { seconds: 0.25, isHeldUp: false });
+  });
+
+  it('goes on while bytes come, but not for ever', async () => {
+    assert.equal((await waits({ lastByte: (now) => Math.min(now, 6 * SECOND) })).seconds, 8.5);
+    assert.equal((await waits({ lastByte: (now) => now })).seconds, 20.25);
+    assert.equal((await waits({ lastByte: (now) => now, wait: 30 * SECOND })).seconds, 30.25);
+  });
+
+  it('is longer in company, where all would be sent away at once', async () => {
+    const lastByte = (now: number): number => Math.min(now, SECOND);
+    assert.equal((await waits({ lastByte })).seconds, 3.5);
+    assert.equal((await waits({ lastByte, hasCompany: true })).seconds, 11);
+  });
+
+  it('gives the time back that this node was held up for, and says so', async () => {
+    assert.deepEqual(await waits({ slowness: 4 }), { seconds: 12, isHeldUp: true });
+    assert.deepEqual(await waits({ slowness: 1.5 }), { seconds: 4.5, isHeldUp: false });
+    // A byte four seconds ago is a fresh one, where each second took four.
+    assert.equal((await waits({ slowness: 4, lastByte: () => 5 * SECOND })).seconds, 15);
+  });
+
+  it('is longer, too, where bytes come in company and this node has little time', async () => {
+    const lastByte = (now: number): number => now;
+    assert.equal((await waits({ lastByte, slowness: 1.2 })).seconds, 24.3);
+    assert.equal((await waits({ lastByte, slowness: 1.2, hasCompany: true })).seconds, 29.1);
+    assert.equal((await waits({ lastByte, slowness: 4, hasCompany: true })).seconds, 61);
+  });
+
+  it('ends after a minute by the clock, however long that was', async () => {
+    const { seconds, isHeldUp } = await waits({ slowness: 100 });
+    assert.equal(seconds, 75);
+    assert.ok(isHeldUp);
+  });
+
+  it('ends with its signal', async () => {
+    const options = { clock: new SlowClock(), wait: 1, hasCompany: () => true, isArriving: () => true };
+    await assert.rejects(firstByteDeadline(options, AbortSignal.abort(new Error('answered'))), /answered/);
+  });
+});

@@ -1,0 +1,186 @@
+/** What a member gone bad, and a stranger at the port, can do to a host: nothing but be kept off. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { randomBytes, randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import type { Connection } from '@libp2p/interface';
+import { multiaddr } from '@multiformats/multiaddr';
+import { MIB, systemClock } from '../../../src/util/clock.ts';
+import type { Node } from '../../../src/network/libp2p-node.ts';
+import { MembershipTable } from '../../../src/cluster/member-table.ts';
+import { Identity } from '../../../src/protocol/identity.ts';
+import { encodeHello } from '../../../src/protocol/sync-messages.ts';
+import { encodeFrame } from '../../../src/protocol/frames.ts';
+import { signMember, type SignedMember } from '../../../src/protocol/signed-record.ts';
+import { startBareNode } from '../../support/bare-node.ts';
+import { KEY, startHost, until, type TestHost } from './fixture.ts';
+
+/** Streams for each of the seven protocols; WEIR_ABUSE=20000 makes them 140,000. */
+const STREAMS = Number(process.env['WEIR_ABUSE'] ?? 200);
+
+/** Suspects nobody, so that the same peer can go on for as long as the test wants. */
+class LenientTable extends MembershipTable {
+  violations = 0;
+
+  override suspect(): void {
+    this.violations += 1;
+  }
+}
+
+describe('a host under attack', function () {
+  this.timeout(Math.max(60_000, STREAMS * 50));
+  let stack: AsyncDisposableStack;
+  let victim: TestHost;
+  let attacker: Node;
+  let identity: Identity;
+  let record: SignedMember;
+
+  const startVictim = async (own = Identity.generate(), table?: MembershipTable): Promise<void> => {
+    victim = stack.use(await startHost({ identity: own, ...(table === undefined ? {} : { table }) }));
+    await victim.host.handle('tag', async (_, bytes) => bytes.subarray(0, 10));
+  };
+  const startAttacker = async (): Promise<void> => {
+    identity = Identity.generate();
+    const node = await startBareNode(identity, KEY);
+    stack.defer(() => node.stop());
+    attacker = node;
+    const own = { peer: identity.peer, sequence: 1, controlAddresses: [] };
+    record = signMember(identity, { ...victim.table.self, ...own });
+  };
+  const dial = (): Promise<Connection> =>
+    attacker.dial(multiaddr(`${victim.address}/p2p/${victim.peer}`), { signal: AbortSignal.timeout(5000) });
+  const say = async (protocol: string, ...frames: readonly Uint8Array[]): Promise<void> => {
+    const stream = await (await dial()).newStream(protocol);
+    stream.send(Buffer.concat(frames.map(encodeFrame)));
+  };
+  const isSuspected = (): boolean => victim.table.suspicion(identity.peer) === 'protocol';
+  /** Throws rubbish from another process; resolves with the streams that it could open for each protocol. */
+  const flood = async (count: number): Promise<Readonly<Record<string, number>>> => {
+    const args = [
+      `${import.meta.dirname}/attacker.ts`,
+      `${victim.address}/p2p/${victim.peer}`,
+      String(count),
+    ];
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    stack.defer(() => void child.kill('SIGKILL'));
+    const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
+    return JSON.parse(line) as Readonly<Record<string, number>>;
+  };
+  /** The victim still answers a decent peer. */
+  const isWell = async (): Promise<void> => {
+    await using friend = await startHost({ bootstrap: [victim.address] });
+    await until('a friend is known', () => victim.table.live().some(({ peer }) => peer === friend.peer));
+    await until('the victim is known', () => friend.table.get(victim.peer) !== undefined);
+    const answer = await friend.host.request(victim.peer, 'tag', Buffer.from('0123456789abc'));
+    assert.equal(Buffer.from(answer).toString(), '0123456789');
+  };
+
+  beforeEach(() => void (stack = new AsyncDisposableStack()));
+  afterEach(() => stack.disposeAsync());
+
+  it(`takes ${STREAMS} streams of rubbish at each protocol, in bounded memory`, async () => {
+    const own = Identity.generate();
+    const table = new LenientTable({ self: own.peer, clock: systemClock });
+    await startVictim(own, table);
+    await flood(100); // what is loaded and compiled by the first ones is no leak
+    const before = process.memoryUsage().rss;
+    const said = await flood(STREAMS);
+    const grown = (process.memoryUsage().rss - before) / MIB;
+    assert.ok(
+      Object.values(said).every((count) => count >= STREAMS * 0.99),
+      JSON.stringify(said),
+    );
+    assert.ok(grown < 100, `the process grew by ${grown} MiB`);
+    assert.ok(table.violations > STREAMS, `${table.violations} violations were seen`);
+    assert.ok(table.size <= 4, `${table.size} members are known`);
+    await isWell();
+  });
+
+  it('keeps off who breaks the protocol, for longer each time', async () => {
+    await startVictim();
+    await startAttacker();
+    await say('/weir/swarm/1.1', randomBytes(40));
+    await until('it is suspected', isSuspected);
+    assert.deepEqual(victim.host.peers(), []);
+    await assert.rejects(dial().then((connection) => connection.newStream('/weir/tag/1.0')));
+    await until('the suspicion ends', () => !isSuspected());
+    await say('/weir/swarm/1.1', encodeHello(record), randomBytes(40));
+    await until('it is suspected again', isSuspected);
+    const [suspect] = victim.table.suspects();
+    assert.ok((suspect?.until ?? 0) - Date.now() > 1000);
+  });
+
+  it("takes no record of another as a hello's, and no forged one", async () => {
+    await startVictim();
+    const stranger = Identity.generate();
+    for (const make of [
+      () => signMember(stranger, { ...record.member, peer: stranger.peer }),
+      () => ({ ...record, signature: randomBytes(64) }),
+    ]) {
+      await startAttacker();
+      await say('/weir/swarm/1.1', encodeHello(make()));
+      await until('it is suspected', isSuspected);
+      assert.equal(victim.table.live().length, 1);
+    }
+  });
+
+  it('lets go of streams that say nothing, or one byte now and then', async () => {
+    await startVictim();
+    await startAttacker();
+    const connection = await dial();
+    const slow = await connection.newStream('/weir/tag/1.0');
+    const silent = await connection.newStream('/weir/members/1.0');
+    slow.send(Uint8Array.from([100]));
+    const drip = setInterval(() => {
+      if (slow.status === 'open') slow.send(Uint8Array.from([1]));
+    }, 100);
+    stack.defer(() => clearInterval(drip));
+    await until('both have ended', () => slow.status !== 'open' && silent.status !== 'open', 10_000);
+  });
+
+  it('opens only so many streams for one peer', async () => {
+    await startVictim();
+    await startAttacker();
+    const connection = await dial();
+    const opening = Array.from({ length: 200 }, () =>
+      connection.newStream('/weir/tag/1.0', { maxOutboundStreams: 1000 }),
+    );
+    await Promise.allSettled(opening);
+    await until('the rest is reset', () => connection.streams.length <= 30);
+    await isWell();
+  });
+
+  it('outlives a stranger who talks nonsense at its port', async () => {
+    await startVictim();
+    const port = Number(victim.address.split('/').at(-1));
+    const open = async (): Promise<Socket> => {
+      const socket = connect({ host: '127.0.0.1', port });
+      socket.on('error', () => undefined);
+      await once(socket, 'connect');
+      return socket.resume();
+    };
+    const knock = async (bytes: Uint8Array): Promise<void> => {
+      const socket = await open();
+      socket.write(bytes);
+      if (randomInt(4) > 0) socket.end();
+      await systemClock.sleep(randomInt(20));
+      socket.destroy();
+    };
+    const hello = Buffer.from('\x13/multistream/1.0.0\n\x07/noise\n', 'latin1');
+    for (let round = 0; round < 20; round += 1) {
+      const lines = Array.from({ length: 10 }, (_, i) => {
+        const noise = randomBytes(randomInt(1, 2000));
+        return knock(i % 2 === 0 ? noise : Buffer.concat([hello, noise]));
+      });
+      await Promise.all(lines);
+    }
+    // And a crowd that says nothing at all: one address gets only so many places, and those for a short time.
+    const crowd = await Promise.all(Array.from({ length: 200 }, open));
+    stack.defer(() => crowd.forEach((socket) => socket.destroy()));
+    assert.deepEqual(victim.host.peers(), []);
+    await until('they are thrown out', () => crowd.every(({ destroyed }) => destroyed), 30_000);
+    await isWell();
+  });
+});

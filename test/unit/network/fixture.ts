@@ -1,0 +1,70 @@
+import { systemClock, type Clock } from '../../../src/util/clock.ts';
+import { Host } from '../../../src/network/network.ts';
+import type { HostLogger, HostOptions } from '../../../src/network/network-options.ts';
+import { MembershipTable } from '../../../src/cluster/member-table.ts';
+import { Identity } from '../../../src/protocol/identity.ts';
+import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import type { SwarmMessage } from '../../../src/protocol/messages.ts';
+
+export const KEY: Uint8Array = new Uint8Array(32).fill(7);
+
+const quiet: HostLogger = { debug: () => undefined, warn: () => undefined };
+const loud: HostLogger = {
+  debug: (detail, message) => console.error('debug', message, detail),
+  warn: (detail, message) => console.error('warn', message, detail),
+};
+
+/** A host on loopback, with what it was told. */
+export interface TestHost extends AsyncDisposable {
+  readonly host: Host;
+  readonly table: MembershipTable;
+  readonly peer: PeerName;
+  readonly address: string;
+  readonly received: { readonly from: PeerName; readonly message: SwarmMessage }[];
+  readonly unreachable: PeerName[];
+}
+
+export type TestOptions = Partial<HostOptions> & { readonly banned?: readonly PeerName[] };
+
+export async function startHost({ banned = [], ...options }: TestOptions = {}): Promise<TestHost> {
+  const identity = options.identity ?? Identity.generate();
+  const clock: Clock = options.clock ?? systemClock;
+  const table = options.table ?? new MembershipTable({ self: identity.peer, clock, banned });
+  const received: TestHost['received'] = [];
+  const unreachable: PeerName[] = [];
+  const host = await Host.start({
+    identity,
+    clock,
+    clusterKey: KEY,
+    listen: [{ host: '127.0.0.1', port: 0 }],
+    announce: [],
+    bootstrap: [],
+    mdns: false,
+    selfInfo: { name: 'test', zone: '', version: '0.1.0', dataAddresses: [], fingerprint: new Uint8Array() },
+    logger: process.env['WEIR_TEST_LOG'] === undefined ? quiet : loud,
+    onMessage: (from, message) => received.push({ from, message }),
+    onUnreachable: (peer) => unreachable.push(peer),
+    ...options,
+    table,
+  });
+  // Whatever it announces, on loopback it listens.
+  const address = `/ip4/127.0.0.1/tcp/${host.addresses[0]?.split('/').at(-1)}`;
+  return {
+    host,
+    table,
+    peer: identity.peer,
+    address,
+    received,
+    unreachable,
+    [Symbol.asyncDispose]: () => host.stop(),
+  };
+}
+
+/** Waits until the condition holds; looks every 10 ms. */
+export async function until(what: string, holds: () => boolean, timeout = 15_000): Promise<void> {
+  const end = performance.now() + timeout;
+  while (!holds()) {
+    if (performance.now() > end) throw new Error(`not within ${timeout} ms: ${what}`);
+    await systemClock.sleep(10);
+  }
+}

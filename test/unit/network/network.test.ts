@@ -1,0 +1,452 @@
+/** Real hosts on loopback, several in this process. */
+import assert from 'node:assert/strict';
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { systemClock, type Clock } from '../../../src/util/clock.ts';
+import { isWeirError, type ErrorCode } from '../../../src/util/errors.ts';
+import { digestOf, parseDigest } from '../../../src/oci/digest.ts';
+import { parseRegistryHost } from '../../../src/oci/repository.ts';
+import { Identity } from '../../../src/protocol/identity.ts';
+import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import { cidOf } from '../../../src/network/content-routing.ts';
+import type { SwarmMessage } from '../../../src/protocol/messages.ts';
+import { signMember } from '../../../src/protocol/signed-record.ts';
+import { KEY, startHost, until, type TestHost, type TestOptions } from './fixture.ts';
+
+const SWARM = { registry: parseRegistryHost('ghcr.io'), digest: parseDigest(`sha256:${'ab'.repeat(32)}`) };
+const have = (...indices: readonly number[]): SwarmMessage => ({ swarm: SWARM, kind: 'have', indices });
+const failsWith =
+  (code: ErrorCode) =>
+  (error: unknown): boolean =>
+    isWeirError(error, code) || assert.fail(String(error));
+
+const knows = ({ table }: TestHost, { peer }: TestHost): boolean =>
+  table.live().some((member) => member.peer === peer);
+
+/** Time passes a hundred times as fast for what sleeps by this clock. */
+const fast: Clock = {
+  ...systemClock,
+  monotonic: () => systemClock.monotonic() * 100,
+  sleep: (ms, options) => systemClock.sleep(ms / 100, options),
+};
+
+describe('the host', function () {
+  this.timeout(30_000);
+  let stack: AsyncDisposableStack;
+  const start = async (options: TestOptions = {}): Promise<TestHost> => stack.use(await startHost(options));
+  const startPair = async (a: TestOptions = {}, b: TestOptions = {}): Promise<[TestHost, TestHost]> => {
+    const first = await start(a);
+    const second = await start({ bootstrap: [first.address], ...b });
+    await until('they know each other', () => knows(first, second) && knows(second, first));
+    return [first, second];
+  };
+  const cannotMeet = async (options: TestOptions): Promise<void> => {
+    const first = await start();
+    const stranger = await start({ bootstrap: [first.address], ...options });
+    stranger.table.apply(first.table.records.all().next().value?.record ?? assert.fail());
+    await assert.rejects(stranger.host.ensureKnown(first.peer), (error: unknown) => {
+      return isWeirError(error, 'peer_unreachable', 'peer_refused', 'peer_cut') || assert.fail(String(error));
+    });
+    assert.deepEqual(first.host.peers(), []);
+    assert.deepEqual(stranger.host.peers(), []);
+    assert.equal(first.table.live().length, 1);
+  };
+
+  const spawnHost = async (
+    bootstrap: string,
+  ): Promise<{ readonly child: ChildProcess; readonly peer: PeerName }> => {
+    const child = spawn(process.execPath, [`${import.meta.dirname}/child.ts`, bootstrap], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    stack.defer(() => void child.kill('SIGKILL'));
+    const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
+    return { child, ...(JSON.parse(line) as { readonly peer: PeerName }) };
+  };
+
+  beforeEach(() => void (stack = new AsyncDisposableStack()));
+  afterEach(() => stack.disposeAsync());
+
+  describe('in a cluster', () => {
+    it('finds all others from one address, and sees one leave', async () => {
+      const first = await start();
+      const others = await Promise.all(
+        Array.from({ length: 11 }, () => start({ bootstrap: [first.address] })),
+      );
+      const all = [first, ...others];
+      await until('12 know 12', () => all.every(({ table }) => table.live().length === 12));
+      const [leaver, ...rest] = others;
+      const began = performance.now();
+      await leaver?.host.stop();
+      assert.ok(performance.now() - began < 1000);
+      await until('11 know 11', () => [first, ...rest].every(({ table }) => table.live().length === 11));
+    });
+
+    it('knows how far away those are that it is connected to', async () => {
+      const first = await start();
+      const other = await start({ bootstrap: [first.address] });
+      const isMeasured = ({ host }: TestHost): boolean => host.peers().some(({ rtt }) => rtt !== undefined);
+      await until('both ends', () => isMeasured(first) && isMeasured(other));
+    });
+
+    it('is ready and alone without any', async () => {
+      const { table, host } = await start({ bootstrap: ['127.0.0.1:1'] });
+      assert.equal(table.live().length, 1);
+      assert.deepEqual(host.peers(), []);
+    });
+
+    it('listens on IPv6 too', async () => {
+      const listen = [
+        { host: '127.0.0.1', port: 0 },
+        { host: '::1', port: 0 },
+      ];
+      const first = await start({ listen });
+      const address = first.host.addresses.find((text) => text.startsWith('/ip6/::1/')) ?? assert.fail();
+      const second = await start({ listen, bootstrap: [address] });
+      await until('known', () => knows(first, second));
+      assert.match(second.host.peers()[0]?.address ?? '', /^\/ip6\/::1\//);
+    });
+
+    it('tells of itself what it was given, and what has changed', async () => {
+      const dataAddresses = [{ host: '10.1.2.3', port: 4003 }];
+      const selfInfo = {
+        name: 'näme',
+        zone: 'z1',
+        version: '1',
+        dataAddresses,
+        fingerprint: new Uint8Array(32),
+      };
+      const [first, second] = await startPair({ selfInfo, announce: ['10.1.2.3', '[fd00::1]:99'] });
+      const told = second.table.get(first.peer);
+      assert.equal(told?.name, 'n?me');
+      assert.equal(told.zone, 'z1');
+      assert.deepEqual(told.dataAddresses, dataAddresses);
+      const port = first.address.split('/').at(-1);
+      assert.deepEqual(told.controlAddresses, [`/ip4/10.1.2.3/tcp/${port}`, '/ip6/fd00::1/tcp/99']);
+      await first.host.setSelf({ zone: 'z2' });
+      await until('the new zone is known', () => second.table.get(first.peer)?.zone === 'z2');
+    });
+
+    it('exchanges what gossip has lost', async () => {
+      const [first, second] = await startPair();
+      const absent = Identity.generate();
+      const sequence = Date.now();
+      const record = signMember(absent, { ...first.table.self, peer: absent.peer, sequence });
+      first.table.apply(record);
+      await until('the record is known', () => second.table.get(absent.peer)?.sequence === sequence);
+    });
+
+    it('outbids its own record of an earlier run whose clock was ahead', async () => {
+      const identity = Identity.generate();
+      const first = await start();
+      const ahead = Date.now() + 1_000_000;
+      first.table.apply(signMember(identity, { ...first.table.self, peer: identity.peer, sequence: ahead }));
+      await start({ identity, bootstrap: [first.address] });
+      await until('the newer record is known', () => (first.table.get(identity.peer)?.sequence ?? 0) > ahead);
+    });
+  });
+
+  describe('to find others', () => {
+    it('asks all addresses of a name, again and again while it is alone', async () => {
+      const first = await start();
+      const port = Number(first.address.split('/').at(-1));
+      let calls = 0;
+      const lookup = async (name: string): Promise<readonly string[]> => {
+        assert.equal(name, 'weir.example');
+        calls += 1;
+        if (calls < 4) throw new Error('no such name');
+        return ['::1', '127.0.0.1'];
+      };
+      const second = await start({ bootstrap: [`weir.example:${port}`], lookup });
+      await until('known', () => knows(first, second) && knows(second, first));
+      assert.ok(calls >= 4);
+    });
+
+    it('joins the other half of a partition by the names that it asks every few minutes', async () => {
+      const found = new Map<string, readonly string[]>();
+      const lookup = async (name: string): Promise<readonly string[]> => found.get(name) ?? [];
+      const [a, b] = await startPair({ clock: fast });
+      const [c, d] = await startPair();
+      const e = await start({
+        clock: fast,
+        lookup,
+        bootstrap: [a.address, 'late:' + c.address.split('/').at(-1)],
+      });
+      await until('e is in the first half', () => knows(e, a) && knows(e, b) && knows(b, e));
+      assert.ok(!knows(e, d));
+      found.set('late', ['127.0.0.1']);
+      await until(
+        'both halves know each other',
+        () => knows(a, c) && knows(b, d) && knows(c, a) && knows(d, b),
+      );
+    });
+
+    it('hears of them by multicast DNS', async function () {
+      const [first, second] = [await start({ mdns: true }), await start({ mdns: true })];
+      try {
+        await until('known', () => knows(first, second) && knows(second, first), 8000);
+      } catch {
+        this.skip(); // no multicast on this machine
+      }
+    });
+
+    it('refuses addresses that it cannot read', async () => {
+      await assert.rejects(startHost({ bootstrap: ['nonsense'] }), failsWith('config_invalid'));
+    });
+
+    it('says when its port is taken', async () => {
+      const first = await start();
+      const port = Number(first.address.split('/').at(-1));
+      await assert.rejects(startHost({ listen: [{ host: '127.0.0.1', port }] }), failsWith('address_in_use'));
+    });
+  });
+
+  describe('sends messages', () => {
+    it('in order, to whom it has not met before too', async () => {
+      const [first, second] = await startPair();
+      const third = await start({ bootstrap: [first.address] });
+      await until('known', () => knows(second, third));
+      for (let i = 0; i < 300; i += 1) second.host.send(third.peer, have(i));
+      await until('all have arrived', () => third.received.length === 300);
+      assert.ok(
+        third.received.every(({ from, message }, i) => {
+          return from === second.peer && message.kind === 'have' && message.indices[0] === i;
+        }),
+      );
+    });
+
+    it('after the hello: the receiver knows the sender at once', async () => {
+      const first = await start();
+      const second = await start();
+      // Second knows first by chance; first has never heard of second.
+      second.table.apply(signMember(Identity.generate(), second.table.self));
+      const record = first.table.records.all().next().value?.record ?? assert.fail();
+      second.table.apply(record);
+      await second.host.ensureKnown(first.peer);
+      assert.deepEqual(first.table.get(second.peer), second.table.self);
+    });
+
+    it('to a peer that speaks only 1.0, in 1.0', async () => {
+      const [old, current] = await startPair({ protocolVersions: ['1.0'] });
+      current.host.send(old.peer, have(1, 2, 3, 7));
+      old.host.send(current.peer, have(4, 5));
+      await until('both have arrived', () => old.received.length + current.received.length === 2);
+      assert.deepEqual(old.received[0]?.message, have(1, 2, 3, 7));
+      assert.deepEqual(current.received[0]?.message, have(4, 5));
+    });
+
+    it('and opens the stream again after an idle time has closed it', async () => {
+      const [first, second] = await startPair({ clock: fast });
+      await first.host.ensureKnown(second.peer);
+      await systemClock.sleep(1500); // two and a half minutes by its clock
+      first.host.send(second.peer, have(1));
+      await until('it has arrived', () => second.received.length === 1);
+    });
+
+    it('and says who cannot be reached, without an error to the sender', async () => {
+      const [first, second] = await startPair();
+      const absent = Identity.generate();
+      const controlAddresses = ['/ip4/127.0.0.1/tcp/1'];
+      first.table.apply(signMember(absent, { ...second.table.self, peer: absent.peer, controlAddresses }));
+      first.host.send(absent.peer, have(1));
+      await until('it is reported', () => first.unreachable.includes(absent.peer));
+      assert.equal(first.table.suspicion(absent.peer), 'unreachable');
+      assert.ok(!first.table.live().some(({ peer }) => peer === absent.peer));
+      await assert.rejects(first.host.ensureKnown(absent.peer), failsWith('peer_unreachable'));
+      await assert.rejects(first.host.ensureKnown(Identity.generate().peer), failsWith('peer_unreachable'));
+    });
+
+    it('and drops what a peer does not take', async () => {
+      const [first, second] = await startPair();
+      await first.host.ensureKnown(second.peer);
+      for (let i = 0; i < 600; i += 1) first.host.send(second.peer, have(i));
+      await until('it is reported', () => first.unreachable.includes(second.peer));
+      assert.equal(first.table.suspicion(second.peer), 'stalled');
+    });
+
+    it('and lets who waits go when it wants', async () => {
+      const [first, second] = await startPair();
+      const reason = new Error('enough');
+      const signal = AbortSignal.abort(reason);
+      await assert.rejects(first.host.ensureKnown(second.peer, { signal }), reason);
+    });
+  });
+
+  describe('asks questions', () => {
+    it('and gives answers, of up to 64 KiB', async () => {
+      const [first, second] = await startPair();
+      await second.host.handle('echo', async (from, bytes) => Buffer.concat([Buffer.from(from), bytes]));
+      const bytes = new Uint8Array(60_000).fill(5);
+      const answer = await first.host.request(second.peer, 'echo', bytes);
+      assert.deepEqual(Buffer.from(answer), Buffer.concat([Buffer.from(first.peer), bytes]));
+    });
+
+    it('and says why there is no answer', async () => {
+      const [first, second] = await startPair();
+      const never = Promise.withResolvers<Uint8Array>();
+      let gone = false;
+      await second.host.handle('slow', (_from, _bytes, signal) => {
+        signal.addEventListener('abort', () => (gone = true));
+        return never.promise;
+      });
+      await second.host.handle('broken', async () => {
+        throw new Error('broken');
+      });
+      const ask = (name: string, timeout?: number): Promise<Uint8Array> =>
+        first.host.request(second.peer, name, new Uint8Array(1), { timeout });
+      await assert.rejects(ask('slow', 100), failsWith('peer_stalled'));
+      await until('the handler is told', () => gone);
+      await assert.rejects(ask('broken'), failsWith('peer_cut'));
+      await assert.rejects(ask('unknown'), failsWith('peer_refused'));
+      const stop = new AbortController();
+      const asked = first.host.request(second.peer, 'slow', new Uint8Array(1), { signal: stop.signal });
+      stop.abort(new Error('enough'));
+      await assert.rejects(asked, /enough/);
+      assert.equal(first.table.suspicion(second.peer), undefined);
+    });
+  });
+
+  describe('has a DHT', () => {
+    it('in which one finds what another has', async () => {
+      const first = await start();
+      const others = await Promise.all(
+        Array.from({ length: 4 }, () => start({ bootstrap: [first.address] })),
+      );
+      const all = [first, ...others];
+      await until('they are connected', () => all.every(({ host }) => host.peers().length >= 4));
+      for (const algorithm of ['sha256', 'sha512'] as const) {
+        const cid = cidOf(digestOf(Buffer.from('a layer'), algorithm));
+        const [holder, seeker] = [others[0], others[3]];
+        const { signal } = new AbortController();
+        const provide = async (): Promise<number> => {
+          return (await holder?.host.contentRouting.provide(cid, { signal })) ?? 0;
+        };
+        // Members are learnt of in the background.
+        for (let taken = 0; taken < 3; taken = await provide()) await systemClock.sleep(50);
+        for (const answers of [Infinity, 1]) {
+          const found = seeker?.host.contentRouting.find(cid, { signal, answers }) ?? assert.fail();
+          const names: PeerName[] = [];
+          for await (const peer of found) names.push(peer);
+          assert.deepEqual(names, [holder?.peer]);
+        }
+      }
+    });
+
+    it('and passes over members that cannot be reached', async () => {
+      const first = await start();
+      const hosts = [
+        first,
+        await start({ bootstrap: [first.address] }),
+        await start({ bootstrap: [first.address] }),
+      ];
+      await until('they know each other', () =>
+        hosts.every((one) => hosts.every((other) => knows(one, other))),
+      );
+      const dead = Array.from({ length: 3 }, () => Identity.generate());
+      for (const identity of dead) {
+        const record = signMember(identity, {
+          peer: identity.peer,
+          sequence: 1,
+          name: 'dead',
+          zone: '',
+          controlAddresses: ['/ip4/127.0.0.1/tcp/1'],
+          dataAddresses: [],
+          fingerprint: new Uint8Array(),
+          version: '0.1.0',
+          leaving: false,
+        });
+        for (const { table } of hosts) table.apply(record);
+      }
+      const cid = cidOf(digestOf(Buffer.from('a layer')));
+      const signal = AbortSignal.timeout(10_000);
+      const [holder, , seeker] = hosts as [TestHost, TestHost, TestHost];
+      assert.equal(await holder.host.contentRouting.provide(cid, { signal }), 2);
+      const names: PeerName[] = [];
+      for await (const peer of seeker.host.contentRouting.find(cid, { signal, answers: 2, atOnce: 1 }))
+        names.push(peer);
+      assert.deepEqual(names, [holder.peer]);
+    });
+
+    it('that answers a node that is alone', async () => {
+      const { host } = await start();
+      const cid = cidOf(digestOf(Buffer.from('a layer')));
+      const signal = AbortSignal.timeout(5000);
+      assert.equal(await host.contentRouting.provide(cid, { signal }), 0);
+      for await (const peer of host.contentRouting.find(cid, { signal })) assert.fail(peer);
+    });
+  });
+
+  describe('has nothing to do with', () => {
+    it('a node with another key', () => cannotMeet({ clusterKey: new Uint8Array(32).fill(8) }));
+    it('a node without a key', () => cannotMeet({ clusterKey: undefined }));
+
+    it('a peer that the configuration bans', async () => {
+      const identity = Identity.generate();
+      const first = await start({ banned: [identity.peer] });
+      const banned = await start({ identity, bootstrap: [first.address] });
+      banned.table.apply(first.table.records.all().next().value?.record ?? assert.fail());
+      await assert.rejects(banned.host.ensureKnown(first.peer));
+      assert.deepEqual(first.host.peers(), []);
+      await assert.rejects(first.host.ensureKnown(banned.peer), failsWith('peer_refused'));
+    });
+
+    it('a peer that is banned while it is connected', async () => {
+      const [first, second] = await startPair();
+      await second.host.ensureKnown(first.peer);
+      first.table.ban(second.peer, 'wrong-bytes');
+      assert.deepEqual(first.host.peers(), []);
+      await until('the other side knows', () => second.host.peers().length === 0);
+      await assert.rejects(second.host.ensureKnown(first.peer));
+      first.host.send(second.peer, have(1));
+      await systemClock.sleep(200);
+      assert.deepEqual(second.received, []);
+    });
+  });
+
+  describe('with others in processes of their own', () => {
+    it('suspects at once who was killed, for as long as it is gone', async () => {
+      const first = await start();
+      const { child, peer } = await spawnHost(first.address);
+      await until('known', () => first.table.live().some((member) => member.peer === peer));
+      const began = performance.now();
+      child.kill('SIGKILL');
+      await until('suspected', () => first.table.suspicion(peer) === 'unreachable');
+      assert.ok(performance.now() - began < 2000);
+      assert.ok(first.unreachable.includes(peer));
+      assert.equal(first.table.live().length, 1);
+      // It is not taken back by time alone.
+      await systemClock.sleep(3000);
+      assert.equal(first.table.live().length, 1);
+    });
+
+    it('suspects who is frozen when it is needed, and takes it back when it goes on', async () => {
+      const first = await start();
+      const { child, peer } = await spawnHost(first.address);
+      await until('known', () => first.table.live().some((member) => member.peer === peer));
+      child.kill('SIGSTOP');
+      await assert.rejects(first.host.ensureKnown(peer), failsWith('peer_stalled'));
+      assert.equal(first.table.suspicion(peer), 'stalled');
+      await until('it is found to be gone', () => first.table.suspicion(peer) === 'unreachable');
+      await systemClock.sleep(4000);
+      assert.equal(first.table.suspicion(peer), 'unreachable');
+      child.kill('SIGCONT');
+      await until('it is back', () => first.table.suspicion(peer) === undefined);
+    });
+
+    it('says good-bye on SIGTERM', async () => {
+      const first = await start();
+      const { child, peer } = await spawnHost(first.address);
+      await until('known', () => first.table.live().some((member) => member.peer === peer));
+      child.kill('SIGTERM');
+      await until('it has left', () => first.table.get(peer)?.leaving === true);
+    });
+  });
+
+  it('keeps the cluster key to itself', async () => {
+    const [first] = await startPair();
+    const key = Buffer.from(KEY);
+    for (const { record } of first.table.records.all()) {
+      assert.ok(!Buffer.from(record.encoded).includes(key.subarray(0, 8)));
+    }
+  });
+});

@@ -1,0 +1,166 @@
+import assert from 'node:assert/strict';
+import { create, toBinary } from '@bufbuild/protobuf';
+import * as fc from 'fast-check';
+import { isWeirError } from '../../../src/util/errors.ts';
+import { MESSAGE_LIMITS, type SwarmMessage } from '../../../src/protocol/messages.ts';
+import { decodeSwarmMessage, encodeSwarmMessage, MAX_MESSAGE_BYTES } from '../../../src/protocol/codec.ts';
+import { multihashOf } from '../../../src/protocol/multihash.ts';
+import { SwarmMessageSchema } from '../../../src/protocol/weir_pb.ts';
+import { parseDigest } from '../../../src/oci/digest.ts';
+import { parseRegistryHost } from '../../../src/oci/repository.ts';
+import { messages } from './arbitraries.ts';
+
+const DIGEST = parseDigest(`sha256:${'ab'.repeat(32)}`);
+const SWARM = { registry: parseRegistryHost('ghcr.io'), digest: DIGEST };
+
+/** Decodes, and lets nothing out but `peer_protocol`. */
+function decodedOrRefused(bytes: Uint8Array): SwarmMessage | undefined {
+  try {
+    return decodeSwarmMessage(bytes);
+  } catch (error) {
+    assert.ok(isWeirError(error, 'peer_protocol'), String(error));
+    return undefined;
+  }
+}
+
+const times = <T>(count: number, value: T): T[] => Array.from({ length: count }, () => value);
+
+const refuses = (body: Parameters<typeof create<typeof SwarmMessageSchema>>[1]): void => {
+  const bytes = toBinary(
+    SwarmMessageSchema,
+    create(SwarmMessageSchema, { registry: 'ghcr.io', digest: multihashOf(DIGEST), ...body }),
+  );
+  assert.throws(
+    () => decodeSwarmMessage(bytes),
+    (error) => isWeirError(error, 'peer_protocol'),
+  );
+};
+
+describe('the swarm codec', () => {
+  it('gives back what was encoded, in both versions', () => {
+    fc.assert(
+      fc.property(messages, fc.constantFrom('1.0' as const, '1.1' as const), (message, version) => {
+        const bytes = encodeSwarmMessage(message, version);
+        assert.ok(bytes.length <= MAX_MESSAGE_BYTES);
+        assert.deepEqual(decodeSwarmMessage(bytes, version), message);
+      }),
+    );
+  });
+
+  it('keeps the bytes that it writes (golden)', () => {
+    const bytes = encodeSwarmMessage({ swarm: SWARM, kind: 'have', indices: [7, 3, 4, 5] });
+    const head = `0a0767686372 2e696f 1222 1220${'ab'.repeat(32)}`.replaceAll(' ', '');
+    assert.equal(Buffer.from(bytes).toString('hex'), `${head}3a06120403030101`);
+    const old = encodeSwarmMessage({ swarm: SWARM, kind: 'have', indices: [7, 3] }, '1.0');
+    assert.equal(Buffer.from(old).toString('hex'), `${head}3a040a020703`);
+  });
+
+  it('tells a run of chunks in a few bytes since 1.1', () => {
+    const indices = Array.from({ length: 1024 }, (_, i) => 5000 + i);
+    const message: SwarmMessage = { swarm: SWARM, kind: 'have', indices };
+    assert.ok(encodeSwarmMessage(message).length < 70);
+    assert.ok(encodeSwarmMessage(message, '1.0').length > 2048);
+  });
+
+  it('as 1.0 does not know runs', () => {
+    const bytes = encodeSwarmMessage({ swarm: SWARM, kind: 'have', indices: [1, 2] }, '1.1');
+    assert.deepEqual(decodeSwarmMessage(bytes, '1.0'), { swarm: SWARM, kind: 'have', indices: [] });
+  });
+
+  it('throws nothing but peer_protocol, whatever the bytes', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => void decodedOrRefused(bytes)),
+      {
+        numRuns: 2000,
+      },
+    );
+  });
+
+  it('throws nothing but peer_protocol for what is cut off or changed, and keeps its bounds', () => {
+    fc.assert(
+      fc.property(
+        messages,
+        fc.nat(),
+        fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { maxLength: 4 }),
+        (message, cut, changes) => {
+          const bytes = encodeSwarmMessage(message);
+          const damaged = bytes.slice(0, cut % (bytes.length + 1));
+          for (const [at, value] of changes) if (damaged.length > 0) damaged[at % damaged.length] = value;
+          const read = decodedOrRefused(damaged);
+          if (read?.kind === 'have') assert.ok(read.indices.length <= MESSAGE_LIMITS.indices);
+          if (read?.kind === 'link') assert.ok(read.have.length <= MESSAGE_LIMITS.chunks / 8);
+          if (read?.kind === 'seen') assert.ok(read.statements.length <= MESSAGE_LIMITS.statements);
+        },
+      ),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('passes over a kind that it does not know, and fields that it does not know', () => {
+    const known = encodeSwarmMessage({ swarm: SWARM, kind: 'ask-origin', index: 3 });
+    const head = known.subarray(0, known.length - 4); // tag, length, tag and value of the body
+    const unknownKind = Buffer.concat([head, Buffer.from([0xfa, 0x07, 0x01, 0x00])]); // field 127, one byte
+    assert.equal(decodeSwarmMessage(unknownKind), undefined);
+    const unknownField = Buffer.concat([known, Buffer.from([0xfa, 0x07, 0x01, 0x00])]);
+    assert.deepEqual(decodeSwarmMessage(unknownField), { swarm: SWARM, kind: 'ask-origin', index: 3 });
+  });
+
+  it('reads choices that it does not know as the harmless one', () => {
+    const bytes = toBinary(
+      SwarmMessageSchema,
+      create(SwarmMessageSchema, {
+        registry: 'ghcr.io',
+        digest: multihashOf(DIGEST),
+        body: { case: 'originState', value: { index: 1, state: 99 } },
+      }),
+    );
+    assert.deepEqual(decodeSwarmMessage(bytes), {
+      swarm: SWARM,
+      kind: 'origin-state',
+      index: 1,
+      state: 'none',
+    });
+  });
+
+  it('refuses what is out of bounds', () => {
+    const statement = {
+      index: 0,
+      hash: new Uint8Array(32),
+      by: new Uint8Array(32),
+      signature: new Uint8Array(64),
+    };
+    refuses({ registry: 'not a host', body: { case: 'join', value: {} } });
+    refuses({ digest: new Uint8Array(34), body: { case: 'join', value: {} } });
+    refuses({ body: { case: 'join', value: { size: BigInt(MESSAGE_LIMITS.size) + 1n } } });
+    refuses({ body: { case: 'sample', value: { members: times(33, { peer: new Uint8Array(32) }) } } });
+    refuses({ body: { case: 'sample', value: { members: [{ peer: new Uint8Array(31) }] } } });
+    refuses({ body: { case: 'link', value: { have: new Uint8Array(MESSAGE_LIMITS.chunks / 8 + 1) } } });
+    refuses({ body: { case: 'have', value: { indices: times(1025, 1) } } });
+    refuses({ body: { case: 'have', value: { indices: [MESSAGE_LIMITS.chunks] } } });
+    refuses({ body: { case: 'have', value: { runs: [0, 1025] } } });
+    refuses({ body: { case: 'have', value: { runs: [0, 4_000_000_000] } } });
+    refuses({ body: { case: 'have', value: { runs: [4_000_000_000, 1] } } });
+    refuses({ body: { case: 'have', value: { runs: [1, 1, 1] } } });
+    refuses({ body: { case: 'seen', value: { extent: 17, statements: [] } } });
+    refuses({ body: { case: 'seen', value: { extent: 0, statements: [] } } });
+    refuses({ body: { case: 'seen', value: { extent: 1, statements: times(65, statement) } } });
+    refuses({
+      body: { case: 'seen', value: { extent: 1, statements: [{ ...statement, hash: new Uint8Array(31) }] } },
+    });
+    refuses({ body: { case: 'askOrigin', value: { index: MESSAGE_LIMITS.chunks } } });
+  });
+
+  it('keeps no view of the frame', () => {
+    const frame = encodeSwarmMessage({
+      swarm: SWARM,
+      kind: 'link',
+      size: 1,
+      have: Uint8Array.from([0xff]),
+      asks: false,
+    });
+    const read = decodeSwarmMessage(frame);
+    assert.ok(read?.kind === 'link');
+    assert.notEqual(read.have.buffer, frame.buffer);
+    assert.equal(read.have.buffer.byteLength, 1);
+  });
+});

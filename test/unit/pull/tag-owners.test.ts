@@ -1,0 +1,328 @@
+/** Tags across the cluster: one member asks upstream for all, and any member's memory serves when it is gone. */
+import assert from 'node:assert/strict';
+import { MINUTE, SECOND, systemClock, type Clock } from '../../../src/util/clock.ts';
+import { isWeirError, WeirError } from '../../../src/util/errors.ts';
+import type { Membership } from '../../../src/cluster/membership.ts';
+import type { Member } from '../../../src/protocol/member.ts';
+import { MEDIA_TYPES } from '../../../src/oci/manifest.ts';
+import { digestOf } from '../../../src/oci/digest.ts';
+import { parseManifestReference } from '../../../src/oci/reference.ts';
+import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
+import { Identity } from '../../../src/protocol/identity.ts';
+import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import { Access } from '../../../src/pull/access.ts';
+import type { ManifestRequest } from '../../../src/pull/manifest-request.ts';
+import { Manifests } from '../../../src/pull/manifests.ts';
+import { ownersOf, References } from '../../../src/pull/tag-owners.ts';
+import { Catalog } from '../../../src/store/catalog.ts';
+import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
+import type { Credential } from '../../../src/upstream/credential.ts';
+import { encodeReferenceAnswer, type ReferenceAnswer } from '../../../src/protocol/reference-messages.ts';
+import { MemoryStore } from '../../support/memory-store.ts';
+
+const digest = digestOf(Buffer.from('manifest'));
+const repository = parseRepository(parseRegistryHost('registry.test'), 'team/app');
+
+const LIE = { digest: digestOf(Buffer.from('a lie')), mediaType: MEDIA_TYPES.ociManifest, size: 8 };
+
+/** What upstream is asked, and what it answers. */
+class FakeUpstream {
+  heads = 0;
+  mediaType: string = MEDIA_TYPES.ociManifest;
+  answer: (caller: Caller) => Error | undefined = () => undefined;
+
+  readonly headManifest = (
+    _repository: unknown,
+    _reference: unknown,
+    options: { readonly caller?: Caller | undefined } = {},
+  ): Promise<{ digest: typeof digest; mediaType: string; size: number }> => {
+    this.heads++;
+    const failure = this.answer(options.caller ?? 'configured');
+    if (failure !== undefined) return Promise.reject(failure);
+    return Promise.resolve({ digest, mediaType: this.mediaType, size: 8 });
+  };
+
+  readonly speaksFor = (): boolean => false;
+  readonly checkReach = (): void => undefined;
+
+  readonly getManifest = (): Promise<never> => Promise.reject(new Error('not asked for here'));
+  readonly headBlob = (): Promise<never> => Promise.reject(new Error('not asked for here'));
+}
+
+interface TestNode {
+  readonly manifests: Manifests;
+  readonly references: References;
+}
+
+class TestCluster {
+  readonly upstream: FakeUpstream = new FakeUpstream();
+  readonly nodes: Map<PeerName, TestNode> = new Map();
+  readonly dead: Set<PeerName> = new Set();
+  /** What they answer whatever they are asked. */
+  readonly liars: Map<PeerName, ReferenceAnswer> = new Map();
+  readonly suspected: PeerName[] = [];
+  asked = 0;
+  /** Milliseconds that have passed besides the real ones. */
+  passed = 0;
+  readonly members: readonly Member[];
+
+  constructor(size: number) {
+    const names = Array.from({ length: size }, () => Identity.generate().peer);
+    this.members = names.toSorted((a, b) => (a < b ? -1 : 1)).map((peer) => memberOf(peer));
+    for (const member of this.members) this.nodes.set(member.peer, this.#node(member));
+  }
+
+  get all(): readonly TestNode[] {
+    return [...this.nodes.values()];
+  }
+
+  /** A node that asks others about the tag. */
+  asker(tag: string): TestNode {
+    const owners = ownersOf(this.members, { repository, reference: parseManifestReference(tag) });
+    const found = [...this.nodes].find(([peer]) => !owners.includes(peer));
+    if (found === undefined) throw new Error('all are asked themselves');
+    return found[1];
+  }
+
+  #node(self: Member): TestNode {
+    const clock: Clock = {
+      ...systemClock,
+      now: () => Date.now() + this.passed,
+      monotonic: () => performance.now() + this.passed,
+    };
+    const catalog = Catalog.open(':memory:');
+    const { upstream } = this;
+    const options = { mode: 'verify', ttl: 10 * MINUTE, offlineTtl: 24 * 60 * MINUTE } as const;
+    const access = new Access({ ...options, catalog, upstream, clock });
+    const references: References = new References({
+      membership: {
+        self,
+        live: () => this.members,
+        suspect: (peer: PeerName) => this.suspected.push(peer),
+      } as unknown as Membership,
+      ask: (peer, question, { signal = AbortSignal.timeout(SECOND) }) => {
+        this.asked++;
+        const node = this.dead.has(peer) ? undefined : this.nodes.get(peer);
+        if (node === undefined) return Promise.reject(new WeirError('peer_unreachable', 'it is dead'));
+        const lie = this.liars.get(peer);
+        if (lie !== undefined) return Promise.resolve(encodeReferenceAnswer(lie));
+        return node.references.answer(question, signal);
+      },
+      clock,
+      answer: (question) => manifests.answer(question),
+    });
+    const quiet = { cacheHit: nothing, cacheMiss: nothing, staleTag: nothing, problem: nothing };
+    const manifests: Manifests = new Manifests({
+      providers: [],
+      store: new MemoryStore(),
+      catalog,
+      upstream,
+      access,
+      clock,
+      tagTtl: 5 * SECOND,
+      observer: quiet,
+      peers: { references: () => references, fetch: () => Promise.resolve(undefined), stored: nothing },
+    });
+    return { manifests, references };
+  }
+}
+
+function memberOf(peer: PeerName): Member {
+  return { peer, controlAddresses: [] } as unknown as Member;
+}
+
+function nothing(): void {
+  // Nobody listens.
+}
+
+function request(credential?: Credential, tag = 'v1'): ManifestRequest {
+  return {
+    repository,
+    reference: parseManifestReference(tag),
+    accept: MEDIA_TYPES.ociManifest,
+    caller: callerOf(repository.registry, credential),
+  };
+}
+
+const offline = (): Error => new WeirError('upstream_unreachable', 'the registry is down');
+
+describe('who is asked for a tag', () => {
+  const reference = parseManifestReference('v1');
+  const at = (host: string): Member =>
+    ({ peer: Identity.generate().peer, controlAddresses: [`/ip4/${host}/tcp/4772`] }) as unknown as Member;
+
+  it('are two at different places, however many names one of these has', () => {
+    const attackers = Array.from({ length: 8 }, () => at('10.9.9.9'));
+    for (let turn = 0; turn < 50; turn++) {
+      const honest = Array.from({ length: 4 }, (_, i) => at(`10.0.0.${i}`));
+      const [one, other] = ownersOf([...attackers, ...honest], { repository, reference });
+      const isEvil = (peer: PeerName | undefined): boolean => attackers.some((each) => each.peer === peer);
+      assert.ok(!isEvil(one) || !isEvil(other));
+    }
+  });
+
+  it('are the first two where all are at one place', () => {
+    const members = Array.from({ length: 5 }, () => at('10.9.9.9'));
+    const owners = ownersOf(members, { repository, reference });
+    assert.equal(new Set(owners).size, 4);
+    assert.deepEqual(ownersOf(members.slice(0, 1), { repository, reference }), [members[0]?.peer]);
+    assert.deepEqual(ownersOf([], { repository, reference }), []);
+  });
+});
+
+describe('References', () => {
+  it('costs upstream at most 3 requests when 50 nodes resolve one tag at once', async () => {
+    const cluster = new TestCluster(50);
+    const found = await Promise.all(cluster.all.map(({ manifests }) => manifests.head(request())));
+    assert.ok(found.every((each) => each.digest === digest && !each.stale));
+    assert.ok(cluster.upstream.heads >= 1 && cluster.upstream.heads <= 3, `${cluster.upstream.heads}`);
+    await Promise.all(cluster.all.map(({ manifests }) => manifests.head(request())));
+    assert.ok(cluster.upstream.heads <= 3, 'within the window nobody asks again');
+  });
+
+  it('does so when the member in charge is dead, too', async () => {
+    const cluster = new TestCluster(20);
+    await cluster.all[0]?.manifests.head(request());
+    const before = cluster.upstream.heads;
+    assert.ok(before <= 2, `${before}`);
+    cluster.passed = 6 * SECOND;
+    // Whoever was asked dies; some node then has to find another one.
+    for (const peer of [...cluster.nodes.keys()].slice(0, 7)) cluster.dead.add(peer);
+    const alive = [...cluster.nodes].filter(([peer]) => !cluster.dead.has(peer)).map(([, node]) => node);
+    await Promise.all(alive.map(({ manifests }) => manifests.head(request())));
+    // Both in charge dead is possible, and then each node asks for itself.
+    assert.ok(cluster.upstream.heads <= before + alive.length, `${cluster.upstream.heads}`);
+  });
+
+  it('asks upstream itself where that refuses, once for each caller, and passes its challenge on', async () => {
+    const cluster = new TestCluster(10);
+    const challenge = 'Bearer realm="https://auth.test/token"';
+    cluster.upstream.answer = (caller) =>
+      typeof caller === 'string'
+        ? new WeirError('upstream_unauthorized', 'who are you?', { detail: { challenge } })
+        : undefined;
+    const refused = await Promise.allSettled(cluster.all.map(({ manifests }) => manifests.head(request())));
+    for (const outcome of refused) {
+      assert.ok(outcome.status === 'rejected' && isWeirError(outcome.reason, 'upstream_unauthorized'));
+      assert.equal(outcome.reason.detail['challenge'], challenge);
+    }
+    assert.equal(cluster.upstream.heads, 10, 'a node has not asked, or asked twice');
+    await Promise.allSettled(
+      cluster.all.flatMap(({ manifests }) =>
+        ['v1', 'v2'].map((tag) => manifests.head(request(undefined, tag))),
+      ),
+    );
+    assert.equal(cluster.upstream.heads, 10, 'who was refused a moment ago has asked again');
+    const token = { kind: 'bearer', token: 'one-for-all' } as const;
+    const found = await Promise.all(cluster.all.map(({ manifests }) => manifests.head(request(token))));
+    assert.ok(found.every((each) => each.digest === digest));
+    assert.ok(cluster.upstream.heads <= 13, `${cluster.upstream.heads}`);
+  });
+
+  it('asks upstream itself where the two members do not agree, whoever of them lies', async () => {
+    const cluster = new TestCluster(10);
+    const asker = cluster.asker('v1');
+    const [one, other] = ownersOf(cluster.members, { repository, reference: parseManifestReference('v1') });
+    for (const liar of [one, other]) {
+      const { heads } = cluster.upstream;
+      cluster.passed += MINUTE;
+      cluster.liars.set(liar as PeerName, { status: 'found', ...LIE, granted: 0, stale: false });
+      const found = await asker.manifests.head(request());
+      assert.equal(found.digest, digest);
+      assert.ok(cluster.upstream.heads > heads);
+      cluster.liars.clear();
+    }
+  });
+
+  it('believes no single member that there is no such tag, or that upstream cannot be reached', async () => {
+    const cluster = new TestCluster(10);
+    const [one] = ownersOf(cluster.members, { repository, reference: parseManifestReference('v1') });
+    for (const status of ['unknown', 'unreachable', 'refused'] as const) {
+      cluster.passed += MINUTE;
+      cluster.liars.set(one as PeerName, { status });
+      assert.equal((await cluster.asker('v1').manifests.head(request())).digest, digest);
+    }
+  });
+
+  it('goes by what most members remember while upstream is gone', async () => {
+    const cluster = new TestCluster(6);
+    await Promise.all(cluster.all.map(({ manifests }) => manifests.head(request())));
+    cluster.upstream.answer = offline;
+    cluster.passed = MINUTE;
+    for (const peer of [...cluster.nodes.keys()].slice(0, 2)) {
+      cluster.liars.set(peer, { status: 'found', ...LIE, granted: 0, stale: true });
+    }
+    const remembered = await cluster.all.at(-1)?.references.recall({
+      ...request(),
+      reference: parseManifestReference('v1'),
+    });
+    assert.equal(remembered?.digest, digest);
+  });
+
+  it('puts no question and gives no answer that would look like a breach of the protocol', async () => {
+    const cluster = new TestCluster(6);
+    const long = 'x'.repeat(5000);
+    const asker = cluster.asker('v1');
+    await asker.manifests.head({ ...request(), accept: long });
+    assert.equal(cluster.asked, 0, 'a caller made this node ask what no member takes');
+    for (const mediaType of [long, 'a type\u0007']) {
+      cluster.passed += MINUTE;
+      cluster.upstream.mediaType = mediaType;
+      assert.equal((await asker.manifests.head(request())).mediaType, mediaType);
+    }
+    assert.deepEqual(cluster.suspected, []);
+  });
+
+  it('never speaks of Basic credentials to anybody', async () => {
+    const cluster = new TestCluster(10);
+    const basic = { kind: 'basic', username: 'me', password: 'secret' } as const;
+    await Promise.all(cluster.all.map(({ manifests }) => manifests.head(request(basic))));
+    assert.equal(cluster.asked, 0);
+    assert.equal(cluster.upstream.heads, 10);
+  });
+
+  it('finds in any memory what upstream said, when it is gone', async () => {
+    const cluster = new TestCluster(30);
+    const [first, , , , last] = cluster.all;
+    const [other] = cluster.all.slice(-1);
+    await first?.manifests.head(request());
+    cluster.upstream.answer = offline;
+    cluster.passed = MINUTE;
+    for (const node of [last, other]) {
+      const found = await node?.manifests.head(request());
+      assert.deepEqual([found?.digest, found?.stale], [digest, true]);
+    }
+  });
+
+  it('does not make a grant younger by passing it around', async () => {
+    const cluster = new TestCluster(3);
+    const [first, second, third] = cluster.all;
+    await first?.manifests.head(request());
+    cluster.upstream.answer = offline;
+    cluster.passed = 23 * 60 * MINUTE;
+    assert.ok((await second?.manifests.head(request()))?.stale);
+    cluster.passed = 25 * 60 * MINUTE;
+    await assert.rejects(
+      async () => third?.manifests.head(request()),
+      (error) => isWeirError(error, 'upstream_unreachable'),
+    );
+  });
+
+  it('says what upstream does not have', async () => {
+    const cluster = new TestCluster(10);
+    cluster.upstream.answer = () => new WeirError('manifest_unknown', 'no such tag');
+    await assert.rejects(
+      async () => cluster.all[3]?.manifests.head(request()),
+      (error) => isWeirError(error, 'manifest_unknown'),
+    );
+  });
+
+  it('answers nonsense with an error of the peer', async () => {
+    const [node] = new TestCluster(1).all;
+    const { signal } = new AbortController();
+    await assert.rejects(
+      async () => node?.references.answer(new Uint8Array([255, 1, 2]), signal),
+      (error) => isWeirError(error, 'peer_protocol'),
+    );
+  });
+});

@@ -1,0 +1,117 @@
+/** Whole goes. What is asserted is right or wrong on any machine: never how long anything took. */
+import assert from 'node:assert/strict';
+import { MIB, SECOND } from '../../../src/util/clock.ts';
+import { simulate, type Go, type SimulateOptions } from '../../simulator/simulate.ts';
+
+const IMAGE = [24, 12, 6, 3, 2, 1].map((size) => size * MIB);
+
+function go(options: Partial<SimulateOptions>): Go {
+  const usual: SimulateOptions = {
+    nodes: 20,
+    layers: IMAGE,
+    link: 125_000,
+    registry: 125_000,
+    connection: Infinity,
+    throttle: Infinity,
+    zones: 1,
+    latency: 1,
+    zoneLatency: 2,
+    membershipDelay: 5 * SECOND,
+    start: { kind: 'simultaneous' },
+    kill: 0,
+    slow: 0,
+    hang: 0,
+    seed: 1,
+  };
+  return simulate({ ...usual, ...options }, 1);
+}
+
+function assertWhole({ result }: Go, complete: number): void {
+  assert.deepEqual(result.failure_reasons, []);
+  const whole = result.per_node.filter(({ completed_s: at }) => at !== null);
+  assert.equal(whole.length, complete);
+  for (const { bytes } of whole) {
+    assert.ok(bytes.peers + bytes.registry >= result.image_bytes - 1, 'no byte comes from nowhere');
+  }
+  assert.ok(result.registry_bytes >= result.image_bytes, 'the registry gave all of it once at least');
+  assert.ok(result.makespan_s >= result.lower_bound_s, 'nobody is faster than the lower bound');
+}
+
+describe('bench/simulate', () => {
+  it('gives the same result from the same seed, to the byte, and another one from another', () => {
+    const options = {
+      zones: 3,
+      kill: 0.1,
+      slow: 0.1,
+      hang: 0.05,
+      start: { kind: 'jitter', ms: 500 },
+    } as const;
+    const once = JSON.stringify(go(options));
+    assert.equal(JSON.stringify(go(options)), once);
+    assert.notEqual(JSON.stringify(go({ ...options, seed: 2 })), once);
+  });
+
+  it('of 200 nodes: all get all, and the registry gives little more than one image', function () {
+    this.timeout(120 * SECOND);
+    const course = go({ nodes: 200 });
+    assertWhole(course, 200);
+    assert.ok(course.result.registry_ratio <= 1.02, `${course.result.registry_ratio}`);
+  });
+
+  it('on slow links, where starts are spread: the registry gives little more than one image', function () {
+    this.timeout(60 * SECOND);
+    const slow = { link: 2500, registry: 2500, zones: 3, start: { kind: 'jitter', ms: 2 * SECOND } } as const;
+    for (const seed of [1, 2]) {
+      const course = go({ ...slow, seed });
+      assertWhole(course, 20);
+      assert.ok(course.result.registry_ratio <= 1.02, `${course.result.registry_ratio}`);
+    }
+  });
+
+  it('gets all where packets are lost, and where nodes know nobody when they begin', () => {
+    const slow = { link: 2500, registry: 2500, nodes: 12, headers: 0.05 } as const;
+    const lossy = go({ ...slow, loss: 0.02 });
+    assertWhole(lossy, 12);
+    assert.ok(lossy.result.registry_ratio <= 1.02, `${lossy.result.registry_ratio}`);
+    const strange = go({ ...slow, joinDelay: 500 });
+    assertWhole(strange, 12);
+    // Twelve times what comes in half a second is lost; all that they had asked for would be 0.7 images.
+    assert.ok(strange.result.registry_ratio <= 1.15, `${strange.result.registry_ratio}`);
+  });
+
+  it('outlives deaths, frozen nodes and slow ones', () => {
+    const course = go({ kill: 0.1, hang: 0.1, slow: 0.1, layers: [64 * MIB, 32 * MIB] });
+    const { per_node: nodes } = course.result;
+    const struck = nodes.filter(({ completed_s: at }) => at === null).length;
+    assert.ok(struck > 0 && struck <= 4, `${struck} were struck`);
+    assertWhole(course, 20 - struck);
+  });
+
+  it('starts the next of a rolling start when one is done', () => {
+    const course = go({ start: { kind: 'rolling', share: 0.2 } });
+    assertWhole(course, 20);
+    const { per_node: nodes } = course.result;
+    assert.equal(nodes.filter(({ started_s: at }) => at === 0).length, 4);
+    const firstDone = Math.min(...nodes.flatMap(({ completed_s: at }) => at ?? []));
+    for (const { started_s: at } of nodes) assert.ok(at === 0 || (at ?? 0) >= firstDone);
+  });
+
+  it('keeps each connection to the registry below its cap', () => {
+    const course = go({ nodes: 1, connection: 1000, layers: [4 * MIB] });
+    assertWhole(course, 1);
+    // Two requests side by side at most, and three layers: one layer here.
+    assert.ok(course.result.makespan_s >= (4 * MIB) / 2000 / SECOND);
+  });
+
+  it('gets all from a registry that says 429', () => {
+    assertWhole(go({ throttle: 10 }), 20);
+  });
+
+  it('counts bytes that cross zones', () => {
+    const { result } = go({ zones: 2 });
+    assert.ok(result.cross_zone_bytes > 0);
+    const fromPeers = result.per_node.reduce((sum, { bytes }) => sum + bytes.peers, 0);
+    assert.ok(result.cross_zone_bytes < fromPeers / 2, 'the own zone comes first');
+    assert.equal(go({ zones: 1 }).result.cross_zone_bytes, 0);
+  });
+});

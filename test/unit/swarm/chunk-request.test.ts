@@ -1,0 +1,145 @@
+/** When a request for a chunk is given up. */
+import assert from 'node:assert/strict';
+import type { Member } from '../../../src/protocol/member.ts';
+import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import { ChunkLayout } from '../../../src/protocol/chunk-layout.ts';
+import { Asking } from '../../../src/swarm/chunk-request.ts';
+import { Pace } from '../../../src/swarm/rtt-estimator.ts';
+import { PARAMETERS } from '../../../src/swarm/parameters.ts';
+import type { SwarmState } from '../../../src/swarm/swarm-state.ts';
+import type { PieceEvents } from '../../../src/transfer/chunk-exchange.ts';
+
+const PEER = 'peer' as PeerName;
+
+class Scene {
+  now = 1000;
+  readonly log: string[] = [];
+  readonly acquainted = new Set<PeerName>([PEER]);
+  readonly ack = new Pace(...PARAMETERS.ack);
+  readonly slack = new Map<PeerName, number>();
+  readonly asking: Asking;
+  #events: PieceEvents | undefined;
+
+  constructor(isKnown: boolean) {
+    if (!isKnown) this.acquainted.clear();
+    for (let i = 0; i < 20; i++) this.ack.observe(10); // here words come within 10 ms: the limit is the least one
+    const ignore = (): void => undefined;
+    const state = {
+      layout: new ChunkLayout(100),
+      options: {},
+      environment: {
+        client: {
+          fetch: (_member: Member, _request: unknown, events: PieceEvents) => {
+            this.#events = events;
+            return () => this.log.push('cancelled');
+          },
+        },
+        acquainted: this.acquainted,
+        slack: this.slack,
+        parameters: PARAMETERS,
+        pace: { ack: this.ack, stall: new Pace(...PARAMETERS.stall) },
+      },
+      began: ignore,
+      ended: ignore,
+      heard: ignore,
+      progressed: ignore,
+    };
+    Object.defineProperty(state, 'now', { get: () => this.now });
+    this.asking = new Asking(state as unknown as SwarmState, { peer: PEER } as Member, 0, 'holder', {
+      answered: (_asking, { kind }) => this.log.push(kind),
+      lapsed: (_asking, lapse) => this.log.push(lapse),
+    });
+  }
+
+  get events(): PieceEvents {
+    if (this.#events === undefined) throw new Error('nothing was asked');
+    return this.#events;
+  }
+
+  wait(ms: number): readonly string[] {
+    this.now += ms;
+    this.asking.check(this.now);
+    return this.log;
+  }
+}
+
+describe('Asking', () => {
+  it('takes a peer for silent so long after the request has left, not after it was wanted', () => {
+    const scene = new Scene(true);
+    scene.events.connecting();
+    assert.deepEqual(scene.wait(1900), []);
+    scene.events.sent();
+    assert.deepEqual(scene.wait(250), []);
+    assert.deepEqual(scene.wait(1), ['cancelled', 'silent']);
+  });
+
+  it('does not hold it against the peer that others are connected to first', () => {
+    const scene = new Scene(true);
+    assert.deepEqual(scene.wait(60_000), []); // it has no turn yet
+    scene.events.connecting();
+    assert.deepEqual(scene.wait(2000), []);
+    scene.events.connecting(); // of another request to the same peer
+    assert.deepEqual(scene.wait(1), ['cancelled', 'silent']);
+  });
+
+  it('waits for a connection no longer than for a first contact', () => {
+    const scene = new Scene(true);
+    scene.events.connecting();
+    assert.deepEqual(scene.wait(2000), []);
+    assert.deepEqual(scene.wait(1), ['cancelled', 'silent']);
+  });
+
+  it('begins to count anew where the request is sent once more', () => {
+    const scene = new Scene(true);
+    scene.events.sent();
+    scene.wait(200);
+    scene.events.sent();
+    assert.deepEqual(scene.wait(250), []);
+    assert.deepEqual(scene.wait(1), ['cancelled', 'silent']);
+  });
+
+  it('gives a stranger longer, who has to learn who asks', () => {
+    const scene = new Scene(false);
+    scene.events.sent();
+    assert.deepEqual(scene.wait(2000), []);
+    assert.deepEqual(scene.wait(1), ['cancelled', 'silent']);
+  });
+
+  it('learns how long words take from when the request has left', () => {
+    const scene = new Scene(true);
+    scene.events.connecting();
+    scene.wait(1500);
+    scene.events.sent();
+    scene.now += 10;
+    scene.events.acknowledged();
+    assert.equal(Math.round(scene.ack.usual), 10);
+    assert.deepEqual(scene.wait(2000), []); // it waits for a slot
+    assert.deepEqual(scene.wait(1), ['cancelled', 'queued']);
+  });
+
+  it('learns from silence, too, but not from a peer that was silent before, and may be dead', () => {
+    const scene = new Scene(true);
+    const before = scene.ack.limit;
+    scene.events.sent();
+    assert.deepEqual(scene.wait(2000), ['cancelled', 'silent']);
+    assert.ok(scene.ack.limit > before, `${scene.ack.limit}`);
+
+    const again = new Scene(true);
+    again.slack.set(PEER, 1);
+    again.events.sent();
+    assert.deepEqual(again.wait(2000), ['cancelled', 'silent']);
+    assert.equal(again.ack.limit, before);
+  });
+
+  it('learns nothing of how long words take from a dial that takes long, nor from a stranger', () => {
+    const dialled = new Scene(true);
+    const before = dialled.ack.limit;
+    dialled.events.connecting();
+    assert.deepEqual(dialled.wait(2001), ['cancelled', 'silent']);
+    assert.equal(dialled.ack.limit, before);
+    const stranger = new Scene(false);
+    stranger.events.sent();
+    assert.deepEqual(stranger.wait(2001), ['cancelled', 'silent']);
+    assert.equal(stranger.ack.limit, before);
+  });
+});
