@@ -44,8 +44,8 @@ export async function comeAndGo(
   const { settings, tally, signal } = life;
   while (!signal.aborted) {
     const leaving = new AbortController();
-    const session = AbortSignal.any([signal, leaving.signal]);
-    const pulling = pullOn(life, node, name, random, session);
+    const joined = AbortSignal.any([signal, leaving.signal]);
+    const pulling = pullOn(life, node, name, random, joined);
     await pause(around(settings.stay, random), signal);
     leaving.abort(new Error('the node left'));
     await pulling;

@@ -33,9 +33,9 @@ import { Zipf } from './zipf.ts';
 
 /** Looks in a run, and the least time between two (milliseconds): each reads a folder for each node. */
 const LOOKS = 360;
-const LEAST_EVERY: number = SECOND;
+const LEAST_EVERY = SECOND;
 /** Bytes that a node's data folder takes besides its store, and what is written before the quota drops the old. */
-const FOLDER: number = 64 * MIB;
+const FOLDER = 64 * MIB;
 
 export interface ChurnOptions {
   readonly settings: ChurnSettings;

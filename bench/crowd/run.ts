@@ -22,7 +22,7 @@ import { SYSTEM_OF } from './systems/choose.ts';
 import { runTurn } from './turn.ts';
 
 /** Bytes that a node's data folder takes besides the image. */
-const FOLDER: number = 16 * MIB;
+const FOLDER = 16 * MIB;
 /** Copies of the image on a node: the system's, what containerd holds, and that unpacked. */
 const COPIES_WITH_CONTAINERD = 3;
 /** Bytes of the layers of what is pulled before: several chunks each. */

@@ -18,7 +18,7 @@ import { centralCpuOf, centralPeaksOf, cpuOf, peaksOf, privateOf, residentOf, re
 
 /** A pull may take so many times what all nodes need when each fetches all from the registry, one after the other. */
 const PATIENCE = 3;
-const GRACE: number = 2 * MINUTE;
+const GRACE = 2 * MINUTE;
 const BITS = 8;
 
 export async function runTurn(scene: Scene, system: System, turn: number): Promise<CrowdResult> {

@@ -13,12 +13,12 @@ import type { Scene, Wares } from './scene.ts';
 
 /** Nodes that pull at one time: enough to pull from each other. */
 const AT_ONCE = 4;
-const PULL_WITHIN: number = MINUTE;
+const PULL_WITHIN = MINUTE;
 /** Of all cores: a machine that does no more rests. */
 const CALM = 0.3;
 /** Milliseconds over which that is seen, and that it is waited for. */
-const LOOK: number = 2 * SECOND;
-const CALM_WITHIN: number = 30 * SECOND;
+const LOOK = 2 * SECOND;
+const CALM_WITHIN = 30 * SECOND;
 
 /**
  * What fails here says nothing about the turn, where it would fail too.

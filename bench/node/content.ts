@@ -82,9 +82,9 @@ async function pushRandom(url: string, folder: string, size: number): Promise<Di
   const hash = createHash('sha256');
   {
     await using file = await open(unnamed, 'w');
-    for (const piece of randomBytesOf(`${SEED} ${size}`, size)) {
-      hash.update(piece);
-      await file.write(piece);
+    for (const chunk of randomBytesOf(`${SEED} ${size}`, size)) {
+      hash.update(chunk);
+      await file.write(chunk);
     }
   }
   const digest = parseDigest(`sha256:${hash.digest('hex')}`);

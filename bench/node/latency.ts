@@ -75,8 +75,8 @@ async function firstByte(url: string, status: number): Promise<number> {
     const sent = performance.now();
     socket.write(`GET ${pathname}${search} HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
     let received = Buffer.alloc(0);
-    for await (const piece of socket as AsyncIterable<Buffer>) {
-      received = Buffer.concat([received, piece]);
+    for await (const chunk of socket as AsyncIterable<Buffer>) {
+      received = Buffer.concat([received, chunk]);
       const end = received.indexOf(END_OF_HEADER);
       if (end === -1 || received.length === end + END_OF_HEADER.length) continue;
       const time = performance.now() - sent;

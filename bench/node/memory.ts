@@ -19,13 +19,13 @@ export interface MemoryFigures {
 type Round = Record<keyof MemoryFigures, number>;
 
 /** Milliseconds between two looks. */
-const LOOK_EVERY: number = SECOND / 2;
+const LOOK_EVERY = SECOND / 2;
 /** Milliseconds without a new low after which memory counts as settled. */
-const SETTLED_AFTER: number = 5 * SECOND;
+const SETTLED_AFTER = 5 * SECOND;
 /** Milliseconds after which it counts as settled in any case. */
-const SETTLE_LIMIT: number = 60 * SECOND;
+const SETTLE_LIMIT = 60 * SECOND;
 /** Bytes by which a new low must be lower. */
-const NEW_LOW: number = MIB / 4;
+const NEW_LOW = MIB / 4;
 
 export async function measureMemory(scene: Scene): Promise<MemoryFigures> {
   const rounds: Round[] = [];

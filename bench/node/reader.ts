@@ -19,7 +19,7 @@ export interface ReaderResult {
 }
 
 /** Larger ones bring no more throughput on loopback. */
-const BUFFER_BYTES: number = 512 * KIB;
+const BUFFER_BYTES = 512 * KIB;
 
 const END_OF_HEADER = '\r\n\r\n';
 

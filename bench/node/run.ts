@@ -24,7 +24,7 @@ import { WarmScene } from './warm-scene.ts';
 import { measureWarm } from './warm.ts';
 
 /** The content in the registry, once more in a node or before it is pushed, and one large file besides. */
-const DISK_NEEDED: number = 4 * GIB;
+const DISK_NEEDED = 4 * GIB;
 
 export const PARTS = ['cold', 'warm', 'memory', 'latency'] as const;
 export type Part = (typeof PARTS)[number];

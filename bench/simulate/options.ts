@@ -70,7 +70,7 @@ export function parseWhole(least: number, most: number): (text: string) => numbe
   };
 }
 
-/** `requests=4,links=8`: numbers of the policy by their names (src/swarm/parameters.ts). */
+/** `requestsMax=4,peersWanted=8`: numbers of the policy by their names (src/swarm/parameters.ts). */
 export function parsePolicy(text: string): Partial<Parameters> {
   const given = text.split(',').map((each): [string, number] => {
     const [name = '', value = '', ...rest] = each.split('=');
@@ -79,7 +79,7 @@ export function parsePolicy(text: string): Partial<Parameters> {
     );
     if (isNumber && rest.length === 0 && /^\d+(\.\d+)?$/.test(value)) return [name, Number(value)];
     throw new InvalidArgumentError(
-      'It is not numbers of src/swarm/parameters.ts such as requests=4,links=8.',
+      'It is not numbers of src/swarm/parameters.ts such as requestsMax=4,peersWanted=8.',
     );
   });
   return Object.fromEntries(given);

@@ -4,7 +4,7 @@ import { get as httpsGet, Agent as HttpsAgent } from 'node:https';
 import { Pool } from 'undici';
 import { systemClock } from '../../src/util/clock.ts';
 import type { Address } from '../../src/protocol/member.ts';
-import { parsePeerName } from '../../src/protocol/peer-id.ts';
+import { parsePeerId } from '../../src/protocol/peer-id.ts';
 import { DataClient } from '../../src/transfer/https-client.ts';
 import { formatRequest } from '../../src/transfer/chunk-requests.ts';
 import { memberOf, requestFor } from './members.ts';
@@ -18,9 +18,9 @@ export function makeFetch(setup: Setup, from: Address): Fetch {
   return withWeir(setup, from, setup.receiverKind === 'weir');
 }
 
-function withWeir({ secure, asker, sender, piece }: Setup, from: Address, givesBack: boolean): Fetch {
+function withWeir({ secure, asker, sender, piece: chunk }: Setup, from: Address, givesBack: boolean): Fetch {
   const client = new DataClient({
-    self: parsePeerName(asker.peer),
+    self: parsePeerId(asker.peer),
     tls: secure ? asker : undefined,
     maxDownload: undefined,
     clock: systemClock,
@@ -28,13 +28,13 @@ function withWeir({ secure, asker, sender, piece }: Setup, from: Address, givesB
   const member = memberOf(sender, secure, [from]);
   return (index) => {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    client.fetch(member, requestFor(index, piece), {
+    client.fetch(member, requestFor(index, chunk), {
       connecting: () => {},
       sent: () => {},
       acknowledged: () => {},
       progressed: () => {},
       answered: (answer) => {
-        if (answer.kind !== 'piece' || answer.bytes.length !== piece) return reject(new Error(answer.kind));
+        if (answer.kind !== 'chunk' || answer.bytes.length !== chunk) return reject(new Error(answer.kind));
         if (givesBack) answer.release?.();
         resolve();
       },
@@ -63,14 +63,14 @@ class Sink {
   }
 }
 
-function withUndici({ secure, asker, piece, connections }: Setup, { host, port }: Address): Fetch {
+function withUndici({ secure, asker, piece: chunk, connections }: Setup, { host, port }: Address): Fetch {
   const tls = { cert: asker.cert, key: asker.key, rejectUnauthorized: false };
   const origin = `${secure ? 'https' : 'http'}://${host}:${port}`;
   const pool = new Pool(origin, { connections, allowH2: false, connect: tls });
   return (index) => {
-    const { target, headers } = plain(index, piece, asker.peer);
+    const { target, headers } = plain(index, chunk, asker.peer);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const sink = new Sink(piece);
+    const sink = new Sink(chunk);
     pool.dispatch(
       { path: target, method: 'GET', headers },
       {
@@ -85,15 +85,15 @@ function withUndici({ secure, asker, piece, connections }: Setup, { host, port }
   };
 }
 
-function withNode({ secure, asker, piece, connections }: Setup, { host, port }: Address): Fetch {
+function withNode({ secure, asker, piece: chunk, connections }: Setup, { host, port }: Address): Fetch {
   const tls = { cert: asker.cert, key: asker.key, rejectUnauthorized: false };
   const options = { keepAlive: true, maxSockets: connections };
   const agent = secure ? new HttpsAgent({ ...options, ...tls }) : new HttpAgent(options);
   return (index) => {
-    const { target, headers } = plain(index, piece, asker.peer);
+    const { target, headers } = plain(index, chunk, asker.peer);
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const onResponse = (response: IncomingMessage): void => {
-      const sink = new Sink(piece);
+      const sink = new Sink(chunk);
       response.on('data', (bytes: Buffer) => sink.add(bytes));
       response.on('end', () => (sink.isFull ? resolve() : reject(new Error('short'))));
     };
@@ -105,10 +105,10 @@ function withNode({ secure, asker, piece, connections }: Setup, { host, port }: 
 
 function plain(
   index: number,
-  piece: number,
+  chunk: number,
   peer: string,
 ): { target: string; headers: Record<string, string> } {
-  const { target, headers } = formatRequest(requestFor(index, piece));
+  const { target, headers } = formatRequest(requestFor(index, chunk));
   const [, range = ''] = /^Range: (.*)\r\n/.exec(headers) ?? [];
   return { target, headers: { range, 'weir-peer': peer } };
 }

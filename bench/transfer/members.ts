@@ -4,13 +4,13 @@ import type { Address, Member } from '../../src/protocol/member.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../src/oci/repository.ts';
 import { Identity } from '../../src/protocol/identity.ts';
-import { parsePeerName } from '../../src/protocol/peer-id.ts';
+import { parsePeerId } from '../../src/protocol/peer-id.ts';
 import { makeCertificate } from '../../src/transfer/certificate.ts';
-import type { PieceRequest } from '../../src/transfer/chunk-exchange.ts';
+import type { ChunkFetch } from '../../src/transfer/chunk-exchange.ts';
 import type { Party } from './protocol.ts';
 
 /** Pieces that the sender has; it sends them over and over. */
-export const PIECES = 4;
+export const CHUNKS = 4;
 
 export function makeParty(): Party {
   const { peer } = Identity.generate();
@@ -20,7 +20,7 @@ export function makeParty(): Party {
 
 export function memberOf(party: Party, secure: boolean, dataAddresses: readonly Address[]): Member {
   return {
-    peer: parsePeerName(party.peer),
+    peer: parsePeerId(party.peer),
     sequence: 1,
     name: '',
     zone: '',
@@ -32,8 +32,8 @@ export function memberOf(party: Party, secure: boolean, dataAddresses: readonly 
   };
 }
 
-export function requestFor(index: number, piece: number): PieceRequest {
-  const start = (index % PIECES) * piece;
+export function requestFor(index: number, chunk: number): ChunkFetch {
+  const start = (index % CHUNKS) * chunk;
   const swarm = { registry: parseRegistryHost('registry.example'), digest: digestOf(Buffer.alloc(0)) };
-  return { swarm, range: { start, end: start + piece }, home: undefined };
+  return { swarm, range: { start, end: start + chunk }, owner: undefined };
 }

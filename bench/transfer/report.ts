@@ -31,9 +31,9 @@ export interface TransferReport {
 const HEAD: Row = ['carrier', 'piece', 'sender', 'receiver', 'both', 'MiB/s', 'resident', 'receiver is'];
 
 export function renderTransferReport({ cases, machine, stolen, repeat }: TransferReport): string {
-  const rows = cases.map(({ secure, piece, sender, receiver, receiverKind, rate, resident }) => [
+  const rows = cases.map(({ secure, piece: chunk, sender, receiver, receiverKind, rate, resident }) => [
     secure ? 'TLS 1.3' : 'plain TCP',
-    `${piece / MIB} MiB`,
+    `${chunk / MIB} MiB`,
     range(sender),
     range(receiver),
     (sender.median + receiver.median).toFixed(2),

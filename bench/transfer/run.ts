@@ -18,9 +18,9 @@ import type { Order, Receiver, Reply, Setup } from './protocol.ts';
 import type { Case, CaseReport, TransferReport } from './report.ts';
 
 /** Bytes of one turn: shorter ones show chance. */
-const TURN_BYTES: number = 2 * GIB;
+const TURN_BYTES = 2 * GIB;
 /** Not counted: code is compiled and buffers grow. */
-const WARM_UP_BYTES: number = GIB / 4;
+const WARM_UP_BYTES = GIB / 4;
 /** As many as the swarm has in flight to one member when there is no other. */
 const CONNECTIONS = 4;
 

@@ -1,18 +1,18 @@
 /** The sending process: a data server that has its bytes in memory, so that no disk is measured. */
 import { systemClock } from '../../src/util/clock.ts';
 import { Identity } from '../../src/protocol/identity.ts';
-import { makeStatement } from '../../src/protocol/attestation.ts';
-import type { PieceRequest, ServedPiece } from '../../src/transfer/chunk-exchange.ts';
+import { attest } from '../../src/protocol/attestation.ts';
+import type { ChunkFetch, ServedChunk } from '../../src/transfer/chunk-exchange.ts';
 import { DataServer } from '../../src/transfer/https-server.ts';
-import { memberOf, PIECES, requestFor } from './members.ts';
+import { memberOf, CHUNKS, requestFor } from './members.ts';
 import type { Order, Reply, Setup } from './protocol.ts';
 import { usage } from './usage.ts';
 
 const setup = JSON.parse(process.argv[2] ?? '') as Setup;
-const { secure, piece, sender, asker } = setup;
-const bytes = Buffer.alloc(PIECES * piece, 'weir');
-const { swarm } = requestFor(0, piece);
-const statement = makeStatement(Identity.generate(), swarm, bytes.length, {
+const { secure, piece: chunk, sender, asker } = setup;
+const bytes = Buffer.alloc(CHUNKS * chunk, 'weir');
+const { swarm } = requestFor(0, chunk);
+const attestation = attest(Identity.generate(), swarm, bytes.length, {
   index: 0,
   hash: new Uint8Array(32),
   verified: true,
@@ -21,14 +21,14 @@ const member = memberOf(asker, secure, [{ host: '127.0.0.1', port: 1 }]);
 
 const reply = (message: Reply): void => void process.send?.(message);
 
-async function serve(_from: string, { range }: PieceRequest): Promise<ServedPiece> {
+async function serve(_from: string, { range }: ChunkFetch): Promise<ServedChunk> {
   const { start, end } = range ?? { start: 0, end: 0 };
   return {
-    kind: 'piece',
+    kind: 'chunk',
     size: bytes.length,
     start,
     end,
-    statement,
+    attestation,
     read: async (target, position) =>
       bytes.copy(target, 0, position, Math.min(end, position + target.length)),
     close: () => {},

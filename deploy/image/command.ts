@@ -8,7 +8,7 @@ import { MIB } from '../../src/util/clock.ts';
 const execute = promisify(execFile);
 
 /** A program that prints more is not one of those that the build runs. */
-const MAX_OUTPUT: number = 16 * MIB;
+const MAX_OUTPUT = 16 * MIB;
 
 const SEE = ': see deploy/image/README.md for what the build needs';
 

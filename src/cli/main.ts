@@ -5,7 +5,7 @@ import { systemCode } from '../util/errors.ts';
 import { runCli } from './program.ts';
 
 /** Milliseconds after a command's end by which what it left open (a socket that closes slowly) is given up. */
-const LINGER: number = 2 * SECOND;
+const LINGER = 2 * SECOND;
 
 /** 128 + SIGPIPE, as of any program whose reader has left (`weir status --watch | head`). */
 const BROKEN_PIPE = 141;

@@ -2,11 +2,11 @@
  * Who is responsible for what, without asking anybody: rendezvous hashing, highest random weight first (Thaler and
  * Ravishankar, 1998). When a member comes or goes, only what it is first for changes hands.
  */
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 
 /** Weights are kept for a set of members; all who hold the same array share them. */
 export interface Candidate {
-  readonly peer: PeerName;
+  readonly peer: PeerId;
 }
 
 const FNV_OFFSET = 0x811c9dc5;

@@ -4,7 +4,7 @@
  */
 import { hash } from 'node:crypto';
 import { HOUR, MINUTE, type Clock } from '../util/clock.ts';
-import { publicKeyOf, type PeerName } from '../protocol/peer-id.ts';
+import { publicKeyOf, type PeerId } from '../protocol/peer-id.ts';
 import {
   BUCKET_DIGEST_BYTES,
   BUCKETS,
@@ -13,7 +13,7 @@ import {
 } from '../protocol/sync-messages.ts';
 import type { SignedMember } from '../protocol/signed-record.ts';
 import { addressOf } from '../util/ip-address.ts';
-import { Sources } from './record-sources.ts';
+import { RecordSources } from './record-sources.ts';
 
 /** Refreshes come every 10 minutes: two may be lost. */
 export const EXPIRY: number = 25 * MINUTE;
@@ -23,9 +23,9 @@ export const MAX_MEMBERS = 8192;
  * A record of somebody unknown that is passed on is older than this: its member has not renewed it for six times. By the
  * clocks of the two, which may differ by so much at most.
  */
-const STALE_AFTER: number = HOUR;
+const STALE_AFTER = HOUR;
 /** A record so near to its end is not taken from a snapshot: it would come and go at each exchange until all let it go. */
-const TOO_OLD: number = EXPIRY - MINUTE;
+const TOO_OLD = EXPIRY - MINUTE;
 
 /** How a record came. */
 export interface RecordSource {
@@ -52,10 +52,10 @@ interface Entry {
   readonly address: string;
 }
 
-export class Records {
+export class MemberRecords {
   readonly #clock: Clock;
-  readonly #sources: Sources = new Sources();
-  readonly #entries: Map<PeerName, Entry> = new Map();
+  readonly #sources: RecordSources = new RecordSources();
+  readonly #entries: Map<PeerId, Entry> = new Map();
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -66,7 +66,7 @@ export class Records {
   }
 
   /** Where records of others are counted (record-sources.ts). */
-  get sources(): Sources {
+  get sources(): RecordSources {
     return this.#sources;
   }
 
@@ -75,7 +75,7 @@ export class Records {
     return this.#sources.has(addressOf(host));
   }
 
-  get(peer: PeerName): SignedMember | undefined {
+  get(peer: PeerId): SignedMember | undefined {
     return this.#entries.get(peer)?.record;
   }
 
@@ -126,7 +126,7 @@ export class Records {
   }
 
   /** This node has met the member: from now on nobody has brought it. */
-  met(peer: PeerName): void {
+  met(peer: PeerId): void {
     const known = this.#entries.get(peer);
     if (known?.by === undefined) return;
     this.#sources.remove(known.address, known.by);
@@ -134,7 +134,7 @@ export class Records {
     this.#entries.set(peer, { ...known, by: undefined });
   }
 
-  delete(peer: PeerName): void {
+  delete(peer: PeerId): void {
     const known = this.#entries.get(peer);
     if (known === undefined) return;
     this.#entries.delete(peer);
@@ -142,7 +142,7 @@ export class Records {
   }
 
   /** Drops what nobody has renewed; `except` never expires. @returns those that were dropped */
-  expire(except: PeerName): readonly SignedMember[] {
+  expire(except: PeerId): readonly SignedMember[] {
     const before = this.#clock.monotonic() - EXPIRY;
     const expired: SignedMember[] = [];
     for (const [peer, { record, heard }] of this.#entries) {
@@ -153,7 +153,7 @@ export class Records {
   }
 
   /** The first moment at which one expires, on the monotonic clock. */
-  nextExpiry(except: PeerName): number {
+  nextExpiry(except: PeerId): number {
     let next = Infinity;
     for (const [peer, { heard }] of this.#entries) {
       if (peer !== except) next = Math.min(next, heard + EXPIRY);
@@ -196,9 +196,9 @@ export class Records {
   #makeRoom(by: string | undefined): boolean {
     if (this.#entries.size < MAX_MEMBERS) return true;
     const most = this.#sources.busiest;
-    let leaving: PeerName | undefined;
+    let leaving: PeerId | undefined;
     let heardOldest = Infinity;
-    let latest: PeerName | undefined;
+    let latest: PeerId | undefined;
     for (const [peer, { record, heard, by: broughtBy }] of this.#entries) {
       if (broughtBy !== undefined && broughtBy === most) latest = peer;
       if (!record.member.leaving || heard >= heardOldest) continue;
@@ -227,7 +227,7 @@ export function differingBuckets(mine: Uint8Array, theirs: Uint8Array): Uint8Arr
 }
 
 /** The first bits of the key: it is random. */
-export function bucketOf(peer: PeerName): number {
+export function bucketOf(peer: PeerId): number {
   return (publicKeyOf(peer)[0] ?? 0) % BUCKETS;
 }
 

@@ -2,25 +2,25 @@
  * The members that this node knows, and what it holds against some of them.
  *
  * It owns no connection and no timer: the host brings records (gossip, snapshots, hellos) and calls {@link
- * MembershipTable.tick}; the swarm brings suspicions and bans. Both read {@link MembershipTable.live}. What time
+ * MembershipTable.tick}; the swarm brings suspicions and bans. Both read {@link MemberTable.live}. What time
  * alone changes (a suspicion ends, a record expires) is seen by whoever reads, at once, and told to listeners at the
  * next tick.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../util/clock.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { AgedRecord } from '../protocol/sync-messages.ts';
 import { isGenuineMember, type SignedMember } from '../protocol/signed-record.ts';
 import type { Membership, Suspect, SuspicionReason } from './membership.ts';
 import type { Member } from '../protocol/member.ts';
-import { Records, type RecordSource } from './member-records.ts';
+import { MemberRecords, type RecordSource } from './member-records.ts';
 import { Suspicions } from './suspicions.ts';
 
-export interface MembershipTableOptions {
-  readonly self: PeerName;
+export interface MemberTableOptions {
+  readonly self: PeerId;
   readonly clock: Clock;
   /** Banned for ever, by configuration. */
-  readonly banned?: Iterable<PeerName>;
+  readonly banned?: Iterable<PeerId>;
 }
 
 /**
@@ -31,12 +31,12 @@ export interface MembershipTableOptions {
  */
 export type Applied = 'news' | 'same' | 'old' | 'forged' | 'own' | 'refused';
 
-export class MembershipTable implements Membership {
+export class MemberTable implements Membership {
   readonly #clock: Clock;
-  readonly #records: Records;
+  readonly #records: MemberRecords;
   readonly #suspicions: Suspicions;
   readonly #listeners: Set<() => void> = new Set();
-  readonly #banListeners: Set<(peer: PeerName) => void> = new Set();
+  readonly #banListeners: Set<(peer: PeerId) => void> = new Set();
   readonly #expiryListeners: Set<(member: Member) => void> = new Set();
   #self: Member;
   #version = 0;
@@ -47,9 +47,9 @@ export class MembershipTable implements Membership {
   /** When time alone changes {@link live}, on the monotonic clock. */
   #deadline = Infinity;
 
-  constructor({ self, clock, banned = [] }: MembershipTableOptions) {
+  constructor({ self, clock, banned = [] }: MemberTableOptions) {
     this.#clock = clock;
-    this.#records = new Records(clock);
+    this.#records = new MemberRecords(clock);
     this.#suspicions = new Suspicions(clock, banned);
     this.#self = bareMember(self);
   }
@@ -75,13 +75,13 @@ export class MembershipTable implements Membership {
     return this.#live;
   }
 
-  isLive(peer: PeerName): boolean {
+  isLive(peer: PeerId): boolean {
     this.#refresh();
     const member = this.get(peer);
     return member !== undefined && this.#isLive(member);
   }
 
-  get(peer: PeerName): Member | undefined {
+  get(peer: PeerId): Member | undefined {
     if (peer === this.#self.peer) return this.#self;
     return this.#records.get(peer)?.member;
   }
@@ -112,7 +112,7 @@ export class MembershipTable implements Membership {
     return counts;
   }
 
-  suspect(peer: PeerName, reason: SuspicionReason): void {
+  suspect(peer: PeerId, reason: SuspicionReason): void {
     if (peer === this.#self.peer) return;
     const was = this.#suspicions.reason(peer);
     this.#suspicions.suspect(peer, reason);
@@ -121,28 +121,28 @@ export class MembershipTable implements Membership {
   }
 
   /** It is being tried whether the suspect is back: until that has ended, or `ms` are over, time alone frees nobody. */
-  prolong(peer: PeerName, ms: number): void {
+  prolong(peer: PeerId, ms: number): void {
     this.#suspicions.prolong(peer, ms);
     this.#deadline = -Infinity;
   }
 
-  absolve(peer: PeerName): void {
-    if (this.#suspicions.absolve(peer)) this.#changed();
+  clear(peer: PeerId): void {
+    if (this.#suspicions.clear(peer)) this.#changed();
   }
 
-  ban(peer: PeerName, reason: SuspicionReason): void {
+  ban(peer: PeerId, reason: SuspicionReason): void {
     if (peer === this.#self.peer) return;
     this.#suspicions.ban(peer, reason);
     this.#changed();
     for (const listener of this.#banListeners) listener(peer);
   }
 
-  isBanned(peer: PeerName): boolean {
+  isBanned(peer: PeerId): boolean {
     return this.#suspicions.isBanned(peer);
   }
 
   /** Why nothing is asked of this peer now, or undefined. */
-  suspicion(peer: PeerName): SuspicionReason | undefined {
+  suspicion(peer: PeerId): SuspicionReason | undefined {
     return this.#suspicions.reason(peer);
   }
 
@@ -156,7 +156,7 @@ export class MembershipTable implements Membership {
   }
 
   /** Calls back when a peer is banned: its connections are to be closed. */
-  onBan(listener: (peer: PeerName) => void): () => void {
+  onBan(listener: (peer: PeerId) => void): () => void {
     this.#banListeners.add(listener);
     return () => this.#banListeners.delete(listener);
   }
@@ -168,12 +168,12 @@ export class MembershipTable implements Membership {
   }
 
   /** The records, for comparing and exchanging them with another member. */
-  get records(): Pick<Records, 'all' | 'digests' | 'inBuckets'> {
+  get records(): Pick<MemberRecords, 'all' | 'digests' | 'inBuckets'> {
     return this.#records;
   }
 
   /** The operator has named where this peer is: what it brings is not bounded as what others bring. */
-  trust(peer: PeerName): void {
+  trust(peer: PeerId): void {
     this.#records.sources.trust(peer);
   }
 
@@ -194,7 +194,7 @@ export class MembershipTable implements Membership {
     const before = this.#records.get(peer)?.member;
     if (!this.#records.put(record, source)) return 'refused';
     // It has said something since it was found unreachable.
-    const isBack = this.#suspicions.reason(peer) === 'unreachable' && this.#suspicions.absolve(peer);
+    const isBack = this.#suspicions.reason(peer) === 'unreachable' && this.#suspicions.clear(peer);
     // A mere refresh changes nothing for anybody: with a thousand members there is one every second.
     if (isBack || before === undefined || !saysTheSame(before, record.member)) this.#invalidate();
     return 'news';
@@ -261,7 +261,7 @@ function saysTheSame(a: Member, b: Member): boolean {
   return isDeepStrictEqual({ ...a, sequence: b.sequence }, b);
 }
 
-function bareMember(peer: PeerName): Member {
+function bareMember(peer: PeerId): Member {
   return {
     peer,
     sequence: 0,

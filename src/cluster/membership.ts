@@ -1,6 +1,6 @@
 /** Who is in the cluster, as the rest of the node sees it. */
 import type { Member } from '../protocol/member.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 
 export type SuspicionReason =
   | 'unreachable'
@@ -11,7 +11,7 @@ export type SuspicionReason =
   | 'protocol';
 
 export interface Suspect {
-  readonly peer: PeerName;
+  readonly peer: PeerId;
   readonly reason: SuspicionReason;
   /** Milliseconds since the epoch; until then nothing is asked of it. */
   readonly until: number;
@@ -27,18 +27,18 @@ export interface Membership {
   /** Members that are neither leaving nor suspect, this node among them; the same array until the version changes. */
   live(): readonly Member[];
   /** Whether it is among {@link live}. */
-  isLive(peer: PeerName): boolean;
+  isLive(peer: PeerId): boolean;
   /** Any member that is known, suspect or not. */
-  get(peer: PeerName): Member | undefined;
+  get(peer: PeerId): Member | undefined;
   /** Whether a member says that it is at this address. */
   names(host: string): boolean;
   /** Something went wrong with this peer: nothing is asked of it for a while, longer each time. */
-  suspect(peer: PeerName, reason: SuspicionReason): void;
+  suspect(peer: PeerId, reason: SuspicionReason): void;
   /** It answered well: what was held against it, short of a ban, is forgotten. */
-  absolve(peer: PeerName): void;
+  clear(peer: PeerId): void;
   /** It lied: no connection, no byte, until the ban ends. */
-  ban(peer: PeerName, reason: SuspicionReason): void;
-  isBanned(peer: PeerName): boolean;
+  ban(peer: PeerId, reason: SuspicionReason): void;
+  isBanned(peer: PeerId): boolean;
   suspects(): readonly Suspect[];
   /** Calls back after each change of version; returns the way to stop that. */
   onChange(listener: () => void): () => void;

@@ -4,7 +4,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import { addressOf, endpointsOf, isLoopbackHost, placeOf, type Endpoint } from '../util/ip-address.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { Member } from '../protocol/member.ts';
 
 /** Members at one address; who gives several nodes one address announces it with different ports. */
@@ -18,11 +18,11 @@ const SHARE_BROUGHT = 0.5;
 /** Neighbours at names that the operator has configured: what they bring is the snapshot of a node that starts. */
 const MAX_TRUSTED = 64;
 
-export class Sources {
+export class RecordSources {
   readonly #byAddress: Map<string, number> = new Map();
   readonly #byNetwork: Map<string, number> = new Map();
   readonly #brought: Map<string, number> = new Map();
-  readonly #trusted: LRUCache<PeerName, true> = new LRUCache({ max: MAX_TRUSTED });
+  readonly #trusted: LRUCache<PeerId, true> = new LRUCache({ max: MAX_TRUSTED });
   /** This node is itself on loopback: all others are programs of this machine, and each has a port. */
   isLocal = true;
 
@@ -32,7 +32,7 @@ export class Sources {
   }
 
   /** The operator has named where this peer is. */
-  trust(peer: PeerName): void {
+  trust(peer: PeerId): void {
     this.#trusted.set(peer, true);
   }
 
@@ -58,7 +58,7 @@ export class Sources {
 
   /** Whether this source may bring one more. @param known members in all */
   mayBring(by: string | undefined, known: number): boolean {
-    if (by === undefined || this.#trusted.has(by as PeerName)) return true;
+    if (by === undefined || this.#trusted.has(by as PeerId)) return true;
     const brought = this.#brought.get(by) ?? 0;
     return brought < Math.max(LEAST_BROUGHT, (known - brought) * SHARE_BROUGHT);
   }

@@ -4,16 +4,16 @@
  * Both are this node's own: they are not told to others, because who lies about bytes would lie about peers too.
  */
 import { HOUR, MINUTE, SECOND, type Clock } from '../util/clock.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { Suspect, SuspicionReason } from './membership.ts';
 
 /** Short: one lost packet must not cost a member its share of the work. */
-const FIRST_SUSPICION: number = SECOND;
+const FIRST_SUSPICION = SECOND;
 /** A member that is gone is tried once a minute, and one that comes back is not kept waiting for longer. */
-const LONGEST_SUSPICION: number = MINUTE;
+const LONGEST_SUSPICION = MINUTE;
 /** After so long without trouble a suspicion begins anew with the shortest time. */
-const FORGIVEN_AFTER: number = 10 * MINUTE;
-const BAN_TIME: number = HOUR;
+const FORGIVEN_AFTER = 10 * MINUTE;
+const BAN_TIME = HOUR;
 /** Peers against whom something is held; names cost a peer nothing, so they may not fill the memory. */
 const MAX_SUSPECTS = 8192;
 /** The last moment that a Date can hold: a ban that does not end. */
@@ -32,35 +32,35 @@ interface Entry {
 /** Times in and out are milliseconds; inside, those of the monotonic clock: a step of the wall clock frees nobody. */
 export class Suspicions {
   readonly #clock: Clock;
-  readonly #forever: ReadonlySet<PeerName>;
+  readonly #forever: ReadonlySet<PeerId>;
   /** Oldest trouble first. */
-  readonly #entries: Map<PeerName, Entry> = new Map();
+  readonly #entries: Map<PeerId, Entry> = new Map();
 
   /** @param forever banned by the configuration */
-  constructor(clock: Clock, forever: Iterable<PeerName> = []) {
+  constructor(clock: Clock, forever: Iterable<PeerId> = []) {
     this.#clock = clock;
     this.#forever = new Set(forever);
   }
 
-  isBanned(peer: PeerName): boolean {
+  isBanned(peer: PeerId): boolean {
     if (this.#forever.has(peer)) return true;
     const entry = this.#entries.get(peer);
     return entry !== undefined && entry.banned && entry.until > this.#clock.monotonic();
   }
 
   /** Why nothing is asked of this peer at present; undefined where nothing is held against it. */
-  reason(peer: PeerName): SuspicionReason | undefined {
+  reason(peer: PeerId): SuspicionReason | undefined {
     if (this.#forever.has(peer)) return 'protocol';
     const entry = this.#entries.get(peer);
     return entry !== undefined && entry.until > this.#clock.monotonic() ? entry.reason : undefined;
   }
 
   /** How often in a row it has been suspected; 0 where nothing is remembered. */
-  count(peer: PeerName): number {
+  count(peer: PeerId): number {
     return this.#entries.get(peer)?.count ?? 0;
   }
 
-  suspect(peer: PeerName, reason: SuspicionReason): void {
+  suspect(peer: PeerId, reason: SuspicionReason): void {
     const now = this.#clock.monotonic();
     const known = this.#entries.get(peer);
     if (this.#forever.has(peer) || (known?.banned === true && known.until > now)) return;
@@ -73,20 +73,20 @@ export class Suspicions {
   }
 
   /** A suspicion that would end sooner lasts for `ms` from now; it counts as no further one. */
-  prolong(peer: PeerName, ms: number): void {
+  prolong(peer: PeerId, ms: number): void {
     const now = this.#clock.monotonic();
     const entry = this.#entries.get(peer);
     if (entry !== undefined && !entry.banned && entry.until > now)
       entry.until = Math.max(entry.until, now + ms);
   }
 
-  ban(peer: PeerName, reason: SuspicionReason): void {
+  ban(peer: PeerId, reason: SuspicionReason): void {
     const now = this.#clock.monotonic();
     this.#put(peer, { reason, count: 0, counted: now, until: now + BAN_TIME, banned: true });
   }
 
   /** @returns whether anything was held against it */
-  absolve(peer: PeerName): boolean {
+  clear(peer: PeerId): boolean {
     const entry = this.#entries.get(peer);
     if (entry === undefined || (entry.banned && entry.until > this.#clock.monotonic())) return false;
     this.#entries.delete(peer);
@@ -111,7 +111,7 @@ export class Suspicions {
     return suspects;
   }
 
-  #put(peer: PeerName, entry: Entry): void {
+  #put(peer: PeerId, entry: Entry): void {
     this.#entries.delete(peer);
     this.#entries.set(peer, entry);
     if (this.#entries.size <= MAX_SUSPECTS) return;

@@ -1,6 +1,6 @@
 /** Addresses of peers, and names of this machine, as operators write them: checked here, used by network/. */
 import { isIP, isIPv4, isIPv6 } from 'node:net';
-import { tryParsePeerName } from '../protocol/peer-id.ts';
+import { tryParsePeerId } from '../protocol/peer-id.ts';
 
 const MAX_PORT = 65_535;
 const MULTIADDR =
@@ -24,7 +24,7 @@ export function readAnnounced(text: string): string {
 
 /** @throws what is wrong with it */
 export function readPeer(text: string): string {
-  if (tryParsePeerName(text) === undefined) throw new Error('is no peer ID (12D3KooW…, 52 characters)');
+  if (tryParsePeerId(text) === undefined) throw new Error('is no peer ID (12D3KooW…, 52 characters)');
   return text;
 }
 

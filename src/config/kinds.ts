@@ -35,7 +35,7 @@ export interface ListenAddress {
 }
 
 /** Timers of Node.js hold 2^31 - 1 ms (24.8 days) and fire at once above it. */
-const MAX_DURATION: number = 24 * 24 * HOUR;
+const MAX_DURATION = 24 * 24 * HOUR;
 
 /** Characters of a path; Linux' PATH_MAX. */
 const MAX_PATH_LENGTH = 4096;

@@ -27,7 +27,7 @@ import {
 import { readYamlSettings, type RawValue, type YamlSettings } from './yaml-file.ts';
 
 /** A hand-written file has some KiB; this keeps a wrong path (a disk image) from filling the memory. */
-const MAX_CONFIG_BYTES: number = MIB;
+const MAX_CONFIG_BYTES = MIB;
 
 /** Characters of a wrong value that an error shows. */
 const MAX_SHOWN_VALUE = 80;

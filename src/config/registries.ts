@@ -12,7 +12,7 @@ import type { ReadFile } from './read-file.ts';
 import { isMapping } from './yaml-file.ts';
 
 /** A token of a cloud's registry has some KiB; a whole disk image mounted by mistake is refused. */
-const MAX_PASSWORD_BYTES: number = 64 * KIB;
+const MAX_PASSWORD_BYTES = 64 * KIB;
 
 const NO_TEXT = 'is no text (put it in quotes)';
 

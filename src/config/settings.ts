@@ -44,10 +44,10 @@ const HOST_NAMES: Kind<readonly string[]> = texts({
 });
 
 /** Below it one ordinary layer would evict all others. */
-const MIN_QUOTA: number = MIB;
+const MIN_QUOTA = MIB;
 
 /** Below it one chunk takes longer than a pull has patience for. */
-const MIN_RATE: number = 256 * KIB;
+const MIN_RATE = 256 * KIB;
 
 export const SETTINGS = {
   'data.dir': setting(path('DIR'), '/var/lib/weir', 'Folder of the store; one node owns it at a time'),

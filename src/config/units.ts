@@ -8,7 +8,7 @@ import ms from 'ms';
 import { HOUR, MINUTE, SECOND } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 
-const DAY: number = 24 * HOUR;
+const DAY = 24 * HOUR;
 
 /** Characters; nothing that people write is longer, and `ms` throws at 100. */
 const MAX_TEXT_LENGTH = 40;

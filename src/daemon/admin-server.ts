@@ -13,14 +13,14 @@ import { createLocalServer } from '../http/local-server.ts';
 import { WebGuard } from '../http/web-guard.ts';
 import type { PeersReport, StatusReport } from '../status/status-report.ts';
 
-const MAX_HEADER_BYTES: number = 8 * KIB;
+const MAX_HEADER_BYTES = 8 * KIB;
 /** A scrape takes milliseconds; whoever needs longer holds a connection open for nothing. */
-const TIMEOUT: number = 10 * SECOND;
+const TIMEOUT = 10 * SECOND;
 const MAX_CONNECTIONS = 64;
 const BEYOND_LOOPBACK =
   'beyond loopback there are /healthz, /readyz and /metrics only: run weir status or weir peers on the node\n';
 
-export interface AdminOptions {
+export interface AdminServerOptions {
   readonly listen: readonly ListenAddress[];
   /** Further names by which it is reached. */
   readonly hosts: readonly string[];
@@ -33,19 +33,19 @@ export interface AdminOptions {
   readonly onWarning: (message: string) => void;
 }
 
-export class Admin implements AsyncDisposable {
-  readonly #options: AdminOptions;
+export class AdminServer implements AsyncDisposable {
+  readonly #options: AdminServerOptions;
   readonly #guard: WebGuard;
   #servers: readonly Server[] = [];
 
-  private constructor(options: AdminOptions) {
+  private constructor(options: AdminServerOptions) {
     this.#options = options;
     this.#guard = new WebGuard({ ...options, setting: 'admin.hosts' });
   }
 
   /** @throws WeirError `address_in_use` */
-  static async start(options: AdminOptions): Promise<Admin> {
-    const admin = new Admin(options);
+  static async start(options: AdminServerOptions): Promise<AdminServer> {
+    const admin = new AdminServer(options);
     const { listen: addresses, onWarning } = options;
     admin.#servers = await listen({
       addresses,

@@ -7,10 +7,10 @@ import type { Digest } from '../oci/digest.ts';
 import type { BlobProvider } from '../store/store.ts';
 
 /** Milliseconds before a blob is announced, at least; the rest is by chance, so that nodes do it one after the other. */
-const DELAY: number = 20 * SECOND;
+const DELAY = 20 * SECOND;
 /** Milliseconds of chance for each member: all of them may have pulled the same image. */
-const SPREAD: number = SECOND;
-const MAX_SPREAD: number = 10 * MINUTE;
+const SPREAD = SECOND;
+const MAX_SPREAD = 10 * MINUTE;
 /** Blobs that wait; above it the DHT hears of them at the next start. */
 const MAX_WAITING = 10_000;
 

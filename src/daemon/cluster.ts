@@ -6,24 +6,24 @@ import { join } from 'node:path';
 import { SECOND, type Clock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
 import { WeirError } from '../util/errors.ts';
-import { Host } from '../network/network.ts';
-import { MembershipTable } from '../cluster/member-table.ts';
+import { Network } from '../network/network.ts';
+import { MemberTable } from '../cluster/member-table.ts';
 import { Identity } from '../protocol/identity.ts';
-import { parsePeerName, type PeerName } from '../protocol/peer-id.ts';
+import { parsePeerId, type PeerId } from '../protocol/peer-id.ts';
 import type { Access } from '../pull/access.ts';
 import type { Manifests } from '../pull/manifests.ts';
-import { PieceService } from '../pull/chunk-server.ts';
-import { References } from '../pull/tag-owners.ts';
-import { manifestFor, Sharing } from '../pull/peer-source.ts';
-import { ProviderQueue } from '../network/provider-announcer.ts';
-import { Routing } from '../network/provider-search.ts';
+import { ChunkServer } from '../pull/chunk-server.ts';
+import { TagOwners } from '../pull/tag-owners.ts';
+import { manifestFor, Peering } from '../pull/peer-source.ts';
+import { ProviderAnnouncer } from '../network/provider-announcer.ts';
+import { ProviderSearch } from '../network/provider-search.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
 import type { BlobProvider } from '../store/store.ts';
 import { nodeState } from '../swarm/node-state.ts';
 import { PARAMETERS } from '../swarm/parameters.ts';
 import { systemScheduler } from '../swarm/scheduler.ts';
-import { isGenuine, makeStatement } from '../protocol/attestation.ts';
-import { Swarms } from '../swarm/swarm-manager.ts';
+import { isGenuine, attest } from '../protocol/attestation.ts';
+import { SwarmManager } from '../swarm/swarm-manager.ts';
 import { makeCertificate } from '../transfer/certificate.ts';
 import { DataClient } from '../transfer/https-client.ts';
 import { DataServer } from '../transfer/https-server.ts';
@@ -43,9 +43,9 @@ import type { Logger } from './logger.ts';
 import { Traffic } from './traffic.ts';
 
 /** Milliseconds that a rendezvous waits for the DHT; nobody waits for the rendezvous meanwhile. */
-const FIND_DEADLINE: number = 3 * SECOND;
+const FIND_DEADLINE = 3 * SECOND;
 /** Milliseconds that the first pull waits for members to be found after the start. */
-const SETTLE_TIMEOUT: number = 2 * SECOND;
+const SETTLE_TIMEOUT = 2 * SECOND;
 
 export interface ClusterOptions {
   readonly config: Config;
@@ -68,10 +68,10 @@ export interface ClusterOptions {
 }
 
 export interface Cluster extends AsyncDisposable {
-  readonly host: Host;
-  readonly table: MembershipTable;
-  readonly swarms: Swarms;
-  readonly sharing: Sharing;
+  readonly network: Network;
+  readonly table: MemberTable;
+  readonly swarms: SwarmManager;
+  readonly peering: Peering;
   readonly traffic: Traffic;
   readonly data: DataServer;
   readonly announcements: Announcements;
@@ -88,17 +88,17 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   await using stack = new AsyncDisposableStack();
   const identity = await Identity.load(join(options.folder, 'identity.key'));
   const clusterKey = await readClusterKey(config['cluster.key-file']);
-  const table = new MembershipTable({
+  const table = new MemberTable({
     self: identity.peer,
     clock,
-    banned: config['cluster.banned'].map(parsePeerName),
+    banned: config['cluster.banned'].map(parsePeerId),
   });
   const traffic = new Traffic(table, logger);
   const tls = config['transfer.tls'] === 'on' ? makeCertificate(identity.peer, clock) : undefined;
   const keyPair = tls && { cert: tls.certPem, key: tls.keyPem };
 
   // The data port comes first: whoever hears of this node may ask it for something at once.
-  const late: { service?: PieceService; host?: Host; swarms?: Swarms } = {};
+  const late: { service?: ChunkServer; network?: Network; swarms?: SwarmManager } = {};
   const data = stack.use(
     await DataServer.start({
       listen: listenOn(config['transfer.listen'], mode),
@@ -119,12 +119,12 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
       self: identity.peer,
       tls: keyPair,
       maxDownload: rate(config['transfer.max-download']),
-      introduce: async ({ peer }) => late.host?.ensureKnown(peer),
+      introduce: async ({ peer }) => late.network?.ensureKnown(peer),
       clock,
     }),
   );
-  const host = stack.use(
-    await Host.start({
+  const network = stack.use(
+    await Network.start({
       identity,
       clusterKey,
       listen: listenOn(config['cluster.listen'], mode),
@@ -146,15 +146,15 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
       onUnreachable: (peer) => late.swarms?.unreachable(peer),
     }),
   );
-  late.host = host;
-  await host.setSelf({ dataAddresses: dataAddresses(data.addresses, host.addresses) });
+  late.network = network;
+  await network.setSelf({ dataAddresses: dataAddresses(data.addresses, network.addresses) });
 
   const onProblem = (error: unknown): void => logger.debug({ err: error }, 'DHT');
-  const contentRouting = host.contentRouting;
-  const routing = stack.use(new Routing({ routing: contentRouting, clock, onProblem }));
+  const contentRouting = network.contentRouting;
+  const routing = stack.use(new ProviderSearch({ routing: contentRouting, clock, onProblem }));
   const members = (): number => table.live().length;
   const queue = stack.use(
-    new ProviderQueue({
+    new ProviderAnnouncer({
       routing: contentRouting,
       isBusy: isPulling,
       members,
@@ -168,7 +168,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   stack.defer(() => stopping.abort());
 
   const scheduler = systemScheduler(clock);
-  const swarms: Swarms = new Swarms({
+  const swarms: SwarmManager = new SwarmManager({
     environment: {
       membership: table,
       ...nodeState(PARAMETERS, scheduler, room),
@@ -176,11 +176,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
       send: (peer, message) => {
         // What is for this node itself comes back in the next turn, as from anybody else.
         if (peer === identity.peer) setImmediate(() => swarms.message(peer, message));
-        else host.send(peer, message);
+        else network.send(peer, message);
       },
-      isInTouch: (peer) => host.isInTouch(peer),
-      state: (swarm, size, index, hash) =>
-        makeStatement(identity, swarm, size, { index, hash, verified: false }),
+      isConnected: (peer) => network.isConnected(peer),
+      attest: (swarm, size, index, hash) => attest(identity, swarm, size, { index, hash, verified: false }),
       isGenuine,
       observer: traffic,
     },
@@ -197,14 +196,14 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   late.swarms = swarms;
   stack.defer(() => swarms.stop());
 
-  const references = new References({
+  const references = new TagOwners({
     membership: table,
-    ask: (peer, question, asked) => host.request(peer, 'reference', question, asked),
+    ask: (peer, question, asked) => network.request(peer, 'reference', question, asked),
     clock,
     answer: (question) => manifests().answer(question),
   });
-  await host.handle('reference', (_from, bytes, signal) => references.answer(bytes, signal));
-  const sharing = new Sharing({
+  await network.handle('reference', (_from, bytes, signal) => references.answer(bytes, signal));
+  const peering = new Peering({
     membership: table,
     swarms,
     client,
@@ -212,36 +211,35 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     access,
     room,
     clock,
-    references: config['tags.share'] === 'on' ? references : undefined,
+    tagOwners: config['tags.share'] === 'on' ? references : undefined,
     settled: settled(table, config, clock, usesMdns(config, mode)),
     problem: (message, error) => logger.debug({ err: error }, message),
   });
-  late.service = new PieceService({
+  late.service = new ChunkServer({
     swarms,
     providers,
-    ingest: (swarm) => sharing.ingest(swarm),
+    ingest: (swarm) => peering.ingest(swarm),
     isProven: (swarm) => access.isProven(swarm),
-    state: (swarm, size, index, hash) =>
-      makeStatement(identity, swarm, size, { index, hash, verified: true }),
-    fetchManifest: (from: PeerName, { swarm, home }) =>
+    state: (swarm, size, index, hash) => attest(identity, swarm, size, { index, hash, verified: true }),
+    fetchManifest: (from: PeerId, { swarm, owner }) =>
       manifestFor(swarm, from, swarms, () => {
-        if (home === undefined) throw new WeirError('internal', 'a home without its duty');
-        const repository = { registry: swarm.registry, name: home.repository };
-        return manifests().fetchFor(repository, swarm.digest, home.token);
+        if (owner === undefined) throw new WeirError('internal', 'a home without its duty');
+        const repository = { registry: swarm.registry, name: owner.repository };
+        return manifests().fetchFor(repository, swarm.digest, owner.token);
       }),
     documents: options.documents,
     sent: (swarm, to, bytes) => traffic.sent(swarm, to, bytes),
   });
-  logger.info({ addresses: host.addresses, peer: identity.peer, mode }, 'cluster listening');
+  logger.info({ addresses: network.addresses, peer: identity.peer, mode }, 'cluster listening');
   logger.info({ addresses: table.self.dataAddresses, tls: tls !== undefined }, 'transfer listening');
   await announcements.announceAll(providers);
   const all = stack.move();
   const dispose = (): Promise<void> => all.disposeAsync();
-  return { host, table, swarms, sharing, traffic, data, announcements, [Symbol.asyncDispose]: dispose };
+  return { network, table, swarms, peering, traffic, data, announcements, [Symbol.asyncDispose]: dispose };
 }
 
 /** Settles when somebody is known, or after a while: a node that has just started must not pull as if it were alone. */
-async function settled(table: MembershipTable, config: Config, clock: Clock, mdns: boolean): Promise<void> {
+async function settled(table: MemberTable, config: Config, clock: Clock, mdns: boolean): Promise<void> {
   if (config['cluster.bootstrap'].length === 0 && !mdns) return;
   const { promise, resolve } = Promise.withResolvers<void>();
   const forget = table.onChange(() => {

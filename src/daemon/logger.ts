@@ -22,7 +22,7 @@ export interface CreateLoggerOptions {
 }
 
 /** Bytes of log kept while whoever reads stderr does not; what comes on top is dropped, not held in memory. */
-const MAX_BACKLOG: number = MIB;
+const MAX_BACKLOG = MIB;
 
 const STDERR = 2;
 

@@ -18,14 +18,14 @@ import { FsStore } from '../store/fs-store.ts';
 import { ReceiveBudget } from '../util/receive-budget.ts';
 import { RuntimeContent } from '../store/runtime-content.ts';
 import { Upstream } from '../upstream/upstream.ts';
-import { Admin } from './admin-server.ts';
+import { AdminServer } from './admin-server.ts';
 import type { Announcements } from './announcements.ts';
 import { readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
-import { Reports } from './status-source.ts';
+import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
 import { startWatchdog } from './watchdog.ts';
 
@@ -74,7 +74,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       end: crash,
     }),
   );
-  const reports = new Reports({
+  const reports = new StatusSource({
     config,
     version,
     clock,
@@ -152,7 +152,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     announced = cluster.announcements;
     cluster.traffic.meter = metrics.traffic;
     sources.members = () => cluster.table.live().length;
-    sources.connections = () => cluster.host.peers().length;
+    sources.connections = () => cluster.network.peers().length;
   }
   const problem = (message: string, error: unknown): void => logger.warn({ err: error }, message);
   const blobs: Blobs = stack.use(
@@ -166,7 +166,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       linger: config['pull.linger'],
       stallTimeout: config['mirror.stall-timeout'],
       maxConcurrent: config['pull.max-concurrent'],
-      share: cluster && ((request, digest) => cluster.sharing.share(request, digest)),
+      share: cluster && ((request, digest) => cluster.peering.share(request, digest)),
       observer: {
         cacheHit: (source) => metrics.cacheHit('blob', source),
         cacheMiss: () => metrics.cacheMiss('blob'),
@@ -188,7 +188,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     access,
     clock,
     tagTtl: config['tags.ttl'],
-    peers: cluster?.sharing,
+    peers: cluster?.peering,
     observer: {
       cacheHit: (source) => metrics.cacheHit('manifest', source),
       cacheMiss: () => metrics.cacheMiss('manifest'),
@@ -202,7 +202,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
 
   let ready = false;
   const admin = stack.use(
-    await Admin.start({
+    await AdminServer.start({
       listen: config['admin.listen'],
       hosts: config['admin.hosts'],
       ready: () => ready,

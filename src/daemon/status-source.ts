@@ -4,7 +4,7 @@ import type { Config } from '../config/settings.ts';
 import type { Suspect } from '../cluster/membership.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import { Identity } from '../protocol/identity.ts';
-import type { Flight } from '../pull/download.ts';
+import type { Download } from '../pull/download.ts';
 import type { PullRecord } from '../pull/peer-source.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import {
@@ -17,7 +17,7 @@ import {
 import { clusterMode, nodeName } from './cluster-settings.ts';
 import type { Cluster } from './cluster.ts';
 
-export interface ReportsOptions {
+export interface StatusSourceOptions {
   readonly config: Config;
   readonly version: string;
   readonly clock: Clock;
@@ -29,18 +29,18 @@ export interface ReportsOptions {
   readonly fromUpstream: () => number;
 }
 
-export class Reports {
-  readonly #options: ReportsOptions;
+export class StatusSource {
+  readonly #options: StatusSourceOptions;
   readonly #startedAt: number;
   /** Where there is no cluster, a name all the same: readers want one. */
   readonly #nobody = Identity.generate().peer;
 
-  constructor(options: ReportsOptions) {
+  constructor(options: StatusSourceOptions) {
     this.#options = options;
     this.#startedAt = options.clock.monotonic();
   }
 
-  status(cluster: Cluster | undefined, alone: readonly Flight[]): StatusReport {
+  status(cluster: Cluster | undefined, alone: readonly Download[]): StatusReport {
     const { config, version, clock, handedOut, fromUpstream } = this.#options;
     const live = cluster?.table.live() ?? [];
     const zones: Record<string, number> = {};
@@ -55,12 +55,12 @@ export class Reports {
       cluster: {
         mode: clusterMode(config),
         members: cluster === undefined ? 1 : live.length,
-        connections: cluster?.host.peers().length ?? 0,
+        connections: cluster?.network.peers().length ?? 0,
         zones,
       },
       transfers: [
         ...alone.map((flight) => this.#alone(flight)),
-        ...(cluster?.sharing.pulls ?? []).map((record) => this.#transfer(record)),
+        ...(cluster?.peering.pulls ?? []).map((record) => this.#transfer(record)),
       ].slice(0, MAX_TRANSFERS),
       totals: {
         from_peers: cluster?.traffic.fromPeers ?? 0,
@@ -80,10 +80,10 @@ export class Reports {
 
   peers(cluster: Cluster | undefined): PeersReport {
     if (cluster === undefined) return { peers: [] };
-    const { table, host, swarms, traffic } = cluster;
-    const connected = new Map(host.peers().map((peer) => [peer.peer, peer]));
+    const { table, network, swarms, traffic } = cluster;
+    const connected = new Map(network.peers().map((peer) => [peer.peer, peer]));
     const suspects = new Map(table.suspects().map((suspect) => [suspect.peer, suspect]));
-    const sessions = [...swarms.sessions];
+    const sessions = [...swarms.swarms];
     const known = [...table.records.all()]
       .map(({ record }) => record.member)
       .filter(({ peer }) => peer !== table.self.peer);
@@ -101,7 +101,7 @@ export class Reports {
           connected: connection !== undefined,
           direction: connection?.direction,
           rtt_ms: connection?.rtt,
-          linked: sessions.filter(({ state }) => state.neighbours.get(peer) !== undefined).length,
+          swarms: sessions.filter(({ state }) => state.peers.get(peer) !== undefined).length,
           from_bytes: bytes.from,
           to_bytes: bytes.to,
           leaving,
@@ -112,7 +112,7 @@ export class Reports {
   }
 
   /** A pull without company. */
-  #alone({ digest, repository, ingest, began, readers }: Flight): TransferReport {
+  #alone({ digest, repository, ingest, began, readers }: Download): TransferReport {
     const { layout, presentBytes } = ingest;
     const present = new Bitfield(layout.count);
     for (let index = 0; index < layout.count; index++) if (ingest.has(index)) present.set(index);
@@ -130,13 +130,13 @@ export class Reports {
       state: 'pulling',
       seconds: (this.#options.clock.monotonic() - began) / 1000,
       readers,
-      links: 0,
+      peers: 0,
       sources: { peers: 0, upstream: presentBytes, local: 0 },
     };
   }
 
   #transfer({ view, began, ended, kept }: PullRecord): TransferReport {
-    const { digest, repository, size, chunks, presentChunks, presentBytes, links, fromPeers, fromUpstream } =
+    const { digest, repository, size, chunks, presentChunks, presentBytes, peers, fromPeers, fromUpstream } =
       view;
     return {
       digest,
@@ -151,7 +151,7 @@ export class Reports {
       state: ended === undefined ? 'pulling' : kept ? 'complete' : 'failed',
       seconds: ((ended ?? this.#options.clock.monotonic()) - began) / 1000,
       readers: this.#options.readers({ registry: repository.registry, digest }),
-      links,
+      peers: peers,
       sources: {
         peers: fromPeers,
         upstream: fromUpstream,
@@ -166,4 +166,4 @@ function suspicion({ reason, until, banned }: Suspect): SuspicionReport {
 }
 
 /** The last date that RFC 3339 can write: a ban for ever. */
-const MAX_DATE: number = Date.UTC(9999, 11, 31);
+const MAX_DATE = Date.UTC(9999, 11, 31);

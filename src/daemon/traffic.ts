@@ -2,7 +2,7 @@
 import { LRUCache } from 'lru-cache';
 import type { WeirError } from '../util/errors.ts';
 import type { Membership, SuspicionReason } from '../cluster/membership.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 import type { FetchReason, SwarmObserver } from '../swarm/environment.ts';
 import type { Refusal } from '../transfer/admission.ts';
@@ -36,18 +36,18 @@ export class Traffic implements SwarmObserver, DataServerObserver {
   meter: TrafficMeter | undefined;
   readonly #membership: Membership;
   readonly #logger: Logger;
-  readonly #peers: LRUCache<PeerName, PeerBytes> = new LRUCache({ max: MAX_PEERS });
+  readonly #peers: LRUCache<PeerId, PeerBytes> = new LRUCache({ max: MAX_PEERS });
 
   constructor(membership: Membership, logger: Logger) {
     this.#membership = membership;
     this.#logger = logger;
   }
 
-  bytesOf(peer: PeerName): Readonly<PeerBytes> {
+  bytesOf(peer: PeerId): Readonly<PeerBytes> {
     return this.#peers.get(peer) ?? { from: 0, to: 0 };
   }
 
-  received(_swarm: SwarmKey, from: PeerName, bytes: number): void {
+  received(_swarm: SwarmKey, from: PeerId, bytes: number): void {
     const sameZone = this.#isSameZone(from);
     this.fromPeers += bytes;
     if (!sameZone) this.fromOtherZones += bytes;
@@ -68,20 +68,20 @@ export class Traffic implements SwarmObserver, DataServerObserver {
     this.fromUpstream += bytes;
   }
 
-  sent(_swarm: SwarmKey, to: PeerName, bytes: number): void {
+  sent(_swarm: SwarmKey, to: PeerId, bytes: number): void {
     this.toPeers += bytes;
     this.#count(to).to += bytes;
     this.meter?.sent(bytes, this.#isSameZone(to));
   }
 
-  blamed({ digest }: SwarmKey, peer: PeerName, reason: SuspicionReason, detail: string | undefined): void {
+  blamed({ digest }: SwarmKey, peer: PeerId, reason: SuspicionReason, detail: string | undefined): void {
     this.meter?.blamed(reason);
     const name = this.#membership.get(peer)?.name;
     const isGrave = reason === 'wrong-hash' || reason === 'wrong-bytes';
     this.#logger[isGrave ? 'warn' : 'debug']({ peer, name, reason, detail, digest }, 'peer set aside');
   }
 
-  misled({ registry, digest }: SwarmKey, peer: PeerName): void {
+  misled({ registry, digest }: SwarmKey, peer: PeerId): void {
     const name = this.#membership.get(peer)?.name;
     const message =
       'a member stated a wrong hash as what the registry gave it: no company with it for this registry';
@@ -97,13 +97,13 @@ export class Traffic implements SwarmObserver, DataServerObserver {
     this.meter?.served(report.kind);
   }
 
-  #count(peer: PeerName): PeerBytes {
+  #count(peer: PeerId): PeerBytes {
     const known = this.#peers.get(peer) ?? { from: 0, to: 0 };
     this.#peers.set(peer, known);
     return known;
   }
 
-  #isSameZone(peer: PeerName): boolean {
+  #isSameZone(peer: PeerId): boolean {
     return this.#membership.get(peer)?.zone === this.#membership.self.zone;
   }
 }

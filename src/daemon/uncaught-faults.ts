@@ -10,7 +10,7 @@ import { toError } from '../util/errors.ts';
 import type { Logger } from './logger.ts';
 
 /** Milliseconds between two lines: whoever can cause one such failure can cause thousands a second. */
-const LOG_INTERVAL: number = 1 * SECOND;
+const LOG_INTERVAL = 1 * SECOND;
 
 export interface FaultsOptions {
   /** This process; tests bring their own. */

@@ -8,7 +8,7 @@ import { WeirError } from '../util/errors.ts';
 import type { BufferPool } from '../util/buffer-pool.ts';
 
 /** Bytes of a whole body that are written at a time. */
-const SLICE: number = 256 * KIB;
+const SLICE = 256 * KIB;
 
 /** A limit on the rate, shared with other bodies. */
 export interface Pace {

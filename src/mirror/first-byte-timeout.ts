@@ -14,22 +14,22 @@ import { LRUCache } from 'lru-cache';
 import type { RegistryHost } from '../oci/repository.ts';
 
 /** How often it is looked at, at least; and so many times within the first wait. */
-const CHECK: number = 250 * MILLISECOND;
+const CHECK = 250 * MILLISECOND;
 const LEAST_TICKS = 4;
 /**
  * Milliseconds for a first byte while bytes of the blob, or of others that take turns with it, are coming: in a crowd
  * they come in any order, and who is sent away then costs the registry the whole blob.
  */
-const ARRIVING_PATIENCE: number = 20 * SECOND;
+const ARRIVING_PATIENCE = 20 * SECOND;
 /** The last byte or word must have come within so many milliseconds. */
-const ARRIVING_WITHIN: number = 2.5 * SECOND;
+const ARRIVING_WITHIN = 2.5 * SECOND;
 /**
  * The same where others pull the blob too, or have it: as long as for a stall in mid-blob. All would be sent to the
  * registry at the very moment at which it, or the nodes, can do no more.
  */
-const COMPANY_WITHIN: number = 10 * SECOND;
+const COMPANY_WITHIN = 10 * SECOND;
 /** Milliseconds by the clock, however much this node is held up. containerd gives a pull up after 5 minutes. */
-const LONGEST: number = 60 * SECOND;
+const LONGEST = 60 * SECOND;
 /** A wait that takes so many times longer than its ticks says nothing about anybody else. */
 const HELD_UP = 2;
 
@@ -38,22 +38,22 @@ export interface Waited {
   readonly isHeldUp: boolean;
 }
 
-export interface FirstByteDeadlineOptions {
+export interface FirstByteTimeoutOptions {
   readonly clock: Clock;
   /** Milliseconds. */
   readonly wait: number;
   /** Whether others pull the blob too, or have it. */
-  readonly hasCompany: () => boolean;
+  readonly hasPeers: () => boolean;
   /** Whether a byte or a word has come within so many milliseconds. */
   readonly isArriving: (within: number) => boolean;
 }
 
 /** Resolves when the wait is over. @throws the signal's reason */
-export async function firstByteDeadline(
-  options: FirstByteDeadlineOptions,
+export async function firstByteTimeout(
+  options: FirstByteTimeoutOptions,
   signal: AbortSignal,
 ): Promise<Waited> {
-  const { clock, wait, hasCompany, isArriving } = options;
+  const { clock, wait, hasPeers, isArriving } = options;
   const tick = Math.min(CHECK, wait / LEAST_TICKS);
   const began = clock.monotonic();
   for (let ticks = 1; ; ticks++) {
@@ -64,7 +64,7 @@ export async function firstByteDeadline(
     const result = { isHeldUp: slowness > HELD_UP };
     if (took > LONGEST) return result;
     if (waited < wait) continue;
-    const isShared = hasCompany();
+    const isShared = hasPeers();
     const within = isShared ? COMPANY_WITHIN : ARRIVING_WITHIN;
     // Where this node has no time, neither have the others perhaps, who begin at the same moment.
     const most = Math.max(wait, ARRIVING_PATIENCE) * (isShared ? slowness : 1);
@@ -73,9 +73,9 @@ export async function firstByteDeadline(
 }
 
 /** The wait while a registry is out of favour. */
-const SHORT_WAIT: number = 250 * MILLISECOND;
+const SHORT_WAIT = 250 * MILLISECOND;
 /** How long it stays so after a wait in vain. */
-const OUT_OF_FAVOUR: number = 10 * SECOND;
+const BREAKER_OPEN = 10 * SECOND;
 const MAX_REGISTRIES = 1_000;
 
 export interface PatienceOptions {
@@ -86,29 +86,29 @@ export interface PatienceOptions {
   readonly clock: Clock;
 }
 
-export class Patience {
+export class FirstBytePatience {
   readonly #options: PatienceOptions;
-  readonly #outOfFavour: LRUCache<RegistryHost, true>;
+  readonly #openBreakers: LRUCache<RegistryHost, true>;
 
   constructor(options: PatienceOptions) {
     this.#options = options;
     const perf = { now: (): number => options.clock.monotonic() };
-    this.#outOfFavour = new LRUCache({ max: MAX_REGISTRIES, ttl: OUT_OF_FAVOUR, perf });
+    this.#openBreakers = new LRUCache({ max: MAX_REGISTRIES, ttl: BREAKER_OPEN, perf });
   }
 
   /** Milliseconds until the first byte, at most. */
   for(registry: RegistryHost, byPath: boolean): number {
     if (byPath) return this.#options.patientTimeout;
-    return this.#outOfFavour.has(registry) ? SHORT_WAIT : this.#options.firstByteTimeout;
+    return this.#openBreakers.has(registry) ? SHORT_WAIT : this.#options.firstByteTimeout;
   }
 
   /** A request waited in vain. */
   lost(registry: RegistryHost): void {
-    this.#outOfFavour.set(registry, true);
+    this.#openBreakers.set(registry, true);
   }
 
   /** The registry answered. */
   restored(registry: RegistryHost): void {
-    this.#outOfFavour.delete(registry);
+    this.#openBreakers.delete(registry);
   }
 }

@@ -10,9 +10,9 @@ import { isNotModified, listType, mirrorLink, sendJson, sendNotModified, setDige
 import type { BufferPool } from '../util/buffer-pool.ts';
 import { sendBytes, openBody as open, type Body } from '../http/body.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
-import type { Exchange } from './mirror-request.ts';
+import type { MirrorRequest } from './mirror-request.ts';
 import type { Route } from './route.ts';
-import type { Reading } from '../pull/blob-reader.ts';
+import type { BlobReader } from '../pull/blob-reader.ts';
 
 /** A Range that does not start at the first byte: a client goes on where it was cut off. */
 const RESUMES = /^bytes=0*[1-9]/i;
@@ -24,7 +24,7 @@ const BLOB_HEADERS = {
 } as const;
 
 export interface HandlersOptions {
-  readonly blobs: Pick<Blobs, 'open' | 'head' | 'handOver' | 'isArriving' | 'isShared' | 'hasCompany'>;
+  readonly blobs: Pick<Blobs, 'open' | 'head' | 'handOver' | 'isArriving' | 'isShared' | 'hasPeers'>;
   readonly manifests: Pick<Manifests, 'get' | 'head'>;
   readonly upstream: Pick<Upstream, 'passThrough'>;
   readonly pool: BufferPool;
@@ -33,7 +33,7 @@ export interface HandlersOptions {
   /** Milliseconds in which a client must take a buffer. */
   readonly clientTimeout: number;
   /** A response was cut short of its Content-Length. */
-  readonly onCut: (exchange: Exchange, route: Route, error: WeirError) => void;
+  readonly onCut: (mirrorRequest: MirrorRequest, route: Route, error: WeirError) => void;
 }
 
 interface Document {
@@ -53,50 +53,50 @@ export class Handlers {
   }
 
   /** @param signal aborted when the client is gone, or when its first byte is overdue */
-  async handle(exchange: Exchange, route: Route, signal: AbortSignal): Promise<void> {
+  async handle(mirrorRequest: MirrorRequest, route: Route, signal: AbortSignal): Promise<void> {
     switch (route.kind) {
       case 'ping':
-        return sendJson(exchange, '{}');
+        return sendJson(mirrorRequest, '{}');
       case 'manifest':
-        return this.#manifest(exchange, route, signal);
+        return this.#manifest(mirrorRequest, route, signal);
       case 'blob':
-        return exchange.isHead
-          ? this.#headBlob(exchange, route, signal)
-          : this.#blob(exchange, route, signal);
+        return mirrorRequest.isHead
+          ? this.#headBlob(mirrorRequest, route, signal)
+          : this.#blob(mirrorRequest, route, signal);
       case 'tags':
       case 'referrers':
-        return this.#passThrough(exchange, route, signal);
+        return this.#passThrough(mirrorRequest, route, signal);
     }
   }
 
   async #manifest(
-    exchange: Exchange,
+    mirrorRequest: MirrorRequest,
     route: Route & { kind: 'manifest' },
     signal: AbortSignal,
   ): Promise<void> {
-    const { request, response, isHead } = exchange;
+    const { request, response, isHead } = mirrorRequest;
     const { manifests } = this.#options;
     const { repository, reference } = route;
-    const caller = exchange.callerOf(repository.registry);
+    const caller = mirrorRequest.callerOf(repository.registry);
     const wanted = { repository, reference, caller, accept: request.headers.accept, signal };
     const found = await (isHead ? manifests.head(wanted) : manifests.get(wanted));
-    exchange.from(found.source);
-    setDigest(exchange, found.digest);
+    mirrorRequest.from(found.source);
+    setDigest(mirrorRequest, found.digest);
     if (found.stale) {
       // RFC 9111 has retired the Warning header; this one says the same.
       response.setHeader('Weir-Stale', `tag ${formatManifestReference(reference)} as last seen`);
     }
-    if (isNotModified(exchange, found.digest)) return sendNotModified(exchange);
+    if (isNotModified(mirrorRequest, found.digest)) return sendNotModified(mirrorRequest);
     const headers = {
       'Content-Type': found.mediaType,
       ...(found.size === undefined ? {} : { 'Content-Length': found.size }),
     };
-    await this.#sendDocument(exchange, route, { status: 200, headers, bytes: found.bytes });
+    await this.#sendDocument(mirrorRequest, route, { status: 200, headers, bytes: found.bytes });
   }
 
   /** A body that is held whole, for as long as its client takes it. @throws WeirError `too_many_requests` */
-  async #sendDocument(exchange: Exchange, route: Route, document: Document): Promise<void> {
-    const { response, isHead, gone } = exchange;
+  async #sendDocument(mirrorRequest: MirrorRequest, route: Route, document: Document): Promise<void> {
+    const { response, isHead, gone } = mirrorRequest;
     const { status, headers, bytes = Buffer.of() } = document;
     using held = this.#options.documents.hold();
     held.grow(bytes.length);
@@ -105,85 +105,85 @@ export class Handlers {
       response.end();
       return;
     }
-    exchange.sent(bytes.length);
+    mirrorRequest.sent(bytes.length);
     try {
       await sendBytes(response, bytes, this.#options.clientTimeout, gone);
     } catch (error) {
-      exchange.closeShort();
-      this.#options.onCut(exchange, route, toWeirError(error));
+      mirrorRequest.closeShort();
+      this.#options.onCut(mirrorRequest, route, toWeirError(error));
     }
   }
 
   #blobRequest(
-    exchange: Exchange,
+    mirrorRequest: MirrorRequest,
     { repository, digest, byPath }: BlobRoute,
     signal: AbortSignal,
   ): BlobRequest {
-    const resuming = RESUMES.test(exchange.request.headers.range ?? '');
-    const caller = exchange.callerOf(repository.registry);
+    const resuming = RESUMES.test(mirrorRequest.request.headers.range ?? '');
+    const caller = mirrorRequest.callerOf(repository.registry);
     return { repository, digest, caller, signal, resuming, dependent: byPath };
   }
 
-  async #headBlob(exchange: Exchange, route: BlobRoute, signal: AbortSignal): Promise<void> {
-    const { size, source } = await this.#options.blobs.head(this.#blobRequest(exchange, route, signal));
-    exchange.from(source);
-    setDigest(exchange, route.digest);
-    if (isNotModified(exchange, route.digest)) return sendNotModified(exchange);
-    exchange.response.writeHead(200, {
+  async #headBlob(mirrorRequest: MirrorRequest, route: BlobRoute, signal: AbortSignal): Promise<void> {
+    const { size, source } = await this.#options.blobs.head(this.#blobRequest(mirrorRequest, route, signal));
+    mirrorRequest.from(source);
+    setDigest(mirrorRequest, route.digest);
+    if (isNotModified(mirrorRequest, route.digest)) return sendNotModified(mirrorRequest);
+    mirrorRequest.response.writeHead(200, {
       ...BLOB_HEADERS,
       'Content-Length': size,
       'Accept-Ranges': 'bytes',
     });
-    exchange.response.end();
+    mirrorRequest.response.end();
   }
 
-  async #blob(exchange: Exchange, route: BlobRoute, signal: AbortSignal): Promise<void> {
-    await using reading = await this.#options.blobs.open(this.#blobRequest(exchange, route, signal));
-    exchange.from(reading.source);
-    setDigest(exchange, route.digest);
-    exchange.response.setHeader('Accept-Ranges', 'bytes');
-    if (isNotModified(exchange, route.digest)) return sendNotModified(exchange);
-    const range = parseRangeHeader(exchange.request.headers.range, reading.size);
+  async #blob(mirrorRequest: MirrorRequest, route: BlobRoute, signal: AbortSignal): Promise<void> {
+    await using reader = await this.#options.blobs.open(this.#blobRequest(mirrorRequest, route, signal));
+    mirrorRequest.from(reader.source);
+    setDigest(mirrorRequest, route.digest);
+    mirrorRequest.response.setHeader('Accept-Ranges', 'bytes');
+    if (isNotModified(mirrorRequest, route.digest)) return sendNotModified(mirrorRequest);
+    const range = parseRangeHeader(mirrorRequest.request.headers.range, reader.size);
     if (range.kind === 'unsatisfiable') {
-      exchange.response.setHeader('Content-Range', `bytes */${reading.size}`);
-      const message = `the blob has ${reading.size} bytes`;
-      throw new WeirError('range_unsatisfiable', message, { detail: { size: reading.size } });
+      mirrorRequest.response.setHeader('Content-Range', `bytes */${reader.size}`);
+      const message = `the blob has ${reader.size} bytes`;
+      throw new WeirError('range_unsatisfiable', message, { detail: { size: reader.size } });
     }
-    const { start, end } = range.kind === 'part' ? range.range : { start: 0, end: reading.size };
+    const { start, end } = range.kind === 'part' ? range.range : { start: 0, end: reader.size };
     const { pool, clientTimeout } = this.#options;
-    const body = await openBody(exchange, reading, { start, end, pool, clientTimeout }, signal);
+    const body = await openBody(mirrorRequest, reader, { start, end, pool, clientTimeout }, signal);
     try {
-      exchange.response.writeHead(range.kind === 'part' ? 206 : 200, {
+      mirrorRequest.response.writeHead(range.kind === 'part' ? 206 : 200, {
         ...BLOB_HEADERS,
         'Content-Length': end - start,
-        ...(range.kind === 'part' ? { 'Content-Range': `bytes ${start}-${end - 1}/${reading.size}` } : {}),
+        ...(range.kind === 'part' ? { 'Content-Range': `bytes ${start}-${end - 1}/${reader.size}` } : {}),
       });
       await body.send();
-      exchange.response.end();
+      mirrorRequest.response.end();
     } catch (error) {
-      this.#cut(exchange, route, toWeirError(error));
+      this.#cut(mirrorRequest, route, toWeirError(error));
     } finally {
       body.release();
     }
   }
 
   /** Ends a response that cannot be completed in the way that runtimes recover from. */
-  #cut(exchange: Exchange, route: BlobRoute, error: WeirError): void {
+  #cut(mirrorRequest: MirrorRequest, route: BlobRoute, error: WeirError): void {
     if (!isWeirError(error, 'aborted')) this.#options.blobs.handOver(blobOf(route));
-    exchange.closeShort();
-    this.#options.onCut(exchange, route, error);
+    mirrorRequest.closeShort();
+    this.#options.onCut(mirrorRequest, route, error);
   }
 
   async #passThrough(
-    exchange: Exchange,
+    mirrorRequest: MirrorRequest,
     route: Route & { kind: 'tags' | 'referrers' },
     signal: AbortSignal,
   ): Promise<void> {
     const { repository, path, query } = route;
-    const caller = exchange.callerOf(repository.registry);
+    const caller = mirrorRequest.callerOf(repository.registry);
     const answer = await this.#options.upstream.passThrough(repository, path, query, { caller, signal });
     const type = listType(route, answer);
-    exchange.from('upstream');
+    mirrorRequest.from('upstream');
     const link = answer.link === undefined ? undefined : mirrorLink(answer.link, route);
     const headers = {
       ...answer.headers,
@@ -191,7 +191,7 @@ export class Handlers {
       'Content-Type': type,
       'Content-Length': answer.body.length,
     };
-    await this.#sendDocument(exchange, route, { status: answer.status, headers, bytes: answer.body });
+    await this.#sendDocument(mirrorRequest, route, { status: answer.status, headers, bytes: answer.body });
   }
 }
 
@@ -210,18 +210,18 @@ export interface BodyOptions {
 }
 
 export function openBody(
-  exchange: Exchange,
-  reading: Reading,
+  mirrorRequest: MirrorRequest,
+  reader: BlobReader,
   options: BodyOptions,
   signal: AbortSignal,
 ): Promise<Body> {
   return open(
-    exchange.response,
+    mirrorRequest.response,
     {
       ...options,
-      read: (target, position, until) => reading.read(target, position, { signal: until }),
-      gone: exchange.gone,
-      onSent: (bytes) => exchange.sent(bytes),
+      read: (target, position, until) => reader.read(target, position, { signal: until }),
+      gone: mirrorRequest.gone,
+      onSent: (bytes) => mirrorRequest.sent(bytes),
     },
     signal,
   );

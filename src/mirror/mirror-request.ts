@@ -7,7 +7,7 @@ import type { RegistryHost } from '../oci/repository.ts';
 import { callerOf, type Caller } from '../upstream/caller.ts';
 import { parseAuthorization } from '../upstream/credential.ts';
 
-export class Exchange {
+export class MirrorRequest {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
   /** Stands in the log lines and in the Weir-Request-Id header. */

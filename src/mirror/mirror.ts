@@ -13,21 +13,26 @@ import { createLocalServer } from '../http/local-server.ts';
 import { WebGuard } from '../http/web-guard.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { sendError } from './responses.ts';
-import { Exchange } from './mirror-request.ts';
-import { firstByteDeadline, type Waited, Patience, type PatienceOptions } from './first-byte-timeout.ts';
+import { MirrorRequest } from './mirror-request.ts';
+import {
+  firstByteTimeout,
+  type Waited,
+  FirstBytePatience,
+  type PatienceOptions,
+} from './first-byte-timeout.ts';
 import { blobOf, Handlers, type HandlersOptions } from './handlers.ts';
 import { parseRoute, type Route } from './route.ts';
 
 /** All headers of a request; a bearer token of Azure's registry alone can have 8 KiB. */
-const MAX_HEADER_BYTES: number = 32 * KIB;
+const MAX_HEADER_BYTES = 32 * KIB;
 /**
  * Milliseconds by the clock for a request to come. On a node whose cores are all taken it may be in the kernel for long, and
  * who sends it is on the same node: a runtime that gets 408 then goes to the registry. Connections are bounded anyway.
  */
-const REQUEST_TIMEOUT: number = 60 * SECOND;
+const REQUEST_TIMEOUT = 60 * SECOND;
 /** How often connections are checked for that. */
-const TIMEOUT_CHECK: number = 5 * SECOND;
-const KEEP_ALIVE: number = 60 * SECOND;
+const TIMEOUT_CHECK = 5 * SECOND;
+const KEEP_ALIVE = 60 * SECOND;
 /** Connections per listening address: idle ones cost a file descriptor each. */
 const MAX_CONNECTIONS = 2048;
 
@@ -35,7 +40,7 @@ const NO_FIRST_BYTE: DOMException = new DOMException('no first byte', 'TimeoutEr
 
 /** What happened to one request, for logs and metrics. */
 export interface RequestReport {
-  readonly exchange: Exchange;
+  readonly exchange: MirrorRequest;
   readonly route: Route | undefined;
   readonly seconds: number;
   readonly error: WeirError | undefined;
@@ -63,22 +68,22 @@ export interface MirrorOptions extends Omit<HandlersOptions, 'onCut'>, PatienceO
 export class Mirror implements AsyncDisposable {
   readonly #options: MirrorOptions;
   readonly #handlers: Handlers;
-  readonly #patience: Patience;
+  readonly #firstBytePatience: FirstBytePatience;
   readonly #guard: WebGuard;
   #servers: readonly Server[] = [];
   #addresses: readonly string[] = [];
-  readonly #active: Set<Exchange> = new Set();
+  readonly #active: Set<MirrorRequest> = new Set();
   /** How responses that had to be cut failed, until they are reported. */
-  readonly #cuts: WeakMap<Exchange, WeirError> = new WeakMap();
+  readonly #cuts: WeakMap<MirrorRequest, WeirError> = new WeakMap();
   #drained: PromiseWithResolvers<void> | undefined;
 
   private constructor(options: MirrorOptions) {
     this.#options = options;
-    this.#patience = new Patience(options);
+    this.#firstBytePatience = new FirstBytePatience(options);
     this.#guard = new WebGuard({ ...options, setting: 'mirror.hosts' });
     this.#handlers = new Handlers({
       ...options,
-      onCut: (exchange, _route, error) => this.#cuts.set(exchange, error),
+      onCut: (mirrorRequest, _route, error) => this.#cuts.set(mirrorRequest, error),
     });
   }
 
@@ -125,30 +130,35 @@ export class Mirror implements AsyncDisposable {
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { observer, clock } = this.#options;
     const began = clock.monotonic();
-    const exchange = new Exchange(request, response);
-    this.#active.add(exchange);
+    const mirrorRequest = new MirrorRequest(request, response);
+    this.#active.add(mirrorRequest);
     observer.began();
     let route: Route | undefined;
     let failure: WeirError | undefined;
     try {
-      this.#admit(exchange);
+      this.#admit(mirrorRequest);
       route = parseRoute(request.url ?? '', this.#options.defaultRegistry);
-      await this.#handle(exchange, route);
+      await this.#handle(mirrorRequest, route);
     } catch (error) {
       failure = toWeirError(error);
-      if (response.headersSent) exchange.closeShort();
-      else if (!exchange.gone.aborted) sendError(exchange, failure);
-      else exchange.closeShort();
+      if (response.headersSent) mirrorRequest.closeShort();
+      else if (!mirrorRequest.gone.aborted) sendError(mirrorRequest, failure);
+      else mirrorRequest.closeShort();
     } finally {
-      this.#active.delete(exchange);
+      this.#active.delete(mirrorRequest);
       if (this.#active.size === 0) this.#drained?.resolve();
       const seconds = (clock.monotonic() - began) / SECOND;
-      observer.ended({ exchange, route, seconds, error: failure ?? this.#cuts.get(exchange) });
+      observer.ended({
+        exchange: mirrorRequest,
+        route,
+        seconds,
+        error: failure ?? this.#cuts.get(mirrorRequest),
+      });
     }
   }
 
   /** @throws WeirError `draining`, `method_not_allowed`, `too_many_requests`, `loop`, or what {@link WebGuard} throws */
-  #admit({ request, response }: Exchange): void {
+  #admit({ request, response }: MirrorRequest): void {
     const { maxRequests, via } = this.#options;
     if (this.#drained !== undefined) throw new WeirError('draining', 'this node is shutting down');
     if (request.method !== 'GET' && request.method !== 'HEAD') {
@@ -168,10 +178,10 @@ export class Mirror implements AsyncDisposable {
     }
   }
 
-  async #handle(exchange: Exchange, route: Route): Promise<void> {
-    if (route.kind === 'ping') return this.#handlers.handle(exchange, route, exchange.gone);
+  async #handle(mirrorRequest: MirrorRequest, route: Route): Promise<void> {
+    if (route.kind === 'ping') return this.#handlers.handle(mirrorRequest, route, mirrorRequest.gone);
     const { registry } = route.repository;
-    const wait = this.#patience.for(registry, route.byPath);
+    const wait = this.#firstBytePatience.for(registry, route.byPath);
     const late = new AbortController();
     const overdue = late.signal;
     const over = new AbortController();
@@ -181,17 +191,17 @@ export class Mirror implements AsyncDisposable {
       () => undefined, // the answer was given
     );
     try {
-      await this.#handlers.handle(exchange, route, AbortSignal.any([exchange.gone, overdue]));
-      if (exchange.source === 'upstream') this.#patience.restored(registry);
+      await this.#handlers.handle(mirrorRequest, route, AbortSignal.any([mirrorRequest.gone, overdue]));
+      if (mirrorRequest.source === 'upstream') this.#firstBytePatience.restored(registry);
     } catch (error) {
-      const timedOut = overdue.aborted && !exchange.gone.aborted && !isWeirError(error);
+      const timedOut = overdue.aborted && !mirrorRequest.gone.aborted && !isWeirError(error);
       // A crowd that is slow says nothing about the registry, and neither does a node that is.
       const isCrowd = route.kind === 'blob' && this.#options.blobs.isShared(blobOf(route));
       if (
         (timedOut && !isCrowd && !(await waited).isHeldUp) ||
         isWeirError(error, 'upstream_timeout', 'upstream_unreachable', 'upstream_stalled')
       ) {
-        this.#patience.lost(registry);
+        this.#firstBytePatience.lost(registry);
       }
       if (!timedOut) throw error;
       throw new WeirError('upstream_timeout', `no first byte within ${wait / SECOND} s`, { cause: error });
@@ -203,11 +213,11 @@ export class Mirror implements AsyncDisposable {
   #deadline(route: Route, wait: number, over: AbortSignal): Promise<Waited> {
     const { clock, blobs } = this.#options;
     const blob = route.kind === 'blob' ? blobOf(route) : undefined;
-    return firstByteDeadline(
+    return firstByteTimeout(
       {
         clock,
         wait,
-        hasCompany: () => blob !== undefined && blobs.hasCompany(blob),
+        hasPeers: () => blob !== undefined && blobs.hasPeers(blob),
         isArriving: (within) => blob !== undefined && blobs.isArriving(blob, within),
       },
       over,
@@ -226,7 +236,7 @@ export class Mirror implements AsyncDisposable {
     }
     if (this.#active.size === 0) return;
     const late = setTimeout(() => {
-      for (const exchange of this.#active) exchange.cut();
+      for (const mirrorRequest of this.#active) mirrorRequest.cut();
     }, deadline);
     await this.#drained.promise;
     clearTimeout(late);

@@ -3,7 +3,7 @@ import { ERROR_CODES, isWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MEDIA_TYPES } from '../oci/manifest.ts';
 import type { PassedThrough } from '../upstream/passed-through.ts';
-import type { Exchange } from './mirror-request.ts';
+import type { MirrorRequest } from './mirror-request.ts';
 import { MAX_TARGET_LENGTH, type Route } from './route.ts';
 
 const JSON_TYPE = 'application/json';
@@ -13,8 +13,8 @@ const IS_JSON = /^application\/(?:[a-z0-9.+-]{1,100}\+)?json$/;
 type ListRoute = Route & { kind: 'tags' | 'referrers' };
 
 /** Answers with an error; nothing of the body may have been sent. */
-export function sendError(exchange: Exchange, error: WeirError): void {
-  const { response } = exchange;
+export function sendError(mirrorRequest: MirrorRequest, error: WeirError): void {
+  const { response } = mirrorRequest;
   const challenge = error.detail['challenge'];
   const { oci } = ERROR_CODES[error.code];
   if (isWeirError(error, 'upstream_unauthorized') && typeof challenge === 'string') {
@@ -29,26 +29,26 @@ export function sendError(exchange: Exchange, error: WeirError): void {
     'Content-Type': JSON_TYPE,
     'Content-Length': Buffer.byteLength(body),
   });
-  response.end(exchange.isHead ? undefined : body);
+  response.end(mirrorRequest.isHead ? undefined : body);
 }
 
-export function sendJson(exchange: Exchange, body: string): void {
-  exchange.response.writeHead(200, {
+export function sendJson(mirrorRequest: MirrorRequest, body: string): void {
+  mirrorRequest.response.writeHead(200, {
     'Content-Type': JSON_TYPE,
     'Content-Length': Buffer.byteLength(body),
   });
-  exchange.response.end(exchange.isHead ? undefined : body);
+  mirrorRequest.response.end(mirrorRequest.isHead ? undefined : body);
 }
 
 /** Content is immutable under its digest, so the digest is the entity tag. */
-export function setDigest(exchange: Exchange, digest: Digest): void {
-  exchange.response.setHeader('Docker-Content-Digest', digest);
-  exchange.response.setHeader('ETag', `"${digest}"`);
+export function setDigest(mirrorRequest: MirrorRequest, digest: Digest): void {
+  mirrorRequest.response.setHeader('Docker-Content-Digest', digest);
+  mirrorRequest.response.setHeader('ETag', `"${digest}"`);
 }
 
 /** Whether If-None-Match names the digest (RFC 9110, section 13.1.2: weak comparison, or `*`). */
-export function isNotModified(exchange: Exchange, digest: Digest): boolean {
-  const header = exchange.request.headers['if-none-match'];
+export function isNotModified(mirrorRequest: MirrorRequest, digest: Digest): boolean {
+  const header = mirrorRequest.request.headers['if-none-match'];
   if (header === undefined) return false;
   return header.split(',').some((tag) => {
     const plain = tag.trim().replace(/^W\//, '');
@@ -56,9 +56,9 @@ export function isNotModified(exchange: Exchange, digest: Digest): boolean {
   });
 }
 
-export function sendNotModified(exchange: Exchange): void {
-  exchange.response.writeHead(304);
-  exchange.response.end();
+export function sendNotModified(mirrorRequest: MirrorRequest): void {
+  mirrorRequest.response.writeHead(304);
+  mirrorRequest.response.end();
 }
 
 /**

@@ -2,7 +2,7 @@
 import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
 import { WeirError } from '../util/errors.ts';
-import { tryParsePeerName, type PeerName } from '../protocol/peer-id.ts';
+import { tryParsePeerId, type PeerId } from '../protocol/peer-id.ts';
 import { isControlAddress, RECORD_LIMITS } from '../protocol/signed-record.ts';
 import { MAX_BOOTSTRAP_ADDRESSES } from './limits.ts';
 
@@ -19,7 +19,7 @@ export interface BootstrapEntry {
   readonly host: string;
   readonly port: number;
   /** Where the address names its peer. */
-  readonly peer: PeerName | undefined;
+  readonly peer: PeerId | undefined;
 }
 
 /** All addresses of a DNS name; injected, so that tests need no DNS. */
@@ -38,7 +38,7 @@ export const systemLookup: Lookup = async (name) => {
 export function parseBootstrap(text: string): BootstrapEntry {
   const [, host, port, peerText] = MULTIADDR.exec(text) ?? [];
   if (host !== undefined && isPort(port)) {
-    const peer = peerText === undefined ? undefined : tryParsePeerName(peerText);
+    const peer = peerText === undefined ? undefined : tryParsePeerId(peerText);
     if (peerText === undefined || peer !== undefined) return { host, port: Number(port), peer };
   }
   const [, ipv6, other, plainPort] = HOST_AND_PORT.exec(text) ?? [];

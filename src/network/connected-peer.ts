@@ -1,10 +1,10 @@
 /** Connected peers as `weir peers` shows them. */
 import type { Connection } from '@libp2p/interface';
-import { nameOf } from './connection-gater.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import { weirPeerIdOf } from './connection-gater.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 
 export interface ConnectedPeer {
-  readonly peer: PeerName;
+  readonly peer: PeerId;
   /** Multiaddr. */
   readonly address: string;
   readonly direction: 'inbound' | 'outbound';
@@ -15,7 +15,7 @@ export interface ConnectedPeer {
 }
 
 export function describe(connection: Connection): ConnectedPeer | undefined {
-  const peer = nameOf(connection.remotePeer);
+  const peer = weirPeerIdOf(connection.remotePeer);
   if (peer === undefined || connection.status !== 'open') return undefined;
   const { remoteAddr, direction, rtt, timeline } = connection;
   return { peer, address: String(remoteAddr), direction, rtt, since: timeline.open };

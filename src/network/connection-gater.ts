@@ -1,17 +1,17 @@
 /** Who may connect: members that are not banned. It is asked at once after the handshake has shown who it is. */
-import type { ConnectionGater, MultiaddrConnection, PeerId } from '@libp2p/interface';
-import { tryParsePeerName, type PeerName } from '../protocol/peer-id.ts';
+import type { ConnectionGater, MultiaddrConnection, PeerId as Libp2pPeerId } from '@libp2p/interface';
+import { tryParsePeerId, type PeerId } from '../protocol/peer-id.ts';
 import { addressOf, placeOf } from '../util/ip-address.ts';
 import { MAX_PENDING_PER_PLACE, MAX_PENDING_STRANGERS } from './limits.ts';
 
 /** A connection keeps its peer's object, and is looked at twice a second: to decode its name each time is not free. */
-const NAMES: WeakMap<PeerId, PeerName> = new WeakMap();
+const NAMES: WeakMap<Libp2pPeerId, PeerId> = new WeakMap();
 
 /** The name of a libp2p peer; undefined for keys other than Ed25519, which no member has. */
-export function nameOf(peer: PeerId): PeerName | undefined {
+export function weirPeerIdOf(peer: Libp2pPeerId): PeerId | undefined {
   const known = NAMES.get(peer);
   if (known !== undefined) return known;
-  const name = tryParsePeerName(peer.toString());
+  const name = tryParsePeerId(peer.toString());
   if (name !== undefined) NAMES.set(peer, name);
   return name;
 }
@@ -21,12 +21,12 @@ export function nameOf(peer: PeerId): PeerName | undefined {
  * @param isKnown whether a member's record names this address
  */
 export function makeGater(
-  isRefused: (peer: PeerName) => boolean,
+  isRefused: (peer: PeerId) => boolean,
   isKnown: (host: string) => boolean,
 ): ConnectionGater {
   const pending = new PendingByPlace(isKnown);
-  const deny = (peer: PeerId): boolean => {
-    const name = nameOf(peer);
+  const deny = (peer: Libp2pPeerId): boolean => {
+    const name = weirPeerIdOf(peer);
     return name === undefined || isRefused(name);
   };
   return {

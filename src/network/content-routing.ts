@@ -1,6 +1,6 @@
 /** What routing/ needs of the network; the host implements it over its DHT. */
 import { CID } from 'multiformats/cid';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { decode } from 'multiformats/hashes/digest';
 import type { Digest } from '../oci/digest.ts';
 import { multihashOf } from '../protocol/multihash.ts';
@@ -26,7 +26,7 @@ export interface ContentRouting {
   /** Forgets that this node has it; what others have written down runs out. */
   withdraw(cid: CID): Promise<void>;
   /** Who is said to have it, as they are found; without this node. Each is told once. Ends when nobody is left to ask. */
-  find(cid: CID, options: FindProvidersOptions): AsyncIterable<PeerName>;
+  find(cid: CID, options: FindProvidersOptions): AsyncIterable<PeerId>;
   /** Milliseconds for which a record that is not renewed holds. */
   readonly validity: number;
 }

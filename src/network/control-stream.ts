@@ -6,7 +6,7 @@
 import type { Stream } from '@libp2p/interface';
 import { abortable } from '../util/async.ts';
 import { toError, WeirError } from '../util/errors.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { SwarmMessage } from '../protocol/messages.ts';
 import { encodeSwarmMessage, type SwarmVersion } from '../protocol/codec.ts';
 import { encodeFrame } from '../protocol/frames.ts';
@@ -19,11 +19,11 @@ export interface OpenedStream {
   readonly version: SwarmVersion;
 }
 
-export interface ChannelEvents {
+export interface ControlStreamEvents {
   /** Opens a stream, says hello on it and waits for the peer's. @throws WeirError `peer_*`; the signal's reason */
-  open(peer: PeerName, signal: AbortSignal): Promise<OpenedStream>;
+  open(peer: PeerId, signal: AbortSignal): Promise<OpenedStream>;
   /** The peer cannot be reached, or takes nothing; all that waited for it is gone. */
-  failed(peer: PeerName, error: unknown): void;
+  failed(peer: PeerId, error: unknown): void;
   /** Milliseconds, never going back. */
   now(): number;
 }
@@ -37,9 +37,9 @@ interface Waiting {
 /** A stream that the peer resets sooner is not opened again: it would go on for ever. */
 const SHORTEST_STREAM = 1000;
 
-export class Channel {
-  readonly #peer: PeerName;
-  readonly #events: ChannelEvents;
+export class ControlStream {
+  readonly #peer: PeerId;
+  readonly #events: ControlStreamEvents;
   readonly #stop: AbortController = new AbortController();
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
@@ -48,7 +48,7 @@ export class Channel {
   #flush: NodeJS.Immediate | undefined;
   #lastUsed: number;
 
-  constructor(peer: PeerName, events: ChannelEvents) {
+  constructor(peer: PeerId, events: ControlStreamEvents) {
     this.#peer = peer;
     this.#events = events;
     this.#lastUsed = events.now();

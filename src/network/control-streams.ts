@@ -6,22 +6,22 @@
 import type { Connection, Stream } from '@libp2p/interface';
 import type { Clock } from '../util/clock.ts';
 import { toError, WeirError } from '../util/errors.ts';
-import { OwnTime } from '../util/active-time.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import { ActiveTimer } from '../util/active-time.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { SwarmMessage } from '../protocol/messages.ts';
 import { decodeSwarmMessage, MAX_MESSAGE_BYTES, type SwarmVersion } from '../protocol/codec.ts';
 import { decodeHello, encodeHello } from '../protocol/sync-messages.ts';
 import { RECORD_LIMITS, type SignedMember } from '../protocol/signed-record.ts';
-import { Channel, type OpenedStream } from './control-stream.ts';
+import { ControlStream, type OpenedStream } from './control-stream.ts';
 import type { Dialer } from './dialer.ts';
 import { FrameStream, type OnAborted } from './frame-stream.ts';
-import { nameOf } from './connection-gater.ts';
-import type { Intake } from './record-intake.ts';
-import { FIRST_FRAME_TIMEOUT, MAX_CHANNELS, MAX_CONTROL_STREAMS } from './limits.ts';
+import { weirPeerIdOf } from './connection-gater.ts';
+import type { RecordIntake } from './record-intake.ts';
+import { FIRST_FRAME_TIMEOUT, MAX_OPEN_CONTROL_STREAMS, MAX_CONTROL_STREAMS } from './limits.ts';
 import type { Node } from './libp2p-node.ts';
 import { peerError } from './peer-errors.ts';
 
-export interface ChannelsOptions {
+export interface ControlStreamsOptions {
   readonly node: Node;
   readonly dialer: Dialer;
   readonly clock: Clock;
@@ -29,22 +29,22 @@ export interface ChannelsOptions {
   readonly versions: readonly SwarmVersion[];
   /** This node's record as it is now. */
   readonly self: () => SignedMember;
-  readonly intake: Intake;
-  readonly onMessage: (peer: PeerName, message: SwarmMessage) => void;
-  readonly onFailed: (peer: PeerName, error: unknown) => void;
+  readonly intake: RecordIntake;
+  readonly onMessage: (peer: PeerId, message: SwarmMessage) => void;
+  readonly onFailed: (peer: PeerId, error: unknown) => void;
   /** A stream from the peer had to be aborted. */
   readonly onAborted: OnAborted;
 }
 
 const PREFIX = '/weir/swarm/';
-const MAX_FRAME: number = Math.max(MAX_MESSAGE_BYTES, RECORD_LIMITS.bytes + 128);
+const MAX_FRAME = Math.max(MAX_MESSAGE_BYTES, RECORD_LIMITS.bytes + 128);
 
-export class Channels {
-  readonly #options: ChannelsOptions;
-  readonly #channels: Map<PeerName, Channel> = new Map();
+export class ControlStreams {
+  readonly #options: ControlStreamsOptions;
+  readonly #controlStreams: Map<PeerId, ControlStream> = new Map();
   readonly #protocols: readonly string[];
 
-  constructor(options: ChannelsOptions) {
+  constructor(options: ControlStreamsOptions) {
     this.#options = options;
     this.#protocols = options.versions.map((version) => PREFIX + version);
   }
@@ -60,17 +60,17 @@ export class Channels {
     );
   }
 
-  send(peer: PeerName, message: SwarmMessage): void {
-    this.#channel(peer).send(message);
+  send(peer: PeerId, message: SwarmMessage): void {
+    this.#controlStream(peer).send(message);
   }
 
   /** Whether something was said to it lately, or is about to be. */
-  has(peer: PeerName): boolean {
-    return this.#channels.has(peer);
+  has(peer: PeerId): boolean {
+    return this.#controlStreams.has(peer);
   }
 
-  ready(peer: PeerName, signal: AbortSignal | undefined): Promise<void> {
-    return this.#channel(peer).ready(signal);
+  ready(peer: PeerId, signal: AbortSignal | undefined): Promise<void> {
+    return this.#controlStream(peer).ready(signal);
   }
 
   /** Whether a control stream in either direction is open on the connection. */
@@ -80,10 +80,10 @@ export class Channels {
 
   /** Closes the streams on which nothing has been said for a while. */
   sweep(): void {
-    for (const [peer, channel] of this.#channels) {
-      if (!channel.isIdle) continue;
-      this.#channels.delete(peer);
-      void channel.close();
+    for (const [peer, controlStream] of this.#controlStreams) {
+      if (!controlStream.isIdle) continue;
+      this.#controlStreams.delete(peer);
+      void controlStream.close();
     }
   }
 
@@ -94,41 +94,42 @@ export class Channels {
   }
 
   /** Lets go of all that is said to this peer. */
-  drop(peer: PeerName, reason: Error): void {
-    this.#channels.get(peer)?.destroy(reason);
-    this.#channels.delete(peer);
+  drop(peer: PeerId, reason: Error): void {
+    this.#controlStreams.get(peer)?.destroy(reason);
+    this.#controlStreams.delete(peer);
   }
 
   /** Closes all streams without a loss; each is opened again, with a new hello, when there is something to say. */
   async reopen(): Promise<void> {
-    await Promise.all([...this.#channels.values()].map((channel) => channel.close()));
+    await Promise.all([...this.#controlStreams.values()].map((controlStream) => controlStream.close()));
   }
 
   stop(): void {
-    for (const peer of this.#channels.keys()) this.drop(peer, new WeirError('aborted', 'the node stops'));
+    for (const peer of this.#controlStreams.keys())
+      this.drop(peer, new WeirError('aborted', 'the node stops'));
   }
 
-  #channel(peer: PeerName): Channel {
-    let channel = this.#channels.get(peer);
-    if (channel === undefined) {
+  #controlStream(peer: PeerId): ControlStream {
+    let controlStream = this.#controlStreams.get(peer);
+    if (controlStream === undefined) {
       this.#makeRoom();
-      channel = new Channel(peer, {
+      controlStream = new ControlStream(peer, {
         open: (to, signal) => this.#open(to, signal),
         failed: (of, error) => this.#options.onFailed(of, error),
         now: () => this.#options.clock.monotonic(),
       });
-      this.#channels.set(peer, channel);
+      this.#controlStreams.set(peer, controlStream);
     }
-    return channel;
+    return controlStream;
   }
 
   #makeRoom(): void {
-    if (this.#channels.size < MAX_CHANNELS) return;
-    const [oldest] = this.#channels.keys();
+    if (this.#controlStreams.size < MAX_OPEN_CONTROL_STREAMS) return;
+    const [oldest] = this.#controlStreams.keys();
     if (oldest !== undefined) this.drop(oldest, new WeirError('peer_cut', 'too many control streams'));
   }
 
-  async #open(peer: PeerName, signal: AbortSignal): Promise<OpenedStream> {
+  async #open(peer: PeerId, signal: AbortSignal): Promise<OpenedStream> {
     const connection = await this.#options.dialer.connect(peer, { signal });
     try {
       return await this.#hello(connection, signal);
@@ -138,7 +139,7 @@ export class Channels {
   }
 
   async #hello(connection: Connection, signal: AbortSignal): Promise<OpenedStream> {
-    using time = new OwnTime(this.#options.clock, FIRST_FRAME_TIMEOUT, noStream);
+    using time = new ActiveTimer(this.#options.clock, FIRST_FRAME_TIMEOUT, noStream);
     const limit = AbortSignal.any([signal, time.signal]);
     const stream = await connection.newStream([...this.#protocols], { signal: limit });
     const frames = new FrameStream(stream, MAX_FRAME);
@@ -155,7 +156,7 @@ export class Channels {
   }
 
   async #accept(stream: Stream, connection: Connection): Promise<void> {
-    const peer = nameOf(connection.remotePeer);
+    const peer = weirPeerIdOf(connection.remotePeer);
     const frames = new FrameStream(stream, MAX_FRAME);
     try {
       const hello = await frames.next(FIRST_FRAME_TIMEOUT);
@@ -171,7 +172,7 @@ export class Channels {
     }
   }
 
-  async #listen(frames: FrameStream, peer: PeerName): Promise<void> {
+  async #listen(frames: FrameStream, peer: PeerId): Promise<void> {
     const version = versionOf(frames.stream);
     for (;;) {
       const frame = await frames.next(undefined);

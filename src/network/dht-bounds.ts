@@ -7,7 +7,7 @@ import type { KadDHT } from '@libp2p/kad-dht';
 import { toError } from '../util/errors.ts';
 import { FrameDecoder } from '../protocol/frames.ts';
 import type { OnAborted } from './frame-stream.ts';
-import { nameOf } from './connection-gater.ts';
+import { weirPeerIdOf } from './connection-gater.ts';
 
 /** Kinds of message that are refused, by their names in the library. */
 const REFUSED = ['GET_VALUE', 'PUT_VALUE'] as const;
@@ -39,7 +39,7 @@ export function boundDht(dht: KadDHT, onAborted: OnAborted): void {
   const answer = rpc.onIncomingStream.bind(rpc);
   const ask = network._writeReadMessage.bind(network);
   rpc.onIncomingStream = (stream, connection) => {
-    bound(stream, (error) => onAborted(nameOf(connection.remotePeer), error));
+    bound(stream, (error) => onAborted(weirPeerIdOf(connection.remotePeer), error));
     return answer(stream, connection);
   };
   network._writeReadMessage = (stream, ...rest) => {

@@ -4,19 +4,19 @@
  * (docs/adr/0023-the-nearest-are-known.md).
  */
 import { hash } from 'node:crypto';
-import type { PeerId } from '@libp2p/interface';
+import type { PeerId as Libp2pPeerId } from '@libp2p/interface';
 import { EventTypes, type FinalPeerEvent, type KadDHT, type QueryEvent } from '@libp2p/kad-dht';
 import { peerIdFromString } from '@libp2p/peer-id';
 import parallel from 'it-parallel';
 import { CID } from 'multiformats/cid';
 import { create } from 'multiformats/hashes/digest';
-import type { MembershipTable } from '../cluster/member-table.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { MemberTable } from '../cluster/member-table.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { ContentRouting, FindProvidersOptions } from './content-routing.ts';
 import type { Dialer } from './dialer.ts';
-import { nameOf } from './connection-gater.ts';
+import { weirPeerIdOf } from './connection-gater.ts';
 import { DHT_PARALLEL, PROVIDER_RECORDS } from './limits.ts';
-import { Nearest } from './nearest-members.ts';
+import { NearestMembers } from './nearest-members.ts';
 import { PROVIDER_VALIDITY } from './libp2p-node.ts';
 
 const SHA2_256 = 0x12;
@@ -27,13 +27,13 @@ const PATH = { index: -1, queued: 0, running: 0, total: 0 };
 interface Internals {
   readonly network: {
     sendRequest(
-      to: PeerId,
+      to: Libp2pPeerId,
       message: { readonly type: 'GET_PROVIDERS'; readonly key: Uint8Array },
       options: { readonly signal: AbortSignal; readonly path: typeof PATH },
     ): AsyncIterable<QueryEvent>;
   };
   readonly providers: {
-    getProviders(cid: CID, options: { readonly signal: AbortSignal }): Promise<readonly PeerId[]>;
+    getProviders(cid: CID, options: { readonly signal: AbortSignal }): Promise<readonly Libp2pPeerId[]>;
   };
   readonly contentRouting: { peerRouting: ClosestPeers };
 }
@@ -44,8 +44,8 @@ interface ClosestPeers {
 
 export interface DhtRoutingOptions {
   readonly dht: KadDHT;
-  readonly self: PeerName;
-  readonly table: Pick<MembershipTable, 'live'>;
+  readonly self: PeerId;
+  readonly table: Pick<MemberTable, 'live'>;
   readonly dialer: Pick<Dialer, 'connect' | 'isConnected'>;
 }
 
@@ -53,7 +53,7 @@ export class DhtRouting implements ContentRouting {
   readonly validity: number = PROVIDER_VALIDITY;
   readonly #options: DhtRoutingOptions;
   readonly #internals: Internals;
-  readonly #nearest: Nearest = new Nearest();
+  readonly #nearest: NearestMembers = new NearestMembers();
 
   /** Throws where the library is no longer as this file knows it. */
   constructor(options: DhtRoutingOptions) {
@@ -88,11 +88,11 @@ export class DhtRouting implements ContentRouting {
   async *find(
     cid: CID,
     { signal, answers = Infinity, atOnce = DHT_PARALLEL }: FindProvidersOptions,
-  ): AsyncGenerator<PeerName, void> {
+  ): AsyncGenerator<PeerId, void> {
     const key = keyOf(cid);
-    const told = new Set<PeerName>([this.#options.self]);
-    const fresh = (ids: readonly PeerId[]): readonly PeerName[] => {
-      const peers = ids.flatMap((id) => nameOf(id) ?? []).filter((peer) => !told.has(peer));
+    const told = new Set<PeerId>([this.#options.self]);
+    const fresh = (ids: readonly Libp2pPeerId[]): readonly PeerId[] => {
+      const peers = ids.flatMap((id) => weirPeerIdOf(id) ?? []).filter((peer) => !told.has(peer));
       for (const peer of peers) told.add(peer);
       return peers;
     };
@@ -114,21 +114,21 @@ export class DhtRouting implements ContentRouting {
     }
   }
 
-  #nearestOthers(key: Uint8Array): readonly PeerName[] {
+  #nearestOthers(key: Uint8Array): readonly PeerId[] {
     const { table, self } = this.#options;
     const others = table.live().filter(({ peer }) => peer !== self);
     return this.#nearest.of(key, others, PROVIDER_RECORDS);
   }
 
   /** Each of them has all records: those first to whom there is a connection. */
-  #inOrderOfCost(peers: readonly PeerName[]): readonly PeerName[] {
+  #inOrderOfCost(peers: readonly PeerId[]): readonly PeerId[] {
     const { dialer } = this.#options;
     const connected = new Set(peers.filter((peer) => dialer.isConnected(peer)));
     return [...connected, ...peers.filter((peer) => !connected.has(peer))];
   }
 
   /** Who the peer says has it; undefined where it does not answer. Never throws. */
-  async #ask(peer: PeerName, key: CID, signal: AbortSignal): Promise<readonly PeerId[] | undefined> {
+  async #ask(peer: PeerId, key: CID, signal: AbortSignal): Promise<readonly Libp2pPeerId[] | undefined> {
     if (!(await this.#reach(peer, signal))) return undefined;
     const message = { type: 'GET_PROVIDERS', key: key.multihash.bytes } as const;
     const options = { signal, path: PATH };
@@ -139,7 +139,7 @@ export class DhtRouting implements ContentRouting {
   }
 
   /** The library dials by what it has heard itself of a peer's addresses; the member's record knows better. */
-  async #reach(peer: PeerName, signal: AbortSignal): Promise<boolean> {
+  async #reach(peer: PeerId, signal: AbortSignal): Promise<boolean> {
     return this.#options.dialer.connect(peer, { signal }).then(
       () => true,
       () => false,

@@ -8,9 +8,9 @@ import { multiaddr } from '@multiformats/multiaddr';
 import PQueue from 'p-queue';
 import type { Clock } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
-import type { MembershipTable } from '../cluster/member-table.ts';
-import { OwnTime } from '../util/active-time.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { MemberTable } from '../cluster/member-table.ts';
+import { ActiveTimer } from '../util/active-time.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import * as limits from './limits.ts';
 import type { Node } from './libp2p-node.ts';
 import { peerError } from './peer-errors.ts';
@@ -20,26 +20,26 @@ const TAKEN = 'upgrader:encrypt-outbound-connection';
 
 export class Dialer {
   readonly #node: Node;
-  readonly #table: MembershipTable;
+  readonly #table: MemberTable;
   readonly #clock: Clock;
   readonly #queue: PQueue = new PQueue({ concurrency: limits.DIALS_AT_ONCE });
 
-  constructor(node: Node, table: MembershipTable, clock: Clock) {
+  constructor(node: Node, table: MemberTable, clock: Clock) {
     this.#node = node;
     this.#table = table;
     this.#clock = clock;
   }
 
-  isConnected(peer: PeerName): boolean {
+  isConnected(peer: PeerId): boolean {
     return this.connections(peer).length > 0;
   }
 
-  connections(peer: PeerName): readonly Connection[] {
+  connections(peer: PeerId): readonly Connection[] {
     return this.#node.getConnections(peerIdFromString(peer)).filter(({ status }) => status === 'open');
   }
 
   /** @throws WeirError `peer_unreachable`, `peer_refused` where it is banned or refuses this node; the signal's reason */
-  async connect(peer: PeerName, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Connection> {
+  async connect(peer: PeerId, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Connection> {
     signal?.throwIfAborted();
     if (this.#table.isBanned(peer)) throw new WeirError('peer_refused', `${peer} is banned`);
     const open = this.connections(peer)[0];
@@ -87,11 +87,12 @@ export class Dialer {
    * @throws what the last one threw; the signal's reason
    */
   async #oneByOne(addresses: readonly string[], signal: AbortSignal | undefined): Promise<Connection> {
-    using whole = new OwnTime(this.#clock, limits.DIAL_TIMEOUT);
+    using whole = new ActiveTimer(this.#clock, limits.DIAL_TIMEOUT);
     const until = signal === undefined ? whole.signal : AbortSignal.any([signal, whole.signal]);
     let failure: unknown = new Error('it names no address');
     for (const address of addresses) {
-      using part = addresses.length === 1 ? undefined : new OwnTime(this.#clock, limits.ADDRESS_DIAL_TIMEOUT);
+      using part =
+        addresses.length === 1 ? undefined : new ActiveTimer(this.#clock, limits.ADDRESS_DIAL_TIMEOUT);
       const onProgress = ({ type }: { readonly type: string }): void => {
         if (type !== TAKEN) return;
         part?.prolong(limits.HANDSHAKE_TIMEOUT);

@@ -14,7 +14,7 @@ const ENOUGH = 3;
 /** In a cluster of two nobody else will ever come. */
 const MOST_TIMES = 5;
 /** Milliseconds before it is told again to so few; twice as long each time. */
-const AGAIN_AFTER: number = SECOND;
+const AGAIN_AFTER = SECOND;
 
 export interface FirstAnnouncementOptions {
   readonly clock: Clock;

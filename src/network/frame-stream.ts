@@ -6,8 +6,8 @@
 import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface';
 import { systemClock } from '../util/clock.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
-import { OwnTime } from '../util/active-time.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import { ActiveTimer } from '../util/active-time.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { encodeFrame, FrameDecoder, MAX_FRAME_BYTES } from '../protocol/frames.ts';
 import { FRAME_TIMEOUT } from './limits.ts';
 
@@ -15,7 +15,7 @@ import { FRAME_TIMEOUT } from './limits.ts';
 const MAX_WAITING = 16;
 
 /** A stream that this peer opened was aborted for this reason; it decides what is held against the peer. */
-export type OnAborted = (peer: PeerName | undefined, error: unknown) => void;
+export type OnAborted = (peer: PeerId | undefined, error: unknown) => void;
 
 export class FrameStream {
   readonly stream: Stream;
@@ -114,7 +114,7 @@ export class FrameStream {
     signal?.throwIfAborted();
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const onAbort = (): void => reject(signal?.reason);
-    const time = timeout === undefined ? undefined : new OwnTime(systemClock, timeout, noFrame);
+    const time = timeout === undefined ? undefined : new ActiveTimer(systemClock, timeout, noFrame);
     // One more turn: where this node was busy for long, the frame may lie in the socket already.
     const late = (): void => void setImmediate(() => reject(time?.signal.reason));
     time?.signal.addEventListener('abort', late, { once: true });

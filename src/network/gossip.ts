@@ -4,29 +4,29 @@
  */
 import { TopicValidatorResult } from '@libp2p/gossipsub';
 import { isWeirError } from '../util/errors.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { decodeGossip, encodeGossip } from '../protocol/sync-messages.ts';
 import type { SignedMember } from '../protocol/signed-record.ts';
-import { nameOf } from './connection-gater.ts';
-import type { Intake } from './record-intake.ts';
+import { weirPeerIdOf } from './connection-gater.ts';
+import type { RecordIntake } from './record-intake.ts';
 import type { Node } from './libp2p-node.ts';
 
 export class Gossip {
   readonly #node: Node;
   readonly #topic: string;
-  readonly #intake: Intake;
+  readonly #recordIntake: RecordIntake;
   readonly #mesh: Set<string> = new Set();
 
-  constructor(node: Node, topic: string, intake: Intake) {
+  constructor(node: Node, topic: string, recordIntake: RecordIntake) {
     this.#node = node;
     this.#topic = topic;
-    this.#intake = intake;
+    this.#recordIntake = recordIntake;
   }
 
   start(): void {
     const { pubsub } = this.#node.services;
     // The validator takes the record: what it refuses or knows already is not passed on.
-    pubsub.topicValidators.set(this.#topic, (from, { data }) => this.#take(data, nameOf(from)));
+    pubsub.topicValidators.set(this.#topic, (from, { data }) => this.#take(data, weirPeerIdOf(from)));
     pubsub.addEventListener('gossipsub:graft', ({ detail }) => this.#mesh.add(detail.peerId));
     pubsub.addEventListener('gossipsub:prune', ({ detail }) => this.#mesh.delete(detail.peerId));
     pubsub.subscribe(this.#topic);
@@ -38,8 +38,8 @@ export class Gossip {
   }
 
   /** Those with whom there are streams for gossip, whether or not it goes to them directly. */
-  get peers(): ReadonlySet<PeerName> {
-    return new Set(this.#node.services.pubsub.getPeers().flatMap((peer) => nameOf(peer) ?? []));
+  get peers(): ReadonlySet<PeerId> {
+    return new Set(this.#node.services.pubsub.getPeers().flatMap((peer) => weirPeerIdOf(peer) ?? []));
   }
 
   /** @returns to how many peers it went: 0 where nobody listens. @throws what gossipsub throws */
@@ -49,20 +49,20 @@ export class Gossip {
   }
 
   /** Whether gossip goes to this peer directly. */
-  isMeshPeer(peer: PeerName): boolean {
+  isMeshPeer(peer: PeerId): boolean {
     return this.#mesh.has(peer);
   }
 
   /** The peer is gone; gossipsub says so to nobody. */
-  forget(peer: PeerName): void {
+  forget(peer: PeerId): void {
     this.#mesh.delete(peer);
   }
 
-  #take(data: Uint8Array, from: PeerName | undefined): TopicValidatorResult {
+  #take(data: Uint8Array, from: PeerId | undefined): TopicValidatorResult {
     try {
       const record = decodeGossip(data);
       if (record === undefined) return TopicValidatorResult.Accept; // a newer version's; others may know it
-      const isNeeded = this.#intake.gossip(record, from);
+      const isNeeded = this.#recordIntake.gossip(record, from);
       if (isNeeded !== undefined) return isNeeded ? TopicValidatorResult.Accept : TopicValidatorResult.Ignore;
     } catch (error) {
       if (!isWeirError(error, 'peer_protocol')) throw error;

@@ -22,9 +22,9 @@ interface Pair {
 type Group = Map<string, Pair>;
 
 /** Bytes of one value: a peer with all that a member may say of itself has 2 KiB. */
-const MAX_VALUE: number = 4 * KIB;
+const MAX_VALUE = 4 * KIB;
 /** 200,000 provider records and 8192 peers are some 40 MiB. */
-const MAX_BYTES: number = 64 * MIB;
+const MAX_BYTES = 64 * MIB;
 
 export interface GroupedStoreOptions {
   /** Entries in all; the group that was written longest ago goes first. */

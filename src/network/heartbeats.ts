@@ -27,7 +27,7 @@ interface Pulse {
  * Looks within which an answer must come. They are counted, not the clock: where this node gets no CPU they come late, and
  * the answer may be there and not be read yet.
  */
-const ANSWER_LOOKS: number = ANSWER_TIMEOUT / MAINTENANCE_INTERVAL;
+const ANSWER_LOOKS = ANSWER_TIMEOUT / MAINTENANCE_INTERVAL;
 
 export class Heartbeats {
   readonly #clock: Clock;

@@ -13,7 +13,7 @@ import { multiaddr } from '@multiformats/multiaddr';
 import { createLibp2p, type Libp2pOptions } from 'libp2p';
 import { HOUR } from '../util/clock.ts';
 import type { Identity } from '../protocol/identity.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { MAX_GOSSIP_BYTES } from '../protocol/sync-messages.ts';
 import { toMultiaddr, type ListenAddress } from './addresses.ts';
 import { GroupedStore } from './grouped-store.ts';
@@ -33,7 +33,7 @@ export interface NodeOptions {
   readonly mdns: boolean;
   readonly version: string;
   /** Whose connections are refused. */
-  readonly isRefused: (peer: PeerName) => boolean;
+  readonly isRefused: (peer: PeerId) => boolean;
   /** Whether a member's record names this address. */
   readonly isKnown: (host: string) => boolean;
 }

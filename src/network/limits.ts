@@ -61,7 +61,7 @@ export const MAX_QUEUED_BYTES: number = 256 * KIB;
 /** A control stream without a message is closed: each costs a few KiB on both sides. */
 export const IDLE_STREAM: number = 2 * MINUTE;
 /** Control streams open at one time; far above the links of all swarms together. */
-export const MAX_CHANNELS = 2048;
+export const MAX_OPEN_CONTROL_STREAMS = 2048;
 
 export const REQUEST_TIMEOUT: number = 2 * SECOND;
 /** Requests under way from one connection, and from all peers, for each kind; more are refused at once. */

@@ -6,8 +6,8 @@
 import type { Connection, Stream } from '@libp2p/interface';
 import { toError, WeirError } from '../util/errors.ts';
 import { differingBuckets } from '../cluster/member-records.ts';
-import type { MembershipTable } from '../cluster/member-table.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { MemberTable } from '../cluster/member-table.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import {
   decodeExchangeHead,
   decodePage,
@@ -18,8 +18,8 @@ import {
 } from '../protocol/sync-messages.ts';
 import type { SignedMember } from '../protocol/signed-record.ts';
 import { FrameStream, type OnAborted } from './frame-stream.ts';
-import { nameOf } from './connection-gater.ts';
-import type { Intake } from './record-intake.ts';
+import { weirPeerIdOf } from './connection-gater.ts';
+import type { RecordIntake } from './record-intake.ts';
 import { EXCHANGE_TIMEOUT, FIRST_FRAME_TIMEOUT, MAX_EXCHANGE_BYTES, MAX_EXCHANGES } from './limits.ts';
 import type { Node } from './libp2p-node.ts';
 import { peerError } from './peer-errors.ts';
@@ -27,24 +27,24 @@ import { peerError } from './peer-errors.ts';
 export const MEMBERS_PROTOCOL = '/weir/members/1.0';
 const NONE: Uint8Array = new Uint8Array();
 
-export class MemberExchange {
+export class MemberSync {
   readonly #node: Node;
-  readonly #table: MembershipTable;
-  readonly #intake: Intake;
+  readonly #table: MemberTable;
+  readonly #recordIntake: RecordIntake;
   readonly #self: () => SignedMember;
   readonly #onAborted: OnAborted;
   #running = 0;
 
   constructor(
     node: Node,
-    table: MembershipTable,
-    intake: Intake,
+    table: MemberTable,
+    recordIntake: RecordIntake,
     self: () => SignedMember,
     onAborted: OnAborted,
   ) {
     this.#node = node;
     this.#table = table;
-    this.#intake = intake;
+    this.#recordIntake = recordIntake;
     this.#self = self;
     this.#onAborted = onAborted;
   }
@@ -71,17 +71,17 @@ export class MemberExchange {
     const digests = this.#table.records.digests();
     frames.send(encodeExchangeHead({ self: this.#self(), digests, differing: NONE }));
     const head = decodeExchangeHead(await theNext(frames, signal), 'answer');
-    this.#intake.hello(head.self, connection);
+    this.#recordIntake.hello(head.self, connection);
     // Taken before their records come, or all of these would be sent back.
     const mine = [...this.#table.records.inBuckets(head.differing)];
-    const theirs = await this.#takePages(frames, nameOf(connection.remotePeer), signal);
+    const theirs = await this.#takePages(frames, weirPeerIdOf(connection.remotePeer), signal);
     const news = mine.filter(({ record: { member } }) => (theirs.get(member.peer) ?? -1) < member.sequence);
     await sendPages(frames, news, signal);
   }
 
   async #accept(stream: Stream, connection: Connection): Promise<void> {
     const frames = new FrameStream(stream);
-    const peer = nameOf(connection.remotePeer);
+    const peer = weirPeerIdOf(connection.remotePeer);
     if (this.#running >= MAX_EXCHANGES) {
       frames.abort(new WeirError('too_many_requests', 'too many exchanges of members'));
       return;
@@ -99,20 +99,20 @@ export class MemberExchange {
 
   async #answer(frames: FrameStream, connection: Connection, signal: AbortSignal): Promise<void> {
     const head = decodeExchangeHead(await theNext(frames, signal), 'question');
-    this.#intake.hello(head.self, connection);
+    this.#recordIntake.hello(head.self, connection);
     const differing = differingBuckets(this.#table.records.digests(), head.digests);
     frames.send(encodeExchangeHead({ self: this.#self(), digests: NONE, differing }));
     await sendPages(frames, this.#table.records.inBuckets(differing), signal);
-    await this.#takePages(frames, nameOf(connection.remotePeer), signal);
+    await this.#takePages(frames, weirPeerIdOf(connection.remotePeer), signal);
   }
 
   /** @returns the sequence of each record that came */
   async #takePages(
     frames: FrameStream,
-    from: PeerName | undefined,
+    from: PeerId | undefined,
     signal: AbortSignal,
-  ): Promise<ReadonlyMap<PeerName, number>> {
-    const sequences = new Map<PeerName, number>();
+  ): Promise<ReadonlyMap<PeerId, number>> {
+    const sequences = new Map<PeerId, number>();
     let bytes = 0;
     for (;;) {
       const frame = await theNext(frames, signal);
@@ -122,7 +122,7 @@ export class MemberExchange {
       if (bytes > MAX_EXCHANGE_BYTES || sequences.size > MAX_SNAPSHOT_RECORDS) {
         throw new WeirError('peer_protocol', 'a snapshot that is too large');
       }
-      this.#intake.page(records, from);
+      this.#recordIntake.page(records, from);
       if (last) return sequences;
     }
   }

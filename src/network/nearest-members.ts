@@ -4,18 +4,18 @@
  */
 import { hash } from 'node:crypto';
 import { peerIdFromString } from '@libp2p/peer-id';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 
 interface Candidate {
-  readonly peer: PeerName;
+  readonly peer: PeerId;
 }
 
-export class Nearest {
+export class NearestMembers {
   /** The place of each member that was looked at. */
-  readonly #places: Map<PeerName, Buffer> = new Map();
+  readonly #slots: Map<PeerId, Buffer> = new Map();
 
   /** Up to `count` of the members, the nearest first. */
-  of(key: Uint8Array, members: readonly Candidate[], count: number): readonly PeerName[] {
+  of(key: Uint8Array, members: readonly Candidate[], count: number): readonly PeerId[] {
     const target = hash('sha256', key, 'buffer');
     this.#forget(members);
     const all = members.map(({ peer }) => ({ peer, distance: xor(this.#placeOf(peer), target) }));
@@ -23,20 +23,20 @@ export class Nearest {
     return sorted.slice(0, count).map(({ peer }) => peer);
   }
 
-  #placeOf(peer: PeerName): Buffer {
-    let place = this.#places.get(peer);
+  #placeOf(peer: PeerId): Buffer {
+    let place = this.#slots.get(peer);
     if (place === undefined) {
       place = hash('sha256', peerIdFromString(peer).toMultihash().bytes, 'buffer');
-      this.#places.set(peer, place);
+      this.#slots.set(peer, place);
     }
     return place;
   }
 
   /** Those who have gone would be remembered for good. */
   #forget(members: readonly Candidate[]): void {
-    if (this.#places.size <= 2 * members.length) return;
+    if (this.#slots.size <= 2 * members.length) return;
     const present = new Set(members.map(({ peer }) => peer));
-    for (const peer of this.#places.keys()) if (!present.has(peer)) this.#places.delete(peer);
+    for (const peer of this.#slots.keys()) if (!present.has(peer)) this.#slots.delete(peer);
   }
 }
 

@@ -10,11 +10,11 @@ import type { Connection } from '@libp2p/interface';
 import { SECOND, type Clock } from '../util/clock.ts';
 import { toError, WeirError } from '../util/errors.ts';
 import type { Member } from '../protocol/member.ts';
-import type { MembershipTable } from '../cluster/member-table.ts';
-import { OwnTime } from '../util/active-time.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { MemberTable } from '../cluster/member-table.ts';
+import { ActiveTimer } from '../util/active-time.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { Dialer } from './dialer.ts';
-import { nameOf } from './connection-gater.ts';
+import { weirPeerIdOf } from './connection-gater.ts';
 import {
   DIAL_TIMEOUT,
   HANDSHAKE_TIMEOUT,
@@ -31,25 +31,25 @@ const PER_ROUND = 3;
 /** Suspects tried in one round. */
 const PROBES_PER_ROUND = 8;
 /** Milliseconds of this node's own time that a suspect has to answer a ping. */
-const PING_TIMEOUT: number = 2 * SECOND;
+const PING_TIMEOUT = 2 * SECOND;
 /** A suspect is tried so long before its suspicion ends: the answer must be here by then. */
-const PROBE_BEFORE: number = DIAL_TIMEOUT + HANDSHAKE_TIMEOUT + PING_TIMEOUT + SECOND;
+const PROBE_BEFORE = DIAL_TIMEOUT + HANDSHAKE_TIMEOUT + PING_TIMEOUT + SECOND;
 
 export interface NeighboursOptions {
   readonly node: Node;
   readonly dialer: Dialer;
-  readonly table: MembershipTable;
+  readonly table: MemberTable;
   readonly clock: Clock;
   /** Whether something goes over this connection that closing it would cut. */
-  readonly isUsed: (connection: Connection, peer: PeerName) => boolean;
-  readonly onUnreachable: (peer: PeerName, error: unknown) => void;
+  readonly isUsed: (connection: Connection, peer: PeerId) => boolean;
+  readonly onUnreachable: (peer: PeerId, error: unknown) => void;
   /** Peers with whom this node gossips. */
-  readonly gossipPeers: () => ReadonlySet<PeerName>;
+  readonly gossipPeers: () => ReadonlySet<PeerId>;
 }
 
 export class Neighbours {
   readonly #options: NeighboursOptions;
-  readonly #dialling: Set<PeerName> = new Set();
+  readonly #dialling: Set<PeerId> = new Set();
   /** Over which it is asked what the peer speaks, now. */
   readonly #meeting: Set<Connection> = new Set();
   /** When it was last asked over a connection; on the monotonic clock. */
@@ -61,13 +61,14 @@ export class Neighbours {
 
   /** Connected peers. */
   get count(): number {
-    return new Set(this.#options.node.getConnections().map(({ remotePeer }) => nameOf(remotePeer))).size;
+    return new Set(this.#options.node.getConnections().map(({ remotePeer }) => weirPeerIdOf(remotePeer)))
+      .size;
   }
 
   /** One look at all of it; what it begins goes on in the background. */
   maintain(signal: AbortSignal): void {
     this.#probe(signal);
-    const missing = Math.min(PER_ROUND, MIN_NEIGHBOURS - this.#acquainted - this.#dialling.size);
+    const missing = Math.min(PER_ROUND, MIN_NEIGHBOURS - this.#identified - this.#dialling.size);
     if (missing <= 0) return this.#trim();
     const strangers = this.#strangers().slice(0, missing);
     for (const connection of strangers) void this.#meet(connection, signal);
@@ -76,13 +77,13 @@ export class Neighbours {
 
   /** A connection has been opened, from either side. */
   opened(connection: Connection, signal: AbortSignal): void {
-    if (this.#acquainted < MAX_IDLE_NEIGHBOURS) void this.#meet(connection, signal);
+    if (this.#identified < MAX_IDLE_NEIGHBOURS) void this.#meet(connection, signal);
   }
 
-  get #acquainted(): number {
+  get #identified(): number {
     const peers = new Set(this.#options.gossipPeers());
     for (const { remotePeer } of this.#meeting) {
-      const peer = nameOf(remotePeer);
+      const peer = weirPeerIdOf(remotePeer);
       if (peer !== undefined) peers.add(peer);
     }
     return peers.size;
@@ -91,12 +92,12 @@ export class Neighbours {
   /** Open connections whose peers do not gossip with this node, and have not just been asked whether they do. */
   #strangers(): readonly Connection[] {
     const { node, clock, gossipPeers } = this.#options;
-    const acquainted = gossipPeers();
+    const identified = gossipPeers();
     const before = clock.monotonic() - IDENTIFY_AGAIN;
     return node.getConnections().filter((connection) => {
-      const peer = nameOf(connection.remotePeer);
+      const peer = weirPeerIdOf(connection.remotePeer);
       const isAsked = (this.#asked.get(connection) ?? -Infinity) > before;
-      return connection.status === 'open' && !isAsked && peer !== undefined && !acquainted.has(peer);
+      return connection.status === 'open' && !isAsked && peer !== undefined && !identified.has(peer);
     });
   }
 
@@ -162,7 +163,7 @@ export class Neighbours {
       const connection = await dialer.connect(peer, { signal });
       // A connection that is there already says nothing: a frozen peer keeps its own for a while.
       if (table.suspicion(peer) !== undefined) await this.#ping(connection, signal);
-      if (table.suspicion(peer) === 'unreachable') table.absolve(peer);
+      if (table.suspicion(peer) === 'unreachable') table.clear(peer);
     } catch (error) {
       if (!signal.aborted) onUnreachable(peer, error);
     } finally {
@@ -171,7 +172,7 @@ export class Neighbours {
   }
 
   async #ping(connection: Connection, signal: AbortSignal): Promise<void> {
-    using time = new OwnTime(this.#options.clock, PING_TIMEOUT, noAnswer);
+    using time = new ActiveTimer(this.#options.clock, PING_TIMEOUT, noAnswer);
     const limit = AbortSignal.any([signal, time.signal]);
     try {
       await this.#options.node.services.ping.ping(connection.remotePeer, { signal: limit });
@@ -184,25 +185,25 @@ export class Neighbours {
   #trim(): void {
     const idle = [...this.#byPeer()].filter(([peer, connections]) => this.#isIdle(peer, connections));
     const excess = Math.min(this.count - MAX_IDLE_NEIGHBOURS, idle.length, PER_ROUND);
-    const acquainted = this.#options.gossipPeers();
+    const identified = this.#options.gossipPeers();
     // Those with whom this node gossips stay, and the oldest: what has lasted lasts.
     const order = idle.sort(
       ([a, ofA], [b, ofB]) =>
-        Number(acquainted.has(a)) - Number(acquainted.has(b)) || openedAt(ofB) - openedAt(ofA),
+        Number(identified.has(a)) - Number(identified.has(b)) || openedAt(ofB) - openedAt(ofA),
     );
     for (const [, connections] of order.slice(0, Math.max(0, excess)))
       for (const connection of connections) void close(connection);
   }
 
-  #isIdle(peer: PeerName, connections: readonly Connection[]): boolean {
+  #isIdle(peer: PeerId, connections: readonly Connection[]): boolean {
     const isOld = Date.now() - openedAt(connections) >= IDLE_CONNECTION;
     return isOld && !connections.some((connection) => this.#options.isUsed(connection, peer));
   }
 
-  #byPeer(): ReadonlyMap<PeerName, Connection[]> {
-    const byPeer = new Map<PeerName, Connection[]>();
+  #byPeer(): ReadonlyMap<PeerId, Connection[]> {
+    const byPeer = new Map<PeerId, Connection[]>();
     for (const connection of this.#options.node.getConnections()) {
-      const peer = nameOf(connection.remotePeer);
+      const peer = weirPeerIdOf(connection.remotePeer);
       if (peer === undefined || connection.status !== 'open') continue;
       const known = byPeer.get(peer);
       if (known === undefined) byPeer.set(peer, [connection]);

@@ -2,7 +2,7 @@
  * The control plane of a node: its libp2p host and all that is said over it, but for chunks.
  *
  * Who owns what: libp2p-node.ts makes the libp2p node; the membership table is handed in, and every record that arrives goes
- * through {@link Intake} into it; control-streams.ts carries swarm messages, request-response.ts questions, member-sync.ts and
+ * through {@link RecordIntake} into it; control-streams.ts carries swarm messages, request-response.ts questions, member-sync.ts and
  * gossip.ts records, bootstrap.ts and neighbours.ts connections. This file starts and stops them, and drives what is
  * periodic.
  *
@@ -12,7 +12,7 @@
  */
 import { errorMessage, WeirError } from '../util/errors.ts';
 import type { Member } from '../protocol/member.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { ContentRouting } from './content-routing.ts';
 import type { SwarmMessage } from '../protocol/messages.ts';
 import { SWARM_VERSIONS } from '../protocol/codec.ts';
@@ -20,39 +20,39 @@ import type { SignedMember } from '../protocol/signed-record.ts';
 import { announced, parseBootstrap, systemLookup } from './addresses.ts';
 import { Bootstrap } from './bootstrap.ts';
 import { Candidates } from './candidates.ts';
-import { Channels } from './control-streams.ts';
+import { ControlStreams } from './control-streams.ts';
 import { describe } from './connected-peer.ts';
-import { Conduct } from './peer-policy.ts';
+import { PeerPolicy } from './peer-policy.ts';
 import { DhtRouting } from './dht.ts';
 import { boundDht } from './dht-bounds.ts';
 import { Dialer } from './dialer.ts';
 import { announceFirst, type FirstAnnouncementOptions } from './first-announcement.ts';
 import type { OnAborted } from './frame-stream.ts';
-import { nameOf } from './connection-gater.ts';
+import { weirPeerIdOf } from './connection-gater.ts';
 import { Gossip } from './gossip.ts';
 import { Heartbeats } from './heartbeats.ts';
-import { Intake } from './record-intake.ts';
+import { RecordIntake } from './record-intake.ts';
 import * as limits from './limits.ts';
-import { MemberExchange } from './member-sync.ts';
+import { MemberSync } from './member-sync.ts';
 import { Neighbours } from './neighbours.ts';
 import { createNode, gossipTopic, type Node } from './libp2p-node.ts';
-import type { HostOptions } from './network-options.ts';
+import type { NetworkOptions } from './network-options.ts';
 import type { ConnectedPeer } from './connected-peer.ts';
 import { Requests, type RequestHandler, type RequestOptions } from './request-response.ts';
 import { repeat, within } from '../util/async.ts';
 import { SelfRecord, type SelfInfo } from './self-record.ts';
 
-export class Host implements AsyncDisposable {
+export class Network implements AsyncDisposable {
   /** What routing/ needs. */
   readonly contentRouting: ContentRouting;
-  readonly #options: HostOptions;
+  readonly #options: NetworkOptions;
   readonly #node: Node;
   readonly #self: SelfRecord;
   readonly #dialer: Dialer;
-  readonly #conduct: Conduct;
-  readonly #channels: Channels;
+  readonly #peerPolicy: PeerPolicy;
+  readonly #controlStreams: ControlStreams;
   readonly #requests: Requests;
-  readonly #exchange: MemberExchange;
+  readonly #memberSync: MemberSync;
   readonly #gossip: Gossip;
   readonly #neighbours: Neighbours;
   readonly #heartbeats: Heartbeats;
@@ -61,7 +61,7 @@ export class Host implements AsyncDisposable {
   readonly #stop: AbortController = new AbortController();
   readonly #running: Set<Promise<void>> = new Set();
 
-  private constructor(options: HostOptions, node: Node) {
+  private constructor(options: NetworkOptions, node: Node) {
     const { table, clock, identity, selfInfo, clusterKey, protocolVersions = SWARM_VERSIONS } = options;
     this.#options = options;
     this.#node = node;
@@ -73,41 +73,41 @@ export class Host implements AsyncDisposable {
       table,
       dialer: this.#dialer,
     });
-    const intake = new Intake(table, this.#self, () => this.#background(this.#announce()));
-    this.#conduct = new Conduct({
+    const recordIntake = new RecordIntake(table, this.#self, () => this.#background(this.#announce()));
+    this.#peerPolicy = new PeerPolicy({
       table,
       dialer: this.#dialer,
       clock,
       logger: options.logger,
       stopped: this.#stop.signal,
-      drop: (peer, reason) => this.#channels.drop(peer, reason),
+      drop: (peer, reason) => this.#controlStreams.drop(peer, reason),
       onUnreachable: options.onUnreachable,
     });
-    const onAborted: OnAborted = (peer, error) => this.#conduct.aborted(peer, error);
+    const onAborted: OnAborted = (peer, error) => this.#peerPolicy.aborted(peer, error);
     boundDht(node.services.dht, onAborted);
     const self = (): SignedMember => this.#self.current;
-    this.#channels = new Channels({
+    this.#controlStreams = new ControlStreams({
       node,
       dialer: this.#dialer,
       clock,
-      intake,
+      intake: recordIntake,
       self,
       onAborted,
       versions: protocolVersions,
       onMessage: options.onMessage,
-      onFailed: (peer, error) => this.#conduct.unreachable(peer, error),
+      onFailed: (peer, error) => this.#peerPolicy.unreachable(peer, error),
     });
     this.#requests = new Requests(node, this.#dialer, onAborted);
-    this.#exchange = new MemberExchange(node, table, intake, self, onAborted);
-    this.#gossip = new Gossip(node, gossipTopic(clusterKey), intake);
+    this.#memberSync = new MemberSync(node, table, recordIntake, self, onAborted);
+    this.#gossip = new Gossip(node, gossipTopic(clusterKey), recordIntake);
     this.#neighbours = new Neighbours({
       node,
       dialer: this.#dialer,
       table,
       clock,
-      onUnreachable: (peer, error) => this.#conduct.unreachable(peer, error),
+      onUnreachable: (peer, error) => this.#peerPolicy.unreachable(peer, error),
       gossipPeers: () => this.#gossip.peers,
-      isUsed: (connection, peer) => this.#channels.isUsed(connection) || this.#gossip.isMeshPeer(peer),
+      isUsed: (connection, peer) => this.#controlStreams.isUsed(connection) || this.#gossip.isMeshPeer(peer),
     });
     this.#heartbeats = new Heartbeats(clock);
     this.#candidates = new Candidates(clock);
@@ -119,9 +119,9 @@ export class Host implements AsyncDisposable {
       neighbours: () => this.#neighbours.count,
       isUseless: (address) => this.#isUseless(address),
       dial: (address, signal) => this.#dialer.dial([address], { signal }),
-      onConnected: (connection, signal) => this.#exchange.run(connection, signal),
+      onConnected: (connection, signal) => this.#memberSync.run(connection, signal),
       onNamed: ({ remotePeer }) => {
-        const peer = nameOf(remotePeer);
+        const peer = weirPeerIdOf(remotePeer);
         if (peer !== undefined) table.trust(peer);
       },
       onProblem: (message) => options.logger.debug({}, `bootstrap: ${message}`),
@@ -132,15 +132,15 @@ export class Host implements AsyncDisposable {
    * Listens, and looks for others in the background: a lone node is ready too.
    * @throws WeirError `address_in_use`, `config_invalid`
    */
-  static async start(options: HostOptions): Promise<Host> {
+  static async start(options: NetworkOptions): Promise<Network> {
     const node = await createNode({
       ...options,
       version: options.selfInfo.version,
       announced: (listening) => announced(options.announce, listening),
-      isRefused: (peer) => Conduct.isRefused(options.table, peer),
+      isRefused: (peer) => PeerPolicy.isRefused(options.table, peer),
       isKnown: (host) => options.table.names(host),
     });
-    const host = new Host(options, node);
+    const host = new Network(options, node);
     await host.#start();
     return host;
   }
@@ -151,25 +151,26 @@ export class Host implements AsyncDisposable {
   }
 
   /** Tells a peer something, sooner or later or, if it cannot be reached, not at all. Never throws, never waits. */
-  send(peer: PeerName, message: SwarmMessage): void {
-    if (!this.#stop.signal.aborted && !this.#options.table.isBanned(peer)) this.#channels.send(peer, message);
+  send(peer: PeerId, message: SwarmMessage): void {
+    if (!this.#stop.signal.aborted && !this.#options.table.isBanned(peer))
+      this.#controlStreams.send(peer, message);
   }
 
   /** Whether a word to this peer needs no new connection: there is one, or it is being made. */
-  isInTouch(peer: PeerName): boolean {
-    return this.#channels.has(peer) || this.#dialer.isConnected(peer);
+  isConnected(peer: PeerId): boolean {
+    return this.#controlStreams.has(peer) || this.#dialer.isConnected(peer);
   }
 
   /**
    * Resolves when the peer has said that it knows this node's record.
    * @throws WeirError `peer_unreachable`, `peer_refused`, `peer_cut`, `peer_stalled`, `peer_protocol`; the signal's reason
    */
-  async ensureKnown(peer: PeerName, { signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    await this.#channels.ready(peer, signal);
+  async ensureKnown(peer: PeerId, { signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
+    await this.#controlStreams.ready(peer, signal);
   }
 
   /** @throws WeirError as {@link Requests.ask} says */
-  request(peer: PeerName, name: string, bytes: Uint8Array, options?: RequestOptions): Promise<Uint8Array> {
+  request(peer: PeerId, name: string, bytes: Uint8Array, options?: RequestOptions): Promise<Uint8Array> {
     return this.#requests.ask(peer, name, bytes, options);
   }
 
@@ -185,7 +186,7 @@ export class Host implements AsyncDisposable {
   /** Something that this node says of itself has changed; all are told. */
   async setSelf(info: Partial<SelfInfo>): Promise<void> {
     this.#self.change(info, this.addresses);
-    await Promise.all([this.#channels.reopen(), this.#announce()]);
+    await Promise.all([this.#controlStreams.reopen(), this.#announce()]);
   }
 
   /** Takes leave of the others and closes; within a second. */
@@ -194,10 +195,10 @@ export class Host implements AsyncDisposable {
     const limit = AbortSignal.timeout(limits.LEAVE_TIMEOUT);
     const record = this.#self.leave();
     const connections = this.#node.getConnections();
-    const telling = connections.map((connection) => this.#channels.tell(connection, limit));
+    const telling = connections.map((connection) => this.#controlStreams.tell(connection, limit));
     await within(limits.LEAVE_TIMEOUT, Promise.allSettled([this.#gossip.publish(record), ...telling]));
     this.#stop.abort(new WeirError('aborted', 'the node stops'));
-    this.#channels.stop();
+    this.#controlStreams.stop();
     await within(limits.STOP_TIMEOUT, Promise.allSettled([this.#node.stop(), ...this.#running]));
   }
 
@@ -208,7 +209,7 @@ export class Host implements AsyncDisposable {
   async #start(): Promise<void> {
     const { table, clock, logger } = this.#options;
     // Before the first connection: what it opens must find its handler.
-    await Promise.all([this.#channels.start(), this.#exchange.start()]);
+    await Promise.all([this.#controlStreams.start(), this.#memberSync.start()]);
     this.#listen();
     try {
       await this.#node.start();
@@ -230,7 +231,7 @@ export class Host implements AsyncDisposable {
         table.tick();
         this.#heartbeats.look();
         this.#neighbours.maintain(signal);
-        this.#channels.sweep();
+        this.#controlStreams.sweep();
       },
     );
     every(
@@ -248,15 +249,15 @@ export class Host implements AsyncDisposable {
 
   #listen(): void {
     const { table, mdns } = this.#options;
-    table.onBan((peer) => this.#conduct.banned(peer));
+    table.onBan((peer) => this.#peerPolicy.banned(peer));
     table.onExpired(({ leaving, peer, controlAddresses }) => {
       if (!leaving) this.#candidates.add(controlAddresses.map((address) => `${address}/p2p/${peer}`));
     });
     this.#node.addEventListener('peer:disconnect', ({ detail }) => {
-      const peer = nameOf(detail);
+      const peer = weirPeerIdOf(detail);
       if (peer !== undefined) {
         this.#gossip.forget(peer);
-        this.#background(this.#conduct.disconnected(peer));
+        this.#background(this.#peerPolicy.disconnected(peer));
       }
       if (this.#neighbours.count === 0) this.#bootstrap.wake();
     });
@@ -266,8 +267,8 @@ export class Host implements AsyncDisposable {
     });
     this.#node.addEventListener('connection:close', ({ detail }) => {
       this.#heartbeats.remove(detail);
-      const peer = nameOf(detail.remotePeer);
-      if (peer !== undefined) this.#conduct.closed(peer, detail);
+      const peer = weirPeerIdOf(detail.remotePeer);
+      if (peer !== undefined) this.#peerPolicy.closed(peer, detail);
     });
     if (!mdns) return;
     this.#node.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => {
@@ -295,7 +296,7 @@ export class Host implements AsyncDisposable {
 
   async #compare(): Promise<void> {
     const connection = this.#neighbours.random();
-    if (connection !== undefined) await this.#exchange.run(connection, this.#stop.signal);
+    if (connection !== undefined) await this.#memberSync.run(connection, this.#stop.signal);
   }
 
   #isUseless(address: string): boolean {

@@ -3,42 +3,42 @@ import type { Connection } from '@libp2p/interface';
 import type { Clock } from '../util/clock.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
 import type { SuspicionReason } from '../cluster/membership.ts';
-import type { MembershipTable } from '../cluster/member-table.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { MemberTable } from '../cluster/member-table.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { Dialer } from './dialer.ts';
 import { ADDRESS_DIAL_TIMEOUT, PROBE_SPREAD } from './limits.ts';
-import type { HostLogger } from './network-options.ts';
+import type { NetworkLogger } from './network-options.ts';
 import { connect } from 'node:net';
 
 /** libp2p drops the younger of two connections to one address at once; what lived longer was in use. */
 const IN_USE_AFTER = 1000;
 
-export interface ConductOptions {
-  readonly table: MembershipTable;
+export interface PeerPolicyOptions {
+  readonly table: MemberTable;
   readonly dialer: Dialer;
   readonly clock: Clock;
-  readonly logger: HostLogger;
+  readonly logger: NetworkLogger;
   /** Aborted when this node stops: what fails then says nothing. */
   readonly stopped: AbortSignal;
   /** Drops what waits to be sent to this peer. */
-  readonly drop: (peer: PeerName, reason: WeirError) => void;
-  readonly onUnreachable: (peer: PeerName) => void;
+  readonly drop: (peer: PeerId, reason: WeirError) => void;
+  readonly onUnreachable: (peer: PeerId) => void;
 }
 
-export class Conduct {
-  readonly #options: ConductOptions;
+export class PeerPolicy {
+  readonly #options: PeerPolicyOptions;
 
-  constructor(options: ConductOptions) {
+  constructor(options: PeerPolicyOptions) {
     this.#options = options;
   }
 
   /** Whose connections are refused. */
-  static isRefused(table: MembershipTable, peer: PeerName): boolean {
+  static isRefused(table: MemberTable, peer: PeerId): boolean {
     return table.isBanned(peer) || table.suspicion(peer) === 'protocol';
   }
 
   /** The peer cannot be told anything. */
-  unreachable(peer: PeerName, error: unknown): void {
+  unreachable(peer: PeerId, error: unknown): void {
     const { table, onUnreachable, logger, stopped } = this.#options;
     if (stopped.aborted) return;
     if (!table.isBanned(peer)) table.suspect(peer, reasonOf(error));
@@ -47,21 +47,21 @@ export class Conduct {
   }
 
   /** A stream from this peer was aborted; who breaks the protocol is kept off for a while. */
-  aborted(peer: PeerName | undefined, error: unknown): void {
+  aborted(peer: PeerId | undefined, error: unknown): void {
     const { table, logger, stopped } = this.#options;
     if (stopped.aborted) return;
     if (isWeirError(error)) logger.debug({ peer, err: error }, "a peer's stream was aborted");
     else logger.warn({ peer, err: error }, "a peer's stream failed here");
     if (peer === undefined || !isWeirError(error, 'peer_protocol')) return;
     table.suspect(peer, 'protocol');
-    if (Conduct.isRefused(table, peer)) this.hangUp(peer, error);
+    if (PeerPolicy.isRefused(table, peer)) this.hangUp(peer, error);
   }
 
-  banned(peer: PeerName): void {
+  banned(peer: PeerId): void {
     this.hangUp(peer, new WeirError('peer_refused', `${peer} is banned`));
   }
 
-  hangUp(peer: PeerName, reason: WeirError): void {
+  hangUp(peer: PeerId, reason: WeirError): void {
     const { drop, dialer } = this.#options;
     drop(peer, reason);
     for (const connection of dialer.connections(peer)) connection.abort(reason);
@@ -71,7 +71,7 @@ export class Conduct {
    * One of a peer's connections is gone. Where both dialled at one time there is a second one, but gossipsub has its
    * stream on one of them and makes no other: without this no gossip would go to that peer any more.
    */
-  closed(peer: PeerName, { timeline }: Connection): void {
+  closed(peer: PeerId, { timeline }: Connection): void {
     if (Date.now() - timeline.open < IN_USE_AFTER) return;
     for (const other of this.#options.dialer.connections(peer)) {
       other.abort(new WeirError('peer_cut', 'another connection to this peer was cut'));
@@ -79,7 +79,7 @@ export class Conduct {
   }
 
   /** The peer was killed, or it hung up: nothing is asked of one that does not listen any more. */
-  async disconnected(peer: PeerName): Promise<void> {
+  async disconnected(peer: PeerId): Promise<void> {
     const { clock, table, stopped, dialer } = this.#options;
     await clock.sleep(clock.random() * PROBE_SPREAD, { signal: stopped });
     const member = table.get(peer);

@@ -16,7 +16,7 @@ import { HOUR } from '../util/clock.ts';
 /** Peers that are kept decoded, some 2 KiB each. */
 const MAX_DECODED = 2048;
 /** Then what is said of a peer is written again: its addresses run out when nobody names them any more. */
-const REFRESHED_AFTER: number = HOUR;
+const REFRESHED_AFTER = HOUR;
 
 /** Answers what has been read before from memory, and takes only what says something new. */
 export function withCache(store: PeerStore): void {

@@ -12,7 +12,7 @@
 import { HOUR, MILLISECOND, MINUTE, SECOND, type Clock } from '../util/clock.ts';
 import type { Digest } from '../oci/digest.ts';
 import { cidOf, ENOUGH_HOLDERS, type ContentRouting } from './content-routing.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 
 /** Announcements under way. */
 const CONCURRENCY = 2;
@@ -20,42 +20,42 @@ const CONCURRENCY = 2;
  * Milliseconds between two announcements of one worker: so many for each member, as all of them may have pulled the same
  * image, at least and at most. Up to 50 members make ten a second together.
  */
-const PAUSE_EACH: number = 200 * MILLISECOND;
-const PAUSE_LEAST: number = SECOND;
-const PAUSE_MOST: number = 10 * SECOND;
+const PAUSE_EACH = 200 * MILLISECOND;
+const PAUSE_LEAST = SECOND;
+const PAUSE_MOST = 10 * SECOND;
 /** One announcement; a query that takes longer has met dead members and is not worth more. */
-const TIMEOUT: number = 10 * SECOND;
+const TIMEOUT = 10 * SECOND;
 /** Looking up who has announced a blob: so many of the members nearest to it have to answer, each of which should know. */
 const LOOK_ANSWERS = 3;
-const LOOK_TIMEOUT: number = 3 * SECOND;
+const LOOK_TIMEOUT = 3 * SECOND;
 /** What enough others have announced is looked up again after so long, and up to an hour more. */
-const COVERED_FOR: number = 3 * HOUR;
+const COVERED_FOR = 3 * HOUR;
 /** Digests that are looked after; beyond it those that were announced longest ago are let run out. */
 const MAX_DIGESTS = 100_000;
 /** Announced again so long before it runs out, so that a queue that is behind loses nothing. */
-const MARGIN: number = 4 * HOUR;
+const MARGIN = 4 * HOUR;
 /** While nobody takes announcements (a lone node), they are tried so often. */
-const FIRST_RETRY: number = 5 * SECOND;
-const LAST_RETRY: number = 5 * MINUTE;
+const FIRST_RETRY = 5 * SECOND;
+const LAST_RETRY = 5 * MINUTE;
 /** Milliseconds between two looks whether the node still pulls. */
-const LOOK: number = SECOND;
+const LOOK = SECOND;
 /** Nothing is announced while the node pulls, where that is over within so many milliseconds. */
-const MAX_HELD: number = 5 * MINUTE;
+const MAX_HELD = 5 * MINUTE;
 
-export interface ProviderQueueOptions {
+export interface ProviderAnnouncerOptions {
   readonly routing: ContentRouting;
   /** Whether this node has better things to do at present. */
   readonly isBusy: () => boolean;
   /** How many members the cluster has. */
   readonly members: () => number;
   /** Whether this member can be asked for anything. */
-  readonly isLive: (peer: PeerName) => boolean;
+  readonly isLive: (peer: PeerId) => boolean;
   readonly clock: Clock;
   readonly onProblem: (error: unknown) => void;
 }
 
-export class ProviderQueue implements AsyncDisposable {
-  readonly #options: ProviderQueueOptions;
+export class ProviderAnnouncer implements AsyncDisposable {
+  readonly #options: ProviderAnnouncerOptions;
   /** Not announced yet. */
   readonly #fresh: Set<Digest> = new Set();
   /** The same as a stack, with some that have been withdrawn since. */
@@ -71,7 +71,7 @@ export class ProviderQueue implements AsyncDisposable {
   /** When the node was found busy, as it has been since; on the monotonic clock. */
   #busySince: number | undefined;
 
-  constructor(options: ProviderQueueOptions) {
+  constructor(options: ProviderAnnouncerOptions) {
     this.#options = options;
     this.#workers = Array.from({ length: CONCURRENCY }, () => this.#work());
   }
@@ -182,7 +182,7 @@ export class ProviderQueue implements AsyncDisposable {
   /** How many others are found who have announced it; as many as are enough at most. */
   async #others(digest: Digest): Promise<number> {
     const { routing, isLive, onProblem } = this.#options;
-    const others = new Set<PeerName>();
+    const others = new Set<PeerId>();
     const limit = AbortSignal.timeout(LOOK_TIMEOUT);
     try {
       const signal = AbortSignal.any([this.#stop.signal, limit]);

@@ -6,16 +6,16 @@
  */
 import { SECOND, type Clock } from '../util/clock.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { cidOf, ENOUGH_HOLDERS, type ContentRouting } from './content-routing.ts';
 
 /** Searches under way; more find nothing, for each costs all nodes that it asks some milliseconds. */
 const MAX_SEARCHES = 16;
 /** A search that nobody waits for any more goes on for the next one who asks, but no longer than this. */
-const SEARCH_TIMEOUT: number = 5 * SECOND;
+const SEARCH_TIMEOUT = 5 * SECOND;
 /** How long what was found is taken for true; and nothing, for a shorter time: somebody may have it a moment later. */
-const FRESH: number = 30 * SECOND;
-const FRESH_NOTHING: number = 5 * SECOND;
+const FRESH = 30 * SECOND;
+const FRESH_NOTHING = 5 * SECOND;
 /** Searches whose outcome is remembered. */
 const MAX_REMEMBERED = 1000;
 
@@ -25,27 +25,27 @@ export interface FindOptions {
   readonly deadline: number;
 }
 
-export interface RoutingOptions {
+export interface ProviderSearchOptions {
   readonly routing: ContentRouting;
   readonly clock: Clock;
   readonly onProblem: (error: unknown) => void;
 }
 
 interface Search {
-  readonly peers: Set<PeerName>;
+  readonly peers: Set<PeerId>;
   readonly ended: Promise<void>;
   isRunning: boolean;
   /** On the monotonic clock. */
   readonly begun: number;
 }
 
-export class Routing implements AsyncDisposable {
-  readonly #options: RoutingOptions;
+export class ProviderSearch implements AsyncDisposable {
+  readonly #options: ProviderSearchOptions;
   readonly #searches: Map<Digest, Search> = new Map();
   readonly #stop: AbortController = new AbortController();
   #running = 0;
 
-  constructor(options: RoutingOptions) {
+  constructor(options: ProviderSearchOptions) {
     this.#options = options;
   }
 
@@ -53,7 +53,7 @@ export class Routing implements AsyncDisposable {
    * Members that say they have the blob: those that were found before the deadline, or until there are enough.
    * @throws the signal's reason
    */
-  async find(digest: Digest, { signal, deadline }: FindOptions): Promise<readonly PeerName[]> {
+  async find(digest: Digest, { signal, deadline }: FindOptions): Promise<readonly PeerId[]> {
     signal.throwIfAborted();
     const search = this.#search(digest);
     if (search === undefined) return [];
@@ -71,7 +71,7 @@ export class Routing implements AsyncDisposable {
     const known = this.#searches.get(digest);
     if (known !== undefined && this.#isFresh(known)) return known;
     if (this.#running >= MAX_SEARCHES || this.#stop.signal.aborted) return undefined;
-    const peers = new Set<PeerName>();
+    const peers = new Set<PeerId>();
     const search: Search = {
       peers,
       isRunning: true,
@@ -90,7 +90,7 @@ export class Routing implements AsyncDisposable {
   }
 
   /** Never throws. */
-  async #run(digest: Digest, peers: Set<PeerName>): Promise<void> {
+  async #run(digest: Digest, peers: Set<PeerId>): Promise<void> {
     const { routing, onProblem } = this.#options;
     const limit = AbortSignal.timeout(SEARCH_TIMEOUT);
     this.#running += 1;

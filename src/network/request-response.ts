@@ -4,10 +4,10 @@
  */
 import type { Connection, Stream } from '@libp2p/interface';
 import { toError, WeirError } from '../util/errors.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { Dialer } from './dialer.ts';
 import { FrameStream, type OnAborted } from './frame-stream.ts';
-import { nameOf } from './connection-gater.ts';
+import { weirPeerIdOf } from './connection-gater.ts';
 import { FIRST_FRAME_TIMEOUT, MAX_HANDLERS, MAX_REQUESTS_PER_CONNECTION, REQUEST_TIMEOUT } from './limits.ts';
 import type { Node } from './libp2p-node.ts';
 import { peerError } from './peer-errors.ts';
@@ -16,7 +16,7 @@ import { peerError } from './peer-errors.ts';
  * Answers one question; at most 64 KiB. What it throws is not told to the asker, who sees the stream reset.
  * @param signal aborted when the asker is gone or has waited for too long
  */
-export type RequestHandler = (from: PeerName, bytes: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>;
+export type RequestHandler = (from: PeerId, bytes: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>;
 
 export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
@@ -44,7 +44,7 @@ export class Requests {
    * `peer_stalled`, `peer_cut` (it answers nothing), `peer_protocol`; the signal's reason
    */
   async ask(
-    peer: PeerName,
+    peer: PeerId,
     name: string,
     bytes: Uint8Array,
     { signal, timeout = REQUEST_TIMEOUT }: RequestOptions = {},
@@ -54,7 +54,7 @@ export class Requests {
     try {
       const connection = await this.#dialer.connect(peer, { signal: both });
       const stream = await connection.newStream(protocolOf(name), { signal: both });
-      return await exchange(new FrameStream(stream), bytes, both);
+      return await request(new FrameStream(stream), bytes, both);
     } catch (error) {
       if (limit.aborted && signal?.aborted !== true) {
         throw new WeirError('peer_stalled', `${name}: no answer within ${timeout} ms`, { cause: error });
@@ -67,7 +67,7 @@ export class Requests {
   async handle(name: string, handler: RequestHandler): Promise<void> {
     let running = 0;
     const accept = async (stream: Stream, connection: Connection): Promise<void> => {
-      const peer = nameOf(connection.remotePeer);
+      const peer = weirPeerIdOf(connection.remotePeer);
       if (running >= MAX_HANDLERS || peer === undefined) {
         stream.abort(new WeirError('too_many_requests', `${running} ${name} requests are under way`));
         return;
@@ -85,7 +85,7 @@ export class Requests {
     });
   }
 
-  async #answer(frames: FrameStream, peer: PeerName, handler: RequestHandler): Promise<void> {
+  async #answer(frames: FrameStream, peer: PeerId, handler: RequestHandler): Promise<void> {
     const gone = new AbortController();
     frames.stream.addEventListener('close', () => gone.abort(new WeirError('aborted', 'the asker is gone')));
     try {
@@ -100,7 +100,7 @@ export class Requests {
   }
 }
 
-async function exchange(frames: FrameStream, bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
+async function request(frames: FrameStream, bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
   try {
     frames.send(bytes);
     const answer = await frames.next(undefined, signal);

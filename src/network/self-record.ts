@@ -1,7 +1,7 @@
 /** This node's own record: made from what is known of it, signed, and newer each time. */
 import type { Clock } from '../util/clock.ts';
 import type { Address, Member } from '../protocol/member.ts';
-import type { MembershipTable } from '../cluster/member-table.ts';
+import type { MemberTable } from '../cluster/member-table.ts';
 import type { Identity } from '../protocol/identity.ts';
 import { RECORD_LIMITS, signMember, type SignedMember } from '../protocol/signed-record.ts';
 
@@ -16,14 +16,14 @@ export interface SelfInfo {
 
 export class SelfRecord {
   readonly #identity: Identity;
-  readonly #table: MembershipTable;
+  readonly #table: MemberTable;
   readonly #clock: Clock;
   #info: SelfInfo;
   #controlAddresses: readonly string[] = [];
   #leaving = false;
   #current: SignedMember;
 
-  constructor(identity: Identity, table: MembershipTable, clock: Clock, info: SelfInfo) {
+  constructor(identity: Identity, table: MemberTable, clock: Clock, info: SelfInfo) {
     this.#identity = identity;
     this.#table = table;
     this.#clock = clock;

@@ -7,13 +7,13 @@
  * deceived has `fetched` what it states. One that has `verified` the whole blob cannot be deceived: it lies.
  */
 import { isSignedBy, SIGNATURE_BYTES, type Identity } from './identity.ts';
-import type { PeerName } from './peer-id.ts';
+import type { PeerId } from './peer-id.ts';
 import type { SwarmKey } from './messages.ts';
 
 export const HASH_BYTES = 32;
 
 /** What a member says about a chunk. */
-export interface Claim {
+export interface AttestedChunk {
   readonly index: number;
   /** sha256 of the chunk. */
   readonly hash: Uint8Array;
@@ -21,8 +21,8 @@ export interface Claim {
   readonly verified: boolean;
 }
 
-export interface Statement extends Claim {
-  readonly by: PeerName;
+export interface Attestation extends AttestedChunk {
+  readonly by: PeerId;
   /** Ed25519 over {@link signedBytes}. */
   readonly signature: Uint8Array;
 }
@@ -31,7 +31,7 @@ export interface Statement extends Claim {
  * What is signed: a domain for each kind, the registry and the blob, its size (which fixes how it is cut), the chunk,
  * its hash. The registry, or what one registry deceived a member into would be held against it in the name of another.
  */
-function signedBytes({ registry, digest }: SwarmKey, size: number, claim: Claim): Uint8Array {
+function signedBytes({ registry, digest }: SwarmKey, size: number, claim: AttestedChunk): Uint8Array {
   const domain = claim.verified ? 'weir/verified/1' : 'weir/fetched/1';
   const head = Buffer.from(`${domain}\0${registry}\0${digest}\0`, 'latin1');
   const numbers = Buffer.alloc(12);
@@ -40,13 +40,13 @@ function signedBytes({ registry, digest }: SwarmKey, size: number, claim: Claim)
   return Buffer.concat([head, numbers, claim.hash]);
 }
 
-export function makeStatement(identity: Identity, swarm: SwarmKey, size: number, claim: Claim): Statement {
+export function attest(identity: Identity, swarm: SwarmKey, size: number, claim: AttestedChunk): Attestation {
   const signature = identity.sign(signedBytes(swarm, size, claim));
   return { ...claim, by: identity.peer, signature };
 }
 
 /** Whether the one who is said to state it did. */
-export function isGenuine(statement: Statement, swarm: SwarmKey, size: number): boolean {
+export function isGenuine(statement: Attestation, swarm: SwarmKey, size: number): boolean {
   const { hash, by, signature } = statement;
   if (hash.length !== HASH_BYTES || signature.length !== SIGNATURE_BYTES) return false;
   return isSignedBy(by, signedBytes(swarm, size, statement), signature);
@@ -57,6 +57,6 @@ export function isSameHash(a: Uint8Array, b: Uint8Array): boolean {
 }
 
 /** The kind need not be compared: the signature covers it. */
-export function isSameStatement(a: Statement, b: Statement): boolean {
+export function isSameAttestation(a: Attestation, b: Attestation): boolean {
   return a.by === b.by && isSameHash(a.hash, b.hash) && isSameHash(a.signature, b.signature);
 }

@@ -2,16 +2,16 @@
 import { GIB, KIB, MIB } from '../util/clock.ts';
 
 /** Below this a chunk's overhead (a request, a hash, a HAVE) outweighs what a finer cut gains. */
-const MIN_CHUNK: number = 128 * KIB;
+const MIN_CHUNK = 128 * KIB;
 /** About 8 ms on a link of 1 Gbit/s (docs/adr/0017-smaller-chunks.md). */
-const USUAL_MAX_CHUNK: number = 1 * MIB;
+const USUAL_MAX_CHUNK = 1 * MIB;
 /** Small blobs are cut into about this many chunks, so that several peers can share them. */
 const AIMED_CHUNKS = 64;
 /** From here on larger chunks keep the bitfield and the hashes of a blob small. */
-const LARGE_BLOB: number = 4 * GIB;
-const LARGE_CHUNK: number = 4 * MIB;
-const HUGE_BLOB: number = 32 * GIB;
-const HUGE_CHUNK: number = 8 * MIB;
+const LARGE_BLOB = 4 * GIB;
+const LARGE_CHUNK = 4 * MIB;
+const HUGE_BLOB = 32 * GIB;
+const HUGE_CHUNK = 8 * MIB;
 
 /** Bytes of each chunk but the last, of a blob of `size` bytes. */
 export function chunkSizeFor(size: number): number {

@@ -6,11 +6,12 @@
  * Version 1.1 writes the indices of `have` as runs, about a tenth of the bytes while a blob fills from its front;
  * 1.0 does not know them.
  */
+import { assertNever } from '../util/errors.ts';
 import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { SIGNATURE_BYTES } from './identity.ts';
-import type { PeerName } from './peer-id.ts';
+import type { PeerId } from './peer-id.ts';
 import { MESSAGE_LIMITS, type SwarmKey, type SwarmMessage } from './messages.ts';
-import type { Statement } from './attestation.ts';
+import type { Attestation } from './attestation.ts';
 import {
   atMost,
   bytesOf,
@@ -73,18 +74,18 @@ export function decodeSwarmMessage(
 
 function bodyOf(message: SwarmMessage, version: SwarmVersion): Body {
   switch (message.kind) {
-    case 'join':
-      return { case: 'join', value: { size: BigInt(message.size), complete: message.complete } };
-    case 'sample': {
-      const members = message.members.map(({ peer, complete }) => ({ peer: keyOf(peer), complete }));
-      return { case: 'sample', value: { members } };
+    case 'announce':
+      return { case: 'announce', value: { size: BigInt(message.size), complete: message.complete } };
+    case 'peers': {
+      const peers = message.peers.map(({ peer, complete }) => ({ peer: keyOf(peer), complete }));
+      return { case: 'peers', value: { peers } };
     }
-    case 'link': {
+    case 'handshake': {
       const { size, have, asks } = message;
-      return { case: 'link', value: { size: BigInt(size), have, asks } };
+      return { case: 'handshake', value: { size: BigInt(size), have, asks } };
     }
-    case 'unlink':
-      return { case: 'unlink', value: { reason: REASONS.indexOf(message.reason) + 1 } };
+    case 'bye':
+      return { case: 'bye', value: { reason: REASONS.indexOf(message.reason) + 1 } };
     case 'have': {
       const { indices } = message;
       return {
@@ -92,48 +93,51 @@ function bodyOf(message: SwarmMessage, version: SwarmVersion): Body {
         value: version === '1.0' ? { indices: [...indices] } : { runs: runsOf(indices) },
       };
     }
-    case 'seen': {
-      const statements = message.statements.map(({ by, ...rest }) => ({ by: keyOf(by), ...rest }));
-      return { case: 'seen', value: { extent: message.extent, statements } };
+    case 'attested': {
+      const attestations = message.attestations.map(({ by, ...rest }) => ({ by: keyOf(by), ...rest }));
+      return { case: 'attested', value: { fetchGroup: message.fetchGroup, attestations } };
     }
-    case 'ask-origin':
-      return { case: 'askOrigin', value: { index: message.index } };
-    case 'origin-state':
-      break;
+    case 'claim-query':
+      return { case: 'claimQuery', value: { index: message.index } };
+    case 'claim-state': {
+      const { index, state } = message;
+      return { case: 'claimState', value: { index, state: STATES.indexOf(state) + 1 } };
+    }
+    default:
+      return assertNever(message);
   }
-  const { index, state } = message;
-  return { case: 'originState', value: { index, state: STATES.indexOf(state) + 1 } };
 }
 
 type KnownBody = Exclude<WireMessage['body'], { case: undefined }>;
 
 function messageOf(swarm: SwarmKey, { case: kind, value }: KnownBody, version: SwarmVersion): SwarmMessage {
   switch (kind) {
-    case 'join':
+    case 'announce':
       return { swarm, kind, size: sizeOf(value.size), complete: value.complete };
-    case 'sample': {
-      const members = atMost('members in a sample', value.members, MESSAGE_LIMITS.sample).map(
-        ({ peer, complete }) => ({ peer: peerOf('a member', peer), complete }),
-      );
-      return { swarm, kind, members };
+    case 'peers': {
+      const peers = atMost('peers', value.peers, MESSAGE_LIMITS.peers).map(({ peer, complete }) => ({
+        peer: peerOf('a peer', peer),
+        complete,
+      }));
+      return { swarm, kind, peers };
     }
-    case 'link': {
+    case 'handshake': {
       const { length } = value.have;
       const have = bytesOf('have', value.have, Math.min(length, MESSAGE_LIMITS.chunks / 8));
       return { swarm, kind, size: sizeOf(value.size), have, asks: value.asks };
     }
-    case 'unlink':
+    case 'bye':
       return { swarm, kind, reason: REASONS[value.reason - 1] ?? 'done' };
     case 'have': {
       const indices = version === '1.1' && value.runs.length > 0 ? indicesOf(value.runs) : value.indices;
       atMost('indices', indices, MESSAGE_LIMITS.indices);
       return { swarm, kind, indices: indices.map(indexOf) };
     }
-    case 'seen': {
-      const extent = numberIn('extent', value.extent, 1, MESSAGE_LIMITS.extent);
-      const peers = new Map<string, PeerName>();
-      const statements = atMost('statements', value.statements, MESSAGE_LIMITS.statements).map(
-        ({ index, hash, by, signature, verified }): Statement => ({
+    case 'attested': {
+      const fetchGroup = numberIn('fetch group', value.fetchGroup, 1, MESSAGE_LIMITS.fetchGroup);
+      const peers = new Map<string, PeerId>();
+      const attestations = atMost('attestations', value.attestations, MESSAGE_LIMITS.attestations).map(
+        ({ index, hash, by, signature, verified }): Attestation => ({
           index: indexOf(index),
           hash: bytesOf('hash', hash, HASH_BYTES),
           by: namedOnce(peers, by),
@@ -141,23 +145,25 @@ function messageOf(swarm: SwarmKey, { case: kind, value }: KnownBody, version: S
           verified,
         }),
       );
-      return { swarm, kind, extent, statements };
+      return { swarm, kind, fetchGroup, attestations };
     }
-    case 'askOrigin':
-      return { swarm, kind: 'ask-origin', index: indexOf(value.index) };
-    case 'originState':
-      break;
+    case 'claimQuery':
+      return { swarm, kind: 'claim-query', index: indexOf(value.index) };
+    case 'claimState': {
+      const state = STATES[value.state - 1] ?? 'none';
+      return { swarm, kind: 'claim-state', index: indexOf(value.index), state };
+    }
+    default:
+      return assertNever(kind);
   }
-  const state = STATES[value.state - 1] ?? 'none';
-  return { swarm, kind: 'origin-state', index: indexOf(value.index), state };
 }
 
 /** Base58 is slow, and most statements of one message are by one home. */
-function namedOnce(peers: Map<string, PeerName>, key: Uint8Array): PeerName {
+function namedOnce(peers: Map<string, PeerId>, key: Uint8Array): PeerId {
   const hex = Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
   const known = peers.get(hex);
   if (known !== undefined) return known;
-  const peer = peerOf('who states it', key);
+  const peer = peerOf('who attests it', key);
   peers.set(hex, peer);
   return peer;
 }

@@ -3,7 +3,7 @@ import { fromBinary, type DescMessage, type MessageShape } from '@bufbuild/proto
 import { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { tryParseRegistryHost, type RegistryHost } from '../oci/repository.ts';
-import { peerNameOf, publicKeyOf, type PeerName } from './peer-id.ts';
+import { peerIdOf, publicKeyOf, type PeerId } from './peer-id.ts';
 import { digestOfMultihash } from './multihash.ts';
 
 /** Bytes of an Ed25519 public key: the whole of a peer's name. */
@@ -57,12 +57,12 @@ export function textOf(what: string, text: string, max: number): string {
 }
 
 /** @throws WeirError `peer_protocol` */
-export function peerOf(what: string, key: Uint8Array): PeerName {
-  return peerNameOf(bytesOf(what, key, KEY_BYTES));
+export function peerOf(what: string, key: Uint8Array): PeerId {
+  return peerIdOf(bytesOf(what, key, KEY_BYTES));
 }
 
 /** A peer's name as it is written on the wire. */
-export function keyOf(peer: PeerName): Uint8Array {
+export function keyOf(peer: PeerId): Uint8Array {
   return publicKeyOf(peer);
 }
 

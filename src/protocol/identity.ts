@@ -10,7 +10,7 @@ import {
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { LRUCache } from 'lru-cache';
 import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
-import { peerNameOf, publicKeyOf, type PeerName } from './peer-id.ts';
+import { peerIdOf, publicKeyOf, type PeerId } from './peer-id.ts';
 
 /** Only the owner may read a private key. */
 const KEY_MODE = 0o600;
@@ -22,7 +22,7 @@ const MAX_KEYS = 8192;
 export const SIGNATURE_BYTES = 64;
 
 export class Identity {
-  readonly peer: PeerName;
+  readonly peer: PeerId;
   readonly #key: KeyObject;
 
   constructor(key: KeyObject) {
@@ -33,7 +33,7 @@ export class Identity {
       );
     }
     this.#key = key;
-    this.peer = peerNameOf(createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(-32));
+    this.peer = peerIdOf(createPublicKey(key).export({ format: 'der', type: 'spki' }).subarray(-32));
   }
 
   static generate(): Identity {
@@ -73,10 +73,10 @@ export class Identity {
   }
 }
 
-const keys: LRUCache<PeerName, KeyObject> = new LRUCache({ max: MAX_KEYS });
+const keys: LRUCache<PeerId, KeyObject> = new LRUCache({ max: MAX_KEYS });
 
 /** Whether `signature` over `bytes` is the peer's. About 0.1 ms. */
-export function isSignedBy(peer: PeerName, bytes: Uint8Array, signature: Uint8Array): boolean {
+export function isSignedBy(peer: PeerId, bytes: Uint8Array, signature: Uint8Array): boolean {
   if (signature.length !== SIGNATURE_BYTES) return false;
   let key = keys.get(peer);
   if (key === undefined) {

@@ -1,5 +1,5 @@
 /** What a member says about itself to the others. */
-import type { PeerName } from './peer-id.ts';
+import type { PeerId } from './peer-id.ts';
 
 export interface Address {
   /** IP address without brackets. */
@@ -9,7 +9,7 @@ export interface Address {
 
 /** What a member says about itself; signed with the key that its name holds (signed-record.ts), so relays cannot change it. */
 export interface Member {
-  readonly peer: PeerName;
+  readonly peer: PeerId;
   /** Milliseconds since the epoch, by its own clock; a later record replaces an earlier one. */
   readonly sequence: number;
   /** For people: the host's name. At most 253 characters. */

@@ -4,8 +4,8 @@
  * be lost, come twice, or come late.
  */
 import type { RegistryBlob } from '../oci/registry-blob.ts';
-import type { PeerName } from './peer-id.ts';
-import type { Statement } from './attestation.ts';
+import type { PeerId } from './peer-id.ts';
+import type { Attestation } from './attestation.ts';
 
 /**
  * One swarm: those who share a blob that this registry has delivered. The registry is part of the name because a
@@ -13,8 +13,8 @@ import type { Statement } from './attestation.ts';
  */
 export type SwarmKey = RegistryBlob;
 
-export interface SampledMember {
-  readonly peer: PeerName;
+export interface TrackedPeer {
+  readonly peer: PeerId;
   /** It has the whole blob. */
   readonly complete: boolean;
 }
@@ -22,35 +22,35 @@ export interface SampledMember {
 /** Bounds that the codec enforces on what arrives, and the policy keeps on what it sends. */
 export const MESSAGE_LIMITS = {
   /** Members in one sample. */
-  sample: 32,
+  peers: 32,
   /** Chunk indices in one `have`. */
   indices: 1024,
   /** Statements in one `seen`. */
-  statements: 64,
+  attestations: 64,
   /** Chunks of a blob: 1 TiB in chunks of 8 MiB. */
   chunks: 131_072,
   /** Bytes of a blob. */
   size: 2 ** 40,
   /** Chunks that one request to the registry may bring. */
-  extent: 16,
+  fetchGroup: 16,
 } as const;
 
 export type SwarmMessage = { readonly swarm: SwarmKey } & (
   | {
       /** To a rendezvous: enter me among the members of this swarm, and tell me of others. Repeated as a refresh. */
-      readonly kind: 'join';
+      readonly kind: 'announce';
       /** Bytes of the blob. */
       readonly size: number;
       readonly complete: boolean;
     }
   | {
       /** A rendezvous' answer to `join`. */
-      readonly kind: 'sample';
-      readonly members: readonly SampledMember[];
+      readonly kind: 'peers';
+      readonly peers: readonly TrackedPeer[];
     }
   | {
       /** Be my neighbour: this is what I have. */
-      readonly kind: 'link';
+      readonly kind: 'handshake';
       readonly size: number;
       /** Bitfield, first chunk in the highest bit of the first byte. */
       readonly have: Uint8Array;
@@ -59,7 +59,7 @@ export type SwarmMessage = { readonly swarm: SwarmKey } & (
     }
   | {
       /** I am no neighbour of yours (any more), in this swarm. */
-      readonly kind: 'unlink';
+      readonly kind: 'bye';
       readonly reason: 'full' | 'absent' | 'done';
     }
   | {
@@ -69,18 +69,18 @@ export type SwarmMessage = { readonly swarm: SwarmKey } & (
     }
   | {
       /** These chunks have entered the cluster; each with its hash, and who states it. */
-      readonly kind: 'seen';
+      readonly kind: 'attested';
       /** Chunks that one request to the registry brings at present; grows when the registry throttles. */
-      readonly extent: number;
-      readonly statements: readonly Statement[];
+      readonly fetchGroup: number;
+      readonly attestations: readonly Attestation[];
     }
   | {
       /** From one home to another: have you this chunk, or are you at the registry for it? */
-      readonly kind: 'ask-origin';
+      readonly kind: 'claim-query';
       readonly index: number;
     }
   | {
-      readonly kind: 'origin-state';
+      readonly kind: 'claim-state';
       readonly index: number;
       readonly state: 'have' | 'fetching' | 'none';
     }

@@ -8,11 +8,11 @@ import { isText, numberIn, parse, protocolError, registryOf, textOf } from './fi
 import { ReferenceAnswerSchema, ReferenceQuestionSchema } from './references_pb.ts';
 
 /** Characters of an Accept header: the types of all runtimes together are some 600. */
-const MAX_ACCEPT: number = 4 * KIB;
+const MAX_ACCEPT = 4 * KIB;
 /** As long as the mirror takes. */
-const MAX_TOKEN: number = 16 * KIB;
+const MAX_TOKEN = 16 * KIB;
 const MAX_MEDIA_TYPE = 255;
-const MAX_SIZE: number = 2 ** 40;
+const MAX_SIZE = 2 ** 40;
 const STATUSES = ['found', 'unknown', 'refused', 'unreachable'] as const;
 
 export interface ReferenceQuestion {

@@ -16,7 +16,7 @@ import type { Message } from '@bufbuild/protobuf';
 export const file_weir: GenFile =
   /*@__PURE__*/
   fileDesc(
-    'Cgp3ZWlyLnByb3RvEgd3ZWlyLnYxItICCgxTd2FybU1lc3NhZ2USEAoIcmVnaXN0cnkYASABKAkSDgoGZGlnZXN0GAIgASgMEh0KBGpvaW4YAyABKAsyDS53ZWlyLnYxLkpvaW5IABIhCgZzYW1wbGUYBCABKAsyDy53ZWlyLnYxLlNhbXBsZUgAEh0KBGxpbmsYBSABKAsyDS53ZWlyLnYxLkxpbmtIABIhCgZ1bmxpbmsYBiABKAsyDy53ZWlyLnYxLlVubGlua0gAEh0KBGhhdmUYByABKAsyDS53ZWlyLnYxLkhhdmVIABIdCgRzZWVuGAggASgLMg0ud2Vpci52MS5TZWVuSAASKAoKYXNrX29yaWdpbhgJIAEoCzISLndlaXIudjEuQXNrT3JpZ2luSAASLAoMb3JpZ2luX3N0YXRlGAogASgLMhQud2Vpci52MS5PcmlnaW5TdGF0ZUgAQgYKBGJvZHkiJgoESm9pbhIMCgRzaXplGAEgASgEEhAKCGNvbXBsZXRlGAIgASgIIjEKBlNhbXBsZRInCgdtZW1iZXJzGAEgAygLMhYud2Vpci52MS5TYW1wbGVkTWVtYmVyIi8KDVNhbXBsZWRNZW1iZXISDAoEcGVlchgBIAEoDBIQCghjb21wbGV0ZRgCIAEoCCIwCgRMaW5rEgwKBHNpemUYASABKAQSDAoEaGF2ZRgCIAEoDBIMCgRhc2tzGAMgASgIIhgKBlVubGluaxIOCgZyZWFzb24YASABKA0iJQoESGF2ZRIPCgdpbmRpY2VzGAEgAygNEgwKBHJ1bnMYAiADKA0iPgoEU2VlbhIOCgZleHRlbnQYASABKA0SJgoKc3RhdGVtZW50cxgCIAMoCzISLndlaXIudjEuU3RhdGVtZW50IlkKCVN0YXRlbWVudBINCgVpbmRleBgBIAEoDRIMCgRoYXNoGAIgASgMEgoKAmJ5GAMgASgMEhEKCXNpZ25hdHVyZRgEIAEoDBIQCgh2ZXJpZmllZBgFIAEoCCIaCglBc2tPcmlnaW4SDQoFaW5kZXgYASABKA0iKwoLT3JpZ2luU3RhdGUSDQoFaW5kZXgYASABKA0SDQoFc3RhdGUYAiABKA0iygEKDE1lbWJlclJlY29yZBIMCgRwZWVyGAEgASgMEhAKCHNlcXVlbmNlGAIgASgEEgwKBG5hbWUYAyABKAkSDAoEem9uZRgEIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgFIAMoCRIsCg5kYXRhX2FkZHJlc3NlcxgGIAMoCzIULndlaXIudjEuRGF0YUFkZHJlc3MSEwoLZmluZ2VycHJpbnQYByABKAwSDwoHdmVyc2lvbhgIIAEoCRIPCgdsZWF2aW5nGAkgASgIIikKC0RhdGFBZGRyZXNzEgwKBGhvc3QYASABKAkSDAoEcG9ydBgCIAEoDSIxCgxTaWduZWRSZWNvcmQSDgoGcmVjb3JkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCIuCgVIZWxsbxIlCgZyZWNvcmQYASABKAsyFS53ZWlyLnYxLlNpZ25lZFJlY29yZCJZCgxFeGNoYW5nZUhlYWQSJQoGcmVjb3JkGAEgASgLMhUud2Vpci52MS5TaWduZWRSZWNvcmQSDwoHZGlnZXN0cxgCIAEoDBIRCglkaWZmZXJpbmcYAyABKAwiUAoKUmVjb3JkUGFnZRImCgdyZWNvcmRzGAEgAygLMhUud2Vpci52MS5TaWduZWRSZWNvcmQSDAoEbGFzdBgCIAEoCBIMCgRhZ2VzGAMgAygNIjkKBkdvc3NpcBInCgZtZW1iZXIYASABKAsyFS53ZWlyLnYxLlNpZ25lZFJlY29yZEgAQgYKBGJvZHliBnByb3RvMw',
+    'Cgp3ZWlyLnByb3RvEgd3ZWlyLnYxIuQCCgxTd2FybU1lc3NhZ2USEAoIcmVnaXN0cnkYASABKAkSDgoGZGlnZXN0GAIgASgMEiUKCGFubm91bmNlGAMgASgLMhEud2Vpci52MS5Bbm5vdW5jZUgAEh8KBXBlZXJzGAQgASgLMg4ud2Vpci52MS5QZWVyc0gAEicKCWhhbmRzaGFrZRgFIAEoCzISLndlaXIudjEuSGFuZHNoYWtlSAASGwoDYnllGAYgASgLMgwud2Vpci52MS5CeWVIABIdCgRoYXZlGAcgASgLMg0ud2Vpci52MS5IYXZlSAASJQoIYXR0ZXN0ZWQYCCABKAsyES53ZWlyLnYxLkF0dGVzdGVkSAASKgoLY2xhaW1fcXVlcnkYCSABKAsyEy53ZWlyLnYxLkNsYWltUXVlcnlIABIqCgtjbGFpbV9zdGF0ZRgKIAEoCzITLndlaXIudjEuQ2xhaW1TdGF0ZUgAQgYKBGJvZHkiKgoIQW5ub3VuY2USDAoEc2l6ZRgBIAEoBBIQCghjb21wbGV0ZRgCIAEoCCIsCgVQZWVycxIjCgVwZWVycxgBIAMoCzIULndlaXIudjEuVHJhY2tlZFBlZXIiLQoLVHJhY2tlZFBlZXISDAoEcGVlchgBIAEoDBIQCghjb21wbGV0ZRgCIAEoCCI1CglIYW5kc2hha2USDAoEc2l6ZRgBIAEoBBIMCgRoYXZlGAIgASgMEgwKBGFza3MYAyABKAgiFQoDQnllEg4KBnJlYXNvbhgBIAEoDSIlCgRIYXZlEg8KB2luZGljZXMYASADKA0SDAoEcnVucxgCIAMoDSJLCghBdHRlc3RlZBITCgtmZXRjaF9ncm91cBgBIAEoDRIqCgxhdHRlc3RhdGlvbnMYAiADKAsyFC53ZWlyLnYxLkF0dGVzdGF0aW9uIlsKC0F0dGVzdGF0aW9uEg0KBWluZGV4GAEgASgNEgwKBGhhc2gYAiABKAwSCgoCYnkYAyABKAwSEQoJc2lnbmF0dXJlGAQgASgMEhAKCHZlcmlmaWVkGAUgASgIIhsKCkNsYWltUXVlcnkSDQoFaW5kZXgYASABKA0iKgoKQ2xhaW1TdGF0ZRINCgVpbmRleBgBIAEoDRINCgVzdGF0ZRgCIAEoDSLKAQoMTWVtYmVyUmVjb3JkEgwKBHBlZXIYASABKAwSEAoIc2VxdWVuY2UYAiABKAQSDAoEbmFtZRgDIAEoCRIMCgR6b25lGAQgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAUgAygJEiwKDmRhdGFfYWRkcmVzc2VzGAYgAygLMhQud2Vpci52MS5EYXRhQWRkcmVzcxITCgtmaW5nZXJwcmludBgHIAEoDBIPCgd2ZXJzaW9uGAggASgJEg8KB2xlYXZpbmcYCSABKAgiKQoLRGF0YUFkZHJlc3MSDAoEaG9zdBgBIAEoCRIMCgRwb3J0GAIgASgNIjEKDFNpZ25lZFJlY29yZBIOCgZyZWNvcmQYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMIi4KBUhlbGxvEiUKBnJlY29yZBgBIAEoCzIVLndlaXIudjEuU2lnbmVkUmVjb3JkIlkKDEV4Y2hhbmdlSGVhZBIlCgZyZWNvcmQYASABKAsyFS53ZWlyLnYxLlNpZ25lZFJlY29yZBIPCgdkaWdlc3RzGAIgASgMEhEKCWRpZmZlcmluZxgDIAEoDCJQCgpSZWNvcmRQYWdlEiYKB3JlY29yZHMYASADKAsyFS53ZWlyLnYxLlNpZ25lZFJlY29yZBIMCgRsYXN0GAIgASgIEgwKBGFnZXMYAyADKA0iOQoGR29zc2lwEicKBm1lbWJlchgBIAEoCzIVLndlaXIudjEuU2lnbmVkUmVjb3JkSABCBgoEYm9keWIGcHJvdG8z',
   );
 
 /**
@@ -43,31 +43,31 @@ export type SwarmMessage = Message<'weir.v1.SwarmMessage'> & {
   body:
     | {
         /**
-         * @generated from field: weir.v1.Join join = 3;
+         * @generated from field: weir.v1.Announce announce = 3;
          */
-        value: Join;
-        case: 'join';
+        value: Announce;
+        case: 'announce';
       }
     | {
         /**
-         * @generated from field: weir.v1.Sample sample = 4;
+         * @generated from field: weir.v1.Peers peers = 4;
          */
-        value: Sample;
-        case: 'sample';
+        value: Peers;
+        case: 'peers';
       }
     | {
         /**
-         * @generated from field: weir.v1.Link link = 5;
+         * @generated from field: weir.v1.Handshake handshake = 5;
          */
-        value: Link;
-        case: 'link';
+        value: Handshake;
+        case: 'handshake';
       }
     | {
         /**
-         * @generated from field: weir.v1.Unlink unlink = 6;
+         * @generated from field: weir.v1.Bye bye = 6;
          */
-        value: Unlink;
-        case: 'unlink';
+        value: Bye;
+        case: 'bye';
       }
     | {
         /**
@@ -78,24 +78,24 @@ export type SwarmMessage = Message<'weir.v1.SwarmMessage'> & {
       }
     | {
         /**
-         * @generated from field: weir.v1.Seen seen = 8;
+         * @generated from field: weir.v1.Attested attested = 8;
          */
-        value: Seen;
-        case: 'seen';
+        value: Attested;
+        case: 'attested';
       }
     | {
         /**
-         * @generated from field: weir.v1.AskOrigin ask_origin = 9;
+         * @generated from field: weir.v1.ClaimQuery claim_query = 9;
          */
-        value: AskOrigin;
-        case: 'askOrigin';
+        value: ClaimQuery;
+        case: 'claimQuery';
       }
     | {
         /**
-         * @generated from field: weir.v1.OriginState origin_state = 10;
+         * @generated from field: weir.v1.ClaimState claim_state = 10;
          */
-        value: OriginState;
-        case: 'originState';
+        value: ClaimState;
+        case: 'claimState';
       }
     | { case: undefined; value?: undefined };
 };
@@ -107,9 +107,9 @@ export type SwarmMessage = Message<'weir.v1.SwarmMessage'> & {
 export const SwarmMessageSchema: GenMessage<SwarmMessage> = /*@__PURE__*/ messageDesc(file_weir, 0);
 
 /**
- * @generated from message weir.v1.Join
+ * @generated from message weir.v1.Announce
  */
-export type Join = Message<'weir.v1.Join'> & {
+export type Announce = Message<'weir.v1.Announce'> & {
   /**
    * @generated from field: uint64 size = 1;
    */
@@ -122,31 +122,31 @@ export type Join = Message<'weir.v1.Join'> & {
 };
 
 /**
- * Describes the message weir.v1.Join.
- * Use `create(JoinSchema)` to create a new message.
+ * Describes the message weir.v1.Announce.
+ * Use `create(AnnounceSchema)` to create a new message.
  */
-export const JoinSchema: GenMessage<Join> = /*@__PURE__*/ messageDesc(file_weir, 1);
+export const AnnounceSchema: GenMessage<Announce> = /*@__PURE__*/ messageDesc(file_weir, 1);
 
 /**
- * @generated from message weir.v1.Sample
+ * @generated from message weir.v1.Peers
  */
-export type Sample = Message<'weir.v1.Sample'> & {
+export type Peers = Message<'weir.v1.Peers'> & {
   /**
-   * @generated from field: repeated weir.v1.SampledMember members = 1;
+   * @generated from field: repeated weir.v1.TrackedPeer peers = 1;
    */
-  members: SampledMember[];
+  peers: TrackedPeer[];
 };
 
 /**
- * Describes the message weir.v1.Sample.
- * Use `create(SampleSchema)` to create a new message.
+ * Describes the message weir.v1.Peers.
+ * Use `create(PeersSchema)` to create a new message.
  */
-export const SampleSchema: GenMessage<Sample> = /*@__PURE__*/ messageDesc(file_weir, 2);
+export const PeersSchema: GenMessage<Peers> = /*@__PURE__*/ messageDesc(file_weir, 2);
 
 /**
- * @generated from message weir.v1.SampledMember
+ * @generated from message weir.v1.TrackedPeer
  */
-export type SampledMember = Message<'weir.v1.SampledMember'> & {
+export type TrackedPeer = Message<'weir.v1.TrackedPeer'> & {
   /**
    * The 32 bytes of an Ed25519 public key: all peers are named so.
    *
@@ -161,15 +161,15 @@ export type SampledMember = Message<'weir.v1.SampledMember'> & {
 };
 
 /**
- * Describes the message weir.v1.SampledMember.
- * Use `create(SampledMemberSchema)` to create a new message.
+ * Describes the message weir.v1.TrackedPeer.
+ * Use `create(TrackedPeerSchema)` to create a new message.
  */
-export const SampledMemberSchema: GenMessage<SampledMember> = /*@__PURE__*/ messageDesc(file_weir, 3);
+export const TrackedPeerSchema: GenMessage<TrackedPeer> = /*@__PURE__*/ messageDesc(file_weir, 3);
 
 /**
- * @generated from message weir.v1.Link
+ * @generated from message weir.v1.Handshake
  */
-export type Link = Message<'weir.v1.Link'> & {
+export type Handshake = Message<'weir.v1.Handshake'> & {
   /**
    * @generated from field: uint64 size = 1;
    */
@@ -187,15 +187,15 @@ export type Link = Message<'weir.v1.Link'> & {
 };
 
 /**
- * Describes the message weir.v1.Link.
- * Use `create(LinkSchema)` to create a new message.
+ * Describes the message weir.v1.Handshake.
+ * Use `create(HandshakeSchema)` to create a new message.
  */
-export const LinkSchema: GenMessage<Link> = /*@__PURE__*/ messageDesc(file_weir, 4);
+export const HandshakeSchema: GenMessage<Handshake> = /*@__PURE__*/ messageDesc(file_weir, 4);
 
 /**
- * @generated from message weir.v1.Unlink
+ * @generated from message weir.v1.Bye
  */
-export type Unlink = Message<'weir.v1.Unlink'> & {
+export type Bye = Message<'weir.v1.Bye'> & {
   /**
    * 1 full, 2 absent, 3 done; others are read as 3.
    *
@@ -205,10 +205,10 @@ export type Unlink = Message<'weir.v1.Unlink'> & {
 };
 
 /**
- * Describes the message weir.v1.Unlink.
- * Use `create(UnlinkSchema)` to create a new message.
+ * Describes the message weir.v1.Bye.
+ * Use `create(ByeSchema)` to create a new message.
  */
-export const UnlinkSchema: GenMessage<Unlink> = /*@__PURE__*/ messageDesc(file_weir, 5);
+export const ByeSchema: GenMessage<Bye> = /*@__PURE__*/ messageDesc(file_weir, 5);
 
 /**
  * @generated from message weir.v1.Have
@@ -234,30 +234,30 @@ export type Have = Message<'weir.v1.Have'> & {
 export const HaveSchema: GenMessage<Have> = /*@__PURE__*/ messageDesc(file_weir, 6);
 
 /**
- * @generated from message weir.v1.Seen
+ * @generated from message weir.v1.Attested
  */
-export type Seen = Message<'weir.v1.Seen'> & {
+export type Attested = Message<'weir.v1.Attested'> & {
   /**
-   * @generated from field: uint32 extent = 1;
+   * @generated from field: uint32 fetch_group = 1;
    */
-  extent: number;
+  fetchGroup: number;
 
   /**
-   * @generated from field: repeated weir.v1.Statement statements = 2;
+   * @generated from field: repeated weir.v1.Attestation attestations = 2;
    */
-  statements: Statement[];
+  attestations: Attestation[];
 };
 
 /**
- * Describes the message weir.v1.Seen.
- * Use `create(SeenSchema)` to create a new message.
+ * Describes the message weir.v1.Attested.
+ * Use `create(AttestedSchema)` to create a new message.
  */
-export const SeenSchema: GenMessage<Seen> = /*@__PURE__*/ messageDesc(file_weir, 7);
+export const AttestedSchema: GenMessage<Attested> = /*@__PURE__*/ messageDesc(file_weir, 7);
 
 /**
- * @generated from message weir.v1.Statement
+ * @generated from message weir.v1.Attestation
  */
-export type Statement = Message<'weir.v1.Statement'> & {
+export type Attestation = Message<'weir.v1.Attestation'> & {
   /**
    * @generated from field: uint32 index = 1;
    */
@@ -287,15 +287,15 @@ export type Statement = Message<'weir.v1.Statement'> & {
 };
 
 /**
- * Describes the message weir.v1.Statement.
- * Use `create(StatementSchema)` to create a new message.
+ * Describes the message weir.v1.Attestation.
+ * Use `create(AttestationSchema)` to create a new message.
  */
-export const StatementSchema: GenMessage<Statement> = /*@__PURE__*/ messageDesc(file_weir, 8);
+export const AttestationSchema: GenMessage<Attestation> = /*@__PURE__*/ messageDesc(file_weir, 8);
 
 /**
- * @generated from message weir.v1.AskOrigin
+ * @generated from message weir.v1.ClaimQuery
  */
-export type AskOrigin = Message<'weir.v1.AskOrigin'> & {
+export type ClaimQuery = Message<'weir.v1.ClaimQuery'> & {
   /**
    * @generated from field: uint32 index = 1;
    */
@@ -303,15 +303,15 @@ export type AskOrigin = Message<'weir.v1.AskOrigin'> & {
 };
 
 /**
- * Describes the message weir.v1.AskOrigin.
- * Use `create(AskOriginSchema)` to create a new message.
+ * Describes the message weir.v1.ClaimQuery.
+ * Use `create(ClaimQuerySchema)` to create a new message.
  */
-export const AskOriginSchema: GenMessage<AskOrigin> = /*@__PURE__*/ messageDesc(file_weir, 9);
+export const ClaimQuerySchema: GenMessage<ClaimQuery> = /*@__PURE__*/ messageDesc(file_weir, 9);
 
 /**
- * @generated from message weir.v1.OriginState
+ * @generated from message weir.v1.ClaimState
  */
-export type OriginState = Message<'weir.v1.OriginState'> & {
+export type ClaimState = Message<'weir.v1.ClaimState'> & {
   /**
    * @generated from field: uint32 index = 1;
    */
@@ -326,10 +326,10 @@ export type OriginState = Message<'weir.v1.OriginState'> & {
 };
 
 /**
- * Describes the message weir.v1.OriginState.
- * Use `create(OriginStateSchema)` to create a new message.
+ * Describes the message weir.v1.ClaimState.
+ * Use `create(ClaimStateSchema)` to create a new message.
  */
-export const OriginStateSchema: GenMessage<OriginState> = /*@__PURE__*/ messageDesc(file_weir, 10);
+export const ClaimStateSchema: GenMessage<ClaimState> = /*@__PURE__*/ messageDesc(file_weir, 10);
 
 /**
  * What a member says about itself.

@@ -9,7 +9,7 @@ export interface ReadOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface Reading extends AsyncDisposable {
+export interface BlobReader extends AsyncDisposable {
   readonly digest: Digest;
   /** Bytes of the whole blob. */
   readonly size: number;
@@ -23,7 +23,7 @@ export interface Reading extends AsyncDisposable {
 }
 
 /** Reads what a provider has. */
-export class LocalReading implements Reading {
+export class LocalReader implements BlobReader {
   readonly #blob: Blob;
 
   constructor(blob: Blob) {

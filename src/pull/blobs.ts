@@ -20,12 +20,12 @@ import type { ReceiveBudget } from '../util/receive-budget.ts';
 import type { BlobProvider, Ingest, Store } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { isOffline, type Access } from './access.ts';
-import { FlightReading } from './download-reader.ts';
-import { Flight, type FlightOptions } from './download.ts';
+import { DownloadReader } from './download-reader.ts';
+import { Download, type DownloadOptions } from './download.ts';
 import { HandedOver } from './handed-over.ts';
 import { PassThrough, type PassThroughRequest } from './pass-through.ts';
-import { Places, type Leave } from '../util/semaphore.ts';
-import { LocalReading, type ByteSource, type Reading } from './blob-reader.ts';
+import { Semaphore, type Leave } from '../util/semaphore.ts';
+import { LocalReader, type ByteSource, type BlobReader } from './blob-reader.ts';
 
 /** How often a flight that failed for its first caller is begun anew for another. */
 const MAX_TRIES = 3;
@@ -58,34 +58,34 @@ export interface BlobsOptions {
   /** How many blobs may arrive at once. */
   readonly maxConcurrent: number;
   /** Finds company for a pull; undefined where there are no peers at all. */
-  readonly share?: FlightOptions['share'];
+  readonly share?: DownloadOptions['share'];
 }
 
 export class Blobs implements AsyncDisposable {
   readonly #options: BlobsOptions;
   /** By {@link registryBlobId}. */
-  readonly #flights: Map<string, Flight> = new Map();
+  readonly #downloads: Map<string, Download> = new Map();
   readonly #handedOver: HandedOver;
-  readonly #flightPlaces: Places;
+  readonly #downloadSlots: Semaphore;
   readonly #passThrough: PassThrough;
 
   constructor(options: BlobsOptions) {
     this.#options = options;
     this.#handedOver = new HandedOver(options.clock);
     this.#passThrough = new PassThrough(options);
-    this.#flightPlaces = new Places(options.maxConcurrent);
+    this.#downloadSlots = new Semaphore(options.maxConcurrent);
   }
 
   /** Blobs that are arriving. */
   get inFlight(): number {
-    return this.#flights.size;
+    return this.#downloads.size;
   }
 
   /**
    * @throws WeirError what upstream answered this caller, `upstream_*` where it could not be asked,
    *   `handed_over`, `too_many_requests`, `store_full`
    */
-  async open(request: BlobRequest): Promise<Reading> {
+  async open(request: BlobRequest): Promise<BlobReader> {
     let place: Leave | undefined;
     try {
       for (let tries = 1; ; tries++) {
@@ -94,16 +94,16 @@ export class Blobs implements AsyncDisposable {
         if (found === 'again') continue;
         if (found !== undefined) return found;
         if (place === undefined) {
-          place = this.#flightPlaces.tryTake();
+          place = this.#downloadSlots.tryTake();
           if (place === undefined) {
             place = await this.#waitForPlace(request);
             continue; // it may have come meanwhile
           }
         }
-        if (this.#flights.has(registryBlobId(blobOf(request)))) continue; // another one has begun it meanwhile
+        if (this.#downloads.has(registryBlobId(blobOf(request)))) continue; // another one has begun it meanwhile
         const taken = place;
         place = undefined;
-        return await this.#takeOff(request, taken);
+        return await this.#startDownload(request, taken);
       }
     } finally {
       place?.();
@@ -114,32 +114,32 @@ export class Blobs implements AsyncDisposable {
    * The blob if it is here, or on its way; undefined if it must be fetched; `again` if that has changed meanwhile.
    * @param isLast whether the caller is told how a flight of others failed, rather than looked after once more
    */
-  async #openHere(request: BlobRequest, isLast: boolean): Promise<Reading | 'again' | undefined> {
+  async #openHere(request: BlobRequest, isLast: boolean): Promise<BlobReader | 'again' | undefined> {
     const { digest, signal } = request;
     const blob = blobOf(request);
     const id = registryBlobId(blob);
-    const local = this.#flights.has(id) ? undefined : await this.#openLocal(request);
+    const local = this.#downloads.has(id) ? undefined : await this.#openLocal(request);
     if (local !== undefined) return local;
-    const flight = this.#flights.get(id);
-    if (flight?.doomed === true) {
-      await abortable(flight.landed, signal);
+    const download = this.#downloads.get(id);
+    if (download?.failing === true) {
+      await abortable(download.done, signal);
       return 'again';
     }
     if (request.resuming) this.#handedOver.checkResumed(blob);
-    if (flight === undefined) {
+    if (download === undefined) {
       if (!request.dependent) this.#handedOver.checkNew(blob);
       return undefined;
     }
     try {
-      await abortable(flight.opened, signal);
+      await abortable(download.opened, signal);
     } catch (error) {
       // What the first caller was told need not hold for this one.
       if (signal?.aborted === true || isOffline(error) || isLast) throw error;
       return 'again';
     }
-    await this.#options.access.join(request, digest, flight.repository);
-    const isThere = this.#flights.get(id) === flight && !flight.doomed;
-    return isThere ? this.#aboard(flight, request) : 'again';
+    await this.#options.access.join(request, digest, download.repository);
+    const isThere = this.#downloads.get(id) === download && !download.failing;
+    return isThere ? this.#attach(download, request) : 'again';
   }
 
   /** Size of the blob, for HEAD. */
@@ -169,18 +169,18 @@ export class Blobs implements AsyncDisposable {
   }
 
   /** Blobs that are arriving from upstream alone. */
-  get alone(): readonly Flight[] {
-    return [...this.#flights.values()].filter((flight) => !flight.isShared && flight.isOpen);
+  get alone(): readonly Download[] {
+    return [...this.#downloads.values()].filter((download) => !download.isShared && download.isOpen);
   }
 
   /** Who read a blob that is arriving. */
   readers(blob: RegistryBlob): number {
-    return this.#flights.get(registryBlobId(blob))?.readers ?? 0;
+    return this.#downloads.get(registryBlobId(blob))?.readers ?? 0;
   }
 
   /** Whether the blob is being pulled in company. */
   isShared(blob: RegistryBlob): boolean {
-    return this.#flights.get(registryBlobId(blob))?.isShared === true;
+    return this.#downloads.get(registryBlobId(blob))?.isShared === true;
   }
 
   /**
@@ -188,19 +188,19 @@ export class Blobs implements AsyncDisposable {
    * pulled in company: they share what the node asks for, and on a slow link one waits for the other.
    */
   isArriving(blob: RegistryBlob, within: number): boolean {
-    if (this.#flights.get(registryBlobId(blob))?.maybeShared !== true) return false;
+    if (this.#downloads.get(registryBlobId(blob))?.maybeShared !== true) return false;
     const since = this.#options.clock.monotonic() - within;
-    return this.#flights
+    return this.#downloads
       .values()
       .some(
-        (flight) =>
-          flight.maybeShared && flight.blob.registry === blob.registry && flight.lastProgress > since,
+        (download) =>
+          download.maybeShared && download.blob.registry === blob.registry && download.lastProgress > since,
       );
   }
 
   /** Whether the blob is pulled, and others pull it too, or have it. */
-  hasCompany(blob: RegistryBlob): boolean {
-    return this.#flights.get(registryBlobId(blob))?.hasCompany === true;
+  hasPeers(blob: RegistryBlob): boolean {
+    return this.#downloads.get(registryBlobId(blob))?.hasPeers === true;
   }
 
   /** A response was cut short: for a while the runtime is to go on with upstream itself. */
@@ -212,7 +212,7 @@ export class Blobs implements AsyncDisposable {
    * What is here, if this caller may have it. The caller is looked at first: to open a blob of the runtime may be to
    * read and hash all of it.
    */
-  async #openLocal(request: BlobRequest): Promise<Reading | undefined> {
+  async #openLocal(request: BlobRequest): Promise<BlobReader | undefined> {
     const { providers, access, observer } = this.#options;
     for (const provider of providers) {
       if ((await provider.stat(request.digest)) === undefined) continue;
@@ -220,24 +220,24 @@ export class Blobs implements AsyncDisposable {
       const blob = await provider.open(request.digest);
       if (blob === undefined) continue;
       observer.cacheHit(blob.source);
-      return new LocalReading(blob);
+      return new LocalReader(blob);
     }
     return undefined;
   }
 
   /** The next place for a flight, for who cannot go upstream by itself. @throws WeirError `too_many_requests` for others */
   async #waitForPlace({ dependent, signal }: BlobRequest): Promise<Leave> {
-    if (dependent) return this.#flightPlaces.take(signal);
+    if (dependent) return this.#downloadSlots.take(signal);
     const { maxConcurrent } = this.#options;
     throw new WeirError('too_many_requests', `${maxConcurrent} blobs are being pulled already`);
   }
 
-  async #takeOff(request: BlobRequest, leave: Leave): Promise<Reading> {
+  async #startDownload(request: BlobRequest, leave: Leave): Promise<BlobReader> {
     const { access, observer, clock, linger, store, room, upstream } = this.#options;
     const { digest } = request;
     const id = registryBlobId(blobOf(request));
     observer.cacheMiss();
-    const flight: Flight = new Flight(request, digest, {
+    const download: Download = new Download(request, digest, {
       upstream,
       store,
       room,
@@ -246,33 +246,33 @@ export class Blobs implements AsyncDisposable {
       admit: (asked) => access.admit(asked, digest),
       onDelivered: () => {
         // What peers gave says nothing about the caller.
-        if (flight.isShared) access.proven(request.repository, digest);
+        if (download.isShared) access.proven(request.repository, digest);
         else access.delivered(request, digest);
         return this.#dropSecondCopy(digest);
       },
-      onLanded: (failure) => {
+      onDone: (failure) => {
         leave();
-        if (this.#flights.get(id) === flight) this.#flights.delete(id);
+        if (this.#downloads.get(id) === download) this.#downloads.delete(id);
         if (failure !== undefined && saysNothingOfCaller(failure))
-          this.#handedOver.failed(flight.blob, failure);
+          this.#handedOver.failed(download.blob, failure);
         observer.pulled(digest, failure);
       },
       onProblem: (error) => observer.problem(`pull of ${digest}`, error),
       share: this.#options.share,
     });
-    this.#flights.set(id, flight);
+    this.#downloads.set(id, download);
     const placeholder = {};
-    flight.board(placeholder, request.caller); // so that the flight stops when this caller gives up
+    download.addReader(placeholder, request.caller); // so that the flight stops when this caller gives up
     try {
-      await abortable(flight.opened, request.signal);
-      if (!flight.isShared) access.accepted(request);
-      return this.#aboard(flight, request);
+      await abortable(download.opened, request.signal);
+      if (!download.isShared) access.accepted(request);
+      return this.#attach(download, request);
     } catch (error) {
       access.failed(request, error);
       if (isWeirError(error, 'store_full')) return await this.#passThrough.open(request);
       throw error;
     } finally {
-      flight.leave(placeholder);
+      download.leave(placeholder);
     }
   }
 
@@ -284,17 +284,17 @@ export class Blobs implements AsyncDisposable {
     }
   }
 
-  #aboard(flight: Flight, request: BlobRequest): Reading {
+  #attach(download: Download, request: BlobRequest): BlobReader {
     const { clock, stallTimeout } = this.#options;
     const { caller } = request;
-    const goThrough = (prefix: Ingest, signal: AbortSignal): Promise<Reading> =>
+    const passThrough = (prefix: Ingest, signal: AbortSignal): Promise<BlobReader> =>
       this.#passThrough.open({ ...request, signal }, prefix);
-    return new FlightReading(flight, { caller, clock, stallTimeout, goThrough });
+    return new DownloadReader(download, { caller, clock, stallTimeout, passThrough });
   }
 
   /** Stops all that is arriving; what has arrived is kept. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await Promise.all([...this.#flights.values()].map((flight) => flight.stop()));
+    await Promise.all([...this.#downloads.values()].map((download) => download.stop()));
   }
 }
 

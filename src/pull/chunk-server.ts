@@ -9,55 +9,55 @@ import { MIB } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { Blob, BlobProvider, Ingest } from '../store/store.ts';
-import type { Ruling } from '../swarm/uploader.ts';
+import type { UploadDecision } from '../swarm/uploader.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
-import { HASH_BYTES, type Statement } from '../protocol/attestation.ts';
-import type { Swarms } from '../swarm/swarm-manager.ts';
-import type { PieceRequest, PieceServer, ServedPiece } from '../transfer/chunk-exchange.ts';
-import { PiecePool } from '../transfer/chunk-buffers.ts';
+import { HASH_BYTES, type Attestation } from '../protocol/attestation.ts';
+import type { SwarmManager } from '../swarm/swarm-manager.ts';
+import type { ChunkFetch, ChunkSource, ServedChunk } from '../transfer/chunk-exchange.ts';
+import { ChunkBuffers } from '../transfer/chunk-buffers.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
 
 /** Hashes of chunks that were served, for so many bytes. */
-const MAX_HASH_BYTES: number = 4 * MIB;
+const MAX_HASH_BYTES = 4 * MIB;
 
-export interface PieceServiceOptions {
-  readonly swarms: Swarms;
+export interface ChunkServerOptions {
+  readonly swarms: SwarmManager;
   readonly providers: readonly BlobProvider[];
   /** A blob that is arriving in this swarm. */
   readonly ingest: (swarm: SwarmKey) => Ingest | undefined;
   readonly isProven: (swarm: SwarmKey) => boolean;
-  readonly state: (swarm: SwarmKey, size: number, index: number, hash: Uint8Array) => Statement;
+  readonly state: (swarm: SwarmKey, size: number, index: number, hash: Uint8Array) => Attestation;
   /** A manifest that this node, as its home, gets from upstream for the asker, or who has it; undefined: neither. */
   readonly fetchManifest: (
-    from: PeerName,
-    request: PieceRequest,
-  ) => Promise<Uint8Array | readonly PeerName[] | undefined>;
+    from: PeerId,
+    request: ChunkFetch,
+  ) => Promise<Uint8Array | readonly PeerId[] | undefined>;
   /** Where manifests that are fetched for members are counted until these have them. */
   readonly documents: DocumentRoom;
-  readonly sent: (swarm: SwarmKey, to: PeerName, bytes: number) => void;
+  readonly sent: (swarm: SwarmKey, to: PeerId, bytes: number) => void;
 }
 
 /** Bytes that can be sent, wherever they lie. */
 interface Held {
   readonly size: number;
   read(target: Uint8Array, position: number): Promise<number>;
-  statement(index: number): Promise<Statement>;
+  attestation(index: number): Promise<Attestation>;
   close(): Promise<void>;
 }
 
-export class PieceService implements PieceServer {
-  readonly #options: PieceServiceOptions;
+export class ChunkServer implements ChunkSource {
+  readonly #options: ChunkServerOptions;
   readonly #hashes: LRUCache<Digest, Uint8Array> = new LRUCache({
     maxSize: MAX_HASH_BYTES,
     sizeCalculation: (hashes) => hashes.length,
   });
 
-  readonly #memory: PiecePool = new PiecePool();
+  readonly #memory: ChunkBuffers = new ChunkBuffers();
 
-  constructor(options: PieceServiceOptions) {
+  constructor(options: ChunkServerOptions) {
     this.#options = options;
   }
 
@@ -72,16 +72,16 @@ export class PieceService implements PieceServer {
   }
 
   async serve(
-    from: PeerName,
-    request: PieceRequest,
+    from: PeerId,
+    request: ChunkFetch,
     acknowledge: () => void,
     signal: AbortSignal,
-  ): Promise<ServedPiece> {
+  ): Promise<ServedChunk> {
     const { range, swarm } = request;
     if (range === undefined) return this.#whole(from, request);
     const held = await this.#stored(swarm);
-    const state = this.#options.swarms.session(swarm)?.state;
-    const size = held?.size ?? state?.layout.size ?? request.home?.size;
+    const state = this.#options.swarms.get(swarm)?.state;
+    const size = held?.size ?? state?.layout.size ?? request.owner?.size;
     const layout = new ChunkLayout(size ?? 0);
     const index = layout.indexOf(range.start);
     if (layout.start(index) !== range.start || layout.end(index) !== range.end) {
@@ -89,13 +89,13 @@ export class PieceService implements PieceServer {
       return { kind: 'absent' };
     }
     try {
-      const isHere = held !== undefined || state?.isShareable(index) === true;
-      const asHome = request.home !== undefined;
-      const question = { from, swarm, index, isHere, asHome, token: request.home?.token };
-      const ruling = await this.#rule(question, acknowledge, signal);
-      if (ruling.kind !== 'granted') {
+      const isHeld = held !== undefined || state?.isShareable(index) === true;
+      const asOwner = request.owner !== undefined;
+      const uploadRequest = { from, swarm, index, isHeld, asOwner, token: request.owner?.token };
+      const decision = await this.#decide(uploadRequest, acknowledge, signal);
+      if (decision.kind !== 'granted') {
         await held?.close();
-        return ruling;
+        return decision;
       }
       return await this.#granted(from, request, index, held);
     } catch (error) {
@@ -104,19 +104,19 @@ export class PieceService implements PieceServer {
     }
   }
 
-  #rule(
-    question: Parameters<Swarms['desk']['ask']>[0],
+  #decide(
+    query: Parameters<SwarmManager['uploader']['ask']>[0],
     acknowledge: () => void,
     signal: AbortSignal,
-  ): Promise<Ruling> {
-    const { desk } = this.#options.swarms;
+  ): Promise<UploadDecision> {
+    const { uploader } = this.#options.swarms;
     if (signal.aborted) return Promise.reject(signal.reason as Error); // its event has passed: nobody would leave the queue
-    const { promise, resolve, reject } = Promise.withResolvers<Ruling>();
+    const { promise, resolve, reject } = Promise.withResolvers<UploadDecision>();
     let over = false;
-    const leave = desk.ask(question, acknowledge, (ruling) => {
-      if (over && ruling.kind === 'granted') desk.slots.give(); // it left in the moment in which its turn came
+    const leave = uploader.ask(query, acknowledge, (decision) => {
+      if (over && decision.kind === 'granted') uploader.slots.give(); // it left in the moment in which its turn came
       over = true;
-      resolve(ruling);
+      resolve(decision);
     });
     const onAbort = (): void => {
       if (over) return;
@@ -130,48 +130,48 @@ export class PieceService implements PieceServer {
 
   /** With a slot taken. */
   async #granted(
-    from: PeerName,
-    { swarm, range }: PieceRequest,
+    from: PeerId,
+    { swarm, range }: ChunkFetch,
     index: number,
     stored: Held | undefined,
-  ): Promise<ServedPiece> {
+  ): Promise<ServedChunk> {
     const { swarms, sent } = this.#options;
     try {
       const held = stored ?? this.#arriving(swarm) ?? (await this.#stored(swarm));
       if (held === undefined || range === undefined) {
-        swarms.desk.slots.give();
+        swarms.uploader.slots.give();
         return { kind: 'absent' };
       }
-      const statement = await held.statement(index);
+      const attestation = await held.attestation(index);
       const { start, end } = range;
       const close = (wasSent: boolean): void => {
-        swarms.desk.slots.give();
+        swarms.uploader.slots.give();
         if (wasSent) sent(swarm, from, end - start);
         held.close().catch(() => undefined); // a file that was read: nothing is lost
       };
       const read = (target: Uint8Array, position: number): Promise<number> => held.read(target, position);
-      return { kind: 'piece', size: held.size, start, end, statement, read, close };
+      return { kind: 'chunk', size: held.size, start, end, attestation, read, close };
     } catch (error) {
-      swarms.desk.slots.give();
+      swarms.uploader.slots.give();
       throw error;
     }
   }
 
   #arriving(swarm: SwarmKey): Held | undefined {
-    const session = this.#options.swarms.session(swarm);
+    const joined = this.#options.swarms.get(swarm);
     const ingest = this.#options.ingest(swarm);
-    if (session === undefined || ingest === undefined) return undefined;
+    if (joined === undefined || ingest === undefined) return undefined;
     return {
       size: ingest.layout.size,
       read: async (target, position) => {
         // Else what is fetched in its stead would go out with statements of what it was.
-        if (session.state.isVoid) throw new WeirError('aborted', 'the blob turned out wrong');
+        if (joined.state.isVoid) throw new WeirError('aborted', 'the blob turned out wrong');
         return ingest.read(target, position);
       },
-      statement: (index) => {
-        const statement = session.state.statements[index];
-        if (statement === undefined) throw new WeirError('internal', `nobody vouches for chunk ${index}`);
-        return Promise.resolve(statement);
+      attestation: (index) => {
+        const attestation = joined.state.attestations[index];
+        if (attestation === undefined) throw new WeirError('internal', `nobody vouches for chunk ${index}`);
+        return Promise.resolve(attestation);
       },
       close: () => Promise.resolve(),
     };
@@ -186,7 +186,7 @@ export class PieceService implements PieceServer {
       return {
         size: blob.size,
         read: (target, position) => blob.read(target, position),
-        statement: (index) => this.#stateStored(swarm, blob, index),
+        attestation: (index) => this.#stateStored(swarm, blob, index),
         close: async () => blob[Symbol.asyncDispose](),
       };
     }
@@ -194,7 +194,7 @@ export class PieceService implements PieceServer {
   }
 
   /** This node has found the whole blob right, so that it vouches for its chunks itself. */
-  async #stateStored(swarm: SwarmKey, blob: Blob, index: number): Promise<Statement> {
+  async #stateStored(swarm: SwarmKey, blob: Blob, index: number): Promise<Attestation> {
     const layout = new ChunkLayout(blob.size);
     let hashes = this.#hashes.get(blob.digest);
     if (hashes === undefined) {
@@ -208,8 +208,8 @@ export class PieceService implements PieceServer {
     return this.#options.state(swarm, blob.size, index, new Uint8Array(known));
   }
 
-  async #whole(from: PeerName, request: PieceRequest): Promise<ServedPiece> {
-    const { swarm, home } = request;
+  async #whole(from: PeerId, request: ChunkFetch): Promise<ServedChunk> {
+    const { swarm, owner } = request;
     const { sent, fetchManifest, documents } = this.#options;
     const held = await this.#stored(swarm);
     if (held !== undefined && held.size <= MAX_MANIFEST_BYTES) {
@@ -218,10 +218,18 @@ export class PieceService implements PieceServer {
         held.close().catch(() => undefined); // a file that was read: nothing is lost
       };
       const read = (target: Uint8Array, position: number): Promise<number> => held.read(target, position);
-      return { kind: 'piece', size: held.size, start: 0, end: held.size, statement: undefined, read, close };
+      return {
+        kind: 'chunk',
+        size: held.size,
+        start: 0,
+        end: held.size,
+        attestation: undefined,
+        read,
+        close,
+      };
     }
     await held?.close();
-    if (held !== undefined || home === undefined) return { kind: 'absent' };
+    if (held !== undefined || owner === undefined) return { kind: 'absent' };
     const found = await fetchManifest(from, request);
     if (found === undefined) return { kind: 'unable' };
     if (!(found instanceof Uint8Array)) return { kind: 'redirect', holders: found };
@@ -237,7 +245,7 @@ export class PieceService implements PieceServer {
       if (wasSent) sent(swarm, from, found.length);
     };
     const end = found.length;
-    return { kind: 'piece', size: end, start: 0, end, statement: undefined, read, close };
+    return { kind: 'chunk', size: end, start: 0, end, attestation: undefined, read, close };
   }
 
   /** The runtime keeps no hashes of chunks. */

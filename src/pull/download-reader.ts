@@ -1,75 +1,75 @@
-/** One reader of a {@link Flight}. */
+/** One reader of a {@link Download}. */
 import { SECOND, type Clock } from '../util/clock.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Ingest } from '../store/store.ts';
 import type { Caller } from '../upstream/caller.ts';
-import { WHOLE_FIRST_PATIENCE, type Flight } from './download.ts';
-import type { ByteSource, Reading, ReadOptions } from './blob-reader.ts';
+import { WHOLE_FIRST_PATIENCE, type Download } from './download.ts';
+import type { ByteSource, BlobReader, ReadOptions } from './blob-reader.ts';
 
 /** Why a wait ends; made once, because an abort without a reason makes an exception with its stack each time. */
 const OVER = new Error('the wait is over');
 
-export interface FlightReadingOptions {
+export interface DownloadReaderOptions {
   readonly caller: Caller;
   readonly clock: Clock;
   /** Milliseconds without a byte from upstream after which the reading fails. */
   readonly stallTimeout: number;
   /** Goes on without the store, from what has arrived. */
-  readonly goThrough: (prefix: Ingest, signal: AbortSignal) => Promise<Reading>;
+  readonly passThrough: (prefix: Ingest, signal: AbortSignal) => Promise<BlobReader>;
 }
 
-export class FlightReading implements Reading {
-  readonly #flight: Flight;
-  readonly #options: FlightReadingOptions;
+export class DownloadReader implements BlobReader {
+  readonly #download: Download;
+  readonly #options: DownloadReaderOptions;
   readonly #began: number;
   /** The generation of the bytes that this reader has had; undefined before the first. */
   #generation: number | undefined;
-  #through: Promise<Reading> | undefined;
+  #passThrough: Promise<BlobReader> | undefined;
   /** Ends the wait for a request of its own. */
   readonly #leaving: AbortController = new AbortController();
   #closed = false;
 
-  constructor(flight: Flight, options: FlightReadingOptions) {
-    this.#flight = flight;
+  constructor(download: Download, options: DownloadReaderOptions) {
+    this.#download = download;
     this.#options = options;
     this.#began = options.clock.monotonic();
-    flight.board(this, options.caller);
+    download.addReader(this, options.caller);
   }
 
   get source(): ByteSource {
-    return this.#flight.isShared ? 'swarm' : 'upstream';
+    return this.#download.isShared ? 'swarm' : 'upstream';
   }
 
   get digest(): Digest {
-    return this.#flight.digest;
+    return this.#download.digest;
   }
 
   get size(): number {
-    return this.#flight.ingest.layout.size;
+    return this.#download.ingest.layout.size;
   }
 
   async read(target: Uint8Array, position: number, options: ReadOptions = {}): Promise<number> {
-    const flight = this.#flight;
+    const download = this.#download;
     const waitingSince = this.#options.clock.monotonic();
     for (;;) {
-      if (this.#through !== undefined) return (await this.#through).read(target, position, options);
-      if (this.#generation !== undefined && this.#generation !== flight.generation) {
+      if (this.#passThrough !== undefined) return (await this.#passThrough).read(target, position, options);
+      if (this.#generation !== undefined && this.#generation !== download.generation) {
         throw new WeirError(
           'digest_mismatch',
           `what was received is not ${this.digest}; it is fetched again`,
         );
       }
-      const { failure } = flight;
+      const { failure } = download;
       const isFull = isWeirError(failure, 'store_full');
       if (failure !== undefined && !isFull) throw failure;
-      const visible = flight.visible(position, this.#wholeFirst);
+      const visible = download.visible(position, this.#wholeFirst);
       if (visible > 0) {
-        this.#generation = flight.generation;
-        return flight.ingest.read(target.subarray(0, Math.min(target.length, visible)), position);
+        this.#generation = download.generation;
+        return download.ingest.read(target.subarray(0, Math.min(target.length, visible)), position);
       }
-      if (flight.committed) return 0;
-      if (isFull) this.#through = this.#options.goThrough(flight.ingest, this.#leaving.signal);
+      if (download.committed) return 0;
+      if (isFull) this.#passThrough = this.#options.passThrough(download.ingest, this.#leaving.signal);
       else await this.#wait(waitingSince, options.signal);
     }
   }
@@ -82,7 +82,7 @@ export class FlightReading implements Reading {
   async #wait(since: number, signal: AbortSignal | undefined): Promise<void> {
     const { clock, stallTimeout } = this.#options;
     const now = clock.monotonic();
-    const stallsAt = Math.max(since, this.#flight.lastProgress) + stallTimeout;
+    const stallsAt = Math.max(since, this.#download.lastProgress) + stallTimeout;
     if (now >= stallsAt) {
       throw new WeirError(
         'upstream_stalled',
@@ -96,7 +96,7 @@ export class FlightReading implements Reading {
       // One millisecond more than is left: a timer may fire a fraction early, and would then be set again.
       const timer = clock.sleep(Math.min(stallsAt, patienceEnds) - now + 1, { signal: either });
       timer.catch(() => undefined); // its abort below is no news
-      await Promise.race([timer, this.#flight.changed(either)]);
+      await Promise.race([timer, this.#download.changed(either)]);
     } finally {
       stop.abort(OVER);
     }
@@ -106,8 +106,8 @@ export class FlightReading implements Reading {
     if (this.#closed) return;
     this.#closed = true;
     this.#leaving.abort(OVER);
-    const through = await this.#through?.catch(() => undefined); // read() has reported it
-    await through?.[Symbol.asyncDispose]();
-    this.#flight.leave(this);
+    const passThrough = await this.#passThrough?.catch(() => undefined); // read() has reported it
+    await passThrough?.[Symbol.asyncDispose]();
+    this.#download.leave(this);
   }
 }

@@ -4,7 +4,7 @@ import type { Ingest } from '../store/store.ts';
 import type { Caller } from '../upstream/caller.ts';
 
 /** What a flight lends to those it is filled by. */
-export interface Lent {
+export interface DownloadTarget {
   readonly ingest: Ingest;
   readonly signal: AbortSignal;
   /** All who wait for the blob now. */
@@ -15,13 +15,13 @@ export interface Lent {
 }
 
 /** A pull in company. */
-export interface SharedPull {
+export interface PeerSource {
   /** Bytes of the blob. */
   readonly size: number;
   /** Whether others pull the blob too, or have it, as far as is known: false before it is fetched. */
-  readonly hasCompany: boolean;
+  readonly hasPeers: boolean;
   /** Resolves when all chunks are there. @throws WeirError where neither peers nor upstream can bring them */
-  fetchInto(lent: Lent): Promise<void>;
+  fetchInto(target: DownloadTarget): Promise<void>;
   /** The whole digest is wrong: nothing of it goes out any more, and the others are told. */
   abandon(): void;
   /** The whole digest is right, and this is the truth: it tells who stated something else. */

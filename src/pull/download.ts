@@ -22,7 +22,7 @@ import type { Ingest, Store } from '../store/store.ts';
 import type { Caller } from '../upstream/caller.ts';
 import type { BlobStream, Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
-import type { SharedPull } from './download-target.ts';
+import type { PeerSource } from './download-target.ts';
 import { WriteBehind } from '../store/write-behind.ts';
 
 /** Blobs up to this are verified whole before their first byte. */
@@ -32,7 +32,7 @@ export const WHOLE_FIRST_PATIENCE: number = 2 * SECOND;
 /** How often a blob is fetched when its digest turns out wrong. */
 const MAX_GENERATIONS = 2;
 
-export interface FlightOptions {
+export interface DownloadOptions {
   readonly upstream: Pick<Upstream, 'openBlob'>;
   readonly store: Pick<Store, 'resume' | 'ingest'>;
   /** What may be received and not be written yet. */
@@ -43,16 +43,16 @@ export interface FlightOptions {
   /** Upstream has delivered the whole blob, and it was right. */
   readonly onDelivered: () => void | Promise<void>;
   /** The flight will not change any more. */
-  readonly onLanded: (failure: WeirError | undefined) => void;
+  readonly onDone: (failure: WeirError | undefined) => void;
   /** Something failed that no reader waits for. */
   readonly onProblem: (error: unknown) => void;
   /** Asks upstream whether the first caller may have the blob. @throws WeirError what upstream answered */
   readonly admit: (request: PullRequest, digest: Digest) => Promise<number | undefined>;
   /** Finds company to fetch the blob with; undefined where there is none, or nothing to gain. */
-  readonly share: ((request: PullRequest, digest: Digest) => Promise<SharedPull | undefined>) | undefined;
+  readonly share: ((request: PullRequest, digest: Digest) => Promise<PeerSource | undefined>) | undefined;
 }
 
-export class Flight {
+export class Download {
   readonly digest: Digest;
   /** Monotonic milliseconds. */
   readonly began: number;
@@ -61,7 +61,7 @@ export class Flight {
   /** Settles when upstream has accepted the request and the blob's size is known; rejects when the flight fails before. */
   readonly opened: Promise<void>;
   readonly #request: PullRequest;
-  readonly #options: FlightOptions;
+  readonly #options: DownloadOptions;
   readonly #opening: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #stop: AbortController = new AbortController();
   readonly #changed: Bell = new Bell();
@@ -70,15 +70,15 @@ export class Flight {
   #ingest: Ingest | undefined;
   #generation = 0;
   #committed = false;
-  #landed = false;
+  #done = false;
   #failure: WeirError | undefined;
   #lastProgress: number;
   #lingering: AbortController | undefined;
-  #shared: SharedPull | undefined;
+  #shared: PeerSource | undefined;
   /** Whether it is known that there is company, or none. */
   #isDecided = false;
 
-  constructor(request: PullRequest, digest: Digest, options: FlightOptions) {
+  constructor(request: PullRequest, digest: Digest, options: DownloadOptions) {
     this.digest = digest;
     this.repository = request.repository;
     this.#request = request;
@@ -87,7 +87,7 @@ export class Flight {
     this.#lastProgress = this.began;
     this.opened = this.#opening.promise;
     this.opened.catch(() => undefined); // nobody may be waiting any more
-    this.#run = this.#fly();
+    this.#run = this.#start();
   }
 
   /** What is fetched, and from which registry. */
@@ -130,17 +130,17 @@ export class Flight {
   }
 
   /** Whether others pull it too, or have it. */
-  get hasCompany(): boolean {
-    return this.#shared?.hasCompany === true;
+  get hasPeers(): boolean {
+    return this.#shared?.hasPeers === true;
   }
 
   /** It has failed or is being stopped: nobody may come aboard. */
-  get doomed(): boolean {
+  get failing(): boolean {
     return this.#stop.signal.aborted;
   }
 
   /** Settles when the flight will not change any more and, if it failed, has given its partial blob back. */
-  get landed(): Promise<void> {
+  get done(): Promise<void> {
     return this.#run;
   }
 
@@ -169,7 +169,7 @@ export class Flight {
   }
 
   /** A reader comes aboard; upstream is asked in its name when the first one is refused in mid-way. */
-  board(passenger: object, caller: Caller): void {
+  addReader(passenger: object, caller: Caller): void {
     this.#passengers.set(passenger, caller);
     this.#lingering?.abort();
     this.#lingering = undefined;
@@ -178,7 +178,7 @@ export class Flight {
   /** A reader leaves; after the last one the work goes on for a grace. */
   leave(passenger: object): void {
     if (!this.#passengers.delete(passenger) || this.#passengers.size > 0) return;
-    const after = this.#landed ? this.#release() : this.#linger();
+    const after = this.#done ? this.#release() : this.#linger();
     after.catch((error: unknown) => this.#options.onProblem(error));
   }
 
@@ -200,7 +200,7 @@ export class Flight {
     await this.#run;
   }
 
-  async #fly(): Promise<void> {
+  async #start(): Promise<void> {
     try {
       this.#ingest = await this.#options.store.resume(this.blob);
       this.#shared = await this.#options.share?.(this.#asked, this.digest);
@@ -216,8 +216,8 @@ export class Flight {
       if (!isWeirError(this.#failure, 'store_full')) await this.#release();
     }
     this.#shared?.settle(this.#committed, this.#failure);
-    this.#landed = true;
-    this.#options.onLanded(this.#failure);
+    this.#done = true;
+    this.#options.onDone(this.#failure);
     this.#changed.ring();
     this.#lingering?.abort();
     if (this.#passengers.size === 0) await this.#release();
@@ -243,7 +243,7 @@ export class Flight {
     this.#opening.resolve();
   }
 
-  async #fillShared(shared: SharedPull): Promise<void> {
+  async #fillShared(shared: PeerSource): Promise<void> {
     const ingest = await this.#ingestOf(shared.size);
     this.#opening.resolve();
     await shared.fetchInto({

@@ -5,12 +5,12 @@ import { WeirError } from '../util/errors.ts';
 import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
 
 /** After a response was cut, retries of it go upstream for this long. */
-const HANDED_OVER_TTL: number = 1 * MINUTE;
+const HANDED_OVER_TTL = 1 * MINUTE;
 /**
  * After a pull failed with all its tries, other requests for the blob go upstream at once for this long. containerd asks
  * four times for a blob that breaks off at its start; going through all tries each time would add up.
  */
-const FAILED_TTL: number = 10 * SECOND;
+const FAILED_TTL = 10 * SECOND;
 /** Blobs that are remembered for either reason. */
 const MAX_REMEMBERED = 1_000;
 

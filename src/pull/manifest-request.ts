@@ -4,7 +4,7 @@ import type { ManifestReference } from '../oci/reference.ts';
 import type { Repository } from '../oci/repository.ts';
 import type { PullRequest } from './access.ts';
 import type { ByteSource } from './blob-reader.ts';
-import type { References } from './tag-owners.ts';
+import type { TagOwners } from './tag-owners.ts';
 
 export interface ManifestRequest extends PullRequest {
   readonly reference: ManifestReference;
@@ -27,7 +27,7 @@ export interface ResolvedManifest {
 /** What manifests need of the other members. */
 export interface ManifestPeers {
   /** Undefined where each node asks for itself. */
-  readonly references: () => References | undefined;
+  readonly tagOwners: () => TagOwners | undefined;
   /** The manifest from a member, its digest checked; undefined where none has it or can get it. */
   fetch(request: ManifestRequest, digest: Digest): Promise<Uint8Array | undefined>;
   /** This node has it now. */

@@ -19,7 +19,7 @@ import { isOffline, type Access } from './access.ts';
 import type { ByteSource } from './blob-reader.ts';
 import type { ReferenceAnswer, ReferenceQuestion } from '../protocol/reference-messages.ts';
 import type { ManifestPeers, ManifestRequest, ResolvedManifest } from './manifest-request.ts';
-import { answerOf, type References } from './tag-owners.ts';
+import { answerOf, type TagOwners } from './tag-owners.ts';
 import { Tags, type TagRequest } from './tags.ts';
 
 export interface ManifestsObserver {
@@ -64,7 +64,7 @@ export class Manifests {
       clock,
       ttl: tagTtl,
       head: (request) => this.#headTag(request),
-      references: peers && ((): References | undefined => peers.references()),
+      references: peers && ((): TagOwners | undefined => peers.tagOwners()),
       onStale: (repository, tag, error) => observer.staleTag(repository, tag, error),
     });
   }
@@ -161,7 +161,7 @@ export class Manifests {
     try {
       return await this.#fromUpstream(request, digest);
     } catch (error) {
-      const answer = isOffline(error) ? await peers?.references()?.recall(request) : undefined;
+      const answer = isOffline(error) ? await peers?.tagOwners()?.recall(request) : undefined;
       if (answer?.digest !== digest) throw error;
       access.acceptedAgo(request, answer.granted);
       const bytes = await peers?.fetch(request, digest);
@@ -196,8 +196,8 @@ export class Manifests {
   }
 
   /** Answers another member, as for a caller of this node. */
-  async answer(question: ReferenceQuestion): Promise<ReferenceAnswer> {
-    const { repository, reference, accept, token, knownOnly } = question;
+  async answer(query: ReferenceQuestion): Promise<ReferenceAnswer> {
+    const { repository, reference, accept, token, knownOnly } = query;
     // What is configured here may not speak for a caller of another node: it is not configured there, perhaps.
     const caller = remoteCallerOf(repository.registry, token);
     const request = { repository, reference, accept, caller };

@@ -12,11 +12,11 @@ import type { Ingest } from '../store/store.ts';
 import { ByteQueue } from '../util/byte-queue.ts';
 import type { BlobStream, Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
-import type { Reading, ReadOptions } from './blob-reader.ts';
+import type { BlobReader, ReadOptions } from './blob-reader.ts';
 
-const PREFIX_READ_BYTES: number = 1 * MIB;
+const PREFIX_READ_BYTES = 1 * MIB;
 
-export interface ThroughOptions {
+export interface PassThroughReaderOptions {
   readonly upstream: Pick<Upstream, 'openBlob'>;
   readonly request: PullRequest;
   readonly digest: Digest;
@@ -29,9 +29,9 @@ export interface ThroughOptions {
   readonly onClose: () => void;
 }
 
-export class ThroughReading implements Reading {
+export class PassThroughReader implements BlobReader {
   readonly source = 'upstream';
-  readonly #options: ThroughOptions;
+  readonly #options: PassThroughReaderOptions;
   readonly #stop: AbortController;
   readonly #layout: ChunkLayout;
   readonly #iterator: AsyncIterator<Uint8Array>;
@@ -43,7 +43,7 @@ export class ThroughReading implements Reading {
   #closed = false;
 
   private constructor(
-    options: ThroughOptions,
+    options: PassThroughReaderOptions,
     stop: AbortController,
     stream: BlobStream,
     verifier: DigestVerifier,
@@ -57,7 +57,7 @@ export class ThroughReading implements Reading {
     this.#position = start;
   }
 
-  static async open(options: ThroughOptions): Promise<ThroughReading> {
+  static async open(options: PassThroughReaderOptions): Promise<PassThroughReader> {
     const { upstream, request, digest, prefix } = options;
     const verifier = new DigestVerifier(digest);
     const start = prefix === undefined ? 0 : await hashPrefix(prefix, verifier);
@@ -67,7 +67,7 @@ export class ThroughReading implements Reading {
     const { caller, signal } = request;
     const opening = upstream.openBlob(request.repository, digest, { caller, signal: stop.signal, start });
     try {
-      return new ThroughReading(options, stop, await abortable(opening, signal), verifier, start);
+      return new PassThroughReader(options, stop, await abortable(opening, signal), verifier, start);
     } catch (error) {
       stop.abort();
       throw error;

@@ -4,12 +4,12 @@ import { WeirError } from '../util/errors.ts';
 import type { Ingest } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Access, PullRequest } from './access.ts';
-import { Places } from '../util/semaphore.ts';
-import type { Reading } from './blob-reader.ts';
-import { ThroughReading } from './pass-through-reader.ts';
+import { Semaphore } from '../util/semaphore.ts';
+import type { BlobReader } from './blob-reader.ts';
+import { PassThroughReader } from './pass-through-reader.ts';
 
 /** Each keeps up to one chunk (8 MiB at most) and one connection. */
-const MAX_THROUGH = 16;
+const MAX_PASS_THROUGH = 16;
 
 export interface PassThroughRequest extends PullRequest {
   readonly digest: Digest;
@@ -26,7 +26,7 @@ export interface PassThroughOptions {
 
 export class PassThrough {
   readonly #options: PassThroughOptions;
-  readonly #places: Places = new Places(MAX_THROUGH);
+  readonly #places: Semaphore = new Semaphore(MAX_PASS_THROUGH);
 
   constructor(options: PassThroughOptions) {
     this.#options = options;
@@ -37,18 +37,18 @@ export class PassThrough {
    * @throws WeirError `store_full` if all places are taken and this runtime can go upstream by itself; what upstream
    *   answered
    */
-  async open(request: PassThroughRequest, prefix?: Ingest): Promise<Reading> {
+  async open(request: PassThroughRequest, prefix?: Ingest): Promise<BlobReader> {
     const { upstream, access, stallTimeout } = this.#options;
     const { digest, dependent, signal } = request;
     const onClose = this.#places.tryTake() ?? (dependent ? await this.#places.take(signal) : undefined);
     if (onClose === undefined) {
-      const message = `${MAX_THROUGH} blobs are being passed through without storing already`;
+      const message = `${MAX_PASS_THROUGH} blobs are being passed through without storing already`;
       throw new WeirError('store_full', message);
     }
     const onVerified = (): void => access.delivered(request, digest);
     try {
       const options = { upstream, request, digest, prefix, stallTimeout, onVerified, onClose };
-      return await ThroughReading.open(options);
+      return await PassThroughReader.open(options);
     } catch (error) {
       onClose();
       access.failed(request, error);

@@ -14,50 +14,50 @@ import { isWeirError, toWeirError, type WeirError } from '../util/errors.ts';
 import type { Membership } from '../cluster/membership.ts';
 import { digestAlgorithm, digestOf, type Digest } from '../oci/digest.ts';
 import type { Repository } from '../oci/repository.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
 import type { Ingest } from '../store/store.ts';
-import { Homes } from '../swarm/chunk-owners.ts';
+import { ChunkOwners } from '../swarm/chunk-owners.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
 import { MESSAGE_LIMITS, type SwarmKey } from '../protocol/messages.ts';
 import { PARAMETERS } from '../swarm/parameters.ts';
-import type { Swarms } from '../swarm/swarm-manager.ts';
-import type { PieceAnswer, PieceClient, PieceRequest } from '../transfer/chunk-exchange.ts';
-import { PiecePool } from '../transfer/chunk-buffers.ts';
+import type { SwarmManager } from '../swarm/swarm-manager.ts';
+import type { ChunkAnswer, ChunkClient, ChunkFetch } from '../transfer/chunk-exchange.ts';
+import { ChunkBuffers } from '../transfer/chunk-buffers.ts';
 import { bearerOf } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Access, PullRequest } from './access.ts';
-import type { SharedPull } from './download-target.ts';
+import type { PeerSource } from './download-target.ts';
 import type { ManifestPeers, ManifestRequest } from './manifest-request.ts';
-import type { References } from './tag-owners.ts';
-import { SwarmPull, type PullView } from './swarm-download.ts';
+import type { TagOwners } from './tag-owners.ts';
+import { SwarmDownload, type PullView } from './swarm-download.ts';
 import { UnfinishedChunks } from './unfinished-chunks.ts';
 
 /** Milliseconds for a member to send a manifest, or to get it from upstream first. */
-const MANIFEST_PATIENCE: number = 3 * SECOND;
+const MANIFEST_PATIENCE = 3 * SECOND;
 /** Members asked for one manifest: its homes, and whom they name. */
 const MAX_ASKED = 6;
 /** Pulls that have ended and are still told of, and for how long. */
 const MAX_ENDED = 64;
-const ENDED_FOR: number = 10 * MINUTE;
+const ENDED_FOR = 10 * MINUTE;
 /**
  * Blobs that are pulled alone, and for how long: the registry has contradicted itself about them. To pull them in company
  * would only spread what it says; after a while a repaired registry has its company again.
  */
 const MAX_LEFT = 1024;
-const LEFT_FOR: number = 5 * MINUTE;
+const LEFT_FOR = 5 * MINUTE;
 
-export interface SharingOptions {
+export interface PeeringOptions {
   readonly membership: Membership;
-  readonly swarms: Swarms;
-  readonly client: PieceClient;
+  readonly swarms: SwarmManager;
+  readonly client: ChunkClient;
   readonly upstream: Pick<Upstream, 'openBlob'>;
   readonly access: Access;
   /** What may be received and not be written yet. */
   readonly room: ReceiveBudget;
   readonly clock: Clock;
   /** Undefined where each node asks upstream for itself. */
-  readonly references: References | undefined;
+  readonly tagOwners: TagOwners | undefined;
   /** Settles when the members are known, or there are none to be found. */
   readonly settled: Promise<void>;
   readonly problem: (message: string, error: unknown) => void;
@@ -75,20 +75,20 @@ export interface PullRecord {
 }
 
 interface RunningPull {
-  readonly pull: SwarmPull;
+  readonly pull: SwarmDownload;
   readonly began: number;
 }
 
-export class Sharing implements ManifestPeers {
-  readonly #options: SharingOptions;
+export class Peering implements ManifestPeers {
+  readonly #options: PeeringOptions;
   readonly #pulls: Map<string, RunningPull> = new Map();
-  readonly #memory: PiecePool = new PiecePool();
+  readonly #memory: ChunkBuffers = new ChunkBuffers();
   readonly #unfinished: UnfinishedChunks = new UnfinishedChunks(this.#memory);
   readonly #ended: LRUCache<string, PullRecord>;
   /** Swarms that this node has left, by {@link registryBlobId}. */
   readonly #left: LRUCache<string, true>;
 
-  constructor(options: SharingOptions) {
+  constructor(options: PeeringOptions) {
     this.#options = options;
     const perf = { now: (): number => options.clock.monotonic() };
     this.#ended = new LRUCache({ max: MAX_ENDED, ttl: ENDED_FOR, perf });
@@ -114,7 +114,7 @@ export class Sharing implements ManifestPeers {
    * Company for a pull; undefined where there is none.
    * @throws WeirError what upstream answered this caller
    */
-  async share(request: PullRequest, digest: Digest): Promise<SharedPull | undefined> {
+  async share(request: PullRequest, digest: Digest): Promise<PeerSource | undefined> {
     const { settled, membership, access, swarms, upstream, room, clock } = this.#options;
     await settled;
     const id = registryBlobId({ registry: request.repository.registry, digest });
@@ -122,7 +122,7 @@ export class Sharing implements ManifestPeers {
     const size = await access.admit(request, digest);
     // What no member could be told of would look to the others as if this node broke the protocol.
     if (size === undefined || size === 0 || size > MESSAGE_LIMITS.size) return undefined;
-    const pull = new SwarmPull({
+    const pull = new SwarmDownload({
       request,
       digest,
       size,
@@ -137,8 +137,8 @@ export class Sharing implements ManifestPeers {
     return pull;
   }
 
-  references(): References | undefined {
-    return this.#options.references;
+  tagOwners(): TagOwners | undefined {
+    return this.#options.tagOwners;
   }
 
   async fetch(request: ManifestRequest, digest: Digest): Promise<Uint8Array | undefined> {
@@ -149,22 +149,24 @@ export class Sharing implements ManifestPeers {
     // Another kind of credential never leaves the node: the home is then asked for what it has, no more.
     const token = bearerOf(caller, repository.registry);
     const isDelegable = typeof caller === 'string' || token !== undefined;
-    const home = isDelegable ? { repository: repository.name, token } : undefined;
-    const homes = Homes.ofManifest(swarm, membership.live(), PARAMETERS.rendezvous).map(({ peer }) => peer);
-    const isHome = homes[0] === self;
-    const asked = new Set<PeerName>([self]);
-    const queue = [...(isHome ? swarms.holders(swarm, self) : homes)];
+    const owner = isDelegable ? { repository: repository.name, token } : undefined;
+    const owners = ChunkOwners.ownersOfManifest(swarm, membership.live(), PARAMETERS.trackers).map(
+      ({ peer }) => peer,
+    );
+    const isOwner = owners[0] === self;
+    const asked = new Set<PeerId>([self]);
+    const queue = [...(isOwner ? swarms.holders(swarm, self) : owners)];
     for (let at = 0; at < queue.length && at < MAX_ASKED; at++) {
       const peer = queue[at];
       if (peer === undefined || asked.has(peer)) continue;
       asked.add(peer);
       const answer = await this.#ask(
         peer,
-        { swarm, range: undefined, home: isHome ? undefined : home },
+        { swarm, range: undefined, owner: isOwner ? undefined : owner },
         signal,
       );
       if (answer?.kind === 'redirect') queue.push(...answer.holders);
-      if (answer?.kind !== 'piece') continue;
+      if (answer?.kind !== 'chunk') continue;
       const bytes = new Uint8Array(answer.bytes);
       if (digestOf(bytes, digestAlgorithm(digest)) === digest) return bytes;
       membership.suspect(peer, 'wrong-bytes');
@@ -178,14 +180,14 @@ export class Sharing implements ManifestPeers {
   }
 
   async #ask(
-    peer: PeerName,
-    request: PieceRequest,
+    peer: PeerId,
+    request: ChunkFetch,
     signal: AbortSignal | undefined,
-  ): Promise<PieceAnswer | undefined> {
+  ): Promise<ChunkAnswer | undefined> {
     const { membership, client, problem } = this.#options;
     const member = membership.get(peer);
     if (member === undefined || signal?.aborted === true) return undefined; // its event has passed
-    const { promise, resolve } = Promise.withResolvers<PieceAnswer | undefined>();
+    const { promise, resolve } = Promise.withResolvers<ChunkAnswer | undefined>();
     const cancel = client.fetch(member, request, {
       connecting: () => undefined,
       sent: () => undefined,
@@ -211,7 +213,7 @@ export class Sharing implements ManifestPeers {
     }
   }
 
-  #settled(id: string, pull: SwarmPull, kept: boolean, failure: WeirError | undefined): void {
+  #settled(id: string, pull: SwarmDownload, kept: boolean, failure: WeirError | undefined): void {
     if (isWeirError(failure, 'digest_mismatch', 'upstream_protocol')) this.#left.set(id, true);
     const record = this.#pulls.get(id);
     if (record?.pull !== pull) return;
@@ -227,10 +229,10 @@ export class Sharing implements ManifestPeers {
 /** What a home does for a manifest that it has not got: gets it, or says who has it. */
 export async function manifestFor(
   swarm: SwarmKey,
-  from: PeerName,
-  swarms: Swarms,
+  from: PeerId,
+  swarms: SwarmManager,
   fetch: () => Promise<Uint8Array>,
-): Promise<Uint8Array | readonly PeerName[] | undefined> {
+): Promise<Uint8Array | readonly PeerId[] | undefined> {
   const holders = swarms.holders(swarm, from);
   if (holders.length > 0) return holders;
   try {

@@ -8,29 +8,29 @@ import type { Ingest } from '../store/store.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
-import type { Session } from '../swarm/swarm.ts';
+import type { Swarm } from '../swarm/swarm.ts';
 import type { Sink, SinkResult } from '../swarm/environment.ts';
-import type { Swarms } from '../swarm/swarm-manager.ts';
+import type { SwarmManager } from '../swarm/swarm-manager.ts';
 import { bearerOf, type Caller } from '../upstream/caller.ts';
-import type { PiecePool } from '../transfer/chunk-buffers.ts';
+import type { ChunkBuffers } from '../transfer/chunk-buffers.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
-import { ChunkOrigin } from './upstream-chunks.ts';
-import type { Lent, SharedPull } from './download-target.ts';
+import { UpstreamChunks } from './upstream-chunks.ts';
+import type { DownloadTarget, PeerSource } from './download-target.ts';
 import type { UnfinishedChunks } from './unfinished-chunks.ts';
 
-export interface SharedPullOptions {
+export interface SwarmDownloadOptions {
   readonly request: PullRequest;
   readonly digest: Digest;
   /** Bytes. */
   readonly size: number;
-  readonly swarms: Swarms;
+  readonly swarms: SwarmManager;
   readonly upstream: Pick<Upstream, 'openBlob'>;
   /** Chunks are gathered in this. */
-  readonly memory: PiecePool;
+  readonly memory: ChunkBuffers;
   readonly room: ReceiveBudget;
   readonly unfinished: UnfinishedChunks;
-  readonly onSettled: (pull: SwarmPull, kept: boolean, failure: WeirError | undefined) => void;
+  readonly onSettled: (pull: SwarmDownload, kept: boolean, failure: WeirError | undefined) => void;
 }
 
 /** How far a pull in company is, for people. */
@@ -45,24 +45,24 @@ export interface PullView {
   /** Bitfields: the chunks that are here, and those of them that upstream gave to this node. */
   readonly present: Uint8Array;
   readonly upstream: Uint8Array;
-  readonly links: number;
+  readonly peers: number;
   /** Bytes. */
   readonly fromPeers: number;
   readonly fromUpstream: number;
 }
 
-export class SwarmPull implements SharedPull {
+export class SwarmDownload implements PeerSource {
   readonly size: number;
   readonly digest: Digest;
   readonly request: PullRequest;
-  readonly #options: SharedPullOptions;
-  #session: Session | undefined;
-  #lent: Lent | undefined;
+  readonly #options: SwarmDownloadOptions;
+  #swarm: Swarm | undefined;
+  #target: DownloadTarget | undefined;
   readonly #fromUpstreamAt: Set<number> = new Set();
   #fromPeers = 0;
   #fromUpstream = 0;
 
-  constructor(options: SharedPullOptions) {
+  constructor(options: SwarmDownloadOptions) {
     this.#options = options;
     this.size = options.size;
     this.digest = options.digest;
@@ -71,49 +71,49 @@ export class SwarmPull implements SharedPull {
 
   /** How far it is; undefined before {@link fetchInto}. */
   get view(): PullView | undefined {
-    if (this.#session === undefined) return undefined;
-    const { here, layout } = this.#session.state;
+    if (this.#swarm === undefined) return undefined;
+    const { have, layout } = this.#swarm.state;
     const upstream = new Bitfield(layout.count);
     for (const index of this.#fromUpstreamAt) upstream.set(index);
     let presentBytes = 0;
-    for (let i = here.firstSet(); i < here.length; i = here.firstSet(i + 1)) presentBytes += layout.length(i);
+    for (let i = have.firstSet(); i < have.length; i = have.firstSet(i + 1)) presentBytes += layout.length(i);
     return {
       digest: this.digest,
       repository: this.request.repository,
       size: this.size,
       chunks: layout.count,
-      presentChunks: here.count,
+      presentChunks: have.count,
       presentBytes,
-      present: here.bytes.slice(),
+      present: have.bytes.slice(),
       upstream: upstream.bytes,
-      links: this.#session.links,
+      peers: this.#swarm.peers,
       fromPeers: this.#fromPeers,
       fromUpstream: this.#fromUpstream,
     };
   }
 
-  get hasCompany(): boolean {
-    return this.#session?.isAlone === false && !this.#session.state.isVoid;
+  get hasPeers(): boolean {
+    return this.#swarm?.isAlone === false && !this.#swarm.state.isVoid;
   }
 
   /** The blob as far as it is here; undefined before {@link fetchInto}. */
   get ingest(): Ingest | undefined {
-    return this.#lent?.ingest;
+    return this.#target?.ingest;
   }
 
-  async fetchInto(lent: Lent): Promise<void> {
+  async fetchInto(target: DownloadTarget): Promise<void> {
     const { swarms, upstream, memory, room, unfinished, digest, request, size } = this.#options;
     const { registry, name } = request.repository;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    const { ingest, signal, callers } = lent;
-    this.#lent = lent;
+    const { ingest, signal, callers } = target;
+    this.#target = target;
     if (ingest.nextGap() === undefined) return; // an earlier run had brought all of it
     signal.throwIfAborted(); // before a session is begun that nobody would end
-    this.#session = swarms.open({
+    this.#swarm = swarms.open({
       swarm: { registry, digest },
       layout: new ChunkLayout(size),
       sink: sinkOf(ingest),
-      origin: new ChunkOrigin({
+      upstream: new UpstreamChunks({
         upstream,
         request,
         digest,
@@ -125,7 +125,7 @@ export class SwarmPull implements SharedPull {
         signal,
         callers,
       }),
-      home: () => ({ repository: name, token: tokenAmong(callers(), registry) }),
+      ownerDuty: () => ({ repository: name, token: tokenAmong(callers(), registry) }),
       onChunk: (index, from) => {
         const bytes = ingest.layout.length(index);
         if (from === undefined) {
@@ -134,9 +134,9 @@ export class SwarmPull implements SharedPull {
         } else {
           this.#fromPeers += bytes;
         }
-        lent.changed();
+        target.changed();
       },
-      onProgress: lent.progressed,
+      onProgress: target.progressed,
       onComplete: resolve,
       onFailed: reject,
     });
@@ -144,21 +144,21 @@ export class SwarmPull implements SharedPull {
   }
 
   abandon(): void {
-    this.#lent = undefined;
-    if (this.#session === undefined) return;
-    this.#session.state.isVoid = true; // also what is being sent just now
-    this.#options.swarms.close(this.#session, false);
+    this.#target = undefined;
+    if (this.#swarm === undefined) return;
+    this.#swarm.state.isVoid = true; // also what is being sent just now
+    this.#options.swarms.close(this.#swarm, false);
   }
 
   judge(truth: Ingest): void {
-    this.#session?.state.verdicts.judge((index) => truth.chunkHash(index));
+    this.#swarm?.state.verdicts.judge((index) => truth.chunkHash(index));
   }
 
   settle(kept: boolean, failure: WeirError | undefined): void {
     const { swarms, unfinished, onSettled } = this.#options;
-    if (this.#session !== undefined) {
-      swarms.close(this.#session, kept);
-      unfinished.forget(registryBlobId(this.#session.state.swarm));
+    if (this.#swarm !== undefined) {
+      swarms.close(this.#swarm, kept);
+      unfinished.forget(registryBlobId(this.#swarm.state.swarm));
     }
     onSettled(this, kept, failure);
   }

@@ -14,7 +14,7 @@ import type { Membership } from '../cluster/membership.ts';
 import type { Member } from '../protocol/member.ts';
 import { formatManifestReference, type ManifestReference } from '../oci/reference.ts';
 import { repositoryKey } from '../oci/repository.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { placesOf } from '../util/ip-address.ts';
 import { hashText, rank } from '../cluster/hrw.ts';
 import {
@@ -33,29 +33,29 @@ import { isOffline, type PullRequest } from './access.ts';
 /** The members that ask upstream: two must say the same, or one that lies would be believed. */
 const OWNERS = 2;
 /** Members that stand in for those of them that do not answer. */
-const STAND_INS = 2;
+const BACKUPS = 2;
 /** First in rank among which the second owner is sought; twice as many as one address has members (cluster/record-sources.ts). */
 const LOOKED_AT = 16;
 /** Milliseconds for an owner's answer: one request to the registry, or its time-outs when it is dead. */
-const OWNER_PATIENCE: number = 4 * SECOND;
+const OWNER_PATIENCE = 4 * SECOND;
 /** Members asked at a time for what they remember, and in all. */
 const ASKED_AT_ONCE = 8;
 const ASKED_AT_MOST = 64;
-const MEMORY_PATIENCE: number = 1 * SECOND;
+const MEMORY_PATIENCE = 1 * SECOND;
 
 /** Asks one member. */
 export type AskMember = (
-  peer: PeerName,
-  question: Uint8Array,
+  peer: PeerId,
+  query: Uint8Array,
   options: { readonly timeout: number; readonly signal?: AbortSignal | undefined },
 ) => Promise<Uint8Array>;
 
-export interface ReferencesOptions {
+export interface TagOwnersOptions {
   readonly membership: Membership;
   readonly ask: AskMember;
   readonly clock: Clock;
   /** Answers as this node would for a caller of its own. */
-  readonly answer: (question: ReferenceQuestion, signal: AbortSignal) => Promise<ReferenceAnswer>;
+  readonly answer: (query: ReferenceQuestion, signal: AbortSignal) => Promise<ReferenceAnswer>;
 }
 
 export interface SharedReference extends PullRequest {
@@ -65,12 +65,12 @@ export interface SharedReference extends PullRequest {
 
 export type FoundReference = Extract<ReferenceAnswer, { status: 'found' }>;
 
-export class References {
-  readonly #options: ReferencesOptions;
+export class TagOwners {
+  readonly #options: TagOwnersOptions;
   /** Members that do not answer, for a moment. */
-  readonly #silent: LRUCache<PeerName, true>;
+  readonly #silent: LRUCache<PeerId, true>;
 
-  constructor(options: ReferencesOptions) {
+  constructor(options: TagOwnersOptions) {
     this.#options = options;
     const perf = { now: (): number => options.clock.monotonic() };
     this.#silent = new LRUCache({ max: 1024, ttl: 5 * SECOND, perf });
@@ -83,27 +83,27 @@ export class References {
    */
   async ask(request: SharedReference): Promise<FoundReference | undefined> {
     const { membership } = this.#options;
-    const question = questionOf(request, false);
-    if (question === undefined || membership.live().length < 2) return undefined;
+    const query = questionOf(request, false);
+    if (query === undefined || membership.live().length < 2) return undefined;
     const owners = ownersOf(membership.live(), request);
     if (owners.slice(0, OWNERS).includes(membership.self.peer)) return undefined;
     const left = owners.filter((peer) => !this.#silent.has(peer)).values();
     const [one, other] = await Promise.all([
-      this.#nextAnswer(left, question, request.signal),
-      this.#nextAnswer(left, question, request.signal),
+      this.#nextAnswer(left, query, request.signal),
+      this.#nextAnswer(left, query, request.signal),
     ]);
     return one && other && agreed(request, one, other);
   }
 
   /** The answer of the first one that gives any; both who ask take from one row, so that nobody is asked twice. */
   async #nextAnswer(
-    left: IterableIterator<PeerName>,
-    question: Uint8Array,
+    left: IterableIterator<PeerId>,
+    query: Uint8Array,
     signal: AbortSignal | undefined,
   ): Promise<ReferenceAnswer | undefined> {
     for (const peer of left) {
       if (peer === this.#options.membership.self.peer) return undefined; // its turn to stand in
-      const answer = await this.#askOne(peer, question, OWNER_PATIENCE, signal);
+      const answer = await this.#askOne(peer, query, OWNER_PATIENCE, signal);
       if (answer !== undefined) return answer;
     }
     return undefined;
@@ -112,15 +112,15 @@ export class References {
   /** What most of those remember of it who are asked together, while upstream cannot be reached. */
   async recall(request: SharedReference): Promise<FoundReference | undefined> {
     const { membership } = this.#options;
-    const question = questionOf(request, true);
-    if (question === undefined) return undefined;
+    const query = questionOf(request, true);
+    if (query === undefined) return undefined;
     const owners = ownersOf(membership.live(), request);
     const others = membership.live().map(({ peer }) => peer);
     const peers = [...new Set([...owners, ...others])].filter((peer) => peer !== membership.self.peer);
     for (let i = 0; i < Math.min(peers.length, ASKED_AT_MOST); i += ASKED_AT_ONCE) {
       const asked = peers.slice(i, i + ASKED_AT_ONCE);
       const answers = await Promise.all(
-        asked.map((peer) => this.#askOne(peer, question, MEMORY_PATIENCE, request.signal)),
+        asked.map((peer) => this.#askOne(peer, query, MEMORY_PATIENCE, request.signal)),
       );
       const found = inMajority(answers.filter((answer) => answer?.status === 'found'));
       if (found !== undefined) return found;
@@ -130,19 +130,19 @@ export class References {
 
   /** Answers another member. @throws WeirError `peer_protocol` */
   async answer(bytes: Uint8Array, signal: AbortSignal): Promise<Uint8Array> {
-    const question = decodeReferenceQuestion(bytes);
-    const answer = await this.#options.answer(question, signal);
+    const query = decodeReferenceQuestion(bytes);
+    const answer = await this.#options.answer(query, signal);
     return encodeReferenceAnswer(isTellableAnswer(answer) ? answer : { status: 'refused' });
   }
 
   async #askOne(
-    peer: PeerName,
-    question: Uint8Array,
+    peer: PeerId,
+    query: Uint8Array,
     timeout: number,
     signal: AbortSignal | undefined,
   ): Promise<ReferenceAnswer | undefined> {
     try {
-      return decodeReferenceAnswer(await this.#options.ask(peer, question, { timeout, signal }));
+      return decodeReferenceAnswer(await this.#options.ask(peer, query, { timeout, signal }));
     } catch (error) {
       signal?.throwIfAborted();
       this.#silent.set(peer, true);
@@ -157,8 +157,8 @@ function questionOf(request: SharedReference, knownOnly: boolean): Uint8Array | 
   const { repository, reference, accept, caller } = request;
   const token = bearerOf(caller, repository.registry);
   const isSpokenOf = typeof caller === 'string' || token !== undefined;
-  const question = { repository, reference, accept, token, knownOnly };
-  return isSpokenOf && isTellable(question) ? encodeReferenceQuestion(question) : undefined;
+  const query = { repository, reference, accept, token, knownOnly };
+  return isSpokenOf && isTellable(query) ? encodeReferenceQuestion(query) : undefined;
 }
 
 /**
@@ -168,7 +168,7 @@ function questionOf(request: SharedReference, knownOnly: boolean): Uint8Array | 
 export function ownersOf(
   members: readonly Member[],
   { repository, reference }: Pick<SharedReference, 'repository' | 'reference'>,
-): readonly PeerName[] {
+): readonly PeerId[] {
   const key = hashText(`reference ${repositoryKey(repository)}:${formatManifestReference(reference)}`);
   const [first, ...others] = rank(members, key, LOOKED_AT);
   if (first === undefined) return [];
@@ -176,9 +176,9 @@ export function ownersOf(
   const isElsewhere = ({ controlAddresses }: Member): boolean =>
     placesOf(controlAddresses).every((place) => !places.has(place));
   const second = others.find(isElsewhere) ?? others[0];
-  const standIns = others.filter((member) => member !== second);
-  return [first, ...(second === undefined ? [] : [second]), ...standIns]
-    .slice(0, OWNERS + STAND_INS)
+  const backups = others.filter((member) => member !== second);
+  return [first, ...(second === undefined ? [] : [second]), ...backups]
+    .slice(0, OWNERS + BACKUPS)
     .map(({ peer }) => peer);
 }
 

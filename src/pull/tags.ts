@@ -13,7 +13,7 @@ import { repositoryKey } from '../oci/repository.ts';
 import type { Catalog, TagRecord } from '../store/catalog.ts';
 import { isOfThisNode } from '../upstream/caller.ts';
 import { isOffline, type Access } from './access.ts';
-import type { References, SharedReference } from './tag-owners.ts';
+import type { TagOwners, SharedReference } from './tag-owners.ts';
 
 /** Answers about tags that are remembered for a few seconds. */
 const MAX_RECENT_TAGS = 10_000;
@@ -22,7 +22,7 @@ const MAX_RECENT_TAGS = 10_000;
  * for upstream, and a crowd of them must not ask it one by one.
  */
 const MAX_REFUSED = 1_000;
-const REFUSED_FOR: number = 5 * SECOND;
+const REFUSED_FOR = 5 * SECOND;
 
 export interface TagRequest extends SharedReference {
   readonly reference: { readonly kind: 'tag'; readonly tag: Tag };
@@ -43,7 +43,7 @@ export interface TagsOptions {
   /** Asks upstream. */
   readonly head: (request: TagRequest) => Promise<Omit<TagRecord, 'at'>>;
   /** Undefined where each node asks for itself. */
-  readonly references: (() => References | undefined) | undefined;
+  readonly references: (() => TagOwners | undefined) | undefined;
   readonly onStale: (repository: string, tag: string, error: unknown) => void;
 }
 

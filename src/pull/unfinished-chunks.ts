@@ -3,10 +3,10 @@
  * whole node, and bounded: nobody may ever come back for them.
  */
 import { MIB } from '../util/clock.ts';
-import type { PiecePool } from '../transfer/chunk-buffers.ts';
+import type { ChunkBuffers } from '../transfer/chunk-buffers.ts';
 
 /** Bytes that are kept: what a dozen requests had begun. */
-const MAX_KEPT: number = 16 * MIB;
+const MAX_KEPT = 16 * MIB;
 
 /** A chunk as far as it has come. */
 export interface UnfinishedChunk {
@@ -16,13 +16,13 @@ export interface UnfinishedChunk {
 }
 
 export class UnfinishedChunks {
-  readonly #memory: PiecePool;
+  readonly #memory: ChunkBuffers;
   /** By pull and index, the oldest first. */
   readonly #kept: Map<string, UnfinishedChunk> = new Map();
   #bytes = 0;
 
   /** @param memory what the chunks are made of */
-  constructor(memory: PiecePool) {
+  constructor(memory: ChunkBuffers) {
     this.#memory = memory;
   }
 

@@ -6,20 +6,20 @@ import { toWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
-import type { Origin, OriginEvents } from '../swarm/environment.ts';
-import type { PiecePool } from '../transfer/chunk-buffers.ts';
+import type { ChunkUpstream, ChunkUpstreamEvents } from '../swarm/environment.ts';
+import type { ChunkBuffers } from '../transfer/chunk-buffers.ts';
 import { remoteCallerOf, type Caller } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
 import type { UnfinishedChunks } from './unfinished-chunks.ts';
 
-export interface ChunkOriginOptions {
+export interface UpstreamChunksOptions {
   readonly upstream: Pick<Upstream, 'openBlob'>;
   readonly request: PullRequest;
   readonly digest: Digest;
   readonly layout: ChunkLayout;
   /** Chunks are gathered in this. */
-  readonly memory: PiecePool;
+  readonly memory: ChunkBuffers;
   /** What of them may be here and not be written. */
   readonly room: ReceiveBudget;
   /** Keeps what has come of them, under the name of this pull. */
@@ -38,14 +38,14 @@ interface Coming {
   filled: number;
 }
 
-export class ChunkOrigin implements Origin {
-  readonly #options: ChunkOriginOptions;
+export class UpstreamChunks implements ChunkUpstream {
+  readonly #options: UpstreamChunksOptions;
 
-  constructor(options: ChunkOriginOptions) {
+  constructor(options: UpstreamChunksOptions) {
     this.#options = options;
   }
 
-  fetch(first: number, count: number, token: string | undefined, events: OriginEvents): () => void {
+  fetch(first: number, count: number, token: string | undefined, events: ChunkUpstreamEvents): () => void {
     const stop = new AbortController();
     const coming = this.#resume(first);
     let over = false;
@@ -70,7 +70,7 @@ export class ChunkOrigin implements Origin {
     coming: Coming,
     end: number,
     token: string | undefined,
-    events: OriginEvents,
+    events: ChunkUpstreamEvents,
     stop: AbortSignal,
   ): Promise<void> {
     const { upstream, request, digest, layout, signal, callers } = this.#options;
@@ -88,18 +88,18 @@ export class ChunkOrigin implements Origin {
     if (stream.size !== layout.size) {
       throw new WeirError('upstream_protocol', `upstream says that ${digest} has ${stream.size} bytes`);
     }
-    for await (const piece of stream.chunks) {
+    for await (const bytes of stream.chunks) {
       if (stop.aborted) return;
-      events.progressed(piece.length);
-      for (let done = 0; done < piece.length && coming.index < layout.count && !stop.aborted;) {
+      events.progressed(bytes.length);
+      for (let done = 0; done < bytes.length && coming.index < layout.count && !stop.aborted;) {
         if (coming.chunk === undefined) await this.#begin(coming, events, either);
-        else done += this.#fill(coming, coming.chunk, piece.subarray(done), events);
+        else done += this.#fill(coming, coming.chunk, bytes.subarray(done), events);
       }
     }
   }
 
   /** Gets memory for the chunk; until there is room nothing is read. @throws the signal's reason */
-  async #begin(coming: Coming, events: OriginEvents, signal: AbortSignal): Promise<void> {
+  async #begin(coming: Coming, events: ChunkUpstreamEvents, signal: AbortSignal): Promise<void> {
     const { layout, memory, room } = this.#options;
     const length = layout.length(coming.index);
     if (!room.tryTake(length)) {
@@ -115,7 +115,12 @@ export class ChunkOrigin implements Origin {
   }
 
   /** @returns how many of the bytes belong to the chunk, which is handed over when it is whole */
-  #fill(coming: Coming, chunk: Uint8Array<ArrayBuffer>, bytes: Uint8Array, events: OriginEvents): number {
+  #fill(
+    coming: Coming,
+    chunk: Uint8Array<ArrayBuffer>,
+    bytes: Uint8Array,
+    events: ChunkUpstreamEvents,
+  ): number {
     const { index } = coming;
     const part = bytes.subarray(0, chunk.length - coming.filled);
     chunk.set(part, coming.filled);

@@ -6,9 +6,9 @@ import { errorMessage, isWeirError, WeirError } from '../util/errors.ts';
 import { peersSchema, statusSchema, type PeersReport, type StatusReport } from './status-report.ts';
 
 /** Milliseconds; a node answers in a few. One that is overloaded may take longer and must not look dead. */
-const TIMEOUT: number = 5 * SECOND;
+const TIMEOUT = 5 * SECOND;
 /** 64 transfers with bitmaps are 2 MiB, 5,000 peers as much; whatever is larger is no report. */
-const MAX_BYTES: number = 16 * MIB;
+const MAX_BYTES = 16 * MIB;
 /** One request at a time, and one more where a caller has given up on its predecessor. */
 const CONNECTIONS = 2;
 /** Characters of a refusal that are shown. */

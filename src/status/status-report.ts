@@ -5,7 +5,7 @@
  */
 import * as v from 'valibot';
 import { tryParseDigest, type Digest } from '../oci/digest.ts';
-import { tryParsePeerName, type PeerName } from '../protocol/peer-id.ts';
+import { tryParsePeerId, type PeerId } from '../protocol/peer-id.ts';
 
 /** Transfers in one report; the running ones come first. Each may bring a bitmap of some KiB. */
 export const MAX_TRANSFERS = 64;
@@ -46,7 +46,7 @@ export interface TransferReport {
   /** Runtimes that are reading. */
   readonly readers: number;
   /** Neighbours in its swarm. */
-  readonly links: number;
+  readonly peers: number;
   /** Bytes by where they came from; `local`: what was here when it began. */
   readonly sources: { readonly peers: number; readonly upstream: number; readonly local: number };
   readonly error?: string | undefined;
@@ -72,14 +72,14 @@ export interface SuspicionReport {
 }
 
 export interface SuspectReport extends SuspicionReport {
-  readonly peer: PeerName;
+  readonly peer: PeerId;
   readonly name: string;
 }
 
 export interface StatusReport {
   readonly version: string;
   readonly name: string;
-  readonly peer: PeerName;
+  readonly peer: PeerId;
   readonly zone: string;
   readonly uptime_seconds: number;
   readonly cluster: ClusterReport;
@@ -90,7 +90,7 @@ export interface StatusReport {
 }
 
 export interface PeerReport {
-  readonly peer: PeerName;
+  readonly peer: PeerId;
   readonly name: string;
   readonly zone: string;
   readonly version: string;
@@ -101,7 +101,7 @@ export interface PeerReport {
   readonly direction?: 'inbound' | 'outbound' | undefined;
   readonly rtt_ms?: number | undefined;
   /** Swarms in which it is a neighbour. */
-  readonly linked: number;
+  readonly swarms: number;
   /** Bytes that came from it and went to it. */
   readonly from_bytes: number;
   readonly to_bytes: number;
@@ -115,9 +115,7 @@ export interface PeersReport {
 }
 
 const amount = v.pipe(v.number(), v.minValue(0));
-const peer = v.custom<PeerName>(
-  (value) => typeof value === 'string' && tryParsePeerName(value) !== undefined,
-);
+const peer = v.custom<PeerId>((value) => typeof value === 'string' && tryParsePeerId(value) !== undefined);
 const digest = v.custom<Digest>((value) => typeof value === 'string' && tryParseDigest(value) !== undefined);
 const base64 = v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]*={0,2}$/));
 
@@ -143,7 +141,7 @@ const transfer = v.object({
   state: v.picklist(TRANSFER_STATES),
   seconds: amount,
   readers: amount,
-  links: amount,
+  peers: amount,
   sources: v.object({ peers: amount, upstream: amount, local: amount }),
   error: v.optional(v.string()),
 });
@@ -180,7 +178,7 @@ export const peersSchema: v.GenericSchema<unknown, PeersReport> = v.object({
       connected: v.boolean(),
       direction: v.optional(v.picklist(['inbound', 'outbound'])),
       rtt_ms: v.optional(amount),
-      linked: amount,
+      swarms: amount,
       from_bytes: amount,
       to_bytes: amount,
       leaving: v.boolean(),

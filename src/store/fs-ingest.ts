@@ -25,7 +25,7 @@ interface GrowingChunk {
 }
 
 /** Bytes of room that are asked for at a time: what is asked for again and again would cost more than it saves. */
-const ROOM_STEP: number = 16 * MIB;
+const ROOM_STEP = 16 * MIB;
 
 /** What an ingest needs of the store that owns it. */
 export interface IngestOwner {

@@ -22,7 +22,7 @@ import { readChunkMap, removeStrangers, scanBlobs, scanPartials } from './scan.t
 import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from './store.ts';
 
 /** A use is written to the file's mtime at most this often: eviction needs no finer order. */
-const TOUCH_INTERVAL: number = 1 * MINUTE;
+const TOUCH_INTERVAL = 1 * MINUTE;
 
 /** How a file is removed that may be gone, or that somebody has put a folder in the place of. */
 const WHATEVER = { force: true, recursive: true } as const;

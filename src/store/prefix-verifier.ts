@@ -6,7 +6,7 @@ import { DigestVerifier, type Digest } from '../oci/digest.ts';
 import { readFully } from './file.ts';
 
 /** What of the file is read at once to catch up. */
-const CATCH_UP_BYTES: number = 1 * MIB;
+const CATCH_UP_BYTES = 1 * MIB;
 
 export class PrefixVerifier {
   readonly #digest: Digest;

@@ -17,10 +17,10 @@ import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { Blob, BlobInfo, BlobProvider } from './store.ts';
 
 /** Blobs up to this are verified whole before their first byte; it takes some 20 ms. */
-const VERIFY_FIRST_BYTES: number = 32 * MIB;
-const VERIFY_READ_BYTES: number = 1 * MIB;
+const VERIFY_FIRST_BYTES = 32 * MIB;
+const VERIFY_READ_BYTES = 1 * MIB;
 /** inotify may drop events (its queue is bounded) and the folder may not exist yet: look again this often. */
-const RESCAN_INTERVAL: number = 1 * MINUTE;
+const RESCAN_INTERVAL = 1 * MINUTE;
 const ALGORITHMS = ['sha256', 'sha512'] as const;
 
 export interface RuntimeContentOptions {

@@ -9,8 +9,8 @@ import { planEviction, type EvictionCandidate } from './eviction.ts';
 import { admissionProblem, growthProblem, type Holdings } from './room.ts';
 
 /** Left free on the disk for everybody else: a full disk makes the kubelet evict pods. */
-const DISK_RESERVE: number = 256 * MIB;
-const AUTO_QUOTA_MAX: number = 20 * GIB;
+const DISK_RESERVE = 256 * MIB;
+const AUTO_QUOTA_MAX = 20 * GIB;
 const AUTO_QUOTA_SHARE = 0.1;
 
 /** What is to go: a blob, or the partial blob of this name. */

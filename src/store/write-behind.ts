@@ -10,11 +10,11 @@ import type { ReceiveBudget } from '../util/receive-budget.ts';
 import { ByteQueue } from '../util/byte-queue.ts';
 
 /** Bytes that may wait to be written, per blob that is arriving. */
-const HIGH_WATER: number = 2 * MIB;
+const HIGH_WATER = 2 * MIB;
 /** Bytes that make a write: a multiple of what readers take at once. */
-const WORTH_WRITING: number = 512 * KIB;
+const WORTH_WRITING = 512 * KIB;
 /** Milliseconds for which fewer bytes may wait: it delays readers of a slow body, so far below what a person sees. */
-const MAX_WAIT: number = 10 * MILLISECOND;
+const MAX_WAIT = 10 * MILLISECOND;
 
 export class WriteBehind {
   readonly #write: (offset: number, buffers: readonly Uint8Array[]) => Promise<void>;

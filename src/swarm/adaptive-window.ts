@@ -3,15 +3,10 @@
  * each connection, more connections bring more; where its uplink is the limit, they only delay each chunk. So the
  * window is raised while that raises the rate at which chunks enter the cluster, and taken back where it does not.
  */
+import { WINDOW_SAMPLE_CHUNKS, WINDOW_GROWTH, WINDOW_WORTHWHILE_GAIN } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
 
-/** Chunks whose arrival makes one measurement: two windows of the usual size. */
-const SAMPLE = 24;
-const GROWTH = 1.5;
-/** Gain in the rate that a growth must bring to be kept. */
-const WORTH = 1.15;
-
-export class OriginWindow {
+export class AdaptiveWindow {
   readonly #least: number;
   readonly #most: number;
   readonly #scheduler: Pick<Scheduler, 'now'>;
@@ -36,20 +31,20 @@ export class OriginWindow {
 
   /** A chunk has entered the cluster. */
   entered(): void {
-    if (this.#settled || ++this.#count < SAMPLE) return;
+    if (this.#settled || ++this.#count < WINDOW_SAMPLE_CHUNKS) return;
     const now = this.#scheduler.now();
     const rate = this.#count / Math.max(1, now - this.#since);
     this.#count = 0;
     this.#since = now;
-    const isWorthIt = this.#before === undefined || rate > this.#before * WORTH;
+    const isWorthIt = this.#before === undefined || rate > this.#before * WINDOW_WORTHWHILE_GAIN;
     if (!isWorthIt) {
-      this.#size = Math.max(this.#least, this.#size / GROWTH);
+      this.#size = Math.max(this.#least, this.#size / WINDOW_GROWTH);
       this.#settled = true;
     } else if (this.#size >= this.#most) {
       this.#settled = true;
     } else {
       this.#before = rate;
-      this.#size = Math.min(this.#most, this.#size * GROWTH);
+      this.#size = Math.min(this.#most, this.#size * WINDOW_GROWTH);
     }
   }
 

@@ -5,7 +5,7 @@
 
 const WORD = 32;
 
-export class Holders {
+export class Availability {
   readonly #chunks: number;
   /** Words of a row. */
   #width = 1;

@@ -1,30 +1,24 @@
 /** The homes of a blob's chunks: who fetches which chunk from the registry, and who stands in for whom. */
+import { MEMBERS_PER_TRACKER, TRACKER_LEVEL_FACTOR, OWNER_RANKS } from './parameters.ts';
 import type { Membership } from '../cluster/membership.ts';
 import type { Member } from '../protocol/member.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { chunkKey, hashText, rank, shareBefore } from '../cluster/hrw.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
 
-/** Members that enter themselves at one rendezvous, on average, if all pull at once. */
-const MEMBERS_PER_RENDEZVOUS = 50;
-/** So many times fewer keep the list at each next level. */
-const RENDEZVOUS_NARROWS = 4;
-/** The home and its two stand-ins. */
-export const HOME_RANKS = 3;
-
-export class Homes {
+export class ChunkOwners {
   readonly #membership: Pick<Membership, 'live' | 'version'>;
   readonly #blob: number;
   /** Hash of the name of the peer whose share was asked for last: it is nearly always this node. */
-  #hashOf: PeerName | undefined;
+  #hashOf: PeerId | undefined;
   #hash = 0;
   readonly #ranked: Map<number, readonly Member[]> = new Map();
   /** Ranks of {@link #ranksOf}, by group: it is nearly always the same peer, this node, that is asked for. */
   readonly #ranks: Map<number, number> = new Map();
-  #ranksOf: PeerName | undefined;
+  #ranksOf: PeerId | undefined;
   #version = -1;
-  #extent = 1;
+  #fetchGroup = 1;
 
   constructor(swarm: SwarmKey, membership: Pick<Membership, 'live' | 'version'>) {
     this.#membership = membership;
@@ -32,20 +26,20 @@ export class Homes {
   }
 
   /** Chunks that one home fetches with one request; a power of two. */
-  get extent(): number {
-    return this.#extent;
+  get fetchGroup(): number {
+    return this.#fetchGroup;
   }
 
   /** All members are to group alike, so the extent only grows, and everybody takes over the largest one. */
-  grow(extent: number): void {
-    if (extent <= this.#extent) return;
-    this.#extent = extent;
+  grow(fetchGroup: number): void {
+    if (fetchGroup <= this.#fetchGroup) return;
+    this.#fetchGroup = fetchGroup;
     this.#clear();
   }
 
   /** First chunk of the group that is fetched together with `index`. */
   groupOf(index: number): number {
-    return index - (index % this.#extent);
+    return index - (index % this.#fetchGroup);
   }
 
   /** The chunk's homes, the first in charge. */
@@ -54,14 +48,14 @@ export class Homes {
     const group = this.groupOf(index);
     let ranked = this.#ranked.get(group);
     if (ranked === undefined) {
-      ranked = rank(this.#membership.live(), chunkKey(this.#blob, group), HOME_RANKS);
+      ranked = rank(this.#membership.live(), chunkKey(this.#blob, group), OWNER_RANKS);
       this.#ranked.set(group, ranked);
     }
     return ranked;
   }
 
   /** Rank of `peer` among the chunk's homes, -1 where it is none of them. */
-  rankOf(index: number, peer: PeerName): number {
+  rankOf(index: number, peer: PeerId): number {
     this.#refresh();
     if (peer !== this.#ranksOf) {
       this.#ranksOf = peer;
@@ -80,7 +74,7 @@ export class Homes {
    * The share of all members that come before `peer` in the chunk's order, 0 to 1: its homes are first, and for each
    * chunk the order is another one.
    */
-  shareBefore(index: number, peer: PeerName): number {
+  shareBefore(index: number, peer: PeerId): number {
     if (peer !== this.#hashOf) {
       this.#hashOf = peer;
       this.#hash = hashText(peer);
@@ -105,28 +99,28 @@ export class Homes {
    * blob these lists are short, or empty: whoever finds that goes on to the next `level`, a quarter as many, and the
    * last level is the same few for everybody.
    */
-  static rendezvous(
+  static trackers(
     swarm: SwarmKey,
     members: readonly Member[],
     count: number,
-    asker: PeerName,
+    asker: PeerId,
     level = 0,
   ): readonly Member[] {
-    const width = Homes.rendezvousAt(members.length, count, level);
+    const width = ChunkOwners.trackersAt(members.length, count, level);
     // The nodes of one level are not those of the next, or one would have the askers of all.
     const between = level > 0 && width > count ? `${level} ` : '';
     const ranked = rank(members, hashText(`rendezvous ${between}${registryBlobId(swarm)}`), width);
     return ranked.length <= count ? ranked : rank(ranked, hashText(asker), count);
   }
 
-  /** Members that keep the list of one swarm, at this level of {@link rendezvous}; at the last one, `count`. */
-  static rendezvousAt(members: number, count: number, level: number): number {
-    const widest = count * Math.max(1, Math.ceil(members / MEMBERS_PER_RENDEZVOUS));
-    return Math.max(count, Math.ceil(widest / RENDEZVOUS_NARROWS ** level));
+  /** Members that keep the list of one swarm, at this level of {@link trackers}; at the last one, `count`. */
+  static trackersAt(members: number, count: number, level: number): number {
+    const widest = count * Math.max(1, Math.ceil(members / MEMBERS_PER_TRACKER));
+    return Math.max(count, Math.ceil(widest / TRACKER_LEVEL_FACTOR ** level));
   }
 
   /** The members that get a manifest for all: first in charge. */
-  static ofManifest(swarm: SwarmKey, members: readonly Member[], count: number): readonly Member[] {
+  static ownersOfManifest(swarm: SwarmKey, members: readonly Member[], count: number): readonly Member[] {
     return rank(members, hashText(`manifest ${registryBlobId(swarm)}`), count);
   }
 }

@@ -1,15 +1,15 @@
 /** Which chunk to ask for next, and of whom. The same state and the same chance give the same choice. */
 import type { Bitfield } from '../protocol/bitfield.ts';
 import type { Seats } from './availability.ts';
-import type { Neighbour, Neighbours } from './peer-set.ts';
+import type { SwarmPeer, PeerSet } from './peer-set.ts';
 
 export interface Choice {
   readonly index: number;
-  readonly neighbour: Neighbour;
+  readonly peer: SwarmPeer;
 }
 
 export interface ChunkPickerOptions {
-  readonly neighbours: Neighbours;
+  readonly peers: PeerSet;
   /** Neither here nor asked for. */
   readonly wanted: Bitfield;
   readonly random: () => number;
@@ -31,42 +31,42 @@ export class ChunkPicker {
    * rare is what others will want from this node next. Undefined where no neighbour can give anything wanted.
    */
   pick(now: number): Choice | undefined {
-    const { neighbours, wanted, random } = this.#options;
-    const { gains } = neighbours;
+    const { peers, wanted, random } = this.#options;
+    const { gains } = peers;
     const { changes } = wanted;
     if (gains === this.#vain.gains && changes === this.#vain.changes && now < this.#vain.until)
       return undefined;
-    const index = this.#choose(neighbours.free(now));
-    const neighbour = index === undefined ? undefined : neighbours.best(index, now, random);
-    if (index !== undefined && neighbour !== undefined) return { index, neighbour };
-    this.#vain = { gains, changes, until: neighbours.nextFree(now) };
+    const index = this.#choose(peers.free(now));
+    const peer = index === undefined ? undefined : peers.best(index, now, random);
+    if (index !== undefined && peer !== undefined) return { index, peer };
+    this.#vain = { gains, changes, until: peers.nextFree(now) };
     return undefined;
   }
 
   #choose(free: Seats): number | undefined {
-    const { neighbours, wanted, random, inOrder } = this.#options;
+    const { peers, wanted, random, inOrder } = this.#options;
     if (free.isEmpty) return undefined;
     // The very first chunk first: until it is there, a runtime waits for its first byte, and not for long.
-    if (wanted.has(0) && neighbours.isHeld(0, free)) return 0;
+    if (wanted.has(0) && peers.isHeld(0, free)) return 0;
     return random() < inOrder ? this.#first(free) : this.#rarest(free);
   }
 
   #first(free: Seats): number | undefined {
-    const { neighbours, wanted } = this.#options;
+    const { peers, wanted } = this.#options;
     for (let index = wanted.firstSet(); index < wanted.length; index = wanted.firstSet(index + 1)) {
-      if (neighbours.isHeld(index, free)) return index;
+      if (peers.isHeld(index, free)) return index;
     }
     return undefined;
   }
 
   #rarest(free: Seats): number | undefined {
-    const { neighbours, wanted, random } = this.#options;
+    const { peers, wanted, random } = this.#options;
     let choice: number | undefined;
     let fewest = Infinity;
     let ties = 0;
     for (let index = wanted.firstSet(); index < wanted.length; index = wanted.firstSet(index + 1)) {
-      if (!neighbours.isHeld(index, free)) continue;
-      const holders = neighbours.holders(index);
+      if (!peers.isHeld(index, free)) continue;
+      const holders = peers.holders(index);
       if (holders > fewest) continue;
       ties = holders < fewest ? 1 : ties + 1;
       fewest = holders;

@@ -1,28 +1,21 @@
 /** One request for a chunk, from asking to its end: its answer, a failure, or a time limit. */
-import { KIB, SECOND } from '../util/clock.ts';
+import { MIN_TRANSFER_RATE, TRANSFER_RATE_GRACE } from './parameters.ts';
+import { SECOND } from '../util/clock.ts';
 import type { WeirError } from '../util/errors.ts';
 import type { SuspicionReason } from '../cluster/membership.ts';
 import type { Member } from '../protocol/member.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
-import type { PieceAnswer } from '../transfer/chunk-exchange.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
+import type { ChunkAnswer } from '../transfer/chunk-exchange.ts';
 import type { SwarmState } from './swarm-state.ts';
 
-/**
- * Bytes per second below which a transfer counts as stalled although bytes come: whoever sends a byte now and then
- * would hold up all for whom it is the only source. A third of what the lowest `--max-upload` leaves to a slot.
- */
-const CRAWLING: number = 16 * KIB;
-/** Milliseconds after the first byte in which the rate is not looked at. */
-const CRAWLING_AFTER: number = 2 * SECOND;
-
 /** How the asked one is asked: as somebody who said that it has the chunk, or as the chunk's home. */
-export type Role = 'holder' | 'home';
+export type Role = 'holder' | 'owner';
 
 /** Why there is no answer: nothing at all came, it stopped in the middle, it queued us for too long, it broke the rules. */
-export type Lapse = 'unreachable' | 'silent' | 'stalled' | 'queued' | 'protocol';
+export type RequestFailure = 'unreachable' | 'silent' | 'stalled' | 'queued' | 'protocol';
 
 /** What each lapse is held against the peer as. */
-export const LAPSE_REASONS: Readonly<Record<Lapse, SuspicionReason>> = {
+export const FAILURE_REASONS: Readonly<Record<RequestFailure, SuspicionReason>> = {
   unreachable: 'unreachable',
   silent: 'unreachable',
   stalled: 'stalled',
@@ -30,19 +23,19 @@ export const LAPSE_REASONS: Readonly<Record<Lapse, SuspicionReason>> = {
   protocol: 'protocol',
 };
 
-export interface AskingEvents {
-  answered(asking: Asking, answer: PieceAnswer): void;
+export interface ChunkRequestEvents {
+  answered(chunkRequest: ChunkRequest, answer: ChunkAnswer): void;
   /** @param error what the client said, where it was no time limit */
-  lapsed(asking: Asking, lapse: Lapse, error?: WeirError): void;
+  failed(chunkRequest: ChunkRequest, failure: RequestFailure, error?: WeirError): void;
 }
 
-export class Asking {
+export class ChunkRequest {
   readonly index: number;
-  readonly peer: PeerName;
+  readonly peer: PeerId;
   readonly role: Role;
   readonly startedAt: number;
   readonly #state: SwarmState;
-  readonly #events: AskingEvents;
+  readonly #events: ChunkRequestEvents;
   readonly #cancel: () => void;
   #connectingAt: number | undefined;
   #sentAt: number | undefined;
@@ -53,7 +46,7 @@ export class Asking {
   #bytes = 0;
   #over = false;
 
-  constructor(state: SwarmState, member: Member, index: number, role: Role, events: AskingEvents) {
+  constructor(state: SwarmState, member: Member, index: number, role: Role, events: ChunkRequestEvents) {
     const { swarm, layout, environment, options } = state;
     this.index = index;
     this.peer = member.peer;
@@ -65,7 +58,7 @@ export class Asking {
     const request = {
       swarm,
       range: { start: layout.start(index), end: layout.end(index) },
-      home: role === 'home' ? { ...options.home(), size: layout.size } : undefined,
+      owner: role === 'owner' ? { ...options.ownerDuty(), size: layout.size } : undefined,
     };
     this.#cancel = environment.client.fetch(member, request, {
       connecting: () => (this.#connectingAt ??= state.now),
@@ -74,10 +67,11 @@ export class Asking {
       progressed: (bytes) => this.#progressed(bytes),
       answered: (answer) =>
         this.#end(() => {
-          if (this.#bytes > 0) environment.pace.stall.observe(this.#longestGap);
+          if (this.#bytes > 0) environment.rtt.stall.observe(this.#longestGap);
           this.#events.answered(this, answer);
         }),
-      failed: (error) => this.#end(() => this.#events.lapsed(this, lapseOf(error.code, this.#bytes), error)),
+      failed: (error) =>
+        this.#end(() => this.#events.failed(this, failureOf(error.code, this.#bytes), error)),
     });
   }
 
@@ -99,11 +93,11 @@ export class Asking {
   /** Gives up where a limit has passed. */
   check(now: number): void {
     if (this.#over) return;
-    const lapse = this.#lapse(now);
-    if (lapse === undefined) return;
-    if (lapse === 'silent') this.#learnFromSilence(now);
+    const failure = this.#fail(now);
+    if (failure === undefined) return;
+    if (failure === 'silent') this.#learnFromSilence(now);
     this.#cancel();
-    this.#end(() => this.#events.lapsed(this, lapse));
+    this.#end(() => this.#events.failed(this, failure));
   }
 
   cancel(): void {
@@ -113,16 +107,16 @@ export class Asking {
     this.#cancel();
   }
 
-  #lapse(now: number): Lapse | undefined {
-    const { acquainted, parameters, pace } = this.#state.environment;
-    const { firstContact, queued } = parameters;
+  #fail(now: number): RequestFailure | undefined {
+    const { contacted, parameters, rtt } = this.#state.environment;
+    const { firstContactTimeout, queueTimeout } = parameters;
     // Before it is sent a connection is being made: that takes several ways, each behind what fills the links.
-    const isSent = this.#sentAt !== undefined && acquainted.has(this.peer);
-    const ack = isSent ? pace.ack.limit : Math.max(firstContact, pace.ack.limit);
+    const isSent = this.#sentAt !== undefined && contacted.has(this.peer);
+    const ack = isSent ? rtt.ack.limit : Math.max(firstContactTimeout, rtt.ack.limit);
     if (this.#lastByteAt !== undefined)
-      return now - this.#lastByteAt > pace.stall.limit || this.#isCrawling(now) ? 'stalled' : undefined;
+      return now - this.#lastByteAt > rtt.stall.limit || this.#isCrawling(now) ? 'stalled' : undefined;
     if (this.#acknowledgedAt === undefined) return now - this.#leftAt > ack ? 'silent' : undefined;
-    return now - this.#acknowledgedAt > queued ? 'queued' : undefined;
+    return now - this.#acknowledgedAt > queueTimeout ? 'queued' : undefined;
   }
 
   /**
@@ -130,14 +124,14 @@ export class Asking {
    * that take longer. Who was silent before may be dead, and says nothing about the others.
    */
   #learnFromSilence(now: number): void {
-    const { acquainted, pace, slack } = this.#state.environment;
-    if (this.#sentAt === undefined || !acquainted.has(this.peer) || slack.has(this.peer)) return;
-    pace.ack.observe(now - this.#sentAt);
+    const { contacted, rtt, strikes } = this.#state.environment;
+    if (this.#sentAt === undefined || !contacted.has(this.peer) || strikes.has(this.peer)) return;
+    rtt.ack.observe(now - this.#sentAt);
   }
 
   #isCrawling(now: number): boolean {
     const took = now - (this.#firstByteAt ?? now);
-    return took > CRAWLING_AFTER && this.#bytes < (CRAWLING * took) / SECOND;
+    return took > TRANSFER_RATE_GRACE && this.#bytes < (MIN_TRANSFER_RATE * took) / SECOND;
   }
 
   #acknowledged(): void {
@@ -146,7 +140,7 @@ export class Asking {
     this.#acknowledgedAt = now;
     this.#state.heard(); // it is at the registry for us, or we are in its queue
     // A first contact tells of handshakes, not of how busy the other one is.
-    if (environment.acquainted.has(this.peer)) environment.pace.ack.observe(now - this.#leftAt);
+    if (environment.contacted.has(this.peer)) environment.rtt.ack.observe(now - this.#leftAt);
   }
 
   #progressed(bytes: number): void {
@@ -167,7 +161,7 @@ export class Asking {
   }
 }
 
-function lapseOf(code: string, bytes: number): Lapse {
+function failureOf(code: string, bytes: number): RequestFailure {
   if (code === 'peer_protocol') return 'protocol';
   return bytes > 0 ? 'stalled' : 'unreachable';
 }

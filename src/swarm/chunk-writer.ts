@@ -1,47 +1,47 @@
 /** What came from peers and from the registry: checked against its hash, and written, before it counts. */
 import type { WeirError } from '../util/errors.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
-import { isSameHash, isSameStatement, type Statement } from '../protocol/attestation.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
+import { isSameHash, isSameAttestation, type Attestation } from '../protocol/attestation.ts';
 import type { SwarmState } from './swarm-state.ts';
 
-export interface ArrivedPiece {
+export interface ReceivedChunk {
   readonly bytes: Uint8Array;
-  readonly statement: Statement;
+  readonly attestation: Attestation;
   /** The bytes are not needed any more. */
   readonly release: () => void;
 }
 
-export interface ArrivalEvents {
+export interface ChunkWriterEvents {
   /** The chunk is written, and right. `from`: undefined where the registry gave it. */
-  right(index: number, from: PeerName | undefined): void;
+  written(index: number, from: PeerId | undefined): void;
   /** This node vouches for a chunk from the registry. */
-  stated(statement: Statement): void;
+  attested(attestation: Attestation): void;
   /** Two members contradict each other about the chunk, or nobody who is believed vouches for it: the registry is asked. */
   disputed(index: number): void;
   /** The peer has sent wrong bytes. */
-  wrong(from: PeerName): void;
+  wrong(from: PeerId): void;
   /** Nothing can be written. */
   failed(error: WeirError): void;
   changed(): void;
 }
 
-export class Arrivals {
+export class ChunkWriter {
   readonly #state: SwarmState;
-  readonly #events: ArrivalEvents;
+  readonly #events: ChunkWriterEvents;
 
-  constructor(state: SwarmState, events: ArrivalEvents) {
+  constructor(state: SwarmState, events: ChunkWriterEvents) {
     this.#state = state;
     this.#events = events;
   }
 
-  fromPeer(index: number, { bytes, statement, release }: ArrivedPiece, from: PeerName): void {
-    const { here, options, environment, swarm } = this.#state;
-    if (here.has(index) || !this.#isTrusted(index, statement, from)) {
+  fromPeer(index: number, { bytes, attestation, release }: ReceivedChunk, from: PeerId): void {
+    const { have, options, environment, swarm } = this.#state;
+    if (have.has(index) || !this.#isTrusted(index, attestation, from)) {
       release();
       return;
     }
     this.#state.began(index);
-    options.sink.write(index, bytes, statement.hash, (result) => {
+    options.sink.write(index, bytes, attestation.hash, (result) => {
       release();
       this.#state.ended(index);
       if (result.kind === 'mismatch') {
@@ -50,18 +50,18 @@ export class Arrivals {
       } else if (result.kind === 'failed') this.#events.failed(result.error);
       else {
         environment.observer.received(swarm, from, bytes.length);
-        environment.membership.absolve(from); // not before: a wrong chunk must not clear who sent one before
-        this.#vouched(index, statement);
-        this.#events.right(index, from);
+        environment.membership.clear(from); // not before: a wrong chunk must not clear who sent one before
+        this.#attested(index, attestation);
+        this.#events.written(index, from);
       }
       this.#events.changed();
     });
   }
 
-  fromOrigin(index: number, bytes: Uint8Array, release: () => void): void {
-    const { here, options, environment, swarm, statements, layout } = this.#state;
+  fromUpstream(index: number, bytes: Uint8Array, release: () => void): void {
+    const { have, options, environment, swarm, attestations, layout } = this.#state;
     environment.observer.fetched(swarm, bytes.length);
-    if (here.has(index)) {
+    if (have.has(index)) {
       release();
       return;
     }
@@ -71,11 +71,11 @@ export class Arrivals {
       this.#state.ended(index);
       if (result.kind === 'failed') this.#events.failed(result.error);
       if (result.kind !== 'written') return;
-      const statement = environment.state(swarm, layout.size, index, result.hash);
-      this.#vouched(index, statement);
-      statements[index] = statement;
-      this.#events.stated(statement);
-      this.#events.right(index, undefined);
+      const attestation = environment.attest(swarm, layout.size, index, result.hash);
+      this.#attested(index, attestation);
+      attestations[index] = attestation;
+      this.#events.attested(attestation);
+      this.#events.written(index, undefined);
       this.#events.changed();
     });
   }
@@ -84,34 +84,34 @@ export class Arrivals {
    * What is written has the hash that this one states, and goes out with it. What was stated before may have come from
    * who was given other bytes by the registry, or from a liar: the whole blob will tell.
    */
-  #vouched(index: number, statement: Statement): void {
-    const { statements } = this.#state;
-    const before = statements[index];
-    if (before !== undefined && isSameHash(before.hash, statement.hash)) return;
+  #attested(index: number, attestation: Attestation): void {
+    const { attestations } = this.#state;
+    const before = attestations[index];
+    if (before !== undefined && isSameHash(before.hash, attestation.hash)) return;
     if (before !== undefined) this.#state.verdicts.contest(before);
-    statements[index] = statement;
+    attestations[index] = attestation;
   }
 
   /** Whether the one who is said to state the hash does and is believed, and nobody states another one. */
-  #isTrusted(index: number, statement: Statement, from: PeerName): boolean {
-    const { environment, swarm, statements, layout } = this.#state;
-    const known = statements[index];
-    if (known !== undefined && isSameStatement(known, statement)) return true;
-    const isVouchedFor = known !== undefined && isSameHash(known.hash, statement.hash);
-    if (!this.#state.isBelieved(statement.by)) return isVouchedFor || this.#disputed(index);
-    if (!environment.isGenuine(statement, swarm, layout.size)) {
+  #isTrusted(index: number, attestation: Attestation, from: PeerId): boolean {
+    const { environment, swarm, attestations, layout } = this.#state;
+    const known = attestations[index];
+    if (known !== undefined && isSameAttestation(known, attestation)) return true;
+    const isAttested = known !== undefined && isSameHash(known.hash, attestation.hash);
+    if (!this.#state.isBelieved(attestation.by)) return isAttested || this.#disputed(index);
+    if (!environment.isGenuine(attestation, swarm, layout.size)) {
       this.#state.blame(from, 'protocol', { detail: 'a piece with a forged statement' });
       return false;
     }
-    if (known === undefined || isVouchedFor) return true;
-    this.#state.verdicts.contest(statement);
+    if (known === undefined || isAttested) return true;
+    this.#state.verdicts.contest(attestation);
     return this.#disputed(index);
   }
 
   /** Nobody's word is taken for the chunk: the registry is asked. */
   #disputed(index: number): false {
     this.#events.disputed(index);
-    this.#state.seen.clear(index);
+    this.#state.attested.clear(index);
     return false;
   }
 }

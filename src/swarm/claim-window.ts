@@ -4,16 +4,16 @@
  */
 import type { SwarmState } from './swarm-state.ts';
 
-export class DutyWindow {
+export class ClaimWindow {
   readonly #state: SwarmState;
   /** When each chunk came into the window, for the stand-ins. */
   readonly #waitingSince: Map<number, number> = new Map();
   #open: readonly number[] = [];
   /** What {@link #open} was found for. */
   #size = -1;
-  #seenChanges = -1;
+  #attestedChanges = -1;
   #version = -1;
-  #extent = -1;
+  #fetchGroup = -1;
 
   constructor(state: SwarmState) {
     this.#state = state;
@@ -21,20 +21,20 @@ export class DutyWindow {
 
   /** @param size chunks in the window */
   open(size: number): readonly number[] {
-    const { seen, homes, environment } = this.#state;
+    const { attested, owners, environment } = this.#state;
     const { version } = environment.membership;
     const isCurrent =
       this.#size === size &&
-      this.#seenChanges === seen.changes &&
+      this.#attestedChanges === attested.changes &&
       this.#version === version &&
-      this.#extent === homes.extent;
+      this.#fetchGroup === owners.fetchGroup;
     if (isCurrent) return this.#open;
     this.#size = size;
-    this.#seenChanges = seen.changes;
+    this.#attestedChanges = attested.changes;
     this.#version = version;
-    this.#extent = homes.extent;
+    this.#fetchGroup = owners.fetchGroup;
     this.#open = this.#state
-      .unseen(size)
+      .unattested(size)
       .filter((index) => this.#rankOf(index) >= 0 || !this.#waitingSince.has(index));
     return this.#open;
   }
@@ -43,7 +43,7 @@ export class DutyWindow {
    * This node's rank among the homes of an open chunk, where it is time for that rank to see to it. Milliseconds count
    * from the first time that this is asked.
    */
-  dueRank(index: number): number | undefined {
+  rankDue(index: number): number | undefined {
     const { now, environment } = this.#state;
     const rank = this.#rankOf(index);
     let since = this.#waitingSince.get(index);
@@ -52,7 +52,7 @@ export class DutyWindow {
       this.#waitingSince.set(index, since);
       if (rank < 0) this.#size = -1; // it need not be looked at again
     }
-    return rank < 0 || now - since < rank * environment.parameters.takeover ? undefined : rank;
+    return rank < 0 || now - since < rank * environment.parameters.backupDelay ? undefined : rank;
   }
 
   /** The chunk has entered the cluster. */
@@ -61,6 +61,6 @@ export class DutyWindow {
   }
 
   #rankOf(index: number): number {
-    return this.#state.homes.rankOf(index, this.#state.self);
+    return this.#state.owners.rankOf(index, this.#state.self);
   }
 }

@@ -3,22 +3,18 @@
  * milliseconds, so that one member may cause only so many at a time; what it wanted besides is searched for when somebody
  * joins that swarm again.
  */
+import { MAX_SEARCHES_PER_MEMBER, MAX_PENDING_SEARCHES } from './parameters.ts';
 import { LRUCache } from 'lru-cache';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 
-/** Half of those that a node makes at a time (network/provider-search.ts): an image of many layers has its turn within seconds. */
-const MAX_OF_MEMBER = 8;
-/** Swarms that are still to be searched for. */
-const MAX_OWED = 2048;
+export type Find = (swarm: SwarmKey, found: (peers: readonly PeerId[]) => void) => void;
 
-export type Find = (swarm: SwarmKey, found: (peers: readonly PeerName[]) => void) => void;
-
-export class Searches {
+export class DhtSearches {
   readonly #find: Find;
-  readonly #running: Map<PeerName, number> = new Map();
-  readonly #owed: LRUCache<string, true> = new LRUCache({ max: MAX_OWED });
+  readonly #running: Map<PeerId, number> = new Map();
+  readonly #owed: LRUCache<string, true> = new LRUCache({ max: MAX_PENDING_SEARCHES });
 
   constructor(find: Find) {
     this.#find = find;
@@ -29,9 +25,9 @@ export class Searches {
     return this.#owed.size > 0 && this.#owed.has(registryBlobId(swarm));
   }
 
-  begin(swarm: SwarmKey, by: PeerName, found: (peers: readonly PeerName[]) => void): void {
+  begin(swarm: SwarmKey, by: PeerId, found: (peers: readonly PeerId[]) => void): void {
     const running = this.#running.get(by) ?? 0;
-    if (running >= MAX_OF_MEMBER) {
+    if (running >= MAX_SEARCHES_PER_MEMBER) {
       this.#owed.set(registryBlobId(swarm), true);
       return;
     }

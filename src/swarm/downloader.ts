@@ -2,30 +2,26 @@
  * Asking peers: neighbours for what they have, homes for what nobody near has, and second peers where the first one
  * takes long. Time limits are checked by the session's tick.
  */
-import { SECOND } from '../util/clock.ts';
+import { assertNever } from '../util/errors.ts';
+import { URGENT_OWNER_REQUESTS, UNABLE_OWNER_BACKOFF } from './parameters.ts';
 import type { WeirError } from '../util/errors.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
-import type { PieceAnswer } from '../transfer/chunk-exchange.ts';
-import type { ArrivedPiece } from './chunk-writer.ts';
-import { LAPSE_REASONS, type Asking, type Lapse } from './chunk-request.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
+import type { ChunkAnswer } from '../transfer/chunk-exchange.ts';
+import type { ReceivedChunk } from './chunk-writer.ts';
+import { FAILURE_REASONS, type ChunkRequest, type RequestFailure } from './chunk-request.ts';
 import { ChunkPicker } from './chunk-picker.ts';
-import { Hedging } from './hedger.ts';
-import { HomeAsks } from './owner-picker.ts';
-import { PeerRequests } from './chunk-requester.ts';
+import { Hedger } from './hedger.ts';
+import { OwnerPicker } from './owner-picker.ts';
+import { ChunkRequester } from './chunk-requester.ts';
 import { between, shuffle } from './scheduler.ts';
-import { setAside, slacked } from './peer-health.ts';
+import { snub, strike } from './peer-health.ts';
 import type { SwarmState } from './swarm-state.ts';
 
-/** Home asks under way where nothing moves. */
-const URGENT_ASKS = 4;
-/** Milliseconds for which a home that cannot fetch is not asked again. */
-const UNABLE_FOR: number = 1 * SECOND;
-
-export interface FetchingEvents {
+export interface DownloaderEvents {
   /** A chunk came from a peer; its hash is not checked yet. */
-  arrived(index: number, piece: ArrivedPiece, from: PeerName): void;
+  arrived(index: number, chunk: ReceivedChunk, from: PeerId): void;
   /** This node is to fetch the chunk from the registry itself: its home will not, or no home answers. */
-  entrusted(index: number): void;
+  claimGranted(index: number): void;
   /** How many chunks this node is fetching from the registry. */
   fetches(): number;
   /** How many chunks that have not entered the cluster may be fetched at a time. */
@@ -34,29 +30,29 @@ export interface FetchingEvents {
   changed(): void;
 }
 
-export class Fetching {
+export class Downloader {
   readonly #state: SwarmState;
-  readonly #events: FetchingEvents;
-  readonly #requests: PeerRequests;
-  readonly #homes: HomeAsks;
-  readonly #hedging: Hedging;
+  readonly #events: DownloaderEvents;
+  readonly #requests: ChunkRequester;
+  readonly #ownerPicker: OwnerPicker;
+  readonly #hedging: Hedger;
   readonly #picker: ChunkPicker;
   /** Per chunk, scheduler's milliseconds until which those who were named by others are not asked: they were busy. */
-  readonly #elsewhereAfter: Map<number, number> = new Map();
+  readonly #otherHoldersAfter: Map<number, number> = new Map();
   #wake: (() => void) | undefined;
 
-  constructor(state: SwarmState, events: FetchingEvents) {
+  constructor(state: SwarmState, events: DownloaderEvents) {
     this.#state = state;
     this.#events = events;
-    this.#homes = new HomeAsks(state);
-    this.#hedging = new Hedging(state);
-    const { neighbours, wanted, environment } = state;
+    this.#ownerPicker = new OwnerPicker(state);
+    this.#hedging = new Hedger(state);
+    const { peers, wanted, environment } = state;
     const { scheduler, parameters } = environment;
     const random = (): number => scheduler.random();
-    this.#picker = new ChunkPicker({ neighbours, wanted, random, inOrder: parameters.inOrder });
-    this.#requests = new PeerRequests(state, {
-      answered: (asking, answer) => this.#answered(asking, answer),
-      lapsed: (asking, lapse, error) => this.#lapsed(asking, lapse, error),
+    this.#picker = new ChunkPicker({ peers, wanted, random, inOrder: parameters.inOrderShare });
+    this.#requests = new ChunkRequester(state, {
+      answered: (chunkRequest, answer) => this.#answered(chunkRequest, answer),
+      failed: (chunkRequest, failure, error) => this.#failed(chunkRequest, failure, error),
       changed: () => events.changed(),
     });
   }
@@ -67,9 +63,9 @@ export class Fetching {
   }
 
   /** Asks for as much as the budget allows. `homes`: whether homes may be asked, too. */
-  pump(homes: boolean): void {
+  pump(owners: boolean): void {
     this.#askHolders();
-    if (homes) this.#askFar();
+    if (owners) this.#askOwners();
     this.#hedge();
     this.#wakeUp();
   }
@@ -81,13 +77,13 @@ export class Fetching {
 
   /** The chunk is here: nobody need send it any more. */
   settled(index: number): void {
-    this.#requests.drop((asking) => asking.index === index);
-    this.#homes.settled(index);
-    this.#elsewhereAfter.delete(index);
+    this.#requests.drop((chunkRequest) => chunkRequest.index === index);
+    this.#ownerPicker.settled(index);
+    this.#otherHoldersAfter.delete(index);
   }
 
-  peerGone(peer: PeerName): void {
-    this.#requests.drop((asking) => asking.peer === peer);
+  peerGone(peer: PeerId): void {
+    this.#requests.drop((chunkRequest) => chunkRequest.peer === peer);
   }
 
   stop(): void {
@@ -103,43 +99,43 @@ export class Fetching {
       const choice = this.#picker.pick(this.#state.now);
       if (choice === undefined) break;
       if (!mayTake) return this.#requests.wants();
-      this.#requests.ask(choice.neighbour.peer, choice.index, 'holder');
+      this.#requests.ask(choice.peer.id, choice.index, 'holder');
     }
-    this.#askElsewhere();
+    this.#askOtherHolders();
   }
 
   /** Peers that were named by others. */
-  #askElsewhere(): void {
-    const { neighbours, elsewhere, now } = this.#state;
-    for (const [index, peers] of elsewhere) {
+  #askOtherHolders(): void {
+    const { peers, otherHolders, now } = this.#state;
+    for (const [index, holders] of otherHolders) {
       if (!this.#requests.mayTake) return;
-      const [peer] = peers;
+      const [peer] = holders;
       if (peer === undefined || !this.#state.isWanted(index)) continue;
-      if ((this.#elsewhereAfter.get(index) ?? 0) > now) continue;
-      peers.delete(peer);
-      if (peers.size === 0) elsewhere.delete(index);
-      if (!neighbours.isHeld(index)) this.#requests.ask(peer, index, 'holder');
+      if ((this.#otherHoldersAfter.get(index) ?? 0) > now) continue;
+      holders.delete(peer);
+      if (holders.size === 0) otherHolders.delete(index);
+      if (!peers.isHeld(index)) this.#requests.ask(peer, index, 'holder');
     }
   }
 
-  #askFar(): void {
-    const { environment, neighbours, now, lastProgress } = this.#state;
-    const { parameters, scheduler, budget } = environment;
-    if (!budget.isFree) return;
-    const urgent = now - lastProgress > parameters.noProgress;
+  #askOwners(): void {
+    const { environment, peers, now, lastProgress } = this.#state;
+    const { parameters, scheduler, requestWindow } = environment;
+    if (!requestWindow.isFree) return;
+    const urgent = now - lastProgress > parameters.stallToUrgent;
     // Together the members of the swarm are to have about one window of such requests under way, over all blobs.
-    const share = Math.ceil(parameters.originWindow / (1 + neighbours.size) / Math.max(1, budget.users));
-    const allowed = Math.max(urgent ? URGENT_ASKS : 1, share);
+    const share = Math.ceil(parameters.upstreamWindow / (1 + peers.size) / Math.max(1, requestWindow.users));
+    const allowed = Math.max(urgent ? URGENT_OWNER_REQUESTS : 1, share);
     // What homes left to this node counts, too: the first in a swarm would be left all of it.
     let under = this.#events.fetches();
-    for (const { role } of this.#requests.underWay) if (role === 'home') under++;
+    for (const { role } of this.#requests.underWay) if (role === 'owner') under++;
     if (under >= allowed || !this.#requests.mayTake) return;
-    const candidates = shuffle(this.#homes.candidates(this.#events.window()), scheduler);
+    const candidates = shuffle(this.#ownerPicker.candidates(this.#events.window()), scheduler);
     for (const index of candidates) {
       if (under >= allowed || !this.#requests.mayTake) return;
-      const choice = this.#homes.choose(index);
+      const choice = this.#ownerPicker.choose(index);
       if (choice === undefined) continue; // its own duty
-      if (choice.peer === undefined) this.#entrust(index);
+      if (choice.peer === undefined) this.#claim(index);
       else if (this.#requests.ask(choice.peer, index, choice.role)) under++;
     }
   }
@@ -153,8 +149,8 @@ export class Fetching {
   /** Asks again by itself when the first busy neighbour is worth another try. */
   #wakeUp(): void {
     if (this.#wake !== undefined) return;
-    const { neighbours, now, environment } = this.#state;
-    const next = Math.min(this.#homes.nextAt, neighbours.nextFree(now));
+    const { peers, now, environment } = this.#state;
+    const next = Math.min(this.#ownerPicker.nextAt, peers.nextFree(now));
     if (next === Infinity) return;
     this.#wake = environment.scheduler.after(next - now + 1, () => {
       this.#wake = undefined;
@@ -162,137 +158,160 @@ export class Fetching {
     });
   }
 
-  #answered(asking: Asking, answer: PieceAnswer): void {
+  #answered(chunkRequest: ChunkRequest, answer: ChunkAnswer): void {
     const { environment } = this.#state;
-    const { index, peer } = asking;
-    environment.acquainted.add(peer);
-    environment.slack.delete(peer);
-    environment.mute.delete(peer);
+    const { peer } = chunkRequest;
+    environment.contacted.add(peer);
+    environment.strikes.delete(peer);
+    environment.snubbed.delete(peer);
     // A home that is at it, or has it: whoever went to the registry besides would only delay what is on its way.
-    if (asking.role === 'home' && (answer.kind === 'retry' || answer.kind === 'busy')) this.#state.heard();
-    if (answer.kind === 'piece') this.#piece(asking, answer);
-    else if (answer.kind === 'busy') this.#busy(asking, answer.load);
-    else if (answer.kind === 'retry') this.#retry(index, answer.after);
-    else if (answer.kind === 'redirect') this.#redirected(index, peer, answer.holders);
-    else if (answer.kind === 'unable') this.#unable(index);
-    else this.#absent(asking);
+    if (chunkRequest.role === 'owner' && (answer.kind === 'retry' || answer.kind === 'busy'))
+      this.#state.heard();
+    this.#dispatch(chunkRequest, answer);
     this.#events.changed();
   }
 
-  #piece(asking: Asking, answer: Extract<PieceAnswer, { kind: 'piece' }>): void {
-    const { environment, layout, neighbours, now } = this.#state;
-    const { statement } = answer;
-    if (statement?.index !== asking.index) {
+  #dispatch(chunkRequest: ChunkRequest, answer: ChunkAnswer): void {
+    switch (answer.kind) {
+      case 'chunk':
+        return this.#chunk(chunkRequest, answer);
+      case 'busy':
+        return this.#busy(chunkRequest, answer.load);
+      case 'retry':
+        return this.#retry(chunkRequest.index, answer.after);
+      case 'redirect':
+        return this.#redirected(chunkRequest.index, chunkRequest.peer, answer.holders);
+      case 'unable':
+        return this.#unable(chunkRequest.index);
+      case 'absent':
+        return this.#absent(chunkRequest);
+      default:
+        assertNever(answer);
+    }
+  }
+
+  #chunk(chunkRequest: ChunkRequest, answer: Extract<ChunkAnswer, { kind: 'chunk' }>): void {
+    const { environment, layout, peers, now } = this.#state;
+    const { attestation } = answer;
+    if (attestation?.index !== chunkRequest.index) {
       answer.release?.();
-      const detail = `a piece with the statement of chunk ${statement?.index} in place of ${asking.index}`;
-      this.#state.blame(asking.peer, 'protocol', { detail });
+      const detail = `a piece with the statement of chunk ${attestation?.index} in place of ${chunkRequest.index}`;
+      this.#state.blame(chunkRequest.peer, 'protocol', { detail });
       return;
     }
     if (answer.size !== layout.size) {
       answer.release?.();
-      this.#state.partWith(asking.peer);
-      this.#absent(asking);
+      this.#state.partWith(chunkRequest.peer);
+      this.#absent(chunkRequest);
       return;
     }
-    this.#hedging.observe(now - asking.startedAt);
-    environment.budget.took(now - asking.firstByteAt);
-    const neighbour = neighbours.get(asking.peer);
-    if (neighbour !== undefined) neighbour.load = 0;
+    this.#hedging.observe(now - chunkRequest.startedAt);
+    environment.requestWindow.onTransferDone(now - chunkRequest.firstByteAt);
+    const swarmPeer = peers.get(chunkRequest.peer);
+    if (swarmPeer !== undefined) swarmPeer.load = 0;
     const release = (): void => answer.release?.();
-    this.#events.arrived(asking.index, { bytes: answer.bytes, statement, release }, asking.peer);
+    this.#events.arrived(
+      chunkRequest.index,
+      { bytes: answer.bytes, attestation, release },
+      chunkRequest.peer,
+    );
   }
 
-  #busy({ peer, index, role }: Asking, load: number): void {
-    const { environment, neighbours, now } = this.#state;
-    const { busy, busyShare } = environment.parameters;
-    const share = busyShare * between(environment.scheduler, [0.5, 1.5]);
-    const until = now + between(environment.scheduler, busy) + share * this.#hedging.usual;
+  #busy({ peer, index, role }: ChunkRequest, load: number): void {
+    const { environment, peers, now } = this.#state;
+    const { busyBackoff, busyBackoffShare } = environment.parameters;
+    const share = busyBackoffShare * between(environment.scheduler, [0.5, 1.5]);
+    const until = now + between(environment.scheduler, busyBackoff) + share * this.#hedging.usual;
     this.#state.heard(); // it is sending to others: our turn will come
-    const neighbour = neighbours.get(peer);
-    if (neighbour !== undefined) {
-      neighbours.rest(neighbour, until);
-      neighbour.load = load;
+    const swarmPeer = peers.get(peer);
+    if (swarmPeer !== undefined) {
+      peers.rest(swarmPeer, until);
+      swarmPeer.load = load;
     }
-    if (role === 'home') this.#homes.notBefore(index, until);
-    else if (neighbour === undefined) this.#busyElsewhere(peer, index);
+    if (role === 'owner') this.#ownerPicker.notBefore(index, until);
+    else if (swarmPeer === undefined) this.#otherHolderBusy(peer, index);
   }
 
   /** Somebody who is no neighbour has many askers, but it has the chunk: who forgot it would take the chunk for lost. */
-  #busyElsewhere(peer: PeerName, index: number): void {
+  #otherHolderBusy(peer: PeerId, index: number): void {
     const { environment, now, seeds } = this.#state;
-    const until = now + between(environment.scheduler, environment.parameters.retry);
-    this.#homes.notBefore(index, until);
+    const until = now + between(environment.scheduler, environment.parameters.retryBackoff);
+    this.#ownerPicker.notBefore(index, until);
     if (seeds.has(peer)) return; // another one is as good
-    this.#elsewhereAfter.set(index, until);
-    this.#state.addElsewhere(index, peer);
+    this.#otherHoldersAfter.set(index, until);
+    this.#state.addOtherHolder(index, peer);
   }
 
   #retry(index: number, after: number): void {
     const until = this.#state.now + after;
-    this.#homes.notBefore(index, until);
-    this.#homes.rest(until);
+    this.#ownerPicker.notBefore(index, until);
+    this.#ownerPicker.rest(until);
   }
 
-  #redirected(index: number, from: PeerName, holders: readonly PeerName[]): void {
+  #redirected(index: number, from: PeerId, holders: readonly PeerId[]): void {
     const { environment, self, now, absent } = this.#state;
     const others = holders.filter((holder) => holder !== self && holder !== from);
     if (others.length > 0 && others.every((holder) => absent.has(holder))) {
       // They had it once. The home learns from this that they have not any more.
-      this.#state.seen.clear(index);
-      this.#entrust(index);
+      this.#state.attested.clear(index);
+      this.#claim(index);
       return;
     }
-    for (const holder of others) if (!absent.has(holder)) this.#state.addElsewhere(index, holder);
-    this.#homes.notBefore(index, now + between(environment.scheduler, environment.parameters.retry));
+    for (const holder of others) if (!absent.has(holder)) this.#state.addOtherHolder(index, holder);
+    this.#ownerPicker.notBefore(
+      index,
+      now + between(environment.scheduler, environment.parameters.retryBackoff),
+    );
   }
 
   /** The home leaves it to us. */
   #unable(index: number): void {
-    this.#homes.notBefore(index, this.#state.now + UNABLE_FOR);
-    this.#entrust(index);
+    this.#ownerPicker.notBefore(index, this.#state.now + UNABLE_OWNER_BACKOFF);
+    this.#claim(index);
   }
 
-  #absent({ peer, index, role }: Asking): void {
-    if (role === 'home') {
+  #absent({ peer, index, role }: ChunkRequest): void {
+    if (role === 'owner') {
       this.#nextRank(index);
       return;
     }
-    this.#state.hasNot(peer); // others had said so
-    if (this.#state.isLost(index)) this.#state.seen.clear(index); // and it was the only one
-    const { neighbours, environment, swarm } = this.#state;
-    const neighbour = neighbours.get(peer);
-    if (neighbour === undefined || !neighbours.has(neighbour, index)) return;
+    this.#state.onMissing(peer); // others had said so
+    if (this.#state.isLost(index)) this.#state.attested.clear(index); // and it was the only one
+    const { peers, environment, swarm } = this.#state;
+    const swarmPeer = peers.get(peer);
+    if (swarmPeer === undefined || !peers.has(swarmPeer, index)) return;
     // It had said itself that it has it.
-    environment.doubts.about(swarm, peer, () => this.#state.blame(peer, 'broken-promise'));
+    environment.missing.about(swarm, peer, () => this.#state.blame(peer, 'broken-promise'));
     this.#state.forget(peer);
   }
 
-  #lapsed(asking: Asking, lapse: Lapse, error: WeirError | undefined): void {
+  #failed(chunkRequest: ChunkRequest, failure: RequestFailure, error: WeirError | undefined): void {
     const { environment } = this.#state;
-    const { peer, index, role } = asking;
-    environment.acquainted.delete(peer);
-    if (lapse === 'queued') {
-      setAside(this.#state, peer, environment.parameters.aside);
+    const { peer, index, role } = chunkRequest;
+    environment.contacted.delete(peer);
+    if (failure === 'queued') {
+      snub(this.#state, peer, environment.parameters.firstBackoff);
       // A home that has it in hand is asked again: from a slow registry a chunk takes longer than anybody waits.
-      if (role === 'home') this.#homes.notBefore(index, this.#state.now + environment.parameters.busy[1]);
-    } else if (lapse === 'silent' || lapse === 'stalled') {
-      environment.budget.took(Infinity);
-      slacked(this.#state, peer, lapse);
-      if (role === 'home') this.#nextRank(index);
+      if (role === 'owner')
+        this.#ownerPicker.notBefore(index, this.#state.now + environment.parameters.busyBackoff[1]);
+    } else if (failure === 'silent' || failure === 'stalled') {
+      environment.requestWindow.onTransferDone(Infinity);
+      strike(this.#state, peer, failure);
+      if (role === 'owner') this.#nextRank(index);
     } else {
       // Whoever is blamed is no home any more: the next one moves up by itself.
-      this.#state.blame(peer, LAPSE_REASONS[lapse], { detail: error?.message });
+      this.#state.blame(peer, FAILURE_REASONS[failure], { detail: error?.message });
     }
-    if (lapse !== 'queued') this.peerGone(peer); // what else it was to send will not come either
+    if (failure !== 'queued') this.peerGone(peer); // what else it was to send will not come either
     this.#events.changed();
   }
 
   #nextRank(index: number): void {
-    if (!this.#homes.nextRank(index)) this.#entrust(index);
+    if (!this.#ownerPicker.nextRank(index)) this.#claim(index);
   }
 
-  #entrust(index: number): void {
-    this.#homes.settled(index);
-    this.#events.entrusted(index);
+  #claim(index: number): void {
+    this.#ownerPicker.settled(index);
+    this.#events.claimGranted(index);
   }
 }

@@ -1,30 +1,30 @@
 /** What is outside of the policy; the daemon and the simulator bring their own. */
 import type { WeirError } from '../util/errors.ts';
 import type { Membership, SuspicionReason } from '../cluster/membership.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { SwarmKey, SwarmMessage } from '../protocol/messages.ts';
-import type { Statement } from '../protocol/attestation.ts';
+import type { Attestation } from '../protocol/attestation.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
-import type { PieceClient } from '../transfer/chunk-exchange.ts';
-import type { Beat } from './turn-batcher.ts';
-import type { Budget } from './request-window.ts';
-import type { Distrust } from './registry-distrust.ts';
-import type { Doubts } from './missing-chunks.ts';
-import type { Pace } from './rtt-estimator.ts';
+import type { ChunkClient } from '../transfer/chunk-exchange.ts';
+import type { TurnBatcher } from './turn-batcher.ts';
+import type { RequestWindow } from './request-window.ts';
+import type { RegistryDistrust } from './registry-distrust.ts';
+import type { MissingChunks } from './missing-chunks.ts';
+import type { RttEstimator } from './rtt-estimator.ts';
 import type { Parameters } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
 
 /** The registry, chunk by chunk. */
-export interface Origin {
+export interface ChunkUpstream {
   /**
    * Fetches `count` chunks from `first` on with one request.
    * @param token delegated by a peer; used where what this node has of its own is refused
    * @returns the way to stop it; no event comes after that
    */
-  fetch(first: number, count: number, token: string | undefined, events: OriginEvents): () => void;
+  fetch(first: number, count: number, token: string | undefined, events: ChunkUpstreamEvents): () => void;
 }
 
-export interface OriginEvents {
+export interface ChunkUpstreamEvents {
   progressed(bytes: number): void;
   /** Nothing is read for the moment: this node has no room for it. `false`: that is over. */
   held(isHeld: boolean): void;
@@ -58,31 +58,31 @@ export interface Environment {
   readonly membership: Membership;
   readonly scheduler: Scheduler;
   readonly parameters: Parameters;
-  readonly client: PieceClient;
-  readonly send: (peer: PeerName, message: SwarmMessage) => void;
+  readonly client: ChunkClient;
+  readonly send: (peer: PeerId, message: SwarmMessage) => void;
   /** Whether a word to this peer needs no new connection: there is one, or it is being made. */
-  readonly isInTouch: (peer: PeerName) => boolean;
+  readonly isConnected: (peer: PeerId) => boolean;
   /** Signs that the registry gave this node a chunk of this hash. */
-  state(swarm: SwarmKey, size: number, index: number, hash: Uint8Array): Statement;
-  isGenuine(statement: Statement, swarm: SwarmKey, size: number): boolean;
+  attest(swarm: SwarmKey, size: number, index: number, hash: Uint8Array): Attestation;
+  isGenuine(attestation: Attestation, swarm: SwarmKey, size: number): boolean;
   /** Peers that have answered: a first contact takes longer, for its two handshakes. */
-  readonly acquainted: Set<PeerName>;
+  readonly contacted: Set<PeerId>;
   /** How long peers take to acknowledge a request, and between two bytes; how long a MiB from the registry takes. */
-  readonly pace: { readonly ack: Pace; readonly stall: Pace; readonly origin: Pace };
+  readonly rtt: { readonly ack: RttEstimator; readonly stall: RttEstimator; readonly origin: RttEstimator };
   /** How often in a row each peer was silent or stalled. */
-  readonly slack: Map<PeerName, number>;
+  readonly strikes: Map<PeerId, number>;
   /** Scheduler's milliseconds until which those are left alone that did not even acknowledge, several times in a row. */
-  readonly mute: Map<PeerName, number>;
+  readonly snubbed: Map<PeerId, number>;
   /** Whose word counts for nothing in the name of a registry. */
-  readonly distrust: Distrust;
+  readonly distrust: RegistryDistrust;
   /** Who did not send what it had said to have, and has not said since that it has it no more. */
-  readonly doubts: Doubts;
+  readonly missing: MissingChunks;
   /** Requests under way, over all blobs. */
-  readonly budget: Budget;
+  readonly requestWindow: RequestWindow;
   /** Bytes that are asked for or here, and not written, over all blobs. */
   readonly room: ReceiveBudget;
   /** When news leaves. */
-  readonly beat: Beat;
+  readonly batcher: TurnBatcher;
   /** For the log and the metrics. */
   readonly observer: SwarmObserver;
 }
@@ -91,20 +91,20 @@ export interface Environment {
  * Why a node goes to the registry: it is the chunk's home, or stands in for it; the home leaves it to this node (or a
  * peer asks this node as home); nobody else is there; nothing else moves.
  */
-export type FetchReason = 'home' | 'stand-in' | 'entrusted' | 'alone' | 'rescue';
+export type FetchReason = 'owner' | 'backup' | 'claimed' | 'alone' | 'rescue';
 
 export interface SwarmObserver {
   /** A request to the registry begins. */
   fetching(swarm: SwarmKey, first: number, count: number, reason: FetchReason): void;
   /** A chunk came from a peer, and was right. */
-  received(swarm: SwarmKey, from: PeerName, bytes: number): void;
+  received(swarm: SwarmKey, from: PeerId, bytes: number): void;
   /** A chunk came from the registry. */
   fetched(swarm: SwarmKey, bytes: number): void;
-  sent(swarm: SwarmKey, to: PeerName, bytes: number): void;
+  sent(swarm: SwarmKey, to: PeerId, bytes: number): void;
   /** A request to the registry failed, or hung. */
   stumbled(swarm: SwarmKey, error: WeirError): void;
   /** @param detail what the peer did, where the reason alone does not tell */
-  blamed(swarm: SwarmKey, peer: PeerName, reason: SuspicionReason, detail: string | undefined): void;
+  blamed(swarm: SwarmKey, peer: PeerId, reason: SuspicionReason, detail: string | undefined): void;
   /** The peer stated a hash that a chunk of the blob has not, as what the registry gave it. */
-  misled(swarm: SwarmKey, peer: PeerName): void;
+  misled(swarm: SwarmKey, peer: PeerId): void;
 }

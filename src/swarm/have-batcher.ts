@@ -1,35 +1,35 @@
 /** News for neighbours, gathered for some milliseconds: chunks that are here, and chunks that entered the cluster. */
-import type { PeerName } from '../protocol/peer-id.ts';
-import type { Beat } from './turn-batcher.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
+import type { TurnBatcher } from './turn-batcher.ts';
 import { MESSAGE_LIMITS, type SwarmKey, type SwarmMessage } from '../protocol/messages.ts';
-import type { Neighbours } from './peer-set.ts';
-import type { Statement } from '../protocol/attestation.ts';
+import type { PeerSet } from './peer-set.ts';
+import type { Attestation } from '../protocol/attestation.ts';
 
 const NO_PAGES: readonly [] = [];
 
-export interface OutboxOptions {
+export interface HaveBatcherOptions {
   readonly swarm: SwarmKey;
-  readonly beat: Beat;
+  readonly batcher: TurnBatcher;
   /** Milliseconds for which news may wait for more. */
   readonly batch: () => number;
-  readonly neighbours: Pick<Neighbours, 'all' | 'has'>;
-  readonly extent: () => number;
-  readonly send: (peer: PeerName, message: SwarmMessage) => void;
+  readonly peers: Pick<PeerSet, 'all' | 'has'>;
+  readonly fetchGroup: () => number;
+  readonly send: (peer: PeerId, message: SwarmMessage) => void;
 }
 
-interface SeenNews {
-  readonly statement: Statement;
+interface AttestedNews {
+  readonly attestation: Attestation;
   /** Who told it, too: need not be told. */
-  readonly known: PeerName[];
+  readonly known: PeerId[];
 }
 
-export class Outbox {
-  readonly #options: OutboxOptions;
+export class HaveBatcher {
+  readonly #options: HaveBatcherOptions;
   #have: number[] = [];
-  #seen: Map<number, SeenNews> = new Map();
+  #attestations: Map<number, AttestedNews> = new Map();
   #cancel: (() => void) | undefined;
 
-  constructor(options: OutboxOptions) {
+  constructor(options: HaveBatcherOptions) {
     this.#options = options;
   }
 
@@ -38,47 +38,46 @@ export class Outbox {
     this.#schedule();
   }
 
-  seen(statement: Statement, from: PeerName | undefined): void {
-    this.#seen.set(statement.index, { statement, known: from === undefined ? [] : [from] });
+  attested(attestation: Attestation, from: PeerId | undefined): void {
+    this.#attestations.set(attestation.index, { attestation, known: from === undefined ? [] : [from] });
     this.#schedule();
   }
 
   /** One more neighbour tells this statement; it waits here perhaps. */
-  isKnown(index: number, to: PeerName): void {
-    this.#seen.get(index)?.known.push(to);
+  isKnown(index: number, to: PeerId): void {
+    this.#attestations.get(index)?.known.push(to);
   }
 
   /** Sends at once what waits. */
   flush(): void {
     this.#cancel?.();
     this.#cancel = undefined;
-    const { swarm, neighbours, send, extent } = this.#options;
+    const { swarm, peers, send, fetchGroup } = this.#options;
     const here = this.#have;
-    const seen = [...this.#seen.values()];
+    const seen = [...this.#attestations.values()];
     this.#have = [];
-    this.#seen = new Map();
-    for (const neighbour of neighbours.all()) {
-      const { peer } = neighbour;
+    this.#attestations = new Map();
+    for (const swarmPeer of peers.all()) {
+      const { id } = swarmPeer;
       // What the other one has itself it need not be told: half of all messages.
       const indices: number[] = [];
-      for (const index of here) if (!neighbours.has(neighbour, index)) indices.push(index);
+      for (const index of here) if (!peers.has(swarmPeer, index)) indices.push(index);
       for (const page of pages(indices, MESSAGE_LIMITS.indices)) {
-        send(peer, { kind: 'have', swarm, indices: page });
+        send(id, { kind: 'have', swarm, indices: page });
       }
-      const statements: Statement[] = [];
-      for (const { known, statement } of seen) {
-        if (statement.by === peer || neighbours.has(neighbour, statement.index) || known.includes(peer))
-          continue;
-        statements.push(statement);
+      const attestations: Attestation[] = [];
+      for (const { known, attestation } of seen) {
+        if (attestation.by === id || peers.has(swarmPeer, attestation.index) || known.includes(id)) continue;
+        attestations.push(attestation);
       }
-      for (const page of pages(statements, MESSAGE_LIMITS.statements)) {
-        send(peer, { kind: 'seen', swarm, extent: extent(), statements: page });
+      for (const page of pages(attestations, MESSAGE_LIMITS.attestations)) {
+        send(id, { kind: 'attested', swarm, fetchGroup: fetchGroup(), attestations: page });
       }
     }
   }
 
   #schedule(): void {
-    this.#cancel ??= this.#options.beat.within(this.#options.batch(), () => this.flush());
+    this.#cancel ??= this.#options.batcher.within(this.#options.batch(), () => this.flush());
   }
 }
 

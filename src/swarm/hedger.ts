@@ -1,15 +1,10 @@
 /** Which requests are worth a second peer: the last chunks of a blob, and what takes much longer than usual. */
-import { SECOND } from '../util/clock.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
-import type { Asking } from './chunk-request.ts';
+import { TRANSFER_TIME_GAIN, HEDGE_SLOW_MIN } from './parameters.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
+import type { ChunkRequest } from './chunk-request.ts';
 import type { SwarmState } from './swarm-state.ts';
 
-/** Weight of the newest transfer in the usual time of one. */
-const SMOOTHING = 0.2;
-/** Milliseconds after which an unfinished transfer may be called slow at all: below that it is noise. */
-const LEAST_SLOW: number = 1 * SECOND;
-
-export class Hedging {
+export class Hedger {
   readonly #state: SwarmState;
   /** Usual milliseconds of a transfer, smoothed; 0 before the first. */
   #usual = 0;
@@ -25,23 +20,25 @@ export class Hedging {
 
   /** A transfer took so many milliseconds. */
   observe(took: number): void {
-    this.#usual = this.#usual === 0 ? took : this.#usual + SMOOTHING * (took - this.#usual);
+    this.#usual = this.#usual === 0 ? took : this.#usual + TRANSFER_TIME_GAIN * (took - this.#usual);
   }
 
   /** Whom to ask besides, for each request that is late. */
-  *late(askings: ReadonlySet<Asking>): Generator<{ readonly index: number; readonly peer: PeerName }> {
-    const { environment, neighbours, now, here, layout, arriving } = this.#state;
+  *late(
+    chunkRequests: ReadonlySet<ChunkRequest>,
+  ): Generator<{ readonly index: number; readonly peer: PeerId }> {
+    const { environment, peers, now, have, layout, inFlight } = this.#state;
     const { parameters, scheduler } = environment;
-    const isEndgame = here.count + askings.size >= layout.count;
+    const isEndgame = have.count + chunkRequests.size >= layout.count;
     const limit = isEndgame
-      ? Math.max(parameters.hedge, this.#usual * parameters.late)
-      : Math.max(LEAST_SLOW, this.#usual * parameters.slow);
-    const [oldest] = askings; // they are in the order of their beginnings
+      ? Math.max(parameters.hedgeMin, this.#usual * parameters.hedgeFactorEndgame)
+      : Math.max(HEDGE_SLOW_MIN, this.#usual * parameters.hedgeFactor);
+    const [oldest] = chunkRequests; // they are in the order of their beginnings
     if (oldest === undefined || now - oldest.startedAt < limit) return;
-    for (const { role, index, startedAt, peer } of Array.from(askings)) {
-      if (role === 'home' || (arriving[index] ?? 0) > 1 || now - startedAt < limit) continue;
-      const other = neighbours.best(index, now, () => scheduler.random(), peer);
-      if (other !== undefined) yield { index, peer: other.peer };
+    for (const { role, index, startedAt, peer } of Array.from(chunkRequests)) {
+      if (role === 'owner' || (inFlight[index] ?? 0) > 1 || now - startedAt < limit) continue;
+      const other = peers.best(index, now, () => scheduler.random(), peer);
+      if (other !== undefined) yield { index, peer: other.id };
     }
   }
 }

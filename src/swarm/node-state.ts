@@ -1,9 +1,9 @@
 /** What the policy keeps of a node over all its blobs, as it is when the node starts. */
-import { Beat } from './turn-batcher.ts';
-import { Budget } from './request-window.ts';
-import { Distrust } from './registry-distrust.ts';
-import { Doubts } from './missing-chunks.ts';
-import { Pace } from './rtt-estimator.ts';
+import { TurnBatcher } from './turn-batcher.ts';
+import { RequestWindow } from './request-window.ts';
+import { RegistryDistrust } from './registry-distrust.ts';
+import { MissingChunks } from './missing-chunks.ts';
+import { RttEstimator } from './rtt-estimator.ts';
 import type { Parameters } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Environment } from './environment.ts';
@@ -13,15 +13,15 @@ export type NodeState = Pick<
   Environment,
   | 'parameters'
   | 'scheduler'
-  | 'acquainted'
-  | 'slack'
-  | 'mute'
+  | 'contacted'
+  | 'strikes'
+  | 'snubbed'
   | 'distrust'
-  | 'doubts'
-  | 'pace'
-  | 'budget'
+  | 'missing'
+  | 'rtt'
+  | 'requestWindow'
   | 'room'
-  | 'beat'
+  | 'batcher'
 >;
 
 export function nodeState(
@@ -32,18 +32,18 @@ export function nodeState(
   return {
     parameters,
     scheduler,
-    acquainted: new Set(),
-    slack: new Map(),
-    mute: new Map(),
-    distrust: new Distrust(scheduler),
-    doubts: new Doubts(scheduler),
-    pace: {
-      ack: new Pace(...parameters.ack),
-      stall: new Pace(...parameters.stall),
-      origin: new Pace(parameters.lag, Infinity, Infinity),
+    contacted: new Set(),
+    strikes: new Map(),
+    snubbed: new Map(),
+    distrust: new RegistryDistrust(scheduler),
+    missing: new MissingChunks(scheduler),
+    rtt: {
+      ack: new RttEstimator(...parameters.ackTimeout),
+      stall: new RttEstimator(...parameters.stallTimeout),
+      origin: new RttEstimator(parameters.upstreamStallMin, Infinity, Infinity),
     },
-    budget: new Budget(parameters, scheduler),
+    requestWindow: new RequestWindow(parameters, scheduler),
     room,
-    beat: new Beat(scheduler, parameters.batch[0]),
+    batcher: new TurnBatcher(scheduler, parameters.batchInterval[0]),
   };
 }

@@ -1,16 +1,16 @@
 /** Which chunk to ask whom for, of those that nobody near has: a seed, or the chunk's home, or the next one in rank. */
-import type { PeerName } from '../protocol/peer-id.ts';
-import { HOME_RANKS } from './chunk-owners.ts';
+import { OWNER_RANKS } from './parameters.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { SwarmState } from './swarm-state.ts';
 
-export interface FarChoice {
+export interface OwnerChoice {
   readonly index: number;
   /** Undefined: no home is left to be asked. */
-  readonly peer: PeerName | undefined;
-  readonly role: 'holder' | 'home';
+  readonly peer: PeerId | undefined;
+  readonly role: 'holder' | 'owner';
 }
 
-export class HomeAsks {
+export class OwnerPicker {
   readonly #state: SwarmState;
   /** Per chunk, the rank of the home to ask next. */
   readonly #ranks: Map<number, number> = new Map();
@@ -38,16 +38,16 @@ export class HomeAsks {
    * do not pull the blob, or have died, more and more have their turn.
    */
   #hasTurn(index: number): boolean {
-    const { homes, self, now, lastProgress, environment, neighbours } = this.#state;
-    const { homeAskers, homePatience, links } = environment.parameters;
+    const { owners, self, now, lastProgress, environment, peers } = this.#state;
+    const { ownerAskers, ownerPatience, peersWanted } = environment.parameters;
     // Who was among the first was told of few, and is a neighbour of many now.
-    const isPopular = neighbours.size >= 2 * links;
+    const isPopular = peers.size >= 2 * peersWanted;
     // Who was the very first was told of nobody, and will be told again in a moment.
-    const isUnknown = this.#state.company === 0;
-    const company = isPopular || isUnknown ? environment.membership.live().length : this.#state.company;
-    if (company <= homeAskers) return true;
-    const before = company * homes.shareBefore(index, self);
-    return before < homeAskers * 2 ** ((now - lastProgress) / homePatience);
+    const isUnknown = this.#state.swarmSize === 0;
+    const swarmSize = isPopular || isUnknown ? environment.membership.live().length : this.#state.swarmSize;
+    if (swarmSize <= ownerAskers) return true;
+    const before = swarmSize * owners.shareBefore(index, self);
+    return before < ownerAskers * 2 ** ((now - lastProgress) / ownerPatience);
   }
 
   /**
@@ -56,28 +56,28 @@ export class HomeAsks {
    * a large swarm would ask for all of the blob at once, and its first chunk would come as late as its last one.
    */
   candidates(window: number): number[] {
-    const { here, layout, now } = this.#state;
+    const { have, layout, now } = this.#state;
     if (now < this.#restUntil) return [];
     const found: number[] = [];
     let far = 0;
-    for (let i = here.firstClear(); i < layout.count && far < window; i = here.firstClear(i + 1)) {
-      if (this.#state.isNear(i)) continue;
+    for (let i = have.firstClear(); i < layout.count && far < window; i = have.firstClear(i + 1)) {
+      if (this.#state.isReachable(i)) continue;
       far++;
-      const isWanted = this.#state.isWanted(i) && !this.#state.isPromised(i);
+      const isWanted = this.#state.isWanted(i) && !this.#state.isClaimed(i);
       if (isWanted && (this.#askAgain.get(i) ?? 0) <= now && this.#hasTurn(i)) found.push(i);
     }
     return found;
   }
 
   /** Whom to ask for the chunk; undefined where this node is its home. */
-  choose(index: number): FarChoice | undefined {
-    const { homes, self } = this.#state;
+  choose(index: number): OwnerChoice | undefined {
+    const { owners, self } = this.#state;
     const seed = this.#randomSeed();
     if (seed !== undefined) return { index, peer: seed, role: 'holder' };
-    const left = homes.of(index).slice(this.#ranks.get(index) ?? 0);
+    const left = owners.of(index).slice(this.#ranks.get(index) ?? 0);
     // One that acknowledges nothing would hold up each chunk of which it is the home.
-    const home = left.find(({ peer }) => !this.#state.isMute(peer)) ?? left[0];
-    return home?.peer === self ? undefined : { index, peer: home?.peer, role: 'home' };
+    const owner = left.find(({ peer }) => !this.#state.isSnubbed(peer)) ?? left[0];
+    return owner?.peer === self ? undefined : { index, peer: owner?.peer, role: 'owner' };
   }
 
   notBefore(index: number, at: number): void {
@@ -93,7 +93,7 @@ export class HomeAsks {
   nextRank(index: number): boolean {
     const rank = (this.#ranks.get(index) ?? 0) + 1;
     this.#ranks.set(index, rank);
-    return rank < HOME_RANKS;
+    return rank < OWNER_RANKS;
   }
 
   /** The chunk is here, or this node sees to it. */
@@ -103,10 +103,10 @@ export class HomeAsks {
   }
 
   /** One to whom there is a connection, or will be in a moment: a node that begins to pull has enough to make. */
-  #randomSeed(): PeerName | undefined {
+  #randomSeed(): PeerId | undefined {
     const { seeds, environment } = this.#state;
-    const ready = [...seeds].filter((peer) => !this.#state.isMute(peer));
-    const near = ready.filter((peer) => environment.isInTouch(peer));
+    const ready = [...seeds].filter((peer) => !this.#state.isSnubbed(peer));
+    const near = ready.filter((peer) => environment.isConnected(peer));
     const from = near.length > 0 ? near : ready;
     return from[Math.floor(environment.scheduler.random() * from.length)];
   }

@@ -1,139 +1,307 @@
 /**
- * The numbers of the swarm policy (docs/protocol.md, "Policy"). They were chosen by simulation of whole transfers;
- * one changed alone can cost more than it seems to win, so measure with `npm run bench` before and after.
+ * Every number of the swarm policy: what it bounds, in which unit, and why it has that value. src/swarm/README.md tells
+ * where each takes effect.
+ *
+ * {@link Parameters} can be varied in a simulation (`npm run bench -- simulate --policy`); they were chosen by
+ * simulating whole transfers. The constants below them are bounds and factors that no simulation varies. One number
+ * changed alone can cost more than it seems to win, so measure with `npm run bench` before and after.
+ *
+ * Times are milliseconds, in the scheduler's time. A pair is the least and the most.
  */
-import { MILLISECOND, SECOND } from '../util/clock.ts';
+import { HOUR, KIB, MILLISECOND, MINUTE, SECOND } from '../util/clock.ts';
 
 export interface Parameters {
-  /** Pieces that one node sends at a time. */
+  // Uploads (uploader.ts)
+
+  /** Chunks that one node sends at a time. */
   readonly uploadSlots: number;
-  /** Askers that wait for a slot; more are told `busy`. */
+  /** Requests that wait for an upload slot. Further ones are told `busy`. */
   readonly uploadQueue: number;
-  /** Pieces that one node asks peers for at a time. Above slots + queue it becomes a storm of retries. */
-  readonly requests: number;
-  /** As few as it goes down to where pieces take long. */
-  readonly requestsLeast: number;
-  /** Milliseconds of a piece: below the first the node asks for more at a time, above the second for fewer. */
-  readonly pieceTime: readonly [number, number];
-  /** Chunks that have not entered the cluster and are fetched from the registry at a time, by all together. */
-  readonly originWindow: number;
-  /** As few as one of several blobs has of them. */
-  readonly originWindowLeast: number;
-  /** As far as the window may grow where the registry limits each connection. */
-  readonly originWindowMax: number;
+
+  // Requests to peers (request-window.ts, chunk-requester.ts)
+
+  /** Chunks that one node asks peers for at a time. Above slots + queue it becomes a storm of retries. */
+  readonly requestsMax: number;
+  /** The least that the request window shrinks to if chunks take long. */
+  readonly requestsMin: number;
+  /** Milliseconds that a chunk takes: below the first the request window grows, above the second it shrinks. */
+  readonly chunkTimeRange: readonly [number, number];
+  /** How often the first missing chunk is taken instead of the rarest one: a runtime reads from the front. */
+  readonly inOrderShare: number;
   /**
-   * Chunks that one home fetches at a time, as a multiple of its even part of the window, and at least: what it is
-   * asked for beyond that it leaves to the asker. A home with a slow link would keep everybody waiting.
+   * Milliseconds within which a peer must acknowledge a request: at least, before anything is known of how long that takes
+   * here, and at most (rtt-estimator.ts).
    */
-  readonly homeFetches: readonly [number, number];
-  /** Askers that a home keeps waiting for a chunk that is on its way. */
-  readonly homeQueue: number;
-  /** Members that may ask a chunk's home for it while the swarm gets on; the others wait until a neighbour has it. */
-  readonly homeAskers: number;
-  /** Milliseconds without progress after which a node acts as if there were twice as many; and so on. */
-  readonly homePatience: number;
-  /** Neighbours that a node looks for, and how many it puts up with. */
-  readonly links: number;
-  readonly linksMax: number;
-  /** Share of neighbours that should be of the same zone. */
-  readonly sameZone: number;
-  /** How often the first missing chunk is taken instead of the rarest: a runtime reads from the front. */
-  readonly inOrder: number;
-  /**
-   * Milliseconds within which the asked one must say that it has the request in hand; at least, before anything is
-   * known of how long that takes here, and at most.
-   */
-  readonly ack: readonly [number, number, number];
+  readonly ackTimeout: readonly [number, number, number];
   /** The same at the first contact, and while a connection is being made. */
-  readonly firstContact: number;
+  readonly firstContactTimeout: number;
   /**
-   * Milliseconds without a byte after which the other side counts as stalled; as for `ack`. Two of TCP's retransmission
-   * time-outs in a row take 600 ms.
+   * Milliseconds without a byte after which a transfer counts as stalled; as for `ackTimeout`. Two of TCP's
+   * retransmission time-outs in a row take 600 ms.
    */
-  readonly stall: readonly [number, number, number];
-  /** Milliseconds after which a chunk from the registry that lags far behind the others is begun anew, at least. */
-  readonly lag: number;
-  /**
-   * Milliseconds after which some go to the registry for the first chunk, although others are at it: a runtime waits for
-   * its first byte, and not much longer.
-   */
-  readonly firstChunk: number;
-  /** Milliseconds for which a peer that was silent or stalled once is not asked; doubled each time in a row. */
-  readonly aside: number;
-  /** How often in a row makes it a suspect. */
-  readonly slack: number;
+  readonly stallTimeout: readonly [number, number, number];
   /** Milliseconds that an acknowledged request may wait for its first byte. */
-  readonly queued: number;
-  /** Milliseconds after which the next home in rank takes over, per rank. */
-  readonly takeover: number;
-  /** Milliseconds without any progress after which homes are asked four at a time. */
-  readonly noProgress: number;
-  /** Milliseconds without any progress after which the node goes to the registry itself; at least and at most. */
-  readonly rescue: readonly [number, number];
-  /** Milliseconds after which one of the last chunks is asked of a second peer, at least. */
-  readonly hedge: number;
-  /** The same as a multiple of what a transfer usually takes: half of all take longer than that. */
-  readonly late: number;
-  /** A transfer that has lasted so many times longer than usual is asked of a second peer, too. */
-  readonly slow: number;
-  /** Milliseconds within which news for neighbours is sent together: at least, and where pieces take long, at most. */
-  readonly batch: readonly [number, number];
-  /** The same as a share of the usual time of a piece: on a slow link nobody waits for news. */
-  readonly batchShare: number;
-  /** Least and most milliseconds after a `busy`. */
-  readonly busy: readonly [number, number];
+  readonly queueTimeout: number;
+  /** Milliseconds that a peer is not asked after it was silent or stalled once; doubled each time in a row. */
+  readonly firstBackoff: number;
+  /** Strikes in a row that make a peer a suspect. */
+  readonly strikesToSuspect: number;
+  /** Milliseconds that a peer is not asked after it said `busy`. */
+  readonly busyBackoff: readonly [number, number];
   /**
-   * What is added to that, as a share of the usual time of a piece, more or less by half: it is the time until a slot
-   * is free, and whoever asks more often on a slow link is told `busy` a dozen times for each piece.
+   * What is added to that, as a share of the usual time of a chunk, plus or minus a half. It is the time until a slot is
+   * free: on a slow link a node that asks more often is told `busy` a dozen times for each chunk.
    */
-  readonly busyShare: number;
-  /** Least and most milliseconds after a `retry` of a home. */
-  readonly retry: readonly [number, number];
-  /** Least and most milliseconds after the registry said 429 or 5xx. */
-  readonly originRetry: readonly [number, number];
-  /** Chunks that a node alone in its swarm fetches with one request to the registry. */
-  readonly soloExtent: number;
-  /** Members that keep the list of who is in a swarm. */
-  readonly rendezvous: number;
+  readonly busyBackoffShare: number;
+
+  // Second requests (hedger.ts)
+
+  /** Milliseconds after which one of the last chunks is asked of a second peer, at least. */
+  readonly hedgeMin: number;
+  /** The same as a multiple of what a transfer usually takes: half of all transfers take longer than that. */
+  readonly hedgeFactorEndgame: number;
+  /** A transfer that has taken so many times the usual time is asked of a second peer too. */
+  readonly hedgeFactor: number;
+
+  // Peers and trackers (peer-connector.ts, tracker.ts)
+
+  /** Peers that a node looks for. */
+  readonly peersWanted: number;
+  /** Peers that it accepts. */
+  readonly peersMax: number;
+  /** Share of peers that should be of the same zone. */
+  readonly sameZoneShare: number;
+  /** Members that keep the peer list of a swarm. */
+  readonly trackers: number;
+  /** Milliseconds within which news for peers is sent together: at least, and if chunks take long, at most. */
+  readonly batchInterval: readonly [number, number];
+  /** The same as a share of the usual time of a chunk: on a slow link nobody waits for news. */
+  readonly batchShare: number;
+
+  // Owners and claims (chunk-owners.ts, owner-picker.ts, claims.ts)
+
+  /**
+   * Chunks that one owner fetches at a time: as a multiple of its even part of the upstream window, and at least. It
+   * leaves further ones to the node that asks. An owner with a slow link would keep everybody waiting.
+   */
+  readonly ownerFetches: readonly [number, number];
+  /** Requests that an owner keeps waiting for a chunk that is on its way. */
+  readonly ownerQueue: number;
+  /** Members that may ask an owner for its chunk while the swarm makes progress. Others wait until a peer has it. */
+  readonly ownerAskers: number;
+  /** Milliseconds without progress after which twice as many members may ask; and so on. */
+  readonly ownerPatience: number;
+  /** Milliseconds after which the next backup owner takes over, for each rank. */
+  readonly backupDelay: number;
+  /** Milliseconds until an owner that said `retry` is asked again. */
+  readonly retryBackoff: readonly [number, number];
+
+  // Upstream (upstream-fetcher.ts, upstream-requests.ts, adaptive-window.ts)
+
+  /** Chunks that nobody has attested and that all members together fetch from upstream at a time. */
+  readonly upstreamWindow: number;
+  /** The least that one of several blobs has of them. */
+  readonly upstreamWindowMin: number;
+  /** The most that the window grows to if the registry limits each connection. */
+  readonly upstreamWindowMax: number;
+  /** Milliseconds after which a chunk from upstream that lags far behind the others is begun anew, at least. */
+  readonly upstreamStallMin: number;
+  /** Milliseconds until a request that the registry answered with 429 or 5xx is repeated. */
+  readonly upstreamRetryBackoff: readonly [number, number];
+  /** Chunks that a node that is alone in its swarm fetches with one upstream request. */
+  readonly soloFetchGroup: number;
+  /**
+   * Milliseconds after which members fetch the first chunk from upstream even though others have claimed it: a runtime
+   * waits for its first byte, and not much longer.
+   */
+  readonly firstChunkTimeout: number;
+  /** Milliseconds without progress after which a node asks owners for several chunks at a time. */
+  readonly stallToUrgent: number;
+  /** Milliseconds without progress after which a node fetches from upstream itself. */
+  readonly stallToUpstream: readonly [number, number];
 }
 
 export const PARAMETERS: Parameters = {
   uploadSlots: 6,
   uploadQueue: 1,
-  requests: 7,
-  requestsLeast: 2,
-  pieceTime: [1 * SECOND, 2 * SECOND],
-  originWindow: 12,
-  originWindowLeast: 4,
-  originWindowMax: 64,
-  homeFetches: [2, 3],
-  homeQueue: 16,
-  homeAskers: 24,
-  homePatience: 250 * MILLISECOND,
-  links: 10,
-  linksMax: 32,
-  sameZone: 0.75,
-  inOrder: 0.25,
-  ack: [250 * MILLISECOND, 1 * SECOND, 5 * SECOND],
-  firstContact: 2 * SECOND,
-  stall: [1 * SECOND, 1.5 * SECOND, 2.5 * SECOND],
-  lag: 3 * SECOND,
-  firstChunk: 8 * SECOND,
-  aside: 1 * SECOND,
-  slack: 3,
-  queued: 2 * SECOND,
-  takeover: 500 * MILLISECOND,
-  noProgress: 1 * SECOND,
-  rescue: [1.5 * SECOND, 2.5 * SECOND],
-  hedge: 300 * MILLISECOND,
-  late: 2,
-  slow: 4,
-  batch: [20 * MILLISECOND, 640 * MILLISECOND],
+  requestsMax: 7,
+  requestsMin: 2,
+  chunkTimeRange: [1 * SECOND, 2 * SECOND],
+  upstreamWindow: 12,
+  upstreamWindowMin: 4,
+  upstreamWindowMax: 64,
+  ownerFetches: [2, 3],
+  ownerQueue: 16,
+  ownerAskers: 24,
+  ownerPatience: 250 * MILLISECOND,
+  peersWanted: 10,
+  peersMax: 32,
+  sameZoneShare: 0.75,
+  inOrderShare: 0.25,
+  ackTimeout: [250 * MILLISECOND, 1 * SECOND, 5 * SECOND],
+  firstContactTimeout: 2 * SECOND,
+  stallTimeout: [1 * SECOND, 1.5 * SECOND, 2.5 * SECOND],
+  upstreamStallMin: 3 * SECOND,
+  firstChunkTimeout: 8 * SECOND,
+  firstBackoff: 1 * SECOND,
+  strikesToSuspect: 3,
+  queueTimeout: 2 * SECOND,
+  backupDelay: 500 * MILLISECOND,
+  stallToUrgent: 1 * SECOND,
+  stallToUpstream: [1.5 * SECOND, 2.5 * SECOND],
+  hedgeMin: 300 * MILLISECOND,
+  hedgeFactorEndgame: 2,
+  hedgeFactor: 4,
+  batchInterval: [20 * MILLISECOND, 640 * MILLISECOND],
   batchShare: 1 / 4,
-  busy: [10, 30],
-  busyShare: 0.5,
-  retry: [50, 150],
-  originRetry: [500, 1500],
-  soloExtent: 16,
-  rendezvous: 2,
+  busyBackoff: [10 * MILLISECOND, 30 * MILLISECOND],
+  busyBackoffShare: 0.5,
+  retryBackoff: [50 * MILLISECOND, 150 * MILLISECOND],
+  upstreamRetryBackoff: [500 * MILLISECOND, 1500 * MILLISECOND],
+  soloFetchGroup: 16,
+  trackers: 2,
 };
+
+// Peers and trackers
+
+/** Milliseconds that a node waits for peers before it counts as alone: many nodes begin at the same moment. */
+export const ALONE_AFTER = 50 * MILLISECOND;
+/** The same while its tracker has not replied: at least, and at most if replies take long here. */
+export const TRACKER_TIMEOUT_MIN = 400 * MILLISECOND;
+export const TRACKER_TIMEOUT_MAX = 1.5 * SECOND;
+/** How often other trackers are asked if none of them replies. */
+export const MAX_TRACKER_RETRIES = 2;
+/** Usual acknowledgement times that a reply takes: two ways and, at first, a TLS handshake. */
+export const TRACKER_TIMEOUT_ACKS = 2;
+/** Milliseconds in which a peer must answer a handshake. */
+export const HANDSHAKE_TIMEOUT = 1 * SECOND;
+/** Milliseconds between two announces: while peers are missing, and once there are enough. */
+export const ANNOUNCE_INTERVAL_MIN = 1 * SECOND;
+export const ANNOUNCE_INTERVAL_MAX = 10 * SECOND;
+/** Milliseconds after the last peer was lost in which a node does not count as alone: it is rather not reached. */
+export const ALONE_AFTER_LAST_PEER = 5 * SECOND;
+/** A tracker that names so many peers or fewer is not enough. */
+export const FEW_PEERS_NAMED = 4;
+/** Peers that are chosen because they have the whole blob: a swarm must not depend on its seeds alone. */
+export const MAX_SEED_PEERS = 3;
+/** A peer of another zone counts as so many times busier than it says. */
+export const OTHER_ZONE_LOAD_FACTOR = 2;
+/** Peers of a swarm that a tracker tells of each new one. */
+export const NEW_MEMBER_TOLD = 4;
+/** Members on one tracker's list of a swarm, on average, if all pull at once. */
+export const MEMBERS_PER_TRACKER = 50;
+/** Each further level has so many times fewer trackers. */
+export const TRACKER_LEVEL_FACTOR = 4;
+/** Swarms that a tracker keeps. At some 100 bytes a member, all full, they take 100 MiB; in practice 1 MiB. */
+export const MAX_TRACKED_SWARMS = 2048;
+/** Swarms in which one member is kept, a quarter of all: a member that announces more drops its own entries first. */
+export const MAX_TRACKED_SWARMS_PER_MEMBER = 512;
+/** Members that a tracker keeps of one swarm: more than any node needs to find its peers. */
+export const MAX_TRACKED_PEERS = 512;
+/** Milliseconds after which a member that has not announced itself again is forgotten. */
+export const TRACKED_PEER_EXPIRY = 10 * MINUTE;
+/** DHT searches under way for one member: half of all (network/provider-search.ts), so an image's layers take turns. */
+export const MAX_SEARCHES_PER_MEMBER = 8;
+/** Swarms that wait for their DHT search. */
+export const MAX_PENDING_SEARCHES = 2048;
+
+// Owners and claims
+
+/** The owner of a chunk and its two backup owners. */
+export const OWNER_RANKS = 3;
+/** Chunks whose claimant an owner remembers. */
+export const MAX_CLAIMS = 16_384;
+/** Milliseconds that a claim lasts before another member gets it: a chunk takes seconds on a slow link. */
+export const CLAIM_TIMEOUT = 5 * SECOND;
+/** Milliseconds that others are sent to the member that has fetched the chunk: its store may drop the blob. */
+export const CLAIM_DONE_HOLDS = 10 * MINUTE;
+/** Milliseconds that another owner's claim state `fetching` holds. */
+export const CLAIM_STATE_HOLDS = 500 * MILLISECOND;
+/** A backup owner waits so many times longer: it is there for an owner that is dead, not for a slow one. */
+export const BACKUP_WAIT_FACTOR = 3;
+/** Milliseconds that a peer's word holds that it is fetching a chunk: a chunk takes seconds on a slow link. */
+export const PEER_CLAIM_HOLDS = 5 * SECOND;
+/** Milliseconds after which a node repeats that it is fetching a chunk: well within PEER_CLAIM_HOLDS. */
+export const CLAIM_RENEWAL = 1 * SECOND;
+
+// Upstream
+
+/** Upstream requests side by side while nothing else makes progress. */
+export const STALLED_UPSTREAM_REQUESTS = 2;
+/** Usual acknowledgement times that a stall lasts at least: if answers take long, a pause means little. */
+export const STALL_ACKS = 3;
+/** Milliseconds that claims of others count as progress. After that a node wants bytes, whatever others say. */
+export const CLAIMS_WITHOUT_BYTES_HOLD = 15 * SECOND;
+/** Milliseconds after which twice as many members fetch an overdue first chunk. */
+export const FIRST_CHUNK_DOUBLING = SECOND / 2;
+/** Milliseconds that another member's claim on an overdue first chunk holds. */
+export const FIRST_CHUNK_CLAIM_HOLDS = 4 * SECOND;
+/** Upstream requests side by side of a node that is alone: one begins while another ends. */
+export const SOLO_UPSTREAM_REQUESTS = 2;
+/** Failures in a row after which upstream is given up, unless bytes come from elsewhere. */
+export const MAX_UPSTREAM_FAILURES = 5;
+/** Milliseconds without a byte after which an upstream request counts as hung, for this node and for others. */
+export const UPSTREAM_HUNG_AFTER = 5 * SECOND;
+/** An upstream request lags if it has taken so many times the usual time and less than half of the chunk is here. */
+export const UPSTREAM_LAG_FACTOR = 2.5;
+/** Times that one chunk is begun anew: if all are slow, each restart only loses what has come. */
+export const MAX_UPSTREAM_RESTARTS = 2;
+/** Chunks whose arrival makes one measurement of the upstream window: two windows of the usual size. */
+export const WINDOW_SAMPLE_CHUNKS = 24;
+/** Factor by which the upstream window grows. */
+export const WINDOW_GROWTH = 1.5;
+/** Gain in the rate that a growth must bring to be kept. */
+export const WINDOW_WORTHWHILE_GAIN = 1.15;
+
+// Requests to peers
+
+/** Requests to owners side by side while nothing makes progress. */
+export const URGENT_OWNER_REQUESTS = 4;
+/** Milliseconds that an owner that cannot fetch is not asked again. */
+export const UNABLE_OWNER_BACKOFF = 1 * SECOND;
+/**
+ * Bytes per second below which a transfer counts as stalled although bytes come: a peer that sends a byte now and then
+ * would hold up all nodes that have no other source. A third of what the lowest `--max-upload` leaves to a slot.
+ */
+export const MIN_TRANSFER_RATE = 16 * KIB;
+/** Milliseconds after the first byte in which the rate is not looked at. */
+export const TRANSFER_RATE_GRACE = 2 * SECOND;
+/** Second requests beyond the request window. */
+export const MAX_EXTRA_HEDGES = 2;
+/** Weight of the newest transfer in the usual time of one. */
+export const TRANSFER_TIME_GAIN = 0.2;
+/** Milliseconds before which no transfer counts as slow: less is noise. */
+export const HEDGE_SLOW_MIN = 1 * SECOND;
+/** By how much one transfer moves the request window. */
+export const REQUEST_WINDOW_STEP = 0.5;
+/** Weights of the newest value in the mean and in its variation, and variations in a limit (RFC 6298, section 2). */
+export const RTT_GAIN = 1 / 8;
+export const RTT_VARIATION_GAIN = 1 / 4;
+export const RTT_VARIATIONS = 4;
+/** Holders that an answer names. */
+export const MAX_HOLDERS_NAMED = 3;
+
+// What is held against peers
+
+/** Factor by which the backoff of a snubbed peer grows, and its longest in milliseconds. */
+export const BACKOFF_GROWTH = 4;
+export const BACKOFF_MAX = 16 * SECOND;
+/** Milliseconds in which a peer whose pull has failed must say so: its word leaves at once and needs one way. */
+export const MISSING_NOTICE_TIMEOUT = 1 * SECOND;
+/** Missing chunks that are looked into at a time. Further ones are held against nobody. */
+export const MAX_MISSING_CHUNKS = 1024;
+/** Milliseconds that a registry and a member lose each other: as long as a ban. */
+export const DISTRUST_LASTS = HOUR;
+/** Pairs of a registry and a member; about 200 bytes each. */
+export const MAX_DISTRUSTED_PAIRS = 8192;
+/** Contested attestations that are kept of one blob; some 250 bytes each. */
+export const MAX_CONTESTED_ATTESTATIONS = 512;
+
+// Time
+
+/** Milliseconds between two looks at the time limits: a fraction of the shortest one. */
+export const TICK_INTERVAL = 100 * MILLISECOND;
+/** A timer that fires so many milliseconds late shows that the process did not run. */
+export const LATE_TIMER = 50 * MILLISECOND;
+/** Phases of the batch interval; one of them is the node's own. */
+export const BATCH_PHASES = 16;

@@ -1,14 +1,12 @@
 /** Whom of those named by a rendezvous a node would have as neighbours. Pure. */
-import type { PeerName } from '../protocol/peer-id.ts';
-import type { SampledMember } from '../protocol/messages.ts';
-
-/** Neighbours that are chosen because they have the whole blob: a swarm must not hang on its seeds alone. */
-const MAX_SEEDS = 3;
+import { MAX_SEED_PEERS } from './parameters.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
+import type { TrackedPeer } from '../protocol/messages.ts';
 
 export interface Preferences {
-  readonly isSameZone: (peer: PeerName) => boolean;
+  readonly isSameZone: (peer: PeerId) => boolean;
   /** Whoever is known already, of another blob or to gossip with, costs no new connection. */
-  readonly isKnown: (peer: PeerName) => boolean;
+  readonly isKnown: (peer: PeerId) => boolean;
   /** So many of other zones are to come before those of the same zone. */
   readonly far: number;
 }
@@ -18,12 +16,12 @@ export interface Preferences {
  * those of the same zone, then the rest. Of each kind the known ones come first; otherwise the order stays.
  */
 export function inOrderOfChoice(
-  members: readonly SampledMember[],
+  members: readonly TrackedPeer[],
   { isSameZone, isKnown, far: wanted }: Preferences,
-): readonly PeerName[] {
+): readonly PeerId[] {
   const known = new Set(members.filter(({ peer }) => isKnown(peer)));
   const ordered = [...known, ...members.filter((member) => !known.has(member))];
-  const seeds = ordered.filter(({ complete }) => complete).slice(0, MAX_SEEDS);
+  const seeds = ordered.filter(({ complete }) => complete).slice(0, MAX_SEED_PEERS);
   const near = ordered.filter(({ peer }) => isSameZone(peer));
   const far = ordered.filter(({ peer }) => !isSameZone(peer));
   const first = far.slice(0, Math.max(0, wanted));

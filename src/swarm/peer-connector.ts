@@ -1,54 +1,45 @@
 /** Finding neighbours: joining at the rendezvous, asking those it names to be neighbours, and being asked. */
-import { MILLISECOND, SECOND } from '../util/clock.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import {
+  ALONE_AFTER,
+  TRACKER_TIMEOUT_MIN,
+  TRACKER_TIMEOUT_MAX,
+  MAX_TRACKER_RETRIES,
+  TRACKER_TIMEOUT_ACKS,
+  HANDSHAKE_TIMEOUT,
+  ANNOUNCE_INTERVAL_MIN,
+  ANNOUNCE_INTERVAL_MAX,
+  ALONE_AFTER_LAST_PEER,
+  FEW_PEERS_NAMED,
+} from './parameters.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import { inOrderOfChoice } from './peer-choice.ts';
-import { Homes } from './chunk-owners.ts';
-import type { SampledMember, SwarmMessage } from '../protocol/messages.ts';
+import { ChunkOwners } from './chunk-owners.ts';
+import type { TrackedPeer, SwarmMessage } from '../protocol/messages.ts';
 import { shuffle } from './scheduler.ts';
 import type { SwarmState } from './swarm-state.ts';
 
-/** How long a node waits for company before it takes itself to be alone: many begin at the same moment. */
-const COMPANY_WITHIN: number = 50 * MILLISECOND;
-/** The same where the rendezvous has not answered: at least, and at most where answers take long here. */
-const ANSWER_WITHIN: number = 400 * MILLISECOND;
-const ANSWER_AT_MOST: number = 1.5 * SECOND;
-/** How often others are asked where none of the rendezvous answers. */
-const MOST_TURNS = 2;
-/** Answers take two ways and, at first, a handshake. */
-const ANSWER_ACKS = 2;
-/** How long somebody asked to be a neighbour may take to say so. */
-const LINK_WITHIN: number = 1 * SECOND;
-/** How often the rendezvous is asked again: while neighbours are missing, and when there are enough. */
-const REJOIN_SOON: number = 1 * SECOND;
-const REJOIN_LATE: number = 10 * SECOND;
-
-/** Milliseconds after the last neighbour was lost in which a node is not alone: it is rather not reached. */
-const COMPANY_LASTS: number = 5 * SECOND;
-/** A rendezvous that names no more than these is not enough. */
-const FEW_KNOWN = 4;
-
-export class Linking {
+export class PeerConnector {
   readonly #state: SwarmState;
   readonly #changed: () => void;
   readonly #startedAt: number;
   /** Asked to be neighbours, and when. */
-  readonly #asked: Map<PeerName, number> = new Map();
+  readonly #asked: Map<PeerId, number> = new Map();
   /** They will not: full, or gone. */
-  readonly #refused: Set<PeerName> = new Set();
+  readonly #refused: Set<PeerId> = new Set();
   /** When there was a neighbour last. */
-  #companyAt = -Infinity;
+  #hadPeersAt = -Infinity;
   #joinedAt = -Infinity;
   #checked = false;
   /** At which level of rendezvous this node enters itself (Homes.rendezvous), and since when. */
   #level = 0;
   #levelSince: number;
   /** How many others each rendezvous of this level has named, the last time; undefined: it has not answered. */
-  #named: Map<PeerName, number | undefined> = new Map();
+  #named: Map<PeerId, number | undefined> = new Map();
   /** Rendezvous that were asked and have not answered yet; undefined before the first are asked. */
-  #unanswered: Set<PeerName> | undefined;
+  #unanswered: Set<PeerId> | undefined;
   /** Rendezvous that are dead or do not answer: the next in order stand in for them. */
-  readonly #passedOver: Set<PeerName> = new Set();
+  readonly #passedOver: Set<PeerId> = new Set();
   /** How often others were asked because none had answered. */
   #turns = 0;
   /** When those were asked first that are waited for. */
@@ -56,7 +47,7 @@ export class Linking {
   /** A rendezvous has answered, whatever it was. */
   #hasAnswer = false;
   /** The rendezvous has named others, the last time that it said anything. */
-  #hasCompany = false;
+  #hasPeers = false;
 
   constructor(state: SwarmState, changed: () => void) {
     this.#state = state;
@@ -68,23 +59,23 @@ export class Linking {
 
   /** Nobody else is in the swarm, as far as can be told. */
   get isAlone(): boolean {
-    if (this.#state.neighbours.size > 0 || this.#asked.size > 0 || this.#hasCompany) return false;
-    if (this.#state.now - this.#companyAt < COMPANY_LASTS) return false;
+    if (this.#state.peers.size > 0 || this.#asked.size > 0 || this.#hasPeers) return false;
+    if (this.#state.now - this.#hadPeersAt < ALONE_AFTER_LAST_PEER) return false;
     // One that stands in for a rendezvous may be the first to hear of it: that it knows nobody means little.
     if (this.#unanswered?.size === 0 && this.#turns === 0)
-      return this.#state.now - this.#startedAt > COMPANY_WITHIN;
+      return this.#state.now - this.#startedAt > ALONE_AFTER;
     return !this.#isWaiting && !this.#mayAskOthers;
   }
 
   /** Who the neighbours are is not known yet: what to fetch from the registry cannot be decided. */
   get isUnsettled(): boolean {
-    if (this.#state.neighbours.size > 0 || this.#isRefused) return false;
+    if (this.#state.peers.size > 0 || this.#isRefused) return false;
     return this.#isWaiting || this.#mayAskOthers;
   }
 
   /** All rendezvous have answered, and of those that they named nobody will, or is there. */
   get #isRefused(): boolean {
-    return this.#hasCompany && this.#unanswered?.size === 0 && this.#asked.size === 0;
+    return this.#hasPeers && this.#unanswered?.size === 0 && this.#asked.size === 0;
   }
 
   get #isWaiting(): boolean {
@@ -93,27 +84,28 @@ export class Linking {
 
   /** No rendezvous has answered, and there are others to ask. */
   get #mayAskOthers(): boolean {
-    return !this.#hasAnswer && this.#turns < MOST_TURNS;
+    return !this.#hasAnswer && this.#turns < MAX_TRACKER_RETRIES;
   }
 
   get #answerWithin(): number {
-    const { limit } = this.#state.environment.pace.ack;
-    return Math.min(ANSWER_AT_MOST, Math.max(ANSWER_WITHIN, ANSWER_ACKS * limit));
+    const { limit } = this.#state.environment.rtt.ack;
+    return Math.min(TRACKER_TIMEOUT_MAX, Math.max(TRACKER_TIMEOUT_MIN, TRACKER_TIMEOUT_ACKS * limit));
   }
 
   /** Joins again when it is time, and forgets who does not answer. */
   tick(): void {
-    const { now, neighbours, environment } = this.#state;
-    if (neighbours.size > 0) this.#companyAt = now;
-    for (const [peer, at] of this.#asked) if (now - at > LINK_WITHIN) this.#asked.delete(peer);
-    for (const { peer } of Array.from(neighbours.all())) {
-      if (environment.membership.get(peer) === undefined) this.#state.forget(peer);
+    const { now, peers, environment } = this.#state;
+    if (peers.size > 0) this.#hadPeersAt = now;
+    for (const [peer, at] of this.#asked) if (now - at > HANDSHAKE_TIMEOUT) this.#asked.delete(peer);
+    for (const { id } of Array.from(peers.all())) {
+      if (environment.membership.get(id) === undefined) this.#state.forget(id);
     }
-    if (neighbours.size === 0 && this.#mayAskOthers && !this.#isWaiting) this.#askOthers();
+    if (peers.size === 0 && this.#mayAskOthers && !this.#isWaiting) this.#askOthers();
     // One of this level does not answer.
     if (this.#hasAnswer && now - this.#levelSince > this.#answerWithin) this.#climb();
-    const pause = neighbours.size < environment.parameters.links ? REJOIN_SOON : REJOIN_LATE;
-    if (now - this.#joinedAt >= pause) this.join();
+    const pause =
+      peers.size < environment.parameters.peersWanted ? ANNOUNCE_INTERVAL_MIN : ANNOUNCE_INTERVAL_MAX;
+    if (now - this.#joinedAt >= pause) this.announce();
   }
 
   /** The last level at which this node has entered itself. */
@@ -121,8 +113,8 @@ export class Linking {
     return this.#level;
   }
 
-  join(): void {
-    const { swarm, layout, here, environment, now } = this.#state;
+  announce(): void {
+    const { swarm, layout, have, environment, now } = this.#state;
     const { membership, parameters } = environment;
     this.#joinedAt = now;
     this.#refused.clear();
@@ -131,11 +123,11 @@ export class Linking {
     const live = membership.live();
     const members =
       this.#passedOver.size === 0 ? live : live.filter(({ peer }) => !this.#passedOver.has(peer));
-    const rendezvous = Homes.rendezvous(swarm, members, parameters.rendezvous, self, this.#level);
-    this.#named = new Map(rendezvous.map(({ peer }) => [peer, this.#named.get(peer)]));
+    const trackers = ChunkOwners.trackers(swarm, members, parameters.trackers, self, this.#level);
+    this.#named = new Map(trackers.map(({ peer }) => [peer, this.#named.get(peer)]));
     this.#unanswered ??= new Set(this.#named.keys());
-    for (const { peer } of rendezvous) {
-      environment.send(peer, { kind: 'join', swarm, size, complete: here.full });
+    for (const { peer } of trackers) {
+      environment.send(peer, { kind: 'announce', swarm, size, complete: have.full });
     }
   }
 
@@ -145,14 +137,14 @@ export class Linking {
     this.#turns++;
     this.#unanswered = undefined;
     this.#waitsSince = this.#state.now;
-    this.join();
+    this.announce();
   }
 
-  sample(from: PeerName, members: readonly SampledMember[]): void {
+  peersNamed(from: PeerId, members: readonly TrackedPeer[]): void {
     this.#unanswered?.delete(from);
     this.#passedOver.delete(from);
     this.#hasAnswer = true;
-    this.#hasCompany = members.length > 0;
+    this.#hasPeers = members.length > 0;
     if (this.#named.has(from)) this.#named.set(from, members.length);
     this.#estimate();
     if (this.#unanswered?.size === 0) this.#climb();
@@ -160,25 +152,25 @@ export class Linking {
       if (complete && this.#isLive(peer) && !this.#state.absent.has(peer)) this.#state.seeds.add(peer);
     }
     // The tick would see it too, but later: the first byte waits for this.
-    if (!this.#checked) this.#state.environment.scheduler.after(COMPANY_WITHIN + 1, this.#changed);
+    if (!this.#checked) this.#state.environment.scheduler.after(ALONE_AFTER + 1, this.#changed);
     this.#checked = true;
     const { scheduler, parameters } = this.#state.environment;
-    const isNew = ({ peer }: SampledMember): boolean =>
+    const isNew = ({ peer }: TrackedPeer): boolean =>
       peer !== this.#state.self &&
-      this.#state.neighbours.get(peer) === undefined &&
+      this.#state.peers.get(peer) === undefined &&
       !this.#asked.has(peer) &&
       !this.#refused.has(peer) &&
-      !this.#state.isMute(peer) &&
+      !this.#state.isSnubbed(peer) &&
       this.#isLive(peer);
     const fresh = shuffle(members.filter(isNew), scheduler);
     // A quarter of the neighbours is to be of other zones.
-    const forFar = Math.ceil(parameters.links * (1 - parameters.sameZone));
-    const { neighbours, environment } = this.#state;
-    let room = parameters.links - neighbours.size - this.#asked.size;
+    const forFar = Math.ceil(parameters.peersWanted * (1 - parameters.sameZoneShare));
+    const { peers, environment } = this.#state;
+    let room = parameters.peersWanted - peers.size - this.#asked.size;
     const choice = inOrderOfChoice(fresh, {
       isSameZone: (peer) => this.#isSameZone(peer),
-      isKnown: (peer) => environment.acquainted.has(peer) || environment.isInTouch(peer),
-      far: forFar - (neighbours.size - neighbours.sameZone),
+      isKnown: (peer) => environment.contacted.has(peer) || environment.isConnected(peer),
+      far: forFar - (peers.size - peers.sameZone),
     });
     for (const peer of choice) {
       if (room-- <= 0) break;
@@ -197,9 +189,9 @@ export class Linking {
     const { membership, parameters } = environment;
     const named = this.#mostNamed;
     const members = membership.live().length;
-    const lists = Homes.rendezvousAt(members, parameters.rendezvous, this.#level) / parameters.rendezvous;
-    this.#state.company =
-      named < 2 * parameters.links ? Math.min(members, Math.ceil(named * lists)) : members;
+    const lists = ChunkOwners.trackersAt(members, parameters.trackers, this.#level) / parameters.trackers;
+    this.#state.swarmSize =
+      named < 2 * parameters.peersWanted ? Math.min(members, Math.ceil(named * lists)) : members;
   }
 
   get #mostNamed(): number {
@@ -208,22 +200,22 @@ export class Linking {
 
   /** Few are known at all of this level: of a small swarm in a large cluster, most are in the lists of others. */
   #climb(): void {
-    const { environment, neighbours } = this.#state;
+    const { environment, peers } = this.#state;
     const { membership, parameters } = environment;
-    if (this.#mostNamed > FEW_KNOWN || neighbours.size > FEW_KNOWN) return;
+    if (this.#mostNamed > FEW_PEERS_NAMED || peers.size > FEW_PEERS_NAMED) return;
     const { length: members } = membership.live();
-    if (Homes.rendezvousAt(members, parameters.rendezvous, this.#level) <= parameters.rendezvous) return;
+    if (ChunkOwners.trackersAt(members, parameters.trackers, this.#level) <= parameters.trackers) return;
     this.#level++;
     this.#levelSince = this.#state.now;
     this.#unanswered = undefined;
-    this.join();
+    this.announce();
   }
 
   /** @param accepted called where it is a neighbour now, before that is answered */
-  link(from: PeerName, message: Extract<SwarmMessage, { kind: 'link' }>, accepted: () => void): void {
-    const { neighbours, layout, environment, swarm, seen } = this.#state;
+  handshake(from: PeerId, message: Extract<SwarmMessage, { kind: 'handshake' }>, accepted: () => void): void {
+    const { peers, layout, environment, swarm, attested } = this.#state;
     const wasAsked = this.#asked.delete(from);
-    const isKnown = neighbours.get(from) !== undefined;
+    const isKnown = peers.get(from) !== undefined;
     if (message.size !== layout.size) {
       this.#refused.add(from);
       this.#state.partWith(from);
@@ -235,30 +227,30 @@ export class Linking {
       this.#state.blame(from, 'protocol', { detail });
       return;
     }
-    const isFull = !isKnown && !wasAsked && neighbours.size >= environment.parameters.linksMax;
-    if (isFull || !this.#isLive(from) || (!isKnown && this.#state.isMute(from))) {
-      environment.send(from, { kind: 'unlink', swarm, reason: 'full' });
+    const isFull = !isKnown && !wasAsked && peers.size >= environment.parameters.peersMax;
+    if (isFull || !this.#isLive(from) || (!isKnown && this.#state.isSnubbed(from))) {
+      environment.send(from, { kind: 'bye', swarm, reason: 'full' });
       return;
     }
     const have = new Bitfield(layout.count, message.have.slice());
-    neighbours.link(from, have, this.#isSameZone(from));
-    for (let i = have.firstSet(); i < layout.count; i = have.firstSet(i + 1)) seen.set(i);
+    peers.join(from, have, this.#isSameZone(from));
+    for (let i = have.firstSet(); i < layout.count; i = have.firstSet(i + 1)) attested.set(i);
     accepted();
     if (message.asks) this.#say(from, false);
     this.#changed();
   }
 
-  unlink(from: PeerName, reason: Extract<SwarmMessage, { kind: 'unlink' }>['reason']): void {
+  bye(from: PeerId, reason: Extract<SwarmMessage, { kind: 'bye' }>['reason']): void {
     this.#asked.delete(from);
     this.#refused.add(from);
-    if (reason === 'absent') this.#state.hasNot(from);
+    if (reason === 'absent') this.#state.onMissing(from);
     // Whoever leaves takes along what it alone had: somebody must fetch that again.
-    if (reason === 'full') this.#state.neighbours.unlink(from);
+    if (reason === 'full') this.#state.peers.remove(from);
     else this.#state.forget(from);
     this.#changed();
   }
 
-  peerGone(peer: PeerName): void {
+  peerGone(peer: PeerId): void {
     this.#asked.delete(peer);
     if (this.#unanswered?.delete(peer) !== true) return;
     this.#passedOver.add(peer);
@@ -269,22 +261,21 @@ export class Linking {
 
   /** Tells the neighbours that there is nothing to be had from this node any more. */
   leave(): void {
-    const { neighbours, environment, swarm } = this.#state;
-    for (const { peer } of neighbours.all())
-      environment.send(peer, { kind: 'unlink', swarm, reason: 'done' });
+    const { peers, environment, swarm } = this.#state;
+    for (const { id } of peers.all()) environment.send(id, { kind: 'bye', swarm, reason: 'done' });
   }
 
-  #isLive(peer: PeerName): boolean {
+  #isLive(peer: PeerId): boolean {
     return this.#state.environment.membership.isLive(peer);
   }
 
-  #isSameZone(peer: PeerName): boolean {
+  #isSameZone(peer: PeerId): boolean {
     const { membership } = this.#state.environment;
     return membership.get(peer)?.zone === membership.self.zone;
   }
 
-  #say(peer: PeerName, asks: boolean): void {
+  #say(peer: PeerId, asks: boolean): void {
     const { environment, swarm, layout, shareable } = this.#state;
-    environment.send(peer, { kind: 'link', swarm, size: layout.size, have: shareable.bytes, asks });
+    environment.send(peer, { kind: 'handshake', swarm, size: layout.size, have: shareable.bytes, asks });
   }
 }

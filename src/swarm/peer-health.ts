@@ -1,35 +1,31 @@
 /** What is done about a peer that is silent, or stalls. */
-import { SECOND } from '../util/clock.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
-import { LAPSE_REASONS } from './chunk-request.ts';
+import { BACKOFF_GROWTH, BACKOFF_MAX } from './parameters.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
+import { FAILURE_REASONS } from './chunk-request.ts';
 import type { SwarmState } from './swarm-state.ts';
-
-/** How much longer a mute peer is left alone each time, and milliseconds of that at most. */
-const MUTE_GROWS = 4;
-const LONGEST_MUTE: number = 16 * SECOND;
 
 /**
  * A few times may be chance, where all cores or a link are taken: its links stay, and so does its place among the
  * homes. From the second time on that not even an acknowledgement comes, what it says that it has counts no more, and
  * others are asked as homes before it: all would wait for it, and nobody would fetch what it alone claims to have.
  */
-export function slacked(state: SwarmState, peer: PeerName, lapse: 'silent' | 'stalled'): void {
+export function strike(state: SwarmState, peer: PeerId, failure: 'silent' | 'stalled'): void {
   const { environment } = state;
-  const { aside, slack } = environment.parameters;
-  const times = (environment.slack.get(peer) ?? 0) + 1;
-  environment.slack.set(peer, times);
-  const isMute = lapse === 'silent' && times > 1;
+  const { firstBackoff, strikesToSuspect } = environment.parameters;
+  const times = (environment.strikes.get(peer) ?? 0) + 1;
+  environment.strikes.set(peer, times);
+  const isMute = failure === 'silent' && times > 1;
   if (isMute) {
-    const ms = Math.min(LONGEST_MUTE, aside * MUTE_GROWS ** (times - 1));
-    environment.mute.set(peer, state.now + ms);
+    const ms = Math.min(BACKOFF_MAX, firstBackoff * BACKOFF_GROWTH ** (times - 1));
+    environment.snubbed.set(peer, state.now + ms);
   }
-  if (times >= slack) state.blame(peer, LAPSE_REASONS[lapse], { isSlow: true });
+  if (times >= strikesToSuspect) state.blame(peer, FAILURE_REASONS[failure], { isSlow: true });
   else if (isMute) state.forget(peer, true);
-  else setAside(state, peer, aside * 2 ** (times - 1));
+  else snub(state, peer, firstBackoff * 2 ** (times - 1));
 }
 
 /** Nothing is asked of it, as a neighbour, for so many milliseconds. */
-export function setAside(state: SwarmState, peer: PeerName, ms: number): void {
-  const neighbour = state.neighbours.get(peer);
-  if (neighbour !== undefined) state.neighbours.rest(neighbour, state.now + ms);
+export function snub(state: SwarmState, peer: PeerId, ms: number): void {
+  const swarmPeer = state.peers.get(peer);
+  if (swarmPeer !== undefined) state.peers.rest(swarmPeer, state.now + ms);
 }

@@ -1,12 +1,13 @@
 /** The neighbours of one node in one swarm: what each has, how busy it is, and how many have each chunk. */
-import type { PeerName } from '../protocol/peer-id.ts';
+import { OTHER_ZONE_LOAD_FACTOR } from './parameters.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { Bitfield } from '../protocol/bitfield.ts';
-import { Holders, Seats } from './availability.ts';
+import { Availability, Seats } from './availability.ts';
 
-export interface Neighbour {
-  readonly peer: PeerName;
+export interface SwarmPeer {
+  readonly id: PeerId;
   readonly sameZone: boolean;
-  /** Its place in the tables of {@link Neighbours}, as long as it is one. */
+  /** Its place in the tables of {@link PeerSet}, as long as it is one. */
   readonly seat: number;
   /** What it said last about its load. */
   load: number;
@@ -14,21 +15,18 @@ export interface Neighbour {
   outstanding: number;
 }
 
-/** A neighbour of another zone counts as if it were that much busier. */
-const OTHER_ZONE = 2;
-
-export class Neighbours {
+export class PeerSet {
   readonly #chunks: number;
-  readonly #known: Map<PeerName, Neighbour> = new Map();
-  readonly #seats: (Neighbour | undefined)[] = [];
+  readonly #known: Map<PeerId, SwarmPeer> = new Map();
+  readonly #seats: (SwarmPeer | undefined)[] = [];
   /** By seat, scheduler's milliseconds until which nothing is asked of it. */
   readonly #busyUntil: number[] = [];
-  readonly #holders: Holders;
+  readonly #holders: Availability;
   #gains = 0;
 
   constructor(chunks: number) {
     this.#chunks = chunks;
-    this.#holders = new Holders(chunks);
+    this.#holders = new Availability(chunks);
   }
 
   get size(): number {
@@ -46,11 +44,11 @@ export class Neighbours {
     return this.#gains;
   }
 
-  get(peer: PeerName): Neighbour | undefined {
+  get(peer: PeerId): SwarmPeer | undefined {
     return this.#known.get(peer);
   }
 
-  all(): Iterable<Neighbour> {
+  all(): Iterable<SwarmPeer> {
     return this.#known.values();
   }
 
@@ -64,47 +62,47 @@ export class Neighbours {
     return this.#holders.isHeld(index, among);
   }
 
-  has({ seat }: Neighbour, index: number): boolean {
+  has({ seat }: SwarmPeer, index: number): boolean {
     return this.#holders.has(index, seat);
   }
 
   /** Adds a neighbour, or takes over its whole bitfield again. */
-  link(peer: PeerName, have: Bitfield, sameZone: boolean): Neighbour {
+  join(peer: PeerId, have: Bitfield, sameZone: boolean): SwarmPeer {
     const before = this.#known.get(peer);
     if (before !== undefined) this.#clear(before);
     const { load, outstanding, seat } = before ?? { load: 0, outstanding: 0, seat: this.#freeSeat() };
-    const neighbour = { peer, sameZone, seat, load, outstanding };
-    this.#known.set(peer, neighbour);
-    this.#seats[seat] = neighbour;
+    const swarmPeer = { id: peer, sameZone, seat, load, outstanding };
+    this.#known.set(peer, swarmPeer);
+    this.#seats[seat] = swarmPeer;
     for (let i = have.firstSet(); i < this.#chunks; i = have.firstSet(i + 1)) this.#holders.set(i, seat);
     this.#gains++;
-    return neighbour;
+    return swarmPeer;
   }
 
   /** It has one more chunk. */
-  add({ seat }: Neighbour, index: number): void {
+  gained({ seat }: SwarmPeer, index: number): void {
     if (index >= this.#chunks || this.#holders.has(index, seat)) return;
     this.#holders.set(index, seat);
     this.#gains++;
   }
 
   /** @returns the chunks that it had */
-  unlink(peer: PeerName): readonly number[] {
-    const neighbour = this.#known.get(peer);
-    if (neighbour === undefined) return [];
+  remove(peer: PeerId): readonly number[] {
+    const swarmPeer = this.#known.get(peer);
+    if (swarmPeer === undefined) return [];
     this.#known.delete(peer);
-    this.#seats[neighbour.seat] = undefined;
-    this.#busyUntil[neighbour.seat] = 0;
-    return this.#clear(neighbour);
+    this.#seats[swarmPeer.seat] = undefined;
+    this.#busyUntil[swarmPeer.seat] = 0;
+    return this.#clear(swarmPeer);
   }
 
   /** Nothing is asked of it until then, in scheduler's milliseconds. */
-  rest({ seat }: Neighbour, until: number): void {
+  rest({ seat }: SwarmPeer, until: number): void {
     if (until < (this.#busyUntil[seat] ?? 0)) this.#gains++;
     this.#busyUntil[seat] = until;
   }
 
-  isFree({ seat }: Neighbour, now: number): boolean {
+  isFree({ seat }: SwarmPeer, now: number): boolean {
     return (this.#busyUntil[seat] ?? 0) <= now;
   }
 
@@ -125,8 +123,8 @@ export class Neighbours {
   }
 
   /** Those who have the chunk. */
-  holdersOf(index: number): readonly PeerName[] {
-    const holders: PeerName[] = [];
+  holdersOf(index: number): readonly PeerId[] {
+    const holders: PeerId[] = [];
     for (const [peer, { seat }] of this.#known) if (this.#holders.has(index, seat)) holders.push(peer);
     return holders;
   }
@@ -135,19 +133,20 @@ export class Neighbours {
    * The least loaded neighbour that has the chunk and is not busy; ties at random. Undefined where all who have it
    * are busy.
    */
-  best(index: number, now: number, random: () => number, except?: PeerName): Neighbour | undefined {
-    let best: Neighbour | undefined;
+  best(index: number, now: number, random: () => number, except?: PeerId): SwarmPeer | undefined {
+    let best: SwarmPeer | undefined;
     let bestScore = Infinity;
     let ties = 0;
     for (let seat = 0; seat < this.#seats.length; seat++) {
       if (!this.#holders.has(index, seat) || (this.#busyUntil[seat] ?? 0) > now) continue;
-      const neighbour = this.#seats[seat];
-      if (neighbour === undefined || neighbour.peer === except) continue;
-      const score = (1 + neighbour.load + neighbour.outstanding) * (neighbour.sameZone ? 1 : OTHER_ZONE);
+      const swarmPeer = this.#seats[seat];
+      if (swarmPeer === undefined || swarmPeer.id === except) continue;
+      const score =
+        (1 + swarmPeer.load + swarmPeer.outstanding) * (swarmPeer.sameZone ? 1 : OTHER_ZONE_LOAD_FACTOR);
       if (score > bestScore) continue;
       ties = score < bestScore ? 1 : ties + 1;
       if (score === bestScore && random() * ties >= 1) continue;
-      best = neighbour;
+      best = swarmPeer;
       bestScore = score;
     }
     return best;
@@ -160,7 +159,7 @@ export class Neighbours {
     return seat;
   }
 
-  #clear({ seat }: Neighbour): readonly number[] {
+  #clear({ seat }: SwarmPeer): readonly number[] {
     const had: number[] = [];
     for (let index = 0; index < this.#chunks; index++) {
       if (!this.#holders.has(index, seat)) continue;

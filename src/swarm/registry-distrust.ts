@@ -4,20 +4,15 @@
  * registry and the member lose each other, for a while: the member keeps its place in everything else, and whoever
  * runs a registry parts members over that registry's own images alone (docs/adr/0009-signed-statements.md).
  */
-import { HOUR } from '../util/clock.ts';
+import { DISTRUST_LASTS, MAX_DISTRUSTED_PAIRS } from './parameters.ts';
 import type { RegistryHost } from '../oci/repository.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { Scheduler } from './scheduler.ts';
 
-/** As long as a ban. */
-const LASTS: number = HOUR;
-/** Pairs of a registry and a member; about 200 bytes each. */
-const MAX_PAIRS = 8192;
-
-export class Distrust {
+export class RegistryDistrust {
   readonly #scheduler: Pick<Scheduler, 'now'>;
   /** Scheduler's milliseconds of the end of each. */
-  readonly #until: Map<RegistryHost, Map<PeerName, number>> = new Map();
+  readonly #until: Map<RegistryHost, Map<PeerId, number>> = new Map();
   #size = 0;
 
   constructor(scheduler: Pick<Scheduler, 'now'>) {
@@ -29,19 +24,19 @@ export class Distrust {
     return this.#size;
   }
 
-  has(registry: RegistryHost, peer: PeerName): boolean {
+  has(registry: RegistryHost, peer: PeerId): boolean {
     const until = this.#until.get(registry)?.get(peer);
     return until !== undefined && until > this.#scheduler.now();
   }
 
-  add(registry: RegistryHost, peer: PeerName): void {
-    const peers = this.#until.get(registry) ?? new Map<PeerName, number>();
+  add(registry: RegistryHost, peer: PeerId): void {
+    const peers = this.#until.get(registry) ?? new Map<PeerId, number>();
     if (!peers.delete(peer)) this.#size++;
-    peers.set(peer, this.#scheduler.now() + LASTS);
+    peers.set(peer, this.#scheduler.now() + DISTRUST_LASTS);
     // The registry that has parted members last is the last one to be forgotten.
     this.#until.delete(registry);
     this.#until.set(registry, peers);
-    if (this.#size > MAX_PAIRS) this.#dropOldest();
+    if (this.#size > MAX_DISTRUSTED_PAIRS) this.#dropOldest();
   }
 
   #dropOldest(): void {

@@ -2,14 +2,11 @@
  * Requests that one node has under way, over all blobs. At peers, more than they can queue would be a retry storm; and
  * on a slow link many transfers side by side starve each other, until some time out that only had to wait.
  */
-import type { Parameters } from './parameters.ts';
+import { REQUEST_WINDOW_STEP, type Parameters } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
 
-/** By how much one transfer moves the limit. */
-const STEP = 0.5;
-
-/** One blob's part in a {@link Budget}. */
-export interface BudgetShare {
+/** One blob's part in a {@link RequestWindow}. */
+export interface WindowShare {
   /**
    * Whether one more may be taken by a blob that has `held`: above its even part only where no other one goes short,
    * and else in turn.
@@ -22,12 +19,12 @@ export interface BudgetShare {
   leave(): void;
 }
 
-export class Budget {
+export class RequestWindow {
   /** Scheduler's milliseconds of the last byte of any blob: those that wait for their turn are not stuck. */
   lastByte = -Infinity;
   /** Requests to the registry. */
   fetches = 0;
-  readonly #parameters: Pick<Parameters, 'requests' | 'requestsLeast' | 'pieceTime'>;
+  readonly #parameters: Pick<Parameters, 'requestsMax' | 'requestsMin' | 'chunkTimeRange'>;
   #allowed: number;
   readonly #scheduler: Pick<Scheduler, 'after'>;
   readonly #users: Set<() => void> = new Set();
@@ -39,11 +36,11 @@ export class Budget {
   #turn: (() => void) | undefined;
 
   constructor(
-    parameters: Pick<Parameters, 'requests' | 'requestsLeast' | 'pieceTime'>,
+    parameters: Pick<Parameters, 'requestsMax' | 'requestsMin' | 'chunkTimeRange'>,
     scheduler: Pick<Scheduler, 'after'>,
   ) {
     this.#parameters = parameters;
-    this.#allowed = parameters.requests;
+    this.#allowed = parameters.requestsMax;
     this.#scheduler = scheduler;
   }
 
@@ -57,11 +54,11 @@ export class Budget {
   }
 
   /** A transfer from a peer took so many milliseconds; Infinity: it stalled. */
-  took(ms: number): void {
-    const { requests, requestsLeast, pieceTime } = this.#parameters;
-    const [short, long] = pieceTime;
-    if (ms < short) this.#allowed = Math.min(requests, this.#allowed + STEP);
-    else if (ms > long) this.#allowed = Math.max(requestsLeast, this.#allowed - STEP);
+  onTransferDone(ms: number): void {
+    const { requestsMax, requestsMin, chunkTimeRange } = this.#parameters;
+    const [short, long] = chunkTimeRange;
+    if (ms < short) this.#allowed = Math.min(requestsMax, this.#allowed + REQUEST_WINDOW_STEP);
+    else if (ms > long) this.#allowed = Math.max(requestsMin, this.#allowed - REQUEST_WINDOW_STEP);
   }
 
   /** Blobs that are being pulled. */
@@ -77,7 +74,7 @@ export class Budget {
   }
 
   /** Gives one back, and soon lets the others know: at once would be in the middle of what the giver is doing. */
-  give(): void {
+  release(): void {
     this.#used--;
     if (this.#waking) return;
     this.#waking = true;
@@ -85,7 +82,7 @@ export class Budget {
   }
 
   /** `wake` is called when something becomes free. */
-  join(wake: () => void): BudgetShare {
+  join(wake: () => void): WindowShare {
     this.#users.add(wake);
     const hasLess = (held: number): boolean => held < Math.ceil(this.limit / this.#users.size);
     return {

@@ -1,12 +1,10 @@
 /**
- * How long the others take at present, so that limits fit the cluster: on a machine whose cores are all taken every
- * answer is late, and whoever is set aside for that is missed by all. As TCP's retransmission time-out (RFC 6298).
+ * How long peers take at present, so that time limits fit the cluster: on a machine whose cores are all taken every answer
+ * is late. As TCP's retransmission time-out (RFC 6298).
  */
-const GAIN = 1 / 8;
-const VARIATION_GAIN = 1 / 4;
-const VARIATIONS = 4;
+import { RTT_GAIN, RTT_VARIATION_GAIN, RTT_VARIATIONS } from './parameters.ts';
 
-export class Pace {
+export class RttEstimator {
   readonly #least: number;
   readonly #first: number;
   readonly #most: number;
@@ -27,8 +25,8 @@ export class Pace {
       this.#variation = took / 2;
       return;
     }
-    this.#variation += VARIATION_GAIN * (Math.abs(took - this.#usual) - this.#variation);
-    this.#usual += GAIN * (took - this.#usual);
+    this.#variation += RTT_VARIATION_GAIN * (Math.abs(took - this.#usual) - this.#variation);
+    this.#usual += RTT_GAIN * (took - this.#usual);
   }
 
   /** Milliseconds that it takes, smoothed; 0 where nothing is known. */
@@ -39,6 +37,6 @@ export class Pace {
   /** Milliseconds after which it takes too long. */
   get limit(): number {
     if (this.#usual === 0) return this.#first;
-    return Math.min(this.#most, Math.max(this.#least, this.#usual + VARIATIONS * this.#variation));
+    return Math.min(this.#most, Math.max(this.#least, this.#usual + RTT_VARIATIONS * this.#variation));
   }
 }

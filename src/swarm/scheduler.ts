@@ -2,10 +2,8 @@
  * Time and chance for the policy, with callbacks in place of promises: the simulator runs the same code in virtual
  * time, and must know that nothing is left to run at an instant before it goes on to the next.
  */
-import { MILLISECOND, type Clock } from '../util/clock.ts';
-
-/** A timer that fires later than this tells that the node itself was held up. */
-const LATE: number = 50 * MILLISECOND;
+import { LATE_TIMER } from './parameters.ts';
+import type { Clock } from '../util/clock.ts';
 
 export interface Scheduler {
   /**
@@ -28,7 +26,7 @@ export function systemScheduler(clock: Clock): Scheduler {
   /** @param due the clock's milliseconds at which a timer was to fire that fires now */
   const fired = (due: number): void => {
     const now = clock.monotonic();
-    if (now - due <= LATE) return;
+    if (now - due <= LATE_TIMER) return;
     heldUp += Math.max(0, now - Math.max(due, countedUntil));
     countedUntil = now;
   };

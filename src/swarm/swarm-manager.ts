@@ -4,46 +4,45 @@
  *
  * Messages come in here and go to the session they are for. What is asked for over the data plane goes to the desk.
  */
-import type { PeerName } from '../protocol/peer-id.ts';
+import { assertNever } from '../util/errors.ts';
+import { MAX_HOLDERS_NAMED, NEW_MEMBER_TOLD } from './parameters.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { Digest } from '../oci/digest.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
-import { chunkId, Desk, MAX_HOLDERS } from './uploader.ts';
+import { chunkId, Uploader } from './uploader.ts';
 import type { SwarmKey, SwarmMessage } from '../protocol/messages.ts';
-import { Homes } from './chunk-owners.ts';
-import { Rendezvous } from './tracker.ts';
-import { Searches } from './dht-searches.ts';
-import { Session, type SessionOptions } from './swarm.ts';
+import { ChunkOwners } from './chunk-owners.ts';
+import { Tracker } from './tracker.ts';
+import { DhtSearches } from './dht-searches.ts';
+import { Swarm, type SwarmOptions } from './swarm.ts';
 import type { Environment } from './environment.ts';
 
-/** Members of a swarm that are told of each new one. */
-const FEW = 4;
-
-export interface SwarmsOptions {
+export interface SwarmManagerOptions {
   readonly environment: Environment;
   /** Calls back with the size of a whole blob that this node can hand out in this swarm, if it has one. */
   readonly holds: (swarm: SwarmKey, answer: (size: number | undefined) => void) => void;
   /** Looks in the DHT for holders of a blob whose swarm is new to its rendezvous. */
-  readonly findProviders: (swarm: SwarmKey, found: (peers: readonly PeerName[]) => void) => void;
+  readonly findProviders: (swarm: SwarmKey, found: (peers: readonly PeerId[]) => void) => void;
 }
 
-export class Swarms {
-  readonly desk: Desk;
-  readonly #options: SwarmsOptions;
+export class SwarmManager {
+  readonly uploader: Uploader;
+  readonly #options: SwarmManagerOptions;
   /** By digest, and there one for each registry: a message finds its session without a new string. */
-  readonly #sessions: Map<Digest, readonly Session[]> = new Map();
-  readonly #rendezvous: Rendezvous;
-  readonly #searches: Searches;
+  readonly #swarms: Map<Digest, readonly Swarm[]> = new Map();
+  readonly #tracker: Tracker;
+  readonly #searches: DhtSearches;
   readonly #stopWatching: () => void;
 
-  constructor(options: SwarmsOptions) {
+  constructor(options: SwarmManagerOptions) {
     const { membership, scheduler, parameters } = options.environment;
     this.#options = options;
-    const isLive = (peer: PeerName): boolean => membership.isLive(peer);
-    this.desk = new Desk({ parameters, scheduler, session: (swarm) => this.session(swarm), isLive });
-    const zoneOf = (peer: PeerName): string | undefined => membership.get(peer)?.zone;
-    this.#rendezvous = new Rendezvous({ scheduler, isLive, zoneOf, sample: 2 * parameters.links });
-    this.#searches = new Searches((swarm, found) => options.findProviders(swarm, found));
+    const isLive = (peer: PeerId): boolean => membership.isLive(peer);
+    this.uploader = new Uploader({ parameters, scheduler, swarmOf: (swarm) => this.get(swarm), isLive });
+    const zoneOf = (peer: PeerId): string | undefined => membership.get(peer)?.zone;
+    this.#tracker = new Tracker({ scheduler, isLive, zoneOf, peers: 2 * parameters.peersWanted });
+    this.#searches = new DhtSearches((swarm, found) => options.findProviders(swarm, found));
     this.#stopWatching = membership.onChange(() => this.#membersChanged());
   }
 
@@ -51,115 +50,131 @@ export class Swarms {
     return this.#options.environment;
   }
 
-  get sessions(): readonly Session[] {
-    return [...this.#sessions.values()].flat();
+  get swarms(): readonly Swarm[] {
+    return [...this.#swarms.values()].flat();
   }
 
   /** How much is remembered of others: what must not grow for ever. */
   get remembered(): number {
-    const { acquainted, slack, mute, distrust } = this.#options.environment;
-    const ofPeers = acquainted.size + slack.size + mute.size + distrust.size;
-    return ofPeers + this.#rendezvous.size + this.desk.leases.size;
+    const { contacted, strikes, snubbed, distrust } = this.#options.environment;
+    const ofPeers = contacted.size + strikes.size + snubbed.size + distrust.size;
+    return ofPeers + this.#tracker.size + this.uploader.claims.size;
   }
 
-  session({ registry, digest }: SwarmKey): Session | undefined {
-    const sessions = this.#sessions.get(digest);
-    if (sessions === undefined) return undefined;
-    for (const session of sessions) if (session.state.swarm.registry === registry) return session;
+  get({ registry, digest }: SwarmKey): Swarm | undefined {
+    const swarms = this.#swarms.get(digest);
+    if (swarms === undefined) return undefined;
+    for (const joined of swarms) if (joined.state.swarm.registry === registry) return joined;
     return undefined;
   }
 
   /** Begins to pull a blob in company. The caller closes it when the blob is stored, or given up. */
-  open(options: Omit<SessionOptions, 'environment'>): Session {
+  open(options: Omit<SwarmOptions, 'environment'>): Swarm {
     const { environment } = this.#options;
-    const session = new Session({
+    const joined = new Swarm({
       ...options,
       environment,
       onChunk: (index, from) => {
-        this.desk.arrived(options.swarm, index);
-        this.#tellHome(options.swarm, session, index, from);
+        this.uploader.arrived(options.swarm, index);
+        this.#tellOwner(options.swarm, joined, index, from);
         options.onChunk(index, from);
       },
     });
     const { registry, digest } = options.swarm;
-    const others = this.#sessions.get(digest)?.filter(({ state }) => state.swarm.registry !== registry);
-    this.#sessions.set(digest, [...(others ?? []), session]);
-    this.#takeOver(session);
-    session.start();
-    return session;
+    const others = this.#swarms.get(digest)?.filter(({ state }) => state.swarm.registry !== registry);
+    this.#swarms.set(digest, [...(others ?? []), joined]);
+    this.#takeOver(joined);
+    joined.start();
+    return joined;
   }
 
   /** What this node knows from its time as a home that did not pull the blob itself. */
-  #takeOver({ state }: Session): void {
-    const { leases } = this.desk;
-    if (leases.isEmpty) return;
+  #takeOver({ state }: Swarm): void {
+    const { claims } = this.uploader;
+    if (claims.isEmpty) return;
     for (let index = 0; index < state.layout.count; index++) {
       const key = chunkId(state.swarm, index);
-      const lease = leases.current(key);
-      if (lease?.done === true) state.told(index, lease.holder);
-      else if (lease !== undefined) state.promise(index, lease.holder, lease.until);
+      const claim = claims.current(key);
+      if (claim?.done === true) state.onHave(index, claim.holder);
+      else if (claim !== undefined) state.claimed(index, claim.holder, claim.until);
     }
   }
 
   /** @param kept whether the blob is whole and stays */
-  close(session: Session, kept: boolean): void {
-    const { swarm, layout, here } = session.state;
-    session.stop();
-    this.#forget(session);
-    this.desk.ended(swarm);
-    if (kept) this.announce(swarm, layout.size, session.rendezvousLevel);
-    else if (here.full) session.leave(); // one that has not all does so as it stops
+  close(joined: Swarm, kept: boolean): void {
+    const { swarm, layout, have } = joined.state;
+    joined.stop();
+    this.#forget(joined);
+    this.uploader.ended(swarm);
+    if (kept) this.announce(swarm, layout.size, joined.trackerLevel);
+    else if (have.full) joined.leave(); // one that has not all does so as it stops
   }
 
-  #forget(session: Session): void {
-    const { digest } = session.state.swarm;
-    const sessions = this.#sessions.get(digest)?.filter((other) => other !== session) ?? [];
-    if (sessions.length > 0) this.#sessions.set(digest, sessions);
-    else this.#sessions.delete(digest);
+  #forget(joined: Swarm): void {
+    const { digest } = joined.state.swarm;
+    const swarms = this.#swarms.get(digest)?.filter((other) => other !== joined) ?? [];
+    if (swarms.length > 0) this.#swarms.set(digest, swarms);
+    else this.#swarms.delete(digest);
   }
 
-  message(from: PeerName, message: SwarmMessage): void {
-    const { kind, swarm } = message;
-    const session = this.session(swarm);
-    if (kind === 'unlink') this.#options.environment.doubts.settle(swarm, from);
-    if (kind === 'join') this.#join(from, message);
-    else if (kind === 'ask-origin' && session === undefined) this.#askedForOrigin(from, swarm, message.index);
-    else if (kind === 'origin-state' && session === undefined) this.#toldOfOrigin(from, message);
-    else if (kind === 'link' && session === undefined) this.#linkWithoutSession(from, message);
-    else {
-      if (kind === 'have' && !this.desk.leases.isEmpty) {
-        for (const index of message.indices) this.desk.leases.done(chunkId(swarm, index), from);
-      }
-      session?.message(from, message);
+  message(from: PeerId, message: SwarmMessage): void {
+    const { swarm } = message;
+    const joined = this.get(swarm);
+    switch (message.kind) {
+      case 'announce':
+        return this.#announced(from, message);
+      case 'bye':
+        this.#options.environment.missing.settle(swarm, from);
+        break;
+      case 'have':
+        if (!this.uploader.claims.isEmpty) {
+          for (const index of message.indices) this.uploader.claims.done(chunkId(swarm, index), from);
+        }
+        break;
+      case 'claim-query':
+        if (joined === undefined) return this.#claimQuery(from, swarm, message.index);
+        break;
+      case 'claim-state':
+        if (joined === undefined) return this.#claimState(from, message);
+        break;
+      case 'handshake':
+        if (joined === undefined) return this.#handshakeWithoutSwarm(from, message);
+        break;
+      case 'peers':
+      case 'attested':
+        break;
+      default:
+        assertNever(message);
     }
+    joined?.message(from, message);
   }
 
   /** Nothing reaches this peer. */
-  unreachable(peer: PeerName): void {
-    for (const session of this.sessions) session.peerGone(peer);
+  unreachable(peer: PeerId): void {
+    for (const joined of this.swarms) joined.peerGone(peer);
   }
 
   /** Some who have the whole blob, as far as this node, being its rendezvous, knows. */
-  holders(swarm: SwarmKey, asker: PeerName): readonly PeerName[] {
-    const complete = this.#rendezvous.sample(swarm, asker).filter((member) => member.complete);
-    return complete.slice(0, MAX_HOLDERS).map(({ peer }) => peer);
+  holders(swarm: SwarmKey, asker: PeerId): readonly PeerId[] {
+    const complete = this.#tracker.sample(swarm, asker).filter((member) => member.complete);
+    return complete.slice(0, MAX_HOLDERS_NAMED).map(({ peer }) => peer);
   }
 
   stop(): void {
     this.#stopWatching();
-    for (const session of this.sessions) this.close(session, false);
+    for (const joined of this.swarms) this.close(joined, false);
   }
 
-  #join(from: PeerName, { swarm, complete }: Extract<SwarmMessage, { kind: 'join' }>): void {
+  #announced(from: PeerId, { swarm, complete }: Extract<SwarmMessage, { kind: 'announce' }>): void {
     const { environment, holds } = this.#options;
-    const before = this.#rendezvous.members(swarm);
-    const joined = this.#rendezvous.join(swarm, from, complete);
+    const before = this.#tracker.members(swarm);
+    const outcome = this.#tracker.announce(swarm, from, complete);
     this.#answer(from, swarm);
-    if (joined === 'new member' && before.length <= FEW) {
+    if (outcome === 'new member' && before.length <= NEW_MEMBER_TOLD) {
       // Who was alone until now must hear of it at once, or it would go on as if it were.
       for (const peer of before) this.#answer(peer, swarm);
     }
-    if ((joined !== 'new swarm' && !this.#searches.isOwed(swarm)) || complete) return;
+    if ((outcome !== 'new swarm' && !this.#searches.isOwed(swarm)) || complete) return;
     // Somebody may have it from a time that this rendezvous does not remember.
     holds(swarm, (size) => {
       if (size !== undefined) this.#discovered(swarm, [environment.membership.self.peer]);
@@ -167,65 +182,65 @@ export class Swarms {
     this.#searches.begin(swarm, from, (peers) => this.#discovered(swarm, peers));
   }
 
-  #discovered(swarm: SwarmKey, peers: readonly PeerName[]): void {
-    const fresh = peers.filter((peer) => !this.#rendezvous.members(swarm).includes(peer));
+  #discovered(swarm: SwarmKey, peers: readonly PeerId[]): void {
+    const fresh = peers.filter((peer) => !this.#tracker.members(swarm).includes(peer));
     if (fresh.length === 0) return;
-    const before = this.#rendezvous.members(swarm);
-    for (const peer of fresh) this.#rendezvous.join(swarm, peer, true);
+    const before = this.#tracker.members(swarm);
+    for (const peer of fresh) this.#tracker.announce(swarm, peer, true);
     for (const peer of before) this.#answer(peer, swarm);
   }
 
-  #answer(peer: PeerName, swarm: SwarmKey): void {
-    const members = this.#rendezvous.sample(swarm, peer);
-    this.#options.environment.send(peer, { kind: 'sample', swarm, members });
+  #answer(peer: PeerId, swarm: SwarmKey): void {
+    const peers = this.#tracker.sample(swarm, peer);
+    this.#options.environment.send(peer, { kind: 'peers', swarm, peers });
   }
 
   /**
    * Somebody has gone to the registry for a chunk of which this node is the home: other askers wait for that one, until
    * it leaves the chunk to others.
    */
-  #toldOfOrigin(from: PeerName, message: Extract<SwarmMessage, { kind: 'origin-state' }>): void {
+  #claimState(from: PeerId, message: Extract<SwarmMessage, { kind: 'claim-state' }>): void {
     const { swarm, index, state } = message;
-    if (state === 'fetching') this.desk.leases.take(chunkId(swarm, index), from);
-    else if (state === 'none') this.desk.leases.release(chunkId(swarm, index), from);
+    if (state === 'fetching') this.uploader.claims.take(chunkId(swarm, index), from);
+    else if (state === 'none') this.uploader.claims.release(chunkId(swarm, index), from);
   }
 
-  #askedForOrigin(from: PeerName, swarm: SwarmKey, index: number): void {
-    const isTaken = this.desk.leases.isTaken(chunkId(swarm, index));
+  #claimQuery(from: PeerId, swarm: SwarmKey, index: number): void {
+    const isTaken = this.uploader.claims.isTaken(chunkId(swarm, index));
     const state = isTaken ? 'fetching' : 'none';
-    this.#options.environment.send(from, { kind: 'origin-state', swarm, index, state });
+    this.#options.environment.send(from, { kind: 'claim-state', swarm, index, state });
   }
 
   /** Who has the whole blob is a neighbour with all of it; nothing has to be remembered for that. */
-  #linkWithoutSession(from: PeerName, message: Extract<SwarmMessage, { kind: 'link' }>): void {
+  #handshakeWithoutSwarm(from: PeerId, message: Extract<SwarmMessage, { kind: 'handshake' }>): void {
     const { swarm, size, asks } = message;
     if (!asks) return;
     const { environment, holds } = this.#options;
     holds(swarm, (held) => {
       if (held !== size) {
-        environment.send(from, { kind: 'unlink', swarm, reason: 'absent' });
+        environment.send(from, { kind: 'bye', swarm, reason: 'absent' });
         return;
       }
       const have = new Bitfield(new ChunkLayout(size).count);
       for (let index = 0; index < have.length; index++) have.set(index);
-      environment.send(from, { kind: 'link', swarm, size, have: have.bytes, asks: false });
+      environment.send(from, { kind: 'handshake', swarm, size, have: have.bytes, asks: false });
     });
   }
 
   /** A home that does not pull the blob learns that the chunk is here, so that it can send others. */
-  #tellHome(swarm: SwarmKey, session: Session, index: number, from: PeerName | undefined): void {
+  #tellOwner(swarm: SwarmKey, joined: Swarm, index: number, from: PeerId | undefined): void {
     if (from !== undefined) return;
-    const [home] = session.state.homes.of(index);
-    const { self, neighbours } = session.state;
-    if (home === undefined || home.peer === self || neighbours.get(home.peer) !== undefined) return;
-    this.#options.environment.send(home.peer, { kind: 'have', swarm, indices: [index] });
+    const [owner] = joined.state.owners.of(index);
+    const { self, peers } = joined.state;
+    if (owner === undefined || owner.peer === self || peers.get(owner.peer) !== undefined) return;
+    this.#options.environment.send(owner.peer, { kind: 'have', swarm, indices: [index] });
   }
 
   /** Tells those who get a manifest for all that this node has it. */
   announceManifest(swarm: SwarmKey, size: number): void {
     const { membership, parameters, send } = this.#options.environment;
-    for (const { peer } of Homes.ofManifest(swarm, membership.live(), parameters.rendezvous)) {
-      send(peer, { kind: 'join', swarm, size, complete: true });
+    for (const { peer } of ChunkOwners.ownersOfManifest(swarm, membership.live(), parameters.trackers)) {
+      send(peer, { kind: 'announce', swarm, size, complete: true });
     }
   }
 
@@ -233,25 +248,25 @@ export class Swarms {
   announce(swarm: SwarmKey, size: number, lastLevel = 0): void {
     const { membership, parameters, send } = this.#options.environment;
     const { peer: self } = membership.self;
-    const told = new Set<PeerName>();
+    const told = new Set<PeerId>();
     for (let level = 0; level <= lastLevel; level++) {
-      const members = Homes.rendezvous(swarm, membership.live(), parameters.rendezvous, self, level);
+      const members = ChunkOwners.trackers(swarm, membership.live(), parameters.trackers, self, level);
       for (const { peer } of members) told.add(peer);
     }
-    for (const peer of told) send(peer, { kind: 'join', swarm, size, complete: true });
+    for (const peer of told) send(peer, { kind: 'announce', swarm, size, complete: true });
   }
 
   #membersChanged(): void {
-    const { membership, acquainted, slack, mute } = this.#options.environment;
+    const { membership, contacted, strikes, snubbed } = this.#options.environment;
     // Whoever is gone for good would be remembered for good.
-    for (const known of [acquainted, slack, mute]) {
+    for (const known of [contacted, strikes, snubbed]) {
       for (const peer of known.keys()) if (membership.get(peer) === undefined) known.delete(peer);
     }
-    for (const session of this.sessions) {
-      for (const { peer } of Array.from(session.state.neighbours.all())) {
-        if (!membership.isLive(peer)) session.peerGone(peer, membership.get(peer) !== undefined);
+    for (const joined of this.swarms) {
+      for (const { id } of Array.from(joined.state.peers.all())) {
+        if (!membership.isLive(id)) joined.peerGone(id, membership.get(id) !== undefined);
       }
-      session.pump();
+      joined.pump();
     }
   }
 }

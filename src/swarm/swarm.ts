@@ -10,44 +10,41 @@
  * A session gathers what they bring, and keeps the time.
  * It is driven by messages, answers and a tick, and never waits: the same code runs in the simulator.
  */
-import { MILLISECOND } from '../util/clock.ts';
-import { isWeirError, WeirError } from '../util/errors.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
-import { Arrivals } from './chunk-writer.ts';
-import { Fetching } from './downloader.ts';
-import { Linking } from './peer-connector.ts';
+import { TICK_INTERVAL } from './parameters.ts';
+import { assertNever, isWeirError, WeirError } from '../util/errors.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
+import { ChunkWriter } from './chunk-writer.ts';
+import { Downloader } from './downloader.ts';
+import { PeerConnector } from './peer-connector.ts';
 import type { SwarmMessage } from '../protocol/messages.ts';
-import { OriginDuty } from './upstream-fetcher.ts';
-import { Outbox } from './have-batcher.ts';
+import { UpstreamFetcher } from './upstream-fetcher.ts';
+import { HaveBatcher } from './have-batcher.ts';
 import { SwarmState, type SwarmStateOptions } from './swarm-state.ts';
-import { isSameHash, type Statement } from '../protocol/attestation.ts';
+import { isSameHash, type Attestation } from '../protocol/attestation.ts';
 
-/** How often time limits are looked at: a fraction of the shortest one. */
-const TICK: number = 100 * MILLISECOND;
-
-export interface SessionOptions extends SwarmStateOptions {
+export interface SwarmOptions extends SwarmStateOptions {
   /** All chunks are here. */
   readonly onComplete: () => void;
   /** It cannot go on. */
   readonly onFailed: (error: WeirError) => void;
   /** A chunk is here. `from`: undefined where the registry gave it. */
-  readonly onChunk: (index: number, from: PeerName | undefined) => void;
+  readonly onChunk: (index: number, from: PeerId | undefined) => void;
 }
 
-export class Session {
+export class Swarm {
   readonly state: SwarmState;
-  readonly duty: OriginDuty;
-  readonly #options: SessionOptions;
-  readonly #fetching: Fetching;
-  readonly #linking: Linking;
-  readonly #outbox: Outbox;
-  readonly #arrivals: Arrivals;
+  readonly fetcher: UpstreamFetcher;
+  readonly #options: SwarmOptions;
+  readonly #fetching: Downloader;
+  readonly #connector: PeerConnector;
+  readonly #haveBatcher: HaveBatcher;
+  readonly #chunkWriter: ChunkWriter;
   #stopTick: () => void = () => undefined;
   #pumping = false;
   #pumpAgain = false;
   #over = false;
 
-  constructor(options: SessionOptions) {
+  constructor(options: SwarmOptions) {
     const { environment, swarm } = options;
     const { parameters } = environment;
     const changed = (): void => this.pump();
@@ -55,56 +52,56 @@ export class Session {
     const state = new SwarmState(options);
     state.onRoom = changed;
     this.state = state;
-    this.#fetching = new Fetching(state, {
-      arrived: (index, piece, from) => this.#arrivals.fromPeer(index, piece, from),
-      entrusted: (index) => this.duty.entrust(index),
-      fetches: () => this.duty.fetches,
-      window: () => this.duty.window,
+    this.#fetching = new Downloader(state, {
+      arrived: (index, chunk, from) => this.#chunkWriter.fromPeer(index, chunk, from),
+      claimGranted: (index) => this.fetcher.granted(index),
+      fetches: () => this.fetcher.fetches,
+      window: () => this.fetcher.window,
       changed,
     });
-    this.duty = new OriginDuty(state, {
-      arrived: (index, bytes, release) => this.#arrivals.fromOrigin(index, bytes, release),
-      failed: (error) => this.#originFailed(error),
+    this.fetcher = new UpstreamFetcher(state, {
+      arrived: (index, bytes, release) => this.#chunkWriter.fromUpstream(index, bytes, release),
+      failed: (error) => this.#upstreamFailed(error),
       changed,
     });
-    this.#arrivals = new Arrivals(state, {
-      right: (index, from) => this.#present(index, from),
-      stated: (statement) => this.#outbox.seen(statement, undefined),
-      disputed: (index) => this.duty.entrust(index),
+    this.#chunkWriter = new ChunkWriter(state, {
+      written: (index, from) => this.#present(index, from),
+      attested: (attestation) => this.#haveBatcher.attested(attestation, undefined),
+      disputed: (index) => this.fetcher.granted(index),
       wrong: (from) => this.peerGone(from),
       failed: (error) => this.#fail(error),
       changed,
     });
-    this.#linking = new Linking(state, changed);
-    this.#outbox = new Outbox({
+    this.#connector = new PeerConnector(state, changed);
+    this.#haveBatcher = new HaveBatcher({
       swarm,
-      beat: environment.beat,
+      batcher: environment.batcher,
       batch: () => {
-        const { batch, batchShare } = parameters;
-        return Math.min(batch[1], Math.max(batch[0], batchShare * this.#fetching.usual));
+        const { batchInterval, batchShare } = parameters;
+        return Math.min(batchInterval[1], Math.max(batchInterval[0], batchShare * this.#fetching.usual));
       },
-      neighbours: state.neighbours,
-      extent: () => state.homes.extent,
+      peers: state.peers,
+      fetchGroup: () => state.owners.fetchGroup,
       send: (peer, message) => environment.send(peer, message),
     });
   }
 
-  get links(): number {
-    return this.state.neighbours.size;
+  get peers(): number {
+    return this.state.peers.size;
   }
 
   /** Nobody else is in the swarm, as far as can be told. */
   get isAlone(): boolean {
-    return this.#linking.isAlone;
+    return this.#connector.isAlone;
   }
 
   /** Up to which level this node has entered itself at rendezvous. */
-  get rendezvousLevel(): number {
-    return this.#linking.level;
+  get trackerLevel(): number {
+    return this.#connector.level;
   }
 
   start(): void {
-    this.#linking.join();
+    this.#connector.announce();
     this.#tick();
   }
 
@@ -115,37 +112,50 @@ export class Session {
     this.#stopTick();
     this.state.room.leave();
     this.#fetching.stop();
-    this.duty.requests.stop();
-    this.#outbox.flush();
-    if (!this.state.here.full) this.leave();
+    this.fetcher.requests.stop();
+    this.#haveBatcher.flush();
+    if (!this.state.have.full) this.leave();
   }
 
   /** Tells the neighbours that there is nothing to be had from this node any more. */
   leave(): void {
-    this.#linking.leave();
+    this.#connector.leave();
   }
 
-  message(from: PeerName, message: SwarmMessage): void {
+  message(from: PeerId, message: SwarmMessage): void {
     const { kind } = message;
     // All is here, but the blob is still being stored: who joins now would wait for an answer in vain.
-    const isAnswered = kind === 'link' || kind === 'ask-origin';
-    if (this.#over && !(isAnswered && this.state.here.full)) return;
-    if (kind === 'sample') this.#linking.sample(from, message.members);
-    else if (kind === 'link') this.#link(from, message);
-    else if (kind === 'unlink') this.#linking.unlink(from, message.reason);
-    else if (kind === 'have') this.#have(from, message.indices);
-    else if (kind === 'seen') this.#seen(from, message);
-    else if (kind === 'ask-origin') this.#askedForOrigin(from, message.index);
-    else if (kind === 'origin-state') this.#originState(from, message);
+    const isAnswered = kind === 'handshake' || kind === 'claim-query';
+    if (this.#over && !(isAnswered && this.state.have.full)) return;
+    switch (message.kind) {
+      case 'peers':
+        return this.#connector.peersNamed(from, message.peers);
+      case 'handshake':
+        return this.#handshake(from, message);
+      case 'bye':
+        return this.#connector.bye(from, message.reason);
+      case 'have':
+        return this.#have(from, message.indices);
+      case 'attested':
+        return this.#attested(from, message);
+      case 'claim-query':
+        return this.#claimQuery(from, message.index);
+      case 'claim-state':
+        return this.#claimState(from, message);
+      case 'announce':
+        return; // the tracker's, which swarm-manager.ts asks
+      default:
+        assertNever(message);
+    }
   }
 
   /** Nothing can be asked of this peer any more. `isSlow`: it is set aside; what it is fetching it may yet bring. */
-  peerGone(peer: PeerName, isSlow = false): void {
+  peerGone(peer: PeerId, isSlow = false): void {
     if (this.#over) return;
     this.state.forget(peer, isSlow);
-    this.#linking.peerGone(peer);
+    this.#connector.peerGone(peer);
     this.#fetching.peerGone(peer);
-    this.duty.peerGone(peer);
+    this.fetcher.peerGone(peer);
     this.pump();
   }
 
@@ -157,9 +167,9 @@ export class Session {
     this.#pumping = true;
     while (this.#pumpAgain && !this.#over) {
       this.#pumpAgain = false;
-      const { isAlone, isUnsettled } = this.#linking;
+      const { isAlone, isUnsettled } = this.#connector;
       this.#fetching.pump(!isAlone && !isUnsettled);
-      if (isAlone || !isUnsettled) this.duty.pump(isAlone);
+      if (isAlone || !isUnsettled) this.fetcher.pump(isAlone);
     }
     this.#pumping = false;
   }
@@ -167,123 +177,126 @@ export class Session {
   #tick(): void {
     const { scheduler } = this.state.environment;
     this.#fetching.check();
-    this.#linking.tick();
-    this.duty.requests.tick();
+    this.#connector.tick();
+    this.fetcher.requests.tick();
     this.pump();
-    if (!this.#over) this.#stopTick = scheduler.after(TICK, () => this.#tick());
+    if (!this.#over) this.#stopTick = scheduler.after(TICK_INTERVAL, () => this.#tick());
   }
 
-  #link(from: PeerName, message: Extract<SwarmMessage, { kind: 'link' }>): void {
+  #handshake(from: PeerId, message: Extract<SwarmMessage, { kind: 'handshake' }>): void {
     const { swarm, environment } = this.state;
-    this.#linking.link(from, message, () => {
+    this.#connector.handshake(from, message, () => {
       // With the answer the other one begins to ask homes for what is not on its way: it must know first.
-      for (const index of this.duty.requests.underWay()) {
-        environment.send(from, { kind: 'origin-state', swarm, index, state: 'fetching' });
+      for (const index of this.fetcher.requests.underWay()) {
+        environment.send(from, { kind: 'claim-state', swarm, index, state: 'fetching' });
       }
     });
   }
 
-  #have(from: PeerName, indices: readonly number[]): void {
-    const { neighbours, layout, seen, here, environment, now } = this.state;
-    const neighbour = neighbours.get(from);
-    const isFree = neighbour !== undefined && neighbours.isFree(neighbour, now) && environment.budget.isFree;
+  #have(from: PeerId, indices: readonly number[]): void {
+    const { peers, layout, attested, have, environment, now } = this.state;
+    const swarmPeer = peers.get(from);
+    const isFree =
+      swarmPeer !== undefined && peers.isFree(swarmPeer, now) && environment.requestWindow.isFree;
     let isNews = false;
     for (const index of indices) {
       if (index >= layout.count) {
         this.state.offended(from, `a have for chunk ${index}`);
         break;
       }
-      if (neighbour !== undefined) neighbours.add(neighbour, index);
-      else if (!here.has(index)) this.state.addElsewhere(index, from);
+      if (swarmPeer !== undefined) peers.gained(swarmPeer, index);
+      else if (!have.has(index)) this.state.addOtherHolder(index, from);
       if (isFree && this.state.isWanted(index)) isNews = true;
-      if (seen.has(index)) continue;
+      if (attested.has(index)) continue;
       isNews = true;
-      seen.set(index);
+      attested.set(index);
       this.state.progressed(); // not mere words: it can be asked for the chunk now, and is blamed where it has not got it
-      this.duty.entered(index);
+      this.fetcher.entered(index);
     }
     // One more holder is nothing to act on while no more can be asked for, or not of this one.
     if (isNews) this.pump();
   }
 
-  #seen(from: PeerName, message: Extract<SwarmMessage, { kind: 'seen' }>): void {
-    const { homes, statements, layout } = this.state;
-    homes.grow(message.extent);
+  #attested(from: PeerId, message: Extract<SwarmMessage, { kind: 'attested' }>): void {
+    const { owners, attestations, layout } = this.state;
+    owners.grow(message.fetchGroup);
     let isNews = false;
-    for (const statement of message.statements) {
-      if (statement.index >= layout.count) {
-        this.state.offended(from, `a statement of chunk ${statement.index}`);
+    for (const attestation of message.attestations) {
+      if (attestation.index >= layout.count) {
+        this.state.offended(from, `a statement of chunk ${attestation.index}`);
         break;
       }
-      if (statements[statement.index] !== undefined) {
-        this.#outbox.isKnown(statement.index, from);
+      if (attestations[attestation.index] !== undefined) {
+        this.#haveBatcher.isKnown(attestation.index, from);
         continue;
       }
-      if (!this.#learn(statement, from)) break;
+      if (!this.#learn(attestation, from)) break;
       isNews = true;
     }
     if (isNews) this.pump();
   }
 
   /** Takes note of a new statement, and passes it on. False where it is forged. */
-  #learn(statement: Statement, from: PeerName): boolean {
-    const { statements, seen, swarm, layout, environment, here, options } = this.state;
-    const { index, by } = statement;
+  #learn(attestation: Attestation, from: PeerId): boolean {
+    const { attestations, attested, swarm, layout, environment, have, options } = this.state;
+    const { index, by } = attestation;
     if (!this.state.isBelieved(by)) return true;
-    if (!environment.isGenuine(statement, swarm, layout.size)) {
+    if (!environment.isGenuine(attestation, swarm, layout.size)) {
       this.state.offended(from, 'news with a forged statement');
       return false;
     }
     // What is here from an earlier run goes out with a statement of its own hash only.
-    const hash = here.has(index) ? options.sink.hash(index) : undefined;
-    if (hash !== undefined && !isSameHash(hash, statement.hash)) {
-      this.state.verdicts.contest(statement);
+    const hash = have.has(index) ? options.sink.hash(index) : undefined;
+    if (hash !== undefined && !isSameHash(hash, attestation.hash)) {
+      this.state.verdicts.contest(attestation);
       return true;
     }
-    statements[index] = statement;
+    attestations[index] = attestation;
     this.state.heard();
-    this.#outbox.seen(statement, from);
-    if (!seen.has(index)) {
-      seen.set(index);
-      this.duty.entered(index);
+    this.#haveBatcher.attested(attestation, from);
+    if (!attested.has(index)) {
+      attested.set(index);
+      this.fetcher.entered(index);
     }
     return true;
   }
 
-  #askedForOrigin(from: PeerName, index: number): void {
-    const { swarm, seen, environment } = this.state;
+  #claimQuery(from: PeerId, index: number): void {
+    const { swarm, attested, environment } = this.state;
     const isComing = (): boolean =>
-      this.duty.isFetching(index) || this.state.isPromised(index, from) || this.duty.intends(index, from);
+      this.fetcher.isFetching(index) ||
+      this.state.isClaimed(index, from) ||
+      this.fetcher.intends(index, from);
     // What has entered the cluster is on its way to here, as long as somebody is known who has it.
-    const isOnItsWay = seen.has(index) ? this.state.isNear(index) : isComing();
+    const isOnItsWay = attested.has(index) ? this.state.isReachable(index) : isComing();
     const state = this.state.isShareable(index) ? 'have' : isOnItsWay ? 'fetching' : 'none';
-    environment.send(from, { kind: 'origin-state', swarm, index, state });
+    environment.send(from, { kind: 'claim-state', swarm, index, state });
   }
 
-  #originState(from: PeerName, message: Extract<SwarmMessage, { kind: 'origin-state' }>): void {
-    if (message.index < this.state.layout.count) this.duty.originState(from, message);
+  #claimState(from: PeerId, message: Extract<SwarmMessage, { kind: 'claim-state' }>): void {
+    if (message.index < this.state.layout.count) this.fetcher.claimState(from, message);
   }
 
-  #present(index: number, from: PeerName | undefined): void {
-    const { here } = this.state;
-    if (here.has(index) || this.#over) return;
+  #present(index: number, from: PeerId | undefined): void {
+    const { have } = this.state;
+    if (have.has(index) || this.#over) return;
     this.state.arrived(index);
     this.state.progressed();
-    this.state.elsewhere.delete(index);
-    this.duty.entered(index);
+    this.state.otherHolders.delete(index);
+    this.fetcher.entered(index);
     this.#fetching.settled(index);
-    this.#outbox.have(index);
+    this.#haveBatcher.have(index);
     this.#options.onChunk(index, from);
-    if (!here.full) return;
+    if (!have.full) return;
     this.stop();
     this.#options.onComplete();
   }
 
   /** Without the registry the pull goes on as long as peers have what is missing. */
-  #originFailed(error: WeirError): void {
-    const { here, layout } = this.state;
-    for (let i = here.firstClear(); i < layout.count; i = here.firstClear(i + 1)) {
-      if (!this.state.isNear(i) && this.state.arriving[i] === 0) {
+  #upstreamFailed(error: WeirError): void {
+    const { have, layout } = this.state;
+    for (let i = have.firstClear(); i < layout.count; i = have.firstClear(i + 1)) {
+      if (!this.state.isReachable(i) && this.state.inFlight[i] === 0) {
         this.#fail(error);
         return;
       }

@@ -2,21 +2,17 @@
  * The rendezvous' soft state: who is in which swarm. It is kept by the first members in hash order for the blob,
  * lost at a restart and made anew by the joins that members repeat; nothing depends on it being right.
  */
+import {
+  MAX_TRACKED_SWARMS,
+  MAX_TRACKED_SWARMS_PER_MEMBER,
+  MAX_TRACKED_PEERS,
+  TRACKED_PEER_EXPIRY,
+} from './parameters.ts';
 import { LRUCache } from 'lru-cache';
-import { MINUTE } from '../util/clock.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
-import { MESSAGE_LIMITS, type SampledMember, type SwarmKey } from '../protocol/messages.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
+import { MESSAGE_LIMITS, type TrackedPeer, type SwarmKey } from '../protocol/messages.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
 import { shuffle, type Scheduler } from './scheduler.ts';
-
-/** Swarms that are kept; at some 100 bytes a member, all full, this is 100 MiB at worst and 1 MiB in practice. */
-const MAX_SWARMS = 2048;
-/** Swarms in which one member is kept, a quarter of all: whoever joins more makes its own entries go first. */
-const MAX_SWARMS_OF_MEMBER = 512;
-/** Members kept of each swarm: more than any node needs to find its neighbours. */
-const MAX_MEMBERS = 512;
-/** A member that has not joined again since is forgotten. */
-const EXPIRES: number = 10 * MINUTE;
 
 interface Entry {
   complete: boolean;
@@ -25,36 +21,36 @@ interface Entry {
   named: number;
 }
 
-interface Named extends SampledMember {
+interface Named extends TrackedPeer {
   readonly entry: Entry;
 }
 
-export interface RendezvousOptions {
+export interface TrackerOptions {
   readonly scheduler: Scheduler;
   /** Whether something may be asked of this peer. */
-  readonly isLive: (peer: PeerName) => boolean;
-  readonly zoneOf: (peer: PeerName) => string | undefined;
+  readonly isLive: (peer: PeerId) => boolean;
+  readonly zoneOf: (peer: PeerId) => string | undefined;
   /** Members in a sample. */
-  readonly sample: number;
+  readonly peers: number;
 }
 
-export class Rendezvous {
-  readonly #options: RendezvousOptions;
-  readonly #swarms: LRUCache<string, Map<PeerName, Entry>> = new LRUCache({
-    max: MAX_SWARMS,
+export class Tracker {
+  readonly #options: TrackerOptions;
+  readonly #swarms: LRUCache<string, Map<PeerId, Entry>> = new LRUCache({
+    max: MAX_TRACKED_SWARMS,
     dispose: (members, id) => {
       for (const peer of members.keys()) this.#parted(peer, id);
     },
   });
   /** In which swarms each member is, the latest joined last. */
-  readonly #joined: Map<PeerName, Set<string>> = new Map();
+  readonly #joined: Map<PeerId, Set<string>> = new Map();
 
-  constructor(options: RendezvousOptions) {
+  constructor(options: TrackerOptions) {
     this.#options = options;
   }
 
   /** Enters the peer. @returns whether the swarm, or the peer in it, was unknown until now */
-  join(swarm: SwarmKey, peer: PeerName, complete: boolean): 'new swarm' | 'new member' | 'known' {
+  announce(swarm: SwarmKey, peer: PeerId, complete: boolean): 'new swarm' | 'new member' | 'known' {
     const id = registryBlobId(swarm);
     this.#expireOne();
     let members = this.#swarms.get(id);
@@ -69,10 +65,10 @@ export class Rendezvous {
     members.set(peer, { complete, at: now, named: known?.named ?? 0 });
     this.#note(peer, id);
     for (const [oldest, { at }] of members) {
-      if (now - at <= EXPIRES) break;
+      if (now - at <= TRACKED_PEER_EXPIRY) break;
       this.#drop(id, members, oldest);
     }
-    if (members.size > MAX_MEMBERS) {
+    if (members.size > MAX_TRACKED_PEERS) {
       const [oldest] = members.keys();
       if (oldest !== undefined) this.#drop(id, members, oldest);
     }
@@ -81,25 +77,25 @@ export class Rendezvous {
   }
 
   /** The member is in this swarm, too; its oldest entry goes where it is in too many. */
-  #note(peer: PeerName, id: string): void {
+  #note(peer: PeerId, id: string): void {
     const joined = this.#joined.get(peer) ?? new Set<string>();
     this.#joined.set(peer, joined);
     joined.delete(id);
     joined.add(id);
     const [oldest] = joined;
-    if (joined.size <= MAX_SWARMS_OF_MEMBER || oldest === undefined) return;
+    if (joined.size <= MAX_TRACKED_SWARMS_PER_MEMBER || oldest === undefined) return;
     const members = this.#swarms.peek(oldest);
     if (members === undefined) joined.delete(oldest);
     else this.#drop(oldest, members, peer);
   }
 
-  #drop(id: string, members: Map<PeerName, Entry>, peer: PeerName): void {
+  #drop(id: string, members: Map<PeerId, Entry>, peer: PeerId): void {
     members.delete(peer);
     this.#parted(peer, id);
     if (members.size === 0) this.#swarms.delete(id);
   }
 
-  #parted(peer: PeerName, id: string): void {
+  #parted(peer: PeerId, id: string): void {
     const joined = this.#joined.get(peer);
     joined?.delete(id);
     if (joined?.size === 0) this.#joined.delete(peer);
@@ -110,7 +106,8 @@ export class Rendezvous {
     const [oldest] = this.#swarms.rkeys();
     if (oldest === undefined) return;
     const now = this.#options.scheduler.now();
-    for (const { at } of this.#swarms.peek(oldest)?.values() ?? []) if (now - at <= EXPIRES) return;
+    for (const { at } of this.#swarms.peek(oldest)?.values() ?? [])
+      if (now - at <= TRACKED_PEER_EXPIRY) return;
     this.#swarms.delete(oldest);
   }
 
@@ -118,8 +115,8 @@ export class Rendezvous {
    * Those in the swarm, the asker's zone first, otherwise at random; of two, the one that was named less often, or
    * else those that came first would be named to all the others while the list fills.
    */
-  sample(swarm: SwarmKey, asker: PeerName): readonly SampledMember[] {
-    const { scheduler, isLive, zoneOf, sample } = this.#options;
+  sample(swarm: SwarmKey, asker: PeerId): readonly TrackedPeer[] {
+    const { scheduler, isLive, zoneOf, peers } = this.#options;
     const id = registryBlobId(swarm);
     const members = this.#swarms.get(id);
     if (members === undefined) return [];
@@ -128,11 +125,11 @@ export class Rendezvous {
     const far: Named[] = [];
     for (const [peer, entry] of members) {
       const { complete, at } = entry;
-      if (scheduler.now() - at > EXPIRES) this.#drop(id, members, peer);
+      if (scheduler.now() - at > TRACKED_PEER_EXPIRY) this.#drop(id, members, peer);
       else if (peer !== asker && isLive(peer))
         (zoneOf(peer) === zone ? near : far).push({ peer, complete, entry });
     }
-    const count = Math.min(sample, MESSAGE_LIMITS.sample);
+    const count = Math.min(peers, MESSAGE_LIMITS.peers);
     // Some of the other zones always: else a zone that has all could not be found.
     const fromFar = Math.min(far.length, Math.max(count - near.length, Math.ceil(count / 4)));
     const chosen = [...this.#choose(near, count - fromFar), ...this.#choose(far, fromFar)];
@@ -165,7 +162,7 @@ export class Rendezvous {
   }
 
   /** All members of a swarm that this node keeps. */
-  members(swarm: SwarmKey): readonly PeerName[] {
+  members(swarm: SwarmKey): readonly PeerId[] {
     return [...(this.#swarms.get(registryBlobId(swarm))?.keys() ?? [])];
   }
 }

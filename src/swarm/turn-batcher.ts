@@ -2,12 +2,10 @@
  * What may wait a little, done together: the news of all blobs leaves in the same turn of the event loop, so that it
  * costs one write for each neighbour, and the other side one read.
  */
+import { BATCH_PHASES } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
 
-/** Of these, in shortest steps, one is the node's own. */
-const PHASES = 16;
-
-export class Beat {
+export class TurnBatcher {
   readonly #scheduler: Pick<Scheduler, 'now' | 'after' | 'random'>;
   readonly #shortest: number;
   /** Milliseconds by which the beats of this node differ from those of others: all at once would be a burst. */
@@ -19,7 +17,7 @@ export class Beat {
   constructor(scheduler: Pick<Scheduler, 'now' | 'after' | 'random'>, shortest: number) {
     this.#scheduler = scheduler;
     this.#shortest = shortest;
-    this.#phase = scheduler.random() * PHASES * shortest;
+    this.#phase = scheduler.random() * BATCH_PHASES * shortest;
   }
 
   /**
@@ -34,13 +32,13 @@ export class Beat {
     if (waiting === undefined) {
       waiting = new Set();
       this.#due.set(at, waiting);
-      this.#scheduler.after(at - now, () => this.#strike(at));
+      this.#scheduler.after(at - now, () => this.#flush(at));
     }
     waiting.add(callback);
     return () => void this.#due.get(at)?.delete(callback);
   }
 
-  #strike(at: number): void {
+  #flush(at: number): void {
     const waiting = this.#due.get(at);
     this.#due.delete(at);
     for (const callback of waiting ?? []) callback();

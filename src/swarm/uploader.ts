@@ -2,79 +2,80 @@
  * What an asker gets: a slot to be sent the chunk, a place in the queue, or word where else to go. As home a node
  * also fetches what it has not got yet, or leaves that to the asker (claims.ts).
  */
-import type { PeerName } from '../protocol/peer-id.ts';
-import { Leases } from './claims.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
+import { Claims } from './claims.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
-import type { Parameters } from './parameters.ts';
+import { MAX_HOLDERS_NAMED, type Parameters } from './parameters.ts';
 import { between, shuffle, type Scheduler } from './scheduler.ts';
-import type { Session } from './swarm.ts';
+import type { Swarm } from './swarm.ts';
 import { UploadSlots } from './upload-slots.ts';
 
-/** Peers named to an asker. */
-export const MAX_HOLDERS = 3;
-
-export interface Question {
-  readonly from: PeerName;
+export interface UploadRequest {
+  readonly from: PeerId;
   readonly swarm: SwarmKey;
   readonly index: number;
   /** The chunk can be sent from here. */
-  readonly isHere: boolean;
+  readonly isHeld: boolean;
   /** Asked as the chunk's home; with a token to fetch it with, where the asker has one. */
-  readonly asHome: boolean;
+  readonly asOwner: boolean;
   readonly token: string | undefined;
 }
 
-export type Ruling =
+export type UploadDecision =
   /** A slot is taken: send, then give it back. */
   | { readonly kind: 'granted' }
   | { readonly kind: 'absent' }
   | { readonly kind: 'busy'; readonly load: number }
   | { readonly kind: 'retry'; readonly after: number }
-  | { readonly kind: 'redirect'; readonly holders: readonly PeerName[] }
+  | { readonly kind: 'redirect'; readonly holders: readonly PeerId[] }
   | { readonly kind: 'unable' };
 
-export interface DeskOptions {
+export interface UploaderOptions {
   readonly parameters: Parameters;
   readonly scheduler: Scheduler;
-  readonly session: (swarm: SwarmKey) => Session | undefined;
-  readonly isLive: (peer: PeerName) => boolean;
+  readonly swarmOf: (swarm: SwarmKey) => Swarm | undefined;
+  readonly isLive: (peer: PeerId) => boolean;
 }
 
 interface Waiter {
-  readonly rule: (ruling: Ruling) => void;
+  readonly decide: (decision: UploadDecision) => void;
 }
 
-export class Desk {
+export class Uploader {
   readonly slots: UploadSlots;
-  readonly leases: Leases;
-  readonly #options: DeskOptions;
+  readonly claims: Claims;
+  readonly #options: UploaderOptions;
   /** Askers who wait for a chunk that this node, as its home, is fetching. */
   readonly #waiting: Map<string, Set<Waiter>> = new Map();
 
-  constructor(options: DeskOptions) {
+  constructor(options: UploaderOptions) {
     const { parameters, scheduler, isLive } = options;
     this.#options = options;
     this.slots = new UploadSlots(parameters.uploadSlots, parameters.uploadQueue);
-    this.leases = new Leases(scheduler, isLive);
+    this.claims = new Claims(scheduler, isLive);
   }
 
   /**
-   * Calls `rule` once, now or later.
+   * Calls `decide` once, now or later.
    * @param acknowledge called where it will be later
    * @returns the way to give up waiting
    */
-  ask(question: Question, acknowledge: () => void, rule: (ruling: Ruling) => void): () => void {
-    if (question.isHere) return this.#slot(acknowledge, rule);
-    if (!question.asHome) {
-      rule({ kind: 'absent' });
+  ask(
+    uploadRequest: UploadRequest,
+    acknowledge: () => void,
+    decide: (decision: UploadDecision) => void,
+  ): () => void {
+    if (uploadRequest.isHeld) return this.#slot(acknowledge, decide);
+    if (!uploadRequest.asOwner) {
+      decide({ kind: 'absent' });
       return nothing;
     }
-    const session = this.#options.session(question.swarm);
-    if (session !== undefined && !session.state.here.has(question.index)) {
-      return this.#asHome(session, question, acknowledge, rule);
+    const joined = this.#options.swarmOf(uploadRequest.swarm);
+    if (joined !== undefined && !joined.state.have.has(uploadRequest.index)) {
+      return this.#asOwner(joined, uploadRequest, acknowledge, decide);
     }
-    rule(this.#lease(question));
+    decide(this.#claim(uploadRequest));
     return nothing;
   }
 
@@ -84,9 +85,9 @@ export class Desk {
     const key = chunkId(swarm, index);
     const waiters = this.#waiting.get(key);
     this.#waiting.delete(key);
-    for (const { rule } of waiters ?? []) {
-      if (this.slots.hasRoom) this.slots.take(() => rule({ kind: 'granted' }));
-      else rule(this.#retry());
+    for (const { decide } of waiters ?? []) {
+      if (this.slots.hasRoom) this.slots.take(() => decide({ kind: 'granted' }));
+      else decide(this.#retry());
     }
   }
 
@@ -96,75 +97,75 @@ export class Desk {
     for (const [key, waiters] of this.#waiting) {
       if (!key.startsWith(prefix)) continue;
       this.#waiting.delete(key);
-      for (const { rule } of waiters) rule(this.#retry());
+      for (const { decide } of waiters) decide(this.#retry());
     }
   }
 
-  #slot(acknowledge: () => void, rule: (ruling: Ruling) => void): () => void {
-    const place = this.slots.take(() => rule({ kind: 'granted' }));
-    if (place === undefined) rule({ kind: 'busy', load: this.slots.load });
+  #slot(acknowledge: () => void, decide: (decision: UploadDecision) => void): () => void {
+    const place = this.slots.take(() => decide({ kind: 'granted' }));
+    if (place === undefined) decide({ kind: 'busy', load: this.slots.load });
     else if (!place.atOnce) acknowledge();
     return place?.leave ?? nothing;
   }
 
-  #asHome(
-    session: Session,
-    { from, swarm, index, token }: Question,
+  #asOwner(
+    joined: Swarm,
+    { from, swarm, index, token }: UploadRequest,
     acknowledge: () => void,
-    rule: (ruling: Ruling) => void,
+    decide: (decision: UploadDecision) => void,
   ): () => void {
-    if (session.state.isLost(index)) session.state.look(index);
-    const holders = this.#holders(session, index, from);
+    if (joined.state.isLost(index)) joined.state.look(index);
+    const holders = this.#holders(joined, index, from);
     if (holders.length > 0) {
-      rule({ kind: 'redirect', holders });
+      decide({ kind: 'redirect', holders });
       return nothing;
     }
-    if (session.duty.isBlocked) {
+    if (joined.fetcher.isBlocked) {
       // The registry asks for patience: one tries again for all, unless it refuses this node for good.
-      rule(session.duty.isRefused ? { kind: 'unable' } : this.#retry());
+      decide(joined.fetcher.isRefused ? { kind: 'unable' } : this.#retry());
       return nothing;
     }
-    if (session.state.isPromised(index, from)) {
-      rule(this.#retry()); // somebody else is at the registry for it
+    if (joined.state.isClaimed(index, from)) {
+      decide(this.#retry()); // somebody else is at the registry for it
       return nothing;
     }
-    if (session.duty.isLaden && !session.duty.isFetching(index)) {
-      rule(this.#lease({ swarm, index, from }));
+    if (joined.fetcher.isLaden && !joined.fetcher.isFetching(index)) {
+      decide(this.#claim({ swarm, index, from }));
       return nothing;
     }
     const key = chunkId(swarm, index);
     const waiters = this.#waiting.get(key) ?? new Set();
-    if (waiters.size >= this.#options.parameters.homeQueue || session.state.seen.has(index)) {
-      rule(this.#retry());
+    if (waiters.size >= this.#options.parameters.ownerQueue || joined.state.attested.has(index)) {
+      decide(this.#retry());
       return nothing;
     }
-    const waiter = { rule };
+    const waiter = { decide };
     waiters.add(waiter);
     this.#waiting.set(key, waiters);
     acknowledge();
-    session.duty.asked(index, token);
-    session.pump();
+    joined.fetcher.asked(index, token);
+    joined.pump();
     return () => void waiters.delete(waiter);
   }
 
-  #holders(session: Session, index: number, except: PeerName): readonly PeerName[] {
-    const { elsewhere, neighbours } = session.state;
-    const holders = [...(elsewhere.get(index) ?? []), ...neighbours.holdersOf(index)];
+  #holders(joined: Swarm, index: number, except: PeerId): readonly PeerId[] {
+    const { otherHolders, peers } = joined.state;
+    const holders = [...(otherHolders.get(index) ?? []), ...peers.holdersOf(index)];
     return shuffle(
       holders.filter((peer) => peer !== except),
       this.#options.scheduler,
-    ).slice(0, MAX_HOLDERS);
+    ).slice(0, MAX_HOLDERS_NAMED);
   }
 
-  #lease({ swarm, index, from }: Pick<Question, 'from' | 'swarm' | 'index'>): Ruling {
-    const answer = this.leases.ask(chunkId(swarm, index), from);
+  #claim({ swarm, index, from }: Pick<UploadRequest, 'from' | 'swarm' | 'index'>): UploadDecision {
+    const answer = this.claims.ask(chunkId(swarm, index), from);
     if (answer.kind === 'yours') return { kind: 'unable' };
     return answer.kind === 'done' ? { kind: 'redirect', holders: [answer.holder] } : this.#retry();
   }
 
-  #retry(): Ruling {
+  #retry(): UploadDecision {
     const { scheduler, parameters } = this.#options;
-    return { kind: 'retry', after: Math.round(between(scheduler, parameters.retry)) };
+    return { kind: 'retry', after: Math.round(between(scheduler, parameters.retryBackoff)) };
   }
 }
 

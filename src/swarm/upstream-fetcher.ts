@@ -2,33 +2,28 @@
  * What this node fetches from the registry: the chunks whose home it is, those that their home leaves to it, all of
  * them while it is alone in the swarm, and the first missing one when nothing else moves.
  */
-import { SECOND } from '../util/clock.ts';
+import {
+  UPSTREAM_HUNG_AFTER,
+  OWNER_RANKS,
+  STALLED_UPSTREAM_REQUESTS,
+  STALL_ACKS,
+  CLAIMS_WITHOUT_BYTES_HOLD,
+  FIRST_CHUNK_DOUBLING,
+  FIRST_CHUNK_CLAIM_HOLDS,
+  SOLO_UPSTREAM_REQUESTS,
+  MAX_UPSTREAM_FAILURES,
+} from './parameters.ts';
 import { isWeirError, type WeirError } from '../util/errors.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
-import { DutyWindow } from './claim-window.ts';
-import { HomeQuestions } from './claim-queries.ts';
-import { HOME_RANKS } from './chunk-owners.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
+import { ClaimWindow } from './claim-window.ts';
+import { ClaimQueries } from './claim-queries.ts';
 import { MESSAGE_LIMITS, type SwarmMessage } from '../protocol/messages.ts';
-import { HUNG, OriginRequests } from './upstream-requests.ts';
-import { OriginWindow } from './adaptive-window.ts';
+import { UpstreamRequests } from './upstream-requests.ts';
+import { AdaptiveWindow } from './adaptive-window.ts';
 import { between } from './scheduler.ts';
 import type { FetchReason } from './environment.ts';
 import type { SwarmState } from './swarm-state.ts';
-
-/** Requests to the registry that go on side by side where nothing else moves. */
-const RESCUE_FETCHES = 2;
-/** Where answers take long, nothing moving for a while means little. */
-const RESCUE_ACKS = 3;
-/** Milliseconds for which the words of others are enough; then bytes are wanted, whatever they say. */
-const WORDS_HOLD: number = 15 * SECOND;
-/** Milliseconds within which twice as many go for an overdue first chunk, and for which the last one's word holds. */
-const FIRST_DOUBLES: number = SECOND / 2;
-const FIRST_AGAIN: number = 4 * SECOND;
-/** Requests side by side of a node that is alone: one that ends, one that begins. */
-const SOLO_FETCHES = 2;
-/** Failures in a row after which the registry is given up, unless bytes come from somewhere. */
-const MAX_FAILURES = 5;
-export interface OriginDutyEvents {
+export interface UpstreamFetcherEvents {
   arrived(index: number, bytes: Uint8Array, release: () => void): void;
   /** The registry refuses for good, or has failed too often. */
   failed(error: WeirError): void;
@@ -42,30 +37,30 @@ interface Want {
   readonly token: string | undefined;
 }
 
-export class OriginDuty {
-  readonly requests: OriginRequests;
+export class UpstreamFetcher {
+  readonly requests: UpstreamRequests;
   readonly #state: SwarmState;
-  readonly #events: OriginDutyEvents;
-  readonly #window: OriginWindow;
+  readonly #events: UpstreamFetcherEvents;
+  readonly #window: AdaptiveWindow;
   /** Chunks that peers leave to this node or want from it as their home, with a token that one of them delegated. */
   readonly #wanted: Map<number, Want> = new Map();
-  readonly #questions: HomeQuestions;
-  readonly #dutyWindow: DutyWindow;
+  readonly #claimQueries: ClaimQueries;
+  readonly #claimWindow: ClaimWindow;
   readonly #began: number;
-  #soloExtent = 0.5;
+  #soloFetchGroup = 0.5;
   #wasAlone = false;
   #blockedUntil = 0;
   #failures = 0;
   #lastError: WeirError | undefined;
 
-  constructor(state: SwarmState, events: OriginDutyEvents) {
+  constructor(state: SwarmState, events: UpstreamFetcherEvents) {
     const { parameters, scheduler } = state.environment;
     this.#state = state;
     this.#began = state.now;
     this.#events = events;
-    this.#questions = new HomeQuestions(state);
-    this.#dutyWindow = new DutyWindow(state);
-    this.requests = new OriginRequests(state, {
+    this.#claimQueries = new ClaimQueries(state);
+    this.#claimWindow = new ClaimWindow(state);
+    this.requests = new UpstreamRequests(state, {
       arrived: (index, bytes, release) => {
         this.#failures = 0;
         this.#lastError = undefined;
@@ -76,7 +71,7 @@ export class OriginDuty {
         events.changed();
       },
     });
-    this.#window = new OriginWindow(parameters.originWindow, parameters.originWindowMax, scheduler);
+    this.#window = new AdaptiveWindow(parameters.upstreamWindow, parameters.upstreamWindowMax, scheduler);
   }
 
   /** Requests to the registry, begun or about to be. */
@@ -88,8 +83,11 @@ export class OriginDuty {
 
   /** Chunks that have not entered the cluster and may be fetched at a time; blobs that are pulled here share it. */
   get window(): number {
-    const { parameters, budget } = this.#state.environment;
-    return Math.max(parameters.originWindowLeast, Math.ceil(this.#window.size / Math.max(1, budget.users)));
+    const { parameters, requestWindow } = this.#state.environment;
+    return Math.max(
+      parameters.upstreamWindowMin,
+      Math.ceil(this.#window.size / Math.max(1, requestWindow.users)),
+    );
   }
 
   get isBlocked(): boolean {
@@ -98,11 +96,11 @@ export class OriginDuty {
 
   /** It fetches as much as a home should, over all blobs: the rest is better left to whoever asks for it. */
   get isLaden(): boolean {
-    const { neighbours, environment } = this.#state;
-    const { budget, parameters } = environment;
-    const [share, least] = parameters.homeFetches;
-    const allowed = Math.max(least, Math.ceil((share * parameters.originWindow) / (1 + neighbours.size)));
-    return budget.fetches >= Math.min(allowed, budget.limit);
+    const { peers, environment } = this.#state;
+    const { requestWindow, parameters } = environment;
+    const [share, least] = parameters.ownerFetches;
+    const allowed = Math.max(least, Math.ceil((share * parameters.upstreamWindow) / (1 + peers.size)));
+    return requestWindow.fetches >= Math.min(allowed, requestWindow.limit);
   }
 
   /** The registry will not give this node the blob. */
@@ -115,7 +113,7 @@ export class OriginDuty {
   }
 
   /** The home leaves the chunk to this node, or two members contradict each other about it. */
-  entrust(index: number): void {
+  granted(index: number): void {
     this.#wanted.set(index, { asked: false, token: undefined });
   }
 
@@ -130,8 +128,8 @@ export class OriginDuty {
     this.#window.entered();
     this.#wanted.delete(index);
     this.requests.landed(index);
-    this.#questions.settled(index);
-    this.#dutyWindow.entered(index);
+    this.#claimQueries.settled(index);
+    this.#claimWindow.entered(index);
   }
 
   pump(isAlone: boolean): void {
@@ -142,49 +140,49 @@ export class OriginDuty {
     // Where somebody has all of it, the registry is asked only when nothing comes from there.
     if (!this.#hasSeed) {
       if (isAlone) this.#solo();
-      else this.#duty();
+      else this.#ownChunks();
     }
     this.#rescue();
     this.#rescueFirst();
     for (const [index, { asked, token }] of this.#wanted) {
-      if (this.#state.seen.has(index) || this.#state.here.has(index)) this.#wanted.delete(index);
+      if (this.#state.attested.has(index) || this.#state.have.has(index)) this.#wanted.delete(index);
       else if (!this.requests.has(index) && (!asked || this.#isFirst(index))) {
-        this.#fetchGroup(index, 'entrusted', token);
+        this.#fetchGroup(index, 'claimed', token);
       }
     }
   }
 
   get #hasSeed(): boolean {
-    for (const peer of this.#state.seeds) if (!this.#state.isMute(peer)) return true;
+    for (const peer of this.#state.seeds) if (!this.#state.isSnubbed(peer)) return true;
     return false;
   }
 
-  peerGone(peer: PeerName): void {
-    this.#questions.gone(peer);
+  peerGone(peer: PeerId): void {
+    this.#claimQueries.gone(peer);
   }
 
   /** Whether this node is about to fetch the chunk, and comes before `other` among its homes. */
-  intends(index: number, other: PeerName): boolean {
-    if (this.isBlocked || !this.#questions.isOpen(index)) return false;
-    const { homes, self } = this.#state;
-    const theirs = homes.rankOf(index, other);
-    return theirs < 0 || homes.rankOf(index, self) < theirs;
+  intends(index: number, other: PeerId): boolean {
+    if (this.isBlocked || !this.#claimQueries.isOpen(index)) return false;
+    const { owners, self } = this.#state;
+    const theirs = owners.rankOf(index, other);
+    return theirs < 0 || owners.rankOf(index, self) < theirs;
   }
 
   /** Whether no home before this node is at it: who asks may see other members than this node does. */
   #isFirst(index: number): boolean {
-    const rank = this.#state.homes.rankOf(index, this.#state.self);
-    return rank === 0 || this.#questions.mayFetch(index, rank < 0 ? HOME_RANKS : rank);
+    const rank = this.#state.owners.rankOf(index, this.#state.self);
+    return rank === 0 || this.#claimQueries.mayFetch(index, rank < 0 ? OWNER_RANKS : rank);
   }
 
-  originState(from: PeerName, message: Extract<SwarmMessage, { kind: 'origin-state' }>): void {
+  claimState(from: PeerId, message: Extract<SwarmMessage, { kind: 'claim-state' }>): void {
     const { index, state } = message;
-    const hasIt = this.#questions.answered(from, message);
+    const hasIt = this.#claimQueries.answered(from, message);
     if (state === 'fetching') this.#state.heard();
-    if (hasIt === undefined && state === 'fetching') this.#state.promise(index, from);
-    if (state === 'none') this.#state.unpromise(index, from);
+    if (hasIt === undefined && state === 'fetching') this.#state.claimed(index, from);
+    if (state === 'none') this.#state.unclaimed(index, from);
     if (hasIt === true) {
-      this.#state.told(index, from);
+      this.#state.onHave(index, from);
       this.entered(index);
     }
     this.#events.changed();
@@ -192,39 +190,39 @@ export class OriginDuty {
 
   /** Alone: long requests one behind the other, as if there were no swarm. */
   #solo(): void {
-    const { here, layout, environment } = this.#state;
-    const { soloExtent } = environment.parameters;
+    const { have, layout, environment } = this.#state;
+    const { soloFetchGroup } = environment.parameters;
     // The next request begins when the last chunk of this one is on its way: two at once would only delay the first.
     if (!this.requests.areEnding) return;
-    let index = here.firstClear();
-    while (this.requests.size < SOLO_FETCHES && index < layout.count) {
+    let index = have.firstClear();
+    while (this.requests.size < SOLO_UPSTREAM_REQUESTS && index < layout.count) {
       if (this.requests.has(index)) {
-        index = here.firstClear(index + 1);
+        index = have.firstClear(index + 1);
         continue;
       }
       // Longer each time: what has been asked for when company comes may be fetched by others, too.
-      this.#soloExtent = Math.min(soloExtent, this.#soloExtent * 2);
+      this.#soloFetchGroup = Math.min(soloFetchGroup, this.#soloFetchGroup * 2);
       let count = 1;
-      while (count < this.#soloExtent && this.#isFree(index + count)) count++;
+      while (count < this.#soloFetchGroup && this.#isFree(index + count)) count++;
       this.requests.begin(index, count, 'alone');
-      index = here.firstClear(index + count);
+      index = have.firstClear(index + count);
     }
   }
 
   /** As home or stand-in, over the first chunks that have not entered the cluster. */
-  #duty(): void {
-    for (const index of this.#dutyWindow.open(this.window)) {
+  #ownChunks(): void {
+    for (const index of this.#claimWindow.open(this.window)) {
       if (this.isLaden) return;
-      if (this.requests.has(index) || this.#state.here.has(index) || this.#state.isPromised(index)) continue;
-      const rank = this.#dutyWindow.dueRank(index);
+      if (this.requests.has(index) || this.#state.have.has(index) || this.#state.isClaimed(index)) continue;
+      const rank = this.#claimWindow.rankDue(index);
       if (rank === undefined) continue;
-      if (this.#questions.mayFetch(index, rank)) this.#fetchGroup(index, rank === 0 ? 'home' : 'stand-in');
+      if (this.#claimQueries.mayFetch(index, rank)) this.#fetchGroup(index, rank === 0 ? 'owner' : 'backup');
     }
   }
 
   #fetchGroup(index: number, reason: FetchReason, token?: string): void {
-    const { homes, layout } = this.#state;
-    const end = Math.min(layout.count, homes.groupOf(index) + homes.extent);
+    const { owners, layout } = this.#state;
+    const end = Math.min(layout.count, owners.groupOf(index) + owners.fetchGroup);
     let count = 1;
     while (index + count < end && this.#isFree(index + count)) count++;
     this.requests.begin(index, count, reason, token);
@@ -232,19 +230,19 @@ export class OriginDuty {
 
   /** Nothing has moved for a while, in no blob: whoever was to bring the next chunk, this node fetches it now. */
   #rescue(): void {
-    const { here, layout, now, lastProgress, lastByte, environment } = this.#state;
-    const [least, most] = environment.parameters.rescue;
-    const patience = Math.min(most, Math.max(least, RESCUE_ACKS * environment.pace.ack.limit));
-    const { budget } = environment;
+    const { have, layout, now, lastProgress, lastByte, environment } = this.#state;
+    const [least, most] = environment.parameters.stallToUpstream;
+    const factor = Math.min(most, Math.max(least, STALL_ACKS * environment.rtt.ack.limit));
+    const { requestWindow } = environment;
     // All requests at peers are taken, and bytes come: this blob waits for its turn.
-    const isWaiting = !budget.isFree && now - budget.lastByte < patience;
-    const wordsHold = now - lastByte < WORDS_HOLD;
-    if ((isWaiting || now - lastProgress < patience) && wordsHold) return;
-    let index = here.firstClear();
-    while (this.requests.size < RESCUE_FETCHES && index < layout.count) {
-      const isComing = wordsHold && this.#state.isPromised(index);
+    const isWaiting = !requestWindow.isFree && now - requestWindow.lastByte < factor;
+    const wordsHold = now - lastByte < CLAIMS_WITHOUT_BYTES_HOLD;
+    if ((isWaiting || now - lastProgress < factor) && wordsHold) return;
+    let index = have.firstClear();
+    while (this.requests.size < STALLED_UPSTREAM_REQUESTS && index < layout.count) {
+      const isComing = wordsHold && this.#state.isClaimed(index);
       if (!isComing && !this.isFetching(index)) this.requests.begin(index, 1, 'rescue');
-      index = here.firstClear(index + 1);
+      index = have.firstClear(index + 1);
     }
   }
 
@@ -253,32 +251,34 @@ export class OriginDuty {
    * goes for it, too, and each half second twice as many, until one says that it is at it now.
    */
   #rescueFirst(): void {
-    const { here, now, homes, self, environment } = this.#state;
-    const overdue = now - this.#began - environment.parameters.firstChunk;
-    if (overdue < 0 || here.has(0) || this.isFetching(0) || this.#state.isNear(0)) return;
-    if (this.#state.isPromisedSince(0, FIRST_AGAIN)) return;
-    const before = environment.membership.live().length * homes.shareBefore(0, self);
-    if (before < 2 ** (overdue / FIRST_DOUBLES)) this.requests.begin(0, 1, 'rescue');
+    const { have, now, owners, self, environment } = this.#state;
+    const overdue = now - this.#began - environment.parameters.firstChunkTimeout;
+    if (overdue < 0 || have.has(0) || this.isFetching(0) || this.#state.isReachable(0)) return;
+    if (this.#state.isClaimedWithin(0, FIRST_CHUNK_CLAIM_HOLDS)) return;
+    const before = environment.membership.live().length * owners.shareBefore(0, self);
+    if (before < 2 ** (overdue / FIRST_CHUNK_DOUBLING)) this.requests.begin(0, 1, 'rescue');
   }
 
   #isFree(index: number): boolean {
-    const { layout, here, seen } = this.#state;
-    return index < layout.count && !here.has(index) && !seen.has(index) && !this.requests.has(index);
+    const { layout, have, attested } = this.#state;
+    return index < layout.count && !have.has(index) && !attested.has(index) && !this.requests.has(index);
   }
 
   #stumbled(error: WeirError): void {
-    const { environment, homes, swarm } = this.#state;
+    const { environment, owners, swarm } = this.#state;
     environment.observer.stumbled(swarm, error);
     this.#lastError = error;
     if (isWeirError(error, 'upstream_throttled', 'upstream_status')) {
       // Fewer, longer requests: all members learn it with the next news.
-      homes.grow(homes.extent === 1 ? MESSAGE_LIMITS.extent / 2 : MESSAGE_LIMITS.extent);
+      owners.grow(owners.fetchGroup === 1 ? MESSAGE_LIMITS.fetchGroup / 2 : MESSAGE_LIMITS.fetchGroup);
       this.#window.throttled();
     }
-    const after = between(environment.scheduler, environment.parameters.originRetry);
+    const after = between(environment.scheduler, environment.parameters.upstreamRetryBackoff);
     this.#blockedUntil = this.#state.now + after;
     // As long as bytes come from others, a registry that asks for patience is no reason to give up.
-    const isStuck = ++this.#failures >= MAX_FAILURES && this.#state.now - this.#state.lastByte > HUNG;
+    const isStuck =
+      ++this.#failures >= MAX_UPSTREAM_FAILURES &&
+      this.#state.now - this.#state.lastByte > UPSTREAM_HUNG_AFTER;
     if (isStuck || !isPassing(error)) this.#events.failed(error);
   }
 }

@@ -1,24 +1,20 @@
 /** Requests to the registry that are under way, and what the others are told of them. */
+import {
+  CLAIM_RENEWAL,
+  UPSTREAM_HUNG_AFTER,
+  UPSTREAM_LAG_FACTOR,
+  MAX_UPSTREAM_RESTARTS,
+} from './parameters.ts';
 import { MIB, SECOND } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import type { FetchReason } from './environment.ts';
 import type { SwarmState } from './swarm-state.ts';
 
-/** Milliseconds after which a node says again that it is fetching a chunk: well within what its word holds for. */
-const RENEW: number = 1 * SECOND;
-/** Milliseconds without a byte after which a request counts as hung; others do not take the word for it any longer, too. */
-export const HUNG: number = 5 * SECOND;
-
-export interface OriginRequestsEvents {
+export interface UpstreamRequestsEvents {
   arrived(index: number, bytes: Uint8Array, release: () => void): void;
   /** One is over, with all that it was for, or with an error. */
   ended(error: WeirError | undefined): void;
 }
-
-/** Times the usual time, with less than half of the chunk here, that make a request one that lags. */
-const LAGGING = 2.5;
-/** Times that one chunk is begun anew: where all are slow, each new beginning only loses what has come. */
-const MAX_RESTARTS = 2;
 
 interface Request {
   readonly first: number;
@@ -37,15 +33,15 @@ interface Request {
   cancel: () => void;
 }
 
-export class OriginRequests {
+export class UpstreamRequests {
   readonly #state: SwarmState;
-  readonly #events: OriginRequestsEvents;
+  readonly #events: UpstreamRequestsEvents;
   readonly #requests: Set<Request> = new Set();
   /** Chunks that the registry has given, and that are being written: they are not here yet. */
   readonly #landing: Set<number> = new Set();
   readonly #restarts: Map<number, number> = new Map();
 
-  constructor(state: SwarmState, events: OriginRequestsEvents) {
+  constructor(state: SwarmState, events: UpstreamRequestsEvents) {
     this.#state = state;
     this.#events = events;
   }
@@ -70,7 +66,7 @@ export class OriginRequests {
   /** Chunks that are on their way. */
   *underWay(): Generator<number> {
     for (const { first, count } of this.#requests) {
-      for (let index = first; index < first + count; index++) if (!this.#state.here.has(index)) yield index;
+      for (let index = first; index < first + count; index++) if (!this.#state.have.has(index)) yield index;
     }
   }
 
@@ -80,7 +76,7 @@ export class OriginRequests {
   }
 
   begin(first: number, count: number, reason: FetchReason, token?: string): void {
-    const { environment, swarm, now, homes, self } = this.#state;
+    const { environment, swarm, now, owners, self } = this.#state;
     environment.observer.fetching(swarm, first, count, reason);
     const request: Request = {
       first,
@@ -94,13 +90,13 @@ export class OriginRequests {
       cancel: nothing,
     };
     this.#requests.add(request);
-    environment.budget.fetches++;
+    environment.requestWindow.fetches++;
     for (let index = first; index < first + count; index++) {
       this.#state.began(index);
       // Everybody takes it that a home fetches what is its own.
-      if (homes.rankOf(index, self) !== 0) this.#tell(index, 'fetching');
+      if (owners.rankOf(index, self) !== 0) this.#tell(index, 'fetching');
     }
-    request.cancel = this.#state.options.origin.fetch(first, count, token, {
+    request.cancel = this.#state.options.upstream.fetch(first, count, token, {
       progressed: (bytes) => {
         request.bytes += bytes;
         request.movedAt = this.#state.now;
@@ -111,7 +107,7 @@ export class OriginRequests {
         request.movedAt = request.since = this.#state.now;
       },
       chunk: (index, bytes, release) => {
-        environment.pace.origin.observe((this.#state.now - request.since) * this.#perMiB(index));
+        environment.rtt.origin.observe((this.#state.now - request.since) * this.#perMiB(index));
         request.next = index + 1;
         request.bytes = 0;
         request.since = this.#state.now;
@@ -134,9 +130,12 @@ export class OriginRequests {
     const { now } = this.#state;
     for (const request of Array.from(this.#requests)) {
       if (request.isHeld) continue; // others may take it over, once its word does not hold any longer
-      if (now - request.movedAt > HUNG) {
+      if (now - request.movedAt > UPSTREAM_HUNG_AFTER) {
         request.cancel();
-        this.#ended(request, new WeirError('upstream_stalled', `no byte came for ${HUNG / SECOND} s`));
+        this.#ended(
+          request,
+          new WeirError('upstream_stalled', `no byte came for ${UPSTREAM_HUNG_AFTER / SECOND} s`),
+        );
         continue;
       }
       if (this.#lags(request)) {
@@ -145,7 +144,7 @@ export class OriginRequests {
         this.#ended(request, undefined);
         continue;
       }
-      if (now - request.toldAt < RENEW || request.movedAt <= request.toldAt) continue;
+      if (now - request.toldAt < CLAIM_RENEWAL || request.movedAt <= request.toldAt) continue;
       request.toldAt = now;
       for (let index = request.next; index < request.first + request.count; index++) {
         this.#tell(index, 'fetching');
@@ -157,11 +156,11 @@ export class OriginRequests {
     const { now, layout, environment } = this.#state;
     const took = now - since;
     const isHalfHere = 2 * bytes >= layout.length(next);
-    if (isHalfHere || took < environment.parameters.lag) return false;
-    if (this.#state.isNear(next)) return true; // a neighbour is quicker
-    const { usual } = environment.pace.origin;
-    const isBehind = usual > 0 && took * this.#perMiB(next) > LAGGING * usual;
-    return isBehind && (this.#restarts.get(next) ?? 0) < MAX_RESTARTS;
+    if (isHalfHere || took < environment.parameters.upstreamStallMin) return false;
+    if (this.#state.isReachable(next)) return true; // a neighbour is quicker
+    const { usual } = environment.rtt.origin;
+    const isBehind = usual > 0 && took * this.#perMiB(next) > UPSTREAM_LAG_FACTOR * usual;
+    return isBehind && (this.#restarts.get(next) ?? 0) < MAX_UPSTREAM_RESTARTS;
   }
 
   /** What turns the milliseconds of this chunk into those of a MiB. */
@@ -174,13 +173,13 @@ export class OriginRequests {
    * each goes on with what is its own as home, and with what is half here.
    */
   leaveToOthers(): void {
-    const { homes, self, layout } = this.#state;
+    const { owners, self, layout } = this.#state;
     for (const request of Array.from(this.#requests)) {
       const { first, next } = request;
       const end = first + request.count;
       if (next >= end) continue;
       let kept = 2 * request.bytes >= layout.length(next) ? next + 1 : next;
-      while (kept < end && homes.rankOf(kept, self) === 0) kept++;
+      while (kept < end && owners.rankOf(kept, self) === 0) kept++;
       for (let index = kept; index < end; index++) {
         this.#state.ended(index);
         this.#tell(index, 'none');
@@ -207,11 +206,12 @@ export class OriginRequests {
    * knows who its neighbours are.
    */
   #tell(index: number, state: 'fetching' | 'none'): void {
-    const { homes, self, neighbours, environment, swarm } = this.#state;
-    const [home] = homes.of(index);
-    const told = new Set([...neighbours.all(), ...(home ? [home] : [])].map(({ peer }) => peer));
+    const { owners, self, peers, environment, swarm } = this.#state;
+    const [owner] = owners.of(index);
+    const told = new Set([...peers.all()].map(({ id }) => id));
+    if (owner !== undefined) told.add(owner.peer);
     told.delete(self);
-    for (const peer of told) environment.send(peer, { kind: 'origin-state', swarm, index, state });
+    for (const peer of told) environment.send(peer, { kind: 'claim-state', swarm, index, state });
   }
 
   #ended(request: Request, error: WeirError | undefined): void {
@@ -221,7 +221,7 @@ export class OriginRequests {
   }
 
   #over({ first, count }: Request): void {
-    this.#state.environment.budget.fetches--;
+    this.#state.environment.requestWindow.fetches--;
     for (let index = first; index < first + count; index++) this.#state.ended(index);
   }
 }

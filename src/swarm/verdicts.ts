@@ -2,28 +2,26 @@
  * Who stated a wrong hash. Which of two that contradict each other is wrong, only the whole blob tells: until it is
  * right, what is contradicted is kept and nobody is blamed, since the registry may have given each member other bytes.
  */
-import { isSameHash, isSameStatement, type Statement } from '../protocol/attestation.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import { MAX_CONTESTED_ATTESTATIONS } from './parameters.ts';
+import { isSameHash, isSameAttestation, type Attestation } from '../protocol/attestation.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { SwarmState } from './swarm-state.ts';
-
-/** Statements of one blob that are kept; some 250 bytes each. */
-const MAX_CONTESTED = 512;
 
 export class Verdicts {
   readonly #state: SwarmState;
-  readonly #contested: Statement[] = [];
+  readonly #contested: Attestation[] = [];
 
   constructor(state: SwarmState) {
     this.#state = state;
   }
 
   /** A genuine statement contradicts another one, or what the registry gave. */
-  contest(statement: Statement): void {
-    if (this.#contested.length >= MAX_CONTESTED) return;
+  contest(attestation: Attestation): void {
+    if (this.#contested.length >= MAX_CONTESTED_ATTESTATIONS) return;
     const isKnown = this.#contested.some(
-      (other) => other.index === statement.index && isSameStatement(other, statement),
+      (other) => other.index === attestation.index && isSameAttestation(other, attestation),
     );
-    if (!isKnown) this.#contested.push(statement);
+    if (!isKnown) this.#contested.push(attestation);
   }
 
   /**
@@ -32,17 +30,17 @@ export class Verdicts {
    * registry, and nothing else is held against it.
    */
   judge(hashOf: (index: number) => Uint8Array | undefined): void {
-    const { statements, self } = this.#state;
-    for (const statement of [...statements, ...this.#contested]) {
-      if (statement === undefined || statement.by === self) continue;
-      const truth = hashOf(statement.index);
-      if (truth === undefined || isSameHash(statement.hash, truth)) continue;
-      if (statement.verified) this.#state.blame(statement.by, 'wrong-hash');
-      else this.#misled(statement.by);
+    const { attestations, self } = this.#state;
+    for (const attestation of [...attestations, ...this.#contested]) {
+      if (attestation === undefined || attestation.by === self) continue;
+      const truth = hashOf(attestation.index);
+      if (truth === undefined || isSameHash(attestation.hash, truth)) continue;
+      if (attestation.verified) this.#state.blame(attestation.by, 'wrong-hash');
+      else this.#misled(attestation.by);
     }
   }
 
-  #misled(peer: PeerName): void {
+  #misled(peer: PeerId): void {
     const { environment, swarm } = this.#state;
     if (!this.#state.isBelieved(peer)) return;
     environment.observer.misled(swarm, peer);

@@ -8,7 +8,7 @@ import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { Membership } from '../cluster/membership.ts';
 import type { Member } from '../protocol/member.ts';
-import { tryParsePeerName, type PeerName } from '../protocol/peer-id.ts';
+import { tryParsePeerId, type PeerId } from '../protocol/peer-id.ts';
 import { addressOf, placeOf } from '../util/ip-address.ts';
 import { fingerprintOf, nameIn } from './certificate.ts';
 
@@ -25,7 +25,7 @@ const MAX_PENDING_STRANGERS = 512;
 export type Refusal = 'no-certificate' | 'stranger' | 'banned' | 'too-many';
 
 /** A member, or why not. */
-export type Verdict = { readonly peer: PeerName } | { readonly refused: Refusal };
+export type Verdict = { readonly peer: PeerId } | { readonly refused: Refusal };
 
 export type KnownMembers = Pick<Membership, 'get' | 'isBanned' | 'names' | 'onChange'>;
 
@@ -36,8 +36,8 @@ export class Admission implements Disposable {
   readonly #pending = new Map<string, string>();
   /** By place. */
   readonly #pendingFrom = new Map<string, number>();
-  readonly #owners = new WeakMap<Socket, PeerName>();
-  readonly #sockets = new Map<PeerName, Set<Socket>>();
+  readonly #owners = new WeakMap<Socket, PeerId>();
+  readonly #sockets = new Map<PeerId, Set<Socket>>();
   readonly #unsubscribe: () => void;
 
   constructor(members: KnownMembers, withTls: boolean) {
@@ -88,7 +88,7 @@ export class Admission implements Disposable {
   byCertificate(socket: TLSSocket): Verdict {
     const certificate = socket.getPeerX509Certificate();
     if (certificate === undefined) return { refused: 'no-certificate' };
-    const named = tryParsePeerName(nameIn(certificate));
+    const named = tryParsePeerId(nameIn(certificate));
     const member = named === undefined ? undefined : this.#members.get(named);
     const isTheirs =
       member !== undefined && Buffer.compare(member.fingerprint, fingerprintOf(certificate.raw)) === 0;
@@ -102,7 +102,7 @@ export class Admission implements Disposable {
       if (this.#members.isBanned(owner)) return { refused: 'banned' };
       return this.#withTls || owner === name ? { peer: owner } : { refused: 'stranger' };
     }
-    const peer = typeof name === 'string' && !this.#withTls ? tryParsePeerName(name) : undefined;
+    const peer = typeof name === 'string' && !this.#withTls ? tryParsePeerId(name) : undefined;
     const member = peer === undefined ? undefined : this.#members.get(peer);
     const isThere = member !== undefined && addressesOf(member).has(plainAddress(socket.remoteAddress));
     return this.#admit(socket, isThere ? member : undefined);

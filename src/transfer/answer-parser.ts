@@ -1,50 +1,50 @@
 /** What the head of an answer says to one request. Strict: bytes that were not asked for are not taken. */
 import { WeirError } from '../util/errors.ts';
-import { tryParsePeerName, type PeerName } from '../protocol/peer-id.ts';
-import type { Statement } from '../protocol/attestation.ts';
+import { tryParsePeerId, type PeerId } from '../protocol/peer-id.ts';
+import type { Attestation } from '../protocol/attestation.ts';
 import type { AnswerHead } from './answer-head.ts';
-import type { PieceAnswer, PieceRequest } from './chunk-exchange.ts';
-import { HEADER, LIMITS, parseNumber, parseStatement } from './wire-format.ts';
+import type { ChunkAnswer, ChunkFetch } from './chunk-exchange.ts';
+import { HEADER, LIMITS, parseNumber, parseAttestation } from './wire-format.ts';
 
 export type Interpretation =
   /** It is in hand; the answer itself follows. */
   | { readonly kind: 'interim' }
   /** A piece of `length` bytes follows. */
   | {
-      readonly kind: 'piece';
+      readonly kind: 'chunk';
       readonly length: number;
       readonly size: number;
-      readonly statement: Statement | undefined;
+      readonly attestation: Attestation | undefined;
     }
   /** Nothing follows. */
-  | { readonly kind: 'answer'; readonly answer: Exclude<PieceAnswer, { readonly kind: 'piece' }> };
+  | { readonly kind: 'answer'; readonly answer: Exclude<ChunkAnswer, { readonly kind: 'chunk' }> };
 
 const CONTENT_RANGE = /^bytes ([0-9]{1,15})-([0-9]{1,15})\/([0-9]{1,15})$/;
 
 /** @throws WeirError `peer_protocol`; `peer_cut` where the other side says that it failed */
-export function interpret(head: AnswerHead, request: PieceRequest): Interpretation {
+export function interpret(head: AnswerHead, request: ChunkFetch): Interpretation {
   const { status, headers } = head;
   if (status < 200 && status !== 101) return { kind: 'interim' };
-  const length = parseNumber(headers.get('content-length'), LIMITS.piece);
+  const length = parseNumber(headers.get('content-length'), LIMITS.chunk);
   if (length === undefined || headers.has('transfer-encoding') || headers.has('content-encoding')) {
     throw refuse(status, 'without the length of its body');
   }
-  if (status === 200 || status === 206) return interpretPiece(head, request, length);
+  if (status === 200 || status === 206) return interpretChunk(head, request, length);
   if (length !== 0) throw refuse(status, 'with a body');
   return { kind: 'answer', answer: interpretRefusal(head, request) };
 }
 
-function interpretPiece(
+function interpretChunk(
   { status, headers }: AnswerHead,
-  { range }: PieceRequest,
+  { range }: ChunkFetch,
   length: number,
 ): Interpretation {
   const text = headers.get(HEADER.statement);
-  const statement = text === undefined ? undefined : parseStatement(text);
-  if (text !== undefined && statement === undefined) throw refuse(status, 'with a malformed statement');
+  const attestation = text === undefined ? undefined : parseAttestation(text);
+  if (text !== undefined && attestation === undefined) throw refuse(status, 'with a malformed statement');
   if (range === undefined) {
     if (status !== 200 || length > LIMITS.whole) throw refuse(status, 'to a request for a small blob');
-    return { kind: 'piece', length, size: length, statement };
+    return { kind: 'chunk', length, size: length, attestation };
   }
   if (status !== 206) throw refuse(status, 'to a request for a range');
   const [, first, last, total] = CONTENT_RANGE.exec(headers.get('content-range') ?? '') ?? [];
@@ -53,13 +53,13 @@ function interpretPiece(
     Number(first) === range.start && Number(last) === range.end - 1 && length === range.end - range.start;
   if (!isAsked || size < range.end || size > LIMITS.size)
     throw refuse(status, 'with another range than asked for');
-  return { kind: 'piece', length, size, statement };
+  return { kind: 'chunk', length, size, attestation };
 }
 
 function interpretRefusal(
   { status, headers }: AnswerHead,
-  { home }: PieceRequest,
-): Exclude<PieceAnswer, { readonly kind: 'piece' }> {
+  { owner }: ChunkFetch,
+): Exclude<ChunkAnswer, { readonly kind: 'chunk' }> {
   if (status === 404) return { kind: 'absent' };
   if (status === 403 && headers.get(HEADER.unable) === '1') return { kind: 'unable' };
   const load = parseNumber(headers.get(HEADER.load), LIMITS.load);
@@ -67,14 +67,14 @@ function interpretRefusal(
   const after = parseNumber(headers.get(HEADER.retry), LIMITS.retry);
   if (status === 503 && after !== undefined) return { kind: 'retry', after };
   const holders = parseHolders(headers.get(HEADER.holders));
-  if (status === 307 && holders !== undefined && home !== undefined) return { kind: 'redirect', holders };
+  if (status === 307 && holders !== undefined && owner !== undefined) return { kind: 'redirect', holders };
   if (status >= 500) throw new WeirError('peer_cut', `the peer failed (status ${status})`);
   throw refuse(status, 'that this request cannot have');
 }
 
-function parseHolders(text: string | undefined): readonly PeerName[] | undefined {
+function parseHolders(text: string | undefined): readonly PeerId[] | undefined {
   const names = (text ?? '').split(',');
-  const holders = names.map((name) => tryParsePeerName(name)).filter((peer) => peer !== undefined);
+  const holders = names.map((name) => tryParsePeerId(name)).filter((peer) => peer !== undefined);
   const isRight = holders.length === names.length && holders.length <= LIMITS.holders;
   return isRight ? holders : undefined;
 }

@@ -9,11 +9,11 @@
  */
 import { generateKeyPairSync, hash, randomBytes, sign, type X509Certificate } from 'node:crypto';
 import { HOUR, SECOND, type Clock } from '../util/clock.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 
 /** Clocks of a cluster differ: a certificate that begins now would not have begun elsewhere. */
-const BACKDATED: number = HOUR;
-const VALID: number = 7 * 24 * HOUR;
+const BACKDATED = HOUR;
+const VALID = 7 * 24 * HOUR;
 /** RFC 5280, section 4.1.2.2: at most 20 bytes. */
 const SERIAL_BYTES = 16;
 
@@ -39,7 +39,7 @@ export interface Certificate {
 }
 
 /** A new key (ECDSA, P-256) and its certificate. About 1 ms. */
-export function makeCertificate(peer: PeerName, clock: Clock): Certificate {
+export function makeCertificate(peer: PeerId, clock: Clock): Certificate {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const name = sequence(element(SET, sequence(COMMON_NAME, element(UTF8_STRING, Buffer.from(peer)))));
   const begins = clock.now() - BACKDATED;

@@ -6,11 +6,11 @@ import { KIB, MIB } from '../util/clock.ts';
 import { LIMITS } from './wire-format.ts';
 
 /** Below it a piece costs less than keeping it. */
-const MIN_POOLED: number = 128 * KIB;
+const MIN_POOLED = 128 * KIB;
 /** Bytes that are kept for the next pieces: what two downloads have in flight. */
-const MAX_SPARE: number = 16 * MIB;
+const MAX_SPARE = 16 * MIB;
 
-export class PiecePool {
+export class ChunkBuffers {
   /** By capacity: powers of two, as chunk sizes are. */
   readonly #spare = new Map<number, ArrayBuffer[]>();
   #spareBytes = 0;
@@ -20,7 +20,7 @@ export class PiecePool {
     return this.#spareBytes;
   }
 
-  /** @param length bytes, at most {@link LIMITS.piece} */
+  /** @param length bytes, at most {@link LIMITS.chunk} */
   take(length: number): Uint8Array<ArrayBuffer> {
     const capacity = capacityFor(length);
     const memory = this.#spare.get(capacity)?.pop();
@@ -50,5 +50,5 @@ export class PiecePool {
 }
 
 function capacityFor(length: number): number {
-  return length < MIN_POOLED ? length : Math.min(LIMITS.piece, 2 ** Math.ceil(Math.log2(length)));
+  return length < MIN_POOLED ? length : Math.min(LIMITS.chunk, 2 ** Math.ceil(Math.log2(length)));
 }

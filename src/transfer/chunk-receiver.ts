@@ -2,9 +2,9 @@
 import { WeirError } from '../util/errors.ts';
 import { HeadReader } from './answer-head.ts';
 import { interpret } from './answer-parser.ts';
-import type { PieceAnswer, PieceEvents, PieceRequest } from './chunk-exchange.ts';
-import type { PiecePool } from './chunk-buffers.ts';
-import type { Statement } from '../protocol/attestation.ts';
+import type { ChunkAnswer, ChunkFetchEvents, ChunkFetch } from './chunk-exchange.ts';
+import type { ChunkBuffers } from './chunk-buffers.ts';
+import type { Attestation } from '../protocol/attestation.ts';
 
 /** Interim answers to one request; the data port sends one. */
 const MAX_INTERIM = 4;
@@ -12,24 +12,24 @@ const MAX_INTERIM = 4;
 interface Incoming {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly size: number;
-  readonly statement: Statement | undefined;
+  readonly attestation: Attestation | undefined;
   received: number;
 }
 
-export class Reception {
-  readonly request: PieceRequest;
-  readonly #events: PieceEvents;
-  readonly #pool: PiecePool;
+export class ChunkReceiver {
+  readonly request: ChunkFetch;
+  readonly #events: ChunkFetchEvents;
+  readonly #pool: ChunkBuffers;
   #head = new HeadReader();
   #interim = 0;
   #acknowledged = false;
   #begun = false;
   #lasts = true;
   #incoming: Incoming | undefined;
-  #answer: PieceAnswer | undefined;
+  #answer: ChunkAnswer | undefined;
   #over = false;
 
-  constructor(request: PieceRequest, events: PieceEvents, pool: PiecePool) {
+  constructor(request: ChunkFetch, events: ChunkFetchEvents, pool: ChunkBuffers) {
     this.request = request;
     this.#events = events;
     this.#pool = pool;
@@ -86,20 +86,20 @@ export class Reception {
     if (this.#over) return undefined;
     if (read.head.headers.get('connection')?.toLowerCase() === 'close') this.#lasts = false;
     if (meaning.kind === 'answer') this.#answer = meaning.answer;
-    if (meaning.kind === 'piece') {
-      const { length, size, statement } = meaning;
-      this.#incoming = { bytes: this.#pool.take(length), size, statement, received: 0 };
+    if (meaning.kind === 'chunk') {
+      const { length, size, attestation } = meaning;
+      this.#incoming = { bytes: this.#pool.take(length), size, attestation, received: 0 };
     }
     return read.rest;
   }
 
   #readBody(bytes: Buffer): boolean {
-    const piece = this.#incoming;
-    const missing = piece === undefined ? 0 : piece.bytes.length - piece.received;
+    const chunk = this.#incoming;
+    const missing = chunk === undefined ? 0 : chunk.bytes.length - chunk.received;
     if (bytes.length > missing) throw protocolError('more bytes than announced');
-    if (piece === undefined) return true;
-    piece.bytes.set(bytes, piece.received);
-    piece.received += bytes.length;
+    if (chunk === undefined) return true;
+    chunk.bytes.set(bytes, chunk.received);
+    chunk.received += bytes.length;
     if (bytes.length > 0) this.#events.progressed(bytes.length);
     return bytes.length === missing;
   }
@@ -114,12 +114,12 @@ export class Reception {
   deliver(): void {
     if (this.#over) return;
     this.#over = true;
-    const piece = this.#incoming;
-    if (piece === undefined) {
+    const chunk = this.#incoming;
+    if (chunk === undefined) {
       if (this.#answer !== undefined) this.#events.answered(this.#answer);
       return;
     }
-    const { bytes, size, statement } = piece;
+    const { bytes, size, attestation } = chunk;
     this.#incoming = undefined;
     let released = false;
     const release = (): void => {
@@ -127,7 +127,7 @@ export class Reception {
       released = true;
       this.#pool.give(bytes);
     };
-    this.#events.answered({ kind: 'piece', bytes, size, statement, release });
+    this.#events.answered({ kind: 'chunk', bytes, size, attestation, release });
   }
 
   fail(error: WeirError): void {

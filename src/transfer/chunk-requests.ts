@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { tryParseDigest } from '../oci/digest.ts';
 import { tryParseRegistryHost, tryParseRepositoryName } from '../oci/repository.ts';
-import type { HomeDuty, PieceRequest } from './chunk-exchange.ts';
+import type { OwnerDuty, ChunkFetch } from './chunk-exchange.ts';
 import { BLOB_PATH, HEADER, LIMITS, parseNumber } from './wire-format.ts';
 
 export interface RequestHead {
@@ -11,7 +11,7 @@ export interface RequestHead {
   readonly headers: IncomingHttpHeaders;
 }
 
-export type ParsedRequest = { readonly request: PieceRequest } | { readonly refused: 400 | 405 | 414 };
+export type ParsedRequest = { readonly request: ChunkFetch } | { readonly refused: 400 | 405 | 414 };
 
 const BAD: ParsedRequest = { refused: 400 };
 const TARGET = /^([^/?#]+)\?registry=([^&?#]+)$/;
@@ -27,13 +27,13 @@ export function parseRequest({ method, url = '', headers }: RequestHead): Parsed
     return BAD;
   const swarm = parseTarget(url);
   const range = parseRange(headers.range);
-  const home = parseHome(headers);
-  if (swarm === undefined || range === 'bad' || home === 'bad') return BAD;
-  if (home?.size !== undefined && home.size < (range?.end ?? 0)) return BAD;
-  return { request: { swarm, range, home } };
+  const owner = parseOwner(headers);
+  if (swarm === undefined || range === 'bad' || owner === 'bad') return BAD;
+  if (owner?.size !== undefined && owner.size < (range?.end ?? 0)) return BAD;
+  return { request: { swarm, range, owner } };
 }
 
-function parseTarget(url: string): PieceRequest['swarm'] | undefined {
+function parseTarget(url: string): ChunkFetch['swarm'] | undefined {
   if (!url.startsWith(BLOB_PATH)) return undefined;
   const [, name = '', host = ''] = TARGET.exec(url.slice(BLOB_PATH.length)) ?? [];
   const digest = tryParseDigest(decode(name));
@@ -41,16 +41,16 @@ function parseTarget(url: string): PieceRequest['swarm'] | undefined {
   return digest === undefined || registry === undefined ? undefined : { digest, registry };
 }
 
-function parseRange(header: string | undefined): PieceRequest['range'] | 'bad' {
+function parseRange(header: string | undefined): ChunkFetch['range'] | 'bad' {
   if (header === undefined) return undefined;
   const [, first, last] = RANGE.exec(header) ?? [];
   if (first === undefined || last === undefined) return 'bad';
   const range = { start: Number(first), end: Number(last) + 1 };
   const length = range.end - range.start;
-  return length < 1 || length > LIMITS.piece || range.end > LIMITS.size ? 'bad' : range;
+  return length < 1 || length > LIMITS.chunk || range.end > LIMITS.size ? 'bad' : range;
 }
 
-function parseHome(headers: IncomingHttpHeaders): HomeDuty | undefined | 'bad' {
+function parseOwner(headers: IncomingHttpHeaders): OwnerDuty | undefined | 'bad' {
   const name = headers[HEADER.home];
   // A credential that serves nothing has no business here; Basic never leaves its node.
   if (name === undefined) return headers.authorization === undefined ? undefined : 'bad';
@@ -72,13 +72,13 @@ function decode(text: string): string {
 }
 
 /** The request's target and headers; the way back of {@link parseRequest}. */
-export function formatRequest({ swarm, range, home }: PieceRequest): { target: string; headers: string } {
+export function formatRequest({ swarm, range, owner }: ChunkFetch): { target: string; headers: string } {
   const target = `${BLOB_PATH}${swarm.digest}?registry=${encodeURIComponent(swarm.registry)}`;
   let headers = range === undefined ? '' : `Range: bytes=${range.start}-${range.end - 1}\r\n`;
-  if (home !== undefined) {
-    headers += `${HEADER.home}: ${home.repository}\r\n`;
-    if (home.size !== undefined) headers += `${HEADER.size}: ${home.size}\r\n`;
-    const authorization = `Bearer ${home.token ?? ''}`;
+  if (owner !== undefined) {
+    headers += `${HEADER.home}: ${owner.repository}\r\n`;
+    if (owner.size !== undefined) headers += `${HEADER.size}: ${owner.size}\r\n`;
+    const authorization = `Bearer ${owner.token ?? ''}`;
     // Anything else could break out of its line; without a token the home says that it is unable.
     if (BEARER.test(authorization)) headers += `Authorization: ${authorization}\r\n`;
   }

@@ -18,18 +18,18 @@ import type { TLSSocket } from 'node:tls';
 import { SECOND } from '../util/clock.ts';
 import { systemCode, WeirError } from '../util/errors.ts';
 import type { Address } from '../protocol/member.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { Admission, type KnownMembers, type Refusal } from './admission.ts';
 import { CIPHERS, HEADER, LIMITS } from './wire-format.ts';
 
 /** A handshake takes three packets, and seconds where there is no CPU; who needs longer holds a connection that others want. */
-const HANDSHAKE_TIMEOUT: number = 15 * SECOND;
+const HANDSHAKE_TIMEOUT = 15 * SECOND;
 /** To the end of a request's head, from its first byte or, of the first one, from the beginning; there is no body. */
-const HEAD_TIMEOUT: number = 15 * SECOND;
+const HEAD_TIMEOUT = 15 * SECOND;
 /** How often connections are checked for that. */
-const TIMEOUT_CHECK: number = 3 * SECOND;
+const TIMEOUT_CHECK = 3 * SECOND;
 /** Longer than a client keeps an idle connection, so that none is closed while a request is on its way. */
-const IDLE_TIMEOUT: number = 60 * SECOND;
+const IDLE_TIMEOUT = 60 * SECOND;
 /**
  * Requests of one connection at a time. One that sends them ahead of the answers could have any number served at once;
  * a second may come before this side knows that the last bytes of the first have left.
@@ -70,7 +70,7 @@ export interface DataPortOptions {
   readonly tls: KeyPair | undefined;
   readonly membership: KnownMembers;
   /** Answers a member; never rejects. */
-  readonly onRequest: (peer: PeerName, request: IncomingMessage, response: ServerResponse) => Promise<void>;
+  readonly onRequest: (peer: PeerId, request: IncomingMessage, response: ServerResponse) => Promise<void>;
   /** Somebody was cut off. @param address where it came from */
   readonly onRefused: (reason: Refusal, address: string) => void;
   readonly onWarning: (message: string) => void;

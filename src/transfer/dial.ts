@@ -7,21 +7,21 @@ import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:
 import { KIB, SECOND, type Clock } from '../util/clock.ts';
 import { errorMessage, WeirError } from '../util/errors.ts';
 import type { Address } from '../protocol/member.ts';
-import { OwnTime } from '../util/active-time.ts';
+import { ActiveTimer } from '../util/active-time.ts';
 import { fingerprintOf } from './certificate.ts';
 
 /**
  * Milliseconds of this node's own time (active-time.ts) for TCP: within a cluster it takes a few, but the packet that opens
  * a connection is sent again only after 1 s where it was lost (RFC 6298, section 2), as happens on a full link.
  */
-const CONNECT_TIMEOUT: number = 1.5 * SECOND;
+const CONNECT_TIMEOUT = 1.5 * SECOND;
 /** The same for TLS: who has taken the connection is there, and has little CPU perhaps. */
-const HANDSHAKE_TIMEOUT: number = 6 * SECOND;
+const HANDSHAKE_TIMEOUT = 6 * SECOND;
 /** Milliseconds before the next address is tried beside those that have not answered (RFC 8305, section 5). */
 const STAGGER = 250;
 /** Bytes that are read at a time: TLS gives one record, plain TCP what is there. */
-const TLS_READ: number = 16 * KIB;
-const PLAIN_READ: number = 64 * KIB;
+const TLS_READ = 16 * KIB;
+const PLAIN_READ = 64 * KIB;
 
 /**
  * A socket that reads into one buffer of its own and calls back, without the stream in between: that halves what
@@ -102,7 +102,7 @@ function open(
     reject(new WeirError('peer_unreachable', `${host} port ${port}: ${why}`));
   };
   const onAbort = (): void => fail('given up');
-  const time = new OwnTime(clock, CONNECT_TIMEOUT);
+  const time = new ActiveTimer(clock, CONNECT_TIMEOUT);
   time.signal.addEventListener('abort', () => fail(errorMessage(time.signal.reason)), { once: true });
   socket.once('connect', () => time.prolong(HANDSHAKE_TIMEOUT));
   const onError = (error: Error): void => fail(error.message);

@@ -11,12 +11,12 @@ import PQueue from 'p-queue';
 import { SECOND, type Clock } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import type { Member } from '../protocol/member.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { KeyPair } from './data-port.ts';
-import type { PieceClient, PieceEvents, PieceRequest } from './chunk-exchange.ts';
+import type { ChunkClient, ChunkFetchEvents, ChunkFetch } from './chunk-exchange.ts';
 import { DIALS_AT_ONCE, MemberConnections, type ConnectionContext } from './member-connections.ts';
-import { PiecePool } from './chunk-buffers.ts';
-import { Reception } from './chunk-receiver.ts';
+import { ChunkBuffers } from './chunk-buffers.ts';
+import { ChunkReceiver } from './chunk-receiver.ts';
 import { formatRequest } from './chunk-requests.ts';
 import { TokenBucket } from '../util/token-bucket.ts';
 import { CIPHERS, HEADER } from './wire-format.ts';
@@ -24,11 +24,11 @@ import { CIPHERS, HEADER } from './wire-format.ts';
 /** Members to which connections are kept; a swarm has at most 32 neighbours. */
 const MAX_MEMBERS = 512;
 /** Milliseconds that a request waits for an introduction. */
-const INTRODUCTION_TIMEOUT: number = 3 * SECOND;
+const INTRODUCTION_TIMEOUT = 3 * SECOND;
 
 export interface DataClientOptions {
   /** This node's name, said where no certificate does. */
-  readonly self: PeerName;
+  readonly self: PeerId;
   /** This node's certificate; undefined: plain TCP. */
   readonly tls: KeyPair | undefined;
   /** Bytes per second, over all members. */
@@ -40,13 +40,13 @@ export interface DataClientOptions {
   readonly clock: Clock;
 }
 
-export class DataClient implements PieceClient, AsyncDisposable {
+export class DataClient implements ChunkClient, AsyncDisposable {
   readonly #options: DataClientOptions;
   readonly #context: ConnectionContext;
-  readonly #members: LRUCache<PeerName, MemberConnections>;
+  readonly #members: LRUCache<PeerId, MemberConnections>;
   /** Replaced, but with requests under way. */
   readonly #retired = new Set<MemberConnections>();
-  readonly #pool = new PiecePool();
+  readonly #pool = new ChunkBuffers();
 
   constructor(options: DataClientOptions) {
     const { tls, maxDownload, clock } = options;
@@ -62,8 +62,8 @@ export class DataClient implements PieceClient, AsyncDisposable {
     };
   }
 
-  fetch(member: Member, request: PieceRequest, events: PieceEvents): () => void {
-    const reception = new Reception(request, events, this.#pool);
+  fetch(member: Member, request: ChunkFetch, events: ChunkFetchEvents): () => void {
+    const reception = new ChunkReceiver(request, events, this.#pool);
     const problem = this.#obstacle(member);
     if (problem !== undefined) {
       queueMicrotask(() => reception.fail(new WeirError('peer_unreachable', `${member.peer}: ${problem}`)));
@@ -91,7 +91,7 @@ export class DataClient implements PieceClient, AsyncDisposable {
     return dataAddresses.length === 0 ? 'it names no data address' : undefined;
   }
 
-  #format(request: PieceRequest): string {
+  #format(request: ChunkFetch): string {
     const { target, headers } = formatRequest(request);
     const name = this.#context.tls === undefined ? `${HEADER.peer}: ${this.#options.self}\r\n` : '';
     return `GET ${target} HTTP/1.1\r\nHost: weir\r\n${name}${headers}\r\n`;

@@ -2,7 +2,7 @@
  * The serving side of the data plane: gives pieces of blobs to members, and to nobody else.
  *
  * data-port.ts listens and lets members in; here is the life of each of their requests: it is read (chunk-requests.ts), the
- * {@link PieceServer} decides what the member gets, and that is sent (replies.ts) within the upload limit. The protocol
+ * {@link ChunkSource} decides what the member gets, and that is sent (replies.ts) within the upload limit. The protocol
  * is told in docs/protocol.md, section "Data plane".
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -11,19 +11,19 @@ import { toWeirError, WeirError } from '../util/errors.ts';
 import type { Pace } from '../http/body.ts';
 import { BufferPool } from '../util/buffer-pool.ts';
 import type { Address } from '../protocol/member.ts';
-import type { PeerName } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { Refusal } from './admission.ts';
 import { DataPort, type DataPortOptions } from './data-port.ts';
-import type { PieceServer, ServedPiece } from './chunk-exchange.ts';
-import { READER_TIMEOUT, sendPiece, sendRefusal, sendStatus } from './replies.ts';
+import type { ChunkSource, ServedChunk } from './chunk-exchange.ts';
+import { READER_TIMEOUT, sendChunk, sendRefusal, sendStatus } from './replies.ts';
 import { parseRequest } from './chunk-requests.ts';
 import { STEP_BYTES, TokenBucket } from '../util/token-bucket.ts';
 
 /** One request that was answered, or cut. */
 export interface ServedReport {
-  readonly peer: PeerName;
+  readonly peer: PeerId;
   /** `invalid`: no request of this protocol. */
-  readonly kind: ServedPiece['kind'] | 'invalid';
+  readonly kind: ServedChunk['kind'] | 'invalid';
   /** Bytes of the body that were handed to the connection. */
   readonly bytes: number;
   readonly seconds: number;
@@ -38,7 +38,7 @@ export interface DataServerObserver {
 }
 
 export interface DataServerOptions extends Pick<DataPortOptions, 'listen' | 'tls' | 'membership'> {
-  readonly server: PieceServer;
+  readonly server: ChunkSource;
   /** Bytes per second, over all answers. */
   readonly maxUpload: number | undefined;
   readonly clock: Clock;
@@ -101,7 +101,7 @@ export class DataServer implements AsyncDisposable {
   }
 
   /** Never rejects. */
-  async #serve(peer: PeerName, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #serve(peer: PeerId, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { clock, observer } = this.#options;
     const { socket } = request;
     const began = clock.monotonic();
@@ -126,7 +126,7 @@ export class DataServer implements AsyncDisposable {
   }
 
   async #answer(
-    peer: PeerName,
+    peer: PeerId,
     request: IncomingMessage,
     response: ServerResponse,
     gone: AbortSignal,
@@ -146,8 +146,8 @@ export class DataServer implements AsyncDisposable {
     };
     const served = await server.serve(peer, parsed.request, acknowledge, gone);
     outcome.kind = served.kind;
-    if (served.kind !== 'piece') return sendRefusal(response, served);
-    await sendPiece(response, parsed.request, served, {
+    if (served.kind !== 'chunk') return sendRefusal(response, served);
+    await sendChunk(response, parsed.request, served, {
       pool: this.#pool,
       pace: this.#pace,
       readerTimeout,

@@ -2,23 +2,23 @@
 import type { Clock } from '../util/clock.ts';
 import { errorMessage, isWeirError, WeirError } from '../util/errors.ts';
 import type { Wire } from './dial.ts';
-import type { Reception } from './chunk-receiver.ts';
+import type { ChunkReceiver } from './chunk-receiver.ts';
 import type { TokenBucket } from '../util/token-bucket.ts';
 
 export interface ConnectionOwner {
-  /** The answer is whole; the connection can be used again where it is not {@link Connection.closed}. */
-  finished(connection: Connection, reception: Reception): void;
+  /** The answer is whole; the connection can be used again where it is not {@link MemberConnection.closed}. */
+  finished(connection: MemberConnection, reception: ChunkReceiver): void;
   /** It is gone; what was under way over it has not been told yet. */
-  closed(connection: Connection, error: WeirError): void;
+  closed(connection: MemberConnection, error: WeirError): void;
 }
 
-export class Connection {
+export class MemberConnection {
   readonly #wire: Wire;
   readonly #owner: ConnectionOwner;
   readonly #limit: TokenBucket | undefined;
   readonly #clock: Clock;
   readonly #gone = new AbortController();
-  #current: Reception | undefined;
+  #current: ChunkReceiver | undefined;
   #answered = 0;
   #error: WeirError | undefined;
   /** Milliseconds, monotonic. */
@@ -46,7 +46,7 @@ export class Connection {
   }
 
   /** @param text the request */
-  send(reception: Reception, text: string): void {
+  send(reception: ChunkReceiver, text: string): void {
     this.#current = reception;
     this.#wire.socket.setTimeout(0);
     this.#wire.socket.write(text, 'latin1');
@@ -78,7 +78,7 @@ export class Connection {
     }
   }
 
-  #finish(reception: Reception): void {
+  #finish(reception: ChunkReceiver): void {
     this.#current = undefined;
     this.#answered += 1;
     if (!reception.lasts) this.#wire.socket.destroy();

@@ -8,9 +8,9 @@ import type PQueue from 'p-queue';
 import { SECOND, type Clock } from '../util/clock.ts';
 import { toWeirError, WeirError } from '../util/errors.ts';
 import type { Address, Member } from '../protocol/member.ts';
-import { Connection, type ConnectionOwner } from './member-connection.ts';
+import { MemberConnection, type ConnectionOwner } from './member-connection.ts';
 import { dial } from './dial.ts';
-import type { Reception } from './chunk-receiver.ts';
+import type { ChunkReceiver } from './chunk-receiver.ts';
 import type { TokenBucket } from '../util/token-bucket.ts';
 
 /**
@@ -21,13 +21,13 @@ export const DIALS_AT_ONCE = 8;
 /** The swarm has 7 requests to one member in flight; one more for a manifest. */
 const MAX_CONNECTIONS = 8;
 /** Milliseconds that an idle connection is kept: chunks of one image come closer together. */
-const IDLE_TIMEOUT: number = 30 * SECOND;
+const IDLE_TIMEOUT = 30 * SECOND;
 /** The same of one over which nothing was asked yet: the other side closes it after 15 s, perhaps as we ask. */
-const UNUSED_TIMEOUT: number = 7.5 * SECOND;
+const UNUSED_TIMEOUT = 7.5 * SECOND;
 /** Requests that wait for a connection; far above what the swarm asks of one member. */
 const MAX_WAITING = 256;
 /** Milliseconds before a member that cuts us off is told again who we are. */
-const INTRODUCE_AGAIN: number = 10 * SECOND;
+const INTRODUCE_AGAIN = 10 * SECOND;
 
 export interface ConnectionContext {
   /** Presents the own certificate; undefined: plain TCP. */
@@ -43,7 +43,7 @@ export interface ConnectionContext {
 }
 
 export interface Task {
-  readonly reception: Reception;
+  readonly reception: ChunkReceiver;
   /** The request as it is sent. */
   readonly text: string;
   retried: boolean;
@@ -52,8 +52,8 @@ export interface Task {
 export class MemberConnections implements ConnectionOwner {
   readonly member: Member;
   readonly #context: ConnectionContext;
-  readonly #idle: Connection[] = [];
-  readonly #busy = new Map<Connection, Task>();
+  readonly #idle: MemberConnection[] = [];
+  readonly #busy = new Map<MemberConnection, Task>();
   readonly #waiting: Task[] = [];
   readonly #over = new AbortController();
   /** Dials, those that wait for their turn among them; and those that have it. */
@@ -153,7 +153,7 @@ export class MemberConnections implements ConnectionOwner {
     try {
       const { wire, address } = await dial(this.#addresses(), expected, clock, { signal: this.#over.signal });
       this.#best = address;
-      const connection = new Connection(wire, this, limit, clock);
+      const connection = new MemberConnection(wire, this, limit, clock);
       this.#idle.push(connection);
       connection.rest(UNUSED_TIMEOUT);
     } finally {
@@ -173,7 +173,7 @@ export class MemberConnections implements ConnectionOwner {
     for (const { reception } of this.#waiting.splice(0, count)) reception.fail(error);
   }
 
-  finished(connection: Connection, reception: Reception): void {
+  finished(connection: MemberConnection, reception: ChunkReceiver): void {
     this.#busy.delete(connection);
     if (this.#retired && this.#waiting.length === 0) connection.destroy();
     if (!connection.closed) {
@@ -185,7 +185,7 @@ export class MemberConnections implements ConnectionOwner {
     reception.deliver();
   }
 
-  closed(connection: Connection, error: WeirError): void {
+  closed(connection: MemberConnection, error: WeirError): void {
     const task = this.#busy.get(connection);
     this.#busy.delete(connection);
     const at = this.#idle.indexOf(connection);

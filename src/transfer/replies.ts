@@ -4,11 +4,11 @@ import { SECOND } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import { openBody, type Pace } from '../http/body.ts';
 import type { BufferPool } from '../util/buffer-pool.ts';
-import type { PieceRequest, ServedPiece } from './chunk-exchange.ts';
-import { formatStatement, HEADER, LIMITS } from './wire-format.ts';
+import type { ChunkFetch, ServedChunk } from './chunk-exchange.ts';
+import { formatAttestation, HEADER, LIMITS } from './wire-format.ts';
 
-type Piece = Extract<ServedPiece, { kind: 'piece' }>;
-type Refusal = Exclude<ServedPiece, Piece>;
+type Chunk = Extract<ServedChunk, { kind: 'chunk' }>;
+type Refusal = Exclude<ServedChunk, Chunk>;
 
 /** Milliseconds in which a reader must take one buffer of 256 KiB; or it holds a slot that others want. */
 export const READER_TIMEOUT: number = 10 * SECOND;
@@ -25,41 +25,41 @@ export interface ReplyOptions {
 }
 
 /** @throws WeirError `internal` where the piece is another than asked for; what reading threw; `aborted` */
-export async function sendPiece(
+export async function sendChunk(
   response: ServerResponse,
-  request: PieceRequest,
-  piece: Piece,
+  request: ChunkFetch,
+  chunk: Chunk,
   options: ReplyOptions,
 ): Promise<void> {
   let sent = false;
   try {
-    checkPiece(request, piece);
-    const { start, end } = piece;
+    checkChunk(request, chunk);
+    const { start, end } = chunk;
     const read = (target: Buffer, position: number): Promise<number> => {
       options.mayGoOn();
-      return piece.read(target, position);
+      return chunk.read(target, position);
     };
     const body = { ...options, start, end, read, clientTimeout: options.readerTimeout };
-    await sendBody(response, request, piece, body);
+    await sendBody(response, request, chunk, body);
     sent = true;
   } finally {
-    piece.close(sent);
+    chunk.close(sent);
   }
 }
 
 async function sendBody(
   response: ServerResponse,
-  request: PieceRequest,
-  piece: Piece,
+  request: ChunkFetch,
+  chunk: Chunk,
   body: Parameters<typeof openBody>[1],
 ): Promise<void> {
-  const { start, end, size, statement } = piece;
+  const { start, end, size, attestation } = chunk;
   const opened = end > start ? await openBody(response, body, body.gone) : undefined;
   try {
     response.writeHead(request.range === undefined ? 200 : 206, {
       'content-length': end - start,
       ...(request.range !== undefined && { 'content-range': `bytes ${start}-${end - 1}/${size}` }),
-      ...(statement !== undefined && { [HEADER.statement]: formatStatement(statement) }),
+      ...(attestation !== undefined && { [HEADER.statement]: formatAttestation(attestation) }),
     });
     await opened?.send();
     response.end();
@@ -69,7 +69,7 @@ async function sendBody(
 }
 
 /** What the asker would not take must not leave. */
-function checkPiece({ range }: PieceRequest, { start, end, size }: Piece): void {
+function checkChunk({ range }: ChunkFetch, { start, end, size }: Chunk): void {
   const fits =
     range === undefined
       ? start === 0 && end === size && size <= LIMITS.whole

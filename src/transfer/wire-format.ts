@@ -3,9 +3,9 @@
  * whole is told in docs/protocol.md, section "Data plane".
  */
 import { KIB, MIB } from '../util/clock.ts';
-import { peerNameOf, publicKeyOf } from '../protocol/peer-id.ts';
+import { peerIdOf, publicKeyOf } from '../protocol/peer-id.ts';
 import { MESSAGE_LIMITS } from '../protocol/messages.ts';
-import { HASH_BYTES, type Statement } from '../protocol/attestation.ts';
+import { HASH_BYTES, type Attestation } from '../protocol/attestation.ts';
 
 /** Ends with the digest; the registry follows as `?registry=`. */
 export const BLOB_PATH = '/weir/1/blobs/';
@@ -26,7 +26,7 @@ export const HEADER = {
 
 export const LIMITS = {
   /** Bytes of a piece: the largest chunk. */
-  piece: 8 * MIB,
+  chunk: 8 * MIB,
   /** Bytes of a blob that is asked for whole: the largest manifest that registries take. */
   whole: 4 * MIB,
   /** Characters of a request's target: a sha512 digest and a registry's name of 255 characters, all encoded. */
@@ -52,13 +52,13 @@ const KEY_BYTES = 32;
 const SIGNATURE_BYTES = 64;
 const INDEX_BYTES = 4;
 const KIND_BYTES = 1;
-const STATEMENT_BYTES: number = INDEX_BYTES + HASH_BYTES + KEY_BYTES + SIGNATURE_BYTES + KIND_BYTES;
+const ATTESTATION_BYTES = INDEX_BYTES + HASH_BYTES + KEY_BYTES + SIGNATURE_BYTES + KIND_BYTES;
 /** The last byte: what its maker knows the hash from. */
 const FETCHED = 0;
 const VERIFIED = 1;
 
 /** base64url of: index (u32, big-endian), hash, public key of the one who states it, signature, kind. 178 characters. */
-export function formatStatement({ index, hash, by, signature, verified }: Statement): string {
+export function formatAttestation({ index, hash, by, signature, verified }: Attestation): string {
   const head = Buffer.alloc(INDEX_BYTES);
   head.writeUInt32BE(index);
   const kind = Buffer.of(verified ? VERIFIED : FETCHED);
@@ -66,19 +66,19 @@ export function formatStatement({ index, hash, by, signature, verified }: Statem
 }
 
 /** The statement in `text`, unchecked by whom it is; undefined where it is none. */
-export function parseStatement(text: string): Statement | undefined {
+export function parseAttestation(text: string): Attestation | undefined {
   const bytes = Buffer.from(text, 'base64url');
   // Buffer.from passes over what is not base64: only what comes out the same was written as it should be.
-  if (bytes.length !== STATEMENT_BYTES || bytes.toString('base64url') !== text) return undefined;
+  if (bytes.length !== ATTESTATION_BYTES || bytes.toString('base64url') !== text) return undefined;
   const index = bytes.readUInt32BE(0);
-  const kind = bytes[STATEMENT_BYTES - KIND_BYTES];
+  const kind = bytes[ATTESTATION_BYTES - KIND_BYTES];
   if (index >= MESSAGE_LIMITS.chunks || (kind !== FETCHED && kind !== VERIFIED)) return undefined;
   const part = (start: number, length: number): Uint8Array =>
     new Uint8Array(bytes.subarray(start, start + length));
   return {
     index,
     hash: part(INDEX_BYTES, HASH_BYTES),
-    by: peerNameOf(part(INDEX_BYTES + HASH_BYTES, KEY_BYTES)),
+    by: peerIdOf(part(INDEX_BYTES + HASH_BYTES, KEY_BYTES)),
     signature: part(INDEX_BYTES + HASH_BYTES + KEY_BYTES, SIGNATURE_BYTES),
     verified: kind === VERIFIED,
   };

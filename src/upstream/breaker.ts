@@ -7,7 +7,7 @@ import { SECOND, type Clock } from '../util/clock.ts';
 import { WeirError, type ErrorCode } from '../util/errors.ts';
 
 /** Milliseconds. Long enough to cover the requests of one pull, short enough that a restart goes unnoticed. */
-const OPEN_TIME: number = 2 * SECOND;
+const OPEN_TIME = 2 * SECOND;
 /** Endpoints come from callers; the oldest are forgotten, which only costs a time-out. */
 const MAX_ENDPOINTS = 256;
 

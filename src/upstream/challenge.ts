@@ -14,7 +14,7 @@ export interface Challenge {
 }
 
 /** Characters; real challenges have fewer than 500. */
-const MAX_HEADER_LENGTH: number = 8 * KIB;
+const MAX_HEADER_LENGTH = 8 * KIB;
 const MAX_CHALLENGES = 8;
 const MAX_PARAMETERS = 16;
 

@@ -12,7 +12,7 @@ export type Credential =
 export type StoredCredential = Credential | { readonly kind: 'identity'; readonly token: string };
 
 /** Bytes; node:http takes 16 KiB of headers in all, so that nothing longer arrives in practice. */
-const MAX_AUTHORIZATION_LENGTH: number = 16 * KIB;
+const MAX_AUTHORIZATION_LENGTH = 16 * KIB;
 
 const AUTHORIZATION = /^(basic|bearer) +([A-Za-z0-9._~+/-]+=*)$/i;
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;

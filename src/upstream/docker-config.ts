@@ -22,15 +22,15 @@ import { parseBasic, type StoredCredential } from './credential.ts';
 /** The name under which docker keeps Docker Hub's credentials. */
 const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
 /** Milliseconds. Helpers of clouds hand out passwords that live for hours. */
-const CACHE_TIME: number = 5 * MINUTE;
+const CACHE_TIME = 5 * MINUTE;
 /** Registries come from callers. */
 const MAX_CACHED = 256;
 /** Milliseconds that a helper may take. */
-const HELPER_TIMEOUT: number = 10 * SECOND;
+const HELPER_TIMEOUT = 10 * SECOND;
 /** Each is a program of some 10 MiB that may talk to a cloud; others wait, no more than the mirror has requests. */
 const MAX_HELPERS = 4;
 /** Bytes that a helper may print. */
-const MAX_HELPER_OUTPUT: number = 64 * KIB;
+const MAX_HELPER_OUTPUT = 64 * KIB;
 const HELPER_NAME = /^[a-z0-9._-]+$/i;
 /** What a helper says as user name when the secret is a refresh token. */
 const IDENTITY_USER = '<token>';

@@ -8,9 +8,9 @@ import { KIB, MIB } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 
 /** Bytes of each document that are not counted. */
-const FREE: number = 64 * KIB;
+const FREE = 64 * KIB;
 /** Bytes of all together. */
-const LIMIT: number = 64 * MIB;
+const LIMIT = 64 * MIB;
 
 export interface HeldDocument extends Disposable {
   /** It has so many bytes by now. @returns whether they have room; if not, none is taken */

@@ -5,7 +5,7 @@ import { plainType } from '../oci/manifest-type.ts';
 import type { Response } from './response.ts';
 
 /** Bytes of an answer that is passed through; as for manifests. */
-const MAX_PASSED_THROUGH: number = 4 * MIB;
+const MAX_PASSED_THROUGH = 4 * MIB;
 /** What of a passed-through answer's header means something to the caller: names, and values that are plain text. */
 const PASSED_HEADERS = /^(?:docker|oci)-[a-z0-9-]{1,64}$/;
 const PASSED_VALUE = /^[\x20-\x7e]{1,256}$/;

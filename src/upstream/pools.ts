@@ -24,9 +24,9 @@ export type Lane = 'control' | 'blob';
 /** Origins in use at a time by one node: a few registries, each with its storage and its token server. */
 const MAX_POOLS = 128;
 /** Bytes. Signed URLs in `location` are some KiB long. */
-const MAX_HEADER_SIZE: number = 32 * KIB;
+const MAX_HEADER_SIZE = 32 * KIB;
 /** Milliseconds that an idle connection is kept: the requests of one pull come closer together. */
-const IDLE_TIMEOUT: number = 15 * SECOND;
+const IDLE_TIMEOUT = 15 * SECOND;
 
 export interface PoolOptions {
   /** Milliseconds for DNS, TCP and TLS. */

@@ -41,7 +41,7 @@ interface Asked {
   readonly caller: Caller;
 }
 
-export interface ExchangeRequest extends Asked {
+export interface RegistryCallRequest extends Asked {
   readonly kind: Exclude<RequestKind, 'token'>;
   readonly method: 'GET' | 'HEAD';
   /** Path and query. */
@@ -51,7 +51,7 @@ export interface ExchangeRequest extends Asked {
   readonly signal: AbortSignal | undefined;
 }
 
-export interface ExchangeOptions {
+export interface RegistryCallOptions {
   readonly pools: Pools;
   readonly reaches: Reaches;
   readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
@@ -81,12 +81,12 @@ interface Authorization {
   readonly isFinal: boolean;
 }
 
-export class Exchange {
-  readonly #options: ExchangeOptions;
+export class RegistryCall {
+  readonly #options: RegistryCallOptions;
   readonly #tokens: TokenSource;
   readonly #learned = new LRUCache<string, Learned>({ max: MAX_CHALLENGES });
 
-  constructor(options: ExchangeOptions) {
+  constructor(options: RegistryCallOptions) {
     this.#options = options;
     this.#tokens = new TokenSource(options.clock);
   }
@@ -96,7 +96,7 @@ export class Exchange {
    * @throws WeirError `upstream_unauthorized` with the challenge to relay in `detail.challenge`, and those of
    * requests and redirects that fail
    */
-  async run(request: ExchangeRequest): Promise<Followed> {
+  async run(request: RegistryCallRequest): Promise<Followed> {
     const { endpoint } = request;
     const credential = await this.#credential(request);
     const key = learnedKey(request);
@@ -123,7 +123,7 @@ export class Exchange {
     checkHost(endpoint.origin, reach);
   }
 
-  async #credential(request: ExchangeRequest): Promise<StoredCredential | undefined> {
+  async #credential(request: RegistryCallRequest): Promise<StoredCredential | undefined> {
     const { endpoint, caller } = request;
     if (typeof caller !== 'string' && !endpoint.isMirror) return caller.for(endpoint.registry);
     const host = endpoint.credentialsOf;
@@ -132,7 +132,7 @@ export class Exchange {
   }
 
   async #authorize(
-    request: ExchangeRequest,
+    request: RegistryCallRequest,
     credential: StoredCredential | undefined,
     learned: Learned | undefined,
     rejected?: string,
@@ -153,7 +153,7 @@ export class Exchange {
   }
 
   async #token(
-    request: ExchangeRequest,
+    request: RegistryCallRequest,
     bearer: TokenRequest,
     credential: StoredCredential | undefined,
     challenge: string | undefined,
@@ -178,7 +178,7 @@ export class Exchange {
     }
   }
 
-  #send(request: ExchangeRequest, authorization: Authorization | undefined): Promise<Followed> {
+  #send(request: RegistryCallRequest, authorization: Authorization | undefined): Promise<Followed> {
     const { endpoint, method, signal } = request;
     const headers = {
       ...request.headers,
@@ -213,7 +213,7 @@ export class Exchange {
   }
 }
 
-function learnedKey({ endpoint, name }: ExchangeRequest): string {
+function learnedKey({ endpoint, name }: RegistryCallRequest): string {
   return `${endpoint.origin}${endpoint.path}/${name}`;
 }
 

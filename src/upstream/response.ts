@@ -15,11 +15,11 @@ import { abortError, transportError } from './failure.ts';
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
 
 /** Bytes that wait for the reader before the socket is paused: some reads of 64 KiB, so that both sides keep busy. */
-const HIGH_WATER: number = 512 * KIB;
+const HIGH_WATER = 512 * KIB;
 /** Bytes that still wait when the socket is read again, so that the reader does not run dry meanwhile. */
-const LOW_WATER: number = 256 * KIB;
+const LOW_WATER = 256 * KIB;
 /** Bytes of an unwanted body that are read to keep the connection; what is longer costs more than a new one. */
-const MAX_DISCARD: number = 64 * KIB;
+const MAX_DISCARD = 64 * KIB;
 
 export interface SendOptions {
   readonly origin: string;

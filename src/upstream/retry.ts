@@ -3,16 +3,16 @@ import { MILLISECOND, SECOND } from '../util/clock.ts';
 import type { ErrorCode, WeirError } from '../util/errors.ts';
 
 /** The first wait is at most this long, in milliseconds. */
-const BASE_DELAY: number = 100 * MILLISECOND;
+const BASE_DELAY = 100 * MILLISECOND;
 /** No wait is longer, unless the registry names one. */
-const MAX_DELAY: number = 2 * SECOND;
+const MAX_DELAY = 2 * SECOND;
 /**
  * A body that broke off is tried again for at least this long after its last byte: a registry that restarts needs
  * two seconds. Longer, and a runtime would learn much later than without Weir that the registry is gone for good.
  */
 export const RESUME_PATIENCE: number = 4 * SECOND;
 /** A registry that names a longer wait is not waited for any longer: runtimes give up or go elsewhere by then. */
-const MAX_RETRY_AFTER: number = 10 * SECOND;
+const MAX_RETRY_AFTER = 10 * SECOND;
 
 /** Failures of the moment; `upstream_status` depends on the status. */
 const RETRYABLE: ReadonlySet<ErrorCode> = new Set([

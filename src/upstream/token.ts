@@ -20,15 +20,15 @@ import type { Hop } from './redirect.ts';
 /** Repositories times credentials of one node; a token is about 1 KiB. */
 const MAX_TOKENS = 2000;
 /** Bytes. Tokens of some clouds are several KiB long. */
-const MAX_TOKEN_ANSWER: number = 256 * KIB;
+const MAX_TOKEN_ANSWER = 256 * KIB;
 /** Seconds that a token lives where its server does not say: the specification's default. */
 const DEFAULT_EXPIRY = 60;
 /** Seconds. A token is not kept longer than this, so that what was withdrawn at the registry ends here, too. */
 const MAX_EXPIRY = 3600;
 /** Milliseconds before its end at which a token is renewed: it must outlive the request it is sent with. */
-const RENEWAL_MARGIN: number = 10 * SECOND;
+const RENEWAL_MARGIN = 10 * SECOND;
 /** Milliseconds for one exchange, whoever waits for it. */
-const EXCHANGE_TIMEOUT: number = 15 * SECOND;
+const EXCHANGE_TIMEOUT = 15 * SECOND;
 const CLIENT_ID = 'weir';
 
 const answerSchema = v.object({

@@ -23,11 +23,11 @@ import {
 import { Attempts, type AttemptsContext } from './attempts.ts';
 import { callerId, type Caller } from './caller.ts';
 import { requestTarget, type Endpoint } from './endpoint.ts';
-import type { Exchange } from './registry-call.ts';
+import type { RegistryCall } from './registry-call.ts';
 import type { Response } from './response.ts';
 
 /** Bytes after which the observer is told; for each chunk would cost more than it says. */
-const REPORT_STEP: number = MIB;
+const REPORT_STEP = MIB;
 
 export interface BlobRequest {
   readonly repository: Repository;
@@ -49,8 +49,8 @@ interface Part {
   readonly to: number;
 }
 
-export class BlobReader {
-  readonly #exchange: Exchange;
+export class UpstreamBlob {
+  readonly #exchange: RegistryCall;
   readonly #context: AttemptsContext;
   readonly #request: BlobRequest;
   readonly #attempts: Attempts;
@@ -60,7 +60,7 @@ export class BlobReader {
   #size: number | undefined;
   #unreported = 0;
 
-  constructor(exchange: Exchange, context: AttemptsContext, request: BlobRequest) {
+  constructor(exchange: RegistryCall, context: AttemptsContext, request: BlobRequest) {
     this.#exchange = exchange;
     this.#context = context;
     this.#request = request;

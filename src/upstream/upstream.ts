@@ -22,12 +22,12 @@ import type { RegistryHost, Repository } from '../oci/repository.ts';
 import { DocumentRoom } from './document-room.ts';
 import { contentLength, expectStatus, refuseEncoding } from './registry-answer.ts';
 import { Attempts, type AttemptsContext } from './attempts.ts';
-import { BlobReader } from './upstream-blob.ts';
+import { UpstreamBlob } from './upstream-blob.ts';
 import { Breaker } from './breaker.ts';
 import type { Caller } from './caller.ts';
 import { DockerConfig } from './docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from './endpoint.ts';
-import { Exchange } from './registry-call.ts';
+import { RegistryCall } from './registry-call.ts';
 import { passOn, type PassedThrough } from './passed-through.ts';
 import { Pools } from './pools.ts';
 import { Reaches } from './reach.ts';
@@ -82,7 +82,7 @@ export interface BlobStream {
 
 export class Upstream {
   readonly #pools: Pools;
-  readonly #exchange: Exchange;
+  readonly #exchange: RegistryCall;
   readonly #context: AttemptsContext;
   readonly #retries: number;
   readonly #documents: DocumentRoom;
@@ -109,7 +109,7 @@ export class Upstream {
     this.#dockerConfig = dockerConfig
       ? new DockerConfig(dockerConfig, clock, options.warn ?? ignore)
       : undefined;
-    this.#exchange = new Exchange({
+    this.#exchange = new RegistryCall({
       pools: this.#pools,
       reaches: new Reaches(registries, options.allowPrivate ?? LIMITS.allowPrivate),
       registries,
@@ -189,7 +189,7 @@ export class Upstream {
     if (end !== undefined && end <= start) throw new WeirError('range_unsatisfiable', 'an empty range');
     const retries = options.retries ?? this.#retries;
     const request = { repository, digest, caller, callers, start, end, retries, signal };
-    return new BlobReader(this.#exchange, this.#context, request).open();
+    return new UpstreamBlob(this.#exchange, this.#context, request).open();
   }
 
   /** The registry's own answer, also a 4xx. @throws WeirError `upstream_*` for 401, 403, 429, 5xx; `aborted` */

@@ -10,7 +10,7 @@ const TICKS = 10;
 /** By the clock it may last so many times longer. */
 const MOST_BY_THE_CLOCK = 5;
 
-export class OwnTime implements Disposable {
+export class ActiveTimer implements Disposable {
   readonly #clock: Clock;
   readonly #over = new AbortController();
   readonly #done = new AbortController();

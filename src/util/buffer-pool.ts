@@ -2,7 +2,7 @@
 import { KIB } from './clock.ts';
 
 /** Large enough that system calls cost little, small enough that hundreds of slow readers cost little. */
-const BUFFER_BYTES: number = 256 * KIB;
+const BUFFER_BYTES = 256 * KIB;
 /** Buffers that are kept for the next response. */
 const MAX_SPARE = 32;
 

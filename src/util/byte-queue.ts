@@ -5,9 +5,9 @@
 import { KIB } from './clock.ts';
 
 /** Bytes of a piece below which a copy costs less than an object. */
-const SMALL: number = 4 * KIB;
+const SMALL = 4 * KIB;
 /** Bytes of the memory that small pieces are copied into. */
-const PAGE: number = 16 * KIB;
+const PAGE = 16 * KIB;
 
 export class ByteQueue {
   #pieces: Uint8Array[] = [];

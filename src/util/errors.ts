@@ -130,3 +130,11 @@ export function systemCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
   return typeof error.code === 'string' ? error.code : undefined;
 }
+
+/**
+ * Ends a dispatcher: a kind that no branch handles does not compile.
+ * @throws TypeError where a value reaches it all the same
+ */
+export function assertNever(value: never): never {
+  throw new TypeError(`no branch handles ${JSON.stringify(value)}`);
+}

@@ -3,7 +3,7 @@
 /** Gives a place back; to be called once. */
 export type Leave = () => void;
 
-export class Places {
+export class Semaphore {
   #free: number;
   readonly #waiting: Set<() => void> = new Set();
 

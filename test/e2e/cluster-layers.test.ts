@@ -12,8 +12,8 @@ import { TempDir } from '../support/temp.ts';
 import { pullThrough, WeirCluster } from '../support/weir-cluster.ts';
 
 const SMALL_LAYERS = 200;
-const LARGE: number = 1 * GIB;
-const MOST_RESIDENT: number = 400 * MIB;
+const LARGE = 1 * GIB;
+const MOST_RESIDENT = 400 * MIB;
 const MOST_FROM_REGISTRY = 2;
 
 requires('docker-registry')('images of uncommon shape', () => {

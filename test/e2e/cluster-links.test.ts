@@ -8,7 +8,7 @@ import { requires } from '../support/requires.ts';
 import { WeirCluster } from '../support/weir-cluster.ts';
 import type { WeirNode } from '../support/weir.ts';
 
-const RATE: number = 2 * MIB;
+const RATE = 2 * MIB;
 /** A limit holds over time: one 50 ms burst, and what lies in the buffers of sockets, may be ahead of it. */
 const MARGIN = 1.3;
 

@@ -14,10 +14,10 @@ import { Registry } from '../support/registry.ts';
 import { requires } from '../support/requires.ts';
 import { WeirNode, type WeirOptions } from '../support/weir.ts';
 
-const SIZE: number = 80 * MIB;
-const MID: number = 30 * MIB;
+const SIZE = 80 * MIB;
+const MID = 30 * MIB;
 /** Slow enough that "mid-blob" is no race, quick enough that a test takes seconds. */
-const RATE: number = 20 * MIB;
+const RATE = 20 * MIB;
 /** What upstream may send in all, in times the blob. */
 const MOST = 1.1;
 

@@ -16,8 +16,8 @@ import { TempDir } from '../support/temp.ts';
 import { WeirNode } from '../support/weir.ts';
 
 /** Room for the blob above the 256 MiB that a node leaves free. */
-const DISK: number = 400 * MIB;
-const SIZE: number = 60 * MIB;
+const DISK = 400 * MIB;
+const SIZE = 60 * MIB;
 
 requires('docker-registry', 'root')('disk full', () => {
   const lab = shared(async (stack) => {

@@ -9,13 +9,13 @@ import { memoryOf } from '../support/process-memory.ts';
 import { WEIR, type WeirNode } from '../support/weir.ts';
 import { WeirCluster } from '../support/weir-cluster.ts';
 
-const LAYER: number = 4 * GIB;
+const LAYER = 4 * GIB;
 /** A registry that has delivered nothing before, not even a manifest, may fill a quarter of it. */
 const QUOTA = '17GiB';
 /** Bytes that a node may have, where this machine lets us limit it; the page cache is within. */
-const LIMIT: number = 512 * MIB;
+const LIMIT = 512 * MIB;
 /** Bytes of its own that it may ever have resident, pages of its program among them. */
-const MOST_RESIDENT: number = 400 * MIB;
+const MOST_RESIDENT = 400 * MIB;
 
 describe('a layer of 4 GiB, nodes of 512 MiB', function () {
   this.timeout(10 * MINUTE);

@@ -14,7 +14,7 @@ import { requires } from '../support/requires.ts';
 
 const [REPOSITORY, TAG] = ['mis/behave', 'v1'];
 const IMAGE = `${REPOSITORY}:${TAG}`;
-const MID: number = 10 * MIB;
+const MID = 10 * MIB;
 
 interface Row {
   readonly title: string;

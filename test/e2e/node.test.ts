@@ -15,7 +15,7 @@ import { WeirNode } from '../support/weir.ts';
 
 const STALLED_READERS = 100;
 /** Two buffers of 256 KiB, and what a connection costs beside them. */
-const MOST_PER_READER: number = 700 * KIB;
+const MOST_PER_READER = 700 * KIB;
 
 describe('a node', () => {
   it('listens on the loopback addresses alone, both with the same port', async () => {

@@ -21,13 +21,13 @@ import { WeirNode } from '../support/weir.ts';
 
 const LAYERS: readonly number[] = [200 * KIB, 64 * MIB];
 /** At this rate the registry sends to Weir: slow enough that "mid-pull" is no race. */
-const RATE: number = 16 * MIB;
+const RATE = 16 * MIB;
 /** So much of the large layer has come when something happens to Weir. */
-const MID: number = 24 * MIB;
+const MID = 24 * MIB;
 /** How much later than a direct pull one may end whose mirror refuses the connection. */
-const REFUSED_GRACE: number = 2 * SECOND;
+const REFUSED_GRACE = 2 * SECOND;
 /** What a hung mirror may cost: `mirror.hang-timeout` (5 s), a tick of the watchdog, and a loaded machine. */
-const HUNG_GRACE: number = 8 * SECOND;
+const HUNG_GRACE = 8 * SECOND;
 
 requires(
   'root',

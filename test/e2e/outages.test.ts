@@ -21,9 +21,9 @@ import { WeirNode } from '../support/weir.ts';
 
 const IMAGE = 'out/age:v1';
 const LAYERS = [200 * KIB, 40 * MIB];
-const MID: number = 10 * MIB;
-const RATE: number = 20 * MIB;
-const DOWN: number = 2 * SECOND;
+const MID = 10 * MIB;
+const RATE = 20 * MIB;
+const DOWN = 2 * SECOND;
 
 const prepare = async (stack: AsyncDisposableStack) => {
   const registry = stack.use(await Registry.start());

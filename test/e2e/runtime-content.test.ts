@@ -17,7 +17,7 @@ import { WeirNode } from '../support/weir.ts';
 /** One name for containerd and for skopeo: Weir keeps apart what different registries have delivered. */
 const REGISTRY = 'registry.test';
 /** In which the node notices what containerd has committed or removed. */
-const NOTICE: number = 20 * SECOND;
+const NOTICE = 20 * SECOND;
 
 requires(
   'root',

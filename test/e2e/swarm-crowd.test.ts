@@ -13,7 +13,7 @@ const SMALL: readonly number[] = [32, 20, 8, 4].map((size) => size * MIB);
 /** Registry bytes over image bytes; five would be no sharing. */
 const ONCE = 1.05;
 /** Five starts over 10 s. */
-const GAP: number = 2.5 * SECOND;
+const GAP = 2.5 * SECOND;
 
 requires(
   'root',

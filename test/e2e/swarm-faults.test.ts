@@ -17,7 +17,7 @@ const THIN = '30mbit';
 /** What the others have, and a tenth of it. */
 const QUICK = '100mbit';
 const SLOW = '10mbit';
-const PARTITION: number = 4 * SECOND;
+const PARTITION = 4 * SECOND;
 
 /** Registry bytes over image bytes; five would be no sharing. */
 const ONCE = 1.05;

@@ -23,11 +23,11 @@ const WARM_UP = 2_000;
  * Bytes by which 20,000 resets may have made the node larger. Between two collections the heap varies by 90 MiB, whatever
  * their number (60,000 make no difference); 7 KiB that stay of each reset would be more.
  */
-const MAY_GROW: number = 128 * MIB;
+const MAY_GROW = 128 * MIB;
 /** Connections to registries that are kept for a while. */
 const MAY_STAY_OPEN = 48;
-const QUIET_WITHIN: number = 30 * SECOND;
-const BACK_WITHIN: number = 15 * SECOND;
+const QUIET_WITHIN = 30 * SECOND;
+const BACK_WITHIN = 15 * SECOND;
 
 requires('docker-registry')('a client that goes away', function () {
   this.timeout(180 * SECOND);

@@ -10,7 +10,7 @@ import { TempDir } from '../support/temp.ts';
 import { WEIR, WeirNode } from '../support/weir.ts';
 
 /** Milliseconds in which a node ends that does not take its configuration; one that runs on has taken it. */
-const ENDS_WITHIN: number = 20 * SECOND;
+const ENDS_WITHIN = 20 * SECOND;
 
 describe('the secret of a cluster', () => {
   it('is not one that can be guessed: the node does not start with it', async () => {

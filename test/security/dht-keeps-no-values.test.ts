@@ -15,11 +15,11 @@ import type { WeirNode } from '../support/weir.ts';
 const PROTOCOL = '/weir/kad/1.0.0';
 const MESSAGES = 80;
 /** What a node's memory grows by anyway while it reads and throws away. */
-const MOST: number = 40 * MIB;
+const MOST = 40 * MIB;
 /** Bytes of a message that is as short as all messages have to be. */
 const SHORT = 20_000;
 /** Bytes that are written at one time. */
-const STEP: number = 64 * KIB;
+const STEP = 64 * KIB;
 
 describe('the DHT of a node', function () {
   this.timeout(MINUTE);

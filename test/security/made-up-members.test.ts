@@ -6,14 +6,14 @@ import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { multiaddr } from '@multiformats/multiaddr';
 import { MINUTE, SECOND } from '../../src/util/clock.ts';
-import type { Intake } from '../../src/network/record-intake.ts';
-import { MemberExchange } from '../../src/network/member-sync.ts';
-import type { MembershipTable } from '../../src/cluster/member-table.ts';
+import type { RecordIntake } from '../../src/network/record-intake.ts';
+import { MemberSync } from '../../src/network/member-sync.ts';
+import type { MemberTable } from '../../src/cluster/member-table.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../src/oci/repository.ts';
 import { Identity } from '../../src/protocol/identity.ts';
-import type { PeerName } from '../../src/protocol/peer-id.ts';
-import { Homes } from '../../src/swarm/chunk-owners.ts';
+import type { PeerId } from '../../src/protocol/peer-id.ts';
+import { ChunkOwners } from '../../src/swarm/chunk-owners.ts';
 import { BUCKET_DIGEST_BYTES, BUCKETS } from '../../src/protocol/sync-messages.ts';
 import { signMember, type SignedMember } from '../../src/protocol/signed-record.ts';
 import { startBareNode } from '../support/bare-node.ts';
@@ -30,7 +30,7 @@ describe('made-up members', function () {
   let temp: TempDir;
   let keyFile: string;
   let victim: MemberNode;
-  let honest: readonly PeerName[];
+  let honest: readonly PeerId[];
 
   before(async () => {
     temp = await TempDir.create('made-up');
@@ -80,9 +80,9 @@ describe('made-up members', function () {
         digests: () => new Uint8Array(BUCKETS * BUCKET_DIGEST_BYTES).fill(1),
         inBuckets: () => records.map((record) => ({ record, age: 0 })),
       },
-    } as unknown as MembershipTable;
-    const intake = { hello: () => undefined, page: () => undefined } as unknown as Intake;
-    const exchange = new MemberExchange(
+    } as unknown as MemberTable;
+    const intake = { hello: () => undefined, page: () => undefined } as unknown as RecordIntake;
+    const exchange = new MemberSync(
       node,
       table,
       intake,
@@ -90,7 +90,7 @@ describe('made-up members', function () {
       () => undefined,
     );
     try {
-      const address = multiaddr(`${victim.cluster.host.addresses[0]}/p2p/${victim.peer}`);
+      const address = multiaddr(`${victim.cluster.network.addresses[0]}/p2p/${victim.peer}`);
       const connection = await node.dial(address, { signal: AbortSignal.timeout(10 * SECOND) });
       await exchange.run(connection, AbortSignal.timeout(10 * SECOND));
       await until('the records have come', () => victim.table.size > honest.length);
@@ -100,12 +100,12 @@ describe('made-up members', function () {
   }
 
   /** The share of chunks whose home is one of these. */
-  function shareOfHomes(peers: ReadonlySet<PeerName>): number {
+  function shareOfHomes(peers: ReadonlySet<PeerId>): number {
     const swarm = { registry: parseRegistryHost('registry.test'), digest: digestOf(Buffer.from('blob')) };
     // All of them: those that this node has found unreachable meanwhile, honest ones and made-up ones, are no homes.
     const members = [...victim.table.records.all()].map(({ record }) => record.member);
-    const homes = new Homes(swarm, { live: () => members, version: 1 });
-    const chunks = Array.from({ length: 2000 }, (_, index) => homes.of(index)[0]?.peer);
+    const owners = new ChunkOwners(swarm, { live: () => members, version: 1 });
+    const chunks = Array.from({ length: 2000 }, (_, index) => owners.of(index)[0]?.peer);
     return chunks.filter((peer) => peer !== undefined && peers.has(peer)).length / chunks.length;
   }
 });

@@ -25,14 +25,24 @@ describe('made-up swarms', function () {
     const [victim, other] = honest;
     const { swarms } = victim.cluster;
     for (let i = 0; i < 20; i++) {
-      swarms.message(other.peer, { kind: 'join', swarm: swarmOf(`honest ${i}`), size: 1000, complete: true });
+      swarms.message(other.peer, {
+        kind: 'announce',
+        swarm: swarmOf(`honest ${i}`),
+        size: 1000,
+        complete: true,
+      });
     }
     evil.messages.length = 0;
     for (let i = 0; i < MADE_UP; i++) {
-      evil.say(victim.peer, { kind: 'join', swarm: swarmOf(`made up ${i}`), size: 1000, complete: false });
+      evil.say(victim.peer, {
+        kind: 'announce',
+        swarm: swarmOf(`made up ${i}`),
+        size: 1000,
+        complete: false,
+      });
       if (i % AT_ONCE < AT_ONCE - 1) continue;
       // Each is answered: the next ones are said when these have come.
-      await until('they have come', () => evil.messages.filter(({ kind }) => kind === 'sample').length >= i);
+      await until('they have come', () => evil.messages.filter(({ kind }) => kind === 'peers').length >= i);
     }
     for (let i = 0; i < 20; i++) {
       assert.deepEqual(swarms.holders(swarmOf(`honest ${i}`), evil.peer), [other.peer]);

@@ -62,7 +62,7 @@ describe('a member', () => {
     const { evil, victim } = lab();
     const { name } = parseRepository(registry, 'a/b');
     const swarm = { registry, digest: DIGEST };
-    return evil.ask(victim, { swarm, range: undefined, home: { repository: name, token: undefined } });
+    return evil.ask(victim, { swarm, range: undefined, owner: { repository: name, token: undefined } });
   };
 
   it('is told nothing of a tag at a service of another node, and that service is not asked', async () => {
@@ -96,7 +96,7 @@ describe('a member', () => {
     const registry = parseRegistryHost(known.host);
     const answer = await inquire(registry);
     assert.deepEqual([answer.status, answer.status === 'found' && answer.digest], ['found', DIGEST]);
-    assert.equal((await fetchManifest(registry)).kind, 'piece');
+    assert.equal((await fetchManifest(registry)).kind, 'chunk');
   });
 
   it('leads that node by what is configured to nothing that is not', async () => {
@@ -113,8 +113,8 @@ describe('a member', () => {
         const { name } = parseRepository(registry, 'a/b');
         const swarm = { registry, digest: digestOf(Buffer.from(JSON.stringify(header))) };
         const { evil, victim } = lab();
-        const home = { repository: name, token: undefined };
-        assert.deepEqual(await evil.ask(victim, { swarm, range: undefined, home }), { kind: 'unable' });
+        const owner = { repository: name, token: undefined };
+        assert.deepEqual(await evil.ask(victim, { swarm, range: undefined, owner }), { kind: 'unable' });
         assert.equal(inside.requests.length, before);
       }
     } finally {

@@ -13,12 +13,12 @@ import type { Answer } from '../support/client.ts';
 import { requires } from '../support/requires.ts';
 
 const NODES = 3;
-const LAYER: number = 8 * MIB;
-const BLOB: number = 2 * MIB;
+const LAYER = 8 * MIB;
+const BLOB = 2 * MIB;
 /** Of its first chunk, so that it is not begun anew. */
-const LARGER_PART: number = 100 * KIB;
+const LARGER_PART = 100 * KIB;
 /** Milliseconds between the answers to the two who go for one chunk. */
-const BETWEEN: number = SECOND / 2;
+const BETWEEN = SECOND / 2;
 
 interface Asked {
   readonly method: string | undefined;

@@ -8,7 +8,7 @@ import { MINUTE, SECOND } from '../../src/util/clock.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { parseRegistryHost, parseRepository, repositoryKey } from '../../src/oci/repository.ts';
-import type { PeerName } from '../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../src/protocol/peer-id.ts';
 import { hashText, rank } from '../../src/cluster/hrw.ts';
 import { encodeReferenceAnswer } from '../../src/protocol/reference-messages.ts';
 import { ATTACK_NEEDS, AttackScene, PRIVATE, PUBLIC } from '../support/attack-scene.ts';
@@ -20,14 +20,14 @@ import { requires } from '../support/requires.ts';
 
 const NODES = 3;
 const EVIL_REALM = 'https://token.attacker.example/token';
-const KNOWN_WITHIN: number = 20 * SECOND;
+const KNOWN_WITHIN = 20 * SECOND;
 
 requires(...ATTACK_NEEDS)("a member's word on a tag", function () {
   this.timeout(2 * MINUTE);
   let scene: AttackScene;
   let evil: EvilPeer;
   let answer: Uint8Array;
-  let self: PeerName;
+  let self: PeerId;
 
   before(async () => {
     scene = await AttackScene.start({ nodes: NODES, layer: 100_000 });

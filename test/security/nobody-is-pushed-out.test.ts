@@ -9,7 +9,7 @@ import { request } from '../support/client.ts';
 import { randomBytes } from '../support/images.ts';
 import { requires } from '../support/requires.ts';
 
-const QUOTA: number = 128 * MIB;
+const QUOTA = 128 * MIB;
 /** What a manifest of 4 MiB has room for, about. */
 const DESCRIPTORS = 30_000;
 const MANIFESTS = 4;

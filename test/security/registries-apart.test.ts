@@ -18,9 +18,9 @@ import { pathOf } from '../support/images.ts';
 import { requires } from '../support/requires.ts';
 
 /** What comes of the private blob before its registry breaks off. */
-const HALF: number = 24 * MIB;
+const HALF = 24 * MIB;
 /** What the attacker's registry sends before it falls silent. */
-const SENT_BY_EVIL: number = 2 * MIB;
+const SENT_BY_EVIL = 2 * MIB;
 
 requires(...ATTACK_NEEDS)('two registries that name one digest', () => {
   const scene = shared(async (stack) => {

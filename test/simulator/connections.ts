@@ -7,7 +7,7 @@
 import { IDLE_CONNECTION, IDLE_STREAM } from '../../src/network/limits.ts';
 
 /** Milliseconds: first the idle control stream is closed, then the connection without a stream. */
-const IDLE: number = IDLE_STREAM + IDLE_CONNECTION;
+const IDLE = IDLE_STREAM + IDLE_CONNECTION;
 
 interface Pair {
   readonly ends: readonly [Connections, Connections];

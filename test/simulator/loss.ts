@@ -3,7 +3,7 @@
 /** Bytes of content in a packet. */
 const SEGMENT = 1448;
 /** TCP's constant where each packet is lost by chance alone (Mathis, Semke, Mahdavi and Ott, 1997). */
-const MATHIS: number = Math.sqrt(3 / 2);
+const MATHIS = Math.sqrt(3 / 2);
 /** Milliseconds after which Linux sends again at the earliest what was alone in its window, as a short message is. */
 const RETRANSMISSION = 200;
 

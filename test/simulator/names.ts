@@ -2,12 +2,12 @@
 import type { Member } from '../../src/protocol/member.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RegistryHost } from '../../src/oci/repository.ts';
-import type { PeerName } from '../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../src/protocol/peer-id.ts';
 import type { SwarmKey } from '../../src/protocol/messages.ts';
 
 export function memberNamed(index: number, zones: number): Member {
   return {
-    peer: `12D3KooW${String(index).padStart(44, 'x')}` as PeerName,
+    peer: `12D3KooW${String(index).padStart(44, 'x')}` as PeerId,
     sequence: 1,
     name: `node-${index}`,
     zone: `zone-${index % zones}`,

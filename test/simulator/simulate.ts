@@ -13,7 +13,7 @@ const LAYERS_AT_ONCE = 3;
 const SAMPLES = 200;
 /** Times the lower bound, and milliseconds besides, after which a go counts as one that hangs. */
 const PATIENCE = 20;
-const LEAST_PATIENCE: number = 120 * SECOND;
+const LEAST_PATIENCE = 120 * SECOND;
 const SLOW = 0.1;
 
 export type Start =

@@ -5,17 +5,17 @@
 import { SECOND } from '../../src/util/clock.ts';
 import type { Membership } from '../../src/cluster/membership.ts';
 import type { Member } from '../../src/protocol/member.ts';
-import type { PeerName } from '../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../src/protocol/peer-id.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
 /** Milliseconds of a first suspicion; doubled each time (cluster/suspicions.ts). */
-const SUSPECTED: number = 1 * SECOND;
-const MAX_SUSPECTED: number = 60 * SECOND;
+const SUSPECTED = 1 * SECOND;
+const MAX_SUSPECTED = 60 * SECOND;
 
 /** What all know. */
 export class Roster {
-  readonly #byName: Map<PeerName, Member> = new Map();
-  readonly #views: Map<PeerName, View> = new Map();
+  readonly #byName: Map<PeerId, Member> = new Map();
+  readonly #views: Map<PeerId, View> = new Map();
   #live: readonly Member[];
 
   constructor(members: readonly Member[]) {
@@ -27,7 +27,7 @@ export class Roster {
     return this.#live;
   }
 
-  get(peer: PeerName): Member | undefined {
+  get(peer: PeerId): Member | undefined {
     return this.#byName.get(peer);
   }
 
@@ -48,7 +48,7 @@ export class Roster {
   }
 
   /** All learn that they are gone. */
-  remove(peers: ReadonlySet<PeerName>): void {
+  remove(peers: ReadonlySet<PeerId>): void {
     this.#live = this.#live.filter(({ peer }) => !peers.has(peer));
     for (const peer of peers) this.#byName.delete(peer);
     for (const view of this.#views.values()) view.changed();
@@ -59,9 +59,9 @@ class View implements Membership {
   readonly self: Member;
   readonly #roster: Roster;
   readonly #time: VirtualTime;
-  readonly #suspects: Set<PeerName> = new Set();
-  readonly #times: Map<PeerName, number> = new Map();
-  readonly #banned: Set<PeerName> = new Set();
+  readonly #suspects: Set<PeerId> = new Set();
+  readonly #times: Map<PeerId, number> = new Map();
+  readonly #banned: Set<PeerId> = new Set();
   readonly #listeners: Set<() => void> = new Set();
   /** What it knows before it is in the list. */
   readonly #alone: readonly Member[];
@@ -86,12 +86,12 @@ class View implements Membership {
     return this.#live;
   }
 
-  isLive(peer: PeerName): boolean {
+  isLive(peer: PeerId): boolean {
     if (!this.#isKnown) return peer === this.self.peer;
     return this.#roster.get(peer) !== undefined && !this.#suspects.has(peer);
   }
 
-  get(peer: PeerName): Member | undefined {
+  get(peer: PeerId): Member | undefined {
     return this.#roster.get(peer);
   }
 
@@ -99,7 +99,7 @@ class View implements Membership {
     return false;
   }
 
-  suspect(peer: PeerName): void {
+  suspect(peer: PeerId): void {
     if (this.#suspects.has(peer)) return;
     const times = this.#times.get(peer) ?? 0;
     this.#times.set(peer, times + 1);
@@ -110,18 +110,18 @@ class View implements Membership {
     this.changed();
   }
 
-  absolve(peer: PeerName): void {
+  clear(peer: PeerId): void {
     this.#times.delete(peer);
     if (!this.#banned.has(peer) && this.#suspects.delete(peer)) this.changed();
   }
 
-  ban(peer: PeerName): void {
+  ban(peer: PeerId): void {
     this.#banned.add(peer);
     this.#suspects.add(peer);
     this.changed();
   }
 
-  isBanned(peer: PeerName): boolean {
+  isBanned(peer: PeerId): boolean {
     return this.#banned.has(peer);
   }
 

@@ -3,9 +3,9 @@ import type { WeirError } from '../../src/util/errors.ts';
 import type { SuspicionReason } from '../../src/cluster/membership.ts';
 import type { Member } from '../../src/protocol/member.ts';
 import type { Digest } from '../../src/oci/digest.ts';
-import type { PeerName } from '../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../src/protocol/peer-id.ts';
 import type { SwarmMessage } from '../../src/protocol/messages.ts';
-import type { Swarms } from '../../src/swarm/swarm-manager.ts';
+import type { SwarmManager } from '../../src/swarm/swarm-manager.ts';
 import { Connections } from './connections.ts';
 import { Handshakes } from './handshakes.ts';
 import type { Link } from './simulated-network.ts';
@@ -22,8 +22,8 @@ export class SimulatedNode {
   readonly member: Member;
   readonly up: Link;
   readonly down: Link;
-  swarms: Swarms;
-  readonly blamed: { peer: PeerName; reason: SuspicionReason }[] = [];
+  swarms: SwarmManager;
+  readonly blamed: { peer: PeerId; reason: SuspicionReason }[] = [];
   /** When each blob was complete, in milliseconds. */
   readonly complete: Map<Digest, number> = new Map();
   readonly failed: Map<Digest, WeirError> = new Map();
@@ -43,14 +43,14 @@ export class SimulatedNode {
   fromOtherZones = 0;
   sent = 0;
 
-  readonly #make: (node: SimulatedNode) => Swarms;
+  readonly #make: (node: SimulatedNode) => SwarmManager;
 
   /** @param number another one for each node */
   constructor(
     number: number,
     member: Member,
     links: { up: Link; down: Link },
-    make: (node: SimulatedNode) => Swarms,
+    make: (node: SimulatedNode) => SwarmManager,
   ) {
     this.connections = new Connections(number);
     this.member = member;

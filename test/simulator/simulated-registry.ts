@@ -2,7 +2,7 @@
 import { SECOND } from '../../src/util/clock.ts';
 import { WeirError } from '../../src/util/errors.ts';
 import type { ChunkLayout } from '../../src/protocol/chunk-layout.ts';
-import type { OriginEvents } from '../../src/swarm/environment.ts';
+import type { ChunkUpstreamEvents } from '../../src/swarm/environment.ts';
 import type { Flow, Link, Network } from './simulated-network.ts';
 import type { SimulatedNode } from './simulated-node.ts';
 import { NO_BYTES, PROGRESS } from './simulated-transfer.ts';
@@ -45,7 +45,7 @@ export class SimulatedRegistry {
     layout: ChunkLayout,
     first: number,
     count: number,
-    events: OriginEvents,
+    events: ChunkUpstreamEvents,
   ): () => void {
     const { latency } = this.#options;
     let flow: Flow | undefined;

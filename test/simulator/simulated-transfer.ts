@@ -2,8 +2,8 @@
 import { MILLISECOND } from '../../src/util/clock.ts';
 import { WeirError } from '../../src/util/errors.ts';
 import { ChunkLayout } from '../../src/protocol/chunk-layout.ts';
-import type { Desk, Ruling } from '../../src/swarm/uploader.ts';
-import type { PieceEvents, PieceRequest } from '../../src/transfer/chunk-exchange.ts';
+import type { Uploader, UploadDecision } from '../../src/swarm/uploader.ts';
+import type { ChunkFetchEvents, ChunkFetch } from '../../src/transfer/chunk-exchange.ts';
 import type { Loss } from './loss.ts';
 import type { Flow, Network } from './simulated-network.ts';
 import type { SimulatedNode } from './simulated-node.ts';
@@ -35,8 +35,8 @@ export class Transfer {
   /** Who asks, and who is asked. */
   readonly #from: SimulatedNode;
   readonly #to: SimulatedNode;
-  readonly #request: PieceRequest;
-  readonly #events: PieceEvents;
+  readonly #request: ChunkFetch;
+  readonly #events: ChunkFetchEvents;
   /** Milliseconds of one way. */
   readonly #latency: number;
   readonly #bytes: number;
@@ -47,15 +47,15 @@ export class Transfer {
   #over = false;
   #flow: Flow | undefined;
   /** Of the other one as it was when it was asked: it may have come back anew since. */
-  #desk: Desk | undefined;
+  #uploader: Uploader | undefined;
   #holdsSlot = false;
   #told = 0;
 
   constructor(
     carrier: Carrier,
     [from, to]: readonly [SimulatedNode, SimulatedNode],
-    request: PieceRequest,
-    events: PieceEvents,
+    request: ChunkFetch,
+    events: ChunkFetchEvents,
     latency: number,
   ) {
     this.#carrier = carrier;
@@ -105,29 +105,29 @@ export class Transfer {
       return;
     }
     if (to.isFrozen) return;
-    const { swarm, home, range } = this.#request;
+    const { swarm, owner, range } = this.#request;
     const kept = to.kept.get(swarm.digest);
-    const state = to.swarms.session(swarm)?.state;
-    this.#size = kept ?? state?.layout.size ?? home?.size ?? range?.end ?? 0;
+    const state = to.swarms.get(swarm)?.state;
+    this.#size = kept ?? state?.layout.size ?? owner?.size ?? range?.end ?? 0;
     this.#index = new ChunkLayout(this.#size).indexOf(range?.start ?? 0);
-    this.#desk = to.swarms.desk;
-    this.#leave = this.#desk.ask(
+    this.#uploader = to.swarms.uploader;
+    this.#leave = this.#uploader.ask(
       {
         from: this.#from.member.peer,
         swarm,
         index: this.#index,
-        isHere: state?.isShareable(this.#index) ?? kept !== undefined,
-        asHome: home !== undefined,
+        isHeld: state?.isShareable(this.#index) ?? kept !== undefined,
+        asOwner: owner !== undefined,
         token: undefined,
       },
       () => this.#later(this.#back, () => events.acknowledged()),
-      (ruling) => this.#ruled(ruling),
+      (decision) => this.#ruled(decision),
     );
   }
 
-  #ruled(ruling: Ruling): void {
-    this.#carrier.tally.ruled(ruling.kind);
-    if (ruling.kind === 'granted') {
+  #ruled(decision: UploadDecision): void {
+    this.#carrier.tally.ruled(decision.kind);
+    if (decision.kind === 'granted') {
       this.#holdsSlot = true;
       this.#send();
       return;
@@ -135,7 +135,7 @@ export class Transfer {
     this.#later(this.#back, () => {
       this.#over = true;
       this.#carrier.freed(this.#from, this.#to);
-      this.#events.answered(ruling);
+      this.#events.answered(decision);
     });
   }
 
@@ -179,14 +179,14 @@ export class Transfer {
       this.#over = true;
       this.#carrier.freed(this.#from, to);
       events.progressed(this.#bytes - this.#told);
-      const statement = {
+      const attestation = {
         index: this.#index,
         hash: HASH,
         verified: false,
         by: to.member.peer,
         signature: SIGNATURE,
       };
-      events.answered({ kind: 'piece', bytes: NO_BYTES, size: this.#size, statement });
+      events.answered({ kind: 'chunk', bytes: NO_BYTES, size: this.#size, attestation });
     });
   }
 
@@ -194,6 +194,6 @@ export class Transfer {
     if (!this.#holdsSlot) return;
     this.#holdsSlot = false;
     if (this.#flow !== undefined) this.#carrier.network.cancel(this.#flow);
-    if (this.#to.isWell) this.#desk?.slots.give();
+    if (this.#to.isWell) this.#uploader?.slots.give();
   }
 }

@@ -1,7 +1,7 @@
 /** What happened in a cluster, counted. */
 import type { Digest } from '../../src/oci/digest.ts';
 import type { SwarmKey } from '../../src/protocol/messages.ts';
-import type { Ruling } from '../../src/swarm/uploader.ts';
+import type { UploadDecision } from '../../src/swarm/uploader.ts';
 import type { FetchReason } from '../../src/swarm/environment.ts';
 
 export class Tally {
@@ -11,11 +11,11 @@ export class Tally {
   /** For each reason, how many chunks the registry was asked for that it had been asked for before. */
   readonly again: Map<FetchReason, number> = new Map();
   /** How requests at peers ended. */
-  readonly outcomes: Map<Ruling['kind'], number> = new Map();
+  readonly outcomes: Map<UploadDecision['kind'], number> = new Map();
   /** Chunks of each blob that the registry was asked for. */
   readonly #askedFor: Map<Digest, Set<number>> = new Map();
 
-  ruled(outcome: Ruling['kind']): void {
+  ruled(outcome: UploadDecision['kind']): void {
     countIn(this.outcomes, outcome);
   }
 

@@ -5,15 +5,15 @@
 import { MILLISECOND, SECOND } from '../../src/util/clock.ts';
 import type { Member } from '../../src/protocol/member.ts';
 import type { RepositoryName } from '../../src/oci/repository.ts';
-import type { PeerName } from '../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../src/protocol/peer-id.ts';
 import type { SwarmKey, SwarmMessage } from '../../src/protocol/messages.ts';
 import { ChunkLayout } from '../../src/protocol/chunk-layout.ts';
 import { nodeState } from '../../src/swarm/node-state.ts';
 import { PARAMETERS, type Parameters } from '../../src/swarm/parameters.ts';
 import type { Scheduler } from '../../src/swarm/scheduler.ts';
-import type { Session } from '../../src/swarm/swarm.ts';
-import { Swarms } from '../../src/swarm/swarm-manager.ts';
-import type { PieceEvents, PieceRequest } from '../../src/transfer/chunk-exchange.ts';
+import type { Swarm } from '../../src/swarm/swarm.ts';
+import { SwarmManager } from '../../src/swarm/swarm-manager.ts';
+import type { ChunkFetchEvents, ChunkFetch } from '../../src/transfer/chunk-exchange.ts';
 import { seeded } from './random.ts';
 import { Loss } from './loss.ts';
 import { Roster } from './simulated-membership.ts';
@@ -26,9 +26,9 @@ import { VirtualTime } from './virtual-time.ts';
 import { HASH, PROGRESS, SIGNATURE, Transfer, type Carrier } from './simulated-transfer.ts';
 
 /** Milliseconds to hash and write a chunk. */
-const WRITE: number = 3 * MILLISECOND;
+const WRITE = 3 * MILLISECOND;
 /** The tick of a session (swarm/swarm.ts). */
-const TICK: number = 100 * MILLISECOND;
+const TICK = 100 * MILLISECOND;
 
 export interface WorldOptions {
   readonly nodes: number;
@@ -75,7 +75,7 @@ export class World implements Carrier {
   readonly #options: WorldOptions;
   readonly #latency: number;
   readonly #farLatency: number;
-  readonly #byName: Map<PeerName, SimulatedNode> = new Map();
+  readonly #byName: Map<PeerId, SimulatedNode> = new Map();
   readonly #now: () => number;
   readonly #random: () => number;
 
@@ -94,7 +94,7 @@ export class World implements Carrier {
       2 * this.#farLatency,
       WRITE,
       TICK,
-      this.parameters.batch[0],
+      this.parameters.batchInterval[0],
       PROGRESS,
     ];
     this.time = new VirtualTime(usual);
@@ -121,7 +121,7 @@ export class World implements Carrier {
     });
   }
 
-  node(peer: PeerName): SimulatedNode {
+  node(peer: PeerId): SimulatedNode {
     const node = this.#byName.get(peer);
     if (node === undefined) throw new Error(`no node ${peer}`);
     return node;
@@ -175,9 +175,9 @@ export class World implements Carrier {
     }
   }
 
-  pull(node: SimulatedNode, swarm: SwarmKey, size: number, over: () => void = () => undefined): Session {
+  pull(node: SimulatedNode, swarm: SwarmKey, size: number, over: () => void = () => undefined): Swarm {
     const layout = new ChunkLayout(size);
-    const session = node.swarms.open({
+    const joined = node.swarms.open({
       swarm,
       layout,
       sink: {
@@ -187,28 +187,28 @@ export class World implements Carrier {
           this.time.post(WRITE, () => node.isWell && done({ kind: 'written', hash: HASH }));
         },
       },
-      origin: {
+      upstream: {
         fetch: (first, count, _token, events) => this.registry.fetch(node, layout, first, count, events),
       },
-      home: () => ({ repository: 'test/image' as RepositoryName, token: undefined }),
+      ownerDuty: () => ({ repository: 'test/image' as RepositoryName, token: undefined }),
       onChunk: () => undefined,
       onProgress: () => undefined,
       onComplete: () => {
         node.complete.set(swarm.digest, this.time.now);
         node.kept.set(swarm.digest, size);
-        node.swarms.close(session, true);
+        node.swarms.close(joined, true);
         over();
       },
       onFailed: (error) => {
         node.failed.set(swarm.digest, error);
-        node.swarms.close(session, false);
+        node.swarms.close(joined, false);
         over();
       },
     });
-    return session;
+    return joined;
   }
 
-  #swarmsOf(node: SimulatedNode): Swarms {
+  #swarmsOf(node: SimulatedNode): SwarmManager {
     const { time } = this;
     const scheduler: Scheduler = {
       // The same functions for all nodes: each of its own would be read from memory anew.
@@ -216,14 +216,14 @@ export class World implements Carrier {
       random: this.#random,
       after: (ms, callback) => time.after(ms, () => node.isWell && callback()),
     };
-    return new Swarms({
+    return new SwarmManager({
       environment: {
         membership: this.roster.view(node.member, time),
         ...nodeState(this.parameters, scheduler),
         client: { fetch: (member, request, events) => this.#ask(node, member, request, events) },
         send: (peer, message) => this.#send(node, peer, message),
-        isInTouch: (peer) => node.connections.has(this.node(peer).connections),
-        state: (_swarm, _size, index) => ({
+        isConnected: (peer) => node.connections.has(this.node(peer).connections),
+        attest: (_swarm, _size, index) => ({
           index,
           hash: HASH,
           verified: false,
@@ -246,7 +246,7 @@ export class World implements Carrier {
     });
   }
 
-  #send(from: SimulatedNode, to: PeerName, message: SwarmMessage): void {
+  #send(from: SimulatedNode, to: PeerId, message: SwarmMessage): void {
     if (!from.isAlive) return;
     this.tally.messages++;
     const target = this.node(to);
@@ -275,7 +275,7 @@ export class World implements Carrier {
     }
   }
 
-  #ask(from: SimulatedNode, member: Member, request: PieceRequest, events: PieceEvents): () => void {
+  #ask(from: SimulatedNode, member: Member, request: ChunkFetch, events: ChunkFetchEvents): () => void {
     const to = this.node(member.peer);
     from.connections.use(to.connections, this.time.now);
     const transfer = new Transfer(this, [from, to], request, events, this.#latencyBetween(from, to));

@@ -20,7 +20,7 @@ export const PUBLIC = 'public/app';
 /** Who may read {@link PRIVATE}. */
 export const VICTIM = { username: 'victim', password: 'the password of the victim' } as const;
 /** Large enough that its bytes go out before all of it is there. */
-const PRIVATE_LAYER: number = 40 * MIB;
+const PRIVATE_LAYER = 40 * MIB;
 
 /** Bytes that are enough to tell whose they are. */
 const LOOKED_AT = 4096;

@@ -10,7 +10,7 @@ export const ATTACKER = 'attacker.example';
 const OWN_HEADER = 'x-attacker';
 /** Characters of what was robbed that a failed test shows. */
 const MAX_SHOWN = 80;
-const SENT_WITHIN: number = 60 * SECOND;
+const SENT_WITHIN = 60 * SECOND;
 
 /** What a page sent home. */
 export interface Loot {

@@ -7,7 +7,7 @@ import type { BenchReport } from '../../bench/report/report.ts';
 import { describeResult, run } from './program.ts';
 
 export const BENCH: string = fileURLToPath(new URL('../../bench/main.ts', import.meta.url));
-const TIMEOUT: number = 4 * MINUTE;
+const TIMEOUT = 4 * MINUTE;
 
 /** @returns the report that it wrote to `out`, and what it printed; its code is 1 where a pull failed, and else 0 */
 export async function bench(

@@ -3,9 +3,9 @@ import { SECOND } from '../../src/util/clock.ts';
 import { describeResult, Program, run } from './program.ts';
 import { TempDir } from './temp.ts';
 
-const DUMP_TIMEOUT: number = 60 * SECOND;
+const DUMP_TIMEOUT = 60 * SECOND;
 /** Milliseconds of a page's own time, which stands still while it waits for an answer. */
-const PAGE_TIME: number = 10 * SECOND;
+const PAGE_TIME = 10 * SECOND;
 
 export class Chromium implements AsyncDisposable {
   readonly #names: readonly string[];

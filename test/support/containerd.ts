@@ -13,7 +13,7 @@ import { TempDir } from './temp.ts';
 
 /** CRI keeps its images in this namespace; `ctr` is told to use it too, so that tests see one set of images. */
 const NAMESPACE = 'k8s.io';
-const PULL_TIMEOUT: number = 3 * MINUTE;
+const PULL_TIMEOUT = 3 * MINUTE;
 
 export interface HostsToml {
   /** The registry as images name it: `127.0.0.1:5000`, `docker.io`. */

@@ -4,7 +4,7 @@ import { MINUTE } from '../../src/util/clock.ts';
 import { Program, run, type Result } from './program.ts';
 import { TempDir } from './temp.ts';
 
-const PULL_TIMEOUT: number = 3 * MINUTE;
+const PULL_TIMEOUT = 3 * MINUTE;
 
 export interface MirroredRegistry {
   /** The registry as images name it; no port, because a mirror's path cannot hold a colon. */

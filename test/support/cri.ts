@@ -37,7 +37,7 @@ type Method = (request: object, options: { readonly deadline: Date }, callback: 
 
 const ENDED_BY_CALLER: ReadonlySet<number> = new Set([status.DEADLINE_EXCEEDED, status.CANCELLED]);
 
-const DEFAULT_TIMEOUT: number = 2 * MINUTE;
+const DEFAULT_TIMEOUT = 2 * MINUTE;
 
 export class Cri implements Disposable {
   readonly #client: Client;

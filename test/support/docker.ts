@@ -5,7 +5,7 @@ import { MINUTE } from '../../src/util/clock.ts';
 import { Program, run, runOk, type Result } from './program.ts';
 import { TempDir } from './temp.ts';
 
-const PULL_TIMEOUT: number = 3 * MINUTE;
+const PULL_TIMEOUT = 3 * MINUTE;
 
 export interface DockerOptions {
   /** URLs; they stand for docker.io alone. */

@@ -5,31 +5,31 @@
 import { multiaddr } from '@multiformats/multiaddr';
 import { readFile } from 'node:fs/promises';
 import { systemClock } from '../../src/util/clock.ts';
-import { Host } from '../../src/network/network.ts';
-import { MembershipTable } from '../../src/cluster/member-table.ts';
+import { Network } from '../../src/network/network.ts';
+import { MemberTable } from '../../src/cluster/member-table.ts';
 import type { Address, Member } from '../../src/protocol/member.ts';
 import { Identity } from '../../src/protocol/identity.ts';
-import type { PeerName } from '../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../src/protocol/peer-id.ts';
 import type { SwarmKey, SwarmMessage } from '../../src/protocol/messages.ts';
 import { registryBlobId } from '../../src/oci/registry-blob.ts';
-import { makeStatement } from '../../src/protocol/attestation.ts';
+import { attest } from '../../src/protocol/attestation.ts';
 import { Bitfield } from '../../src/protocol/bitfield.ts';
 import { ChunkLayout } from '../../src/protocol/chunk-layout.ts';
 import { makeCertificate, type Certificate } from '../../src/transfer/certificate.ts';
-import type { PieceAnswer, PieceRequest, ServedPiece } from '../../src/transfer/chunk-exchange.ts';
+import type { ChunkAnswer, ChunkFetch, ServedChunk } from '../../src/transfer/chunk-exchange.ts';
 import { DataClient } from '../../src/transfer/https-client.ts';
 import { DataServer, type ServedReport } from '../../src/transfer/https-server.ts';
 import { digestOf, digestHex } from '../../src/oci/digest.ts';
 import { startBareNode } from './bare-node.ts';
 
-export type Piece = Extract<ServedPiece, { kind: 'piece' }>;
+export type Chunk = Extract<ServedChunk, { kind: 'chunk' }>;
 
 /** What a test makes of the right answer to a request for a chunk that is claimed. */
 export type Mischief = (
-  right: Piece,
+  right: Chunk,
   bytes: Buffer,
-  request: PieceRequest,
-) => ServedPiece | Promise<ServedPiece>;
+  request: ChunkFetch,
+) => ServedChunk | Promise<ServedChunk>;
 
 export interface EvilPeerOptions {
   readonly keyFile: string;
@@ -45,9 +45,9 @@ export interface EvilPeerOptions {
 
 export class EvilPeer implements AsyncDisposable {
   readonly identity: Identity;
-  readonly table: MembershipTable;
+  readonly table: MemberTable;
   /** What was asked of its data port, and how each request ended. */
-  readonly requests: PieceRequest[] = [];
+  readonly requests: ChunkFetch[] = [];
   readonly reports: ServedReport[] = [];
   /** What was said to it over the control plane; questions about references as they came. */
   readonly messages: SwarmMessage[] = [];
@@ -55,15 +55,15 @@ export class EvilPeer implements AsyncDisposable {
   readonly #options: EvilPeerOptions;
   readonly #stack: AsyncDisposableStack;
   readonly #claims: Map<string, Buffer> = new Map();
-  readonly #joined: Map<string, Set<PeerName>> = new Map();
-  #host: Host | undefined;
+  readonly #joined: Map<string, Set<PeerId>> = new Map();
+  #host: Network | undefined;
   #client: DataClient | undefined;
 
   private constructor(options: EvilPeerOptions, stack: AsyncDisposableStack) {
     this.#options = options;
     this.#stack = stack;
     this.identity = options.node?.identity ?? Identity.generate();
-    this.table = new MembershipTable({ self: this.identity.peer, clock: systemClock });
+    this.table = new MemberTable({ self: this.identity.peer, clock: systemClock });
   }
 
   static async start(options: EvilPeerOptions): Promise<EvilPeer> {
@@ -77,25 +77,25 @@ export class EvilPeer implements AsyncDisposable {
     }
   }
 
-  get peer(): PeerName {
+  get peer(): PeerId {
     return this.identity.peer;
   }
 
   /** Says to all members that it has this blob whole. */
   claim(swarm: SwarmKey, bytes: Buffer): void {
     this.#claims.set(registryBlobId(swarm), bytes);
-    const message = { kind: 'join', swarm, size: bytes.length, complete: true } as const;
+    const message = { kind: 'announce', swarm, size: bytes.length, complete: true } as const;
     for (const { peer } of this.table.live()) if (peer !== this.peer) this.#host?.send(peer, message);
   }
 
   /** Says something to another member over the control plane. */
-  say(to: PeerName, message: SwarmMessage): void {
+  say(to: PeerId, message: SwarmMessage): void {
     this.#host?.send(to, message);
   }
 
   /** Asks another member's data port for a piece. */
-  ask(member: Member, request: PieceRequest): Promise<PieceAnswer> {
-    const { promise, resolve, reject } = Promise.withResolvers<PieceAnswer>();
+  ask(member: Member, request: ChunkFetch): Promise<ChunkAnswer> {
+    const { promise, resolve, reject } = Promise.withResolvers<ChunkAnswer>();
     const ignore = (): void => undefined;
     const events = {
       connecting: ignore,
@@ -110,7 +110,7 @@ export class EvilPeer implements AsyncDisposable {
   }
 
   /** Asks another member what stands under a reference; as bytes. */
-  inquire(peer: PeerName, question: Uint8Array): Promise<Uint8Array> {
+  inquire(peer: PeerId, question: Uint8Array): Promise<Uint8Array> {
     if (this.#host === undefined) throw new Error('it has not started');
     return this.#host.request(peer, 'reference', question, { timeout: 10_000 });
   }
@@ -150,7 +150,7 @@ export class EvilPeer implements AsyncDisposable {
       new DataClient({ self, tls: pair, maxDownload: undefined, introduce, clock }),
     );
     this.#host = this.#stack.use(
-      await Host.start({
+      await Network.start({
         identity: this.identity,
         clusterKey: await this.#clusterKey(),
         listen: [{ host: '127.0.0.1', port: 0 }],
@@ -183,35 +183,35 @@ export class EvilPeer implements AsyncDisposable {
     return new Uint8Array(Buffer.from((await readFile(this.#options.keyFile, 'latin1')).trim(), 'latin1'));
   }
 
-  #message(from: PeerName, message: SwarmMessage): void {
+  #message(from: PeerId, message: SwarmMessage): void {
     this.messages.push(message);
     const { kind, swarm } = message;
     const bytes = this.#claims.get(registryBlobId(swarm));
-    if (kind === 'join') this.#answerJoin(from, message);
+    if (kind === 'announce') this.#answerJoin(from, message);
     if (bytes === undefined) return;
     const size = bytes.length;
-    if (kind === 'link' && message.asks) {
-      this.#host?.send(from, { kind: 'link', swarm, size, have: allOf(size), asks: false });
-    } else if (kind === 'ask-origin') {
-      this.#host?.send(from, { kind: 'origin-state', swarm, index: message.index, state: 'have' });
+    if (kind === 'handshake' && message.asks) {
+      this.#host?.send(from, { kind: 'handshake', swarm, size, have: allOf(size), asks: false });
+    } else if (kind === 'claim-query') {
+      this.#host?.send(from, { kind: 'claim-state', swarm, index: message.index, state: 'have' });
     }
   }
 
   /** As rendezvous it names itself before all others. */
-  #answerJoin(from: PeerName, { swarm }: SwarmMessage): void {
+  #answerJoin(from: PeerId, { swarm }: SwarmMessage): void {
     const id = registryBlobId(swarm);
     const joined = this.#joined.get(id) ?? new Set();
     this.#joined.set(id, joined.add(from));
     const others = [...joined].filter((peer) => peer !== from).map((peer) => ({ peer, complete: false }));
     const own = this.#claims.has(id) ? [{ peer: this.peer, complete: true }] : [];
-    this.#host?.send(from, { kind: 'sample', swarm, members: [...own, ...others] });
+    this.#host?.send(from, { kind: 'peers', swarm, peers: [...own, ...others] });
   }
 
-  async #serve(request: PieceRequest): Promise<ServedPiece> {
+  async #serve(request: ChunkFetch): Promise<ServedChunk> {
     this.requests.push(request);
-    const { swarm, range, home } = request;
+    const { swarm, range, owner } = request;
     const bytes = this.#claims.get(registryBlobId(swarm));
-    if (bytes === undefined) return home === undefined ? { kind: 'absent' } : { kind: 'unable' };
+    if (bytes === undefined) return owner === undefined ? { kind: 'absent' } : { kind: 'unable' };
     if (range === undefined) return { kind: 'absent' };
     const { mischief = (right) => right } = this.#options;
     return mischief(this.pieceOf(swarm, bytes, range), bytes, request);
@@ -223,15 +223,15 @@ export class EvilPeer implements AsyncDisposable {
     bytes: Buffer,
     { start, end }: { readonly start: number; readonly end: number },
     verified = true,
-  ): Piece {
+  ): Chunk {
     const hash = Buffer.from(digestHex(digestOf(bytes.subarray(start, end))), 'hex');
     const index = new ChunkLayout(bytes.length).indexOf(start);
     return {
-      kind: 'piece',
+      kind: 'chunk',
       size: bytes.length,
       start,
       end,
-      statement: makeStatement(this.identity, swarm, bytes.length, {
+      attestation: attest(this.identity, swarm, bytes.length, {
         index,
         hash: new Uint8Array(hash),
         verified,

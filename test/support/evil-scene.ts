@@ -12,9 +12,9 @@ import { MemberNode, type PullOf } from './member-node.ts';
 import { TestRegistry } from './mirror-fixture.ts';
 import { TempDir } from './temp.ts';
 
-const KNOWN_WITHIN: number = 20 * SECOND;
+const KNOWN_WITHIN = 20 * SECOND;
 const REPOSITORY = 'a/b';
-const WARM_UP: number = 600 * KIB;
+const WARM_UP = 600 * KIB;
 
 export type EvilSceneOptions = Omit<EvilPeerOptions, 'keyFile' | 'bootstrap'>;
 

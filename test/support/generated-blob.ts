@@ -8,7 +8,7 @@ import { seededBytes } from './bytes.ts';
 import { HttpServer } from './http-server.ts';
 
 /** Each MiB is the same, but for its number in front. */
-const BLOCK: number = MIB;
+const BLOCK = MIB;
 const NUMBER_BYTES = 8;
 
 export class GeneratedBlob implements AsyncDisposable {

@@ -9,10 +9,10 @@ import type { Config } from '../../src/config/settings.ts';
 import { startCluster, type Cluster, type ClusterOptions } from '../../src/daemon/cluster.ts';
 import { createLogger } from '../../src/daemon/logger.ts';
 import type { SuspicionReason } from '../../src/cluster/membership.ts';
-import type { MembershipTable } from '../../src/cluster/member-table.ts';
+import type { MemberTable } from '../../src/cluster/member-table.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { parseRegistryHost, parseRepository } from '../../src/oci/repository.ts';
-import type { PeerName } from '../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../src/protocol/peer-id.ts';
 import { Access } from '../../src/pull/access.ts';
 import { Blobs } from '../../src/pull/blobs.ts';
 import { Manifests } from '../../src/pull/manifests.ts';
@@ -30,7 +30,7 @@ import { TempDir } from './temp.ts';
 const LOOPBACK = [{ host: '127.0.0.1', port: 0 }] as const;
 /** As containerd. */
 const MAX_TRIES = 4;
-const STALL_TIMEOUT: number = 30 * SECOND;
+const STALL_TIMEOUT = 30 * SECOND;
 
 export interface MemberNodeOptions {
   readonly keyFile: string;
@@ -61,7 +61,7 @@ export class MemberNode implements AsyncDisposable {
   readonly manifests: Manifests;
   readonly access: Access;
   /** Whom it has ever suspected or banned, and for what. */
-  readonly accused: Map<PeerName, Set<SuspicionReason>> = new Map();
+  readonly accused: Map<PeerId, Set<SuspicionReason>> = new Map();
   readonly #stack: AsyncDisposableStack;
 
   private constructor({ cluster, blobs, manifests, access }: Parts, stack: AsyncDisposableStack) {
@@ -133,7 +133,7 @@ export class MemberNode implements AsyncDisposable {
         linger: config['pull.linger'],
         stallTimeout: STALL_TIMEOUT,
         maxConcurrent: config['pull.max-concurrent'],
-        share: (request, digest) => cluster.sharing.share(request, digest),
+        share: (request, digest) => cluster.peering.share(request, digest),
         observer: { ...quiet, pulled: () => undefined },
       }),
     );
@@ -145,23 +145,23 @@ export class MemberNode implements AsyncDisposable {
       access,
       clock,
       tagTtl: config['tags.ttl'],
-      peers: cluster.sharing,
+      peers: cluster.peering,
       observer: { ...quiet, staleTag: () => undefined },
     });
     return new MemberNode({ cluster, blobs, manifests, access }, stack.move());
   }
 
-  get table(): MembershipTable {
+  get table(): MemberTable {
     return this.cluster.table;
   }
 
-  get peer(): PeerName {
+  get peer(): PeerId {
     return this.table.self.peer;
   }
 
   /** `127.0.0.1:PORT` of its control plane. */
   get address(): string {
-    const [, , host, , port] = (this.cluster.host.addresses[0] ?? '').split('/');
+    const [, , host, , port] = (this.cluster.network.addresses[0] ?? '').split('/');
     return `${host}:${port}`;
   }
 

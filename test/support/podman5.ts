@@ -7,7 +7,7 @@ import { DebianTree, inTree } from './debian-tree.ts';
 import { run, describeResult, type Result } from './program.ts';
 import { TempDir } from './temp.ts';
 
-const TIMEOUT: number = 2 * MINUTE;
+const TIMEOUT = 2 * MINUTE;
 
 /** What `requires` is asked: the program in the tree. */
 export const PODMAN5: string = inTree('trixie', 'podman');

@@ -16,8 +16,8 @@ const KEPT_LINES = 20_000;
 /** Lines of output that a failure message shows. */
 const SHOWN_LINES = 40;
 /** A program that does not end on SIGTERM is killed after this many milliseconds. */
-const STOP_GRACE: number = 15 * SECOND;
-const READY_TIMEOUT: number = 20 * SECOND;
+const STOP_GRACE = 15 * SECOND;
+const READY_TIMEOUT = 20 * SECOND;
 
 export interface ProgramOptions {
   readonly command: string;

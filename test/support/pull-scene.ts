@@ -12,9 +12,9 @@ import type { TestImage } from './images.ts';
 import { WeirNode, type WeirOptions } from './weir.ts';
 
 /** How much later than without the mirror a pull may end. */
-const GRACE: number = 5 * SECOND;
+const GRACE = 5 * SECOND;
 /** A pull without the mirror that takes longer hangs: containerd 1.6 has no time-out of its own. */
-const HANGS: number = 15 * SECOND;
+const HANGS = 15 * SECOND;
 
 /**
  * `succeeds`: Weir can make good what goes wrong once, also where containerd alone cannot.

@@ -1,18 +1,18 @@
-import type { Lent, SharedPull } from '../../src/pull/download-target.ts';
+import type { DownloadTarget, PeerSource } from '../../src/pull/download-target.ts';
 
 /** A pull in a swarm that brings nothing by itself, and ends when it is told. */
-export class QuietPull implements SharedPull {
+export class QuietPull implements PeerSource {
   readonly size: number;
-  readonly hasCompany: boolean;
-  readonly began: PromiseWithResolvers<Lent> = Promise.withResolvers();
+  readonly hasPeers: boolean;
+  readonly began: PromiseWithResolvers<DownloadTarget> = Promise.withResolvers();
   readonly ends: PromiseWithResolvers<void> = Promise.withResolvers();
 
-  constructor(size: number, hasCompany: boolean) {
+  constructor(size: number, hasPeers: boolean) {
     this.size = size;
-    this.hasCompany = hasCompany;
+    this.hasPeers = hasPeers;
   }
 
-  async fetchInto(lent: Lent): Promise<void> {
+  async fetchInto(lent: DownloadTarget): Promise<void> {
     lent.signal.addEventListener('abort', () => this.ends.reject(lent.signal.reason), { once: true });
     this.began.resolve(lent);
     await this.ends.promise;

@@ -19,7 +19,7 @@ export async function sendRaw(url: string, ...lines: readonly string[]): Promise
   const socket = connect(Number(port), hostname);
   socket.write(rawRequest(...lines));
   const pieces: Buffer[] = [];
-  socket.on('data', (piece: Buffer) => pieces.push(piece));
+  socket.on('data', (chunk: Buffer) => pieces.push(chunk));
   await once(socket, 'end');
   socket.destroy();
   return parseAnswer(Buffer.concat(pieces).toString('latin1'));

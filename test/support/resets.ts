@@ -15,7 +15,7 @@ export interface ResetOptions {
 
 /** When a client resets its connection, taken in turn. */
 type Moment = (asked: Promise<void>, answered: Promise<void>) => Promise<void>;
-const LONGEST: number = 20 * MILLISECOND;
+const LONGEST = 20 * MILLISECOND;
 const MOMENTS: readonly Moment[] = [
   () => Promise.resolve(), // with the request still in the kernel
   (asked) => asked,

@@ -22,7 +22,7 @@ const CONTROL_PORT = 4772;
 const DATA_PORT = 4773;
 const BLOBS = '/blobs/';
 /** Longer than any of the pulls takes when something goes wrong and is mended. */
-const PULL_TIMEOUT: number = 2 * MINUTE;
+const PULL_TIMEOUT = 2 * MINUTE;
 /** Milliseconds between two looks. */
 const LOOK = 20;
 

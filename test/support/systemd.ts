@@ -10,7 +10,7 @@ import { Program, run, runOk, type Result } from './program.ts';
 export const BOOTING: readonly string[] = ['root', 'debootstrap', 'unshare', 'nsenter', 'ip'];
 
 const PACKAGES = 'systemd,systemd-sysv,dbus,libatomic1';
-const BOOT_TIMEOUT: number = MINUTE;
+const BOOT_TIMEOUT = MINUTE;
 
 export class BootedDebian implements AsyncDisposable {
   readonly #holder: Program;

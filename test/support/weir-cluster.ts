@@ -13,7 +13,7 @@ import { WeirNode, type WeirOptions } from './weir.ts';
 const STARTING = 3;
 /** Milliseconds between two looks. */
 const LOOK = 100;
-const KNOWN_WITHIN: number = MINUTE;
+const KNOWN_WITHIN = MINUTE;
 
 export interface WeirClusterOptions {
   /** What all nodes have; the index is for what differs. */

@@ -38,7 +38,7 @@ const PROXY_PORT = 4001;
 /** Of the database and of redis, which hold nothing and which only this host reaches. */
 const USER = 'dragonfly';
 /** Milliseconds after its start in which the scheduler has looked for seed peers: it does so once a minute. */
-const LOOKED: number = MINUTE + 5 * SECOND;
+const LOOKED = MINUTE + 5 * SECOND;
 
 /** What is central but for the seed peer. */
 type Central = 'database' | 'redis' | 'manager' | 'scheduler';

@@ -10,7 +10,7 @@ import type { Place } from '../network.ts';
 import type { Member, Scene } from '../scene.ts';
 import type { RunningSystem } from './system.ts';
 
-const READY_WITHIN: number = 2 * MINUTE;
+const READY_WITHIN = 2 * MINUTE;
 /** Nodes whose programs start at one time. */
 const STARTING = 4;
 

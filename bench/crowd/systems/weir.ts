@@ -25,8 +25,8 @@ const STARTING = 2;
 const ASKED = 8;
 /** Milliseconds between two looks. */
 const LOOK = 250;
-const READY_WITHIN: number = 2 * MINUTE;
-const KNOWN_WITHIN: number = 5 * MINUTE;
+const READY_WITHIN = 2 * MINUTE;
+const KNOWN_WITHIN = 5 * MINUTE;
 
 class RunningWeir implements RunningSystem {
   readonly versions: Readonly<Record<string, string>>;

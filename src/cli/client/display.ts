@@ -9,7 +9,7 @@ import { DEFAULT_COLUMNS, type TerminalOutput } from './terminal.ts';
 const REDRAW_INTERVAL = 100;
 
 /** Milliseconds between two lines about a pull that goes on, where there is no terminal. */
-const LINE_INTERVAL: number = 2 * SECOND;
+const LINE_INTERVAL = 2 * SECOND;
 
 export interface PullDisplay extends Disposable {
   readonly onProgress: (event: PullEvent) => void;

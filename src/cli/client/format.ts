@@ -1,6 +1,6 @@
 /** Numbers for people: short and rounded. For what is read back, see config/units.ts. */
 import { digestHex, type Digest } from '../../oci/digest.ts';
-import type { PeerName } from '../../protocol/peer-id.ts';
+import type { PeerId } from '../../protocol/peer-id.ts';
 
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
@@ -54,7 +54,7 @@ export function formatRate(bytes: number, seconds: number): string {
 }
 
 /** The end of a peer ID, where peers differ. */
-export function shortPeer(peer: PeerName): string {
+export function shortPeer(peer: PeerId): string {
   return `…${peer.slice(-8)}`;
 }
 

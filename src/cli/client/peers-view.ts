@@ -44,7 +44,7 @@ function cellsOf(peer: PeerReport, now: number): readonly string[] {
     stateOf(peer, now),
     peer.connected ? (peer.direction === undefined ? 'yes' : link[peer.direction]) : '–',
     peer.rtt_ms === undefined ? '–' : `${peer.rtt_ms.toFixed(1)} ms`,
-    String(peer.linked),
+    String(peer.swarms),
     formatBytes(peer.from_bytes),
     formatBytes(peer.to_bytes),
     shortPeer(peer.peer),

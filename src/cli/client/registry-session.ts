@@ -11,7 +11,7 @@ import { repositoryKey, type RegistryHost } from '../../oci/repository.ts';
 import { contentRange, expectStatus, protocolError, refuseEncoding } from '../../upstream/registry-answer.ts';
 import { DockerConfig } from '../../upstream/docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from '../../upstream/endpoint.ts';
-import { Exchange } from '../../upstream/registry-call.ts';
+import { RegistryCall } from '../../upstream/registry-call.ts';
 import { Pools } from '../../upstream/pools.ts';
 import { Reaches } from '../../upstream/reach.ts';
 import type { Environment } from '../../upstream/proxy.ts';
@@ -23,11 +23,11 @@ import { TrustStore } from '../../upstream/trust.ts';
 export const CLIENT_NAME = 'weir-client';
 
 /** Milliseconds to connect. */
-const CONNECT_TIMEOUT: number = 5 * SECOND;
+const CONNECT_TIMEOUT = 5 * SECOND;
 /** Milliseconds until an answer begins; a mirror may itself wait for a slow registry. */
-const HEADER_TIMEOUT: number = 60 * SECOND;
+const HEADER_TIMEOUT = 60 * SECOND;
 /** Milliseconds without a byte. Above a mirror's own bound (10 s), so that it is the one to act. */
-const STALL_TIMEOUT: number = 30 * SECOND;
+const STALL_TIMEOUT = 30 * SECOND;
 /** Twice as many as blobs that are pulled at one time; an eighth of them is for manifests and tokens. */
 const MAX_CONNECTIONS = 16;
 /** Characters of an answer's Weir-Source header that are believed. */
@@ -83,7 +83,7 @@ export class RegistrySession implements AsyncDisposable {
   readonly #fallback: Endpoint | undefined;
   readonly #onFallback: (error: WeirError) => void;
   readonly #pools: Pools;
-  readonly #exchange: Exchange;
+  readonly #exchange: RegistryCall;
   readonly #clock: Clock;
   #requests = 0;
 
@@ -108,7 +108,7 @@ export class RegistrySession implements AsyncDisposable {
       trust: new TrustStore(options.caFile, [this.#endpoint.tls]),
     });
     const { dockerConfig } = options;
-    this.#exchange = new Exchange({
+    this.#exchange = new RegistryCall({
       pools: this.#pools,
       reaches: new Reaches(registries, true),
       registries,

@@ -9,7 +9,7 @@ import { wantsColor, withSignals, type CliContext } from '../context.ts';
 import { loadCommandConfig } from './config-command.ts';
 
 /** Milliseconds after which all modules of a node are loaded; a node that is killed would never write its cache. */
-const FLUSH_AFTER: number = 5 * SECOND;
+const FLUSH_AFTER = 5 * SECOND;
 
 export async function runNodeCommand(command: Command, context: CliContext): Promise<void> {
   const loaded = await loadCommandConfig(command, context);

@@ -10,11 +10,11 @@ import type { AdminClient } from '../../status/admin-client.ts';
 import type { StatusReport } from '../../status/status-report.ts';
 
 /** Milliseconds between two pictures in a terminal. */
-const REDRAW_INTERVAL: number = 0.5 * SECOND;
+const REDRAW_INTERVAL = 0.5 * SECOND;
 /** The same where each one is added to a log or a pipe. */
-const LINES_INTERVAL: number = 2 * SECOND;
+const LINES_INTERVAL = 2 * SECOND;
 /** Rates are of about this time, so that they can be read. */
-const RATE_SPAN: number = 2 * SECOND;
+const RATE_SPAN = 2 * SECOND;
 
 export interface StatusScreen {
   readonly output: TerminalOutput;

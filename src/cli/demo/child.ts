@@ -10,10 +10,10 @@ import { errorMessage, WeirError } from '../../util/errors.ts';
 const LAUNCHER: string = fileURLToPath(new URL('../weir', import.meta.url));
 
 /** Milliseconds until a node that starts is ready; it takes less than one second. */
-const START_TIMEOUT: number = 20 * SECOND;
+const START_TIMEOUT = 20 * SECOND;
 
 /** Milliseconds that a node has to end after SIGTERM, before SIGKILL. */
-const STOP_TIMEOUT: number = 10 * SECOND;
+const STOP_TIMEOUT = 10 * SECOND;
 
 /** Lines of the node's log that are shown when it fails. */
 const KEPT_LINES = 20;

@@ -13,8 +13,8 @@ import type { StatusReport } from '../../status/status-report.ts';
 import { ChildNode } from './child.ts';
 
 /** Milliseconds until all nodes must know each other; gossip takes about one second. */
-const ACQUAINTANCE_TIMEOUT: number = 30 * SECOND;
-const ACQUAINTANCE_INTERVAL: number = 100 * MILLISECOND;
+const ACQUAINTANCE_TIMEOUT = 30 * SECOND;
+const ACQUAINTANCE_INTERVAL = 100 * MILLISECOND;
 /** Nodes that start at one time, per processor: loading is work for the processor, more at once is no faster. */
 const STARTS_PER_CPU = 2;
 const KEY_BYTES = 32;

@@ -31,11 +31,11 @@ export interface DemoUpstream extends AsyncDisposable {
  * Bytes per second of the registry's uplink and of each node's link, either way. With {@link ALL_BYTES} it is ten
  * seconds without sharing, however many nodes there are.
  */
-const RATE: number = 24 * MIB;
+const RATE = 24 * MIB;
 /** Bytes that all nodes pull together, at most: all of them share the processors of one machine. */
-const ALL_BYTES: number = 240 * MIB;
+const ALL_BYTES = 240 * MIB;
 /** Bytes of the image, where it is not many nodes that pull it. */
-const MAX_IMAGE: number = 60 * MIB;
+const MAX_IMAGE = 60 * MIB;
 /** Six layers of unlike size, as images have; parts of the whole. */
 const LAYERS: readonly number[] = [24, 16, 12, 6, 4, 2].map((part) => part / 64);
 

@@ -36,7 +36,7 @@ export interface RegistryStats {
 }
 
 /** Pieces in which the shared bandwidth is given out: small enough for parallel layers to advance side by side. */
-const SHAPED_PIECE: number = 64 * KIB;
+const SHAPED_PIECE = 64 * KIB;
 
 const ROUTE = /^\/v2\/(?<name>.+)\/(?<kind>manifests|blobs)\/(?<reference>[^/]+)$/;
 const TAGS = /^\/v2\/(?<name>.+)\/tags\/list$/;

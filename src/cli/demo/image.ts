@@ -51,7 +51,7 @@ export interface GeneratedImage {
   readonly size: number;
 }
 
-const PIECE: number = MIB;
+const PIECE = MIB;
 const LAYOUT_FILE = '{"imageLayoutVersion":"1.0.0"}';
 const DEFAULT_PLATFORM: Platform = { os: 'linux', architecture: 'amd64' };
 const EPOCH = new Date(0);

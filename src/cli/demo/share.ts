@@ -15,7 +15,7 @@ const SOURCES: readonly Source[] = ['upstream', 'local', 'peers'];
 /** Parts into which a blob is cut for the picture where nobody says how it is cut. */
 const PARTS = 64;
 /** Rates are of about so many milliseconds: long enough to be read, short enough to be of now. */
-const RATE_SPAN: number = 1 * SECOND;
+const RATE_SPAN = 1 * SECOND;
 
 /** The image's blobs in a row, as its bar shows them. */
 export class ImageMap {

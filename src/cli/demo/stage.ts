@@ -6,7 +6,7 @@ import { renderLine, renderPicture, type Scene } from './picture.ts';
 /** Milliseconds between two pictures. */
 const REDRAW_INTERVAL = 150;
 /** Milliseconds between two lines, where there is no terminal. */
-const LINE_INTERVAL: number = 1 * SECOND;
+const LINE_INTERVAL = 1 * SECOND;
 
 export async function createStage(
   output: TerminalOutput,

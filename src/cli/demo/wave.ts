@@ -18,8 +18,8 @@ import { Shaper } from './shaper.ts';
 import type { RegistryCount } from './demo-upstream.ts';
 
 /** Milliseconds between two looks at a node, and more for each node: looking must not slow down what is shown. */
-const LOOK_INTERVAL: number = 200 * MILLISECOND;
-const LOOK_INTERVAL_PER_NODE: number = 20 * MILLISECOND;
+const LOOK_INTERVAL = 200 * MILLISECOND;
+const LOOK_INTERVAL_PER_NODE = 20 * MILLISECOND;
 
 /** Weir-Source of a blob whose chunks came from peers and from the registry. */
 const SWARM = 'swarm';

@@ -13,7 +13,7 @@ import { errorMessage } from '../../util/errors.ts';
 export const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /** Milliseconds for one answer. */
-const TIMEOUT: number = 10 * SECOND;
+const TIMEOUT = 10 * SECOND;
 
 /** Characters of an answer that an error shows. */
 const MAX_SHOWN = 200;

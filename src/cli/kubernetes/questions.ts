@@ -6,7 +6,7 @@ import type { KubernetesApi } from './api.ts';
 const ZONE_LABEL = 'topology.kubernetes.io/zone';
 
 /** Milliseconds between two looks at a DaemonSet. */
-const LOOK_AGAIN: number = SECOND;
+const LOOK_AGAIN = SECOND;
 
 const nodeSchema = v.object({
   metadata: v.object({ labels: v.optional(v.record(v.string(), v.string()), {}) }),

@@ -25,7 +25,7 @@ import { systemCode, WeirError } from '../../util/errors.ts';
 /** As the kernel has it (ELOOP). */
 const MAX_LINKS = 40;
 /** A configuration file of a runtime that is larger is none. */
-const MAX_FILE_BYTES: number = 4 * 1024 * 1024;
+const MAX_FILE_BYTES = 4 * 1024 * 1024;
 /** End of the name of a file that is being written. */
 export const UNFINISHED = '.weir-new';
 const NEW_FILE_MODE = 0o644;

@@ -12,7 +12,7 @@ import { problem, type HostFiles } from './host-files.ts';
 /** No record: its name begins with a dot. */
 const LOCK_FILE = '.lock';
 /** Milliseconds; a run takes far less than a second. */
-const PATIENCE: number = 30 * SECOND;
+const PATIENCE = 30 * SECOND;
 const ASK_AGAIN = 50;
 const SQLITE_BUSY = 5;
 

@@ -19,7 +19,7 @@ import { Watchdog } from './watchdog.ts';
 /** Inputs that are made between two looks at coverage. */
 const BATCH = 64;
 /** Bytes of inputs that reached new code; beyond it the oldest goes, or memory would grow with the run. */
-const MAX_LEARNED: number = 4 * 1024 * 1024;
+const MAX_LEARNED = 4 * 1024 * 1024;
 /** Right inputs that are made from a description. */
 const STRUCTURED = 100;
 /** Looks at memory over a run: trendOf wants twenty in its second half. */
@@ -27,7 +27,7 @@ const LOOKS = 48;
 /** Fewer inputs say nothing about memory: caches fill, and code is compiled. */
 const MIN_FOR_MEMORY = 20_000;
 /** Bytes over a run below which no growth is told: caches that are bounded fill slowly. */
-const MIN_GROWTH: number = 4 * 1024 * 1024;
+const MIN_GROWTH = 4 * 1024 * 1024;
 /** Inputs that went wrong, of one kind or several, after which a target is not run further. */
 const MAX_FAILURES = 8;
 /** Further runs of an input that took longer than all before, and than so many milliseconds. */

@@ -6,7 +6,7 @@ import { Worker } from 'node:worker_threads';
 import { MAX_INPUT } from './mutate.ts';
 
 /** Milliseconds: far above what an input may take, also on a machine with much else to do. */
-const HANG: number = 20_000;
+const HANG = 20_000;
 
 export class Watchdog implements AsyncDisposable {
   /** The number of the input that runs, 0 while there is none; and its length. */

@@ -6,11 +6,11 @@ import { send, type Headers, type Response, type SendOptions } from '../../../sr
 export const BETWEEN = '\n~\n';
 
 /** Characters of a header: undici refuses more (pools.ts). */
-const MAX_HEADER: number = 32 * 1024;
+const MAX_HEADER = 32 * 1024;
 /** Bytes of a body that come at once; one, in an answer with `x-small`. */
-const PIECE: number = 64 * 1024;
+const PIECE = 64 * 1024;
 /** Bytes of the body of an answer with `x-long`. */
-const LONG_BODY: number = 512 * 1024;
+const LONG_BODY = 512 * 1024;
 
 export interface Answer {
   readonly status: number;

@@ -99,7 +99,7 @@ async function place(folder: DataFolder, line: string): Promise<void> {
   try {
     if (kind === 'file') await writeFile(file, text);
     if (kind === 'folder') await mkdir(file);
-    if (kind === 'link') await symlink(text, file);
+    if (kind === 'handshake') await symlink(text, file);
   } catch (error) {
     if (!(error instanceof Error)) throw error; // no name, or one that is taken
   }

@@ -1,18 +1,18 @@
 /** Heads on the data plane: requests as they are asked, answers as they come. */
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
-import { peerNameOf } from '../../../src/protocol/peer-id.ts';
-import type { PieceAnswer, PieceEvents, PieceRequest } from '../../../src/transfer/chunk-exchange.ts';
-import { PiecePool } from '../../../src/transfer/chunk-buffers.ts';
-import { Reception } from '../../../src/transfer/chunk-receiver.ts';
+import { peerIdOf } from '../../../src/protocol/peer-id.ts';
+import type { ChunkAnswer, ChunkFetchEvents, ChunkFetch } from '../../../src/transfer/chunk-exchange.ts';
+import { ChunkBuffers } from '../../../src/transfer/chunk-buffers.ts';
+import { ChunkReceiver } from '../../../src/transfer/chunk-receiver.ts';
 import { formatRequest, parseRequest } from '../../../src/transfer/chunk-requests.ts';
-import { formatStatement, LIMITS, parseStatement } from '../../../src/transfer/wire-format.ts';
+import { formatAttestation, LIMITS, parseAttestation } from '../../../src/transfer/wire-format.ts';
 import { isWeirError } from '../../../src/util/errors.ts';
 import { pure } from '../harness/target.ts';
 import { DIGEST, DIGEST_512 } from './samples.ts';
 
-const PEER = peerNameOf(new Uint8Array(32).fill(5));
-const STATEMENT = formatStatement({
+const PEER = peerIdOf(new Uint8Array(32).fill(5));
+const STATEMENT = formatAttestation({
   index: 3,
   hash: new Uint8Array(32).fill(1),
   by: PEER,
@@ -63,12 +63,12 @@ function headersOf(lines: readonly string[]): IncomingHttpHeaders {
   return headers;
 }
 
-const REQUESTS: readonly PieceRequest[] = [
-  { swarm: { registry: 'ghcr.io' as never, digest: DIGEST }, range: { start: 0, end: 10 }, home: undefined },
+const REQUESTS: readonly ChunkFetch[] = [
+  { swarm: { registry: 'ghcr.io' as never, digest: DIGEST }, range: { start: 0, end: 10 }, owner: undefined },
   {
     swarm: { registry: 'ghcr.io' as never, digest: DIGEST },
     range: undefined,
-    home: { repository: 'org/app' as never, token: undefined },
+    owner: { repository: 'org/app' as never, token: undefined },
   },
 ];
 
@@ -99,10 +99,10 @@ export const dataAnswer = pure({
 });
 
 /** What comes of an answer that arrives in these pieces. */
-function received(request: PieceRequest, pieces: readonly Buffer[]): unknown {
-  let answer: PieceAnswer | undefined;
+function received(request: ChunkFetch, pieces: readonly Buffer[]): unknown {
+  let answer: ChunkAnswer | undefined;
   const nothing = (): void => undefined;
-  const events: PieceEvents = {
+  const events: ChunkFetchEvents = {
     connecting: nothing,
     sent: nothing,
     acknowledged: nothing,
@@ -110,7 +110,7 @@ function received(request: PieceRequest, pieces: readonly Buffer[]): unknown {
     answered: (given) => (answer = given),
     failed: nothing,
   };
-  const reception = new Reception(request, events, new PiecePool());
+  const reception = new ChunkReceiver(request, events, new ChunkBuffers());
   try {
     for (const [index, piece] of pieces.entries()) {
       if (!reception.receive(piece)) continue;
@@ -124,10 +124,10 @@ function received(request: PieceRequest, pieces: readonly Buffer[]): unknown {
   } finally {
     reception.cancel();
   }
-  if (answer?.kind !== 'piece') return answer ?? 'nothing yet';
-  assert.ok(answer.bytes.length <= LIMITS.piece && answer.size <= LIMITS.size);
-  const { kind, bytes, size, statement } = answer;
-  return { kind, bytes: Buffer.from(bytes), size, statement };
+  if (answer?.kind !== 'chunk') return answer ?? 'nothing yet';
+  assert.ok(answer.bytes.length <= LIMITS.chunk && answer.size <= LIMITS.size);
+  const { kind, bytes, size, attestation } = answer;
+  return { kind, bytes: Buffer.from(bytes), size, statement: attestation };
 }
 
 export const statement = pure({
@@ -136,7 +136,7 @@ export const statement = pure({
   words: ['=', '-', '_', '+', '/'],
   run: (input) => {
     const text = input.toString('latin1');
-    const read = parseStatement(text);
-    if (read !== undefined) assert.equal(formatStatement(read), text);
+    const read = parseAttestation(text);
+    if (read !== undefined) assert.equal(formatAttestation(read), text);
   },
 });

@@ -19,7 +19,7 @@ import {
 } from '../../../src/upstream/registry-answer.ts';
 import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
 import { formatChallenges, parseChallenges } from '../../../src/upstream/challenge.ts';
-import { Exchange } from '../../../src/upstream/registry-call.ts';
+import { RegistryCall } from '../../../src/upstream/registry-call.ts';
 import { endpointsOf, requestTarget } from '../../../src/upstream/endpoint.ts';
 import type { Pools } from '../../../src/upstream/pools.ts';
 import { Reaches } from '../../../src/upstream/reach.ts';
@@ -80,7 +80,7 @@ const exchangeRun: Run = async (input) => {
       return { dispatch } as unknown as ReturnType<Pools['get']>;
     },
   };
-  const exchange = new Exchange({
+  const exchange = new RegistryCall({
     pools: pools as Pools,
     reaches,
     registries: new Map(),

@@ -4,7 +4,7 @@ import { createPrivateKey } from 'node:crypto';
 import * as fc from 'fast-check';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { placeOf, placesOf } from '../../../src/util/ip-address.ts';
-import { parsePeerName, publicKeyOf, tryParsePeerName } from '../../../src/protocol/peer-id.ts';
+import { parsePeerId, publicKeyOf, tryParsePeerId } from '../../../src/protocol/peer-id.ts';
 import { MESSAGE_LIMITS } from '../../../src/protocol/messages.ts';
 import { isGenuine } from '../../../src/protocol/attestation.ts';
 import { decodeSwarmMessage, encodeSwarmMessage, SWARM_VERSIONS } from '../../../src/protocol/codec.ts';
@@ -55,8 +55,8 @@ export const swarmMessage = pure({
       const read = unlessRefused(CODES, () => decodeSwarmMessage(input, version));
       if (read === undefined) continue;
       if (read.kind === 'have') assert.ok(read.indices.length <= MESSAGE_LIMITS.indices);
-      if (read.kind === 'seen')
-        for (const each of read.statements.slice(0, 2)) isGenuine(each, read.swarm, 1000);
+      if (read.kind === 'attested')
+        for (const each of read.attestations.slice(0, 2)) isGenuine(each, read.swarm, 1000);
       if (read.kind === 'have') continue; // in order and each once where it is written anew
       assert.deepEqual(decodeSwarmMessage(encodeSwarmMessage(read, version), version), read);
     }
@@ -232,8 +232,8 @@ export const peerName = pure({
   words: ['12D3KooW', 'z', '1'],
   run: (input) => {
     const text = input.toString('latin1');
-    const read = unlessRefused(['bad_request'], () => parsePeerName(text));
-    assert.equal(read, tryParsePeerName(text));
+    const read = unlessRefused(['bad_request'], () => parsePeerId(text));
+    assert.equal(read, tryParsePeerId(text));
     if (read !== undefined) assert.equal(publicKeyOf(read).length, 32);
     placeOf(text);
     isControlAddress(text);

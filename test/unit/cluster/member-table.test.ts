@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { HOUR, MINUTE, SECOND } from '../../../src/util/clock.ts';
 import type { Member } from '../../../src/protocol/member.ts';
 import { differingBuckets, EXPIRY } from '../../../src/cluster/member-records.ts';
-import { MembershipTable } from '../../../src/cluster/member-table.ts';
+import { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { signMember, type SignedMember } from '../../../src/protocol/signed-record.ts';
 import { ManualClock } from './clock.ts';
@@ -28,13 +28,13 @@ function record(identity: Identity, sequence: number, changes: Partial<Member> =
 
 describe('the membership table', () => {
   let clock: ManualClock;
-  let table: MembershipTable;
+  let table: MemberTable;
   let changes: number;
   const live = (): readonly string[] => table.live().map(({ peer }) => peer);
 
   beforeEach(() => {
     clock = new ManualClock();
-    table = new MembershipTable({ self: me.peer, clock });
+    table = new MemberTable({ self: me.peer, clock });
     changes = 0;
     table.onChange(() => (changes += 1));
   });
@@ -67,7 +67,7 @@ describe('the membership table', () => {
   it('keeps the newest record, in whatever order they come', () => {
     fc.assert(
       fc.property(fc.shuffledSubarray([1, 2, 3, 4, 5, 6], { minLength: 1 }), (sequences) => {
-        const fresh = new MembershipTable({ self: me.peer, clock });
+        const fresh = new MemberTable({ self: me.peer, clock });
         for (const sequence of sequences) fresh.apply(record(a, sequence));
         assert.equal(fresh.get(a.peer)?.sequence, Math.max(...sequences));
       }),
@@ -182,7 +182,7 @@ describe('the membership table', () => {
       table.suspect(a.peer, 'stalled');
       timeSuspect();
       table.suspect(a.peer, 'stalled');
-      table.absolve(a.peer);
+      table.clear(a.peer);
       assert.equal(live().length, 2);
       clock.advance(SECOND);
       table.suspect(a.peer, 'stalled');
@@ -252,7 +252,7 @@ describe('the membership table', () => {
       table.apply(record(a, 1));
       table.ban(a.peer, 'wrong-hash');
       assert.deepEqual(banned, [a.peer]);
-      table.absolve(a.peer);
+      table.clear(a.peer);
       table.suspect(a.peer, 'stalled');
       clock.advance(HOUR - 1);
       assert.ok(table.isBanned(a.peer));
@@ -265,7 +265,7 @@ describe('the membership table', () => {
     });
 
     it('by the configuration lasts for ever', () => {
-      table = new MembershipTable({ self: me.peer, clock, banned: [a.peer] });
+      table = new MemberTable({ self: me.peer, clock, banned: [a.peer] });
       table.apply(record(a, 1));
       assert.deepEqual(live(), [me.peer]);
       clock.advance(1000 * HOUR);
@@ -276,7 +276,7 @@ describe('the membership table', () => {
 
   describe('compared with another', () => {
     it('differs in the buckets that hold what only one knows', () => {
-      const other = new MembershipTable({ self: identities[11]?.peer ?? a.peer, clock });
+      const other = new MemberTable({ self: identities[11]?.peer ?? a.peer, clock });
       for (const identity of identities.slice(1, 8)) {
         table.apply(record(identity, 1));
         other.apply(record(identity, 1));

@@ -1,11 +1,16 @@
 /** What made-up members can take of the table, and what they cannot. */
 import assert from 'node:assert/strict';
 import { HOUR, MINUTE } from '../../../src/util/clock.ts';
-import { EXPIRY, MAX_MEMBERS, Records, type RecordSource } from '../../../src/cluster/member-records.ts';
+import {
+  EXPIRY,
+  MAX_MEMBERS,
+  MemberRecords,
+  type RecordSource,
+} from '../../../src/cluster/member-records.ts';
 import { MAX_PER_ADDRESS, strangerAt } from '../../../src/cluster/record-sources.ts';
-import { MembershipTable } from '../../../src/cluster/member-table.ts';
+import { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
-import { peerNameOf, type PeerName } from '../../../src/protocol/peer-id.ts';
+import { peerIdOf, type PeerId } from '../../../src/protocol/peer-id.ts';
 import { signMember, type SignedMember } from '../../../src/protocol/signed-record.ts';
 import { ManualClock } from './clock.ts';
 
@@ -13,10 +18,10 @@ const NEVER_SIGNED = new Uint8Array(64);
 const [ONE, OTHER] = [named(900_001), named(900_002)];
 
 /** A name that nobody has the key of. */
-function named(index: number): PeerName {
+function named(index: number): PeerId {
   const key = Buffer.alloc(32, 7);
   key.writeUInt32BE(index, 20);
-  return peerNameOf(new Uint8Array(key));
+  return peerIdOf(new Uint8Array(key));
 }
 
 /** An address of its own for each of thousands. */
@@ -26,11 +31,11 @@ function own(index: number): string {
 
 describe('where records come from', () => {
   let clock: ManualClock;
-  let records: Records;
+  let records: MemberRecords;
 
   beforeEach(() => {
     clock = new ManualClock();
-    records = new Records(clock);
+    records = new MemberRecords(clock);
     records.sources.self = ['/ip4/10.255.255.255/tcp/1'];
   });
 
@@ -92,7 +97,7 @@ describe('where records come from', () => {
     let taken = 0;
     for (let i = 0; i < 60; i++) if (records.put(at(i), {})) taken++;
     assert.equal(taken, MAX_PER_ADDRESS);
-    records = new Records(clock);
+    records = new MemberRecords(clock);
     records.sources.self = ['/ip4/127.0.0.1/tcp/9999'];
     for (let i = 0; i < 60; i++) assert.ok(records.put(at(i), {}));
   });
@@ -176,7 +181,7 @@ describe('where records come from', () => {
 
 describe('a flood of made-up members', () => {
   it('is refused before a signature is checked', () => {
-    const table = new MembershipTable({ self: Identity.generate().peer, clock: new ManualClock() });
+    const table = new MemberTable({ self: Identity.generate().peer, clock: new ManualClock() });
     const identity = Identity.generate();
     const made = signMember(identity, {
       ...table.self,

@@ -8,7 +8,7 @@ import { sendBytes } from '../../../src/http/body.ts';
 import { DocumentRoom } from '../../../src/upstream/document-room.ts';
 import { MirrorFixture } from '../../support/mirror-fixture.ts';
 
-const LARGE: number = 3 * MIB;
+const LARGE = 3 * MIB;
 
 describe('documents that are held whole', () => {
   it('are given up with a client that takes nothing', async () => {

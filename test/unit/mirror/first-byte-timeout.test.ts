@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { SECOND } from '../../../src/util/clock.ts';
-import { firstByteDeadline, type FirstByteDeadlineOptions } from '../../../src/mirror/first-byte-timeout.ts';
+import { firstByteTimeout, type FirstByteTimeoutOptions } from '../../../src/mirror/first-byte-timeout.ts';
 import { SlowClock } from '../cluster/clock.ts';
 
 interface Scene {
   readonly wait?: number;
   readonly slowness?: number;
-  readonly hasCompany?: boolean;
+  readonly hasPeers?: boolean;
   /** Milliseconds from the beginning to the last byte; none comes where it is undefined. */
   readonly lastByte?: (now: number) => number | undefined;
 }
@@ -15,16 +15,16 @@ async function waits(scene: Scene): Promise<{ readonly seconds: number; readonly
   const clock = new SlowClock(scene.slowness);
   const began = clock.monotonic();
   const passed = (): number => clock.monotonic() - began;
-  const options: FirstByteDeadlineOptions = {
+  const options: FirstByteTimeoutOptions = {
     clock,
     wait: scene.wait ?? 3 * SECOND,
-    hasCompany: () => scene.hasCompany ?? false,
+    hasPeers: () => scene.hasPeers ?? false,
     isArriving: (within) => {
       const last = scene.lastByte?.(passed());
       return last !== undefined && passed() - last < within;
     },
   };
-  const { isHeldUp } = await firstByteDeadline(options, new AbortController().signal);
+  const { isHeldUp } = await firstByteTimeout(options, new AbortController().signal);
   return { seconds: passed() / SECOND, isHeldUp };
 }
 
@@ -43,7 +43,7 @@ describe('mirror/first-byte-deadline', () => {
   it('is longer in company, where all would be sent away at once', async () => {
     const lastByte = (now: number): number => Math.min(now, SECOND);
     assert.equal((await waits({ lastByte })).seconds, 3.5);
-    assert.equal((await waits({ lastByte, hasCompany: true })).seconds, 11);
+    assert.equal((await waits({ lastByte, hasPeers: true })).seconds, 11);
   });
 
   it('gives the time back that this node was held up for, and says so', async () => {
@@ -56,8 +56,8 @@ describe('mirror/first-byte-deadline', () => {
   it('is longer, too, where bytes come in company and this node has little time', async () => {
     const lastByte = (now: number): number => now;
     assert.equal((await waits({ lastByte, slowness: 1.2 })).seconds, 24.3);
-    assert.equal((await waits({ lastByte, slowness: 1.2, hasCompany: true })).seconds, 29.1);
-    assert.equal((await waits({ lastByte, slowness: 4, hasCompany: true })).seconds, 61);
+    assert.equal((await waits({ lastByte, slowness: 1.2, hasPeers: true })).seconds, 29.1);
+    assert.equal((await waits({ lastByte, slowness: 4, hasPeers: true })).seconds, 61);
   });
 
   it('ends after a minute by the clock, however long that was', async () => {
@@ -67,7 +67,7 @@ describe('mirror/first-byte-deadline', () => {
   });
 
   it('ends with its signal', async () => {
-    const options = { clock: new SlowClock(), wait: 1, hasCompany: () => true, isArriving: () => true };
-    await assert.rejects(firstByteDeadline(options, AbortSignal.abort(new Error('answered'))), /answered/);
+    const options = { clock: new SlowClock(), wait: 1, hasPeers: () => true, isArriving: () => true };
+    await assert.rejects(firstByteTimeout(options, AbortSignal.abort(new Error('answered'))), /answered/);
   });
 });

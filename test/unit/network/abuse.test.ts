@@ -9,7 +9,7 @@ import type { Connection } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { MIB, systemClock } from '../../../src/util/clock.ts';
 import type { Node } from '../../../src/network/libp2p-node.ts';
-import { MembershipTable } from '../../../src/cluster/member-table.ts';
+import { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { encodeHello } from '../../../src/protocol/sync-messages.ts';
 import { encodeFrame } from '../../../src/protocol/frames.ts';
@@ -21,7 +21,7 @@ import { KEY, startHost, until, type TestHost } from './fixture.ts';
 const STREAMS = Number(process.env['WEIR_ABUSE'] ?? 200);
 
 /** Suspects nobody, so that the same peer can go on for as long as the test wants. */
-class LenientTable extends MembershipTable {
+class LenientTable extends MemberTable {
   violations = 0;
 
   override suspect(): void {
@@ -37,7 +37,7 @@ describe('a host under attack', function () {
   let identity: Identity;
   let record: SignedMember;
 
-  const startVictim = async (own = Identity.generate(), table?: MembershipTable): Promise<void> => {
+  const startVictim = async (own = Identity.generate(), table?: MemberTable): Promise<void> => {
     victim = stack.use(await startHost({ identity: own, ...(table === undefined ? {} : { table }) }));
     await victim.host.handle('tag', async (_, bytes) => bytes.subarray(0, 10));
   };

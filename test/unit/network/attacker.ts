@@ -48,7 +48,7 @@ const record = signMember(identity, {
 const swarm = { registry: parseRegistryHost('ghcr.io'), digest: parseDigest(`sha256:${'ab'.repeat(32)}`) };
 const hello = encodeFrame(encodeHello(record));
 const good = [
-  encodeSwarmMessage({ swarm, kind: 'link', size: 9, have: randomBytes(900), asks: true }),
+  encodeSwarmMessage({ swarm, kind: 'handshake', size: 9, have: randomBytes(900), asks: true }),
   encodeSwarmMessage({ swarm, kind: 'have', indices: [1, 2, 3, 1000] }),
   encodeExchangeHead({ self: record, digests: randomBytes(512), differing: new Uint8Array() }),
   encodeGossip(record),

@@ -6,7 +6,7 @@ import { SECOND, systemClock, type Clock } from '../../../src/util/clock.ts';
 import { Dialer } from '../../../src/network/dialer.ts';
 import { DIAL_TIMEOUT, DIALS_AT_ONCE, HANDSHAKE_TIMEOUT } from '../../../src/network/limits.ts';
 import type { Node } from '../../../src/network/libp2p-node.ts';
-import type { MembershipTable } from '../../../src/cluster/member-table.ts';
+import type { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { settled, VirtualClock } from './virtual-clock.ts';
 import { startBareNode } from '../../support/bare-node.ts';
@@ -32,7 +32,7 @@ function dialer(clock: Clock = systemClock): { readonly dialer: Dialer; readonly
       return ends.promise;
     },
   } as Partial<Node> as Node;
-  return { dialer: new Dialer(node, {} as MembershipTable, clock), dials };
+  return { dialer: new Dialer(node, {} as MemberTable, clock), dials };
 }
 
 const ADDRESS = '/ip4/127.0.0.1/tcp/1';
@@ -121,7 +121,7 @@ describe('host/dialer', () => {
     const node = await startBareNode(Identity.generate(), KEY);
     try {
       const clock = new VirtualClock();
-      const ours = new Dialer(node, {} as MembershipTable, clock);
+      const ours = new Dialer(node, {} as MemberTable, clock);
       const dial = assert.rejects(ours.dial([`/ip4/127.0.0.1/tcp/${port}`]), {
         code: 'peer_unreachable',
         message: new RegExp(`within ${HANDSHAKE_TIMEOUT / SECOND} s`),

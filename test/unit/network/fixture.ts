@@ -1,38 +1,38 @@
 import { systemClock, type Clock } from '../../../src/util/clock.ts';
-import { Host } from '../../../src/network/network.ts';
-import type { HostLogger, HostOptions } from '../../../src/network/network-options.ts';
-import { MembershipTable } from '../../../src/cluster/member-table.ts';
+import { Network } from '../../../src/network/network.ts';
+import type { NetworkLogger, NetworkOptions } from '../../../src/network/network-options.ts';
+import { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
-import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../../src/protocol/peer-id.ts';
 import type { SwarmMessage } from '../../../src/protocol/messages.ts';
 
 export const KEY: Uint8Array = new Uint8Array(32).fill(7);
 
-const quiet: HostLogger = { debug: () => undefined, warn: () => undefined };
-const loud: HostLogger = {
+const quiet: NetworkLogger = { debug: () => undefined, warn: () => undefined };
+const loud: NetworkLogger = {
   debug: (detail, message) => console.error('debug', message, detail),
   warn: (detail, message) => console.error('warn', message, detail),
 };
 
 /** A host on loopback, with what it was told. */
 export interface TestHost extends AsyncDisposable {
-  readonly host: Host;
-  readonly table: MembershipTable;
-  readonly peer: PeerName;
+  readonly host: Network;
+  readonly table: MemberTable;
+  readonly peer: PeerId;
   readonly address: string;
-  readonly received: { readonly from: PeerName; readonly message: SwarmMessage }[];
-  readonly unreachable: PeerName[];
+  readonly received: { readonly from: PeerId; readonly message: SwarmMessage }[];
+  readonly unreachable: PeerId[];
 }
 
-export type TestOptions = Partial<HostOptions> & { readonly banned?: readonly PeerName[] };
+export type TestOptions = Partial<NetworkOptions> & { readonly banned?: readonly PeerId[] };
 
 export async function startHost({ banned = [], ...options }: TestOptions = {}): Promise<TestHost> {
   const identity = options.identity ?? Identity.generate();
   const clock: Clock = options.clock ?? systemClock;
-  const table = options.table ?? new MembershipTable({ self: identity.peer, clock, banned });
+  const table = options.table ?? new MemberTable({ self: identity.peer, clock, banned });
   const received: TestHost['received'] = [];
-  const unreachable: PeerName[] = [];
-  const host = await Host.start({
+  const unreachable: PeerId[] = [];
+  const host = await Network.start({
     identity,
     clock,
     clusterKey: KEY,

@@ -3,18 +3,18 @@ import { createHash } from 'node:crypto';
 import { peerIdFromString } from '@libp2p/peer-id';
 import type { KadDHT } from '@libp2p/kad-dht';
 import { DhtRouting } from '../../../src/network/dht.ts';
-import { Nearest } from '../../../src/network/nearest-members.ts';
+import { NearestMembers } from '../../../src/network/nearest-members.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
-import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../../src/protocol/peer-id.ts';
 
 const members = Array.from({ length: 40 }, () => ({ peer: Identity.generate().peer }));
 const hash = (bytes: Uint8Array): bigint => BigInt(`0x${createHash('sha256').update(bytes).digest('hex')}`);
-const distance = (peer: PeerName, key: Uint8Array): bigint =>
+const distance = (peer: PeerId, key: Uint8Array): bigint =>
   hash(peerIdFromString(peer).toMultihash().bytes) ^ hash(key);
 
 describe('the members nearest to a key', () => {
   it('are those at the least distance, the nearest first', () => {
-    const nearest = new Nearest();
+    const nearest = new NearestMembers();
     for (const text of ['a', 'b', 'c']) {
       const key = Buffer.from(text);
       const all = members.map(({ peer }) => peer);
@@ -25,13 +25,13 @@ describe('the members nearest to a key', () => {
 
   it('are all of them where there are few', () => {
     const few = members.slice(0, 3);
-    const found = new Nearest().of(Buffer.from('a'), few, 10);
+    const found = new NearestMembers().of(Buffer.from('a'), few, 10);
     assert.deepEqual(new Set(found), new Set(few.map(({ peer }) => peer)));
-    assert.deepEqual(new Nearest().of(Buffer.from('a'), [], 10), []);
+    assert.deepEqual(new NearestMembers().of(Buffer.from('a'), [], 10), []);
   });
 
   it('are others when members have gone', () => {
-    const nearest = new Nearest();
+    const nearest = new NearestMembers();
     const key = Buffer.from('a');
     const [first, ...rest] = nearest.of(key, members, 10);
     const left = members.filter(({ peer }) => peer !== first);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Connection, PeerId } from '@libp2p/interface';
+import type { Connection, PeerId as Libp2pPeerId } from '@libp2p/interface';
 import { peerIdFromString } from '@libp2p/peer-id';
 import type { Dialer } from '../../../src/network/dialer.ts';
 import {
@@ -10,9 +10,9 @@ import {
 } from '../../../src/network/limits.ts';
 import { Neighbours } from '../../../src/network/neighbours.ts';
 import type { Node } from '../../../src/network/libp2p-node.ts';
-import { MembershipTable } from '../../../src/cluster/member-table.ts';
+import { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
-import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../../src/protocol/peer-id.ts';
 import { ManualClock } from '../cluster/clock.ts';
 
 /** Connections that there are; whoever is identified gossips, as with the real services. */
@@ -20,10 +20,10 @@ class Scene {
   readonly connections: Connection[] = [];
   readonly identified: Connection[] = [];
   readonly closed: Connection[] = [];
-  readonly gossip: Set<PeerName> = new Set();
+  readonly gossip: Set<PeerId> = new Set();
   /** What identify does. */
   identify: (connection: Connection) => Promise<void> = async ({ remotePeer }) => {
-    this.gossip.add(remotePeer.toString() as PeerName);
+    this.gossip.add(remotePeer.toString() as PeerId);
   };
   readonly clock: ManualClock = new ManualClock();
   readonly neighbours: Neighbours;
@@ -45,7 +45,7 @@ class Scene {
     this.neighbours = new Neighbours({
       node,
       dialer: { isConnected: () => false } as unknown as Dialer,
-      table: new MembershipTable({ self: Identity.generate().peer, clock, banned: [] }),
+      table: new MemberTable({ self: Identity.generate().peer, clock, banned: [] }),
       clock,
       gossipPeers: () => this.gossip,
       isUsed: () => false,
@@ -55,7 +55,7 @@ class Scene {
 
   /** A connection that was opened so many milliseconds ago. */
   open(age = 0): Connection {
-    const remotePeer: PeerId = peerIdFromString(Identity.generate().peer);
+    const remotePeer: Libp2pPeerId = peerIdFromString(Identity.generate().peer);
     const connection = {
       remotePeer,
       status: 'open',
@@ -114,7 +114,7 @@ describe('host/neighbours', () => {
     scene.connections.splice(MAX_IDLE_NEIGHBOURS, others.length);
     scene.closed.length = 0;
     const last = scene.open(old - 100);
-    scene.gossip.add(last.remotePeer.toString() as PeerName);
+    scene.gossip.add(last.remotePeer.toString() as PeerId);
     await scene.maintain();
     assert.deepEqual(scene.closed, [last]);
     assert.ok(!acquainted.includes(last));

@@ -8,7 +8,7 @@ import { isWeirError, type ErrorCode } from '../../../src/util/errors.ts';
 import { digestOf, parseDigest } from '../../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
-import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../../src/protocol/peer-id.ts';
 import { cidOf } from '../../../src/network/content-routing.ts';
 import type { SwarmMessage } from '../../../src/protocol/messages.ts';
 import { signMember } from '../../../src/protocol/signed-record.ts';
@@ -55,13 +55,13 @@ describe('the host', function () {
 
   const spawnHost = async (
     bootstrap: string,
-  ): Promise<{ readonly child: ChildProcess; readonly peer: PeerName }> => {
+  ): Promise<{ readonly child: ChildProcess; readonly peer: PeerId }> => {
     const child = spawn(process.execPath, [`${import.meta.dirname}/child.ts`, bootstrap], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     stack.defer(() => void child.kill('SIGKILL'));
     const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
-    return { child, ...(JSON.parse(line) as { readonly peer: PeerName }) };
+    return { child, ...(JSON.parse(line) as { readonly peer: PeerId }) };
   };
 
   beforeEach(() => void (stack = new AsyncDisposableStack()));
@@ -325,7 +325,7 @@ describe('the host', function () {
         for (let taken = 0; taken < 3; taken = await provide()) await systemClock.sleep(50);
         for (const answers of [Infinity, 1]) {
           const found = seeker?.host.contentRouting.find(cid, { signal, answers }) ?? assert.fail();
-          const names: PeerName[] = [];
+          const names: PeerId[] = [];
           for await (const peer of found) names.push(peer);
           assert.deepEqual(names, [holder?.peer]);
         }
@@ -361,7 +361,7 @@ describe('the host', function () {
       const signal = AbortSignal.timeout(10_000);
       const [holder, , seeker] = hosts as [TestHost, TestHost, TestHost];
       assert.equal(await holder.host.contentRouting.provide(cid, { signal }), 2);
-      const names: PeerName[] = [];
+      const names: PeerId[] = [];
       for await (const peer of seeker.host.contentRouting.find(cid, { signal, answers: 2, atOnce: 1 }))
         names.push(peer);
       assert.deepEqual(names, [holder.peer]);

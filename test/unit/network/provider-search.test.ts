@@ -3,10 +3,10 @@ import type { CID } from 'multiformats/cid';
 import { HOUR, SECOND } from '../../../src/util/clock.ts';
 import { digestOf, parseDigest, type Digest } from '../../../src/oci/digest.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
-import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../../src/protocol/peer-id.ts';
 import { cidOf, type ContentRouting } from '../../../src/network/content-routing.ts';
-import { ProviderQueue } from '../../../src/network/provider-announcer.ts';
-import { Routing } from '../../../src/network/provider-search.ts';
+import { ProviderAnnouncer } from '../../../src/network/provider-announcer.ts';
+import { ProviderSearch } from '../../../src/network/provider-search.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
 const digest = (text: string | number): Digest => digestOf(Buffer.from(String(text)));
@@ -23,7 +23,7 @@ class FakeNetwork implements ContentRouting {
   mostRunning = 0;
   /** How many take an announcement; or what fails. */
   takers: number | Error = 3;
-  holders: readonly PeerName[] = [];
+  holders: readonly PeerId[] = [];
   /** A search goes on until it is aborted once it has told the holders. */
   endless = false;
   aborted = 0;
@@ -47,7 +47,7 @@ class FakeNetwork implements ContentRouting {
     this.withdrawn.push(cid.toString());
   }
 
-  async *find(_cid: CID, { signal }: { readonly signal: AbortSignal }): AsyncGenerator<PeerName, void> {
+  async *find(_cid: CID, { signal }: { readonly signal: AbortSignal }): AsyncGenerator<PeerId, void> {
     this.searches += 1;
     for (const holder of this.holders) {
       await this.#clock.sleep(50);
@@ -78,15 +78,15 @@ describe('the CID of a digest', () => {
 describe('the provider queue', () => {
   let clock: VirtualClock;
   let network: FakeNetwork;
-  let queue: ProviderQueue;
+  let queue: ProviderAnnouncer;
   let isBusy: boolean;
   let members: number;
-  let dead: readonly PeerName[];
+  let dead: readonly PeerId[];
   const problems: unknown[] = [];
   const names = nameByCid(Array.from({ length: 200 }, (_, i) => i));
   const provided = (): readonly string[] => network.provided.map((cid) => names.get(cid) ?? cid);
-  const makeQueue = (): ProviderQueue =>
-    new ProviderQueue({
+  const makeQueue = (): ProviderAnnouncer =>
+    new ProviderAnnouncer({
       routing: network,
       isBusy: () => isBusy,
       members: () => members,
@@ -281,7 +281,7 @@ describe('the provider queue', () => {
 describe('finding holders', () => {
   let clock: VirtualClock;
   let network: FakeNetwork;
-  let routing: Routing;
+  let routing: ProviderSearch;
   const problems: unknown[] = [];
   const peers = Array.from({ length: 12 }, () => Identity.generate().peer);
   const { signal } = new AbortController();
@@ -290,10 +290,10 @@ describe('finding holders', () => {
     clock = new VirtualClock();
     network = new FakeNetwork(clock);
     problems.length = 0;
-    routing = new Routing({ routing: network, clock, onProblem: (error) => problems.push(error) });
+    routing = new ProviderSearch({ routing: network, clock, onProblem: (error) => problems.push(error) });
   });
   afterEach(() => routing[Symbol.asyncDispose]());
-  const found = async (waiting: Promise<readonly PeerName[]>, ms: number): Promise<readonly PeerName[]> => {
+  const found = async (waiting: Promise<readonly PeerId[]>, ms: number): Promise<readonly PeerId[]> => {
     await clock.advance(ms);
     return await waiting;
   };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { SelfRecord } from '../../../src/network/self-record.ts';
-import { MembershipTable } from '../../../src/cluster/member-table.ts';
+import { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
@@ -9,11 +9,11 @@ const INFO = { name: 'a', zone: 'z1', version: '1', dataAddresses: [], fingerpri
 describe("a node's own record", () => {
   const identity = Identity.generate();
   const clock = new VirtualClock();
-  let table: MembershipTable;
+  let table: MemberTable;
   let self: SelfRecord;
 
   beforeEach(() => {
-    table = new MembershipTable({ self: identity.peer, clock });
+    table = new MemberTable({ self: identity.peer, clock });
     self = new SelfRecord(identity, table, clock, INFO);
   });
 

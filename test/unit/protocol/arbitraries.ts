@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import { parseDigest, type Digest } from '../../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';
 import type { Member } from '../../../src/protocol/member.ts';
-import { peerNameOf, type PeerName } from '../../../src/protocol/peer-id.ts';
+import { peerIdOf, type PeerId } from '../../../src/protocol/peer-id.ts';
 import { MESSAGE_LIMITS, type SwarmMessage } from '../../../src/protocol/messages.ts';
 import { RECORD_LIMITS } from '../../../src/protocol/signed-record.ts';
 
@@ -22,7 +22,7 @@ export const digests: fc.Arbitrary<Digest> = fc
   )
   .map(parseDigest);
 
-export const peers: fc.Arbitrary<PeerName> = bytes(32).map(peerNameOf);
+export const peers: fc.Arbitrary<PeerId> = bytes(32).map(peerIdOf);
 
 const registries = fc
   .constantFrom('docker.io', 'ghcr.io', 'localhost:5000', '[::1]:443')
@@ -38,37 +38,37 @@ const indices = fc.oneof(
 );
 
 const bodies = fc.oneof(
-  record({ kind: fc.constant('join' as const), size, complete: fc.boolean() }),
+  record({ kind: fc.constant('announce' as const), size, complete: fc.boolean() }),
   record({
-    kind: fc.constant('sample' as const),
-    members: fc.array(record({ peer: peers, complete: fc.boolean() }), {
-      maxLength: MESSAGE_LIMITS.sample,
+    kind: fc.constant('peers' as const),
+    peers: fc.array(record({ peer: peers, complete: fc.boolean() }), {
+      maxLength: MESSAGE_LIMITS.peers,
     }),
   }),
   record({
-    kind: fc.constant('link' as const),
+    kind: fc.constant('handshake' as const),
     size,
     have: fc.uint8Array({ maxLength: MESSAGE_LIMITS.chunks / 8, size: 'max' }),
     asks: fc.boolean(),
   }),
   record({
-    kind: fc.constant('unlink' as const),
+    kind: fc.constant('bye' as const),
     reason: fc.constantFrom('full' as const, 'absent' as const, 'done' as const),
   }),
   record({ kind: fc.constant('have' as const), indices }),
   record({
-    kind: fc.constant('seen' as const),
-    extent: fc.integer({ min: 1, max: MESSAGE_LIMITS.extent }),
-    statements: fc.array(
+    kind: fc.constant('attested' as const),
+    fetchGroup: fc.integer({ min: 1, max: MESSAGE_LIMITS.fetchGroup }),
+    attestations: fc.array(
       record({ index, hash: bytes(32), by: peers, signature: bytes(64), verified: fc.boolean() }),
       {
-        maxLength: MESSAGE_LIMITS.statements,
+        maxLength: MESSAGE_LIMITS.attestations,
       },
     ),
   }),
-  record({ kind: fc.constant('ask-origin' as const), index }),
+  record({ kind: fc.constant('claim-query' as const), index }),
   record({
-    kind: fc.constant('origin-state' as const),
+    kind: fc.constant('claim-state' as const),
     index,
     state: fc.constantFrom('have' as const, 'fetching' as const, 'none' as const),
   }),

@@ -3,29 +3,29 @@ import assert from 'node:assert/strict';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';
-import { isGenuine, makeStatement } from '../../../src/protocol/attestation.ts';
+import { isGenuine, attest } from '../../../src/protocol/attestation.ts';
 
 describe('a statement', () => {
   const identity = Identity.generate();
   const swarm = { registry: parseRegistryHost('registry.test'), digest: digestOf(Buffer.from('blob')) };
   const hash = new Uint8Array(32).fill(7);
-  const statement = makeStatement(identity, swarm, 1000, { index: 3, hash, verified: false });
+  const attestation = attest(identity, swarm, 1000, { index: 3, hash, verified: false });
 
   it('is genuine as it was made', () => {
-    assert.equal(statement.by, identity.peer);
-    assert.ok(isGenuine(statement, swarm, 1000));
+    assert.equal(attestation.by, identity.peer);
+    assert.ok(isGenuine(attestation, swarm, 1000));
   });
 
   it('holds for one blob of one registry and size, one chunk, one hash, one maker and one kind', () => {
     const other = Identity.generate().peer;
-    assert.ok(!isGenuine(statement, { ...swarm, digest: digestOf(Buffer.from('another')) }, 1000));
-    assert.ok(!isGenuine(statement, { ...swarm, registry: parseRegistryHost('other.test') }, 1000));
-    assert.ok(!isGenuine(statement, swarm, 1001));
-    assert.ok(!isGenuine({ ...statement, verified: true }, swarm, 1000));
-    assert.ok(!isGenuine({ ...statement, index: 4 }, swarm, 1000));
-    assert.ok(!isGenuine({ ...statement, hash: new Uint8Array(32) }, swarm, 1000));
-    assert.ok(!isGenuine({ ...statement, by: other }, swarm, 1000));
-    assert.ok(!isGenuine({ ...statement, hash: new Uint8Array(31) }, swarm, 1000));
-    assert.ok(!isGenuine({ ...statement, signature: new Uint8Array(64) }, swarm, 1000));
+    assert.ok(!isGenuine(attestation, { ...swarm, digest: digestOf(Buffer.from('another')) }, 1000));
+    assert.ok(!isGenuine(attestation, { ...swarm, registry: parseRegistryHost('other.test') }, 1000));
+    assert.ok(!isGenuine(attestation, swarm, 1001));
+    assert.ok(!isGenuine({ ...attestation, verified: true }, swarm, 1000));
+    assert.ok(!isGenuine({ ...attestation, index: 4 }, swarm, 1000));
+    assert.ok(!isGenuine({ ...attestation, hash: new Uint8Array(32) }, swarm, 1000));
+    assert.ok(!isGenuine({ ...attestation, by: other }, swarm, 1000));
+    assert.ok(!isGenuine({ ...attestation, hash: new Uint8Array(31) }, swarm, 1000));
+    assert.ok(!isGenuine({ ...attestation, signature: new Uint8Array(64) }, swarm, 1000));
   });
 });

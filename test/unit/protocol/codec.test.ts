@@ -88,8 +88,8 @@ describe('the swarm codec', () => {
           for (const [at, value] of changes) if (damaged.length > 0) damaged[at % damaged.length] = value;
           const read = decodedOrRefused(damaged);
           if (read?.kind === 'have') assert.ok(read.indices.length <= MESSAGE_LIMITS.indices);
-          if (read?.kind === 'link') assert.ok(read.have.length <= MESSAGE_LIMITS.chunks / 8);
-          if (read?.kind === 'seen') assert.ok(read.statements.length <= MESSAGE_LIMITS.statements);
+          if (read?.kind === 'handshake') assert.ok(read.have.length <= MESSAGE_LIMITS.chunks / 8);
+          if (read?.kind === 'attested') assert.ok(read.attestations.length <= MESSAGE_LIMITS.attestations);
         },
       ),
       { numRuns: 1000 },
@@ -97,12 +97,12 @@ describe('the swarm codec', () => {
   });
 
   it('passes over a kind that it does not know, and fields that it does not know', () => {
-    const known = encodeSwarmMessage({ swarm: SWARM, kind: 'ask-origin', index: 3 });
+    const known = encodeSwarmMessage({ swarm: SWARM, kind: 'claim-query', index: 3 });
     const head = known.subarray(0, known.length - 4); // tag, length, tag and value of the body
     const unknownKind = Buffer.concat([head, Buffer.from([0xfa, 0x07, 0x01, 0x00])]); // field 127, one byte
     assert.equal(decodeSwarmMessage(unknownKind), undefined);
     const unknownField = Buffer.concat([known, Buffer.from([0xfa, 0x07, 0x01, 0x00])]);
-    assert.deepEqual(decodeSwarmMessage(unknownField), { swarm: SWARM, kind: 'ask-origin', index: 3 });
+    assert.deepEqual(decodeSwarmMessage(unknownField), { swarm: SWARM, kind: 'claim-query', index: 3 });
   });
 
   it('reads choices that it does not know as the harmless one', () => {
@@ -111,55 +111,58 @@ describe('the swarm codec', () => {
       create(SwarmMessageSchema, {
         registry: 'ghcr.io',
         digest: multihashOf(DIGEST),
-        body: { case: 'originState', value: { index: 1, state: 99 } },
+        body: { case: 'claimState', value: { index: 1, state: 99 } },
       }),
     );
     assert.deepEqual(decodeSwarmMessage(bytes), {
       swarm: SWARM,
-      kind: 'origin-state',
+      kind: 'claim-state',
       index: 1,
       state: 'none',
     });
   });
 
   it('refuses what is out of bounds', () => {
-    const statement = {
+    const attestation = {
       index: 0,
       hash: new Uint8Array(32),
       by: new Uint8Array(32),
       signature: new Uint8Array(64),
     };
-    refuses({ registry: 'not a host', body: { case: 'join', value: {} } });
-    refuses({ digest: new Uint8Array(34), body: { case: 'join', value: {} } });
-    refuses({ body: { case: 'join', value: { size: BigInt(MESSAGE_LIMITS.size) + 1n } } });
-    refuses({ body: { case: 'sample', value: { members: times(33, { peer: new Uint8Array(32) }) } } });
-    refuses({ body: { case: 'sample', value: { members: [{ peer: new Uint8Array(31) }] } } });
-    refuses({ body: { case: 'link', value: { have: new Uint8Array(MESSAGE_LIMITS.chunks / 8 + 1) } } });
+    refuses({ registry: 'not a host', body: { case: 'announce', value: {} } });
+    refuses({ digest: new Uint8Array(34), body: { case: 'announce', value: {} } });
+    refuses({ body: { case: 'announce', value: { size: BigInt(MESSAGE_LIMITS.size) + 1n } } });
+    refuses({ body: { case: 'peers', value: { peers: times(33, { peer: new Uint8Array(32) }) } } });
+    refuses({ body: { case: 'peers', value: { peers: [{ peer: new Uint8Array(31) }] } } });
+    refuses({ body: { case: 'handshake', value: { have: new Uint8Array(MESSAGE_LIMITS.chunks / 8 + 1) } } });
     refuses({ body: { case: 'have', value: { indices: times(1025, 1) } } });
     refuses({ body: { case: 'have', value: { indices: [MESSAGE_LIMITS.chunks] } } });
     refuses({ body: { case: 'have', value: { runs: [0, 1025] } } });
     refuses({ body: { case: 'have', value: { runs: [0, 4_000_000_000] } } });
     refuses({ body: { case: 'have', value: { runs: [4_000_000_000, 1] } } });
     refuses({ body: { case: 'have', value: { runs: [1, 1, 1] } } });
-    refuses({ body: { case: 'seen', value: { extent: 17, statements: [] } } });
-    refuses({ body: { case: 'seen', value: { extent: 0, statements: [] } } });
-    refuses({ body: { case: 'seen', value: { extent: 1, statements: times(65, statement) } } });
+    refuses({ body: { case: 'attested', value: { fetchGroup: 17, attestations: [] } } });
+    refuses({ body: { case: 'attested', value: { fetchGroup: 0, attestations: [] } } });
+    refuses({ body: { case: 'attested', value: { fetchGroup: 1, attestations: times(65, attestation) } } });
     refuses({
-      body: { case: 'seen', value: { extent: 1, statements: [{ ...statement, hash: new Uint8Array(31) }] } },
+      body: {
+        case: 'attested',
+        value: { fetchGroup: 1, attestations: [{ ...attestation, hash: new Uint8Array(31) }] },
+      },
     });
-    refuses({ body: { case: 'askOrigin', value: { index: MESSAGE_LIMITS.chunks } } });
+    refuses({ body: { case: 'claimQuery', value: { index: MESSAGE_LIMITS.chunks } } });
   });
 
   it('keeps no view of the frame', () => {
     const frame = encodeSwarmMessage({
       swarm: SWARM,
-      kind: 'link',
+      kind: 'handshake',
       size: 1,
       have: Uint8Array.from([0xff]),
       asks: false,
     });
     const read = decodeSwarmMessage(frame);
-    assert.ok(read?.kind === 'link');
+    assert.ok(read?.kind === 'handshake');
     assert.notEqual(read.have.buffer, frame.buffer);
     assert.equal(read.have.buffer.byteLength, 1);
   });

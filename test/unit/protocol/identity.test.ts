@@ -4,21 +4,21 @@ import { readFile, stat, writeFile } from 'node:fs/promises';
 import * as fc from 'fast-check';
 import { isWeirError } from '../../../src/util/errors.ts';
 import { Identity, isSignedBy } from '../../../src/protocol/identity.ts';
-import { parsePeerName, peerNameOf, publicKeyOf, tryParsePeerName } from '../../../src/protocol/peer-id.ts';
+import { parsePeerId, peerIdOf, publicKeyOf, tryParsePeerId } from '../../../src/protocol/peer-id.ts';
 import { TempDir } from '../../support/temp.ts';
 
 describe('peer names', () => {
   it('are the peer IDs of libp2p', () => {
     // From the libp2p specs, peer-ids/peer-ids.md, "Test vectors": the Ed25519 key.
     const key = Buffer.from('1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e', 'hex');
-    assert.equal(peerNameOf(key), '12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq');
+    assert.equal(peerIdOf(key), '12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq');
   });
 
   it('hold the whole public key', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), (key) => {
-        const name = peerNameOf(key);
-        assert.deepEqual(new Uint8Array(publicKeyOf(parsePeerName(name))), new Uint8Array(key));
+        const name = peerIdOf(key);
+        assert.deepEqual(new Uint8Array(publicKeyOf(parsePeerId(name))), new Uint8Array(key));
       }),
     );
   });
@@ -32,11 +32,11 @@ describe('peer names', () => {
       peer.slice(1),
       `${peer.slice(0, -1)}0`,
     ]) {
-      assert.equal(tryParsePeerName(text), undefined, text);
+      assert.equal(tryParsePeerId(text), undefined, text);
     }
-    fc.assert(fc.property(fc.string(), (text) => assert.equal(tryParsePeerName(text), undefined)));
+    fc.assert(fc.property(fc.string(), (text) => assert.equal(tryParsePeerId(text), undefined)));
     assert.throws(
-      () => parsePeerName('nobody'),
+      () => parsePeerId('nobody'),
       (error) => isWeirError(error, 'bad_request'),
     );
   });

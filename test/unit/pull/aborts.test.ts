@@ -16,7 +16,7 @@ import { actAtTurn, turnsOf } from '../../support/turns.ts';
 const FIRST_TURNS = 40;
 const OTHER_TURNS = 40;
 /** Milliseconds; what earlier callers have left goes on for a moment. */
-const STALL: number = 10 * SECOND;
+const STALL = 10 * SECOND;
 /** As src/pull/blobs.ts. */
 const MAX_THROUGH = 16;
 const NAME = 'a/b';

@@ -15,8 +15,8 @@ import type { Upstream } from '../../../src/upstream/upstream.ts';
 import { TempDir } from '../../support/temp.ts';
 import { ManualClock } from '../cluster/clock.ts';
 
-const TTL: number = 10 * MINUTE;
-const OFFLINE_TTL: number = 24 * HOUR;
+const TTL = 10 * MINUTE;
+const OFFLINE_TTL = 24 * HOUR;
 const RUNS = 400;
 const SEED = 20_261_130;
 

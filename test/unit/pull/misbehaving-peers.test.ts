@@ -14,9 +14,9 @@ import { until } from '../network/fixture.ts';
 import { makeNode } from '../transfer/fixture.ts';
 import { RawPeer } from '../transfer/raw.ts';
 
-const SIZE: number = 8 * MIB;
+const SIZE = 8 * MIB;
 /** Milliseconds that a pull with a culprit may take: some time limits of the policy one after the other. */
-const MOST: number = 15 * SECOND;
+const MOST = 15 * SECOND;
 /** Pulls after the first in which it must be found out. */
 const MORE_PULLS = 10;
 const NOISE: Buffer = seededBytes(4 * KIB, 'noise');
@@ -109,7 +109,7 @@ describe('a member that', function () {
       const pulling = scene.pullAll(SIZE);
       for (const node of scene.honest) {
         await scene.evil.shout(
-          `${node.cluster.host.addresses[0]}/p2p/${node.peer}`,
+          `${node.cluster.network.addresses[0]}/p2p/${node.peer}`,
           '/weir/swarm/1.1',
           bytes,
         );

@@ -4,12 +4,12 @@ import { MIB, SECOND } from '../../../src/util/clock.ts';
 import { isWeirError } from '../../../src/util/errors.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import { ChunkLayout, chunkSizeFor } from '../../../src/protocol/chunk-layout.ts';
-import { Homes } from '../../../src/swarm/chunk-owners.ts';
+import { ChunkOwners } from '../../../src/swarm/chunk-owners.ts';
 import { formatAuthorization } from '../../../src/upstream/credential.ts';
 import { EvilScene } from '../../support/evil-scene.ts';
 import { TestRegistry } from '../../support/mirror-fixture.ts';
 
-const SIZE: number = 8 * MIB;
+const SIZE = 8 * MIB;
 const PRIVATE = 'private/app';
 const OWNER = { kind: 'basic', username: 'the-owner', password: 'the-password' } as const;
 
@@ -26,14 +26,14 @@ describe('members and credentials', function () {
     const pulled = await Promise.all(honest.map((node) => node.pull({ ...source, credential })));
     for (const got of pulled) assert.ok(got.equals(bytes));
     // The evil peer is home of about a third of the chunks, and has none of them.
-    assert.ok(evil.requests.some(({ home }) => home !== undefined));
-    const homes = new Homes(swarm, honest[0].table);
+    assert.ok(evil.requests.some(({ owner }) => owner !== undefined));
+    const owners = new ChunkOwners(swarm, honest[0].table);
     const layout = new ChunkLayout(SIZE);
-    for (const { home, range } of evil.requests) {
-      if (home === undefined) continue;
-      assert.deepEqual([home.token, home.repository], ['secret-token', PRIVATE]);
+    for (const { owner, range } of evil.requests) {
+      if (owner === undefined) continue;
+      assert.deepEqual([owner.token, owner.repository], ['secret-token', PRIVATE]);
       assert.ok(
-        homes.rankOf(layout.indexOf(range?.start ?? 0), evil.peer) >= 0,
+        owners.rankOf(layout.indexOf(range?.start ?? 0), evil.peer) >= 0,
         'it is no home of this chunk',
       );
     }
@@ -49,8 +49,8 @@ describe('members and credentials', function () {
     registry.repository(PRIVATE).authorization = authorization;
     const pulled = await Promise.all(honest.map((node) => node.pull({ ...source, credential: OWNER })));
     for (const got of pulled) assert.ok(got.equals(bytes));
-    assert.ok(evil.requests.some(({ home }) => home !== undefined));
-    assert.ok(evil.requests.every(({ home }) => home?.token === undefined));
+    assert.ok(evil.requests.some(({ owner }) => owner !== undefined));
+    assert.ok(evil.requests.every(({ owner }) => owner?.token === undefined));
     assert.ok(evil.reports.every(({ kind }) => kind !== 'invalid'));
     assert.deepEqual(evil.questions, []);
     const seen = JSON.stringify([evil.messages, evil.requests]);
@@ -72,10 +72,10 @@ describe('members and access', function () {
     const range = { start: 0, end: chunkSizeFor(SIZE) };
     const asked = (registry: string) => {
       const named = { ...swarm, registry: parseRegistryHost(registry) };
-      return scene.evil.ask(member, { swarm: named, range, home: undefined });
+      return scene.evil.ask(member, { swarm: named, range, owner: undefined });
     };
     assert.equal((await asked('attacker.example')).kind, 'absent');
-    assert.equal((await asked(swarm.registry)).kind, 'piece');
+    assert.equal((await asked(swarm.registry)).kind, 'chunk');
   });
 
   it('who asks a home in the name of another registry gets nothing either', async () => {
@@ -88,9 +88,9 @@ describe('members and access', function () {
     const answer = await scene.evil.ask(member, {
       swarm: { ...swarm, registry: parseRegistryHost('attacker.example') },
       range: { start: 0, end: chunkSizeFor(SIZE) },
-      home: { repository: name, token: undefined, size: SIZE },
+      owner: { repository: name, token: undefined, size: SIZE },
     });
-    assert.notEqual(answer.kind, 'piece');
+    assert.notEqual(answer.kind, 'chunk');
   });
 
   it("a registry that claims to hold another registry's private blob does not get it from members", async () => {

@@ -9,11 +9,11 @@ import { digestOf } from '../../../src/oci/digest.ts';
 import { parseManifestReference } from '../../../src/oci/reference.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
-import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../../src/protocol/peer-id.ts';
 import { Access } from '../../../src/pull/access.ts';
 import type { ManifestRequest } from '../../../src/pull/manifest-request.ts';
 import { Manifests } from '../../../src/pull/manifests.ts';
-import { ownersOf, References } from '../../../src/pull/tag-owners.ts';
+import { ownersOf, TagOwners } from '../../../src/pull/tag-owners.ts';
 import { Catalog } from '../../../src/store/catalog.ts';
 import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
 import type { Credential } from '../../../src/upstream/credential.ts';
@@ -51,16 +51,16 @@ class FakeUpstream {
 
 interface TestNode {
   readonly manifests: Manifests;
-  readonly references: References;
+  readonly tagOwners: TagOwners;
 }
 
 class TestCluster {
   readonly upstream: FakeUpstream = new FakeUpstream();
-  readonly nodes: Map<PeerName, TestNode> = new Map();
-  readonly dead: Set<PeerName> = new Set();
+  readonly nodes: Map<PeerId, TestNode> = new Map();
+  readonly dead: Set<PeerId> = new Set();
   /** What they answer whatever they are asked. */
-  readonly liars: Map<PeerName, ReferenceAnswer> = new Map();
-  readonly suspected: PeerName[] = [];
+  readonly liars: Map<PeerId, ReferenceAnswer> = new Map();
+  readonly suspected: PeerId[] = [];
   asked = 0;
   /** Milliseconds that have passed besides the real ones. */
   passed = 0;
@@ -94,11 +94,11 @@ class TestCluster {
     const { upstream } = this;
     const options = { mode: 'verify', ttl: 10 * MINUTE, offlineTtl: 24 * 60 * MINUTE } as const;
     const access = new Access({ ...options, catalog, upstream, clock });
-    const references: References = new References({
+    const references: TagOwners = new TagOwners({
       membership: {
         self,
         live: () => this.members,
-        suspect: (peer: PeerName) => this.suspected.push(peer),
+        suspect: (peer: PeerId) => this.suspected.push(peer),
       } as unknown as Membership,
       ask: (peer, question, { signal = AbortSignal.timeout(SECOND) }) => {
         this.asked++;
@@ -106,7 +106,7 @@ class TestCluster {
         if (node === undefined) return Promise.reject(new WeirError('peer_unreachable', 'it is dead'));
         const lie = this.liars.get(peer);
         if (lie !== undefined) return Promise.resolve(encodeReferenceAnswer(lie));
-        return node.references.answer(question, signal);
+        return node.tagOwners.answer(question, signal);
       },
       clock,
       answer: (question) => manifests.answer(question),
@@ -121,13 +121,13 @@ class TestCluster {
       clock,
       tagTtl: 5 * SECOND,
       observer: quiet,
-      peers: { references: () => references, fetch: () => Promise.resolve(undefined), stored: nothing },
+      peers: { tagOwners: () => references, fetch: () => Promise.resolve(undefined), stored: nothing },
     });
-    return { manifests, references };
+    return { manifests, tagOwners: references };
   }
 }
 
-function memberOf(peer: PeerName): Member {
+function memberOf(peer: PeerId): Member {
   return { peer, controlAddresses: [] } as unknown as Member;
 }
 
@@ -156,7 +156,7 @@ describe('who is asked for a tag', () => {
     for (let turn = 0; turn < 50; turn++) {
       const honest = Array.from({ length: 4 }, (_, i) => at(`10.0.0.${i}`));
       const [one, other] = ownersOf([...attackers, ...honest], { repository, reference });
-      const isEvil = (peer: PeerName | undefined): boolean => attackers.some((each) => each.peer === peer);
+      const isEvil = (peer: PeerId | undefined): boolean => attackers.some((each) => each.peer === peer);
       assert.ok(!isEvil(one) || !isEvil(other));
     }
   });
@@ -226,7 +226,7 @@ describe('References', () => {
     for (const liar of [one, other]) {
       const { heads } = cluster.upstream;
       cluster.passed += MINUTE;
-      cluster.liars.set(liar as PeerName, { status: 'found', ...LIE, granted: 0, stale: false });
+      cluster.liars.set(liar as PeerId, { status: 'found', ...LIE, granted: 0, stale: false });
       const found = await asker.manifests.head(request());
       assert.equal(found.digest, digest);
       assert.ok(cluster.upstream.heads > heads);
@@ -239,7 +239,7 @@ describe('References', () => {
     const [one] = ownersOf(cluster.members, { repository, reference: parseManifestReference('v1') });
     for (const status of ['unknown', 'unreachable', 'refused'] as const) {
       cluster.passed += MINUTE;
-      cluster.liars.set(one as PeerName, { status });
+      cluster.liars.set(one as PeerId, { status });
       assert.equal((await cluster.asker('v1').manifests.head(request())).digest, digest);
     }
   });
@@ -252,7 +252,7 @@ describe('References', () => {
     for (const peer of [...cluster.nodes.keys()].slice(0, 2)) {
       cluster.liars.set(peer, { status: 'found', ...LIE, granted: 0, stale: true });
     }
-    const remembered = await cluster.all.at(-1)?.references.recall({
+    const remembered = await cluster.all.at(-1)?.tagOwners.recall({
       ...request(),
       reference: parseManifestReference('v1'),
     });
@@ -321,7 +321,7 @@ describe('References', () => {
     const [node] = new TestCluster(1).all;
     const { signal } = new AbortController();
     await assert.rejects(
-      async () => node?.references.answer(new Uint8Array([255, 1, 2]), signal),
+      async () => node?.tagOwners.answer(new Uint8Array([255, 1, 2]), signal),
       (error) => isWeirError(error, 'peer_protocol'),
     );
   });

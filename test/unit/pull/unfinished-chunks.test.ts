@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { MIB } from '../../../src/util/clock.ts';
 import { UnfinishedChunks } from '../../../src/pull/unfinished-chunks.ts';
-import { PiecePool } from '../../../src/transfer/chunk-buffers.ts';
+import { ChunkBuffers } from '../../../src/transfer/chunk-buffers.ts';
 
 function scene() {
-  const memory = new PiecePool();
+  const memory = new ChunkBuffers();
   const unfinished = new UnfinishedChunks(memory);
   const keep = (pull: string, index: number): void =>
     unfinished.keep(pull, { index, chunk: memory.take(MIB), filled: 1 });

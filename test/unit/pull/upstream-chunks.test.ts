@@ -4,11 +4,11 @@ import { KIB, MIB } from '../../../src/util/clock.ts';
 import { WeirError } from '../../../src/util/errors.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
-import { ChunkOrigin } from '../../../src/pull/upstream-chunks.ts';
+import { UpstreamChunks } from '../../../src/pull/upstream-chunks.ts';
 import { UnfinishedChunks } from '../../../src/pull/unfinished-chunks.ts';
 import { ChunkLayout } from '../../../src/protocol/chunk-layout.ts';
 import { ReceiveBudget } from '../../../src/util/receive-budget.ts';
-import { PiecePool } from '../../../src/transfer/chunk-buffers.ts';
+import { ChunkBuffers } from '../../../src/transfer/chunk-buffers.ts';
 import type { BlobStream } from '../../../src/upstream/upstream.ts';
 import { seededBytes } from '../../support/bytes.ts';
 import { actAtTurn } from '../../support/turns.ts';
@@ -31,7 +31,7 @@ interface Got {
 
 class Scene {
   readonly asked: Asked[] = [];
-  readonly memory = new PiecePool();
+  readonly memory = new ChunkBuffers();
   readonly unfinished = new UnfinishedChunks(this.memory);
   readonly room: ReceiveBudget;
   /** How often it was held up, and went on. */
@@ -40,7 +40,7 @@ class Scene {
   allowance = Infinity;
   end: 'hang' | 'fail' = 'hang';
   reached = Promise.withResolvers<void>();
-  readonly origin: ChunkOrigin;
+  readonly origin: UpstreamChunks;
 
   constructor(limit = 64 * MIB) {
     this.room = new ReceiveBudget({ limit, later: (callback) => void setImmediate(callback) });
@@ -56,7 +56,7 @@ class Scene {
         sent += STEP;
       }
     };
-    this.origin = new ChunkOrigin({
+    this.origin = new UpstreamChunks({
       upstream: {
         openBlob: (_repository, _digest, options): Promise<BlobStream> => {
           const { start = 0, end = BYTES.length, signal } = options ?? {};

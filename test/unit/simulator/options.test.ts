@@ -16,7 +16,7 @@ describe('bench/simulate/options', () => {
     assert.deepEqual(parseLayers('2MiB,1MiB'), [2 ** 21, 2 ** 20]);
     assert.deepEqual(parseNodes('10,5000'), [10, 5000]);
     assert.equal(parseShare('5%'), 0.05);
-    assert.deepEqual(parsePolicy('requests=4,inOrder=0.5'), { requests: 4, inOrder: 0.5 });
+    assert.deepEqual(parsePolicy('requestsMax=4,inOrderShare=0.5'), { requestsMax: 4, inOrderShare: 0.5 });
     assert.deepEqual(parseStart('simultaneous'), { kind: 'simultaneous' });
     assert.deepEqual(parseStart('jitter:2s'), { kind: 'jitter', ms: 2000 });
     assert.deepEqual(parseStart('rolling:20%'), { kind: 'rolling', share: 0.2 });
@@ -34,7 +34,7 @@ describe('bench/simulate/options', () => {
       [parseShare, '5'],
       [parsePolicy, 'bogus=1'],
       [parsePolicy, 'requests'],
-      [parsePolicy, 'requests=many'],
+      [parsePolicy, 'requestsMax=many'],
       [parsePolicy, 'busy=1'],
       [parseStart, 'jitter'],
       [parseStart, 'rolling:2s'],

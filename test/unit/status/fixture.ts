@@ -1,8 +1,8 @@
 /** Reports of a node that is in the middle of things, and an admin address that serves them. */
-import { Admin } from '../../../src/daemon/admin-server.ts';
+import { AdminServer } from '../../../src/daemon/admin-server.ts';
 import { MIB } from '../../../src/util/clock.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
-import { peerNameOf, type PeerName } from '../../../src/protocol/peer-id.ts';
+import { peerIdOf, type PeerId } from '../../../src/protocol/peer-id.ts';
 import type {
   PeerReport,
   PeersReport,
@@ -10,8 +10,8 @@ import type {
   TransferReport,
 } from '../../../src/status/status-report.ts';
 
-export function peerOf(n: number): PeerName {
-  return peerNameOf(Buffer.alloc(32, n));
+export function peerOf(n: number): PeerId {
+  return peerIdOf(Buffer.alloc(32, n));
 }
 
 /** The bitfield whose `set` chunks are there, in base64. */
@@ -35,7 +35,7 @@ export function transferOf(name: string, more: Partial<TransferReport> = {}): Tr
     state: 'pulling',
     seconds: 2,
     readers: 1,
-    links: 9,
+    peers: 9,
     sources: { peers: 8 * MIB, upstream: 2 * MIB, local: 0 },
     ...more,
   };
@@ -73,7 +73,7 @@ export function peerReportOf(n: number, more: Partial<PeerReport> = {}): PeerRep
     connected: true,
     direction: 'inbound',
     rtt_ms: 0.4 * n,
-    linked: n,
+    swarms: n,
     from_bytes: n * MIB,
     to_bytes: 10 * n * MIB,
     leaving: false,
@@ -90,7 +90,7 @@ export interface FakeNode extends AsyncDisposable {
 
 /** The real admin server, its reports made up. */
 export async function fakeNode(status: StatusReport = statusOf(), port = 0): Promise<FakeNode> {
-  const admin = await Admin.start({
+  const admin = await AdminServer.start({
     listen: [{ host: '127.0.0.1', port }],
     hosts: [],
     onWarning: () => undefined,

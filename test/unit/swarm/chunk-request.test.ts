@@ -1,27 +1,27 @@
 /** When a request for a chunk is given up. */
 import assert from 'node:assert/strict';
 import type { Member } from '../../../src/protocol/member.ts';
-import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../../src/protocol/peer-id.ts';
 import { ChunkLayout } from '../../../src/protocol/chunk-layout.ts';
-import { Asking } from '../../../src/swarm/chunk-request.ts';
-import { Pace } from '../../../src/swarm/rtt-estimator.ts';
+import { ChunkRequest } from '../../../src/swarm/chunk-request.ts';
+import { RttEstimator } from '../../../src/swarm/rtt-estimator.ts';
 import { PARAMETERS } from '../../../src/swarm/parameters.ts';
 import type { SwarmState } from '../../../src/swarm/swarm-state.ts';
-import type { PieceEvents } from '../../../src/transfer/chunk-exchange.ts';
+import type { ChunkFetchEvents } from '../../../src/transfer/chunk-exchange.ts';
 
-const PEER = 'peer' as PeerName;
+const PEER = 'peer' as PeerId;
 
 class Scene {
   now = 1000;
   readonly log: string[] = [];
-  readonly acquainted = new Set<PeerName>([PEER]);
-  readonly ack = new Pace(...PARAMETERS.ack);
-  readonly slack = new Map<PeerName, number>();
-  readonly asking: Asking;
-  #events: PieceEvents | undefined;
+  readonly contacted = new Set<PeerId>([PEER]);
+  readonly ack = new RttEstimator(...PARAMETERS.ackTimeout);
+  readonly strikes = new Map<PeerId, number>();
+  readonly request: ChunkRequest;
+  #events: ChunkFetchEvents | undefined;
 
   constructor(isKnown: boolean) {
-    if (!isKnown) this.acquainted.clear();
+    if (!isKnown) this.contacted.clear();
     for (let i = 0; i < 20; i++) this.ack.observe(10); // here words come within 10 ms: the limit is the least one
     const ignore = (): void => undefined;
     const state = {
@@ -29,15 +29,15 @@ class Scene {
       options: {},
       environment: {
         client: {
-          fetch: (_member: Member, _request: unknown, events: PieceEvents) => {
+          fetch: (_member: Member, _request: unknown, events: ChunkFetchEvents) => {
             this.#events = events;
             return () => this.log.push('cancelled');
           },
         },
-        acquainted: this.acquainted,
-        slack: this.slack,
+        contacted: this.contacted,
+        strikes: this.strikes,
         parameters: PARAMETERS,
-        pace: { ack: this.ack, stall: new Pace(...PARAMETERS.stall) },
+        rtt: { ack: this.ack, stall: new RttEstimator(...PARAMETERS.stallTimeout) },
       },
       began: ignore,
       ended: ignore,
@@ -45,20 +45,20 @@ class Scene {
       progressed: ignore,
     };
     Object.defineProperty(state, 'now', { get: () => this.now });
-    this.asking = new Asking(state as unknown as SwarmState, { peer: PEER } as Member, 0, 'holder', {
+    this.request = new ChunkRequest(state as unknown as SwarmState, { peer: PEER } as Member, 0, 'holder', {
       answered: (_asking, { kind }) => this.log.push(kind),
-      lapsed: (_asking, lapse) => this.log.push(lapse),
+      failed: (_asking, failure) => this.log.push(failure),
     });
   }
 
-  get events(): PieceEvents {
+  get events(): ChunkFetchEvents {
     if (this.#events === undefined) throw new Error('nothing was asked');
     return this.#events;
   }
 
   wait(ms: number): readonly string[] {
     this.now += ms;
-    this.asking.check(this.now);
+    this.request.check(this.now);
     return this.log;
   }
 }
@@ -125,7 +125,7 @@ describe('Asking', () => {
     assert.ok(scene.ack.limit > before, `${scene.ack.limit}`);
 
     const again = new Scene(true);
-    again.slack.set(PEER, 1);
+    again.strikes.set(PEER, 1);
     again.events.sent();
     assert.deepEqual(again.wait(2000), ['cancelled', 'silent']);
     assert.equal(again.ack.limit, before);

@@ -1,26 +1,26 @@
 /** The small deciding parts of the swarm policy, each by itself. */
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import type { PeerName } from '../../../src/protocol/peer-id.ts';
+import type { PeerId } from '../../../src/protocol/peer-id.ts';
 import { Bitfield } from '../../../src/protocol/bitfield.ts';
-import { Beat } from '../../../src/swarm/turn-batcher.ts';
-import { Budget } from '../../../src/swarm/request-window.ts';
+import { TurnBatcher } from '../../../src/swarm/turn-batcher.ts';
+import { RequestWindow } from '../../../src/swarm/request-window.ts';
 import { ChunkPicker } from '../../../src/swarm/chunk-picker.ts';
 import { chunkKey, hashText, rank, shareBefore } from '../../../src/cluster/hrw.ts';
-import { Leases } from '../../../src/swarm/claims.ts';
-import { Neighbours } from '../../../src/swarm/peer-set.ts';
-import { OriginWindow } from '../../../src/swarm/adaptive-window.ts';
-import { Pace } from '../../../src/swarm/rtt-estimator.ts';
+import { Claims } from '../../../src/swarm/claims.ts';
+import { PeerSet } from '../../../src/swarm/peer-set.ts';
+import { AdaptiveWindow } from '../../../src/swarm/adaptive-window.ts';
+import { RttEstimator } from '../../../src/swarm/rtt-estimator.ts';
 import { PARAMETERS, type Parameters } from '../../../src/swarm/parameters.ts';
 import { inOrderOfChoice } from '../../../src/swarm/peer-choice.ts';
-import { Rendezvous } from '../../../src/swarm/tracker.ts';
-import { Searches } from '../../../src/swarm/dht-searches.ts';
+import { Tracker } from '../../../src/swarm/tracker.ts';
+import { DhtSearches } from '../../../src/swarm/dht-searches.ts';
 import { UploadSlots } from '../../../src/swarm/upload-slots.ts';
 import { seeded } from '../../simulator/random.ts';
 import { namedSwarm } from '../../simulator/names.ts';
 
-const named = (name: string | number): PeerName => `peer-${name}` as PeerName;
-const peers = (count: number): readonly { readonly peer: PeerName }[] =>
+const named = (name: string | number): PeerId => `peer-${name}` as PeerId;
+const candidates = (count: number): readonly { readonly peer: PeerId }[] =>
   Array.from({ length: count }, (_, i) => ({ peer: named(i) }));
 
 const chunksOf = (indices: readonly number[], chunks = 8): Bitfield => {
@@ -29,31 +29,31 @@ const chunksOf = (indices: readonly number[], chunks = 8): Bitfield => {
   return field;
 };
 
-const scene = (held: Readonly<Record<string, readonly number[]>>): Neighbours => {
-  const neighbours = new Neighbours(8);
+const scene = (held: Readonly<Record<string, readonly number[]>>): PeerSet => {
+  const peers = new PeerSet(8);
   for (const [name, indices] of Object.entries(held)) {
-    neighbours.link(named(name), chunksOf(indices), true);
+    peers.join(named(name), chunksOf(indices), true);
   }
-  return neighbours;
+  return peers;
 };
 
-const rendezvousOf = (zones: Readonly<Record<string, string>>, now = (): number => 0): Rendezvous =>
-  new Rendezvous({
+const trackerOf = (zones: Readonly<Record<string, string>>, now = (): number => 0): Tracker =>
+  new Tracker({
     scheduler: { now, random: seeded(7), after: () => () => undefined },
     isLive: (name) => name !== named('dead'),
     zoneOf: (name) => zones[name],
-    sample: 4,
+    peers: 4,
   });
 
-const feed = (window: OriginWindow, clock: { now: number }, chunks: number, apart: number): void => {
+const feed = (window: AdaptiveWindow, clock: { now: number }, chunks: number, apart: number): void => {
   for (let i = 0; i < chunks; i++) {
     clock.now += apart;
     window.entered();
   }
 };
-const windowOf = (): { window: OriginWindow; clock: { now: number } } => {
+const windowOf = (): { window: AdaptiveWindow; clock: { now: number } } => {
   const clock = { now: 0 };
-  return { clock, window: new OriginWindow(12, 64, { now: () => clock.now }) };
+  return { clock, window: new AdaptiveWindow(12, 64, { now: () => clock.now }) };
 };
 
 const half = (): number => 0.5;
@@ -66,12 +66,12 @@ function oneChunk(): Bitfield {
 
 describe('rank (rendezvous hashing)', () => {
   it('spreads the chunks of a blob evenly over the members', () => {
-    const members = peers(50);
-    const counts = new Map<PeerName, number>();
+    const members = candidates(50);
+    const counts = new Map<PeerId, number>();
     const blob = hashText('a blob');
     for (let index = 0; index < 5000; index++) {
-      const [home] = rank(members, chunkKey(blob, index), 1);
-      if (home !== undefined) counts.set(home.peer, (counts.get(home.peer) ?? 0) + 1);
+      const [owner] = rank(members, chunkKey(blob, index), 1);
+      if (owner !== undefined) counts.set(owner.peer, (counts.get(owner.peer) ?? 0) + 1);
     }
     assert.equal(counts.size, 50);
     // 100 each on average; the standard deviation is 10.
@@ -81,7 +81,7 @@ describe('rank (rendezvous hashing)', () => {
   it('moves nothing but what a member had, when that one goes', () => {
     fc.assert(
       fc.property(fc.integer({ min: 2, max: 40 }), fc.nat(), fc.nat(), (count, key, gone) => {
-        const members = peers(count);
+        const members = candidates(count);
         const [first, second] = rank(members, key, 2);
         const left = members.filter((_, i) => i !== gone % count);
         const [now] = rank(left, key, 1);
@@ -92,7 +92,7 @@ describe('rank (rendezvous hashing)', () => {
   });
 
   it('has each member as far in front for a chunk as it is in the whole order, without a look at the others', () => {
-    const members = peers(2000);
+    const members = candidates(2000);
     const key = chunkKey(hashText('a blob'), 3);
     const ranked = rank(members, key, 2000);
     for (const place of [0, 63, 1000, 1999]) {
@@ -103,19 +103,19 @@ describe('rank (rendezvous hashing)', () => {
   });
 
   it('names each member once, however many are asked for', () => {
-    const ranked = rank(peers(5), 12_345, 8);
+    const ranked = rank(candidates(5), 12_345, 8);
     assert.equal(new Set(ranked.map(({ peer }) => peer)).size, 5);
   });
 });
 
 describe('ChunkPicker', () => {
   const wanted = chunksOf([0, 1, 2, 3]);
-  const pick = (neighbours: Neighbours, inOrder: number, seed = 1): number | undefined =>
-    new ChunkPicker({ neighbours, wanted, random: seeded(seed), inOrder }).pick(0)?.index;
+  const pick = (peers: PeerSet, inOrder: number, seed = 1): number | undefined =>
+    new ChunkPicker({ peers, wanted, random: seeded(seed), inOrder }).pick(0)?.index;
 
   it('takes the rarest', () => {
-    const neighbours = scene({ a: [1, 2, 3], b: [1, 2], c: [1] });
-    assert.equal(pick(neighbours, 0), 3);
+    const peers = scene({ a: [1, 2, 3], b: [1, 2], c: [1] });
+    assert.equal(pick(peers, 0), 3);
   });
 
   it('takes the first where order matters', () => {
@@ -127,17 +127,17 @@ describe('ChunkPicker', () => {
   });
 
   it('breaks ties by chance, each as often', () => {
-    const neighbours = scene({ a: [1, 2, 3] });
+    const peers = scene({ a: [1, 2, 3] });
     const counts = [0, 0, 0, 0];
-    for (let seed = 0; seed < 3000; seed++) counts[pick(neighbours, 0, seed) ?? 0]!++;
+    for (let seed = 0; seed < 3000; seed++) counts[pick(peers, 0, seed) ?? 0]!++;
     for (const index of [1, 2, 3]) assert.ok((counts[index] ?? 0) > 800, counts.join(', '));
   });
 
   it('passes over what is not wanted and who is busy', () => {
-    const neighbours = scene({ a: [3, 7], b: [2] });
-    const busy = neighbours.get(named('a'));
-    if (busy !== undefined) neighbours.rest(busy, 10);
-    assert.equal(pick(neighbours, 0), 2);
+    const peers = scene({ a: [3, 7], b: [2] });
+    const busy = peers.get(named('a'));
+    if (busy !== undefined) peers.rest(busy, 10);
+    assert.equal(pick(peers, 0), 2);
     assert.equal(pick(scene({ a: [5, 7] }), 0), undefined);
   });
 
@@ -145,24 +145,24 @@ describe('ChunkPicker', () => {
     const peer = fc.nat(1);
     const action = fc.oneof(
       fc.record({ kind: fc.constantFrom('add', 'want', 'have'), peer, number: fc.nat(7) }),
-      fc.record({ kind: fc.constantFrom('rest', 'wait', 'unlink', 'link'), peer, number: fc.nat(30) }),
+      fc.record({ kind: fc.constantFrom('rest', 'wait', 'leave', 'join'), peer, number: fc.nat(30) }),
     );
     fc.assert(
       fc.property(fc.array(action, { maxLength: 60, size: 'max' }), (actions) => {
-        const neighbours = scene({ 0: [], 1: [] });
+        const peers = scene({ 0: [], 1: [] });
         const desired = chunksOf([]);
-        const options = { neighbours, wanted: desired, random: half, inOrder: 0 };
+        const options = { peers: peers, wanted: desired, random: half, inOrder: 0 };
         const picker = new ChunkPicker(options);
         let now = 0;
         for (const { kind, peer: number, number: value } of actions) {
-          const neighbour = neighbours.get(named(number));
+          const swarmPeer = peers.get(named(number));
           if (kind === 'want') desired.set(value);
           else if (kind === 'have') desired.clear(value);
           else if (kind === 'wait') now += value;
-          else if (kind === 'link') neighbours.link(named(number), chunksOf([value % 8]), true);
-          else if (kind === 'unlink') neighbours.unlink(named(number));
-          else if (neighbour !== undefined && kind === 'add') neighbours.add(neighbour, value);
-          else if (neighbour !== undefined) neighbours.rest(neighbour, now + value);
+          else if (kind === 'join') peers.join(named(number), chunksOf([value % 8]), true);
+          else if (kind === 'leave') peers.remove(named(number));
+          else if (swarmPeer !== undefined && kind === 'add') peers.gained(swarmPeer, value);
+          else if (swarmPeer !== undefined) peers.rest(swarmPeer, now + value);
           assert.deepEqual(picker.pick(now), new ChunkPicker(options).pick(now), `after ${kind}`);
         }
       }),
@@ -173,56 +173,56 @@ describe('ChunkPicker', () => {
 
 describe('Neighbours', () => {
   it('prefers the least loaded, and its own zone twice', () => {
-    const neighbours = new Neighbours(1);
-    neighbours.link(named('far'), oneChunk(), false);
-    const near = neighbours.link(named('near'), oneChunk(), true);
-    assert.equal(neighbours.best(0, 0, half)?.peer, named('near'));
+    const peers = new PeerSet(1);
+    peers.join(named('far'), oneChunk(), false);
+    const near = peers.join(named('near'), oneChunk(), true);
+    assert.equal(peers.best(0, 0, half)?.id, named('near'));
     near.outstanding = 2;
-    assert.equal(neighbours.best(0, 0, half)?.peer, named('far'));
+    assert.equal(peers.best(0, 0, half)?.id, named('far'));
   });
 
   const CHUNKS = 20;
   const name = fc.integer({ min: 0, max: 79 }); // more than two words of seats
   const bits = fc.uniqueArray(fc.nat(CHUNKS - 1));
   const action = fc.oneof(
-    { weight: 3, arbitrary: fc.record({ kind: fc.constant('link' as const), name, bits }) },
+    { weight: 3, arbitrary: fc.record({ kind: fc.constant('handshake' as const), name, bits }) },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('add' as const), name, bits }) },
-    fc.record({ kind: fc.constant('unlink' as const), name, bits: fc.constant<number[]>([]) }),
+    fc.record({ kind: fc.constant('bye' as const), name, bits: fc.constant<number[]>([]) }),
   );
 
   it('knows who has which chunk, whoever comes and goes', () => {
     fc.assert(
       fc.property(fc.array(action, { maxLength: 120, size: 'max' }), (actions) => {
-        const neighbours = new Neighbours(CHUNKS);
-        const model = new Map<PeerName, Set<number>>();
+        const peers = new PeerSet(CHUNKS);
+        const model = new Map<PeerId, Set<number>>();
         for (const { kind, name: number, bits: indices } of actions) {
           const peer = named(number);
-          const neighbour = neighbours.get(peer);
-          if (kind === 'link') {
-            neighbours.link(peer, chunksOf(indices, CHUNKS), true);
+          const swarmPeer = peers.get(peer);
+          if (kind === 'handshake') {
+            peers.join(peer, chunksOf(indices, CHUNKS), true);
             model.set(peer, new Set(indices));
-          } else if (kind === 'unlink') {
+          } else if (kind === 'bye') {
             assert.deepEqual(
-              neighbours.unlink(peer),
+              peers.remove(peer),
               [...(model.get(peer) ?? [])].toSorted((a, b) => a - b),
             );
             model.delete(peer);
-          } else if (neighbour !== undefined) {
+          } else if (swarmPeer !== undefined) {
             for (const index of indices) {
-              neighbours.add(neighbour, index);
+              peers.gained(swarmPeer, index);
               model.get(peer)?.add(index);
             }
           }
         }
-        assert.equal(neighbours.size, model.size);
+        assert.equal(peers.size, model.size);
         for (let index = 0; index < CHUNKS; index++) {
           const holders = [...model].filter(([, has]) => has.has(index)).map(([peer]) => peer);
-          assert.deepEqual(neighbours.holdersOf(index).toSorted(), holders.toSorted());
-          assert.equal(neighbours.holders(index), holders.length);
-          assert.equal(neighbours.isHeld(index), holders.length > 0);
-          assert.equal(neighbours.isHeld(index, neighbours.free(0)), holders.length > 0);
-          for (const neighbour of neighbours.all()) {
-            assert.equal(neighbours.has(neighbour, index), holders.includes(neighbour.peer));
+          assert.deepEqual(peers.holdersOf(index).toSorted(), holders.toSorted());
+          assert.equal(peers.holders(index), holders.length);
+          assert.equal(peers.isHeld(index), holders.length > 0);
+          assert.equal(peers.isHeld(index, peers.free(0)), holders.length > 0);
+          for (const swarmPeer of peers.all()) {
+            assert.equal(peers.has(swarmPeer, index), holders.includes(swarmPeer.id));
           }
         }
       }),
@@ -230,22 +230,22 @@ describe('Neighbours', () => {
   });
 
   it('asks nothing of those who rest, until they do not', () => {
-    const neighbours = scene({ a: [0], b: [0, 1] });
-    const [a, b] = [...neighbours.all()];
+    const peers = scene({ a: [0], b: [0, 1] });
+    const [a, b] = [...peers.all()];
     assert.ok(a !== undefined && b !== undefined);
-    neighbours.rest(a, 10);
-    neighbours.rest(b, 20);
-    assert.equal(neighbours.nextFree(0), 10);
-    assert.ok(neighbours.free(9).isEmpty);
-    assert.equal(neighbours.best(0, 9, half), undefined);
-    assert.equal(neighbours.best(0, 10, half), a);
-    assert.ok(!neighbours.isHeld(1, neighbours.free(10)));
-    assert.ok(neighbours.isHeld(1, neighbours.free(20)));
-    assert.equal(neighbours.nextFree(20), Infinity);
-    neighbours.unlink(b.peer);
-    const after = neighbours.link(named('c'), chunksOf([1]), true);
+    peers.rest(a, 10);
+    peers.rest(b, 20);
+    assert.equal(peers.nextFree(0), 10);
+    assert.ok(peers.free(9).isEmpty);
+    assert.equal(peers.best(0, 9, half), undefined);
+    assert.equal(peers.best(0, 10, half), a);
+    assert.ok(!peers.isHeld(1, peers.free(10)));
+    assert.ok(peers.isHeld(1, peers.free(20)));
+    assert.equal(peers.nextFree(20), Infinity);
+    peers.remove(b.id);
+    const after = peers.join(named('c'), chunksOf([1]), true);
     assert.equal(after.seat, b.seat);
-    assert.ok(neighbours.isFree(after, 0), 'whoever takes the seat does not rest for the one before');
+    assert.ok(peers.isFree(after, 0), 'whoever takes the seat does not rest for the one before');
   });
 });
 
@@ -279,43 +279,49 @@ describe('UploadSlots', () => {
 describe('Budget', () => {
   it('wakes those who wait, in turn, and not in the middle of what the giver does', () => {
     const later: (() => void)[] = [];
-    const budget = new Budget(upTo(1), { after: (_ms, run) => (later.push(run), (): void => undefined) });
+    const window = new RequestWindow(upTo(1), {
+      after: (_ms, run) => (later.push(run), (): void => undefined),
+    });
     const woken: string[] = [];
-    budget.join(() => woken.push('a'));
-    budget.join(() => budget.take() && woken.push('b'));
-    assert.ok(budget.take());
-    assert.ok(!budget.take());
-    budget.give();
+    window.join(() => woken.push('a'));
+    window.join(() => window.take() && woken.push('b'));
+    assert.ok(window.take());
+    assert.ok(!window.take());
+    window.release();
     assert.deepEqual(woken, []);
     for (const run of later.splice(0)) run();
     assert.deepEqual(woken, ['a', 'b']);
-    assert.ok(!budget.isFree);
+    assert.ok(!window.isFree);
   });
 
   it('lets nobody have more than an even part while another one goes short', () => {
     const later: (() => void)[] = [];
-    const budget = new Budget(upTo(4), { after: (_ms, run) => (later.push(run), (): void => undefined) });
-    const first = budget.join(() => undefined);
-    for (let held = 0; held < 4; held++) assert.ok(first.mayTake(held) && budget.take());
-    const second = budget.join(() => second.wants(0));
+    const window = new RequestWindow(upTo(4), {
+      after: (_ms, run) => (later.push(run), (): void => undefined),
+    });
+    const first = window.join(() => undefined);
+    for (let held = 0; held < 4; held++) assert.ok(first.mayTake(held) && window.take());
+    const second = window.join(() => second.wants(0));
     assert.ok(!second.mayTake(0));
     second.wants(0);
-    budget.give();
+    window.release();
     assert.ok(!first.mayTake(3));
-    assert.ok(second.mayTake(0) && budget.take());
-    budget.give();
+    assert.ok(second.mayTake(0) && window.take());
+    window.release();
     second.leave();
     assert.ok(first.mayTake(2));
   });
 
   it('gives each of more blobs than places its turn', () => {
     const later: (() => void)[] = [];
-    const budget = new Budget(upTo(2), { after: (_ms, run) => (later.push(run), (): void => undefined) });
+    const window = new RequestWindow(upTo(2), {
+      after: (_ms, run) => (later.push(run), (): void => undefined),
+    });
     const blobs = [0, 1, 2].map(() => ({ had: 0, held: 0 }));
-    const shares = blobs.map((blob) => budget.join(() => pump(blob)));
+    const shares = blobs.map((blob) => window.join(() => pump(blob)));
     const pump = (blob: { had: number; held: number }): void => {
       const share = shares[blobs.indexOf(blob)];
-      while (share?.mayTake(blob.held) === true && budget.take()) {
+      while (share?.mayTake(blob.held) === true && window.take()) {
         blob.held++;
         blob.had++;
       }
@@ -326,7 +332,7 @@ describe('Budget', () => {
       const blob = blobs[transfer % blobs.length];
       if (blob === undefined || blob.held === 0) continue;
       blob.held--;
-      budget.give();
+      window.release();
       pump(blob); // it asks for the next one at once
       for (const run of later.splice(0)) run();
     }
@@ -334,30 +340,30 @@ describe('Budget', () => {
   });
 
   it('asks for fewer at a time while pieces take long, and for more again when they do not', () => {
-    const budget = new Budget(PARAMETERS, { after: () => (): void => undefined });
-    const [short, long] = PARAMETERS.pieceTime;
-    assert.equal(budget.limit, PARAMETERS.requests);
-    for (let piece = 0; piece < 100; piece++) budget.took(long + 1);
-    assert.equal(budget.limit, PARAMETERS.requestsLeast);
-    budget.took((short + long) / 2);
-    assert.equal(budget.limit, PARAMETERS.requestsLeast);
-    for (let piece = 0; piece < 100; piece++) budget.took(short - 1);
-    assert.equal(budget.limit, PARAMETERS.requests);
-    for (let piece = 0; piece < 2; piece++) budget.took(Infinity);
-    assert.equal(budget.limit, PARAMETERS.requests - 1);
+    const window = new RequestWindow(PARAMETERS, { after: () => (): void => undefined });
+    const [short, long] = PARAMETERS.chunkTimeRange;
+    assert.equal(window.limit, PARAMETERS.requestsMax);
+    for (let chunk = 0; chunk < 100; chunk++) window.onTransferDone(long + 1);
+    assert.equal(window.limit, PARAMETERS.requestsMin);
+    window.onTransferDone((short + long) / 2);
+    assert.equal(window.limit, PARAMETERS.requestsMin);
+    for (let chunk = 0; chunk < 100; chunk++) window.onTransferDone(short - 1);
+    assert.equal(window.limit, PARAMETERS.requestsMax);
+    for (let chunk = 0; chunk < 2; chunk++) window.onTransferDone(Infinity);
+    assert.equal(window.limit, PARAMETERS.requestsMax - 1);
   });
 });
 
 /** A limit that does not move. */
-function upTo(requests: number): Pick<Parameters, 'requests' | 'requestsLeast' | 'pieceTime'> {
-  return { requests, requestsLeast: requests, pieceTime: [0, Infinity] };
+function upTo(requestsMax: number): Pick<Parameters, 'requestsMax' | 'requestsMin' | 'chunkTimeRange'> {
+  return { requestsMax, requestsMin: requestsMax, chunkTimeRange: [0, Infinity] };
 }
 
 describe('Beat', () => {
   it('brings together what may wait, however long each may', () => {
     let now = 0;
     const timers: { readonly at: number; readonly run: () => void }[] = [];
-    const beat = new Beat(
+    const batcher = new TurnBatcher(
       {
         now: () => now,
         random: () => 0,
@@ -368,7 +374,7 @@ describe('Beat', () => {
     const struck: string[] = [];
     const at = new Map<string, number>();
     const within = (ms: number, name: string): (() => void) =>
-      beat.within(ms, () => {
+      batcher.within(ms, () => {
         struck.push(name);
         at.set(name, now);
       });
@@ -395,33 +401,33 @@ describe('Beat', () => {
 describe('Leases', () => {
   it('sends one to the registry at a time, and the others to that one', () => {
     let now = 0;
-    const dead = new Set<PeerName>();
-    const leases = new Leases({ now: () => now }, (name) => !dead.has(name));
-    assert.deepEqual(leases.ask('chunk', named('a')), { kind: 'yours' });
-    assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'taken' });
-    assert.ok(leases.isTaken('chunk'));
-    leases.done('chunk', named('b')); // not its to say
-    assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'taken' });
-    leases.done('chunk', named('a'));
-    assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'done', holder: named('a') });
-    leases.release('chunk', named('a')); // it has it all the same
-    assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'done', holder: named('a') });
+    const dead = new Set<PeerId>();
+    const claims = new Claims({ now: () => now }, (name) => !dead.has(name));
+    assert.deepEqual(claims.ask('chunk', named('a')), { kind: 'yours' });
+    assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'taken' });
+    assert.ok(claims.isTaken('chunk'));
+    claims.done('chunk', named('b')); // not its to say
+    assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'taken' });
+    claims.done('chunk', named('a'));
+    assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'done', holder: named('a') });
+    claims.release('chunk', named('a')); // it has it all the same
+    assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'done', holder: named('a') });
     dead.add(named('a'));
-    assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'yours' });
-    leases.release('chunk', named('a')); // not its to say
-    assert.ok(leases.isTaken('chunk'));
-    leases.release('chunk', named('b'));
-    assert.ok(!leases.isTaken('chunk'));
-    assert.deepEqual(leases.ask('chunk', named('b')), { kind: 'yours' });
+    assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'yours' });
+    claims.release('chunk', named('a')); // not its to say
+    assert.ok(claims.isTaken('chunk'));
+    claims.release('chunk', named('b'));
+    assert.ok(!claims.isTaken('chunk'));
+    assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'yours' });
     now += 60_000;
-    assert.deepEqual(leases.ask('chunk', named('c')), { kind: 'yours' });
+    assert.deepEqual(claims.ask('chunk', named('c')), { kind: 'yours' });
   });
 });
 
 describe('searches for swarms that are new', () => {
   it('are so many at a time for one member; the others wait until somebody joins again', () => {
     const under: { readonly digest: string; readonly found: () => void }[] = [];
-    const searches = new Searches(({ digest }, found) => under.push({ digest, found: () => found([]) }));
+    const searches = new DhtSearches(({ digest }, found) => under.push({ digest, found: () => found([]) }));
     const begin = (name: string, by: string): void =>
       searches.begin(namedSwarm(name), named(by), () => undefined);
     for (let i = 0; i < 100; i++) begin(`made up ${i}`, 'evil');
@@ -444,9 +450,9 @@ describe('Rendezvous', () => {
   it('names the members of the same zone first, and some of others', () => {
     const zones: Record<string, string> = {};
     for (let i = 0; i < 20; i++) zones[named(i)] = i < 10 ? 'a' : 'b';
-    const rendezvous = rendezvousOf(zones);
-    for (let i = 0; i < 20; i++) rendezvous.join(swarm, named(i), false);
-    const sample = rendezvous.sample(swarm, named(0)).map((member) => zones[member.peer]);
+    const tracker = trackerOf(zones);
+    for (let i = 0; i < 20; i++) tracker.announce(swarm, named(i), false);
+    const sample = tracker.sample(swarm, named(0)).map((member) => zones[member.peer]);
     assert.deepEqual(
       sample.toSorted((a = '', b = '') => a.localeCompare(b)),
       ['a', 'a', 'a', 'b'],
@@ -454,59 +460,59 @@ describe('Rendezvous', () => {
   });
 
   it('keeps what others have joined, whatever one member joins', () => {
-    const rendezvous = rendezvousOf({});
-    for (let i = 0; i < 100; i++) rendezvous.join(namedSwarm(`honest ${i}`), named(i % 10), true);
-    for (let i = 0; i < 10_000; i++) rendezvous.join(namedSwarm(`made up ${i}`), named('evil'), false);
+    const tracker = trackerOf({});
+    for (let i = 0; i < 100; i++) tracker.announce(namedSwarm(`honest ${i}`), named(i % 10), true);
+    for (let i = 0; i < 10_000; i++) tracker.announce(namedSwarm(`made up ${i}`), named('evil'), false);
     for (let i = 0; i < 100; i++) {
-      assert.deepEqual(rendezvous.members(namedSwarm(`honest ${i}`)), [named(i % 10)]);
+      assert.deepEqual(tracker.members(namedSwarm(`honest ${i}`)), [named(i % 10)]);
     }
-    assert.equal(rendezvous.size, 100 + 512);
-    assert.deepEqual(rendezvous.members(namedSwarm('made up 9999')), [named('evil')]);
-    assert.deepEqual(rendezvous.members(namedSwarm('made up 0')), []);
+    assert.equal(tracker.size, 100 + 512);
+    assert.deepEqual(tracker.members(namedSwarm('made up 9999')), [named('evil')]);
+    assert.deepEqual(tracker.members(namedSwarm('made up 0')), []);
   });
 
   it('counts a member once in each swarm, and no more where it has been forgotten', () => {
     let now = 0;
-    const rendezvous = rendezvousOf({}, () => now);
+    const tracker = trackerOf({}, () => now);
     for (let turn = 0; turn < 20; turn++) {
-      for (let i = 0; i < 400; i++) rendezvous.join(namedSwarm(`${i}`), named('one'), true);
+      for (let i = 0; i < 400; i++) tracker.announce(namedSwarm(`${i}`), named('one'), true);
     }
-    assert.equal(rendezvous.size, 400);
+    assert.equal(tracker.size, 400);
     now = 11 * 60_000;
-    for (let i = 400; i < 800; i++) rendezvous.join(namedSwarm(`${i}`), named('one'), true);
-    assert.ok(rendezvous.size <= 512);
+    for (let i = 400; i < 800; i++) tracker.announce(namedSwarm(`${i}`), named('one'), true);
+    assert.ok(tracker.size <= 512);
     // Those that are forgotten because there are too many swarms in all count no more either.
-    for (let i = 0; i < 4000; i++) rendezvous.join(namedSwarm(`of ${i}`), named(i), false);
-    assert.equal(rendezvous.size, 2048);
-    for (let i = 0; i < 512; i++) rendezvous.join(namedSwarm(`again ${i}`), named('one'), true);
+    for (let i = 0; i < 4000; i++) tracker.announce(namedSwarm(`of ${i}`), named(i), false);
+    assert.equal(tracker.size, 2048);
+    for (let i = 0; i < 512; i++) tracker.announce(namedSwarm(`again ${i}`), named('one'), true);
     for (let i = 0; i < 512; i++) {
-      assert.deepEqual(rendezvous.members(namedSwarm(`again ${i}`)), [named('one')]);
+      assert.deepEqual(tracker.members(namedSwarm(`again ${i}`)), [named('one')]);
     }
   });
 
   it('names neither the asker, nor the dead, nor who has not joined again', () => {
     let now = 0;
-    const rendezvous = rendezvousOf({}, () => now);
-    assert.equal(rendezvous.join(swarm, named('old'), true), 'new swarm');
+    const tracker = trackerOf({}, () => now);
+    assert.equal(tracker.announce(swarm, named('old'), true), 'new swarm');
     now = 11 * 60_000;
     assert.equal(
-      rendezvous.join(swarm, named('dead'), false),
+      tracker.announce(swarm, named('dead'), false),
       'new swarm',
       'all who were in it have expired',
     );
-    assert.equal(rendezvous.join(swarm, named('dead'), false), 'known');
-    assert.equal(rendezvous.size, 1);
-    rendezvous.join(swarm, named('asker'), false);
-    rendezvous.join(swarm, named('other'), true);
-    assert.deepEqual(rendezvous.sample(swarm, named('asker')), [{ peer: named('other'), complete: true }]);
+    assert.equal(tracker.announce(swarm, named('dead'), false), 'known');
+    assert.equal(tracker.size, 1);
+    tracker.announce(swarm, named('asker'), false);
+    tracker.announce(swarm, named('other'), true);
+    assert.deepEqual(tracker.sample(swarm, named('asker')), [{ peer: named('other'), complete: true }]);
   });
 
   it('names those who came first hardly more often than the others, and nobody twice at a time', () => {
-    const rendezvous = rendezvousOf({});
-    const times = new Map<PeerName, number>();
+    const tracker = trackerOf({});
+    const times = new Map<PeerId, number>();
     for (let i = 0; i < 200; i++) {
-      rendezvous.join(swarm, named(i), false);
-      const sample = rendezvous.sample(swarm, named(i)).map(({ peer }) => peer);
+      tracker.announce(swarm, named(i), false);
+      const sample = tracker.sample(swarm, named(i)).map(({ peer }) => peer);
       assert.equal(new Set(sample).size, Math.min(4, i));
       for (const peer of sample) times.set(peer, (times.get(peer) ?? 0) + 1);
     }
@@ -515,16 +521,16 @@ describe('Rendezvous', () => {
   });
 
   it('names few in another order each time: some take the first ones only', () => {
-    const rendezvous = rendezvousOf({});
-    for (let i = 0; i < 4; i++) rendezvous.join(swarm, named(i), true);
-    const first = Array.from({ length: 40 }, () => rendezvous.sample(swarm, named('asker'))[0]?.peer);
+    const tracker = trackerOf({});
+    for (let i = 0; i < 4; i++) tracker.announce(swarm, named(i), true);
+    const first = Array.from({ length: 40 }, () => tracker.sample(swarm, named('asker'))[0]?.peer);
     assert.equal(new Set(first).size, 4);
   });
 
   it('keeps a bounded number of members', () => {
-    const rendezvous = rendezvousOf({});
-    for (let i = 0; i < 2000; i++) rendezvous.join(swarm, named(i), false);
-    assert.ok(rendezvous.members(swarm).length <= 512);
+    const tracker = trackerOf({});
+    for (let i = 0; i < 2000; i++) tracker.announce(swarm, named(i), false);
+    assert.ok(tracker.members(swarm).length <= 512);
   });
 });
 
@@ -591,13 +597,13 @@ describe('OriginWindow', () => {
 
 describe('Pace', () => {
   it('follows what is usual, within its bounds', () => {
-    const pace = new Pace(250, 500, 1000);
-    assert.equal(pace.limit, 500);
-    for (let i = 0; i < 50; i++) pace.observe(10);
-    assert.equal(pace.limit, 250);
-    for (let i = 0; i < 50; i++) pace.observe(400);
-    assert.ok(pace.limit > 400 && pace.limit < 1000, String(pace.limit));
-    for (let i = 0; i < 50; i++) pace.observe(5000);
-    assert.equal(pace.limit, 1000);
+    const rtt = new RttEstimator(250, 500, 1000);
+    assert.equal(rtt.limit, 500);
+    for (let i = 0; i < 50; i++) rtt.observe(10);
+    assert.equal(rtt.limit, 250);
+    for (let i = 0; i < 50; i++) rtt.observe(400);
+    assert.ok(rtt.limit > 400 && rtt.limit < 1000, String(rtt.limit));
+    for (let i = 0; i < 50; i++) rtt.observe(5000);
+    assert.equal(rtt.limit, 1000);
   });
 });

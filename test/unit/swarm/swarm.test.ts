@@ -4,13 +4,13 @@ import { MIB, SECOND } from '../../../src/util/clock.ts';
 import { WeirError } from '../../../src/util/errors.ts';
 import type { SimulatedNode } from '../../simulator/simulated-node.ts';
 import { simulate, type SimulateOptions, type Start } from '../../simulator/simulate.ts';
-import type { PeerName } from '../../../src/protocol/peer-id.ts';
-import { Homes } from '../../../src/swarm/chunk-owners.ts';
+import type { PeerId } from '../../../src/protocol/peer-id.ts';
+import { ChunkOwners } from '../../../src/swarm/chunk-owners.ts';
 import { namedSwarm } from '../../simulator/names.ts';
 import { World, type WorldOptions } from '../../simulator/world.ts';
 
 const swarm = namedSwarm('layer');
-const LAYER: number = 64 * MIB;
+const LAYER = 64 * MIB;
 /** Five nodes with 60 Mbit/s each, and a registry with 50. */
 const SLOW_LINES: Omit<SimulateOptions, 'start' | 'seed'> = {
   nodes: 5,
@@ -29,7 +29,7 @@ const SLOW_LINES: Omit<SimulateOptions, 'start' | 'seed'> = {
 };
 const AT_ONCE = { start: { kind: 'simultaneous' }, seed: 1 } as const;
 /** Virtual milliseconds after which a pull counts as one that hangs. */
-const LIMIT: number = 120 * SECOND;
+const LIMIT = 120 * SECOND;
 
 interface Course {
   readonly world: World;
@@ -229,17 +229,17 @@ describe('a swarm', () => {
     it(`finds together where all rendezvous do not answer: ${end}`, () => {
       const isRendezvous = (world: World): Set<string> => {
         const members = world.nodes.map(({ member }) => member);
-        const { rendezvous } = world.parameters;
+        const { trackers } = world.parameters;
         const [first] = members;
         assert.ok(first);
-        return new Set(Homes.rendezvous(swarm, members, rendezvous, first.peer).map(({ peer }) => peer));
+        return new Set(ChunkOwners.trackers(swarm, members, trackers, first.peer).map(({ peer }) => peer));
       };
       const course = run({
         nodes: 50,
         membershipDelay: LIMIT,
         prepare: (world) => {
           const gone = isRendezvous(world);
-          assert.equal(gone.size, world.parameters.rendezvous);
+          assert.equal(gone.size, world.parameters.trackers);
           for (const node of world.nodes) if (gone.has(node.member.peer)) world[end](node);
         },
       });
@@ -272,8 +272,8 @@ describe('a swarm', () => {
     function slowWorld() {
       const world = new World({ nodes: 8, link: 2_500, registry: 2_500 });
       const members = world.nodes.map(({ member }) => member);
-      const homes = new Homes(swarm, { live: () => members, version: 1 }).of(0);
-      const others = world.nodes.filter(({ member }) => !homes.includes(member));
+      const owners = new ChunkOwners(swarm, { live: () => members, version: 1 }).of(0);
+      const others = world.nodes.filter(({ member }) => !owners.includes(member));
       const [first, second] = others as [SimulatedNode, SimulatedNode];
       const askedAt: number[] = [];
       const count = world.tally.fetching.bind(world.tally);
@@ -281,15 +281,15 @@ describe('a swarm', () => {
         if (index === 0) askedAt.push(world.time.now);
         count(key, index, ...rest);
       };
-      return { world, homes, first, second, askedAt };
+      return { world, owners, first, second, askedAt };
     }
 
     it('that was left to a home which begins to pull only then', () => {
-      const { world, homes, first, second, askedAt } = slowWorld();
+      const { world, owners, first, second, askedAt } = slowWorld();
       world.pull(first, swarm, LAYER); // it is alone, and begins with the first chunk
       world.time.after(150, () => world.pull(second, swarm, LAYER)); // not half of it is there: it is left to its home
       world.time.after(300, () => {
-        for (const { peer } of homes) world.pull(world.node(peer), swarm, LAYER);
+        for (const { peer } of owners) world.pull(world.node(peer), swarm, LAYER);
       });
       world.time.run(() => askedAt.length > 1, LIMIT);
       assert.ok(world.time.now < 1 * SECOND, `asked for again after ${world.time.now} ms`);
@@ -297,8 +297,8 @@ describe('a swarm', () => {
 
     it('whose fetcher gives the pull up', () => {
       const { world, first, second, askedAt } = slowWorld();
-      const session = world.pull(first, swarm, LAYER);
-      world.time.after(150, () => first.swarms.close(session, false));
+      const joined = world.pull(first, swarm, LAYER);
+      world.time.after(150, () => first.swarms.close(joined, false));
       world.time.after(200, () => world.pull(second, swarm, LAYER));
       world.time.run(() => askedAt.length > 1, LIMIT);
       assert.ok(world.time.now < 1 * SECOND, `asked for again after ${world.time.now} ms`);
@@ -309,21 +309,21 @@ describe('a swarm', () => {
     it(`tells each neighbour once that a blob is given up which is ${isWhole ? 'whole' : 'on its way'}`, () => {
       const world = new World({ nodes: 2 });
       const [first, second] = world.nodes as [SimulatedNode, SimulatedNode];
-      const told: PeerName[] = [];
+      const told: PeerId[] = [];
       const take = second.swarms.message.bind(second.swarms);
       second.swarms.message = (from, message) => {
-        if (message.kind === 'unlink' && message.reason === 'done') told.push(from);
+        if (message.kind === 'bye' && message.reason === 'done') told.push(from);
         take(from, message);
       };
       const close = first.swarms.close.bind(first.swarms);
       first.swarms.close = () => undefined; // given up where it would be kept
-      const session = world.pull(first, swarm, LAYER);
+      const joined = world.pull(first, swarm, LAYER);
       const other = world.pull(second, swarm, LAYER);
-      const { here, neighbours } = session.state;
-      world.time.run(() => neighbours.size > 0 && (isWhole ? here.full : here.count > 0), LIMIT);
-      assert.equal(here.full, isWhole);
-      close(session, false);
-      world.time.run(() => other.state.here.full, LIMIT);
+      const { have, peers } = joined.state;
+      world.time.run(() => peers.size > 0 && (isWhole ? have.full : have.count > 0), LIMIT);
+      assert.equal(have.full, isWhole);
+      close(joined, false);
+      world.time.run(() => other.state.have.full, LIMIT);
       assert.deepEqual(told, [first.member.peer]);
     });
   }

@@ -4,28 +4,28 @@ import { HOUR, SECOND } from '../../../src/util/clock.ts';
 import type { SuspicionReason } from '../../../src/cluster/membership.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { parseRegistryHost, type RegistryHost } from '../../../src/oci/repository.ts';
-import type { PeerName } from '../../../src/protocol/peer-id.ts';
-import type { Statement } from '../../../src/protocol/attestation.ts';
-import { Distrust } from '../../../src/swarm/registry-distrust.ts';
-import { Doubts } from '../../../src/swarm/missing-chunks.ts';
+import type { PeerId } from '../../../src/protocol/peer-id.ts';
+import type { Attestation } from '../../../src/protocol/attestation.ts';
+import { RegistryDistrust } from '../../../src/swarm/registry-distrust.ts';
+import { MissingChunks } from '../../../src/swarm/missing-chunks.ts';
 import type { SwarmState } from '../../../src/swarm/swarm-state.ts';
 import { Verdicts } from '../../../src/swarm/verdicts.ts';
 
 const REGISTRY = parseRegistryHost('registry.test');
 const SWARM = { registry: REGISTRY, digest: digestOf(Buffer.from('blob')) };
-const [SELF, ONE, OTHER] = ['self', 'one', 'other'] as unknown as readonly [PeerName, PeerName, PeerName];
+const [SELF, ONE, OTHER] = ['self', 'one', 'other'] as unknown as readonly [PeerId, PeerId, PeerId];
 
-function stated(by: PeerName, index: number, hash: number, verified = false): Statement {
+function stated(by: PeerId, index: number, hash: number, verified = false): Attestation {
   const signature = new Uint8Array(64).fill(hash);
   return { by, index, hash: new Uint8Array(32).fill(hash), signature, verified };
 }
 
 class Scene {
   now = 0;
-  readonly blamed: [PeerName, SuspicionReason][] = [];
-  readonly misled: PeerName[] = [];
-  readonly statements: (Statement | undefined)[] = [];
-  readonly distrust: Distrust = new Distrust({ now: () => this.now });
+  readonly blamed: [PeerId, SuspicionReason][] = [];
+  readonly misled: PeerId[] = [];
+  readonly attestations: (Attestation | undefined)[] = [];
+  readonly distrust: RegistryDistrust = new RegistryDistrust({ now: () => this.now });
   readonly verdicts: Verdicts;
 
   constructor() {
@@ -33,10 +33,10 @@ class Scene {
     const state = {
       swarm: SWARM,
       self: SELF,
-      statements: this.statements,
-      environment: { distrust, observer: { misled: (_: unknown, peer: PeerName) => this.misled.push(peer) } },
-      isBelieved: (peer: PeerName) => !distrust.has(REGISTRY, peer),
-      blame: (peer: PeerName, reason: SuspicionReason) => this.blamed.push([peer, reason]),
+      attestations: this.attestations,
+      environment: { distrust, observer: { misled: (_: unknown, peer: PeerId) => this.misled.push(peer) } },
+      isBelieved: (peer: PeerId) => !distrust.has(REGISTRY, peer),
+      blame: (peer: PeerId, reason: SuspicionReason) => this.blamed.push([peer, reason]),
       forget: () => undefined,
     };
     this.verdicts = new Verdicts(state as unknown as SwarmState);
@@ -51,14 +51,14 @@ class Scene {
 describe('Verdicts', () => {
   it('blame nobody before the whole blob is right', () => {
     const scene = new Scene();
-    scene.statements[0] = stated(ONE, 0, 1);
+    scene.attestations[0] = stated(ONE, 0, 1);
     scene.verdicts.contest(stated(OTHER, 0, 2, true));
     assert.deepEqual([scene.blamed, scene.misled], [[], []]);
   });
 
   it('ban who has verified what is not so', () => {
     const scene = new Scene();
-    scene.statements[0] = stated(ONE, 0, 1);
+    scene.attestations[0] = stated(ONE, 0, 1);
     scene.verdicts.contest(stated(OTHER, 0, 2, true));
     scene.judge();
     assert.deepEqual([scene.blamed, scene.misled], [[[OTHER, 'wrong-hash']], []]);
@@ -66,8 +66,8 @@ describe('Verdicts', () => {
 
   it('believe no more, in the name of the registry alone, who says that it was given what is not so', () => {
     const scene = new Scene();
-    scene.statements[0] = stated(ONE, 0, 2);
-    scene.statements[1] = stated(ONE, 1, 3);
+    scene.attestations[0] = stated(ONE, 0, 2);
+    scene.attestations[1] = stated(ONE, 1, 3);
     scene.judge();
     assert.deepEqual([scene.blamed, scene.misled], [[], [ONE]]);
     assert.ok(scene.distrust.has(REGISTRY, ONE));
@@ -78,12 +78,12 @@ describe('Verdicts', () => {
 
   it('hold against this node nothing that the registry gave it', () => {
     const scene = new Scene();
-    scene.statements[0] = stated(SELF, 0, 2);
+    scene.attestations[0] = stated(SELF, 0, 2);
     scene.judge();
     assert.deepEqual([scene.blamed, scene.misled], [[], []]);
   });
 
-  it('keep so many statements and no more', () => {
+  it('keep so many attestations and no more', () => {
     const scene = new Scene();
     for (let index = 0; index < 10_000; index++) scene.verdicts.contest(stated(OTHER, index % 1000, 2, true));
     scene.judge();
@@ -93,7 +93,7 @@ describe('Verdicts', () => {
 
 describe('Distrust', () => {
   it('remembers so many pairs and no more, and lets those of the registry go that parted members first', () => {
-    const distrust = new Distrust({ now: () => 0 });
+    const distrust = new RegistryDistrust({ now: () => 0 });
     const flood = parseRegistryHost('flood.test');
     distrust.add(flood, ONE);
     distrust.add(REGISTRY, ONE);
@@ -109,13 +109,13 @@ describe('Distrust', () => {
 describe('Doubts', () => {
   it('blame a peer that does not say in time that it has nothing any more', () => {
     const timers = new Map<() => void, number>();
-    const doubts = new Doubts({
+    const doubts = new MissingChunks({
       after: (ms, callback) => {
         timers.set(callback, ms);
         return () => timers.delete(callback);
       },
     });
-    const broken: PeerName[] = [];
+    const broken: PeerId[] = [];
     for (const peer of [ONE, OTHER, OTHER]) doubts.about(SWARM, peer, () => broken.push(peer));
     assert.deepEqual([...timers.values()], [SECOND, SECOND]);
     doubts.settle(SWARM, ONE);

@@ -1,7 +1,7 @@
 /** Both sides together, over real sockets on loopback, with TLS and without. */
 import assert from 'node:assert/strict';
 import { isGenuine } from '../../../src/protocol/attestation.ts';
-import type { PieceRequest, ServedPiece } from '../../../src/transfer/chunk-exchange.ts';
+import type { ChunkFetch, ServedChunk } from '../../../src/transfer/chunk-exchange.ts';
 import { parseRepository } from '../../../src/oci/repository.ts';
 import { ask, askPiece, makeBytes, makeNode, requestFor, REGISTRY, Scene, serveBlob } from './fixture.ts';
 
@@ -14,16 +14,16 @@ for (const isSecure of [true, false]) {
       const bytes = makeBytes();
       assert.equal(answer.size, bytes.length);
       assert.ok(bytes.subarray(700_001, 2_900_123).equals(answer.bytes));
-      const { statement } = answer;
-      assert.equal(statement?.index, 3);
-      assert.equal(statement?.by, scene.serving.peer);
-      assert.ok(statement !== undefined && isGenuine(statement, request.swarm, bytes.length));
+      const { attestation } = answer;
+      assert.equal(attestation?.index, 3);
+      assert.equal(attestation?.by, scene.serving.peer);
+      assert.ok(attestation !== undefined && isGenuine(attestation, request.swarm, bytes.length));
     });
 
     it('tells what happens in order', async () => {
       await using scene = await Scene.start({ isSecure });
       const { events, bytes } = await ask(scene.client, scene.member, requestFor(0, 1_000_000));
-      assert.deepEqual(events, ['acknowledged', 'progressed', 'piece']);
+      assert.deepEqual(events, ['acknowledged', 'progressed', 'chunk']);
       assert.equal(bytes, 1_000_000);
     });
 
@@ -35,13 +35,13 @@ for (const isSecure of [true, false]) {
         const answer = await askPiece(scene.client, scene.member, requestFor());
         assert.ok(bytes.equals(answer.bytes));
         assert.equal(answer.size, length);
-        assert.equal(answer.statement, undefined);
+        assert.equal(answer.attestation, undefined);
       }
     });
 
     it('carries each of the other answers', async () => {
       const holders = [makeNode().peer, makeNode().peer, makeNode().peer];
-      const answers: Exclude<ServedPiece, { kind: 'piece' }>[] = [
+      const answers: Exclude<ServedChunk, { kind: 'chunk' }>[] = [
         { kind: 'absent' },
         { kind: 'busy', load: 7 },
         { kind: 'retry', after: 120 },
@@ -53,15 +53,15 @@ for (const isSecure of [true, false]) {
         isSecure,
         serve: async () => left.shift() ?? { kind: 'absent' },
       });
-      const home = { repository: parseRepository(REGISTRY, 'a/b').name, token: undefined };
+      const owner = { repository: parseRepository(REGISTRY, 'a/b').name, token: undefined };
       for (const expected of answers) {
-        const { answer } = await ask(scene.client, scene.member, requestFor(0, 100, { home }));
+        const { answer } = await ask(scene.client, scene.member, requestFor(0, 100, { owner }));
         assert.deepEqual(answer, expected);
       }
     });
 
     it('carries who asks, and the duty of a home', async () => {
-      const asked: [string, PieceRequest][] = [];
+      const asked: [string, ChunkFetch][] = [];
       await using scene = await Scene.start({
         isSecure,
         serve: async (from, request) => {
@@ -69,13 +69,13 @@ for (const isSecure of [true, false]) {
           return { kind: 'absent' };
         },
       });
-      const home = {
+      const owner = {
         repository: parseRepository(REGISTRY, 'team/app').name,
         token: 'abc.DEF-1_~+/==',
         size: 2 ** 40,
       };
-      const requests = [requestFor(5, 6), requestFor(), requestFor(0, 8 << 20, { home })];
-      requests.push(requestFor(1, 2, { home: { ...home, token: undefined, size: undefined } }));
+      const requests = [requestFor(5, 6), requestFor(), requestFor(0, 8 << 20, { owner })];
+      requests.push(requestFor(1, 2, { owner: { ...owner, token: undefined, size: undefined } }));
       for (const request of requests) await ask(scene.client, scene.member, request);
       assert.deepEqual(
         asked,
@@ -85,7 +85,7 @@ for (const isSecure of [true, false]) {
 
     it('acknowledges with an interim answer while the answer takes its time', async () => {
       const order: string[] = [];
-      const gate = Promise.withResolvers<ServedPiece>();
+      const gate = Promise.withResolvers<ServedChunk>();
       await using scene = await Scene.start({
         isSecure,
         serve: (_from, _request, acknowledge) => {

@@ -5,7 +5,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { systemClock } from '../../../src/util/clock.ts';
 import type { Address, Member } from '../../../src/protocol/member.ts';
-import type { PieceEvents } from '../../../src/transfer/chunk-exchange.ts';
+import type { ChunkFetchEvents } from '../../../src/transfer/chunk-exchange.ts';
 import { DataClient } from '../../../src/transfer/https-client.ts';
 import {
   ask,
@@ -61,7 +61,7 @@ function begin(client: DataClient, member: Member, start: number, end: number) {
   /** How often it was told that a connection is being made. */
   const turns = { count: 0 };
   const first = Promise.withResolvers<void>();
-  const listener: PieceEvents = {
+  const listener: ChunkFetchEvents = {
     connecting: () => void turns.count++,
     sent: () => events.push('sent'),
     acknowledged: () => events.push('acknowledged'),

@@ -1,6 +1,6 @@
 /** The serving side against requests that are not as they should be, slow readers, and its own failures. */
 import assert from 'node:assert/strict';
-import type { ServedPiece } from '../../../src/transfer/chunk-exchange.ts';
+import type { ServedChunk } from '../../../src/transfer/chunk-exchange.ts';
 import { WeirError } from '../../../src/util/errors.ts';
 import {
   ask,
@@ -24,12 +24,12 @@ function text(target: string, headers = '', method = 'GET', rest = ''): string {
   return `${method} ${target} HTTP/1.1\r\nHost: weir\r\n${headers}\r\n${rest}`;
 }
 
-const pieceOf = (start: number, end: number, size: number): ServedPiece => ({
-  kind: 'piece',
+const chunkOf = (start: number, end: number, size: number): ServedChunk => ({
+  kind: 'chunk',
   size,
   start,
   end,
-  statement: undefined,
+  attestation: undefined,
   read: async (target) => target.length,
   close: () => {},
 });
@@ -138,11 +138,11 @@ describe('the data port', () => {
     await using scene = await Scene.start({
       readerTimeout: 100,
       serve: async (_from, request) => {
-        const piece = servePiece(bytes, request, node.identity, closed);
+        const chunk = servePiece(bytes, request, node.identity, closed);
         // More than all buffers on the way hold.
-        return piece.kind === 'piece'
-          ? { ...piece, size: 8 << 20, read: async (target) => target.length }
-          : piece;
+        return chunk.kind === 'chunk'
+          ? { ...chunk, size: 8 << 20, read: async (target) => target.length }
+          : chunk;
       },
     });
     const [at = { host: '', port: 0 }] = scene.member.dataAddresses;
@@ -162,13 +162,13 @@ describe('the data port', () => {
       const closed: boolean[] = [];
       await using scene = await Scene.start({
         serve: async (_from, request) => {
-          const piece = servePiece(bytes, request, node.identity, closed);
-          if (piece.kind !== 'piece') return piece;
+          const chunk = servePiece(bytes, request, node.identity, closed);
+          if (chunk.kind !== 'chunk') return chunk;
           const read = async (target: Uint8Array, position: number): Promise<number> => {
             if (position === failsAt) throw new WeirError('store_corrupt', 'bad sector');
-            return piece.read(target, position);
+            return chunk.read(target, position);
           };
-          return { ...piece, read };
+          return { ...chunk, read };
         },
       });
       const { error, events } = await ask(scene.client, scene.member, requestFor(0, 1_000_000));
@@ -181,11 +181,11 @@ describe('the data port', () => {
   });
 
   it('does not send what was not asked for', async () => {
-    const wrong = [pieceOf(1, 100, 1000), pieceOf(0, 99, 1000), pieceOf(0, 101, 1000), pieceOf(0, 100, 99)];
+    const wrong = [chunkOf(1, 100, 1000), chunkOf(0, 99, 1000), chunkOf(0, 101, 1000), chunkOf(0, 100, 99)];
     const left = [...wrong];
-    await using scene = await Scene.start({ serve: async () => left.shift() ?? pieceOf(0, 1, 1) });
+    await using scene = await Scene.start({ serve: async () => left.shift() ?? chunkOf(0, 1, 1) });
     for (const _ of wrong) await askFails('peer_cut', scene.client, scene.member, requestFor(0, 100));
-    const whole = [pieceOf(0, 99, 100), pieceOf(1, 100, 100), pieceOf(0, 5 << 20, 5 << 20)];
+    const whole = [chunkOf(0, 99, 100), chunkOf(1, 100, 100), chunkOf(0, 5 << 20, 5 << 20)];
     left.push(...whole);
     for (const _ of whole) await askFails('peer_cut', scene.client, scene.member, requestFor());
   });
@@ -206,17 +206,17 @@ describe('the data port', () => {
 
   it('bounds what answers claim', async () => {
     const holders = Array.from({ length: 9 }, () => makeNode().peer);
-    const answers: ServedPiece[] = [
+    const answers: ServedChunk[] = [
       { kind: 'busy', load: 1e12 },
       { kind: 'retry', after: 1e9 },
       { kind: 'retry', after: 0.5 },
       { kind: 'redirect', holders },
     ];
     await using scene = await Scene.start({ serve: async () => answers.shift() ?? { kind: 'absent' } });
-    const home = { repository: 'a/b' as never, token: undefined };
+    const owner = { repository: 'a/b' as never, token: undefined };
     const got: unknown[] = [];
     while (answers.length > 0)
-      got.push((await ask(scene.client, scene.member, requestFor(0, 1, { home }))).answer);
+      got.push((await ask(scene.client, scene.member, requestFor(0, 1, { owner }))).answer);
     assert.deepEqual(got, [
       { kind: 'busy', load: 1_000_000 },
       { kind: 'retry', after: 60_000 },

@@ -7,17 +7,17 @@ import type { Address, Member } from '../../../src/protocol/member.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
-import type { PeerName } from '../../../src/protocol/peer-id.ts';
-import { makeStatement } from '../../../src/protocol/attestation.ts';
+import type { PeerId } from '../../../src/protocol/peer-id.ts';
+import { attest } from '../../../src/protocol/attestation.ts';
 import type { Refusal } from '../../../src/transfer/admission.ts';
 import { makeCertificate, type Certificate } from '../../../src/transfer/certificate.ts';
 import type { KeyPair } from '../../../src/transfer/data-port.ts';
 import type {
-  PieceAnswer,
-  PieceClient,
-  PieceRequest,
-  PieceServer,
-  ServedPiece,
+  ChunkAnswer,
+  ChunkClient,
+  ChunkFetch,
+  ChunkSource,
+  ServedChunk,
 } from '../../../src/transfer/chunk-exchange.ts';
 import { DataClient, type DataClientOptions } from '../../../src/transfer/https-client.ts';
 import { DataServer, type DataServerOptions, type ServedReport } from '../../../src/transfer/https-server.ts';
@@ -27,7 +27,7 @@ export const LOOPBACK = '127.0.0.1';
 
 export interface Node {
   readonly identity: Identity;
-  readonly peer: PeerName;
+  readonly peer: PeerId;
   readonly certificate: Certificate;
   readonly tls: KeyPair;
 }
@@ -55,8 +55,8 @@ export function memberOf(node: Node, addresses: readonly Address[], { isSecure =
 
 /** Those who are known, and those who are banned. */
 export class Members {
-  readonly known: Map<PeerName, Member> = new Map();
-  readonly banned: Set<PeerName> = new Set();
+  readonly known: Map<PeerId, Member> = new Map();
+  readonly banned: Set<PeerId> = new Set();
   readonly #listeners = new Set<() => void>();
 
   add(member: Member): void {
@@ -64,12 +64,12 @@ export class Members {
     this.#changed();
   }
 
-  remove(peer: PeerName): void {
+  remove(peer: PeerId): void {
     this.known.delete(peer);
     this.#changed();
   }
 
-  get(peer: PeerName): Member | undefined {
+  get(peer: PeerId): Member | undefined {
     return this.known.get(peer);
   }
 
@@ -79,12 +79,12 @@ export class Members {
     );
   }
 
-  ban(peer: PeerName, _reason?: SuspicionReason): void {
+  ban(peer: PeerId, _reason?: SuspicionReason): void {
     this.banned.add(peer);
     this.#changed();
   }
 
-  isBanned(peer: PeerName): boolean {
+  isBanned(peer: PeerId): boolean {
     return this.banned.has(peer);
   }
 
@@ -98,7 +98,7 @@ export class Members {
   }
 }
 
-type Serve = PieceServer['serve'];
+type Serve = ChunkSource['serve'];
 
 export interface SceneOptions extends Partial<Pick<DataServerOptions, 'maxUpload' | 'readerTimeout'>> {
   readonly isSecure?: boolean;
@@ -174,9 +174,9 @@ export function makeBytes(length = BLOB_BYTES): Buffer {
 
 const ANY_DIGEST: Digest = digestOf(Buffer.from('blob'));
 
-export function requestFor(start?: number, end?: number, more: Partial<PieceRequest> = {}): PieceRequest {
+export function requestFor(start?: number, end?: number, more: Partial<ChunkFetch> = {}): ChunkFetch {
   const range = start === undefined || end === undefined ? undefined : { start, end };
-  return { swarm: { registry: REGISTRY, digest: ANY_DIGEST }, range, home: undefined, ...more };
+  return { swarm: { registry: REGISTRY, digest: ANY_DIGEST }, range, owner: undefined, ...more };
 }
 
 /** Serves each range of `bytes` at once. */
@@ -186,18 +186,18 @@ export function serveBlob(bytes: Buffer, identity: Identity, closed: boolean[] =
 
 export function servePiece(
   bytes: Buffer,
-  { range, swarm }: PieceRequest,
+  { range, swarm }: ChunkFetch,
   identity: Identity,
   closed: boolean[] = [],
-): ServedPiece {
+): ServedChunk {
   const { start, end } = range ?? { start: 0, end: bytes.length };
   const hash = new Uint8Array(32).fill(7);
   return {
-    kind: 'piece',
+    kind: 'chunk',
     size: bytes.length,
     start,
     end,
-    statement: range && makeStatement(identity, swarm, bytes.length, { index: 3, hash, verified: true }),
+    attestation: range && attest(identity, swarm, bytes.length, { index: 3, hash, verified: true }),
     read: async (target, position) =>
       bytes.copy(target, 0, position, Math.min(end, position + target.length)),
     close: (sent) => closed.push(sent),
@@ -205,7 +205,7 @@ export function servePiece(
 }
 
 export interface Outcome {
-  readonly answer: PieceAnswer | undefined;
+  readonly answer: ChunkAnswer | undefined;
   readonly error: WeirError | undefined;
   /** What was told, in order; `progressed` once. */
   readonly events: readonly string[];
@@ -213,11 +213,11 @@ export interface Outcome {
 }
 
 /** Asks and waits for the end. */
-export function ask(client: PieceClient, member: Member, request: PieceRequest): Promise<Outcome> {
+export function ask(client: ChunkClient, member: Member, request: ChunkFetch): Promise<Outcome> {
   const { promise, resolve } = Promise.withResolvers<Outcome>();
   const events: string[] = [];
   let bytes = 0;
-  const end = (answer: PieceAnswer | undefined, error: WeirError | undefined): void => {
+  const end = (answer: ChunkAnswer | undefined, error: WeirError | undefined): void => {
     events.push(answer?.kind ?? 'failed');
     resolve({ answer, error, events, bytes });
   };
@@ -237,17 +237,17 @@ export function ask(client: PieceClient, member: Member, request: PieceRequest):
 }
 
 /** The piece that must come. */
-export async function askPiece(client: PieceClient, member: Member, request: PieceRequest) {
+export async function askPiece(client: ChunkClient, member: Member, request: ChunkFetch) {
   const { answer, error } = await ask(client, member, request);
-  assert.ok(answer?.kind === 'piece', `${answer?.kind ?? error?.message}`);
+  assert.ok(answer?.kind === 'chunk', `${answer?.kind ?? error?.message}`);
   return answer;
 }
 
 export async function askFails(
   code: ErrorCode,
-  client: PieceClient,
+  client: ChunkClient,
   member: Member,
-  request: PieceRequest,
+  request: ChunkFetch,
 ): Promise<WeirError> {
   const { answer, error } = await ask(client, member, request);
   assert.ok(isWeirError(error), `answered: ${answer?.kind}`);

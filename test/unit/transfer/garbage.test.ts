@@ -7,7 +7,7 @@ import type { Address } from '../../../src/protocol/member.ts';
 import { HeadReader } from '../../../src/transfer/answer-head.ts';
 import { isWeirError } from '../../../src/util/errors.ts';
 import { parseRequest } from '../../../src/transfer/chunk-requests.ts';
-import { parseStatement } from '../../../src/transfer/wire-format.ts';
+import { parseAttestation } from '../../../src/transfer/wire-format.ts';
 import { heldBytes } from '../../support/memory.ts';
 import { askPiece, requestFor, Scene } from './fixture.ts';
 import { rawSocket, requestText, type RawOptions } from './raw.ts';
@@ -166,7 +166,7 @@ describe('what is read from the network', () => {
         },
       ),
     );
-    fc.assert(fc.property(fc.string(), (text) => void parseStatement(text)));
+    fc.assert(fc.property(fc.string(), (text) => void parseAttestation(text)));
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 3000 })), (parts) => {
         const reader = new HeadReader();

@@ -4,9 +4,9 @@ import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { ErrorCode } from '../../../src/util/errors.ts';
 import { systemClock } from '../../../src/util/clock.ts';
-import { makeStatement } from '../../../src/protocol/attestation.ts';
+import { attest } from '../../../src/protocol/attestation.ts';
 import { DataClient } from '../../../src/transfer/https-client.ts';
-import { formatStatement } from '../../../src/transfer/wire-format.ts';
+import { formatAttestation } from '../../../src/transfer/wire-format.ts';
 import { ask, makeNode, requestFor } from './fixture.ts';
 import { RawPeer } from './raw.ts';
 
@@ -15,8 +15,8 @@ const BODY = 'x'.repeat(LENGTH);
 const RANGE = `Content-Range: bytes 0-${LENGTH - 1}/5000\r\n`;
 const node = makeNode();
 const { swarm } = requestFor(0, LENGTH);
-const STATEMENT = formatStatement(
-  makeStatement(node.identity, swarm, 5000, { index: 0, hash: new Uint8Array(32), verified: true }),
+const STATEMENT = formatAttestation(
+  attest(node.identity, swarm, 5000, { index: 0, hash: new Uint8Array(32), verified: true }),
 );
 
 function answer(status: number, headers: string, body = ''): string {
@@ -129,20 +129,20 @@ describe('an answer with', () => {
       );
       await using client = makeClient();
       const { answer: given, events } = await ask(client, peer.member, requestFor(0, LENGTH));
-      assert.ok(given?.kind === 'piece' && Buffer.from(given.bytes).toString() === BODY);
-      assert.equal(given.statement?.by, node.peer);
-      assert.deepEqual(events, ['acknowledged', 'progressed', 'piece']);
+      assert.ok(given?.kind === 'chunk' && Buffer.from(given.bytes).toString() === BODY);
+      assert.equal(given.attestation?.by, node.peer);
+      assert.deepEqual(events, ['acknowledged', 'progressed', 'chunk']);
     }
   });
 
   it('holders more than 3, or that are none, is refused', async () => {
-    const home = { repository: 'a/b' as never, token: undefined };
+    const owner = { repository: 'a/b' as never, token: undefined };
     const peers = Array.from({ length: 4 }, () => makeNode().peer);
     for (const holders of [peers.join(','), 'x', '', `${peers[0]},`, `${peers[0]}, ${peers[1]}`]) {
       const text = answer(307, `${none}Weir-Holders: ${holders}\r\n`);
       await using peer = await RawPeer.start(node, (socket) => void say(socket, text, false));
       await using client = makeClient();
-      const { error } = await ask(client, peer.member, requestFor(0, LENGTH, { home }));
+      const { error } = await ask(client, peer.member, requestFor(0, LENGTH, { owner }));
       assert.equal(error?.code, 'peer_protocol', holders);
     }
   });

@@ -5,7 +5,7 @@ import { setTimeout } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { systemClock } from '../../../src/util/clock.ts';
 import { makeCertificate } from '../../../src/transfer/certificate.ts';
-import type { ServedPiece } from '../../../src/transfer/chunk-exchange.ts';
+import type { ServedChunk } from '../../../src/transfer/chunk-exchange.ts';
 import {
   askFails,
   askPiece,
@@ -110,13 +110,13 @@ describe('the data port with TLS', () => {
     await using fixture = await withAsked();
     const { scene, asked } = fixture;
     const socket = rawSocket(address(scene), { node: scene.asking });
-    const [session] = (await once(socket, 'session')) as [Buffer];
+    const [joined] = (await once(socket, 'session')) as [Buffer];
     socket.destroy();
-    const again = rawSocket(address(scene), { node: scene.asking, tls: { session } }) as TLSSocket;
+    const again = rawSocket(address(scene), { node: scene.asking, tls: { session: joined } }) as TLSSocket;
     await once(again, 'secureConnect');
     assert.equal(again.isSessionReused(), false);
     again.destroy();
-    assert.equal(await exchangeRaw(address(scene), requestText(), { tls: { session } }), '');
+    assert.equal(await exchangeRaw(address(scene), requestText(), { tls: { session: joined } }), '');
     assert.deepEqual(asked, []);
   });
 
@@ -127,17 +127,17 @@ describe('the data port with TLS', () => {
       const closed: boolean[] = [];
       const bytes = makeBytes();
       await using scene: Scene = await Scene.start({
-        serve: async (_from, request): Promise<ServedPiece> => {
-          const piece = servePiece(bytes, request, scene.serving.identity, closed);
-          if (piece.kind !== 'piece') return piece;
+        serve: async (_from, request): Promise<ServedChunk> => {
+          const chunk = servePiece(bytes, request, scene.serving.identity, closed);
+          if (chunk.kind !== 'chunk') return chunk;
           return {
-            ...piece,
+            ...chunk,
             read: async (target, position) => {
               if (position > 0 && !isResting) {
                 asked.resolve();
                 await gate.promise;
               }
-              return piece.read(target, position);
+              return chunk.read(target, position);
             },
           };
         },
@@ -161,9 +161,9 @@ describe('the data port with TLS', () => {
     const closed: boolean[] = [];
     await using scene: Scene = await Scene.start({
       serve: async (from, request) => {
-        const piece = servePiece(makeBytes(), request, scene.serving.identity, closed);
+        const chunk = servePiece(makeBytes(), request, scene.serving.identity, closed);
         scene.members.banned.add(from); // as a ban of one that is suspect already: the live members stay the same
-        return piece;
+        return chunk;
       },
     });
     await askFails('peer_cut', scene.client, scene.member, requestFor(0, 2_000_000));
@@ -253,8 +253,8 @@ describe('the data client', () => {
       claims: claimed,
     });
     await using scene = await Scene.start();
-    const home = { repository: 'a/b' as never, token: 'secret' };
-    await askFails('peer_unreachable', scene.client, peer.member, requestFor(0, 1, { home }));
+    const owner = { repository: 'a/b' as never, token: 'secret' };
+    await askFails('peer_unreachable', scene.client, peer.member, requestFor(0, 1, { owner }));
     assert.deepEqual(peer.requests, []);
   });
 

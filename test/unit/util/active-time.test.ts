@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { SECOND } from '../../../src/util/clock.ts';
-import { OwnTime } from '../../../src/util/active-time.ts';
+import { ActiveTimer } from '../../../src/util/active-time.ts';
 import { SlowClock } from '../cluster/clock.ts';
 import { VirtualClock } from '../network/virtual-clock.ts';
 
@@ -9,7 +9,7 @@ import { VirtualClock } from '../network/virtual-clock.ts';
 async function lasts(ms: number, slowness: number): Promise<number> {
   const clock = new SlowClock(slowness);
   const began = clock.monotonic();
-  using time = new OwnTime(clock, ms);
+  using time = new ActiveTimer(clock, ms);
   await once(time.signal, 'abort');
   return (clock.monotonic() - began) / SECOND;
 }
@@ -26,7 +26,7 @@ describe('own-time', () => {
 
   it('begins anew, with another limit, for who has shown that it is there', async () => {
     const clock = new VirtualClock();
-    using time = new OwnTime(clock, 1.5 * SECOND);
+    using time = new ActiveTimer(clock, 1.5 * SECOND);
     await clock.advance(SECOND);
     time.prolong(6 * SECOND);
     await clock.advance(5.9 * SECOND);
@@ -36,14 +36,14 @@ describe('own-time', () => {
   });
 
   it('says what did not come, and within which time', async () => {
-    using time = new OwnTime(new SlowClock(), 1.5 * SECOND);
+    using time = new ActiveTimer(new SlowClock(), 1.5 * SECOND);
     await once(time.signal, 'abort');
     assert.equal(time.signal.reason.code, 'peer_unreachable');
     assert.match(time.signal.reason.message, /no connection within 1.5 s/);
   });
 
   it('is never over once it is not needed', async () => {
-    const time = new OwnTime(new SlowClock(), SECOND);
+    const time = new ActiveTimer(new SlowClock(), SECOND);
     time[Symbol.dispose]();
     await new Promise(setImmediate);
     assert.equal(time.signal.aborted, false);

@@ -17,9 +17,9 @@ describe('mirror: the wait for a first byte', () => {
       mirror: { clock, firstByteTimeout: 3 * SECOND },
     });
     const bytes = seededBytes(MIB, 'in company');
-    const add = (content: Buffer, hasCompany: boolean): Digest => {
+    const add = (content: Buffer, hasPeers: boolean): Digest => {
       const digest = fixture.registry.addBlob('a/b', content);
-      pulls.set(digest, new QuietPull(MIB, hasCompany));
+      pulls.set(digest, new QuietPull(MIB, hasPeers));
       return digest;
     };
     const lonely = add(seededBytes(MIB, 'alone'), false);
