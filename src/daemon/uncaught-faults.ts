@@ -1,5 +1,5 @@
 /**
- * What becomes of a failure that nobody caught; why, is told in docs/adr/0031-failures-that-nobody-caught.md.
+ * What becomes of a failure that nobody caught; why, is told in docs/adr/0031-uncaught-failures.md.
  *
  *   a rejection that nobody listens to   logged and counted; the node goes on
  *   an exception that nobody caught      logged, and the node ends at once: it may have left something half done

@@ -1,7 +1,7 @@
 /**
  * The DHT as routing/ sees it. The protocol, and what is kept of it, is kad-dht's; but whom to tell and whom to ask is not
  * searched for in it, step by step: this node knows all members, and so the ones nearest to a key
- * (docs/adr/0023-the-nearest-are-known.md).
+ * (docs/adr/0023-ten-nearest-and-ten-holders.md).
  */
 import { hash } from 'node:crypto';
 import type { PeerId as Libp2pPeerId } from '@libp2p/interface';

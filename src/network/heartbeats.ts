@@ -2,7 +2,7 @@
  * Whether whoever is at the other end of a connection is still there. A connection over which nothing has come for a
  * while is asked with a ping of yamux, one frame each way; whatever comes is an answer. The side that was dialled waits
  * longer, so that one of the two asks. libp2p's own monitor opens a stream for each ping, both ways, whether or not
- * anything has just been heard: thirty packets and a millisecond of CPU (docs/adr/0022-a-node-at-rest.md).
+ * anything has just been heard: thirty packets and a millisecond of CPU (docs/adr/0022-cheap-idle-connections.md).
  */
 import type { Connection } from '@libp2p/interface';
 import type { Clock } from '../util/clock.ts';

@@ -1,5 +1,5 @@
 /**
- * What we change in libp2p, and why (docs/adr/0019-fewer-packets.md):
+ * What we change in libp2p, and why (docs/adr/0019-fewer-packets-per-message.md):
  *
  * - yamux: a stream tells its sender of room in the receive window when half of the window is used up, as other
  *   implementations do (https://github.com/hashicorp/yamux/blob/master/spec.md, flow control). The library tells of it

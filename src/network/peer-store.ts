@@ -1,5 +1,5 @@
 /**
- * libp2p's peer store, but for what costs and says nothing (docs/adr/0022-a-node-at-rest.md). It keeps each peer as
+ * libp2p's peer store, but for what costs and says nothing (docs/adr/0022-cheap-idle-connections.md). It keeps each peer as
  * encoded bytes, which are decoded for each look and, with each thing that is said of the peer, decoded, merged, encoded
  * and written again:
  *

@@ -3,7 +3,7 @@ import { GIB, KIB, MIB } from '../util/clock.ts';
 
 /** Below this a chunk's overhead (a request, a hash, a HAVE) outweighs what a finer cut gains. */
 const MIN_CHUNK = 128 * KIB;
-/** About 8 ms on a link of 1 Gbit/s (docs/adr/0017-smaller-chunks.md). */
+/** About 8 ms on a link of 1 Gbit/s (docs/adr/0017-chunk-size.md). */
 const USUAL_MAX_CHUNK = 1 * MIB;
 /** Small blobs are cut into about this many chunks, so that several peers can share them. */
 const AIMED_CHUNKS = 64;

@@ -1,6 +1,6 @@
 /**
  * Tags across the cluster: two members ask upstream for all, and where they do not say the same each node asks for
- * itself (docs/adr/0013-a-members-word-on-tags.md). Which two follows from the reference by rendezvous hashing; the next
+ * itself (docs/adr/0013-two-tag-owners.md). Which two follows from the reference by rendezvous hashing; the next
  * in rank stand in. When upstream cannot be reached, members that know the reference can answer.
  *
  * A member's answer also says that upstream accepted this very caller (nothing, or this Bearer token); a caller with

@@ -2,7 +2,7 @@
  * Whose word about chunks counts for nothing in the name of one registry: it stated a hash that the blob has not, and
  * says that the registry gave it those bytes. That may be so, or it lies, and which of the two cannot be told. So the
  * registry and the member lose each other, for a while: the member keeps its place in everything else, and whoever
- * runs a registry parts members over that registry's own images alone (docs/adr/0009-signed-statements.md).
+ * runs a registry parts members over that registry's own images alone (docs/adr/0009-signed-attestations.md).
  */
 import { DISTRUST_LASTS, MAX_DISTRUSTED_PAIRS } from './parameters.ts';
 import type { RegistryHost } from '../oci/repository.ts';
