@@ -17,7 +17,7 @@ const MAX_REGISTRY_LABELS = 100;
 const NEVER = 2 ** 31 - 1;
 /**
  * What prom-client tells of a histogram for which a timer wakes the process a hundred times a second, a third of what a
- * node at rest costs (docs/adr/0026-few-wake-ups.md). The lag at the moment of a scrape stays.
+ * node at rest costs (docs/adr/0024-active-time-and-few-dials.md). The lag at the moment of a scrape stays.
  */
 const LAG_HISTOGRAM = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'];
 /** Seconds; from a hit in the page cache to a layer of gigabytes. */
