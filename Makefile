@@ -5,11 +5,11 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help setup demo test check fuzz bench docs image deb clean node
+.PHONY: help setup demo test check coverage fuzz bench docs image deb clean node
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: node ## install the npm packages, and the programs that the end-to-end tests run
 	@test/setup.sh
@@ -22,6 +22,9 @@ test: setup ## types, lint, format, unit tests, fuzzing, attacks, end-to-end tes
 
 check: node ## types, lint, format
 	@npm run --silent check
+
+coverage: node ## how much of src the unit tests run; the report goes to build/coverage
+	@npm run --silent coverage
 
 fuzz: node ## about 15 minutes: a million inputs to all that reads what strangers send; what is found goes to build/fuzz
 	@npm run --silent fuzz
