@@ -2,7 +2,7 @@ import type { Clock } from '../../../src/util/clock.ts';
 
 /** A clock that stands still until it is moved. */
 export class ManualClock implements Clock {
-  /** The two start apart: nothing may mix them up. */
+  /** The two clocks start apart, so that a test fails if code mixes them up. */
   #wall = 1_700_000_000_000;
   #monotonic = 5000;
 

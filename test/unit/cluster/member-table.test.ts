@@ -26,7 +26,7 @@ function record(identity: Identity, sequence: number, changes: Partial<Member> =
   });
 }
 
-describe('the membership table', () => {
+describe('MemberTable', () => {
   let clock: ManualClock;
   let table: MemberTable;
   let changes: number;
@@ -50,7 +50,7 @@ describe('the membership table', () => {
     assert.equal(table.get(me.peer), table.self);
   });
 
-  it('lists live members by name, the same array until something changes', () => {
+  it('lists live members by peer ID, in the same array until one changes', () => {
     table.setSelf(record(me, 1));
     for (const identity of identities.slice(1)) table.apply(record(identity, 1));
     assert.deepEqual(live(), identities.map(({ peer }) => peer).toSorted());
@@ -64,7 +64,7 @@ describe('the membership table', () => {
     assert.ok(table.version > version);
   });
 
-  it('keeps the newest record, in whatever order they come', () => {
+  it('keeps the newest record, in any order of arrival', () => {
     fc.assert(
       fc.property(fc.shuffledSubarray([1, 2, 3, 4, 5, 6], { minLength: 1 }), (sequences) => {
         const fresh = new MemberTable({ self: me.peer, clock });
@@ -75,7 +75,7 @@ describe('the membership table', () => {
     );
   });
 
-  it('tells nobody of a mere refresh', () => {
+  it('does not tell listeners of a mere refresh', () => {
     table.apply(record(a, 1));
     const { version } = table;
     const told = changes;
@@ -85,13 +85,13 @@ describe('the membership table', () => {
     assert.equal(table.get(a.peer)?.sequence, 2);
   });
 
-  it('refuses what its member has not signed', () => {
+  it('refuses a record that its member has not signed', () => {
     const forged = { ...record(a, 1), signature: b.sign(record(a, 1).encoded) };
     assert.equal(table.apply(forged), 'forged');
     assert.equal(table.get(a.peer), undefined);
   });
 
-  it('passes over its own records, and says when an earlier run was ahead', () => {
+  it('ignores its own records, and reports one of an earlier run that is newer', () => {
     table.setSelf(record(me, 10));
     assert.equal(table.apply(record(me, 9)), 'old');
     assert.equal(table.apply(record(me, 10)), 'same');
@@ -99,7 +99,7 @@ describe('the membership table', () => {
     assert.equal(table.self.sequence, 10);
   });
 
-  it('does not count those who leave, and does not take them back by an older record', () => {
+  it('does not list members that leave, even if an older record comes', () => {
     table.apply(record(a, 1));
     table.apply(record(a, 3, { leaving: true }));
     assert.deepEqual(live(), [me.peer]);
@@ -109,26 +109,26 @@ describe('the membership table', () => {
     assert.equal(live().length, 2);
   });
 
-  it('lets go of a member that has not been heard of for 25 minutes', () => {
+  it('forgets a member that has not renewed its record for 25 minutes', () => {
     table.setSelf(record(me, 1));
     table.apply(record(a, 1));
     clock.advance(EXPIRY - 1);
     assert.equal(live().length, 2);
     table.apply(record(b, 1), { age: 5 * MINUTE });
     clock.advance(1);
-    assert.equal(table.get(a.peer)?.peer, a.peer); // seen by readers of what lives
+    assert.equal(table.get(a.peer)?.peer, a.peer); // readers of live members know it
     assert.deepEqual(live(), [me.peer, b.peer].toSorted());
     assert.equal(table.get(a.peer), undefined);
     clock.advance(20 * MINUTE);
     assert.deepEqual(live(), [me.peer]);
   });
 
-  it('takes no record from a neighbour that is about to expire', () => {
+  it('takes no record that is about to expire', () => {
     assert.equal(table.apply(record(a, 1), { age: EXPIRY - 30 * SECOND }), 'old');
     assert.equal(table.apply(record(a, 1), { age: EXPIRY - 2 * MINUTE }), 'news');
   });
 
-  it('tells listeners at the next tick of what time has changed', () => {
+  it('tells listeners of changes by time at the next tick', () => {
     table.apply(record(a, 1));
     table.suspect(a.peer, 'stalled');
     const told = changes;
@@ -154,7 +154,7 @@ describe('the membership table', () => {
     assert.equal(changes, 1);
   });
 
-  it('stops calling back who wants it no more', () => {
+  it('stops calling back after unsubscribing', () => {
     let calls = 0;
     const stop = table.onChange(() => (calls += 1));
     stop();
@@ -173,7 +173,7 @@ describe('the membership table', () => {
       assert.deepEqual(times, [1, 2, 4, 8, 16, 32, 60, 60]);
     });
 
-    it('counts what fails within one second once', () => {
+    it('counts failures within one second once', () => {
       for (let i = 0; i < 10; i += 1) table.suspect(a.peer, 'stalled');
       assert.equal(timeSuspect(), SECOND);
     });
@@ -203,7 +203,7 @@ describe('the membership table', () => {
       assert.equal(live().length, 1);
     });
 
-    it('lasts while it is tried whether the peer is back, and counts no further for that', () => {
+    it('lasts while the peer is probed, and is not counted again for that', () => {
       table.suspect(a.peer, 'unreachable');
       table.prolong(a.peer, 5 * SECOND);
       assert.equal(timeSuspect(), 5 * SECOND);
@@ -213,7 +213,7 @@ describe('the membership table', () => {
       assert.equal(timeSuspect(), 2 * SECOND);
     });
 
-    it('is listed with its end, whatever the wall clock did meanwhile', () => {
+    it('is listed with its end, although the wall clock was set', () => {
       table.suspect(a.peer, 'stalled');
       clock.stepWall(-HOUR);
       assert.deepEqual(table.suspects(), [
@@ -230,7 +230,7 @@ describe('the membership table', () => {
     });
   });
 
-  it('says of one member whether it is live, as the list of all does', () => {
+  it('agrees with its list on whether one member is live', () => {
     table.apply(record(a, 1));
     table.apply(record(b, 1));
     const agrees = (): void => {
@@ -275,7 +275,7 @@ describe('the membership table', () => {
   });
 
   describe('compared with another', () => {
-    it('differs in the buckets that hold what only one knows', () => {
+    it('differs in the buckets with members that only one knows', () => {
       const other = new MemberTable({ self: identities[11]?.peer ?? a.peer, clock });
       for (const identity of identities.slice(1, 8)) {
         table.apply(record(identity, 1));

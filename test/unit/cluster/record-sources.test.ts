@@ -1,4 +1,4 @@
-/** What made-up members can take of the table, and what they cannot. */
+/** How much of the table made-up members can take. */
 import assert from 'node:assert/strict';
 import { HOUR, MINUTE } from '../../../src/util/clock.ts';
 import {
@@ -17,7 +17,7 @@ import { ManualClock } from './clock.ts';
 const NEVER_SIGNED = new Uint8Array(64);
 const [ONE, OTHER] = [named(900_001), named(900_002)];
 
-/** A name that nobody has the key of. */
+/** A peer ID whose key nobody has. */
 function named(index: number): PeerId {
   const key = Buffer.alloc(32, 7);
   key.writeUInt32BE(index, 20);
@@ -29,7 +29,7 @@ function own(index: number): string {
   return `/ip4/10.${index >> 16}.${(index >> 8) & 255}.${index & 255}/tcp/4772`;
 }
 
-describe('where records come from', () => {
+describe('MemberRecords', () => {
   let clock: ManualClock;
   let records: MemberRecords;
 
@@ -68,7 +68,7 @@ describe('where records come from', () => {
 
   const isKnown = (index: number): boolean => records.get(named(index)) !== undefined;
 
-  it('are so many at one address, whoever brings them', () => {
+  it('bounds the members at one address, from any source', () => {
     assert.equal(put(0, 100, {}, '/ip4/10.9.9.9/tcp/1'), MAX_PER_ADDRESS);
     assert.equal(put(100, 100, { by: ONE }, '/ip4/10.9.9.9/tcp/2'), 0);
     assert.equal(put(200, 100, { by: ONE }, '/dns/node.test/tcp/2'), MAX_PER_ADDRESS);
@@ -77,14 +77,14 @@ describe('where records come from', () => {
     assert.equal(put(400, 100, {}, '/ip4/10.9.9.9/tcp/1'), 1, 'the place of one that has gone');
   });
 
-  it('are counted at the emptiest of their addresses: a bridge may have the same one on all hosts', () => {
+  it('counts a member at its emptiest address, as a bridge may have the same one on all hosts', () => {
     for (let i = 0; i < 50; i++) {
       const controlAddresses = ['/ip4/172.17.0.1/tcp/4772', own(i)];
       assert.ok(records.put(record(i, '', { controlAddresses }), {}));
     }
   });
 
-  it('are counted by address in IPv6, too, and in one /64 up to a quarter of the table', () => {
+  it('counts IPv6 by address too, and one /64 up to a quarter of the table', () => {
     for (let i = 0; i < 3000; i++) records.put(record(i, `/ip6/fd00::${i.toString(16)}/tcp/1`), {});
     assert.equal(records.size, 2048);
     assert.ok(records.put(record(3001, '/ip6/fd00:1::1/tcp/1'), {}));
@@ -92,7 +92,7 @@ describe('where records come from', () => {
     assert.equal(put(5000, 20, {}, '/ip6/fd00:2::1/tcp/1'), 0, 'the same one, written otherwise');
   });
 
-  it('have a port each where this node is on loopback itself, and only there', () => {
+  it('counts ports of loopback as addresses if this node itself listens on loopback alone', () => {
     const at = (i: number): SignedMember => record(i, `/ip4/127.0.0.1/tcp/${i + 1}`);
     let taken = 0;
     for (let i = 0; i < 60; i++) if (records.put(at(i), {})) taken++;
@@ -102,20 +102,20 @@ describe('where records come from', () => {
     for (let i = 0; i < 60; i++) assert.ok(records.put(at(i), {}));
   });
 
-  it('are no more of one source than half of all others, and a few at least', () => {
+  it('takes from one source half as many as all others, and a few at least', () => {
     assert.equal(put(0, 1000, { by: ONE }), 32);
     assert.equal(put(1000, 1000, { by: OTHER }), 32);
     assert.equal(put(2000, 400, {}), 400);
     assert.equal(put(3000, 1000, { by: ONE }), 184, 'together 216, of 432 others');
   });
 
-  it('are as many as they are where the operator has named the neighbour', () => {
+  it('does not bound a neighbour at a configured address', () => {
     records.sources.trust(ONE);
     assert.equal(put(0, 5000, { by: ONE }), 5000);
     assert.equal(put(5000, 5000, { by: OTHER }), 2500);
   });
 
-  it('grow to a large cluster within a few exchanges also where nobody is named', () => {
+  it('grows to a large cluster within a few syncs without a configured address', () => {
     const neighbours = Array.from({ length: 12 }, (_, i) => named(800_000 + i));
     for (const peer of neighbours) records.put(record(800_000 + neighbours.indexOf(peer)), {});
     let exchanges = 0;
@@ -123,14 +123,14 @@ describe('where records come from', () => {
     assert.ok(exchanges <= 36, `${exchanges} exchanges`);
   });
 
-  it('are nobody’s any more where this node has met the member', () => {
+  it('counts a member for no source once this node has met it', () => {
     put(0, 32, { by: ONE });
     assert.equal(put(100, 1, { by: ONE }), 0);
     for (let i = 0; i < 10; i++) records.met(named(i));
     assert.equal(put(200, 20, { by: ONE }), 10);
   });
 
-  it('stay known where the table is full: who was never met goes first, the latest of who brought most', () => {
+  it('drops the latest unmet member of the busiest source if the table is full', () => {
     put(0, 200, {});
     records.sources.trust(ONE);
     put(1000, MAX_MEMBERS, { by: ONE });
@@ -143,7 +143,7 @@ describe('where records come from', () => {
     for (let i = 30_000; i < 30_010; i++) assert.ok(isKnown(i));
   });
 
-  it('make no room where all have been met; those who leave do', () => {
+  it('drops no member that was met, but one that is leaving', () => {
     put(0, MAX_MEMBERS, {});
     assert.equal(put(20_000, 1, {}), 0);
     records.put(record(5, own(5), { sequence: clock.now() + 1, leaving: true }), {});
@@ -151,7 +151,7 @@ describe('where records come from', () => {
     assert.ok(!isKnown(5));
   });
 
-  it('are fresh where the member is unknown, unless it says so itself', () => {
+  it('takes a stale record of an unknown member only from that member', () => {
     const old = record(0, own(0), { sequence: clock.now() - HOUR - 1 });
     assert.equal(records.put(old, { by: ONE }), false);
     assert.equal(records.put(old, { by: strangerAt('10.0.0.9'), isFirstHand: true }), true);
@@ -160,7 +160,7 @@ describe('where records come from', () => {
     assert.equal(records.put(record(1, own(1), { sequence: clock.now() - 50 * MINUTE }), { by: ONE }), true);
   });
 
-  it('are not shown around again once a member has gone', () => {
+  it('does not take the record of a member that has gone again', () => {
     const departed = record(0);
     records.put(departed, { by: ONE });
     clock.advance(EXPIRY);
@@ -170,7 +170,7 @@ describe('where records come from', () => {
     assert.equal(records.put(departed, { by: OTHER }), false);
   });
 
-  it('come back to the same counts after all that', () => {
+  it('counts no record that was replaced or deleted', () => {
     put(0, 40, { by: ONE });
     for (let i = 0; i < 40; i++) records.put(record(i, own(i + 1000), { sequence: clock.now() + 1 }), {});
     for (let i = 0; i < 40; i++) records.delete(named(i));

@@ -22,7 +22,7 @@ class Scene {
 
   constructor(isKnown: boolean) {
     if (!isKnown) this.contacted.clear();
-    for (let i = 0; i < 20; i++) this.ack.observe(10); // here words come within 10 ms: the limit is the least one
+    for (let i = 0; i < 20; i++) this.ack.observe(10); // acknowledgements come within 10 ms: the limit is the least one
     const ignore = (): void => undefined;
     const state = {
       layout: new ChunkLayout(100),
@@ -63,8 +63,8 @@ class Scene {
   }
 }
 
-describe('Asking', () => {
-  it('takes a peer for silent so long after the request has left, not after it was wanted', () => {
+describe('ChunkRequest', () => {
+  it('counts the acknowledgement time from when the request is sent, not from when it was wanted', () => {
     const scene = new Scene(true);
     scene.events.connecting();
     assert.deepEqual(scene.wait(1900), []);
@@ -73,7 +73,7 @@ describe('Asking', () => {
     assert.deepEqual(scene.wait(1), ['cancelled', 'silent']);
   });
 
-  it('does not hold it against the peer that others are connected to first', () => {
+  it('does not blame a peer whose dial waits for other dials', () => {
     const scene = new Scene(true);
     assert.deepEqual(scene.wait(60_000), []); // it has no turn yet
     scene.events.connecting();
@@ -82,14 +82,14 @@ describe('Asking', () => {
     assert.deepEqual(scene.wait(1), ['cancelled', 'silent']);
   });
 
-  it('waits for a connection no longer than for a first contact', () => {
+  it('waits for a connection only as long as for a first contact', () => {
     const scene = new Scene(true);
     scene.events.connecting();
     assert.deepEqual(scene.wait(2000), []);
     assert.deepEqual(scene.wait(1), ['cancelled', 'silent']);
   });
 
-  it('begins to count anew where the request is sent once more', () => {
+  it('counts anew if the request is sent once more', () => {
     const scene = new Scene(true);
     scene.events.sent();
     scene.wait(200);
@@ -98,14 +98,14 @@ describe('Asking', () => {
     assert.deepEqual(scene.wait(1), ['cancelled', 'silent']);
   });
 
-  it('gives a stranger longer, who has to learn who asks', () => {
+  it('gives a peer longer at the first contact', () => {
     const scene = new Scene(false);
     scene.events.sent();
     assert.deepEqual(scene.wait(2000), []);
     assert.deepEqual(scene.wait(1), ['cancelled', 'silent']);
   });
 
-  it('learns how long words take from when the request has left', () => {
+  it('measures acknowledgements from when the request is sent', () => {
     const scene = new Scene(true);
     scene.events.connecting();
     scene.wait(1500);
@@ -117,7 +117,7 @@ describe('Asking', () => {
     assert.deepEqual(scene.wait(1), ['cancelled', 'queued']);
   });
 
-  it('learns from silence, too, but not from a peer that was silent before, and may be dead', () => {
+  it('measures a silence too, but not of a peer that was silent before and may be dead', () => {
     const scene = new Scene(true);
     const before = scene.ack.limit;
     scene.events.sent();
@@ -131,7 +131,7 @@ describe('Asking', () => {
     assert.equal(again.ack.limit, before);
   });
 
-  it('learns nothing of how long words take from a dial that takes long, nor from a stranger', () => {
+  it('does not measure dials and first contacts', () => {
     const dialled = new Scene(true);
     const before = dialled.ack.limit;
     dialled.events.connecting();

@@ -1,4 +1,4 @@
-/** The small deciding parts of the swarm policy, each by itself. */
+/** The small parts of the swarm policy, each by itself. */
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import type { PeerId } from '../../../src/protocol/peer-id.ts';
@@ -78,7 +78,7 @@ describe('rank (rendezvous hashing)', () => {
     for (const count of counts.values()) assert.ok(count > 50 && count < 150, `${count} of 5000`);
   });
 
-  it('moves nothing but what a member had, when that one goes', () => {
+  it('moves only the keys of a member that leaves', () => {
     fc.assert(
       fc.property(fc.integer({ min: 2, max: 40 }), fc.nat(), fc.nat(), (count, key, gone) => {
         const members = candidates(count);
@@ -91,18 +91,18 @@ describe('rank (rendezvous hashing)', () => {
     );
   });
 
-  it('has each member as far in front for a chunk as it is in the whole order, without a look at the others', () => {
+  it('estimates the place of a member in a chunk’s order without the other members', () => {
     const members = candidates(2000);
     const key = chunkKey(hashText('a blob'), 3);
     const ranked = rank(members, key, 2000);
     for (const place of [0, 63, 1000, 1999]) {
       const before = shareBefore(hashText(ranked[place]!.peer), key) * 2000;
       // Places are random: the standard deviation is 22 in the middle.
-      assert.ok(Math.abs(before - place) < 100, `${before} in place of ${place}`);
+      assert.ok(Math.abs(before - place) < 100, `${before} instead of ${place}`);
     }
   });
 
-  it('names each member once, however many are asked for', () => {
+  it('names each member once, even if more are asked for', () => {
     const ranked = rank(candidates(5), 12_345, 8);
     assert.equal(new Set(ranked.map(({ peer }) => peer)).size, 5);
   });
@@ -113,27 +113,27 @@ describe('ChunkPicker', () => {
   const pick = (peers: PeerSet, inOrder: number, seed = 1): number | undefined =>
     new ChunkPicker({ peers, wanted, random: seeded(seed), inOrder }).pick(0)?.index;
 
-  it('takes the rarest', () => {
+  it('takes the rarest chunk', () => {
     const peers = scene({ a: [1, 2, 3], b: [1, 2], c: [1] });
     assert.equal(pick(peers, 0), 3);
   });
 
-  it('takes the first where order matters', () => {
+  it('takes the first chunk if order matters', () => {
     assert.equal(pick(scene({ a: [1, 2, 3], b: [1, 2], c: [1] }), 1), 1);
   });
 
-  it('takes the very first chunk before all others', () => {
+  it('takes chunk 0 before all others', () => {
     assert.equal(pick(scene({ a: [0, 1, 3], b: [0, 1], c: [0] }), 0), 0);
   });
 
-  it('breaks ties by chance, each as often', () => {
+  it('breaks ties at random, each chunk as often', () => {
     const peers = scene({ a: [1, 2, 3] });
     const counts = [0, 0, 0, 0];
     for (let seed = 0; seed < 3000; seed++) counts[pick(peers, 0, seed) ?? 0]!++;
     for (const index of [1, 2, 3]) assert.ok((counts[index] ?? 0) > 800, counts.join(', '));
   });
 
-  it('passes over what is not wanted and who is busy', () => {
+  it('passes over unwanted chunks and busy peers', () => {
     const peers = scene({ a: [3, 7], b: [2] });
     const busy = peers.get(named('a'));
     if (busy !== undefined) peers.rest(busy, 10);
@@ -141,7 +141,7 @@ describe('ChunkPicker', () => {
     assert.equal(pick(scene({ a: [5, 7] }), 0), undefined);
   });
 
-  it('finds what can be given as soon as it can, having looked in vain before', () => {
+  it('finds a chunk as soon as a peer can give it, after a search in vain', () => {
     const peer = fc.nat(1);
     const action = fc.oneof(
       fc.record({ kind: fc.constantFrom('add', 'want', 'have'), peer, number: fc.nat(7) }),
@@ -171,8 +171,8 @@ describe('ChunkPicker', () => {
   });
 });
 
-describe('Neighbours', () => {
-  it('prefers the least loaded, and its own zone twice', () => {
+describe('PeerSet', () => {
+  it('prefers the least loaded peer, and counts another zone twice', () => {
     const peers = new PeerSet(1);
     peers.join(named('far'), oneChunk(), false);
     const near = peers.join(named('near'), oneChunk(), true);
@@ -190,7 +190,7 @@ describe('Neighbours', () => {
     fc.record({ kind: fc.constant('bye' as const), name, bits: fc.constant<number[]>([]) }),
   );
 
-  it('knows who has which chunk, whoever comes and goes', () => {
+  it('knows which peer has which chunk while peers come and go', () => {
     fc.assert(
       fc.property(fc.array(action, { maxLength: 120, size: 'max' }), (actions) => {
         const peers = new PeerSet(CHUNKS);
@@ -229,7 +229,7 @@ describe('Neighbours', () => {
     );
   });
 
-  it('asks nothing of those who rest, until they do not', () => {
+  it('asks nothing of a resting peer until its rest is over', () => {
     const peers = scene({ a: [0], b: [0, 1] });
     const [a, b] = [...peers.all()];
     assert.ok(a !== undefined && b !== undefined);
@@ -245,7 +245,7 @@ describe('Neighbours', () => {
     peers.remove(b.id);
     const after = peers.join(named('c'), chunksOf([1]), true);
     assert.equal(after.seat, b.seat);
-    assert.ok(peers.isFree(after, 0), 'whoever takes the seat does not rest for the one before');
+    assert.ok(peers.isFree(after, 0), 'the next peer on the seat does not rest for the one before');
   });
 });
 
@@ -266,7 +266,7 @@ describe('UploadSlots', () => {
     assert.equal(slots.load, 0);
   });
 
-  it('lets an asker leave the queue', () => {
+  it('lets a request leave the queue', () => {
     const slots = new UploadSlots(1, 1);
     slots.take(() => undefined);
     const place = slots.take(() => assert.fail('it had left'));
@@ -276,8 +276,8 @@ describe('UploadSlots', () => {
   });
 });
 
-describe('Budget', () => {
-  it('wakes those who wait, in turn, and not in the middle of what the giver does', () => {
+describe('RequestWindow', () => {
+  it('wakes waiting blobs in turn, in a later turn of the event loop', () => {
     const later: (() => void)[] = [];
     const window = new RequestWindow(upTo(1), {
       after: (_ms, run) => (later.push(run), (): void => undefined),
@@ -294,7 +294,7 @@ describe('Budget', () => {
     assert.ok(!window.isFree);
   });
 
-  it('lets nobody have more than an even part while another one goes short', () => {
+  it('lets no blob exceed its even share while another has less than its own', () => {
     const later: (() => void)[] = [];
     const window = new RequestWindow(upTo(4), {
       after: (_ms, run) => (later.push(run), (): void => undefined),
@@ -312,7 +312,7 @@ describe('Budget', () => {
     assert.ok(first.mayTake(2));
   });
 
-  it('gives each of more blobs than places its turn', () => {
+  it('gives each blob its turn if there are more blobs than places', () => {
     const later: (() => void)[] = [];
     const window = new RequestWindow(upTo(2), {
       after: (_ms, run) => (later.push(run), (): void => undefined),
@@ -339,7 +339,7 @@ describe('Budget', () => {
     for (const { had } of blobs) assert.ok(had >= 6, JSON.stringify(blobs));
   });
 
-  it('asks for fewer at a time while pieces take long, and for more again when they do not', () => {
+  it('shrinks while chunks take long, and grows again when they do not', () => {
     const window = new RequestWindow(PARAMETERS, { after: () => (): void => undefined });
     const [short, long] = PARAMETERS.chunkTimeRange;
     assert.equal(window.limit, PARAMETERS.requestsMax);
@@ -354,13 +354,13 @@ describe('Budget', () => {
   });
 });
 
-/** A limit that does not move. */
+/** A window that does not change. */
 function upTo(requestsMax: number): Pick<Parameters, 'requestsMax' | 'requestsMin' | 'chunkTimeRange'> {
   return { requestsMax, requestsMin: requestsMax, chunkTimeRange: [0, Infinity] };
 }
 
-describe('Beat', () => {
-  it('brings together what may wait, however long each may', () => {
+describe('TurnBatcher', () => {
+  it('runs callbacks together that may wait for different times', () => {
     let now = 0;
     const timers: { readonly at: number; readonly run: () => void }[] = [];
     const batcher = new TurnBatcher(
@@ -398,23 +398,23 @@ describe('Beat', () => {
   });
 });
 
-describe('Leases', () => {
-  it('sends one to the registry at a time, and the others to that one', () => {
+describe('Claims', () => {
+  it('grants one claim at a time, and sends the others to the claimant', () => {
     let now = 0;
     const dead = new Set<PeerId>();
     const claims = new Claims({ now: () => now }, (name) => !dead.has(name));
     assert.deepEqual(claims.ask('chunk', named('a')), { kind: 'yours' });
     assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'taken' });
     assert.ok(claims.isTaken('chunk'));
-    claims.done('chunk', named('b')); // not its to say
+    claims.done('chunk', named('b')); // it is not the claimant
     assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'taken' });
     claims.done('chunk', named('a'));
     assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'done', holder: named('a') });
-    claims.release('chunk', named('a')); // it has it all the same
+    claims.release('chunk', named('a')); // it has the chunk all the same
     assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'done', holder: named('a') });
     dead.add(named('a'));
     assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'yours' });
-    claims.release('chunk', named('a')); // not its to say
+    claims.release('chunk', named('a')); // it is not the claimant
     assert.ok(claims.isTaken('chunk'));
     claims.release('chunk', named('b'));
     assert.ok(!claims.isTaken('chunk'));
@@ -424,8 +424,8 @@ describe('Leases', () => {
   });
 });
 
-describe('searches for swarms that are new', () => {
-  it('are so many at a time for one member; the others wait until somebody joins again', () => {
+describe('DhtSearches', () => {
+  it('bounds the searches for one member; others wait for the next announce', () => {
     const under: { readonly digest: string; readonly found: () => void }[] = [];
     const searches = new DhtSearches(({ digest }, found) => under.push({ digest, found: () => found([]) }));
     const begin = (name: string, by: string): void =>
@@ -444,7 +444,7 @@ describe('searches for swarms that are new', () => {
   });
 });
 
-describe('Rendezvous', () => {
+describe('Tracker', () => {
   const swarm = namedSwarm('r');
 
   it('names the members of the same zone first, and some of others', () => {
@@ -452,14 +452,14 @@ describe('Rendezvous', () => {
     for (let i = 0; i < 20; i++) zones[named(i)] = i < 10 ? 'a' : 'b';
     const tracker = trackerOf(zones);
     for (let i = 0; i < 20; i++) tracker.announce(swarm, named(i), false);
-    const sample = tracker.peersFor(swarm, named(0)).map((member) => zones[member.peer]);
+    const peers = tracker.peersFor(swarm, named(0)).map((member) => zones[member.peer]);
     assert.deepEqual(
-      sample.toSorted((a = '', b = '') => a.localeCompare(b)),
+      peers.toSorted((a = '', b = '') => a.localeCompare(b)),
       ['a', 'a', 'a', 'b'],
     );
   });
 
-  it('keeps what others have joined, whatever one member joins', () => {
+  it('keeps the entries of other members if one member announces itself everywhere', () => {
     const tracker = trackerOf({});
     for (let i = 0; i < 100; i++) tracker.announce(namedSwarm(`honest ${i}`), named(i % 10), true);
     for (let i = 0; i < 10_000; i++) tracker.announce(namedSwarm(`made up ${i}`), named('evil'), false);
@@ -471,7 +471,7 @@ describe('Rendezvous', () => {
     assert.deepEqual(tracker.members(namedSwarm('made up 0')), []);
   });
 
-  it('counts a member once in each swarm, and no more where it has been forgotten', () => {
+  it('counts a member once in each swarm, and not where it was forgotten', () => {
     let now = 0;
     const tracker = trackerOf({}, () => now);
     for (let turn = 0; turn < 20; turn++) {
@@ -481,7 +481,7 @@ describe('Rendezvous', () => {
     now = 11 * 60_000;
     for (let i = 400; i < 800; i++) tracker.announce(namedSwarm(`${i}`), named('one'), true);
     assert.ok(tracker.size <= 512);
-    // Those that are forgotten because there are too many swarms in all count no more either.
+    // Entries of swarms that were dropped for lack of room do not count either.
     for (let i = 0; i < 4000; i++) tracker.announce(namedSwarm(`of ${i}`), named(i), false);
     assert.equal(tracker.size, 2048);
     for (let i = 0; i < 512; i++) tracker.announce(namedSwarm(`again ${i}`), named('one'), true);
@@ -490,16 +490,12 @@ describe('Rendezvous', () => {
     }
   });
 
-  it('names neither the asker, nor the dead, nor who has not joined again', () => {
+  it('names neither the asker, nor dead members, nor expired ones', () => {
     let now = 0;
     const tracker = trackerOf({}, () => now);
     assert.equal(tracker.announce(swarm, named('old'), true), 'new swarm');
     now = 11 * 60_000;
-    assert.equal(
-      tracker.announce(swarm, named('dead'), false),
-      'new swarm',
-      'all who were in it have expired',
-    );
+    assert.equal(tracker.announce(swarm, named('dead'), false), 'new swarm', 'all its members have expired');
     assert.equal(tracker.announce(swarm, named('dead'), false), 'known');
     assert.equal(tracker.size, 1);
     tracker.announce(swarm, named('asker'), false);
@@ -507,20 +503,20 @@ describe('Rendezvous', () => {
     assert.deepEqual(tracker.peersFor(swarm, named('asker')), [{ peer: named('other'), complete: true }]);
   });
 
-  it('names those who came first hardly more often than the others, and nobody twice at a time', () => {
+  it('names the first members hardly more often than the others, and none twice in a reply', () => {
     const tracker = trackerOf({});
     const times = new Map<PeerId, number>();
     for (let i = 0; i < 200; i++) {
       tracker.announce(swarm, named(i), false);
-      const sample = tracker.peersFor(swarm, named(i)).map(({ peer }) => peer);
-      assert.equal(new Set(sample).size, Math.min(4, i));
-      for (const peer of sample) times.set(peer, (times.get(peer) ?? 0) + 1);
+      const peers = tracker.peersFor(swarm, named(i)).map(({ peer }) => peer);
+      assert.equal(new Set(peers).size, Math.min(4, i));
+      for (const peer of peers) times.set(peer, (times.get(peer) ?? 0) + 1);
     }
     const most = Math.max(...times.values());
     assert.ok(most <= 10, `each is named 4 times on average, one was ${most} times`);
   });
 
-  it('names few in another order each time: some take the first ones only', () => {
+  it('names a few members in another order each time, as some askers take the first only', () => {
     const tracker = trackerOf({});
     for (let i = 0; i < 4; i++) tracker.announce(swarm, named(i), true);
     const first = Array.from({ length: 40 }, () => tracker.peersFor(swarm, named('asker'))[0]?.peer);
@@ -547,25 +543,25 @@ describe('inOrderOfChoice', () => {
       .map((peer) => peer.slice(named('').length))
       .join(' ');
 
-  it('takes those of the same zone first, but as many of others before as are wanted', () => {
+  it('takes the same zone first, after as many of other zones as are wanted', () => {
     assert.equal(choose('far-1 near-1 far-2 near-2'), 'near-1 near-2 far-1 far-2');
     assert.equal(choose('far-1 near-1 far-2 near-2', 1), 'far-1 near-1 near-2 far-2');
     assert.equal(choose('far-1 near-1 far-2 near-2', -1), 'near-1 near-2 far-1 far-2');
   });
 
-  it('takes those that are known before strangers, zone by zone', () => {
+  it('takes known members before strangers, zone by zone', () => {
     assert.equal(
       choose('far-1 far-known near-1 near-known near-2'),
       'near-known near-1 near-2 far-known far-1',
     );
   });
 
-  it('takes three that have all before all others, known or not', () => {
+  it('takes three seeds before all others, known or not', () => {
     const members = 'near-known far-whole-1 far-whole-2 near-whole-3 near-whole-4';
     assert.equal(choose(members), 'far-whole-1 far-whole-2 near-whole-3 near-known near-whole-4');
   });
 
-  it('takes those three among the known, if it can', () => {
+  it('prefers known seeds', () => {
     const members = 'near-whole-1 near-whole-2 near-whole-3 far-known-whole-4 near-known-whole-5';
     assert.equal(
       choose(members),
@@ -574,14 +570,14 @@ describe('inOrderOfChoice', () => {
   });
 });
 
-describe('OriginWindow', () => {
-  it('grows while that brings more, as where each connection is limited', () => {
+describe('AdaptiveWindow', () => {
+  it('grows while that raises the rate, as with a limit for each connection', () => {
     const { window, clock } = windowOf();
     for (let i = 0; i < 6; i++) feed(window, clock, 24, 1200 / window.size);
     assert.ok(window.size > 40, `${window.size}`);
   });
 
-  it('goes back where the uplink is the limit', () => {
+  it('shrinks back if the uplink is the limit', () => {
     const { window, clock } = windowOf();
     for (let i = 0; i < 6; i++) feed(window, clock, 24, 100);
     assert.equal(window.size, 12);
@@ -595,8 +591,8 @@ describe('OriginWindow', () => {
   });
 });
 
-describe('Pace', () => {
-  it('follows what is usual, within its bounds', () => {
+describe('RttEstimator', () => {
+  it('follows the usual time, within its bounds', () => {
     const rtt = new RttEstimator(250, 500, 1000);
     assert.equal(rtt.limit, 500);
     for (let i = 0; i < 50; i++) rtt.observe(10);

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { systemScheduler, type Scheduler } from '../../../src/swarm/scheduler.ts';
 import { ManualClock } from '../cluster/clock.ts';
 
-/** Resolves when a timer of so many milliseconds fires. */
+/** Resolves when a timer of `ms` milliseconds fires. */
 function fires(scheduler: Scheduler, ms: number): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   scheduler.after(ms, resolve);
@@ -17,20 +17,20 @@ async function keepAlive(promise: Promise<void>): Promise<void> {
   clearInterval(timer);
 }
 
-describe("a running node's scheduler", () => {
+describe('systemScheduler', () => {
   it('does not count the time in which the node was held up', async () => {
     const clock = new ManualClock();
     const scheduler = systemScheduler(clock);
     const began = scheduler.now();
     const fired = fires(scheduler, 10);
-    clock.advance(510); // nobody had a core for half a second
+    clock.advance(510); // the process had no core for half a second
     await fired;
     assert.equal(scheduler.now() - began, 10);
     clock.advance(100);
     assert.equal(scheduler.now() - began, 110);
   });
 
-  it('takes off but once what several timers tell', async () => {
+  it('counts a delay once if several timers show it', async () => {
     const clock = new ManualClock();
     const scheduler = systemScheduler(clock);
     const began = scheduler.now();
@@ -40,7 +40,7 @@ describe("a running node's scheduler", () => {
     assert.equal(scheduler.now() - began, 10);
   });
 
-  it('counts what is no later than timers usually are', async () => {
+  it('ignores the usual lateness of timers', async () => {
     const clock = new ManualClock();
     const scheduler = systemScheduler(clock);
     const began = scheduler.now();
@@ -50,12 +50,12 @@ describe("a running node's scheduler", () => {
     assert.equal(scheduler.now() - began, 60);
   });
 
-  it('never goes back', async () => {
+  it('never goes backwards', async () => {
     const clock = new ManualClock();
     const scheduler = systemScheduler(clock);
     const fired = fires(scheduler, 10);
     clock.advance(510);
-    const before = scheduler.now(); // nobody knows yet that it was held up
+    const before = scheduler.now(); // no timer has shown yet that it was held up
     await fired;
     assert.equal(scheduler.now(), before);
     clock.advance(400);

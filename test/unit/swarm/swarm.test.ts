@@ -28,7 +28,7 @@ const SLOW_LINES: Omit<SimulateOptions, 'start' | 'seed'> = {
   hang: 0,
 };
 const AT_ONCE = { start: { kind: 'simultaneous' }, seed: 1 } as const;
-/** Virtual milliseconds after which a pull counts as one that hangs. */
+/** Virtual milliseconds after which a pull counts as hung. */
 const LIMIT = 120 * SECOND;
 
 interface Course {
@@ -74,7 +74,7 @@ function assertAllComplete({ world }: Course): void {
   }
 }
 
-/** What it takes to pull {@link LAYER} here is some 11 s. */
+/** A pull of {@link LAYER} takes some 11 s here. */
 const STARVED: CourseOptions = { nodes: 5, link: SLOW_LINES.link, registry: SLOW_LINES.registry };
 
 /** TCP may starve one connection of many: a packet comes now and then, so that it does not count as hung. */
@@ -111,14 +111,14 @@ describe('a swarm', () => {
     assert.ok(course.world.registry.requests <= 10, `${course.world.registry.requests} requests`);
   });
 
-  it('takes the same course from the same seed', () => {
+  it('takes the same course with the same seed', () => {
     const once = run({ nodes: 12, stagger: 500, seed: 3 });
     const again = run({ nodes: 12, stagger: 500, seed: 3 });
     assert.deepEqual(again.times, once.times);
     assert.equal(again.world.tally.messages, once.world.tally.messages);
   });
 
-  it('costs little more than one download where the starts are spread', () => {
+  it('costs little more than one download if the starts are spread', () => {
     for (const seed of [1, 2, 3]) {
       const course = run({ nodes: 30, stagger: 2 * SECOND, size: 200 * MIB, seed });
       assertAllComplete(course);
@@ -126,7 +126,7 @@ describe('a swarm', () => {
     }
   });
 
-  it('costs one download also on lines where a chunk takes seconds, with several blobs at once', () => {
+  it('costs one download of each of several blobs, even if a chunk takes seconds', () => {
     const starts: readonly Start[] = [{ kind: 'simultaneous' }, { kind: 'jitter', ms: 10 * SECOND }];
     for (const seed of [1, 2, 3, 4]) {
       for (const start of starts) {
@@ -138,7 +138,7 @@ describe('a swarm', () => {
     }
   });
 
-  it('begins a chunk anew that lags far behind the others on its way from the registry', () => {
+  it('begins an upstream chunk anew that lags far behind the others', () => {
     let begun = 0;
     const course = run({
       ...STARVED,
@@ -149,7 +149,7 @@ describe('a swarm', () => {
     assert.equal(course.share, 1);
   });
 
-  it('goes for the first chunk elsewhere where the one who is at it does not get it', () => {
+  it('lets another member fetch chunk 0 if its claimant is starved', () => {
     let starved: SimulatedNode | undefined;
     const course = run({
       ...STARVED,
@@ -165,7 +165,7 @@ describe('a swarm', () => {
     assert.ok(course.share <= 1 + 2 / 64, String(course.share));
   });
 
-  it('does not ask again and again for a slot while a piece takes seconds', () => {
+  it('does not ask again and again for a slot while a chunk takes seconds', () => {
     const options: SimulateOptions = { ...SLOW_LINES, nodes: 20, link: 625, registry: 625, ...AT_ONCE };
     const { outcomes, result } = simulate({ ...options, layers: [12, 6, 3].map((size) => size * MIB) }, 1);
     assert.deepEqual(result.failure_reasons, []);
@@ -182,7 +182,7 @@ describe('a swarm', () => {
     assert.equal(course.share, 0);
   });
 
-  it('finds those who have it when only one does', () => {
+  it('finds the only member that has the blob', () => {
     const course = run({
       nodes: 12,
       prepare: (world) => {
@@ -195,7 +195,7 @@ describe('a swarm', () => {
     assert.equal(course.share, 0);
   });
 
-  it('outlives nodes that die in the middle', () => {
+  it('completes although nodes die in the middle', () => {
     for (const seed of [1, 2, 3, 4]) {
       const course = run({
         nodes: 20,
@@ -211,7 +211,7 @@ describe('a swarm', () => {
     }
   });
 
-  it('outlives nodes that freeze, and blames nobody else', () => {
+  it('completes although nodes freeze, and blames no other node', () => {
     const course = run({
       nodes: 12,
       prepare: (world) => {
@@ -226,8 +226,8 @@ describe('a swarm', () => {
   });
 
   for (const end of ['kill', 'freeze'] as const) {
-    it(`finds together where all rendezvous do not answer: ${end}`, () => {
-      const isRendezvous = (world: World): Set<string> => {
+    it(`finds together if no tracker replies: ${end}`, () => {
+      const isTracker = (world: World): Set<string> => {
         const members = world.nodes.map(({ member }) => member);
         const { trackers } = world.parameters;
         const [first] = members;
@@ -238,7 +238,7 @@ describe('a swarm', () => {
         nodes: 50,
         membershipDelay: LIMIT,
         prepare: (world) => {
-          const gone = isRendezvous(world);
+          const gone = isTracker(world);
           assert.equal(gone.size, world.parameters.trackers);
           for (const node of world.nodes) if (gone.has(node.member.peer)) world[end](node);
         },
@@ -249,7 +249,7 @@ describe('a swarm', () => {
     });
   }
 
-  it('goes to the registry within 3 s when all peers freeze', () => {
+  it('fetches from upstream within 3 s if all peers freeze', () => {
     const world = new World({ nodes: 6 });
     const [asker, ...others] = world.nodes;
     assert.ok(asker !== undefined);
@@ -268,7 +268,7 @@ describe('a swarm', () => {
   });
 
   describe('fetches a chunk at once', () => {
-    /** Eight nodes on slow links: the first chunk's homes, two others, and when the registry was asked for it. */
+    /** Eight nodes on slow links: the first chunk's owners, two others, and when the registry was asked for it. */
     function slowWorld() {
       const world = new World({ nodes: 8, link: 2_500, registry: 2_500 });
       const members = world.nodes.map(({ member }) => member);
@@ -284,10 +284,10 @@ describe('a swarm', () => {
       return { world, owners, first, second, askedAt };
     }
 
-    it('that was left to a home which begins to pull only then', () => {
+    it('that was left to an owner which begins to pull only then', () => {
       const { world, owners, first, second, askedAt } = slowWorld();
       world.pull(first, swarm, LAYER); // it is alone, and begins with the first chunk
-      world.time.after(150, () => world.pull(second, swarm, LAYER)); // not half of it is there: it is left to its home
+      world.time.after(150, () => world.pull(second, swarm, LAYER)); // less than half of it is here: it is left to its owner
       world.time.after(300, () => {
         for (const { peer } of owners) world.pull(world.node(peer), swarm, LAYER);
       });
@@ -295,7 +295,7 @@ describe('a swarm', () => {
       assert.ok(world.time.now < 1 * SECOND, `asked for again after ${world.time.now} ms`);
     });
 
-    it('whose fetcher gives the pull up', () => {
+    it('whose claimant cancels its pull', () => {
       const { world, first, second, askedAt } = slowWorld();
       const joined = world.pull(first, swarm, LAYER);
       world.time.after(150, () => first.swarms.close(joined, false));
@@ -306,7 +306,7 @@ describe('a swarm', () => {
   });
 
   for (const isWhole of [false, true]) {
-    it(`tells each neighbour once that a blob is given up which is ${isWhole ? 'whole' : 'on its way'}`, () => {
+    it(`sends each peer one bye if a blob is given up that is ${isWhole ? 'whole' : 'on its way'}`, () => {
       const world = new World({ nodes: 2 });
       const [first, second] = world.nodes as [SimulatedNode, SimulatedNode];
       const told: PeerId[] = [];
@@ -316,7 +316,7 @@ describe('a swarm', () => {
         take(from, message);
       };
       const close = first.swarms.close.bind(first.swarms);
-      first.swarms.close = () => undefined; // given up where it would be kept
+      first.swarms.close = () => undefined; // given up instead of kept
       const joined = world.pull(first, swarm, LAYER);
       const other = world.pull(second, swarm, LAYER);
       const { have, peers } = joined.state;
@@ -328,7 +328,7 @@ describe('a swarm', () => {
     });
   }
 
-  it('goes on from peers when the registry is gone after one download', () => {
+  it('completes from peers if the registry is gone after one download', () => {
     const course = run({
       nodes: 12,
       prepare: (world) => {
@@ -340,7 +340,7 @@ describe('a swarm', () => {
     assert.equal(course.share, 1);
   });
 
-  it('fails soon, with what the registry said, where nobody can get the blob', () => {
+  it('fails soon, with the registry’s error, if no node can get the blob', () => {
     const world = new World({ nodes: 5 });
     world.registry.fault = () => new WeirError('upstream_denied', 'not for you');
     for (const node of world.nodes) world.pull(node, swarm, LAYER);
@@ -349,7 +349,7 @@ describe('a swarm', () => {
     assert.ok(world.time.now < 10 * SECOND, `${world.time.now} ms`);
   });
 
-  it('asks for more at once where the registry throttles', () => {
+  it('asks for more chunks with one request if the registry throttles', () => {
     let throttled = 0;
     const course = run({
       nodes: 12,
@@ -386,7 +386,7 @@ describe('a swarm', () => {
     [2000, 20],
     [2000, 150],
   ] as const) {
-    it(`of ${pulling} in a cluster of ${members} costs the registry one download, too`, () => {
+    it(`of ${pulling} in a cluster of ${members} costs the registry one download too`, () => {
       const world = new World({ nodes: members, zones: 3 });
       const few = world.nodes
         .filter((_, index) => index % Math.floor(members / pulling) === 0)
@@ -400,7 +400,7 @@ describe('a swarm', () => {
     });
   }
 
-  it('of 12 in a cluster of 600, one in ten of which is frozen, finds together past silent rendezvous', () => {
+  it('of 12 in a cluster of 600, one in ten of which is frozen, finds together past silent trackers', () => {
     const world = new World({ nodes: 600, zones: 3 });
     const few = world.nodes.filter((_, index) => index % 50 === 0);
     world.nodes.filter((_, index) => index % 10 === 3).forEach((node) => world.freeze(node));
@@ -410,13 +410,13 @@ describe('a swarm', () => {
     assert.ok(world.registry.bytes <= 1.25 * LAYER, `${world.registry.bytes / LAYER}`);
   });
 
-  it('keeps the number of peers that a node speaks to bounded by its links and homes', function () {
+  it('bounds the members that a node speaks to by its peers and owners', function () {
     this.timeout(60 * SECOND);
     const { world } = run({ nodes: 600, size: 16 * MIB });
     assert.ok(mostConnections(world) < 130, `${mostConnections(world)}`);
   });
 
-  it('keeps it so where many die: nobody is asked by all in their stead', function () {
+  it('bounds them if many nodes die: no backup owner is asked by all', function () {
     this.timeout(60 * SECOND);
     const { world } = run({
       nodes: 600,

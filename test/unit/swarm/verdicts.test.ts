@@ -1,4 +1,4 @@
-/** Who is blamed for a wrong hash, and when; and whose word is waited for. */
+/** Which member is blamed for a wrong hash or a missing chunk, and when. */
 import assert from 'node:assert/strict';
 import { HOUR, SECOND } from '../../../src/util/clock.ts';
 import type { SuspicionReason } from '../../../src/cluster/membership.ts';
@@ -15,7 +15,7 @@ const REGISTRY = parseRegistryHost('registry.test');
 const SWARM = { registry: REGISTRY, digest: digestOf(Buffer.from('blob')) };
 const [SELF, ONE, OTHER] = ['self', 'one', 'other'] as unknown as readonly [PeerId, PeerId, PeerId];
 
-function stated(by: PeerId, index: number, hash: number, verified = false): Attestation {
+function attested(by: PeerId, index: number, hash: number, verified = false): Attestation {
   const signature = new Uint8Array(64).fill(hash);
   return { by, index, hash: new Uint8Array(32).fill(hash), signature, verified };
 }
@@ -49,25 +49,25 @@ class Scene {
 }
 
 describe('Verdicts', () => {
-  it('blame nobody before the whole blob is right', () => {
+  it('blames nobody before the whole blob is right', () => {
     const scene = new Scene();
-    scene.attestations[0] = stated(ONE, 0, 1);
-    scene.verdicts.contest(stated(OTHER, 0, 2, true));
+    scene.attestations[0] = attested(ONE, 0, 1);
+    scene.verdicts.contest(attested(OTHER, 0, 2, true));
     assert.deepEqual([scene.blamed, scene.misled], [[], []]);
   });
 
-  it('ban who has verified what is not so', () => {
+  it('bans the maker of a wrong verified attestation', () => {
     const scene = new Scene();
-    scene.attestations[0] = stated(ONE, 0, 1);
-    scene.verdicts.contest(stated(OTHER, 0, 2, true));
+    scene.attestations[0] = attested(ONE, 0, 1);
+    scene.verdicts.contest(attested(OTHER, 0, 2, true));
     scene.judge();
     assert.deepEqual([scene.blamed, scene.misled], [[[OTHER, 'wrong-hash']], []]);
   });
 
-  it('believe no more, in the name of the registry alone, who says that it was given what is not so', () => {
+  it('distrusts the maker of another wrong attestation, for this registry alone', () => {
     const scene = new Scene();
-    scene.attestations[0] = stated(ONE, 0, 2);
-    scene.attestations[1] = stated(ONE, 1, 3);
+    scene.attestations[0] = attested(ONE, 0, 2);
+    scene.attestations[1] = attested(ONE, 1, 3);
     scene.judge();
     assert.deepEqual([scene.blamed, scene.misled], [[], [ONE]]);
     assert.ok(scene.distrust.has(REGISTRY, ONE));
@@ -76,23 +76,24 @@ describe('Verdicts', () => {
     assert.ok(!scene.distrust.has(REGISTRY, ONE));
   });
 
-  it('hold against this node nothing that the registry gave it', () => {
+  it('does not blame this node for the registry’s bytes', () => {
     const scene = new Scene();
-    scene.attestations[0] = stated(SELF, 0, 2);
+    scene.attestations[0] = attested(SELF, 0, 2);
     scene.judge();
     assert.deepEqual([scene.blamed, scene.misled], [[], []]);
   });
 
-  it('keep so many attestations and no more', () => {
+  it('keeps a bounded number of attestations', () => {
     const scene = new Scene();
-    for (let index = 0; index < 10_000; index++) scene.verdicts.contest(stated(OTHER, index % 1000, 2, true));
+    for (let index = 0; index < 10_000; index++)
+      scene.verdicts.contest(attested(OTHER, index % 1000, 2, true));
     scene.judge();
     assert.equal(scene.blamed.length, 512);
   });
 });
 
-describe('Distrust', () => {
-  it('remembers so many pairs and no more, and lets those of the registry go that parted members first', () => {
+describe('RegistryDistrust', () => {
+  it('keeps a bounded number of pairs, and forgets the registry with the oldest pair first', () => {
     const distrust = new RegistryDistrust({ now: () => 0 });
     const flood = parseRegistryHost('flood.test');
     distrust.add(flood, ONE);
@@ -106,8 +107,8 @@ describe('Distrust', () => {
   });
 });
 
-describe('Doubts', () => {
-  it('blame a peer that does not say in time that it has nothing any more', () => {
+describe('MissingChunks', () => {
+  it('blames a peer that does not send `bye` in time', () => {
     const timers = new Map<() => void, number>();
     const doubts = new MissingChunks({
       after: (ms, callback) => {
