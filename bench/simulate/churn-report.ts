@@ -1,4 +1,4 @@
-/** What `bench simulate --churn` came to, for people and as report.json, whose fields are those of `bench churn`. */
+/** The result of `bench simulate --churn`, as text and as report.json, whose fields are those of `bench churn`. */
 import { MIB } from '../../src/util/clock.ts';
 import { formatBytes } from '../../src/cli/client/format.ts';
 import { formatDuration } from '../../src/config/units.ts';

@@ -1,5 +1,5 @@
 /**
- * `bench churn` in virtual time: nodes leave and join, images are pulled by Zipf's law, stores have a quota, and a
+ * `bench churn` in virtual time: nodes leave and join, pull images by Zipf's law, and have a quota for their stores. A
  * verdict says whether anything keeps growing. The settings are those of the real one (bench/churn/options.ts).
  */
 import { SECOND } from '../../src/util/clock.ts';
@@ -12,11 +12,11 @@ import type { SimulatedNode } from '../../test/simulator/simulated-node.ts';
 import { namedSwarm } from '../../test/simulator/names.ts';
 import { World, type WorldOptions } from '../../test/simulator/world.ts';
 
-/** What is watched of the nodes that never leave: what a leak of the policy would show in. */
+/** Measured on the nodes that never leave: a leak of the policy would show here. */
 export const MEASURES = ['remembered', 'connections', 'store'] as const;
 export type Measure = (typeof MEASURES)[number];
 
-/** Looks in a run; a trend compares those of its second half. */
+/** Measurements in a run; a trend compares those of its second half. */
 const SAMPLES = 400;
 /** Of the nodes that leave; the others die. */
 const POLITE = 0.5;
@@ -24,7 +24,7 @@ const POLITE = 0.5;
 export interface SimulatedChurn {
   /** Seconds of each pull that arrived. */
   readonly pulls: readonly number[];
-  /** Bytes of the layers that were pulled, those that were there before not counted. */
+  /** Bytes of the layers that were pulled, without those that were there before. */
   readonly pulledBytes: number;
   /** Pulls that ended because their node left. */
   readonly cut: number;
@@ -90,7 +90,7 @@ class Life {
   readonly #world: World;
   readonly #settings: ChurnSettings;
   readonly #zipf: Zipf;
-  /** Who pulls, and when that began: whoever left meanwhile has another beginning, or none. */
+  /** The nodes that pull, and when each began: a node that left meanwhile has another beginning, or none. */
   readonly #pulling: Map<SimulatedNode, number> = new Map();
 
   constructor(world: World, settings: ChurnSettings) {

@@ -66,35 +66,35 @@ export function addSimulate(program: Command): void {
   option('--link <RATE>', 'of each node, up and down', parseRate, '1gbit');
   option('--registry <RATE>', "of the registry's uplink", parseRate, '1gbit');
   option('--connection <RATE>', 'of each connection to the registry, at most', parseRate);
-  option('--throttle <N>', 'requests in a second above which it says 429', parseWhole(1, MAX_THROTTLE));
+  option(
+    '--throttle <N>',
+    'requests in a second above which the registry answers 429',
+    parseWhole(1, MAX_THROTTLE),
+  );
   option('--start <HOW>', 'simultaneous, jitter:2s or rolling:20%', parseStart, 'simultaneous');
   option('--zones <N>', 'zones over which nodes are spread', parseWhole(1, 64), '1');
   option('--latency <TIME>', 'of a message within a zone', parseTime, '1ms');
   option('--zone-latency <TIME>', 'of a message to another zone', parseTime, '2ms');
   option(
     '--headers <SHARE>',
-    'of what links carry that is no content; 12% to 20% on those of crowd',
+    'headers in what links carry; 12% to 20% on the links of crowd',
     parseShare,
     '0%',
   );
   option(
     '--queue <TIME>',
-    'that a message waits at each full link; 50ms on those of crowd',
+    'that a message waits at each full link; 50ms on the links of crowd',
     parseTime,
     '0ms',
   );
   option('--loss <SHARE>', 'of packets, on all links', parseShare, '0%');
-  option(
-    '--join-delay <TIME>',
-    'nodes come up as they begin, and know and are known after so long',
-    parseTime,
-  );
-  option('--membership-delay <TIME>', 'until all know of a death', parseTime, '5s');
+  option('--join-delay <TIME>', 'time until a node that comes up knows others and is known', parseTime);
+  option('--membership-delay <TIME>', 'until all nodes know of a death', parseTime, '5s');
   option('--kill <SHARE>', 'nodes that die in the middle', parseShare, '0%');
   option('--slow <SHARE>', 'nodes with a tenth of the link', parseShare, '0%');
   option('--hang <SHARE>', 'nodes that freeze in the middle', parseShare, '0%');
-  option('--policy <NAME=VALUE,...>', 'numbers of the policy that differ from the usual ones', parsePolicy);
-  option('--churn <TIME>', 'nodes come and go for so long and pull by Zipf, as in bench churn', parseTime);
+  option('--policy <NAME=VALUE,...>', 'numbers of the policy that differ from the defaults', parsePolicy);
+  option('--churn <TIME>', "how long nodes come, go and pull by Zipf's law, as in bench churn", parseTime);
   option('--repeat <N>', 'turns, each with the next seed', parseWhole(1, MAX_REPEAT), '1');
   option('--seed <N>', 'of the first turn', parseWhole(0, MAX_SEED), '1');
   command
@@ -112,7 +112,7 @@ export function addSimulate(program: Command): void {
 async function runSimulate(flags: Flags, settings: Record<string, SettingValue>): Promise<void> {
   const startedAt = new Date().toISOString();
   const machine = await describeMachine({});
-  const results = goes(flags);
+  const results = runTurns(flags);
   const report: BenchReport = {
     question: 'simulate',
     startedAt,
@@ -151,7 +151,7 @@ async function runChurn(flags: Flags, settings: Record<string, SettingValue>): P
   if (runs.some(([, { failures }]) => failures.length > 0)) throw new Error('pulls failed: see above');
 }
 
-function goes(flags: Flags): readonly BenchResult[] {
+function runTurns(flags: Flags): readonly BenchResult[] {
   const results: BenchResult[] = [];
   for (const nodes of flags.nodes) {
     for (let turn = 1; turn <= flags.repeat; turn++) {

@@ -1,4 +1,4 @@
-/** What the options of `bench simulate` mean: text of the command line as numbers. Pure. */
+/** Parses the options of `bench simulate`: text of the command line to numbers. Pure. */
 import { InvalidArgumentError } from 'commander';
 import { parseDuration, parseSize } from '../../src/config/units.ts';
 import { PARAMETERS, type Parameters } from '../../src/swarm/parameters.ts';

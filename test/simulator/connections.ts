@@ -1,8 +1,8 @@
 /**
- * With whom a simulated node has a connection open: as in the daemon, one is made at the first word to a member, in
- * either direction, and closed when nothing was said over it for a while. A pair that has only asked for pieces has data
- * connections alone, which are closed sooner (transfer/member-connections.ts); it counts for as long as one with a
- * control connection, so that the figures are an upper bound. The handful that gossip needs is not counted.
+ * The connections of a simulated node to other members. As in the daemon, the first message in either direction opens
+ * one, and it is closed after a time without messages. A pair that has only asked for chunks has data connections
+ * alone, which are closed sooner (transfer/member-connections.ts). Such a pair counts as long as one with a control
+ * connection, so the figures are an upper bound. The few connections that gossip needs are not counted.
  */
 import { IDLE_CONNECTION, IDLE_STREAM } from '../../src/network/limits.ts';
 
@@ -18,18 +18,18 @@ interface Pair {
 export class Connections {
   /** The most that were open at one time. */
   most = 0;
-  /** By the number of whom they are with. */
+  /** By the number of the other node. */
   readonly #open: Map<number, Pair> = new Map();
   readonly #number: number;
-  /** When the pair that is idle for longest is looked at again. */
+  /** When the pair that has been idle longest is looked at again. */
   #sweepAt: number = IDLE;
 
-  /** @param number of the node, another one for each */
+  /** @param number of the node, unique */
   constructor(number: number) {
     this.#number = number;
   }
 
-  /** A word goes to `other` at the instant `now`. */
+  /** A message goes to `other` at the instant `now`. */
   use(other: Connections, now: number): void {
     const known = this.#open.get(other.#number);
     if (known !== undefined) {
@@ -41,7 +41,7 @@ export class Connections {
     other.#add(this, pair, now);
   }
 
-  /** Whether one with `other` is open, as far as is known without looking at how long it has been idle. */
+  /** Whether one to `other` is open; does not look for how long it has been idle. */
   has(other: Connections): boolean {
     return this.#open.has(other.#number);
   }

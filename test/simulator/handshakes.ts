@@ -1,7 +1,7 @@
 /**
- * What it costs to open a data connection: TCP and TLS 1.3 take one round trip each before the first request (RFC 8446,
- * section 2). One request at a time goes over a connection, and whoever gives a request up closes its connection, as in
- * the daemon (transfer/member-connections.ts); those that are open are kept for the whole pull.
+ * The cost of opening a data connection: TCP and TLS 1.3 take one round trip each before the first request (RFC 8446,
+ * section 2). One request at a time goes over a connection, and cancelling a request closes its connection, as in the
+ * daemon (transfer/member-connections.ts). Open connections are kept for the whole pull.
  */
 
 const ROUND_TRIPS = 2;
@@ -11,7 +11,7 @@ export class Handshakes<Node> {
   /** Connections that are open and carry nothing. */
   readonly #idle: Map<Node, number> = new Map();
 
-  /** A request begins. @returns the round trips that its connection takes to open; 0 where one is free */
+  /** A request begins. @returns the round trips that its connection takes to open; 0 if one is free */
   begin(to: Node): number {
     const idle = this.#idle.get(to) ?? 0;
     if (idle === 0) return ROUND_TRIPS;

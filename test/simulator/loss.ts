@@ -2,9 +2,11 @@
 
 /** Bytes of content in a packet. */
 const SEGMENT = 1448;
-/** TCP's constant where each packet is lost by chance alone (Mathis, Semke, Mahdavi and Ott, 1997). */
+/** TCP's constant if each packet is lost by chance alone (Mathis, Semke, Mahdavi and Ott, 1997). */
 const MATHIS = Math.sqrt(3 / 2);
-/** Milliseconds after which Linux sends again at the earliest what was alone in its window, as a short message is. */
+/**
+ * Milliseconds after which Linux resends, at the earliest, a packet that was alone in its window, as a short message.
+ */
 const RETRANSMISSION = 200;
 
 export class Loss {

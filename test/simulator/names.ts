@@ -1,4 +1,4 @@
-/** Names of what is simulated. They have the shape of real ones; nothing looks into them. */
+/** Simulated peer IDs and digests. They have the shape of real ones; nothing looks into them. */
 import type { Member } from '../../src/protocol/member.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RegistryHost } from '../../src/oci/repository.ts';
@@ -21,7 +21,7 @@ export function memberNamed(index: number, zones: number): Member {
 
 const swarms: Map<string, SwarmKey> = new Map();
 
-/** One for all who ask for it: equal strings that are not the same one are compared character by character. */
+/** The same string for each call: equal strings that are not identical are compared character by character. */
 export function namedSwarm(name: string): SwarmKey {
   const known = swarms.get(name);
   if (known !== undefined) return known;

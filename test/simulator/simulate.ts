@@ -1,4 +1,4 @@
-/** One simulated go: all nodes pull one image, as a container runtime does. */
+/** One simulated run: all nodes pull one image, as a container runtime does. */
 import { SECOND } from '../../src/util/clock.ts';
 import type { BenchResult, Failure, NodeResult } from '../../bench/report/result.ts';
 import type { Parameters } from '../../src/swarm/parameters.ts';
@@ -11,7 +11,7 @@ import { World } from './world.ts';
 const LAYERS_AT_ONCE = 3;
 /** Points of the registry's curve. */
 const SAMPLES = 200;
-/** Times the lower bound, and milliseconds besides, after which a go counts as one that hangs. */
+/** A run counts as hung after so many times the lower bound plus so many milliseconds. */
 const PATIENCE = 20;
 const LEAST_PATIENCE = 120 * SECOND;
 const SLOW = 0.1;
@@ -37,7 +37,7 @@ export interface SimulateOptions {
   readonly membershipDelay: number;
   /** From a node's start until it knows the others, and they it; undefined: all know each other before. */
   readonly joinDelay?: number;
-  /** Share of what links carry that is no content, and of packets that are lost. */
+  /** Shares: of headers in what links carry, and of lost packets. */
   readonly headers?: number;
   readonly loss?: number;
   /** Milliseconds that a message waits at each full link. */
@@ -56,10 +56,10 @@ export interface SimulateOptions {
 
 export interface Go {
   readonly result: BenchResult;
-  /** What else is worth knowing of a simulated go. */
+  /** Further figures of a simulated run. */
   readonly messages: number;
   readonly reasons: Readonly<Record<string, number>>;
-  /** Chunks that left the registry again, by the reason why they were asked for. */
+  /** Chunks that left the registry again, by the reason of the request. */
   readonly again: Readonly<Record<string, number>>;
   readonly outcomes: Readonly<Record<string, number>>;
   /** How often peers were blamed, for each reason. */
@@ -119,7 +119,7 @@ export function simulate(options: SimulateOptions, turn: number): Go {
   };
 }
 
-/** Milliseconds: nobody can be faster. Where some have a slower link, they are the last ones. */
+/** Milliseconds; no run can be faster. If some nodes have a slower link, they are the last ones. */
 function lowerBound({ registry, link, slow }: SimulateOptions, image: number): number {
   return Math.max(image / registry, image / (slow > 0 ? SLOW * link : link));
 }
@@ -154,7 +154,7 @@ class Course {
   readonly world: World;
   readonly #options: SimulateOptions;
   readonly #bound: number;
-  /** Nodes that have neither all nor a reason not to. */
+  /** Nodes that are incomplete, and were neither killed nor hung. */
   readonly busy: Set<SimulatedNode>;
 
   constructor(world: World, options: SimulateOptions, bound: number) {
@@ -222,7 +222,7 @@ class Course {
     for (let i = 0; i < LAYERS_AT_ONCE; i++) one();
   }
 
-  /** Nodes die or hang at some time of the first three quarters of what it takes at least. */
+  /** Nodes die or hang at random times in the first three quarters of the lower bound. */
   #strike(): void {
     const { kill, hang } = this.#options;
     const { world } = this;
@@ -261,7 +261,7 @@ function resultOf(node: SimulatedNode, startedAt: number, { busy }: Course): Nod
   };
 }
 
-/** Whoever was killed or hung has not failed; whoever is not ready for another reason has. */
+/** A node that was killed or hung has not failed; one that is incomplete for another reason has. */
 function failuresOf({ world, busy }: Course): readonly Failure[] {
   return world.nodes.flatMap((node): Failure[] => {
     if (!node.isWell) return [];

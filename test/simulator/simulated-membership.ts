@@ -1,6 +1,7 @@
 /**
- * Who is in the cluster, as one simulated node sees it: all share one list, which loses the dead after a while and
- * gets newcomers after a while, who until then know nobody; and each leaves out whom it suspects itself. The daemon's own members would be N² records.
+ * The members of the cluster, as one simulated node sees them. All nodes share one list; it loses dead nodes and gains
+ * newcomers after a delay, and until then a newcomer knows no other node. Each node leaves out its own suspects. The
+ * daemon's member tables would be N² records.
  */
 import { SECOND } from '../../src/util/clock.ts';
 import type { Membership } from '../../src/cluster/membership.ts';
@@ -12,7 +13,7 @@ import type { VirtualTime } from './virtual-time.ts';
 const SUSPECTED = 1 * SECOND;
 const MAX_SUSPECTED = 60 * SECOND;
 
-/** What all know. */
+/** The list that all nodes share. */
 export class Roster {
   readonly #byName: Map<PeerId, Member> = new Map();
   readonly #views: Map<PeerId, View> = new Map();
@@ -31,7 +32,7 @@ export class Roster {
     return this.#byName.get(peer);
   }
 
-  /** All learn of them, and they of all. */
+  /** All nodes learn of them, and they of all. */
   add(member: Member): void {
     if (this.#byName.has(member.peer)) return;
     this.#byName.set(member.peer, member);
@@ -40,14 +41,14 @@ export class Roster {
     for (const view of this.#views.values()) view.changed();
   }
 
-  /** A node that comes back has a new one. */
+  /** A node that comes back has a new membership. */
   view(self: Member, time: VirtualTime): Membership {
     const view = new View(self, this, time);
     this.#views.set(self.peer, view);
     return view;
   }
 
-  /** All learn that they are gone. */
+  /** All nodes learn that they are gone. */
   remove(peers: ReadonlySet<PeerId>): void {
     this.#live = this.#live.filter(({ peer }) => !peers.has(peer));
     for (const peer of peers) this.#byName.delete(peer);
@@ -63,7 +64,7 @@ class View implements Membership {
   readonly #times: Map<PeerId, number> = new Map();
   readonly #banned: Set<PeerId> = new Set();
   readonly #listeners: Set<() => void> = new Set();
-  /** What it knows before it is in the list. */
+  /** The members that it knows before it is in the list. */
   readonly #alone: readonly Member[];
   #live: readonly Member[] | undefined;
   /** Whether it is in the list itself. */

@@ -1,11 +1,11 @@
 /**
- * Bytes on their way: flows from one link (the sender's way up) to another (the receiver's way down), which share
- * each link max-min fairly, as many TCP connections do in the long run.
+ * Bytes on their way: flows from one link (the sender's uplink) to another (the receiver's downlink). They share each
+ * link max-min fairly, as many TCP connections do in the long run.
  *
- * Each link offers its flows a level: what each may have so that the link is full, where those that are held back at
- * their other end take only what they get there. A flow's rate is the least of its two levels and its own cap. When
- * a flow comes or goes, levels are made anew at its two links, and at the links behind them as long as levels still
- * change: that settles at the max-min fair rates (Charny, Clark and Jain, 1995), and stays local.
+ * Each link offers its flows a level: the rate of each flow at which the link is full, if flows that are held back at
+ * their other end take only their rate there. A flow's rate is the least of its two levels and its own cap. When a
+ * flow comes or goes, levels are computed anew at its two links, and at the links behind them while levels still
+ * change. That settles at the max-min fair rates (Charny, Clark and Jain, 1995), and stays local.
  */
 import type { VirtualTime } from './virtual-time.ts';
 
@@ -13,31 +13,31 @@ import type { VirtualTime } from './virtual-time.ts';
 const NEGLIGIBLE = 0.002;
 /** Share by which sums may be off. */
 const ROUNDING = 1e-9;
-/** Links that are looked at for one flow's coming or going: then the rest of the change is left for the next one. */
+/** Links that are looked at for one flow that comes or goes; the next one brings the rest of the change. */
 const MAX_SETTLED = 256;
-/** Bytes: numbers are rounded, so that a flow may be over with a trace of a byte left. */
+/** Bytes: numbers are rounded, so a flow may end with a trace of a byte left. */
 const TRACE = 1e-3;
 
-/** Of its capacity: a link that carries so much is full, and what comes to it waits in its buffer. */
+/** Share of its capacity above which a link is full, so that messages wait in its buffer. */
 const FULL = 0.99;
 
-/** One way of a node, or the registry's: made by {@link Network.link}. */
+/** The uplink or downlink of a node, or the registry's uplink; made by {@link Network.link}. */
 export class Link {
-  /** Where the network keeps its level. */
+  /** Index of its level in the network. */
   readonly id: number;
   /** Bytes per millisecond. */
   readonly capacity: number;
   readonly flows: Flow[] = [];
-  /** For each flow, the link at its other end, and its cap: what a level is made from, without a look at the flow. */
+  /** For each flow, the link at its other end, and its cap: a level is computed from them without reading the flow. */
   readonly others: Link[] = [];
   readonly otherIds: number[] = [];
   readonly caps: number[] = [];
-  /** The level as it was computed last, when the change may have been too small to be told. */
+  /** The level as computed last; a change may have been too small to be passed on. */
   computed = Infinity;
   isQueued = false;
-  /** What its level is made from has changed so that the level may change. */
+  /** An input of its level has changed so that the level may change. */
   isStale = false;
-  /** When the first of the flows that come in here is looked at next; what is found then decides. */
+  /** When the first incoming flow is looked at next; its state then decides. */
   lookAt = Infinity;
 
   constructor(id: number, capacity: number) {
@@ -87,7 +87,7 @@ export class Network {
   readonly #queue: Link[] = [];
   readonly #touched: Set<Link> = new Set();
   #offers: Float64Array = new Float64Array(64);
-  /** What each link offers its flows, by the links' ids. */
+  /** The level of each link, by its id. */
   #levels: Float64Array = new Float64Array(64);
   #links = 0;
 
@@ -117,7 +117,7 @@ export class Network {
     return flow;
   }
 
-  /** Nothing more of it is sent, and nothing called back. */
+  /** Sends no more of it, and calls nothing back. */
   cancel(flow: Flow): void {
     if (!flow.isOver) this.#remove(flow);
   }
@@ -156,7 +156,7 @@ export class Network {
       this.#touched.add(link);
       const least = Math.min(level, before);
       for (const other of link.others) {
-        // Where it offers less than that itself, this link does not hold the flow back, neither now nor before.
+        // If the other end offers less than that, this link does not hold the flow back, neither now nor before.
         if (other.computed * (1 + ROUNDING) >= least) other.isStale = true;
         if (at <= MAX_SETTLED) this.#enqueue(other);
       }
@@ -216,7 +216,7 @@ export class Network {
     this.#watch(down, flow.due);
   }
 
-  /** One timer for all that comes in at a link: where the first one to end got slower, it finds that something is left. */
+  /** One timer for all flows that come in at a link; if the first to end got slower, the timer finds bytes left. */
   #watch(link: Link, due: number): void {
     if (due >= link.lookAt) return;
     link.lookAt = due;
@@ -229,7 +229,7 @@ export class Network {
     const { now } = this.#time;
     const ended = link.flows.filter((flow) => flow.due <= now || this.left(flow) <= TRACE);
     for (const flow of ended) {
-      if (flow.isOver) continue; // what another one's end brought about
+      if (flow.isOver) continue; // the end of another flow ended it
       this.#remove(flow);
       flow.done();
     }

@@ -1,4 +1,4 @@
-/** One node of the simulated cluster: what it has, what happened to it. */
+/** One node of the simulated cluster: its blobs, and what happened to it. */
 import type { WeirError } from '../../src/util/errors.ts';
 import type { SuspicionReason } from '../../src/cluster/membership.ts';
 import type { Member } from '../../src/protocol/member.ts';
@@ -10,7 +10,7 @@ import { Connections } from './connections.ts';
 import { Handshakes } from './handshakes.ts';
 import type { Link } from './simulated-network.ts';
 
-/** What one turn of the event loop has for one peer: it leaves in one write, and comes in one read. */
+/** The messages of one turn of the event loop for one peer: they leave in one write, and come in one read. */
 export interface Letter {
   readonly to: SimulatedNode;
   /** Milliseconds. */
@@ -27,7 +27,7 @@ export class SimulatedNode {
   /** When each blob was complete, in milliseconds. */
   readonly complete: Map<Digest, number> = new Map();
   readonly failed: Map<Digest, WeirError> = new Map();
-  /** Blobs that it has for good, and their sizes. */
+  /** Blobs that it keeps, and their sizes. */
   readonly kept: Map<Digest, number> = new Map();
   readonly connections: Connections;
   handshakes: Handshakes<SimulatedNode> = new Handshakes();
@@ -45,7 +45,7 @@ export class SimulatedNode {
 
   readonly #make: (node: SimulatedNode) => SwarmManager;
 
-  /** @param number another one for each node */
+  /** @param number unique for each node */
   constructor(
     number: number,
     member: Member,
@@ -60,7 +60,7 @@ export class SimulatedNode {
     this.swarms = make(this);
   }
 
-  /** It has come back, with what it keeps on its disk and nothing else. */
+  /** It has come back, with the blobs on its disk and nothing else. */
   revive(): void {
     this.isAlive = true;
     this.handshakes = new Handshakes();

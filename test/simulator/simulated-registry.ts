@@ -1,4 +1,4 @@
-/** The simulated registry: an uplink, a limit for each connection, and more requests than it likes are refused. */
+/** The simulated registry: an uplink, a limit for each connection, and 429 above a rate of requests. */
 import { SECOND } from '../../src/util/clock.ts';
 import { WeirError } from '../../src/util/errors.ts';
 import type { ChunkLayout } from '../../src/protocol/chunk-layout.ts';
@@ -13,7 +13,7 @@ export interface RegistryOptions {
   readonly uplink: number;
   /** Of one connection. */
   readonly connection: number;
-  /** Requests in a second above which it says 429. */
+  /** Requests in a second above which it answers 429. */
   readonly throttle: number;
   /** Milliseconds of one way to it. */
   readonly latency: number;
@@ -39,7 +39,7 @@ export class SimulatedRegistry {
     this.link = network.link(options.uplink);
   }
 
-  /** A request for `count` chunks from `first` on. @returns the way to stop it */
+  /** A request for `count` chunks from `first` on. @returns a function that stops it */
   fetch(
     node: SimulatedNode,
     layout: ChunkLayout,

@@ -1,4 +1,4 @@
-/** One piece on its way between two simulated nodes: asked for, ruled on by the other one's desk, sent. */
+/** One chunk on its way between two simulated nodes: requested, decided on by the other's uploader, sent. */
 import { MILLISECOND } from '../../src/util/clock.ts';
 import { WeirError } from '../../src/util/errors.ts';
 import { ChunkLayout } from '../../src/protocol/chunk-layout.ts';
@@ -10,13 +10,13 @@ import type { SimulatedNode } from './simulated-node.ts';
 import type { Tally } from './tally.ts';
 import type { VirtualTime } from './virtual-time.ts';
 
-/** Milliseconds between two words about the progress of a transfer. */
+/** Milliseconds between two reports of a transfer's progress. */
 export const PROGRESS: number = 100 * MILLISECOND;
 export const NO_BYTES: Uint8Array = new Uint8Array(0);
 export const HASH: Uint8Array = new Uint8Array(32);
 export const SIGNATURE: Uint8Array = new Uint8Array(64);
 
-/** What transfers share. */
+/** The surroundings that transfers share. */
 export interface Carrier {
   readonly time: VirtualTime;
   readonly network: Network;
@@ -25,14 +25,17 @@ export interface Carrier {
   delivered(from: SimulatedNode, to: SimulatedNode, bytes: number): void;
   /** Milliseconds that a message from one to the other waits behind bulk data. */
   waits(from: SimulatedNode, to: SimulatedNode): number;
-  /** Milliseconds until a request from one to the other has a connection; {@link Carrier.freed} when it has its answer. */
+  /**
+   * Milliseconds until a request from one to the other has a connection; {@link Carrier.freed} when it has its
+   * answer.
+   */
   opening(from: SimulatedNode, to: SimulatedNode): number;
   freed(from: SimulatedNode, to: SimulatedNode): void;
 }
 
 export class Transfer {
   readonly #carrier: Carrier;
-  /** Who asks, and who is asked. */
+  /** The asking node, and the asked one. */
   readonly #from: SimulatedNode;
   readonly #to: SimulatedNode;
   readonly #request: ChunkFetch;
@@ -40,13 +43,13 @@ export class Transfer {
   /** Milliseconds of one way. */
   readonly #latency: number;
   readonly #bytes: number;
-  /** As the other one has it, when it was asked. */
+  /** Size of the blob as the asked node had it when it was asked. */
   #size = 0;
   #index = 0;
   #leave: (() => void) | undefined;
   #over = false;
   #flow: Flow | undefined;
-  /** Of the other one as it was when it was asked: it may have come back anew since. */
+  /** The uploader that was asked: its node may have come back with a new one since. */
   #uploader: Uploader | undefined;
   #holdsSlot = false;
   #told = 0;

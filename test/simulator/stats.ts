@@ -1,6 +1,6 @@
 /** Numbers of repeated measurements. Pure. */
 
-/** What repeats of one measurement came to. */
+/** The values of one repeated measurement. */
 export interface Spread {
   readonly median: number;
   readonly min: number;
@@ -9,7 +9,7 @@ export interface Spread {
   readonly values: readonly number[];
 }
 
-/** One quantity measured in turns on what Weir is held against and on Weir. */
+/** One quantity measured in turns on a reference and on Weir. */
 export interface Pair {
   readonly reference: Spread;
   readonly weir: Spread;
@@ -33,7 +33,7 @@ export function spread(values: readonly number[]): Spread {
   };
 }
 
-/** @throws RangeError without values, or where one side was measured more often */
+/** @throws RangeError without values, or if one side was measured more often */
 export function pair(reference: readonly number[], weir: readonly number[]): Pair {
   if (reference.length !== weir.length) throw new RangeError('the two sides differ in their number');
   const ratios = weir.map((value, index) => value / (reference[index] ?? Number.NaN));

@@ -1,4 +1,4 @@
-/** What happened in a cluster, counted. */
+/** Counts of what happened in a cluster. */
 import type { Digest } from '../../src/oci/digest.ts';
 import type { SwarmKey } from '../../src/protocol/messages.ts';
 import type { UploadDecision } from '../../src/swarm/uploader.ts';
@@ -8,7 +8,7 @@ export class Tally {
   messages = 0;
   /** How often the registry was asked for each reason. */
   readonly reasons: Map<FetchReason, number> = new Map();
-  /** For each reason, how many chunks the registry was asked for that it had been asked for before. */
+  /** For each reason, how many chunks the registry was asked for again. */
   readonly again: Map<FetchReason, number> = new Map();
   /** How requests at peers ended. */
   readonly outcomes: Map<UploadDecision['kind'], number> = new Map();

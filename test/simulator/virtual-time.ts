@@ -1,7 +1,7 @@
 /**
  * Virtual time. Events run in the order of their instants, and at one instant in the order in which they were made.
- * Most of them come after one of a few usual delays (a message's latency, the batch of news, the tick): such ones
- * are in order by themselves and wait in a queue each; a heap holds the rest.
+ * Most events have one of a few usual delays (a message's latency, the batch of news, the tick). Events of one delay
+ * are in order by themselves, so each delay has a queue; a heap holds the rest.
  */
 
 interface Event {
@@ -32,13 +32,13 @@ export class VirtualTime {
     return this.#order;
   }
 
-  /** @returns the way to stop it */
+  /** @returns a function that stops it */
   after(ms: number, run: () => void): () => void {
     const event = this.#push(ms, run);
     return () => void (event.cancelled = true);
   }
 
-  /** As {@link after}, where nobody stops it: most events are of this kind. */
+  /** As {@link after}, for an event that is never stopped: most are of this kind. */
   post(ms: number, run: () => void): void {
     this.#push(ms, run);
   }
@@ -52,7 +52,7 @@ export class VirtualTime {
     return event;
   }
 
-  /** Lets {@link run} return behind the present event. */
+  /** Lets {@link run} return after the present event. */
   stop(): void {
     this.#stopped = true;
   }
@@ -103,7 +103,7 @@ function isBefore(a: Event, b: Event): boolean {
   return a.at < b.at || (a.at === b.at && a.order < b.order);
 }
 
-/** First in, first out; room is given back when half of it has been used. */
+/** First in, first out; memory is released when half of it is used up. */
 class Queue {
   #events: (Event | undefined)[] = [];
   #first = 0;
@@ -126,7 +126,7 @@ class Queue {
 
 const LEAST_USED = 1024;
 
-/** Binary, the first event on top. Instants are kept beside the events: to compare two, neither is looked at. */
+/** A binary heap, the first event on top. Instants stand beside the events, so that a comparison reads no event. */
 class Heap {
   readonly #events: Event[] = [];
   readonly #instants: number[] = [];

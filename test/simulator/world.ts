@@ -1,6 +1,6 @@
 /**
- * A cluster in virtual time: nodes with links, a registry, messages that take a while. What decides is the daemon's
- * own `src/swarm`; this only brings messages, bytes and time to it. Same seed, same course.
+ * A cluster in virtual time: nodes with links, a registry, and messages with latency. The daemon's own `src/swarm`
+ * decides; this file only brings messages, bytes and time to it. The same seed gives the same course.
  */
 import { MILLISECOND, SECOND } from '../../src/util/clock.ts';
 import type { Member } from '../../src/protocol/member.ts';
@@ -27,7 +27,7 @@ import { HASH, PROGRESS, SIGNATURE, Transfer, type Carrier } from './simulated-t
 
 /** Milliseconds to hash and write a chunk. */
 const WRITE = 3 * MILLISECOND;
-/** The tick of a session (swarm/swarm.ts). */
+/** The tick of a swarm (swarm/swarm.ts). */
 const TICK = 100 * MILLISECOND;
 
 export interface WorldOptions {
@@ -35,24 +35,24 @@ export interface WorldOptions {
   readonly seed?: number;
   /** Bytes per millisecond of a node's link, up and down alike. */
   readonly link?: number;
-  /** Share of the usual link that a node has; 1 where undefined. */
+  /** Share of the usual link that a node has; 1 if undefined. */
   readonly speed?: (index: number) => number;
   /** Bytes per millisecond of the registry's uplink, and of one connection to it. */
   readonly registry?: number;
   readonly connection?: number;
-  /** Requests in a second above which the registry says 429. */
+  /** Requests in a second above which the registry answers 429. */
   readonly throttle?: number;
   /** Milliseconds of a message within a zone, and to another one. */
   readonly latency?: number;
   readonly farLatency?: number;
   readonly zones?: number;
-  /** Milliseconds after which all know of a death. */
+  /** Milliseconds after which all nodes know of a death. */
   readonly membershipDelay?: number;
-  /** From a node's start until all know of it; undefined: all are known from the beginning. */
+  /** Milliseconds from a node's start until all know it; undefined: all are known from the beginning. */
   readonly joinDelay?: number | undefined;
   /** Share of packets that are lost. */
   readonly loss?: number;
-  /** Milliseconds that a message waits at each full link on its way, in the buffer that bulk data has filled. */
+  /** Milliseconds that a message waits at each full link on its way, behind bulk data in the buffer. */
   readonly queue?: number;
   /** Whether data connections take time to open. */
   readonly handshakes?: boolean;
@@ -134,13 +134,13 @@ export class World implements Carrier {
       this.time.post(joinDelay, () => node.isAlive && this.roster.add(node.member));
   }
 
-  /** A node that has gone comes up again, with what is on its disk. */
+  /** A node that has gone comes up again, with the blobs on its disk. */
   comeBack(node: SimulatedNode): void {
     node.revive();
     this.time.post(this.#options.joinDelay ?? 0, () => node.isAlive && this.roster.add(node.member));
   }
 
-  /** The node ends as it should: it says so to all. */
+  /** The node stops in order: it tells all others. */
   leave(node: SimulatedNode): void {
     if (!node.isAlive) return;
     node.swarms.stop();
@@ -148,7 +148,7 @@ export class World implements Carrier {
     this.roster.remove(new Set([node.member.peer]));
   }
 
-  /** The node dies; the others learn it by its silence, and after a while from each other. */
+  /** The node dies; others learn it from its silence, and after a delay from each other. */
   kill(node: SimulatedNode): void {
     if (!node.isAlive) return;
     this.#vanish(node);
@@ -167,7 +167,7 @@ export class World implements Carrier {
     }
   }
 
-  /** The node stops to do anything, as by SIGSTOP: its connections stay. */
+  /** The node freezes, as by SIGSTOP: its connections stay. */
   freeze(node: SimulatedNode): void {
     node.isFrozen = true;
     for (const link of [node.up, node.down]) {
@@ -211,7 +211,7 @@ export class World implements Carrier {
   #swarmsOf(node: SimulatedNode): SwarmManager {
     const { time } = this;
     const scheduler: Scheduler = {
-      // The same functions for all nodes: each of its own would be read from memory anew.
+      // The same functions for all nodes: a copy for each node would miss the CPU's cache.
       now: this.#now,
       random: this.#random,
       after: (ms, callback) => time.after(ms, () => node.isWell && callback()),

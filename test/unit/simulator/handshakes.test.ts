@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { Handshakes } from '../../simulator/handshakes.ts';
 
-describe('bench/simulate/handshakes', () => {
-  it('opens a connection for each request under way, and uses those again whose answer is whole', () => {
+describe('Simulated handshakes', () => {
+  it('opens a connection for each request under way, and reuses it after a whole answer', () => {
     const handshakes = new Handshakes<string>();
     assert.equal(handshakes.begin('a'), 2);
     assert.equal(handshakes.begin('a'), 2); // the first one is in use

@@ -15,14 +15,14 @@ function scene(): { readonly time: VirtualTime; readonly network: Network; reado
   return { time, network: new Network(time), nothing: () => undefined };
 }
 
-describe('bench/simulate/network', () => {
-  it('gives a lone flow the narrower of its links, and not more than its cap', () => {
+describe('Simulated network', () => {
+  it('gives a lone flow the rate of its narrower link, but not more than its cap', () => {
     const { network, nothing } = scene();
     assert.equal(network.send(network.link(100), network.link(30), 1000, nothing).rate, 30);
     assert.equal(network.send(network.link(100), network.link(30), 1000, nothing, 7).rate, 7);
   });
 
-  it('shares a link equally, and gives the others what one cannot use', () => {
+  it('shares a link equally, and gives a flow’s unused share to the others', () => {
     const { network, nothing } = scene();
     const up = network.link(90);
     const narrow = network.send(up, network.link(10), 1000, nothing);
@@ -47,7 +47,7 @@ describe('bench/simulate/network', () => {
     assertNear(ad.rate, 200 / 3);
   });
 
-  it('ends a flow when its bytes have arrived, whatever came in between', () => {
+  it('ends a flow when its bytes have arrived, although its rate changed', () => {
     const { time, network, nothing } = scene();
     const up = network.link(10);
     let endedAt = 0;
@@ -57,7 +57,7 @@ describe('bench/simulate/network', () => {
     assertNear(endedAt, 110);
   });
 
-  it('gives the share of a cancelled flow to the others, and calls nothing back for it', () => {
+  it('gives the share of a cancelled flow to the others, and does not call back for it', () => {
     const { time, network } = scene();
     const up = network.link(10);
     let endedAt = 0;
@@ -69,7 +69,7 @@ describe('bench/simulate/network', () => {
     assertNear(network.left(second), 800);
   });
 
-  it('never gives out more than a link has, and leaves no flow behind that could have more', () => {
+  it('never exceeds a link’s capacity, and leaves no flow slower than it could be', () => {
     const index = fc.integer({ min: 0, max: 5 });
     fc.assert(
       fc.property(fc.array(fc.tuple(index, index), { minLength: 1, maxLength: 40 }), (pairs) => {

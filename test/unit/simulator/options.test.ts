@@ -9,7 +9,7 @@ import {
   parseStart,
 } from '../../../bench/simulate/options.ts';
 
-describe('bench/simulate/options', () => {
+describe('Simulator options', () => {
   it('reads rates, layers, numbers of nodes, shares and starts', () => {
     assert.equal(parseRate('20mbit'), 2500);
     assert.equal(parseRate('1gbit'), 125_000);
@@ -22,7 +22,7 @@ describe('bench/simulate/options', () => {
     assert.deepEqual(parseStart('rolling:20%'), { kind: 'rolling', share: 0.2 });
   });
 
-  it('refuses what it does not understand', () => {
+  it('refuses malformed values', () => {
     const refused: readonly (readonly [(text: string) => unknown, string])[] = [
       [parseRate, '20'],
       [parseRate, '0mbit'],

@@ -37,8 +37,8 @@ function assertWhole({ result }: Go, complete: number): void {
   assert.ok(result.makespan_s >= result.lower_bound_s, 'nobody is faster than the lower bound');
 }
 
-describe('bench/simulate', () => {
-  it('gives the same result from the same seed, to the byte, and another one from another', () => {
+describe('Simulator', () => {
+  it('gives the same result with the same seed, to the byte, and another one with another seed', () => {
     const options = {
       zones: 3,
       kill: 0.1,
@@ -51,14 +51,14 @@ describe('bench/simulate', () => {
     assert.notEqual(JSON.stringify(go({ ...options, seed: 2 })), once);
   });
 
-  it('of 200 nodes: all get all, and the registry gives little more than one image', function () {
+  it('completes 200 nodes with little more than one image from the registry', function () {
     this.timeout(120 * SECOND);
     const course = go({ nodes: 200 });
     assertWhole(course, 200);
     assert.ok(course.result.registry_ratio <= 1.02, `${course.result.registry_ratio}`);
   });
 
-  it('on slow links, where starts are spread: the registry gives little more than one image', function () {
+  it('takes little more than one image from the registry on slow links with spread starts', function () {
     this.timeout(60 * SECOND);
     const slow = { link: 2500, registry: 2500, zones: 3, start: { kind: 'jitter', ms: 2 * SECOND } } as const;
     for (const seed of [1, 2]) {
@@ -68,7 +68,7 @@ describe('bench/simulate', () => {
     }
   });
 
-  it('gets all where packets are lost, and where nodes know nobody when they begin', () => {
+  it('completes if packets are lost, and if nodes know no member when they begin', () => {
     const slow = { link: 2500, registry: 2500, nodes: 12, headers: 0.05 } as const;
     const lossy = go({ ...slow, loss: 0.02 });
     assertWhole(lossy, 12);
@@ -79,7 +79,7 @@ describe('bench/simulate', () => {
     assert.ok(strange.result.registry_ratio <= 1.15, `${strange.result.registry_ratio}`);
   });
 
-  it('outlives deaths, frozen nodes and slow ones', () => {
+  it('completes with dead, frozen and slow nodes', () => {
     const course = go({ kill: 0.1, hang: 0.1, slow: 0.1, layers: [64 * MIB, 32 * MIB] });
     const { per_node: nodes } = course.result;
     const struck = nodes.filter(({ completed_s: at }) => at === null).length;
@@ -87,7 +87,7 @@ describe('bench/simulate', () => {
     assertWhole(course, 20 - struck);
   });
 
-  it('starts the next of a rolling start when one is done', () => {
+  it('starts the next node of a rolling start when one is done', () => {
     const course = go({ start: { kind: 'rolling', share: 0.2 } });
     assertWhole(course, 20);
     const { per_node: nodes } = course.result;
@@ -103,7 +103,7 @@ describe('bench/simulate', () => {
     assert.ok(course.result.makespan_s >= (4 * MIB) / 2000 / SECOND);
   });
 
-  it('gets all from a registry that says 429', () => {
+  it('completes from a registry that answers 429', () => {
     assertWhole(go({ throttle: 10 }), 20);
   });
 

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { pair, percentile, percentiles, spread } from '../../simulator/stats.ts';
 
-describe('bench/support/stats', () => {
+describe('Statistics', () => {
   it('takes the middle value, or the mean of the two in the middle', () => {
     assert.equal(spread([3, 1, 2]).median, 2);
     assert.equal(spread([4, 1, 3, 2]).median, 2.5);
     assert.equal(spread([7]).median, 7);
   });
 
-  it('keeps the order of what was measured', () => {
+  it('keeps the order of measurements', () => {
     const values = [3, 1, 2];
     assert.deepEqual(spread(values), { median: 2, min: 1, max: 3, values: [3, 1, 2] });
     assert.deepEqual(values, [3, 1, 2]);

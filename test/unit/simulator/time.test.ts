@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { VirtualTime } from '../../simulator/virtual-time.ts';
 
-describe('bench/simulate/time', () => {
-  it('runs events in the order of their instants, then of their making, usual delay or not', () => {
+describe('VirtualTime', () => {
+  it('runs events in the order of their instants, then of their creation, with any delay', () => {
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 0, max: 6 }), { maxLength: 200 }), (delays) => {
         const time = new VirtualTime([2, 5]);
@@ -26,7 +26,7 @@ describe('bench/simulate/time', () => {
     );
   });
 
-  it('leaves out what was cancelled, and stops where it is told to', () => {
+  it('skips cancelled events, and stops when it is told to', () => {
     const time = new VirtualTime([1]);
     const ran: number[] = [];
     time.after(1, () => ran.push(1))();
