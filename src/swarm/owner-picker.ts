@@ -53,7 +53,7 @@ export class OwnerPicker {
   /**
    * Of the first `window` chunks that no peer has, those that may be asked for now. A chunk that is on its way from
    * upstream, or was asked for in vain a moment ago, keeps its place in the window. If the next one moved up instead, a
-   * large swarm would ask for the whole blob at once, and its first chunk would come as late as its last one.
+   * large swarm would ask for the whole blob at once. Its first chunk would come as late as its last one.
    */
   candidates(window: number): number[] {
     const { have, layout, now } = this.#state;

@@ -235,7 +235,7 @@ export class PeerConnector {
       return;
     }
     const have = new Bitfield(layout.count, message.have.slice());
-    peers.join(from, have, this.#isSameZone(from));
+    peers.put(from, have, this.#isSameZone(from));
     for (let i = have.firstSet(); i < layout.count; i = have.firstSet(i + 1)) attested.set(i);
     accepted();
     if (message.asks) this.#sendHandshake(from, false);

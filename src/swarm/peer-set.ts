@@ -67,7 +67,7 @@ export class PeerSet {
   }
 
   /** Adds a peer, or replaces its whole bitfield. */
-  join(peer: PeerId, have: Bitfield, sameZone: boolean): SwarmPeer {
+  put(peer: PeerId, have: Bitfield, sameZone: boolean): SwarmPeer {
     const before = this.#known.get(peer);
     if (before !== undefined) this.#clear(before);
     const { load, outstanding, seat } = before ?? { load: 0, outstanding: 0, seat: this.#freeSeat() };

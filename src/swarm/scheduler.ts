@@ -1,6 +1,6 @@
 /**
  * Time and random numbers for the policy, with callbacks instead of promises. The simulator runs the same code in
- * virtual time, and must know that nothing is left to run at an instant before it goes on to the next.
+ * virtual time. Before it goes on to the next instant, it must know that nothing is left to run at the present one.
  */
 import { LATE_TIMER } from './parameters.ts';
 import type { Clock } from '../util/clock.ts';

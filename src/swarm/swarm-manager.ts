@@ -1,6 +1,6 @@
 /**
- * All swarms that one node is in, and its two services for other swarms: as a tracker it keeps the list of their peers
- * (Tracker), and as an owner it grants claims, so that one member fetches each chunk (Uploader, Claims).
+ * All swarms that one node is in, and its two services for other swarms. As a tracker it keeps the list of their peers
+ * (Tracker). As an owner it grants claims, so that one member fetches each chunk (Uploader, Claims).
  *
  * Messages come in here and go on to their swarm. Requests of the data plane go to the uploader.
  */

@@ -1,6 +1,6 @@
 /**
- * Gathers callbacks that may wait a little. The news of all blobs leaves in the same turn of the event loop, so that it
- * costs one write for each peer, and the other side one read.
+ * Gathers callbacks that may wait a little. The news of all blobs leaves in the same turn of the event loop. It
+ * costs one write for each peer, and one read there.
  */
 import { BATCH_PHASES } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';

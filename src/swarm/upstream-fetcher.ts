@@ -1,6 +1,6 @@
 /**
- * Which chunks this node fetches from upstream: those that it owns, those whose claim an owner has granted it, all
- * while it is alone in the swarm, and the first missing one on a stall.
+ * Which chunks this node fetches from upstream: those that it owns, and those whose claim an owner has granted it.
+ * While it is alone in the swarm it fetches all of them, and on a stall the first missing one.
  */
 import {
   UPSTREAM_HUNG_AFTER,

@@ -32,7 +32,7 @@ const chunksOf = (indices: readonly number[], chunks = 8): Bitfield => {
 const scene = (held: Readonly<Record<string, readonly number[]>>): PeerSet => {
   const peers = new PeerSet(8);
   for (const [name, indices] of Object.entries(held)) {
-    peers.join(named(name), chunksOf(indices), true);
+    peers.put(named(name), chunksOf(indices), true);
   }
   return peers;
 };
@@ -159,7 +159,7 @@ describe('ChunkPicker', () => {
           if (kind === 'want') desired.set(value);
           else if (kind === 'have') desired.clear(value);
           else if (kind === 'wait') now += value;
-          else if (kind === 'join') peers.join(named(number), chunksOf([value % 8]), true);
+          else if (kind === 'join') peers.put(named(number), chunksOf([value % 8]), true);
           else if (kind === 'leave') peers.remove(named(number));
           else if (swarmPeer !== undefined && kind === 'add') peers.gained(swarmPeer, value);
           else if (swarmPeer !== undefined) peers.rest(swarmPeer, now + value);
@@ -174,8 +174,8 @@ describe('ChunkPicker', () => {
 describe('PeerSet', () => {
   it('prefers the least loaded peer, and counts another zone twice', () => {
     const peers = new PeerSet(1);
-    peers.join(named('far'), oneChunk(), false);
-    const near = peers.join(named('near'), oneChunk(), true);
+    peers.put(named('far'), oneChunk(), false);
+    const near = peers.put(named('near'), oneChunk(), true);
     assert.equal(peers.best(0, 0, half)?.id, named('near'));
     near.outstanding = 2;
     assert.equal(peers.best(0, 0, half)?.id, named('far'));
@@ -199,7 +199,7 @@ describe('PeerSet', () => {
           const peer = named(number);
           const swarmPeer = peers.get(peer);
           if (kind === 'handshake') {
-            peers.join(peer, chunksOf(indices, CHUNKS), true);
+            peers.put(peer, chunksOf(indices, CHUNKS), true);
             model.set(peer, new Set(indices));
           } else if (kind === 'bye') {
             assert.deepEqual(
@@ -243,7 +243,7 @@ describe('PeerSet', () => {
     assert.ok(peers.isHeld(1, peers.free(20)));
     assert.equal(peers.nextFree(20), Infinity);
     peers.remove(b.id);
-    const after = peers.join(named('c'), chunksOf([1]), true);
+    const after = peers.put(named('c'), chunksOf([1]), true);
     assert.equal(after.seat, b.seat);
     assert.ok(peers.isFree(after, 0), 'the next peer on the seat does not rest for the one before');
   });
