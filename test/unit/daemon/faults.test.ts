@@ -71,8 +71,11 @@ describe('faults', () => {
       const { createLogger } = await import(${url('src/daemon/logger.ts')});
       const logger = await createLogger({ level: 'info', format: 'json', isTerminal: false });
       watchFaults({ process, logger, now: () => 0, onRejection: () => {}, end: () => process.exit(70) });
-      Promise.reject(new Error('the first'));
-      setTimeout(() => { logger.info('the last line'); throw new TypeError('the second'); }, 50);`;
+      process.once('unhandledRejection', () => setImmediate(() => {
+        logger.info('the last line');
+        throw new TypeError('the second');
+      }));
+      Promise.reject(new Error('the first'));`;
     const { code, stderr } = await run(process.execPath, ['--input-type=module', '--eval', script]);
     assert.equal(code, 70, stderr);
     const lines = stderr
