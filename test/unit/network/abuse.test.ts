@@ -15,6 +15,7 @@ import { encodeHello } from '../../../src/protocol/sync-messages.ts';
 import { encodeFrame } from '../../../src/protocol/frames.ts';
 import { signMember, type SignedMember } from '../../../src/protocol/signed-record.ts';
 import { startBareNode } from '../../support/bare-node.ts';
+import { eventually } from '../../support/eventually.ts';
 import { KEY, startHost, until, type TestHost } from './fixture.ts';
 
 /** Streams for each of the seven protocols; WEIR_ABUSE=20000 makes them 140,000. */
@@ -137,7 +138,8 @@ describe('a host under attack', function () {
       if (slow.status === 'open') slow.send(Uint8Array.from([1]));
     }, 100);
     stack.defer(() => clearInterval(drip));
-    await until('both have ended', () => slow.status !== 'open' && silent.status !== 'open', 10_000);
+    const open = (): readonly string[] => [slow.status, silent.status].filter((status) => status === 'open');
+    await eventually(() => assert.deepEqual(open(), []), 10_000);
   });
 
   it('opens only so many streams for one peer', async () => {
@@ -148,7 +150,10 @@ describe('a host under attack', function () {
       connection.newStream('/weir/tag/1.0', { maxOutboundStreams: 1000 }),
     );
     await Promise.allSettled(opening);
-    await until('the rest is reset', () => connection.streams.length <= 30);
+    await eventually(() => {
+      const { length } = connection.streams;
+      assert.ok(length <= 30, `${length} streams are open`);
+    });
     await isWell();
   });
 

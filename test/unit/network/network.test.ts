@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { systemClock, type Clock } from '../../../src/util/clock.ts';
+import { MINUTE, systemClock, type Clock } from '../../../src/util/clock.ts';
 import { isWeirError, type ErrorCode } from '../../../src/util/errors.ts';
 import { digestOf, parseDigest } from '../../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';
@@ -12,6 +12,7 @@ import type { PeerId } from '../../../src/protocol/peer-id.ts';
 import { cidOf } from '../../../src/network/content-routing.ts';
 import type { SwarmMessage } from '../../../src/protocol/messages.ts';
 import { signMember } from '../../../src/protocol/signed-record.ts';
+import { eventually } from '../../support/eventually.ts';
 import { KEY, startHost, until, type TestHost, type TestOptions } from './fixture.ts';
 
 const SWARM = { registry: parseRegistryHost('ghcr.io'), digest: parseDigest(`sha256:${'ab'.repeat(32)}`) };
@@ -23,6 +24,10 @@ const failsWith =
 
 const knows = ({ table }: TestHost, { peer }: TestHost): boolean =>
   table.live().some((member) => member.peer === peer);
+
+/** When the suspicion ends that there is now; wall clock. */
+const suspectedUntil = ({ table }: TestHost, peer: PeerId): number =>
+  table.suspects().find((suspect) => suspect.peer === peer)?.until ?? assert.fail('it is not suspected');
 
 /** Time passes a hundred times as fast for what sleeps by this clock. */
 const fast: Clock = {
@@ -74,19 +79,32 @@ describe('the host', function () {
         Array.from({ length: 11 }, () => start({ bootstrap: [first.address] })),
       );
       const all = [first, ...others];
-      await until('12 know 12', () => all.every(({ table }) => table.live().length === 12));
+      const known = (hosts: readonly TestHost[]): readonly number[] =>
+        hosts.map(({ table }) => table.live().length);
+      await eventually(() =>
+        assert.deepEqual(
+          known(all),
+          Array.from(all, () => 12),
+        ),
+      );
       const [leaver, ...rest] = others;
       const began = performance.now();
       await leaver?.host.stop();
       assert.ok(performance.now() - began < 1000);
-      await until('11 know 11', () => [first, ...rest].every(({ table }) => table.live().length === 11));
+      const left = [first, ...rest];
+      await eventually(() =>
+        assert.deepEqual(
+          known(left),
+          Array.from(left, () => 11),
+        ),
+      );
     });
 
     it('knows how far away those are that it is connected to', async () => {
       const first = await start();
       const other = await start({ bootstrap: [first.address] });
-      const isMeasured = ({ host }: TestHost): boolean => host.peers().some(({ rtt }) => rtt !== undefined);
-      await until('both ends', () => isMeasured(first) && isMeasured(other));
+      const measured = ({ host }: TestHost): readonly string[] => host.peers().map(({ rtt }) => typeof rtt);
+      for (const end of [first, other]) await eventually(() => assert.deepEqual(measured(end), ['number']));
     });
 
     it('is ready and alone without any', async () => {
@@ -124,7 +142,7 @@ describe('the host', function () {
       const port = first.address.split('/').at(-1);
       assert.deepEqual(told.controlAddresses, [`/ip4/10.1.2.3/tcp/${port}`, '/ip6/fd00::1/tcp/99']);
       await first.host.setSelf({ zone: 'z2' });
-      await until('the new zone is known', () => second.table.get(first.peer)?.zone === 'z2');
+      await eventually(() => assert.equal(second.table.get(first.peer)?.zone, 'z2'));
     });
 
     it('exchanges what gossip has lost', async () => {
@@ -133,7 +151,7 @@ describe('the host', function () {
       const sequence = Date.now();
       const record = signMember(absent, { ...first.table.self, peer: absent.peer, sequence });
       first.table.apply(record);
-      await until('the record is known', () => second.table.get(absent.peer)?.sequence === sequence);
+      await eventually(() => assert.equal(second.table.get(absent.peer)?.sequence, sequence));
     });
 
     it('outbids its own record of an earlier run whose clock was ahead', async () => {
@@ -142,7 +160,10 @@ describe('the host', function () {
       const ahead = Date.now() + 1_000_000;
       first.table.apply(signMember(identity, { ...first.table.self, peer: identity.peer, sequence: ahead }));
       await start({ identity, bootstrap: [first.address] });
-      await until('the newer record is known', () => (first.table.get(identity.peer)?.sequence ?? 0) > ahead);
+      await eventually(() => {
+        const sequence = first.table.get(identity.peer)?.sequence ?? 0;
+        assert.ok(sequence > ahead, `${sequence} is not above ${ahead}`);
+      });
     });
   });
 
@@ -175,10 +196,10 @@ describe('the host', function () {
       await until('e is in the first half', () => knows(e, a) && knows(e, b) && knows(b, e));
       assert.ok(!knows(e, d));
       found.set('late', ['127.0.0.1']);
-      await until(
-        'both halves know each other',
-        () => knows(a, c) && knows(b, d) && knows(c, a) && knows(d, b),
-      );
+      await eventually(() => {
+        const pairs = [knows(a, c), knows(b, d), knows(c, a), knows(d, b)];
+        assert.deepEqual(pairs, [true, true, true, true]);
+      });
     });
 
     it('hears of them by multicast DNS', async function () {
@@ -238,9 +259,10 @@ describe('the host', function () {
     it('and opens the stream again after an idle time has closed it', async () => {
       const [first, second] = await startPair({ clock: fast });
       await first.host.ensureKnown(second.peer);
-      await systemClock.sleep(1500); // two and a half minutes by its clock
+      await fast.sleep(2.5 * MINUTE);
       first.host.send(second.peer, have(1));
-      await until('it has arrived', () => second.received.length === 1);
+      const expected = [{ from: first.peer, message: have(1) }];
+      await eventually(() => assert.deepEqual(second.received, expected));
     });
 
     it('and says who cannot be reached, without an error to the sender', async () => {
@@ -397,8 +419,12 @@ describe('the host', function () {
       assert.deepEqual(first.host.peers(), []);
       await until('the other side knows', () => second.host.peers().length === 0);
       await assert.rejects(second.host.ensureKnown(first.peer));
+      // To a peer that is not banned as well, so that it can be told when both would have arrived.
+      const third = await start({ bootstrap: [first.address] });
+      await until('known', () => knows(first, third));
       first.host.send(second.peer, have(1));
-      await systemClock.sleep(200);
+      first.host.send(third.peer, have(2));
+      await until('the other one has arrived', () => third.received.length === 1);
       assert.deepEqual(second.received, []);
     });
   });
@@ -414,9 +440,12 @@ describe('the host', function () {
       assert.ok(performance.now() - began < 2000);
       assert.ok(first.unreachable.includes(peer));
       assert.equal(first.table.live().length, 1);
-      // It is not taken back by time alone.
-      await systemClock.sleep(3000);
-      assert.equal(first.table.live().length, 1);
+      // It is not taken back by time alone: the suspicion is put off for as long as it is tried in vain.
+      const firstEnd = suspectedUntil(first, peer);
+      await until('the suspicion would have ended', () => {
+        assert.equal(first.table.live().length, 1);
+        return Date.now() > firstEnd && first.unreachable.length > 1;
+      });
     });
 
     it('suspects who is frozen when it is needed, and takes it back when it goes on', async () => {
@@ -427,8 +456,11 @@ describe('the host', function () {
       await assert.rejects(first.host.ensureKnown(peer), failsWith('peer_stalled'));
       assert.equal(first.table.suspicion(peer), 'stalled');
       await until('it is found to be gone', () => first.table.suspicion(peer) === 'unreachable');
-      await systemClock.sleep(4000);
-      assert.equal(first.table.suspicion(peer), 'unreachable');
+      const firstEnd = suspectedUntil(first, peer);
+      await until('the suspicion would have ended', () => {
+        assert.equal(first.table.suspicion(peer), 'unreachable');
+        return Date.now() > firstEnd;
+      });
       child.kill('SIGCONT');
       await until('it is back', () => first.table.suspicion(peer) === undefined);
     });
@@ -438,7 +470,7 @@ describe('the host', function () {
       const { child, peer } = await spawnHost(first.address);
       await until('known', () => first.table.live().some((member) => member.peer === peer));
       child.kill('SIGTERM');
-      await until('it has left', () => first.table.get(peer)?.leaving === true);
+      await eventually(() => assert.equal(first.table.get(peer)?.leaving, true));
     });
   });
 

@@ -56,11 +56,11 @@ describe('upstream: breaker', () => {
     breaker.check(origin);
     breaker.failed(origin, down);
     assert.throws(() => breaker.check(origin), { code: 'upstream_unreachable' });
-    breaker.check('https://other.test');
+    assert.doesNotThrow(() => breaker.check('https://other.test'));
     now = 1999;
     assert.throws(() => breaker.check(origin), { code: 'upstream_unreachable' });
     now = 2000;
-    breaker.check(origin);
+    assert.doesNotThrow(() => breaker.check(origin));
   });
 
   it('stays closed for answers, and for others that do not answer', () => {
@@ -70,13 +70,13 @@ describe('upstream: breaker', () => {
       origin,
       new WeirError('upstream_timeout', '', { detail: { origin: 'https://storage.test' } }),
     );
-    breaker.check(origin);
+    assert.doesNotThrow(() => breaker.check(origin));
   });
 
   it('closes with an answer', () => {
     const breaker = new Breaker({ monotonic: () => 0 });
     breaker.failed(origin, down);
     breaker.answered(origin);
-    breaker.check(origin);
+    assert.doesNotThrow(() => breaker.check(origin));
   });
 });
