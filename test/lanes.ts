@@ -30,7 +30,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
       'strangers',
       'registries-model',
       'abuse',
-      'host',
+      'network',
       'data-server',
     ],
   },
