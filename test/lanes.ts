@@ -2,8 +2,9 @@
  * Runs the tests of a suite in lanes: `node test/lanes.ts unit|security|e2e`.
  *
  * Most of them wait most of the time: for time-outs, for programs that start, for a registry that is slow. So several
- * processes of mocha run beside each other, each with a few files. What a process prints is printed whole once it ends, with
- * its counts and its failures; one that ends early counts as failed. What measures time, memory or CPU is in test/alone.
+ * processes of mocha run beside each other, each with a few files. The output of a process is printed whole when it ends, with
+ * its counts and its failures. A process that ends early counts as one failure. A test that measures time, memory or CPU is in
+ * test/alone.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -12,11 +13,11 @@ import { basename, dirname } from 'node:path';
 import { runFolder } from './support/run-folder.ts';
 
 interface Suite {
-  /** Processes beside each other: more than cores, as most wait. */
+  /** Processes beside each other, for two cores: a process of unit tests uses a quarter of one, the others more. */
   readonly lanes: number;
-  /** Files of one folder that one process runs: what each start costs is shared by them. */
+  /** Files of one folder that one process runs: they share the cost of its start. */
   readonly files: number;
-  /** Names of files that take longest, which begin first: else the last lane runs on alone. */
+  /** Names of the files that take longest. They begin first, else the last lane runs on alone. */
   readonly first: readonly string[];
 }
 
@@ -38,7 +39,7 @@ const SUITES: Readonly<Record<string, Suite>> = {
   e2e: { lanes: 3, files: 1, first: ['misbehaviour', 'order', 'image', 'node', 'crash'] },
 };
 
-/** What is used of a .mocharc.json. */
+/** The keys of a .mocharc.json that are used here. */
 interface Config {
   readonly spec: readonly string[];
   readonly timeout: number;
@@ -59,7 +60,7 @@ function batchesOf(files: readonly string[], { files: most, first }: Suite): rea
     const last = batches.at(-1);
     const [other] = last ?? [];
     const fits = last !== undefined && other !== undefined && last.length < most;
-    // What takes long is on its own.
+    // A file that takes long has a process of its own.
     if (fits && dirname(other) === dirname(file) && rank(other) === first.length) last.push(file);
     else batches.push([file]);
   }
@@ -79,7 +80,7 @@ async function runBatch(files: readonly string[], { timeout, slow, exit }: Confi
   running.delete(child.pid);
   const text = Buffer.concat(output).toString();
   const isWhole = /^ +\d+ passing/m.test(text);
-  // As mocha writes it, so that whoever counts does not miss it.
+  // As mocha writes it, so that test/run.sh and .ci/run count it.
   const early = `\n  1 failing\n\n  ${files.join(', ')}: mocha ended early, with ${signal ?? `code ${code}`}\n`;
   process.stdout.write(isWhole ? text : text + early);
   return code === 0 && isWhole;

@@ -1,4 +1,4 @@
-/** Waits for what is to become so, and tells how it was instead if it does not. */
+/** Waits until an assertion holds; if it never does, the assertion's own message is the failure. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { SECOND } from '../../src/util/clock.ts';
 

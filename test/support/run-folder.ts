@@ -1,4 +1,4 @@
-/** A folder of one run of tests, which all of its processes share: what takes long to make is made once, by whoever needs it first. */
+/** A folder that all processes of one run of tests share. A product that takes long to make is made there once, when it is first needed. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

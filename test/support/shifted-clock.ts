@@ -1,4 +1,4 @@
-/** The system's clock, put forward: what may be done only after a while, by what it reads, may be done at once. */
+/** The system's clock, put forward by the test: time passes at once for code that compares readings. */
 import { systemClock, type Clock } from '../../src/util/clock.ts';
 
 export class ShiftedClock implements Clock {
