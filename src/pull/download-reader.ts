@@ -59,7 +59,7 @@ export class DownloadReader implements BlobReader {
       if (this.#generation !== undefined && this.#generation !== download.generation) {
         throw new WeirError(
           'digest_mismatch',
-          `what was received is not ${this.digest}; it is fetched again`,
+          `the received bytes do not have the digest ${this.digest}; it is fetched again`,
         );
       }
       const { failure } = download;

@@ -120,7 +120,7 @@ export class PassThroughReader implements BlobReader {
       return;
     }
     if (!this.#verifier.matches()) {
-      throw new WeirError('digest_mismatch', `what upstream sent is not ${this.digest}`);
+      throw new WeirError('digest_mismatch', `the bytes from upstream do not have the digest ${this.digest}`);
     }
     this.#verified = true;
     this.#options.onVerified();
