@@ -14,7 +14,7 @@ import type { Access } from '../pull/access.ts';
 import type { Manifests } from '../pull/manifests.ts';
 import { ChunkServer } from '../pull/chunk-server.ts';
 import { TagOwners } from '../pull/tag-owners.ts';
-import { manifestFor, Peering } from '../pull/peer-source.ts';
+import { manifestFor, Peering } from '../pull/peering.ts';
 import { ProviderAnnouncer } from '../network/provider-announcer.ts';
 import { ProviderSearch } from '../network/provider-search.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
@@ -220,7 +220,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     providers,
     ingest: (swarm) => peering.ingest(swarm),
     isProven: (swarm) => access.isProven(swarm),
-    state: (swarm, size, index, hash) => attest(identity, swarm, size, { index, hash, verified: true }),
+    attest: (swarm, size, index, hash) => attest(identity, swarm, size, { index, hash, verified: true }),
     fetchManifest: (from: PeerId, { swarm, owner }) =>
       manifestFor(swarm, from, swarms, () => {
         if (owner === undefined) throw new WeirError('internal', 'a home without its duty');

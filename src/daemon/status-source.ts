@@ -5,7 +5,7 @@ import type { Suspect } from '../cluster/membership.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import { Identity } from '../protocol/identity.ts';
 import type { Download } from '../pull/download.ts';
-import type { PullRecord } from '../pull/peer-source.ts';
+import type { PullRecord } from '../pull/peering.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import {
   MAX_TRANSFERS,
