@@ -1,9 +1,9 @@
 /** What routing/ needs of the network; the host implements it over its DHT. */
 import { CID } from 'multiformats/cid';
-import type { PeerId } from '../protocol/peer-id.ts';
 import { decode } from 'multiformats/hashes/digest';
 import type { Digest } from '../oci/digest.ts';
 import { multihashOf } from '../protocol/multihash.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 
 /** Holders that a search looks for: whoever would be one more need not be known. */
 export const ENOUGH_HOLDERS = 10;

@@ -18,18 +18,18 @@ import { FrameStream, type OnAborted } from './frame-stream.ts';
 import { weirPeerIdOf } from './connection-gater.ts';
 import type { RecordIntake } from './record-intake.ts';
 import { FIRST_FRAME_TIMEOUT, MAX_OPEN_CONTROL_STREAMS, MAX_CONTROL_STREAMS } from './limits.ts';
-import type { Node } from './libp2p-node.ts';
+import type { Libp2pNode } from './libp2p-node.ts';
 import { peerError } from './peer-errors.ts';
 
 export interface ControlStreamsOptions {
-  readonly node: Node;
+  readonly libp2p: Libp2pNode;
   readonly dialer: Dialer;
   readonly clock: Clock;
   /** Newest first. */
   readonly versions: readonly SwarmVersion[];
   /** This node's record as it is now. */
   readonly self: () => SignedMember;
-  readonly intake: RecordIntake;
+  readonly recordIntake: RecordIntake;
   readonly onMessage: (peer: PeerId, message: SwarmMessage) => void;
   readonly onFailed: (peer: PeerId, error: unknown) => void;
   /** A stream from the peer had to be aborted. */
@@ -50,7 +50,7 @@ export class ControlStreams {
   }
 
   async start(): Promise<void> {
-    await this.#options.node.handle(
+    await this.#options.libp2p.handle(
       [...this.#protocols],
       (stream, connection) => this.#accept(stream, connection),
       {
@@ -147,7 +147,7 @@ export class ControlStreams {
       frames.send(encodeHello(this.#options.self()));
       const answer = await frames.next(FIRST_FRAME_TIMEOUT, signal);
       if (answer === undefined) throw new WeirError('peer_cut', 'the stream ended before the hello');
-      this.#options.intake.hello(decodeHello(answer), connection);
+      this.#options.recordIntake.hello(decodeHello(answer), connection);
       return { frames, version: versionOf(stream) };
     } catch (error) {
       frames.abort(toError(error));
@@ -161,7 +161,7 @@ export class ControlStreams {
     try {
       const hello = await frames.next(FIRST_FRAME_TIMEOUT);
       if (peer !== undefined && hello !== undefined) {
-        this.#options.intake.hello(decodeHello(hello), connection);
+        this.#options.recordIntake.hello(decodeHello(hello), connection);
         frames.send(encodeHello(this.#options.self()));
         await this.#listen(frames, peer);
       }

@@ -12,20 +12,20 @@ import type { MemberTable } from '../cluster/member-table.ts';
 import { ActiveTimer } from '../util/active-time.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import * as limits from './limits.ts';
-import type { Node } from './libp2p-node.ts';
+import type { Libp2pNode } from './libp2p-node.ts';
 import { peerError } from './peer-errors.ts';
 
 /** What libp2p says when the other side has taken the TCP connection. */
 const TAKEN = 'upgrader:encrypt-outbound-connection';
 
 export class Dialer {
-  readonly #node: Node;
+  readonly #libp2p: Libp2pNode;
   readonly #table: MemberTable;
   readonly #clock: Clock;
   readonly #queue: PQueue = new PQueue({ concurrency: limits.DIALS_AT_ONCE });
 
-  constructor(node: Node, table: MemberTable, clock: Clock) {
-    this.#node = node;
+  constructor(libp2p: Libp2pNode, table: MemberTable, clock: Clock) {
+    this.#libp2p = libp2p;
     this.#table = table;
     this.#clock = clock;
   }
@@ -35,7 +35,7 @@ export class Dialer {
   }
 
   connections(peer: PeerId): readonly Connection[] {
-    return this.#node.getConnections(peerIdFromString(peer)).filter(({ status }) => status === 'open');
+    return this.#libp2p.getConnections(peerIdFromString(peer)).filter(({ status }) => status === 'open');
   }
 
   /** @throws WeirError `peer_unreachable`, `peer_refused` where it is banned or refuses this node; the signal's reason */
@@ -102,7 +102,7 @@ export class Dialer {
       };
       const limit = part === undefined ? until : AbortSignal.any([until, part.signal]);
       try {
-        return await this.#node.dial(multiaddr(address), { signal: limit, onProgress });
+        return await this.#libp2p.dial(multiaddr(address), { signal: limit, onProgress });
       } catch (error) {
         failure = error;
         until.throwIfAborted();

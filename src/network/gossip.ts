@@ -9,22 +9,22 @@ import { decodeGossip, encodeGossip } from '../protocol/sync-messages.ts';
 import type { SignedMember } from '../protocol/signed-record.ts';
 import { weirPeerIdOf } from './connection-gater.ts';
 import type { RecordIntake } from './record-intake.ts';
-import type { Node } from './libp2p-node.ts';
+import type { Libp2pNode } from './libp2p-node.ts';
 
 export class Gossip {
-  readonly #node: Node;
+  readonly #libp2p: Libp2pNode;
   readonly #topic: string;
   readonly #recordIntake: RecordIntake;
   readonly #mesh: Set<string> = new Set();
 
-  constructor(node: Node, topic: string, recordIntake: RecordIntake) {
-    this.#node = node;
+  constructor(libp2p: Libp2pNode, topic: string, recordIntake: RecordIntake) {
+    this.#libp2p = libp2p;
     this.#topic = topic;
     this.#recordIntake = recordIntake;
   }
 
   start(): void {
-    const { pubsub } = this.#node.services;
+    const { pubsub } = this.#libp2p.services;
     // The validator takes the record: what it refuses or knows already is not passed on.
     pubsub.topicValidators.set(this.#topic, (from, { data }) => this.#take(data, weirPeerIdOf(from)));
     pubsub.addEventListener('gossipsub:graft', ({ detail }) => this.#mesh.add(detail.peerId));
@@ -34,17 +34,17 @@ export class Gossip {
 
   /** Peers to whom this node's gossip goes, directly or not. */
   get listeners(): number {
-    return this.#node.services.pubsub.getSubscribers(this.#topic).length;
+    return this.#libp2p.services.pubsub.getSubscribers(this.#topic).length;
   }
 
   /** Those with whom there are streams for gossip, whether or not it goes to them directly. */
   get peers(): ReadonlySet<PeerId> {
-    return new Set(this.#node.services.pubsub.getPeers().flatMap((peer) => weirPeerIdOf(peer) ?? []));
+    return new Set(this.#libp2p.services.pubsub.getPeers().flatMap((peer) => weirPeerIdOf(peer) ?? []));
   }
 
   /** @returns to how many peers it went: 0 where nobody listens. @throws what gossipsub throws */
   async publish(record: SignedMember): Promise<number> {
-    const { recipients } = await this.#node.services.pubsub.publish(this.#topic, encodeGossip(record));
+    const { recipients } = await this.#libp2p.services.pubsub.publish(this.#topic, encodeGossip(record));
     return recipients.length;
   }
 

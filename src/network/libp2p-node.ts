@@ -1,5 +1,5 @@
 /** The libp2p node: which parts, with which limits. limits.ts says why each has its value. */
-import * as limits from './limits.ts';
+import { hkdfSync } from 'node:crypto';
 import { gossipsub, StrictNoSign, type GossipSub } from '@libp2p/gossipsub';
 import { identify, type Identify } from '@libp2p/identify';
 import type { Libp2p } from '@libp2p/interface';
@@ -16,15 +16,15 @@ import type { Identity } from '../protocol/identity.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { MAX_GOSSIP_BYTES } from '../protocol/sync-messages.ts';
 import { toMultiaddr, type ListenAddress } from './addresses.ts';
-import { GroupedStore } from './grouped-store.ts';
 import { makeGater } from './connection-gater.ts';
-import { withCache } from './peer-store.ts';
+import { GroupedStore } from './grouped-store.ts';
 import { quietLogger, withSingleWrites, withSparseUpdates } from './libp2p-tweaks.ts';
-import { hkdfSync } from 'node:crypto';
+import * as limits from './limits.ts';
+import { withCache } from './peer-store.ts';
 
-export type Node = Libp2p<{ identify: Identify; ping: Ping; dht: KadDHT; pubsub: GossipSub }>;
+export type Libp2pNode = Libp2p<{ identify: Identify; ping: Ping; dht: KadDHT; pubsub: GossipSub }>;
 
-export interface NodeOptions {
+export interface Libp2pNodeOptions {
   readonly identity: Identity;
   readonly clusterKey: Uint8Array | undefined;
   readonly listen: readonly ListenAddress[];
@@ -46,8 +46,8 @@ export function gossipTopic(clusterKey: Uint8Array | undefined): string {
 }
 
 /** A node that has not been started. */
-export async function createNode(options: NodeOptions): Promise<Node> {
-  const node = await createLibp2p({
+export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp2pNode> {
+  const libp2p = await createLibp2p({
     start: false,
     ...quietLogger(process.env),
     privateKey: privateKeyFromRaw(options.identity.raw),
@@ -96,8 +96,8 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       pubsub: makePubsub(gossipTopic(options.clusterKey)),
     },
   });
-  withCache(node.peerStore);
-  return node;
+  withCache(libp2p.peerStore);
+  return libp2p;
 }
 
 /** Loaded only where it is wanted: it brings a DNS codec with it. */

@@ -106,14 +106,14 @@ export const REFRESH_INTERVAL: number = 10 * MINUTE;
  * How often the table is compared with that of a neighbour, so that lost gossip heals. Often at first: a node that
  * starts with many others knows few of them, and its mesh is still forming.
  */
-export const FIRST_EXCHANGE_INTERVAL: number = SECOND;
-export const EXCHANGE_INTERVAL: number = MINUTE;
+export const FIRST_SYNC_INTERVAL: number = SECOND;
+export const SYNC_INTERVAL: number = MINUTE;
 /** For a whole exchange: a snapshot of the largest cluster is about 3 MiB. */
-export const EXCHANGE_TIMEOUT: number = 10 * SECOND;
+export const SYNC_TIMEOUT: number = 10 * SECOND;
 /** Bytes that one side takes in an exchange. */
-export const MAX_EXCHANGE_BYTES: number = 8192 * KIB;
+export const MAX_SYNC_BYTES: number = 8192 * KIB;
 /** Exchanges that others have under way here; each may bring thousands of signatures to check. */
-export const MAX_EXCHANGES = 8;
+export const MAX_SYNCS = 8;
 /** A member that is gone is tried at a random moment within this: all its neighbours notice at once. */
 export const PROBE_SPREAD = 300;
 /** For everything that stopping tells others; then the sockets are closed. */

@@ -24,7 +24,7 @@ import {
   MAX_IDLE_NEIGHBOURS,
   MIN_NEIGHBOURS,
 } from './limits.ts';
-import type { Node } from './libp2p-node.ts';
+import type { Libp2pNode } from './libp2p-node.ts';
 
 /** Dials and hang-ups that this begins in one round: all nodes do the same, and at the same time. */
 const PER_ROUND = 3;
@@ -36,7 +36,7 @@ const PING_TIMEOUT = 2 * SECOND;
 const PROBE_BEFORE = DIAL_TIMEOUT + HANDSHAKE_TIMEOUT + PING_TIMEOUT + SECOND;
 
 export interface NeighboursOptions {
-  readonly node: Node;
+  readonly libp2p: Libp2pNode;
   readonly dialer: Dialer;
   readonly table: MemberTable;
   readonly clock: Clock;
@@ -61,7 +61,7 @@ export class Neighbours {
 
   /** Connected peers. */
   get count(): number {
-    return new Set(this.#options.node.getConnections().map(({ remotePeer }) => weirPeerIdOf(remotePeer)))
+    return new Set(this.#options.libp2p.getConnections().map(({ remotePeer }) => weirPeerIdOf(remotePeer)))
       .size;
   }
 
@@ -91,10 +91,10 @@ export class Neighbours {
 
   /** Open connections whose peers do not gossip with this node, and have not just been asked whether they do. */
   #strangers(): readonly Connection[] {
-    const { node, clock, gossipPeers } = this.#options;
+    const { libp2p, clock, gossipPeers } = this.#options;
     const identified = gossipPeers();
     const before = clock.monotonic() - IDENTIFY_AGAIN;
-    return node.getConnections().filter((connection) => {
+    return libp2p.getConnections().filter((connection) => {
       const peer = weirPeerIdOf(connection.remotePeer);
       const isAsked = (this.#asked.get(connection) ?? -Infinity) > before;
       return connection.status === 'open' && !isAsked && peer !== undefined && !identified.has(peer);
@@ -103,11 +103,11 @@ export class Neighbours {
 
   /** Never throws. */
   async #meet(connection: Connection, signal: AbortSignal): Promise<void> {
-    const { node, clock } = this.#options;
+    const { libp2p, clock } = this.#options;
     this.#meeting.add(connection);
     this.#asked.set(connection, clock.monotonic());
     try {
-      await node.services.identify.identify(connection, {
+      await libp2p.services.identify.identify(connection, {
         signal: AbortSignal.any([signal, AbortSignal.timeout(IDENTIFY_TIMEOUT)]),
       });
     } catch {
@@ -119,8 +119,8 @@ export class Neighbours {
 
   /** A random connected member. */
   random(): Connection | undefined {
-    const { node, clock } = this.#options;
-    const connections = node.getConnections().filter(({ status }) => status === 'open');
+    const { libp2p, clock } = this.#options;
+    const connections = libp2p.getConnections().filter(({ status }) => status === 'open');
     return connections[Math.floor(clock.random() * connections.length)];
   }
 
@@ -175,7 +175,7 @@ export class Neighbours {
     using time = new ActiveTimer(this.#options.clock, PING_TIMEOUT, noAnswer);
     const limit = AbortSignal.any([signal, time.signal]);
     try {
-      await this.#options.node.services.ping.ping(connection.remotePeer, { signal: limit });
+      await this.#options.libp2p.services.ping.ping(connection.remotePeer, { signal: limit });
     } catch (error) {
       connection.abort(toError(error));
       throw error;
@@ -202,7 +202,7 @@ export class Neighbours {
 
   #byPeer(): ReadonlyMap<PeerId, Connection[]> {
     const byPeer = new Map<PeerId, Connection[]>();
-    for (const connection of this.#options.node.getConnections()) {
+    for (const connection of this.#options.libp2p.getConnections()) {
       const peer = weirPeerIdOf(connection.remotePeer);
       if (peer === undefined || connection.status !== 'open') continue;
       const known = byPeer.get(peer);

@@ -35,7 +35,7 @@ import { RecordIntake } from './record-intake.ts';
 import * as limits from './limits.ts';
 import { MemberSync } from './member-sync.ts';
 import { Neighbours } from './neighbours.ts';
-import { createNode, gossipTopic, type Node } from './libp2p-node.ts';
+import { createLibp2pNode, gossipTopic, type Libp2pNode } from './libp2p-node.ts';
 import type { NetworkOptions } from './network-options.ts';
 import type { ConnectedPeer } from './connected-peer.ts';
 import { Requests, type RequestHandler, type RequestOptions } from './request-response.ts';
@@ -46,7 +46,7 @@ export class Network implements AsyncDisposable {
   /** What routing/ needs. */
   readonly contentRouting: ContentRouting;
   readonly #options: NetworkOptions;
-  readonly #node: Node;
+  readonly #libp2p: Libp2pNode;
   readonly #self: SelfRecord;
   readonly #dialer: Dialer;
   readonly #peerPolicy: PeerPolicy;
@@ -61,14 +61,14 @@ export class Network implements AsyncDisposable {
   readonly #stop: AbortController = new AbortController();
   readonly #running: Set<Promise<void>> = new Set();
 
-  private constructor(options: NetworkOptions, node: Node) {
+  private constructor(options: NetworkOptions, libp2p: Libp2pNode) {
     const { table, clock, identity, selfInfo, clusterKey, protocolVersions = SWARM_VERSIONS } = options;
     this.#options = options;
-    this.#node = node;
+    this.#libp2p = libp2p;
     this.#self = new SelfRecord(identity, table, clock, selfInfo);
-    this.#dialer = new Dialer(node, table, clock);
+    this.#dialer = new Dialer(libp2p, table, clock);
     this.contentRouting = new DhtRouting({
-      dht: node.services.dht,
+      dht: libp2p.services.dht,
       self: identity.peer,
       table,
       dialer: this.#dialer,
@@ -84,24 +84,24 @@ export class Network implements AsyncDisposable {
       onUnreachable: options.onUnreachable,
     });
     const onAborted: OnAborted = (peer, error) => this.#peerPolicy.aborted(peer, error);
-    boundDht(node.services.dht, onAborted);
+    boundDht(libp2p.services.dht, onAborted);
     const self = (): SignedMember => this.#self.current;
     this.#controlStreams = new ControlStreams({
-      node,
+      libp2p,
       dialer: this.#dialer,
       clock,
-      intake: recordIntake,
+      recordIntake,
       self,
       onAborted,
       versions: protocolVersions,
       onMessage: options.onMessage,
       onFailed: (peer, error) => this.#peerPolicy.unreachable(peer, error),
     });
-    this.#requests = new Requests(node, this.#dialer, onAborted);
-    this.#memberSync = new MemberSync(node, table, recordIntake, self, onAborted);
-    this.#gossip = new Gossip(node, gossipTopic(clusterKey), recordIntake);
+    this.#requests = new Requests(libp2p, this.#dialer, onAborted);
+    this.#memberSync = new MemberSync(libp2p, table, recordIntake, self, onAborted);
+    this.#gossip = new Gossip(libp2p, gossipTopic(clusterKey), recordIntake);
     this.#neighbours = new Neighbours({
-      node,
+      libp2p,
       dialer: this.#dialer,
       table,
       clock,
@@ -133,21 +133,21 @@ export class Network implements AsyncDisposable {
    * @throws WeirError `address_in_use`, `config_invalid`
    */
   static async start(options: NetworkOptions): Promise<Network> {
-    const node = await createNode({
+    const libp2p = await createLibp2pNode({
       ...options,
       version: options.selfInfo.version,
       announced: (listening) => announced(options.announce, listening),
       isRefused: (peer) => PeerPolicy.isRefused(options.table, peer),
       isKnown: (host) => options.table.names(host),
     });
-    const host = new Network(options, node);
-    await host.#start();
-    return host;
+    const network = new Network(options, libp2p);
+    await network.#start();
+    return network;
   }
 
   /** Multiaddrs that others are told, without the peer's name. */
   get addresses(): readonly string[] {
-    return this.#node.getMultiaddrs().map((address) => String(address).replace(/\/p2p\/[^/]+$/, ''));
+    return this.#libp2p.getMultiaddrs().map((address) => String(address).replace(/\/p2p\/[^/]+$/, ''));
   }
 
   /** Tells a peer something, sooner or later or, if it cannot be reached, not at all. Never throws, never waits. */
@@ -180,7 +180,7 @@ export class Network implements AsyncDisposable {
   }
 
   peers(): readonly ConnectedPeer[] {
-    return this.#node.getConnections().flatMap((connection) => describe(connection) ?? []);
+    return this.#libp2p.getConnections().flatMap((connection) => describe(connection) ?? []);
   }
 
   /** Something that this node says of itself has changed; all are told. */
@@ -194,12 +194,12 @@ export class Network implements AsyncDisposable {
     if (this.#stop.signal.aborted) return;
     const limit = AbortSignal.timeout(limits.LEAVE_TIMEOUT);
     const record = this.#self.leave();
-    const connections = this.#node.getConnections();
+    const connections = this.#libp2p.getConnections();
     const telling = connections.map((connection) => this.#controlStreams.tell(connection, limit));
     await within(limits.LEAVE_TIMEOUT, Promise.allSettled([this.#gossip.publish(record), ...telling]));
     this.#stop.abort(new WeirError('aborted', 'the node stops'));
     this.#controlStreams.stop();
-    await within(limits.STOP_TIMEOUT, Promise.allSettled([this.#node.stop(), ...this.#running]));
+    await within(limits.STOP_TIMEOUT, Promise.allSettled([this.#libp2p.stop(), ...this.#running]));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -212,14 +212,14 @@ export class Network implements AsyncDisposable {
     await Promise.all([this.#controlStreams.start(), this.#memberSync.start()]);
     this.#listen();
     try {
-      await this.#node.start();
+      await this.#libp2p.start();
     } catch (cause) {
       throw new WeirError('address_in_use', `cannot listen: ${errorMessage(cause)}`, { cause });
     }
     this.#gossip.start();
     this.#self.change({}, this.addresses);
     const { signal } = this.#stop;
-    const onError = (error: unknown): void => logger.debug({ err: error }, 'host');
+    const onError = (error: unknown): void => logger.debug({ err: error }, 'network');
     const every = (interval: (turn: number) => number, work: () => Promise<void> | void): void => {
       this.#background(repeat(clock, signal, { interval, work, onError }));
     };
@@ -235,7 +235,7 @@ export class Network implements AsyncDisposable {
       },
     );
     every(
-      (turn) => Math.min(limits.FIRST_EXCHANGE_INTERVAL * 2 ** turn, limits.EXCHANGE_INTERVAL),
+      (turn) => Math.min(limits.FIRST_SYNC_INTERVAL * 2 ** turn, limits.SYNC_INTERVAL),
       () => this.#compare(),
     );
     every(
@@ -253,7 +253,7 @@ export class Network implements AsyncDisposable {
     table.onExpired(({ leaving, peer, controlAddresses }) => {
       if (!leaving) this.#candidates.add(controlAddresses.map((address) => `${address}/p2p/${peer}`));
     });
-    this.#node.addEventListener('peer:disconnect', ({ detail }) => {
+    this.#libp2p.addEventListener('peer:disconnect', ({ detail }) => {
       const peer = weirPeerIdOf(detail);
       if (peer !== undefined) {
         this.#gossip.forget(peer);
@@ -261,17 +261,17 @@ export class Network implements AsyncDisposable {
       }
       if (this.#neighbours.count === 0) this.#bootstrap.wake();
     });
-    this.#node.addEventListener('connection:open', ({ detail }) => {
+    this.#libp2p.addEventListener('connection:open', ({ detail }) => {
       this.#heartbeats.add(detail);
       this.#neighbours.opened(detail, this.#stop.signal);
     });
-    this.#node.addEventListener('connection:close', ({ detail }) => {
+    this.#libp2p.addEventListener('connection:close', ({ detail }) => {
       this.#heartbeats.remove(detail);
       const peer = weirPeerIdOf(detail.remotePeer);
       if (peer !== undefined) this.#peerPolicy.closed(peer, detail);
     });
     if (!mdns) return;
-    this.#node.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => {
+    this.#libp2p.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => {
       this.#candidates.add(
         multiaddrs.map((address) => `${String(address).replace(/\/p2p\/[^/]+$/, '')}/p2p/${String(id)}`),
       );
@@ -310,7 +310,7 @@ export class Network implements AsyncDisposable {
 
   #background(work: Promise<void>): void {
     const ended = work.catch((error: unknown) => {
-      if (!this.#stop.signal.aborted) this.#options.logger.debug({ err: error }, 'host');
+      if (!this.#stop.signal.aborted) this.#options.logger.debug({ err: error }, 'network');
     });
     this.#running.add(ended);
     void ended.finally(() => this.#running.delete(ended));

@@ -1,4 +1,5 @@
 /** What is held against peers for how they behave at this host, and what follows at once: their connections end. */
+import { connect } from 'node:net';
 import type { Connection } from '@libp2p/interface';
 import type { Clock } from '../util/clock.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
@@ -8,7 +9,6 @@ import type { PeerId } from '../protocol/peer-id.ts';
 import type { Dialer } from './dialer.ts';
 import { ADDRESS_DIAL_TIMEOUT, PROBE_SPREAD } from './limits.ts';
 import type { NetworkLogger } from './network-options.ts';
-import { connect } from 'node:net';
 
 /** libp2p drops the younger of two connections to one address at once; what lived longer was in use. */
 const IN_USE_AFTER = 1000;

@@ -9,7 +9,7 @@ import type { Dialer } from './dialer.ts';
 import { FrameStream, type OnAborted } from './frame-stream.ts';
 import { weirPeerIdOf } from './connection-gater.ts';
 import { FIRST_FRAME_TIMEOUT, MAX_HANDLERS, MAX_REQUESTS_PER_CONNECTION, REQUEST_TIMEOUT } from './limits.ts';
-import type { Node } from './libp2p-node.ts';
+import type { Libp2pNode } from './libp2p-node.ts';
 import { peerError } from './peer-errors.ts';
 
 /**
@@ -29,12 +29,12 @@ export function protocolOf(name: string): string {
 }
 
 export class Requests {
-  readonly #node: Node;
+  readonly #libp2p: Libp2pNode;
   readonly #dialer: Dialer;
   readonly #onAborted: OnAborted;
 
-  constructor(node: Node, dialer: Dialer, onAborted: OnAborted) {
-    this.#node = node;
+  constructor(libp2p: Libp2pNode, dialer: Dialer, onAborted: OnAborted) {
+    this.#libp2p = libp2p;
     this.#dialer = dialer;
     this.#onAborted = onAborted;
   }
@@ -79,7 +79,7 @@ export class Requests {
         running -= 1;
       }
     };
-    await this.#node.handle(protocolOf(name), accept, {
+    await this.#libp2p.handle(protocolOf(name), accept, {
       maxInboundStreams: MAX_REQUESTS_PER_CONNECTION,
       maxOutboundStreams: MAX_REQUESTS_PER_CONNECTION,
     });

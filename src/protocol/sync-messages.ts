@@ -7,7 +7,7 @@ import { KIB, SECOND } from '../util/clock.ts';
 import { atMost, bytesOf, parse, protocolError } from './fields.ts';
 import { MAX_FRAME_BYTES } from './frames.ts';
 import { memberOf, recordOf, type SignedMember } from './signed-record.ts';
-import { ExchangeHeadSchema, GossipSchema, HelloSchema, RecordPageSchema } from './weir_pb.ts';
+import { SyncHeadSchema, GossipSchema, HelloSchema, RecordPageSchema } from './weir_pb.ts';
 
 /** Members are compared in so many groups, so that two tables that differ in a few records exchange a few groups. */
 export const BUCKETS = 64;
@@ -22,7 +22,7 @@ const RECORD_OVERHEAD = 20;
 /** Bytes of one gossip message: every member gets each, so they are small. */
 export const MAX_GOSSIP_BYTES: number = 8 * KIB;
 
-export interface ExchangeHead {
+export interface SyncHead {
   readonly self: SignedMember;
   /** BUCKETS digests, one after the other; empty in the answer. */
   readonly digests: Uint8Array;
@@ -51,14 +51,14 @@ export function decodeHello(bytes: Uint8Array): SignedMember {
   return memberOf(parse(HelloSchema, bytes).record);
 }
 
-export function encodeExchangeHead({ self, digests, differing }: ExchangeHead): Uint8Array {
-  const head = create(ExchangeHeadSchema, { record: recordOf(self), digests, differing });
-  return toBinary(ExchangeHeadSchema, head);
+export function encodeSyncHead({ self, digests, differing }: SyncHead): Uint8Array {
+  const head = create(SyncHeadSchema, { record: recordOf(self), digests, differing });
+  return toBinary(SyncHeadSchema, head);
 }
 
 /** @throws WeirError `peer_protocol` */
-export function decodeExchangeHead(bytes: Uint8Array, kind: 'question' | 'answer'): ExchangeHead {
-  const head = parse(ExchangeHeadSchema, bytes);
+export function decodeSyncHead(bytes: Uint8Array, kind: 'question' | 'answer'): SyncHead {
+  const head = parse(SyncHeadSchema, bytes);
   return {
     self: memberOf(head.record),
     digests: bytesOf('digests', head.digests, kind === 'question' ? BUCKETS * BUCKET_DIGEST_BYTES : 0),

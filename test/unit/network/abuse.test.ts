@@ -8,14 +8,14 @@ import { createInterface } from 'node:readline';
 import type { Connection } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { MIB, systemClock } from '../../../src/util/clock.ts';
-import type { Node } from '../../../src/network/libp2p-node.ts';
+import type { Libp2pNode } from '../../../src/network/libp2p-node.ts';
 import { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { encodeHello } from '../../../src/protocol/sync-messages.ts';
 import { encodeFrame } from '../../../src/protocol/frames.ts';
 import { signMember, type SignedMember } from '../../../src/protocol/signed-record.ts';
 import { startBareNode } from '../../support/bare-node.ts';
-import { KEY, startHost, until, type TestHost } from './fixture.ts';
+import { KEY, startNetwork, until, type TestNetwork } from './fixture.ts';
 
 /** Streams for each of the seven protocols; WEIR_ABUSE=20000 makes them 140,000. */
 const STREAMS = Number(process.env['WEIR_ABUSE'] ?? 200);
@@ -32,20 +32,20 @@ class LenientTable extends MemberTable {
 describe('a host under attack', function () {
   this.timeout(Math.max(60_000, STREAMS * 50));
   let stack: AsyncDisposableStack;
-  let victim: TestHost;
-  let attacker: Node;
+  let victim: TestNetwork;
+  let attacker: Libp2pNode;
   let identity: Identity;
   let record: SignedMember;
 
   const startVictim = async (own = Identity.generate(), table?: MemberTable): Promise<void> => {
-    victim = stack.use(await startHost({ identity: own, ...(table === undefined ? {} : { table }) }));
-    await victim.host.handle('tag', async (_, bytes) => bytes.subarray(0, 10));
+    victim = stack.use(await startNetwork({ identity: own, ...(table === undefined ? {} : { table }) }));
+    await victim.network.handle('tag', async (_, bytes) => bytes.subarray(0, 10));
   };
   const startAttacker = async (): Promise<void> => {
     identity = Identity.generate();
-    const node = await startBareNode(identity, KEY);
-    stack.defer(() => node.stop());
-    attacker = node;
+    const libp2p = await startBareNode(identity, KEY);
+    stack.defer(() => libp2p.stop());
+    attacker = libp2p;
     const own = { peer: identity.peer, sequence: 1, controlAddresses: [] };
     record = signMember(identity, { ...victim.table.self, ...own });
   };
@@ -70,10 +70,10 @@ describe('a host under attack', function () {
   };
   /** The victim still answers a decent peer. */
   const isWell = async (): Promise<void> => {
-    await using friend = await startHost({ bootstrap: [victim.address] });
+    await using friend = await startNetwork({ bootstrap: [victim.address] });
     await until('a friend is known', () => victim.table.live().some(({ peer }) => peer === friend.peer));
     await until('the victim is known', () => friend.table.get(victim.peer) !== undefined);
-    const answer = await friend.host.request(victim.peer, 'tag', Buffer.from('0123456789abc'));
+    const answer = await friend.network.request(victim.peer, 'tag', Buffer.from('0123456789abc'));
     assert.equal(Buffer.from(answer).toString(), '0123456789');
   };
 
@@ -103,7 +103,7 @@ describe('a host under attack', function () {
     await startAttacker();
     await say('/weir/swarm/1.1', randomBytes(40));
     await until('it is suspected', isSuspected);
-    assert.deepEqual(victim.host.peers(), []);
+    assert.deepEqual(victim.network.peers(), []);
     await assert.rejects(dial().then((connection) => connection.newStream('/weir/tag/1.0')));
     await until('the suspicion ends', () => !isSuspected());
     await say('/weir/swarm/1.1', encodeHello(record), randomBytes(40));
@@ -179,7 +179,7 @@ describe('a host under attack', function () {
     // And a crowd that says nothing at all: one address gets only so many places, and those for a short time.
     const crowd = await Promise.all(Array.from({ length: 200 }, open));
     stack.defer(() => crowd.forEach((socket) => socket.destroy()));
-    assert.deepEqual(victim.host.peers(), []);
+    assert.deepEqual(victim.network.peers(), []);
     await until('they are thrown out', () => crowd.every(({ destroyed }) => destroyed), 30_000);
     await isWell();
   });

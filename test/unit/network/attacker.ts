@@ -12,7 +12,7 @@ import { parseRegistryHost } from '../../../src/oci/repository.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { encodeSwarmMessage } from '../../../src/protocol/codec.ts';
 import {
-  encodeExchangeHead,
+  encodeSyncHead,
   encodeGossip,
   encodeHello,
   encodePages,
@@ -50,7 +50,7 @@ const hello = encodeFrame(encodeHello(record));
 const good = [
   encodeSwarmMessage({ swarm, kind: 'handshake', size: 9, have: randomBytes(900), asks: true }),
   encodeSwarmMessage({ swarm, kind: 'have', indices: [1, 2, 3, 1000] }),
-  encodeExchangeHead({ self: record, digests: randomBytes(512), differing: new Uint8Array() }),
+  encodeSyncHead({ self: record, digests: randomBytes(512), differing: new Uint8Array() }),
   encodeGossip(record),
   ...encodePages([{ record, age: 0 }]),
 ].map(encodeFrame);
@@ -80,13 +80,13 @@ function damaged(frame: Uint8Array): Uint8Array {
 }
 
 const [, , address = '', count = '1'] = process.argv;
-const node = await startBareNode(identity, KEY);
+const libp2p = await startBareNode(identity, KEY);
 
 /** Opens a stream, says that, and waits for its end; whatever happens to the stream is right. */
 async function say(protocol: string, bytes: Uint8Array): Promise<boolean> {
   let stream: Stream | undefined;
   try {
-    const connection = await node.dial(multiaddr(address), { signal: AbortSignal.timeout(5000) });
+    const connection = await libp2p.dial(multiaddr(address), { signal: AbortSignal.timeout(5000) });
     stream = await connection.newStream(protocol, {
       maxOutboundStreams: 100,
       signal: AbortSignal.timeout(5000),
@@ -123,4 +123,4 @@ for (const [protocol, parallel] of PROTOCOLS) {
   await Promise.all(Array.from({ length: parallel }, worker));
 }
 console.log(JSON.stringify(said));
-await node.stop();
+await libp2p.stop();

@@ -5,7 +5,7 @@ import type { Connection } from '@libp2p/interface';
 import { SECOND, systemClock, type Clock } from '../../../src/util/clock.ts';
 import { Dialer } from '../../../src/network/dialer.ts';
 import { DIAL_TIMEOUT, DIALS_AT_ONCE, HANDSHAKE_TIMEOUT } from '../../../src/network/limits.ts';
-import type { Node } from '../../../src/network/libp2p-node.ts';
+import type { Libp2pNode } from '../../../src/network/libp2p-node.ts';
 import type { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { settled, VirtualClock } from './virtual-clock.ts';
@@ -24,15 +24,15 @@ interface Dial extends DialOptions {
 /** A dialer whose node dials until it is told how that came out. */
 function dialer(clock: Clock = systemClock): { readonly dialer: Dialer; readonly dials: Dial[] } {
   const dials: Dial[] = [];
-  const node = {
+  const libp2p = {
     getConnections: () => [],
     dial: (_: unknown, options: DialOptions) => {
       const ends = Promise.withResolvers<Connection>();
       dials.push({ ...options, ends });
       return ends.promise;
     },
-  } as Partial<Node> as Node;
-  return { dialer: new Dialer(node, {} as MemberTable, clock), dials };
+  } as Partial<Libp2pNode> as Libp2pNode;
+  return { dialer: new Dialer(libp2p, {} as MemberTable, clock), dials };
 }
 
 const ADDRESS = '/ip4/127.0.0.1/tcp/1';
@@ -118,10 +118,10 @@ describe('host/dialer', () => {
     }).listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const { port } = silent.address() as AddressInfo;
-    const node = await startBareNode(Identity.generate(), KEY);
+    const libp2p = await startBareNode(Identity.generate(), KEY);
     try {
       const clock = new VirtualClock();
-      const ours = new Dialer(node, {} as MemberTable, clock);
+      const ours = new Dialer(libp2p, {} as MemberTable, clock);
       const dial = assert.rejects(ours.dial([`/ip4/127.0.0.1/tcp/${port}`]), {
         code: 'peer_unreachable',
         message: new RegExp(`within ${HANDSHAKE_TIMEOUT / SECOND} s`),
@@ -132,7 +132,7 @@ describe('host/dialer', () => {
       await clock.advance(HANDSHAKE_TIMEOUT + DIAL_TIMEOUT);
       await dial;
     } finally {
-      await node.stop();
+      await libp2p.stop();
       silent.close();
     }
   });

@@ -9,7 +9,7 @@ import {
   MIN_NEIGHBOURS,
 } from '../../../src/network/limits.ts';
 import { Neighbours } from '../../../src/network/neighbours.ts';
-import type { Node } from '../../../src/network/libp2p-node.ts';
+import type { Libp2pNode } from '../../../src/network/libp2p-node.ts';
 import { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import type { PeerId } from '../../../src/protocol/peer-id.ts';
@@ -31,7 +31,7 @@ class Scene {
 
   constructor() {
     const { clock } = this;
-    const node = {
+    const libp2p = {
       getConnections: () => this.connections,
       services: {
         identify: {
@@ -41,9 +41,9 @@ class Scene {
           },
         },
       },
-    } as unknown as Node;
+    } as unknown as Libp2pNode;
     this.neighbours = new Neighbours({
-      node,
+      libp2p,
       dialer: { isConnected: () => false } as unknown as Dialer,
       table: new MemberTable({ self: Identity.generate().peer, clock, banned: [] }),
       clock,

@@ -4,11 +4,11 @@ import * as fc from 'fast-check';
 import { isWeirError } from '../../../src/util/errors.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import {
-  decodeExchangeHead,
+  decodeSyncHead,
   decodeGossip,
   decodeHello,
   decodePage,
-  encodeExchangeHead,
+  encodeSyncHead,
   encodeGossip,
   encodeHello,
   encodePages,
@@ -132,10 +132,10 @@ describe('the exchange of records', () => {
 
   it('has heads that come out as they went in', () => {
     const question = { self: signed, digests: new Uint8Array(512).fill(3), differing: new Uint8Array() };
-    assert.deepEqual(decodeExchangeHead(encodeExchangeHead(question), 'question'), question);
+    assert.deepEqual(decodeSyncHead(encodeSyncHead(question), 'question'), question);
     const answer = { self: signed, digests: new Uint8Array(), differing: new Uint8Array(8).fill(3) };
-    assert.deepEqual(decodeExchangeHead(encodeExchangeHead(answer), 'answer'), answer);
-    assert.throws(() => decodeExchangeHead(encodeExchangeHead(answer), 'question'), isRefusal);
+    assert.deepEqual(decodeSyncHead(encodeSyncHead(answer), 'answer'), answer);
+    assert.throws(() => decodeSyncHead(encodeSyncHead(answer), 'question'), isRefusal);
   });
 
   it('has pages of at most 64 KiB, the last one marked', () => {
@@ -173,7 +173,7 @@ describe('the exchange of records', () => {
       decodeHello,
       decodeGossip,
       decodePage,
-      (bytes: Uint8Array) => decodeExchangeHead(bytes, 'question'),
+      (bytes: Uint8Array) => decodeSyncHead(bytes, 'question'),
     ];
     const damaged = fc
       .tuple(fc.constantFrom(...valid), fc.nat(), fc.nat(), fc.integer({ min: 0, max: 255 }))
