@@ -8,7 +8,8 @@ import { randomBytes, randomInt } from 'node:crypto';
 import type { Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { parseDigest } from '../../../src/oci/digest.ts';
-import { parseRegistryHost } from '../../../src/oci/repository.ts';
+import { parseManifestReference } from '../../../src/oci/reference.ts';
+import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { encodeSwarmMessage } from '../../../src/protocol/codec.ts';
 import {
@@ -18,6 +19,7 @@ import {
   encodePages,
 } from '../../../src/protocol/sync-messages.ts';
 import { encodeFrame } from '../../../src/protocol/frames.ts';
+import { encodeReferenceQuestion } from '../../../src/protocol/reference-messages.ts';
 import { signMember } from '../../../src/protocol/signed-record.ts';
 import { startBareNode } from '../../support/bare-node.ts';
 import { KEY } from './fixture.ts';
@@ -27,7 +29,7 @@ const PROTOCOLS: readonly (readonly [protocol: string, parallel: number])[] = [
   ['/weir/swarm/1.1', 4],
   ['/weir/swarm/1.0', 4],
   ['/weir/members/1.0', 1],
-  ['/weir/tag/1.0', 16],
+  ['/weir/reference/1.0', 16],
   ['/weir/kad/1.0.0', 16],
   ['/meshsub/1.2.0', 1],
   ['/weir/id/1.0.0', 1],
@@ -53,6 +55,13 @@ const good = [
   encodeSyncHead({ self: record, digests: randomBytes(512), differing: new Uint8Array() }),
   encodeGossip(record),
   ...encodePages([{ record, age: 0 }]),
+  encodeReferenceQuestion({
+    repository: parseRepository(swarm.registry, 'org/app'),
+    reference: parseManifestReference('v1'),
+    accept: 'application/json',
+    token: 'abc',
+    knownOnly: false,
+  }),
 ].map(encodeFrame);
 
 function rubbish(): Uint8Array {
