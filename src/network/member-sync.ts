@@ -1,7 +1,8 @@
 /**
- * Two neighbours make their tables equal, `/weir/members/1.0`. The opener sends its record and a digest for each of
- * 64 buckets of members; the other answers with its record, which buckets differ, and what it has in these; the
- * opener sends back what the other lacked. To a node that has just started all differs: this is its snapshot.
+ * Member sync, `/weir/members/1.0`: two neighbours make their tables equal. The opener sends its record and a digest
+ * for each of 64 buckets of members. The other side answers with its record, the list of differing buckets, and its
+ * records in these. The opener sends back the records that the other side lacks. For a node that has just started all
+ * buckets differ: this is its snapshot.
  */
 import type { Connection, Stream } from '@libp2p/interface';
 import { toError, WeirError } from '../util/errors.ts';
@@ -72,7 +73,7 @@ export class MemberSync {
     frames.send(encodeSyncHead({ self: this.#self(), digests, differing: NONE }));
     const head = decodeSyncHead(await theNext(frames, signal), 'answer');
     this.#recordIntake.hello(head.self, connection);
-    // Taken before their records come, or all of these would be sent back.
+    // Listed before their records are applied, or all of those would be sent back.
     const mine = [...this.#table.records.inBuckets(head.differing)];
     const theirs = await this.#takePages(frames, weirPeerIdOf(connection.remotePeer), signal);
     const news = mine.filter(({ record: { member } }) => (theirs.get(member.peer) ?? -1) < member.sequence);
@@ -106,7 +107,7 @@ export class MemberSync {
     await this.#takePages(frames, weirPeerIdOf(connection.remotePeer), signal);
   }
 
-  /** @returns the sequence of each record that came */
+  /** @returns the sequence of each record received */
   async #takePages(
     frames: FrameStream,
     from: PeerId | undefined,

@@ -1,14 +1,15 @@
 /**
- * The control plane of a node: its libp2p host and all that is said over it, but for chunks.
+ * The control plane of a node: its libp2p node and all traffic over it. Chunks go over src/transfer instead.
  *
- * Who owns what: libp2p-node.ts makes the libp2p node; the membership table is handed in, and every record that arrives goes
- * through {@link RecordIntake} into it; control-streams.ts carries swarm messages, request-response.ts questions, member-sync.ts and
- * gossip.ts records, bootstrap.ts and neighbours.ts connections. This file starts and stops them, and drives what is
- * periodic.
+ * Who owns what: libp2p-node.ts makes the libp2p node. The member table is handed in, and every record that arrives
+ * reaches it through record-intake.ts. control-streams.ts carries swarm messages, request-response.ts questions,
+ * member-sync.ts and gossip.ts records; dht.ts answers who has a blob. bootstrap.ts, neighbours.ts and dialer.ts make
+ * connections, heartbeats.ts cuts dead ones, and peer-policy.ts decides what misbehaviour costs. This file starts and
+ * stops them, and drives periodic work.
  *
- *     start → listen → bootstrap names → connection → exchange of members → gossip "I am here"
- *     swarm → send() → channel → /weir/swarm/1.x → onMessage() of the other
- *     stop  → "I leave" by gossip and to each neighbour → close
+ *     start → listen → bootstrap names → connection → member sync → gossip "I am here"
+ *     swarm → send() → control stream → /weir/swarm/1.x → onMessage() of the peer
+ *     stop  → "I leave" by gossip and to each connected peer → close
  */
 import { errorMessage, WeirError } from '../util/errors.ts';
 import type { Member } from '../protocol/member.ts';
@@ -43,7 +44,7 @@ import { repeat, within } from '../util/async.ts';
 import { SelfRecord, type SelfInfo } from './self-record.ts';
 
 export class Network implements AsyncDisposable {
-  /** What routing/ needs. */
+  /** Announces and finds the holders of blobs. */
   readonly contentRouting: ContentRouting;
   readonly #options: NetworkOptions;
   readonly #libp2p: Libp2pNode;
@@ -129,7 +130,7 @@ export class Network implements AsyncDisposable {
   }
 
   /**
-   * Listens, and looks for others in the background: a lone node is ready too.
+   * Listens, and looks for others in the background: a lone node is ready, too.
    * @throws WeirError `address_in_use`, `config_invalid`
    */
   static async start(options: NetworkOptions): Promise<Network> {
@@ -145,25 +146,26 @@ export class Network implements AsyncDisposable {
     return network;
   }
 
-  /** Multiaddrs that others are told, without the peer's name. */
+  /** Multiaddrs that others are told, without the peer ID. */
   get addresses(): readonly string[] {
     return this.#libp2p.getMultiaddrs().map((address) => String(address).replace(/\/p2p\/[^/]+$/, ''));
   }
 
-  /** Tells a peer something, sooner or later or, if it cannot be reached, not at all. Never throws, never waits. */
+  /** Sends a message to a peer. If the peer cannot be reached, the message is lost. Never throws, never waits. */
   send(peer: PeerId, message: SwarmMessage): void {
     if (!this.#stop.signal.aborted && !this.#options.table.isBanned(peer))
       this.#controlStreams.send(peer, message);
   }
 
-  /** Whether a word to this peer needs no new connection: there is one, or it is being made. */
+  /** Whether a message to this peer needs no new connection: there is one, or it is being made. */
   isConnected(peer: PeerId): boolean {
     return this.#controlStreams.has(peer) || this.#dialer.isConnected(peer);
   }
 
   /**
-   * Resolves when the peer has said that it knows this node's record.
-   * @throws WeirError `peer_unreachable`, `peer_refused`, `peer_cut`, `peer_stalled`, `peer_protocol`; the signal's reason
+   * Resolves when the peer has confirmed that it knows this node's record.
+   * @throws WeirError `peer_unreachable`, `peer_refused`, `peer_cut`, `peer_stalled`, `peer_protocol`; the signal's
+   *   reason
    */
   async ensureKnown(peer: PeerId, { signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
     await this.#controlStreams.ready(peer, signal);
@@ -183,13 +185,13 @@ export class Network implements AsyncDisposable {
     return this.#libp2p.getConnections().flatMap((connection) => describe(connection) ?? []);
   }
 
-  /** Something that this node says of itself has changed; all are told. */
+  /** Changes what this node says about itself, and tells all members. */
   async setSelf(info: Partial<SelfInfo>): Promise<void> {
     this.#self.change(info, this.addresses);
     await Promise.all([this.#controlStreams.reopen(), this.#announce()]);
   }
 
-  /** Takes leave of the others and closes; within a second. */
+  /** Tells the others that it leaves, and closes; within a second. */
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     const limit = AbortSignal.timeout(limits.LEAVE_TIMEOUT);
@@ -208,7 +210,7 @@ export class Network implements AsyncDisposable {
 
   async #start(): Promise<void> {
     const { table, clock, logger } = this.#options;
-    // Before the first connection: what it opens must find its handler.
+    // Handlers come before the first connection, which may use them at once.
     await Promise.all([this.#controlStreams.start(), this.#memberSync.start()]);
     this.#listen();
     try {
@@ -304,7 +306,7 @@ export class Network implements AsyncDisposable {
     const plain = address.replace(/\/p2p\/[^/]+$/, '');
     const isAt = ({ controlAddresses }: Member): boolean => controlAddresses.includes(plain);
     if (isAt(table.self)) return true;
-    // Whoever is alive and known is dialled when neighbours are missing.
+    // Live members are dialled by neighbours.ts if neighbours are missing.
     return this.#neighbours.count > 0 && table.live().some(isAt);
   }
 
