@@ -1,4 +1,4 @@
-/** What a member gone bad, and a stranger at the port, can do to a host: nothing but be kept off. */
+/** A misbehaving member, or a stranger at the port, can do a network no harm: it is kept off. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
@@ -32,7 +32,7 @@ const QUESTION = encodeReferenceQuestion({
   knownOnly: false,
 });
 
-/** Suspects nobody, so that the same peer can go on for as long as the test wants. */
+/** Suspects nobody, so that the same peer can go on for as long as the test needs. */
 class LenientTable extends MemberTable {
   violations = 0;
 
@@ -41,7 +41,7 @@ class LenientTable extends MemberTable {
   }
 }
 
-describe('a host under attack', function () {
+describe('Network under attack', function () {
   this.timeout(Math.max(60_000, STREAMS * 50));
   let stack: AsyncDisposableStack;
   let victim: TestNetwork;
@@ -75,7 +75,7 @@ describe('a host under attack', function () {
     stream.send(Buffer.concat(frames.map(encodeFrame)));
   };
   const isSuspected = (): boolean => victim.table.suspicion(identity.peer) === 'protocol';
-  /** Throws rubbish from another process; resolves with the streams that it could open for each protocol. */
+  /** Sends rubbish from another process; resolves with how many streams it could open for each protocol. */
   const flood = async (count: number): Promise<Readonly<Record<string, number>>> => {
     const args = [
       `${import.meta.dirname}/attacker.ts`,
@@ -87,7 +87,7 @@ describe('a host under attack', function () {
     const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
     return JSON.parse(line) as Readonly<Record<string, number>>;
   };
-  /** The victim still answers a decent peer. */
+  /** Checks that the victim still answers a decent peer. */
   const isWell = async (): Promise<void> => {
     await using friend = await startNetwork({ bootstrap: [victim.address] });
     await until('a friend is known', () => victim.table.live().some(({ peer }) => peer === friend.peer));
@@ -103,7 +103,7 @@ describe('a host under attack', function () {
     const own = Identity.generate();
     const table = new LenientTable({ self: own.peer, clock: systemClock });
     await startVictim(own, table);
-    await flood(100); // what is loaded and compiled by the first ones is no leak
+    await flood(100); // code that is loaded and compiled for the first ones is no leak
     const before = process.memoryUsage().rss;
     const said = await flood(STREAMS);
     const grown = (process.memoryUsage().rss - before) / MIB;
@@ -117,7 +117,7 @@ describe('a host under attack', function () {
     await isWell();
   });
 
-  it('keeps off who breaks the protocol, for longer each time', async () => {
+  it('keeps a peer that breaks the protocol off, for longer each time', async () => {
     await startVictim();
     await startAttacker();
     await say('/weir/swarm/1.1', randomBytes(40));
@@ -131,7 +131,7 @@ describe('a host under attack', function () {
     assert.ok((suspect?.until ?? 0) - Date.now() > 1000);
   });
 
-  it("takes no record of another as a hello's, and no forged one", async () => {
+  it('refuses a hello with the record of another peer, or with a forged one', async () => {
     await startVictim();
     const stranger = Identity.generate();
     for (const make of [
@@ -145,7 +145,7 @@ describe('a host under attack', function () {
     }
   });
 
-  it('lets go of streams that say nothing, or one byte now and then', async () => {
+  it('closes streams that send nothing, or one byte now and then', async () => {
     await startVictim();
     await startAttacker();
     const connection = await dial();
@@ -159,7 +159,7 @@ describe('a host under attack', function () {
     await until('both have ended', () => slow.status !== 'open' && silent.status !== 'open', 10_000);
   });
 
-  it('opens only so many streams for one peer', async () => {
+  it('limits the open streams of one peer', async () => {
     await startVictim();
     await startAttacker();
     const connection = await dial();
@@ -171,7 +171,7 @@ describe('a host under attack', function () {
     await isWell();
   });
 
-  it('outlives a stranger who talks nonsense at its port', async () => {
+  it('survives a stranger that sends nonsense to its port', async () => {
     await startVictim();
     const port = Number(victim.address.split('/').at(-1));
     const open = async (): Promise<Socket> => {
@@ -195,7 +195,7 @@ describe('a host under attack', function () {
       });
       await Promise.all(lines);
     }
-    // And a crowd that says nothing at all: one address gets only so many places, and those for a short time.
+    // A silent crowd: one address gets only so many handshakes, and each only for a short time.
     const crowd = await Promise.all(Array.from({ length: 200 }, open));
     stack.defer(() => crowd.forEach((socket) => socket.destroy()));
     assert.deepEqual(victim.network.peers(), []);

@@ -1,6 +1,6 @@
 /**
- * A member gone bad, in a process of its own, so that the victim's memory can be told from its own: throws so many
- * streams of rubbish at each protocol of the host at an address.
+ * A misbehaving member, in a process of its own, so that the victim's memory is measured without it. It sends many
+ * streams of rubbish to each protocol of the network at an address.
  *
  *     node attacker.ts <multiaddr> <streams for each protocol>
  */
@@ -24,7 +24,7 @@ import { signMember } from '../../../src/protocol/signed-record.ts';
 import { startBareNode } from '../../support/bare-node.ts';
 import { KEY } from './fixture.ts';
 
-/** With the streams that a peer may have open at one time: more would be reset unread. */
+/** With the number of streams that a peer may have open at one time: more would be reset unread. */
 const PROTOCOLS: readonly (readonly [protocol: string, parallel: number])[] = [
   ['/weir/swarm/1.1', 4],
   ['/weir/swarm/1.0', 4],
@@ -91,7 +91,7 @@ function damaged(frame: Uint8Array): Uint8Array {
 const [, , address = '', count = '1'] = process.argv;
 const libp2p = await startBareNode(identity, KEY);
 
-/** Opens a stream, says that, and waits for its end; whatever happens to the stream is right. */
+/** Opens a stream, sends the bytes, and waits for its end; any end is right. */
 async function say(protocol: string, bytes: Uint8Array): Promise<boolean> {
   let stream: Stream | undefined;
   try {

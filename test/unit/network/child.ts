@@ -1,4 +1,7 @@
-/** A network in a process of its own, to be killed or frozen: prints its name and address, then waits for its end. */
+/**
+ * A network in a process of its own, to be killed or frozen. It prints its peer ID and address, then waits for its
+ * end.
+ */
 import { startNetwork } from './fixture.ts';
 
 const { network, peer, address } = await startNetwork({ bootstrap: process.argv.slice(2) });

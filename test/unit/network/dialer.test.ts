@@ -21,7 +21,7 @@ interface Dial extends DialOptions {
   readonly ends: PromiseWithResolvers<Connection>;
 }
 
-/** A dialer whose node dials until it is told how that came out. */
+/** A dialer over a libp2p node whose dials end when the test says so. */
 function dialer(clock: Clock = systemClock): { readonly dialer: Dialer; readonly dials: Dial[] } {
   const dials: Dial[] = [];
   const libp2p = {
@@ -38,8 +38,8 @@ function dialer(clock: Clock = systemClock): { readonly dialer: Dialer; readonly
 const ADDRESS = '/ip4/127.0.0.1/tcp/1';
 const connection = {} as Connection;
 
-describe('host/dialer', () => {
-  it('dials a few at a time; one that fails makes room, too', async () => {
+describe('Dialer', () => {
+  it('dials a few at a time; a failed dial makes room, too', async () => {
     const { dialer: ours, dials } = dialer();
     const all = Array.from({ length: DIALS_AT_ONCE + 2 }, () => ours.dial([ADDRESS]));
     await settled();
@@ -54,7 +54,7 @@ describe('host/dialer', () => {
     await Promise.all(all.slice(2));
   });
 
-  it('does not dial for who has gone while it waited, and tells that one its own reason', async () => {
+  it('does not dial for a caller that left the queue, and rejects with its own reason', async () => {
     const { dialer: ours, dials } = dialer();
     const all = Array.from({ length: DIALS_AT_ONCE }, () => ours.dial([ADDRESS]));
     const gone = new AbortController();
@@ -68,7 +68,7 @@ describe('host/dialer', () => {
     assert.equal(dials.length, DIALS_AT_ONCE);
   });
 
-  it('goes on to the next address of a peer where one fails, in the same turn', async () => {
+  it('tries the next address of a peer if one fails, in the same turn', async () => {
     const { dialer: ours, dials } = dialer();
     const both = ours.dial([ADDRESS, '/ip4/127.0.0.1/tcp/2']);
     await settled();
@@ -80,7 +80,7 @@ describe('host/dialer', () => {
     assert.equal(await both, connection);
   });
 
-  it('has more patience with a peer that has taken the connection than with one that is not there', async () => {
+  it('waits longer for a peer that accepted the connection than for one that is not there', async () => {
     const clock = new VirtualClock();
     const { dialer: ours, dials } = dialer(clock);
     const absent = ours.dial([ADDRESS]);
@@ -110,7 +110,7 @@ describe('host/dialer', () => {
     );
   });
 
-  it('is told by libp2p that the connection was taken', async () => {
+  it('learns from libp2p that the connection was accepted', async () => {
     const taken = Promise.withResolvers<void>();
     const silent = createServer((socket) => {
       socket.on('error', () => undefined).resume();

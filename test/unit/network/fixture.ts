@@ -14,7 +14,7 @@ const loud: NetworkLogger = {
   warn: (detail, message) => console.error('warn', message, detail),
 };
 
-/** A host on loopback, with what it was told. */
+/** A network on loopback, and the events that it reported. */
 export interface TestNetwork extends AsyncDisposable {
   readonly network: Network;
   readonly table: MemberTable;
@@ -47,7 +47,7 @@ export async function startNetwork({ banned = [], ...options }: TestOptions = {}
     ...options,
     table,
   });
-  // Whatever it announces, on loopback it listens.
+  // It listens on loopback, whatever it announces.
   const address = `/ip4/127.0.0.1/tcp/${network.addresses[0]?.split('/').at(-1)}`;
   return {
     network,
@@ -60,7 +60,7 @@ export async function startNetwork({ banned = [], ...options }: TestOptions = {}
   };
 }
 
-/** Waits until the condition holds; looks every 10 ms. */
+/** Waits until the condition holds; checks every 10 ms. */
 export async function until(what: string, holds: () => boolean, timeout = 15_000): Promise<void> {
   const end = performance.now() + timeout;
   while (!holds()) {

@@ -24,14 +24,14 @@ const failsWith =
 const knows = ({ table }: TestNetwork, { peer }: TestNetwork): boolean =>
   table.live().some((member) => member.peer === peer);
 
-/** Time passes a hundred times as fast for what sleeps by this clock. */
+/** Time passes a hundred times as fast for sleepers on this clock. */
 const fast: Clock = {
   ...systemClock,
   monotonic: () => systemClock.monotonic() * 100,
   sleep: (ms, options) => systemClock.sleep(ms / 100, options),
 };
 
-describe('the host', function () {
+describe('Network', function () {
   this.timeout(30_000);
   let stack: AsyncDisposableStack;
   const start = async (options: TestOptions = {}): Promise<TestNetwork> =>
@@ -69,7 +69,7 @@ describe('the host', function () {
   afterEach(() => stack.disposeAsync());
 
   describe('in a cluster', () => {
-    it('finds all others from one address, and sees one leave', async () => {
+    it('finds all members from one address, and notices that one leaves', async () => {
       const first = await start();
       const others = await Promise.all(
         Array.from({ length: 11 }, () => start({ bootstrap: [first.address] })),
@@ -83,7 +83,7 @@ describe('the host', function () {
       await until('11 know 11', () => [first, ...rest].every(({ table }) => table.live().length === 11));
     });
 
-    it('knows how far away those are that it is connected to', async () => {
+    it('measures the round trip of its connections', async () => {
       const first = await start();
       const other = await start({ bootstrap: [first.address] });
       const isMeasured = ({ network }: TestNetwork): boolean =>
@@ -91,13 +91,13 @@ describe('the host', function () {
       await until('both ends', () => isMeasured(first) && isMeasured(other));
     });
 
-    it('is ready and alone without any', async () => {
+    it('is ready and alone without other members', async () => {
       const { table, network } = await start({ bootstrap: ['127.0.0.1:1'] });
       assert.equal(table.live().length, 1);
       assert.deepEqual(network.peers(), []);
     });
 
-    it('listens on IPv6 too', async () => {
+    it('listens on IPv6, too', async () => {
       const listen = [
         { host: '127.0.0.1', port: 0 },
         { host: '::1', port: 0 },
@@ -109,7 +109,7 @@ describe('the host', function () {
       assert.match(second.network.peers()[0]?.address ?? '', /^\/ip6\/::1\//);
     });
 
-    it('tells of itself what it was given, and what has changed', async () => {
+    it('announces its own settings, and their changes', async () => {
       const dataAddresses = [{ host: '10.1.2.3', port: 4003 }];
       const selfInfo = {
         name: 'näme',
@@ -129,7 +129,7 @@ describe('the host', function () {
       await until('the new zone is known', () => second.table.get(first.peer)?.zone === 'z2');
     });
 
-    it('exchanges what gossip has lost', async () => {
+    it('finds by member sync a record that gossip lost', async () => {
       const [first, second] = await startPair();
       const absent = Identity.generate();
       const sequence = Date.now();
@@ -148,8 +148,8 @@ describe('the host', function () {
     });
   });
 
-  describe('to find others', () => {
-    it('asks all addresses of a name, again and again while it is alone', async () => {
+  describe('finding others', () => {
+    it('tries all addresses of a name, again and again while it is alone', async () => {
       const first = await start();
       const port = Number(first.address.split('/').at(-1));
       let calls = 0;
@@ -164,7 +164,7 @@ describe('the host', function () {
       assert.ok(calls >= 4);
     });
 
-    it('joins the other half of a partition by the names that it asks every few minutes', async () => {
+    it('joins the other half of a partition by asking the bootstrap names every few minutes', async () => {
       const found = new Map<string, readonly string[]>();
       const lookup = async (name: string): Promise<readonly string[]> => found.get(name) ?? [];
       const [a, b] = await startPair({ clock: fast });
@@ -183,7 +183,7 @@ describe('the host', function () {
       );
     });
 
-    it('hears of them by multicast DNS', async function () {
+    it('finds others by multicast DNS', async function () {
       const [first, second] = [await start({ mdns: true }), await start({ mdns: true })];
       try {
         await until('known', () => knows(first, second) && knows(second, first), 8000);
@@ -192,11 +192,11 @@ describe('the host', function () {
       }
     });
 
-    it('refuses addresses that it cannot read', async () => {
+    it('refuses malformed bootstrap addresses', async () => {
       await assert.rejects(startNetwork({ bootstrap: ['nonsense'] }), failsWith('config_invalid'));
     });
 
-    it('says when its port is taken', async () => {
+    it('fails with address_in_use if its port is taken', async () => {
       const first = await start();
       const port = Number(first.address.split('/').at(-1));
       await assert.rejects(
@@ -206,8 +206,8 @@ describe('the host', function () {
     });
   });
 
-  describe('sends messages', () => {
-    it('in order, to whom it has not met before too', async () => {
+  describe('messages', () => {
+    it('arrive in order, also at a peer that it has not met before', async () => {
       const [first, second] = await startPair();
       const third = await start({ bootstrap: [first.address] });
       await until('known', () => knows(second, third));
@@ -220,7 +220,7 @@ describe('the host', function () {
       );
     });
 
-    it('after the hello: the receiver knows the sender at once', async () => {
+    it('come after the hello, so that the receiver knows the sender', async () => {
       const first = await start();
       const second = await start();
       // Second knows first by chance; first has never heard of second.
@@ -231,7 +231,7 @@ describe('the host', function () {
       assert.deepEqual(first.table.get(second.peer), second.table.self);
     });
 
-    it('to a peer that speaks only 1.0, in 1.0', async () => {
+    it('are in 1.0 for a peer that speaks only 1.0', async () => {
       const [old, current] = await startPair({ protocolVersions: ['1.0'] });
       current.network.send(old.peer, have(1, 2, 3, 7));
       old.network.send(current.peer, have(4, 5));
@@ -240,7 +240,7 @@ describe('the host', function () {
       assert.deepEqual(current.received[0]?.message, have(4, 5));
     });
 
-    it('and opens the stream again after an idle time has closed it', async () => {
+    it('open a stream again that was closed when idle', async () => {
       const [first, second] = await startPair({ clock: fast });
       await first.network.ensureKnown(second.peer);
       await systemClock.sleep(1500); // two and a half minutes by its clock
@@ -248,7 +248,7 @@ describe('the host', function () {
       await until('it has arrived', () => second.received.length === 1);
     });
 
-    it('and says who cannot be reached, without an error to the sender', async () => {
+    it('to an unreachable peer are reported, without an error to the sender', async () => {
       const [first, second] = await startPair();
       const absent = Identity.generate();
       const controlAddresses = ['/ip4/127.0.0.1/tcp/1'];
@@ -264,7 +264,7 @@ describe('the host', function () {
       );
     });
 
-    it('and drops what a peer does not take', async () => {
+    it('that a peer does not take are dropped', async () => {
       const [first, second] = await startPair();
       await first.network.ensureKnown(second.peer);
       for (let i = 0; i < 600; i += 1) first.network.send(second.peer, have(i));
@@ -272,7 +272,7 @@ describe('the host', function () {
       assert.equal(first.table.suspicion(second.peer), 'stalled');
     });
 
-    it('and lets who waits go when it wants', async () => {
+    it('do not hold a caller whose signal is aborted', async () => {
       const [first, second] = await startPair();
       const reason = new Error('enough');
       const signal = AbortSignal.abort(reason);
@@ -280,8 +280,8 @@ describe('the host', function () {
     });
   });
 
-  describe('asks questions', () => {
-    it('and gives answers, of up to 64 KiB', async () => {
+  describe('requests', () => {
+    it('get answers of up to 64 KiB', async () => {
       const [first, second] = await startPair();
       await second.network.handle('echo', async (from, bytes) => Buffer.concat([Buffer.from(from), bytes]));
       const bytes = new Uint8Array(60_000).fill(5);
@@ -289,7 +289,7 @@ describe('the host', function () {
       assert.deepEqual(Buffer.from(answer), Buffer.concat([Buffer.from(first.peer), bytes]));
     });
 
-    it('and says why there is no answer', async () => {
+    it('fail with the reason why there is no answer', async () => {
       const [first, second] = await startPair();
       const never = Promise.withResolvers<Uint8Array>();
       let gone = false;
@@ -314,8 +314,8 @@ describe('the host', function () {
     });
   });
 
-  describe('has a DHT', () => {
-    it('in which one finds what another has', async () => {
+  describe('DHT', () => {
+    it('finds a blob that another member has', async () => {
       const first = await start();
       const others = await Promise.all(
         Array.from({ length: 4 }, () => start({ bootstrap: [first.address] })),
@@ -329,7 +329,7 @@ describe('the host', function () {
         const provide = async (): Promise<number> => {
           return (await holder?.network.contentRouting.provide(cid, { signal })) ?? 0;
         };
-        // Members are learnt of in the background.
+        // Members become known in the background.
         for (let taken = 0; taken < 3; taken = await provide()) await systemClock.sleep(50);
         for (const answers of [Infinity, 1]) {
           const found = seeker?.network.contentRouting.find(cid, { signal, answers }) ?? assert.fail();
@@ -340,7 +340,7 @@ describe('the host', function () {
       }
     });
 
-    it('and passes over members that cannot be reached', async () => {
+    it('skips members that cannot be reached', async () => {
       const first = await start();
       const networks = [
         first,
@@ -375,7 +375,7 @@ describe('the host', function () {
       assert.deepEqual(names, [holder.peer]);
     });
 
-    it('that answers a node that is alone', async () => {
+    it('answers a node that is alone', async () => {
       const { network } = await start();
       const cid = cidOf(digestOf(Buffer.from('a layer')));
       const signal = AbortSignal.timeout(5000);
@@ -384,7 +384,7 @@ describe('the host', function () {
     });
   });
 
-  describe('has nothing to do with', () => {
+  describe('refuses', () => {
     it('a node with another key', () => cannotMeet({ clusterKey: new Uint8Array(32).fill(8) }));
     it('a node without a key', () => cannotMeet({ clusterKey: undefined }));
 
@@ -411,8 +411,8 @@ describe('the host', function () {
     });
   });
 
-  describe('with others in processes of their own', () => {
-    it('suspects at once who was killed, for as long as it is gone', async () => {
+  describe('with peers in processes of their own', () => {
+    it('suspects a killed peer at once, for as long as it is gone', async () => {
       const first = await start();
       const { child, peer } = await spawnNetwork(first.address);
       await until('known', () => first.table.live().some((member) => member.peer === peer));
@@ -422,12 +422,12 @@ describe('the host', function () {
       assert.ok(performance.now() - began < 2000);
       assert.ok(first.unreachable.includes(peer));
       assert.equal(first.table.live().length, 1);
-      // It is not taken back by time alone.
+      // Time alone does not end the suspicion.
       await systemClock.sleep(3000);
       assert.equal(first.table.live().length, 1);
     });
 
-    it('suspects who is frozen when it is needed, and takes it back when it goes on', async () => {
+    it('suspects a frozen peer when it is needed, until it continues', async () => {
       const first = await start();
       const { child, peer } = await spawnNetwork(first.address);
       await until('known', () => first.table.live().some((member) => member.peer === peer));
@@ -441,7 +441,7 @@ describe('the host', function () {
       await until('it is back', () => first.table.suspicion(peer) === undefined);
     });
 
-    it('says good-bye on SIGTERM', async () => {
+    it('announces its end on SIGTERM', async () => {
       const first = await start();
       const { child, peer } = await spawnNetwork(first.address);
       await until('known', () => first.table.live().some((member) => member.peer === peer));
@@ -450,7 +450,7 @@ describe('the host', function () {
     });
   });
 
-  it('keeps the cluster key to itself', async () => {
+  it('does not reveal the cluster key', async () => {
     const [first] = await startPair();
     const key = Buffer.from(KEY);
     for (const { record } of first.table.records.all()) {
