@@ -165,15 +165,16 @@ export class Metrics {
     return { began: () => this.#inFlight.inc(), ended: (report) => this.#ended(report) };
   }
 
-  #ended({ exchange, route, seconds, error }: RequestReport): void {
+  #ended({ mirrorRequest, route, seconds, error }: RequestReport): void {
     this.#inFlight.dec();
     const kind = route?.kind ?? 'none';
-    const method = exchange.request.method === 'HEAD' ? 'HEAD' : 'GET';
-    this.#requests.inc({ route: kind, method, status: String(exchange.response.statusCode) });
+    const method = mirrorRequest.request.method === 'HEAD' ? 'HEAD' : 'GET';
+    this.#requests.inc({ route: kind, method, status: String(mirrorRequest.response.statusCode) });
     this.#seconds.observe({ route: kind }, seconds);
-    if (exchange.source !== undefined) this.#bytes.inc({ source: exchange.source }, exchange.bytes);
-    this.handedOut += exchange.bytes;
-    if (error !== undefined && exchange.response.headersSent && exchange.bytes > 0)
+    if (mirrorRequest.source !== undefined)
+      this.#bytes.inc({ source: mirrorRequest.source }, mirrorRequest.bytes);
+    this.handedOut += mirrorRequest.bytes;
+    if (error !== undefined && mirrorRequest.response.headersSent && mirrorRequest.bytes > 0)
       this.#cuts.inc({ code: error.code });
   }
 
