@@ -1,4 +1,4 @@
-/** One line of log for each request to the mirror: quiet where all went well, plain where it did not. */
+/** One line of log for each request to the mirror: at level debug if all went well, else at info or above. */
 import { isWeirError } from '../util/errors.ts';
 import type { RequestReport } from '../mirror/mirror.ts';
 import type { Route } from '../mirror/route.ts';
