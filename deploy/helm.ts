@@ -50,7 +50,7 @@ export async function template(...args: readonly string[]): Promise<string> {
   return runHelm('template', 'weir', CHART, '--namespace', 'weir', ...args);
 }
 
-/** The same, read. @throws Error where it is no YAML */
+/** The same, read. @throws Error if it is no YAML */
 export function parseManifests(yaml: string): readonly Manifest[] {
   const documents = parseAllDocuments(yaml, { uniqueKeys: true });
   const parsed: Manifest[] = [];

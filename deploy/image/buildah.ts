@@ -7,7 +7,7 @@ import { DATA_FOLDER, UID } from './rootfs.ts';
 
 export interface ImageFacts {
   readonly version: string;
-  /** The commit that it is made of; empty where there is no git. */
+  /** The commit that it is made of; empty if there is no git. */
   readonly revision: string;
   /** Seconds since 1970: the date of everything in the program's layer. */
   readonly created: number;

@@ -11,7 +11,7 @@ export interface NpmPackage {
   readonly name: string;
   readonly version: string;
   readonly license: string;
-  /** The text that its licence wants to be handed on with it; empty where it brings none. */
+  /** The text that its licence wants to be handed on with it; empty if it brings none. */
   readonly notice: string;
 }
 

@@ -24,7 +24,7 @@ export async function sha256Of(file: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** @throws CommandError where the binary at `file` is not that of nodejs.org, or nobody has recorded what that is */
+/** @throws CommandError if the binary at `file` is not that of nodejs.org, or nobody has recorded what that is */
 export async function checkBinary(file: string, nodePackage: string, version: string): Promise<void> {
   const name = binaryName(nodePackage, version);
   const wanted = parseSums(await readFile(NODE_SUMS, 'utf8')).get(name);
