@@ -15,7 +15,7 @@ const DEFAULT_OUT = 'bench/out';
 const DEFAULT_REPEAT = 3;
 const MAX_REPEAT = 100;
 
-/** Settings and proxies of the machine must not reach what is measured. */
+/** Settings and proxies of the machine must not reach the measured programs. */
 const FOREIGN = /^WEIR_|_proxy$/i;
 
 interface NodeFlags extends Pick<NodeBenchOptions, 'out' | 'repeat' | 'profile'> {
@@ -48,7 +48,7 @@ async function main(): Promise<number> {
     .action(runNode);
   program
     .command('transfer')
-    .summary('What it costs to move pieces between members')
+    .summary('What it costs to move chunks between members')
     .description(
       'Measures the data plane: CPU seconds per GiB of sender and receiver, with TLS and without, against general HTTP ' +
         'clients. Takes minutes, and wants the machine for itself. See bench/transfer/README.md.',

@@ -1,5 +1,5 @@
 /**
- * What a program can reach that has taken over the service of the package, under a real systemd: it is run in the place of
+ * What a program can reach that has taken over the service of the package, under a real systemd: it is run instead of
  * `weir node`, in the very unit. And the unit still lets a node do its work.
  */
 import assert from 'node:assert/strict';

@@ -87,7 +87,7 @@ export class Containerd implements AsyncDisposable {
     await writeFile(`${folder}/hosts.toml`, hostsToml(hosts));
   }
 
-  /** What `weir host configure` does, with this containerd's own folder in the place of the machine's. */
+  /** What `weir host configure` does, with this containerd's own folder instead of the machine's. */
   async configure(
     wish: Pick<Wish, 'mirrorUrl' | 'registries'> & { readonly direct?: readonly string[] },
   ): Promise<void> {

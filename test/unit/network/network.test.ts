@@ -104,7 +104,8 @@ describe('Network', function () {
     it('measures the round trip of its connections', async () => {
       const first = await start();
       const other = await start({ bootstrap: [first.address] });
-      const measured = ({ network }: TestNetwork): readonly string[] => network.peers().map(({ rtt }) => typeof rtt);
+      const measured = ({ network }: TestNetwork): readonly string[] =>
+        network.peers().map(({ rtt }) => typeof rtt);
       for (const end of [first, other]) await eventually(() => assert.deepEqual(measured(end), ['number']));
     });
 
