@@ -5,6 +5,7 @@ import { describeError, EXIT, exitCodeOf } from '../src/cli/exit-codes.ts';
 import { addChurn } from './churn/command.ts';
 import { addCrowd } from './crowd/command.ts';
 import { renderReport } from './node/report.ts';
+import { addKeep } from './report/keep-command.ts';
 import { addSimulate } from './simulate/command.ts';
 import { renderTransferReport } from './transfer/report.ts';
 import { runTransferBench } from './transfer/run.ts';
@@ -14,7 +15,7 @@ const DEFAULT_OUT = 'bench/out';
 const DEFAULT_REPEAT = 3;
 const MAX_REPEAT = 100;
 
-/** Settings and proxies of the machine must not reach what is measured. */
+/** Settings and proxies of the machine must not reach the measured programs. */
 const FOREIGN = /^WEIR_|_proxy$/i;
 
 interface NodeFlags extends Pick<NodeBenchOptions, 'out' | 'repeat' | 'profile'> {
@@ -47,7 +48,7 @@ async function main(): Promise<number> {
     .action(runNode);
   program
     .command('transfer')
-    .summary('What it costs to move pieces between members')
+    .summary('What it costs to move chunks between members')
     .description(
       'Measures the data plane: CPU seconds per GiB of sender and receiver, with TLS and without, against general HTTP ' +
         'clients. Takes minutes, and wants the machine for itself. See bench/transfer/README.md.',
@@ -59,6 +60,7 @@ async function main(): Promise<number> {
   addSimulate(program);
   addCrowd(program);
   addChurn(program);
+  addKeep(program);
   try {
     await program.parseAsync();
     return EXIT.ok;

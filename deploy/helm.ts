@@ -1,4 +1,4 @@
-/** Helm, from the npm package that carries it (for Linux on x64), and the chart as it renders it. */
+/** Helm, from the npm package that carries it (for Linux on x64), and the chart that it renders. */
 import { chmod, mkdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
@@ -45,12 +45,12 @@ export async function runHelm(...args: readonly string[]): Promise<string> {
   return runOk(await helm(), args);
 }
 
-/** What `helm install` would send, as YAML. */
+/** The YAML that `helm install` would send. */
 export async function template(...args: readonly string[]): Promise<string> {
   return runHelm('template', 'weir', CHART, '--namespace', 'weir', ...args);
 }
 
-/** The same, read. @throws Error where it is no YAML */
+/** The same, read. @throws Error if it is no YAML */
 export function parseManifests(yaml: string): readonly Manifest[] {
   const documents = parseAllDocuments(yaml, { uniqueKeys: true });
   const parsed: Manifest[] = [];

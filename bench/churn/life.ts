@@ -1,4 +1,4 @@
-/** What the nodes do: each pulls images by chance, and those that are no stayers leave and join again. */
+/** The life of the nodes: each pulls images at random, and those that do not stay leave and start again. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { pullImage } from '../../src/cli/client/pull-image.ts';
 import { SECOND } from '../../src/util/clock.ts';
@@ -25,7 +25,7 @@ export interface Life {
   /** Names of the images. */
   readonly images: readonly string[];
   readonly tally: Tally;
-  /** Until it is aborted. */
+  /** The nodes live until it is aborted. */
   readonly signal: AbortSignal;
 }
 
@@ -34,7 +34,7 @@ export async function stay(life: Life, node: WeirNode, name: string, random: See
   await pullOn(life, node, name, random, life.signal);
 }
 
-/** A node that comes and goes: half the time by SIGTERM, else as by the kernel's hand. */
+/** A node that comes and goes: half of the times it ends by SIGTERM, else it is killed. */
 export async function comeAndGo(
   life: Life,
   node: WeirNode,

@@ -1,4 +1,4 @@
-/** What `bench churn` is asked for, with real nodes and in virtual time. */
+/** Settings of `bench churn`, with real nodes and in virtual time. */
 import { MIB, MINUTE, SECOND } from '../../src/util/clock.ts';
 
 export interface ChurnSettings {
@@ -7,7 +7,7 @@ export interface ChurnSettings {
   readonly for: number;
   /** Images in the registry. */
   readonly images: number;
-  /** Bytes of the layers of each. */
+  /** Bytes of the layers of each image. */
   readonly layers: readonly number[];
   /** Bytes of each node's store. */
   readonly quota: number;
@@ -36,7 +36,7 @@ export function stayers({ nodes }: ChurnSettings): number {
   return Math.ceil(nodes / 2);
 }
 
-/** What contradicts itself, for people; undefined where nothing does. */
+/** A contradiction in the settings, for people; undefined if there is none. */
 export function contradiction(settings: ChurnSettings): string | undefined {
   const image = settings.layers.reduce((sum, size) => sum + size, 0);
   if (settings.quota >= settings.images * image) {

@@ -1,4 +1,4 @@
-/** What a run of `bench churn` came to. Pure, but for the charts' library. */
+/** The result of a run of `bench churn`. Pure, but for the charts' library. */
 import { MIB, SECOND } from '../../src/util/clock.ts';
 import { formatBytes } from '../../src/cli/client/format.ts';
 import { formatDuration } from '../../src/config/units.ts';
@@ -12,23 +12,23 @@ import type { ChurnSettings } from './options.ts';
 import { judge, trendOf, type Trend } from './trend.ts';
 import { MEASURES, type Measure, type Series } from './watch.ts';
 
-/** Fields that other benches' results have too are named as theirs; null where they say nothing here. */
+/** Fields that other benches' results have too have their names; null if they say nothing here. */
 export interface ChurnFigures {
   readonly system: 'weir';
   readonly nodes: number;
   readonly turn: 1;
   readonly seed: number;
-  /** Of one image. */
+  /** Bytes of one image. */
   readonly image_bytes: number;
   readonly lower_bound_s: null;
-  /** Seconds that it went on. */
+  /** Seconds that the run lasted. */
   readonly makespan_s: number;
   readonly makespan_ratio: null;
-  /** Of the pulls that arrived; null where none did. */
+  /** Figures of the pulls that arrived; null if none did. */
   readonly p50_s: number | null;
   readonly p99_s: number | null;
   readonly registry_bytes: number;
-  /** Over the bytes of all pulls that arrived. */
+  /** Share of the bytes of all pulls that arrived. */
   readonly registry_ratio: number | null;
   readonly registry_requests: number;
   readonly cpu_s_per_gib: null;
@@ -43,7 +43,7 @@ export interface ChurnFigures {
 }
 
 export interface ChurnResult extends ChurnFigures {
-  /** Of the nodes that never leave. */
+  /** Measured on the nodes that never leave. */
   readonly trends: Readonly<Record<Measure, Trend>>;
   readonly series: Series;
 }
@@ -70,7 +70,7 @@ export function trendsOf(series: Series): Readonly<Record<Measure, Trend>> {
   };
 }
 
-/** What nodes did that churned, really or in virtual time, as figures of a report. */
+/** Figures of a report, of nodes that churned really or in virtual time. */
 export function figuresOf(
   settings: ChurnSettings,
   {
@@ -166,7 +166,7 @@ export function churnLines(settings: ChurnSettings, result: ChurnResult): readon
   ];
 }
 
-/** Who came and went, and which pulls arrived. */
+/** The nodes that came and went, and the pulls that arrived. */
 export function tallyLines(figures: ChurnFigures): readonly string[] {
   const { pulls, cut, leaves, kills, failures, p50_s: p50, p99_s: p99 } = figures;
   const times = p50 === null || p99 === null ? '' : `, p50 ${p50.toFixed(2)} s, p99 ${p99.toFixed(2)} s`;
@@ -209,7 +209,7 @@ export function churnCharts({ series }: ChurnResult, quota: number): readonly Ch
   });
 }
 
-/** Of the pulls' seconds; null where there is none. */
+/** Figures of the pulls' seconds; null if there is none. */
 function percentileOf(seconds: readonly number[], percent: number): number | null {
   return seconds.length === 0 ? null : percentile(seconds, percent);
 }

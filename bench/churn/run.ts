@@ -31,10 +31,10 @@ import {
 import { Watch } from './watch.ts';
 import { Zipf } from './zipf.ts';
 
-/** Looks in a run, and the least time between two (milliseconds): each reads a folder for each node. */
+/** Samples in a run, and the least time between two (milliseconds): each sample reads a folder for each node. */
 const LOOKS = 360;
 const LEAST_EVERY = SECOND;
-/** Bytes that a node's data folder takes besides its store, and what is written before the quota drops the old. */
+/** Bytes that a node's data folder takes besides its store, and bytes written before the quota drops old ones. */
 const FOLDER = 64 * MIB;
 
 export interface ChurnOptions {
@@ -45,7 +45,7 @@ export interface ChurnOptions {
   readonly signal: AbortSignal;
 }
 
-/** @throws Error that says what is missing here */
+/** @throws Error that names what this machine lacks */
 export async function runChurn({ settings, out, say, signal }: ChurnOptions): Promise<ChurnReport> {
   const program = findProgram('docker-registry');
   if (program === undefined) {
@@ -152,7 +152,7 @@ async function live(
     const lead = index < permanent ? stay : comeAndGo;
     return lead(life, node, `node-${index + 1}`, random);
   });
-  const ended = Promise.all(lives); // rejects where a node does not start again
+  const ended = Promise.all(lives); // rejects if a node does not start again
   await Promise.race([scheduler.wait(settings.for, { signal }), ended]);
   over.abort(new Error('the run is over'));
   await ended;

@@ -1,7 +1,7 @@
 /**
  * Whether a quantity that goes up and down keeps growing. Pure.
  *
- * The second half of what was seen is looked at, as the first is a warm-up. Two tests must agree: Mann-Kendall's, that
+ * Only the second half of the samples counts: the first is a warm-up. Two tests must agree: Mann-Kendall's, that
  * later values are higher more often than chance makes them, and Theil-Sen's slope, the median of all pairs' slopes,
  * which a few outliers do not move, that the growth is worth naming.
  */
@@ -12,19 +12,19 @@ export type Verdict = 'steady' | 'grows' | 'too short';
 
 export interface Trend {
   readonly verdict: Verdict;
-  /** Theil-Sen's, per second. */
+  /** Theil-Sen's slope, per second. */
   readonly slope: number;
-  /** What the slope comes to over the second half, as a share of its median. */
+  /** Growth by that slope over the second half, as a share of its median. */
   readonly growth: number;
-  /** Mann-Kendall's, of standard deviations; above 0: upwards. */
+  /** Mann-Kendall's statistic in standard deviations; above 0: upwards. */
   readonly z: number;
 }
 
-/** Fewer say nothing. */
+/** Fewer samples say nothing. */
 export const MIN_SAMPLES = 20;
-/** Samples that are compared: each with each, so that more only take longer. */
+/** Samples that are compared: each with each, so more of them only take longer. */
 const MAX_SAMPLES = 300;
-/** One-sided, 1 in 1,000 by chance where samples are independent; those of a process are not quite. */
+/** One-sided, 1 in 1,000 by chance if samples are independent; those of a process are not quite. */
 const MIN_Z = 3.09;
 /** Growth over the second half below which nobody would act. */
 const MIN_GROWTH = 0.05;
@@ -40,7 +40,7 @@ export function trendOf(samples: readonly Sample[]): Trend {
   return { verdict: z > MIN_Z && growth > MIN_GROWTH ? 'grows' : 'steady', slope, growth, z };
 }
 
-/** Which of these grow, and of which too little was seen to tell. */
+/** The measures that grow, and those with too few samples to tell. */
 export function judge<Measure extends string>(
   measures: readonly Measure[],
   trends: Readonly<Record<Measure, Trend>>,
@@ -61,7 +61,7 @@ function theilSen(samples: readonly Sample[]): number {
   return slopes.length === 0 ? 0 : medianOf(slopes);
 }
 
-/** Its S over its standard deviation, corrected for values that are equal, and for continuity. */
+/** Mann-Kendall's S over its standard deviation, corrected for equal values and for continuity. */
 function mannKendall(values: readonly number[]): number {
   const n = values.length;
   let s = 0;

@@ -1,4 +1,4 @@
-/** What is looked at while nodes churn: memory, open files and store of each process that lives, again and again. */
+/** Samples memory, open files and store of each living process while nodes churn. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -10,7 +10,7 @@ import type { Sample } from './trend.ts';
 export type Measure = 'memory' | 'files' | 'store';
 export const MEASURES: readonly Measure[] = ['memory', 'files', 'store'];
 
-/** Means over the nodes, and the most of any. */
+/** Means over the nodes, and the highest value of any node. */
 export type Series = Readonly<Record<Measure, { readonly mean: Sample[]; readonly most: Sample[] }>>;
 
 export class Watch implements AsyncDisposable {
@@ -23,7 +23,7 @@ export class Watch implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
 
-  /** @param every milliseconds between two looks */
+  /** @param every milliseconds between two samples */
   constructor(nodes: readonly WeirNode[], every: number) {
     this.#nodes = nodes;
     this.#running = this.#run(every);
@@ -60,7 +60,7 @@ async function look({ pid, dataFolder }: WeirNode): Promise<Readonly<Record<Meas
   return { memory, files, store };
 }
 
-/** Bytes of the files in a folder; one that goes while it is looked at counts nothing. */
+/** Bytes of the files in a folder; a file that vanishes meanwhile does not count. */
 export async function bytesBelow(folder: string): Promise<number> {
   const entries = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
   const files = entries.filter((entry) => entry.isFile());

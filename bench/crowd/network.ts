@@ -1,13 +1,12 @@
 /**
- * Where a crowd lives: nodes, and beside them the registry and what else is central, each on a host of its own.
+ * The network of a crowd: nodes, the registry and other central programs, each on a host of its own.
  *
- * On the real one each host is a network namespace with a shaped link to a bridge. A second link, which nothing
- * shapes, joins each node to this process: its mirror and its admin address listen there, so that one process can be
- * the runtime of all nodes, and what passes between a mirror and its runtime does not count as traffic of the node.
- * Where the runtime is to speak to others than its mirror, the node's kernel forwards it (nft(8), dnat), and so the
- * bytes come over the node's shaped link.
+ * As root each host is a network namespace with a shaped link to a bridge. A second link, which nothing shapes, joins
+ * each node to this process. The node's mirror and admin address listen there: one process can be the runtime of all
+ * nodes, and bytes between a mirror and its runtime do not count as traffic of the node. If the runtime is to speak to
+ * the registry instead, the node's kernel forwards it (nft(8), dnat), so those bytes come over the node's shaped link.
  *
- * Without root all of them share this machine's loopback, and nothing is shaped.
+ * Without root all hosts share this machine's loopback, and nothing is shaped.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { Lan, type LanHost } from '../../test/support/lan.ts';
@@ -15,9 +14,9 @@ import { runOk } from '../../test/support/program.ts';
 import { inParallel } from '../support/parallel.ts';
 import type { Rate } from './options.ts';
 
-/** Hosts that are made at one time: each takes a dozen short programs. */
+/** Hosts that are made at a time: each takes a dozen short programs. */
 const AT_ONCE = 4;
-/** Ethernet, IPv4, and TCP with time stamps. */
+/** Bytes of headers in a packet: Ethernet, IPv4, and TCP with time stamps. */
 const HEADER_BYTES = 14 + 20 + 32;
 const ESTABLISHED = '01';
 const FIRST_FORWARD = 20_000;
@@ -26,15 +25,15 @@ const NEIGHBOURS = '/proc/sys/net/ipv4/neigh/default/gc_thresh';
 const MAX_NEIGHBOURS = 65_536;
 
 export interface Place {
-  /** Argv that enters it; empty on loopback. */
+  /** Argv that enters its namespace; empty on loopback. */
   readonly within: readonly string[];
-  /** Where other hosts reach it. */
+  /** Address at which other hosts reach it. */
   readonly address: string;
-  /** Where this process, standing in for the node's runtime, reaches what runs there. */
+  /** Address at which this process, as the node's runtime, reaches its programs. */
   readonly reach: string;
-  /** Bytes that it sent over its link, without the headers of TCP/IP; undefined on loopback. */
+  /** Bytes that it sent over its link, without TCP/IP headers; undefined on loopback. */
   sent(): Promise<number | undefined>;
-  /** Bytes that came over its link, headers and all; undefined on loopback. */
+  /** Bytes that came over its link, with headers; undefined on loopback. */
   received(): Promise<number | undefined>;
   /** TCP connections over its link; undefined on loopback. */
   connections(): Promise<number | undefined>;
@@ -49,7 +48,7 @@ export interface Network extends AsyncDisposable {
   /** `HOST:PORT` at which this process reaches `target` (`HOST:PORT` of another host) as if it stood at the node. */
   forward(node: Place, target: string): Promise<string>;
   shape(place: Place, bitsPerSecond: number): Promise<void>;
-  /** So many of 1000 packets between nodes are lost. */
+  /** Packets lost of 1000 between nodes. */
   lose(perMille: number): Promise<void>;
 }
 
@@ -159,19 +158,19 @@ function placeOf(host: LanHost, reach: string): Place {
   };
 }
 
-/** Without the headers of TCP/IP. */
+/** Sent bytes, without TCP/IP headers. */
 export function sentBytes(table: string): number {
   const [bytes, packets] = eth0(table, 8);
   return bytes - packets * HEADER_BYTES;
 }
 
-/** Headers and all. */
+/** Received bytes, with headers. */
 export function receivedBytes(table: string): number {
   const [bytes] = eth0(table, 0);
   return bytes;
 }
 
-/** From /proc/net/dev: eight columns of what was received, from 0 on, and as many of what was sent, from 8 on. */
+/** From /proc/net/dev: columns 0 to 7 are of received packets, 8 to 15 of sent ones. */
 function eth0(table: string, from: 0 | 8): readonly [bytes: number, packets: number] {
   const columns = /^\s*eth0:\s*(.*)$/m.exec(table)?.[1]?.trim().split(/\s+/).map(Number) ?? [];
   const [bytes, packets] = columns.slice(from);
@@ -179,7 +178,7 @@ function eth0(table: string, from: 0 | 8): readonly [bytes: number, packets: num
   return [bytes, packets];
 }
 
-/** Established ones of this IPv4 address, from /proc/net/tcp (little-endian hexadecimal addresses). */
+/** Established connections of this IPv4 address, from /proc/net/tcp (little-endian hexadecimal addresses). */
 export function countConnections(table: string, address: string): number {
   const bytes = address.split('.').map((part) => Number(part).toString(16).padStart(2, '0'));
   const own = `${bytes.toReversed().join('').toUpperCase()}:`;
@@ -189,7 +188,7 @@ export function countConnections(table: string, address: string): number {
   }).length;
 }
 
-/** Raises the kernel's bounds while the network is there: beyond them it drops packets. */
+/** Raises the kernel's bounds while the network exists: beyond them it drops packets. */
 async function allowNeighbours(stack: AsyncDisposableStack): Promise<void> {
   for (const level of [3, 2, 1]) {
     const file = `${NEIGHBOURS}${level}`;

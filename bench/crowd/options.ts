@@ -1,4 +1,4 @@
-/** What `bench crowd` is asked for, read from what people write. Pure. */
+/** Settings of `bench crowd`, and how they are read from the command line. Pure. */
 import { formatDuration, parseDuration, parseSize } from '../../src/config/units.ts';
 
 export const SYSTEMS = ['registry', 'weir', 'proxy', 'spegel', 'dragonfly', 'kraken'] as const;
@@ -7,7 +7,7 @@ export type SystemName = (typeof SYSTEMS)[number];
 export const RUNTIMES = ['fetch', 'containerd'] as const;
 export type RuntimeName = (typeof RUNTIMES)[number];
 
-/** Of the nodes of `weir`. */
+/** Log level of the nodes of `weir`. */
 export const LOG_LEVELS = ['info', 'debug', 'trace'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 export const DEFAULT_LOG_LEVEL: LogLevel = 'info';
@@ -22,9 +22,9 @@ export interface Rate {
 /** When nodes begin to pull. */
 export type Start =
   | { readonly kind: 'simultaneous' }
-  /** Each after a time of its own, evenly spread up to `within` milliseconds. */
+  /** Each node after a time of its own, evenly spread up to `within` milliseconds. */
   | { readonly kind: 'jitter'; readonly within: number }
-  /** So many at a time; the next ones when the last of these has ended, as a rolling update does. */
+  /** A share of the nodes at a time; the next ones begin when all of these have ended, as in a rolling update. */
   | { readonly kind: 'rolling'; readonly share: number };
 
 export interface CrowdSettings {
@@ -35,13 +35,13 @@ export interface CrowdSettings {
   readonly registry: Rate;
   readonly start: Start;
   readonly zones: number;
-  /** 0 to 1, of all nodes. */
+  /** Share of all nodes, 0 to 1. */
   readonly kill: number;
   readonly slow: number;
-  /** 0 to 1, of all packets between nodes. */
+  /** Share of all packets between nodes, 0 to 1. */
   readonly loss: number;
   readonly repeat: number;
-  /** Other images of the same size that all nodes pull before: 0 is a process that has just begun. */
+  /** Other images of the same size that all nodes pull before; 0: the processes have just started. */
   readonly pulled: number;
   readonly seed: number;
   readonly systems: readonly SystemName[];
@@ -51,7 +51,7 @@ export interface CrowdSettings {
   readonly binaries: Binaries;
 }
 
-/** Paths of programs that the operator brings: one program, or a folder of them. */
+/** Paths of programs that the operator provides: one program, or a folder of them. */
 export interface Binaries {
   readonly spegel?: string | undefined;
   readonly dragonfly?: string | undefined;
@@ -63,7 +63,7 @@ export const MAX_NODES = 200;
 /** Bits per second of tc's units. */
 const RATE_UNITS: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e9 };
 
-/** @throws Error that says what is allowed */
+/** @throws Error that names the allowed values */
 export function parseRate(text: string): Rate {
   const match = /^(\d+(?:\.\d+)?)(kbit|mbit|gbit)$/.exec(text.trim().toLowerCase());
   const bitsPerSecond = Number(match?.[1]) * (RATE_UNITS[match?.[2] ?? ''] ?? Number.NaN);
@@ -73,14 +73,14 @@ export function parseRate(text: string): Rate {
   return { text: match[0], bitsPerSecond };
 }
 
-/** @throws Error that says what is allowed */
+/** @throws Error that names the allowed values */
 export function parseLayers(text: string): readonly number[] {
   const layers = text.split(',').map((each) => parseSize(each));
   if (layers.some((size) => size < 1)) throw new Error('A layer has at least one byte.');
   return layers;
 }
 
-/** @throws Error that says what is allowed */
+/** @throws Error that names the allowed values */
 export function parseShare(text: string): number {
   const match = /^(\d+(?:\.\d+)?)%$/.exec(text.trim());
   const share = Number(match?.[1]) / 100;
@@ -88,7 +88,7 @@ export function parseShare(text: string): number {
   return share;
 }
 
-/** @throws Error that says what is allowed */
+/** @throws Error that names the allowed values */
 export function parseStart(text: string): Start {
   if (text === 'simultaneous') return { kind: 'simultaneous' };
   const [kind = '', value = ''] = text.split(':', 2);
@@ -106,7 +106,7 @@ export function formatStart(start: Start): string {
   return start.kind === 'rolling' ? `rolling:${start.share * 100}%` : start.kind;
 }
 
-/** @throws Error that says what is allowed */
+/** @throws Error that names the allowed values */
 export function parseSystems(text: string): readonly SystemName[] {
   const names = text.split(',').map((each) => parseSystem(each.trim()));
   const twice = names.find((name, index) => names.indexOf(name) !== index);
@@ -114,21 +114,21 @@ export function parseSystems(text: string): readonly SystemName[] {
   return names;
 }
 
-/** @throws Error that says what is allowed */
+/** @throws Error that names the allowed values */
 export function parseSystem(text: string): SystemName {
   const known = SYSTEMS.find((system) => system === text);
   if (known === undefined) throw new Error(`"${text}" is none of ${SYSTEMS.join(', ')}.`);
   return known;
 }
 
-/** @throws Error that says what is allowed */
+/** @throws Error that names the allowed values */
 export function parseCount(text: string, least: number, most: number): number {
   const number = Number(text);
   if (/^\d+$/.test(text) && number >= least && number <= most) return number;
   throw new Error(`It is not a whole number from ${least} to ${most}.`);
 }
 
-/** What options that are right by themselves say against each other, for people; undefined where nothing. */
+/** A contradiction between options that are valid by themselves, for people; undefined if there is none. */
 export function contradiction(settings: CrowdSettings): string | undefined {
   const { nodes, zones, kill, slow, loss, loopback } = settings;
   if (zones > nodes) return `--zones ${zones} are more than --nodes ${nodes}`;

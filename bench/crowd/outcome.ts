@@ -1,4 +1,4 @@
-/** What was observed of a turn, as a result. Pure. */
+/** Makes a result of the observations of a turn. Pure. */
 import { GIB } from '../../src/util/clock.ts';
 import type { Access } from '../../test/support/access-log.ts';
 import type { SourceBytes } from '../report/result.ts';
@@ -9,7 +9,7 @@ import type { Pulled } from './pulls.ts';
 import type { CrowdResult, NodeResult } from './result.ts';
 import type { NodeTraffic } from './systems/system.ts';
 
-/** What is seen while all pull. Lists have one entry for each node. */
+/** Observations while all nodes pull. Lists have one entry for each node. */
 export interface Seen {
   readonly pulled: readonly Pulled[];
   readonly traffic: readonly (NodeTraffic | undefined)[];
@@ -18,26 +18,26 @@ export interface Seen {
   /** Requests to the registry while nodes pulled. */
   readonly accesses: readonly Access[];
   readonly wireBytes: number | null;
-  /** Over the links of all nodes. */
+  /** Bytes over the links of all nodes. */
   readonly linkBytes: number | null;
   /** Of all processes of the system. */
   readonly cpuSeconds: number;
   readonly cpuBusy: number;
   readonly cpuStolen: number;
   readonly peakBytes: readonly (number | null)[];
-  /** Of processes that belong to no node. */
+  /** Memory of processes that belong to no node. */
   readonly centralPeakBytes: readonly number[];
   readonly curve: readonly (readonly [seconds: number, bytes: number])[];
 }
 
-/** That, what was asked for, and what was seen before. */
+/** Observations of a turn, with its settings and the figures from before it. */
 export interface Observed extends Seen {
   readonly system: string;
-  /** Of each node, for one that does not tell where its bytes come from; undefined where all have one address. */
+  /** Addresses of nodes that do not report the source of their bytes; undefined if all have one address. */
   readonly addresses: readonly string[] | undefined;
-  /** How the User-Agent of the nodes' runtimes begins; undefined where that does not tell who went past a mirror. */
+  /** Start of the runtimes' User-Agent; undefined if it does not tell which requests went past a mirror. */
   readonly runtimeAgent: string | undefined;
-  /** Where bytes come from that neither a node nor its address tells of. */
+  /** Source of bytes that neither the node nor its address tells. */
   readonly untold: keyof SourceBytes;
   readonly turn: number;
   readonly seed: number;
@@ -111,7 +111,7 @@ function fallbacksOf(
   };
 }
 
-/** Requests of runtimes to the registry itself, though they have a mirror. */
+/** Requests that runtimes with a mirror made to the registry itself. */
 function pastMirrors({ accesses, runtimeAgent }: Observed): readonly Access[] {
   if (runtimeAgent === undefined) return [];
   return accesses.filter(({ userAgent }) => userAgent.startsWith(runtimeAgent));
@@ -126,7 +126,7 @@ type Times = Pick<
   'lower_bound_s' | 'makespan_s' | 'makespan_ratio' | 'p50_s' | 'p99_s' | 'later_p50_s' | 'first_byte_p50_s'
 >;
 
-/** Of nodes that are waited for. A pull that failed lasts to its end for the makespan, and is no part of the others. */
+/** Times of nodes that are waited for. A failed pull counts in the makespan until its end, and in no other time. */
 function timesOf({ settings, imageBytes, plan, pulled }: Observed): Times {
   const bound = lowerBound(settings, imageBytes, plan);
   const waited = plan.flatMap((node, index) => {
@@ -168,7 +168,7 @@ function nodeResult(seen: Observed, index: number): NodeResult {
   };
 }
 
-/** Of a node that does not tell: what the registry sent to its address, and the rest of what it has. */
+/** Sources of a node that does not report them: bytes sent by the registry to its address, and the rest. */
 function sourcesOf(
   { pulled, addresses, accesses, imageBytes, untold }: Observed,
   index: number,
@@ -179,7 +179,7 @@ function sourcesOf(
   return { registry, peers: Math.max(0, arrived - registry) };
 }
 
-/** What the node tells, and what its runtime fetched past it; where all have one address nobody knows which did. */
+/** Sources that the node reports, and bytes that its runtime fetched past it, if each node has its own address. */
 function withFallbacks(seen: Observed, index: number, { peers, registry }: SourceBytes): SourceBytes {
   return { peers, registry: registry + sentTo(seen.addresses?.[index], pastMirrors(seen)) };
 }
@@ -189,7 +189,7 @@ function sentTo(address: string | undefined, accesses: readonly Access[]): numbe
   return sum(accesses.filter(({ client }) => client === address).map(bodyOf));
 }
 
-/** What came since; undefined where the node does not tell any more. */
+/** Bytes since then; undefined if the node does not answer any more. */
 export function difference(
   after: NodeTraffic | undefined,
   before: NodeTraffic | undefined,

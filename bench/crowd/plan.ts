@@ -1,12 +1,12 @@
-/** What happens in a turn: who begins when, whose link is slow, who dies. The same seed gives the same plan. Pure. */
+/** The plan of a turn: starts, slow links, deaths. The same seed gives the same plan. Pure. */
 import { SECOND } from '../../src/util/clock.ts';
 import type { CrowdSettings } from './options.ts';
 import { SeededRandom } from '../../test/simulator/random.ts';
 
-/** Of a slow node's link, against the others'. */
+/** Rate of a slow node's link, as a share of the others'. */
 export const SLOWNESS = 10;
 
-/** Part of the time that a pull needs at least, in which a node that is to die does so. */
+/** A node that is to die does so within this part of the least time of a pull. */
 const DEATH_FROM = 0.1;
 const DEATH_UNTIL = 0.9;
 
@@ -14,7 +14,7 @@ const BITS = 8;
 
 export interface NodePlan {
   readonly name: string;
-  /** Empty where there is but one. */
+  /** Empty if there is only one zone. */
   readonly zone: string;
   /** Nodes of one wave begin when those of the wave before have ended. */
   readonly wave: number;
@@ -48,9 +48,9 @@ export function planNodes(settings: CrowdSettings, imageBytes: number, seed: num
 }
 
 /**
- * Seconds within which nobody can bring `bytes` to all of these nodes: max(F/U, F/b) from a common start. Nodes that
- * begin later have their own link's time from then on; a further wave begins when the one before has ended.
- * Nodes that are slow, or die, are not waited for.
+ * The least seconds in which `bytes` can reach all of these nodes: max(F/U, F/b) from a common start. A node that
+ * begins later needs its own link's time from then on. A further wave begins when the one before has ended.
+ * Nodes that are slow, or die, do not count.
  */
 export function lowerBound(settings: CrowdSettings, bytes: number, plan: readonly NodePlan[]): number {
   const link = secondsFor(bytes, settings.link.bitsPerSecond);
@@ -60,7 +60,7 @@ export function lowerBound(settings: CrowdSettings, bytes: number, plan: readonl
   return Math.max(registry, latest + link) + waves * link;
 }
 
-/** Whether the makespan counts it. */
+/** Whether the node counts in the makespan. */
 export function isWaitedFor({ isSlow, dies }: NodePlan): boolean {
   return !isSlow && dies === undefined;
 }

@@ -1,4 +1,4 @@
-/** The pulls of one turn: begun as planned, in waves, with the deaths that are planned. */
+/** The pulls of one turn, in waves, with the planned deaths. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { SECOND } from '../../src/util/clock.ts';
 import { describeError } from '../../src/cli/exit-codes.ts';
@@ -9,15 +9,15 @@ import type { RunningSystem } from './systems/system.ts';
 export interface Pulled {
   /** Seconds from the common start; null: it did not start. */
   readonly started: number | null;
-  /** Seconds from the common start until it was whole and right; null: it was not. */
+  /** Seconds from the common start until the image was whole and right; null: it never was. */
   readonly completed: number | null;
-  /** Seconds from the common start until its pull was over, whatever that came to. */
+  /** Seconds from the common start until its pull ended, with any result. */
   readonly ended: number;
   /** Seconds from its own start. */
   readonly firstByte: number | null;
-  /** undefined where it arrived, or was not to arrive. */
+  /** undefined if it arrived, or was not to arrive. */
   readonly failure: string | undefined;
-  /** Why the registry was asked for what the mirror was to have, in turn; none where the runtime does not say so. */
+  /** Reasons for requests past the mirror, in order; empty if the runtime does not tell them. */
   readonly fallbacks: readonly string[];
 }
 

@@ -1,4 +1,4 @@
-/** What a run of `bench crowd` came to: its report, and a table for people with a column for each system. Pure. */
+/** The report of a run of `bench crowd`, and a table for people with a column for each system. Pure. */
 import { formatBytes } from '../../src/cli/client/format.ts';
 import type { BenchReport } from '../report/report.ts';
 import { failureLines, ratioLines, reasonLines } from '../report/table.ts';
@@ -8,7 +8,7 @@ import { formatTable, type Row } from '../support/table.ts';
 import { formatStart, type CrowdSettings } from './options.ts';
 import type { CrowdResult } from './result.ts';
 
-/** Above it, figures of time say more about the machine than about the system. */
+/** Above this share of CPU, times say more about the machine than about the system. */
 export const MAX_BUSY = 0.85;
 const MAX_STOLEN = 0.03;
 
@@ -170,7 +170,7 @@ function spreadOf(
   };
 }
 
-/** Nothing where no pull arrived: that all gave up soon is no speed. */
+/** Empty if no pull arrived: a turn in which all soon gave up is not fast. */
 function timed(pick: (turn: CrowdResult) => number): (turn: CrowdResult) => number | null {
   return (turn) => (turn.per_node.some(({ completed_s: at }) => at !== null) ? pick(turn) : null);
 }

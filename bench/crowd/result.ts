@@ -1,41 +1,41 @@
-/** What `bench crowd` reports besides what all benches do. */
+/** Fields that `bench crowd` reports besides those of all benches. */
 import type { BenchResult, Failure } from '../report/result.ts';
 
 export type { NodeResult } from '../report/result.ts';
 
 export interface CrowdResult extends BenchResult {
-  /** Of the nodes of all waves but the first; null where there is one wave. */
+  /** Median of the nodes of all waves but the first; null if there is one wave. */
   readonly later_p50_s: number | null;
-  /** What left the registry's interface, TCP/IP headers taken off, retransmissions included; null on loopback. */
+  /** Bytes sent by the registry's interface, without TCP/IP headers, with retransmissions; null on loopback. */
   readonly registry_wire_bytes: number | null;
-  /** What came over the links of all nodes, headers and all, over the content that arrived; null on loopback. */
+  /** Bytes over the links of all nodes, with headers, divided by the content that arrived; null on loopback. */
   readonly link_ratio: number | null;
-  /** TCP connections that it had at one time; null on loopback. */
+  /** Most TCP connections that it had at a time; null on loopback. */
   readonly registry_connections_max: number | null;
   /**
-   * Requests, HEAD among them, that runtimes made to the registry themselves as their mirror had not answered them well,
+   * Requests, with HEAD, that runtimes made to the registry themselves because their mirror had not answered well,
    * and the bytes of their bodies: a part of registry_requests and registry_bytes. null without a mirror.
    */
   readonly fallback_requests: number | null;
   readonly fallback_bytes: number | null;
-  /** Why, as far as runtimes tell (`fetch` does). */
+  /** Their reasons, if the runtime tells them (`fetch` does). */
   readonly fallback_reasons: readonly Failure[];
-  /** 0 to 1 of all cores while nodes pulled, with what else the machine did. */
+  /** Share of all cores in use while nodes pulled, 0 to 1, with other work of the machine. */
   readonly cpu_busy: number;
   readonly cpu_stolen: number;
-  /** Until all nodes of the system were ready. */
+  /** Seconds until all nodes of the system were ready. */
   readonly start_s: number;
-  /** Of this, from the last node's start until all knew each other; null where they need not. */
+  /** Part of it, from the last node's start until all knew each other; null if they need not. */
   readonly known_s: number | null;
   /** CPU seconds of all processes of the system until nodes began to pull. */
   readonly start_cpu_s: number;
-  /** Of a node's processes before the pull, median over the nodes; null where there are none. */
+  /** Memory of a node's processes before the pull, median over the nodes; null if there are none. */
   readonly rss_idle_bytes: number | null;
-  /** Of these, what is shared with no other process. */
+  /** Part of it that is shared with no other process. */
   readonly private_idle_bytes: number | null;
-  /** Nodes that were killed as planned: neither failures nor part of any time. */
+  /** Nodes that were killed as planned: no failures, and in no time. */
   readonly died: number;
-  /** Nodes with slow links: part of failures, not of any time. */
+  /** Nodes with slow links: they can count as failures, and are in no time. */
   readonly slow: number;
   readonly versions: Readonly<Record<string, string>>;
 }

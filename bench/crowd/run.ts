@@ -1,5 +1,5 @@
 /**
- * `bench crowd`: many nodes pull one image at one time. README.md says how each figure is measured.
+ * `bench crowd`: many nodes pull one image at once. README.md says how each figure is measured.
  *
  * The network, the registry and the image live as long as the run; each turn starts every system anew, one after the
  * other, so that a slow minute of the machine falls on all of them.
@@ -23,12 +23,12 @@ import { runTurn } from './turn.ts';
 
 /** Bytes that a node's data folder takes besides the image. */
 const FOLDER = 16 * MIB;
-/** Copies of the image on a node: the system's, what containerd holds, and that unpacked. */
+/** Copies of the image on a node: the system's, containerd's, and the unpacked one. */
 const COPIES_WITH_CONTAINERD = 3;
-/** Bytes of the layers of what is pulled before: several chunks each. */
+/** Bytes of the layers of the warm-up image: several chunks each. */
 const WARM_UP: readonly number[] = [512 * KIB, 384 * KIB, 256 * KIB];
 const REGISTRY_PORT = 5000;
-/** Programs that a shaped network takes, and Debian's packages of them. */
+/** Programs that a shaped network needs, and their Debian packages. */
 const TOOLS = { ip: 'iproute2', tc: 'iproute2', nft: 'nftables', nsenter: 'util-linux', sysctl: 'procps' };
 
 export interface CrowdOptions {
@@ -39,7 +39,7 @@ export interface CrowdOptions {
   readonly signal: AbortSignal;
 }
 
-/** @throws Error that says what is missing here */
+/** @throws Error that names what this machine lacks */
 export async function runCrowd({ settings, out, say, signal }: CrowdOptions): Promise<CrowdReport> {
   const systems = settings.systems.map((name) => SYSTEM_OF[name]);
   const lacks = missing(settings);
@@ -108,7 +108,7 @@ async function makeScene(
   };
 }
 
-/** Puts images into the folder of a registry. The crowd's serves the same one, behind its link. */
+/** Puts images into the folder of a registry. The crowd's registry serves the same folder, behind its link. */
 async function stock(
   storage: string,
   images: readonly {
@@ -127,7 +127,7 @@ async function stock(
   return stocked;
 }
 
-/** What this machine lacks, for people. */
+/** Programs that this machine lacks, for people. */
 function missing(settings: CrowdSettings): readonly string[] {
   const { loopback, runtime, systems } = settings;
   const programs = {

@@ -1,20 +1,20 @@
-/** Looks again and again at what is only there while it happens: bytes that leave the registry, open connections. */
+/** Samples figures that exist only during the pulls: bytes that leave the registry, open connections. */
 import { setTimeout as delay } from 'node:timers/promises';
 import { SECOND } from '../../src/util/clock.ts';
 import { cpuSeconds } from '../support/process-usage.ts';
 import type { Member, Scene } from './scene.ts';
 import type { RunningSystem } from './systems/system.ts';
 
-/** Milliseconds between two looks at the registry's link; each reads one small file. */
+/** Milliseconds between two samples of the registry's link; each reads one small file. */
 const LOOK = 250;
-/** Looks between two at the nodes: those read a file for each. */
+/** Samples of the link for one of the nodes: that reads a file for each node. */
 const NODES_EVERY = 8;
 
 export class Sampler implements AsyncDisposable {
   readonly curve: (readonly [seconds: number, bytes: number])[] = [];
   /** The most TCP connections of each node. */
   readonly connections: number[];
-  /** The most TCP connections of the registry; null where they cannot be told from others. */
+  /** The most TCP connections of the registry; null if they cannot be told from others. */
   registryConnections: number | null = null;
   /** CPU seconds of the processes of a node when they were last seen. */
   readonly cpu: number[];
@@ -41,13 +41,13 @@ export class Sampler implements AsyncDisposable {
     return sampler;
   }
 
-  /** Looks from now on. @param begin the common start of all pulls, by performance.now() */
+  /** Samples from now on. @param begin the common start of all pulls, by performance.now() */
   run(begin: number): void {
     this.#begin = begin;
     this.#running = this.#run();
   }
 
-  /** Looks for the last time; the run does so too. */
+  /** Takes the last sample. */
   async end(): Promise<void> {
     await this[Symbol.asyncDispose]();
     await this.#lookAtNodes();
@@ -63,7 +63,7 @@ export class Sampler implements AsyncDisposable {
       const open = (await place.connections()) ?? 0;
       this.connections[index] = Math.max(this.connections[index] ?? 0, open);
       for (const pid of this.#system.pids(index)) {
-        // One that has just died leaves what was read before.
+        // A node that has just died keeps its last figure.
         const seconds = await cpuSeconds(pid).catch(() => undefined);
         if (seconds !== undefined) this.cpu[index] = seconds;
       }
@@ -90,7 +90,7 @@ export class Sampler implements AsyncDisposable {
     if (open !== undefined) this.registryConnections = Math.max(this.registryConnections ?? 0, open);
   }
 
-  /** On its link; on loopback, what its log tells. */
+  /** Bytes on its link; on loopback, those of its log. */
   async #sent(): Promise<number> {
     return (await this.#scene.registryPlace.sent()) ?? this.#scene.registry.accessLog.bytes('/v2/');
   }

@@ -1,4 +1,4 @@
-/** What all turns of a run share. */
+/** Parts that all turns of a run share. */
 import type { TestImage } from '../../test/support/images.ts';
 import type { Registry } from '../../test/support/registry.ts';
 import type { Network, Place } from './network.ts';
@@ -11,9 +11,9 @@ export interface Scene {
   readonly registry: Registry;
   readonly registryPlace: Place;
   readonly wares: Wares;
-  /** Of its config and layers. */
+  /** Bytes of its config and layers. */
   readonly imageBytes: number;
-  /** What all nodes pull before, as nodes of a cluster have pulled before: a small image, and `--pulled` large ones. */
+  /** Images for the warm-up: a small one, and `--pulled` large ones. */
   readonly warmUp: readonly [small: Wares, ...large: Wares[]];
   /** Folder of the report. */
   readonly out: string;
@@ -29,7 +29,7 @@ export interface Wares {
   readonly path: string;
 }
 
-/** A node of a turn: where it is, and what is to happen to it. */
+/** A node of a turn: its host, and its plan. */
 export interface Member {
   readonly place: Place;
   readonly plan: NodePlan;

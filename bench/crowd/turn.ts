@@ -1,4 +1,4 @@
-/** One turn of one system: it is started, all nodes pull, and what is to be seen of that is observed. */
+/** One turn of one system: it is started, all nodes pull, and they are observed. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MINUTE, SECOND } from '../../src/util/clock.ts';
@@ -16,7 +16,7 @@ import type { NodeTraffic, RunningSystem, System } from './systems/system.ts';
 import { calm, warmUp } from './warm-up.ts';
 import { centralCpuOf, centralPeaksOf, cpuOf, peaksOf, privateOf, residentOf, resetPeaks } from './usage.ts';
 
-/** A pull may take so many times what all nodes need when each fetches all from the registry, one after the other. */
+/** A pull may take this multiple of the time in which all nodes, one by one, could fetch all from the registry. */
 const PATIENCE = 3;
 const GRACE = 2 * MINUTE;
 const BITS = 8;
@@ -36,7 +36,7 @@ export async function runTurn(scene: Scene, system: System, turn: number): Promi
     idlePrivateBytes: await privateOf(running, members.length),
   };
   const cold = await warmUp(scene, runtime, members.length, longestPull(scene));
-  // Where nothing runs but the registry there is nothing to come to rest.
+  // If nothing but the registry runs, nothing has to come to rest.
   if (idle.startCpuSeconds > 0) await calm(scene.signal);
   if (cold > 0) say(`  ${cold} pulls before the turn failed`);
   say(
@@ -115,7 +115,7 @@ async function observe(
   };
 }
 
-/** Bytes that have come over the links of all nodes; on loopback, which has none, 0. */
+/** Bytes that have come over the links of all nodes; 0 on loopback, which has none. */
 async function overLinks(members: readonly Member[]): Promise<number> {
   const each = await Promise.all(members.map(({ place }) => place.received()));
   return each.reduce<number>((sum, bytes) => sum + (bytes ?? 0), 0);
@@ -128,13 +128,13 @@ function trafficOf(
   return Promise.all(members.map((_, index) => system.traffic(index)));
 }
 
-/** Milliseconds, a whole number, after which a pull counts as one that hangs. */
+/** Whole milliseconds after which a pull counts as hung. */
 function longestPull({ settings: { link, registry, nodes }, imageBytes }: Scene): number {
   const slowest = Math.min(link.bitsPerSecond / SLOWNESS, registry.bitsPerSecond / nodes);
   return Math.ceil(GRACE + PATIENCE * ((imageBytes * BITS) / slowest) * SECOND);
 }
 
-/** Of nodes whose pull failed or went past its mirror, or of all where their log level was asked for. */
+/** Keeps logs of nodes whose pull failed or went past the mirror; of all nodes if a log level was given. */
 async function keepLogs(
   { settings, out, say }: Scene,
   name: string,

@@ -1,4 +1,4 @@
-/** CPU time and memory of the processes of a system, as the kernel counts them. Those that died are left out. */
+/** CPU time and memory of the processes of a system, as the kernel counts them. Dead processes are left out. */
 import {
   cpuSeconds,
   peakResidentBytes,
@@ -8,22 +8,22 @@ import {
 } from '../support/process-usage.ts';
 import type { RunningSystem } from './systems/system.ts';
 
-/** Bytes that the processes of each node have in RAM now; null where there is none, or one died. */
+/** Bytes that the processes of each node have in RAM now; null if there is none, or one died. */
 export function residentOf(system: RunningSystem, nodes: number): Promise<readonly (number | null)[]> {
   return ofNodes(system, nodes, residentBytes);
 }
 
-/** Of these, what they share with no other process. */
+/** Part of them that is shared with no other process. */
 export function privateOf(system: RunningSystem, nodes: number): Promise<readonly (number | null)[]> {
   return ofNodes(system, nodes, privateBytes);
 }
 
-/** The most since {@link resetPeaks}. */
+/** The highest value since {@link resetPeaks}. */
 export function peaksOf(system: RunningSystem, nodes: number): Promise<readonly (number | null)[]> {
   return ofNodes(system, nodes, peakResidentBytes);
 }
 
-/** Of each process that belongs to no node. */
+/** Bytes of each process that belongs to no node. */
 export function centralPeaksOf({ central }: RunningSystem): Promise<readonly number[]> {
   return Promise.all(central.map((pid) => peakResidentBytes(pid)));
 }

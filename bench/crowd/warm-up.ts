@@ -1,8 +1,7 @@
 /**
- * Before a turn is measured: all nodes pull a small image, a few at a time, then with `--pulled` as many large ones all
- * at once, and then rest. A node of a cluster has pulled before; a Node.js process that does so for the first time
- * compiles its code meanwhile, half a second of CPU for each, and where dozens share two cores that would be most of
- * what is measured.
+ * Before a turn is measured: all nodes pull a small image, a few at a time, then as many large ones as `--pulled` says,
+ * all at once, and then rest. A node of a cluster has pulled before. A Node.js process compiles its code at its first
+ * pull, half a second of CPU for each. With dozens of nodes on two cores that would be most of the measured time.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { MINUTE, SECOND } from '../../src/util/clock.ts';
@@ -11,18 +10,18 @@ import { inParallel } from '../support/parallel.ts';
 import type { RunningRuntime } from './runtimes/runtime.ts';
 import type { Scene, Wares } from './scene.ts';
 
-/** Nodes that pull at one time: enough to pull from each other. */
+/** Nodes that pull at a time: enough to pull from each other. */
 const AT_ONCE = 4;
 const PULL_WITHIN = MINUTE;
-/** Of all cores: a machine that does no more rests. */
+/** Share of all cores below which the machine rests. */
 const CALM = 0.3;
-/** Milliseconds over which that is seen, and that it is waited for. */
+/** Milliseconds over which it must rest, and for which that is awaited. */
 const LOOK = 2 * SECOND;
 const CALM_WITHIN = 30 * SECOND;
 
 /**
- * What fails here says nothing about the turn, where it would fail too.
- * @param longest milliseconds that a large image may take: as long as what is measured
+ * A failure here says nothing about the turn, in which it would occur too.
+ * @param longest milliseconds that a large image may take: as long as the measured one
  * @returns how many pulls failed
  */
 export async function warmUp(
@@ -45,7 +44,7 @@ export async function warmUp(
   return failed.filter(Boolean).length;
 }
 
-/** Waits until the machine rests, but not for ever: others may work on it. */
+/** Waits until the machine rests, but not for ever: it may have other work. */
 export async function calm(signal: AbortSignal): Promise<void> {
   const deadline = performance.now() + CALM_WITHIN;
   for (let before = await cpuTimes(); performance.now() < deadline;) {

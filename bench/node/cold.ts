@@ -1,4 +1,4 @@
-/** Cold pulls: an image through a node that has nothing, against the same image from the registry itself. */
+/** Cold pulls: an image through an empty node, against the same image from the registry itself. */
 import { GIB } from '../../src/util/clock.ts';
 import type { Registry } from '../../test/support/registry.ts';
 import { cpuSeconds } from '../support/process-usage.ts';
@@ -17,7 +17,7 @@ export interface ColdFigures {
 
 export interface ColdReport {
   readonly setups: readonly ColdFigures[];
-  /** What could not be measured here, and why. */
+  /** Measurements that this machine does not allow, and the reason. */
   readonly leftOut: readonly string[];
 }
 
@@ -37,7 +37,7 @@ async function measureSetup(setup: string, registry: Registry, scene: Scene): Pr
   const direct: number[] = [];
   const weir: number[] = [];
   const cpu: number[] = [];
-  // The first turn is not counted: it brings code, caches and memory of the machine to where they stay.
+  // The first turn is not counted: it warms up code, caches and the machine's memory.
   for (let turn = 0; turn <= repeat; turn++) {
     const [alone, through] = await takeTurn(registry, scene);
     const note = `${alone.toFixed(2)} s direct, ${through.seconds.toFixed(2)} s through the mirror`;

@@ -1,4 +1,4 @@
-/** What is pulled: two images and two blobs, made once and pushed to a registry, the same in every run. */
+/** The content to pull: two images and two blobs, made once and pushed to a registry, the same in every run. */
 import { createHash } from 'node:crypto';
 import { openAsBlob } from 'node:fs';
 import { mkdir, open, rename, rm } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import { parseImageReference, type ImageReference } from '../../src/oci/referenc
 /** 64 MiB: a usual layer; four of them: a usual image. */
 export const LAYER_BYTES: number = 64 * MIB;
 export const IMAGE_LAYERS = 4;
-/** Blobs that are pulled at one time while memory is measured. */
+/** Blobs that are pulled at a time while memory is measured. */
 export const PARALLEL_BLOBS = 8;
 export const LARGE_BYTES: number = 1 * GIB;
 export const SMALL_BYTES: number = 1 * KIB;
@@ -31,7 +31,7 @@ export interface Content {
 
 interface Tagged {
   readonly tag: string;
-  /** Of all its blobs. */
+  /** Bytes of all its blobs. */
   readonly bytes: number;
 }
 
@@ -95,7 +95,7 @@ async function pushRandom(url: string, folder: string, size: number): Promise<Di
   return digest;
 }
 
-/** Distribution spec, "Pushing a blob monolithically"; what is there is not pushed again. */
+/** Distribution spec, "Pushing a blob monolithically"; a blob that is there is not pushed again. */
 async function pushBlob(url: string, digest: Digest, path: string): Promise<void> {
   const there = await fetch(`${url}/v2/${blobTarget(digest)}`, { method: 'HEAD' });
   if (there.status === 200) return;

@@ -1,4 +1,4 @@
-/** Time to the first byte of a hit, and time in which a miss is answered by 404. */
+/** Time to the first byte of a hit, and to the 404 of a miss. */
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { connect } from 'node:net';
@@ -8,7 +8,7 @@ import type { Scene } from './scene.ts';
 import type { WarmScene } from './warm-scene.ts';
 
 const REQUESTS = 200;
-/** Requests before that are not counted: code that runs for the first time is slow. */
+/** Requests that are not counted: code that runs for the first time is slow. */
 const WARM_UP = 20;
 
 const END_OF_HEADER = '\r\n\r\n';
@@ -30,7 +30,7 @@ export async function measureLatency({ say, signal }: Scene, warm: WarmScene): P
     compare(() => [warm.nginxUrl(digest), warm.weirUrl(digest)], 200, signal);
   const hitSmall = await hit(warm.small);
   const hitLarge = await hit(warm.large);
-  // A digest that was never asked for, each time: nobody can have kept the answer.
+  // Each digest is new, so no answer can be cached.
   const miss = await compare(
     () => {
       const unknown = parseDigest(`sha256:${randomBytes(32).toString('hex')}`);
@@ -64,8 +64,8 @@ async function compare(
 }
 
 /**
- * Milliseconds from sending a request, on a connection that is there, to the first byte of the answer's body.
- * The rest is not read: the connection is closed, as a client does that goes away.
+ * Milliseconds from sending a request, on an open connection, to the first byte of the answer's body.
+ * The rest is not read: the connection is closed, as by a client that goes away.
  */
 async function firstByte(url: string, status: number): Promise<number> {
   const { hostname, port, host, pathname, search } = new URL(url);

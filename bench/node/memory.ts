@@ -9,22 +9,22 @@ import { startNode, type Scene } from './scene.ts';
 /** MiB, each. */
 export interface MemoryFigures {
   readonly idle: Spread;
-  /** The most during the parallel cold pulls. */
+  /** The highest value during the parallel cold pulls. */
   readonly cold: Spread;
-  /** The most during the parallel reads of the same blobs from the store. */
+  /** The highest value during the parallel reads of the same blobs from the store. */
   readonly warm: Spread;
   readonly idleAgain: Spread;
 }
 
 type Round = Record<keyof MemoryFigures, number>;
 
-/** Milliseconds between two looks. */
+/** Milliseconds between two samples. */
 const LOOK_EVERY = SECOND / 2;
 /** Milliseconds without a new low after which memory counts as settled. */
 const SETTLED_AFTER = 5 * SECOND;
-/** Milliseconds after which it counts as settled in any case. */
+/** Milliseconds after which memory counts as settled in any case. */
 const SETTLE_LIMIT = 60 * SECOND;
-/** Bytes by which a new low must be lower. */
+/** Bytes by which a new low must be below the last. */
 const NEW_LOW = MIB / 4;
 
 export async function measureMemory(scene: Scene): Promise<MemoryFigures> {
@@ -58,7 +58,7 @@ async function takeRound({ registry, content, scratch, signal }: Scene): Promise
   };
 }
 
-/** MiB once they have stopped falling: freed memory goes back to the system some time later. */
+/** MiB, once memory has stopped falling: freed memory goes back to the system some time later. */
 async function settledBytes(pid: number, signal: AbortSignal): Promise<number> {
   const started = systemClock.monotonic();
   let lowest = Infinity;

@@ -4,16 +4,16 @@ import { join } from 'node:path';
 import { Program } from '../../test/support/program.ts';
 import { accepts, freePort } from '../../test/support/ports.ts';
 
-/** Another process may take the port between the search and nginx' start. */
+/** Tries: another process may take the port between the search and nginx' start. */
 const MAX_TRIES = 3;
 
 const TEMP_PATHS = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
 
 export interface NginxOptions {
   readonly program: string;
-  /** What it serves. */
+  /** Folder that it serves. */
   readonly root: string;
-  /** For its configuration and temporary files. */
+  /** Folder for its configuration and temporary files. */
   readonly folder: string;
 }
 
@@ -40,7 +40,7 @@ export class Nginx implements AsyncDisposable {
     }
   }
 
-  /** Of the master; the worker is its child. */
+  /** PID of the master; the worker is its child. */
   get pid(): number {
     return this.#program.pid;
   }
@@ -58,7 +58,7 @@ async function launch({ program, root, folder }: NginxOptions, port: number): Pr
 }
 
 function configuration(root: string, folder: string, port: number): string {
-  // Started by root it would read as another user, whom the node's data folder is closed to.
+  // Started by root it would read as another user, who cannot open the node's data folder.
   const user = process.getuid?.() === 0 ? 'user root;' : '';
   const temp = TEMP_PATHS.map((name) => `${name}_temp_path ${join(folder, name)};`).join(' ');
   return `

@@ -1,4 +1,4 @@
-/** Where a node's main thread spends its time: CPU profiles of one cold pull and of warm reads. */
+/** CPU profiles of a node's main thread: one cold pull, and warm reads. */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { summarize, type CpuProfile, type ProfileSummary } from '../support/cpu-profile.ts';
@@ -16,11 +16,11 @@ const WARM_READS = 3;
 export interface ProfileReport {
   readonly cold: ProfileSummary;
   readonly warm: ProfileSummary;
-  /** Where the whole profiles are, for the tools of a browser. */
+  /** Files with the whole profiles, for the tools of a browser. */
   readonly files: readonly string[];
 }
 
-/** Not part of a measurement: a node that is profiled is slower. */
+/** Not part of a measurement: profiling makes a node slower. */
 export async function profileNode(scene: Scene, folder: string): Promise<ProfileReport> {
   const { registry, content, signal, say } = scene;
   await mkdir(folder, { recursive: true });

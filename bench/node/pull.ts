@@ -1,4 +1,4 @@
-/** A pull as containerd's CRI makes it, every digest checked, that must come from where it is said to. */
+/** A pull as containerd's CRI makes it, every digest checked, from the expected source. */
 import { pullImage, type PulledImage } from '../../src/cli/client/pull-image.ts';
 import type { ImageReference } from '../../src/oci/reference.ts';
 import type { WeirNode } from '../../test/support/weir.ts';
@@ -6,9 +6,9 @@ import type { WeirNode } from '../../test/support/weir.ts';
 export interface PullOptions {
   /** Undefined: the registry itself. */
   readonly node?: WeirNode;
-  /** Where every config and layer must come from, in the words of the Weir-Source header. */
+  /** Source that every config and layer must have, in the words of the Weir-Source header. */
   readonly source: 'registry' | 'upstream' | 'store';
-  /** Layers at one time; default: as containerd. */
+  /** Layers at a time; default: as containerd. */
   readonly concurrency?: number;
   readonly signal: AbortSignal;
 }

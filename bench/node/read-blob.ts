@@ -8,8 +8,8 @@ const READER = fileURLToPath(new URL('reader.ts', import.meta.url));
 
 /**
  * Reads `url` `times` times over one connection.
- * @param digest what the bytes must have; checking it is slower than reading
- * @throws where an answer is not what was asked for
+ * @param digest digest that the bytes must have; checking it is slower than reading
+ * @throws if an answer is not the expected one
  */
 export async function readBlob(url: string, times: number, digest?: Digest): Promise<ReaderResult> {
   const check = digest === undefined ? [] : [digest];

@@ -1,6 +1,6 @@
 /**
- * Reads one URL over a single connection into a buffer that it uses over and over, and forgets the bytes: the
- * least that a client can do, in a process of its own, so that it is not what is measured.
+ * Reads one URL over a single connection into a buffer that it uses over and over, and forgets the bytes. This is the
+ * least work of a client, in a process of its own, so the client is not measured.
  *
  * `node reader.ts URL TIMES [DIGEST]` prints a {@link ReaderResult} as JSON. With a digest the bytes are hashed,
  * which is slower, and another digest ends it with exit code 1.
@@ -12,13 +12,13 @@ import { KIB, SECOND } from '../../src/util/clock.ts';
 
 export interface ReaderResult {
   readonly bytes: number;
-  /** From the first request to the last byte. */
+  /** Seconds from the first request to the last byte. */
   readonly seconds: number;
-  /** Of this process in that time. */
+  /** CPU seconds of this process in that time. */
   readonly cpuSeconds: number;
 }
 
-/** Larger ones bring no more throughput on loopback. */
+/** Bytes of the buffer; a larger one brings no more throughput on loopback. */
 const BUFFER_BYTES = 512 * KIB;
 
 const END_OF_HEADER = '\r\n\r\n';
@@ -29,7 +29,7 @@ class Reader {
   readonly #digest: string | undefined;
   readonly #done: PromiseWithResolvers<ReaderResult> = Promise.withResolvers();
   readonly #socket: ReturnType<typeof connect>;
-  /** Bytes of the present body that have not come; undefined while its header is awaited. */
+  /** Missing bytes of the present body; undefined while its header is awaited. */
   #missing: number | undefined;
   #hash = createHash('sha256');
   #bodies = 0;
@@ -83,7 +83,7 @@ class Reader {
     if (this.#missing === 0) this.#endBody();
   }
 
-  /** A header on loopback comes in one piece with the first bytes of the body, or before them. */
+  /** On loopback a header comes at once, with the first bytes of the body or before them. */
   #readHeader(bytes: Buffer): Buffer {
     const end = bytes.indexOf(END_OF_HEADER);
     const header = bytes.toString('latin1', 0, Math.max(0, end));

@@ -1,4 +1,4 @@
-/** What `bench node` found, as JSON and as a table for people, with the targets beside the figures. Pure. */
+/** The figures of `bench node`, as JSON and as a table for people, with the targets beside them. Pure. */
 import { GIB } from '../../src/util/clock.ts';
 import type { ProfileSummary } from '../support/cpu-profile.ts';
 import type { Machine } from '../support/machine.ts';
@@ -34,14 +34,14 @@ export interface Target {
   readonly value: number;
   readonly bound: 'at most' | 'at least';
   readonly target: number;
-  /** What is hoped for beyond the target. */
+  /** The aim beyond the target. */
   readonly aim?: number;
   readonly reached: boolean;
 }
 
-/** Times of a direct pull that a cold pull through the mirror may take. */
+/** A cold pull through the mirror may take this multiple of a direct pull. */
 const MAX_COLD_RATIO = 1.03;
-/** Of nginx' throughput. */
+/** Share of nginx' throughput. */
 const MIN_WARM_RATIO = 0.6;
 const WARM_AIM = 0.8;
 /** MiB. */

@@ -23,7 +23,7 @@ import type { Scene } from './scene.ts';
 import { WarmScene } from './warm-scene.ts';
 import { measureWarm } from './warm.ts';
 
-/** The content in the registry, once more in a node or before it is pushed, and one large file besides. */
+/** Bytes: the content in the registry, a second copy in a node or before the push, and one large file. */
 const DISK_NEEDED = 4 * GIB;
 
 export const PARTS = ['cold', 'warm', 'memory', 'latency'] as const;
@@ -40,7 +40,7 @@ export interface NodeBenchOptions {
   readonly signal: AbortSignal;
 }
 
-/** @throws WeirError `digest_mismatch` and those of requests that fail; Error where something is missing here */
+/** @throws WeirError `digest_mismatch` and those of failed requests; Error if this machine lacks a program */
 export async function runNodeBench(options: NodeBenchOptions): Promise<NodeReport> {
   const { repeat, say, signal, out } = options;
   const startedAt = new Date().toISOString();
@@ -82,7 +82,7 @@ async function measureHits(scene: Scene, nginx: string, wants: (part: Part) => b
   };
 }
 
-/** @throws Error that says what to install */
+/** @throws Error that names the packages to install */
 function program(name: string, debianPackage = name): string {
   const path = findProgram(name);
   if (path !== undefined) return path;

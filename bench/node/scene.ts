@@ -1,4 +1,4 @@
-/** What all measurements of a node share: the registry with its content, and how a node is started. */
+/** Shared by all measurements of a node: the registry with its content, and how a node is started. */
 import type { Registry } from '../../test/support/registry.ts';
 import { WeirNode } from '../../test/support/weir.ts';
 import type { Scratch } from '../support/scratch.ts';
@@ -15,7 +15,7 @@ export interface Scene {
   readonly signal: AbortSignal;
 }
 
-/** A node with an empty data folder, with the settings that users get. */
+/** A node with an empty data folder and the default settings. */
 export async function startNode(
   { host }: Pick<Registry, 'host'>,
   env: Readonly<Record<string, string>> = {},

@@ -6,13 +6,13 @@ import { Namespace } from '../../test/support/namespace.ts';
 import { runOk } from '../../test/support/program.ts';
 import { Registry } from '../../test/support/registry.ts';
 
-/** For people, and for tc. */
+/** The rate, for people and for tc. */
 export const LINK_NAME = '1 Gbit/s';
 const LINK_RATE = '1gbit';
 
-/** Bytes that may leave at once: the kernel refills the bucket every 4 ms at worst, which is 500 kB at this rate. */
+/** Bytes that may leave at once. The kernel refills the bucket every 4 ms at worst, which is 500 kB at this rate. */
 const BURST = '1mb';
-/** How long a packet may wait before the filter drops it: far above a round trip, below TCP's time-out. */
+/** Time that a packet may wait before the filter drops it: far above a round trip, below TCP's time-out. */
 const LATENCY = '50ms';
 
 export class ShapedRegistry implements AsyncDisposable {

@@ -1,4 +1,4 @@
-/** Warm hits: what a node sends out of its store, against nginx with sendfile on the same file. */
+/** Warm hits: a node that serves its store, against nginx with sendfile on the same file. */
 import { GIB, MIB } from '../../src/util/clock.ts';
 import { cpuSeconds } from '../support/process-usage.ts';
 import { pair, type Pair } from '../../test/simulator/stats.ts';
@@ -6,7 +6,7 @@ import { readBlob } from './read-blob.ts';
 import type { Scene } from './scene.ts';
 import type { WarmScene } from './warm-scene.ts';
 
-/** How often a turn reads the blob: a turn shorter than two seconds shows chance. */
+/** Reads of the blob in a turn: a turn shorter than two seconds shows chance. */
 const READS_PER_TURN = 3;
 
 export interface WarmFigures {
@@ -16,7 +16,7 @@ export interface WarmFigures {
   readonly cpu: Pair;
   /** CPU seconds of the server per second. */
   readonly serverBusy: Pair;
-  /** CPU seconds of the client per second: near 1 the client would be the bound, and the rates be its own. */
+  /** CPU seconds of the client per second: near 1 the client is the bound, and the rates are its own. */
   readonly readerBusy: Pair;
 }
 

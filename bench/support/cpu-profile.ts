@@ -1,11 +1,11 @@
 /** The functions of a CPU profile of V8 that took the most time themselves. Pure. */
 
-/** What is used of a .cpuprofile file (Chrome DevTools Protocol, Profiler.Profile). */
+/** The used fields of a .cpuprofile file (Chrome DevTools Protocol, Profiler.Profile). */
 export interface CpuProfile {
   readonly nodes: readonly ProfileNode[];
   /** Node of each sample. */
   readonly samples: readonly number[];
-  /** Microseconds since the sample before, each. */
+  /** Microseconds from the previous sample to each. */
   readonly timeDeltas: readonly number[];
 }
 
@@ -21,15 +21,15 @@ interface ProfileNode {
 
 export interface ProfileEntry {
   readonly name: string;
-  /** `src/mirror/reader-body.ts:96`, `node:net:801`, or empty for what is not JavaScript. */
+  /** `src/http/body.ts:96`, `node:net:801`, or empty for code that is not JavaScript. */
   readonly place: string;
   readonly milliseconds: number;
-  /** Of all time that is not idle, 0 to 1. */
+  /** Share of all time that is not idle, 0 to 1. */
   readonly share: number;
 }
 
 export interface ProfileSummary {
-  /** Of the main thread. */
+  /** Time of the main thread. */
   readonly busyMilliseconds: number;
   readonly idleMilliseconds: number;
   readonly top: readonly ProfileEntry[];
@@ -48,7 +48,7 @@ export function summarize(profile: CpuProfile, root: string, count: number): Pro
   let idle = 0;
   for (const [index, sample] of profile.samples.entries()) {
     const frame = frames.get(sample);
-    // A delta is the time that passed before its sample; V8's are below 0 where clocks disagree.
+    // A delta is the time before its sample; V8's are below 0 if clocks disagree.
     const microseconds = Math.max(0, profile.timeDeltas[index] ?? 0);
     if (frame === undefined) continue;
     if (frame.functionName === IDLE) {

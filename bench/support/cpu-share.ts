@@ -4,9 +4,9 @@ import { readFile } from 'node:fs/promises';
 /** Since the start of the machine, in hundredths of a second. */
 export interface CpuTimes {
   readonly total: number;
-  /** In which no process of this machine wanted to run. */
+  /** Time in which no process of this machine wanted to run. */
   readonly idle: number;
-  /** In which this machine wanted to run and its hypervisor ran others. */
+  /** Time in which this machine wanted to run and its hypervisor ran others. */
   readonly stolen: number;
 }
 
@@ -38,7 +38,7 @@ export function busyShare(before: CpuTimes, after: CpuTimes): number {
   return total <= 0 ? 0 : 1 - (after.idle - before.idle) / total;
 }
 
-/** 0 to 1; above some hundredths, figures of time say more about the neighbours than about what was measured. */
+/** 0 to 1; above some hundredths, times say more about the hypervisor's other guests than about the program. */
 export function stolenShare(before: CpuTimes, after: CpuTimes): number {
   const total = after.total - before.total;
   return total <= 0 ? 0 : (after.stolen - before.stolen) / total;

@@ -1,4 +1,4 @@
-/** The program as the image and the .deb hold it, bundled: what users run takes less memory than the sources. */
+/** The program as the image and the .deb hold it: the bundle takes less memory than the sources. */
 import { fileURLToPath } from 'node:url';
 import { bundle, NODE_FLAG } from '../../deploy/image/bundle.ts';
 import type { NodeProgram } from '../../test/support/weir.ts';

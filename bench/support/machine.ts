@@ -1,4 +1,4 @@
-/** What a report says of the machine: figures of two machines are not to be compared. */
+/** The machine, for a report: figures of two machines must not be compared. */
 import { cpus, loadavg, release, totalmem, type as osType } from 'node:os';
 import { run } from '../../test/support/program.ts';
 
@@ -9,9 +9,9 @@ export interface Machine {
   readonly memory: number;
   readonly kernel: string;
   readonly node: string;
-  /** Processes that ran or waited to, on average over the minute before: what else the machine does. */
+  /** Processes that ran or waited to, on average over the minute before: the machine's other work. */
   readonly loadBefore: number;
-  /** By program. */
+  /** Versions by program. */
   readonly programs: Readonly<Record<string, string>>;
 }
 

@@ -1,6 +1,6 @@
 /** Work on many things, some at a time. */
 
-/** @param limit of things that are worked on at one time; the first failure ends it, when what runs has ended */
+/** @param limit items at a time; after the first failure it ends as soon as running items have ended */
 export async function inParallel<T, R>(
   items: readonly T[],
   limit: number,

@@ -12,7 +12,7 @@ export async function cpuSeconds(pid: number): Promise<number> {
   let nanoseconds = 0;
   for (const thread of await readdir(`/proc/${pid}/task`)) {
     const folder = `/proc/${pid}/task/${thread}`;
-    // In nanoseconds, where /proc/PID/stat counts in hundredths of a second.
+    // In nanoseconds; /proc/PID/stat counts in hundredths of a second.
     nanoseconds += firstNumber(await readFile(`${folder}/schedstat`, 'utf8'));
     for (const child of await childrenOf(pid, thread))
       nanoseconds += (await cpuSeconds(child)) * NANOSECONDS_PER_SECOND;
@@ -37,7 +37,7 @@ export function residentBytes(pid: number): Promise<number> {
   return statusBytes(pid, 'VmRSS');
 }
 
-/** Bytes of memory that the process shares with no other: what one more of it costs (proc(5), smaps_rollup). */
+/** Bytes of memory that the process shares with no other: the cost of one more process (proc(5), smaps_rollup). */
 export async function privateBytes(pid: number): Promise<number> {
   const rollup = await readFile(`/proc/${pid}/smaps_rollup`, 'utf8');
   const parts = [...rollup.matchAll(/^Private_(?:Clean|Dirty):\s+(\d+) kB$/gm)];
@@ -45,7 +45,7 @@ export async function privateBytes(pid: number): Promise<number> {
   return parts.reduce((sum, [, kib]) => sum + Number(kib) * KIB, 0);
 }
 
-/** The most that {@link residentBytes} was since the start, or since {@link resetPeak}. */
+/** The highest {@link residentBytes} since the start, or since {@link resetPeak}. */
 export function peakResidentBytes(pid: number): Promise<number> {
   return statusBytes(pid, 'VmHWM');
 }

@@ -1,7 +1,7 @@
 /**
  * Profiles a part of the life of a running Node.js through its inspector (Chrome DevTools Protocol, Profiler).
- * `--cpu-prof` covers a process from its start to its end, so that what is measured would drown in what prepares
- * it: filling the store takes longer than reading from it.
+ * `--cpu-prof` covers a process from its start to its end, so the measured part would drown in its preparation: filling
+ * the store takes longer than reading from it.
  */
 import { once } from 'node:events';
 import type { CpuProfile } from './cpu-profile.ts';
@@ -22,7 +22,7 @@ export class Profiler implements Disposable {
     this.#socket = socket;
   }
 
-  /** @param log what the process has printed */
+  /** @param log the output of the process */
   static async connect(log: string): Promise<Profiler> {
     const url = [...log.matchAll(LISTENING)].at(-1)?.[1];
     if (url === undefined) throw new Error('the process did not say where its inspector listens');
@@ -33,7 +33,7 @@ export class Profiler implements Disposable {
     return profiler;
   }
 
-  /** The profile of what the process does until `work` is done. */
+  /** The profile of the process until `work` is done. */
   async during(work: () => Promise<void>): Promise<CpuProfile> {
     await this.#call('Profiler.start');
     await work();

@@ -1,4 +1,4 @@
-/** One folder below which a run writes all that it writes; gone at the end, however that comes about. */
+/** One folder for all files of a run; it is removed at the end, however the run ends. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -16,7 +16,7 @@ export class Scratch implements AsyncDisposable {
     this.#outer = process.env['TMPDIR'];
     this.path = mkdtempSync(join(tmpdir(), 'weir-bench-'));
     process.once('exit', this.#remove);
-    // What test/support starts makes folders of its own in the temporary folder: they go with this one.
+    // Programs of test/support make folders in the temporary folder: they are removed with this one.
     process.env['TMPDIR'] = this.path;
   }
 
@@ -36,7 +36,7 @@ export class Scratch implements AsyncDisposable {
     return join(this.path, ...parts);
   }
 
-  /** Writes to disk what waits for it, so that the kernel does not do so during the next measurement. */
+  /** Flushes pending writes to the disk, so the kernel does not do so during the next measurement. */
   async settle(): Promise<void> {
     await run('sync', ['--file-system', this.path]);
   }

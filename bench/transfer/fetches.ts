@@ -1,4 +1,4 @@
-/** The ways to receive a piece that are compared. */
+/** The compared ways to receive a chunk. */
 import { get as httpGet, Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { get as httpsGet, Agent as HttpsAgent } from 'node:https';
 import { Pool } from 'undici';
@@ -44,7 +44,7 @@ function withWeir({ secure, asker, sender, piece: chunk }: Setup, from: Address,
   };
 }
 
-/** As much work as one cannot do without: the bytes end in one buffer. */
+/** The least work that is needed: the bytes end in one buffer. */
 class Sink {
   readonly #bytes: Buffer;
   #at = 0;

@@ -9,7 +9,7 @@ import { makeCertificate } from '../../src/transfer/certificate.ts';
 import type { ChunkFetch } from '../../src/transfer/chunk-exchange.ts';
 import type { Party } from './protocol.ts';
 
-/** Pieces that the sender has; it sends them over and over. */
+/** Chunks that the sender has; it sends them over and over. */
 export const CHUNKS = 4;
 
 export function makeParty(): Party {

@@ -1,4 +1,4 @@
-/** What the measuring process and the two that it measures say to each other, over the channel of `fork`. */
+/** Messages between the measuring process and the two measured ones, over the channel of `fork`. */
 import type { Address } from '../../src/protocol/member.ts';
 
 /** How the receiver receives: as Weir does, or with a general HTTP client that forgets the bytes once they are copied. */
@@ -8,7 +8,7 @@ export type Receiver = 'weir' | 'weir, memory not given back' | 'undici' | 'node
 export interface Setup {
   readonly secure: boolean;
   readonly receiverKind: Receiver;
-  /** Bytes. */
+  /** Bytes of a chunk; reports have it under this name. */
   readonly piece: number;
   readonly connections: number;
   readonly sender: Party;
@@ -24,7 +24,7 @@ export interface Party {
 
 export type Order =
   | { readonly kind: 'listen' }
-  | { readonly kind: 'fetch'; readonly from: Address; readonly pieces: number }
+  | { readonly kind: 'fetch'; readonly from: Address; readonly chunks: number }
   | { readonly kind: 'usage' };
 
 export type Reply =

@@ -1,4 +1,4 @@
-/** The receiving process: asks for pieces, some at a time, and forgets them. */
+/** The receiving process: asks for chunks, some at a time, and forgets them. */
 import { SECOND } from '../../src/util/clock.ts';
 import type { Address } from '../../src/protocol/member.ts';
 import { makeFetch } from './fetches.ts';
@@ -6,16 +6,16 @@ import type { Order, Reply, Setup } from './protocol.ts';
 import { usage } from './usage.ts';
 
 const setup = JSON.parse(process.argv[2] ?? '') as Setup;
-let fetchPiece: ((index: number) => Promise<void>) | undefined;
+let fetchChunk: ((index: number) => Promise<void>) | undefined;
 
 const reply = (message: Reply): void => void process.send?.(message);
 
-async function fetchAll(from: Address, pieces: number): Promise<void> {
-  fetchPiece ??= makeFetch(setup, from);
+async function fetchAll(from: Address, chunks: number): Promise<void> {
+  fetchChunk ??= makeFetch(setup, from);
   const began = performance.now();
   let next = 0;
   const lanes = Array.from({ length: setup.connections }, async () => {
-    while (next < pieces) await fetchPiece?.(next++);
+    while (next < chunks) await fetchChunk?.(next++);
   });
   await Promise.all(lanes);
   reply({ kind: 'fetched', seconds: (performance.now() - began) / SECOND });
@@ -23,5 +23,5 @@ async function fetchAll(from: Address, pieces: number): Promise<void> {
 
 process.on('message', (order: Order) => {
   if (order.kind === 'usage') reply(usage());
-  if (order.kind === 'fetch') void fetchAll(order.from, order.pieces);
+  if (order.kind === 'fetch') void fetchAll(order.from, order.chunks);
 });

@@ -1,4 +1,4 @@
-/** What `bench transfer` found, as JSON and as a table for people. Pure. */
+/** The figures of `bench transfer`, as JSON and as a table for people. Pure. */
 import { MIB } from '../../src/util/clock.ts';
 import type { Machine } from '../support/machine.ts';
 import type { Spread } from '../../test/simulator/stats.ts';
@@ -13,7 +13,7 @@ export interface CaseReport extends Case {
   readonly receiver: Spread;
   /** MiB/s. */
   readonly rate: Spread;
-  /** Bytes of the receiver. */
+  /** Resident bytes of the receiver. */
   readonly resident: Spread;
 }
 
@@ -28,7 +28,7 @@ export interface TransferReport {
   readonly cases: readonly CaseReport[];
 }
 
-const HEAD: Row = ['carrier', 'piece', 'sender', 'receiver', 'both', 'MiB/s', 'resident', 'receiver is'];
+const HEAD: Row = ['carrier', 'chunk', 'sender', 'receiver', 'both', 'MiB/s', 'resident', 'receiver is'];
 
 export function renderTransferReport({ cases, machine, stolen, repeat }: TransferReport): string {
   const rows = cases.map(({ secure, piece: chunk, sender, receiver, receiverKind, rate, resident }) => [

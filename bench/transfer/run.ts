@@ -1,5 +1,5 @@
 /**
- * `bench transfer`: what it costs to move pieces from one member to another. README.md says how it is measured.
+ * `bench transfer`: what it costs to move chunks from one member to another. README.md says how it is measured.
  *
  * Each case starts a sending and a receiving process, which end with it; cases run one after the other.
  */
@@ -19,9 +19,9 @@ import type { Case, CaseReport, TransferReport } from './report.ts';
 
 /** Bytes of one turn: shorter ones show chance. */
 const TURN_BYTES = 2 * GIB;
-/** Not counted: code is compiled and buffers grow. */
+/** Bytes that are not counted: code is compiled and buffers grow. */
 const WARM_UP_BYTES = GIB / 4;
-/** As many as the swarm has in flight to one member when there is no other. */
+/** Requests side by side, each on a connection of its own. */
 const CONNECTIONS = 4;
 
 const RECEIVERS: readonly Receiver[] = ['weir', 'weir, memory not given back', 'undici', 'node:http'];
@@ -83,17 +83,17 @@ interface Turn {
   readonly resident: number;
 }
 
-async function turn(sender: Child, receiver: Child, from: Address, pieces: number): Promise<Turn> {
+async function turn(sender: Child, receiver: Child, from: Address, chunks: number): Promise<Turn> {
   const before = [
     await sender.ask({ kind: 'usage' }, 'usage'),
     await receiver.ask({ kind: 'usage' }, 'usage'),
   ];
-  const { seconds } = await receiver.ask({ kind: 'fetch', from, pieces }, 'fetched');
+  const { seconds } = await receiver.ask({ kind: 'fetch', from, chunks }, 'fetched');
   const after = [
     await sender.ask({ kind: 'usage' }, 'usage'),
     await receiver.ask({ kind: 'usage' }, 'usage'),
   ];
-  const gibibytes = (pieces * receiver.piece) / GIB;
+  const gibibytes = (chunks * receiver.piece) / GIB;
   const [sent = 0, received = 0] = after.map((end, i) => {
     const begin = before[i] ?? end;
     return (end.user + end.system - begin.user - begin.system) / gibibytes;

@@ -1,4 +1,4 @@
-/** The sending process: a data server that has its bytes in memory, so that no disk is measured. */
+/** The sending process: a data server with its bytes in memory, so no disk is measured. */
 import { systemClock } from '../../src/util/clock.ts';
 import { Identity } from '../../src/protocol/identity.ts';
 import { attest } from '../../src/protocol/attestation.ts';

@@ -1,4 +1,4 @@
-/** What this process has used. */
+/** CPU time and memory that this process has used. */
 import type { Reply } from './protocol.ts';
 
 const MICROSECONDS_PER_SECOND = 1e6;

@@ -36,14 +36,14 @@ lib="$tree/usr/lib/weir"
 mkdir -p "$lib" "$tree/usr/bin" "$tree/etc/weir" "$tree/usr/share/doc/weir" "$tree/DEBIAN"
 cp -R package.json package-lock.json src "$lib/"
 npm ci --prefix "$lib" --omit=dev --ignore-scripts --no-audit --no-fund --os=linux --cpu="$cpu" --loglevel=error >&2
-# Others publish npm's package of Node.js: it has to be the binary of nodejs.org.
+# Others publish npm's package of Node.js: its binary must be that of nodejs.org.
 node="$lib/node_modules/node-linux-$cpu"
 name="node-linux-$cpu-$(sed -nE 's/^  "version": "(.*)",$/\1/p' "$node/package.json")/bin/node"
 sum="$(awk -v name="$name" '$2 == name { print $1 }' deploy/image/node-sums.txt)"
 [ -n "$sum" ] || { echo "build.sh: deploy/image/node-sums.txt has no sum of $name: see deploy/image/README.md" >&2; exit 1; }
 echo "$sum  $node/bin/node" | sha256sum --check --quiet >&2
 rm "$lib/package-lock.json" "$lib/node_modules/.package-lock.json"
-# Only read by people and by compilers.
+# Only people and compilers read these files.
 find "$lib/node_modules" -type f \( -name '*.d.ts' -o -name '*.d.cts' -o -name '*.d.mts' -o -name '*.map' \) -delete
 ln -s ../lib/weir/src/cli/weir "$tree/usr/bin/weir"
 

@@ -32,9 +32,9 @@ export interface BuildOptions {
   readonly out: string;
   /** Default: all. */
   readonly architectures?: readonly Architecture[];
-  /** What is fetched is kept there; default: `.cache/image` of the tree. */
+  /** Folder that keeps fetched files; default: `.cache/image` of the tree. */
   readonly cache?: string;
-  /** Told what is being done. */
+  /** Called with each step. */
   readonly onStep?: (step: string) => void;
 }
 

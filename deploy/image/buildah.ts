@@ -7,7 +7,7 @@ import { DATA_FOLDER, UID } from './rootfs.ts';
 
 export interface ImageFacts {
   readonly version: string;
-  /** The commit that it is made of; empty where there is no git. */
+  /** The commit of the sources; empty if there is no git. */
   readonly revision: string;
   /** Seconds since 1970: the date of everything in the program's layer. */
   readonly created: number;
@@ -76,7 +76,7 @@ export class Buildah implements AsyncDisposable {
   }
 }
 
-/** How a container of it runs, as options of `buildah config`. */
+/** How a container of the image runs, as options of `buildah config`. */
 export function configuration({ version, revision, created }: ImageFacts): readonly string[] {
   const labels = {
     title: 'weir',

@@ -11,7 +11,7 @@ export interface NpmPackage {
   readonly name: string;
   readonly version: string;
   readonly license: string;
-  /** The text that its licence wants to be handed on with it; empty where it brings none. */
+  /** The text that its licence demands beside copies; empty if it brings none. */
   readonly notice: string;
 }
 
@@ -20,7 +20,7 @@ const REQUIRE =
   'import { createRequire as createRequireOfBundle } from "node:module";' +
   'const require = createRequireOfBundle(import.meta.url);';
 
-/** Of Node.js; src/cli/weir says why. */
+/** Options of Node.js; src/cli/weir says why. */
 export const NODE_FLAG = '--max-semi-space-size=2';
 
 /** Started by the kernel, as the image has no shell. */
@@ -42,10 +42,10 @@ export async function bundle(root: string, folder: string): Promise<readonly Npm
     bundle: true,
     // Its build for Node.js is CommonJS, of which `import()` would see no names.
     alias: { yaml: join(root, 'node_modules/yaml/browser/index.js') },
-    splitting: true, // what a command does not need stays on the disk, as with the sources
+    splitting: true, // code that a command does not need stays on the disk, as with the sources
     format: 'esm',
     platform: 'node',
-    mainFields: ['module', 'main'], // what is CommonJS in disguise (UMD) hides its requires
+    mainFields: ['module', 'main'], // a package that is CommonJS in disguise (UMD) hides its requires
     target: 'node24',
     minifySyntax: true,
     minifyWhitespace: true, // but not names: stacks in logs stay readable

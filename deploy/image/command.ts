@@ -7,12 +7,12 @@ import { MIB } from '../../src/util/clock.ts';
 
 const execute = promisify(execFile);
 
-/** A program that prints more is not one of those that the build runs. */
+/** Bytes of output: no program of the build prints more. */
 const MAX_OUTPUT = 16 * MIB;
 
 const SEE = ': see deploy/image/README.md for what the build needs';
 
-/** Tells people what went wrong: its message says it all, and no stack does. */
+/** An error for people: its message says it all, so no stack is shown. */
 export class CommandError extends Error {}
 
 export interface CommandOptions {

@@ -1,7 +1,7 @@
 /**
- * What the image takes from Debian, for each architecture: the shared libraries that Node.js is linked with, the
- * certificate authorities, the words that scanners know a Debian by. Debian's apt fetches and verifies them, with
- * a state of its own, so that the machine's is left alone and needs no foreign architecture.
+ * The Debian part of the image, for each architecture: the shared libraries that Node.js is linked with, the certificate
+ * authorities, and the files by which scanners know a Debian. Debian's apt fetches and verifies them, with a state of its
+ * own: the machine's state is left alone and needs no foreign architecture.
  */
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -30,11 +30,11 @@ export interface DebianPackage {
   readonly sha256: string;
   /** Its control file. */
   readonly control: string;
-  /** Where all of them are unpacked. */
+  /** Folder in which all of them are unpacked. */
   readonly folder: string;
 }
 
-/** Fetches what is newer than what `cache` holds, and unpacks it there. */
+/** Fetches packages that are newer than those of `cache`, and unpacks them there. */
 export async function fetchDebian(cache: string, arch: Architecture): Promise<readonly DebianPackage[]> {
   const home = join(cache, `debian-${SUITE}-${arch.name}`);
   const pool = join(home, 'pool');

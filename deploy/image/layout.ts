@@ -1,4 +1,4 @@
-/** What is in an OCI layout (image spec, image-layout.md). */
+/** The content of an OCI layout (image spec, image-layout.md). */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MIB } from '../../src/util/clock.ts';
@@ -18,7 +18,7 @@ export interface LayoutImage {
 }
 
 export interface Layout {
-  /** Of the index. */
+  /** Digest of the index. */
   readonly digest: string;
   readonly images: readonly LayoutImage[];
 }

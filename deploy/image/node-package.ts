@@ -17,7 +17,7 @@ interface Lock {
   readonly packages: Readonly<Record<string, { readonly version: string; readonly integrity: string }>>;
 }
 
-/** Fetches it into `cache`, where it is not there yet, and unpacks it there. */
+/** Fetches it into `cache`, unless it is there already, and unpacks it there. */
 export async function fetchNode(root: string, cache: string, arch: Architecture): Promise<NodePackage> {
   const name = arch.nodePackage;
   const lock = JSON.parse(await readFile(join(root, 'package-lock.json'), 'utf8')) as Lock;

@@ -1,4 +1,4 @@
-/** What nodejs.org's binaries are, so that those of npm, which others publish, can be held against it. */
+/** Sums of nodejs.org's binaries, to check those of npm, which others publish. */
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -24,7 +24,7 @@ export async function sha256Of(file: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** @throws CommandError where the binary at `file` is not that of nodejs.org, or nobody has recorded what that is */
+/** @throws CommandError if the binary at `file` is not that of nodejs.org, or nobody has recorded that one's sum */
 export async function checkBinary(file: string, nodePackage: string, version: string): Promise<void> {
   const name = binaryName(nodePackage, version);
   const wanted = parseSums(await readFile(NODE_SUMS, 'utf8')).get(name);

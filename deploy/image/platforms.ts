@@ -1,12 +1,12 @@
-/** The platforms that the image is built for, as each of the sources of its parts calls them. */
+/** The platforms of the image, by the names that each source of its parts gives them. */
 
 export interface Architecture {
-  /** As OCI and Debian call it. */
+  /** Its name for OCI and Debian. */
   readonly name: 'amd64' | 'arm64';
   readonly nodePackage: string;
   /** Debian's folder of libraries. */
   readonly triplet: string;
-  /** Where the binary looks for its dynamic linker, relative to the root. */
+  /** Path at which the binary looks for its dynamic linker, relative to the root. */
   readonly interpreter: string;
 }
 

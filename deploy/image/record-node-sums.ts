@@ -1,7 +1,7 @@
 /**
  * Adds a version of Node.js to node-sums.txt, by hand at each upgrade: `node deploy/image/record-node-sums.ts 26.11.0
- * --keyring pubring.kbx`. The archives of nodejs.org are held against SHASUMS256.txt, and that against the signature of a
- * release key of Node.js; then it is the binary within that is recorded, as npm's packages hold nothing else of the archive.
+ * --keyring pubring.kbx`. SHASUMS256.txt must have the signature of a release key of Node.js, and the archives of
+ * nodejs.org must have its sums. The recorded sum is that of the binary within: npm's packages hold nothing else of it.
  */
 import { appendFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -17,9 +17,9 @@ const USAGE =
 
 export interface RecordOptions {
   readonly version: string;
-  /** Of the release keys, as gpgv reads it. */
+  /** Path of the keyring with the release keys, as gpgv reads it. */
   readonly keyring: string;
-  /** Default: nodejs.org's. */
+  /** URL of the dist folder; default: nodejs.org's. */
   readonly dist?: string;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The two layers of the image, as folders. `base` is Node.js and what it needs of Debian, and changes only with
- * those; `program` is Weir itself, some MiB: what an upgrade of a node has to fetch.
+ * The two layers of the image, as folders. `base` is Node.js and the Debian packages that it needs, and changes only with
+ * those. `program` is Weir itself, some MiB: an upgrade of a node fetches only this one.
  */
 import { chmod, copyFile, cp, mkdir, realpath, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -15,7 +15,7 @@ export const UID = 65_532;
 export const DATA_FOLDER = '/var/lib/weir';
 export const SBOM_PATH = 'usr/share/sbom/weir.cdx.json';
 
-/** What `readelf -d` names for Node.js, by the package that has it. What is not used is not there. */
+/** Libraries that `readelf -d` names for Node.js, by package. Others are left out. */
 const LIBRARIES: Readonly<Record<string, readonly string[]>> = {
   libatomic1: ['libatomic.so.1'],
   libc6: ['libc.so.6', 'libdl.so.2', 'libm.so.6', 'libpthread.so.0'],
@@ -64,7 +64,7 @@ export async function makeBase(
   await writeFile(at('etc/nsswitch.conf'), NSSWITCH);
   await writeNotice(at('usr/share/doc/nodejs/LICENSE'), join(node.folder, 'LICENSE'));
   for (const { name, control, folder: unpacked } of debian) {
-    // Where scanners for vulnerabilities look in images without a package database.
+    // Scanners for vulnerabilities look here in images without a package database.
     await mkdir(at('var/lib/dpkg/status.d'), { recursive: true });
     await writeFile(at('var/lib/dpkg/status.d', name), `${control}\n`);
     const documents = join(unpacked, 'usr/share/doc', name);
@@ -104,7 +104,7 @@ function linkerName({ interpreter }: Architecture): string {
   return interpreter.slice(interpreter.lastIndexOf('/') + 1);
 }
 
-/** Whatever the umask was, and the modes that the parts came with. */
+/** Sets modes that depend neither on the umask nor on the modes of the sources. */
 async function normalizeModes(folder: string): Promise<void> {
   await runOk('chmod', ['-R', 'u=rwX,go=rX', folder]);
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { parseManifests, template, type Manifest } from '../helm.ts';
 
-/** The key is made by whoever installs: a manifest that everybody has can hold no secret. */
+/** The operator makes the key: a public manifest can hold no secret. */
 const VALUES = ['--set', 'clusterKey.existingSecret=weir-cluster-key', '--set', 'zone.from=podLabel'];
 
 const HEAD = '# Rendered from deploy/chart by `npm run manifests`; see README.md here.\n';
@@ -29,7 +29,7 @@ function write(manifests: readonly Manifest[]): string {
   );
 }
 
-/** Without the labels and annotations that mean something to Helm alone. */
+/** Removes labels and annotations that only Helm understands. */
 function withoutHelm(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutHelm);
   if (typeof value !== 'object' || value === null) return value;

@@ -16,7 +16,7 @@ const LOADED_WITHIN = 5000;
 interface Try {
   readonly how: string;
   readonly target: string;
-  /** What it could read or tell; empty where that is nothing. */
+  /** What it could read or tell; empty if that is nothing. */
   readonly got: string;
 }
 

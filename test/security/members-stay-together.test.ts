@@ -29,7 +29,7 @@ interface Asked {
   readonly end: number | undefined;
 }
 
-/** What the registry answers in place of `right`; undefined: nothing, the test answers itself. */
+/** What the registry answers instead of `right`; undefined: nothing, the test answers itself. */
 type Deceit = (asked: Asked, right: Buffer, response: ServerResponse) => Buffer | undefined;
 
 requires(...ATTACK_NEEDS)('a registry of an attacker does not part members', function () {

@@ -18,7 +18,7 @@ export interface Access {
 
 const COMBINED = /^(\S+) \S+ \S+ \[[^\]]+\] "(\S+) (\S+) [^"]+" (\d{3}) (\d+) "[^"]*" "([^"]*)"/;
 
-/** The access in one line of the log; undefined where the line is another message. */
+/** The access in one line of the log; undefined if the line is another message. */
 export function parseAccess(line: string): Access | undefined {
   const match = COMBINED.exec(line);
   if (match === null) return undefined;

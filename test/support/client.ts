@@ -8,7 +8,7 @@ export interface Answer {
   readonly headers: Headers;
   readonly body: Buffer;
   readonly digest: Digest;
-  /** Why the body ended short of its length; undefined where it is whole. */
+  /** Why the body ended short of its length; undefined if it is whole. */
   readonly broken: string | undefined;
   /** Milliseconds to the headers, and to the end. */
   readonly firstByte: number;

@@ -26,7 +26,7 @@ export interface CriImage {
 export interface PullOutcome {
   /** Milliseconds. */
   readonly duration: number;
-  /** undefined where the pull succeeded. */
+  /** undefined if the pull succeeded. */
   readonly error: string | undefined;
   /** Whether the caller ended it: its deadline, or its signal. */
   readonly timedOut: boolean;
@@ -79,7 +79,7 @@ export class Cri implements Disposable {
     if (error !== undefined) throw new Error(`CRI PullImage ${image}: ${error}`);
   }
 
-  /** undefined where the runtime has no such image. */
+  /** undefined if the runtime has no such image. */
   async imageStatus(image: string): Promise<CriImage | undefined> {
     const response = (await this.#call('ImageStatus', { image: { image } })) as { image?: CriImage | null };
     return response.image ?? undefined;

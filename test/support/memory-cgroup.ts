@@ -17,7 +17,7 @@ export class MemoryCgroup implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  /** Undefined where this machine does not let us make one. @param bytes its limit */
+  /** Undefined if this machine does not let us make one. @param bytes its limit */
   static async create(bytes: number): Promise<MemoryCgroup | undefined> {
     const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' '));
     for (const [, mount = '', type = '', flags = ''] of mounts) {

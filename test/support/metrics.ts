@@ -14,7 +14,7 @@ export class Metrics {
     );
   }
 
-  /** The sum of all samples of `name` that carry these labels; 0 where there is none. */
+  /** The sum of all samples of `name` that carry these labels; 0 if there is none. */
   sum(name: string, labels: Readonly<Record<string, string>> = {}): number {
     const wanted = Object.entries(labels).map(([label, value]) => `${label}="${value}"`);
     let sum = 0;

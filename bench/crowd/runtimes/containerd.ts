@@ -1,7 +1,7 @@
 /**
  * `containerd`: each node has a real containerd of its own, with content, snapshots and socket of its own, that runs in
  * the node's namespace and is told to pull over CRI (PullImage), as the kubelet does. It checks every digest and unpacks
- * the layers. Where the mirror fails it goes to the registry by itself. It tells neither why nor of the first byte.
+ * the layers. If the mirror fails, it goes to the registry by itself. It tells neither the reason nor the first byte.
  */
 import { Containerd } from '../../../test/support/containerd.ts';
 import { findProgram } from '../../../test/support/requires.ts';
@@ -11,9 +11,9 @@ import { versionOf } from '../systems/programs.ts';
 import type { RunningSystem } from '../systems/system.ts';
 import type { ContainerdPlaces, PullResult, RunningRuntime, Runtime } from './runtime.ts';
 
-/** Those that start, or end, at one time. */
+/** Daemons that start, or end, at a time. */
 const AT_ONCE = 4;
-/** Milliseconds: pulls are ended by their signal, long before. */
+/** Milliseconds; pulls are ended by their signal long before. */
 const NEVER = 2 ** 31 - 1;
 
 class ContainerdRuntime implements RunningRuntime {

@@ -1,7 +1,7 @@
 /**
  * `fetch`: this process stands in for the runtimes of all nodes and pulls as containerd's CRI does: HEAD of the tag,
- * manifest, config, three layers at a time, every digest checked. What the mirror does not answer well is asked of the
- * registry, over the node's own link, and the reason is told.
+ * manifest, config, three layers at a time, every digest checked. If the mirror does not answer well, it asks the
+ * registry, over the node's own link, and tells the reason.
  */
 import { pullImage } from '../../../src/cli/client/pull-image.ts';
 import { CLIENT_NAME } from '../../../src/cli/client/registry-session.ts';

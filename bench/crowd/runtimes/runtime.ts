@@ -1,23 +1,23 @@
-/** Who pulls on each node. A runtime is started anew for each turn, before the system that is measured. */
+/** The program that pulls on each node. It is started anew for each turn, before the measured system. */
 import type { Member, Scene, Wares } from '../scene.ts';
 import type { RunningSystem } from '../systems/system.ts';
 
 export interface PullResult {
-  /** Seconds until the first byte of the config or a layer; null where the runtime does not tell. */
+  /** Seconds until the first byte of the config or a layer; null if the runtime does not tell. */
   readonly firstByteSeconds: number | null;
 }
 
 export interface RunningRuntime extends AsyncDisposable {
   readonly versions: Readonly<Record<string, string>>;
-  /** What a containerd of the node offers to systems that work with it; undefined where there is none. */
+  /** The node's containerd, for systems that work with it; undefined if there is none. */
   containerd(node: number): ContainerdPlaces | undefined;
-  /** From now on pulls go through what the system calls the node's mirror. */
+  /** From now on pulls go through the node's mirror, which the system names. */
   connect(system: RunningSystem): Promise<void>;
-  /** How the User-Agent begins with which it asks the registry. */
+  /** Start of the User-Agent with which it asks the registry. */
   readonly userAgent: string;
   /**
-   * Pulls the image; rejects where it did not arrive, whole and right.
-   * @param onFallback told why the registry is asked for what the mirror was to have, where the runtime says so
+   * Pulls the image; rejects if it did not arrive whole and right.
+   * @param onFallback called with the reason of a request past the mirror, if the runtime tells it
    */
   pull(
     node: number,
@@ -25,9 +25,9 @@ export interface RunningRuntime extends AsyncDisposable {
     signal: AbortSignal,
     onFallback?: (reason: string) => void,
   ): Promise<PullResult>;
-  /** The node dies: what runs there does too. */
+  /** The node dies, and all that runs on it. */
   kill(node: number): Promise<void>;
-  /** What it logged; empty where it keeps no log. */
+  /** Its log; empty if it keeps none. */
   log(node: number): string;
 }
 

@@ -35,12 +35,12 @@ const MANAGER_PORT = 65_003;
 const SCHEDULER_PORT = 8002;
 const UPLOAD_PORT = 4000;
 const PROXY_PORT = 4001;
-/** Of the database and of redis, which hold nothing and which only this host reaches. */
+/** Password of the database and of redis, which hold nothing and which only this host reaches. */
 const USER = 'dragonfly';
 /** Milliseconds after its start in which the scheduler has looked for seed peers: it does so once a minute. */
 const LOOKED = MINUTE + 5 * SECOND;
 
-/** What is central but for the seed peer. */
+/** The central programs, without the seed peer. */
 type Central = 'database' | 'redis' | 'manager' | 'scheduler';
 
 export function centralCommands(
@@ -114,7 +114,7 @@ function databaseCommand(folder: string, address: string): Command {
   };
 }
 
-/** One of the parts that are written in Go, with folders of its own. */
+/** A part that is written in Go, with folders of its own. */
 function goCommand(
   binaries: string,
   folder: string,
@@ -139,10 +139,10 @@ export function dfdaemonCommand(
   binaries: string,
   wish: {
     readonly folder: string;
-    /** Of this dfdaemon's host. */
+    /** Address of this dfdaemon's host. */
     readonly address: string;
     readonly name: string;
-    /** Of the manager's host. */
+    /** Address of the manager's host. */
     readonly central: string;
     /** URL of the registry. */
     readonly registry: string;
@@ -208,8 +208,8 @@ async function start(scene: Scene, members: readonly Member[]): Promise<RunningS
   const manager = await begin(commands.manager);
   await begin(commands.scheduler);
   const looked = delay(LOOKED, undefined, { signal });
-  looked.catch(() => undefined); // below, if it comes so far
-  // A dfdaemon ends at once where the manager knows no scheduler that is alive.
+  looked.catch(() => undefined); // it is awaited below, if nothing fails before
+  // A dfdaemon ends at once if the manager knows no living scheduler.
   await manager.line(/keepalive for the first time.*SCHEDULER/);
   await begin(seed);
   const nodes = await startOnNodes(scene, members, stack, ({ place, plan: { name } }) =>

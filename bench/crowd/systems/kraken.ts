@@ -32,13 +32,13 @@ const AGENT_REGISTRY_PORT = 16_000;
 const AGENT_PEER_PORT = 16_001;
 const AGENT_PORT = 16_002;
 const NGINX = '/usr/sbin/nginx';
-/** Where each part writes the configuration of the nginx that it starts, and where that one logs. */
+/** Folders in which each part writes the configuration of its nginx, and in which nginx logs. */
 const NGINX_FOLDERS = ['/tmp/nginx', '/var/log/nginx'];
 const PLAIN = { client: { disabled: true }, server: { disabled: true } };
 
 type Part = 'agent' | 'origin' | 'tracker' | 'build-index';
 
-/** What is central, in the order in which it must start. */
+/** The central programs, in the order in which they must start. */
 export function herdCommands(
   binaries: string,
   wish: { readonly folder: string; readonly address: string; readonly registry: string },

@@ -1,4 +1,4 @@
-/** What adapters of other projects' programs share: their binaries, and systems that are made of such programs. */
+/** Shared by the adapters of other projects: their binaries, and systems made of such programs. */
 import { accessSync, constants, statSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -11,10 +11,10 @@ import type { Member, Scene } from '../scene.ts';
 import type { RunningSystem } from './system.ts';
 
 const READY_WITHIN = 2 * MINUTE;
-/** Nodes whose programs start at one time. */
+/** Nodes whose programs start at a time. */
 const STARTING = 4;
 
-/** Why such a system does not run where all nodes have one address. */
+/** The reason why such a system does not run if all nodes have one address. */
 export const FIXED_PORTS = 'its nodes have fixed ports: it does not run with --loopback';
 
 /** A program as an adapter starts it. */
@@ -24,18 +24,18 @@ export interface Command {
   readonly env?: Readonly<Record<string, string>>;
   /** Text by path, written before the start. */
   readonly files?: Readonly<Record<string, string>>;
-  /** Folders that must be there. */
+  /** Folders that must exist. */
   readonly folders?: readonly string[];
   /**
-   * Folders that many of them would share, each for itself alone. Such a program starts others, which end with it: it
-   * is the first one of a PID namespace (unshare(1)).
+   * Folders that several programs would share: each gets its own. Such a program starts others, which end with it: it is
+   * the first process of a PID namespace (unshare(1)).
    */
   readonly ownFolders?: readonly string[];
   /** TCP port that answers when it is ready. */
   readonly port: number;
 }
 
-/** What is wrong with a binary, for people; undefined where nothing is. */
+/** The fault of a binary, for people; undefined if there is none. */
 export function lacksBinary(option: string, path: string | undefined, hint: string): string | undefined {
   if (path === undefined) return `${option} is needed: ${hint}`;
   return isProgram(path) ? undefined : `${option}: ${path} is no program`;
@@ -65,12 +65,12 @@ export function isProgram(path: string): boolean {
 /** A command as a program that runs. */
 export interface Running extends AsyncDisposable {
   readonly program: Program;
-  /** Of the command itself, not of what set its namespaces up. */
+  /** PID of the command itself, not of the program that set up its namespaces. */
   readonly pid: number;
 }
 
 /**
- * Starts it at its place, and waits until its port answers; ends it where none does.
+ * Starts it on its host, and waits until its port answers; ends it if the port does not.
  * @param readyWithin milliseconds
  * @throws Error with its last output
  */
@@ -101,13 +101,13 @@ export async function startProgram(
   return { program, pid, [Symbol.asyncDispose]: () => all.disposeAsync() };
 }
 
-/** The first process of a PID namespace takes no other signal; when it is gone, so is all that it started. */
+/** The first process of a PID namespace takes no other signal; its children end with it. */
 async function endNamespace(program: Program, first: number): Promise<void> {
   if (program.exit === undefined) process.kill(first, 'SIGKILL');
   await program.exited;
 }
 
-/** Argv before a command that is to have these folders for itself, and to be the first one of a PID namespace. */
+/** Argv before a command that gets these folders for itself, as the first process of a PID namespace. */
 function alone(folders: readonly string[]): readonly string[] {
   if (folders.length === 0) return [];
   const mounts = folders.map((folder) => `mount -t tmpfs tmpfs ${folder} && `).join('');
@@ -137,7 +137,7 @@ export function yaml(value: unknown): string {
   return `${JSON.stringify(value, undefined, 2)}\n`;
 }
 
-/** A system of programs on nodes, and of others that belong to none. It does not tell where bytes came from. */
+/** A system of programs on nodes and of central ones. It does not report the source of bytes. */
 export class ProgramSystem implements RunningSystem {
   readonly versions: Readonly<Record<string, string>>;
   readonly knownSeconds = null;
@@ -192,8 +192,13 @@ export class ProgramSystem implements RunningSystem {
   }
 }
 
-/** What a program says of its version; `unknown` where it does not. */
+/** The version that a program prints; `unknown` if it prints none. */
 export async function versionOf(command: string, argument: string): Promise<string> {
   const { stdout, stderr } = await run(command, [argument]);
-  return /\d+\.\d+[\w.+~-]*/.exec(stdout + stderr)?.[0] ?? 'unknown';
+  return versionIn(stdout + stderr);
+}
+
+/** The first version in a text. The seconds of a log line's time (`06:44:58.649Z`) are none. */
+export function versionIn(text: string): string {
+  return /(?<![\d:.])\d+\.\d+[\w.+~-]*/.exec(text)?.[0] ?? 'unknown';
 }

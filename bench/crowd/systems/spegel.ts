@@ -26,7 +26,7 @@ import type { RunningSystem, System } from './system.ts';
 const REGISTRY_PORT = 5000;
 const ROUTER_PORT = 5001;
 const METRICS_PORT = 9090;
-/** Spegel asks no more addresses of the name than these. */
+/** Spegel asks no more addresses of the name than this. */
 const BOOTSTRAP_NODES = 3;
 const BOOTSTRAP_NAME = 'spegel-bootstrap';
 /** Version of containerd since which it publishes `/content/create`. */
@@ -73,7 +73,7 @@ function lacks({ runtime, loopback, binaries }: CrowdSettings): string | undefin
   return lacksBinary('--spegel-bin', binaries.spegel, 'the path of the program spegel');
 }
 
-/** Throws where a containerd of this version tells nobody of new content, so that Spegel could share none. */
+/** Throws if a containerd of this version does not publish new content, as Spegel could then share none. */
 export function checkAnnounces(version: string): void {
   const [major = 0, minor = 0] = version.split('.').map(Number);
   if (major > FIRST_TO_TELL.major || (major === FIRST_TO_TELL.major && minor >= FIRST_TO_TELL.minor)) return;

@@ -19,11 +19,11 @@ const ADMIN_PORT = 4771;
 const CONTROL_PORT = 4772;
 const DATA_PORT = 4773;
 const BOOTSTRAP_NODES = 3;
-/** Nodes that start at one time: each wants a core for a second. */
+/** Nodes that start at a time: each needs a core for a second. */
 const STARTING = 2;
-/** Nodes that are asked at one time for what they know. */
+/** Nodes that are asked at a time for their members. */
 const ASKED = 8;
-/** Milliseconds between two looks. */
+/** Milliseconds between two questions. */
 const LOOK = 250;
 const READY_WITHIN = 2 * MINUTE;
 const KNOWN_WITHIN = 5 * MINUTE;
@@ -100,7 +100,7 @@ async function startWeir(
     nodes[index] = node;
     if (bootstrap.length < BOOTSTRAP_NODES) bootstrap.push(controlAddress(node));
   };
-  // The first ones are found by all others, so they come first.
+  // All others bootstrap at the first ones, so these start first.
   const first = members.slice(0, BOOTSTRAP_NODES);
   for (const [index, member] of first.entries()) await start(member, index);
   await inParallel(members.slice(BOOTSTRAP_NODES), STARTING, (member, index) =>
@@ -118,7 +118,7 @@ interface NodeWish {
   readonly key: string;
   /** Control addresses of nodes that run. */
   readonly bootstrap: readonly string[];
-  /** Content folder of the node's containerd, as it has one: it is served from there, and not kept twice. */
+  /** Content folder of the node's containerd, if it has one: content is served from there, and not kept twice. */
   readonly content: string | undefined;
 }
 
@@ -167,7 +167,7 @@ async function knows(node: WeirNode, members: number, signal: AbortSignal): Prom
   }
 }
 
-/** In a network of the bench's own this comes from another host, to which a node tells metrics alone. */
+/** In a shaped network the bench asks from another host, which gets only metrics. */
 async function metricsOf(node: WeirNode): Promise<Metrics> {
   const response = await fetch(`${node.adminUrl}/metrics`);
   return new Metrics(await response.text());

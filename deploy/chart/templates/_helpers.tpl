@@ -27,7 +27,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{ .Values.configSecret.existingSecret | default (printf "%s-config" (include "weir.name" .)) }}
 {{- end }}
 
-{{/* Of all but the credentials: whoever may see the DaemonSet could try passwords on a hash of them. */}}
+{{/* A hash of all but the credentials: a reader of the DaemonSet could try passwords on a hash of them. */}}
 {{- define "weir.configHash" -}}
 {{- $config := deepCopy .Values.config }}
 {{- range $name, $registry := $config.registries }}
@@ -36,7 +36,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- toYaml $config | sha256sum }}
 {{- end }}
 
-{{/* Loopback always: there alone are the reports that `weir status` shows, and the kubelet's probes go there. */}}
+{{/* Loopback always: only there are the reports for `weir status`, and the kubelet's probes go there. */}}
 {{- define "weir.adminListen" -}}
 {{- $hosts := list "127.0.0.1" }}
 {{- if .Values.metrics.enabled }}{{ $hosts = append $hosts .Values.metrics.address | uniq }}{{ end }}
@@ -49,7 +49,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- else }}nodeLabel{{ end }}
 {{- end }}
 
-{{/* Registries that containerd pulls from without the mirror, and the repository for those that know repositories. */}}
+{{/* The registry, for containerd, and the repository, for other runtimes, that are pulled without the mirror. */}}
 {{- define "weir.direct" -}}
 {{- $direct := append .Values.hostSetup.direct .Values.image.repository }}
 {{- $registry := .Values.image.repository | splitList "/" | first }}
@@ -57,7 +57,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- join "," $direct }}
 {{- end }}
 
-{{/* User 0 without any capability: it reads what root owns, and can do nothing else that root could. */}}
+{{/* User 0 without any capability: it reads root's files, and can do nothing else that root could. */}}
 {{- define "weir.containerSecurity" -}}
 runAsUser: 0
 runAsGroup: 0
@@ -67,7 +67,7 @@ capabilities:
   drop: [ALL]
 {{- end }}
 
-{{/* Of the node: one that listens below 1024 needs a right for it. */}}
+{{/* The node's rights: to listen below 1024 it needs one more. */}}
 {{- define "weir.nodeSecurity" -}}
 {{ include "weir.containerSecurity" . }}
 {{- if lt (int .Values.ports.mirror) 1024 }}
@@ -84,7 +84,7 @@ seLinuxOptions:
 {{- end }}
 {{- end }}
 
-{{/* The root of the machine, of which only the runtimes' configuration and the files of before can be written. */}}
+{{/* The root of the machine: only the runtimes' configuration and the kept originals can be written. */}}
 {{- define "weir.hostMounts" -}}
 - name: host
   mountPath: /host

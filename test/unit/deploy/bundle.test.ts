@@ -1,4 +1,4 @@
-/** The program as the image holds it: what is loaded late, or was written for CommonJS, is there and works. */
+/** The program as the image holds it: code that is loaded late, or was written for CommonJS, is there and works. */
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -67,7 +67,7 @@ describe('bundle', function () {
     return Program.start({ command: process.execPath, args });
   };
 
-  it('runs a node that looks for others on the network, with a log for people', async () => {
+  it('runs a node with mDNS and a log for people', async () => {
     const key = lab().dir.join('key');
     await writeFile(key, 'a key for tests, of more than enough bytes\n');
     const more = ['--log-format', 'pretty', '--cluster-mdns', 'on', '--cluster-key-file', key];
@@ -76,7 +76,7 @@ describe('bundle', function () {
     assert.equal((await program.stop()).code, 0);
   });
 
-  it('runs the watchdog, whose code is handed on as text', async () => {
+  it('runs the watchdog, whose code is passed as text', async () => {
     await using program = await startNode('hung', '--mirror-hang-timeout', '1s');
     await program.line(/"msg":"ready"/);
     program.signal('SIGSTOP');

@@ -10,7 +10,7 @@ import { SECOND } from '../../../src/util/clock.ts';
 import { loadConfig } from '../../../src/config/load.ts';
 import { typeProblems, validate } from '../../support/manifest-types.ts';
 
-/** Arguments of helm by what they stand for. */
+/** Arguments of helm by their purpose. */
 const VALUE_SETS: Readonly<Record<string, readonly string[]>> = {
   defaults: [],
   'an old cluster': ['--kube-version', '1.28.0'],
@@ -72,7 +72,7 @@ function find(manifests: readonly Manifest[], kind: string, name: string): Manif
   return found;
 }
 
-/** Of a DaemonSet or a Job. */
+/** The pod of a DaemonSet or a Job. */
 function podOf(manifest: Manifest): PodSpec {
   return (manifest['spec'] as { template: { spec: PodSpec } }).template.spec;
 }
@@ -88,7 +88,7 @@ function configOf(manifests: readonly Manifest[]): string {
   return (stringData as { 'config.yaml': string })['config.yaml'];
 }
 
-/** Only where Helm's package has a binary for. */
+/** Helm's package has a binary for this platform only. */
 const describeChart = arch === 'x64' ? describe : describe.skip;
 
 describeChart('chart', function () {
@@ -114,7 +114,7 @@ describeChart('chart', function () {
     assert.deepEqual(await typeProblems(all), []);
   });
 
-  it('would be caught with an unknown field, a wrong type and a missing field', async () => {
+  it('fails validation with an unknown field, a wrong type or a missing field', async () => {
     const whole = JSON.stringify(find(of('defaults'), 'DaemonSet', 'weir'));
     const broken = (from: string, to: string): Manifest => {
       assert.ok(whole.includes(from), from);
@@ -139,10 +139,13 @@ describeChart('chart', function () {
     await refused('zone.from=moon', /zone/);
     await refused('maxUnavailable=0', /maxUnavailable/);
     await refused('metrics.serviceMonitor.enabled=true', /needs metrics.enabled/);
-    await refused('config.tags.ttl=1m,configSecret.existingSecret=mine', /move what is in config into it/);
+    await refused(
+      'config.tags.ttl=1m,configSecret.existingSecret=mine',
+      /move the settings of config into it/,
+    );
   });
 
-  it('lets the pods do what they need, and nothing else', () => {
+  it('gives the pods the rights that they need, and no others', () => {
     for (const [name, manifests] of rendered) {
       for (const manifest of manifests) {
         if (manifest.kind !== 'DaemonSet' && manifest.kind !== 'Job') continue;
@@ -162,7 +165,7 @@ describeChart('chart', function () {
     assert.deepEqual(role?.['rules'], [{ apiGroups: [''], resources: ['nodes'], verbs: ['get'] }]);
   });
 
-  it('lets the node bind a port below 1024, and no other container, if that is wished', async () => {
+  it('lets the node, and no other container, bind a port below 1024 if it is configured', async () => {
     const own = parseManifests(await template('--set', 'ports.mirror=470,zone.from=nodeLabel'));
     const { initContainers = [], containers } = podOf(find(own, 'DaemonSet', 'weir'));
     const capabilities = (container: Container): unknown => container.securityContext['capabilities'];
@@ -173,7 +176,7 @@ describeChart('chart', function () {
     );
   });
 
-  it('is of the version of Weir', async () => {
+  it('has the version of Weir', async () => {
     const { version } = JSON.parse(await readFile(join(CHART, '../../package.json'), 'utf8')) as Versioned;
     const chart = parse(await readFile(join(CHART, 'Chart.yaml'), 'utf8')) as Versioned & {
       appVersion: string;
@@ -181,7 +184,7 @@ describeChart('chart', function () {
     assert.deepEqual([chart.version, chart.appVersion], [version, version]);
   });
 
-  it("leaves the registry of Weir's own image without the mirror, by a name of its own", () => {
+  it("pulls Weir's own image without the mirror, by the registry's name with its port", () => {
     const direct = (name: string): string | undefined =>
       podOf(find(of(name), 'DaemonSet', 'weir'))
         .initContainers?.flatMap(({ args = [] }) => args)
@@ -218,7 +221,7 @@ describeChart('chart', function () {
     }
   });
 
-  it('has the admin address on loopback whatever else it listens on, where `weir status` and the probes ask', async () => {
+  it('always has the admin address on loopback, for `weir status` and the probes', async () => {
     const listen = async (...args: readonly string[]): Promise<string | undefined> => {
       const [container] = podOf(
         find(parseManifests(await template(...args)), 'DaemonSet', 'weir'),
@@ -237,7 +240,7 @@ describeChart('chart', function () {
     assert.equal(await metrics('[::]'), '127.0.0.1:4771,[::]:4771');
   });
 
-  it('says in its notes how to see it work', async () => {
+  it('says in its notes how to verify it', async () => {
     const notes = async (...args: readonly string[]): Promise<string> =>
       (await runHelm('install', 'weir', CHART, '--namespace', 'own', '--dry-run=client', ...args)).split(
         'NOTES:',
@@ -246,14 +249,14 @@ describeChart('chart', function () {
     assert.match(await notes('--set', 'hostSetup.enabled=false'), /no runtime pulls through Weir until/);
   });
 
-  it('makes a key of its own for every installation that has none', async () => {
+  it('makes a key for each installation that has none', async () => {
     const [first, second] = [keyOf(of('defaults')), keyOf(of('an old cluster'))];
     assert.equal(Buffer.from(Buffer.from(first, 'base64').toString('latin1'), 'base64').length, 32);
     assert.notEqual(first, second);
     assert.ok(of('everything off').every(({ kind }) => kind !== 'Secret'));
   });
 
-  it('mounts the configuration and what else is named, the configuration for its owner alone', () => {
+  it('mounts extra volumes, and the configuration with mode 0400', () => {
     const volume = (set: string, name: string): unknown =>
       podOf(find(of(set), 'DaemonSet', 'weir')).volumes.find((each) => each.name === name)?.['secret'];
     const config = (secretName: string, key: string): unknown => ({
@@ -266,7 +269,7 @@ describeChart('chart', function () {
     assert.deepEqual(volume('everything on', 'registry'), { secretName: 'registry' });
   });
 
-  it("shows metrics that exist in Grafana's dashboard", async () => {
+  it("has only existing metrics in Grafana's dashboard", async () => {
     const text = await readFile(join(CHART, 'files/dashboard.json'), 'utf8');
     JSON.parse(text);
     const named = new Set(text.match(/weir_[a-z_]+/g));
@@ -277,7 +280,7 @@ describeChart('chart', function () {
     }
   });
 
-  it('has the plain manifests equal to it (npm run manifests writes them)', async () => {
+  it('equals the plain manifests (npm run manifests writes them)', async () => {
     for (const [name, text] of Object.entries(await renderManifests())) {
       assert.equal(await readFile(join(CHART, '../manifests', name), 'utf8'), text, name);
     }

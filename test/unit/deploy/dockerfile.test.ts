@@ -1,4 +1,4 @@
-/** deploy/image/Dockerfile cannot be built without a registry; what it says is held equal to what `make image` does. */
+/** deploy/image/Dockerfile cannot be built without a registry; this test compares its text with `make image`. */
 import assert from 'node:assert/strict';
 import { readFile, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -43,7 +43,7 @@ describe('Dockerfile', () => {
     assert.deepEqual(await all('FROM'), ['${BASE} AS build', '${BASE}']);
   });
 
-  it('is configured as `make image` does it', async () => {
+  it('has the configuration of the image of `make image`', async () => {
     const one = async (name: string): Promise<string> => (await all(name)).at(-1) ?? '';
     assert.deepEqual([await one('ENTRYPOINT')], configured('--entrypoint'));
     assert.deepEqual(JSON.parse(await one('CMD')), configured('--cmd'));
@@ -59,7 +59,7 @@ describe('Dockerfile', () => {
     assert.deepEqual(labels.toSorted(), own.toSorted());
   });
 
-  it('runs what exists, and puts it where `make image` does', async () => {
+  it('runs files that exist, at the paths of `make image`', async () => {
     const [build = ''] = await all('RUN');
     const [script = ''] = /deploy\/\S+\.ts/.exec(build) ?? [];
     assert.ok((await stat(join(ROOT, script))).isFile());
@@ -72,7 +72,7 @@ describe('Dockerfile', () => {
     assert.equal(data, `--from=build --chown=${UID}:${UID} /data ${DATA_FOLDER}`);
   });
 
-  it('gets all that it needs from the folder that it is built in', async () => {
+  it('copies only files that .dockerignore lets through', async () => {
     const ignored = (await readFile(join(ROOT, '.dockerignore'), 'utf8')).trim().split('\n');
     for (const path of ['package.json', 'package-lock.json', 'src', 'deploy', 'LICENSE', '.npmrc']) {
       assert.ok(!ignored.includes(path), path);

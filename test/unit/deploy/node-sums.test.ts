@@ -1,4 +1,4 @@
-/** The binary of Node.js that is shipped is the one of nodejs.org; a false dist folder plays that here. */
+/** The shipped binary of Node.js must be that of nodejs.org; a false dist folder stands for it here. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
@@ -25,7 +25,7 @@ async function lockedVersion(name: string): Promise<string> {
 const sha256 = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex');
 
 describe('the sums of Node.js', () => {
-  it('are there for the versions that package-lock.json locks (record-node-sums.ts adds them)', async () => {
+  it('exist for the versions that package-lock.json locks (record-node-sums.ts adds them)', async () => {
     const sums = parseSums(await readFile(NODE_SUMS, 'utf8'));
     for (const { nodePackage } of ARCHITECTURES) {
       const version = await lockedVersion(nodePackage);
@@ -33,7 +33,7 @@ describe('the sums of Node.js', () => {
     }
   });
 
-  it('hold the binary that runs this, and no other', async () => {
+  it('accept the binary that runs this test, and no other', async () => {
     const name = `node-linux-${process.arch}`;
     const version = await lockedVersion(name);
     const binary = join(ROOT, 'node_modules', name, 'bin/node');
@@ -79,7 +79,7 @@ requires(
 
   const record = (version = VERSION): Promise<string> => recordedSums({ version, ...lab() });
 
-  it('gives those of the binaries in the archives', async () => {
+  it('gives the sums of the binaries in the archives', async () => {
     const expected = ['x64', 'arm64'].map((arch) => {
       const sum = sha256(Buffer.from(`the binary of node-v${VERSION}-linux-${arch}`));
       return `${sum}  node-linux-${arch}-${VERSION}/bin/node\n`;
@@ -87,7 +87,7 @@ requires(
     assert.equal(await record(), expected.join(''));
   });
 
-  it('refuses sums without a right signature, archives without a right sum, and what is not there', async () => {
+  it('refuses a wrong signature, an archive with a wrong sum, and a missing file', async () => {
     const refused = async (name: string, content: string, why: RegExp): Promise<void> => {
       lab().changed.set(name, content);
       await assert.rejects(record(), why);

@@ -11,9 +11,9 @@ describe('bench/support/cpu-profile', () => {
   const profile: CpuProfile = {
     nodes: [
       node(1, '(idle)'),
-      node(2, 'pump', `${ROOT}src/mirror/reader-body.ts`, 66),
+      node(2, 'pump', `${ROOT}src/http/body.ts`, 66),
       node(3, 'update'),
-      node(4, 'pump', `${ROOT}src/mirror/reader-body.ts`, 66), // the same function, called from elsewhere
+      node(4, 'pump', `${ROOT}src/http/body.ts`, 66), // the same function, called from elsewhere
       node(5, '', 'node:net', 9),
     ],
     samples: [2, 1, 3, 4, 5, 3],
@@ -26,7 +26,7 @@ describe('bench/support/cpu-profile', () => {
     assert.equal(idleMilliseconds, 9);
     assert.deepEqual(top, [
       { name: 'update', place: '', milliseconds: 3.5, share: 0.7 },
-      { name: 'pump', place: 'src/mirror/reader-body.ts:67', milliseconds: 1.5, share: 0.3 },
+      { name: 'pump', place: 'src/http/body.ts:67', milliseconds: 1.5, share: 0.3 },
       { name: '(anonymous)', place: 'node:net:10', milliseconds: 0, share: 0 },
     ]);
   });
