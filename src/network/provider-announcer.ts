@@ -19,8 +19,8 @@ import type { PeerId } from '../protocol/peer-id.ts';
 /** Announcements under way. */
 const CONCURRENCY = 2;
 /**
- * Milliseconds between two announcements of one worker: so many per member, with a minimum and a maximum, as all
- * members may have pulled the same image. Up to 50 members announce ten a second together.
+ * Milliseconds between two announcements of one worker: so many per member, within bounds, as all members may have
+ * pulled the same image. Up to 50 members announce ten a second together.
  */
 const PAUSE_EACH = 200 * MILLISECOND;
 const PAUSE_LEAST = SECOND;

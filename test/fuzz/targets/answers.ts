@@ -8,7 +8,7 @@ export const BETWEEN = '\n~\n';
 /** Characters of a header: undici refuses more (pools.ts). */
 const MAX_HEADER = 32 * 1024;
 /** Bytes of a body that arrive at once; 1 in an answer with `x-small`. */
-const PIECE = 64 * 1024;
+const PART = 64 * 1024;
 /** Bytes of the body of an answer with `x-long`. */
 const LONG_BODY = 512 * 1024;
 
@@ -95,7 +95,7 @@ export class Script {
     if (!state.isAborted) {
       handler.onResponseStart?.(controller, answer.status, answer.headers as Record<string, string>);
     }
-    const size = answer.headers['x-small'] === undefined ? PIECE : 1;
+    const size = answer.headers['x-small'] === undefined ? PART : 1;
     for (let at = 0; at < answer.body.length && !state.isAborted; at += size) {
       handler.onResponseData?.(controller, answer.body.subarray(at, at + size));
     }

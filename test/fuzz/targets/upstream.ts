@@ -80,7 +80,7 @@ const callRun: Run = async (input) => {
       return { dispatch } as unknown as ReturnType<Pools['get']>;
     },
   };
-  const exchange = new RegistryCall({
+  const call = new RegistryCall({
     pools: pools as Pools,
     reaches,
     registries: new Map(),
@@ -115,7 +115,7 @@ const callRun: Run = async (input) => {
       headers: { accept: '*/*' },
       signal: undefined,
     } as const;
-    const followed = await settledUnlessRefused(codes, () => exchange.run(request));
+    const followed = await settledUnlessRefused(codes, () => call.run(request));
     followed?.response.discard();
     // Four requests, a token for three of them, and five redirects of each.
     assert.ok(seen.length <= 7 * 6, `${seen.length} requests`);
