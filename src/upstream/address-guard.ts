@@ -129,11 +129,11 @@ export function addressRefused(origin: string, kind: AddressKind, reach: Reach, 
   const { host } = new URL(origin);
   const what = kind === 'metadata' ? 'that of a metadata service' : kind;
   const who = reach === 'node' ? 'no caller' : 'no registry and no member';
-  const setting = kind === 'private' ? 'upstream.allow-private: yes, or ' : '';
+  const setting = kind === 'private' ? 'set upstream.allow-private: yes, or ' : '';
   return new WeirError(
     'address_refused',
     `${origin} is refused: its address${address === undefined ? '' : ` ${address}`} is ${what}, and ${who} may lead ` +
-      `there; to allow it, set ${setting}an entry registries."${host}"`,
+      `there; to allow it, ${setting}add an entry registries."${host}"`,
     { detail: { origin, kind } },
   );
 }
