@@ -67,7 +67,7 @@ export class ControlStream {
     this.#waiting.push({ message, version, encoded });
     this.#waitingBytes += encoded.length;
     if (this.#waiting.length > MAX_QUEUED_MESSAGES || this.#waitingBytes > MAX_QUEUED_BYTES) {
-      this.#fail(new WeirError('peer_stalled', `${this.#peer} does not take what it is sent`));
+      this.#fail(new WeirError('peer_stalled', `${this.#peer} does not read its messages`));
     } else if (this.#open === undefined) {
       // #openNow reports the failure; send() has no caller that waits for it.
       this.#openNow().catch(() => undefined);

@@ -69,7 +69,7 @@ export class Dialer {
     signal: AbortSignal | undefined,
   ): Promise<Connection> {
     try {
-      if (this.#queue.size >= limits.MAX_DIAL_QUEUE) throw new Error('too many dials wait');
+      if (this.#queue.size >= limits.MAX_DIAL_QUEUE) throw new Error('too many dials are waiting');
       return await this.#queue.add(
         async () => {
           const open = isThere();
@@ -85,13 +85,13 @@ export class Dialer {
 
   /**
    * A peer with one address gets all the time for it. A peer that accepted the TCP connection gets more time for the
-   * handshake: giving up half way would make nodes without time for the first handshake begin another.
+   * handshake. If it were given up half way, nodes without time for the first handshake would begin another.
    * @throws the error of the last address; the signal's reason
    */
   async #oneByOne(addresses: readonly string[], signal: AbortSignal | undefined): Promise<Connection> {
     using whole = new ActiveTimer(this.#clock, limits.DIAL_TIMEOUT);
     const until = signal === undefined ? whole.signal : AbortSignal.any([signal, whole.signal]);
-    let failure: unknown = new Error('it names no address');
+    let failure: unknown = new Error('it has no address');
     for (const address of addresses) {
       using part =
         addresses.length === 1 ? undefined : new ActiveTimer(this.#clock, limits.ADDRESS_DIAL_TIMEOUT);

@@ -1,7 +1,7 @@
 /**
- * libp2p's datastore in memory: peers and provider records. libp2p's own memory store has no bound, and scans all
- * entries for every question about a provider: tens of milliseconds each with the records of a large cluster. Here
- * entries are grouped by their parent path: all providers of one CID are one group.
+ * libp2p's datastore in memory: peers and provider records. libp2p's own memory store has no bound. It scans all
+ * entries for every question about a provider, which takes tens of milliseconds with the records of a large cluster.
+ * Here entries are grouped by their parent path: all providers of one CID are one group.
  */
 import { NotFoundError } from '@libp2p/interface';
 import type { Libp2pOptions } from 'libp2p';

@@ -3,8 +3,8 @@
  * while gets a ping of yamux, one frame each way; any incoming data counts as the answer. The side that was dialled
  * waits longer, so that only one of the two asks.
  *
- * libp2p's own monitor opens a stream for each ping, on both sides, even if data has just arrived: 30 packets and a
- * millisecond of CPU (docs/adr/0022-cheap-idle-connections.md).
+ * The library's own monitor opens a stream for each ping, on both sides, even if data has just arrived. That takes 30
+ * packets and a millisecond of CPU (docs/adr/0022-cheap-idle-connections.md).
  */
 import type { Connection } from '@libp2p/interface';
 import type { Clock } from '../util/clock.ts';

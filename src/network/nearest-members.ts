@@ -1,6 +1,7 @@
 /**
- * The members nearest to a key in Kademlia's sense: by the XOR of SHA2-256 of the key and of the peer ID (Maymounkov
- * and Mazières, 2002; libp2p specs, kad-dht). All members are known, so no search over the network is needed.
+ * The members nearest to a key in Kademlia's sense (Maymounkov and Mazières, 2002; libp2p specs, kad-dht). The
+ * distance is the XOR of SHA2-256 of the key and of the peer ID. All members are known, so no search over the network
+ * is needed.
  */
 import { hash } from 'node:crypto';
 import { peerIdFromString } from '@libp2p/peer-id';

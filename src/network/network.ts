@@ -11,6 +11,7 @@
  *     swarm → send() → control stream → /weir/swarm/1.x → onMessage() of the peer
  *     stop  → "I leave" by gossip and to each connected peer → close
  */
+import { repeat, within } from '../util/async.ts';
 import { errorMessage, WeirError } from '../util/errors.ts';
 import type { Member } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
@@ -22,7 +23,7 @@ import { announced, parseBootstrap, systemLookup } from './addresses.ts';
 import { Bootstrap } from './bootstrap.ts';
 import { Candidates } from './candidates.ts';
 import { ControlStreams } from './control-streams.ts';
-import { describe } from './connected-peer.ts';
+import { describe, type ConnectedPeer } from './connected-peer.ts';
 import { PeerPolicy } from './peer-policy.ts';
 import { DhtRouting } from './dht.ts';
 import { boundDht } from './dht-bounds.ts';
@@ -38,9 +39,7 @@ import { MemberSync } from './member-sync.ts';
 import { Neighbours } from './neighbours.ts';
 import { createLibp2pNode, gossipTopic, type Libp2pNode } from './libp2p-node.ts';
 import type { NetworkOptions } from './network-options.ts';
-import type { ConnectedPeer } from './connected-peer.ts';
 import { Requests, type RequestHandler, type RequestOptions } from './request-response.ts';
-import { repeat, within } from '../util/async.ts';
 import { SelfRecord, type SelfInfo } from './self-record.ts';
 
 export class Network implements AsyncDisposable {

@@ -3,9 +3,9 @@
  * CPU second over all nodes; hundreds at once would stop a cluster for half a minute. Nothing waits for it: a node
  * that needs a blob now finds its holders by the swarm.
  *
- * It therefore pauses while the node pulls. On a cluster of 12 nodes on two cores that pulled for half a minute,
- * announcing was a third of all CPU time. If as many other members have announced a blob as a search looks for, this
- * node does not announce it, and checks again later.
+ * It therefore pauses while the node pulls. In a cluster of 12 nodes on two cores that pulled for half a minute,
+ * announcing the blobs pulled before was a third of all CPU time. If as many other members have announced a blob as a
+ * search looks for, this node does not announce it, and checks again later.
  *
  *     provide() → fresh (newest first) → announced → due again before it expires → …
  *                                      ↘ covered → looked up again → …
@@ -19,8 +19,8 @@ import type { PeerId } from '../protocol/peer-id.ts';
 /** Announcements under way. */
 const CONCURRENCY = 2;
 /**
- * Milliseconds between two announcements of one worker: so many per member, with a minimum and a maximum, as all
- * members may have pulled the same image. Up to 50 members announce ten a second together.
+ * Milliseconds between two announcements of one worker: so many per member, within bounds, as all members may have
+ * pulled the same image. Up to 50 members announce ten a second together.
  */
 const PAUSE_EACH = 200 * MILLISECOND;
 const PAUSE_LEAST = SECOND;

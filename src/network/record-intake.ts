@@ -1,4 +1,4 @@
-/** Takes in member records from hellos, member sync and gossip. It is the only way into the table. */
+/** Takes in member records from hellos, member sync and gossip. It is the only place where they reach the table. */
 import type { Connection } from '@libp2p/interface';
 import { WeirError } from '../util/errors.ts';
 import { strangerAt } from '../cluster/record-sources.ts';

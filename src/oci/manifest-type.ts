@@ -62,11 +62,10 @@ function parse(bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined
   }
 }
 
-/** The Accept header of a manifest request (RFC 9110, section 12.5.1), as far as registries use it. */
-
 /**
- * The media types in lower case, sorted, each once, without parameters. They are sorted because their order means
- * nothing, and Docker changes it with each request.
+ * The media types of an Accept header (RFC 9110, section 12.5.1), as far as registries use it: in lower case, sorted,
+ * each once, without parameters. They are sorted because their order means nothing, and Docker changes it with each
+ * request.
  */
 export function acceptedTypes(header: string | undefined): readonly string[] {
   const types = (header ?? '').split(',').map((part) => (part.split(';', 1)[0] ?? '').trim().toLowerCase());

@@ -1,6 +1,6 @@
 /**
  * A blob as one registry has it. Until its digest is verified, everything known about a blob belongs to the registry
- * that it came from: anybody may run a registry and name any digest.
+ * that it came from. Anybody may run a registry and name any digest.
  */
 import type { Digest } from './digest.ts';
 import type { RegistryHost } from './repository.ts';

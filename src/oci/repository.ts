@@ -60,8 +60,8 @@ export function parseRegistryHost(text: string): RegistryHost {
 }
 
 /**
- * Whether the first path element of a reference names a registry, instead of a part of the repository's name: the
- * rule of docker's reference grammar (a dot, a port, or `localhost`).
+ * Whether the first path element of a reference names a registry, instead of a part of the repository's name. The
+ * rule is that of docker's reference grammar: a dot, a port, or `localhost`.
  */
 export function looksLikeHost(element: string): boolean {
   return element.includes('.') || element.includes(':') || element === 'localhost';

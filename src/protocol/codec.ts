@@ -6,8 +6,8 @@
  * writes the indices of `have` as runs, which take about a tenth of the bytes while a blob fills from its front.
  * Version 1.0 does not know runs.
  */
-import { assertNever } from '../util/errors.ts';
 import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
+import { assertNever } from '../util/errors.ts';
 import { SIGNATURE_BYTES } from './identity.ts';
 import type { PeerId } from './peer-id.ts';
 import { MESSAGE_LIMITS, type SwarmKey, type SwarmMessage } from './messages.ts';

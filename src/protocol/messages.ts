@@ -8,7 +8,7 @@ import type { PeerId } from './peer-id.ts';
 import type { Attestation } from './attestation.ts';
 
 /**
- * One swarm: the peers that share a blob of this registry. The registry belongs to the key: a node may serve bytes in
+ * One swarm: the peers that share a blob of this registry. The registry belongs to the key. A node may serve bytes in
  * the name of a registry only if that registry was seen to have them (ADR 3).
  */
 export type SwarmKey = RegistryBlob;

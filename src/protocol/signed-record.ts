@@ -1,6 +1,6 @@
 /**
  * Member records: a member's data about itself, signed with the key in its peer ID. Anybody may pass a record on, and
- * nobody can change it. The encoded bytes are kept and passed on as they came: a relay that encoded them anew would
+ * nobody can change it. The encoded bytes are kept and passed on as they came. A relay that encoded them anew would
  * lose the fields of a newer version, and break the signature.
  */
 import { isIP, isIPv4, isIPv6 } from 'node:net';

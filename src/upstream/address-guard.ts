@@ -2,9 +2,9 @@
  * Decides which addresses a request may be sent to. Pure: its callers bring the addresses, also those that a name
  * resolves to.
  *
- * Redirects and realms of registries, and other members, must not make this node call its own services or a cloud's
- * metadata service, whose answers are credentials. The address that is connected to counts. If it carries another
- * address (NAT64 and the like), that one counts, too.
+ * Registries name targets in redirects and realms, and members name registries. Neither may make this node call its
+ * own services or a cloud's metadata service, whose answers are credentials. The address that is connected to counts.
+ * If it carries another address (NAT64 and the like), that one counts, too.
  */
 import { BlockList, isIP } from 'node:net';
 import { WeirError } from '../util/errors.ts';
@@ -129,11 +129,11 @@ export function addressRefused(origin: string, kind: AddressKind, reach: Reach, 
   const { host } = new URL(origin);
   const what = kind === 'metadata' ? 'that of a metadata service' : kind;
   const who = reach === 'node' ? 'no caller' : 'no registry and no member';
-  const setting = kind === 'private' ? 'upstream.allow-private: yes, or ' : '';
+  const setting = kind === 'private' ? 'set upstream.allow-private: yes, or ' : '';
   return new WeirError(
     'address_refused',
     `${origin} is refused: its address${address === undefined ? '' : ` ${address}`} is ${what}, and ${who} may lead ` +
-      `there; to allow it, set ${setting}an entry registries."${host}"`,
+      `there; to allow it, ${setting}add an entry registries."${host}"`,
     { detail: { origin, kind } },
   );
 }
@@ -152,7 +152,7 @@ function carriedBy(address: string): readonly string[] {
 
 /**
  * The four places where RFC 6052 2.2 lets a translator of this prefix put the address. All but the last may also hold
- * the number of a subnet, such as `0` or `fffe`: values that no machine has in IPv4 are not counted there.
+ * the number of a subnet, such as `0` or `fffe`. Values that no machine has in IPv4 are not counted there.
  */
 function localNat64(bits: bigint): readonly number[] {
   // None of them uses bits 64 to 71.

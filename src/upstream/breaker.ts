@@ -1,6 +1,6 @@
 /**
- * The circuit breaker. An endpoint that could not be reached is skipped for a moment, so that a pull of many requests
- * does not pay the time-out for each of them. Pure: the clock is handed in.
+ * The circuit breaker. An endpoint that could not be reached is skipped for a moment. Otherwise a pull of many
+ * requests would pay the time-out for each of them. Pure: the clock is handed in.
  */
 import { LRUCache } from 'lru-cache';
 import { SECOND, type Clock } from '../util/clock.ts';

@@ -1,6 +1,6 @@
 /**
- * Resolves a name for a connection with limited reach. The checked address is the one that is connected to: a name
- * resolved once for the check and again for the connection could change in between.
+ * Resolves a name for a connection with limited reach, and connects to the checked address. A name resolved once for
+ * the check and again for the connection could change in between.
  */
 import type { LookupAddress } from 'node:dns';
 import type { LookupFunction } from 'node:net';

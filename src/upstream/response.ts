@@ -1,10 +1,10 @@
 /**
  * One response, as undici's dispatcher delivers it.
  *
- * The body is a queue of the socket's own buffers, because blobs are GiBs: there is no stream object in between, and
+ * The body is a queue of the socket's own buffers, because blobs are GiBs. There is no stream object in between, and
  * only small buffers are copied. Reading pauses while {@link HIGH_WATER} bytes wait for the reader. The time-out for
- * a stalled body rests meanwhile (undici does not count while paused), so that a slow reader is never taken for a
- * stalled registry.
+ * a stalled body rests meanwhile (undici does not count while paused). So a slow reader is never taken for a stalled
+ * registry.
  */
 import type { Dispatcher } from 'undici';
 import { KIB } from '../util/clock.ts';

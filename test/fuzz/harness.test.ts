@@ -1,4 +1,4 @@
-/** The harness finds what it is there for: in targets that are wrong on purpose. */
+/** The harness finds the faults of targets that are wrong on purpose. */
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readdir, readFile } from 'node:fs/promises';
@@ -23,7 +23,7 @@ async function outcomeOf(run: Run, runs = 3000): Promise<Outcome & { readonly fi
 }
 
 describe('the fuzzer', () => {
-  it('lets refusals pass that are named, and tells of all others, with the input', async () => {
+  it('accepts named refusals, and reports all other errors with the input', async () => {
     const refusing = (input: Buffer): void => {
       if (input.includes('\0')) throw new WeirError('bad_request', 'a NUL');
     };
@@ -35,7 +35,7 @@ describe('the fuzzer', () => {
     assert.ok(file.includes('\0'));
   });
 
-  it('tells of rejections, too', async () => {
+  it('reports rejected promises, too', async () => {
     const { findings } = await outcomeOf(async (input) => {
       await Promise.resolve();
       if (input.length > 100) throw new TypeError('too long for me');
@@ -43,7 +43,7 @@ describe('the fuzzer', () => {
     assert.match(findings[0]?.problem ?? '', /too long for me/);
   });
 
-  it('tells of what takes too long for its length', async () => {
+  it('reports an input that takes too long', async () => {
     const { findings } = await outcomeOf((input) => {
       const until = performance.now() + (input.length > 5000 ? 210 : 0);
       while (performance.now() < until);
@@ -51,7 +51,7 @@ describe('the fuzzer', () => {
     assert.match(findings[0]?.problem ?? '', /took \d+ ms, more than 200 ms/);
   });
 
-  it('tells of memory that grows, and not of what is bounded', async () => {
+  it('reports growing memory, but not bounded memory', async () => {
     const held: Buffer[] = [];
     const growing = await outcomeOf(() => void held.push(Buffer.alloc(1024)), 20_000);
     assert.match(growing.findings[0]?.problem ?? '', /memory grows: \d{4}\.\d bytes an input/);
@@ -60,7 +60,7 @@ describe('the fuzzer', () => {
     assert.deepEqual(bounded.findings, []);
   });
 
-  it('sees which inputs reach code that none has reached before', async () => {
+  it('detects inputs that reach new code', async () => {
     using coverage = await Coverage.start();
     const newBy = async (...headers: readonly string[]): Promise<number> => {
       for (const header of headers) parseRangeHeader(header, 100);
@@ -73,7 +73,7 @@ describe('the fuzzer', () => {
     assert.ok((await newBy('bytes=5-6', 'bytes=200-300')) > 0);
   });
 
-  it('ends with an input that never ends, and keeps it', async () => {
+  it('ends the process at an input that never ends, and keeps the input', async () => {
     await using dir = await TempDir.create('fuzz-hang');
     const module = new URL('./harness/watchdog.ts', import.meta.url).href;
     const script = `
@@ -90,7 +90,7 @@ describe('the fuzzer', () => {
     assert.equal(await readFile(dir.join(name), 'utf8'), 'for ever');
   });
 
-  it('makes the same inputs again of one seed', () => {
+  it('makes the same inputs from the same seed', () => {
     const made = (): readonly Buffer[] => {
       const chance = new Chance(5);
       const pool = SEEDS.map((seed) => Buffer.from(seed));

@@ -38,22 +38,24 @@ if (outcomes.some(({ findings }) => findings.length > 0)) process.exitCode = 1;
 function readFlags(): Flags {
   return new Command('fuzz')
     .description(
-      'Gives each reader of what strangers send inputs that nobody would write. An input that is neither taken nor ' +
-        `refused properly, or takes too long, goes to ${FOUND}; once mended it belongs into test/fuzz/corpus/TARGET/.`,
+      'Feeds mutated inputs to each function that reads the bytes of strangers. An input that crashes it or takes too ' +
+        `long is written to ${FOUND}. After the fix, move it to test/fuzz/corpus/TARGET/.`,
     )
     .addOption(
-      new Option('--target <NAME>', 'only this one').choices(TARGETS.map((target: Target) => target.name)),
+      new Option('--target <NAME>', 'run only this target').choices(
+        TARGETS.map((target: Target) => target.name),
+      ),
+    )
+    .addOption(new Option('--seconds <N>', 'total time, instead of --runs').argParser(number(MAX_SECONDS)))
+    .addOption(
+      new Option('--runs <N>', 'total number of inputs').argParser(number(MAX_RUNS)).default(DEFAULT_RUNS),
     )
     .addOption(
-      new Option('--seconds <N>', 'how long in all, instead of --runs').argParser(number(MAX_SECONDS)),
-    )
-    .addOption(new Option('--runs <N>', 'inputs in all').argParser(number(MAX_RUNS)).default(DEFAULT_RUNS))
-    .addOption(
-      new Option('--seed <N>', 'of all chance')
+      new Option('--seed <N>', 'seed of the random choices')
         .argParser(number(2 ** 31))
         .default(Date.now() % 1e6, 'the time'),
     )
-    .option('--no-guided', 'not led by coverage, as in `make test`')
+    .option('--no-guided', 'ignore coverage, as `make test` does')
     .parse()
     .opts<Flags>();
 }

@@ -1,4 +1,4 @@
-/** Choices that a seed repeats. Pure. */
+/** Random choices that a seed repeats. Pure. */
 import { SeededRandom } from '../../simulator/random.ts';
 
 export class Chance {
@@ -8,7 +8,7 @@ export class Chance {
     this.#random = new SeededRandom(seed);
   }
 
-  /** A whole number from 0 to `bound`, that excluded; 0 where there is none. */
+  /** An integer from 0 up to but excluding `bound`; 0 if there is none. */
   below(bound: number): number {
     return Math.floor(this.#random.next() * bound);
   }
@@ -26,8 +26,8 @@ export class Chance {
     return Buffer.from(Uint8Array.from({ length }, () => this.below(256)));
   }
 
-  /** `bytes` in pieces, as a network may bring them. */
-  *pieces(bytes: Buffer): Generator<Buffer, void> {
+  /** `bytes` in parts, as a network may deliver them. */
+  *parts(bytes: Buffer): Generator<Buffer, void> {
     for (let at = 0; at < bytes.length;) {
       const length = 1 + (this.oneIn(3) ? this.below(4) : this.below(bytes.length));
       yield bytes.subarray(at, at + length);
@@ -36,7 +36,7 @@ export class Chance {
   }
 }
 
-/** A seed of its own for each name, so that adding a target changes nothing of the others. */
+/** A separate seed for each name, so that a new target does not change the others. */
 export function seedOf(seed: number, name: string): number {
   let mixed = seed >>> 0;
   for (let i = 0; i < name.length; i++) mixed = Math.imul(mixed ^ name.charCodeAt(i), 0x01_00_01_93) >>> 0;

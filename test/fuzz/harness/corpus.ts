@@ -1,11 +1,11 @@
-/** Inputs on the disk: those that are replayed first (`corpus/TARGET/`), and those that were found. */
+/** Inputs on disk: those replayed first (`corpus/TARGET/`), and failed ones. */
 import { hash } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const CORPUS: string = join(import.meta.dirname, '../corpus');
 
-/** Where inputs go that were found. */
+/** Folder for failed inputs. */
 export const FOUND = 'build/fuzz';
 
 export interface Kept {
@@ -13,7 +13,7 @@ export interface Kept {
   readonly input: Buffer;
 }
 
-/** What once went wrong at a target, or is a hard case; sorted by name. */
+/** Inputs that once failed at a target, and hard cases; sorted by name. */
 export function corpusOf(target: string): readonly Kept[] {
   const folder = join(CORPUS, target);
   try {
@@ -31,7 +31,9 @@ export function corpora(): readonly string[] {
   return readdirSync(CORPUS);
 }
 
-/** Writes an input that was found; it belongs into the corpus, under a name that tells what it is. @returns the file */
+/**
+ * Writes a failed input. After the fix it belongs into the corpus, under a name that describes it. @returns the file
+ */
 export function keepInput(folder: string, target: string, input: Uint8Array): string {
   mkdirSync(folder, { recursive: true });
   const file = join(folder, `${target}-${hash('sha256', input, 'hex').slice(0, 12)}`);

@@ -1,6 +1,6 @@
 /**
- * Which parts of `src/` a stretch of work has run, by V8's own counters: inputs that reach new code are worth changing
- * further. A look at the counters takes about a millisecond, so that many inputs share one.
+ * Finds which parts of `src/` have run, by V8's counters: inputs that reach new code are worth mutating further.
+ * Reading the counters takes about a millisecond, so many inputs share one look.
  */
 import { Session } from 'node:inspector/promises';
 
@@ -16,7 +16,7 @@ export class Coverage implements Disposable {
     return coverage;
   }
 
-  /** What has run since the last look and in no stretch before that was {@link keep kept}. */
+  /** Code that ran since the last look, and that was not {@link keep kept} before. */
   async look(): Promise<readonly string[]> {
     const { result } = await this.#session.post('Profiler.takePreciseCoverage');
     const found: string[] = [];

@@ -1,8 +1,8 @@
 /**
- * Runs one target: the seeds and its corpus as they are, then inputs made of these by chance. Every input must be taken or
- * refused as the target says, in time; and memory must not grow over all of them.
+ * Runs one target: first its seeds and its corpus unchanged, then random mutations of them. The target must accept
+ * each input or refuse it as it declares, in time. Memory must not grow over all inputs.
  *
- * jazzer.js does the like, led by libFuzzer; its binaries need glibc 2.38, which Debian 12 has not.
+ * jazzer.js does the same, guided by libFuzzer. Its binaries need glibc 2.38, which Debian 12 does not have.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { crc32 } from 'node:zlib';
@@ -16,21 +16,21 @@ import { mutated } from './mutate.ts';
 import { DEFAULT_LIMIT, type Run, type Target } from './target.ts';
 import { Watchdog } from './watchdog.ts';
 
-/** Inputs that are made between two looks at coverage. */
+/** Inputs between two looks at coverage. */
 const BATCH = 64;
-/** Bytes of inputs that reached new code; beyond it the oldest goes, or memory would grow with the run. */
+/** Bytes of kept inputs that reached new code; above this the oldest goes, or memory would grow with the run. */
 const MAX_LEARNED = 4 * 1024 * 1024;
-/** Right inputs that are made from a description. */
+/** Valid inputs made from the description of a target. */
 const STRUCTURED = 100;
-/** Looks at memory over a run: trendOf wants twenty in its second half. */
+/** Samples of memory over a run: trendOf needs twenty in its second half. */
 const LOOKS = 48;
-/** Fewer inputs say nothing about memory: caches fill, and code is compiled. */
+/** With fewer inputs memory is not judged: caches fill, and code is compiled. */
 const MIN_FOR_MEMORY = 20_000;
-/** Bytes over a run below which no growth is told: caches that are bounded fill slowly. */
+/** Growth in bytes over a run that is not reported: bounded caches fill slowly. */
 const MIN_GROWTH = 4 * 1024 * 1024;
-/** Inputs that went wrong, of one kind or several, after which a target is not run further. */
+/** A target stops after so many failed inputs, of one kind or several. */
 const MAX_FAILURES = 8;
-/** Further runs of an input that took longer than all before, and than so many milliseconds. */
+/** Further runs of an input that took longer than all before, and longer than so many milliseconds. */
 const RETRIES = 2;
 const WORTH_A_LOOK = 5;
 
@@ -38,19 +38,19 @@ export interface FuzzOptions {
   readonly seed: number;
   /** Inputs. */
   readonly runs: number;
-  /** {@link performance.now} at which it ends; undefined: when the inputs are through. */
+  /** End time by {@link performance.now}; undefined runs until all inputs are done. */
   readonly until?: number | undefined;
-  /** Where inputs go that were found. */
+  /** Folder for failed inputs. */
   readonly folder: string;
-  /** Multiplies the limits on time, for machines that have much else to do; default 1. */
-  readonly slack?: number | undefined;
-  /** Whether coverage leads: it finds more, and needs to look. */
+  /** Multiplies the time limits, for busy machines; default 1. */
+  readonly timeFactor?: number | undefined;
+  /** Whether coverage guides the mutations: it finds more, and takes time. */
   readonly isGuided: boolean;
 }
 
 export interface Finding {
   readonly problem: string;
-  /** The file of the input; undefined where it is about all of them. */
+  /** The file of the input; undefined if the finding concerns all inputs. */
   readonly file: string | undefined;
 }
 
@@ -60,7 +60,7 @@ export interface Outcome {
   readonly seconds: number;
   /** Milliseconds. */
   readonly slowest: number;
-  /** Bytes that are held, after the seeds and at the end. */
+  /** Bytes held, after the seeds and at the end. */
   readonly before: number;
   readonly after: number;
   readonly findings: readonly Finding[];
@@ -71,7 +71,7 @@ export async function fuzz(target: Target, options: FuzzOptions): Promise<Outcom
   const watchdog = stack.use(new Watchdog(target.name, options.folder));
   const fuzzer = new Fuzzer(target, await target.open(stack), watchdog, options);
   const coverage = options.isGuided && target.isPure ? stack.use(await Coverage.start()) : undefined;
-  return await fuzzer.run(coverage); // awaited, or what it needs would be gone before
+  return await fuzzer.run(coverage); // awaited, or the stack would be disposed of too early
 }
 
 class Fuzzer {
@@ -81,7 +81,7 @@ class Fuzzer {
   readonly #options: FuzzOptions;
   readonly #chance: Chance;
   readonly #pool: Buffer[];
-  /** Of the pool, those that stay. */
+  /** The first inputs of the pool, which stay. */
   readonly #firm: number;
   #learned = 0;
   readonly #findings: Finding[] = [];
@@ -115,7 +115,7 @@ class Fuzzer {
       const count = Math.min(BATCH, runs - this.#inputs);
       const batch = Array.from({ length: count }, () => this.#make());
       for (const input of batch) await this.#try(input);
-      await nextTurn(); // or no timer would ever end, nor what waits for the collection of garbage
+      await nextTurn(); // lets timers fire, and finalizers run
       if (coverage !== undefined) await this.#learn(batch, await coverage.look(), coverage);
       const isDue = this.#inputs >= ((memory.length + 1) * runs) / LOOKS;
       if (isDue && runs >= MIN_FOR_MEMORY) memory.push([this.#inputs, heldBytes()]);
@@ -136,18 +136,18 @@ class Fuzzer {
     this.#inputs++;
     try {
       let took = await this.#timed(input);
-      // The first run may have met a collection of garbage, or a busy machine.
+      // The first run may include a garbage collection, or the machine was busy.
       const retries = took > Math.max(this.#slowest, WORTH_A_LOOK) && this.#target.isPure ? RETRIES : 0;
       for (let i = 0; i < retries; i++) took = Math.min(took, await this.#timed(input));
       this.#slowest = Math.max(this.#slowest, took);
-      const limit = (this.#target.limit ?? DEFAULT_LIMIT) * (this.#options.slack ?? 1);
+      const limit = (this.#target.limit ?? DEFAULT_LIMIT) * (this.#options.timeFactor ?? 1);
       if (took > limit) this.#found(`took ${took.toFixed(0)} ms, more than ${limit} ms`, input);
     } catch (error) {
       this.#found(error instanceof Error ? (error.stack ?? error.message) : String(error), input);
     }
   }
 
-  /** Chance comes from the input, so that it does the same again out of the corpus. */
+  /** The random choices come from the input, so that a replay from the corpus does the same. */
   async #timed(input: Buffer): Promise<number> {
     this.#watchdog.begin(input);
     const start = performance.now();
@@ -160,13 +160,13 @@ class Fuzzer {
     }
   }
 
-  /** Which of a batch reach new code: halves are run again, until one input is left. */
+  /** Finds the inputs of a batch that reach new code: halves are run again, until one input is left. */
   async #learn(batch: readonly Buffer[], found: readonly string[], coverage: Coverage): Promise<void> {
     if (found.length === 0) return;
     const [input] = batch;
     if (batch.length === 1 && input !== undefined) {
       coverage.keep(found);
-      this.#pool.push(Buffer.from(input)); // a copy: a part of a larger one would keep all of it
+      this.#pool.push(Buffer.from(input)); // a copy: a view would keep the whole buffer
       this.#learned += input.length;
       while (this.#learned > MAX_LEARNED)
         this.#learned -= this.#pool.splice(this.#firm, 1)[0]?.length ?? Infinity;
@@ -174,10 +174,10 @@ class Fuzzer {
     }
     const middle = batch.length >> 1;
     for (const half of [batch.slice(0, middle), batch.slice(middle)]) {
-      for (const each of half) await this.#timed(each).catch(() => undefined); // it was told the first time
+      for (const each of half) await this.#timed(each).catch(() => undefined); // reported the first time
       await this.#learn(half, await coverage.look(), coverage);
     }
-    coverage.keep(found); // what only chance or time reaches, or it would be looked for again and again
+    coverage.keep(found); // code reached only by chance or time would be searched for again and again
   }
 
   #judgeMemory(memory: readonly Sample[]): void {
@@ -191,7 +191,7 @@ class Fuzzer {
     });
   }
 
-  /** One of a kind is enough. */
+  /** Reports one failure of a kind. */
   #found(problem: string, input: Buffer): void {
     this.#failures++;
     const kind = problem.slice(0, problem.indexOf('\n')).replaceAll(/\d+/g, 'N');
@@ -202,7 +202,7 @@ class Fuzzer {
   }
 }
 
-/** Bytes that are held once what is to be finalized is: some of it takes a second collection. */
+/** Bytes held after finalizers have run: some objects take a second collection. */
 async function settledBytes(): Promise<number> {
   heldBytes();
   await nextTurn();

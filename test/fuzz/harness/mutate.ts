@@ -1,13 +1,13 @@
-/** Makes an input out of others. Pure: all chance is handed in. */
+/** Makes an input by mutating others. Pure: randomness is handed in. */
 import type { Chance } from './chance.ts';
 
 /** Bytes of one input: more than any message, and enough for quadratic work to show. */
 export const MAX_INPUT: number = 64 * 1024;
 /** Changes to one input. */
 const MAX_CHANGES = 6;
-/** Of how often a part is repeated: many readers refuse what is long, and are slow within their bound. */
+/** A part is repeated up to 2^16 times: many readers refuse long input, and are slow within their bound. */
 const MAX_DOUBLINGS = 17;
-/** Depth of brackets: enough to run out of stack where somebody recurses. */
+/** Depth of brackets: enough to overflow the stack of a recursive reader. */
 const MAX_DEPTH = 20_000;
 
 const NUMBERS = [
@@ -75,7 +75,7 @@ const TEXTS = [
   'null',
   'true',
 ];
-/** What is no UTF-8: overlong, a lone surrogate, cut short. */
+/** Invalid UTF-8: overlong, a lone surrogate, out of range, cut short. */
 const BAD_UTF8 = [[0xc0, 0x80], [0xed, 0xa0, 0x80], [0xf5, 0x80, 0x80, 0x80], [0xe2, 0x82], [0xff]];
 const RUNS = [',', ';', '.', '/', '=', '-', ':', '#', '\\', '"', 'a', '0', '\r', '%'];
 const BRACKETS = [
@@ -122,7 +122,10 @@ const duplicate: Change = (input, _, chance) => {
   const copies = Array<Buffer>(Math.ceil(most)).fill(input.subarray(start, end));
   return Buffer.concat([input.subarray(0, end), ...copies, input.subarray(end)]);
 };
-/** A long run of one character next to a separator, and what ends it: patterns that can match it in several ways are slow then. */
+/**
+ * A long run of one character next to a separator, and a character that ends it: patterns that match it in several
+ * ways are slow then.
+ */
 const pad: Change = (input, _, chance) => {
   const text = input.toString('latin1', 0, 4096);
   const at = chance.pick([...text.matchAll(/[^a-z0-9]|$/gi)]).index + 1;
@@ -151,7 +154,7 @@ const binaryNumber: Change = (input, _, chance) => {
   copy.set(number.subarray(0, copy.length), chance.below(Math.max(1, copy.length - number.length)));
   return copy;
 };
-/** A length before something, as protobuf and frames have it. */
+/** A length prefix, as in protobuf and frames. */
 const varint: Change = (input, _, chance) => {
   const bytes: number[] = [];
   let rest = chance.pick(NUMBERS);
@@ -225,7 +228,7 @@ const CHANGES: readonly Change[] = [
   letterCase,
 ];
 
-/** One of the pool, changed in some places; seldom, bytes that nobody has written. */
+/** An input of the pool with some changes; seldom, random bytes. */
 export function mutated(sources: Sources, chance: Chance): Buffer {
   if (chance.oneIn(40)) return chance.bytes(chance.below(300));
   let input = chance.pick(sources.pool);

@@ -1,40 +1,40 @@
-/** What is fuzzed: something of `src/` that reads bytes which a stranger chose. */
+/** A fuzz target: a function of `src/` that reads bytes chosen by a stranger. */
 import type * as fc from 'fast-check';
 import { isWeirError, type ErrorCode } from '../../../src/util/errors.ts';
 import type { Chance } from './chance.ts';
 
-/** @throws what is then a finding: anything but the refusals that it let pass itself */
+/** @throws any error that is a finding; it catches the refusals that it allows */
 export type Run = (input: Buffer, chance: Chance) => void | Promise<void>;
 
 export interface Target {
   readonly name: string;
-  /** Inputs of 1,000 that go to it: fewer where one takes long. */
+  /** Its share of 1,000 inputs: less if an input takes long. */
   readonly share: number;
-  /** Real inputs, from which mutation begins; those in `corpus/` come besides. */
+  /** Real inputs to mutate, besides those in `corpus/`. */
   readonly seeds: readonly (string | Uint8Array)[];
-  /** Words that the reader knows, for mutation to put in. */
+  /** Words with a meaning to the reader, which mutation inserts. */
   readonly words?: readonly string[];
-  /** Makes further right inputs. */
+  /** Makes further valid inputs. */
   readonly structured?: fc.Arbitrary<Uint8Array>;
   /** Milliseconds that one input may take; default {@link DEFAULT_LIMIT}. */
   readonly limit?: number;
-  /** Whether the same input does the same again: else neither time nor coverage of one input can be told. */
+  /** Whether the same input always does the same: otherwise time and coverage cannot be told per input. */
   readonly isPure: boolean;
-  /** What it needs is given to the stack. */
+  /** Resources that it needs go onto the stack. */
   readonly open: (stack: AsyncDisposableStack) => Run | Promise<Run>;
 }
 
-/** Milliseconds of CPU for an input of at most 64 KiB: what is slower by then is quadratic. */
+/** Milliseconds of CPU for an input of at most 64 KiB: slower code is quadratic. */
 export const DEFAULT_LIMIT = 200;
 
 type PureTarget = Pick<Target, 'name' | 'seeds'> & Partial<Target> & { readonly run: Run };
 
-/** A target without a state. */
+/** A target without state. */
 export function pure({ run, ...rest }: PureTarget): Target {
   return { share: 30, isPure: true, open: () => run, ...rest };
 }
 
-/** What `work` gives; undefined where it refuses the input as it says that it may. */
+/** The result of `work`; undefined if it refuses the input with one of the codes. */
 export function unlessRefused<T>(codes: readonly ErrorCode[], work: () => T): T | undefined {
   try {
     return work();
@@ -44,7 +44,7 @@ export function unlessRefused<T>(codes: readonly ErrorCode[], work: () => T): T 
   }
 }
 
-/** The same of a promise. */
+/** The same for a promise. */
 export async function settledUnlessRefused<T>(
   codes: readonly ErrorCode[],
   work: () => Promise<T>,
@@ -57,7 +57,7 @@ export async function settledUnlessRefused<T>(
   }
 }
 
-/** The first line of an input, and what follows: for readers of more than one value. */
+/** The first line of an input and the rest: for readers of several values. */
 export function splitLine(input: Buffer): readonly [first: string, rest: Buffer] {
   const end = input.indexOf('\n');
   if (end === -1) return [input.toString('latin1'), Buffer.alloc(0)];

@@ -1,15 +1,15 @@
 /**
- * Notices an input that never ends. A loop without end holds this thread, so another one looks on: it writes the input to
- * a file, says which one it is, and ends the process.
+ * Detects an input that never ends. An endless loop blocks this thread, so another one watches: it writes the input
+ * to a file, reports it, and ends the process.
  */
 import { Worker } from 'node:worker_threads';
 import { MAX_INPUT } from './mutate.ts';
 
-/** Milliseconds: far above what an input may take, also on a machine with much else to do. */
+/** Milliseconds: far above the limit of an input, also on a busy machine. */
 const HANG = 20_000;
 
 export class Watchdog implements AsyncDisposable {
-  /** The number of the input that runs, 0 while there is none; and its length. */
+  /** The number of the running input (0 for none), and its length. */
   readonly #state = new Int32Array(new SharedArrayBuffer(8));
   readonly #bytes = new Uint8Array(new SharedArrayBuffer(MAX_INPUT));
   readonly #thread: Worker;
@@ -19,7 +19,7 @@ export class Watchdog implements AsyncDisposable {
     const workerData = { state: this.#state, bytes: this.#bytes, target, folder, hang };
     this.#thread = new Worker(new URL('./watchdog-thread.ts', import.meta.url), {
       workerData,
-      execArgv: [], // as -e or --import of this thread would not fit
+      execArgv: [], // -e or --import of this thread would not work
     });
     this.#thread.unref();
   }

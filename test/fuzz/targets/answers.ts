@@ -1,14 +1,14 @@
-/** A registry, or its token server, whose answers are those of an input: no socket is opened. */
+/** A registry, or its token server, that answers from an input; no socket is opened. */
 import type { Dispatcher } from 'undici';
 import { send, type Headers, type Response, type SendOptions } from '../../../src/upstream/response.ts';
 
-/** Splits the answers of an input, which nothing in a header can hold. */
+/** Separates the answers in an input; no header can contain it. */
 export const BETWEEN = '\n~\n';
 
 /** Characters of a header: undici refuses more (pools.ts). */
 const MAX_HEADER = 32 * 1024;
-/** Bytes of a body that come at once; one, in an answer with `x-small`. */
-const PIECE = 64 * 1024;
+/** Bytes of a body that arrive at once; 1 in an answer with `x-small`. */
+const PART = 64 * 1024;
 /** Bytes of the body of an answer with `x-long`. */
 const LONG_BODY = 512 * 1024;
 
@@ -19,8 +19,8 @@ export interface Answer {
 }
 
 /**
- * Reads `401\nname: value\n\nbody`. Headers are as undici has them: names in lower case, values of Latin-1 without line
- * breaks, a list for a name that stands there twice.
+ * Reads `401\nname: value\n\nbody`. Headers are as in undici: names in lower case, values in Latin-1 without line
+ * breaks, a list for a repeated name.
  */
 export function answerOf(text: string): Answer {
   const end = text.indexOf('\n\n');
@@ -54,7 +54,7 @@ export function answersOf(input: Buffer): readonly Answer[] {
   return input.toString('latin1').split(BETWEEN).map(answerOf);
 }
 
-/** Gives the answers one after the other, and the last one again and again. */
+/** Gives the answers in order, then the last one for ever. */
 export class Script {
   readonly #answers: readonly Answer[];
   #next = 0;
@@ -95,7 +95,7 @@ export class Script {
     if (!state.isAborted) {
       handler.onResponseStart?.(controller, answer.status, answer.headers as Record<string, string>);
     }
-    const size = answer.headers['x-small'] === undefined ? PIECE : 1;
+    const size = answer.headers['x-small'] === undefined ? PART : 1;
     for (let at = 0; at < answer.body.length && !state.isAborted; at += size) {
       handler.onResponseData?.(controller, answer.body.subarray(at, at + size));
     }

@@ -1,4 +1,6 @@
-/** What operators write: the YAML file, single settings, addresses, sizes; and docker's file with credentials. */
+/**
+ * Text that operators write: the YAML file, single settings, addresses, sizes; and docker's file with credentials.
+ */
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { systemClock } from '../../../src/util/clock.ts';
@@ -60,7 +62,7 @@ export const configFile = pure({
   },
 });
 
-/** A name that holds it is no secret: only what stands as a value of one of these. */
+/** A name that contains it is no secret: only values of one of these keys are. */
 function isSecretTold(message: string, text: string): boolean {
   const occurrences = text.split(SECRET).length - 1;
   const secret = text.match(new RegExp(`^ *(?:password|token): ${SECRET}$`, 'gm'))?.length ?? 0;
@@ -69,7 +71,7 @@ function isSecretTold(message: string, text: string): boolean {
 
 export const setting = pure({
   name: 'setting',
-  limit: 1000, // a list of 65,000 items, each of them wrong
+  limit: 1000, // a list of 65,000 items, all wrong
   seeds: SETTING_KEYS.map((key) => `${key}\n${settingOf(key).default}`),
   words: [
     '127.0.0.1:4770',
@@ -98,7 +100,7 @@ export const setting = pure({
     const { format } = settingOf(known);
     const written = [format(value)].flat().join(',');
     const again = await load(written);
-    // A list of paths may hold a comma, which cannot be written in a variable.
+    // A path in a list may contain a comma, which cannot be written in a variable.
     if (again !== undefined && written !== '')
       assert.deepEqual([format(again.config[known])].flat(), [format(value)].flat());
   },
@@ -119,7 +121,7 @@ export const units = pure({
   },
 });
 
-/** What is wrong with it is told in a plain error, which the settings put into words of their own. */
+/** Errors are plain Errors, which the settings rephrase. */
 function unlessWrong<T>(work: () => T): T | undefined {
   try {
     return work();

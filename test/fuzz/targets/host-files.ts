@@ -1,4 +1,4 @@
-/** Configuration of the runtimes on this machine: files that anybody may have written. */
+/** Configuration files of the runtimes on this machine: anybody may have written them. */
 import assert from 'node:assert/strict';
 import { rm } from 'node:fs/promises';
 import type { ErrorCode } from '../../../src/util/errors.ts';
@@ -13,14 +13,14 @@ import { YAML_LIMIT } from './samples.ts';
 
 const CODES: readonly ErrorCode[] = ['runtime_config'];
 
-/** What must hold of an edit, whatever the file: it is refused, or it holds our part, once, and gives it back. */
+/** Every edit either refuses the file, or adds our part once, and removes it again. */
 function check(edit: Edit, text: string, holdsOurs: (text: string) => boolean): void {
   const added = unlessRefused(CODES, () => editing('/file', () => edit.add(text)));
   if (added === undefined) return;
   assert.ok(holdsOurs(added), 'our part is not in it');
   assert.equal(edit.add(added), added, 'a second time it is changed again');
   const own = unlessRefused(CODES, () => editing('/file', () => edit.remove(text, text)));
-  if (holdsOurs(own ?? '')) return; // somebody wrote it there by hand: it is theirs
+  if (holdsOurs(own ?? '')) return; // written there by hand: it is not ours
   const removed = unlessRefused(CODES, () => editing('/file', () => edit.remove(added, text)));
   if (removed !== undefined) assert.ok(!holdsOurs(removed), 'our part stays');
 }
@@ -28,7 +28,7 @@ function check(edit: Edit, text: string, holdsOurs: (text: string) => boolean): 
 export const hostsToml = pure({
   name: 'hosts-toml',
   share: 10,
-  limit: 1000, // the file is read anew for each place that is tried
+  limit: 1000, // the file is parsed again for each place that is tried
   seeds: [
     'server = "https://registry-1.docker.io"\n\n# mine\n[host."https://mirror.example"]\n  capabilities = ["pull"]\n',
     '[host]\n[host."http://a".header]\nx = """\n[host."b"]\n"""\r\n',
@@ -57,7 +57,7 @@ export const hostsToml = pure({
   },
 });
 
-/** However it is spelled. */
+/** In any spelling. */
 function hasHost(text: string): boolean {
   try {
     const { host } = parseToml(text);
@@ -70,7 +70,8 @@ function hasHost(text: string): boolean {
 
 export const daemonJson = pure({
   name: 'daemon-json',
-  // The library writes all of the line anew, each number of it as an edit of its own: the square of 64 KiB on one line.
+  // The library rewrites the whole line, with a separate edit for each number on it: quadratic for 64 KiB on one
+  // line.
   limit: 15_000,
   seeds: [
     '{\n  "registry-mirrors": ["https://mirror.example"],\n  "log-driver": "json-file"\n}\n',
@@ -132,7 +133,7 @@ export const registriesYaml = pure({
   },
 });
 
-/** Splits the files of one machine. */
+/** Separates the files of one machine. */
 const BETWEEN = '\n~\n';
 const FILES = [PATHS.containerdConfig, PATHS.hosts, PATHS.docker, PATHS.containersMain, PATHS.k3s];
 

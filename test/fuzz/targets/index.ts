@@ -1,4 +1,4 @@
-/** All that is fuzzed. */
+/** All fuzz targets. */
 import type { Target } from '../harness/target.ts';
 import * as names from './names.ts';
 import * as config from './config.ts';

@@ -1,4 +1,4 @@
-/** The mirror as it stands in a node, at a real socket: requests as they are written, byte by byte. */
+/** The mirror as in a node, at a real socket: requests as they are written, byte by byte. */
 import assert from 'node:assert/strict';
 import { connect } from 'node:net';
 import { parseAnswer } from '../../support/raw-http.ts';
@@ -9,9 +9,9 @@ import { DIGEST } from './samples.ts';
 
 /** Milliseconds after which a connection that neither answers nor closes is a finding. */
 const TIMEOUT = 10_000;
-/** Milliseconds without a byte of an answer after which the asker goes. */
+/** Milliseconds without a byte of an answer after which the client leaves. */
 const PATIENCE = 2;
-/** Inputs between two requests as they should be. */
+/** A correct request is sent after so many inputs. */
 const CHECK_EVERY = 50;
 const NAME = 'team/app';
 
@@ -28,7 +28,7 @@ const requests = (registry: string, layer: string): readonly string[] => [
   `CONNECT a.example:443 HTTP/1.1\r\nHost: localhost\r\n\r\n`,
 ];
 
-/** Stands for the registry's host, whose port is not known before. */
+/** Stands for the registry's host, whose port is not known in advance. */
 const REGISTRY = 'REGISTRY';
 const LAYER = 'LAYER';
 
@@ -91,25 +91,27 @@ function runAt(fixture: MirrorFixture, layer: string): Run {
   };
 }
 
-/** Sends all of it, waits a little for an answer, and resolves with what comes until the other side closes. */
+/**
+ * Sends the input, waits a little for an answer, and resolves with the bytes that arrive until the other side closes.
+ */
 async function talk(port: number, bytes: Buffer, chance: Chance, patience = PATIENCE): Promise<Buffer> {
   const socket = connect(port, '127.0.0.1').setNoDelay(true);
   const answer: Buffer[] = [];
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   const late = setTimeout(() => reject(new Error('it neither answers nor closes')), TIMEOUT);
   const leave = (): void => void (chance.oneIn(20) ? socket.resetAndDestroy() : socket.end());
-  // Whoever closes its half of a connection is gone to node:http, so that nothing would be answered.
+  // node:http does not answer a client that closed its half of the connection.
   const leaving = setTimeout(leave, patience);
-  socket.on('data', (piece: Buffer) => {
-    answer.push(piece);
+  socket.on('data', (part: Buffer) => {
+    answer.push(part);
     leaving.refresh();
   });
   socket.on('close', () => resolve());
   socket.on('error', () => undefined); // a reset is an answer, too
   try {
-    const pieces = chance.oneIn(3) ? [...chance.pieces(bytes)].slice(0, 50) : [bytes];
-    for (const piece of pieces) {
-      socket.write(piece);
+    const parts = chance.oneIn(3) ? [...chance.parts(bytes)].slice(0, 50) : [bytes];
+    for (const part of parts) {
+      socket.write(part);
       if (chance.oneIn(10)) await new Promise(setImmediate);
     }
     await promise;
@@ -121,7 +123,7 @@ async function talk(port: number, bytes: Buffer, chance: Chance, patience = PATI
   }
 }
 
-/** Nothing is being served; what is under way may take a moment. */
+/** Waits until nothing is being served; a request under way may take a moment. */
 async function idle(fixture: MirrorFixture): Promise<void> {
   const until = performance.now() + TIMEOUT;
   while (fixture.mirror.active > 0) {

@@ -1,4 +1,4 @@
-/** What a request names: routes, references, headers of the mirror. */
+/** Names in requests: routes, references, headers of the mirror. */
 import assert from 'node:assert/strict';
 import { validateHeaderValue, type IncomingMessage } from 'node:http';
 import { isWeirError } from '../../../src/util/errors.ts';
@@ -18,7 +18,7 @@ import { credentialKey, formatAuthorization, parseAuthorization } from '../../..
 import { pure, splitLine, unlessRefused } from '../harness/target.ts';
 import { DIGEST, TAGS_ROUTE } from './samples.ts';
 
-/** What may stand in a header and in a log line. */
+/** Characters that may appear in a header and in a log line. */
 const VISIBLE = /^[\x21-\x7e]+$/;
 
 const HOSTS = [
@@ -143,7 +143,7 @@ export const authorization = pure({
     const header = formatAuthorization(read);
     validateHeaderValue('authorization', header);
     assert.match(header, /^(?:Basic|Bearer) [\x21-\x7e]+$/);
-    if (header.length > 16_384) return; // padding that was left out
+    if (header.length > 16_384) return; // missing padding was added
     assert.deepEqual(parseAuthorization(header), read);
     assert.equal(credentialKey(parseAuthorization(header)), credentialKey(read));
   },

@@ -1,4 +1,4 @@
-/** Values that several targets begin with. */
+/** Values that several targets start with. */
 import { MEDIA_TYPES } from '../../../src/oci/manifest.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
@@ -6,10 +6,10 @@ import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.
 export const DIGEST = digestOf(Buffer.from('a'));
 export const DIGEST_512 = digestOf(Buffer.from('a'), 'sha512');
 
-/** Stands in seeds where a password, a token or a key does: no message may show it. */
+/** In seeds, replaces a password, a token or a key: no message may show it. */
 export const SECRET = 'hunter2hunter2';
 
-/** Milliseconds for 64 KiB: the YAML library takes some 5 µs for a byte of what is nested, and edits read it ten times. */
+/** Milliseconds for 64 KiB: the YAML library takes some 5 µs per byte of nested text, and edits read it ten times. */
 export const YAML_LIMIT = 5000;
 
 export const TAGS_ROUTE = {

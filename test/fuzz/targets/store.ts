@@ -1,4 +1,4 @@
-/** What lies in the data folder: chunk maps, and a folder that somebody else has written to. */
+/** The data folder: chunk maps, and a folder that somebody else has written to. */
 import assert from 'node:assert/strict';
 import { mkdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -85,7 +85,7 @@ export const dataFolder: Target = {
   },
 };
 
-/** Makes what a line says, as far as the system can; all within the data folder. */
+/** Creates the entry that a line describes, as far as the system can; always within the data folder. */
 async function place(folder: DataFolder, line: string): Promise<void> {
   const [kind, path = '', text = ''] = line.split(' ');
   const file = join(folder.root, path);
@@ -101,6 +101,6 @@ async function place(folder: DataFolder, line: string): Promise<void> {
     if (kind === 'folder') await mkdir(file);
     if (kind === 'handshake') await symlink(text, file);
   } catch (error) {
-    if (!(error instanceof Error)) throw error; // no name, or one that is taken
+    if (!(error instanceof Error)) throw error; // an invalid name, or one that exists
   }
 }

@@ -1,4 +1,4 @@
-/** Frames of a libp2p stream, as they come, with resets and ends in between. */
+/** Frames of a libp2p stream as they arrive, with resets and ends in between. */
 import assert from 'node:assert/strict';
 import { FrameStream } from '../../../src/network/frame-stream.ts';
 import { encodeFrame, MAX_FRAME_BYTES } from '../../../src/protocol/frames.ts';
@@ -14,7 +14,7 @@ export const frameStream = pure({
       encodeFrame(new Uint8Array(0)),
       encodeFrame(Buffer.from('hello')),
     ]),
-    Buffer.alloc(200), // frames without a byte
+    Buffer.alloc(200), // empty frames
     encodeFrame(new Uint8Array(MAX_FRAME_BYTES - 10)),
   ],
   run: async (input, chance) => {
@@ -28,8 +28,8 @@ export const frameStream = pure({
         read += frame.length;
       }
     });
-    for (const piece of chance.pieces(input)) {
-      fake.receive(piece);
+    for (const part of chance.parts(input)) {
+      fake.receive(part);
       if (chance.oneIn(8)) await Promise.resolve();
     }
     if (chance.oneIn(2)) fake.end();

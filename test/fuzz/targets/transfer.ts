@@ -1,4 +1,4 @@
-/** Heads on the data plane: requests as they are asked, answers as they come. */
+/** Heads on the data plane: requests and answers as they arrive. */
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
 import { peerIdOf } from '../../../src/protocol/peer-id.ts';
@@ -12,7 +12,7 @@ import { pure } from '../harness/target.ts';
 import { DIGEST, DIGEST_512 } from './samples.ts';
 
 const PEER = peerIdOf(new Uint8Array(32).fill(5));
-const STATEMENT = formatAttestation({
+const ATTESTATION = formatAttestation({
   index: 3,
   hash: new Uint8Array(32).fill(1),
   by: PEER,
@@ -75,7 +75,7 @@ const REQUESTS: readonly ChunkFetch[] = [
 export const dataAnswer = pure({
   name: 'data-answer',
   seeds: [
-    `HTTP/1.1 206 Partial Content\r\ncontent-length: 10\r\ncontent-range: bytes 0-9/100\r\nweir-statement: ${STATEMENT}\r\n\r\n0123456789`,
+    `HTTP/1.1 206 Partial Content\r\ncontent-length: 10\r\ncontent-range: bytes 0-9/100\r\nweir-statement: ${ATTESTATION}\r\n\r\n0123456789`,
     'HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nweir-load: 5\r\n\r\n',
     `HTTP/1.1 307 Temporary Redirect\r\ncontent-length: 0\r\nweir-holders: ${PEER},${PEER}\r\n\r\n`,
     'HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nabc',
@@ -93,13 +93,13 @@ export const dataAnswer = pure({
   run: (input, chance) => {
     for (const request of REQUESTS) {
       const whole = received(request, [input]);
-      assert.deepEqual(received(request, [...chance.pieces(input)]), whole);
+      assert.deepEqual(received(request, [...chance.parts(input)]), whole);
     }
   },
 });
 
-/** What comes of an answer that arrives in these pieces. */
-function received(request: ChunkFetch, pieces: readonly Buffer[]): unknown {
+/** The result of an answer that arrives in these parts. */
+function received(request: ChunkFetch, parts: readonly Buffer[]): unknown {
   let answer: ChunkAnswer | undefined;
   const nothing = (): void => undefined;
   const events: ChunkFetchEvents = {
@@ -112,10 +112,10 @@ function received(request: ChunkFetch, pieces: readonly Buffer[]): unknown {
   };
   const reception = new ChunkReceiver(request, events, new ChunkBuffers());
   try {
-    for (const [index, piece] of pieces.entries()) {
-      if (!reception.receive(piece)) continue;
-      // Behind a whole answer nothing may come: a connection carries one request at a time.
-      if (index < pieces.length - 1) return 'more bytes than announced';
+    for (const [index, part] of parts.entries()) {
+      if (!reception.receive(part)) continue;
+      // Nothing may follow a whole answer: a connection carries one request at a time.
+      if (index < parts.length - 1) return 'more bytes than announced';
       reception.deliver();
     }
   } catch (error) {
@@ -127,12 +127,12 @@ function received(request: ChunkFetch, pieces: readonly Buffer[]): unknown {
   if (answer?.kind !== 'chunk') return answer ?? 'nothing yet';
   assert.ok(answer.bytes.length <= LIMITS.chunk && answer.size <= LIMITS.size);
   const { kind, bytes, size, attestation } = answer;
-  return { kind, bytes: Buffer.from(bytes), size, statement: attestation };
+  return { kind, bytes: Buffer.from(bytes), size, attestation };
 }
 
-export const statement = pure({
-  name: 'statement',
-  seeds: [STATEMENT, 'A'.repeat(178), STATEMENT.replace('A', '-')],
+export const attestationHeader = pure({
+  name: 'attestation',
+  seeds: [ATTESTATION, 'A'.repeat(178), ATTESTATION.replace('A', '-')],
   words: ['=', '-', '_', '+', '/'],
   run: (input) => {
     const text = input.toString('latin1');

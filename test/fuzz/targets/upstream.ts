@@ -1,4 +1,4 @@
-/** What registries and their token servers answer. */
+/** Answers of registries and their token servers. */
 import assert from 'node:assert/strict';
 import { validateHeaderValue } from 'node:http';
 import { isIPv4 } from 'node:net';
@@ -39,7 +39,7 @@ const CHALLENGE = `Bearer realm="${REALM}",service="registry.example",scope="rep
 const reaches = new Reaches(new Map(), true);
 const [endpoint = assert.fail()] = endpointsOf(REGISTRY, new Map());
 
-/** Where no answer may lead: written differently from the guard that is tried. */
+/** Addresses that no answer may lead to. Written differently from the guard that is tested. */
 const FORBIDDEN =
   /^(?:(?:127|0|22[4-9]|23\d)(?:\.\d+){3}$|169\.254(?:\.\d+){2}$|168\.63\.129\.16$|100\.100\.100\.200$|\[::1?\]$|\[fe[89ab]|\[ff|\[::ffff:(?:7f|a9fe:)|localhost\.*$|.*\.localhost\.*$|metadata\.google\.internal\.*$)/;
 
@@ -57,13 +57,13 @@ export const challenge = pure({
     const read = unlessRefused(['upstream_protocol'], () => parseChallenges(header));
     if (read === undefined) return;
     const written = formatChallenges(read);
-    // Escapes take room: what is near the bound may be beyond it once written.
+    // Escapes take room: a header near the bound may exceed it when formatted.
     const again = unlessRefused(['upstream_protocol'], () => parseChallenges(written));
     if (written.length <= 8192) assert.deepEqual(again, read);
   },
 });
 
-const exchangeRun: Run = async (input) => {
+const callRun: Run = async (input) => {
   const script = new Script(answersOf(input));
   const seen: { readonly origin: string; readonly authorization: string }[] = [];
   const pools: Pick<Pools, 'get'> = {
@@ -80,7 +80,7 @@ const exchangeRun: Run = async (input) => {
       return { dispatch } as unknown as ReturnType<Pools['get']>;
     },
   };
-  const exchange = new RegistryCall({
+  const call = new RegistryCall({
     pools: pools as Pools,
     reaches,
     registries: new Map(),
@@ -115,9 +115,9 @@ const exchangeRun: Run = async (input) => {
       headers: { accept: '*/*' },
       signal: undefined,
     } as const;
-    const followed = await settledUnlessRefused(codes, () => exchange.run(request));
+    const followed = await settledUnlessRefused(codes, () => call.run(request));
     followed?.response.discard();
-    // Four requests, a token for three of them, five redirects of each.
+    // Four requests, a token for three of them, and five redirects of each.
     assert.ok(seen.length <= 7 * 6, `${seen.length} requests`);
     const away = seen.filter(({ origin }) => origin !== endpoint.origin);
     if (typeof caller !== 'string' && caller.kind === 'bearer')
@@ -128,8 +128,8 @@ const exchangeRun: Run = async (input) => {
   }
 };
 
-export const exchange = pure({
-  name: 'exchange',
+export const registryCall = pure({
+  name: 'registry-call',
   seeds: [
     ['200\n\n{}'],
     [`401\nwww-authenticate: ${CHALLENGE}\n`, '200\n\n{"token":"abc","expires_in":300}', '200\n\n{}'],
@@ -148,7 +148,7 @@ export const exchange = pure({
     '{"token":"x"}',
     'http://169.254.169.254/',
   ],
-  run: exchangeRun,
+  run: callRun,
 });
 
 export const token = pure({
@@ -186,7 +186,7 @@ export const token = pure({
   },
 });
 
-/** What a hop asks for, with `send` of the real chain: the reach first, then the host. */
+/** The answer to a hop, through the real chain: first the reach, then the host. */
 async function sendTo({ url, from }: Hop, script: Script): Promise<Response> {
   checkHost(url.origin, reaches.of({ url, from, endpoint, caller: 'configured' }));
   if (url.origin !== endpoint.origin) assert.doesNotMatch(url.hostname, FORBIDDEN);
@@ -262,7 +262,7 @@ export const address = pure({
     const kind = addressKind(text);
     hostKind(text);
     if (isIPv4(text)) {
-      // However it is wrapped, it is not worth more than by itself.
+      // In any wrapping, it is worth no more than by itself.
       for (const wrapped of [`::ffff:${text}`, `64:ff9b::${text}`, `::ffff:0:${text}`]) {
         const other = addressKind(wrapped);
         if (!isAllowed(kind, 'network')) assert.ok(!isAllowed(other, 'network'), `${wrapped} is ${other}`);

@@ -1,4 +1,4 @@
-/** What members send: messages, records, questions, frames. */
+/** Data that members send: messages, records, questions, frames. */
 import assert from 'node:assert/strict';
 import { createPrivateKey } from 'node:crypto';
 import * as fc from 'fast-check';
@@ -57,13 +57,13 @@ export const swarmMessage = pure({
       if (read.kind === 'have') assert.ok(read.indices.length <= MESSAGE_LIMITS.indices);
       if (read.kind === 'attested')
         for (const each of read.attestations.slice(0, 2)) isGenuine(each, read.swarm, 1000);
-      if (read.kind === 'have') continue; // in order and each once where it is written anew
+      if (read.kind === 'have') continue; // encoding sorts the indices and drops duplicates
       assert.deepEqual(decodeSwarmMessage(encodeSwarmMessage(read, version), version), read);
     }
   },
 });
 
-/** What is read of a record holds every bound, and is genuine only with its signature. */
+/** A decoded record keeps every bound, and is genuine only with its signature. */
 function checkMember(read: SignedMember): void {
   const { member, encoded } = read;
   assert.ok(encoded.length <= RECORD_LIMITS.bytes);
@@ -98,8 +98,8 @@ const heads = fc
     }),
   );
 
-export const exchangeHead = pure({
-  name: 'exchange-head',
+export const syncHead = pure({
+  name: 'sync-head',
   share: 20,
   seeds: [''],
   structured: heads,
@@ -125,7 +125,7 @@ export const recordPage = pure({
     assert.ok((read?.records.length ?? 0) <= 512);
     for (const { age } of read?.records ?? []) assert.ok(Number.isSafeInteger(age) && age >= 0, String(age));
     const [page, ...more] = read === undefined ? [] : [...encodePages(read.records)];
-    // What an unusual encoding packs into 64 KiB may need more than one page.
+    // Records from an unusual encoding of 64 KiB may need more than one page.
     if (page !== undefined && more.length === 0) assert.deepEqual(decodePage(page).records, read?.records);
   },
 });
@@ -208,26 +208,26 @@ export const frames = pure({
   structured: someFrames,
   run: (input, chance) => {
     const whole = framesOf([input]);
-    const cut = framesOf([...chance.pieces(input)]);
+    const cut = framesOf([...chance.parts(input)]);
     assert.deepEqual(cut, whole);
     for (const frame of whole.frames) assert.ok(frame.length <= MAX_FRAME_BYTES);
   },
 });
 
-/** The frames until one is refused, and how the stream stands then. */
-function framesOf(pieces: readonly Buffer[]): { frames: Uint8Array[]; refused: boolean; isBetween: boolean } {
+/** The frames before a refused one, and the state of the stream then. */
+function framesOf(parts: readonly Buffer[]): { frames: Uint8Array[]; refused: boolean; isBetween: boolean } {
   const decoder = new FrameDecoder();
   const found: Uint8Array[] = [];
   const isWhole = unlessRefused(CODES, () => {
-    for (const piece of pieces) for (const frame of decoder.push(piece)) found.push(frame);
+    for (const part of parts) for (const frame of decoder.push(part)) found.push(frame);
     return true;
   });
   const refused = isWhole === undefined;
   return { frames: found, refused, isBetween: !refused && decoder.isBetweenFrames };
 }
 
-export const peerName = pure({
-  name: 'peer-name',
+export const peerId = pure({
+  name: 'peer-id',
   seeds: [identity.peer, '12D3KooW', 'QmYyQSo1c1Ym7orWxLYvCrM2EmxFTANf8wXmmE7DWjhx5N'],
   words: ['12D3KooW', 'z', '1'],
   run: (input) => {
@@ -242,7 +242,7 @@ export const peerName = pure({
   },
 });
 
-/** Of one seed, so that corpora hold whose signatures are right. */
+/** A fixed key, so that corpora contain valid signatures. */
 function fixedKey(): ConstructorParameters<typeof Identity>[0] {
   const der = Buffer.concat([Buffer.from('302e020100300506032b657004220420', 'hex'), Buffer.alloc(32, 7)]);
   return createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });

@@ -66,10 +66,10 @@ describe('digests', () => {
 
   it('are the same for bytes at once and in parts', () => {
     fc.assert(
-      fc.property(fc.array(fc.uint8Array()), fc.constantFrom('sha256', 'sha512'), (pieces, algorithm) => {
-        const digest = digestOf(Buffer.concat(pieces), algorithm);
+      fc.property(fc.array(fc.uint8Array()), fc.constantFrom('sha256', 'sha512'), (parts, algorithm) => {
+        const digest = digestOf(Buffer.concat(parts), algorithm);
         const verifier = new DigestVerifier(digest);
-        for (const piece of pieces) verifier.update(piece);
+        for (const part of parts) verifier.update(part);
         const fork = verifier.fork();
         fork.update(Buffer.from('more'));
         assert.equal(fork.matches(), false);

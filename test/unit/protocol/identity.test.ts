@@ -66,7 +66,7 @@ describe('Identity', () => {
 
   it('makes signatures that others can verify with only its peer ID', () => {
     const [one, other] = [Identity.generate(), Identity.generate()];
-    const bytes = Buffer.from('a statement');
+    const bytes = Buffer.from('some bytes');
     const signature = one.sign(bytes);
     assert.ok(isSignedBy(one.peer, bytes, signature));
     assert.ok(!isSignedBy(other.peer, bytes, signature));

@@ -65,10 +65,10 @@ describe('upstream: challenge', () => {
   });
 
   it('throws only WeirError, and ends, for any input', () => {
-    const pieces = fc.constantFrom('Bearer', ' ', ',', '=', '"', '\\', 'realm', '\t', 'a', '==', ';', 'é');
+    const tokens = fc.constantFrom('Bearer', ' ', ',', '=', '"', '\\', 'realm', '\t', 'a', '==', ';', 'é');
     const text = fc.oneof(
       fc.string(),
-      fc.array(pieces, { maxLength: 40 }).map((parts) => parts.join('')),
+      fc.array(tokens, { maxLength: 40 }).map((parts) => parts.join('')),
     );
     fc.assert(
       fc.property(text, (header) => {
@@ -84,11 +84,11 @@ describe('upstream: challenge', () => {
 
   it('takes linear time for hostile input', () => {
     const start = performance.now();
-    for (const piece of ['"', 'a=', ',', ' ,', 'a ', '\\"', '=']) {
+    for (const part of ['"', 'a=', ',', ' ,', 'a ', '\\"', '=']) {
       assert.doesNotThrow(() => {
         try {
-          parseChallenges(`Bearer a="${piece.repeat(8000 / piece.length)}`);
-          parseChallenges(`B ${piece.repeat(8000 / piece.length)}`);
+          parseChallenges(`Bearer a="${part.repeat(8000 / part.length)}`);
+          parseChallenges(`B ${part.repeat(8000 / part.length)}`);
         } catch (error) {
           assert.ok(isWeirError(error));
         }

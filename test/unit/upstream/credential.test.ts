@@ -20,7 +20,7 @@ describe('upstream: credential', () => {
       'Bearer a b',
       'Bearer ä',
       'Basic YToKYg==',
-      'Basic //466Q==', // no UTF-8: what is read as text would be another password
+      'Basic //466Q==', // not UTF-8: as text it would be another password
     ];
     for (const header of [...wrong, `Bearer ${'a'.repeat(20_000)}`]) {
       assert.throws(() => parseAuthorization(header), { code: 'bad_request' }, header.slice(0, 30));

@@ -11,7 +11,7 @@ const CHUNKS = 100_000;
 
 async function answering(body: Buffer): Promise<Server> {
   const server = createServer((socket: Socket) => {
-    socket.on('error', () => undefined); // whoever reads may go
+    socket.on('error', () => undefined); // the reader may leave
     socket.once('data', () => {
       socket.write('HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n');
       socket.end(body);
@@ -36,10 +36,10 @@ describe('upstream: Response', () => {
       return true;
     };
     const response = await get({ dispatch } as never, 'http://a.example');
-    const pieces: Uint8Array[] = [];
-    for await (const piece of response.chunks()) pieces.push(piece);
-    assert.ok(pieces.length < 100, `${pieces.length} pieces`);
-    const bytes = Buffer.concat(pieces);
+    const parts: Uint8Array[] = [];
+    for await (const part of response.chunks()) parts.push(part);
+    assert.ok(parts.length < 100, `${parts.length} parts`);
+    const bytes = Buffer.concat(parts);
     assert.equal(bytes.length, CHUNKS);
     assert.ok(bytes.every((byte, i) => byte === (i & 0xff)));
   });
