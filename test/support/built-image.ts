@@ -9,15 +9,15 @@ import { HOST_PLATFORM } from './images.ts';
 import { runOk } from './program.ts';
 
 export interface BuiltImage {
-  /** Holds the layout and the bills of materials. */
+  /** Folder with the layout and the bills of materials. */
   readonly folder: string;
-  /** Of the OCI layout. */
+  /** Folder of the OCI layout. */
   readonly layoutFolder: string;
   readonly version: string;
   readonly layout: Layout;
 }
 
-/** What {@link builtImage} needs, for `requires`. */
+/** Programs that {@link builtImage} needs, for `requires`. */
 export const BUILDING: readonly string[] = ['root', 'buildah', 'skopeo', 'apt-get', 'npm'];
 
 let built: Promise<BuiltImage> | undefined;

@@ -1,6 +1,6 @@
 /**
- * A tree of a later Debian than the machine's (test/setup.sh puts it up), as the root of a mount namespace: for runtimes
- * that the machine's own Debian has not. /tmp, /proc, /sys, /dev and the network are the machine's.
+ * A tree of a later Debian than the machine's (test/setup.sh makes it), as the root of a mount namespace: for runtimes
+ * that the machine's own Debian lacks. /tmp, /proc, /sys, /dev and the network are the machine's.
  */
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';

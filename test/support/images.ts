@@ -29,7 +29,7 @@ export interface TestImage extends TestBlob {
 
 export interface ImageOptions {
   readonly seed: string;
-  /** Each layer, or how many random bytes it holds. */
+  /** Each layer, or its number of random bytes. */
   readonly layers?: readonly (LayerSpec | number)[];
   readonly platform?: Platform;
   readonly format?: 'oci' | 'docker';
@@ -100,7 +100,7 @@ export function blob(mediaType: string, bytes: Uint8Array): TestBlob {
   return { mediaType, digest: digestOf(bytes), size: bytes.length, bytes };
 }
 
-/** What a manifest says of a blob. */
+/** The descriptor of a blob in a manifest. */
 export function descriptorOf({ mediaType, digest, size }: Descriptor): Descriptor {
   return { mediaType, digest, size };
 }
