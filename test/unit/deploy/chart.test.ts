@@ -139,7 +139,10 @@ describeChart('chart', function () {
     await refused('zone.from=moon', /zone/);
     await refused('maxUnavailable=0', /maxUnavailable/);
     await refused('metrics.serviceMonitor.enabled=true', /needs metrics.enabled/);
-    await refused('config.tags.ttl=1m,configSecret.existingSecret=mine', /move the settings of config into it/);
+    await refused(
+      'config.tags.ttl=1m,configSecret.existingSecret=mine',
+      /move the settings of config into it/,
+    );
   });
 
   it('gives the pods the rights that they need, and no others', () => {
