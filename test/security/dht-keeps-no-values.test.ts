@@ -124,7 +124,7 @@ async function exchange(connection: Connection, bytes: Uint8Array): Promise<Buff
   return Buffer.concat(parts);
 }
 
-/** kad-dht's message: its kind in field 1, which is left out where it is 0. */
+/** kad-dht's message: its kind in field 1, which is left out if it is 0. */
 function message(kind: number, fields: readonly (readonly [number, Uint8Array])[]): Buffer {
   const head = kind === 0 ? Buffer.of() : Buffer.of(0x08, kind);
   return Buffer.concat([head, ...fields.map(([number, bytes]) => field(number, bytes))]);

@@ -1,5 +1,5 @@
 /**
- * Images for the tests, in memory: what src/cli/demo/image.ts generates, and in addition Docker's media types,
+ * Images for the tests, in memory: those of src/cli/demo/image.ts, and in addition Docker's media types,
  * lists of any children, and artifacts. A seed makes every digest repeatable.
  */
 import { readFile } from 'node:fs/promises';
@@ -81,7 +81,7 @@ export function buildIndex(children: readonly TestImage[], format: 'oci' | 'dock
   return { ...jsonBlob(mediaType, { schemaVersion: 2, mediaType, manifests }), blobs: [], children };
 }
 
-/** An artifact (image spec, "Guidelines for Artifact Usage"), of `subject` where it is given. */
+/** An artifact (image spec, "Guidelines for Artifact Usage"), of `subject` if it is given. */
 export function buildArtifact(payload: Uint8Array, subject?: TestImage): TestImage {
   const config = jsonBlob('application/vnd.oci.empty.v1+json', {});
   const content = blob('application/vnd.weir.test', payload);

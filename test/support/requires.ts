@@ -16,7 +16,7 @@ export function findProgram(program: string): string | undefined {
   return folders.map((folder) => join(folder, program)).find(isExecutable);
 }
 
-/** Describes tests that need these programs, and `root` where it is named. */
+/** Describes tests that need these programs, and `root` if it is named. */
 export function requires(
   ...needs: readonly string[]
 ): (title: string, body: (this: Mocha.Suite) => void) => void {
