@@ -5,6 +5,7 @@ import { describeError, EXIT, exitCodeOf } from '../src/cli/exit-codes.ts';
 import { addChurn } from './churn/command.ts';
 import { addCrowd } from './crowd/command.ts';
 import { renderReport } from './node/report.ts';
+import { addKeep } from './report/keep-command.ts';
 import { addSimulate } from './simulate/command.ts';
 import { renderTransferReport } from './transfer/report.ts';
 import { runTransferBench } from './transfer/run.ts';
@@ -59,6 +60,7 @@ async function main(): Promise<number> {
   addSimulate(program);
   addCrowd(program);
   addChurn(program);
+  addKeep(program);
   try {
     await program.parseAsync();
     return EXIT.ok;

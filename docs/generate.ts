@@ -1,6 +1,6 @@
 /**
  * Writes what the code knows into the docs, between markers: the settings, the fields of a registry, the
- * commands and the exit codes. `node docs/generate.ts` writes, with `--check` it only tells whether something
+ * commands, the exit codes, and the kept results of the bench. `node docs/generate.ts` writes, with `--check` it only tells whether something
  * is out of date (exit code 1); a unit test does the same.
  */
 import { readFile, writeFile } from 'node:fs/promises';
@@ -18,6 +18,8 @@ import {
   settingOf,
   type SettingKey,
 } from '../src/config/settings.ts';
+import { benchmarkParts } from './benchmarks/parts.ts';
+import { table } from './markdown.ts';
 
 /** Columns of the help texts in the docs. */
 const HELP_COLUMNS = 100;
@@ -40,6 +42,7 @@ export async function generateDocuments(): Promise<readonly GeneratedDocument[]>
   const wanted: Readonly<Record<string, Parts>> = {
     'configuration.md': { settings: settingsTable(), registries: registriesTable() },
     'cli.md': { commands: commandHelp(), 'exit-codes': exitCodeTable() },
+    'benchmarks.md': await benchmarkParts(),
     '../deploy/chart/README.md': { values: await chartValuesTable() },
   };
   const documents: GeneratedDocument[] = [];
@@ -60,18 +63,6 @@ function fill(text: string, parts: Parts, name: string): string {
     filled = `${filled.slice(0, from + begin.length)}\n${content}\n${filled.slice(to)}`;
   }
   return filled;
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  return [tableLine(head), tableLine(head.map(() => '---')), ...rows.map(tableLine)].join('\n');
-}
-
-function tableLine(cells: readonly string[]): string {
-  return `| ${cells.map(escapeCell).join(' | ')} |`;
-}
-
-function escapeCell(text: string): string {
-  return text.replaceAll('|', '\\|').replaceAll('<', '&lt;');
 }
 
 function settingsTable(): string {

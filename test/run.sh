@@ -5,6 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 logs="$(mktemp -d "${TMPDIR:-/tmp}/weir-test-run-XXXXXX")"
+export WEIR_TEST_RUN="$logs" # what the suites share (test/support/run-folder.ts)
 trap 'rm -rf "$logs"' EXIT
 failed=0
 summary=''
@@ -15,8 +16,11 @@ step() {
   printf '\n== %s\n' "$name"
   "$@" 2>&1 | tee "$log"
   outcome="${PIPESTATUS[0]}"
+  # A suite may have run in several processes of mocha, each with its own counts.
   counts="$(sed 's/\x1b\[[0-9;]*m//g' "$log" |
-    sed -nE 's/^ +([0-9]+ (passing|failing|pending))( \(.*)?$/\1/p' | sed 's/pending/left out/' | paste -sd, | sed 's/,/, /g')"
+    sed -nE 's/^ +([0-9]+) (passing|failing|pending)( \(.*)?$/\1 \2/p' |
+    awk '{ n[$2] += $1 } END { for (kind in n) print n[kind], kind }' | sort -k 2r |
+    sed 's/pending/left out/' | paste -sd, | sed 's/,/, /g')"
   if [ "$outcome" != 0 ]; then failed=1; fi
   summary+="$(printf '%-8s %s %s(%ss)' "$name" "$([ "$outcome" = 0 ] && echo passed || echo FAILED)" \
     "${counts:+: $counts }" "$((SECONDS - start))")"$'\n'
@@ -27,6 +31,7 @@ step unit npm run --silent test:unit
 step fuzz npm run --silent test:fuzz
 step security npm run --silent test:security
 step e2e npm run --silent test:e2e
+step alone npm run --silent test:alone
 
 printf '\n== summary\n%s' "$summary"
 exit "$failed"

@@ -82,11 +82,11 @@ if [ "$(id -u)" != 0 ]; then
   echo "setup: reported as pending; with CI=true they fail"
 fi
 
-# Later runtimes than the machine's, each in a tree of a later Debian, which is kept from run to run;
-# test/support/debian-tree.ts enters it. Debian 13: podman 5 (podman 4 knows too little of Kubernetes) and containerd 1.7.
-# Debian 14: containerd 2.
+# Trees of Debian, which are kept from run to run; test/support/debian-tree.ts enters or copies them. Later runtimes than the
+# machine's: podman 5 (podman 4 knows too little of Kubernetes) and containerd 1.7 of Debian 13, containerd 2 of Debian 14.
+# Machines that the package is installed on: Debian 12 with little in it, and with systemd.
 put_up() {
-  local suite="$1" packages="$2" tree="${WEIR_TEST_CACHE:-/var/cache/weir-test}/$1"
+  local name="$1" suite="$2" packages="$3" tree="${WEIR_TEST_CACHE:-/var/cache/weir-test}/$1"
   if [ "$(cat "$tree/packages" 2>/dev/null)" = "$packages" ]; then return; fi
   echo "setup: $packages of Debian $suite into $tree"
   rm -rf "$tree" "$tree.new"
@@ -99,6 +99,11 @@ put_up() {
   mv "$tree.new" "$tree"
 }
 if [ "$(id -u)" = 0 ] && is_debian && command -v debootstrap >/dev/null; then
-  put_up trixie ca-certificates,catatonit,containerd,podman,runc
-  put_up forky ca-certificates,containerd,runc
+  # Beside each other, as much of it is waiting for the network and the disk.
+  jobs=()
+  put_up trixie trixie ca-certificates,catatonit,containerd,podman,runc & jobs+=($!)
+  put_up forky forky ca-certificates,containerd,runc & jobs+=($!)
+  put_up bookworm bookworm libatomic1 & jobs+=($!)
+  put_up bookworm-systemd bookworm systemd,systemd-sysv,dbus,libatomic1 & jobs+=($!)
+  for job in "${jobs[@]}"; do wait "$job"; done
 fi

@@ -1,6 +1,6 @@
 /**
  * What `bench crowd`, `bench simulate` and `bench churn` report, one result for each system and turn. The form is
- * stable: fields are added, never renamed. docs/benchmarks.md explains each.
+ * stable: fields are added, never renamed. bench/README.md explains each.
  */
 
 /** Where bytes that reached nodes came from. */

@@ -1,21 +1,21 @@
-/** Which node `weir status` and `weir peers` ask: `--admin`, else where a node with this configuration listens. */
+/** The node that `weir status` and `weir peers` ask: `--admin`, else the admin address of this configuration. */
 import { loadConfig } from '../config/load.ts';
 import { formatListenAddress, type ListenAddress } from '../config/kinds.ts';
 import { readFileBounded } from '../config/read-file.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
 import type { CliContext } from './context.ts';
 
-/** A name or an IP address (IPv6 in brackets), and a port; a scheme may stand before it, as logs write it. */
+/** A name or an IP address (IPv6 in brackets) and a port. A scheme may come first, as in the log. */
 const ADDRESS = /^(?:http:\/\/)?(\[[0-9a-fA-F:.]+\]|[^\s:/?#@[\]]+):(\d{1,5})\/?$/;
 
-/** Where one connects to what listens at all addresses of a machine. */
+/** The host to connect to, if the node listens on all addresses of the machine. */
 const THIS_MACHINE: Readonly<Record<string, string>> = { '0.0.0.0': '127.0.0.1', '[::]': '[::1]' };
 /** As a URL has it. */
 const LOOPBACK = /^(?:127\.[0-9.]+|\[::1\]|localhost)$/;
 
 export interface AdminAddress {
   readonly url: URL;
-  /** Where it came from, for an error message. */
+  /** The source of the address, for an error message. */
   readonly origin: string;
 }
 
@@ -33,7 +33,7 @@ export async function adminAddress(
   });
   const origin = origins['admin.listen'];
   const urls = config['admin.listen'].map((address) => urlOf(address, origin));
-  // Elsewhere there are no reports.
+  // A node gives reports on loopback only.
   const url = urls.find(({ hostname }) => LOOPBACK.test(hostname)) ?? urls[0];
   if (url === undefined) throw new WeirError('bad_request', `admin.listen has no address (${origin})`);
   return { url, origin };
@@ -41,7 +41,7 @@ export async function adminAddress(
 
 function urlOf(address: ListenAddress, origin: string): URL {
   if (address.port !== 0) return parseAdmin(formatListenAddress(address));
-  const problem = `admin.listen has port 0 (${origin}): name the port that the node's log tells with --admin`;
+  const problem = `admin.listen has port 0 (${origin}): give the port in the node's log with --admin`;
   throw new WeirError('bad_request', problem);
 }
 
@@ -55,12 +55,12 @@ function parseAdmin(text: string): URL {
   return url;
 }
 
-/** What to look at where nobody answers. */
+/** Adds advice to the error of a node that does not answer. */
 export function explainSilence(error: unknown, { url, origin }: AdminAddress): unknown {
   if (!isWeirError(error, 'upstream_unreachable')) return error;
   const from = origin === 'default' ? 'the default address' : origin;
   const advice =
-    `${from}: is "weir node" running there? its log names the address ("admin listening"); ` +
-    'name another one with --admin';
+    `${from}: is "weir node" running there? Its log has the address ("admin listening"); ` +
+    'give another one with --admin';
   return new WeirError(error.code, `no node answers at ${url.origin} (${advice})`, { cause: error.cause });
 }

@@ -1,4 +1,4 @@
-/** What a command is given of the process around it; tests give it their own. */
+/** The part of the process that a command may use; tests hand in their own. */
 import { constants } from 'node:os';
 
 export interface Output {
@@ -15,7 +15,7 @@ export interface CliContext {
 
 const SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM'];
 
-/** Thrown into a command by a signal that ends it. */
+/** The reason with which a signal ends a command. */
 export class SignalError extends Error {
   readonly signal: NodeJS.Signals;
 
@@ -34,14 +34,14 @@ function signalExitCode(signal: NodeJS.Signals): number {
   return 128 + constants.signals[signal];
 }
 
-/** Whether colours are wanted (https://no-color.org). */
+/** Whether to use colours (https://no-color.org). */
 export function wantsColor(context: CliContext): boolean {
   return (context.env['NO_COLOR'] ?? '') === '' && context.env['TERM'] !== 'dumb';
 }
 
 /**
- * Runs `work` with a signal that SIGINT and SIGTERM abort, its reason a {@link SignalError}; the second signal
- * ends the process at once, for people who do not want to wait for the first.
+ * Runs `work` with an abort signal. SIGINT and SIGTERM abort it with a {@link SignalError}. The second one ends the
+ * process at once, for people who do not want to wait.
  * @param more signals that do the same
  */
 export async function withSignals<T>(
@@ -58,7 +58,7 @@ export async function withSignals<T>(
   try {
     return await work(controller.signal);
   } catch (error) {
-    // Whatever the abort broke on its way out, the signal is why.
+    // The abort may cause other errors on the way out: the signal is the cause to report.
     if (controller.signal.aborted) controller.signal.throwIfAborted();
     throw error;
   } finally {

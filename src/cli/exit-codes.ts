@@ -1,4 +1,4 @@
-/** The exit codes of `weir`, once: for the code, `weir --help` and docs/cli.md. */
+/** The exit codes of `weir`, written once for the code, `weir --help` and docs/cli.md. */
 import { isWeirError, toWeirError, type ErrorCode } from '../util/errors.ts';
 
 export const EXIT = {
@@ -8,20 +8,20 @@ export const EXIT = {
   locked: 3,
   addressInUse: 4,
   notVerified: 5,
-  /** EX_SOFTWARE of sysexits(3): none that Node.js itself ends with. */
+  /** EX_SOFTWARE of sysexits(3); Node.js itself never ends with it. */
   crashed: 70,
 } as const;
 
 export const EXIT_CODES: readonly { readonly code: string; readonly meaning: string }[] = [
-  { code: '0', meaning: 'Done; for `weir node`: told to stop by SIGTERM or SIGINT, and drained' },
+  { code: '0', meaning: 'Done; for `weir node`: stopped by SIGTERM or SIGINT, and drained' },
   { code: '1', meaning: 'Failed' },
   { code: '2', meaning: 'The command line or the configuration is wrong' },
   { code: '3', meaning: 'The data folder is in use by another node' },
   { code: '4', meaning: 'An address to listen on is in use' },
-  { code: '5', meaning: 'Content was received whose digest is wrong' },
+  { code: '5', meaning: 'Received content has a wrong digest' },
   {
     code: '70',
-    meaning: 'A fault of Weir itself, for `weir node`: it ended at once, and is to be started again',
+    meaning: 'A defect of Weir; for `weir node`: it ended at once, and should be started again',
   },
   { code: '128+n', meaning: 'Ended by signal n: 130 for SIGINT, 143 for SIGTERM' },
 ];
@@ -41,7 +41,7 @@ export function exitCodeOf(error: unknown): number {
   return CODES[toWeirError(error).code] ?? EXIT.failed;
 }
 
-/** `weir: …`, with the causes of a failure behind it, without a stack. */
+/** `weir: …`, followed by the causes of a failure, without a stack. */
 export function describeError(error: unknown): string {
   const messages: string[] = [];
   let cause: unknown = error;

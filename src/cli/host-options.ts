@@ -7,9 +7,9 @@ const DEFAULT_MIRROR = 'http://127.0.0.1:4770';
 export function addHostCommand(program: Command, context: CliContext): void {
   const host = program
     .command('host')
-    .summary('Point the container runtimes of this machine at the mirror, and back')
+    .summary('Point the container runtimes of this machine at the mirror, or undo it')
     .description(
-      'Points the container runtimes of this machine at the mirror (configure), and gives back what was there before ' +
+      'Points the container runtimes of this machine at the mirror (configure), and gives them back their own files ' +
         '(restore). Nothing is restarted.',
     )
     .helpCommand(false);
@@ -20,36 +20,34 @@ export function addHostCommand(program: Command, context: CliContext): void {
 function addConfigure(host: Command, context: CliContext): void {
   const command = host
     .command('configure')
-    .summary('Write the mirror into the files of the runtimes')
+    .summary('Write the mirror into the configuration files of the runtimes')
     .description(
-      'Writes the mirror into the configuration of each runtime that is found, in front of the mirrors that are there: ' +
+      'Writes the mirror into the configuration of each runtime that is found, in front of its other mirrors: ' +
         'containerd (hosts.toml), Docker (daemon.json), podman and CRI-O (registries.conf.d), k3s and RKE2 ' +
-        '(registries.yaml). What was there is kept for "weir host restore". Running it again changes nothing; a file ' +
-        'that cannot be understood stops it before anything is written.',
+        '(registries.yaml). The old text is kept for "weir host restore". Running it again changes nothing. If a file ' +
+        'cannot be understood, it ends before anything is written.',
     )
-    .addOption(
-      new Option('--mirror-url <URL>', 'where the mirror listens').default(DEFAULT_MIRROR, DEFAULT_MIRROR),
-    )
+    .addOption(new Option('--mirror-url <URL>', 'URL of the mirror').default(DEFAULT_MIRROR, DEFAULT_MIRROR))
     .addOption(
       new Option(
         '--registries <NAMES>',
-        'registries that are pulled through the mirror, such as docker.io,ghcr.io; _default: all that have no ' +
+        'registries to pull through the mirror, such as docker.io,ghcr.io; _default: all registries without a ' +
           'file of their own (default: _default)',
       ),
     )
     .addOption(
       new Option(
         '--direct <NAMES>',
-        'registries that are pulled without the mirror, such as ghcr.io:443; for podman and CRI-O also repositories, ' +
+        'registries to pull without the mirror, such as ghcr.io:443; for podman and CRI-O also repositories, ' +
           'such as ghcr.io/org/weir',
       ),
     )
     .addOption(
       new Option(
         '--resolve <WHERE>',
-        'where tags are resolved: mirror (one node asks for all, and while the registry is down the last known digest ' +
-          'holds) or registry (the mirror is asked for digests alone: whoever takes its port while no node listens is ' +
-          'not believed on a tag; Docker is left out, podman and CRI-O share only what is named by digest)',
+        'who resolves tags. mirror: one node asks for all, and while the registry is down the last known digest holds. ' +
+          'registry: runtimes ask the mirror for digests only, so a program that takes its port while no node listens ' +
+          'cannot fake a tag; Docker is left out, podman and CRI-O share only images that are named by digest',
       ).default('mirror', 'mirror'),
     );
   addCommonOptions(command).action(async (options: Record<string, unknown>) => {
@@ -61,9 +59,9 @@ function addConfigure(host: Command, context: CliContext): void {
 function addRestore(host: Command, context: CliContext): void {
   const command = host
     .command('restore')
-    .summary('Give the runtimes back the files that they had')
+    .summary('Give the runtimes their own files back')
     .description(
-      'Gives back every file that "weir host configure" wrote, byte for byte. Where it was edited by hand since, only ' +
+      'Restores every file that "weir host configure" wrote, byte for byte. If a file was edited by hand since, only ' +
         "Weir's part is taken out. Running it again changes nothing.",
     );
   addCommonOptions(command).action(async (options: Record<string, unknown>) => {
@@ -77,20 +75,20 @@ function addCommonOptions(command: Command): Command {
     .addOption(
       new Option(
         '--runtime <NAMES>',
-        'only these, whether found or not: containerd, docker, podman, cri-o, k3s, rke2 (default: all that are found)',
+        'runtimes to edit, even if they are not found: containerd, docker, podman, cri-o, k3s, rke2 (default: all found ones)',
       ),
     )
     .addOption(
       new Option(
         '--host-root <FOLDER>',
-        "the machine's root folder, where that is mounted in a container: /host",
+        'root folder of the machine, such as /host if it is mounted in a container',
       ).default('/', '/'),
     )
     .addOption(
       new Option(
         '--state-dir <FOLDER>',
-        "where the files of before are kept, below --host-root; root's alone",
+        'folder for the old texts of the files, below --host-root; only root may enter it',
       ).default('/var/lib/weir-host', '/var/lib/weir-host'),
     )
-    .addOption(new Option('--dry-run', 'write nothing, and show what would be changed as a unified diff'));
+    .addOption(new Option('--dry-run', 'write nothing; show the changes as a unified diff'));
 }

@@ -5,9 +5,9 @@ import type { CliContext } from './context.ts';
 export function addKubernetesCommand(program: Command, context: CliContext): void {
   const group = program
     .command('kubernetes')
-    .summary('What the Helm chart runs in its pods: zone, wait')
+    .summary('Run the steps of the Helm chart in its pods: zone, wait')
     .description(
-      'What the Helm chart runs in its pods; of no use elsewhere.\n\n' +
+      'Runs the steps of the Helm chart in its pods. It is of no use elsewhere.\n\n' +
         '  weir kubernetes zone   writes the zone of the node to a file, for node.zone-file\n' +
         '  weir kubernetes wait   waits until a DaemonSet has a ready pod on each node',
     );
@@ -15,8 +15,8 @@ export function addKubernetesCommand(program: Command, context: CliContext): voi
     .command('zone')
     .summary('Write the zone of a node to a file')
     .description(
-      'Writes the label topology.kubernetes.io/zone of a node to a file. Where it cannot be had, the file becomes ' +
-        'empty and a warning is printed: a node without a zone works, it only does not prefer its neighbours.',
+      'Writes the label topology.kubernetes.io/zone of a node to a file. If the label cannot be read, the file becomes ' +
+        'empty and a warning is printed. A node without a zone works, but does not prefer near peers.',
     )
     .requiredOption('--node <NAME>', 'name of the node')
     .requiredOption('--out <FILE>', 'file to write')
@@ -28,8 +28,8 @@ export function addKubernetesCommand(program: Command, context: CliContext): voi
     .command('wait')
     .summary('Wait until a DaemonSet has a ready pod on each node')
     .description('Waits until a DaemonSet has a ready pod on each node, or fails after the time-out.')
-    .requiredOption('--namespace <NAME>', 'its namespace')
-    .requiredOption('--name <NAME>', 'its name')
+    .requiredOption('--namespace <NAME>', 'namespace of the DaemonSet')
+    .requiredOption('--name <NAME>', 'name of the DaemonSet')
     .addOption(
       new Option('--timeout <SECONDS>', 'longest wait')
         .default(300)

@@ -1,6 +1,6 @@
 /**
- * The commands of `weir`, their options and help. What a command does is in a module of its own that is loaded
- * when the command runs: `weir version` must not pay for a node's modules, nor a node for the demo's.
+ * The commands of `weir`, their options and help. The work of a command is in a module of its own, which is loaded when
+ * the command runs: `weir version` must not pay for a node's modules, nor a node for the demo's.
  */
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { EXIT, EXIT_CODES, describeError, exitCodeOf } from './exit-codes.ts';
@@ -24,7 +24,7 @@ export async function runCli(arguments_: readonly string[], context: CliContext)
     const wantsHelp = arguments_.some((argument) => argument === '-h' || argument === '--help');
     if (arguments_[0] === 'complete' && !wantsHelp) {
       const { default: tab } = await import('@bomb.sh/tab/commander');
-      // Shells show a suggestion on one line; a description of several would add words of itself to the list.
+      // Shells show a suggestion on one line: a description of several lines would add words to the list.
       for (const command of program.commands) command.description(command.summary());
       tab(program);
     } else {
@@ -40,7 +40,7 @@ export async function runCli(arguments_: readonly string[], context: CliContext)
   }
 }
 
-/** @param setExitCode told by commands that end well or badly without an error */
+/** @param setExitCode is called by commands that fail without an error */
 export function buildProgram(context: CliContext, setExitCode: (code: number) => void): Command {
   const program = new Command('weir')
     .description(DESCRIPTION)
@@ -69,12 +69,12 @@ export function buildProgram(context: CliContext, setExitCode: (code: number) =>
 function addNodeCommand(program: Command, context: CliContext): void {
   const command = program
     .command('node')
-    .summary('Run a node: the mirror that the runtimes of this machine pull through')
+    .summary('Run a node: a mirror for the runtimes of this machine')
     .description(
       'Runs a node in the foreground: a mirror that containerd, Docker, podman and CRI-O on this machine pull ' +
-        'through. SIGTERM and SIGINT let running requests end (--mirror-drain-timeout); a second signal ends at once.\n\n' +
+        'through. After SIGTERM or SIGINT running requests may end (--mirror-drain-timeout); a second signal ends it at once.\n\n' +
         'Each option is also an environment variable and a line of the YAML file: --mirror-listen is ' +
-        'WEIR_MIRROR_LISTEN, and "listen:" below "mirror:". Options win over variables, variables over the file.',
+        'WEIR_MIRROR_LISTEN, and "listen:" below "mirror:". Options override variables, and variables override the file.',
     );
   addSettingOptions(command).action(async () => {
     const { runNodeCommand } = await import('./commands/node-command.ts');
@@ -87,22 +87,25 @@ function addPullCommand(program: Command, context: CliContext): void {
     .command('pull')
     .summary('Pull an image through the local node, checking every digest')
     .description(
-      'Pulls an image as a runtime does, checks every digest, and keeps nothing: it fills the store of the node ' +
-        'and shows how fast it answers.',
+      'Pulls an image as a runtime does, checks every digest, and keeps nothing. This fills the store of the node, and ' +
+        'shows how fast the node answers.',
     )
     .addArgument(new Argument('<REF>', 'image, such as alpine, ghcr.io/org/app:v1 or app@sha256:…'))
     .addOption(
-      new Option('--mirror <URL>', 'the node to pull through').default(DEFAULT_MIRROR, DEFAULT_MIRROR),
+      new Option('--mirror <URL>', 'URL of the mirror to pull through').default(
+        DEFAULT_MIRROR,
+        DEFAULT_MIRROR,
+      ),
     )
     .addOption(new Option('--direct', 'pull from the registry itself, without a node').conflicts('mirror'))
     .addOption(
       new Option(
         '--platform <OS/ARCH>',
-        'image of an index to pull, such as linux/arm64/v8 (default: this machine)',
+        'platform to pull from an index, such as linux/arm64/v8 (default: that of this machine)',
       ),
     )
-    .addOption(new Option('--all-platforms', 'all images of an index').conflicts('platform'))
-    .addOption(new Option('--json', 'print the result as JSON, and no progress'))
+    .addOption(new Option('--all-platforms', 'pull all images of an index').conflicts('platform'))
+    .addOption(new Option('--json', 'print the result as JSON, without progress'))
     .addOption(configOption())
     .action(async (reference: string, options: Record<string, unknown>) => {
       const { runPullCommand } = await import('./commands/pull-command.ts');
@@ -119,16 +122,14 @@ const adminOption = (): Option =>
 function addStatusCommand(program: Command, context: CliContext): void {
   program
     .command('status')
-    .summary('Show what a node does: its cluster, transfers, bytes saved')
+    .summary("Show a node's cluster, transfers and saved bytes")
     .description(
-      'Shows what a node does, from its admin address: its cluster and zones, the blobs that are arriving and where ' +
-        'their bytes come from, how much did not have to come from a registry, and members that are set aside. ' +
+      'Shows the report of the admin address: the cluster and its zones, the arriving blobs and the sources of their ' +
+        'bytes, the bytes that did not have to come from a registry, and suspected members. ' +
         'docs/admin-api.md lists the fields of --json.',
     )
-    .addOption(
-      new Option('--watch', 'show it again and again, until Ctrl-C; waits for a node that does not answer'),
-    )
-    .addOption(new Option('--json', 'print the report as JSON; with --watch, one line each time'))
+    .addOption(new Option('--watch', 'repeat until Ctrl-C; wait for a node that does not answer'))
+    .addOption(new Option('--json', 'print the report as JSON; with --watch one line each time'))
     .addOption(adminOption())
     .addOption(configOption())
     .action(async (options: Record<string, unknown>) => {
@@ -142,8 +143,8 @@ function addPeersCommand(program: Command, context: CliContext): void {
     .command('peers')
     .summary('List the members that a node knows')
     .description(
-      'Lists the members that a node knows, from its admin address: zone, connection, round trip, in how many swarms ' +
-        'each is a neighbour, what came from it and went to it, and what is held against it.',
+      'Lists the members that a node knows, from its admin address: zone, state, connection, round trip, shared swarms, ' +
+        'bytes from it and to it, and the end of its peer ID.',
     )
     .addOption(new Option('--json', 'print the report as JSON, with whole peer IDs and addresses'))
     .addOption(adminOption())
@@ -157,18 +158,18 @@ function addPeersCommand(program: Command, context: CliContext): void {
 function addDemoCommand(program: Command, context: CliContext, setExitCode: (code: number) => void): void {
   program
     .command('demo')
-    .summary('Show nodes that pull an image at once and share it, against the registry alone')
+    .summary('Compare nodes that share an image with pulls from the registry alone')
     .description(
-      'Starts an embedded registry with a generated image, and pulls it by N clients at once: from the registry alone, ' +
-        'then through N nodes of their own that share, then by one more node that comes late. Shows who has which ' +
-        'part and where it came from, checks every digest, and tells what left the registry. The links of the ' +
-        'registry and of each node are limited alike. It ends by itself and leaves nothing behind.',
+      'Starts an embedded registry with a generated image. N clients pull it at once: first from the registry alone, ' +
+        'then through N nodes that share. Then one more node pulls it late. Shows the parts that each node has and ' +
+        'their sources, checks every digest, and counts the bytes that left the registry. The links of the registry ' +
+        'and of each node have the same limit. It ends by itself and leaves nothing behind.',
     )
-    .addOption(new Option('--nodes <N>', 'nodes, 1 to 64 (also: the variable NODES; default 5)'))
+    .addOption(new Option('--nodes <N>', 'number of nodes, 1 to 64 (or the variable NODES; default 5)'))
     .addOption(
       new Option(
         '--image <REF>',
-        'pull this image from its own registry instead, N times at first (also: the variable IMAGE)',
+        'image to pull from its own registry instead, first N times without nodes (or the variable IMAGE)',
       ),
     )
     .action(async (options: Record<string, unknown>) => {
@@ -180,14 +181,14 @@ function addDemoCommand(program: Command, context: CliContext, setExitCode: (cod
 function addConfigCommand(program: Command, context: CliContext): void {
   const command = program
     .command('config')
-    .summary('Print the effective configuration, and where each value came from')
+    .summary('Print the effective configuration and the source of each value')
     .description(
-      'Prints the effective configuration: each setting, its value, and where it came from. Takes every option of ' +
+      'Prints the effective configuration: each setting, its value, and the source of the value. Takes every option of ' +
         '"weir node". Passwords and tokens are printed as ***.',
     )
-    .addOption(new Option('--json', 'as JSON').conflicts('yaml'))
-    .addOption(new Option('--yaml', 'as a YAML file'))
-    .addOption(new Option('--check', 'print nothing, only tell what is wrong'));
+    .addOption(new Option('--json', 'print JSON').conflicts('yaml'))
+    .addOption(new Option('--yaml', 'print a YAML file'))
+    .addOption(new Option('--check', 'print problems only'));
   addSettingOptions(command, { hidden: true }).action(async () => {
     const { runConfigCommand } = await import('./commands/config-command.ts');
     await runConfigCommand(command, context);
@@ -199,7 +200,7 @@ function addVersionCommand(program: Command, context: CliContext): void {
     .command('version')
     .summary('Print the version')
     .description('Prints the version of Weir, of Node.js, and the platform.')
-    .addOption(new Option('--json', 'as JSON'))
+    .addOption(new Option('--json', 'print JSON'))
     .action((options: Record<string, unknown>) => {
       const version = {
         version: context.version,
@@ -211,7 +212,7 @@ function addVersionCommand(program: Command, context: CliContext): void {
     });
 }
 
-/** The completion commands are added by their library, which is loaded only when they are called. */
+/** The completion commands come from a library that is loaded only when they are called. */
 function addCompletionHelp(program: Command): void {
   program
     .command('complete')

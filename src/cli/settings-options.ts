@@ -9,7 +9,7 @@ import {
   type SettingKey,
 } from '../config/settings.ts';
 
-/** All settings as options of `command`. */
+/** Adds all settings as options of `command`. */
 export function addSettingOptions(command: Command, options: { readonly hidden?: boolean } = {}): Command {
   command.addOption(configOption());
   for (const key of SETTING_KEYS) command.addOption(settingOption(key).hideHelp(options.hidden === true));
@@ -19,7 +19,7 @@ export function addSettingOptions(command: Command, options: { readonly hidden?:
 export function configOption(): Option {
   return new Option(
     '--config <FILE>',
-    'YAML file of settings (default /etc/weir/config.yaml, where it is there)',
+    'YAML file of settings (default /etc/weir/config.yaml, if it exists)',
   ).helpGroup('General:');
 }
 
@@ -30,7 +30,7 @@ function settingOption(key: SettingKey): Option {
     `${flagName(key)} <${setting.placeholder}>`,
     `${setting.description} (default ${value})`,
   ).helpGroup(`${SECTIONS[sectionOf(key)]}:`);
-  // Not `.choices()`, which refuses by itself: all that is wrong is to be told at once, with its origin.
+  // Not `.choices()`, which refuses a value at once: all problems are reported together, each with its origin.
   if (setting.choices !== undefined) option.argChoices = [...setting.choices];
   if (setting.list === true) {
     option.argParser((text: string, before: string | undefined) =>
@@ -40,7 +40,7 @@ function settingOption(key: SettingKey): Option {
   return option;
 }
 
-/** The settings that the command line gives, by their keys. */
+/** The settings of the command line, by their keys. */
 export function settingFlags(command: Command): Partial<Record<SettingKey, string>> {
   const flags: Partial<Record<SettingKey, string>> = {};
   const values: Record<string, unknown> = command.opts();
@@ -51,7 +51,7 @@ export function settingFlags(command: Command): Partial<Record<SettingKey, strin
   return flags;
 }
 
-/** The name under which commander keeps `--a-b-c`: `aBC`. */
+/** Commander's name for `--a-b-c`: `aBC`. */
 function attributeOf(flag: string): string {
   return new Option(flag).attributeName();
 }

@@ -1,10 +1,10 @@
 /**
- * Who is responsible for what, without asking anybody: rendezvous hashing, highest random weight first (Thaler and
- * Ravishankar, 1998). When a member comes or goes, only what it is first for changes hands.
+ * Which member owns a key, without asking anybody: rendezvous hashing, highest random weight first (Thaler and
+ * Ravishankar, 1998). If a member comes or goes, only the keys that it owns change hands.
  */
 import type { PeerId } from '../protocol/peer-id.ts';
 
-/** Weights are kept for a set of members; all who hold the same array share them. */
+/** One of a set of members. Weights are kept for the array: all users of the same array share them. */
 export interface Candidate {
   readonly peer: PeerId;
 }
@@ -12,7 +12,7 @@ export interface Candidate {
 const FNV_OFFSET = 0x811c9dc5;
 const FNV_PRIME = 0x01000193;
 
-/** FNV-1a, 32 bit, then mixed: names differ in few bits at their ends. */
+/** FNV-1a, 32 bit, then mixed: peer IDs may differ in a few last bits only. */
 export function hashText(text: string): number {
   let hash = FNV_OFFSET;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), FNV_PRIME);
@@ -32,19 +32,19 @@ export function chunkKey(blob: number, index: number): number {
   return mix(blob ^ Math.imul(index + 1, 0x9e3779b1));
 }
 
-/** The share of all names that come before one with this hash in the order of `key`, 0 to 1, whoever they are. */
+/** The expected share of all members that come before this hash in the order of `key`, 0 to 1. */
 export function shareBefore(hash: number, key: number): number {
   return 1 - mix(hash ^ key) / 2 ** 32;
 }
 
-/** Rankings that are kept for one set of members: those of the blobs that are pulled at a time, many times over. */
+/** Rankings that are kept for one set of members: far more than the blobs pulled at a time need. */
 const MAX_RANKINGS = 8192;
 /** Ranks that a key of {@link Known.rankings} tells apart. */
 const MAX_COUNT = 2 ** 16;
 
-/** What has been computed for one array of members; all who hold it share it, and so it is kept as long as the array. */
+/** What has been computed for one array of members. All users of the array share it; it lives as long as the array. */
 interface Known<T extends Candidate> {
-  /** Of the peers' names. */
+  /** Of the peer IDs. */
   readonly hashes: Uint32Array;
   /** By key and count. */
   readonly rankings: Map<number, readonly T[]>;
@@ -61,7 +61,7 @@ function knownOf<T extends Candidate>(members: readonly T[]): Known<T> {
   return found;
 }
 
-/** The first `count` members for `key`; the first one is responsible, the next ones stand in for it. */
+/** The first `count` members for `key`: the owner, then its backup owners. */
 export function rank<T extends Candidate>(members: readonly T[], key: number, count: number): readonly T[] {
   const { hashes, rankings } = knownOf(members);
   const id = key * MAX_COUNT + count;

@@ -1,6 +1,6 @@
 /**
- * The newest record of each member, however it came: gossip, a neighbour's snapshot, a hello. Records are facts that
- * their members signed, so the order in which they come does not matter: the highest sequence stays.
+ * The newest record of each member, from any source: gossip, a neighbour's snapshot, a hello. Members sign their
+ * records, so the order in which records come does not matter: the highest sequence stays.
  */
 import { hash } from 'node:crypto';
 import { HOUR, MINUTE, type Clock } from '../util/clock.ts';
@@ -20,35 +20,35 @@ export const EXPIRY: number = 25 * MINUTE;
 /** The largest cluster; about 5 MiB of records. */
 export const MAX_MEMBERS = 8192;
 /**
- * A record of somebody unknown that is passed on is older than this: its member has not renewed it for six times. By the
- * clocks of the two, which may differ by so much at most.
+ * Milliseconds. A record of an unknown member that is passed on must be younger: a member renews its record six times
+ * in that time. The two clocks are compared, so they may differ by as much at most.
  */
 const STALE_AFTER = HOUR;
-/** A record so near to its end is not taken from a snapshot: it would come and go at each exchange until all let it go. */
+/** A record so near to its expiry is not taken from a snapshot: it would come and go at each sync until all drop it. */
 const TOO_OLD = EXPIRY - MINUTE;
 
-/** How a record came. */
+/** The way in which a record came. */
 export interface RecordSource {
-  /** Milliseconds since it came up, as far as the one who passed it on knows. */
+  /** Milliseconds since it was made, as far as the node that passed it on knows. */
   readonly age?: number;
   /**
-   * Who brought it: a neighbour's name, or the address from which somebody has introduced itself. Undefined where this
-   * node has met the member: it has dialled an address of the record, or was dialled from one, and the key was right.
+   * The source: a neighbour's peer ID, or the address from which a member has introduced itself. Undefined if this node
+   * has met the member: one dialled the other, at or from an address of the record, and the key was right.
    */
   readonly by?: string | undefined;
-  /** The member has said it itself just now, whatever its clock shows. */
+  /** The member itself has sent it just now, so its clock does not matter. */
   readonly isFirstHand?: boolean;
 }
 
 interface Entry {
   readonly record: SignedMember;
-  /** When it came up, on the monotonic clock; what others said about its age counts. */
+  /** When it was made, on the monotonic clock, from the age that its source told. */
   readonly heard: number;
   /** The first bytes of the record's sha256, for comparing tables. */
   readonly mark: Uint8Array;
-  /** Who brought it first; undefined where this node has met the member. */
+  /** Its first source; undefined if this node has met the member. */
   readonly by: string | undefined;
-  /** Under which address it is counted. */
+  /** The address at which it is counted. */
   readonly address: string;
 }
 
@@ -65,12 +65,12 @@ export class MemberRecords {
     return this.#entries.size;
   }
 
-  /** Where records of others are counted (record-sources.ts). */
+  /** Counts the records by source (record-sources.ts). */
   get sources(): RecordSources {
     return this.#sources;
   }
 
-  /** Whether one of them is counted at this address. */
+  /** Whether a member is counted at this address. */
   isAt(host: string): boolean {
     return this.#sources.has(addressOf(host));
   }
@@ -89,7 +89,7 @@ export class MemberRecords {
     );
   }
 
-  /** Whether this record says something that is not known yet. */
+  /** Whether this record is newer than the known one, and fresh enough. */
   isNews(
     { member }: SignedMember,
     { age = 0, by, isFirstHand = by === undefined }: RecordSource = {},
@@ -97,11 +97,11 @@ export class MemberRecords {
     if (age >= TOO_OLD) return false;
     const known = this.#entries.get(member.peer)?.record.member;
     if (known !== undefined) return known.sequence < member.sequence;
-    // Else a record of who has left long ago could be shown around for ever.
+    // Otherwise a record of a member that left long ago could be passed around for ever.
     return isFirstHand || member.sequence > this.#clock.now() - STALE_AFTER;
   }
 
-  /** Whether it would be taken as far as its sources go: to be asked before its signature is looked at. */
+  /** Whether the bounds of its source allow it; to be asked before its signature is checked. */
   isWelcome({ member }: SignedMember, { by }: RecordSource = {}): boolean {
     const known = this.#entries.get(member.peer);
     if (known !== undefined) return true;
@@ -125,7 +125,7 @@ export class MemberRecords {
     return true;
   }
 
-  /** This node has met the member: from now on nobody has brought it. */
+  /** This node has met the member: its record counts for no source any more. */
   met(peer: PeerId): void {
     const known = this.#entries.get(peer);
     if (known?.by === undefined) return;
@@ -141,7 +141,7 @@ export class MemberRecords {
     this.#sources.remove(known.address, known.by);
   }
 
-  /** Drops what nobody has renewed; `except` never expires. @returns those that were dropped */
+  /** Drops records that were not renewed; `except` never expires. @returns the dropped ones */
   expire(except: PeerId): readonly SignedMember[] {
     const before = this.#clock.monotonic() - EXPIRY;
     const expired: SignedMember[] = [];
@@ -152,7 +152,7 @@ export class MemberRecords {
     return expired;
   }
 
-  /** The first moment at which one expires, on the monotonic clock. */
+  /** When the next record expires, on the monotonic clock. */
   nextExpiry(except: PeerId): number {
     let next = Infinity;
     for (const [peer, { heard }] of this.#entries) {
@@ -190,8 +190,9 @@ export class MemberRecords {
   }
 
   /**
-   * Room for one more. Of those who are leaving, the one that was heard of longest ago goes first; then, of those whom
-   * this node has never met, the latest of whoever has brought most, unless that one brings the new one, too.
+   * Makes room for one more. Of the members that are leaving, the one with the oldest record goes first. Then the
+   * source that has brought most members that this node has not met loses the latest one, unless it brings the new
+   * one too.
    */
   #makeRoom(by: string | undefined): boolean {
     if (this.#entries.size < MAX_MEMBERS) return true;

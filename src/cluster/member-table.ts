@@ -1,10 +1,9 @@
 /**
  * The members that this node knows, and what it holds against some of them.
  *
- * It owns no connection and no timer: the host brings records (gossip, snapshots, hellos) and calls {@link
- * MembershipTable.tick}; the swarm brings suspicions and bans. Both read {@link MemberTable.live}. What time
- * alone changes (a suspicion ends, a record expires) is seen by whoever reads, at once, and told to listeners at the
- * next tick.
+ * It owns no connection and no timer. The network brings records (gossip, snapshots, hellos) and calls {@link
+ * MemberTable.tick}; the swarm brings suspicions and bans. Both read {@link MemberTable.live}. A change by time alone
+ * (a suspicion ends, a record expires) shows at the next read, and listeners are told at the next tick.
  */
 import { isDeepStrictEqual } from 'node:util';
 import type { Clock } from '../util/clock.ts';
@@ -24,10 +23,10 @@ export interface MemberTableOptions {
 }
 
 /**
- * What a record was good for. `same`: it is the one that is known, to the byte. `old`: a newer one is known, or it is
- * about to expire, or of somebody unknown and stale. `forged`: its signature is not its member's. `own`: this node's, from
- * an earlier run, and newer than what it says now: it must be outbid, or nobody listens to it. `refused`: no room, at its
- * address, for who brings it, or at all.
+ * What became of a record. `same`: it is known, to the byte. `old`: a newer one is known, or it is about to expire,
+ * or it is a stale one of an unknown member. `forged`: its signature is wrong. `own`: this node's, from an earlier
+ * run, with a higher sequence than now; this node must exceed it, or nobody takes its record. `refused`: no room at
+ * its address, for its source, or in the table.
  */
 export type Applied = 'news' | 'same' | 'old' | 'forged' | 'own' | 'refused';
 
@@ -42,9 +41,9 @@ export class MemberTable implements Membership {
   #version = 0;
   /** The version that listeners have been told of. */
   #told = 0;
-  /** Undefined while it must be made anew. */
+  /** Undefined if it must be computed again. */
   #live: readonly Member[] | undefined;
-  /** When time alone changes {@link live}, on the monotonic clock. */
+  /** When time alone changes {@link live} next, on the monotonic clock. */
   #deadline = Infinity;
 
   constructor({ self, clock, banned = [] }: MemberTableOptions) {
@@ -60,11 +59,11 @@ export class MemberTable implements Membership {
   }
 
   get version(): number {
-    this.live(); // what time has changed since counts too
+    this.live(); // changes by time count too
     return this.#version;
   }
 
-  /** Members known, suspect and leaving ones and this node included. */
+  /** Known members, including this node, suspects and members that are leaving. */
   get size(): number {
     return this.#records.size;
   }
@@ -90,21 +89,21 @@ export class MemberTable implements Membership {
     return this.#records.isAt(host);
   }
 
-  /** This node's record, signed; newer than the last one. */
+  /** Sets this node's signed record, which is newer than the last one. */
   setSelf(record: SignedMember): void {
     this.#self = record.member;
     this.#records.sources.self = record.member.controlAddresses;
     if (this.#records.put(record)) this.#changed();
   }
 
-  /** Takes what a member says of itself, from whomever it came. */
+  /** Takes a member's record, from any source. */
   apply(record: SignedMember, source: RecordSource = {}): Applied {
     const applied = this.#take(record, source);
     this.#tell();
     return applied;
   }
 
-  /** The same for many that one has brought: listeners are told once. @returns how often each came out */
+  /** Takes many records of one source, and tells listeners once. @returns the number of each outcome */
   applyAll(records: Iterable<AgedRecord>, by?: string): Readonly<Record<Applied, number>> {
     const counts = { news: 0, same: 0, old: 0, forged: 0, own: 0, refused: 0 };
     for (const { record, age } of records) counts[this.#take(record, { age, by })] += 1;
@@ -120,7 +119,7 @@ export class MemberTable implements Membership {
     else this.#deadline = -Infinity; // it ends later now
   }
 
-  /** It is being tried whether the suspect is back: until that has ended, or `ms` are over, time alone frees nobody. */
+  /** The suspect is being probed: for `ms` milliseconds its suspicion does not end by time alone. */
   prolong(peer: PeerId, ms: number): void {
     this.#suspicions.prolong(peer, ms);
     this.#deadline = -Infinity;
@@ -161,7 +160,7 @@ export class MemberTable implements Membership {
     return () => this.#banListeners.delete(listener);
   }
 
-  /** Calls back when a member is forgotten that nobody has heard of for too long. */
+  /** Calls back when a member is forgotten because its record expired. */
   onExpired(listener: (member: Member) => void): () => void {
     this.#expiryListeners.add(listener);
     return () => this.#expiryListeners.delete(listener);
@@ -172,7 +171,7 @@ export class MemberTable implements Membership {
     return this.#records;
   }
 
-  /** The operator has named where this peer is: what it brings is not bounded as what others bring. */
+  /** The operator has configured this peer's address: it may bring any number of members. */
   trust(peer: PeerId): void {
     this.#records.sources.trust(peer);
   }
@@ -188,19 +187,19 @@ export class MemberTable implements Membership {
       return isAhead && isGenuineMember(record) ? 'own' : 'old';
     }
     if (!this.#records.isNews(record, source)) return 'old';
-    // Before its signature is checked: a flood of made-up members is to cost as little as it can.
+    // Before its signature is checked: a flood of made-up members must cost little.
     if (!this.#records.isWelcome(record, source)) return 'refused';
     if (!isGenuineMember(record)) return 'forged';
     const before = this.#records.get(peer)?.member;
     if (!this.#records.put(record, source)) return 'refused';
-    // It has said something since it was found unreachable.
+    // It has sent a newer record since it was found unreachable.
     const isBack = this.#suspicions.reason(peer) === 'unreachable' && this.#suspicions.clear(peer);
     // A mere refresh changes nothing for anybody: with a thousand members there is one every second.
     if (isBack || before === undefined || !saysTheSame(before, record.member)) this.#invalidate();
     return 'news';
   }
 
-  /** Lets listeners know of what time has changed; to be called about once a second. */
+  /** Tells listeners of changes by time; to be called about once a second. */
   tick(): void {
     this.live();
     this.#tell();
@@ -232,7 +231,7 @@ export class MemberTable implements Membership {
 
   #tell(): void {
     if (this.#told === this.#version) return;
-    this.live(); // so that what ends by time from now on is seen as a change
+    this.live(); // so that later ends by time count as changes
     this.#told = this.#version;
     for (const listener of this.#listeners) listener();
   }

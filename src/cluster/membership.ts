@@ -1,4 +1,4 @@
-/** Who is in the cluster, as the rest of the node sees it. */
+/** The members of the cluster, as the rest of the node sees them. */
 import type { Member } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 
@@ -19,27 +19,27 @@ export interface Suspect {
   readonly banned: boolean;
 }
 
-/** The live members and what is held against some of them; changes are told at once. */
+/** The live members, and what is held against some of them; listeners are told of changes at once. */
 export interface Membership {
   readonly self: Member;
   /** Counts up whenever {@link live} changes. */
   readonly version: number;
   /** Members that are neither leaving nor suspect, this node among them; the same array until the version changes. */
   live(): readonly Member[];
-  /** Whether it is among {@link live}. */
+  /** Whether the peer is among {@link live}. */
   isLive(peer: PeerId): boolean;
   /** Any member that is known, suspect or not. */
   get(peer: PeerId): Member | undefined;
-  /** Whether a member says that it is at this address. */
+  /** Whether a member's record names this address. */
   names(host: string): boolean;
-  /** Something went wrong with this peer: nothing is asked of it for a while, longer each time. */
+  /** The peer failed: nothing is asked of it for a while, longer each time. */
   suspect(peer: PeerId, reason: SuspicionReason): void;
-  /** It answered well: what was held against it, short of a ban, is forgotten. */
+  /** The peer answered well: its suspicions are forgotten, but not a ban. */
   clear(peer: PeerId): void;
-  /** It lied: no connection, no byte, until the ban ends. */
+  /** The peer lied: no connection, no byte, until the ban ends. */
   ban(peer: PeerId, reason: SuspicionReason): void;
   isBanned(peer: PeerId): boolean;
   suspects(): readonly Suspect[];
-  /** Calls back after each change of version; returns the way to stop that. */
+  /** Calls back after each change of version; returns a function that stops that. */
   onChange(listener: () => void): () => void;
 }

@@ -1,21 +1,21 @@
 /**
- * From where the records of members come, counted, so that whoever has the cluster key and makes up members cannot fill
- * the table with them. Names and records cost nothing. What costs something is an address, and to be known already.
+ * Counts the records of members by their source, so that an attacker with the cluster key cannot fill the table with
+ * made-up members. Peer IDs and records cost nothing; an address costs something, and so does being known already.
  */
 import { LRUCache } from 'lru-cache';
 import { addressOf, endpointsOf, isLoopbackHost, placeOf, type Endpoint } from '../util/ip-address.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { Member } from '../protocol/member.ts';
 
-/** Members at one address; who gives several nodes one address announces it with different ports. */
+/** Members at one address. An operator may run several nodes behind one address, on different ports. */
 export const MAX_PER_ADDRESS = 8;
-/** Members in one /64 of IPv6: of a network of hosts it is one, and of a single host, too. A quarter of the table. */
+/** Members in one /64 of IPv6, a quarter of the table: a /64 may be a network of hosts, or a single host. */
 const MAX_PER_NETWORK = 2048;
-/** Members that one source may bring at least, whom this node has not met. */
+/** Members not met by this node that one source may bring at least. */
 const LEAST_BROUGHT = 32;
-/** And at most: this share of all the others, so that it has brought no more than a third of all. */
+/** And at most: this share of all others, so that one source brings no more than a third of all. */
 const SHARE_BROUGHT = 0.5;
-/** Neighbours at names that the operator has configured: what they bring is the snapshot of a node that starts. */
+/** Neighbours at configured addresses: a node that starts takes its snapshot from them. */
 const MAX_TRUSTED = 64;
 
 export class RecordSources {
@@ -23,7 +23,7 @@ export class RecordSources {
   readonly #byNetwork: Map<string, number> = new Map();
   readonly #brought: Map<string, number> = new Map();
   readonly #trusted: LRUCache<PeerId, true> = new LRUCache({ max: MAX_TRUSTED });
-  /** This node is itself on loopback: all others are programs of this machine, and each has a port. */
+  /** This node listens on loopback alone: all others are programs of this machine, and each has a port. */
   isLocal = true;
 
   /** This node's own addresses. */
@@ -31,7 +31,7 @@ export class RecordSources {
     this.isLocal = endpointsOf(multiaddrs).every(({ address }) => isLoopbackHost(address));
   }
 
-  /** The operator has named where this peer is. */
+  /** The operator has configured this peer's address. */
   trust(peer: PeerId): void {
     this.#trusted.set(peer, true);
   }
@@ -41,7 +41,7 @@ export class RecordSources {
     return this.#byAddress.has(address);
   }
 
-  /** Under which address the member is to be counted: the emptiest that it names; undefined where all are full. */
+  /** The address at which to count the member: the emptiest that it names; undefined if all are full. */
   address({ controlAddresses }: Member): string | undefined {
     let best = '';
     let least = Infinity;
@@ -63,7 +63,7 @@ export class RecordSources {
     return brought < Math.max(LEAST_BROUGHT, (known - brought) * SHARE_BROUGHT);
   }
 
-  /** Who has brought most of those whom this node has not met. */
+  /** The source that has brought most members that this node has not met. */
   get busiest(): string | undefined {
     let busiest: string | undefined;
     let most = 0;
@@ -92,12 +92,12 @@ export class RecordSources {
   }
 }
 
-/** Who introduces itself from an address that its record does not name: who has many names is one source. */
+/** The source of members that introduce themselves from an address that their records do not name. */
 export function strangerAt(host: string): string {
   return `at ${placeOf(addressOf(host))}`;
 }
 
-/** Of IPv6 alone: of IPv4 a host has one address. */
+/** The /64 of an IPv6 address; an IPv4 address stands for itself, since a host has one. */
 function networkOf(address: string): string {
   return address.includes(':') ? placeOf(address) : address;
 }

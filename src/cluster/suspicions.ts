@@ -1,7 +1,7 @@
 /**
  * What is held against peers: suspicions, which end by themselves and last longer each time, and bans.
  *
- * Both are this node's own: they are not told to others, because who lies about bytes would lie about peers too.
+ * Both are this node's own and are not told to others: a peer that lies about bytes would lie about peers too.
  */
 import { HOUR, MINUTE, SECOND, type Clock } from '../util/clock.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
@@ -9,19 +9,19 @@ import type { Suspect, SuspicionReason } from './membership.ts';
 
 /** Short: one lost packet must not cost a member its share of the work. */
 const FIRST_SUSPICION = SECOND;
-/** A member that is gone is tried once a minute, and one that comes back is not kept waiting for longer. */
+/** A member that is gone is tried once a minute; one that comes back waits no longer than that. */
 const LONGEST_SUSPICION = MINUTE;
-/** After so long without trouble a suspicion begins anew with the shortest time. */
+/** After this time without trouble the next suspicion lasts the shortest time again. */
 const FORGIVEN_AFTER = 10 * MINUTE;
 const BAN_TIME = HOUR;
-/** Peers against whom something is held; names cost a peer nothing, so they may not fill the memory. */
+/** Peers with an entry. Peer IDs cost nothing, so entries must not fill the memory. */
 const MAX_SUSPECTS = 8192;
-/** The last moment that a Date can hold: a ban that does not end. */
+/** The last moment that a Date can hold, as the end of a ban without end. */
 const NEVER = 8_640_000_000_000_000;
 
 interface Entry {
   reason: SuspicionReason;
-  /** How often in a row, for the length of the next one. */
+  /** Suspicions in a row, for the length of the next one. */
   count: number;
   /** Milliseconds on the monotonic clock. */
   counted: number;
@@ -29,7 +29,7 @@ interface Entry {
   banned: boolean;
 }
 
-/** Times in and out are milliseconds; inside, those of the monotonic clock: a step of the wall clock frees nobody. */
+/** Times are milliseconds, kept on the monotonic clock: a step of the wall clock ends no suspicion. */
 export class Suspicions {
   readonly #clock: Clock;
   readonly #forever: ReadonlySet<PeerId>;
@@ -48,14 +48,14 @@ export class Suspicions {
     return entry !== undefined && entry.banned && entry.until > this.#clock.monotonic();
   }
 
-  /** Why nothing is asked of this peer at present; undefined where nothing is held against it. */
+  /** Why nothing is asked of this peer at present; undefined if nothing is held against it. */
   reason(peer: PeerId): SuspicionReason | undefined {
     if (this.#forever.has(peer)) return 'protocol';
     const entry = this.#entries.get(peer);
     return entry !== undefined && entry.until > this.#clock.monotonic() ? entry.reason : undefined;
   }
 
-  /** How often in a row it has been suspected; 0 where nothing is remembered. */
+  /** Suspicions in a row; 0 if none is remembered. */
   count(peer: PeerId): number {
     return this.#entries.get(peer)?.count ?? 0;
   }
@@ -72,7 +72,7 @@ export class Suspicions {
     this.#put(peer, { reason, count, counted: now, until: now + time, banned: false });
   }
 
-  /** A suspicion that would end sooner lasts for `ms` from now; it counts as no further one. */
+  /** A suspicion that would end sooner lasts for `ms` from now; it does not count as another one. */
   prolong(peer: PeerId, ms: number): void {
     const now = this.#clock.monotonic();
     const entry = this.#entries.get(peer);
@@ -93,7 +93,7 @@ export class Suspicions {
     return entry.until > this.#clock.monotonic();
   }
 
-  /** The first moment after `now`, on the monotonic clock, at which something ends; Infinity where nothing does. */
+  /** The first end of a suspicion or ban after `now`, on the monotonic clock; Infinity if there is none. */
   nextEnd(now: number): number {
     let next = Infinity;
     for (const { until } of this.#entries.values()) if (until > now && until < next) next = until;
@@ -115,7 +115,7 @@ export class Suspicions {
     this.#entries.delete(peer);
     this.#entries.set(peer, entry);
     if (this.#entries.size <= MAX_SUSPECTS) return;
-    // Bans outlive suspicions here: a flood of new names must not free who lied.
+    // Bans outlive suspicions: a flood of new peer IDs must not free a liar.
     for (const [oldest, { banned }] of this.#entries) {
       if (banned) continue;
       this.#entries.delete(oldest);

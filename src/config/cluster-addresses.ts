@@ -1,4 +1,4 @@
-/** Addresses of peers, and names of this machine, as operators write them: checked here, used by network/. */
+/** Checks the addresses of peers and the names of this machine that operators write; network/ uses them. */
 import { isIP, isIPv4, isIPv6 } from 'node:net';
 import { tryParsePeerId } from '../protocol/peer-id.ts';
 
@@ -8,12 +8,12 @@ const MULTIADDR =
 const HOST_PORT = /^(\[[0-9a-fA-F:]+\]|[^:[\]/\s]+):(\d{1,5})$/;
 const NAME = /^[a-zA-Z0-9](?:[a-zA-Z0-9_.-]{0,251}[a-zA-Z0-9.])?$/;
 
-/** @throws what is wrong with it */
+/** @throws Error with the problem in words that follow the value */
 export function readBootstrap(text: string): string {
   return text.startsWith('/') ? readMultiaddr(text) : readHostPort(text);
 }
 
-/** @throws what is wrong with it */
+/** @throws Error with the problem in words that follow the value */
 export function readAnnounced(text: string): string {
   if (isIP(text) !== 0) return text;
   if (text.startsWith('/')) return readMultiaddr(text);
@@ -22,7 +22,7 @@ export function readAnnounced(text: string): string {
   return readHostPort(text);
 }
 
-/** @throws what is wrong with it */
+/** @throws Error with the problem in words that follow the value */
 export function readPeer(text: string): string {
   if (tryParsePeerId(text) === undefined) throw new Error('is no peer ID (12D3KooW…, 52 characters)');
   return text;
@@ -55,7 +55,7 @@ function checkPort(port: string | undefined): void {
 const HOST_NAME = /^[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_.])?$/i;
 const BRACKETS = /^\[(.*)\]$/;
 
-/** @returns the name, or the address without brackets @throws what is wrong with it */
+/** @returns the name, or the address without brackets @throws Error with the problem in words that follow the value */
 export function readHostName(text: string): string {
   const host = text.replace(BRACKETS, '$1');
   if (isIP(host) !== 0) return host;

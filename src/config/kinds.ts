@@ -1,7 +1,6 @@
 /**
- * The kinds of values that settings have: how each is read (a valibot schema over what a flag, an environment
- * variable or YAML gives), what is allowed (in words, for errors, `--help` and the docs), and how it is
- * written back.
+ * The kinds of values of settings. Each kind has a valibot schema that reads a flag, a variable or YAML, a text about
+ * allowed values for errors, `--help` and the docs, and a function that writes the value back.
  */
 import { isIPv4, isIPv6 } from 'node:net';
 import { resolve } from 'node:path';
@@ -15,15 +14,15 @@ export type Schema<T> = v.GenericSchema<unknown, T>;
 
 export interface Kind<T> {
   readonly schema: Schema<T>;
-  /** What is allowed, in words that follow "allowed:". */
+  /** Text about allowed values, to follow "allowed:". */
   readonly allowed: string;
-  /** What stands for the value in `--help`. */
+  /** Stands for the value in `--help`. */
   readonly placeholder: string;
-  /** The value as one would write it: a list as a list. */
+  /** Writes the value as an operator would; a list stays a list. */
   readonly format: (value: T) => string | readonly string[];
-  /** All values there are, where they are few: for shell completion. */
+  /** All values, if they are few: for shell completion. */
   readonly choices?: readonly string[];
-  /** Whether a flag may be given several times, each adding to the list. */
+  /** Whether a flag may be given several times; each one adds to the list. */
   readonly list?: boolean;
 }
 
@@ -42,7 +41,7 @@ const MAX_PATH_LENGTH = 4096;
 
 const MAX_PORT = 65_535;
 
-/** A schema from a parser that throws what is wrong: "has no unit", to follow the value. */
+/** A schema from a parser that throws the problem in words that follow the value: "has no unit". */
 function parsed<T>(parse: (text: string) => T): Schema<T> {
   return v.pipe(
     v.union([v.string(), v.pipe(v.number(), v.finite())], 'is no single value'),
@@ -128,7 +127,7 @@ export function autoOrSize(options: { readonly min: number }): Kind<number | 'au
   };
 }
 
-/** A path, made absolute against the working folder. */
+/** A path; a relative one starts at the working folder. */
 export function path(what: 'DIR' | 'FILE'): Kind<string> {
   return {
     schema: parsed(readPath),
@@ -177,11 +176,11 @@ function formatRate(value: number): string {
   return `${formatSize(value)}/s`;
 }
 
-/** Words that `read` accepts, or the empty string for none. */
+/** A list of words that `read` accepts; the empty string is the empty list. */
 export function texts(options: {
   readonly allowed: string;
   readonly placeholder: string;
-  /** @throws what is wrong, to follow the value: "has no port" */
+  /** @throws Error with the problem in words that follow the value: "has no port" */
   readonly read: (text: string) => string;
 }): Kind<readonly string[]> {
   const items = list(parsed((text) => options.read(text.trim())));
@@ -190,7 +189,7 @@ export function texts(options: {
     v.transform((): readonly string[] => []),
   );
   return {
-    schema: v.lazy((input) => (input === '' ? none : items)), // no union: it would not tell what is wrong with an item
+    schema: v.lazy((input) => (input === '' ? none : items)), // no union, as its message would not name the problem of an item
     allowed: `${options.allowed} (a comma between two), or empty for none`,
     placeholder: options.placeholder,
     format: (values) => (values.length === 0 ? '' : values),

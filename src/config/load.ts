@@ -1,9 +1,8 @@
 /**
  * The effective configuration: flags, then environment, then the YAML file, then defaults.
  *
- * Every value that counts is checked, and everything that is wrong is told at once, a line each: the key, the
- * value, what is wrong with it, what is allowed, and where it came from. A value that a stronger source
- * overrides is not looked at. The disk is reached through the `readFile` that is handed in.
+ * Every effective value is checked. All problems are reported at once, one line each: the key, the value, the problem,
+ * the allowed values, and the source of the value. An overridden value is not checked. The caller hands in `readFile`.
  */
 import * as v from 'valibot';
 import { MIB } from '../util/clock.ts';
@@ -26,22 +25,22 @@ import {
 } from './settings.ts';
 import { readYamlSettings, type RawValue, type YamlSettings } from './yaml-file.ts';
 
-/** A hand-written file has some KiB; this keeps a wrong path (a disk image) from filling the memory. */
+/** A hand-written file has some KiB. The bound keeps a wrong path (a disk image) from filling the memory. */
 const MAX_CONFIG_BYTES = MIB;
 
 /** Characters of a wrong value that an error shows. */
 const MAX_SHOWN_VALUE = 80;
 
 /**
- * What Kubernetes puts into every pod for a Service named `weir` or `weir-…` ("service links"), such as
- * WEIR_SERVICE_HOST and WEIR_ADMIN_PORT_4771_TCP_ADDR: no settings, and no reason for a warning.
+ * Variables that Kubernetes puts into every pod for a Service named `weir` or `weir-…` ("service links"), such as
+ * WEIR_SERVICE_HOST and WEIR_ADMIN_PORT_4771_TCP_ADDR. They are no settings and cause no warning.
  */
 const SERVICE_LINK = new RegExp(
   `^${ENV_PREFIX}(?:[A-Z0-9_]+_)?(?:SERVICE_HOST|SERVICE_PORT(?:_[A-Z0-9_]+)?|PORT(?:_\\d+_[A-Z]+(?:_[A-Z]+)?)?)$`,
 );
 
 export interface LoadConfigOptions {
-  /** Values of flags by the key of their setting. */
+  /** Values of flags, by the key of the setting. */
   readonly flags?: Readonly<Partial<Record<SettingKey, string>>> | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** The file that `--config` names. */
@@ -56,11 +55,11 @@ export interface LoadedConfig {
   readonly warnings: readonly string[];
   /** The YAML file that was read. */
   readonly file: string | undefined;
-  /** Files that hold a credential or the key of the cluster. */
+  /** Files that hold a credential or the cluster key. */
   readonly secretFiles: readonly string[];
 }
 
-/** @throws WeirError `config_invalid`, its message one line per problem */
+/** @throws WeirError `config_invalid`; its message has one line per problem */
 export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConfig> {
   const problems: string[] = [];
   const { file, yaml } = await readConfigFile(options);
@@ -97,7 +96,7 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
   };
 }
 
-/** The defaults, with `overrides` in the types of {@link Config}: for tests and for parts that run without a file. */
+/** The defaults with `overrides`, for tests and for parts that run without a file. */
 export function defaultConfig(overrides: Partial<Config> = {}): Config {
   const values: Record<string, unknown> = { registries: new Map() };
   for (const key of SETTING_KEYS) values[key] = v.parse(settingOf(key).schema, settingOf(key).default);
@@ -138,13 +137,13 @@ function checkValue(key: SettingKey, raw: RawValue): { value?: unknown; problem?
   return { problem: `${key}: ${show(issue.input)} ${issue.message}; ${where}` };
 }
 
-/** A wrong value in quotes, on one line, cut where it is long. */
+/** A wrong value in quotes, on one line, cut if it is long. */
 function show(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
   return text.length <= MAX_SHOWN_VALUE ? text : `${text.slice(0, MAX_SHOWN_VALUE)}…`;
 }
 
-/** What no single value shows: two listeners on one address. */
+/** A problem that no single value shows: two listeners on one address. */
 function conflicts(config: Config): readonly string[] {
   const problems: string[] = [];
   const seen = new Map<string, SettingKey>();

@@ -1,4 +1,4 @@
-/** The effective configuration as people and programs read it; passwords and tokens are `***` everywhere. */
+/** The effective configuration for people and programs; passwords and tokens are always `***`. */
 import type { RegistryConfig } from '../upstream/registry-config.ts';
 import type { LoadedConfig } from './load.ts';
 import { SETTING_KEYS, settingOf, type ConfigKey } from './settings.ts';
@@ -7,7 +7,7 @@ export const REDACTED = '***';
 
 export interface PresentedSetting {
   readonly key: ConfigKey;
-  /** As one would write it in YAML. */
+  /** As an operator would write it in YAML. */
   readonly value: string | readonly string[] | Readonly<Record<string, unknown>>;
   readonly origin: string;
 }
@@ -65,7 +65,7 @@ export function configAsJson(settings: readonly PresentedSetting[]): string {
   return JSON.stringify(Object.fromEntries(entries), undefined, 2);
 }
 
-/** A file that {@link loadConfig} reads, secrets aside, with each value's origin as a comment. */
+/** A file that {@link loadConfig} can read, without secrets. The origin of each value is a comment. */
 export async function configAsYaml(settings: readonly PresentedSetting[]): Promise<string> {
   const { Document, Scalar, YAMLMap, isMap, isScalar } = await import('yaml');
   const document = new Document({});

@@ -1,13 +1,13 @@
-/** Reading small files whole, with a bound: configuration and secrets. */
+/** Reads small files whole, with a bound: configuration and secrets. */
 import { open } from 'node:fs/promises';
 import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
 
-/** The text of the file at `path` (UTF-8), undefined where there is none; more than `maxBytes` is an error. */
+/** The text of the file at `path` (UTF-8); undefined if there is none; more than `maxBytes` is an error. */
 export type ReadFile = (path: string, maxBytes: number) => Promise<string | undefined>;
 
 /**
- * Reads from the disk. What is no regular file (a pipe of the shell's `<(…)`) is read to its end all the same.
- * @throws WeirError `config_invalid` where it cannot be read or is larger than `maxBytes`
+ * Reads from the disk. A pipe, such as that of the shell's `<(…)`, is read to its end too.
+ * @throws WeirError `config_invalid` if the file cannot be read or is larger than `maxBytes`
  */
 export const readFileBounded: ReadFile = async (path, maxBytes) => {
   try {

@@ -1,6 +1,6 @@
 /**
- * The section `registries:` of the YAML file: how each registry is reached and with which credential.
- * A password or token never appears in a message.
+ * The section `registries:` of the YAML file: the addresses and the credential of each registry.
+ * No message contains a password or token.
  */
 import * as v from 'valibot';
 import { KIB } from '../util/clock.ts';
@@ -11,12 +11,12 @@ import { didYouMean } from './spelling.ts';
 import type { ReadFile } from './read-file.ts';
 import { isMapping } from './yaml-file.ts';
 
-/** A token of a cloud's registry has some KiB; a whole disk image mounted by mistake is refused. */
+/** A token of a cloud's registry has some KiB. A disk image that was mounted by mistake is refused. */
 const MAX_PASSWORD_BYTES = 64 * KIB;
 
 const NO_TEXT = 'is no text (put it in quotes)';
 
-/** http(s) without credentials, query or fragment: what is added is a path, and what is logged is safe. */
+/** http(s) without credentials, query or fragment: a path is added to it, and the log may show it. */
 function readUrl(text: string): URL {
   const url = URL.canParse(text) ? new URL(text) : undefined;
   if (url === undefined) throw new Error('is no URL');
@@ -54,18 +54,18 @@ const FIELDS = {
   token: v.optional(text),
 };
 
-/** What each field of a registry is, for docs/configuration.md. */
+/** The fields of a registry, for docs/configuration.md. */
 export const REGISTRY_FIELDS: Readonly<Record<keyof typeof FIELDS, string>> = {
-  endpoint: 'URL where the registry really is, where its name does not say it',
-  mirrors: 'URLs asked before the registry itself, in this order',
+  endpoint: 'URL of the registry, if it is not the one that the name says',
+  mirrors: 'URLs to ask before the registry itself, in this order',
   'plain-http': '`true`: HTTP without TLS',
   'skip-verify':
-    '`true`: any TLS certificate is accepted (for tests: whoever is on the way reads the credential)',
-  'ca-file': 'PEM file of certificate authorities trusted for this registry',
+    '`true`: any TLS certificate is accepted. For tests only: anybody on the way can read the credential',
+  'ca-file': 'PEM file of certificate authorities to trust for this registry',
   username: 'Name for HTTP Basic authentication or for the token server',
   password: 'Its password',
   'password-file': 'File that holds the password (its last newline is not part of it)',
-  token: 'Bearer token, instead of a name and password',
+  token: 'Bearer token instead of a name and password',
 };
 
 const SECRET_FIELDS: ReadonlySet<string> = new Set(['password', 'token']);
@@ -80,9 +80,9 @@ export interface ReadRegistriesOptions {
 
 export interface ReadRegistries {
   readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
-  /** All that is wrong, one line each. */
+  /** All problems, one line each. */
   readonly problems: readonly string[];
-  /** Whether a password or token stands in the YAML file itself. */
+  /** Whether the YAML file itself contains a password or token. */
   readonly hasSecrets: boolean;
   readonly passwordFiles: readonly string[];
 }
@@ -159,7 +159,7 @@ async function readRegistry(
   };
 }
 
-/** The value in quotes and a space, or nothing where it is, or may hold, a secret. */
+/** The value in quotes and a space; nothing if it is or may hold a secret. */
 function printable(path: readonly string[], input: unknown, message: string): string {
   const secret = path.some((field) => SECRET_FIELDS.has(field)) || message.includes('credential');
   return secret ? '' : `${JSON.stringify(input)} `;

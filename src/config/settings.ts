@@ -1,6 +1,6 @@
 /**
- * All settings, once: the typed {@link Config}, the flags of `weir node`, the names of environment variables,
- * the reading of YAML, `--help` and the table in docs/configuration.md are made from this record.
+ * All settings, written once. The typed {@link Config}, the flags of `weir node`, the environment variables, the keys of
+ * the YAML file, `--help` and the table in docs/configuration.md are made from this record.
  *
  * A setting `a.b-c` is the flag `--a-b-c`, the variable `WEIR_A_B_C`, and `a: {b-c: …}` in YAML.
  */
@@ -25,11 +25,11 @@ import {
 import { readHostName, readAnnounced, readBootstrap, readPeer } from './cluster-addresses.ts';
 
 export interface Setting<T> extends Kind<T> {
-  /** As one would write it; read by the same schema as everything else. */
+  /** As an operator would write it; the same schema reads it. */
   readonly default: string;
   /** A sentence without its full stop. */
   readonly description: string;
-  /** The flag where it is not the key: what is often typed is short. */
+  /** A flag that differs from the key: flags that are typed often are short. */
   readonly flag?: string;
 }
 
@@ -43,14 +43,14 @@ const HOST_NAMES: Kind<readonly string[]> = texts({
   read: readHostName,
 });
 
-/** Below it one ordinary layer would evict all others. */
+/** Bytes. Below it one ordinary layer would evict all others. */
 const MIN_QUOTA = MIB;
 
-/** Below it one chunk takes longer than a pull has patience for. */
+/** Bytes per second. Below it one chunk takes longer than a pull waits. */
 const MIN_RATE = 256 * KIB;
 
 export const SETTINGS = {
-  'data.dir': setting(path('DIR'), '/var/lib/weir', 'Folder of the store; one node owns it at a time'),
+  'data.dir': setting(path('DIR'), '/var/lib/weir', 'Folder of the store; one node uses it at a time'),
 
   'mirror.listen': setting(
     listenAddresses(),
@@ -60,42 +60,42 @@ export const SETTINGS = {
   'mirror.hosts': setting(
     HOST_NAMES,
     '',
-    'Further names by which runtimes reach it; a Host that is none of these, no address listened on and not localhost is answered 403',
+    'Further names of the mirror. A request is answered 403 if its Host is none of them, no address of mirror.listen and not localhost',
   ),
   'mirror.default-registry': setting(
     registryHost(),
     'docker.io',
-    'Registry of requests that name none: no ?ns= and no host as first path element',
+    'Registry of requests without ?ns= and without a host as first path element',
   ),
   'mirror.max-requests': setting(
     integer({ min: 1, max: 65_536 }),
     '512',
-    'Requests served at one time; more are answered 503, so that the runtime goes upstream',
+    'Requests served at one time; further ones are answered 503, so that the runtime goes to the registry',
   ),
   'mirror.first-byte-timeout': setting(
     duration(),
     '3s',
-    'Longest wait before the first byte; then 404, so that the runtime goes upstream. A blob that others pull too may take longer',
+    'Longest wait before the first byte; then 404, so that the runtime goes to the registry. A blob that peers pull too may take longer',
   ),
   'mirror.patient-timeout': setting(
     duration(),
     '30s',
-    'The same for podman, skopeo and CRI-O, which cannot go upstream for a single blob',
+    'The same for podman, skopeo and CRI-O, which cannot go to the registry for a single blob',
   ),
   'mirror.stall-timeout': setting(
     duration(),
     '10s',
-    'Longest time without progress in mid-blob before the answer is cut and handed over to upstream',
+    'Longest time without progress in mid-blob; then the response is cut, so that the runtime goes on at the registry',
   ),
   'mirror.client-timeout': setting(
     duration(),
     '5m',
-    'Longest time that a reader may take no byte before it is disconnected',
+    'Longest time in which a client takes no byte before it is disconnected',
   ),
   'mirror.drain-timeout': setting(
     duration({ min: 0 }),
     '25s',
-    'Time that running requests have to end after SIGTERM; keep it below the grace period of the pod',
+    'Time for running requests to end after SIGTERM; keep it below the grace period of the pod',
   ),
   'mirror.hang-timeout': setting(
     duration({ min: 0 }),
@@ -106,18 +106,18 @@ export const SETTINGS = {
   'admin.listen': setting(
     listenAddresses(),
     '127.0.0.1:4771',
-    'Addresses of /healthz, /readyz and /metrics; on loopback also of what `weir status` and `weir peers` show',
+    'Addresses of /healthz, /readyz and /metrics; on loopback also of the reports for `weir status` and `weir peers`',
   ),
   'admin.hosts': setting(
     HOST_NAMES,
     '',
-    'Further names by which it is reached, as in mirror.hosts; for scrapers and probes that do not use its addresses',
+    'Further names of the admin address, as in mirror.hosts; for scrapers and probes that use a name',
   ),
 
   'node.name': setting(
     label({ max: 253 }),
     '',
-    "Name of this node in `weir status` and logs of others; empty: the host's name",
+    "Name of this node in `weir status` and in the logs of other members; empty: the machine's host name",
   ),
   'node.zone': setting(
     label({ max: 63 }),
@@ -128,139 +128,139 @@ export const SETTINGS = {
   'node.zone-file': setting(
     optionalFile(),
     '',
-    'File with the zone, where node.zone is empty; without it, or where it is empty, the node is in no zone',
+    'File with the zone, read if node.zone is empty; if it is missing or empty, the node is in no zone',
   ),
 
-  'cluster.mode': setting(choice(['on', 'off']), 'on', 'off: no peers, a mirror and a cache only'),
+  'cluster.mode': setting(choice(['on', 'off']), 'on', 'off: no peers; the node is a mirror with a cache'),
   'cluster.key-file': setting(
     optionalFile(),
     '',
-    'File with the secret that all members share; without one, peers are looked for on this machine only',
+    'File with the key that all members share; without a key the node looks for peers on this machine only',
   ),
   'cluster.insecure-open': setting(
     choice(['yes', 'no']),
     'no',
-    'yes: speak to peers of other machines without a key: whoever reaches the ports can read what is cached',
+    'yes: share with other machines without a key. Anybody who reaches the ports can read what is cached',
     '--insecure-open-cluster',
   ),
   'cluster.listen': setting(
     listenAddresses(),
     '0.0.0.0:4772,[::]:4772',
-    'Addresses at which peers reach this node for control; on loopback instead while there is no key',
+    'Addresses at which peers reach this node for control; without a key on loopback instead',
   ),
   'cluster.announce': setting(
     texts({
-      allowed: 'IP addresses, with a port where it differs, such as 10.0.0.7 or [fd00::7]:4772',
+      allowed: 'IP addresses, with a port if it differs, such as 10.0.0.7 or [fd00::7]:4772',
       placeholder: 'ADDRESS,…',
       read: readAnnounced,
     }),
     '',
-    'Addresses that peers are told, such as the IP of the pod; empty: those of the network interfaces',
+    'Addresses that peers are told, such as the IP of the pod; empty: those of the network interfaces of this machine',
   ),
   'cluster.bootstrap': setting(
     texts({
-      allowed: 'host:port (of a DNS name all addresses), or multiaddrs such as /ip4/10.0.0.7/tcp/4772',
+      allowed: 'host:port (all addresses of a DNS name), or multiaddrs such as /ip4/10.0.0.7/tcp/4772',
       placeholder: 'ADDRESS,…',
       read: readBootstrap,
     }),
     '',
-    'Where the first peers are found',
+    'Addresses of the first peers',
   ),
   'cluster.mdns': setting(
     choice(['auto', 'on', 'off']),
     'auto',
-    'Look for peers on the local network by multicast DNS; auto: with a key, where cluster.bootstrap names nobody',
+    'on: look for peers on the local network by multicast DNS; auto: only with a key and without cluster.bootstrap',
   ),
   'cluster.banned': setting(
     texts({ allowed: 'peer IDs (12D3KooW…)', placeholder: 'PEER,…', read: readPeer }),
     '',
-    'Members that are refused although they have the key',
+    'Members that this node refuses although they have the key',
   ),
 
   'transfer.listen': setting(
     listenAddresses(),
     '0.0.0.0:4773,[::]:4773',
-    'Addresses at which peers fetch chunks; on loopback instead while there is no key',
+    'Addresses at which peers fetch chunks; without a key on loopback instead',
   ),
   'transfer.tls': setting(
     choice(['on', 'off']),
     'on',
-    'off: chunks travel in the clear and members are known by their address; only where the network encrypts already',
+    'off: chunks travel in the clear, and members are known by their address. Only for a network that encrypts by itself',
   ),
   'transfer.max-upload': setting(
     noneOrRate({ min: MIN_RATE }),
     'none',
-    'Most bytes per second that are sent to peers',
+    'Limit of bytes per second sent to peers',
     '--max-upload',
   ),
   'transfer.max-download': setting(
     noneOrRate({ min: MIN_RATE }),
     'none',
-    'Most bytes per second that are fetched from peers',
+    'Limit of bytes per second fetched from peers',
     '--max-download',
   ),
 
   'access.mode': setting(
     choice(['verify', 'open']),
     'verify',
-    'verify: what is cached is given only to callers whom upstream lets read the repository; open: to all',
+    'verify: give cached content only to callers that the registry lets read the repository; open: to all',
   ),
   'access.ttl': setting(
     duration({ min: 0 }),
     '10m',
-    'How long a grant of upstream is remembered before it is asked again',
+    'Time for which a grant of the registry is remembered before it is asked again',
   ),
   'access.offline-ttl': setting(
     duration({ min: 0 }),
     '24h',
-    'How long a grant of upstream holds while upstream cannot be reached',
+    'Time for which a grant holds while the registry cannot be reached',
   ),
 
   'tags.share': setting(
     choice(['on', 'off']),
     'on',
-    'on: two members ask upstream for a tag and tell the others; off: each node asks for itself',
+    'on: two members ask the registry for a tag and tell the others; off: each node asks for itself',
   ),
   'tags.ttl': setting(
     duration({ min: 0 }),
     '5s',
-    'How long the answer for a tag is used again before upstream is asked; 0s asks every time',
+    'Time for which the answer for a tag is used again before the registry is asked; 0s: ask every time',
   ),
 
   'store.quota': setting(
     autoOrSize({ min: MIN_QUOTA }),
     'auto',
-    'Most bytes the store keeps, the least recently used go first; auto: a tenth of the disk, at most 20GiB',
+    'Limit of bytes in the store; the least recently used blobs go first. auto: a tenth of the disk, at most 20GiB',
   ),
   'store.runtime-content': setting(
     autoNoneOrPaths(),
     'auto',
-    "Content folders of the node's containerd, served read-only instead of a copy; auto looks where containerd keeps it",
+    "Content folders of the node's containerd, served read-only instead of a copy; auto: containerd's default folder",
   ),
   'store.partial-max-age': setting(
     duration(),
     '24h',
-    'How long an unfinished blob that nobody asks for is kept',
+    'Time for which an unfinished blob without readers is kept',
   ),
 
   'pull.linger': setting(
     duration({ min: 0 }),
     '10s',
-    'How long a download goes on after its last reader has left',
+    'Time for which a download goes on after its last reader has left',
   ),
   'pull.max-concurrent': setting(integer({ min: 1, max: 4096 }), '64', 'Downloads at one time'),
 
   'upstream.connect-timeout': setting(duration(), '3s', 'Longest time to connect to a registry'),
-  'upstream.header-timeout': setting(duration(), '5s', "Longest wait for a registry's answer to begin"),
+  'upstream.header-timeout': setting(duration(), '5s', "Longest wait until a registry's answer begins"),
   'upstream.stall-timeout': setting(
     duration(),
     '5s',
-    'Longest time without a byte from a registry before the request is made again',
+    'Longest time without a byte from a registry before the request is repeated',
   ),
   'upstream.retries': setting(
     integer({ min: 0, max: 100 }),
     '5',
-    'Attempts after the first that bring no byte before a download fails; one that has begun gets at least 4s',
+    'Repeated attempts without a byte before a download fails; a download that has begun gets at least 4s',
   ),
   'upstream.max-connections': setting(
     integer({ min: 1, max: 1024 }),
@@ -270,17 +270,17 @@ export const SETTINGS = {
   'upstream.allow-private': setting(
     choice(['yes', 'no']),
     'yes',
-    'no: redirects, token servers and members lead to private addresses only where `registries` names the place',
+    'no: redirects, token servers and members may lead to a private address only if `registries` names it',
   ),
   'upstream.ca-file': setting(
     optionalFile(),
     '',
-    'PEM file of certificate authorities to trust beside the usual ones',
+    'PEM file of certificate authorities to trust besides the usual ones',
   ),
   'upstream.docker-config': setting(
     optionalFile(),
     '',
-    "Docker's config.json with credentials for registries, used where the runtime sends none",
+    "Docker's config.json with credentials for registries, used if the runtime sends none",
   ),
 
   'log.level': setting(
@@ -291,7 +291,7 @@ export const SETTINGS = {
   'log.format': setting(
     choice(['auto', 'json', 'pretty']),
     'auto',
-    'auto: for people in a terminal, JSON lines otherwise',
+    'auto: pretty in a terminal, JSON lines otherwise',
   ),
 } as const;
 
@@ -303,7 +303,7 @@ type ValueOf<S> = S extends Setting<infer T> ? T : never;
 export type Config = {
   readonly [Key in SettingKey]: ValueOf<(typeof SETTINGS)[Key]>;
 } & {
-  /** Only in YAML. */
+  /** In YAML only. */
   readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
 };
 
@@ -311,7 +311,7 @@ export type ConfigKey = keyof Config;
 
 export const SETTING_KEYS: readonly SettingKey[] = Object.keys(SETTINGS) as SettingKey[];
 
-/** What each section is about, in the order of `--help` and the docs. */
+/** Titles of the sections, in the order of `--help` and the docs. */
 export const SECTIONS: Readonly<Record<string, string>> = {
   data: 'Data',
   mirror: 'Mirror',
@@ -337,15 +337,15 @@ export const ENV_PREFIX = 'WEIR_';
 /** The variable that names the YAML file, as `--config` does. */
 export const CONFIG_FILE_ENV = 'WEIR_CONFIG';
 
-/** Read where neither `--config` nor WEIR_CONFIG names a file, if it is there. */
+/** Read if it exists and neither `--config` nor WEIR_CONFIG names a file. */
 export const DEFAULT_CONFIG_FILE = '/etc/weir/config.yaml';
 
-/** The setting, its value's type forgotten: for code that treats all settings alike. */
+/** The setting without the type of its value, for code that treats all settings alike. */
 export function settingOf(key: SettingKey): Setting<unknown> {
   return SETTINGS[key] as Setting<unknown>;
 }
 
-/** `--a-b-c` for `a.b-c`, where the setting has no shorter one. */
+/** `--a-b-c` for `a.b-c`, unless the setting has a shorter flag. */
 export function flagName(key: SettingKey): string {
   return settingOf(key).flag ?? `--${key.replaceAll('.', '-')}`;
 }

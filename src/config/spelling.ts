@@ -1,6 +1,6 @@
-/** The word that somebody who mistyped most likely meant. */
+/** Finds the word that a mistyped one most likely meant. */
 
-/** Edits more than a third of the word apart are another word. */
+/** Share of a word's length: a word that needs more edits is another word. */
 const MAX_DISTANCE_SHARE = 1 / 3;
 
 /** Edit distance (Levenshtein) between two short words. */
@@ -19,7 +19,7 @@ export function editDistance(from: string, to: string): number {
   return previous[to.length] ?? 0;
 }
 
-/** The nearest of `words` to `word`, where one is near; words far longer than `word` are not compared. */
+/** The nearest of `words`, if one is near; words far longer than `word` are not compared. */
 export function nearest(word: string, words: Iterable<string>): string | undefined {
   let best: string | undefined;
   let least = Infinity;

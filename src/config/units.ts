@@ -1,8 +1,8 @@
 /**
  * Sizes and durations as people write them: `20GiB`, `100kB`, `4096`; `10s`, `5m`, `24h`.
  *
- * What is ambiguous is refused with a word about it, never guessed: `20G` is 20·1000³ to Kubernetes and
- * 20·1024³ to Docker, and a bare `10` may be seconds or milliseconds.
+ * Ambiguous values are refused with an explanation, never guessed: `20G` is 20·1000³ to Kubernetes and 20·1024³ to
+ * Docker, and a bare `10` may be seconds or milliseconds.
  */
 import ms from 'ms';
 import { HOUR, MINUTE, SECOND } from '../util/clock.ts';
@@ -10,23 +10,23 @@ import { WeirError } from '../util/errors.ts';
 
 const DAY = 24 * HOUR;
 
-/** Characters; nothing that people write is longer, and `ms` throws at 100. */
+/** Characters; no value that people write is longer, and `ms` throws at 100. */
 const MAX_TEXT_LENGTH = 40;
 
 const SIZE = /^(\d+(?:\.\d+)?) *([a-z]*)$/i;
 
-/** Bytes per unit; the units' names in lower case, as case is not told apart (`20gib`, `100KB`). */
+/** Bytes per unit. Names are in lower case, as case does not matter (`20gib`, `100KB`). */
 const SIZE_UNITS: ReadonlyMap<string, number> = new Map([
   ['', 1],
   ['b', 1],
   ...['k', 'm', 'g', 't'].flatMap((prefix, index): [string, number][] => [
     [`${prefix}b`, 1000 ** (index + 1)],
     [`${prefix}ib`, 1024 ** (index + 1)],
-    [`${prefix}i`, 1024 ** (index + 1)], // Kubernetes' way to write it
+    [`${prefix}i`, 1024 ** (index + 1)], // as Kubernetes writes it
   ]),
 ]);
 
-/** Units in which a size is written back, the ones preferred at equal length first. */
+/** Units in which a size is written; of two results of equal length the first counts. */
 const WRITTEN_SIZES: readonly (readonly [string, number])[] = [
   ['TiB', 1024 ** 4],
   ['GiB', 1024 ** 3],
@@ -50,7 +50,7 @@ const WRITTEN_DURATIONS: readonly (readonly [string, number])[] = [
 const refuse = (problem: string): WeirError => new WeirError('config_invalid', problem);
 
 /**
- * The bytes that `text` says; a fraction of a byte is rounded.
+ * The number of bytes; a fraction of a byte is rounded.
  * @throws WeirError `config_invalid`
  */
 export function parseSize(text: string): number {
@@ -81,7 +81,7 @@ export function formatSize(bytes: number): string {
 }
 
 /**
- * The milliseconds that `text` says; a fraction of a millisecond is rounded.
+ * The number of milliseconds; a fraction of a millisecond is rounded.
  * @throws WeirError `config_invalid`
  */
 export function parseDuration(text: string): number {

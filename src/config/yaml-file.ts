@@ -1,13 +1,13 @@
 /**
- * The YAML file: its sections flattened to the keys of the settings, each value with the line it stands on.
- * Mistakes are collected, not thrown, so that all are told at once. No message quotes the file, as the line
- * beside a mistake may hold a password.
+ * Reads the YAML file: its sections are flattened to the keys of the settings, and each value keeps its line.
+ * Mistakes are collected, not thrown, so that all are reported at once. No message quotes the file, as the line of a
+ * mistake may hold a password.
  */
 import { errorMessage } from '../util/errors.ts';
 import { didYouMean } from './spelling.ts';
 import { SECTIONS, SETTING_KEYS, type SettingKey } from './settings.ts';
 
-/** A value before it is checked, and who gave it. */
+/** A value before it is checked, and its source. */
 export interface RawValue {
   readonly value: unknown;
   readonly origin: string;
@@ -15,17 +15,17 @@ export interface RawValue {
 
 export interface YamlSettings {
   readonly values: ReadonlyMap<SettingKey, RawValue>;
-  /** What stands under `registries:`, if anything does. */
+  /** The value of `registries:`, if there is one. */
   readonly registries: unknown;
-  /** `file NAME:LINE` of what stands at `path`. */
+  /** `file NAME:LINE` of the value at `path`. */
   readonly originOf: (path: readonly string[]) => string;
   readonly problems: readonly string[];
 }
 
-/** Errors of the parser that are told: the first one makes most of the others, and each is a line. */
+/** Errors of the parser that are reported: the first one causes most of the others. */
 const MAX_PARSE_ERRORS = 20;
 
-/** Aliases that one file may expand; more is the "billion laughs" way to fill the memory. */
+/** Aliases that one file may expand; more of them are the "billion laughs" attack on the memory. */
 const MAX_ALIASES = 100;
 
 const KEYS: ReadonlySet<string> = new Set(SETTING_KEYS);
@@ -35,7 +35,7 @@ export async function readYamlSettings(text: string, file: string): Promise<Yaml
   const lines = new LineCounter();
   const nothing = { values: new Map(), registries: undefined, originOf: () => `file ${file}` };
   try {
-    // A key that is no text would be quoted: in problems, and by the library in a warning of its own.
+    // Otherwise problems, and a warning of the library, would quote a key that is no text.
     const options = { prettyErrors: false, stringKeys: true, logLevel: 'error' } as const;
     const document = parseDocument(text, { lineCounter: lines, ...options });
     const originOf = (path: readonly string[]): string => {
@@ -50,7 +50,7 @@ export async function readYamlSettings(text: string, file: string): Promise<Yaml
     if (broken.length > 0) return { ...nothing, problems: broken };
     return { ...flatten(document.toJS({ maxAliasCount: MAX_ALIASES }), originOf), originOf };
   } catch (error) {
-    // The parser calls itself for each level.
+    // The parser calls itself for each level, so that deep nesting exhausts the stack.
     const problem = error instanceof RangeError ? 'it is nested too deeply' : errorMessage(error);
     return { ...nothing, problems: [`file ${file}: no usable YAML: ${problem}`] };
   }
@@ -88,7 +88,7 @@ function flatten(
   return { values, registries: sections['registries'] ?? undefined, problems };
 }
 
-/** What is wrong without the piece of the file that the parser quotes. */
+/** The parser's message without the part of the file that it quotes. */
 function withoutSource(message: string): string {
   return message.replace(/: .*$/s, '').replaceAll(/"[^"]*"/g, '…');
 }

@@ -1,6 +1,6 @@
 /**
- * The admin address: /healthz (the process answers), /readyz (it serves, and is not draining), /metrics, and for this
- * machine alone the reports /v1/status and /v1/peers, which name what is pulled and by whom (docs/admin-api.md).
+ * The admin address: /healthz (the process answers), /readyz (it serves and is not draining) and /metrics. The reports
+ * /v1/status and /v1/peers name images and members, so they are for this machine alone (docs/admin-api.md).
  */
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -14,7 +14,7 @@ import { WebGuard } from '../http/web-guard.ts';
 import type { PeersReport, StatusReport } from '../status/status-report.ts';
 
 const MAX_HEADER_BYTES = 8 * KIB;
-/** A scrape takes milliseconds; whoever needs longer holds a connection open for nothing. */
+/** A scrape takes milliseconds; a client that needs longer holds a connection open for nothing. */
 const TIMEOUT = 10 * SECOND;
 const MAX_CONNECTIONS = 64;
 const BEYOND_LOOPBACK =
@@ -22,7 +22,7 @@ const BEYOND_LOOPBACK =
 
 export interface AdminServerOptions {
   readonly listen: readonly ListenAddress[];
-  /** Further names by which it is reached. */
+  /** Further names of this address. */
   readonly hosts: readonly string[];
   readonly ready: () => boolean;
   readonly metrics: () => Promise<string>;
@@ -133,7 +133,10 @@ function sendReport(
   send(response, 200, `${JSON.stringify(report())}\n`, headers);
 }
 
-/** Both ends on loopback: a forwarder may hand on what comes from elsewhere, and addresses of the machine are forwarded to. */
+/**
+ * Whether both ends are on loopback. One end is not enough: a forwarder on this machine relays connections from elsewhere,
+ * and the machine's own addresses can be forwarded to.
+ */
 function isOfThisMachine({ localAddress, remoteAddress }: Socket): boolean {
   return isLoopback(localAddress) && isLoopback(remoteAddress);
 }

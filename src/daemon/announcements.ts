@@ -1,17 +1,17 @@
 /**
- * Announces to the DHT what this node holds: what is there at the start, and what comes and goes. Not at once: in a
- * crowd all nodes would announce the same digests in the seconds in which all are busy, and the swarms know it anyway.
+ * Announces to the DHT the blobs that this node holds: those of the start, and those that come and go. It waits first:
+ * in a crowd all nodes would announce the same digests while all are busy, and the swarms know the holders anyway.
  */
 import { MINUTE, SECOND, type Clock } from '../util/clock.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { BlobProvider } from '../store/store.ts';
 
-/** Milliseconds before a blob is announced, at least; the rest is by chance, so that nodes do it one after the other. */
+/** Milliseconds before a blob is announced, at least. A random time is added, so that nodes take turns. */
 const DELAY = 20 * SECOND;
-/** Milliseconds of chance for each member: all of them may have pulled the same image. */
+/** Milliseconds by which each member raises the random time: all members may have pulled the same image. */
 const SPREAD = SECOND;
 const MAX_SPREAD = 10 * MINUTE;
-/** Blobs that wait; above it the DHT hears of them at the next start. */
+/** Blobs that wait. Further ones are announced at the next start. */
 const MAX_WAITING = 10_000;
 
 export interface AnnouncementsOptions {
@@ -33,12 +33,12 @@ export class Announcements implements Disposable {
     return this.#waiting.size;
   }
 
-  /** @throws what reading the providers throws */
+  /** @throws the error of a provider that cannot be listed */
   async announceAll(providers: readonly BlobProvider[]): Promise<void> {
     for (const provider of providers) for await (const { digest } of provider.list()) this.add(digest);
   }
 
-  /** This node holds it from now on. */
+  /** To be called when this node has got the blob. */
   add(digest: Digest): void {
     if (this.#waiting.has(digest) || this.#waiting.size >= MAX_WAITING) return;
     const { queue, clock, members } = this.#options;
@@ -51,7 +51,7 @@ export class Announcements implements Disposable {
     this.#waiting.set(digest, timer);
   }
 
-  /** This node holds it no more. */
+  /** To be called when this node has lost the blob. */
   remove(digest: Digest): void {
     clearTimeout(this.#waiting.get(digest));
     if (!this.#waiting.delete(digest)) this.#options.queue.withdraw(digest);

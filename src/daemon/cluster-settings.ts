@@ -1,4 +1,4 @@
-/** What the configuration says about the cluster, made into what its parts take. */
+/** Turns the configuration of the cluster into the options of its parts. */
 import { readFile } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
 import { hostname } from 'node:os';
@@ -7,16 +7,16 @@ import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
 import type { Address } from '../protocol/member.ts';
 
 /**
- * Bytes of text: `openssl rand -base64 32` gives 44, 128 random bits in hexadecimal are 32. Who has seen one handshake can try
- * keys on it, millions a second on a few cores, so a key must not be one that people make up.
+ * Bytes of text: `openssl rand -base64 32` gives 44, 128 random bits in hexadecimal are 32. An attacker who has seen one
+ * handshake can try millions of keys a second on a few cores. So a key must not be one that people make up.
  */
 const MIN_KEY_BYTES = 32;
-/** Different characters: of random keys one in 10 million has fewer; what is repeated or has been typed at will often has. */
+/** Different characters. One random key in 10 million has fewer; a repeated or hand-typed one often has. */
 const MIN_KEY_CHARACTERS = 8;
 const MAX_KEY_BYTES = 4096;
 const MAKE_KEY = 'make one with: (umask 077; openssl rand -base64 32 > cluster.key)';
 
-/** As `node.zone`. */
+/** The characters that `node.zone` allows. */
 const ZONE = /^[A-Za-z0-9._/-]{0,63}$/;
 
 export type ClusterMode = 'keyed' | 'open' | 'loopback' | 'off';
@@ -41,7 +41,7 @@ export async function readClusterKey(path: string): Promise<Uint8Array | undefin
   throw new WeirError('config_invalid', `the cluster key in ${path} ${weakness}; ${MAKE_KEY}`);
 }
 
-/** Undefined where the key will do. What it says gives nothing of the key away. */
+/** Undefined for a good key. The text gives nothing of the key away. */
 function weaknessOf(key: string): string | undefined {
   if (key.length < MIN_KEY_BYTES) return `could be guessed: it is shorter than ${MIN_KEY_BYTES} bytes`;
   if (key.length > MAX_KEY_BYTES) return `is longer than ${MAX_KEY_BYTES} bytes`;
@@ -49,7 +49,7 @@ function weaknessOf(key: string): string | undefined {
   return `could be guessed: it has fewer than ${MIN_KEY_CHARACTERS} different characters`;
 }
 
-/** Without a key only this machine is listened to. */
+/** Without a key a node listens on loopback only. */
 export function listenOn(addresses: readonly Address[], mode: ClusterMode): readonly Address[] {
   if (mode !== 'loopback') return addresses;
   return addresses.map(({ host, port }) => {
@@ -62,7 +62,7 @@ export function nodeName(config: Config): string {
   return config['node.name'] === '' ? hostname() : config['node.name'];
 }
 
-/** @throws WeirError `config_invalid` where the file holds what is no zone */
+/** @throws WeirError `config_invalid` if the file holds anything but a zone */
 export async function readZone(config: Config): Promise<string> {
   const file = config['node.zone-file'];
   if (config['node.zone'] !== '' || file === '') return config['node.zone'];
@@ -74,7 +74,10 @@ export async function readZone(config: Config): Promise<string> {
     throw new WeirError('config_invalid', `cannot read the zone: ${errorMessage(cause)}`, { cause });
   }
   if (!ZONE.test(text)) {
-    throw new WeirError('config_invalid', `${file} holds no zone: at most 63 letters, digits and ._-/`);
+    throw new WeirError(
+      'config_invalid',
+      `${file} holds no zone: a zone has at most 63 letters, digits and ._-/`,
+    );
   }
   return text;
 }
@@ -86,7 +89,7 @@ export function usesMdns(config: Config, mode: ClusterMode): boolean {
 }
 
 /**
- * Where peers find the data port: the hosts at which the control plane is announced, where it listens on all of them.
+ * The addresses at which peers find the data port. If it listens on all interfaces, they have the hosts of the control plane.
  * @param control multiaddrs
  */
 export function dataAddresses(listening: readonly Address[], control: readonly string[]): readonly Address[] {

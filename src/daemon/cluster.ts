@@ -1,6 +1,6 @@
 /**
- * Builds the node's part in the cluster: identity, members, control plane, data plane, swarms, and how pulls use
- * them. As in node.ts, nothing is decided here. Taken down in the reverse order: the others are told first.
+ * Builds the node's part in the cluster: identity, members, control plane, data plane, swarms, and the source of pulls.
+ * As in node.ts, nothing is decided here. The parts are stopped in the reverse order, so that peers are told first.
  */
 import { join } from 'node:path';
 import { SECOND, type Clock } from '../util/clock.ts';
@@ -14,7 +14,7 @@ import type { Access } from '../pull/access.ts';
 import type { Manifests } from '../pull/manifests.ts';
 import { ChunkServer } from '../pull/chunk-server.ts';
 import { TagOwners } from '../pull/tag-owners.ts';
-import { manifestFor, Peering } from '../pull/peer-source.ts';
+import { manifestFor, Peering } from '../pull/peering.ts';
 import { ProviderAnnouncer } from '../network/provider-announcer.ts';
 import { ProviderSearch } from '../network/provider-search.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
@@ -42,9 +42,9 @@ import {
 import type { Logger } from './logger.ts';
 import { Traffic } from './traffic.ts';
 
-/** Milliseconds that a rendezvous waits for the DHT; nobody waits for the rendezvous meanwhile. */
+/** Milliseconds that a tracker waits for the DHT. It answers its swarm meanwhile. */
 const FIND_DEADLINE = 3 * SECOND;
-/** Milliseconds that the first pull waits for members to be found after the start. */
+/** Milliseconds after the start for which the first pull waits until another member is found. */
 const SETTLE_TIMEOUT = 2 * SECOND;
 
 export interface ClusterOptions {
@@ -55,15 +55,15 @@ export interface ClusterOptions {
   readonly clock: Clock;
   readonly access: Access;
   readonly upstream: Upstream;
-  /** What may be received and not be written yet. */
+  /** Bounds the bytes that are received and not yet written. */
   readonly room: ReceiveBudget;
   readonly providers: readonly BlobProvider[];
   readonly documents: DocumentRoom;
-  /** Versions of the swarm protocol that this node speaks; default: all that it knows. */
+  /** Versions of the swarm protocol that this node speaks; default: all known ones. */
   readonly protocolVersions?: readonly SwarmVersion[];
-  /** Made after the cluster, which it needs. */
+  /** Made after the cluster, as it needs it. */
   readonly manifests: () => Manifests;
-  /** Whether the node pulls at present. */
+  /** Whether the node is pulling. */
   readonly isPulling: () => boolean;
 }
 
@@ -78,7 +78,7 @@ export interface Cluster extends AsyncDisposable {
 }
 
 /**
- * @returns undefined where the configuration turns it off
+ * @returns undefined if the configuration turns the cluster off
  * @throws WeirError `config_invalid`, `address_in_use`, `store_unusable`
  */
 export async function startCluster(options: ClusterOptions): Promise<Cluster | undefined> {
@@ -97,7 +97,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   const tls = config['transfer.tls'] === 'on' ? makeCertificate(identity.peer, clock) : undefined;
   const keyPair = tls && { cert: tls.certPem, key: tls.keyPem };
 
-  // The data port comes first: whoever hears of this node may ask it for something at once.
+  // The data port comes first: a member that hears of this node may request a chunk at once.
   const late: { service?: ChunkServer; network?: Network; swarms?: SwarmManager } = {};
   const data = stack.use(
     await DataServer.start({
@@ -149,7 +149,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   late.network = network;
   await network.setSelf({ dataAddresses: dataAddresses(data.addresses, network.addresses) });
 
-  const onProblem = (error: unknown): void => logger.debug({ err: error }, 'DHT');
+  const onProblem = (error: unknown): void => logger.debug({ err: error }, 'the DHT failed');
   const contentRouting = network.contentRouting;
   const routing = stack.use(new ProviderSearch({ routing: contentRouting, clock, onProblem }));
   const members = (): number => table.live().length;
@@ -174,7 +174,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
       ...nodeState(PARAMETERS, scheduler, room),
       client,
       send: (peer, message) => {
-        // What is for this node itself comes back in the next turn, as from anybody else.
+        // A message to this node itself arrives in the next turn, as one of another member would.
         if (peer === identity.peer) setImmediate(() => swarms.message(peer, message));
         else network.send(peer, message);
       },
@@ -196,13 +196,13 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   late.swarms = swarms;
   stack.defer(() => swarms.stop());
 
-  const references = new TagOwners({
+  const tagOwners = new TagOwners({
     membership: table,
     ask: (peer, question, asked) => network.request(peer, 'reference', question, asked),
     clock,
     answer: (question) => manifests().answer(question),
   });
-  await network.handle('reference', (_from, bytes, signal) => references.answer(bytes, signal));
+  await network.handle('reference', (_from, bytes, signal) => tagOwners.answer(bytes, signal));
   const peering = new Peering({
     membership: table,
     swarms,
@@ -211,7 +211,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     access,
     room,
     clock,
-    tagOwners: config['tags.share'] === 'on' ? references : undefined,
+    tagOwners: config['tags.share'] === 'on' ? tagOwners : undefined,
     settled: settled(table, config, clock, usesMdns(config, mode)),
     problem: (message, error) => logger.debug({ err: error }, message),
   });
@@ -220,10 +220,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     providers,
     ingest: (swarm) => peering.ingest(swarm),
     isProven: (swarm) => access.isProven(swarm),
-    state: (swarm, size, index, hash) => attest(identity, swarm, size, { index, hash, verified: true }),
+    attest: (swarm, size, index, hash) => attest(identity, swarm, size, { index, hash, verified: true }),
     fetchManifest: (from: PeerId, { swarm, owner }) =>
       manifestFor(swarm, from, swarms, () => {
-        if (owner === undefined) throw new WeirError('internal', 'a home without its duty');
+        if (owner === undefined) throw new WeirError('internal', 'a tag owner without a repository');
         const repository = { registry: swarm.registry, name: owner.repository };
         return manifests().fetchFor(repository, swarm.digest, owner.token);
       }),
@@ -238,7 +238,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   return { network, table, swarms, peering, traffic, data, announcements, [Symbol.asyncDispose]: dispose };
 }
 
-/** Settles when somebody is known, or after a while: a node that has just started must not pull as if it were alone. */
+/** Resolves when another member is known, or after a while: a node that just started must not pull as if it were alone. */
 async function settled(table: MemberTable, config: Config, clock: Clock, mdns: boolean): Promise<void> {
   if (config['cluster.bootstrap'].length === 0 && !mdns) return;
   const { promise, resolve } = Promise.withResolvers<void>();

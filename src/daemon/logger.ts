@@ -1,8 +1,8 @@
 /**
- * The log: pino, to stderr. For people in a terminal, JSON lines otherwise.
+ * The log: pino, to stderr. It is for people in a terminal, and JSON lines otherwise.
  *
- * A credential never gets there: the keys that usually hold one are blanked wherever they stand up to three
- * levels deep, and errors are written field by field, not as whatever objects they drag along.
+ * No credential gets into it. Keys that usually hold one are blanked up to three levels deep. Errors are written field by
+ * field, without the objects that they refer to.
  */
 import pino, { type DestinationStream, type LoggerOptions } from 'pino';
 import { MIB } from '../util/clock.ts';
@@ -15,18 +15,18 @@ export interface CreateLoggerOptions {
   readonly level: Config['log.level'];
   readonly format: Config['log.format'];
   readonly isTerminal: boolean;
-  /** Whether a terminal wants colours (https://no-color.org); default: it does. */
+  /** Whether to use colours in a terminal (https://no-color.org); default: yes. */
   readonly color?: boolean | undefined;
   /** Default: stderr. */
   readonly destination?: DestinationStream | undefined;
 }
 
-/** Bytes of log kept while whoever reads stderr does not; what comes on top is dropped, not held in memory. */
+/** Bytes of log kept while the reader of stderr does not read; further lines are dropped, not held in memory. */
 const MAX_BACKLOG = MIB;
 
 const STDERR = 2;
 
-/** Causes of causes that are written; a cycle ends here. */
+/** Length of a written chain of causes; a cycle ends here. */
 const MAX_CAUSES = 8;
 
 const SECRET_KEYS: readonly string[] = [
@@ -42,7 +42,7 @@ const SECRET_KEYS: readonly string[] = [
   'credential',
 ];
 
-/** `x`, `*.x` and `*.*.x` for each secret key, in lower case and as HTTP headers are often capitalised. */
+/** `x`, `*.x` and `*.*.x` for each secret key, in lower case and capitalised as HTTP headers often are. */
 const REDACTED_PATHS: readonly string[] = [
   ...SECRET_KEYS,
   'Authorization',
@@ -54,7 +54,7 @@ const REDACTED_PATHS: readonly string[] = [
 export async function createLogger(options: CreateLoggerOptions): Promise<Logger> {
   const settings: LoggerOptions = {
     level: options.level,
-    base: null, // the pod's name and the container's pid come from whoever collects the log
+    base: null, // the collector of the log adds the pod's name and the container's pid
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label) => ({ level: label }) },
     serializers: { err: serializeError, error: serializeError },
@@ -79,11 +79,11 @@ export async function createLogger(options: CreateLoggerOptions): Promise<Logger
 }
 
 /**
- * An error as the log shows it: what happened, why, whose fault it is. A stack only where something happened
- * that nobody expected: stacks of refused connections hide what matters.
+ * An error as the log shows it: what happened, why, whose fault it is. Only an unexpected error has a stack: stacks of
+ * refused connections would hide what matters.
  */
 export function serializeError(error: unknown): unknown {
-  // libp2p rejects with events now and then; pino walks through all that an object has, and their getters throw.
+  // libp2p sometimes rejects with an event. pino would walk through all its fields, and their getters throw.
   if (!(error instanceof Error)) return { message: String(error), type: typeof error };
   const known = isWeirError(error);
   const code = known ? error.code : systemCode(error);
@@ -98,7 +98,7 @@ export function serializeError(error: unknown): unknown {
   };
 }
 
-/** The messages of what caused `error`, the nearest first. */
+/** The messages of the causes of `error`, the nearest first. */
 function causesOf(error: Error): readonly string[] {
   const causes: string[] = [];
   for (let cause = error.cause; cause !== undefined && causes.length < MAX_CAUSES;) {
@@ -110,7 +110,7 @@ function causesOf(error: Error): readonly string[] {
   return causes;
 }
 
-/** An `internal` error that only wraps another has nothing to say: the stack of the first cause does. */
+/** The stack of the first cause: an `internal` error that only wraps another has no stack of interest. */
 function stackOf(error: Error): string | undefined {
   let first = error;
   for (let depth = 0; depth < MAX_CAUSES && first.cause instanceof Error; depth += 1) first = first.cause;

@@ -1,6 +1,6 @@
 /**
- * Metrics in Prometheus' format. Names and labels are an interface: docs/metrics.md lists them, a test keeps the
- * two equal. Labels have few values each; registries come from callers, so only the first hundred get a label.
+ * Metrics in Prometheus' format. Names and labels are an interface: docs/metrics.md lists them, and a test keeps the two
+ * equal. Each label has few values. Callers choose registries, so only the first hundred registries get a label.
  */
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { ErrorCode, WeirError } from '../util/errors.ts';
@@ -11,24 +11,24 @@ import type { StoreUsage } from '../store/store.ts';
 import type { TrafficMeter } from './traffic.ts';
 import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.ts';
 
-/** Registries with a label of their own; what comes later is counted as `other`. */
+/** Registries with a label of their own; later ones are counted as `other`. */
 const MAX_REGISTRY_LABELS = 100;
-/** Milliseconds: the most that a timer can wait. */
+/** Milliseconds: the longest time that a timer can wait. */
 const NEVER = 2 ** 31 - 1;
 /**
- * What prom-client tells of a histogram for which a timer wakes the process a hundred times a second, a third of what a
- * node at rest costs (docs/adr/0024-active-time-and-few-dials.md). The lag at the moment of a scrape stays.
+ * Percentiles of prom-client for which a timer wakes the process a hundred times a second: a third of the CPU of an idle
+ * node (docs/adr/0024-active-time-and-few-dials.md). The lag at the moment of a scrape stays.
  */
 const LAG_HISTOGRAM = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'];
-/** Seconds; from a hit in the page cache to a layer of gigabytes. */
+/** Seconds: from a hit in the page cache to a layer of gigabytes. */
 const DURATION_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 120, 600];
 
-/** What is read at the moment of a scrape. */
+/** Values that are read at the moment of a scrape. */
 export interface MetricsSources {
   usage(): StoreUsage;
   runtimeBlobs(): number;
   blobsInFlight(): number;
-  /** Bytes that were asked for or are here, and not written. */
+  /** Bytes that were requested or received, and not yet written. */
   unwrittenBytes(): number;
   /** Live members of the cluster, this node among them. */
   members(): number;
@@ -49,9 +49,9 @@ export class Metrics {
     'source',
   ]);
   readonly #cuts = this.#counter('weir_mirror_cut_total', 'Responses cut short of their length', ['code']);
-  readonly #inFlight = this.#gauge('weir_mirror_in_flight', 'Requests that are being served');
+  readonly #inFlight = this.#gauge('weir_mirror_in_flight', 'Requests that are being served now');
   readonly #seconds = this.#histogram('weir_mirror_request_seconds', 'Time to serve a request', ['route']);
-  readonly #hits = this.#counter('weir_cache_hits_total', 'Content that was here already', [
+  readonly #hits = this.#counter('weir_cache_hits_total', 'Content that the node already had', [
     'kind',
     'source',
   ]);
@@ -67,9 +67,11 @@ export class Metrics {
     'kind',
     'status',
   ]);
-  readonly #upstreamSeconds = this.#histogram('weir_upstream_request_seconds', "Time to upstream's answer", [
-    'kind',
-  ]);
+  readonly #upstreamSeconds = this.#histogram(
+    'weir_upstream_request_seconds',
+    "Time until a registry's answer began",
+    ['kind'],
+  );
   readonly #upstreamBytes = this.#counter('weir_upstream_bytes_total', 'Bytes of blobs from upstream', [
     'registry',
   ]);
@@ -79,7 +81,7 @@ export class Metrics {
   ]);
   readonly #upstreamRetries = this.#counter(
     'weir_upstream_retries_total',
-    'Requests to upstream made again',
+    'Requests to upstream that were repeated',
     ['registry', 'code'],
   );
   readonly #peerBytes = this.#counter('weir_peer_bytes_total', 'Bytes of chunks from and to peers', [
@@ -88,10 +90,12 @@ export class Metrics {
   ]);
   readonly #fetches = this.#counter(
     'weir_swarm_upstream_requests_total',
-    'Requests for chunks to upstream, by why this node makes them',
+    'Requests to upstream for chunks, by the reason that this node made them',
     ['reason'],
   );
-  readonly #suspicions = this.#counter('weir_peer_suspicions_total', 'Peers set aside', ['reason']);
+  readonly #suspicions = this.#counter('weir_peer_suspicions_total', 'Suspicions of peers, by reason', [
+    'reason',
+  ]);
   readonly #refusals = this.#counter(
     'weir_transfer_refused_total',
     'Connections to the data port that were refused',
@@ -99,10 +103,10 @@ export class Metrics {
   );
   readonly #rejections = this.#counter(
     'weir_unhandled_errors_total',
-    'Failures that nobody waited for; each is a fault of Weir',
+    'Unhandled failures; each is a defect of Weir',
     [],
   );
-  readonly #served = this.#counter('weir_transfer_requests_total', 'Requests of peers for chunks', [
+  readonly #served = this.#counter('weir_transfer_requests_total', 'Requests by peers for chunks', [
     'answer',
   ]);
   /** Bytes of bodies handed to runtimes, and of blobs from upstream. */
@@ -114,7 +118,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: NEVER });
     for (const each of LAG_HISTOGRAM)
       this.registry.removeSingleMetric(`nodejs_eventloop_lag_${each}_seconds`);
-    this.#gauge('weir_build_info', 'Always 1; the label tells the version', ['version']).set({ version }, 1);
+    this.#gauge('weir_build_info', 'Always 1; the label is the version', ['version']).set({ version }, 1);
     this.#measure('weir_store_bytes', 'Bytes of committed blobs', () => sources.usage().blobBytes);
     this.#measure('weir_store_blobs', 'Committed blobs', () => sources.usage().blobs);
     this.#measure('weir_store_partial_bytes', 'Bytes of partial blobs', () => sources.usage().partialBytes);
@@ -128,7 +132,7 @@ export class Metrics {
     this.#measure('weir_cluster_connections', 'Control connections to other members', () =>
       sources.connections(),
     );
-    this.#measure('weir_unwritten_bytes', 'Bytes asked of peers or received, and not written', () =>
+    this.#measure('weir_unwritten_bytes', 'Bytes requested or received, and not yet written', () =>
       sources.unwrittenBytes(),
     );
     this.#measure('weir_blobs_in_flight', 'Blobs that are arriving', () => sources.blobsInFlight());
@@ -165,15 +169,16 @@ export class Metrics {
     return { began: () => this.#inFlight.inc(), ended: (report) => this.#ended(report) };
   }
 
-  #ended({ exchange, route, seconds, error }: RequestReport): void {
+  #ended({ mirrorRequest, route, seconds, error }: RequestReport): void {
     this.#inFlight.dec();
     const kind = route?.kind ?? 'none';
-    const method = exchange.request.method === 'HEAD' ? 'HEAD' : 'GET';
-    this.#requests.inc({ route: kind, method, status: String(exchange.response.statusCode) });
+    const method = mirrorRequest.request.method === 'HEAD' ? 'HEAD' : 'GET';
+    this.#requests.inc({ route: kind, method, status: String(mirrorRequest.response.statusCode) });
     this.#seconds.observe({ route: kind }, seconds);
-    if (exchange.source !== undefined) this.#bytes.inc({ source: exchange.source }, exchange.bytes);
-    this.handedOut += exchange.bytes;
-    if (error !== undefined && exchange.response.headersSent && exchange.bytes > 0)
+    if (mirrorRequest.source !== undefined)
+      this.#bytes.inc({ source: mirrorRequest.source }, mirrorRequest.bytes);
+    this.handedOut += mirrorRequest.bytes;
+    if (error !== undefined && mirrorRequest.response.headersSent && mirrorRequest.bytes > 0)
       this.#cuts.inc({ code: error.code });
   }
 
@@ -193,7 +198,7 @@ export class Metrics {
     this.#evictions.inc();
   }
 
-  /** A failure that nobody waited for. */
+  /** Counts an unhandled failure. */
   unhandled(): void {
     this.#rejections.inc();
   }

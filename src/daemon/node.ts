@@ -1,6 +1,6 @@
 /**
- * `weir node`: builds the parts from the configuration, in the order of their layers, and takes them down in the
- * reverse one. Nothing is decided here.
+ * `weir node`: builds the parts from the configuration, in the order of their layers, and stops them in the reverse
+ * order. Nothing is decided here.
  */
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../util/clock.ts';
@@ -29,16 +29,16 @@ import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
 import { startWatchdog } from './watchdog.ts';
 
-/** Where containerd keeps its content unless its `root` is set. */
+/** The folder of containerd's content unless its `root` is set. */
 const CONTAINERD_CONTENT = '/var/lib/containerd/io.containerd.content.v1.content';
 
 export interface NodeOptions {
   readonly config: Config;
   readonly version: string;
   readonly logger: Logger;
-  /** Aborted to shut down: what is being served ends first, within `mirror.drain-timeout`. */
+  /** Is aborted to shut down: running requests end first, within `mirror.drain-timeout`. */
   readonly signal: AbortSignal;
-  /** Ends the process at once, after an exception that nobody caught. */
+  /** Ends the process at once, after an uncaught exception. */
   readonly crash: () => void;
 }
 
@@ -64,7 +64,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     connections: () => 0,
   };
   const metrics: Metrics = new Metrics(version, sources);
-  // The first to be there and the last to go.
+  // First to start and last to stop.
   stack.use(
     watchFaults({
       process,
@@ -194,7 +194,10 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       cacheMiss: () => metrics.cacheMiss('manifest'),
       staleTag: (repository, tag, error) => {
         metrics.staleTag();
-        logger.warn({ repository, tag, err: error }, 'upstream cannot be reached: tag answered as last seen');
+        logger.warn(
+          { repository, tag, err: error },
+          'upstream cannot be reached: tag answered with its last known digest',
+        );
       },
       problem,
     },
@@ -210,7 +213,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       metricsType: metrics.registry.contentType,
       status: () => reports.status(cluster, blobs.alone),
       peers: () => reports.peers(cluster),
-      onProblem: (error) => problem('admin request', error),
+      onProblem: (error) => problem('request to the admin address failed', error),
       onWarning: (message) => logger.warn(message),
     }),
   );
@@ -276,7 +279,7 @@ function openRuntime(
     onRemoved: ({ digest }) => announced()?.remove(digest),
     onAdded: ({ digest }) => {
       announced()?.add(digest);
-      // The runtime has it now: one copy on the disk is enough.
+      // The runtime has the blob now: one copy on the disk is enough.
       store
         .delete(digest)
         .catch((error: unknown) => logger.warn({ err: error, digest }, 'cannot drop own copy'));

@@ -1,4 +1,4 @@
-/** One line of log for each request to the mirror: quiet where all went well, plain where it did not. */
+/** One line of log for each request to the mirror: at level debug if all went well, else at info or above. */
 import { isWeirError } from '../util/errors.ts';
 import type { RequestReport } from '../mirror/mirror.ts';
 import type { Route } from '../mirror/route.ts';
@@ -6,21 +6,22 @@ import { formatManifestReference } from '../oci/reference.ts';
 import { repositoryKey } from '../oci/repository.ts';
 import type { Logger } from './logger.ts';
 
-export function reportRequest(logger: Logger, { exchange, route, seconds, error }: RequestReport): void {
-  const { request, response } = exchange;
+export function reportRequest(logger: Logger, { mirrorRequest, route, seconds, error }: RequestReport): void {
+  const { request, response } = mirrorRequest;
   const fields = {
-    request: exchange.id,
+    request: mirrorRequest.id,
     method: request.method,
     ...describe(route),
     ...(request.headers.range === undefined ? {} : { range: request.headers.range.slice(0, 100) }),
     status: response.statusCode,
-    source: exchange.source,
-    bytes: exchange.bytes,
+    source: mirrorRequest.source,
+    bytes: mirrorRequest.bytes,
     seconds: Number(seconds.toFixed(3)),
   };
   if (error === undefined) logger.debug(fields, 'request served');
   else if (isWeirError(error, 'aborted')) logger.debug({ ...fields, err: error }, 'client went away');
-  else if (response.headersSent && exchange.bytes > 0) logger.warn({ ...fields, err: error }, 'response cut');
+  else if (response.headersSent && mirrorRequest.bytes > 0)
+    logger.warn({ ...fields, err: error }, 'response cut');
   else if (error.code === 'internal') logger.error({ ...fields, err: error }, 'request failed');
   else logger.info({ ...fields, err: error }, 'request not served');
 }

@@ -1,11 +1,11 @@
-/** What this node tells of itself at its admin address (status/status-report.ts). */
+/** Makes the reports of this node for its admin address (status/status-report.ts). */
 import type { Clock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
 import type { Suspect } from '../cluster/membership.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import { Identity } from '../protocol/identity.ts';
 import type { Download } from '../pull/download.ts';
-import type { PullRecord } from '../pull/peer-source.ts';
+import type { PullRecord } from '../pull/peering.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import {
   MAX_TRANSFERS,
@@ -21,9 +21,9 @@ export interface StatusSourceOptions {
   readonly config: Config;
   readonly version: string;
   readonly clock: Clock;
-  /** Bytes handed to runtimes, and of these the ones that came straight from upstream. */
+  /** Bytes handed to runtimes. */
   readonly handedOut: () => number;
-  /** Runtimes that read a blob that is arriving. */
+  /** Readers of a blob that is arriving. */
   readonly readers: (blob: RegistryBlob) => number;
   /** Bytes of blobs that came from upstream. */
   readonly fromUpstream: () => number;
@@ -32,7 +32,7 @@ export interface StatusSourceOptions {
 export class StatusSource {
   readonly #options: StatusSourceOptions;
   readonly #startedAt: number;
-  /** Where there is no cluster, a name all the same: readers want one. */
+  /** A peer ID for a node without a cluster: readers of the report require one. */
   readonly #nobody = Identity.generate().peer;
 
   constructor(options: StatusSourceOptions) {
@@ -59,7 +59,7 @@ export class StatusSource {
         zones,
       },
       transfers: [
-        ...alone.map((flight) => this.#alone(flight)),
+        ...alone.map((download) => this.#alone(download)),
         ...(cluster?.peering.pulls ?? []).map((record) => this.#transfer(record)),
       ].slice(0, MAX_TRANSFERS),
       totals: {
@@ -83,7 +83,7 @@ export class StatusSource {
     const { table, network, swarms, traffic } = cluster;
     const connected = new Map(network.peers().map((peer) => [peer.peer, peer]));
     const suspects = new Map(table.suspects().map((suspect) => [suspect.peer, suspect]));
-    const sessions = [...swarms.swarms];
+    const running = [...swarms.swarms];
     const known = [...table.records.all()]
       .map(({ record }) => record.member)
       .filter(({ peer }) => peer !== table.self.peer);
@@ -101,7 +101,7 @@ export class StatusSource {
           connected: connection !== undefined,
           direction: connection?.direction,
           rtt_ms: connection?.rtt,
-          swarms: sessions.filter(({ state }) => state.peers.get(peer) !== undefined).length,
+          swarms: running.filter(({ state }) => state.peers.get(peer) !== undefined).length,
           from_bytes: bytes.from,
           to_bytes: bytes.to,
           leaving,
@@ -111,7 +111,7 @@ export class StatusSource {
     };
   }
 
-  /** A pull without company. */
+  /** A pull without peers. */
   #alone({ digest, repository, ingest, began, readers }: Download): TransferReport {
     const { layout, presentBytes } = ingest;
     const present = new Bitfield(layout.count);
@@ -165,5 +165,5 @@ function suspicion({ reason, until, banned }: Suspect): SuspicionReport {
   return { reason, until: new Date(Math.min(until, MAX_DATE)).toISOString(), banned };
 }
 
-/** The last date that RFC 3339 can write: a ban for ever. */
+/** The last date that RFC 3339 can write: the end of a ban that never ends. */
 const MAX_DATE = Date.UTC(9999, 11, 31);

@@ -1,4 +1,4 @@
-/** What goes between this node and its peers, counted: for metrics, `weir status` and `weir peers`. */
+/** Counts the bytes and events between this node and its peers: for metrics, `weir status`, `weir peers` and the log. */
 import { LRUCache } from 'lru-cache';
 import type { WeirError } from '../util/errors.ts';
 import type { Membership, SuspicionReason } from '../cluster/membership.ts';
@@ -9,7 +9,7 @@ import type { Refusal } from '../transfer/admission.ts';
 import type { DataServerObserver, ServedReport } from '../transfer/https-server.ts';
 import type { Logger } from './logger.ts';
 
-/** Peers whose bytes are counted each: as many as the largest cluster has members. */
+/** Peers with counters of their own: as many as the largest cluster has members. */
 const MAX_PEERS = 8192;
 
 export interface PeerBytes {
@@ -17,7 +17,7 @@ export interface PeerBytes {
   to: number;
 }
 
-/** Where the counts go besides. */
+/** The metrics, which are told of the same events. */
 export interface TrafficMeter {
   received(bytes: number, sameZone: boolean): void;
   sent(bytes: number, sameZone: boolean): void;
@@ -57,11 +57,11 @@ export class Traffic implements SwarmObserver, DataServerObserver {
 
   fetching({ digest }: SwarmKey, first: number, count: number, reason: FetchReason): void {
     this.meter?.fetching(reason);
-    this.#logger.debug({ digest, first, count, reason }, 'chunks asked of upstream');
+    this.#logger.debug({ digest, first, count, reason }, 'chunks requested from upstream');
   }
 
   stumbled({ digest }: SwarmKey, error: WeirError): void {
-    this.#logger.debug({ digest, err: error }, 'chunks not had from upstream');
+    this.#logger.debug({ digest, err: error }, 'a request for chunks to upstream failed');
   }
 
   fetched(_swarm: SwarmKey, bytes: number): void {
@@ -78,13 +78,13 @@ export class Traffic implements SwarmObserver, DataServerObserver {
     this.meter?.blamed(reason);
     const name = this.#membership.get(peer)?.name;
     const isGrave = reason === 'wrong-hash' || reason === 'wrong-bytes';
-    this.#logger[isGrave ? 'warn' : 'debug']({ peer, name, reason, detail, digest }, 'peer set aside');
+    this.#logger[isGrave ? 'warn' : 'debug']({ peer, name, reason, detail, digest }, 'peer suspected');
   }
 
   misled({ registry, digest }: SwarmKey, peer: PeerId): void {
     const name = this.#membership.get(peer)?.name;
     const message =
-      'a member stated a wrong hash as what the registry gave it: no company with it for this registry';
+      'a member attested a wrong hash for bytes of this registry: this node does not share with it for this registry';
     this.#logger.warn({ peer, name, registry, digest }, message);
   }
 

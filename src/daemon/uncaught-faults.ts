@@ -1,29 +1,29 @@
 /**
- * What becomes of a failure that nobody caught; why, is told in docs/adr/0031-uncaught-failures.md.
+ * Handles failures that no code caught. docs/adr/0031-uncaught-failures.md has the reasons.
  *
- *   a rejection that nobody listens to   logged and counted; the node goes on
- *   an exception that nobody caught      logged, and the node ends at once: it may have left something half done
+ *   an unhandled rejection   is logged and counted; the node goes on
+ *   an uncaught exception    is logged, and the node ends at once: it may have left something half done
  */
 import type { EventEmitter } from 'node:events';
 import { SECOND } from '../util/clock.ts';
 import { toError } from '../util/errors.ts';
 import type { Logger } from './logger.ts';
 
-/** Milliseconds between two lines: whoever can cause one such failure can cause thousands a second. */
+/** Milliseconds between two lines: a caller that can cause one such failure can cause thousands a second. */
 const LOG_INTERVAL = 1 * SECOND;
 
 export interface FaultsOptions {
-  /** This process; tests bring their own. */
+  /** This process; tests hand in their own. */
   readonly process: Pick<EventEmitter, 'on' | 'off'>;
   readonly logger: Pick<Logger, 'error' | 'fatal'>;
   readonly now: () => number;
-  /** A rejection was counted. */
+  /** Called for each rejection. */
   readonly onRejection: () => void;
   /** Ends the process. */
   readonly end: () => void;
 }
 
-/** Takes over from Node.js, which would end the process for either, until it is disposed. */
+/** Handles both until it is disposed, instead of Node.js, which would end the process for either. */
 export function watchFaults(options: FaultsOptions): Disposable {
   const { process, logger, now, onRejection, end } = options;
   let loggedAt = -Infinity;
@@ -35,16 +35,16 @@ export function watchFaults(options: FaultsOptions): Disposable {
       return;
     }
     const more = unlogged === 0 ? {} : { unlogged };
-    logger.error({ err: reason, stack: toError(reason).stack, ...more }, 'a failure that nobody waited for');
+    logger.error(
+      { err: reason, stack: toError(reason).stack, ...more },
+      'unhandled rejection: the node goes on',
+    );
     loggedAt = now();
     unlogged = 0;
   };
   const thrown = (error: unknown): void => {
-    // At this level pino writes what it has before it returns.
-    logger.fatal(
-      { err: error, stack: toError(error).stack },
-      'an exception that nobody caught: the node ends',
-    );
+    // At this level pino writes all its lines before it returns.
+    logger.fatal({ err: error, stack: toError(error).stack }, 'uncaught exception: the node ends');
     end();
   };
   process.on('unhandledRejection', rejected);

@@ -1,37 +1,36 @@
 /**
- * What the watchdog's own process runs: it reads signs of life from its standard input, and kills its parent when
- * these stay away.
+ * The code of the watchdog's process. It reads signs of life from its standard input, and kills its parent if they stop.
  *
- * Handed to Node.js as text (`--eval`), so that it works from a bundle too and loads nothing: whatever it needs must be
- * inside of the function.
+ * Node.js gets the function as text (`--eval`), so that it works from a bundle too and loads nothing. So all that it needs
+ * must be inside of the function.
  *
- * Time is counted in ticks of its own, not on the clock: where the whole machine is held up (starved, suspended), its
- * ticks stay away too, and a healthy parent is not blamed. Nor does time count in which threads of the parent wanted to
- * run and others had the cores (proc_pid_schedstat): what takes a moment on a machine at rest takes many seconds then.
- * It ends when its parent does, which closes the input.
+ * Time is counted in ticks of its own, not by the clock: if the whole machine is starved or suspended, its ticks stop too,
+ * and a healthy parent is not blamed. Time in which threads of the parent waited for a core does not count either
+ * (proc_pid_schedstat): a moment's work on an idle machine takes many seconds then.
+ * The process ends with its parent, whose end closes the input.
  */
 
 /**
- * @param patience ticks of `interval` milliseconds without a sign of life
- * @param most the same, however long the parent had to wait for a core
+ * @param limit ticks of `interval` milliseconds without a sign of life, time that the parent waited for a core left out
+ * @param most the same, that time included
  */
-export function watchParent(parent: number, interval: number, patience: number, most: number): void {
+export function watchParent(parent: number, interval: number, limit: number, most: number): void {
   const { readdirSync, readFileSync, writeSync } = process.getBuiltinModule('node:fs');
-  const LATE = 2; // ticks: between two signs of life there is one
+  const LATE = 2; // ticks; there is one between two signs of life
   let silent = 0;
   let waitedBefore = 0;
-  // What is sent to all processes of a service is for the node: it ends in order, and then this one.
+  // A signal to all processes of a service is for the node: it ends in order, and this process after it.
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP']) process.on(signal, () => undefined);
   process.stdin.on('data', () => (silent = 0));
   process.stdin.on('end', () => process.exit());
   setInterval(() => {
     silent += 1;
-    // At each tick one file of each thread would be read: only when a sign of life has stayed away.
+    // This reads one file per thread, so it is done only after a sign of life is missing, not at each tick.
     if (silent === LATE) waitedBefore = waited();
-    if (silent <= patience) return;
+    if (silent <= limit) return;
     if (process.ppid !== parent) process.exit();
     const starved = Math.max(0, waited() - waitedBefore);
-    if (silent <= most && silent * interval - starved <= patience * interval) return;
+    if (silent <= most && silent * interval - starved <= limit * interval) return;
     try {
       // T: stopped, D: waiting for a disk, R: running, perhaps in a loop (proc_pid_stat(5)).
       const state = /\) (\S)/.exec(readFileSync(`/proc/${parent}/stat`, 'latin1'))?.[1];
@@ -46,13 +45,13 @@ export function watchParent(parent: number, interval: number, patience: number, 
       };
       writeSync(2, `${JSON.stringify(line)}\n`);
     } catch {
-      // Nobody reads the log, or the pipe is full: the kill matters more.
+      // The log has no reader or a full pipe: the kill matters more.
     }
     process.kill(parent, 'SIGKILL');
     process.exit();
   }, interval);
 
-  /** Milliseconds for which threads of the parent have waited for a core; 0 where the kernel does not count that. */
+  /** Milliseconds for which threads of the parent have waited for a core; 0 if the kernel does not count that. */
   function waited(): number {
     let nanoseconds = 0;
     try {
@@ -61,7 +60,7 @@ export function watchParent(parent: number, interval: number, patience: number, 
         nanoseconds += Number(delay);
       }
     } catch {
-      // A thread has ended meanwhile: what was read will do.
+      // A thread has ended meanwhile: the others are enough.
     }
     return nanoseconds / 1e6;
   }

@@ -1,22 +1,21 @@
 /**
- * A second, very small process that ends this one when it hangs (watchdog-process.ts), and not when it merely has to wait
- * for a core.
+ * A second, very small process that kills this one if it hangs (watchdog-process.ts), but not if it only waits for a core.
  *
- * The kernel goes on accepting connections for a process that is stopped or whose event loop is stuck: a runtime
- * connects, sends its request and waits, containerd 1.6 for good. Only the end of the process closes the port; then
- * waiting requests are reset and new ones refused, and the runtime goes to the registry (docs/adr/0014).
+ * The kernel accepts connections even for a process that is stopped or whose event loop is stuck. A runtime connects,
+ * sends its request and waits; containerd 1.6 waits for ever. Only the end of the process closes the port. Then waiting
+ * requests are reset, new ones are refused, and the runtime goes to the registry (docs/adr/0014).
  */
 import { spawn } from 'node:child_process';
 import { errorMessage } from '../util/errors.ts';
 import { watchParent } from './watchdog-process.ts';
 
-/** Signs of life in the time that counts as hung: a few may come late on a loaded machine. */
-const BEATS_IN_TIMEOUT = 10;
-/** So many times longer a process may be silent that has to wait for a core. */
+/** Signs of life within the hang timeout: a few may come late on a loaded machine. */
+const SIGNS_IN_TIMEOUT = 10;
+/** A process that waits for a core may be silent so many times longer. */
 const STARVED_TIMES = 6;
-/** It holds nothing, so that a heap of a few MiB is enough. */
+/** The watchdog holds no data: a heap of a few MiB is enough. */
 const NODE_FLAGS = ['--jitless', '--max-semi-space-size=1', '--max-old-space-size=16', '--no-warnings'];
-/** PID of the first process of a container: the kernel lets nobody inside of it end that one. */
+/** PID of the first process of a container: the kernel lets no process inside of the container kill it. */
 const INIT = 1;
 
 export interface WatchdogOptions {
@@ -30,26 +29,26 @@ export function startWatchdog({ hangTimeout, warn }: WatchdogOptions): Disposabl
   if (hangTimeout === 0) return { [Symbol.dispose]: () => undefined };
   if (process.pid === INIT) {
     warn(
-      'the watchdog cannot end process 1: give the container an init (docker run --init, shareProcessNamespace), ' +
-        'or a mirror that hangs will hold up pulls until something outside ends it',
+      'the watchdog cannot end process 1: give the container an init (docker run --init, shareProcessNamespace); ' +
+        'otherwise a hung mirror holds up pulls until something outside of the container ends it',
     );
     return { [Symbol.dispose]: () => undefined };
   }
-  const interval = hangTimeout / BEATS_IN_TIMEOUT;
+  const interval = hangTimeout / SIGNS_IN_TIMEOUT;
   const child = spawn(
     process.execPath,
     [
       ...NODE_FLAGS,
       '--eval',
-      `(${watchParent.toString()})(${process.pid}, ${interval}, ${BEATS_IN_TIMEOUT}, ${STARVED_TIMES * BEATS_IN_TIMEOUT})`,
+      `(${watchParent.toString()})(${process.pid}, ${interval}, ${SIGNS_IN_TIMEOUT}, ${STARVED_TIMES * SIGNS_IN_TIMEOUT})`,
     ],
     // A session of its own: Ctrl-Z in a terminal stops the node and must not stop its watchdog.
     { stdio: ['pipe', 'ignore', 'inherit'], detached: true, env: {} },
   );
   child.unref();
-  const beat = setInterval(() => child.stdin.write('.'), interval).unref();
+  const signs = setInterval(() => child.stdin.write('.'), interval).unref();
   const end = (): void => {
-    clearInterval(beat);
+    clearInterval(signs);
     child.stdin.destroy();
   };
   child.once('error', (error) => {
@@ -57,6 +56,6 @@ export function startWatchdog({ hangTimeout, warn }: WatchdogOptions): Disposabl
     warn(`the watchdog cannot be started: ${errorMessage(error)}`);
   });
   child.once('exit', end);
-  child.stdin.on('error', end); // it has ended; its exit is seen too
+  child.stdin.on('error', end); // the watchdog has ended
   return { [Symbol.dispose]: end };
 }

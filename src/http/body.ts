@@ -1,6 +1,6 @@
 /**
- * Sends a body of known length. Two buffers take turns, so that one is read while the other is written; a client that
- * reads slowly holds these two and nothing else.
+ * Sends a body of known length. Two buffers take turns: one is filled while the other is written. A client that reads
+ * slowly holds these two and no other memory.
  */
 import type { ServerResponse } from 'node:http';
 import { KIB } from '../util/clock.ts';
@@ -10,43 +10,43 @@ import type { BufferPool } from '../util/buffer-pool.ts';
 /** Bytes of a whole body that are written at a time. */
 const SLICE = 256 * KIB;
 
-/** A limit on the rate, shared with other bodies. */
-export interface Pace {
+/** A limit on bytes per second that bodies share. */
+export interface RateLimit {
   /** Bytes that are written at a time. */
   readonly step: number;
   take(bytes: number, options: { readonly signal: AbortSignal }): Promise<void>;
 }
 
 export interface BodyOptions {
-  /** First byte that is sent, as `read` counts. */
+  /** Position of the first byte that is sent. */
   readonly start: number;
-  /** First byte that is not sent. */
+  /** Position after the last byte that is sent. */
   readonly end: number;
   /** Reads into `target`. @returns bytes, at least 1 */
   readonly read: (target: Buffer, position: number, signal: AbortSignal) => Promise<number>;
   /** Milliseconds in which the client must take a buffer. */
   readonly clientTimeout: number;
   readonly pool: BufferPool;
-  readonly pace?: Pace | undefined;
+  readonly rateLimit?: RateLimit | undefined;
   /** Aborted when the client is gone. */
   readonly gone: AbortSignal;
-  /** So many bytes more were handed to the connection. */
+  /** So many more bytes were handed to the connection. */
   readonly onSent?: ((bytes: number) => void) | undefined;
 }
 
-/** What of the body is there before the header is sent, and what follows it. */
+/** A body whose first bytes are there, before the header is sent. */
 export interface Body {
-  /** Sends it all. @throws what reading threw; `aborted` where the client went away or took nothing for too long */
+  /** Sends the whole body. @throws an error of reading; `aborted` if the client left, or took nothing for too long */
   send(): Promise<void>;
-  /** Gives the buffers back; to be called once nothing is being sent. */
+  /** Gives the buffers back; to be called when nothing is being sent any more. */
   release(): void;
 }
 
 type Buffers = readonly [Buffer, Buffer];
 
 /**
- * Waits until the first bytes are there (or the body is known to be empty), so that whatever fails until then can
- * still be answered with an error.
+ * Waits until the first bytes are there (or the body is known to be empty), so that a failure before that can still be
+ * answered with an error.
  * @param signal ends the wait for these first bytes
  */
 export async function openBody(
@@ -72,7 +72,7 @@ async function pump(
   buffers: Buffers,
   first: number,
 ): Promise<void> {
-  const { start, end, gone, read, pace, onSent, clientTimeout } = options;
+  const { start, end, gone, read, rateLimit, onSent, clientTimeout } = options;
   let [current, other] = buffers;
   let length = first;
   let position = start;
@@ -80,7 +80,7 @@ async function pump(
   try {
     while (position < end) {
       if (length === 0) throw new WeirError('internal', `the source ended at byte ${position} of ${end}`);
-      await pace?.take(length, { signal: gone });
+      await rateLimit?.take(length, { signal: gone });
       await written;
       written = write(response, current.subarray(0, length), clientTimeout, gone);
       written.catch(() => undefined); // awaited before the next write, or below
@@ -94,12 +94,12 @@ async function pump(
   }
 }
 
-function window(buffer: Buffer, position: number, { end, pace }: BodyOptions): Buffer {
-  return buffer.subarray(0, Math.min(pace?.step ?? buffer.length, buffer.length, end - position));
+function window(buffer: Buffer, position: number, { end, rateLimit }: BodyOptions): Buffer {
+  return buffer.subarray(0, Math.min(rateLimit?.step ?? buffer.length, buffer.length, end - position));
 }
 
 /**
- * Sends bytes that are all here. @throws WeirError `aborted` where the client went away or took nothing for too long
+ * Sends bytes that are all here. @throws WeirError `aborted` if the client left, or took nothing for too long
  * @param timeout milliseconds in which the client must take {@link SLICE}
  */
 export async function sendBytes(
@@ -124,7 +124,8 @@ function write(
   const onGone = (): void => reject(gone.reason);
   const timer = setTimeout(() => {
     reject(new WeirError('aborted', `the client took no byte for ${timeout / 1000} s`));
-    response.req.socket.destroy(); // its own is null while one before it on the connection is being sent
+    // `response.socket` is null while an earlier response is being sent on this connection.
+    response.req.socket.destroy();
   }, timeout);
   gone.addEventListener('abort', onGone, { once: true });
   if (gone.aborted) onGone();
@@ -137,7 +138,7 @@ function write(
 
 /**
  * The client closed while bytes were on their way, as containerd 2 does with each of its parallel open-ended
- * ranges. That is no failure of ours, and no reason to send it upstream.
+ * ranges. That is no failure of this node, and no reason to send the client upstream.
  */
 function connectionGone(cause: Error): WeirError {
   return new WeirError('aborted', 'the client closed the connection', { cause });

@@ -13,13 +13,13 @@ export interface ListenAddress {
 export interface ListenOptions {
   readonly addresses: readonly ListenAddress[];
   readonly create: () => Server;
-  /** The setting that has the addresses, for errors: `mirror.listen`. */
+  /** The setting that names the addresses, for errors: `mirror.listen`. */
   readonly setting: string;
   readonly onWarning: (message: string) => void;
 }
 
 /**
- * Servers that listen, at least one. An address that does not exist on this machine is told of and passed over.
+ * Servers that listen, at least one. An address that does not exist on this machine is skipped with a warning.
  * @throws WeirError `address_in_use`
  */
 export async function listen(options: ListenOptions): Promise<readonly Server[]> {
@@ -28,7 +28,7 @@ export async function listen(options: ListenOptions): Promise<readonly Server[]>
   try {
     for (const { host, port } of withoutCovered(addresses)) {
       const server = create();
-      // With port 0 all addresses get the port that the first one was given.
+      // With port 0, all addresses get the port that the system gave the first one.
       const given = (servers[0]?.address() as AddressInfo | undefined)?.port ?? 0;
       try {
         await listening(server, host, port === 0 ? given : port);
@@ -52,7 +52,7 @@ export function urlOf(server: Server): string {
   return `http://${isIPv6(address) ? `[${address}]` : address}:${port}`;
 }
 
-/** Two sockets cannot listen on one port where one of them takes all addresses of its family. */
+/** Drops addresses that a wildcard of their family covers: two sockets cannot listen on the same port there. */
 function withoutCovered(addresses: readonly ListenAddress[]): readonly ListenAddress[] {
   return addresses.filter(({ host, port }) => {
     const wildcard = isIPv6(host) ? '::' : '0.0.0.0';

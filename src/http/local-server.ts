@@ -1,6 +1,6 @@
 /**
- * An HTTP server for programs, none of whose answers a browser makes anything of: each one carries
- * {@link SAFE_HEADERS}, also those that node:http would give by itself.
+ * An HTTP server for programs. A browser can make no use of its answers: each one carries {@link SAFE_HEADERS}, also
+ * answers that node:http would give by itself.
  */
 import {
   createServer,
@@ -14,9 +14,9 @@ import type { Socket } from 'node:net';
 import { systemCode } from '../util/errors.ts';
 
 /**
- * A registry chooses much of what is passed on, so a page must not be able to run it, show it or read it:
+ * A registry chooses much of the content, so a page must not be able to run it, show it or read it:
  *   nosniff          JSON stays JSON, whatever it looks like
- *   sandbox          a document has no origin of its own, runs no script and loads nothing; nobody frames it
+ *   sandbox          a document has no origin of its own, runs no script and loads nothing; no page can frame it
  *   same-origin      no other site gets the bytes into its process, also without CORS
  */
 export const SAFE_HEADERS: ReadonlyMap<string, string> = new Map([
@@ -25,14 +25,14 @@ export const SAFE_HEADERS: ReadonlyMap<string, string> = new Map([
   ['Cross-Origin-Resource-Policy', 'same-origin'],
 ]);
 
-/** What the parser of node:http calls what it refuses; all else is 400. */
+/** The status for each error code of node:http's parser; 400 for all others. */
 const MALFORMED: Readonly<Record<string, number>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 408,
   HPE_CHUNK_EXTENSIONS_OVERFLOW: 413,
   HPE_HEADER_OVERFLOW: 431,
 };
 
-/** The caller checks the Host header (web-guard.ts), and that there is one. */
+/** The caller must check that there is a Host header, and its value (web-guard.ts). */
 export function createLocalServer(
   options: ServerOptions,
   onRequest: (request: IncomingMessage, response: ServerResponse) => void,
@@ -40,7 +40,7 @@ export function createLocalServer(
   const server = createServer({ ...options, requireHostHeader: false });
   /** The newest response of each connection. */
   const responses = new WeakMap<Socket, ServerResponse>();
-  // The latter would be answered by node:http itself otherwise.
+  // Otherwise node:http would answer the latter by itself.
   for (const event of ['request', 'checkExpectation']) {
     server.on(event, (request: IncomingMessage, response: ServerResponse) => {
       responses.set(request.socket, response);

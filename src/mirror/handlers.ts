@@ -1,4 +1,4 @@
-/** What the mirror does for each route. Whatever these throw before the header is sent becomes an error answer. */
+/** What the mirror does for each route. An error that is thrown before the header is sent becomes an error answer. */
 import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import { parseRangeHeader } from '../oci/range.ts';
 import { formatManifestReference } from '../oci/reference.ts';
@@ -14,10 +14,10 @@ import type { MirrorRequest } from './mirror-request.ts';
 import type { Route } from './route.ts';
 import type { BlobReader } from '../pull/blob-reader.ts';
 
-/** A Range that does not start at the first byte: a client goes on where it was cut off. */
+/** A Range that starts behind the first byte: the client goes on where it was cut off. */
 const RESUMES = /^bytes=0*[1-9]/i;
 
-/** A browser that is led to a blob saves it; runtimes do not look at the second one. */
+/** A browser that is led to a blob saves it instead of showing it; runtimes ignore the second header. */
 const BLOB_HEADERS = {
   'Content-Type': 'application/octet-stream',
   'Content-Disposition': 'attachment',
@@ -28,11 +28,11 @@ export interface HandlersOptions {
   readonly manifests: Pick<Manifests, 'get' | 'head'>;
   readonly upstream: Pick<Upstream, 'passThrough'>;
   readonly pool: BufferPool;
-  /** Where manifests and lists are counted until their client has them. */
+  /** Memory for manifests and lists: they count until their client has them. */
   readonly documents: DocumentRoom;
-  /** Milliseconds in which a client must take a buffer. */
+  /** Milliseconds within which a client must take a buffer. */
   readonly clientTimeout: number;
-  /** A response was cut short of its Content-Length. */
+  /** Called after a response was cut short of its Content-Length. */
   readonly onCut: (mirrorRequest: MirrorRequest, route: Route, error: WeirError) => void;
 }
 
@@ -52,7 +52,7 @@ export class Handlers {
     this.#options = options;
   }
 
-  /** @param signal aborted when the client is gone, or when its first byte is overdue */
+  /** @param signal is aborted when the client is gone, or when the first byte is overdue */
   async handle(mirrorRequest: MirrorRequest, route: Route, signal: AbortSignal): Promise<void> {
     switch (route.kind) {
       case 'ping':
@@ -83,7 +83,7 @@ export class Handlers {
     mirrorRequest.from(found.source);
     setDigest(mirrorRequest, found.digest);
     if (found.stale) {
-      // RFC 9111 has retired the Warning header; this one says the same.
+      // Instead of the Warning header, which RFC 9111 has retired.
       response.setHeader('Weir-Stale', `tag ${formatManifestReference(reference)} as last seen`);
     }
     if (isNotModified(mirrorRequest, found.digest)) return sendNotModified(mirrorRequest);
@@ -94,7 +94,7 @@ export class Handlers {
     await this.#sendDocument(mirrorRequest, route, { status: 200, headers, bytes: found.bytes });
   }
 
-  /** A body that is held whole, for as long as its client takes it. @throws WeirError `too_many_requests` */
+  /** Sends a body that is held whole in memory until its client has it. @throws WeirError `too_many_requests` */
   async #sendDocument(mirrorRequest: MirrorRequest, route: Route, document: Document): Promise<void> {
     const { response, isHead, gone } = mirrorRequest;
     const { status, headers, bytes = Buffer.of() } = document;
@@ -167,7 +167,7 @@ export class Handlers {
     }
   }
 
-  /** Ends a response that cannot be completed in the way that runtimes recover from. */
+  /** Ends a response that cannot be completed. A clean end short of its length is one that runtimes recover from. */
   #cut(mirrorRequest: MirrorRequest, route: BlobRoute, error: WeirError): void {
     if (!isWeirError(error, 'aborted')) this.#options.blobs.handOver(blobOf(route));
     mirrorRequest.closeShort();
@@ -195,16 +195,16 @@ export class Handlers {
   }
 }
 
-/** The blob that a request is for, as its registry has it. */
+/** The blob of a request and its registry. */
 export function blobOf({ repository, digest }: BlobRoute): RegistryBlob {
   return { registry: repository.registry, digest };
 }
 
 export interface BodyOptions {
   readonly start: number;
-  /** First byte that is not sent. */
+  /** The first byte that is not sent. */
   readonly end: number;
-  /** Milliseconds in which the client must take a buffer. */
+  /** Milliseconds within which the client must take a buffer. */
   readonly clientTimeout: number;
   readonly pool: BufferPool;
 }

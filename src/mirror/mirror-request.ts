@@ -1,4 +1,4 @@
-/** One request to the mirror and its response, with what all handlers need around them. */
+/** One request to the mirror and its response: its caller, its source, its bytes, and the ways to end it. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { randomBytes } from 'node:crypto';
 import { WeirError } from '../util/errors.ts';
@@ -10,7 +10,7 @@ import { parseAuthorization } from '../upstream/credential.ts';
 export class MirrorRequest {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  /** Stands in the log lines and in the Weir-Request-Id header. */
+  /** Appears in the log and in the Weir-Request-Id header. */
   readonly id: string = randomBytes(6).toString('base64url');
   readonly #gone: AbortController = new AbortController();
   #source: ByteSource | undefined;
@@ -26,7 +26,7 @@ export class MirrorRequest {
     });
   }
 
-  /** Aborted when the connection is gone or {@link cut}. */
+  /** Is aborted when the connection is gone or {@link cut}. */
   get gone(): AbortSignal {
     return this.#gone.signal;
   }
@@ -35,12 +35,12 @@ export class MirrorRequest {
     return this.request.method === 'HEAD';
   }
 
-  /** Who asks for something of this registry. @throws WeirError `bad_request` for a malformed Authorization header */
+  /** The caller, towards this registry. @throws WeirError `bad_request` for a malformed Authorization header */
   callerOf(registry: RegistryHost): Caller {
     return callerOf(registry, parseAuthorization(this.request.headers.authorization));
   }
 
-  /** Where the body came from; undefined where there is none. */
+  /** Where the body came from; undefined if there is none. */
   get source(): ByteSource | undefined {
     return this.#source;
   }
@@ -59,14 +59,14 @@ export class MirrorRequest {
     this.#bytes += bytes;
   }
 
-  /** Ends the work on this request from outside: at the end of the drain. */
+  /** Ends the work on this request at the end of the drain. */
   cut(): void {
     this.#gone.abort(new WeirError('draining', 'this node is shutting down'));
   }
 
   /**
-   * Closes the connection cleanly short of Content-Length, behind what has been written: containerd then asks
-   * again with a Range, where a reset would fail the pull.
+   * Closes the connection cleanly, behind the bytes that have been written and short of Content-Length: containerd then
+   * asks again with a Range. A reset would fail the pull.
    */
   closeShort(): void {
     this.response.socket?.destroySoon();

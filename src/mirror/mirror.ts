@@ -1,9 +1,9 @@
 /**
  * The mirror: an HTTP server on localhost from which runtimes pull.
  *
- * It owns the listening sockets and the life of each request: whom it is for, limits, loop detection, the deadline of
- * the first byte, error answers, the drain. What is answered is decided by {@link Handlers}. The contract with runtimes
- * and its reasons are in docs/architecture.md.
+ * It owns the listening sockets and the life of each request: admission, limits, loop detection, the time limit of the
+ * first byte, error answers, the drain. {@link Handlers} decide the answer. docs/architecture.md has the contract with
+ * runtimes and its reasons.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { KIB, SECOND, type Clock } from '../util/clock.ts';
@@ -17,20 +17,20 @@ import { MirrorRequest } from './mirror-request.ts';
 import {
   firstByteTimeout,
   type Waited,
-  FirstBytePatience,
-  type PatienceOptions,
+  RegistryTimeouts,
+  type FirstByteLimits,
 } from './first-byte-timeout.ts';
 import { blobOf, Handlers, type HandlersOptions } from './handlers.ts';
 import { parseRoute, type Route } from './route.ts';
 
-/** All headers of a request; a bearer token of Azure's registry alone can have 8 KiB. */
+/** Bytes of all headers of a request; a bearer token of Azure's registry alone can have 8 KiB. */
 const MAX_HEADER_BYTES = 32 * KIB;
 /**
- * Milliseconds by the clock for a request to come. On a node whose cores are all taken it may be in the kernel for long, and
- * who sends it is on the same node: a runtime that gets 408 then goes to the registry. Connections are bounded anyway.
+ * Milliseconds by the clock for a request to arrive. If all cores of the machine are taken, it may stay in the kernel for
+ * long, as its sender is on the same machine. A runtime that gets 408 goes to the registry. Connections are bounded anyway.
  */
 const REQUEST_TIMEOUT = 60 * SECOND;
-/** How often connections are checked for that. */
+/** Milliseconds between two checks of that. */
 const TIMEOUT_CHECK = 5 * SECOND;
 const KEEP_ALIVE = 60 * SECOND;
 /** Connections per listening address: idle ones cost a file descriptor each. */
@@ -40,7 +40,7 @@ const NO_FIRST_BYTE: DOMException = new DOMException('no first byte', 'TimeoutEr
 
 /** What happened to one request, for logs and metrics. */
 export interface RequestReport {
-  readonly exchange: MirrorRequest;
+  readonly mirrorRequest: MirrorRequest;
   readonly route: Route | undefined;
   readonly seconds: number;
   readonly error: WeirError | undefined;
@@ -51,7 +51,7 @@ export interface MirrorObserver {
   ended(report: RequestReport): void;
 }
 
-export interface MirrorOptions extends Omit<HandlersOptions, 'onCut'>, PatienceOptions {
+export interface MirrorOptions extends Omit<HandlersOptions, 'onCut'>, FirstByteLimits {
   readonly listen: readonly ListenAddress[];
   /** Further names by which runtimes reach it. */
   readonly hosts: readonly string[];
@@ -68,18 +68,18 @@ export interface MirrorOptions extends Omit<HandlersOptions, 'onCut'>, PatienceO
 export class Mirror implements AsyncDisposable {
   readonly #options: MirrorOptions;
   readonly #handlers: Handlers;
-  readonly #firstBytePatience: FirstBytePatience;
+  readonly #timeouts: RegistryTimeouts;
   readonly #guard: WebGuard;
   #servers: readonly Server[] = [];
   #addresses: readonly string[] = [];
   readonly #active: Set<MirrorRequest> = new Set();
-  /** How responses that had to be cut failed, until they are reported. */
+  /** The failures of responses that had to be cut, until they are reported. */
   readonly #cuts: WeakMap<MirrorRequest, WeirError> = new WeakMap();
   #drained: PromiseWithResolvers<void> | undefined;
 
   private constructor(options: MirrorOptions) {
     this.#options = options;
-    this.#firstBytePatience = new FirstBytePatience(options);
+    this.#timeouts = new RegistryTimeouts(options);
     this.#guard = new WebGuard({ ...options, setting: 'mirror.hosts' });
     this.#handlers = new Handlers({
       ...options,
@@ -149,7 +149,7 @@ export class Mirror implements AsyncDisposable {
       if (this.#active.size === 0) this.#drained?.resolve();
       const seconds = (clock.monotonic() - began) / SECOND;
       observer.ended({
-        exchange: mirrorRequest,
+        mirrorRequest,
         route,
         seconds,
         error: failure ?? this.#cuts.get(mirrorRequest),
@@ -173,7 +173,7 @@ export class Mirror implements AsyncDisposable {
     if (passed !== undefined && String(passed).split(/,\s*/).includes(via)) {
       throw new WeirError(
         'loop',
-        'this request came from this mirror itself: the registry named leads back here',
+        'this request came from this mirror itself: the registry that it names leads back here',
       );
     }
   }
@@ -181,32 +181,32 @@ export class Mirror implements AsyncDisposable {
   async #handle(mirrorRequest: MirrorRequest, route: Route): Promise<void> {
     if (route.kind === 'ping') return this.#handlers.handle(mirrorRequest, route, mirrorRequest.gone);
     const { registry } = route.repository;
-    const wait = this.#firstBytePatience.for(registry, route.byPath);
+    const wait = this.#timeouts.for(registry, route.byPath);
     const late = new AbortController();
     const overdue = late.signal;
     const over = new AbortController();
     const waited = this.#deadline(route, wait, over.signal);
     waited.then(
       () => late.abort(NO_FIRST_BYTE),
-      () => undefined, // the answer was given
+      () => undefined, // the answer was given in time
     );
     try {
       await this.#handlers.handle(mirrorRequest, route, AbortSignal.any([mirrorRequest.gone, overdue]));
-      if (mirrorRequest.source === 'upstream') this.#firstBytePatience.restored(registry);
+      if (mirrorRequest.source === 'upstream') this.#timeouts.restored(registry);
     } catch (error) {
       const timedOut = overdue.aborted && !mirrorRequest.gone.aborted && !isWeirError(error);
-      // A crowd that is slow says nothing about the registry, and neither does a node that is.
+      // A slow crowd says nothing about the registry, and neither does a node that is short of CPU.
       const isCrowd = route.kind === 'blob' && this.#options.blobs.isShared(blobOf(route));
       if (
         (timedOut && !isCrowd && !(await waited).isHeldUp) ||
         isWeirError(error, 'upstream_timeout', 'upstream_unreachable', 'upstream_stalled')
       ) {
-        this.#firstBytePatience.lost(registry);
+        this.#timeouts.lost(registry);
       }
       if (!timedOut) throw error;
       throw new WeirError('upstream_timeout', `no first byte within ${wait / SECOND} s`, { cause: error });
     } finally {
-      over.abort(); // with the default reason: nobody sees it
+      over.abort(); // ends the wait; nobody sees the reason
     }
   }
 
@@ -224,10 +224,7 @@ export class Mirror implements AsyncDisposable {
     );
   }
 
-  /**
-   * Refuses new work at once, lets what is being served end within `deadline` milliseconds, then cuts the rest
-   * cleanly.
-   */
+  /** Refuses new requests at once, lets running ones end within `deadline` milliseconds, then cuts the rest cleanly. */
   async drain(deadline: number): Promise<void> {
     this.#drained ??= Promise.withResolvers();
     for (const server of this.#servers) {

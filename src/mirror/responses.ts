@@ -7,12 +7,12 @@ import type { MirrorRequest } from './mirror-request.ts';
 import { MAX_TARGET_LENGTH, type Route } from './route.ts';
 
 const JSON_TYPE = 'application/json';
-/** What a registry calls JSON. */
+/** Content types that are JSON. */
 const IS_JSON = /^application\/(?:[a-z0-9.+-]{1,100}\+)?json$/;
 
 type ListRoute = Route & { kind: 'tags' | 'referrers' };
 
-/** Answers with an error; nothing of the body may have been sent. */
+/** Answers with an error. Nothing of the body may have been sent before. */
 export function sendError(mirrorRequest: MirrorRequest, error: WeirError): void {
   const { response } = mirrorRequest;
   const challenge = error.detail['challenge'];
@@ -62,22 +62,22 @@ export function sendNotModified(mirrorRequest: MirrorRequest): void {
 }
 
 /**
- * The media type of a list of tags or referrers, whatever the registry calls it: a browser would go by that.
- * @throws WeirError `upstream_protocol` for referrers that are no JSON: clients take that for "not supported", as they
- *   take 404, and look elsewhere
+ * The media type of a list of tags or referrers. The registry's own Content-Type is not relayed: a browser would obey it.
+ * @throws WeirError `upstream_protocol` for referrers that are no JSON: clients treat the error as "not supported", as
+ *   they do 404, and look elsewhere
  */
 export function listType({ kind }: ListRoute, { status, mediaType }: PassedThrough): string {
   if (kind === 'tags' || status !== 200) return JSON_TYPE;
   if (IS_JSON.test(mediaType)) return MEDIA_TYPES.ociIndex;
   throw new WeirError(
     'upstream_protocol',
-    'the registry answered a question for referrers with something else',
+    'the registry answered a request for referrers with something else',
   );
 }
 
 /**
- * Upstream's Link to the next page (RFC 8288), made to point at this mirror: `</v2/…?last=x&n=10>; rel="next"`.
- * Undefined where it cannot be read: the client then has one page, and sees that there is no link.
+ * The registry's Link to the next page (RFC 8288), made to point at this mirror: `</v2/…?last=x&n=10>; rel="next"`.
+ * Undefined if it cannot be read: the client then gets one page and no link.
  */
 export function mirrorLink(link: string, route: ListRoute): string | undefined {
   const [, target] = /^\s*<([^>]*)>/.exec(link) ?? [];
@@ -86,6 +86,6 @@ export function mirrorLink(link: string, route: ListRoute): string | undefined {
   const { searchParams } = url;
   if (route.ns !== undefined) searchParams.set('ns', route.ns);
   const next = `${route.mirrorPath}/${route.path}?${searchParams.toString()}`;
-  // The registry's own parameters could have a browser load what it likes.
+  // The registry's own parameters are dropped: they could make a browser load anything.
   return next.length <= MAX_TARGET_LENGTH ? `<${next}>; rel="next"` : undefined;
 }

@@ -1,6 +1,6 @@
 /**
- * What a request asks for (OCI distribution spec, pull side). The registry comes from `?ns=` (containerd), else from
- * the first path element where it is a host (podman, skopeo, CRI-O), else it is the default one (Docker).
+ * Parses a request target (OCI distribution spec, pull side). The registry is that of `?ns=` (containerd), else the first
+ * path element if that is a host (podman, skopeo, CRI-O), else the default one (Docker).
  */
 import { WeirError } from '../util/errors.ts';
 import { parseDigest, type Digest } from '../oci/digest.ts';
@@ -13,12 +13,12 @@ import {
   type Repository,
 } from '../oci/repository.ts';
 
-/** Longest request target: a name of 255, a sha512 digest, a registry of 255 and the query of tags/list fit well. */
+/** Characters of a request target: a name of 255, a sha512 digest, a registry of 255 and a query of tags/list fit in. */
 export const MAX_TARGET_LENGTH = 4096;
 
 interface Addressed {
   readonly repository: Repository;
-  /** The registry stood in the path, so the client is one that cannot fall back to upstream for a single blob. */
+  /** The registry is in the path: such a client cannot fall back to the registry for a single blob. */
   readonly byPath: boolean;
 }
 
@@ -28,11 +28,11 @@ export type Route =
   | (Addressed & { readonly kind: 'blob'; readonly digest: Digest })
   | (Addressed & {
       readonly kind: 'tags' | 'referrers';
-      /** What stands behind the repository's name, for upstream. */
+      /** The path behind the repository's name, for upstream. */
       readonly path: 'tags/list' | `referrers/${string}`;
-      /** The query without `ns`. */
+      /** The query, without `ns`. */
       readonly query: URLSearchParams;
-      /** How this request addressed the repository, for links to the next page. */
+      /** The path by which this request addressed the repository, for links to the next page. */
       readonly mirrorPath: string;
       readonly ns: string | undefined;
     });

@@ -1,4 +1,4 @@
-/** Addresses: where to listen, what to tell others, and whom to ask first. */
+/** Addresses: where to listen, what to announce, and which peers to ask first. */
 import { lookup } from 'node:dns/promises';
 import { isIP, isIPv6 } from 'node:net';
 import { WeirError } from '../util/errors.ts';
@@ -13,22 +13,22 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-/** One of the addresses by which a node finds its first neighbours. */
+/** An address by which a node finds its first neighbours. */
 export interface BootstrapEntry {
   /** IP address or DNS name. */
   readonly host: string;
   readonly port: number;
-  /** Where the address names its peer. */
+  /** Set if the address ends in `/p2p/…`. */
   readonly peer: PeerId | undefined;
 }
 
-/** All addresses of a DNS name; injected, so that tests need no DNS. */
+/** All addresses of a DNS name. Injected, so that tests need no DNS. */
 export type Lookup = (name: string) => Promise<readonly string[]>;
 
 const MULTIADDR = /^\/(?:ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/([0-9]{1,5})(?:\/p2p\/([^/]+))?$/;
 const HOST_AND_PORT = /^(?:\[([0-9a-f:.]+)\]|([^:[\]/\s]+)):([0-9]{1,5})$/i;
 
-/** Both families, by the system's resolver: search domains and /etc/hosts count, as users expect. */
+/** Both families, by the system's resolver: users expect search domains and /etc/hosts to count. */
 export const systemLookup: Lookup = async (name) => {
   const found = await lookup(name, { all: true, order: 'verbatim' });
   return found.map(({ address }) => address);
@@ -53,7 +53,7 @@ export function parseBootstrap(text: string): BootstrapEntry {
   return { host: name, port: Number(plainPort), peer: undefined };
 }
 
-/** The multiaddrs that an entry stands for at present; a name may have many. */
+/** The multiaddrs that an entry stands for now; a name may have many. */
 export async function resolveBootstrap(entry: BootstrapEntry, find: Lookup): Promise<readonly string[]> {
   const hosts = isIP(entry.host) === 0 ? await find(entry.host) : [entry.host];
   return hosts
@@ -67,9 +67,9 @@ export function toMultiaddr(host: string, port: number): string {
 }
 
 /**
- * What others are told to dial: the configured addresses, else those that are listened on.
- * @param announce IP (with the port that is listened on), IP:port, [IPv6]:port, or multiaddr
- * @param listening multiaddrs, all interfaces listed
+ * The addresses that others are told to dial: the configured ones, or else those that this node listens on.
+ * @param announce IP (with the port listened on), IP:port, [IPv6]:port, or multiaddr
+ * @param listening multiaddrs, with all interfaces listed
  * @throws WeirError `config_invalid`
  */
 export function announced(announce: readonly string[], listening: readonly string[]): readonly string[] {
@@ -79,7 +79,7 @@ export function announced(announce: readonly string[], listening: readonly strin
   }
   const reachable = own.filter((address) => !isLinkLocal(address));
   const beyondLoopback = reachable.filter((address) => !isLoopback(address));
-  // A node that listens on loopback alone has neighbours on this machine only.
+  // A node that listens only on loopback has only neighbours on this machine.
   return (beyondLoopback.length > 0 ? beyondLoopback : reachable).slice(0, RECORD_LIMITS.addresses);
 }
 
@@ -100,7 +100,7 @@ function isLoopback(address: string): boolean {
   return /^\/ip4\/127\.|^\/ip6\/::1\//.test(address);
 }
 
-/** These mean another machine on each network. */
+/** The same address means another machine on each network. */
 function isLinkLocal(address: string): boolean {
   return /^\/ip4\/169\.254\.|^\/ip6\/fe[89ab][0-9a-f]:/i.test(address);
 }

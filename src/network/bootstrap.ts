@@ -1,7 +1,9 @@
 /**
- * The first neighbours, and those that a partition has cut off. While this node is alone it asks the bootstrap names
- * again and again, soon and then more slowly; once it has neighbours, every few minutes, and looks then for addresses
- * that it is not connected to: if the network was cut in two, both halves have neighbours, and only this joins them.
+ * Finds the first neighbours, and those that a partition cut off.
+ *
+ * A node without neighbours asks the bootstrap names again and again, soon at first and then more slowly. A node with
+ * neighbours asks every few minutes, and looks for addresses that it is not connected to. If the network was cut in
+ * two, both halves have neighbours, and only this joins them again.
  */
 import type { Connection } from '@libp2p/interface';
 import type { Clock } from '../util/clock.ts';
@@ -23,35 +25,35 @@ export interface BootstrapOptions {
   readonly lookup: Lookup;
   readonly clock: Clock;
   readonly candidates: Candidates;
-  /** Connected peers. */
+  /** How many peers are connected. */
   readonly neighbours: () => number;
-  /** Addresses not worth a dial: this node's own, and those of connected peers. */
+  /** Whether an address is not worth a dial: it is this node's own, or a connected peer's. */
   readonly isUseless: (address: string) => boolean;
   readonly dial: (address: string, signal: AbortSignal) => Promise<Connection>;
-  /** Called after a dial that succeeded, and waited for: it makes the two know each other. */
+  /** Called after a successful dial, and awaited: it makes the two nodes know each other. */
   readonly onConnected: (connection: Connection, signal: AbortSignal) => Promise<void>;
-  /** Called before, where the operator has named the address. */
+  /** Called before `onConnected` if the operator named the address. */
   readonly onNamed: (connection: Connection) => void;
   readonly onProblem: (message: string) => void;
 }
 
 export class Bootstrap {
   readonly #options: BootstrapOptions;
-  /** Addresses that the operator has named, in the last round. */
+  /** The addresses that the operator named, as of the last round. */
   #named: ReadonlySet<string> = new Set();
-  /** Cuts the present wait short. */
+  /** Ends the current wait early. */
   #hurry: AbortController = new AbortController();
 
   constructor(options: BootstrapOptions) {
     this.#options = options;
   }
 
-  /** Something has changed that makes trying worth while: the last neighbour is gone, or a new address is known. */
+  /** Tries again now: the last neighbour is gone, or a new address is known. */
   wake(): void {
     this.#hurry.abort();
   }
 
-  /** Goes on until the signal is aborted; never throws. */
+  /** Runs until the signal is aborted; never throws. */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, neighbours } = this.#options;
     let delay = BOOTSTRAP_FIRST_DELAY;
@@ -73,7 +75,7 @@ export class Bootstrap {
     }
   }
 
-  /** Tries all that is known, at random, until there are some new neighbours. */
+  /** Tries all known addresses in random order, until it has found some neighbours. */
   async #round(signal: AbortSignal): Promise<void> {
     const { clock, isUseless, neighbours } = this.#options;
     const addresses = shuffled(await this.#addresses(), clock);

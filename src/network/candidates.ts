@@ -1,6 +1,6 @@
 /**
- * Addresses at which somebody was once, or is said to be: members that expired (the other half of a partition), and
- * what mDNS has found. They are tried with the bootstrap addresses.
+ * Addresses where a peer may be: those of expired members (the other half of a partition), and those found by mDNS.
+ * They are tried together with the bootstrap addresses.
  */
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../util/clock.ts';

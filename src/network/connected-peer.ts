@@ -8,7 +8,7 @@ export interface ConnectedPeer {
   /** Multiaddr. */
   readonly address: string;
   readonly direction: 'inbound' | 'outbound';
-  /** Milliseconds; undefined until it has been measured. */
+  /** Milliseconds; undefined until it is measured. */
   readonly rtt: number | undefined;
   /** Milliseconds since the epoch. */
   readonly since: number;

@@ -1,24 +1,29 @@
-/** Who may connect: members that are not banned. It is asked at once after the handshake has shown who it is. */
+/**
+ * Decides who may connect: any member that is not banned. It is asked as soon as the handshake has shown the peer ID.
+ */
 import type { ConnectionGater, MultiaddrConnection, PeerId as Libp2pPeerId } from '@libp2p/interface';
 import { tryParsePeerId, type PeerId } from '../protocol/peer-id.ts';
 import { addressOf, placeOf } from '../util/ip-address.ts';
 import { MAX_PENDING_PER_PLACE, MAX_PENDING_STRANGERS } from './limits.ts';
 
-/** A connection keeps its peer's object, and is looked at twice a second: to decode its name each time is not free. */
-const NAMES: WeakMap<Libp2pPeerId, PeerId> = new WeakMap();
+/**
+ * Decoding a peer ID is not free, and each connection is looked at twice a second. A connection keeps its libp2p ID
+ * object.
+ */
+const PEER_IDS: WeakMap<Libp2pPeerId, PeerId> = new WeakMap();
 
-/** The name of a libp2p peer; undefined for keys other than Ed25519, which no member has. */
+/** Weir's form of a libp2p peer ID; undefined for keys other than Ed25519, which no member has. */
 export function weirPeerIdOf(peer: Libp2pPeerId): PeerId | undefined {
-  const known = NAMES.get(peer);
+  const known = PEER_IDS.get(peer);
   if (known !== undefined) return known;
-  const name = tryParsePeerId(peer.toString());
-  if (name !== undefined) NAMES.set(peer, name);
-  return name;
+  const parsed = tryParsePeerId(peer.toString());
+  if (parsed !== undefined) PEER_IDS.set(peer, parsed);
+  return parsed;
 }
 
 /**
- * @param isRefused whose connections are refused
- * @param isKnown whether a member's record names this address
+ * @param isRefused whether connections of this peer are refused
+ * @param isKnown whether a member's record contains this address
  */
 export function makeGater(
   isRefused: (peer: PeerId) => boolean,
@@ -26,12 +31,12 @@ export function makeGater(
 ): ConnectionGater {
   const pending = new PendingByPlace(isKnown);
   const deny = (peer: Libp2pPeerId): boolean => {
-    const name = weirPeerIdOf(peer);
-    return name === undefined || isRefused(name);
+    const id = weirPeerIdOf(peer);
+    return id === undefined || isRefused(id);
   };
   return {
     denyDialPeer: deny,
-    denyDialMultiaddr: () => false, // private addresses are what clusters have
+    denyDialMultiaddr: () => false, // clusters have private addresses
     denyInboundConnection: (connection) => !pending.begin(connection),
     denyInboundEncryptedConnection: deny,
     denyOutboundEncryptedConnection: deny,
@@ -43,14 +48,14 @@ export function makeGater(
 }
 
 /**
- * Counts handshakes in progress for each place: strangers who never finish one take only so many, and all strangers
- * together leave some for addresses that members' records name. Such an address is a place of its own, or a stranger in
- * the same /64 would keep the members there out.
+ * Counts handshakes in progress per place, so that strangers that never finish one cannot take all of them. All
+ * strangers together leave some for addresses in members' records. Such an address is a place of its own: otherwise a
+ * stranger in the same /64 could keep the members there out.
  */
 class PendingByPlace {
   readonly #isKnown: (host: string) => boolean;
   readonly #counts: Map<string, number> = new Map();
-  /** Each with the place under which it is counted. */
+  /** Each handshake with the place that it counts for. */
   readonly #open: Map<MultiaddrConnection, string> = new Map();
 
   constructor(isKnown: (host: string) => boolean) {

@@ -1,33 +1,36 @@
-/** What routing/ needs of the network; the host implements it over its DHT. */
+/**
+ * Finding and announcing the holders of a blob, as provider-search.ts and provider-announcer.ts need it. dht.ts
+ * implements it.
+ */
 import { CID } from 'multiformats/cid';
-import type { PeerId } from '../protocol/peer-id.ts';
 import { decode } from 'multiformats/hashes/digest';
 import type { Digest } from '../oci/digest.ts';
 import { multihashOf } from '../protocol/multihash.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 
-/** Holders that a search looks for: whoever would be one more need not be known. */
+/** A search ends when it has found so many holders: one more would not help. */
 export const ENOUGH_HOLDERS = 10;
 
 export interface FindProvidersOptions {
   readonly signal: AbortSignal;
-  /** Ends when so many of the members that should know have answered; by default when all have. */
+  /** Ends after so many members have answered; by default after all of those that should know. */
   readonly answers?: number;
-  /** So many of them are asked at a time. */
+  /** How many are asked at a time. */
   readonly atOnce?: number;
 }
 
 export interface ContentRouting {
   /**
-   * Writes down with the members nearest to the CID that this node has it.
-   * @returns how many have taken it; none where this node is alone
+   * Tells the members nearest to the CID that this node has the content.
+   * @returns how many took it; 0 if this node is alone
    * @throws the signal's reason
    */
   provide(cid: CID, options: { readonly signal: AbortSignal }): Promise<number>;
-  /** Forgets that this node has it; what others have written down runs out. */
+  /** Forgets that this node has it. The records that others hold expire. */
   withdraw(cid: CID): Promise<void>;
-  /** Who is said to have it, as they are found; without this node. Each is told once. Ends when nobody is left to ask. */
+  /** The other nodes that are said to have it, each once, as they are found. Ends when nobody is left to ask. */
   find(cid: CID, options: FindProvidersOptions): AsyncIterable<PeerId>;
-  /** Milliseconds for which a record that is not renewed holds. */
+  /** Milliseconds until a record expires if it is not renewed. */
   readonly validity: number;
 }
 

@@ -1,7 +1,7 @@
 /**
- * The control stream from this node to one peer: opened when there is something to say, the hello first, then all
- * that one turn of the event loop brings in one write. It never makes its caller wait: what the peer does not take
- * in time is dropped, and the peer reported.
+ * The control stream from this node to one peer. It is opened for the first message and starts with the hello;
+ * messages of one turn of the event loop leave in one write. It never makes its caller wait: if the peer does not
+ * take messages in time, they are dropped and the peer is reported.
  */
 import type { Stream } from '@libp2p/interface';
 import { abortable } from '../util/async.ts';
@@ -13,16 +13,16 @@ import { encodeFrame } from '../protocol/frames.ts';
 import type { FrameStream } from './frame-stream.ts';
 import { IDLE_STREAM, MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES } from './limits.ts';
 
-/** A stream on which the peer has been told who speaks. */
+/** A stream on which the hellos are exchanged. */
 export interface OpenedStream {
   readonly frames: FrameStream;
   readonly version: SwarmVersion;
 }
 
 export interface ControlStreamEvents {
-  /** Opens a stream, says hello on it and waits for the peer's. @throws WeirError `peer_*`; the signal's reason */
+  /** Opens a stream, sends the hello and waits for the peer's. @throws WeirError `peer_*`; the signal's reason */
   open(peer: PeerId, signal: AbortSignal): Promise<OpenedStream>;
-  /** The peer cannot be reached, or takes nothing; all that waited for it is gone. */
+  /** The peer cannot be reached or takes nothing. All messages that waited for it are dropped. */
   failed(peer: PeerId, error: unknown): void;
   /** Milliseconds, never going back. */
   now(): number;
@@ -34,7 +34,7 @@ interface Waiting {
   readonly encoded: Uint8Array;
 }
 
-/** A stream that the peer resets sooner is not opened again: it would go on for ever. */
+/** A stream that the peer resets sooner than this is not opened again, or opening and resetting would never end. */
 const SHORTEST_STREAM = 1000;
 
 export class ControlStream {
@@ -54,7 +54,7 @@ export class ControlStream {
     this.#lastUsed = events.now();
   }
 
-  /** Whether nothing was said for so long that it may be closed. */
+  /** Whether it was silent for so long that it may be closed. */
   get isIdle(): boolean {
     const isBusy = this.#opening !== undefined || this.#waiting.length > 0;
     return !isBusy && this.#events.now() - this.#lastUsed >= IDLE_STREAM;
@@ -69,27 +69,27 @@ export class ControlStream {
     if (this.#waiting.length > MAX_QUEUED_MESSAGES || this.#waitingBytes > MAX_QUEUED_BYTES) {
       this.#fail(new WeirError('peer_stalled', `${this.#peer} does not take what it is sent`));
     } else if (this.#open === undefined) {
-      // The failure is reported by #openNow; whoever only sends has nobody to tell.
+      // #openNow reports the failure; send() has no caller that waits for it.
       this.#openNow().catch(() => undefined);
     } else {
       this.#schedule();
     }
   }
 
-  /** Resolves when the peer knows who this is. @throws WeirError `peer_*`; the signal's reason */
+  /** Resolves when the peer knows this node's record. @throws WeirError `peer_*`; the signal's reason */
   async ready(signal: AbortSignal | undefined): Promise<void> {
     this.#lastUsed = this.#events.now();
     if (this.#open === undefined) await abortable(this.#openNow(), signal);
   }
 
-  /** Lets go of the stream; it is opened again when there is something to say. */
+  /** Closes the stream. The next message opens it again. */
   async close(): Promise<void> {
     const open = this.#open;
     this.#open = undefined;
     await open?.frames.end();
   }
 
-  /** Nothing is sent any more. */
+  /** Drops what waits, and sends nothing more. */
   destroy(reason: Error): void {
     this.#stop.abort(reason);
     clearImmediate(this.#flush);
@@ -122,7 +122,7 @@ export class ControlStream {
       if (this.#open?.frames.stream !== stream) return;
       this.#open = undefined;
       if (error === undefined || this.#stop.signal.aborted) return;
-      // The peer is gone, or only its stream is: opening it again tells.
+      // Opening it again shows whether the peer is gone, or only its stream.
       if (this.#events.now() - openedAt < SHORTEST_STREAM) this.#fail(error);
       else this.#openNow().catch(() => undefined);
     });

@@ -1,7 +1,7 @@
 /**
- * Control streams, `/weir/swarm/<version>`: one from each side to the other, so that neither waits for the other's
- * turn. The one who opens says hello, a signed record of itself, and the other answers with its own; after that only
- * the opener speaks.
+ * Control streams, `/weir/swarm/<version>`. Each side opens one to the other, so that neither waits for its turn. The
+ * opener sends a hello, which is its signed record, and the other side answers with its own. After that only the
+ * opener sends.
  */
 import type { Connection, Stream } from '@libp2p/interface';
 import type { Clock } from '../util/clock.ts';
@@ -18,21 +18,21 @@ import { FrameStream, type OnAborted } from './frame-stream.ts';
 import { weirPeerIdOf } from './connection-gater.ts';
 import type { RecordIntake } from './record-intake.ts';
 import { FIRST_FRAME_TIMEOUT, MAX_OPEN_CONTROL_STREAMS, MAX_CONTROL_STREAMS } from './limits.ts';
-import type { Node } from './libp2p-node.ts';
+import type { Libp2pNode } from './libp2p-node.ts';
 import { peerError } from './peer-errors.ts';
 
 export interface ControlStreamsOptions {
-  readonly node: Node;
+  readonly libp2p: Libp2pNode;
   readonly dialer: Dialer;
   readonly clock: Clock;
   /** Newest first. */
   readonly versions: readonly SwarmVersion[];
   /** This node's record as it is now. */
   readonly self: () => SignedMember;
-  readonly intake: RecordIntake;
+  readonly recordIntake: RecordIntake;
   readonly onMessage: (peer: PeerId, message: SwarmMessage) => void;
   readonly onFailed: (peer: PeerId, error: unknown) => void;
-  /** A stream from the peer had to be aborted. */
+  /** A stream that the peer opened was aborted. */
   readonly onAborted: OnAborted;
 }
 
@@ -50,7 +50,7 @@ export class ControlStreams {
   }
 
   async start(): Promise<void> {
-    await this.#options.node.handle(
+    await this.#options.libp2p.handle(
       [...this.#protocols],
       (stream, connection) => this.#accept(stream, connection),
       {
@@ -64,7 +64,7 @@ export class ControlStreams {
     this.#controlStream(peer).send(message);
   }
 
-  /** Whether something was said to it lately, or is about to be. */
+  /** Whether there is a control stream to this peer, or one is being opened. */
   has(peer: PeerId): boolean {
     return this.#controlStreams.has(peer);
   }
@@ -78,7 +78,7 @@ export class ControlStreams {
     return connection.streams.some(({ protocol }) => protocol.startsWith(PREFIX));
   }
 
-  /** Closes the streams on which nothing has been said for a while. */
+  /** Closes idle streams. */
   sweep(): void {
     for (const [peer, controlStream] of this.#controlStreams) {
       if (!controlStream.isIdle) continue;
@@ -87,19 +87,19 @@ export class ControlStreams {
     }
   }
 
-  /** Says hello to a peer anew on a stream of its own: for news about this node that must arrive now. */
+  /** Sends a new hello on a stream of its own: for news about this node that must arrive now. */
   async tell(connection: Connection, signal: AbortSignal): Promise<void> {
     const opened = await this.#hello(connection, signal);
     await opened.frames.end();
   }
 
-  /** Lets go of all that is said to this peer. */
+  /** Closes the stream to this peer and drops its messages. */
   drop(peer: PeerId, reason: Error): void {
     this.#controlStreams.get(peer)?.destroy(reason);
     this.#controlStreams.delete(peer);
   }
 
-  /** Closes all streams without a loss; each is opened again, with a new hello, when there is something to say. */
+  /** Closes all streams without losing a message. The next message opens a stream again, with a new hello. */
   async reopen(): Promise<void> {
     await Promise.all([...this.#controlStreams.values()].map((controlStream) => controlStream.close()));
   }
@@ -147,7 +147,7 @@ export class ControlStreams {
       frames.send(encodeHello(this.#options.self()));
       const answer = await frames.next(FIRST_FRAME_TIMEOUT, signal);
       if (answer === undefined) throw new WeirError('peer_cut', 'the stream ended before the hello');
-      this.#options.intake.hello(decodeHello(answer), connection);
+      this.#options.recordIntake.hello(decodeHello(answer), connection);
       return { frames, version: versionOf(stream) };
     } catch (error) {
       frames.abort(toError(error));
@@ -161,7 +161,7 @@ export class ControlStreams {
     try {
       const hello = await frames.next(FIRST_FRAME_TIMEOUT);
       if (peer !== undefined && hello !== undefined) {
-        this.#options.intake.hello(decodeHello(hello), connection);
+        this.#options.recordIntake.hello(decodeHello(hello), connection);
         frames.send(encodeHello(this.#options.self()));
         await this.#listen(frames, peer);
       }

@@ -1,6 +1,6 @@
 /**
- * What kad-dht takes from others, bounded as all else is. The library keeps values for anybody (Weir has no use for
- * them, and its check of a key lets a megabyte pass beside it), and reads messages of up to 4 MiB.
+ * Bounds on what kad-dht accepts from others. The library stores values for anybody, up to a megabyte each despite
+ * its check of the key, and Weir does not use them. It also reads messages of up to 4 MiB.
  */
 import type { Connection, Stream } from '@libp2p/interface';
 import type { KadDHT } from '@libp2p/kad-dht';
@@ -9,10 +9,10 @@ import { FrameDecoder } from '../protocol/frames.ts';
 import type { OnAborted } from './frame-stream.ts';
 import { weirPeerIdOf } from './connection-gater.ts';
 
-/** Kinds of message that are refused, by their names in the library. */
+/** Message kinds that are refused, by their names in the library. */
 const REFUSED = ['GET_VALUE', 'PUT_VALUE'] as const;
 
-/** What is used of kad-dht besides its interface. */
+/** The parts of kad-dht that are used here and are not in its interface. */
 interface Internals {
   readonly rpc: {
     readonly handlers: Record<string, unknown>;
@@ -26,14 +26,14 @@ interface Internals {
 /**
  * To be called before the node starts.
  * @param onAborted told of a peer that sends a frame that is too long
- * @throws TypeError where the library is no longer as this file knows it
+ * @throws TypeError if the library has changed
  */
 export function boundDht(dht: KadDHT, onAborted: OnAborted): void {
   const { rpc, network } = dht as unknown as Internals;
   const isKnown =
     typeof rpc.onIncomingStream === 'function' && typeof network._writeReadMessage === 'function';
   if (!isKnown || REFUSED.some((kind) => rpc.handlers[kind] === undefined)) {
-    throw new TypeError('@libp2p/kad-dht has no longer what src/network/dht-bounds.ts uses of it');
+    throw new TypeError('@libp2p/kad-dht has changed: src/network/dht-bounds.ts does not find what it uses');
   }
   for (const kind of REFUSED) delete rpc.handlers[kind];
   const answer = rpc.onIncomingStream.bind(rpc);
@@ -43,20 +43,20 @@ export function boundDht(dht: KadDHT, onAborted: OnAborted): void {
     return answer(stream, connection);
   };
   network._writeReadMessage = (stream, ...rest) => {
-    // An honest answer may be too long, where others have filled it: it is not held against who gives it.
+    // An honest answer may be too long because others filled it, so the sender is not blamed.
     bound(stream, () => undefined);
     return ask(stream, ...rest);
   };
 }
 
-/** Aborts the stream on sight of a frame that is too long; to be called before anybody reads it. */
+/** Aborts the stream as soon as a frame is too long. To be called before anything reads the stream. */
 function bound(stream: Stream, onTooLong: (error: unknown) => void): void {
   const decoder = new FrameDecoder();
   let over = false;
   stream.addEventListener('message', ({ data }) => {
     if (over) return;
     try {
-      // The frames themselves are of no interest here.
+      // Only the lengths matter here; the frames are dropped.
       for (const chunk of data instanceof Uint8Array ? [data] : data) Array.from(decoder.push(chunk));
     } catch (error) {
       over = true;

@@ -1,6 +1,6 @@
 /**
- * The DHT as routing/ sees it. The protocol, and what is kept of it, is kad-dht's; but whom to tell and whom to ask is not
- * searched for in it, step by step: this node knows all members, and so the ones nearest to a key
+ * The DHT, as {@link ContentRouting}. kad-dht supplies the protocol and the storage. Its step-by-step search for the
+ * nearest nodes is not used: this node knows all members, and thus those nearest to a key
  * (docs/adr/0023-ten-nearest-and-ten-holders.md).
  */
 import { hash } from 'node:crypto';
@@ -20,10 +20,10 @@ import { NearestMembers } from './nearest-members.ts';
 import { PROVIDER_VALIDITY } from './libp2p-node.ts';
 
 const SHA2_256 = 0x12;
-/** Where in a search an event of kad-dht belongs; here there is none. */
+/** kad-dht's events name a place in a search; here there is no search. */
 const PATH = { index: -1, queued: 0, running: 0, total: 0 };
 
-/** What is used of kad-dht besides its interface. */
+/** The parts of kad-dht that are used here and are not in its interface. */
 interface Internals {
   readonly network: {
     sendRequest(
@@ -55,7 +55,7 @@ export class DhtRouting implements ContentRouting {
   readonly #internals: Internals;
   readonly #nearest: NearestMembers = new NearestMembers();
 
-  /** Throws where the library is no longer as this file knows it. */
+  /** @throws TypeError if the library has changed */
   constructor(options: DhtRoutingOptions) {
     this.#options = options;
     this.#internals = options.dht as unknown as Internals;
@@ -65,9 +65,9 @@ export class DhtRouting implements ContentRouting {
       typeof providers.getProviders !== 'function' ||
       typeof contentRouting.peerRouting.getClosestPeers !== 'function'
     ) {
-      throw new TypeError('@libp2p/kad-dht has no longer what src/network/dht.ts uses of it');
+      throw new TypeError('@libp2p/kad-dht has changed: src/network/dht.ts does not find what it uses');
     }
-    // What announces a record asks this whom to tell.
+    // provide() asks this which members to tell.
     contentRouting.peerRouting = {
       getClosestPeers: (key, { signal }) => this.#reachNearest(key, signal),
     };
@@ -90,10 +90,10 @@ export class DhtRouting implements ContentRouting {
     { signal, answers = Infinity, atOnce = DHT_PARALLEL }: FindProvidersOptions,
   ): AsyncGenerator<PeerId, void> {
     const key = keyOf(cid);
-    const told = new Set<PeerId>([this.#options.self]);
+    const known = new Set<PeerId>([this.#options.self]);
     const fresh = (ids: readonly Libp2pPeerId[]): readonly PeerId[] => {
-      const peers = ids.flatMap((id) => weirPeerIdOf(id) ?? []).filter((peer) => !told.has(peer));
-      for (const peer of peers) told.add(peer);
+      const peers = ids.flatMap((id) => weirPeerIdOf(id) ?? []).filter((peer) => !known.has(peer));
+      for (const peer of peers) known.add(peer);
       return peers;
     };
     yield* fresh(await this.#internals.providers.getProviders(key, { signal }));
@@ -120,14 +120,14 @@ export class DhtRouting implements ContentRouting {
     return this.#nearest.of(key, others, PROVIDER_RECORDS);
   }
 
-  /** Each of them has all records: those first to whom there is a connection. */
+  /** Each of them has all records, so connected ones are asked first. */
   #inOrderOfCost(peers: readonly PeerId[]): readonly PeerId[] {
     const { dialer } = this.#options;
     const connected = new Set(peers.filter((peer) => dialer.isConnected(peer)));
     return [...connected, ...peers.filter((peer) => !connected.has(peer))];
   }
 
-  /** Who the peer says has it; undefined where it does not answer. Never throws. */
+  /** The holders that the peer knows; undefined if it does not answer. Never throws. */
   async #ask(peer: PeerId, key: CID, signal: AbortSignal): Promise<readonly Libp2pPeerId[] | undefined> {
     if (!(await this.#reach(peer, signal))) return undefined;
     const message = { type: 'GET_PROVIDERS', key: key.multihash.bytes } as const;
@@ -138,7 +138,7 @@ export class DhtRouting implements ContentRouting {
     return undefined;
   }
 
-  /** The library dials by what it has heard itself of a peer's addresses; the member's record knows better. */
+  /** Dials by the member's record: kad-dht knows only addresses that it has heard of by itself. */
   async #reach(peer: PeerId, signal: AbortSignal): Promise<boolean> {
     return this.#options.dialer.connect(peer, { signal }).then(
       () => true,
@@ -162,8 +162,8 @@ export class DhtRouting implements ContentRouting {
 }
 
 /**
- * Provider records are kept under bare multihashes, which kad-dht reads as CIDs: that works for sha2-256 alone, whose
- * multihash is a CID of version 0. Others are looked up by the sha2-256 of their multihash.
+ * Provider records are stored under bare multihashes, which kad-dht reads as CIDs. That works only for sha2-256,
+ * whose multihash is a CID of version 0. Other digests are looked up by the sha2-256 of their multihash.
  */
 function keyOf(cid: CID): CID {
   if (cid.multihash.code === SHA2_256) return cid;

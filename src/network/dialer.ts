@@ -1,6 +1,6 @@
 /**
- * Connections to members: the one that is there, else a new one to the addresses that the member's record names. A few are
- * made at a time, and the others wait, without losing of the time that a dial may take.
+ * Connections to members: an open one, or else a new one to the addresses in the member's record. Few dials run at a
+ * time. The time limit of a dial starts when it leaves the queue.
  */
 import type { Connection } from '@libp2p/interface';
 import { peerIdFromString } from '@libp2p/peer-id';
@@ -12,20 +12,20 @@ import type { MemberTable } from '../cluster/member-table.ts';
 import { ActiveTimer } from '../util/active-time.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import * as limits from './limits.ts';
-import type { Node } from './libp2p-node.ts';
+import type { Libp2pNode } from './libp2p-node.ts';
 import { peerError } from './peer-errors.ts';
 
-/** What libp2p says when the other side has taken the TCP connection. */
+/** The progress event of libp2p that means: the other side accepted the TCP connection. */
 const TAKEN = 'upgrader:encrypt-outbound-connection';
 
 export class Dialer {
-  readonly #node: Node;
+  readonly #libp2p: Libp2pNode;
   readonly #table: MemberTable;
   readonly #clock: Clock;
   readonly #queue: PQueue = new PQueue({ concurrency: limits.DIALS_AT_ONCE });
 
-  constructor(node: Node, table: MemberTable, clock: Clock) {
-    this.#node = node;
+  constructor(libp2p: Libp2pNode, table: MemberTable, clock: Clock) {
+    this.#libp2p = libp2p;
     this.#table = table;
     this.#clock = clock;
   }
@@ -35,10 +35,12 @@ export class Dialer {
   }
 
   connections(peer: PeerId): readonly Connection[] {
-    return this.#node.getConnections(peerIdFromString(peer)).filter(({ status }) => status === 'open');
+    return this.#libp2p.getConnections(peerIdFromString(peer)).filter(({ status }) => status === 'open');
   }
 
-  /** @throws WeirError `peer_unreachable`, `peer_refused` where it is banned or refuses this node; the signal's reason */
+  /**
+   * @throws WeirError `peer_unreachable`, `peer_refused` if it is banned or refuses this node; the signal's reason
+   */
   async connect(peer: PeerId, { signal }: { readonly signal?: AbortSignal } = {}): Promise<Connection> {
     signal?.throwIfAborted();
     if (this.#table.isBanned(peer)) throw new WeirError('peer_refused', `${peer} is banned`);
@@ -47,7 +49,7 @@ export class Dialer {
     const addresses = this.#table.get(peer)?.controlAddresses ?? [];
     if (addresses.length === 0) throw new WeirError('peer_unreachable', `no address of ${peer} is known`);
     return this.#inTurn(
-      () => this.connections(peer)[0], // it may have dialled this node meanwhile
+      () => this.connections(peer)[0], // the peer may have dialled this node meanwhile
       addresses.map((address) => `${address}/p2p/${peer}`),
       signal,
     );
@@ -82,9 +84,9 @@ export class Dialer {
   }
 
   /**
-   * Whoever has one address gets all the time for it, and whoever takes the connection has more for the handshake: given up
-   * half way it would be begun anew, by nodes that have no time for the first one.
-   * @throws what the last one threw; the signal's reason
+   * A peer with one address gets all the time for it. A peer that accepted the TCP connection gets more time for the
+   * handshake: giving up half way would make nodes without time for the first handshake begin another.
+   * @throws the error of the last address; the signal's reason
    */
   async #oneByOne(addresses: readonly string[], signal: AbortSignal | undefined): Promise<Connection> {
     using whole = new ActiveTimer(this.#clock, limits.DIAL_TIMEOUT);
@@ -96,13 +98,13 @@ export class Dialer {
       const onProgress = ({ type }: { readonly type: string }): void => {
         if (type !== TAKEN) return;
         part?.prolong(limits.HANDSHAKE_TIMEOUT);
-        // If that one says nothing after all, the next address has its time, too.
+        // If the handshake fails after all, the next address has its time, too.
         const others = part === undefined ? 0 : limits.DIAL_TIMEOUT;
         whole.prolong(limits.HANDSHAKE_TIMEOUT + others);
       };
       const limit = part === undefined ? until : AbortSignal.any([until, part.signal]);
       try {
-        return await this.#node.dial(multiaddr(address), { signal: limit, onProgress });
+        return await this.#libp2p.dial(multiaddr(address), { signal: limit, onProgress });
       } catch (error) {
         failure = error;
         until.throwIfAborted();

@@ -1,29 +1,30 @@
 /**
- * A node that comes up tells all of itself. What is published too early reaches nobody: a peer may have told what it
- * listens to before a stream to it is open. Such a message would be lost, as gossip does not pass the same one on twice,
- * and others would hear of the node minute by minute, as they compare their members. So it is said again, with a newer
- * record each time, until some have taken it.
+ * Announces a node that has just started to all members by gossip.
+ *
+ * A message that is published too early reaches nobody: a peer may have subscribed before a stream to it is open.
+ * Gossip never passes the same message on twice, so the others would only hear of the node minutes later, from member
+ * sync. Therefore it is published again, with a newer record each time, until enough peers took it.
  */
 import { SECOND, type Clock } from '../util/clock.ts';
 import type { SignedMember } from '../protocol/signed-record.ts';
 
-/** Milliseconds between looks whether anybody listens yet. */
+/** Milliseconds between checks whether a peer has subscribed. */
 const POLL = 50;
-/** Peers that pass it on: one may be about to leave, or have no other peers yet. */
+/** So many recipients are enough to pass it on: one of them may be about to leave, or have no other peers yet. */
 const ENOUGH = 3;
-/** In a cluster of two nobody else will ever come. */
+/** A cluster of two never has enough recipients. */
 const MOST_TIMES = 5;
-/** Milliseconds before it is told again to so few; twice as long each time. */
+/** Milliseconds before it is published again after too few took it; doubled each time. */
 const AGAIN_AFTER = SECOND;
 
 export interface FirstAnnouncementOptions {
   readonly clock: Clock;
-  /** Peers that want to hear of members. */
+  /** Peers that have subscribed. */
   readonly listeners: () => number;
-  /** @returns to how many peers it went */
+  /** @returns how many peers it was sent to */
   readonly publish: (record: SignedMember) => Promise<number>;
   readonly current: () => SignedMember;
-  /** @returns a newer one that says the same */
+  /** @returns a newer record with the same content */
   readonly renew: () => SignedMember;
 }
 

@@ -1,7 +1,9 @@
 /**
- * Frames over a libp2p stream, read one after the other, with a time limit for each and little held in memory: the
- * stream is paused while frames wait to be read, and what has come is cut into frames no sooner than they are wanted. One
- * event can bring a whole window of the shortest frames, 256 Ki of them: as objects they would take 200 times the memory.
+ * Frames over a libp2p stream, read one after the other, with a time limit for each and little memory.
+ *
+ * The stream is paused while frames wait to be read, and bytes are cut into frames only when they are wanted. One
+ * event can bring a whole window of the shortest frames, 256 Ki of them: as objects they would take 200 times the
+ * memory.
  */
 import type { Stream, StreamCloseEvent, StreamMessageEvent } from '@libp2p/interface';
 import { systemClock } from '../util/clock.ts';
@@ -11,49 +13,49 @@ import type { PeerId } from '../protocol/peer-id.ts';
 import { encodeFrame, FrameDecoder, MAX_FRAME_BYTES } from '../protocol/frames.ts';
 import { FRAME_TIMEOUT } from './limits.ts';
 
-/** Frames that wait, ready to be read; where more have come, the other side is told to pause. */
+/** Frames that wait to be read; above this the other side is told to pause. */
 const MAX_WAITING = 16;
 
-/** A stream that this peer opened was aborted for this reason; it decides what is held against the peer. */
+/** Told why a stream that this peer opened was aborted, and decides what follows for the peer. */
 export type OnAborted = (peer: PeerId | undefined, error: unknown) => void;
 
 export class FrameStream {
   readonly stream: Stream;
   readonly #decoder: FrameDecoder;
-  /** Cut out and not read: at most {@link MAX_WAITING}. */
+  /** Complete frames that wait: at most {@link MAX_WAITING}. */
   readonly #frames: Uint8Array[] = [];
-  /** Not cut into frames yet: at most what had come when the stream was paused. */
+  /** Bytes not yet cut into frames: at most what had come when the stream was paused. */
   readonly #chunks: Uint8Array[] = [];
-  /** Cuts the chunk before these. */
+  /** The decoder at work on the bytes before {@link #chunks}. */
   #cutting: Generator<Uint8Array, void> | undefined;
-  /** No byte comes any more. */
+  /** The other side will send nothing more. */
   #ended = false;
   #failure: WeirError | undefined;
   #wake: (() => void) | undefined;
-  /** Runs while a frame has begun and not ended. */
+  /** Runs while a frame is incomplete. */
   #slow: NodeJS.Timeout | undefined;
 
-  /** @param maxBytes of one frame */
+  /** @param maxBytes longest frame allowed */
   constructor(stream: Stream, maxBytes: number = MAX_FRAME_BYTES) {
     this.stream = stream;
     this.#decoder = new FrameDecoder(maxBytes);
-    // Nothing is read ahead: what one event brings is at most the stream's window.
+    // Without read-ahead, one event brings at most the stream's window.
     stream.addEventListener('message', this.#onMessage);
     stream.addEventListener('end', this.#onEnd);
     stream.addEventListener('close', this.#onClose);
     if (stream.readableEnded) this.#onEnd();
   }
 
-  /** @throws what libp2p throws where the stream has been closed or reset */
+  /** @throws libp2p's error if the stream was closed or reset */
   send(...frames: readonly Uint8Array[]): boolean {
     return this.stream.send(Buffer.concat(frames.map(encodeFrame)));
   }
 
   /**
-   * The next frame; undefined where the other side has ended the stream between two frames. After it has thrown the
-   * stream is of no use: {@link abort} it.
-   * @param timeout milliseconds of this node's own time (active-time.ts) until the frame must be here; undefined waits as long
-   *   as the stream lasts
+   * The next frame; undefined if the other side ended the stream between two frames. After an error the stream is of
+   * no use: {@link abort} it.
+   * @param timeout milliseconds of active time (active-time.ts) until the frame must be complete; undefined waits as
+   *   long as the stream lasts
    * @throws WeirError `peer_protocol`, `peer_cut`, `peer_stalled`; the signal's reason
    */
   async next(timeout: number | undefined, signal?: AbortSignal): Promise<Uint8Array | undefined> {
@@ -68,7 +70,7 @@ export class FrameStream {
     return this.next(timeout, signal);
   }
 
-  /** Says that no more is sent. */
+  /** Tells the other side that nothing more follows. */
   async end(): Promise<void> {
     try {
       await this.stream.close({ signal: AbortSignal.timeout(FRAME_TIMEOUT) });
@@ -90,7 +92,7 @@ export class FrameStream {
     return frame;
   }
 
-  /** Cuts frames out of what has come, until enough of them wait. */
+  /** Cuts frames until enough of them wait. */
   #cut(): void {
     try {
       while (this.#frames.length < MAX_WAITING) {
@@ -115,7 +117,7 @@ export class FrameStream {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const onAbort = (): void => reject(signal?.reason);
     const time = timeout === undefined ? undefined : new ActiveTimer(systemClock, timeout, noFrame);
-    // One more turn: where this node was busy for long, the frame may lie in the socket already.
+    // Waits one more turn: if this node was busy for long, the frame may already lie in the socket.
     const late = (): void => void setImmediate(() => reject(time?.signal.reason));
     time?.signal.addEventListener('abort', late, { once: true });
     signal?.addEventListener('abort', onAbort, { once: true });
@@ -150,12 +152,12 @@ export class FrameStream {
     this.#release();
   };
 
-  /** A byte now and then must not keep a frame, and its memory, for ever. */
+  /** A peer that sends a byte now and then must not keep a frame and its memory for ever. */
   #watch(): void {
     if (this.#ended || this.#decoder.isBetweenFrames) return;
     const timer = (this.#slow ??= setTimeout(() => {
       setImmediate(() => {
-        if (this.#slow !== timer) return; // it came in this very turn
+        if (this.#slow !== timer) return; // it came in this same turn
         this.#fail(new WeirError('peer_protocol', `a frame took longer than ${FRAME_TIMEOUT} ms`));
       });
     }, FRAME_TIMEOUT));

@@ -1,6 +1,6 @@
 /**
- * Records by gossipsub: who joins, who is still there, who leaves. Every member gets each message, so they are few;
- * what must not be lost is found again by member-sync.ts.
+ * Member records by gossipsub: members that join, that are still there, and that leave. Every member gets each
+ * message, so there are few. member-sync.ts finds again what gossip loses.
  */
 import { TopicValidatorResult } from '@libp2p/gossipsub';
 import { isWeirError } from '../util/errors.ts';
@@ -9,42 +9,42 @@ import { decodeGossip, encodeGossip } from '../protocol/sync-messages.ts';
 import type { SignedMember } from '../protocol/signed-record.ts';
 import { weirPeerIdOf } from './connection-gater.ts';
 import type { RecordIntake } from './record-intake.ts';
-import type { Node } from './libp2p-node.ts';
+import type { Libp2pNode } from './libp2p-node.ts';
 
 export class Gossip {
-  readonly #node: Node;
+  readonly #libp2p: Libp2pNode;
   readonly #topic: string;
   readonly #recordIntake: RecordIntake;
   readonly #mesh: Set<string> = new Set();
 
-  constructor(node: Node, topic: string, recordIntake: RecordIntake) {
-    this.#node = node;
+  constructor(libp2p: Libp2pNode, topic: string, recordIntake: RecordIntake) {
+    this.#libp2p = libp2p;
     this.#topic = topic;
     this.#recordIntake = recordIntake;
   }
 
   start(): void {
-    const { pubsub } = this.#node.services;
-    // The validator takes the record: what it refuses or knows already is not passed on.
+    const { pubsub } = this.#libp2p.services;
+    // The validator applies the record: gossipsub does not pass on records that it refuses or knows already.
     pubsub.topicValidators.set(this.#topic, (from, { data }) => this.#take(data, weirPeerIdOf(from)));
     pubsub.addEventListener('gossipsub:graft', ({ detail }) => this.#mesh.add(detail.peerId));
     pubsub.addEventListener('gossipsub:prune', ({ detail }) => this.#mesh.delete(detail.peerId));
     pubsub.subscribe(this.#topic);
   }
 
-  /** Peers to whom this node's gossip goes, directly or not. */
+  /** How many peers have subscribed to the topic. */
   get listeners(): number {
-    return this.#node.services.pubsub.getSubscribers(this.#topic).length;
+    return this.#libp2p.services.pubsub.getSubscribers(this.#topic).length;
   }
 
-  /** Those with whom there are streams for gossip, whether or not it goes to them directly. */
+  /** Peers with open gossip streams, in the mesh or not. */
   get peers(): ReadonlySet<PeerId> {
-    return new Set(this.#node.services.pubsub.getPeers().flatMap((peer) => weirPeerIdOf(peer) ?? []));
+    return new Set(this.#libp2p.services.pubsub.getPeers().flatMap((peer) => weirPeerIdOf(peer) ?? []));
   }
 
-  /** @returns to how many peers it went: 0 where nobody listens. @throws what gossipsub throws */
+  /** @returns how many peers it was sent to: 0 if nobody has subscribed. @throws gossipsub's error */
   async publish(record: SignedMember): Promise<number> {
-    const { recipients } = await this.#node.services.pubsub.publish(this.#topic, encodeGossip(record));
+    const { recipients } = await this.#libp2p.services.pubsub.publish(this.#topic, encodeGossip(record));
     return recipients.length;
   }
 
@@ -53,7 +53,7 @@ export class Gossip {
     return this.#mesh.has(peer);
   }
 
-  /** The peer is gone; gossipsub says so to nobody. */
+  /** The peer is gone. gossipsub has no event for that. */
   forget(peer: PeerId): void {
     this.#mesh.delete(peer);
   }
@@ -61,7 +61,7 @@ export class Gossip {
   #take(data: Uint8Array, from: PeerId | undefined): TopicValidatorResult {
     try {
       const record = decodeGossip(data);
-      if (record === undefined) return TopicValidatorResult.Accept; // a newer version's; others may know it
+      if (record === undefined) return TopicValidatorResult.Accept; // from a newer version; others may know it
       const isNeeded = this.#recordIntake.gossip(record, from);
       if (isNeeded !== undefined) return isNeeded ? TopicValidatorResult.Accept : TopicValidatorResult.Ignore;
     } catch (error) {

@@ -1,7 +1,7 @@
 /**
- * The memory of libp2p: peers and provider records. Its own memory store walks through all entries for every question
- * about a provider, which with the records of a large cluster takes tens of milliseconds each, and it has no bound.
- * Here entries lie in groups by the path above them: all providers of one CID are one group.
+ * libp2p's datastore in memory: peers and provider records. libp2p's own memory store has no bound, and scans all
+ * entries for every question about a provider: tens of milliseconds each with the records of a large cluster. Here
+ * entries are grouped by their parent path: all providers of one CID are one group.
  */
 import { NotFoundError } from '@libp2p/interface';
 import type { Libp2pOptions } from 'libp2p';
@@ -18,22 +18,22 @@ interface Pair {
   readonly value: Uint8Array;
 }
 
-/** The group of all that has one parent; least recently written first. */
+/** Entries with one parent path; least recently written first. */
 type Group = Map<string, Pair>;
 
-/** Bytes of one value: a peer with all that a member may say of itself has 2 KiB. */
+/** Bytes of one value: a peer with all that a record may contain has 2 KiB. */
 const MAX_VALUE = 4 * KIB;
-/** 200,000 provider records and 8192 peers are some 40 MiB. */
+/** 200,000 provider records and 8192 peers take about 40 MiB. */
 const MAX_BYTES = 64 * MIB;
 
 export interface GroupedStoreOptions {
-  /** Entries in all; the group that was written longest ago goes first. */
+  /** Entries in all; the group written longest ago loses its entries first. */
   readonly maxEntries?: number;
-  /** The same in bytes of paths and values: about 130 for a provider record, 1.5 KiB for a peer. */
+  /** Bytes of paths and values in all: about 130 for a provider record, 1.5 KiB for a peer. */
   readonly maxBytes?: number;
   /**
-   * Entries of one group below three or more path elements, which is what provider records are: a layer that a
-   * thousand nodes have needs no thousand names in each answer.
+   * Entries of one group below three or more path elements, which are provider records. A layer that a thousand nodes
+   * have needs no thousand peer IDs in each answer.
    */
   readonly maxProviders?: number;
 }
@@ -62,7 +62,7 @@ export class GroupedStore implements Datastore {
     return this.#bytes;
   }
 
-  /** @throws RangeError for a value that is too long: libp2p then keeps what it had, and says so to who wanted it kept */
+  /** @throws RangeError for a value that is too long: libp2p then keeps the old one, and tells its caller */
   put(key: Key, value: Uint8Array): Key {
     const path = key.toString();
     const parent = parentOf(path);

@@ -1,5 +1,5 @@
-/** The libp2p node: which parts, with which limits. limits.ts says why each has its value. */
-import * as limits from './limits.ts';
+/** Makes the libp2p node: its parts and their limits. limits.ts has the reason for each value. */
+import { hkdfSync } from 'node:crypto';
 import { gossipsub, StrictNoSign, type GossipSub } from '@libp2p/gossipsub';
 import { identify, type Identify } from '@libp2p/identify';
 import type { Libp2p } from '@libp2p/interface';
@@ -16,38 +16,38 @@ import type { Identity } from '../protocol/identity.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { MAX_GOSSIP_BYTES } from '../protocol/sync-messages.ts';
 import { toMultiaddr, type ListenAddress } from './addresses.ts';
-import { GroupedStore } from './grouped-store.ts';
 import { makeGater } from './connection-gater.ts';
-import { withCache } from './peer-store.ts';
+import { GroupedStore } from './grouped-store.ts';
 import { quietLogger, withSingleWrites, withSparseUpdates } from './libp2p-tweaks.ts';
-import { hkdfSync } from 'node:crypto';
+import * as limits from './limits.ts';
+import { withCache } from './peer-store.ts';
 
-export type Node = Libp2p<{ identify: Identify; ping: Ping; dht: KadDHT; pubsub: GossipSub }>;
+export type Libp2pNode = Libp2p<{ identify: Identify; ping: Ping; dht: KadDHT; pubsub: GossipSub }>;
 
-export interface NodeOptions {
+export interface Libp2pNodeOptions {
   readonly identity: Identity;
   readonly clusterKey: Uint8Array | undefined;
   readonly listen: readonly ListenAddress[];
-  /** From what is listened on to what others are told, both as multiaddrs. */
+  /** Turns the addresses listened on into those that others are told; all are multiaddrs. */
   readonly announced: (listening: readonly string[]) => readonly string[];
   readonly mdns: boolean;
   readonly version: string;
-  /** Whose connections are refused. */
+  /** Whether connections of this peer are refused. */
   readonly isRefused: (peer: PeerId) => boolean;
-  /** Whether a member's record names this address. */
+  /** Whether a member's record contains this address. */
   readonly isKnown: (host: string) => boolean;
 }
 
-/** How long a provider record holds; routing/ renews it before. */
+/** Milliseconds until a provider record expires; provider-announcer.ts renews it before. */
 export const PROVIDER_VALIDITY: number = 24 * HOUR;
 
 export function gossipTopic(clusterKey: Uint8Array | undefined): string {
   return `weir/${clusterTag(clusterKey)}`;
 }
 
-/** A node that has not been started. */
-export async function createNode(options: NodeOptions): Promise<Node> {
-  const node = await createLibp2p({
+/** The node is not started yet. */
+export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp2pNode> {
+  const libp2p = await createLibp2p({
     start: false,
     ...quietLogger(process.env),
     privateKey: privateKeyFromRaw(options.identity.raw),
@@ -80,27 +80,28 @@ export async function createNode(options: NodeOptions): Promise<Node> {
       outboundStreamProtocolNegotiationTimeout: limits.LONGEST_NEGOTIATION,
       maxParallelDials: limits.MAX_PARALLEL_DIALS,
       maxDialQueueLength: limits.MAX_DIAL_QUEUE,
-      // dialer.ts has shorter ones, of this node's own time.
+      // dialer.ts has shorter ones, in active time.
       dialTimeout: limits.LONGEST_DIAL,
       addressDialTimeout: limits.LONGEST_DIAL,
     },
     datastore: new GroupedStore(),
-    // The DHT looks providers' addresses up here: libp2p's hour would make most records useless long before they end.
+    // The DHT looks up providers' addresses here. libp2p's default of an hour would make most records useless long
+    // before they expire.
     peerStore: { maxAddressAge: 2 * PROVIDER_VALIDITY, maxPeerAge: 2 * PROVIDER_VALIDITY },
     connectionMonitor: { enabled: false }, // heartbeats.ts
     peerDiscovery: options.mdns ? [await mdnsDiscovery(options.clusterKey)] : [],
     services: {
-      identify: identify({ protocolPrefix: 'weir', runOnConnectionOpen: false }), // neighbours.ts says of whom
+      identify: identify({ protocolPrefix: 'weir', runOnConnectionOpen: false }), // neighbours.ts decides when
       ping: ping(),
       dht: makeDht(),
       pubsub: makePubsub(gossipTopic(options.clusterKey)),
     },
   });
-  withCache(node.peerStore);
-  return node;
+  withCache(libp2p.peerStore);
+  return libp2p;
 }
 
-/** Loaded only where it is wanted: it brings a DNS codec with it. */
+/** Loaded only if it is wanted: it brings a DNS codec. */
 async function mdnsDiscovery(
   clusterKey: Uint8Array | undefined,
 ): Promise<NonNullable<Libp2pOptions['peerDiscovery']>[number]> {
@@ -119,40 +120,40 @@ function makeDht(): ReturnType<typeof kadDHT> {
     kBucketSize: limits.PROVIDER_RECORDS,
     alpha: limits.DHT_PARALLEL,
     disjointPaths: 2,
-    // Only the clean-up is wanted of it: routing/ has a paced queue of its own that renews records.
+    // Only its clean-up is used: provider-announcer.ts renews records, at its own pace.
     reprovide: { validity: PROVIDER_VALIDITY, threshold: 0, concurrency: 1 },
   });
 }
 
 function makePubsub(topic: string): ReturnType<typeof gossipsub> {
   return gossipsub({
-    // Records carry their member's signature; a second one for each message would only cost.
+    // Records carry their member's signature; a second one per message would only cost.
     globalSignaturePolicy: StrictNoSign,
     allowedTopics: [topic],
     allowPublishToZeroTopicPeers: true,
     ignoreDuplicatePublishError: true,
     fallbackToFloodsub: false,
-    // To the mesh alone: a node may have hundreds of connections on demand.
+    // Publishes to the mesh only: a node may have hundreds of connections on demand.
     floodPublish: false,
     maxInboundDataLength: MAX_GOSSIP_BYTES,
-    // Nodes behind one NAT, and all tests, share an address; it says nothing about them.
+    // Nodes behind one NAT share an address, and so do all tests: that says nothing about them.
     scoreParams: { IPColocationFactorWeight: 0 },
   });
 }
 
 const SALT = 'weir/cluster-key/1';
-/** Bytes of a derived value. */
+/** Bytes of a derived key. */
 const LENGTH = 32;
 
 /**
- * Goes into the prologue of the noise handshake: with another one, or none, the first encrypted message cannot be
- * read and the handshake fails. A cluster without a key has a prologue too, so that it never meets one that has.
+ * The prologue of the Noise handshake. If two nodes have different prologues, the first encrypted message cannot be
+ * read, and the handshake fails. A cluster without a key has a prologue, too, so that it never meets one with a key.
  */
 export function noisePrologue(key: Uint8Array | undefined): Uint8Array {
   return derive(key, 'noise prologue');
 }
 
-/** Eight letters that tell clusters on one LAN apart where names are public: in mDNS and in the gossip topic. */
+/** Eight hex digits that distinguish clusters on one LAN where names are public: in mDNS and in the gossip topic. */
 export function clusterTag(key: Uint8Array | undefined): string {
   return Buffer.from(derive(key, 'public tag')).toString('hex').slice(0, 8);
 }

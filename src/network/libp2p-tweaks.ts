@@ -1,13 +1,14 @@
 /**
- * What we change in libp2p, and why (docs/adr/0019-fewer-packets-per-message.md):
+ * What Weir changes in libp2p, and why (docs/adr/0019-fewer-packets-per-message.md):
  *
- * - yamux: a stream tells its sender of room in the receive window when half of the window is used up, as other
- *   implementations do (https://github.com/hashicorp/yamux/blob/master/spec.md, flow control). The library tells of it
- *   after each frame: each message is answered by a frame that is encrypted, sent and read for nothing.
- * - noise: each message leaves with one write to the socket. The library hands over the two bytes of length and what
- *   follows as two parts, and the TCP transport writes each part by itself: two system calls, and with TCP_NODELAY two
- *   packets, for each message.
- * - logging: the logger is silent, because the library's makes and formats a scope for each stream that nobody reads.
+ * - yamux: a stream sends a window update when half of its receive window is used up, as other implementations do
+ *   (https://github.com/hashicorp/yamux/blob/master/spec.md, flow control). The library sends one after each frame,
+ *   so each message costs a second frame that is encrypted, sent and read for nothing.
+ * - noise: each message leaves with one write to the socket. The library hands over the two length bytes and the rest
+ *   as two parts, and the TCP transport writes each part separately. Each message costs two system calls, and with
+ *   TCP_NODELAY two packets.
+ * - logging: the logger is silent. The library's logger makes and formats a scope for each stream, which nobody
+ *   reads.
  */
 import type {
   StreamMuxerFactory,
@@ -17,10 +18,10 @@ import type {
   Logger,
 } from '@libp2p/interface';
 
-/** What is used of the library's stream; its types call some of it private. */
+/** The part of the library's stream that is used here; its types call some of it private. */
 interface ReceivingStream {
   readonly state: number;
-  /** Bytes of the window when nothing is used up. */
+  /** Bytes of the whole window. */
   readonly recvWindow: number;
   /** Bytes that may still come. */
   readonly recvWindowCapacity: number;
@@ -31,11 +32,11 @@ interface StreamMaker {
   _newStream(...args: readonly unknown[]): ReceivingStream;
 }
 
-/** The library's `StreamState` of streams whose next update opens the stream, or accepts it. */
+/** The library's `StreamState` of streams whose next window update also opens or accepts the stream. */
 const INIT = 0;
 const SYN_RECEIVED = 2;
 
-/** The same muxer, whose streams send fewer updates. Throws where the library is no longer as this file knows it. */
+/** The same muxer, but its streams send fewer window updates. @throws TypeError if the library has changed */
 export function withSparseUpdates(create: () => StreamMuxerFactory): () => StreamMuxerFactory {
   return () => {
     const factory = create();
@@ -61,7 +62,7 @@ function sparse(stream: ReceivingStream): ReceivingStream {
   return stream;
 }
 
-/** The same encrypter, whose connections hand all parts of a message over as one. */
+/** The same encrypter, but its connections send all parts of a message as one. */
 export function withSingleWrites<Components, Encrypter extends ConnectionEncrypter>(
   create: (components: Components) => Encrypter,
 ): (components: Components) => Encrypter {
@@ -77,7 +78,7 @@ export function withSingleWrites<Components, Encrypter extends ConnectionEncrypt
 
 function joinParts(connection: MessageStream): MessageStream {
   const send = connection.send.bind(connection);
-  connection.send = (data) => send(data.subarray()); // of a list: all parts in one array
+  connection.send = (data) => send(data.subarray()); // joins the parts of a list
   return connection;
 }
 
@@ -85,7 +86,7 @@ const say = (): void => undefined;
 
 const silent: Logger = Object.assign(say, { error: say, trace: say, enabled: false, newScope: () => silent });
 
-/** Nothing, unless the environment asks libp2p to speak (`DEBUG=libp2p:*`). */
+/** Options that silence libp2p, unless the environment asks for its log (`DEBUG=libp2p:*`). */
 export function quietLogger(env: Readonly<Record<string, string | undefined>>): {
   readonly logger?: ComponentLogger;
 } {

@@ -1,7 +1,8 @@
 /**
- * Two neighbours make their tables equal, `/weir/members/1.0`. The opener sends its record and a digest for each of
- * 64 buckets of members; the other answers with its record, which buckets differ, and what it has in these; the
- * opener sends back what the other lacked. To a node that has just started all differs: this is its snapshot.
+ * Member sync, `/weir/members/1.0`: two neighbours make their tables equal. The opener sends its record and a digest
+ * for each of 64 buckets of members. The other side answers with its record, the list of differing buckets, and its
+ * records in these. The opener sends back the records that the other side lacks. For a node that has just started all
+ * buckets differ: this is its snapshot.
  */
 import type { Connection, Stream } from '@libp2p/interface';
 import { toError, WeirError } from '../util/errors.ts';
@@ -9,9 +10,9 @@ import { differingBuckets } from '../cluster/member-records.ts';
 import type { MemberTable } from '../cluster/member-table.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import {
-  decodeExchangeHead,
+  decodeSyncHead,
   decodePage,
-  encodeExchangeHead,
+  encodeSyncHead,
   encodePages,
   MAX_SNAPSHOT_RECORDS,
   type AgedRecord,
@@ -20,15 +21,15 @@ import type { SignedMember } from '../protocol/signed-record.ts';
 import { FrameStream, type OnAborted } from './frame-stream.ts';
 import { weirPeerIdOf } from './connection-gater.ts';
 import type { RecordIntake } from './record-intake.ts';
-import { EXCHANGE_TIMEOUT, FIRST_FRAME_TIMEOUT, MAX_EXCHANGE_BYTES, MAX_EXCHANGES } from './limits.ts';
-import type { Node } from './libp2p-node.ts';
+import { SYNC_TIMEOUT, FIRST_FRAME_TIMEOUT, MAX_SYNC_BYTES, MAX_SYNCS } from './limits.ts';
+import type { Libp2pNode } from './libp2p-node.ts';
 import { peerError } from './peer-errors.ts';
 
 export const MEMBERS_PROTOCOL = '/weir/members/1.0';
 const NONE: Uint8Array = new Uint8Array();
 
 export class MemberSync {
-  readonly #node: Node;
+  readonly #libp2p: Libp2pNode;
   readonly #table: MemberTable;
   readonly #recordIntake: RecordIntake;
   readonly #self: () => SignedMember;
@@ -36,13 +37,13 @@ export class MemberSync {
   #running = 0;
 
   constructor(
-    node: Node,
+    libp2p: Libp2pNode,
     table: MemberTable,
     recordIntake: RecordIntake,
     self: () => SignedMember,
     onAborted: OnAborted,
   ) {
-    this.#node = node;
+    this.#libp2p = libp2p;
     this.#table = table;
     this.#recordIntake = recordIntake;
     this.#self = self;
@@ -50,7 +51,7 @@ export class MemberSync {
   }
 
   async start(): Promise<void> {
-    await this.#node.handle(MEMBERS_PROTOCOL, (stream, connection) => this.#accept(stream, connection), {
+    await this.#libp2p.handle(MEMBERS_PROTOCOL, (stream, connection) => this.#accept(stream, connection), {
       maxInboundStreams: 1,
       maxOutboundStreams: 2,
     });
@@ -58,21 +59,21 @@ export class MemberSync {
 
   /** @throws WeirError `peer_*`; the signal's reason */
   async run(connection: Connection, signal: AbortSignal): Promise<void> {
-    const limit = AbortSignal.any([signal, AbortSignal.timeout(EXCHANGE_TIMEOUT)]);
+    const limit = AbortSignal.any([signal, AbortSignal.timeout(SYNC_TIMEOUT)]);
     try {
       const frames = new FrameStream(await connection.newStream(MEMBERS_PROTOCOL, { signal: limit }));
       await closing(frames, () => this.#ask(frames, connection, limit));
     } catch (error) {
-      throw peerError(error, 'exchange of members', 'peer_cut', signal);
+      throw peerError(error, 'member sync', 'peer_cut', signal);
     }
   }
 
   async #ask(frames: FrameStream, connection: Connection, signal: AbortSignal): Promise<void> {
     const digests = this.#table.records.digests();
-    frames.send(encodeExchangeHead({ self: this.#self(), digests, differing: NONE }));
-    const head = decodeExchangeHead(await theNext(frames, signal), 'answer');
+    frames.send(encodeSyncHead({ self: this.#self(), digests, differing: NONE }));
+    const head = decodeSyncHead(await theNext(frames, signal), 'answer');
     this.#recordIntake.hello(head.self, connection);
-    // Taken before their records come, or all of these would be sent back.
+    // Listed before their records are applied, or all of those would be sent back.
     const mine = [...this.#table.records.inBuckets(head.differing)];
     const theirs = await this.#takePages(frames, weirPeerIdOf(connection.remotePeer), signal);
     const news = mine.filter(({ record: { member } }) => (theirs.get(member.peer) ?? -1) < member.sequence);
@@ -82,13 +83,13 @@ export class MemberSync {
   async #accept(stream: Stream, connection: Connection): Promise<void> {
     const frames = new FrameStream(stream);
     const peer = weirPeerIdOf(connection.remotePeer);
-    if (this.#running >= MAX_EXCHANGES) {
-      frames.abort(new WeirError('too_many_requests', 'too many exchanges of members'));
+    if (this.#running >= MAX_SYNCS) {
+      frames.abort(new WeirError('too_many_requests', 'too many member syncs'));
       return;
     }
     this.#running += 1;
     try {
-      const signal = AbortSignal.timeout(EXCHANGE_TIMEOUT);
+      const signal = AbortSignal.timeout(SYNC_TIMEOUT);
       await closing(frames, () => this.#answer(frames, connection, signal));
     } catch (error) {
       this.#onAborted(peer, error);
@@ -98,15 +99,15 @@ export class MemberSync {
   }
 
   async #answer(frames: FrameStream, connection: Connection, signal: AbortSignal): Promise<void> {
-    const head = decodeExchangeHead(await theNext(frames, signal), 'question');
+    const head = decodeSyncHead(await theNext(frames, signal), 'question');
     this.#recordIntake.hello(head.self, connection);
     const differing = differingBuckets(this.#table.records.digests(), head.digests);
-    frames.send(encodeExchangeHead({ self: this.#self(), digests: NONE, differing }));
+    frames.send(encodeSyncHead({ self: this.#self(), digests: NONE, differing }));
     await sendPages(frames, this.#table.records.inBuckets(differing), signal);
     await this.#takePages(frames, weirPeerIdOf(connection.remotePeer), signal);
   }
 
-  /** @returns the sequence of each record that came */
+  /** @returns the sequence of each record received */
   async #takePages(
     frames: FrameStream,
     from: PeerId | undefined,
@@ -119,7 +120,7 @@ export class MemberSync {
       bytes += frame.length;
       const { records, last } = decodePage(frame);
       for (const { record } of records) sequences.set(record.member.peer, record.member.sequence);
-      if (bytes > MAX_EXCHANGE_BYTES || sequences.size > MAX_SNAPSHOT_RECORDS) {
+      if (bytes > MAX_SYNC_BYTES || sequences.size > MAX_SNAPSHOT_RECORDS) {
         throw new WeirError('peer_protocol', 'a snapshot that is too large');
       }
       this.#recordIntake.page(records, from);

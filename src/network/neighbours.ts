@@ -1,10 +1,10 @@
 /**
- * Keeps 8 to 12 connections besides those in use, so that gossip and the DHT reach everybody at the price of a few: with
- * the peers of these this node gets acquainted (libp2p's identify), and then gossip and the DHT open their streams. Other
- * connections, made to tell somebody something, do without: that halves what one costs.
+ * Keeps 8 to 12 connections besides those in use, so that gossip and the DHT reach everybody at a low price. With the
+ * peers of these connections this node runs libp2p's identify, and then gossip and the DHT open their streams.
+ * Connections that were made only to send a message do without, which halves their cost.
  *
- * It looks after suspects, too: who is unreachable is tried again just before its suspicion ends, so that the swarm does
- * not have to find out with a chunk whether it is back.
+ * It also probes suspects: an unreachable peer is tried again just before its suspicion ends. Otherwise the swarm
+ * would have to find out with a chunk whether it is back.
  */
 import type { Connection } from '@libp2p/interface';
 import { SECOND, type Clock } from '../util/clock.ts';
@@ -24,23 +24,23 @@ import {
   MAX_IDLE_NEIGHBOURS,
   MIN_NEIGHBOURS,
 } from './limits.ts';
-import type { Node } from './libp2p-node.ts';
+import type { Libp2pNode } from './libp2p-node.ts';
 
-/** Dials and hang-ups that this begins in one round: all nodes do the same, and at the same time. */
+/** Dials and closes begun in one round: all nodes do the same at the same time. */
 const PER_ROUND = 3;
 /** Suspects tried in one round. */
 const PROBES_PER_ROUND = 8;
-/** Milliseconds of this node's own time that a suspect has to answer a ping. */
+/** Milliseconds of active time that a suspect has to answer a ping. */
 const PING_TIMEOUT = 2 * SECOND;
-/** A suspect is tried so long before its suspicion ends: the answer must be here by then. */
+/** How long before the end of its suspicion a suspect is tried: the answer must be here by then. */
 const PROBE_BEFORE = DIAL_TIMEOUT + HANDSHAKE_TIMEOUT + PING_TIMEOUT + SECOND;
 
 export interface NeighboursOptions {
-  readonly node: Node;
+  readonly libp2p: Libp2pNode;
   readonly dialer: Dialer;
   readonly table: MemberTable;
   readonly clock: Clock;
-  /** Whether something goes over this connection that closing it would cut. */
+  /** Whether closing this connection would cut something. */
   readonly isUsed: (connection: Connection, peer: PeerId) => boolean;
   readonly onUnreachable: (peer: PeerId, error: unknown) => void;
   /** Peers with whom this node gossips. */
@@ -50,51 +50,51 @@ export interface NeighboursOptions {
 export class Neighbours {
   readonly #options: NeighboursOptions;
   readonly #dialling: Set<PeerId> = new Set();
-  /** Over which it is asked what the peer speaks, now. */
-  readonly #meeting: Set<Connection> = new Set();
-  /** When it was last asked over a connection; on the monotonic clock. */
+  /** Connections over which identify is under way. */
+  readonly #identifying: Set<Connection> = new Set();
+  /** When identify last ran over a connection; on the monotonic clock. */
   readonly #asked: WeakMap<Connection, number> = new WeakMap();
 
   constructor(options: NeighboursOptions) {
     this.#options = options;
   }
 
-  /** Connected peers. */
+  /** How many peers are connected. */
   get count(): number {
-    return new Set(this.#options.node.getConnections().map(({ remotePeer }) => weirPeerIdOf(remotePeer)))
+    return new Set(this.#options.libp2p.getConnections().map(({ remotePeer }) => weirPeerIdOf(remotePeer)))
       .size;
   }
 
-  /** One look at all of it; what it begins goes on in the background. */
+  /** One round of maintenance. Dials that it begins go on in the background. */
   maintain(signal: AbortSignal): void {
     this.#probe(signal);
     const missing = Math.min(PER_ROUND, MIN_NEIGHBOURS - this.#identified - this.#dialling.size);
     if (missing <= 0) return this.#trim();
     const strangers = this.#strangers().slice(0, missing);
-    for (const connection of strangers) void this.#meet(connection, signal);
+    for (const connection of strangers) void this.#identify(connection, signal);
     this.#seek(missing - strangers.length, signal);
   }
 
-  /** A connection has been opened, from either side. */
+  /** To be called when a connection was opened, by either side. */
   opened(connection: Connection, signal: AbortSignal): void {
-    if (this.#identified < MAX_IDLE_NEIGHBOURS) void this.#meet(connection, signal);
+    if (this.#identified < MAX_IDLE_NEIGHBOURS) void this.#identify(connection, signal);
   }
 
   get #identified(): number {
     const peers = new Set(this.#options.gossipPeers());
-    for (const { remotePeer } of this.#meeting) {
+    for (const { remotePeer } of this.#identifying) {
       const peer = weirPeerIdOf(remotePeer);
       if (peer !== undefined) peers.add(peer);
     }
     return peers.size;
   }
 
-  /** Open connections whose peers do not gossip with this node, and have not just been asked whether they do. */
+  /** Open connections to peers without gossip, except those asked lately. */
   #strangers(): readonly Connection[] {
-    const { node, clock, gossipPeers } = this.#options;
+    const { libp2p, clock, gossipPeers } = this.#options;
     const identified = gossipPeers();
     const before = clock.monotonic() - IDENTIFY_AGAIN;
-    return node.getConnections().filter((connection) => {
+    return libp2p.getConnections().filter((connection) => {
       const peer = weirPeerIdOf(connection.remotePeer);
       const isAsked = (this.#asked.get(connection) ?? -Infinity) > before;
       return connection.status === 'open' && !isAsked && peer !== undefined && !identified.has(peer);
@@ -102,25 +102,25 @@ export class Neighbours {
   }
 
   /** Never throws. */
-  async #meet(connection: Connection, signal: AbortSignal): Promise<void> {
-    const { node, clock } = this.#options;
-    this.#meeting.add(connection);
+  async #identify(connection: Connection, signal: AbortSignal): Promise<void> {
+    const { libp2p, clock } = this.#options;
+    this.#identifying.add(connection);
     this.#asked.set(connection, clock.monotonic());
     try {
-      await node.services.identify.identify(connection, {
+      await libp2p.services.identify.identify(connection, {
         signal: AbortSignal.any([signal, AbortSignal.timeout(IDENTIFY_TIMEOUT)]),
       });
     } catch {
-      // It did not say; there are others.
+      // There are other peers.
     } finally {
-      this.#meeting.delete(connection);
+      this.#identifying.delete(connection);
     }
   }
 
   /** A random connected member. */
   random(): Connection | undefined {
-    const { node, clock } = this.#options;
-    const connections = node.getConnections().filter(({ status }) => status === 'open');
+    const { libp2p, clock } = this.#options;
+    const connections = libp2p.getConnections().filter(({ status }) => status === 'open');
     return connections[Math.floor(clock.random() * connections.length)];
   }
 
@@ -137,7 +137,7 @@ export class Neighbours {
     }
   }
 
-  /** Those whose suspicion is about to end: are they there? */
+  /** Tries the suspects whose suspicion ends soon. */
   #probe(signal: AbortSignal): void {
     const { table, clock } = this.#options;
     const soon = clock.now() + PROBE_BEFORE;
@@ -149,7 +149,7 @@ export class Neighbours {
       if (member === undefined || member.leaving) continue;
       probes += 1;
       if (probes > PROBES_PER_ROUND) return;
-      // One that stalled may be frozen, or merely slow: if it answers, its suspicion ends as if nobody had asked.
+      // A stalled peer may be frozen or merely slow. If it answers, its suspicion ends at its usual time.
       if (isGone) table.prolong(peer, PROBE_BEFORE);
       void this.#dial(member, signal);
     }
@@ -161,7 +161,7 @@ export class Neighbours {
     this.#dialling.add(peer);
     try {
       const connection = await dialer.connect(peer, { signal });
-      // A connection that is there already says nothing: a frozen peer keeps its own for a while.
+      // An open connection proves nothing: a frozen peer keeps its connections for a while.
       if (table.suspicion(peer) !== undefined) await this.#ping(connection, signal);
       if (table.suspicion(peer) === 'unreachable') table.clear(peer);
     } catch (error) {
@@ -175,7 +175,7 @@ export class Neighbours {
     using time = new ActiveTimer(this.#options.clock, PING_TIMEOUT, noAnswer);
     const limit = AbortSignal.any([signal, time.signal]);
     try {
-      await this.#options.node.services.ping.ping(connection.remotePeer, { signal: limit });
+      await this.#options.libp2p.services.ping.ping(connection.remotePeer, { signal: limit });
     } catch (error) {
       connection.abort(toError(error));
       throw error;
@@ -186,7 +186,7 @@ export class Neighbours {
     const idle = [...this.#byPeer()].filter(([peer, connections]) => this.#isIdle(peer, connections));
     const excess = Math.min(this.count - MAX_IDLE_NEIGHBOURS, idle.length, PER_ROUND);
     const identified = this.#options.gossipPeers();
-    // Those with whom this node gossips stay, and the oldest: what has lasted lasts.
+    // Gossip peers are closed last, and newer connections before older ones: old ones are likely to last.
     const order = idle.sort(
       ([a, ofA], [b, ofB]) =>
         Number(identified.has(a)) - Number(identified.has(b)) || openedAt(ofB) - openedAt(ofA),
@@ -202,7 +202,7 @@ export class Neighbours {
 
   #byPeer(): ReadonlyMap<PeerId, Connection[]> {
     const byPeer = new Map<PeerId, Connection[]>();
-    for (const connection of this.#options.node.getConnections()) {
+    for (const connection of this.#options.libp2p.getConnections()) {
       const peer = weirPeerIdOf(connection.remotePeer);
       if (peer === undefined || connection.status !== 'open') continue;
       const known = byPeer.get(peer);

@@ -1,4 +1,4 @@
-/** What a host is made from, and what it tells. */
+/** What a network is made from, and the events that it reports. */
 import type { Clock } from '../util/clock.ts';
 import type { MemberTable } from '../cluster/member-table.ts';
 import type { Identity } from '../protocol/identity.ts';
@@ -15,21 +15,21 @@ export interface NetworkLogger {
 
 export interface NetworkOptions {
   readonly identity: Identity;
-  /** Undefined: an open cluster. */
+  /** Undefined for an open cluster. */
   readonly clusterKey: Uint8Array | undefined;
   readonly listen: readonly ListenAddress[];
-  /** IP, IP:port, [IPv6]:port or multiaddr; empty: what is listened on. */
+  /** IP, IP:port, [IPv6]:port or multiaddr; empty for the addresses listened on. */
   readonly announce: readonly string[];
-  /** Multiaddrs, or host:port where the host may be a DNS name with many addresses. */
+  /** Multiaddrs, or host:port; the host may be a DNS name with many addresses. */
   readonly bootstrap: readonly string[];
-  /** Look for neighbours on the LAN by multicast DNS. */
+  /** Whether to look for neighbours on the LAN by multicast DNS. */
   readonly mdns: boolean;
   readonly table: MemberTable;
   readonly selfInfo: SelfInfo;
   readonly clock: Clock;
   readonly logger: NetworkLogger;
   readonly onMessage: (peer: PeerId, message: SwarmMessage) => void;
-  /** What was sent to this peer is lost, and it cannot be reached; the table suspects it already. */
+  /** The peer cannot be reached, and messages to it are lost. The table suspects it already. */
   readonly onUnreachable: (peer: PeerId) => void;
   /** Versions of the swarm protocol, newest first. */
   readonly protocolVersions?: readonly SwarmVersion[];

@@ -1,14 +1,15 @@
 /**
- * The control plane of a node: its libp2p host and all that is said over it, but for chunks.
+ * The control plane of a node: its libp2p node and all traffic over it. Chunks go over src/transfer instead.
  *
- * Who owns what: libp2p-node.ts makes the libp2p node; the membership table is handed in, and every record that arrives goes
- * through {@link RecordIntake} into it; control-streams.ts carries swarm messages, request-response.ts questions, member-sync.ts and
- * gossip.ts records, bootstrap.ts and neighbours.ts connections. This file starts and stops them, and drives what is
- * periodic.
+ * Who owns what: libp2p-node.ts makes the libp2p node. The member table is handed in, and every record that arrives
+ * reaches it through record-intake.ts. control-streams.ts carries swarm messages, request-response.ts questions,
+ * member-sync.ts and gossip.ts records; dht.ts answers who has a blob. bootstrap.ts, neighbours.ts and dialer.ts make
+ * connections, heartbeats.ts cuts dead ones, and peer-policy.ts decides what misbehaviour costs. This file starts and
+ * stops them, and drives periodic work.
  *
- *     start → listen → bootstrap names → connection → exchange of members → gossip "I am here"
- *     swarm → send() → channel → /weir/swarm/1.x → onMessage() of the other
- *     stop  → "I leave" by gossip and to each neighbour → close
+ *     start → listen → bootstrap names → connection → member sync → gossip "I am here"
+ *     swarm → send() → control stream → /weir/swarm/1.x → onMessage() of the peer
+ *     stop  → "I leave" by gossip and to each connected peer → close
  */
 import { errorMessage, WeirError } from '../util/errors.ts';
 import type { Member } from '../protocol/member.ts';
@@ -35,7 +36,7 @@ import { RecordIntake } from './record-intake.ts';
 import * as limits from './limits.ts';
 import { MemberSync } from './member-sync.ts';
 import { Neighbours } from './neighbours.ts';
-import { createNode, gossipTopic, type Node } from './libp2p-node.ts';
+import { createLibp2pNode, gossipTopic, type Libp2pNode } from './libp2p-node.ts';
 import type { NetworkOptions } from './network-options.ts';
 import type { ConnectedPeer } from './connected-peer.ts';
 import { Requests, type RequestHandler, type RequestOptions } from './request-response.ts';
@@ -43,10 +44,10 @@ import { repeat, within } from '../util/async.ts';
 import { SelfRecord, type SelfInfo } from './self-record.ts';
 
 export class Network implements AsyncDisposable {
-  /** What routing/ needs. */
+  /** Announces and finds the holders of blobs. */
   readonly contentRouting: ContentRouting;
   readonly #options: NetworkOptions;
-  readonly #node: Node;
+  readonly #libp2p: Libp2pNode;
   readonly #self: SelfRecord;
   readonly #dialer: Dialer;
   readonly #peerPolicy: PeerPolicy;
@@ -61,14 +62,14 @@ export class Network implements AsyncDisposable {
   readonly #stop: AbortController = new AbortController();
   readonly #running: Set<Promise<void>> = new Set();
 
-  private constructor(options: NetworkOptions, node: Node) {
+  private constructor(options: NetworkOptions, libp2p: Libp2pNode) {
     const { table, clock, identity, selfInfo, clusterKey, protocolVersions = SWARM_VERSIONS } = options;
     this.#options = options;
-    this.#node = node;
+    this.#libp2p = libp2p;
     this.#self = new SelfRecord(identity, table, clock, selfInfo);
-    this.#dialer = new Dialer(node, table, clock);
+    this.#dialer = new Dialer(libp2p, table, clock);
     this.contentRouting = new DhtRouting({
-      dht: node.services.dht,
+      dht: libp2p.services.dht,
       self: identity.peer,
       table,
       dialer: this.#dialer,
@@ -84,24 +85,24 @@ export class Network implements AsyncDisposable {
       onUnreachable: options.onUnreachable,
     });
     const onAborted: OnAborted = (peer, error) => this.#peerPolicy.aborted(peer, error);
-    boundDht(node.services.dht, onAborted);
+    boundDht(libp2p.services.dht, onAborted);
     const self = (): SignedMember => this.#self.current;
     this.#controlStreams = new ControlStreams({
-      node,
+      libp2p,
       dialer: this.#dialer,
       clock,
-      intake: recordIntake,
+      recordIntake,
       self,
       onAborted,
       versions: protocolVersions,
       onMessage: options.onMessage,
       onFailed: (peer, error) => this.#peerPolicy.unreachable(peer, error),
     });
-    this.#requests = new Requests(node, this.#dialer, onAborted);
-    this.#memberSync = new MemberSync(node, table, recordIntake, self, onAborted);
-    this.#gossip = new Gossip(node, gossipTopic(clusterKey), recordIntake);
+    this.#requests = new Requests(libp2p, this.#dialer, onAborted);
+    this.#memberSync = new MemberSync(libp2p, table, recordIntake, self, onAborted);
+    this.#gossip = new Gossip(libp2p, gossipTopic(clusterKey), recordIntake);
     this.#neighbours = new Neighbours({
-      node,
+      libp2p,
       dialer: this.#dialer,
       table,
       clock,
@@ -129,41 +130,42 @@ export class Network implements AsyncDisposable {
   }
 
   /**
-   * Listens, and looks for others in the background: a lone node is ready too.
+   * Listens, and looks for others in the background: a lone node is ready, too.
    * @throws WeirError `address_in_use`, `config_invalid`
    */
   static async start(options: NetworkOptions): Promise<Network> {
-    const node = await createNode({
+    const libp2p = await createLibp2pNode({
       ...options,
       version: options.selfInfo.version,
       announced: (listening) => announced(options.announce, listening),
       isRefused: (peer) => PeerPolicy.isRefused(options.table, peer),
       isKnown: (host) => options.table.names(host),
     });
-    const host = new Network(options, node);
-    await host.#start();
-    return host;
+    const network = new Network(options, libp2p);
+    await network.#start();
+    return network;
   }
 
-  /** Multiaddrs that others are told, without the peer's name. */
+  /** Multiaddrs that others are told, without the peer ID. */
   get addresses(): readonly string[] {
-    return this.#node.getMultiaddrs().map((address) => String(address).replace(/\/p2p\/[^/]+$/, ''));
+    return this.#libp2p.getMultiaddrs().map((address) => String(address).replace(/\/p2p\/[^/]+$/, ''));
   }
 
-  /** Tells a peer something, sooner or later or, if it cannot be reached, not at all. Never throws, never waits. */
+  /** Sends a message to a peer. If the peer cannot be reached, the message is lost. Never throws, never waits. */
   send(peer: PeerId, message: SwarmMessage): void {
     if (!this.#stop.signal.aborted && !this.#options.table.isBanned(peer))
       this.#controlStreams.send(peer, message);
   }
 
-  /** Whether a word to this peer needs no new connection: there is one, or it is being made. */
+  /** Whether a message to this peer needs no new connection: there is one, or it is being made. */
   isConnected(peer: PeerId): boolean {
     return this.#controlStreams.has(peer) || this.#dialer.isConnected(peer);
   }
 
   /**
-   * Resolves when the peer has said that it knows this node's record.
-   * @throws WeirError `peer_unreachable`, `peer_refused`, `peer_cut`, `peer_stalled`, `peer_protocol`; the signal's reason
+   * Resolves when the peer has confirmed that it knows this node's record.
+   * @throws WeirError `peer_unreachable`, `peer_refused`, `peer_cut`, `peer_stalled`, `peer_protocol`; the signal's
+   *   reason
    */
   async ensureKnown(peer: PeerId, { signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
     await this.#controlStreams.ready(peer, signal);
@@ -180,26 +182,26 @@ export class Network implements AsyncDisposable {
   }
 
   peers(): readonly ConnectedPeer[] {
-    return this.#node.getConnections().flatMap((connection) => describe(connection) ?? []);
+    return this.#libp2p.getConnections().flatMap((connection) => describe(connection) ?? []);
   }
 
-  /** Something that this node says of itself has changed; all are told. */
+  /** Changes what this node says about itself, and tells all members. */
   async setSelf(info: Partial<SelfInfo>): Promise<void> {
     this.#self.change(info, this.addresses);
     await Promise.all([this.#controlStreams.reopen(), this.#announce()]);
   }
 
-  /** Takes leave of the others and closes; within a second. */
+  /** Tells the others that it leaves, and closes; within a second. */
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     const limit = AbortSignal.timeout(limits.LEAVE_TIMEOUT);
     const record = this.#self.leave();
-    const connections = this.#node.getConnections();
+    const connections = this.#libp2p.getConnections();
     const telling = connections.map((connection) => this.#controlStreams.tell(connection, limit));
     await within(limits.LEAVE_TIMEOUT, Promise.allSettled([this.#gossip.publish(record), ...telling]));
     this.#stop.abort(new WeirError('aborted', 'the node stops'));
     this.#controlStreams.stop();
-    await within(limits.STOP_TIMEOUT, Promise.allSettled([this.#node.stop(), ...this.#running]));
+    await within(limits.STOP_TIMEOUT, Promise.allSettled([this.#libp2p.stop(), ...this.#running]));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -208,18 +210,18 @@ export class Network implements AsyncDisposable {
 
   async #start(): Promise<void> {
     const { table, clock, logger } = this.#options;
-    // Before the first connection: what it opens must find its handler.
+    // Handlers come before the first connection, which may use them at once.
     await Promise.all([this.#controlStreams.start(), this.#memberSync.start()]);
     this.#listen();
     try {
-      await this.#node.start();
+      await this.#libp2p.start();
     } catch (cause) {
       throw new WeirError('address_in_use', `cannot listen: ${errorMessage(cause)}`, { cause });
     }
     this.#gossip.start();
     this.#self.change({}, this.addresses);
     const { signal } = this.#stop;
-    const onError = (error: unknown): void => logger.debug({ err: error }, 'host');
+    const onError = (error: unknown): void => logger.debug({ err: error }, 'network');
     const every = (interval: (turn: number) => number, work: () => Promise<void> | void): void => {
       this.#background(repeat(clock, signal, { interval, work, onError }));
     };
@@ -235,7 +237,7 @@ export class Network implements AsyncDisposable {
       },
     );
     every(
-      (turn) => Math.min(limits.FIRST_EXCHANGE_INTERVAL * 2 ** turn, limits.EXCHANGE_INTERVAL),
+      (turn) => Math.min(limits.FIRST_SYNC_INTERVAL * 2 ** turn, limits.SYNC_INTERVAL),
       () => this.#compare(),
     );
     every(
@@ -253,7 +255,7 @@ export class Network implements AsyncDisposable {
     table.onExpired(({ leaving, peer, controlAddresses }) => {
       if (!leaving) this.#candidates.add(controlAddresses.map((address) => `${address}/p2p/${peer}`));
     });
-    this.#node.addEventListener('peer:disconnect', ({ detail }) => {
+    this.#libp2p.addEventListener('peer:disconnect', ({ detail }) => {
       const peer = weirPeerIdOf(detail);
       if (peer !== undefined) {
         this.#gossip.forget(peer);
@@ -261,17 +263,17 @@ export class Network implements AsyncDisposable {
       }
       if (this.#neighbours.count === 0) this.#bootstrap.wake();
     });
-    this.#node.addEventListener('connection:open', ({ detail }) => {
+    this.#libp2p.addEventListener('connection:open', ({ detail }) => {
       this.#heartbeats.add(detail);
       this.#neighbours.opened(detail, this.#stop.signal);
     });
-    this.#node.addEventListener('connection:close', ({ detail }) => {
+    this.#libp2p.addEventListener('connection:close', ({ detail }) => {
       this.#heartbeats.remove(detail);
       const peer = weirPeerIdOf(detail.remotePeer);
       if (peer !== undefined) this.#peerPolicy.closed(peer, detail);
     });
     if (!mdns) return;
-    this.#node.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => {
+    this.#libp2p.addEventListener('peer:discovery', ({ detail: { id, multiaddrs } }) => {
       this.#candidates.add(
         multiaddrs.map((address) => `${String(address).replace(/\/p2p\/[^/]+$/, '')}/p2p/${String(id)}`),
       );
@@ -304,13 +306,13 @@ export class Network implements AsyncDisposable {
     const plain = address.replace(/\/p2p\/[^/]+$/, '');
     const isAt = ({ controlAddresses }: Member): boolean => controlAddresses.includes(plain);
     if (isAt(table.self)) return true;
-    // Whoever is alive and known is dialled when neighbours are missing.
+    // Live members are dialled by neighbours.ts if neighbours are missing.
     return this.#neighbours.count > 0 && table.live().some(isAt);
   }
 
   #background(work: Promise<void>): void {
     const ended = work.catch((error: unknown) => {
-      if (!this.#stop.signal.aborted) this.#options.logger.debug({ err: error }, 'host');
+      if (!this.#stop.signal.aborted) this.#options.logger.debug({ err: error }, 'network');
     });
     this.#running.add(ended);
     void ended.finally(() => this.#running.delete(ended));

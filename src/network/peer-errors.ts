@@ -1,9 +1,10 @@
-/** What libp2p throws, as what it means to Weir. */
+/** Turns errors of libp2p into WeirErrors. */
 import { errorMessage, isWeirError, WeirError } from '../util/errors.ts';
 
 /**
- * The error of something done with a peer. `signal` is the caller's: its reason goes through as it is.
- * @param fallback what an error is whose name says nothing
+ * The error of an operation with a peer.
+ * @param signal the caller's: if it is aborted, its reason is returned as it is
+ * @param fallback the code of errors whose name says nothing
  */
 export function peerError(
   error: unknown,

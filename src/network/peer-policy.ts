@@ -1,4 +1,7 @@
-/** What is held against peers for how they behave at this host, and what follows at once: their connections end. */
+/**
+ * Decides which behaviour at this node makes a peer a suspect, and cuts the connections of suspects and banned peers.
+ */
+import { connect } from 'node:net';
 import type { Connection } from '@libp2p/interface';
 import type { Clock } from '../util/clock.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
@@ -8,9 +11,8 @@ import type { PeerId } from '../protocol/peer-id.ts';
 import type { Dialer } from './dialer.ts';
 import { ADDRESS_DIAL_TIMEOUT, PROBE_SPREAD } from './limits.ts';
 import type { NetworkLogger } from './network-options.ts';
-import { connect } from 'node:net';
 
-/** libp2p drops the younger of two connections to one address at once; what lived longer was in use. */
+/** libp2p drops the younger of two connections to one address at once; a connection that lived longer was in use. */
 const IN_USE_AFTER = 1000;
 
 export interface PeerPolicyOptions {
@@ -18,9 +20,9 @@ export interface PeerPolicyOptions {
   readonly dialer: Dialer;
   readonly clock: Clock;
   readonly logger: NetworkLogger;
-  /** Aborted when this node stops: what fails then says nothing. */
+  /** Aborted when this node stops: failures after that say nothing about peers. */
   readonly stopped: AbortSignal;
-  /** Drops what waits to be sent to this peer. */
+  /** Drops the messages that wait for this peer. */
   readonly drop: (peer: PeerId, reason: WeirError) => void;
   readonly onUnreachable: (peer: PeerId) => void;
 }
@@ -32,12 +34,12 @@ export class PeerPolicy {
     this.#options = options;
   }
 
-  /** Whose connections are refused. */
+  /** Whether connections of this peer are refused. */
   static isRefused(table: MemberTable, peer: PeerId): boolean {
     return table.isBanned(peer) || table.suspicion(peer) === 'protocol';
   }
 
-  /** The peer cannot be told anything. */
+  /** A message to the peer could not be delivered. */
   unreachable(peer: PeerId, error: unknown): void {
     const { table, onUnreachable, logger, stopped } = this.#options;
     if (stopped.aborted) return;
@@ -46,7 +48,7 @@ export class PeerPolicy {
     onUnreachable(peer);
   }
 
-  /** A stream from this peer was aborted; who breaks the protocol is kept off for a while. */
+  /** A stream that this peer opened was aborted. A peer that breaks the protocol is kept off for a while. */
   aborted(peer: PeerId | undefined, error: unknown): void {
     const { table, logger, stopped } = this.#options;
     if (stopped.aborted) return;
@@ -68,8 +70,8 @@ export class PeerPolicy {
   }
 
   /**
-   * One of a peer's connections is gone. Where both dialled at one time there is a second one, but gossipsub has its
-   * stream on one of them and makes no other: without this no gossip would go to that peer any more.
+   * One of a peer's connections is gone. If both sides dialled at one time there is a second one. But gossipsub keeps
+   * its stream on one connection and opens no other: without this no gossip would reach that peer any more.
    */
   closed(peer: PeerId, { timeline }: Connection): void {
     if (Date.now() - timeline.open < IN_USE_AFTER) return;
@@ -78,7 +80,10 @@ export class PeerPolicy {
     }
   }
 
-  /** The peer was killed, or it hung up: nothing is asked of one that does not listen any more. */
+  /**
+   * The last connection is gone: the peer was killed, or it hung up. Nothing is asked of a peer that does not listen
+   * any more.
+   */
   async disconnected(peer: PeerId): Promise<void> {
     const { clock, table, stopped, dialer } = this.#options;
     await clock.sleep(clock.random() * PROBE_SPREAD, { signal: stopped });
@@ -97,7 +102,10 @@ function reasonOf(error: unknown): SuspicionReason {
 
 const ADDRESS = /^\/(?:ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/([0-9]+)$/;
 
-/** @param timeout milliseconds for each address @returns whether any address takes a TCP connection */
+/**
+ * @param timeout milliseconds for each address
+ * @returns whether any address accepts a TCP connection
+ */
 export async function isListening(addresses: readonly string[], timeout: number): Promise<boolean> {
   for (const address of addresses) {
     const [, host, port] = ADDRESS.exec(address) ?? [];

@@ -1,13 +1,14 @@
 /**
- * libp2p's peer store, but for what costs and says nothing (docs/adr/0022-cheap-idle-connections.md). It keeps each peer as
- * encoded bytes, which are decoded for each look and, with each thing that is said of the peer, decoded, merged, encoded
- * and written again:
+ * libp2p's peer store, without work that costs CPU and changes nothing (docs/adr/0022-cheap-idle-connections.md). The
+ * library keeps each peer as encoded bytes. It decodes them for each read. For each update it decodes, merges,
+ * encodes and writes them again:
  *
- * - a connection says of each stream, in and out, which protocol it has;
- * - the DHT says where each of the twenty members is that an answer names, and looks up where those are that it answers
- *   with;
- * - kad-dht tags the twenty closest members `keep-alive`, and libp2p dials whoever has that tag as soon as its connection
- *   is closed. neighbours.ts decides who is dialled: what it closes would come back for ever.
+ * - A connection updates the protocols of its peer for each stream, in and out.
+ * - The DHT updates the addresses of the twenty members in each answer, and looks up the addresses for its own
+ *   answers.
+ * - kad-dht tags the twenty closest members `keep-alive`, and libp2p dials a peer with that tag as soon as its
+ *   connection is closed. neighbours.ts decides which peers are dialled: connections that it closes would come back
+ *   for ever.
  */
 import { KEEP_ALIVE, type Peer, type PeerData, type PeerStore } from '@libp2p/interface';
 import { LRUCache } from 'lru-cache';
@@ -15,10 +16,12 @@ import { HOUR } from '../util/clock.ts';
 
 /** Peers that are kept decoded, some 2 KiB each. */
 const MAX_DECODED = 2048;
-/** Then what is said of a peer is written again: its addresses run out when nobody names them any more. */
+/**
+ * After this an update is written again although it changes nothing: addresses expire if nobody names them any more.
+ */
 const REFRESHED_AFTER = HOUR;
 
-/** Answers what has been read before from memory, and takes only what says something new. */
+/** Answers repeated reads from memory, and passes on only updates that change something. */
 export function withCache(store: PeerStore): void {
   const peers = new LRUCache<string, Peer>({ max: MAX_DECODED, ttl: REFRESHED_AFTER });
   const get = store.get.bind(store);
@@ -34,7 +37,7 @@ export function withCache(store: PeerStore): void {
     const known = peers.get(peer.toString());
     if (known !== undefined) return known;
     const entry = await get(peer, options);
-    return peers.get(peer.toString()) ?? keep(entry); // what was written meanwhile is newer
+    return peers.get(peer.toString()) ?? keep(entry); // a write meanwhile is newer
   };
   store.merge = async (peer, data, options) => {
     const wanted = withoutKeepAlive(data);
@@ -51,7 +54,7 @@ export function withCache(store: PeerStore): void {
   };
 }
 
-/** Whether the entry holds all of it. Only addresses and protocols are looked at: the rest is rare. */
+/** Whether the entry contains all of it. Only addresses and protocols are compared: other updates are rare. */
 function saysNothing({ protocols = [], multiaddrs = [], ...rest }: PeerData, entry: Peer): boolean {
   if (Object.values(rest).some((value) => value !== undefined)) return false;
   if (!protocols.every((protocol) => entry.protocols.includes(protocol))) return false;

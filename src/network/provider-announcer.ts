@@ -1,13 +1,15 @@
 /**
- * Tells the network what this node has, in the background and at a walk: one announcement costs tenths of a CPU
- * second over all nodes, and hundreds at once would stop a cluster for half a minute. Nothing waits for it: who needs
- * a blob now finds its holders by the swarm. So it waits while the node pulls: in a crowd of 12 on two cores that
- * pulled for half a minute, announcing what had come in before was a third of all CPU time. And what as
- * many others have announced as a search looks for, this node does not: it looks again later whether they still have it.
+ * Announces in the DHT which blobs this node has, in the background and slowly. One announcement costs tenths of a
+ * CPU second over all nodes; hundreds at once would stop a cluster for half a minute. Nothing waits for it: a node
+ * that needs a blob now finds its holders by the swarm.
  *
- *     provide() → fresh (newest first) → announced → due again before it runs out → …
+ * It therefore pauses while the node pulls. On a cluster of 12 nodes on two cores that pulled for half a minute,
+ * announcing was a third of all CPU time. If as many other members have announced a blob as a search looks for, this
+ * node does not announce it, and checks again later.
+ *
+ *     provide() → fresh (newest first) → announced → due again before it expires → …
  *                                      ↘ covered → looked up again → …
- *     withdraw() → forgotten; it runs out by itself
+ *     withdraw() → forgotten; its record expires by itself
  */
 import { HOUR, MILLISECOND, MINUTE, SECOND, type Clock } from '../util/clock.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -17,38 +19,40 @@ import type { PeerId } from '../protocol/peer-id.ts';
 /** Announcements under way. */
 const CONCURRENCY = 2;
 /**
- * Milliseconds between two announcements of one worker: so many for each member, as all of them may have pulled the same
- * image, at least and at most. Up to 50 members make ten a second together.
+ * Milliseconds between two announcements of one worker: so many per member, with a minimum and a maximum, as all
+ * members may have pulled the same image. Up to 50 members announce ten a second together.
  */
 const PAUSE_EACH = 200 * MILLISECOND;
 const PAUSE_LEAST = SECOND;
 const PAUSE_MOST = 10 * SECOND;
-/** One announcement; a query that takes longer has met dead members and is not worth more. */
+/** Milliseconds for one announcement; a query that takes longer has met dead members. */
 const TIMEOUT = 10 * SECOND;
-/** Looking up who has announced a blob: so many of the members nearest to it have to answer, each of which should know. */
+/**
+ * To look up who has announced a blob, so many of the members nearest to it must answer. Each of them should know.
+ */
 const LOOK_ANSWERS = 3;
 const LOOK_TIMEOUT = 3 * SECOND;
-/** What enough others have announced is looked up again after so long, and up to an hour more. */
+/** A blob that enough others have announced is looked up again after this time, and up to an hour more. */
 const COVERED_FOR = 3 * HOUR;
-/** Digests that are looked after; beyond it those that were announced longest ago are let run out. */
+/** Digests that are kept announced; above this the records announced longest ago expire. */
 const MAX_DIGESTS = 100_000;
-/** Announced again so long before it runs out, so that a queue that is behind loses nothing. */
+/** How long before its expiry a record is renewed, so that a queue that is behind loses none. */
 const MARGIN = 4 * HOUR;
-/** While nobody takes announcements (a lone node), they are tried so often. */
+/** Delay before retries while nobody takes announcements (a lone node). */
 const FIRST_RETRY = 5 * SECOND;
 const LAST_RETRY = 5 * MINUTE;
-/** Milliseconds between two looks whether the node still pulls. */
+/** Milliseconds between two checks whether the node still pulls. */
 const LOOK = SECOND;
-/** Nothing is announced while the node pulls, where that is over within so many milliseconds. */
-const MAX_HELD = 5 * MINUTE;
+/** Milliseconds for which a pull can hold announcements up. */
+const MAX_HOLD = 5 * MINUTE;
 
 export interface ProviderAnnouncerOptions {
   readonly routing: ContentRouting;
-  /** Whether this node has better things to do at present. */
+  /** Whether this node is busy with a pull. */
   readonly isBusy: () => boolean;
-  /** How many members the cluster has. */
+  /** Number of members in the cluster. */
   readonly members: () => number;
-  /** Whether this member can be asked for anything. */
+  /** Whether this member is live. */
   readonly isLive: (peer: PeerId) => boolean;
   readonly clock: Clock;
   readonly onProblem: (error: unknown) => void;
@@ -58,17 +62,17 @@ export class ProviderAnnouncer implements AsyncDisposable {
   readonly #options: ProviderAnnouncerOptions;
   /** Not announced yet. */
   readonly #fresh: Set<Digest> = new Set();
-  /** The same as a stack, with some that have been withdrawn since. */
+  /** The same as a stack, with some digests that have been withdrawn since. */
   #stack: Digest[] = [];
-  /** When each is due again, on the monotonic clock; soonest first, because all wait about the same time. */
+  /** When each is due again, on the monotonic clock. Soonest first, because all wait for about the same time. */
   readonly #announced: Map<Digest, number> = new Map();
-  /** Those that enough others have announced, and when each is to be looked up again; likewise. */
+  /** Digests that enough others have announced, and when each is looked up again; soonest first, too. */
   readonly #covered: Map<Digest, number> = new Map();
   readonly #stop: AbortController = new AbortController();
   readonly #workers: readonly Promise<void>[];
   #wake: PromiseWithResolvers<void> = Promise.withResolvers();
   #failures = 0;
-  /** When the node was found busy, as it has been since; on the monotonic clock. */
+  /** Since when the node has been busy; on the monotonic clock. */
   #busySince: number | undefined;
 
   constructor(options: ProviderAnnouncerOptions) {
@@ -76,12 +80,12 @@ export class ProviderAnnouncer implements AsyncDisposable {
     this.#workers = Array.from({ length: CONCURRENCY }, () => this.#work());
   }
 
-  /** Digests that wait for their first turn, those that are announced, and those that others have announced. */
+  /** Digests that wait for their first announcement, that this node has announced, and that others have announced. */
   get counts(): { readonly waiting: number; readonly announced: number; readonly covered: number } {
     return { waiting: this.#fresh.size, announced: this.#announced.size, covered: this.#covered.size };
   }
 
-  /** This node has it from now on. */
+  /** This node now has the blob. */
   provide(digest: Digest): void {
     const isKnown = this.#announced.has(digest) || this.#covered.has(digest) || this.#fresh.has(digest);
     if (isKnown || this.#stop.signal.aborted) return;
@@ -91,7 +95,7 @@ export class ProviderAnnouncer implements AsyncDisposable {
     this.#wake = Promise.withResolvers();
   }
 
-  /** This node has it no more. */
+  /** This node no longer has the blob. */
   withdraw(digest: Digest): void {
     this.#fresh.delete(digest);
     this.#covered.delete(digest);
@@ -105,7 +109,7 @@ export class ProviderAnnouncer implements AsyncDisposable {
     await Promise.all(this.#workers);
   }
 
-  /** Until the queue is disposed; never throws. */
+  /** Runs until the announcer is disposed of; never throws. */
   async #work(): Promise<void> {
     const { clock } = this.#options;
     const { signal } = this.#stop;
@@ -121,8 +125,8 @@ export class ProviderAnnouncer implements AsyncDisposable {
   }
 
   /**
-   * The next one, taken out of the queue, and whether this node has announced it before; waits until there is one, and
-   * until the node has time for it.
+   * Takes the next digest from the queue, and tells whether this node has announced it before. Waits until there is
+   * one, and until the node is not busy.
    */
   async #next(): Promise<{ readonly digest: Digest; readonly isOurs: boolean }> {
     const { clock } = this.#options;
@@ -155,7 +159,7 @@ export class ProviderAnnouncer implements AsyncDisposable {
       return false;
     }
     this.#busySince ??= clock.monotonic();
-    return clock.monotonic() - this.#busySince < MAX_HELD;
+    return clock.monotonic() - this.#busySince < MAX_HOLD;
   }
 
   async #idle(ms: number): Promise<void> {
@@ -168,10 +172,10 @@ export class ProviderAnnouncer implements AsyncDisposable {
     }
   }
 
-  /** Whether enough others have announced it who can be asked for it; then it is looked up again later. */
+  /** Whether enough live members have announced it; then it is looked up again later. */
   async #isCovered(digest: Digest): Promise<boolean> {
     const { clock } = this.#options;
-    // Known as covered meanwhile, so that withdraw() finds it.
+    // It counts as covered meanwhile, so that withdraw() finds it.
     this.#covered.set(digest, clock.monotonic() + COVERED_FOR);
     const isEnough = (await this.#others(digest)) >= ENOUGH_HOLDERS;
     if (!this.#covered.delete(digest)) return true; // withdrawn meanwhile
@@ -179,7 +183,7 @@ export class ProviderAnnouncer implements AsyncDisposable {
     return isEnough;
   }
 
-  /** How many others are found who have announced it; as many as are enough at most. */
+  /** How many other live members have announced it; counts no further than enough. */
   async #others(digest: Digest): Promise<number> {
     const { routing, isLive, onProblem } = this.#options;
     const others = new Set<PeerId>();
@@ -198,7 +202,7 @@ export class ProviderAnnouncer implements AsyncDisposable {
 
   async #announce(digest: Digest): Promise<boolean> {
     const { routing, clock } = this.#options;
-    // Known as announced meanwhile, so that withdraw() finds it.
+    // It counts as announced meanwhile, so that withdraw() finds it.
     this.#announced.set(digest, clock.monotonic() + LAST_RETRY);
     const taken = await this.#provide(digest);
     if (!this.#announced.delete(digest)) return true; // withdrawn meanwhile
@@ -208,12 +212,12 @@ export class ProviderAnnouncer implements AsyncDisposable {
       return false;
     }
     this.#failures = 0;
-    const jitter = clock.random() * HOUR; // what was announced together need not come together again
+    const jitter = clock.random() * HOUR; // spreads renewals of blobs that were announced together
     this.#announced.set(digest, clock.monotonic() + Math.max(HOUR, routing.validity - MARGIN - jitter));
     return true;
   }
 
-  /** @returns how many have taken it; 0 for a failure */
+  /** @returns how many members took it; 0 after a failure */
   async #provide(digest: Digest): Promise<number> {
     const { routing, onProblem } = this.#options;
     try {
@@ -238,7 +242,7 @@ export class ProviderAnnouncer implements AsyncDisposable {
   #push(digest: Digest): void {
     this.#fresh.add(digest);
     this.#stack.push(digest);
-    // Blobs that come and go leave their names behind.
+    // Withdrawn digests would pile up in the stack.
     if (this.#stack.length > 2 * MAX_DIGESTS) this.#stack = [...this.#fresh];
   }
 

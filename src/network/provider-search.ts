@@ -1,27 +1,27 @@
 /**
- * Which members have a blob, as far as the DHT knows: for blobs that no swarm is about at present.
+ * Finds members that have a blob in the DHT, for blobs that have no swarm at present.
  *
- * A search is shared by all who ask for the same digest, each of whom waits no longer than its own deadline and gets
- * what has been found by then; who asks is never made to wait for the DHT, and an empty answer says nothing.
+ * All callers that ask for one digest share one search. Each waits until its own deadline and gets the members found
+ * by then. An empty answer says nothing about the blob.
  */
 import { SECOND, type Clock } from '../util/clock.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { cidOf, ENOUGH_HOLDERS, type ContentRouting } from './content-routing.ts';
 
-/** Searches under way; more find nothing, for each costs all nodes that it asks some milliseconds. */
+/** Searches under way; further ones find nothing, because each costs every node that it asks some milliseconds. */
 const MAX_SEARCHES = 16;
-/** A search that nobody waits for any more goes on for the next one who asks, but no longer than this. */
+/** A search that nobody waits for goes on for the next caller, but no longer than this. */
 const SEARCH_TIMEOUT = 5 * SECOND;
-/** How long what was found is taken for true; and nothing, for a shorter time: somebody may have it a moment later. */
+/** How long a result is valid. An empty one is valid for less time: a member may have the blob a moment later. */
 const FRESH = 30 * SECOND;
 const FRESH_NOTHING = 5 * SECOND;
-/** Searches whose outcome is remembered. */
+/** Searches whose results are remembered. */
 const MAX_REMEMBERED = 1000;
 
 export interface FindOptions {
   readonly signal: AbortSignal;
-  /** Milliseconds that the caller waits. */
+  /** Milliseconds that the caller will wait. */
   readonly deadline: number;
 }
 
@@ -50,7 +50,7 @@ export class ProviderSearch implements AsyncDisposable {
   }
 
   /**
-   * Members that say they have the blob: those that were found before the deadline, or until there are enough.
+   * Members that announced the blob: those found before the deadline, or as many as are enough.
    * @throws the signal's reason
    */
   async find(digest: Digest, { signal, deadline }: FindOptions): Promise<readonly PeerId[]> {
@@ -66,7 +66,7 @@ export class ProviderSearch implements AsyncDisposable {
     await Promise.all([...this.#searches.values()].map(({ ended }) => ended));
   }
 
-  /** The search for this digest that is under way or was made lately; undefined where there are too many. */
+  /** The search for this digest that is under way or still valid; undefined if too many are under way. */
   #search(digest: Digest): Search | undefined {
     const known = this.#searches.get(digest);
     if (known !== undefined && this.#isFresh(known)) return known;

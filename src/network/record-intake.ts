@@ -1,4 +1,4 @@
-/** Records that arrive, by whichever way: the one place where they reach the table. */
+/** Takes in member records from hellos, member sync and gossip. It is the only way into the table. */
 import type { Connection } from '@libp2p/interface';
 import { WeirError } from '../util/errors.ts';
 import { strangerAt } from '../cluster/record-sources.ts';
@@ -10,7 +10,7 @@ import type { SignedMember } from '../protocol/signed-record.ts';
 import { weirPeerIdOf } from './connection-gater.ts';
 import type { SelfRecord } from './self-record.ts';
 
-/** Who cannot be named has brought it: no member has such a key. */
+/** The sender of a record that has no valid peer ID: no member has such a key. */
 const NOBODY = '';
 
 export class RecordIntake {
@@ -18,7 +18,7 @@ export class RecordIntake {
   readonly #self: SelfRecord;
   readonly #onOutbid: (record: SignedMember) => void;
 
-  /** @param onOutbid called with the own record when an earlier run of this node had to be outbid */
+  /** @param onOutbid called with this node's new record, after a record of an earlier run had to be outbid */
   constructor(table: MemberTable, self: SelfRecord, onOutbid: (record: SignedMember) => void) {
     this.#table = table;
     this.#self = self;
@@ -26,8 +26,8 @@ export class RecordIntake {
   }
 
   /**
-   * What the peer at the other end says of itself. It is met where the connection goes to an address that it names, or
-   * comes from one; else it is one of those who come from there.
+   * Applies the record that a connected peer sent of itself. If the address of the connection is in the record, the
+   * peer is really there. Otherwise it is a stranger from that address.
    * @throws WeirError `peer_protocol`
    */
   hello(record: SignedMember, { remotePeer, remoteAddr }: Connection): void {
@@ -41,22 +41,22 @@ export class RecordIntake {
     if (this.#table.apply(record, { by, isFirstHand: true }) === 'forged') {
       throw new WeirError('peer_protocol', 'a hello with a forged record');
     }
-    // Who speaks can be reached, at least by itself.
+    // A peer that speaks can be reached, at least by its own connection.
     if (this.#table.suspicion(from) === 'unreachable') this.#table.clear(from);
   }
 
-  /** What a neighbour knows of others. @throws WeirError `peer_protocol` where it passes forged ones on */
+  /** Applies the records of others that a neighbour sent. @throws WeirError `peer_protocol` if any is forged */
   page(records: readonly AgedRecord[], by: PeerId | undefined): void {
     const { forged, own } = this.#table.applyAll(records, by ?? NOBODY);
     if (own > 0) this.#outbid(records.map(({ record }) => record));
     if (forged > 0) throw new WeirError('peer_protocol', `${forged} forged records`);
   }
 
-  /** @returns whether others may still need it; undefined for a forged one */
+  /** @returns whether others may still need it; undefined if it is forged */
   gossip(record: SignedMember, by: PeerId | undefined): boolean | undefined {
     const applied = this.#table.apply(record, { by: by ?? NOBODY });
     if (applied === 'own') this.#outbid([record]);
-    // One that came by another way a moment ago is on its way still: its first receivers all know it by a hello.
+    // A record that just arrived by another way is passed on: the peers that got it first all know it from a hello.
     return applied === 'forged' ? undefined : applied === 'news' || applied === 'same';
   }
 

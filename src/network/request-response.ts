@@ -1,6 +1,6 @@
 /**
- * One question, one answer: `/weir/<name>/1.0`, a frame each way on a stream of its own. For the few things whose
- * asker must wait for an answer; what may be lost goes over control-streams.ts.
+ * One question and one answer, `/weir/<name>/1.0`: one frame each way, on a stream of its own. It serves the few
+ * questions whose asker must wait for the answer. Messages that may be lost go over control-streams.ts.
  */
 import type { Connection, Stream } from '@libp2p/interface';
 import { toError, WeirError } from '../util/errors.ts';
@@ -9,18 +9,19 @@ import type { Dialer } from './dialer.ts';
 import { FrameStream, type OnAborted } from './frame-stream.ts';
 import { weirPeerIdOf } from './connection-gater.ts';
 import { FIRST_FRAME_TIMEOUT, MAX_HANDLERS, MAX_REQUESTS_PER_CONNECTION, REQUEST_TIMEOUT } from './limits.ts';
-import type { Node } from './libp2p-node.ts';
+import type { Libp2pNode } from './libp2p-node.ts';
 import { peerError } from './peer-errors.ts';
 
 /**
- * Answers one question; at most 64 KiB. What it throws is not told to the asker, who sees the stream reset.
- * @param signal aborted when the asker is gone or has waited for too long
+ * Answers one question with at most 64 KiB. The asker does not learn the error that it throws, and sees the stream
+ * reset.
+ * @param signal aborted when the asker is gone or has waited too long
  */
 export type RequestHandler = (from: PeerId, bytes: Uint8Array, signal: AbortSignal) => Promise<Uint8Array>;
 
 export interface RequestOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds for all of it, the dial included. */
+  /** Milliseconds for the whole request, with the dial. */
   readonly timeout?: number | undefined;
 }
 
@@ -29,19 +30,19 @@ export function protocolOf(name: string): string {
 }
 
 export class Requests {
-  readonly #node: Node;
+  readonly #libp2p: Libp2pNode;
   readonly #dialer: Dialer;
   readonly #onAborted: OnAborted;
 
-  constructor(node: Node, dialer: Dialer, onAborted: OnAborted) {
-    this.#node = node;
+  constructor(libp2p: Libp2pNode, dialer: Dialer, onAborted: OnAborted) {
+    this.#libp2p = libp2p;
     this.#dialer = dialer;
     this.#onAborted = onAborted;
   }
 
   /**
    * @throws WeirError `peer_unreachable`, `peer_refused` (it does not know this kind of question, or is banned),
-   * `peer_stalled`, `peer_cut` (it answers nothing), `peer_protocol`; the signal's reason
+   *   `peer_stalled`, `peer_cut` (it sends no answer), `peer_protocol`; the signal's reason
    */
   async ask(
     peer: PeerId,
@@ -79,7 +80,7 @@ export class Requests {
         running -= 1;
       }
     };
-    await this.#node.handle(protocolOf(name), accept, {
+    await this.#libp2p.handle(protocolOf(name), accept, {
       maxInboundStreams: MAX_REQUESTS_PER_CONNECTION,
       maxOutboundStreams: MAX_REQUESTS_PER_CONNECTION,
     });

@@ -1,11 +1,11 @@
-/** This node's own record: made from what is known of it, signed, and newer each time. */
+/** Makes and signs this node's own record, newer each time. */
 import type { Clock } from '../util/clock.ts';
 import type { Address, Member } from '../protocol/member.ts';
 import type { MemberTable } from '../cluster/member-table.ts';
 import type { Identity } from '../protocol/identity.ts';
 import { RECORD_LIMITS, signMember, type SignedMember } from '../protocol/signed-record.ts';
 
-/** What the rest of the node knows of itself; see {@link Member}. */
+/** What the rest of the node supplies for the record; see {@link Member}. */
 export interface SelfInfo {
   readonly name: string;
   readonly zone: string;
@@ -44,13 +44,13 @@ export class SelfRecord {
     return this.renew();
   }
 
-  /** Says that this node is leaving, as all later ones will: whatever renews the record now must not take it back. */
+  /** Marks this node as leaving, in this record and all later ones: a renewal must not take it back. */
   leave(): SignedMember {
     this.#leaving = true;
     return this.renew();
   }
 
-  /** @param above a sequence that others have seen: an earlier run may have had a clock that was ahead */
+  /** @param above a sequence that others have seen: the clock of an earlier run may have been ahead */
   renew({ above = 0 }: { readonly above?: number } = {}): SignedMember {
     const { name, zone, version, dataAddresses, fingerprint } = this.#info;
     const member: Member = {
@@ -70,7 +70,7 @@ export class SelfRecord {
   }
 }
 
-/** What the others' codec lets through. */
+/** Replaces and cuts what the codec of other members would refuse. */
 function printable(text: string, max: number): string {
   return text.replaceAll(/[^ -~]/g, '?').slice(0, max);
 }

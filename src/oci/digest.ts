@@ -6,7 +6,7 @@ import { WeirError } from '../util/errors.ts';
 
 declare const digestBrand: unique symbol;
 
-/** A digest whose algorithm is known and whose hex has the right length; made by {@link parseDigest} alone. */
+/** A digest with a known algorithm and hex of the right length. Only this file makes one. */
 export type Digest = string & { readonly [digestBrand]: true };
 
 export type DigestAlgorithm = 'sha256' | 'sha512';
@@ -14,7 +14,7 @@ export type DigestAlgorithm = 'sha256' | 'sha512';
 const HEX_LENGTH: Readonly<Record<DigestAlgorithm, number>> = { sha256: 64, sha512: 128 };
 const DIGEST = /^(sha256|sha512):([0-9a-f]+)$/;
 
-/** The digest in `text`, or undefined where it is none. Upper-case hex is refused, as the spec says. */
+/** The digest in `text`, or undefined if it is not one. Upper-case hex is refused, as the spec says. */
 export function tryParseDigest(text: string): Digest | undefined {
   const match = DIGEST.exec(text);
   if (match === null) return undefined;
@@ -39,7 +39,7 @@ export function digestAlgorithm(digest: Digest): DigestAlgorithm {
 }
 
 export function digestHex(digest: Digest): string {
-  return digest.slice('sha256:'.length); // both algorithms' names are of one length
+  return digest.slice('sha256:'.length); // both algorithms have names of this length
 }
 
 /** The digest of `bytes`. */
@@ -47,7 +47,7 @@ export function digestOf(bytes: Uint8Array, algorithm: DigestAlgorithm = 'sha256
   return `${algorithm}:${hash(algorithm, bytes, 'hex')}` as Digest;
 }
 
-/** An incremental hash that can be asked whether it came out as `digest`. */
+/** An incremental hash that can be compared with `digest` at the end. */
 export class DigestVerifier {
   readonly #hash: Hash;
   readonly #expected: Digest;
@@ -61,7 +61,7 @@ export class DigestVerifier {
     this.#hash.update(bytes);
   }
 
-  /** What has been hashed so far, as a verifier of its own. */
+  /** A separate verifier with the same bytes hashed so far. */
   fork(): DigestVerifier {
     return new DigestVerifier(this.#expected, this.#hash.copy());
   }

@@ -1,10 +1,10 @@
-/** Manifests and indexes: what Weir must know of them, which is what they point to. */
+/** Reads manifests and indexes, as far as Weir needs them: for what they point to. */
 import * as v from 'valibot';
 import { MIB } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import { tryParseDigest, type Digest } from './digest.ts';
 
-/** Registries are asked to accept at least 4 MiB (distribution spec, "Pushing Manifests"); so do we. */
+/** The distribution spec ("Pushing Manifests") asks registries to accept at least 4 MiB, and so does Weir. */
 export const MAX_MANIFEST_BYTES: number = 4 * MIB;
 
 export const MEDIA_TYPES = {
@@ -36,7 +36,7 @@ export interface Descriptor {
   /** Bytes. */
   readonly size: number;
   readonly platform?: Platform | undefined;
-  /** Places other than the registry where the content is. */
+  /** Places besides the registry that have the content. */
   readonly urls?: readonly string[] | undefined;
 }
 
@@ -79,14 +79,14 @@ const imageSchema = v.object({
 
 /**
  * Reads a manifest or an index, Docker's or OCI's; fields that Weir does not need are ignored.
- * @throws WeirError `reference_invalid` where the bytes are neither
+ * @throws WeirError `reference_invalid` if the bytes are neither
  */
 export function parseManifest(bytes: Uint8Array): Manifest {
   let json: unknown;
   try {
     json = JSON.parse(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'));
   } catch (cause) {
-    throw new WeirError('reference_invalid', 'the manifest is no JSON', { cause });
+    throw new WeirError('reference_invalid', 'the manifest is not JSON', { cause });
   }
   const index = v.safeParse(indexSchema, json);
   if (index.success) {
@@ -102,7 +102,7 @@ export function parseManifest(bytes: Uint8Array): Manifest {
   throw new WeirError('reference_invalid', `neither an image manifest nor an index:\n${problem}`);
 }
 
-/** All that a manifest points to, in the order in which it lists it. */
+/** All descriptors of a manifest, in their order. */
 export function manifestChildren(manifest: Manifest): readonly Descriptor[] {
   return manifest.kind === 'index' ? manifest.manifests : [manifest.config, ...manifest.layers];
 }

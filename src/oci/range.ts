@@ -1,7 +1,7 @@
-/** The Range header of a blob request (RFC 9110, section 14.2), reduced to what a mirror answers. */
+/** The Range header of a blob request (RFC 9110, section 14.2), as far as a mirror supports it. */
 import parseRange from 'range-parser';
 
-/** Bytes `start` to `end`, `end` excluded. */
+/** Bytes `start` to `end`, excluding `end`. */
 export interface ByteRange {
   readonly start: number;
   readonly end: number;
@@ -15,8 +15,8 @@ export type RangeRequest =
 const WHOLE: RangeRequest = { kind: 'whole' };
 
 /**
- * What of a blob of `size` bytes the header asks for. No header, a malformed one, another unit and several
- * ranges all mean the whole blob: RFC 9110 lets a server ignore Range, and every runtime takes a 200.
+ * The part of a blob of `size` bytes that the header asks for. A missing or malformed header, another unit and
+ * several ranges all mean the whole blob: RFC 9110 lets a server ignore Range, and every runtime accepts a 200.
  */
 export function parseRangeHeader(header: string | undefined, size: number): RangeRequest {
   if (header === undefined || !/^bytes=/i.test(header)) return WHOLE;

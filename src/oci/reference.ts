@@ -16,7 +16,7 @@ declare const tagBrand: unique symbol;
 /** A tag (distribution spec: at most 128 characters). */
 export type Tag = string & { readonly [tagBrand]: true };
 
-/** What stands behind `manifests/`: a tag or a digest. */
+/** The path element after `manifests/`: a tag or a digest. */
 export type ManifestReference =
   | { readonly kind: 'tag'; readonly tag: Tag }
   | { readonly kind: 'digest'; readonly digest: Digest };
@@ -41,8 +41,8 @@ export function parseManifestReference(text: string): ManifestReference {
 }
 
 /**
- * Reads what users type. A digest wins over a tag (`app:v1@sha256:…`), the tag `latest` is the default, and the
- * registry is `defaultRegistry` where the first path element is no host.
+ * Reads an image reference as users type it. A digest wins over a tag (`app:v1@sha256:…`), and the default tag is
+ * `latest`. If the first path element is no host, the registry is `defaultRegistry`.
  * @throws WeirError `reference_invalid`, `name_invalid`
  */
 export function parseImageReference(
@@ -63,15 +63,12 @@ export function parseImageReference(
   if (tag?.kind === 'digest') {
     throw new WeirError(
       'reference_invalid',
-      `write the digest behind "@", not ":", in ${JSON.stringify(text)}`,
+      `write "@" instead of ":" before the digest in ${JSON.stringify(text)}`,
     );
   }
   const reference = digestText === undefined ? tag : parseManifestReference(digestText);
   if (digestText !== undefined && reference?.kind !== 'digest') {
-    throw new WeirError(
-      'reference_invalid',
-      `what stands behind "@" is no digest in ${JSON.stringify(text)}`,
-    );
+    throw new WeirError('reference_invalid', `"@" is not followed by a digest in ${JSON.stringify(text)}`);
   }
   return {
     repository: parseRepository(registry, name),

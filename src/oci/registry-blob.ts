@@ -1,6 +1,6 @@
 /**
- * A blob as one registry has it. Until its digest is verified, all that is known of a blob belongs to the registry that
- * it comes from: anybody may own a registry and name any digest.
+ * A blob as one registry has it. Until its digest is verified, everything known about a blob belongs to the registry
+ * that it came from: anybody may run a registry and name any digest.
  */
 import type { Digest } from './digest.ts';
 import type { RegistryHost } from './repository.ts';
@@ -10,7 +10,7 @@ export interface RegistryBlob {
   readonly digest: Digest;
 }
 
-/** The key of what belongs to one registry's blob. */
+/** The key of data that belongs to one registry's blob. */
 export function registryBlobId({ registry, digest }: RegistryBlob): string {
   return `${registry} ${digest}`;
 }

@@ -34,7 +34,7 @@ const HUB_ALIASES: ReadonlySet<string> = new Set([
   'registry.hub.docker.com',
 ]);
 
-/** The registry named by `text`, with Docker Hub's aliases folded into `docker.io`; undefined where it is none. */
+/** The registry named by `text`, with Docker Hub's aliases folded into `docker.io`; undefined if it is none. */
 export function tryParseRegistryHost(text: string): RegistryHost | undefined {
   const lower = text.toLowerCase();
   if (lower.length > MAX_NAME_LENGTH) return undefined;
@@ -60,8 +60,8 @@ export function parseRegistryHost(text: string): RegistryHost {
 }
 
 /**
- * Whether the first path element of a reference names a registry and not a part of the repository's name:
- * the rule of docker's reference grammar (a dot, a port, or `localhost`).
+ * Whether the first path element of a reference names a registry, instead of a part of the repository's name: the
+ * rule of docker's reference grammar (a dot, a port, or `localhost`).
  */
 export function looksLikeHost(element: string): boolean {
   return element.includes('.') || element.includes(':') || element === 'localhost';
@@ -89,7 +89,7 @@ export function parseRepository(registry: RegistryHost, name: string): Repositor
   return { registry, name: parsed };
 }
 
-/** `docker.io/library/alpine`: the key under which all is remembered that belongs to one repository. */
+/** `docker.io/library/alpine`: the key of data that belongs to one repository. */
 export function repositoryKey(repository: Repository): string {
   return `${repository.registry}/${repository.name}`;
 }

@@ -5,7 +5,7 @@ export class Bitfield {
   #count = 0;
   #changes = 0;
 
-  /** @param bytes taken over, not copied; bits behind `length` are cleared */
+  /** @param bytes used as they are, not copied; bits after `length` are cleared */
   constructor(length: number, bytes: Uint8Array = new Uint8Array(Math.ceil(length / 8))) {
     if (bytes.length !== Math.ceil(length / 8)) {
       throw new RangeError(
@@ -20,12 +20,12 @@ export class Bitfield {
     for (let index = 0; index < length; index++) if (this.has(index)) this.#count++;
   }
 
-  /** How many bits are set. */
+  /** Number of set bits. */
   get count(): number {
     return this.#count;
   }
 
-  /** How often a bit has changed: as long as it has not, what was found out about the bits holds. */
+  /** How many times a bit has changed. Results computed from the bits hold until it changes. */
   get changes(): number {
     return this.#changes;
   }
@@ -53,17 +53,17 @@ export class Bitfield {
     this.#changes++;
   }
 
-  /** The first index at or after `from` whose bit is clear; `length` where there is none. */
+  /** The first index at or after `from` whose bit is clear; `length` if there is none. */
   firstClear(from = 0): number {
     return this.#first(from, 0xff);
   }
 
-  /** The first index at or after `from` whose bit is set; `length` where there is none. */
+  /** The first index at or after `from` whose bit is set; `length` if there is none. */
   firstSet(from = 0): number {
     return this.#first(from, 0);
   }
 
-  /** The first bit that is another one than all those of `alike`. */
+  /** The first bit that differs from the bits of the byte `alike`. */
   #first(from: number, alike: number): number {
     const { bytes, length } = this;
     let at = from >> 3;

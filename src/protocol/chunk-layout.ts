@@ -1,19 +1,19 @@
-/** How a blob is cut into chunks: a function of its size alone, so that all nodes cut alike (docs/protocol.md). */
+/** How a blob is cut into chunks: by its size alone, so that all nodes cut it in the same way (docs/protocol.md). */
 import { GIB, KIB, MIB } from '../util/clock.ts';
 
-/** Below this a chunk's overhead (a request, a hash, a HAVE) outweighs what a finer cut gains. */
+/** In smaller chunks, the overhead of each chunk (a request, a hash, a HAVE) outweighs the gain of a finer cut. */
 const MIN_CHUNK = 128 * KIB;
 /** About 8 ms on a link of 1 Gbit/s (docs/adr/0017-chunk-size.md). */
 const USUAL_MAX_CHUNK = 1 * MIB;
 /** Small blobs are cut into about this many chunks, so that several peers can share them. */
 const AIMED_CHUNKS = 64;
-/** From here on larger chunks keep the bitfield and the hashes of a blob small. */
+/** From this size on, larger chunks keep the bitfield and the hashes of a blob small. */
 const LARGE_BLOB = 4 * GIB;
 const LARGE_CHUNK = 4 * MIB;
 const HUGE_BLOB = 32 * GIB;
 const HUGE_CHUNK = 8 * MIB;
 
-/** Bytes of each chunk but the last, of a blob of `size` bytes. */
+/** Bytes of each chunk except the last, for a blob of `size` bytes. */
 export function chunkSizeFor(size: number): number {
   if (size > HUGE_BLOB) return HUGE_CHUNK;
   if (size > LARGE_BLOB) return LARGE_CHUNK;
@@ -42,7 +42,7 @@ export class ChunkLayout {
     return index * this.chunkSize;
   }
 
-  /** First byte behind the chunk. */
+  /** First byte after the chunk. */
   end(index: number): number {
     return Math.min(this.size, (index + 1) * this.chunkSize);
   }
@@ -51,7 +51,7 @@ export class ChunkLayout {
     return this.end(index) - this.start(index);
   }
 
-  /** Where the last chunk starts: what lies behind is held back until the whole digest is right. */
+  /** Where the last chunk starts: bytes from there on are held back until the whole digest is verified. */
   get lastStart(): number {
     return this.count === 0 ? 0 : this.start(this.count - 1);
   }

@@ -1,10 +1,10 @@
 /**
- * Swarm messages to bytes and back (weir.proto, docs/protocol.md).
+ * Encodes and decodes swarm messages (weir.proto, docs/protocol.md).
  *
- * What is decoded keeps every bound of MESSAGE_LIMITS and holds copies, never views of the frame. A message of a
- * kind that is not known here decodes to undefined, and unknown fields are passed over: a newer peer may send both.
- * Version 1.1 writes the indices of `have` as runs, about a tenth of the bytes while a blob fills from its front;
- * 1.0 does not know them.
+ * A decoded message respects every bound of MESSAGE_LIMITS and holds copies, never views of the frame. A newer peer
+ * may send messages of an unknown kind, which decode to undefined, and unknown fields, which are ignored. Version 1.1
+ * writes the indices of `have` as runs, which take about a tenth of the bytes while a blob fills from its front.
+ * Version 1.0 does not know runs.
  */
 import { assertNever } from '../util/errors.ts';
 import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
@@ -33,8 +33,8 @@ export const SWARM_VERSIONS = ['1.1', '1.0'] as const;
 export type SwarmVersion = (typeof SWARM_VERSIONS)[number];
 
 /**
- * Bytes of one message: `link` has at most 16 KiB of bitfield, `seen` 64 statements of about 140 bytes. Small,
- * because what decoding allocates is a multiple of what it reads.
+ * Bytes of one message: `handshake` has at most 16 KiB of bitfield, `attested` 64 attestations of about 140 bytes. It
+ * is small, because decoding allocates a multiple of what it reads.
  */
 export const MAX_MESSAGE_BYTES = 24 * 1024;
 
@@ -45,7 +45,7 @@ const STATES = ['have', 'fetching', 'none'] as const;
 
 type Body = NonNullable<MessageInitShape<typeof SwarmMessageSchema>['body']>;
 
-/** @param version what the receiver understands */
+/** @param version that the receiver understands */
 export function encodeSwarmMessage(message: SwarmMessage, version: SwarmVersion = '1.1'): Uint8Array {
   const { registry, digest } = message.swarm;
   return toBinary(
@@ -55,8 +55,8 @@ export function encodeSwarmMessage(message: SwarmMessage, version: SwarmVersion 
 }
 
 /**
- * @param version what the two sides agreed on
- * @returns undefined for a kind of message that is not known
+ * @param version that the two sides agreed on
+ * @returns undefined for an unknown kind of message
  * @throws WeirError `peer_protocol`
  */
 export function decodeSwarmMessage(
@@ -140,7 +140,7 @@ function messageOf(swarm: SwarmKey, { case: kind, value }: KnownBody, version: S
         ({ index, hash, by, signature, verified }): Attestation => ({
           index: indexOf(index),
           hash: bytesOf('hash', hash, HASH_BYTES),
-          by: namedOnce(peers, by),
+          by: peerOnce(peers, by),
           signature: bytesOf('signature', signature, SIGNATURE_BYTES),
           verified,
         }),
@@ -158,12 +158,12 @@ function messageOf(swarm: SwarmKey, { case: kind, value }: KnownBody, version: S
   }
 }
 
-/** Base58 is slow, and most statements of one message are by one home. */
-function namedOnce(peers: Map<string, PeerId>, key: Uint8Array): PeerId {
+/** Base58 is slow, and most attestations of one message are by one owner. */
+function peerOnce(peers: Map<string, PeerId>, key: Uint8Array): PeerId {
   const hex = Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
   const known = peers.get(hex);
   if (known !== undefined) return known;
-  const peer = peerOf('who attests it', key);
+  const peer = peerOf('the attesting peer', key);
   peers.set(hex, peer);
   return peer;
 }

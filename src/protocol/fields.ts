@@ -1,4 +1,4 @@
-/** Fields that arrive from a peer: each is checked here, so that nothing behind the codec is checked twice. */
+/** Checks fields that arrive from a peer. All checks are here, so that code behind the codec need not repeat them. */
 import { fromBinary, type DescMessage, type MessageShape } from '@bufbuild/protobuf';
 import { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -6,18 +6,18 @@ import { tryParseRegistryHost, type RegistryHost } from '../oci/repository.ts';
 import { peerIdOf, publicKeyOf, type PeerId } from './peer-id.ts';
 import { digestOfMultihash } from './multihash.ts';
 
-/** Bytes of an Ed25519 public key: the whole of a peer's name. */
+/** Bytes of an Ed25519 public key: the whole of a peer ID. */
 const KEY_BYTES = 32;
 
-/** What a peer sent is not what docs/protocol.md says. */
+/** The error for bytes that break docs/protocol.md. */
 export function protocolError(message: string, cause?: unknown): WeirError {
   return new WeirError('peer_protocol', message, cause === undefined ? {} : { cause });
 }
 
-/** Reads a message, its fields unchecked. @throws WeirError `peer_protocol` */
+/** Reads a message without checking its fields. @throws WeirError `peer_protocol` */
 export function parse<Desc extends DescMessage>(schema: Desc, bytes: Uint8Array): MessageShape<Desc> {
   try {
-    // Unknown fields are let go: kept, they would hold the frame in memory.
+    // Unknown fields are dropped: kept, they would hold the frame in memory.
     return fromBinary(schema, bytes, { readUnknownFields: false });
   } catch (cause) {
     throw protocolError(`not a ${schema.name}`, cause);
@@ -43,7 +43,7 @@ export function bytesOf(what: string, bytes: Uint8Array, length: number): Uint8A
   return new Uint8Array(bytes);
 }
 
-/** Whether {@link textOf} takes it. */
+/** Whether {@link textOf} accepts it. */
 export function isText(text: string, max: number): boolean {
   return text.length <= max && /^[ -~]*$/.test(text);
 }
@@ -61,7 +61,7 @@ export function peerOf(what: string, key: Uint8Array): PeerId {
   return peerIdOf(bytesOf(what, key, KEY_BYTES));
 }
 
-/** A peer's name as it is written on the wire. */
+/** A peer ID as it is written on the wire. */
 export function keyOf(peer: PeerId): Uint8Array {
   return publicKeyOf(peer);
 }

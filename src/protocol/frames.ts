@@ -1,11 +1,13 @@
 /**
- * Frames on streams: an unsigned varint (multiformats/unsigned-varint) with the length, then so many bytes. Sync
- * and push-driven, because one control stream brings many small frames in one event and a promise for each would
- * cost more than the frame.
+ * Frames on streams: the length as an unsigned varint (multiformats/unsigned-varint), then so many bytes. The decoder
+ * is synchronous and push-driven: one event on a control stream brings many small frames, and a promise for each
+ * would cost more than the frame.
  */
 import { protocolError } from './fields.ts';
 
-/** Bytes in one frame; a longer one is refused on sight of its length, before anything is allocated for it. */
+/**
+ * Bytes in one frame. A longer frame is refused as soon as its length is read, before any memory is allocated for it.
+ */
 export const MAX_FRAME_BYTES = 64 * 1024;
 
 /** Three groups of 7 bits hold every length up to the limit. */
@@ -23,12 +25,12 @@ export function encodeFrame(bytes: Uint8Array): Uint8Array {
   return frame;
 }
 
-/** Cuts a stream of bytes into frames; keeps at most one frame. */
+/** Cuts a stream of bytes into frames. It keeps at most one frame. */
 export class FrameDecoder {
   readonly #maxBytes: number;
   #prefix = 0;
   #prefixBytes = 0;
-  /** The frame that is being filled; undefined while its length is not known. */
+  /** The frame in progress; undefined until its length is known. */
   #frame: Uint8Array | undefined;
   #filled = 0;
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes *_pb.ts from *.proto; needs protoc (apt: protobuf-compiler).
+# Generates *_pb.ts from *.proto; needs protoc (apt: protobuf-compiler).
 set -eu
 cd "$(dirname "$0")/../.."
 protoc --plugin=node_modules/.bin/protoc-gen-es \

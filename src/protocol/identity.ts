@@ -1,4 +1,7 @@
-/** The node's own key (Ed25519, RFC 8032): kept in the data folder, so that a node keeps its name over restarts. */
+/**
+ * The node's own key (Ed25519, RFC 8032). It is kept in the data folder, so that a node keeps its peer ID over
+ * restarts.
+ */
 import {
   createPrivateKey,
   createPublicKey,
@@ -16,7 +19,7 @@ import { peerIdOf, publicKeyOf, type PeerId } from './peer-id.ts';
 const KEY_MODE = 0o600;
 /** DER header of an Ed25519 SubjectPublicKeyInfo (RFC 8410, section 4); the 32 bytes of the key follow. */
 const SPKI_PREFIX: Buffer = Buffer.from('302a300506032b6570032100', 'hex');
-/** Keys of peers that are kept parsed: as many as the largest cluster has members. */
+/** Number of parsed peer keys that are cached: the members of the largest cluster. */
 const MAX_KEYS = 8192;
 
 export const SIGNATURE_BYTES = 64;
@@ -40,7 +43,7 @@ export class Identity {
     return new Identity(generateKeyPairSync('ed25519').privateKey);
   }
 
-  /** Reads the key at `path`, or makes one. @throws WeirError `store_unusable` */
+  /** Reads the key at `path`, or creates one. @throws WeirError `store_unusable` */
   static async load(path: string): Promise<Identity> {
     try {
       return new Identity(createPrivateKey(await readFile(path)));
@@ -52,7 +55,7 @@ export class Identity {
     }
     const made = Identity.generate();
     try {
-      // Renamed into place: a crash must not leave half a key.
+      // The file is renamed into place: a crash must not leave half a key.
       await writeFile(`${path}.new`, made.#key.export({ format: 'pem', type: 'pkcs8' }), { mode: KEY_MODE });
       await rename(`${path}.new`, path);
     } catch (cause) {

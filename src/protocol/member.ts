@@ -1,4 +1,4 @@
-/** What a member says about itself to the others. */
+/** A member, by its own record. */
 import type { PeerId } from './peer-id.ts';
 
 export interface Address {
@@ -7,23 +7,26 @@ export interface Address {
   readonly port: number;
 }
 
-/** What a member says about itself; signed with the key that its name holds (signed-record.ts), so relays cannot change it. */
+/**
+ * A member's record of itself. It is signed with the key in its peer ID (signed-record.ts), so relays cannot change
+ * it.
+ */
 export interface Member {
   readonly peer: PeerId;
-  /** Milliseconds since the epoch, by its own clock; a later record replaces an earlier one. */
+  /** Milliseconds since the epoch, by its own clock; a record with a higher sequence replaces one with a lower. */
   readonly sequence: number;
-  /** For people: the host's name. At most 253 characters. */
+  /** The host's name, for people. At most 253 characters. */
   readonly name: string;
-  /** Topology zone; empty where none is known. At most 63 characters. */
+  /** Topology zone; empty if unknown. At most 63 characters. */
   readonly zone: string;
-  /** Multiaddrs of its libp2p host, without `/p2p/…`; at most 8. */
+  /** Multiaddrs of its libp2p node, without `/p2p/…`; at most 8. */
   readonly controlAddresses: readonly string[];
-  /** Where chunks are served; at most 8. */
+  /** Where it serves chunks; at most 8. */
   readonly dataAddresses: readonly Address[];
-  /** sha256 of the DER of the certificate at its data port; empty where it serves without TLS. */
+  /** sha256 of the DER of the certificate at its data port; empty if it serves without TLS. */
   readonly fingerprint: Uint8Array;
   /** Program version, for people. */
   readonly version: string;
-  /** It is leaving: nothing may be asked of it any more. */
+  /** It is leaving: no new request may go to it. */
   readonly leaving: boolean;
 }

@@ -1,15 +1,15 @@
 /**
- * What peers say to each other about a blob. The policy speaks in these; wire/ turns them into bytes, and
- * docs/protocol.md tells what each one means. A message is never an answer that somebody must wait for: each may
- * be lost, come twice, or come late.
+ * The messages of a swarm. The policy works with these objects, codec.ts turns them into bytes, and docs/protocol.md
+ * specifies their meaning. No message needs a reply that somebody waits for: each may be lost, arrive twice, or
+ * arrive late.
  */
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { PeerId } from './peer-id.ts';
 import type { Attestation } from './attestation.ts';
 
 /**
- * One swarm: those who share a blob that this registry has delivered. The registry is part of the name because a
- * node may hand out bytes in the name of a registry only when that registry was seen to have them (ADR 3).
+ * One swarm: the peers that share a blob of this registry. The registry belongs to the key: a node may serve bytes in
+ * the name of a registry only if that registry was seen to have them (ADR 3).
  */
 export type SwarmKey = RegistryBlob;
 
@@ -19,63 +19,63 @@ export interface TrackedPeer {
   readonly complete: boolean;
 }
 
-/** Bounds that the codec enforces on what arrives, and the policy keeps on what it sends. */
+/** Bounds that the codec enforces on incoming messages, and the policy on outgoing ones. */
 export const MESSAGE_LIMITS = {
-  /** Members in one sample. */
+  /** Peers in one `peers`. */
   peers: 32,
   /** Chunk indices in one `have`. */
   indices: 1024,
-  /** Statements in one `seen`. */
+  /** Attestations in one `attested`. */
   attestations: 64,
   /** Chunks of a blob: 1 TiB in chunks of 8 MiB. */
   chunks: 131_072,
   /** Bytes of a blob. */
   size: 2 ** 40,
-  /** Chunks that one request to the registry may bring. */
+  /** Chunks in one request to the registry. */
   fetchGroup: 16,
 } as const;
 
 export type SwarmMessage = { readonly swarm: SwarmKey } & (
   | {
-      /** To a rendezvous: enter me among the members of this swarm, and tell me of others. Repeated as a refresh. */
+      /** To a tracker: add me to the peers of this swarm, and send me others. Repeated as a refresh. */
       readonly kind: 'announce';
       /** Bytes of the blob. */
       readonly size: number;
       readonly complete: boolean;
     }
   | {
-      /** A rendezvous' answer to `join`. */
+      /** A tracker's answer to `announce`. */
       readonly kind: 'peers';
       readonly peers: readonly TrackedPeer[];
     }
   | {
-      /** Be my neighbour: this is what I have. */
+      /** Be my peer in this swarm; these are my chunks. */
       readonly kind: 'handshake';
       readonly size: number;
       /** Bitfield, first chunk in the highest bit of the first byte. */
       readonly have: Uint8Array;
-      /** Whether the other side is asked to say `link` (or `unlink`) in turn. */
+      /** Whether the other side should answer with `handshake` (or `bye`). */
       readonly asks: boolean;
     }
   | {
-      /** I am no neighbour of yours (any more), in this swarm. */
+      /** I am not your peer in this swarm (any more). */
       readonly kind: 'bye';
       readonly reason: 'full' | 'absent' | 'done';
     }
   | {
-      /** These chunks are here now. */
+      /** I now have these chunks. */
       readonly kind: 'have';
       readonly indices: readonly number[];
     }
   | {
-      /** These chunks have entered the cluster; each with its hash, and who states it. */
+      /** These chunks have entered the cluster; each comes with its hash and the member that attests it. */
       readonly kind: 'attested';
-      /** Chunks that one request to the registry brings at present; grows when the registry throttles. */
+      /** Chunks per request to the registry at present; it grows when the registry throttles. */
       readonly fetchGroup: number;
       readonly attestations: readonly Attestation[];
     }
   | {
-      /** From one home to another: have you this chunk, or are you at the registry for it? */
+      /** From one owner to another: do you have this chunk, or are you fetching it from the registry? */
       readonly kind: 'claim-query';
       readonly index: number;
     }

@@ -13,7 +13,7 @@ export function multihashOf(digest: Digest): Uint8Array {
   return bytes;
 }
 
-/** The digest in a multihash, or undefined where it is none of the two kinds or has another length. */
+/** The digest in a multihash, or undefined if it is of another kind or has another length. */
 export function digestOfMultihash(bytes: Uint8Array): Digest | undefined {
   for (const algorithm of ['sha256', 'sha512'] as const) {
     const [code, length] = HEADS[algorithm];

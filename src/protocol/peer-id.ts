@@ -1,4 +1,4 @@
-/** The names of peers: libp2p peer IDs of Ed25519 keys (libp2p specs, peer-ids), written in base58btc. */
+/** Peer IDs: libp2p peer IDs of Ed25519 keys (libp2p specs, peer-ids), written in base58btc. */
 import { base58btc } from 'multiformats/bases/base58';
 import { WeirError } from '../util/errors.ts';
 
@@ -10,7 +10,7 @@ export type PeerId = string & { readonly [peerBrand]: true };
 /** Identity multihash (0x00) of 36 bytes: a protobuf with key type 1 (Ed25519) and the 32 bytes of the key. */
 const PREFIX: Uint8Array = Uint8Array.from([0x00, 0x24, 0x08, 0x01, 0x12, 0x20]);
 const KEY_BYTES = 32;
-/** Every Ed25519 peer ID has this length and beginning. */
+/** Every Ed25519 peer ID has this length and this beginning. */
 const SHAPE = /^12D3KooW[1-9A-HJ-NP-Za-km-z]{44}$/;
 
 export function tryParsePeerId(text: string): PeerId | undefined {
@@ -22,14 +22,14 @@ export function tryParsePeerId(text: string): PeerId | undefined {
 
 /** @throws WeirError `bad_request` */
 export function parsePeerId(text: string): PeerId {
-  const name = tryParsePeerId(text);
-  if (name === undefined) {
+  const peer = tryParsePeerId(text);
+  if (peer === undefined) {
     throw new WeirError(
       'bad_request',
       `not a peer ID: ${JSON.stringify(text.slice(0, 80))} (allowed: 12D3KooW…, 52 characters)`,
     );
   }
-  return name;
+  return peer;
 }
 
 /** @param publicKey the 32 bytes of an Ed25519 public key */
@@ -46,6 +46,6 @@ function decode(text: string): Uint8Array | undefined {
   try {
     return base58btc.baseDecode(text);
   } catch {
-    return undefined; // the shape was right, the number too large
+    return undefined; // right shape, but the number is too large
   }
 }

@@ -1,4 +1,4 @@
-/** Questions about tags and manifests, and their answers (references.proto). */
+/** Questions and answers about tags and manifests (references.proto). */
 import { create, toBinary } from '@bufbuild/protobuf';
 import { KIB, SECOND } from '../util/clock.ts';
 import { tryParseDigest, type Digest } from '../oci/digest.ts';
@@ -7,9 +7,9 @@ import { tryParseRepositoryName, type Repository } from '../oci/repository.ts';
 import { isText, numberIn, parse, protocolError, registryOf, textOf } from './fields.ts';
 import { ReferenceAnswerSchema, ReferenceQuestionSchema } from './references_pb.ts';
 
-/** Characters of an Accept header: the types of all runtimes together are some 600. */
+/** Characters of an Accept header: the types of all runtimes together take about 600. */
 const MAX_ACCEPT = 4 * KIB;
-/** As long as the mirror takes. */
+/** The longest token that the mirror accepts. */
 const MAX_TOKEN = 16 * KIB;
 const MAX_MEDIA_TYPE = 255;
 const MAX_SIZE = 2 ** 40;
@@ -31,17 +31,17 @@ export type ReferenceAnswer =
       readonly size: number | undefined;
       /** Milliseconds since upstream accepted this caller; whole seconds on the wire. */
       readonly granted: number;
-      /** Upstream could not be asked: this is what it said last. */
+      /** Upstream could not be reached: this was its last answer. */
       readonly stale: boolean;
     }
   | { readonly status: 'unknown' }
-  /** The registry refused this caller, as far as this member knows: whoever asks is to ask the registry itself. */
+  /** The registry refused this caller, as far as this member knows: the asker should ask the registry itself. */
   | { readonly status: 'refused' }
   | { readonly status: 'unreachable' };
 
 /**
- * Whether a member takes the question, and the answer, for what the protocol allows. Callers write what is asked, and
- * registries what is answered: neither may make this node look like one that breaks the protocol.
+ * Whether the protocol allows the question, or the answer below. Callers write the questions and registries the
+ * answers: neither may make this node look like a peer that breaks the protocol.
  */
 export function isTellable({ accept = '' }: Pick<ReferenceQuestion, 'accept'>): boolean {
   return isText(accept, MAX_ACCEPT);

@@ -1,4 +1,4 @@
-/** Chunk indices as runs: pairs of (skipped, present). A blob arrives mostly in order, so that runs are few. */
+/** Chunk indices as runs: pairs of (skipped, present). A blob arrives mostly in order, so there are few runs. */
 import { MESSAGE_LIMITS } from './messages.ts';
 import { protocolError } from './fields.ts';
 

@@ -1,7 +1,7 @@
 /**
- * Member records: what a member says about itself, signed with the key that its name holds, so that anybody may pass
- * it on and nobody can change it. The encoded bytes are kept and passed on as they came: a relay that encoded them
- * anew would lose the fields of a newer version, and with them the signature.
+ * Member records: a member's data about itself, signed with the key in its peer ID. Anybody may pass a record on, and
+ * nobody can change it. The encoded bytes are kept and passed on as they came: a relay that encoded them anew would
+ * lose the fields of a newer version, and break the signature.
  */
 import { isIP, isIPv4, isIPv6 } from 'node:net';
 import { create, toBinary } from '@bufbuild/protobuf';
@@ -12,7 +12,7 @@ import { MemberRecordSchema, type SignedRecord } from './weir_pb.ts';
 
 export interface SignedMember {
   readonly member: Member;
-  /** The record as its member encoded it; what is signed. */
+  /** The record as its member encoded it; these bytes are signed. */
   readonly encoded: Uint8Array;
   /** Ed25519, 64 bytes. */
   readonly signature: Uint8Array;
@@ -20,15 +20,15 @@ export interface SignedMember {
 
 /** Bounds on a record; together at most about 3 KiB. */
 export const RECORD_LIMITS = {
-  /** Bytes of an encoded record, fields of newer versions included. */
+  /** Bytes of an encoded record, with the fields of newer versions. */
   bytes: 4096,
-  /** Characters; that of a DNS name. */
+  /** Characters; the limit of a DNS name. */
   name: 253,
-  /** Characters; that of a Kubernetes label's value. */
+  /** Characters; the limit of a Kubernetes label value. */
   zone: 63,
   /** Characters. */
   version: 64,
-  /** Control addresses, and data addresses. */
+  /** Control addresses; also data addresses. */
   addresses: 8,
   /** Characters of a multiaddr: a DNS name, protocols and port. */
   multiaddr: 280,
@@ -37,12 +37,12 @@ export const RECORD_LIMITS = {
 /** sha256. */
 const FINGERPRINT_BYTES = 32;
 const MAX_PORT = 65_535;
-/** Keeps a signed record from being taken for anything else that the same key signs. */
+/** Keeps a signed record from being taken for anything else signed with the same key. */
 const DOMAIN: Buffer = Buffer.from('weir/member/1\0', 'latin1');
 const MULTIADDR = /^\/(ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/([0-9]{1,5})$/;
 const DNS_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/i;
 
-/** The own record, signed. */
+/** Signs this node's own record. */
 export function signMember(identity: Identity, member: Member): SignedMember {
   const { peer, sequence, fingerprint, dataAddresses, controlAddresses, ...rest } = member;
   const record = create(MemberRecordSchema, {
@@ -57,12 +57,15 @@ export function signMember(identity: Identity, member: Member): SignedMember {
   return { member, encoded, signature: identity.sign(signedBytes(encoded)) };
 }
 
-/** Whether the member itself said this. About 0.1 ms. */
+/** Whether the member itself signed it. About 0.1 ms. */
 export function isGenuineMember({ member, encoded, signature }: SignedMember): boolean {
   return isSignedBy(member.peer, signedBytes(encoded), signature);
 }
 
-/** The record with its fields checked, its signature not: that is dear, and most records are known already. @throws WeirError `peer_protocol` */
+/**
+ * Reads a record and checks its fields, but not its signature: that is expensive, and most records are known already.
+ * @throws WeirError `peer_protocol`
+ */
 export function memberOf(record: SignedRecord | undefined): SignedMember {
   if (record === undefined) throw protocolError('no record');
   if (record.record.length > RECORD_LIMITS.bytes) throw protocolError('a record that is too long');
@@ -71,7 +74,7 @@ export function memberOf(record: SignedRecord | undefined): SignedMember {
   return { member: decodeMember(encoded), encoded, signature };
 }
 
-/** For the wire. */
+/** The record as it is sent. */
 export function recordOf({ encoded, signature }: SignedMember): {
   record: Uint8Array;
   signature: Uint8Array;

@@ -1,39 +1,39 @@
 /**
- * What members say about members: the hello that opens a control stream, the exchange of records between two
- * neighbours, and the records on the gossip topic. docs/protocol.md tells who sends which when.
+ * Messages about members: the hello that opens a control stream, member sync between two neighbours, and the records
+ * on the gossip topic. docs/protocol.md says when each is sent.
  */
 import { create, toBinary } from '@bufbuild/protobuf';
 import { KIB, SECOND } from '../util/clock.ts';
 import { atMost, bytesOf, parse, protocolError } from './fields.ts';
 import { MAX_FRAME_BYTES } from './frames.ts';
 import { memberOf, recordOf, type SignedMember } from './signed-record.ts';
-import { ExchangeHeadSchema, GossipSchema, HelloSchema, RecordPageSchema } from './weir_pb.ts';
+import { SyncHeadSchema, GossipSchema, HelloSchema, RecordPageSchema } from './weir_pb.ts';
 
-/** Members are compared in so many groups, so that two tables that differ in a few records exchange a few groups. */
+/** Tables are compared in so many groups: if they differ in a few records, only a few groups are sent. */
 export const BUCKETS = 64;
-/** Bytes of a bucket's digest: two tables that differ look alike once in 2^64 exchanges, until the next change. */
+/** Bytes of a bucket's digest: two different tables look alike once in 2^64 comparisons, until the next change. */
 export const BUCKET_DIGEST_BYTES = 8;
-/** Records that one side sends: the largest cluster. */
+/** Records that one side sends: as many as the largest cluster has members. */
 export const MAX_SNAPSHOT_RECORDS = 8192;
 /** Records in one frame of 64 KiB; each has at least a key, a sequence and a signature. */
 const MAX_PAGE_RECORDS = 512;
-/** Bytes that the encoding adds to a record: tags, lengths, its age. */
+/** Bytes that the encoding adds per record: tags, lengths, age. */
 const RECORD_OVERHEAD = 20;
 /** Bytes of one gossip message: every member gets each, so they are small. */
 export const MAX_GOSSIP_BYTES: number = 8 * KIB;
 
-export interface ExchangeHead {
+export interface SyncHead {
   readonly self: SignedMember;
-  /** BUCKETS digests, one after the other; empty in the answer. */
+  /** BUCKETS digests in a row; empty in the answer. */
   readonly digests: Uint8Array;
-  /** BUCKETS bits: which buckets differ; empty in the question. */
+  /** BUCKETS bits, set for buckets that differ; empty in the question. */
   readonly differing: Uint8Array;
 }
 
-/** A record, and how old it is, so that one that nobody renews dies everywhere at one time. */
+/** A record and its age, so that a record that nobody renews expires everywhere at the same time. */
 export interface AgedRecord {
   readonly record: SignedMember;
-  /** Milliseconds since it came up, as far as the sender knows; whole seconds on the wire. */
+  /** Milliseconds since it first appeared, as far as the sender knows; whole seconds on the wire. */
   readonly age: number;
 }
 
@@ -51,14 +51,14 @@ export function decodeHello(bytes: Uint8Array): SignedMember {
   return memberOf(parse(HelloSchema, bytes).record);
 }
 
-export function encodeExchangeHead({ self, digests, differing }: ExchangeHead): Uint8Array {
-  const head = create(ExchangeHeadSchema, { record: recordOf(self), digests, differing });
-  return toBinary(ExchangeHeadSchema, head);
+export function encodeSyncHead({ self, digests, differing }: SyncHead): Uint8Array {
+  const head = create(SyncHeadSchema, { record: recordOf(self), digests, differing });
+  return toBinary(SyncHeadSchema, head);
 }
 
 /** @throws WeirError `peer_protocol` */
-export function decodeExchangeHead(bytes: Uint8Array, kind: 'question' | 'answer'): ExchangeHead {
-  const head = parse(ExchangeHeadSchema, bytes);
+export function decodeSyncHead(bytes: Uint8Array, kind: 'question' | 'answer'): SyncHead {
+  const head = parse(SyncHeadSchema, bytes);
   return {
     self: memberOf(head.record),
     digests: bytesOf('digests', head.digests, kind === 'question' ? BUCKETS * BUCKET_DIGEST_BYTES : 0),
@@ -66,7 +66,7 @@ export function decodeExchangeHead(bytes: Uint8Array, kind: 'question' | 'answer
   };
 }
 
-/** The records in frames of at most 64 KiB; at least one frame, because the last one says that it is. */
+/** The records in frames of at most 64 KiB. There is at least one frame: the last one is marked as the last. */
 export function* encodePages(records: Iterable<AgedRecord>): Generator<Uint8Array, void> {
   let page: AgedRecord[] = [];
   let bytes = 0;
@@ -106,7 +106,7 @@ export function encodeGossip(member: SignedMember): Uint8Array {
   return toBinary(GossipSchema, create(GossipSchema, { body: { case: 'member', value: recordOf(member) } }));
 }
 
-/** @returns undefined for what is not known here @throws WeirError `peer_protocol` */
+/** @returns undefined for an unknown kind @throws WeirError `peer_protocol` */
 export function decodeGossip(bytes: Uint8Array): SignedMember | undefined {
   if (bytes.length > MAX_GOSSIP_BYTES) throw protocolError('a gossip message that is too long');
   const { body } = parse(GossipSchema, bytes);

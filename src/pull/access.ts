@@ -1,18 +1,17 @@
 /**
- * Who may have what is cached (access mode `verify`).
+ * Decides which caller may have which cached bytes (access mode `verify`).
  *
- * Cached bytes are handed out when three things hold:
- * 1. upstream accepted this caller for this repository within the last 10 minutes, or, while upstream cannot be reached,
- *    within the last 24 hours;
- * 2. upstream said that this repository has the digest, by a HEAD, a GET, or a manifest of the repository that lists it:
- *    else the digest of a private image could be fetched in the name of any public repository;
- * 3. this registry has delivered these bytes, whole and verified, to this node or to a member that this node had them
- *    from: else the owner of a registry could have another registry's private content handed out by claiming to have
- *    its digest.
+ * Cached bytes are handed out if three things hold:
+ * 1. Upstream accepted this caller for this repository within the last 10 minutes. While upstream cannot be reached,
+ *    24 hours count instead.
+ * 2. Upstream said that this repository has the digest: by a HEAD, a GET, or a manifest of the repository that lists
+ *    it. Otherwise a caller could fetch a private image's digest in the name of any public repository.
+ * 3. This registry delivered these bytes, whole and verified, to this node or to the member that this node had them
+ *    from. Otherwise a registry could claim another registry's private digest and so get that content handed out.
  *
- * 2 and 3 are told apart in the catalog: a registry's word is enough for the second, never for the third.
+ * The catalog keeps 2 and 3 apart: a registry's word is enough for the second, never for the third.
  *
- * Callers are kept as keyed hashes of their credential, never as the credential.
+ * A caller is remembered by a keyed hash of its credential, never by the credential.
  */
 import { createHmac } from 'node:crypto';
 import { abortable } from '../util/async.ts';
@@ -27,7 +26,7 @@ import type { Upstream } from '../upstream/upstream.ts';
 
 export type AccessMode = 'verify' | 'open';
 
-/** What a caller asks for, and as whom. */
+/** The repository that a caller asks for, and the caller. */
 export interface PullRequest {
   readonly repository: Repository;
   readonly caller: Caller;
@@ -36,7 +35,7 @@ export interface PullRequest {
 
 export interface AccessOptions {
   readonly mode: AccessMode;
-  /** Milliseconds for which upstream's word holds. */
+  /** Milliseconds for which upstream's answer holds. */
   readonly ttl: number;
   /** Milliseconds for which it holds while upstream cannot be reached. */
   readonly offlineTtl: number;
@@ -55,14 +54,17 @@ const UNDECIDED: readonly ErrorCode[] = [
   'upstream_throttled',
 ];
 
-/** What one manifest lists and is remembered; a longer list costs everybody a write of seconds, and is remembered by nobody. */
+/**
+ * Descriptors of one manifest that are remembered. A longer list is not: writing it would block everybody for
+ * seconds.
+ */
 const MAX_LISTED = 1_000;
 
 export function isOffline(error: unknown): boolean {
   return isWeirError(error, ...UNDECIDED) || (error instanceof Error && error.name === 'TimeoutError');
 }
 
-/** Whether upstream is there, and has merely not decided: it asks for patience, or answers what is no answer. */
+/** Whether upstream was reached, although it has not decided: it throttles us, or its status is no decision. */
 function hasAnswered(error: unknown): boolean {
   if (isWeirError(error, 'upstream_throttled')) return true;
   if (!isWeirError(error, 'upstream_status')) return false;
@@ -73,7 +75,7 @@ function hasAnswered(error: unknown): boolean {
 export class Access {
   readonly #options: AccessOptions;
   readonly #key: Uint8Array;
-  /** Questions to upstream that are under way. */
+  /** Requests to upstream that are under way. */
   readonly #asking: Map<string, Promise<void>> = new Map();
 
   constructor(options: AccessOptions) {
@@ -81,14 +83,14 @@ export class Access {
     this.#key = options.catalog.key('callers');
   }
 
-  /** The name under which a caller of this registry is remembered. */
+  /** The key by which a caller of this registry is remembered. */
   callerKey(caller: Caller, registry: RegistryHost): string {
     if (caller === 'configured' && !this.#options.upstream.speaksFor(registry)) return 'anonymous';
     if (typeof caller === 'string') return caller;
     return caller.named((text) => createHmac('sha256', this.#key).update(text).digest('base64url'));
   }
 
-  /** Upstream has delivered the whole of `digest` to this caller, and it was right. */
+  /** Upstream has delivered the whole of `digest` to this caller, and the digest was right. */
   delivered(request: PullRequest, digest: Digest): void {
     this.accepted(request);
     this.proven(request.repository, digest);
@@ -101,7 +103,7 @@ export class Access {
     catalog.addProof({ registry: repository.registry, digest }, clock.now());
   }
 
-  /** A manifest that upstream has in this repository lists these. */
+  /** A manifest that upstream has in this repository lists these descriptors. */
   listed(
     repository: Repository,
     kind: ListedAs,
@@ -124,15 +126,18 @@ export class Access {
     return catalog.isServed(repository, digest) || catalog.listedSize(repository, kind, digest) !== undefined;
   }
 
-  /** Whether bytes of this digest may be handed to members in the registry's name, in any mode: they have callers of their own. */
+  /**
+   * Whether members may be given this blob's bytes in the registry's name. It counts in any mode: members have their
+   * own callers.
+   */
   isProven(blob: RegistryBlob): boolean {
     return this.#options.catalog.isProven(blob);
   }
 
   /**
-   * Whether upstream lets this caller have the blob, which is not here yet; asks it where that is not known.
-   * @returns bytes of the blob; undefined where upstream did not tell
-   * @throws WeirError what upstream answered
+   * Whether upstream lets this caller have a blob that is not here yet. Asks upstream if that is not known.
+   * @returns the blob's size in bytes; undefined if upstream did not say
+   * @throws WeirError upstream's answer
    */
   async admit(request: PullRequest, digest: Digest): Promise<number | undefined> {
     const { mode, ttl, catalog, upstream } = this.#options;
@@ -156,14 +161,14 @@ export class Access {
     this.acceptedAgo(request, 0);
   }
 
-  /** The same, `age` milliseconds ago: what another member was told. It never makes a grant older. */
+  /** Upstream accepted this caller `age` milliseconds ago, as another member was told. It never makes a grant older. */
   acceptedAgo(request: PullRequest, age: number): void {
     if (age >= this.grantAge(request)) return;
     const { catalog, clock } = this.#options;
     catalog.setGrant(request.repository, this.#keyOf(request), clock.now() - age);
   }
 
-  /** Takes note of what upstream's refusal means; anything else is passed over. */
+  /** Records upstream's refusal; ignores any other error. */
   failed(request: PullRequest, error: unknown): void {
     if (!isWeirError(error, 'upstream_unauthorized', 'upstream_denied')) return;
     const { catalog, clock } = this.#options;
@@ -174,7 +179,7 @@ export class Access {
 
   /**
    * Whether cached bytes may go to this caller: `granted`, or `unproven` if only bytes from this registry may.
-   * @throws WeirError what upstream answered: `upstream_unauthorized`, `upstream_denied`, `blob_unknown`, …
+   * @throws WeirError upstream's answer: `upstream_unauthorized`, `upstream_denied`, `blob_unknown`, …
    */
   async authorize(request: PullRequest, digest: Digest, kind: ListedAs): Promise<'granted' | 'unproven'> {
     if (this.#options.mode === 'open') return 'granted';
@@ -184,9 +189,9 @@ export class Access {
   }
 
   /**
-   * Lets a caller read along while a registry delivers a blob: whatever comes is that registry's own.
-   * @param delivering the repository, of the same registry, in whose name it is delivered
-   * @throws WeirError what upstream answered
+   * Lets a caller read a blob while a registry delivers it: the bytes are that registry's own, so need no proof.
+   * @param delivering the repository, of the same registry, in whose name the blob is delivered
+   * @throws WeirError upstream's answer
    */
   async join(request: PullRequest, digest: Digest, delivering: Repository): Promise<void> {
     const { repository } = request;
@@ -201,7 +206,7 @@ export class Access {
     await this.#check(request, digest, 'blob', isIn);
   }
 
-  /** Milliseconds since upstream accepted this caller for this repository; Infinity where it never did. */
+  /** Milliseconds since upstream accepted this caller for this repository; Infinity if it never did. */
   grantAge(request: PullRequest): number {
     const { catalog, clock } = this.#options;
     const at = catalog.grantedAt(request.repository, this.#keyOf(request));
@@ -209,9 +214,9 @@ export class Access {
   }
 
   /**
-   * Whether upstream's word for this caller holds although upstream has not decided now.
-   * @param error why it has not. One that answers, if only that it is asked too often, is not away: who may cause that
-   *   would keep an access that was withdrawn.
+   * Whether the caller's grant still holds although upstream has not decided now.
+   * @param error why upstream has not decided. If upstream answered, if only to throttle us, the offline limit does not
+   *   apply. Otherwise a caller could provoke the throttling and so keep an access that was withdrawn.
    */
   holds(request: PullRequest, error: unknown): boolean {
     const { mode, ttl, offlineTtl } = this.#options;
@@ -219,15 +224,15 @@ export class Access {
     return mode === 'open' || this.grantAge(request) <= limit;
   }
 
-  /** The same, if it is not known why, or whether, upstream cannot be asked. */
+  /** Whether the caller's grant still holds if upstream has not been asked, or if the reason is not known. */
   holdsOffline(request: PullRequest): boolean {
     return this.holds(request, undefined);
   }
 
   /**
-   * What holds while upstream has not decided.
-   * @throws WeirError `upstream_unauthorized` with the challenge that upstream gave last, so that the runtime comes
-   *   back with a credential that may still hold; else `error`
+   * Returns if the caller's grant holds while upstream has not decided.
+   * @throws WeirError `upstream_unauthorized` with upstream's last challenge, so that the runtime comes back with a
+   *   credential that may still hold; else `error`
    */
   offline(request: PullRequest, error: unknown): void {
     const { catalog } = this.#options;
@@ -241,8 +246,8 @@ export class Access {
   }
 
   /**
-   * Upstream says that the repository has not got the digest, or the tag: to a caller that it has accepted before it is
-   * gone; a stranger may be told so of what is there.
+   * Whether to believe that a digest or tag is gone if upstream tells this caller that it is unknown. A registry may
+   * say so to a caller that it never accepted even though the content is there.
    */
   tellsOfAbsence(request: PullRequest): boolean {
     return this.grantAge(request) !== Infinity;
@@ -256,12 +261,12 @@ export class Access {
   async #check(request: PullRequest, digest: Digest, kind: ListedAs, isIn: boolean): Promise<void> {
     if (isIn && this.grantAge(request) <= this.#options.ttl) return;
     const caller = this.#keyOf(request);
-    // One question renews the grant for all digests that are known to be in the repository.
+    // One request renews the grant for all digests that are known to be in the repository.
     const key = `${repositoryKey(request.repository)} ${caller} ${isIn ? '' : digest}`;
     let asked = this.#asking.get(key);
     if (asked === undefined) {
       asked = this.#head(request, digest, kind).finally(() => this.#asking.delete(key));
-      asked.catch(() => undefined); // every waiter may have given up; those who have not hear of it below
+      asked.catch(() => undefined); // every waiter may have given up; the others get it below
       this.#asking.set(key, asked);
     }
     try {
@@ -286,7 +291,7 @@ export class Access {
     catalog.addServed(repository, digest, clock.now());
   }
 
-  /** Takes note of what upstream's answer about a digest means. */
+  /** Records a refusal, or that the repository no longer has the digest. */
   #toldOf(request: PullRequest, digest: Digest, error: unknown): void {
     this.failed(request, error);
     const isAbsent = isWeirError(error, 'blob_unknown', 'manifest_unknown');

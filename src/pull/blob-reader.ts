@@ -1,8 +1,8 @@
-/** A blob as the mirror reads it, wherever its bytes come from. */
+/** A blob as the mirror reads it, whatever its source. */
 import type { Digest } from '../oci/digest.ts';
 import type { Blob } from '../store/store.ts';
 
-/** `swarm`: from peers and upstream together; `peer`: a manifest that a member had. */
+/** `swarm`: from peers and upstream together; `peer`: a manifest from a member. */
 export type ByteSource = 'store' | 'runtime' | 'upstream' | 'swarm' | 'peer';
 
 export interface ReadOptions {
@@ -15,14 +15,14 @@ export interface BlobReader extends AsyncDisposable {
   readonly size: number;
   readonly source: ByteSource;
   /**
-   * Reads into `target` from `position` on, waiting for bytes that have not arrived; resolves with their number,
-   * 0 at the end, which is reached only when the whole digest was found right.
+   * Reads into `target` from `position` on, and waits for bytes that have not arrived. Resolves with the number of
+   * bytes read; 0 is the end of the blob, and comes only after the whole digest was found right.
    * @throws WeirError `upstream_*`, `digest_mismatch`, `store_corrupt`: nothing more will come
    */
   read(target: Uint8Array, position: number, options?: ReadOptions): Promise<number>;
 }
 
-/** Reads what a provider has. */
+/** Reads a blob of a provider. */
 export class LocalReader implements BlobReader {
   readonly #blob: Blob;
 

@@ -2,14 +2,14 @@
  * Blobs for the mirror: from the store, from the runtime's content, or from upstream, in this order.
  *
  * ```
- * open ─┬─ a provider has it, and the caller may have it ──────────────► LocalReading
- *       ├─ it is on its way from this registry, and the caller may too ─► Flight, FlightReading
+ * open ─┬─ a provider has it, and the caller may have it ─────────────► LocalReader
+ *       ├─ this registry's copy is arriving, and the caller may read ─► DownloadReader of that Download
  *       ├─ it is not here, or not proven to be this registry's:
- *       │  upstream decides about the caller ───────────────────────────► Flight, FlightReading
- *       └─ no room ─────────────────────────────────────────────────────► ThroughReading
+ *       │  upstream decides about the caller ─────────────────────────► a new Download, DownloadReader
+ *       └─ the store is full ─────────────────────────────────────────► PassThroughReader
  * ```
  *
- * All that is remembered of a blob is remembered of one registry's blob: see RegistryBlob.
+ * Whatever is remembered of a blob belongs to one registry's blob: see RegistryBlob.
  */
 import { abortable } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
@@ -27,7 +27,7 @@ import { PassThrough, type PassThroughRequest } from './pass-through.ts';
 import { Semaphore, type Leave } from '../util/semaphore.ts';
 import { LocalReader, type ByteSource, type BlobReader } from './blob-reader.ts';
 
-/** How often a flight that failed for its first caller is begun anew for another. */
+/** Times that one caller tries to read a blob if the download that it waits for fails for its first caller. */
 const MAX_TRIES = 3;
 
 export interface BlobRequest extends PassThroughRequest {
@@ -57,7 +57,7 @@ export interface BlobsOptions {
   readonly stallTimeout: number;
   /** How many blobs may arrive at once. */
   readonly maxConcurrent: number;
-  /** Finds company for a pull; undefined where there are no peers at all. */
+  /** Finds peers for a pull; undefined if there are no peers at all. */
   readonly share?: DownloadOptions['share'];
 }
 
@@ -82,14 +82,14 @@ export class Blobs implements AsyncDisposable {
   }
 
   /**
-   * @throws WeirError what upstream answered this caller, `upstream_*` where it could not be asked,
+   * @throws WeirError upstream's answer to this caller, `upstream_*` if upstream could not be asked,
    *   `handed_over`, `too_many_requests`, `store_full`
    */
   async open(request: BlobRequest): Promise<BlobReader> {
     let place: Leave | undefined;
     try {
       for (let tries = 1; ; tries++) {
-        request.signal?.throwIfAborted(); // before a flight takes off for which nobody would wait
+        request.signal?.throwIfAborted(); // otherwise a download would start that nobody waits for
         const found = await this.#openHere(request, tries >= MAX_TRIES);
         if (found === 'again') continue;
         if (found !== undefined) return found;
@@ -97,10 +97,10 @@ export class Blobs implements AsyncDisposable {
           place = this.#downloadSlots.tryTake();
           if (place === undefined) {
             place = await this.#waitForPlace(request);
-            continue; // it may have come meanwhile
+            continue; // the blob may have arrived meanwhile
           }
         }
-        if (this.#downloads.has(registryBlobId(blobOf(request)))) continue; // another one has begun it meanwhile
+        if (this.#downloads.has(registryBlobId(blobOf(request)))) continue; // another request has started it meanwhile
         const taken = place;
         place = undefined;
         return await this.#startDownload(request, taken);
@@ -111,8 +111,8 @@ export class Blobs implements AsyncDisposable {
   }
 
   /**
-   * The blob if it is here, or on its way; undefined if it must be fetched; `again` if that has changed meanwhile.
-   * @param isLast whether the caller is told how a flight of others failed, rather than looked after once more
+   * The blob if it is here or arriving; undefined if it must be fetched; `again` if that has changed meanwhile.
+   * @param isLast whether the caller gets the failure of another caller's download instead of one more try
    */
   async #openHere(request: BlobRequest, isLast: boolean): Promise<BlobReader | 'again' | undefined> {
     const { digest, signal } = request;
@@ -133,7 +133,7 @@ export class Blobs implements AsyncDisposable {
     try {
       await abortable(download.opened, signal);
     } catch (error) {
-      // What the first caller was told need not hold for this one.
+      // Upstream's answer to the first caller need not be its answer to this one.
       if (signal?.aborted === true || isOffline(error) || isLast) throw error;
       return 'again';
     }
@@ -173,19 +173,20 @@ export class Blobs implements AsyncDisposable {
     return [...this.#downloads.values()].filter((download) => !download.isShared && download.isOpen);
   }
 
-  /** Who read a blob that is arriving. */
+  /** Number of readers of a blob that is arriving. */
   readers(blob: RegistryBlob): number {
     return this.#downloads.get(registryBlobId(blob))?.readers ?? 0;
   }
 
-  /** Whether the blob is being pulled in company. */
+  /** Whether the blob is being pulled together with peers. */
   isShared(blob: RegistryBlob): boolean {
     return this.#downloads.get(registryBlobId(blob))?.isShared === true;
   }
 
   /**
-   * Whether bytes of the blob have come within the last so many milliseconds, or of another one of this registry that is
-   * pulled in company: they share what the node asks for, and on a slow link one waits for the other.
+   * Whether bytes have come within the last `within` milliseconds, of this blob or of another one of the same registry
+   * that is pulled together with peers. Such pulls share the node's request window, so on a slow link one waits for
+   * the other.
    */
   isArriving(blob: RegistryBlob, within: number): boolean {
     if (this.#downloads.get(registryBlobId(blob))?.maybeShared !== true) return false;
@@ -198,19 +199,19 @@ export class Blobs implements AsyncDisposable {
       );
   }
 
-  /** Whether the blob is pulled, and others pull it too, or have it. */
+  /** Whether the blob is being pulled, and peers pull it too or have it. */
   hasPeers(blob: RegistryBlob): boolean {
     return this.#downloads.get(registryBlobId(blob))?.hasPeers === true;
   }
 
-  /** A response was cut short: for a while the runtime is to go on with upstream itself. */
+  /** A response was cut short: for a while the runtime must go on with upstream itself. */
   handOver(blob: RegistryBlob): void {
     this.#handedOver.cut(blob);
   }
 
   /**
-   * What is here, if this caller may have it. The caller is looked at first: to open a blob of the runtime may be to
-   * read and hash all of it.
+   * The blob if it is here and this caller may have it. The caller is checked first, because opening a blob of the
+   * runtime may mean reading and hashing all of it.
    */
   async #openLocal(request: BlobRequest): Promise<BlobReader | undefined> {
     const { providers, access, observer } = this.#options;
@@ -225,7 +226,10 @@ export class Blobs implements AsyncDisposable {
     return undefined;
   }
 
-  /** The next place for a flight, for who cannot go upstream by itself. @throws WeirError `too_many_requests` for others */
+  /**
+   * The next free place for a download.
+   * @throws WeirError `too_many_requests` if the runtime can go upstream by itself
+   */
   async #waitForPlace({ dependent, signal }: BlobRequest): Promise<Leave> {
     if (dependent) return this.#downloadSlots.take(signal);
     const { maxConcurrent } = this.#options;
@@ -245,7 +249,7 @@ export class Blobs implements AsyncDisposable {
       linger,
       admit: (asked) => access.admit(asked, digest),
       onDelivered: () => {
-        // What peers gave says nothing about the caller.
+        // Bytes from peers do not show that upstream accepts the caller.
         if (download.isShared) access.proven(request.repository, digest);
         else access.delivered(request, digest);
         return this.#dropSecondCopy(digest);
@@ -262,7 +266,7 @@ export class Blobs implements AsyncDisposable {
     });
     this.#downloads.set(id, download);
     const placeholder = {};
-    download.addReader(placeholder, request.caller); // so that the flight stops when this caller gives up
+    download.addReader(placeholder, request.caller); // so that the download stops if this caller gives up
     try {
       await abortable(download.opened, request.signal);
       if (!download.isShared) access.accepted(request);
@@ -276,7 +280,10 @@ export class Blobs implements AsyncDisposable {
     }
   }
 
-  /** The runtime had it already, of another registry: what was fetched to prove that this one has it, too, is not kept. */
+  /**
+   * The runtime already has the blob, of another registry. The copy only proved that this registry has it, and is
+   * not kept.
+   */
   async #dropSecondCopy(digest: Digest): Promise<void> {
     const { providers, store } = this.#options;
     for (const provider of providers) {
@@ -292,7 +299,7 @@ export class Blobs implements AsyncDisposable {
     return new DownloadReader(download, { caller, clock, stallTimeout, passThrough });
   }
 
-  /** Stops all that is arriving; what has arrived is kept. */
+  /** Stops all downloads; bytes that have arrived are kept. */
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all([...this.#downloads.values()].map((download) => download.stop()));
   }
@@ -302,7 +309,7 @@ function blobOf({ repository, digest }: BlobRequest): RegistryBlob {
   return { registry: repository.registry, digest };
 }
 
-/** Whether a pull failed in a way that another caller would meet, too. */
+/** Whether a pull failed in a way that would fail another caller, too. */
 function saysNothingOfCaller(failure: WeirError): boolean {
   return (
     isOffline(failure) || isWeirError(failure, 'upstream_protocol', 'address_refused', 'digest_mismatch')

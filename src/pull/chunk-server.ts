@@ -1,7 +1,7 @@
 /**
- * What members get from this node: chunks of blobs that are here or arriving, and whole manifests. The desk decides
- * who gets a slot; this finds the bytes, and sees to it that they go out only in the name of a registry that is
- * known to have delivered them.
+ * Serves members: chunks of blobs that are here or arriving, and whole manifests. The uploader decides which peer gets
+ * a slot. This class finds the bytes, and hands them out only in the name of a registry that is known to have
+ * delivered them.
  */
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
@@ -20,7 +20,7 @@ import type { ChunkFetch, ChunkSource, ServedChunk } from '../transfer/chunk-exc
 import { ChunkBuffers } from '../transfer/chunk-buffers.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
 
-/** Hashes of chunks that were served, for so many bytes. */
+/** Bytes of chunk hashes that are kept of blobs that were served. */
 const MAX_HASH_BYTES = 4 * MIB;
 
 export interface ChunkServerOptions {
@@ -29,18 +29,18 @@ export interface ChunkServerOptions {
   /** A blob that is arriving in this swarm. */
   readonly ingest: (swarm: SwarmKey) => Ingest | undefined;
   readonly isProven: (swarm: SwarmKey) => boolean;
-  readonly state: (swarm: SwarmKey, size: number, index: number, hash: Uint8Array) => Attestation;
-  /** A manifest that this node, as its home, gets from upstream for the asker, or who has it; undefined: neither. */
+  readonly attest: (swarm: SwarmKey, size: number, index: number, hash: Uint8Array) => Attestation;
+  /** As the manifest's owner, gets it from upstream for `from`, or names the peers that have it; undefined: neither. */
   readonly fetchManifest: (
     from: PeerId,
     request: ChunkFetch,
   ) => Promise<Uint8Array | readonly PeerId[] | undefined>;
-  /** Where manifests that are fetched for members are counted until these have them. */
+  /** Counts the memory of manifests that are fetched for members, until they are sent. */
   readonly documents: DocumentRoom;
   readonly sent: (swarm: SwarmKey, to: PeerId, bytes: number) => void;
 }
 
-/** Bytes that can be sent, wherever they lie. */
+/** Bytes that can be sent, stored or arriving. */
 interface Held {
   readonly size: number;
   read(target: Uint8Array, position: number): Promise<number>;
@@ -61,7 +61,7 @@ export class ChunkServer implements ChunkSource {
     this.#options = options;
   }
 
-  /** Bytes of a whole blob that can be handed out in this swarm. */
+  /** Size in bytes of a whole blob that can be handed out in this swarm. */
   async sizeOf(swarm: SwarmKey): Promise<number | undefined> {
     if (!this.#options.isProven(swarm)) return undefined;
     for (const provider of this.#options.providers) {
@@ -110,11 +110,12 @@ export class ChunkServer implements ChunkSource {
     signal: AbortSignal,
   ): Promise<UploadDecision> {
     const { uploader } = this.#options.swarms;
-    if (signal.aborted) return Promise.reject(signal.reason as Error); // its event has passed: nobody would leave the queue
+    // The signal's event has passed: the request would never leave the queue.
+    if (signal.aborted) return Promise.reject(signal.reason as Error);
     const { promise, resolve, reject } = Promise.withResolvers<UploadDecision>();
     let over = false;
     const leave = uploader.ask(query, acknowledge, (decision) => {
-      if (over && decision.kind === 'granted') uploader.slots.give(); // it left in the moment in which its turn came
+      if (over && decision.kind === 'granted') uploader.slots.give(); // it left in the moment in which it got the slot
       over = true;
       resolve(decision);
     });
@@ -128,7 +129,7 @@ export class ChunkServer implements ChunkSource {
     return promise.finally(() => signal.removeEventListener('abort', onAbort));
   }
 
-  /** With a slot taken. */
+  /** Serves a request that has been given a slot. */
   async #granted(
     from: PeerId,
     { swarm, range }: ChunkFetch,
@@ -164,13 +165,13 @@ export class ChunkServer implements ChunkSource {
     return {
       size: ingest.layout.size,
       read: async (target, position) => {
-        // Else what is fetched in its stead would go out with statements of what it was.
+        // Otherwise bytes of the second fetch would go out with attestations of the first one's chunks.
         if (joined.state.isVoid) throw new WeirError('aborted', 'the blob turned out wrong');
         return ingest.read(target, position);
       },
       attestation: (index) => {
         const attestation = joined.state.attestations[index];
-        if (attestation === undefined) throw new WeirError('internal', `nobody vouches for chunk ${index}`);
+        if (attestation === undefined) throw new WeirError('internal', `nobody has attested chunk ${index}`);
         return Promise.resolve(attestation);
       },
       close: () => Promise.resolve(),
@@ -186,26 +187,26 @@ export class ChunkServer implements ChunkSource {
       return {
         size: blob.size,
         read: (target, position) => blob.read(target, position),
-        attestation: (index) => this.#stateStored(swarm, blob, index),
+        attestation: (index) => this.#attestStored(swarm, blob, index),
         close: async () => blob[Symbol.asyncDispose](),
       };
     }
     return undefined;
   }
 
-  /** This node has found the whole blob right, so that it vouches for its chunks itself. */
-  async #stateStored(swarm: SwarmKey, blob: Blob, index: number): Promise<Attestation> {
+  /** This node has verified the whole blob, so it attests the chunks itself. */
+  async #attestStored(swarm: SwarmKey, blob: Blob, index: number): Promise<Attestation> {
     const layout = new ChunkLayout(blob.size);
     let hashes = this.#hashes.get(blob.digest);
     if (hashes === undefined) {
       hashes = (await blob.chunkHashes?.()) ?? new Uint8Array(layout.count * HASH_BYTES);
       this.#hashes.set(blob.digest, hashes);
-      // The end of a blob is handed out only when all of it was found right.
+      // A blob's last byte can be read only after the whole digest was found right.
       await blob.read(new Uint8Array(1), blob.size - 1);
     }
     const known = hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
     if (known.every((byte) => byte === 0)) known.set(await this.#hashOfChunk(blob, layout, index));
-    return this.#options.state(swarm, blob.size, index, new Uint8Array(known));
+    return this.#options.attest(swarm, blob.size, index, new Uint8Array(known));
   }
 
   async #whole(from: PeerId, request: ChunkFetch): Promise<ServedChunk> {
@@ -248,7 +249,7 @@ export class ChunkServer implements ChunkSource {
     return { kind: 'chunk', size: end, start: 0, end, attestation: undefined, read, close };
   }
 
-  /** The runtime keeps no hashes of chunks. */
+  /** Hashes a chunk of a blob of the runtime, which keeps no chunk hashes. */
   async #hashOfChunk(blob: Blob, layout: ChunkLayout, index: number): Promise<Uint8Array> {
     const bytes = this.#memory.take(layout.length(index));
     try {

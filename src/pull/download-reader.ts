@@ -7,15 +7,17 @@ import type { Caller } from '../upstream/caller.ts';
 import { WHOLE_FIRST_PATIENCE, type Download } from './download.ts';
 import type { ByteSource, BlobReader, ReadOptions } from './blob-reader.ts';
 
-/** Why a wait ends; made once, because an abort without a reason makes an exception with its stack each time. */
+/**
+ * The reason with which a wait ends. Made once: an abort without a reason makes an exception with a stack each time.
+ */
 const OVER = new Error('the wait is over');
 
 export interface DownloadReaderOptions {
   readonly caller: Caller;
   readonly clock: Clock;
-  /** Milliseconds without a byte from upstream after which the reading fails. */
+  /** Milliseconds without a byte from upstream after which a read fails. */
   readonly stallTimeout: number;
-  /** Goes on without the store, from what has arrived. */
+  /** Goes on without the store, after the bytes that have arrived. */
   readonly passThrough: (prefix: Ingest, signal: AbortSignal) => Promise<BlobReader>;
 }
 
@@ -23,10 +25,10 @@ export class DownloadReader implements BlobReader {
   readonly #download: Download;
   readonly #options: DownloadReaderOptions;
   readonly #began: number;
-  /** The generation of the bytes that this reader has had; undefined before the first. */
+  /** The generation of the bytes that this reader has read; undefined before the first. */
   #generation: number | undefined;
   #passThrough: Promise<BlobReader> | undefined;
-  /** Ends the wait for a request of its own. */
+  /** Ends the wait for this reader's own request to upstream. */
   readonly #leaving: AbortController = new AbortController();
   #closed = false;
 
@@ -57,7 +59,7 @@ export class DownloadReader implements BlobReader {
       if (this.#generation !== undefined && this.#generation !== download.generation) {
         throw new WeirError(
           'digest_mismatch',
-          `what was received is not ${this.digest}; it is fetched again`,
+          `the received bytes do not have the digest ${this.digest}; it is fetched again`,
         );
       }
       const { failure } = download;
@@ -78,7 +80,10 @@ export class DownloadReader implements BlobReader {
     return this.#options.clock.monotonic() - this.#began < WHOLE_FIRST_PATIENCE;
   }
 
-  /** Waits for a change, the end of the patience for small blobs, or the moment when it counts as a stall. */
+  /**
+   * Waits for a change, for the end of {@link WHOLE_FIRST_PATIENCE}, or for the moment at which it counts as a
+   * stall.
+   */
   async #wait(since: number, signal: AbortSignal | undefined): Promise<void> {
     const { clock, stallTimeout } = this.#options;
     const now = clock.monotonic();
@@ -93,7 +98,7 @@ export class DownloadReader implements BlobReader {
     const stop = new AbortController();
     const either = signal === undefined ? stop.signal : AbortSignal.any([stop.signal, signal]);
     try {
-      // One millisecond more than is left: a timer may fire a fraction early, and would then be set again.
+      // One millisecond more than is left: a timer may fire a fraction early, and would have to be set again.
       const timer = clock.sleep(Math.min(stallsAt, patienceEnds) - now + 1, { signal: either });
       timer.catch(() => undefined); // its abort below is no news
       await Promise.race([timer, this.#download.changed(either)]);

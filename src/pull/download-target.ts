@@ -1,31 +1,31 @@
-/** A pull in company, as a flight sees it: it lends its ingest, and is told how that goes. */
+/** A pull together with peers, as a download sees it: the download lends its ingest, and is told of progress. */
 import type { WeirError } from '../util/errors.ts';
 import type { Ingest } from '../store/store.ts';
 import type { Caller } from '../upstream/caller.ts';
 
-/** What a flight lends to those it is filled by. */
+/** What a download lends to the peer source that fills it. */
 export interface DownloadTarget {
   readonly ingest: Ingest;
   readonly signal: AbortSignal;
-  /** All who wait for the blob now. */
+  /** All callers that wait for the blob now. */
   readonly callers: () => readonly Caller[];
   readonly progressed: () => void;
-  /** Chunks have come. */
+  /** Chunks have been written. */
   readonly changed: () => void;
 }
 
-/** A pull in company. */
+/** Fills a blob from peers and upstream. */
 export interface PeerSource {
-  /** Bytes of the blob. */
+  /** The blob's size in bytes. */
   readonly size: number;
-  /** Whether others pull the blob too, or have it, as far as is known: false before it is fetched. */
+  /** Whether peers are known that pull the blob too, or have it; false before {@link fetchInto}. */
   readonly hasPeers: boolean;
-  /** Resolves when all chunks are there. @throws WeirError where neither peers nor upstream can bring them */
+  /** Resolves when all chunks are there. @throws WeirError if neither peers nor upstream can bring them */
   fetchInto(target: DownloadTarget): Promise<void>;
-  /** The whole digest is wrong: nothing of it goes out any more, and the others are told. */
+  /** The whole digest is wrong: none of its bytes goes out any more, and the peers are told. */
   abandon(): void;
-  /** The whole digest is right, and this is the truth: it tells who stated something else. */
+  /** The whole digest is right: peers that attested other hashes than `truth` has are found out. */
   judge(truth: Ingest): void;
-  /** The blob was stored, or given up. */
+  /** The blob was stored, or its pull was given up. */
   settle(kept: boolean, failure: WeirError | undefined): void;
 }

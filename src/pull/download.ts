@@ -1,15 +1,15 @@
 /**
- * One blob on its way from one registry into the store, shared by all who want it of that registry. What another
- * registry says of the same digest is another flight: who owns a registry could name any digest, and would be given the
- * bytes, or the credentials, that came for another one.
+ * The download of one blob from one registry into the store, shared by all its readers. The same digest of another
+ * registry is another download: otherwise a registry could name any digest, and would be given the bytes, or the
+ * credentials, that came for another registry's blob.
  *
- * A flight owns the {@link Ingest} and the request that fills it; readers tail the ingest, each at its own pace,
- * and hold nothing in memory. When the last reader leaves, the flight goes on for a grace (a runtime that was cut
- * off comes back), then stops and keeps the partial blob.
+ * A download owns the {@link Ingest} and the request that fills it. Readers follow the ingest, each at its own
+ * speed, and hold nothing in memory. When the last reader leaves, the download goes on for a while (`linger`),
+ * because a runtime that was cut off comes back. Then it stops, and keeps the partial blob.
  *
- * What readers see is a growing prefix whose last chunk is held back until the whole digest is right. Blobs up to
- * 32 MiB are held back altogether, unless that takes longer than a reader should wait for its first byte. When the
- * digest turns out wrong the blob is fetched once more for those who have read nothing yet; the others are cut off.
+ * Readers see a growing prefix; its last chunk is held back until the whole digest is right. Blobs up to 32 MiB are
+ * held back whole, unless that takes longer than a reader should wait for its first byte. If the digest is wrong,
+ * the blob is fetched once more for readers that have read nothing yet; the others are cut off.
  */
 import { abortable, Bell } from '../util/async.ts';
 import { MIB, SECOND, type Clock } from '../util/clock.ts';
@@ -27,28 +27,28 @@ import { WriteBehind } from '../store/write-behind.ts';
 
 /** Blobs up to this are verified whole before their first byte. */
 export const WHOLE_FIRST_BYTES: number = 32 * MIB;
-/** How long a reader waits for a small blob to be whole before it takes the prefix as it grows. */
+/** Milliseconds that a reader waits for a small blob to be whole before it takes the prefix as it grows. */
 export const WHOLE_FIRST_PATIENCE: number = 2 * SECOND;
-/** How often a blob is fetched when its digest turns out wrong. */
+/** Times that a blob is fetched if its digest is wrong. */
 const MAX_GENERATIONS = 2;
 
 export interface DownloadOptions {
   readonly upstream: Pick<Upstream, 'openBlob'>;
   readonly store: Pick<Store, 'resume' | 'ingest'>;
-  /** What may be received and not be written yet. */
+  /** Bounds the bytes that are received and not written yet. */
   readonly room: ReceiveBudget;
   readonly clock: Clock;
-  /** Milliseconds that the work goes on without a reader. */
+  /** Milliseconds that the download goes on without a reader. */
   readonly linger: number;
-  /** Upstream has delivered the whole blob, and it was right. */
+  /** The whole blob has arrived, and its digest is right. */
   readonly onDelivered: () => void | Promise<void>;
-  /** The flight will not change any more. */
+  /** The download will not change any more. */
   readonly onDone: (failure: WeirError | undefined) => void;
   /** Something failed that no reader waits for. */
   readonly onProblem: (error: unknown) => void;
-  /** Asks upstream whether the first caller may have the blob. @throws WeirError what upstream answered */
+  /** Asks upstream whether the first caller may have the blob. @throws WeirError upstream's answer */
   readonly admit: (request: PullRequest, digest: Digest) => Promise<number | undefined>;
-  /** Finds company to fetch the blob with; undefined where there is none, or nothing to gain. */
+  /** Finds peers to fetch the blob with; undefined if there are none, or nothing is to be gained. */
   readonly share: ((request: PullRequest, digest: Digest) => Promise<PeerSource | undefined>) | undefined;
 }
 
@@ -56,16 +56,16 @@ export class Download {
   readonly digest: Digest;
   /** Monotonic milliseconds. */
   readonly began: number;
-  /** In whose name the blob is fetched. */
+  /** The repository in whose name the blob is fetched. */
   readonly repository: Repository;
-  /** Settles when upstream has accepted the request and the blob's size is known; rejects when the flight fails before. */
+  /** Resolves when upstream has accepted the request and the size is known; rejects if the download fails before. */
   readonly opened: Promise<void>;
   readonly #request: PullRequest;
   readonly #options: DownloadOptions;
   readonly #opening: PromiseWithResolvers<void> = Promise.withResolvers();
   readonly #stop: AbortController = new AbortController();
   readonly #changed: Bell = new Bell();
-  readonly #passengers: Map<object, Caller> = new Map();
+  readonly #readers: Map<object, Caller> = new Map();
   readonly #run: Promise<void>;
   #ingest: Ingest | undefined;
   #generation = 0;
@@ -74,8 +74,8 @@ export class Download {
   #failure: WeirError | undefined;
   #lastProgress: number;
   #lingering: AbortController | undefined;
-  #shared: PeerSource | undefined;
-  /** Whether it is known that there is company, or none. */
+  #peerSource: PeerSource | undefined;
+  /** Whether it is known if there are peers. */
   #isDecided = false;
 
   constructor(request: PullRequest, digest: Digest, options: DownloadOptions) {
@@ -90,18 +90,18 @@ export class Download {
     this.#run = this.#start();
   }
 
-  /** What is fetched, and from which registry. */
+  /** The digest that is fetched, and its registry. */
   get blob(): RegistryBlob {
     return { registry: this.repository.registry, digest: this.digest };
   }
 
   /** @throws before {@link opened} */
   get ingest(): Ingest {
-    if (this.#ingest === undefined) throw new WeirError('internal', 'the flight is not open yet');
+    if (this.#ingest === undefined) throw new WeirError('internal', 'the download is not open yet');
     return this.#ingest;
   }
 
-  /** Counts up when what was received turned out wrong and is fetched again. */
+  /** Counts up when the received digest was wrong and the blob is fetched again. */
   get generation(): number {
     return this.#generation;
   }
@@ -110,36 +110,36 @@ export class Download {
     return this.#committed;
   }
 
-  /** Whether its size is known. */
+  /** Whether the blob's size is known. */
   get isOpen(): boolean {
     return this.#ingest !== undefined;
   }
 
   get readers(): number {
-    return this.#passengers.size;
+    return this.#readers.size;
   }
 
-  /** Whether it is filled in company, or may yet be. */
+  /** Whether peers fill it too, or may yet do so. */
   get maybeShared(): boolean {
     return this.isShared || (this.#options.share !== undefined && !this.#isDecided);
   }
 
-  /** Whether it is filled in company. */
+  /** Whether peers fill it too. */
   get isShared(): boolean {
-    return this.#shared !== undefined;
+    return this.#peerSource !== undefined;
   }
 
-  /** Whether others pull it too, or have it. */
+  /** Whether peers pull the blob too, or have it. */
   get hasPeers(): boolean {
-    return this.#shared?.hasPeers === true;
+    return this.#peerSource?.hasPeers === true;
   }
 
-  /** It has failed or is being stopped: nobody may come aboard. */
+  /** It has failed or is being stopped: no reader may be added. */
   get failing(): boolean {
     return this.#stop.signal.aborted;
   }
 
-  /** Settles when the flight will not change any more and, if it failed, has given its partial blob back. */
+  /** Settles when the download will not change any more. If it failed, its partial blob is then back in the store. */
   get done(): Promise<void> {
     return this.#run;
   }
@@ -148,17 +148,17 @@ export class Download {
     return this.#failure;
   }
 
-  /** Monotonic milliseconds at which a byte came last. */
+  /** When the last byte came, in monotonic milliseconds. */
   get lastProgress(): number {
     return this.#lastProgress;
   }
 
-  /** Settles at the next change of anything that readers see. */
+  /** Settles at the next change that readers can see. */
   changed(signal: AbortSignal | undefined): Promise<void> {
     return abortable(this.#changed.next, signal);
   }
 
-  /** How many bytes from `position` on a reader may have now. */
+  /** Number of bytes that a reader may have now from `position` on. */
   visible(position: number, wholeFirst: boolean): number {
     const { ingest } = this;
     const readable = ingest.readable(position);
@@ -168,16 +168,16 @@ export class Download {
     return Math.max(0, Math.min(readable, heldBack - position));
   }
 
-  /** A reader comes aboard; upstream is asked in its name when the first one is refused in mid-way. */
-  addReader(passenger: object, caller: Caller): void {
-    this.#passengers.set(passenger, caller);
+  /** Adds a reader. Upstream is asked in its name if the first caller is refused in the middle of the blob. */
+  addReader(reader: object, caller: Caller): void {
+    this.#readers.set(reader, caller);
     this.#lingering?.abort();
     this.#lingering = undefined;
   }
 
-  /** A reader leaves; after the last one the work goes on for a grace. */
-  leave(passenger: object): void {
-    if (!this.#passengers.delete(passenger) || this.#passengers.size > 0) return;
+  /** A reader leaves; after the last one the download goes on for a while. */
+  leave(reader: object): void {
+    if (!this.#readers.delete(reader) || this.#readers.size > 0) return;
     const after = this.#done ? this.#release() : this.#linger();
     after.catch((error: unknown) => this.#options.onProblem(error));
   }
@@ -188,13 +188,13 @@ export class Download {
     try {
       await this.#options.clock.sleep(this.#options.linger, { signal: lingering.signal });
     } catch (error) {
-      if (lingering.signal.aborted) return; // somebody came aboard, or the flight has landed
+      if (lingering.signal.aborted) return; // a reader was added, or the download is done
       throw error;
     }
-    if (this.#passengers.size === 0) await this.stop();
+    if (this.#readers.size === 0) await this.stop();
   }
 
-  /** Ends the work, keeping what has arrived. */
+  /** Ends the download; bytes that have arrived are kept. */
   async stop(): Promise<void> {
     this.#stop.abort(new WeirError('aborted', `the pull of ${this.digest} was given up`));
     await this.#run;
@@ -203,7 +203,7 @@ export class Download {
   async #start(): Promise<void> {
     try {
       this.#ingest = await this.#options.store.resume(this.blob);
-      this.#shared = await this.#options.share?.(this.#asked, this.digest);
+      this.#peerSource = await this.#options.share?.(this.#asked, this.digest);
       this.#isDecided = true;
       await this.#fetch();
       await this.#options.onDelivered();
@@ -211,21 +211,22 @@ export class Download {
       this.#failure = toWeirError(this.#stop.signal.aborted ? this.#stop.signal.reason : error);
       this.#stop.abort(this.#failure); // a request that was opened and not read must not linger
       this.#opening.reject(this.#failure);
-      // Whoever comes next must find the partial blob in the store. Only a full disk leaves readers something to
-      // read: they go on without the store.
+      // The next download must find the partial blob in the store. Only if the disk is full do readers keep the
+      // ingest: they go on without the store.
       if (!isWeirError(this.#failure, 'store_full')) await this.#release();
     }
-    this.#shared?.settle(this.#committed, this.#failure);
+    this.#peerSource?.settle(this.#committed, this.#failure);
     this.#done = true;
     this.#options.onDone(this.#failure);
     this.#changed.ring();
     this.#lingering?.abort();
-    if (this.#passengers.size === 0) await this.#release();
+    if (this.#readers.size === 0) await this.#release();
   }
 
   async #fetch(): Promise<void> {
     do {
-      if (this.#shared !== undefined && this.#generation === 0) await this.#fillShared(this.#shared);
+      if (this.#peerSource !== undefined && this.#generation === 0)
+        await this.#fillFromPeers(this.#peerSource);
       else if (this.#ingest !== undefined && this.#ingest.nextGap() === undefined) await this.#admitted();
       for (let gap = this.#nextGap(); gap !== undefined; gap = this.#nextGap()) {
         const stream = await this.#open(gap);
@@ -234,28 +235,28 @@ export class Download {
         await this.#fill(ingest, stream, gap.start);
       }
     } while (!(await this.#commit(this.ingest)));
-    this.#shared?.judge(this.ingest);
+    this.#peerSource?.judge(this.ingest);
   }
 
-  /** An earlier run had brought all of the blob: nothing is left to ask for that would tell whether this caller may have it. */
+  /** An earlier run brought all of the blob, so no request is left that would show whether this caller may have it. */
   async #admitted(): Promise<void> {
     await this.#options.admit(this.#asked, this.digest);
     this.#opening.resolve();
   }
 
-  async #fillShared(shared: PeerSource): Promise<void> {
-    const ingest = await this.#ingestOf(shared.size);
+  async #fillFromPeers(source: PeerSource): Promise<void> {
+    const ingest = await this.#ingestOf(source.size);
     this.#opening.resolve();
-    await shared.fetchInto({
+    await source.fetchInto({
       ingest,
       signal: this.#stop.signal,
-      callers: () => [this.#request.caller, ...this.#passengers.values()],
+      callers: () => [this.#request.caller, ...this.#readers.values()],
       progressed: () => (this.#lastProgress = this.#options.clock.monotonic()),
       changed: () => this.#changed.ring(),
     });
   }
 
-  /** As the first caller asked, but not with its signal: others may be waiting by the time at which it leaves. */
+  /** The first caller's request, without its signal: others may be waiting when it leaves. */
   get #asked(): PullRequest {
     return { ...this.#request, signal: this.#stop.signal };
   }
@@ -270,12 +271,12 @@ export class Download {
     return upstream.openBlob(repository, this.digest, {
       ...gap,
       caller,
-      callers: () => [...this.#passengers.values()],
+      callers: () => [...this.#readers.values()],
       signal: this.#stop.signal,
     });
   }
 
-  /** @throws WeirError `upstream_protocol` where upstream contradicts the partial blob, which is then dropped */
+  /** @throws WeirError `upstream_protocol` if upstream contradicts the partial blob, which is then dropped */
   async #ingestOf(size: number): Promise<Ingest> {
     const before = this.#ingest;
     if (before?.layout.size === size) return before;
@@ -296,7 +297,7 @@ export class Download {
     return writer.fill(stream.chunks, progressed, this.#stop.signal);
   }
 
-  /** False where the digest is wrong and another try is due. */
+  /** False if the digest is wrong and another try is due. */
   async #commit(ingest: Ingest): Promise<boolean> {
     try {
       await ingest.commit();
@@ -304,14 +305,14 @@ export class Download {
       return true;
     } catch (error) {
       this.#generation++;
-      this.#shared?.abandon();
+      this.#peerSource?.abandon();
       this.#changed.ring();
       if (!isWeirError(error, 'digest_mismatch') || this.#generation >= MAX_GENERATIONS) throw error;
       return false;
     }
   }
 
-  /** Never rejects: a flight that cannot close its files has to land all the same. */
+  /** Never rejects: a download that cannot close its files must end all the same. */
   async #release(): Promise<void> {
     try {
       await this.#ingest?.[Symbol.asyncDispose]();

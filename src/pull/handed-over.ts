@@ -1,17 +1,20 @@
-/** Blobs that runtimes are to fetch from their registry themselves for a while: the mirror had its chance. */
+/**
+ * Blobs that runtimes must fetch from their registry themselves for a while, because the mirror has failed with
+ * them.
+ */
 import { LRUCache } from 'lru-cache';
 import { MINUTE, SECOND, type Clock } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
 
-/** After a response was cut, retries of it go upstream for this long. */
+/** Milliseconds for which a response that was cut is retried upstream. */
 const HANDED_OVER_TTL = 1 * MINUTE;
 /**
- * After a pull failed with all its tries, other requests for the blob go upstream at once for this long. containerd asks
- * four times for a blob that breaks off at its start; going through all tries each time would add up.
+ * Milliseconds for which requests for a blob go upstream at once after its pull failed with all its tries. containerd
+ * asks four times for a blob that breaks off at its start; all tries each time would add up.
  */
 const FAILED_TTL = 10 * SECOND;
-/** Blobs that are remembered for either reason. */
+/** Blobs that are remembered, for each of the two reasons. */
 const MAX_REMEMBERED = 1_000;
 
 export class HandedOver {
@@ -29,18 +32,18 @@ export class HandedOver {
     this.#cut.set(registryBlobId(blob), true);
   }
 
-  /** A pull failed in a way that says nothing about who asked. */
+  /** A pull failed for a reason that does not depend on the caller. */
   failed(blob: RegistryBlob, failure: WeirError): void {
     this.#failed.set(registryBlobId(blob), failure);
   }
 
-  /** Whoever goes on with a response that was cut does so upstream. @throws WeirError `handed_over` */
+  /** A runtime that goes on with a response that was cut does so upstream. @throws WeirError `handed_over` */
   checkResumed(blob: RegistryBlob): void {
     if (!this.#cut.has(registryBlobId(blob))) return;
     throw new WeirError('handed_over', `${blob.digest} was cut off: go on with it from upstream`);
   }
 
-  /** @throws WeirError `handed_over` where a pull failed a moment ago */
+  /** @throws WeirError `handed_over` if a pull failed a moment ago */
   checkNew(blob: RegistryBlob): void {
     const cause = this.#failed.get(registryBlobId(blob));
     if (cause === undefined) return;

@@ -1,4 +1,4 @@
-/** What is asked of Manifests, what it answers, and what it needs of the other members. */
+/** Requests to Manifests, its answers, and what it needs from other members. */
 import type { Digest } from '../oci/digest.ts';
 import type { ManifestReference } from '../oci/reference.ts';
 import type { Repository } from '../oci/repository.ts';
@@ -24,12 +24,12 @@ export interface ResolvedManifest {
   readonly stale: boolean;
 }
 
-/** What manifests need of the other members. */
+/** What Manifests needs from other members. */
 export interface ManifestPeers {
-  /** Undefined where each node asks for itself. */
+  /** Undefined if each node asks upstream for itself. */
   readonly tagOwners: () => TagOwners | undefined;
-  /** The manifest from a member, its digest checked; undefined where none has it or can get it. */
+  /** The manifest from a member, its digest checked; undefined if no member has it or can get it. */
   fetch(request: ManifestRequest, digest: Digest): Promise<Uint8Array | undefined>;
-  /** This node has it now. */
+  /** This node has the manifest now. */
   stored(repository: Repository, digest: Digest, size: number): void;
 }

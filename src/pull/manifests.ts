@@ -1,7 +1,7 @@
 /**
- * Manifests for the mirror, and with Tags (tags.ts) what stands under a tag. Manifests lie in the store like every
- * other blob; the catalog knows their media types. What is not here comes from the manifest's home among the
- * members, so that upstream is asked once, else from upstream.
+ * Manifests for the mirror, and with Tags (tags.ts) the manifests that tags name. Manifests are stored like every other
+ * blob; the catalog knows their media types. A manifest that is not here comes from its owner among the members, so
+ * that upstream is asked once. If no member can give it, it comes from upstream.
  */
 import { abortable, shared } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
@@ -39,7 +39,7 @@ export interface ManifestsOptions {
   readonly observer: ManifestsObserver;
   /** Milliseconds for which an answer about a tag holds. */
   readonly tagTtl: number;
-  /** Undefined where there are no peers. */
+  /** Undefined if there are no peers. */
   readonly peers?: ManifestPeers | undefined;
 }
 
@@ -64,12 +64,12 @@ export class Manifests {
       clock,
       ttl: tagTtl,
       head: (request) => this.#headTag(request),
-      references: peers && ((): TagOwners | undefined => peers.tagOwners()),
+      tagOwners: peers && ((): TagOwners | undefined => peers.tagOwners()),
       onStale: (repository, tag, error) => observer.staleTag(repository, tag, error),
     });
   }
 
-  /** @throws WeirError what upstream answered this caller, `upstream_*` where it could not be asked */
+  /** @throws WeirError upstream's answer to this caller, `upstream_*` if upstream could not be asked */
   async head(request: ManifestRequest): Promise<ResolvedManifest> {
     if (isTagged(request)) {
       const { record, stale } = await this.#tags.resolve(request);
@@ -80,7 +80,7 @@ export class Manifests {
     return { ...found, bytes: undefined, stale: false };
   }
 
-  /** @throws WeirError what upstream answered this caller, `upstream_*` where it could not be asked */
+  /** @throws WeirError upstream's answer to this caller, `upstream_*` if upstream could not be asked */
   async get(request: ManifestRequest): Promise<ResolvedManifest> {
     if (!isTagged(request)) {
       return { ...(await this.#find(request, digestOfReference(request))), stale: false };
@@ -119,7 +119,10 @@ export class Manifests {
     return { digest, mediaType, size: bytes.length, bytes, source };
   }
 
-  /** What is here, if this caller may have it, who is looked at first: it may be a blob of any size that is asked for. */
+  /**
+   * The manifest if it is here and this caller may have it. The caller is checked first: the digest may be a large
+   * blob's.
+   */
   async #findLocal(request: ManifestRequest, digest: Digest): Promise<Found | undefined> {
     for (const provider of this.#options.providers) {
       const stat = await provider.stat(digest);
@@ -146,14 +149,14 @@ export class Manifests {
     }
   }
 
-  /** The document's own word, else that of the registry in whose name it is asked for. */
+  /** The media type that the document names, else that of the registry in whose name it is asked for. */
   #typeOf(blob: RegistryBlob, bytes: Uint8Array): string {
     return documentType(bytes) ?? this.#options.catalog.mediaType(blob) ?? UNKNOWN_TYPE;
   }
 
   async #fetch(request: ManifestRequest, digest: Digest): Promise<SourcedManifest> {
     const { access, peers } = this.#options;
-    // Only whom upstream lets read it is given a member's copy.
+    // A member's copy is only for a caller that upstream lets read the manifest.
     if (peers !== undefined && access.isAdmitted(request, digest, 'manifest')) {
       const bytes = await peers.fetch(request, digest);
       if (bytes !== undefined) return this.#fromPeer(request, digest, bytes);
@@ -195,10 +198,10 @@ export class Manifests {
     }
   }
 
-  /** Answers another member, as for a caller of this node. */
+  /** Answers another member as this node would answer its own caller. */
   async answer(query: ReferenceQuestion): Promise<ReferenceAnswer> {
     const { repository, reference, accept, token, knownOnly } = query;
-    // What is configured here may not speak for a caller of another node: it is not configured there, perhaps.
+    // This node's configured credential may not speak for a caller of another node, which may not have it.
     const caller = remoteCallerOf(repository.registry, token);
     const request = { repository, reference, accept, caller };
     try {
@@ -223,7 +226,7 @@ export class Manifests {
     return {
       status: 'found',
       digest,
-      mediaType: UNKNOWN_TYPE, // whoever asks by digest gets the document, which tells
+      mediaType: UNKNOWN_TYPE, // a member that asks by digest gets the document, which names its type
       size: undefined,
       stale: true,
       granted: access.grantAge(request),
@@ -231,8 +234,8 @@ export class Manifests {
   }
 
   /**
-   * Gets a manifest for another member, with what that one delegated.
-   * @throws WeirError what upstream answered
+   * Gets a manifest for another member, with the token that it delegated.
+   * @throws WeirError upstream's answer
    */
   async fetchFor(repository: Repository, digest: Digest, token: string | undefined): Promise<Uint8Array> {
     const caller = remoteCallerOf(repository.registry, token);
@@ -284,11 +287,11 @@ async function readManifest(blob: Blob): Promise<Uint8Array> {
   return bytes;
 }
 
-/** What a manifest lists, and as what; nothing if it is of a kind that is not known here. */
+/** The descriptors that a manifest lists, and their kind; none if the manifest's kind is unknown. */
 function listedIn(bytes: Uint8Array): { readonly kind: ListedAs; readonly children: readonly Descriptor[] } {
   try {
     const manifest = parseManifest(bytes);
-    // What has URLs of its own need not be in the registry, whatever the manifest says.
+    // A descriptor with URLs of its own need not be in the registry, whatever the manifest says.
     const children = manifestChildren(manifest).filter(({ urls = [] }) => urls.length === 0);
     return { kind: manifest.kind === 'index' ? 'manifest' : 'blob', children };
   } catch (error) {

@@ -1,7 +1,7 @@
 /**
- * Serving without storing: the disk is full, the blob is larger than the quota, or only bytes that upstream itself
- * delivers to this caller may be handed out. One reader has one request to upstream; bytes are hashed on their way
- * and the last chunk is held back in memory until the whole digest is right.
+ * Serves a blob without storing it, because the disk is full or the blob is larger than the quota. It also serves a
+ * caller that may only have bytes that upstream itself delivers to it. One reader has one request to upstream. Bytes
+ * are hashed as they pass, and the last chunk is held back in memory until the whole digest is right.
  */
 import { abortable } from '../util/async.ts';
 import { MIB, SECOND } from '../util/clock.ts';
@@ -20,11 +20,11 @@ export interface PassThroughReaderOptions {
   readonly upstream: Pick<Upstream, 'openBlob'>;
   readonly request: PullRequest;
   readonly digest: Digest;
-  /** What has arrived of the blob before the disk was full; stays open as long as the reading. */
+  /** The bytes that arrived before the disk was full; stays open as long as this reader. */
   readonly prefix?: Ingest | undefined;
-  /** Milliseconds without a byte from upstream after which the reading fails. */
+  /** Milliseconds without a byte from upstream after which a read fails. */
   readonly stallTimeout: number;
-  /** The digest turned out right: upstream has delivered this blob to this caller. */
+  /** The digest is right: upstream has delivered this blob to this caller. */
   readonly onVerified: () => void;
   readonly onClose: () => void;
 }
@@ -36,7 +36,7 @@ export class PassThroughReader implements BlobReader {
   readonly #layout: ChunkLayout;
   readonly #iterator: AsyncIterator<Uint8Array>;
   readonly #verifier: DigestVerifier;
-  /** Bytes that have come and are not read, from {@link #position} on. */
+  /** Bytes that have come and are not read yet, from {@link #position} on. */
   readonly #queue = new ByteQueue();
   #position: number;
   #verified = false;
@@ -61,8 +61,8 @@ export class PassThroughReader implements BlobReader {
     const { upstream, request, digest, prefix } = options;
     const verifier = new DigestVerifier(digest);
     const start = prefix === undefined ? 0 : await hashPrefix(prefix, verifier);
-    request.signal?.throwIfAborted(); // before a request is begun for which nobody would wait
-    // The request to upstream outlives the deadline for the first byte that the caller's signal carries.
+    request.signal?.throwIfAborted(); // otherwise a request would start that nobody waits for
+    // The request to upstream must outlive the first-byte deadline, which is part of the caller's signal.
     const stop = new AbortController();
     const { caller, signal } = request;
     const opening = upstream.openBlob(request.repository, digest, { caller, signal: stop.signal, start });
@@ -82,7 +82,7 @@ export class PassThroughReader implements BlobReader {
     return this.#layout.size;
   }
 
-  /** Reads forward only: what lies before an earlier position is gone. */
+  /** Reads forward only: bytes before an earlier position are gone. */
   async read(target: Uint8Array, position: number, { signal }: ReadOptions = {}): Promise<number> {
     const { prefix } = this.#options;
     if (position < this.#position) {
@@ -120,13 +120,13 @@ export class PassThroughReader implements BlobReader {
       return;
     }
     if (!this.#verifier.matches()) {
-      throw new WeirError('digest_mismatch', `what upstream sent is not ${this.digest}`);
+      throw new WeirError('digest_mismatch', `the bytes from upstream do not have the digest ${this.digest}`);
     }
     this.#verified = true;
     this.#options.onVerified();
   }
 
-  /** Drops what lies before `position`. */
+  /** Drops the bytes before `position`. */
   #skip(position: number): void {
     while (this.#position < position) {
       const dropped = this.#queue.drop(position - this.#position);
@@ -149,12 +149,12 @@ export class PassThroughReader implements BlobReader {
     try {
       await this.#iterator.return?.();
     } finally {
-      this.#options.onClose(); // or its place would be taken for ever
+      this.#options.onClose(); // otherwise its place would be taken for ever
     }
   }
 }
 
-/** Hashes what has no gap from the start of the blob on; resolves with its length. */
+/** Hashes the blob from its start to the first gap; resolves with the number of bytes. */
 async function hashPrefix(ingest: Ingest, verifier: DigestVerifier): Promise<number> {
   const buffer = Buffer.allocUnsafe(PREFIX_READ_BYTES);
   let position = 0;

@@ -1,4 +1,4 @@
-/** Blobs that are served without being stored, so many at a time. */
+/** Serves blobs without storing them, a bounded number at a time. */
 import type { Digest } from '../oci/digest.ts';
 import { WeirError } from '../util/errors.ts';
 import type { Ingest } from '../store/store.ts';
@@ -8,7 +8,7 @@ import { Semaphore } from '../util/semaphore.ts';
 import type { BlobReader } from './blob-reader.ts';
 import { PassThroughReader } from './pass-through-reader.ts';
 
-/** Each keeps up to one chunk (8 MiB at most) and one connection. */
+/** Blobs at a time: each keeps up to one chunk (8 MiB at most) in memory, and one connection. */
 const MAX_PASS_THROUGH = 16;
 
 export interface PassThroughRequest extends PullRequest {
@@ -33,9 +33,9 @@ export class PassThrough {
   }
 
   /**
-   * @param prefix what of the blob is here already
-   * @throws WeirError `store_full` if all places are taken and this runtime can go upstream by itself; what upstream
-   *   answered
+   * @param prefix the part of the blob that is here already
+   * @throws WeirError `store_full` if all places are taken and this runtime can go upstream by itself; upstream's
+   *   answer
    */
   async open(request: PassThroughRequest, prefix?: Ingest): Promise<BlobReader> {
     const { upstream, access, stallTimeout } = this.#options;

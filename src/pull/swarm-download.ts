@@ -1,4 +1,7 @@
-/** Fills one blob from peers and upstream together: the session decides, this brings bytes to it and to the store. */
+/**
+ * Fills one blob from peers and upstream together. The swarm decides; this class connects it to the store and
+ * upstream.
+ */
 import { abortable } from '../util/async.ts';
 import { toWeirError, type WeirError } from '../util/errors.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
@@ -26,14 +29,14 @@ export interface SwarmDownloadOptions {
   readonly size: number;
   readonly swarms: SwarmManager;
   readonly upstream: Pick<Upstream, 'openBlob'>;
-  /** Chunks are gathered in this. */
+  /** Memory in which chunks are put together. */
   readonly memory: ChunkBuffers;
   readonly room: ReceiveBudget;
   readonly unfinished: UnfinishedChunks;
   readonly onSettled: (pull: SwarmDownload, kept: boolean, failure: WeirError | undefined) => void;
 }
 
-/** How far a pull in company is, for people. */
+/** The progress of a pull together with peers, as the status shows it. */
 export interface PullView {
   readonly digest: Digest;
   readonly repository: Repository;
@@ -42,7 +45,7 @@ export interface PullView {
   readonly chunks: number;
   readonly presentChunks: number;
   readonly presentBytes: number;
-  /** Bitfields: the chunks that are here, and those of them that upstream gave to this node. */
+  /** Bitfields: the chunks that are here, and those of them that came from upstream. */
   readonly present: Uint8Array;
   readonly upstream: Uint8Array;
   readonly peers: number;
@@ -69,7 +72,7 @@ export class SwarmDownload implements PeerSource {
     this.request = options.request;
   }
 
-  /** How far it is; undefined before {@link fetchInto}. */
+  /** The progress; undefined before {@link fetchInto}. */
   get view(): PullView | undefined {
     if (this.#swarm === undefined) return undefined;
     const { have, layout } = this.#swarm.state;
@@ -96,7 +99,7 @@ export class SwarmDownload implements PeerSource {
     return this.#swarm?.isAlone === false && !this.#swarm.state.isVoid;
   }
 
-  /** The blob as far as it is here; undefined before {@link fetchInto}. */
+  /** The blob as it arrives; undefined before {@link fetchInto}. */
   get ingest(): Ingest | undefined {
     return this.#target?.ingest;
   }
@@ -107,8 +110,8 @@ export class SwarmDownload implements PeerSource {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const { ingest, signal, callers } = target;
     this.#target = target;
-    if (ingest.nextGap() === undefined) return; // an earlier run had brought all of it
-    signal.throwIfAborted(); // before a session is begun that nobody would end
+    if (ingest.nextGap() === undefined) return; // an earlier run brought all of it
+    signal.throwIfAborted(); // otherwise a swarm would be opened that nobody closes
     this.#swarm = swarms.open({
       swarm: { registry, digest },
       layout: new ChunkLayout(size),
@@ -146,7 +149,7 @@ export class SwarmDownload implements PeerSource {
   abandon(): void {
     this.#target = undefined;
     if (this.#swarm === undefined) return;
-    this.#swarm.state.isVoid = true; // also what is being sent just now
+    this.#swarm.state.isVoid = true; // also stops bytes that are being sent now
     this.#options.swarms.close(this.#swarm, false);
   }
 
@@ -192,7 +195,7 @@ async function writeChunk(
   done(result);
 }
 
-/** A Bearer token that one of these presented. Other credentials never leave the node. */
+/** A Bearer token that one of the callers presented. Other credentials never leave the node. */
 function tokenAmong(callers: readonly Caller[], registry: RegistryHost): string | undefined {
   for (const caller of callers) {
     const token = bearerOf(caller, registry);

@@ -1,11 +1,11 @@
 /**
- * Tags across the cluster: two members ask upstream for all, and where they do not say the same each node asks for
- * itself (docs/adr/0013-two-tag-owners.md). Which two follows from the reference by rendezvous hashing; the next
- * in rank stand in. When upstream cannot be reached, members that know the reference can answer.
+ * Tags across the cluster: two owners ask upstream for all members. If the two disagree, each node asks for itself
+ * (docs/adr/0013-two-tag-owners.md). Rendezvous hashing (HRW) of the reference picks the owners; the next in
+ * rank are their backups. If upstream cannot be reached, members that know the reference can answer.
  *
- * A member's answer also says that upstream accepted this very caller (nothing, or this Bearer token); a caller with
- * another kind of credential is never spoken of to peers. That upstream refused a caller no member says for upstream:
- * the runtime takes its password to where a challenge sends it.
+ * A member's answer also says that upstream accepted this very caller (anonymous, or with this Bearer token). A
+ * caller with a credential of another kind is never mentioned to peers. No member reports a refusal in upstream's
+ * name, because a challenge decides where the runtime sends its password.
  */
 import { LRUCache } from 'lru-cache';
 import { SECOND, type Clock } from '../util/clock.ts';
@@ -30,15 +30,15 @@ import {
 import { bearerOf } from '../upstream/caller.ts';
 import { isOffline, type PullRequest } from './access.ts';
 
-/** The members that ask upstream: two must say the same, or one that lies would be believed. */
+/** Members that ask upstream: two must agree, otherwise one that lies would be believed. */
 const OWNERS = 2;
-/** Members that stand in for those of them that do not answer. */
+/** Members that answer instead of owners that do not. */
 const BACKUPS = 2;
-/** First in rank among which the second owner is sought; twice as many as one address has members (cluster/record-sources.ts). */
+/** Ranks in which the second owner is sought: twice as many as one address has members (cluster/record-sources.ts). */
 const LOOKED_AT = 16;
 /** Milliseconds for an owner's answer: one request to the registry, or its time-outs when it is dead. */
 const OWNER_PATIENCE = 4 * SECOND;
-/** Members asked at a time for what they remember, and in all. */
+/** Members asked for what they remember: at a time, and in all. */
 const ASKED_AT_ONCE = 8;
 const ASKED_AT_MOST = 64;
 const MEMORY_PATIENCE = 1 * SECOND;
@@ -54,7 +54,7 @@ export interface TagOwnersOptions {
   readonly membership: Membership;
   readonly ask: AskMember;
   readonly clock: Clock;
-  /** Answers as this node would for a caller of its own. */
+  /** Answers as this node would answer its own caller. */
   readonly answer: (query: ReferenceQuestion, signal: AbortSignal) => Promise<ReferenceAnswer>;
 }
 
@@ -67,7 +67,7 @@ export type FoundReference = Extract<ReferenceAnswer, { status: 'found' }>;
 
 export class TagOwners {
   readonly #options: TagOwnersOptions;
-  /** Members that do not answer, for a moment. */
+  /** Members that did not answer within the last few seconds. */
   readonly #silent: LRUCache<PeerId, true>;
 
   constructor(options: TagOwnersOptions) {
@@ -77,13 +77,13 @@ export class TagOwners {
   }
 
   /**
-   * What the two members that ask for all agree on; undefined where this node is to ask upstream itself: it is one of
-   * them, or they do not agree, or upstream refused the caller.
+   * The answer on which the two owners agree. Undefined if this node must ask upstream itself: it is one of the owners,
+   * or they disagree, or upstream refused the caller.
    * @throws WeirError `manifest_unknown`, `upstream_unreachable`
    */
   async ask(request: SharedReference): Promise<FoundReference | undefined> {
     const { membership } = this.#options;
-    const query = questionOf(request, false);
+    const query = queryOf(request, false);
     if (query === undefined || membership.live().length < 2) return undefined;
     const owners = ownersOf(membership.live(), request);
     if (owners.slice(0, OWNERS).includes(membership.self.peer)) return undefined;
@@ -95,24 +95,24 @@ export class TagOwners {
     return one && other && agreed(request, one, other);
   }
 
-  /** The answer of the first one that gives any; both who ask take from one row, so that nobody is asked twice. */
+  /** The first answer. Both calls take peers from the same iterator, so that no peer is asked twice. */
   async #nextAnswer(
     left: IterableIterator<PeerId>,
     query: Uint8Array,
     signal: AbortSignal | undefined,
   ): Promise<ReferenceAnswer | undefined> {
     for (const peer of left) {
-      if (peer === this.#options.membership.self.peer) return undefined; // its turn to stand in
+      if (peer === this.#options.membership.self.peer) return undefined; // this node is the next backup
       const answer = await this.#askOne(peer, query, OWNER_PATIENCE, signal);
       if (answer !== undefined) return answer;
     }
     return undefined;
   }
 
-  /** What most of those remember of it who are asked together, while upstream cannot be reached. */
+  /** The answer that most members of one batch remember, while upstream cannot be reached. */
   async recall(request: SharedReference): Promise<FoundReference | undefined> {
     const { membership } = this.#options;
-    const query = questionOf(request, true);
+    const query = queryOf(request, true);
     if (query === undefined) return undefined;
     const owners = ownersOf(membership.live(), request);
     const others = membership.live().map(({ peer }) => peer);
@@ -147,23 +147,23 @@ export class TagOwners {
       signal?.throwIfAborted();
       this.#silent.set(peer, true);
       if (isWeirError(error, 'peer_protocol')) this.#options.membership.suspect(peer, 'protocol');
-      return undefined; // the next one, or upstream itself
+      return undefined; // the next member is asked, or upstream itself
     }
   }
 }
 
-/** Undefined where the caller's credential must not leave the node, or the question cannot be put. */
-function questionOf(request: SharedReference, knownOnly: boolean): Uint8Array | undefined {
+/** Undefined if the caller's credential must not leave the node, or the query cannot be encoded. */
+function queryOf(request: SharedReference, knownOnly: boolean): Uint8Array | undefined {
   const { repository, reference, accept, caller } = request;
   const token = bearerOf(caller, repository.registry);
-  const isSpokenOf = typeof caller === 'string' || token !== undefined;
+  const isMentionable = typeof caller === 'string' || token !== undefined;
   const query = { repository, reference, accept, token, knownOnly };
-  return isSpokenOf && isTellable(query) ? encodeReferenceQuestion(query) : undefined;
+  return isMentionable && isTellable(query) ? encodeReferenceQuestion(query) : undefined;
 }
 
 /**
- * Members in the order in which they are asked about a reference. The second one is the first that is at another place
- * than the first: who makes up names until two of them rank first has not as many addresses.
+ * Members in the order in which they are asked about a reference. The second is the best-ranked one at another place
+ * (address, or /64 of IPv6) than the first: a peer ID that ranks first can be made up at will, a place cannot.
  */
 export function ownersOf(
   members: readonly Member[],
@@ -182,7 +182,7 @@ export function ownersOf(
     .map(({ peer }) => peer);
 }
 
-/** What two members say alike; undefined where upstream must be asked. */
+/** The answer that both members gave; undefined if upstream must be asked. */
 function agreed(
   request: SharedReference,
   one: ReferenceAnswer,
@@ -200,10 +200,10 @@ function agreed(
   if (one.status === 'unreachable') {
     throw new WeirError('upstream_unreachable', `the members that ask for ${named} cannot reach upstream`);
   }
-  return undefined; // a refusal, and what is to be presented instead, only upstream itself can say
+  return undefined; // only upstream itself may refuse a caller, and say which credential it wants
 }
 
-/** What most of these say, and of those that say it the first; the grant is that of the oldest. */
+/** The first answer with the most frequent digest, with the oldest grant of those that agree. */
 function inMajority(answers: readonly FoundReference[]): FoundReference | undefined {
   const byDigest = Map.groupBy(answers, ({ digest }) => digest);
   const [most] = [...byDigest.values()].toSorted((a, b) => b.length - a.length);
@@ -212,10 +212,10 @@ function inMajority(answers: readonly FoundReference[]): FoundReference | undefi
   return { ...first, granted: Math.max(...most.map(({ granted }) => granted)) };
 }
 
-/** A failure to find out, in the words of the protocol. */
+/** The protocol's answer for an error. */
 export function answerOf(error: unknown): ReferenceAnswer {
   if (isWeirError(error, 'manifest_unknown')) return { status: 'unknown' };
-  // The last: this node may not go there for another one, which may for itself.
+  // `address_refused`: this node may not go to that address for a member, which may go there itself.
   if (isWeirError(error, 'upstream_unauthorized', 'upstream_denied', 'address_refused')) {
     return { status: 'refused' };
   }

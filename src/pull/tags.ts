@@ -1,6 +1,6 @@
 /**
- * What a tag stands for. Upstream is asked with HEAD, by one member for all where there are several, and at most
- * once in a few seconds; while it cannot be reached, the digest that it named last stands in, marked as stale.
+ * Resolves tags. Upstream is asked with HEAD, at most once in a few seconds; with several members, the tag's owners
+ * ask for all. While upstream cannot be reached, the digest that it named last is used, marked as stale.
  */
 import { LRUCache } from 'lru-cache';
 import { abortable, shared } from '../util/async.ts';
@@ -18,8 +18,8 @@ import type { TagOwners, SharedReference } from './tag-owners.ts';
 /** Answers about tags that are remembered for a few seconds. */
 const MAX_RECENT_TAGS = 10_000;
 /**
- * Callers of a repository that upstream has just refused, and milliseconds for which that holds: members do not say so
- * for upstream, and a crowd of them must not ask it one by one.
+ * Callers of a repository that upstream has just refused, and milliseconds for which that holds. Owners do not report
+ * refusals, and a crowd of members must not ask upstream one by one.
  */
 const MAX_REFUSED = 1_000;
 const REFUSED_FOR = 5 * SECOND;
@@ -42,17 +42,17 @@ export interface TagsOptions {
   readonly ttl: number;
   /** Asks upstream. */
   readonly head: (request: TagRequest) => Promise<Omit<TagRecord, 'at'>>;
-  /** Undefined where each node asks for itself. */
-  readonly references: (() => TagOwners | undefined) | undefined;
+  /** Undefined if each node asks upstream for itself. */
+  readonly tagOwners: (() => TagOwners | undefined) | undefined;
   readonly onStale: (repository: string, tag: string, error: unknown) => void;
 }
 
-/** Under what a tag is remembered. */
+/** The keys under which a tag is remembered. */
 interface TagKeys {
   readonly types: readonly string[];
   readonly accept: string;
   readonly caller: string;
-  /** The caller in this repository, whatever it asks for. */
+  /** The caller in this repository, whatever the tag. */
   readonly access: string;
 }
 
@@ -61,7 +61,7 @@ export class Tags {
   readonly #recent: LRUCache<string, TagRecord>;
   readonly #refused: LRUCache<string, WeirError>;
   readonly #resolving: Map<string, Promise<ResolvedTag>> = new Map();
-  /** Questions to upstream: for a caller of this node's own, and for that of another member, it is one. */
+  /** Requests to upstream: this node's own callers and those of other members share one. */
   readonly #asking: Map<string, Promise<Omit<TagRecord, 'at'>>> = new Map();
 
   constructor(options: TagsOptions) {
@@ -73,8 +73,8 @@ export class Tags {
   }
 
   /**
-   * @param own whether this node is to ask upstream itself: another member relies on it
-   * @throws WeirError what upstream answered this caller, `upstream_*` where it could not be asked
+   * @param own whether this node must ask upstream itself, because another member relies on it
+   * @throws WeirError upstream's answer to this caller, `upstream_*` if upstream could not be asked
    */
   async resolve(request: TagRequest, own = false): Promise<ResolvedTag> {
     const keys = this.#keys(request);
@@ -91,29 +91,29 @@ export class Tags {
     }
   }
 
-  /** What is remembered of the tag, for a caller that upstream accepted lately. */
+  /** The remembered record of the tag, for a caller that upstream accepted lately. */
   known(request: TagRequest): TagRecord | undefined {
     const { access } = this.#options;
     const keys = this.#keys(request);
     return access.holdsOffline(request) ? this.#remembered(request, keys) : undefined;
   }
 
-  #keys({ repository, reference, accept, caller: who }: TagRequest): TagKeys {
+  #keys({ repository, reference, accept, caller: asker }: TagRequest): TagKeys {
     const types = acceptedTypes(accept);
     const acceptKey = digestOf(Buffer.from(types.join(' ')));
     const name = repositoryKey(repository);
-    const callerKey = this.#options.access.callerKey(who, repository.registry);
+    const callerKey = this.#options.access.callerKey(asker, repository.registry);
     const caller = `${name} ${reference.tag} ${acceptKey} ${callerKey}`;
     return { types, accept: acceptKey, caller, access: `${name} ${callerKey}` };
   }
 
   async #ask(request: TagRequest, keys: TagKeys, own: boolean): Promise<ResolvedTag> {
-    const { access, catalog, clock, references, onStale } = this.#options;
+    const { access, catalog, clock, tagOwners, onStale } = this.#options;
     const { tag } = request.reference;
     const refused = this.#refused.get(keys.access);
     if (refused !== undefined) throw refused;
     try {
-      const answer = own ? undefined : await references?.()?.ask(request);
+      const answer = own ? undefined : await tagOwners?.()?.ask(request);
       const known = answer ?? (await this.#headOnce(request, keys));
       const record = { ...recordOf(known), at: clock.now() };
       access.acceptedAgo(request, answer?.granted ?? 0);
@@ -141,18 +141,18 @@ export class Tags {
     try {
       return await shared(this.#asking, caller, () => head(request));
     } catch (error) {
-      // It was asked for another member, for whom this node may not go everywhere.
+      // The shared request was for another member, for which this node may not go to every address.
       if (isOfThisNode(request.caller) && isWeirError(error, 'address_refused')) return await head(request);
       throw error;
     }
   }
 
   async #stale(request: TagRequest, keys: TagKeys, own: boolean, error: unknown): Promise<TagRecord> {
-    const { access, clock, references, onStale } = this.#options;
+    const { access, clock, tagOwners, onStale } = this.#options;
     const { tag } = request.reference;
     let record = access.holds(request, error) ? this.#remembered(request, keys) : undefined;
     if (record === undefined && !own) {
-      const answer = await references?.()?.recall(request);
+      const answer = await tagOwners?.()?.recall(request);
       if (answer !== undefined) {
         record = { ...recordOf(answer), at: clock.now() };
         access.acceptedAgo(request, answer.granted);
@@ -172,7 +172,7 @@ export class Tags {
     if (size !== undefined) access.listed(repository, 'manifest', [{ digest, size }]);
   }
 
-  /** What upstream named for the same Accept, else the newest that this caller can read. */
+  /** The record for the same Accept, else the newest one whose media type this caller accepts. */
   #remembered({ repository, reference }: TagRequest, { accept, types }: TagKeys): TagRecord | undefined {
     const known = this.#options.catalog.tags(repository, reference.tag);
     return (

@@ -1,14 +1,14 @@
 /**
- * Chunks of which a part has come from upstream when its request ended early; the next request goes on from there. Of the
- * whole node, and bounded: nobody may ever come back for them.
+ * Chunks that came only in part because their request to upstream ended early. The next request goes on from there.
+ * They are kept for the whole node, and bounded, because the next request may never come.
  */
 import { MIB } from '../util/clock.ts';
 import type { ChunkBuffers } from '../transfer/chunk-buffers.ts';
 
-/** Bytes that are kept: what a dozen requests had begun. */
+/** Bytes that are kept: the unfinished chunks of a dozen requests. */
 const MAX_KEPT = 16 * MIB;
 
-/** A chunk as far as it has come. */
+/** A chunk and the number of its bytes that have come. */
 export interface UnfinishedChunk {
   readonly index: number;
   readonly chunk: Uint8Array<ArrayBuffer>;
@@ -21,7 +21,7 @@ export class UnfinishedChunks {
   readonly #kept: Map<string, UnfinishedChunk> = new Map();
   #bytes = 0;
 
-  /** @param memory what the chunks are made of */
+  /** @param memory takes back the buffers of chunks that are dropped */
   constructor(memory: ChunkBuffers) {
     this.#memory = memory;
   }

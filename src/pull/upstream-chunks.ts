@@ -1,6 +1,6 @@
 /**
- * Upstream as the swarm's policy asks it: chunk by chunk. What has come of a chunk when its request ends early is kept
- * for a while, and the next request for it goes on from there: no byte leaves the registry twice for that.
+ * Upstream as the swarm's policy asks it: chunk by chunk. If a request ends early, the bytes of its unfinished chunk
+ * are kept for a while. The next request goes on from there, so that no byte leaves the registry twice for that.
  */
 import { toWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -18,22 +18,22 @@ export interface UpstreamChunksOptions {
   readonly request: PullRequest;
   readonly digest: Digest;
   readonly layout: ChunkLayout;
-  /** Chunks are gathered in this. */
+  /** Memory in which chunks are put together. */
   readonly memory: ChunkBuffers;
-  /** What of them may be here and not be written. */
+  /** Bounds the bytes that are received and not written yet. */
   readonly room: ReceiveBudget;
-  /** Keeps what has come of them, under the name of this pull. */
+  /** Keeps chunks that came only in part, under the name of this pull. */
   readonly unfinished: UnfinishedChunks;
   readonly name: string;
   readonly signal: AbortSignal;
-  /** All who wait for the blob now. */
+  /** All callers that wait for the blob now. */
   readonly callers: () => readonly Caller[];
 }
 
-/** A chunk as far as it has come. */
+/** A chunk that is arriving. */
 interface Coming {
   index: number;
-  /** Undefined before its first byte: until then it takes no room. */
+  /** Undefined before the chunk's first byte: until then it takes no room. */
   chunk: Uint8Array<ArrayBuffer> | undefined;
   filled: number;
 }
@@ -98,7 +98,7 @@ export class UpstreamChunks implements ChunkUpstream {
     }
   }
 
-  /** Gets memory for the chunk; until there is room nothing is read. @throws the signal's reason */
+  /** Gets memory for the chunk; nothing is read until there is room. @throws the signal's reason */
   async #begin(coming: Coming, events: ChunkUpstreamEvents, signal: AbortSignal): Promise<void> {
     const { layout, memory, room } = this.#options;
     const length = layout.length(coming.index);
@@ -106,7 +106,7 @@ export class UpstreamChunks implements ChunkUpstream {
       events.held(true);
       await room.take(length, signal);
       if (signal.aborted) {
-        room.give(length); // given up in the moment in which its turn came
+        room.give(length); // it was given up in the moment in which it got room
         throw signal.reason;
       }
       events.held(false);
@@ -114,7 +114,7 @@ export class UpstreamChunks implements ChunkUpstream {
     coming.chunk = memory.take(length);
   }
 
-  /** @returns how many of the bytes belong to the chunk, which is handed over when it is whole */
+  /** Copies bytes into the chunk, and hands it over once it is whole. @returns the number of bytes that it took */
   #fill(
     coming: Coming,
     chunk: Uint8Array<ArrayBuffer>,
@@ -138,7 +138,7 @@ export class UpstreamChunks implements ChunkUpstream {
     room.give(chunk.length);
   }
 
-  /** Goes on with what has come, where there is room for it. */
+  /** Goes on with an unfinished chunk, if there is one and there is room for it. */
   #resume(index: number): Coming {
     const { unfinished, name, memory, room } = this.#options;
     const kept = unfinished.take(name, index);

@@ -5,11 +5,11 @@ import { MIB, SECOND } from '../util/clock.ts';
 import { errorMessage, isWeirError, WeirError } from '../util/errors.ts';
 import { peersSchema, statusSchema, type PeersReport, type StatusReport } from './status-report.ts';
 
-/** Milliseconds; a node answers in a few. One that is overloaded may take longer and must not look dead. */
+/** Milliseconds; a node answers in a few. An overloaded node takes longer and must not look dead. */
 const TIMEOUT = 5 * SECOND;
-/** 64 transfers with bitmaps are 2 MiB, 5,000 peers as much; whatever is larger is no report. */
+/** Bytes of a report: 64 transfers with bitmaps are 2 MiB, 5,000 peers as much; a larger answer is no report. */
 const MAX_BYTES = 16 * MIB;
-/** One request at a time, and one more where a caller has given up on its predecessor. */
+/** One request at a time, and one more if a caller has given up on its predecessor. */
 const CONNECTIONS = 2;
 /** Characters of a refusal that are shown. */
 const MAX_SENTENCE = 400;
@@ -36,8 +36,8 @@ export class AdminClient implements AsyncDisposable {
   }
 
   /**
-   * @throws WeirError `upstream_unreachable` where nothing answers, `upstream_denied` where the node does not tell this
-   *   caller, `upstream_protocol` where something else answers
+   * @throws WeirError `upstream_unreachable` if nothing answers, `upstream_denied` if the node refuses this caller,
+   *   `upstream_protocol` if something else answers
    */
   async status(options: AskOptions = {}): Promise<StatusReport> {
     return await this.#ask('/v1/status', statusSchema, options);
@@ -69,14 +69,14 @@ export class AdminClient implements AsyncDisposable {
 
   async #get(path: string, signal: AbortSignal | undefined): Promise<{ status: number; body: string }> {
     const { statusCode, body } = await this.#pool.request({ path, method: 'GET', ...(signal && { signal }) });
-    const pieces: Buffer[] = [];
+    const parts: Buffer[] = [];
     let length = 0;
-    for await (const piece of body as AsyncIterable<Buffer>) {
-      length += piece.length;
+    for await (const part of body as AsyncIterable<Buffer>) {
+      length += part.length;
       if (length > MAX_BYTES) throw this.#strange(`more than ${MAX_BYTES} bytes`);
-      pieces.push(piece);
+      parts.push(part);
     }
-    return { status: statusCode, body: Buffer.concat(pieces).toString() };
+    return { status: statusCode, body: Buffer.concat(parts).toString() };
   }
 
   #parse(text: string): unknown {
@@ -95,7 +95,7 @@ export class AdminClient implements AsyncDisposable {
   }
 }
 
-/** What a refusal says, as a terminal can show it. */
+/** The text of a refusal, safe for a terminal. */
 function sentence(body: string): string {
   return body
     .slice(0, MAX_SENTENCE)

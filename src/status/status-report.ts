@@ -1,16 +1,16 @@
 /**
- * What a node tells of itself at its admin address, as JSON: `GET /v1/status` and `GET /v1/peers`. The node makes
- * these reports, `weir status`, `weir peers` and the demo read them; docs/admin-api.md says what each field means,
- * and a test keeps page and schemas equal. Fields may be added: readers ignore those they do not know.
+ * The reports of a node at its admin address, as JSON: `GET /v1/status` and `GET /v1/peers`. The node makes them;
+ * `weir status`, `weir peers` and the demo read them. docs/admin-api.md explains each field, and a test keeps page and
+ * schemas equal. Fields may be added: readers ignore unknown ones.
  */
 import * as v from 'valibot';
 import { tryParseDigest, type Digest } from '../oci/digest.ts';
 import { tryParsePeerId, type PeerId } from '../protocol/peer-id.ts';
 
-/** Transfers in one report; the running ones come first. Each may bring a bitmap of some KiB. */
+/** Transfers in one report; running ones come first. Each may have a bitmap of some KiB. */
 export const MAX_TRANSFERS = 64;
 
-/** `keyed`: members have the cluster key; `open`: whoever reaches it may join; `loopback`: this machine alone. */
+/** `keyed`: members have the cluster key; `open`: no key, anybody may join; `loopback`: this machine alone. */
 export const CLUSTER_MODES = ['keyed', 'open', 'loopback', 'off'] as const;
 export type ClusterMode = (typeof CLUSTER_MODES)[number];
 
@@ -23,7 +23,7 @@ export interface ClusterReport {
   readonly members: number;
   /** Control connections. */
   readonly connections: number;
-  /** Members by zone; the empty name is that of members without one. */
+  /** Members by zone; the empty name stands for members without one. */
   readonly zones: Readonly<Record<string, number>>;
 }
 
@@ -38,16 +38,16 @@ export interface TransferReport {
   readonly present_chunks: number;
   /** Base64 of the bitfield of present chunks, the first chunk in the highest bit of the first byte. */
   readonly bitmap: string;
-  /** The same of those that came from upstream, where the node can tell. */
+  /** Base64 of the bitfield of chunks that came from upstream, if the node knows them. */
   readonly upstream_bitmap?: string | undefined;
   readonly state: TransferState;
-  /** Since it began; where it has ended: that it took. */
+  /** Since it began; if it has ended: the time that it took. */
   readonly seconds: number;
   /** Runtimes that are reading. */
   readonly readers: number;
-  /** Neighbours in its swarm. */
+  /** Peers in its swarm. */
   readonly peers: number;
-  /** Bytes by where they came from; `local`: what was here when it began. */
+  /** Bytes by their source; `local`: they were here when it began. */
   readonly sources: { readonly peers: number; readonly upstream: number; readonly local: number };
   readonly error?: string | undefined;
 }
@@ -60,7 +60,7 @@ export interface TotalsReport {
   readonly from_upstream: number;
   readonly to_peers: number;
   readonly to_runtimes: number;
-  /** Handed to runtimes without coming from upstream. */
+  /** Bytes handed to runtimes that did not come from upstream. */
   readonly saved: number;
 }
 
@@ -83,7 +83,7 @@ export interface StatusReport {
   readonly zone: string;
   readonly uptime_seconds: number;
   readonly cluster: ClusterReport;
-  /** Those that run, and those that ended in the last 10 minutes; at most {@link MAX_TRANSFERS}. */
+  /** Running ones, and those that ended in the last 10 minutes; at most {@link MAX_TRANSFERS}. */
   readonly transfers: readonly TransferReport[];
   readonly totals: TotalsReport;
   readonly suspects: readonly SuspectReport[];
@@ -97,10 +97,10 @@ export interface PeerReport {
   /** Multiaddrs of its control plane. */
   readonly addresses: readonly string[];
   readonly connected: boolean;
-  /** Who opened the connection: `outbound` is this node. */
+  /** `outbound`: this node opened the connection. */
   readonly direction?: 'inbound' | 'outbound' | undefined;
   readonly rtt_ms?: number | undefined;
-  /** Swarms in which it is a neighbour. */
+  /** Swarms in which it is a peer of this node. */
   readonly swarms: number;
   /** Bytes that came from it and went to it. */
   readonly from_bytes: number;
@@ -110,7 +110,7 @@ export interface PeerReport {
 }
 
 export interface PeersReport {
-  /** All known members but this node. */
+  /** All known members except this node. */
   readonly peers: readonly PeerReport[];
 }
 

@@ -1,4 +1,4 @@
-/** The file of the catalog: its tables, its version, its lock, and what SQLite's failures mean. */
+/** The file of the catalog: its tables, its version, its lock, and SQLite's error codes. */
 import { DatabaseSync } from 'node:sqlite';
 import { chmodSync } from 'node:fs';
 import { WeirError } from '../util/errors.ts';
@@ -10,8 +10,8 @@ export const SQLITE_FULL = 13;
 export const SQLITE_CORRUPT = 11;
 export const SQLITE_NOTADB = 26;
 /**
- * Rises when the tables change. What an older version has written is dropped, but for the keys: it is won back from
- * upstream. A catalog of a newer version is refused.
+ * Rises when the tables change. Rows of an older version are dropped, except for the keys: upstream gives them again. A
+ * catalog of a newer version is refused.
  */
 const SCHEMA_VERSION = 3;
 
@@ -39,12 +39,12 @@ CREATE TABLE challenges (
   PRIMARY KEY (registry, name));
 CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, value BLOB NOT NULL);
 `;
-/** All that have rows of registries. */
+/** All tables that have rows of registries. */
 export const TABLES = ['proofs', 'served', 'listed', 'tags', 'types', 'grants', 'challenges'] as const;
 
 /**
  * Opens or makes the file, and holds its lock.
- * @throws WeirError `store_unusable` where a newer version wrote it; what SQLite throws
+ * @throws WeirError `store_unusable` if a newer version wrote it; errors of SQLite
  */
 export function openDatabase(path: string): DatabaseSync {
   const db = new DatabaseSync(path);
@@ -69,7 +69,7 @@ export function openDatabase(path: string): DatabaseSync {
   }
 }
 
-/** What drops all tables but the keys. */
+/** The SQL that drops all tables but the keys. */
 function dropAll(db: DatabaseSync): string {
   const sql =
     "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('keys', 'sqlite_sequence')";

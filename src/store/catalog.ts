@@ -1,18 +1,18 @@
 /**
- * What must outlive a restart besides blobs, in one SQLite file:
+ * Facts that must outlive a restart besides blobs, in one SQLite file:
  *
  * - proofs: which registry has delivered which bytes, whole and verified,
  * - served: which repository was seen to serve which digest, by a HEAD or a GET,
- * - listed: which digests, of which size, a manifest of a repository lists, and as what,
- * - tags: the last digest that upstream named, for when it cannot be reached,
- * - types: media types of manifests that do not tell their own, as each registry names them,
+ * - listed: which digests a manifest of a repository lists, with their sizes and kind,
+ * - tags: the last digest that upstream named, for times when upstream cannot be reached,
+ * - types: media types of manifests that do not name their own, as each registry names them,
  * - grants: which caller upstream accepted for which repository, and when; callers are kept as keyed hashes,
- * - challenges: the WWW-Authenticate that upstream last answered with, for when it cannot be reached.
+ * - challenges: the last WWW-Authenticate of upstream, for times when upstream cannot be reached.
  *
- * The first two are kept apart: that a registry says that it has a digest proves nothing about the bytes.
+ * The first two are kept apart: if a registry says that it has a digest, that proves nothing about the bytes.
  *
- * SQLite's exclusive lock on the file is also the lock on the data folder: the kernel drops it when the owner
- * dies in whatever way, so a stale lock cannot happen.
+ * SQLite's exclusive lock on the file is also the lock on the data folder. The kernel drops it however the process
+ * dies, so a stale lock cannot happen.
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { randomBytes } from 'node:crypto';
@@ -33,22 +33,22 @@ import {
 } from './catalog-file.ts';
 
 /**
- * Rows of each table. At about 150 bytes a row this bounds the file to some 100 MiB. Above it the registries with most
- * rows lose their oldest: one that is asked for much cannot push out what is known of the others.
+ * Rows of each table. At about 150 bytes a row, this bounds the file to some 100 MiB. Above it, the registries with
+ * most rows lose their oldest ones, so that a busy registry cannot push out the rows of others.
  */
 const MAX_ROWS = 200_000;
-/** Answers for one tag that are looked at: runtimes have a handful of Accept headers between them. */
+/** Answers for one tag that are read: all runtimes together have a handful of Accept headers. */
 const MAX_TAG_ROWS = 50;
-/** How many rows are written between two looks at the bound. */
+/** Rows that are written between two checks of the bound. */
 const PRUNE_EVERY = 10_000;
-/** As what something is listed: an index lists manifests, a manifest lists blobs. */
+/** The kind of a listed digest: an index lists manifests, a manifest lists blobs. */
 export type ListedAs = 'manifest' | 'blob';
 
 export interface TagRecord {
   readonly digest: Digest;
   readonly mediaType: string;
   readonly size: number | undefined;
-  /** Milliseconds since the epoch, of upstream's answer. */
+  /** Time of upstream's answer, in milliseconds since the epoch. */
   readonly at: number;
 }
 
@@ -57,7 +57,7 @@ export class Catalog implements Disposable {
   readonly #statements: Map<string, StatementSync> = new Map();
   readonly #onProblem: (message: string) => void;
   #writes = 0;
-  /** The last write failed: the disk is full. Told once, until one succeeds. */
+  /** The last write failed because the disk is full. Reported once, until a write succeeds. */
   #failing = false;
 
   private constructor(db: DatabaseSync, onProblem: (message: string) => void) {
@@ -67,9 +67,9 @@ export class Catalog implements Disposable {
 
   /**
    * Opens or makes the catalog at `path` (`:memory:` for one that is not kept). A damaged file is set aside as
-   * `<path>.damaged` and begun anew: what it held is won back from upstream.
-   * @throws WeirError `store_locked` where another process has it, `store_unusable` where a newer version wrote it, or
-   *   where it cannot be opened
+   * `<path>.damaged` and a new one begun: upstream gives its contents again.
+   * @throws WeirError `store_locked` if another process has it; `store_unusable` if a newer version wrote it, or if it
+   *   cannot be opened
    */
   static open(path: string, onProblem: (message: string) => void = () => undefined): Catalog {
     try {
@@ -100,7 +100,7 @@ export class Catalog implements Disposable {
     return made;
   }
 
-  /** This registry has delivered these bytes, whole; their digest was verified. */
+  /** This registry has delivered the whole blob, and its digest was verified. */
   addProof({ registry, digest }: RegistryBlob, at: number): void {
     this.#write('INSERT OR REPLACE INTO proofs VALUES (?, ?, ?)', registry, digest, at);
   }
@@ -122,7 +122,7 @@ export class Catalog implements Disposable {
     this.#write('INSERT OR REPLACE INTO served VALUES (?, ?, ?, ?)', registry, name, digest, at);
   }
 
-  /** Upstream says that this repository has not got the digest, whatever a manifest lists. */
+  /** Upstream says that this repository does not have the digest, even if a manifest lists it. */
   removeFromRepository({ registry, name }: Repository, digest: Digest): void {
     for (const table of ['served', 'listed']) {
       const sql = `DELETE FROM ${table} WHERE digest = ? AND registry = ? AND name = ?`;
@@ -135,7 +135,7 @@ export class Catalog implements Disposable {
     return this.#prepare(sql).get(digest, registry, name) !== undefined;
   }
 
-  /** A manifest that upstream has in this repository lists these. */
+  /** A manifest that upstream has in this repository lists these digests. */
   addListed(
     { registry, name }: Repository,
     kind: ListedAs,
@@ -159,7 +159,7 @@ export class Catalog implements Disposable {
     this.#write(sql, registry, name, tag, accept, digest, mediaType, size ?? null, at);
   }
 
-  /** What upstream named for the tag, by the Accept header that it was asked with; the newest first. */
+  /** Upstream's answers for the tag, one for each Accept header; the newest first. */
   tags({ registry, name }: Repository, tag: string): readonly (TagRecord & { readonly accept: string })[] {
     const columns = 'accept, digest, media_type, size, at';
     const sql = `SELECT ${columns} FROM tags WHERE registry = ? AND name = ? AND tag = ? ORDER BY at DESC LIMIT ${MAX_TAG_ROWS}`;
@@ -177,7 +177,7 @@ export class Catalog implements Disposable {
     this.#write('DELETE FROM tags WHERE registry = ? AND name = ? AND tag = ?', registry, name, tag);
   }
 
-  /** What the registry calls a manifest that does not tell its own media type. */
+  /** The registry's media type of a manifest that does not name its own. */
   setMediaType({ registry, digest }: RegistryBlob, mediaType: string, at: number): void {
     this.#write('INSERT OR REPLACE INTO types VALUES (?, ?, ?, ?)', registry, digest, mediaType, at);
   }
@@ -214,7 +214,7 @@ export class Catalog implements Disposable {
     this.#tolerant(() => this.#insert(sql, parameters));
   }
 
-  /** In one transaction: each row by itself would be a write to the disk, for which everybody waits. */
+  /** Writes in one transaction: each row by itself would be a write to the disk that blocks everybody. */
   #writeAll(sql: string, rows: readonly (readonly SQLInputValue[])[]): void {
     this.#tolerant(() => {
       this.#db.exec('BEGIN');
@@ -233,8 +233,7 @@ export class Catalog implements Disposable {
   }
 
   /**
-   * What cannot be written because the disk is full is not remembered: upstream will be asked again. (A grant that
-   * cannot be withdrawn ends with its time.)
+   * If the disk is full, a write is lost, and upstream will be asked again. (A grant that cannot be withdrawn expires.)
    */
   #tolerant(write: () => void): void {
     try {
@@ -277,11 +276,9 @@ export class Catalog implements Disposable {
 }
 
 /**
- * Room that is shared fairly by those that want more than there is: each gets what it wants, up to a level that is the
- * same for all (max-min fairness). Pure.
+ * The level of max-min fairness: each gets what it wants up to this level, and all together get no more than `room`.
+ * Undefined if all fit without one. Pure.
  */
-
-/** What each may have at most so that all together have no more than `room`; undefined where all fit as they are. */
 export function waterLevel(wanted: readonly number[], room: number): number | undefined {
   let left = room;
   const ascending = wanted.toSorted((a, b) => a - b);

@@ -1,5 +1,5 @@
 /**
- * The file beside a blob that says which chunks are present and what their hashes are.
+ * The file beside a blob with the chunks that are present, and their hashes.
  *
  * ```
  * 0   8  magic "WEIRCHK1"
@@ -8,8 +8,8 @@
  * ..  32 sha256 of each chunk, zeros where absent
  * ```
  *
- * Written in this order: data, hash, bit. A reader after a crash trusts a bit only when the data has the hash, so
- * no flush is needed between them: power loss may lose chunks, never invent one.
+ * The order of writes is data, hash, bit. After a crash, a bit is trusted only if the data has the hash. So no flush is
+ * needed between them: power loss may lose chunks, never invent one.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { Bitfield } from '../protocol/bitfield.ts';
@@ -34,7 +34,7 @@ export class ChunkMap {
     this.#hashes = hashes ?? new Uint8Array(layout.count * CHUNK_HASH_BYTES);
   }
 
-  /** The map in `bytes`, or undefined where they are none (cut short, another version, another size). */
+  /** The map in `bytes`; undefined if they are none (cut short, another version, another size). */
   static decode(bytes: Uint8Array): ChunkMap | undefined {
     if (bytes.length < HEADER_BYTES || MAGIC.compare(bytes.subarray(0, 8)) !== 0) return undefined;
     const size = Number(new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength).getBigUint64(8));
@@ -53,7 +53,7 @@ export class ChunkMap {
     return Buffer.concat([header, this.present.bytes, this.#hashes]);
   }
 
-  /** All hashes, one behind the other. */
+  /** All hashes, one after the other. */
   get hashes(): Uint8Array {
     return this.#hashes.slice();
   }
@@ -67,7 +67,7 @@ export class ChunkMap {
     this.present.set(index);
   }
 
-  /** Writes what {@link set} changed for one chunk: its hash first, then its bit. */
+  /** Writes one chunk's part of the map after {@link set}: its hash first, then its bit. */
   async persist(file: FileHandle, index: number): Promise<void> {
     const bitBytes = this.present.bytes.length;
     const hash = this.hash(index);
@@ -76,7 +76,7 @@ export class ChunkMap {
   }
 }
 
-/** @throws WeirError `store_corrupt` where the blob is not what its digest says */
+/** @throws WeirError `store_corrupt` if the blob does not have its digest */
 export async function rebuildChunkMap(digest: Digest, size: number, file: FileHandle): Promise<ChunkMap> {
   const map = new ChunkMap(new ChunkLayout(size));
   const verifier = new DigestVerifier(digest);
@@ -88,7 +88,7 @@ export async function rebuildChunkMap(digest: Digest, size: number, file: FileHa
     map.set(index, createHash('sha256').update(bytes).digest());
   }
   if (!map.present.full || !verifier.matches()) {
-    throw new WeirError('store_corrupt', 'its content is not what its digest says');
+    throw new WeirError('store_corrupt', 'its content does not have its digest');
   }
   return map;
 }

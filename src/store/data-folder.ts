@@ -1,12 +1,12 @@
 /**
- * The layout of the data folder, all of it 0700 and 0600:
+ * The layout of the data folder; folders have mode 0700, files 0600:
  *
  * ```
  * blobs/<algorithm>/<hex>          committed blobs
  * chunks/<algorithm>/<hex>         their chunk maps
  * partial/<algorithm>-<hex>.<r>        blobs that are arriving, sparse; <r> stands for their registry
  * partial/<algorithm>-<hex>.<r>.chunks their chunk maps
- * catalog.db                       what is remembered of repositories; its lock is the folder's lock
+ * catalog.db                       facts about repositories (catalog.ts); its lock is the folder's lock
  * ```
  */
 import { hash } from 'node:crypto';
@@ -19,17 +19,17 @@ import type { RegistryBlob } from '../oci/registry-blob.ts';
 export const FOLDER_MODE = 0o700;
 export const FILE_MODE = 0o600;
 
-/** Hexadecimal digits that stand for a registry: 64 bits, of sha256. */
+/** Hexadecimal digits that stand for a registry: 64 bits of its sha256. */
 const REGISTRY_DIGITS = 16;
 const PARTIAL = /^(sha(?:256|512)-[0-9a-f]+)\.[0-9a-f]{16}$/;
 
-/** The name of the file of a partial blob. Each registry has its own: what one has sent must not be taken for another's. */
+/** The file name of a partial blob. Each registry has its own: bytes of one must not be taken for another's. */
 export function partialName({ registry, digest }: RegistryBlob): string {
   const mark = hash('sha256', registry, 'hex').slice(0, REGISTRY_DIGITS);
   return `${digestAlgorithm(digest)}-${digestHex(digest)}.${mark}`;
 }
 
-/** Whether the file of this name is a partial blob: no chunk map, no stranger. */
+/** Whether this is the file name of a partial blob, and not of a chunk map or a foreign file. */
 export function isPartialName(name: string): boolean {
   const [, digest] = PARTIAL.exec(name) ?? [];
   return digest !== undefined && tryParseDigest(digest.replace('-', ':')) !== undefined;
@@ -47,7 +47,7 @@ export class DataFolder {
     this.root = root;
   }
 
-  /** @throws WeirError `store_unusable` where the folder cannot be made or is not ours */
+  /** @throws WeirError `store_unusable` if the folder cannot be made or is not ours */
   async create(): Promise<void> {
     try {
       for (const path of ['', 'blobs/sha256', 'blobs/sha512', 'chunks/sha256', 'chunks/sha512', 'partial']) {

@@ -1,4 +1,4 @@
-/** What to evict: pure, so that the daemon, property tests and the simulator share it. */
+/** Plans what to evict. It is pure, so that the daemon, property tests and the simulator can share it. */
 
 export interface EvictionCandidate<K> {
   readonly key: K;
@@ -11,8 +11,8 @@ export interface EvictionCandidate<K> {
 }
 
 /**
- * The keys to remove, least recently used first, so that at least `bytes` are freed; undefined where even all
- * that is not pinned would not do, because then nothing should be lost in vain.
+ * The keys to remove, least recently used first, so that at least `bytes` are freed. Undefined if even all candidates
+ * that are not pinned would not do: then nothing must be lost in vain.
  */
 export function planEviction<K>(
   candidates: Iterable<EvictionCandidate<K>>,

@@ -1,8 +1,8 @@
-/** Whole reads and writes of files, and what their failures mean. */
+/** Reads and writes files in full, and translates failures of writing. */
 import type { FileHandle } from 'node:fs/promises';
 import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
 
-/** A failed write as what it means for the store. */
+/** The store's error for a failed write. */
 export function writeError(cause: unknown): unknown {
   if (cause instanceof WeirError) return cause;
   const code = systemCode(cause);
@@ -14,7 +14,7 @@ export function writeError(cause: unknown): unknown {
   });
 }
 
-/** Fills `target`; false where the file ends before. */
+/** Fills `target`; false if the file ends before. */
 export async function readFully(file: FileHandle, target: Uint8Array, position: number): Promise<boolean> {
   let done = 0;
   while (done < target.length) {
@@ -25,7 +25,7 @@ export async function readFully(file: FileHandle, target: Uint8Array, position: 
   return true;
 }
 
-/** writev(2) may write less than it was given, on a full disk above all. */
+/** Writes all bytes: writev(2) may write fewer than it was given, on a full disk above all. */
 export async function writeFully(
   file: FileHandle,
   buffers: readonly Uint8Array[],

@@ -1,7 +1,7 @@
 /**
- * Reading a committed blob. What this process has not verified itself (it was on the disk at the start) is checked
- * chunk by chunk before it is handed out, so that rot on the disk or a lost write can never brick a pull: the
- * runtime would get the same wrong bytes again and again.
+ * Reads a committed blob. A blob that was on the disk at the start is checked chunk by chunk before it is handed
+ * out. Without that, rot on the disk or a lost write would brick a pull: the runtime would get the same wrong bytes
+ * again and again.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { createHash } from 'node:crypto';
@@ -13,7 +13,7 @@ import { readFully } from './file.ts';
 import { readChunkMap } from './scan.ts';
 import type { Blob } from './store.ts';
 
-/** What is known of a blob that is not yet verified in this process. */
+/** State of a blob that this process has not verified yet. */
 export interface Unverified {
   readonly map: ChunkMap;
   /** Chunks that were found good. */
@@ -25,9 +25,9 @@ export interface FsBlobOptions {
   readonly size: number;
   readonly file: FileHandle;
   readonly unverified: Unverified | undefined;
-  /** Where its chunk map lies. */
+  /** Path of its chunk map. */
   readonly chunkMap: string;
-  /** Called once when the content turns out to be wrong. */
+  /** Called once, when the content is found to be wrong. */
   readonly onCorrupt: () => Promise<void>;
   readonly onClose: () => void;
 }

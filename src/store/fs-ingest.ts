@@ -2,8 +2,8 @@
  * A blob that arrives in a file of the data folder.
  *
  * Bytes go to the file first, then the chunk's hash, then its bit (chunk-map.ts). The whole digest is computed
- * along the way over the part that has no gap, from memory where chunks come in order and from the file else, so
- * that a commit need not read the blob again.
+ * meanwhile over the prefix without a gap: from memory if chunks come in order, else from the file. So a commit need
+ * not read the blob again.
  */
 import type { FileHandle } from 'node:fs/promises';
 import { createHash, type Hash } from 'node:crypto';
@@ -24,16 +24,16 @@ interface GrowingChunk {
   readonly hash: Hash;
 }
 
-/** Bytes of room that are asked for at a time: what is asked for again and again would cost more than it saves. */
+/** Bytes of room that are taken at a time: smaller steps would cost more than they save. */
 const ROOM_STEP = 16 * MIB;
 
-/** What an ingest needs of the store that owns it. */
+/** What an ingest needs from the store that owns it. */
 export interface IngestOwner {
-  /** So many bytes more are about to be written. @throws WeirError `store_full` */
+  /** So many more bytes are about to be written. @throws WeirError `store_full` */
   makeRoom(ingest: FsIngest, bytes: number): Promise<void>;
-  /** Moves file and chunk map to their place among the committed blobs. */
+  /** Moves file and chunk map to the committed blobs. */
   publish(ingest: FsIngest): Promise<void>;
-  /** The ingest is over; `committed` tells how. */
+  /** The ingest is closed, with or without a commit. */
   released(ingest: FsIngest, committed: boolean): void;
 }
 
@@ -56,7 +56,7 @@ export class FsIngest implements Ingest {
   #room = 0;
   #committed = false;
   #closed = false;
-  /** Settles when the bytes that were handed over last are hashed and written; writes run one after the other. */
+  /** Settles when the last bytes that were handed over are hashed and written; writes run one after the other. */
   #tail: Promise<void> = Promise.resolve();
 
   constructor({ registry, digest }: RegistryBlob, map: ChunkMap, files: IngestFiles, owner: IngestOwner) {
@@ -76,7 +76,7 @@ export class FsIngest implements Ingest {
     return this.#presentBytes;
   }
 
-  /** Bytes of room that it has taken. */
+  /** Bytes of room that this ingest has taken. */
   get room(): number {
     return this.#room;
   }
@@ -94,8 +94,8 @@ export class FsIngest implements Ingest {
   }
 
   /**
-   * Keeps the chunks of an earlier run whose bytes still have their recorded hash, forgets the others.
-   * To be called once, before anything is written.
+   * Keeps the chunks of an earlier run whose bytes still have their recorded hash, and forgets the others.
+   * To be called once, before the first write.
    */
   async recover(): Promise<void> {
     const { present } = this.#map;
@@ -145,7 +145,7 @@ export class FsIngest implements Ingest {
 
   write(offset: number, buffers: readonly Uint8Array[]): Promise<void> {
     const result = this.#tail.then(() => this.#write(offset, buffers));
-    this.#tail = result.catch(() => undefined); // the caller of this write hears of it; the next one starts afresh
+    this.#tail = result.catch(() => undefined); // the caller of this write gets the error; the next write starts afresh
     return result;
   }
 
@@ -169,11 +169,11 @@ export class FsIngest implements Ingest {
   }
 
   async writeChunk(index: number, bytes: Uint8Array, expected?: Uint8Array): Promise<Uint8Array | undefined> {
-    // In this thread: webcrypto would copy the chunk first, and the copies cost more in garbage than the hash itself.
+    // Hashed in this thread: webcrypto would copy the chunk first, and that garbage costs more than the hash itself.
     const hash = new Uint8Array(createHash('sha256').update(bytes).digest());
     if (expected !== undefined && Buffer.compare(hash, expected) !== 0) return undefined;
     const result = this.#tail.then(() => this.#writeChunk(index, bytes, hash));
-    this.#tail = result.catch(() => undefined); // the caller of this write hears of it; the next one starts afresh
+    this.#tail = result.catch(() => undefined); // the caller of this write gets the error; the next write starts afresh
     await result;
     return hash;
   }
@@ -198,7 +198,7 @@ export class FsIngest implements Ingest {
     this.#catchUpLater();
   }
 
-  /** Room for what is about to be written. */
+  /** Takes room for bytes that are about to be written. */
   async #take(bytes: number): Promise<void> {
     this.#taken += bytes;
     const missing = Math.min(this.#taken, this.layout.size) - this.#room;
@@ -208,20 +208,20 @@ export class FsIngest implements Ingest {
     this.#room += step;
   }
 
-  /** Whether the chunk at which the verifier stands is here, too. */
+  /** Whether the chunk that the verifier needs next is here. */
   #hasBehind(): boolean {
     const { position } = this.#verifier;
     return position < this.layout.size && this.has(this.layout.indexOf(position));
   }
 
   /**
-   * Has the verifier take one chunk that came out of order, behind the writes that wait: a commit that had to read
-   * the whole blob would hold its last chunk back for seconds.
+   * Lets the verifier read one chunk that came out of order, after the writes that wait. Otherwise a commit would have
+   * to read the whole blob, and the last chunk would be held back for seconds.
    */
   #catchUpLater(): void {
     if (!this.#hasBehind()) return;
     const caughtUp = this.#tail.then(() => this.#catchUpOne());
-    this.#tail = caughtUp.catch(() => undefined); // the commit meets the same failure, and tells it
+    this.#tail = caughtUp.catch(() => undefined); // the commit meets the same failure, and reports it
   }
 
   async #catchUpOne(): Promise<void> {
@@ -231,7 +231,7 @@ export class FsIngest implements Ingest {
     this.#catchUpLater();
   }
 
-  /** Settles when nothing waits to be written or hashed; what runs last may add more. */
+  /** Settles when nothing waits to be written or hashed; the last work may add more. */
   async #idle(): Promise<void> {
     for (let tail: Promise<void> | undefined; tail !== this.#tail;) {
       tail = this.#tail;
@@ -239,7 +239,7 @@ export class FsIngest implements Ingest {
     }
   }
 
-  /** Hashes bytes that are in the file now, and marks the chunks that they make whole. */
+  /** Hashes bytes that are in the file now, and marks chunks that are whole with them. */
   async #account(start: number, buffer: Uint8Array): Promise<void> {
     let done = 0;
     while (done < buffer.length) {
@@ -281,13 +281,13 @@ export class FsIngest implements Ingest {
     await this.#verifier.catchUp(this.#files.data, this.layout.size);
     if (!this.#verifier.matches()) {
       await this.#reset();
-      throw new WeirError('digest_mismatch', `what was received is not ${this.digest}`);
+      throw new WeirError('digest_mismatch', `the received bytes do not have the digest ${this.digest}`);
     }
     await this.#owner.publish(this);
     this.#committed = true;
   }
 
-  /** Forgets all bytes: which of them are wrong cannot be told. */
+  /** Forgets all bytes: it is not known which of them are wrong. */
   async #reset(): Promise<void> {
     this.#map = new ChunkMap(this.layout);
     this.#growing.clear();

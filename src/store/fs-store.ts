@@ -1,5 +1,5 @@
 /**
- * The store on disk: committed blobs, blobs that are arriving, the quota that bounds both.
+ * The store on disk: committed blobs, arriving blobs, and the quota that bounds both.
  *
  * It owns the data folder (whose lock the catalog holds) and an index of it in memory, read once at the start.
  * The time of last use is the blob file's mtime, so that eviction order survives a restart without a database.
@@ -21,17 +21,17 @@ import { Space, type Victim } from './space.ts';
 import { readChunkMap, removeStrangers, scanBlobs, scanPartials } from './scan.ts';
 import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from './store.ts';
 
-/** A use is written to the file's mtime at most this often: eviction needs no finer order. */
+/** Milliseconds between two updates of a file's mtime: eviction needs no finer order. */
 const TOUCH_INTERVAL = 1 * MINUTE;
 
-/** How a file is removed that may be gone, or that somebody has put a folder in the place of. */
+/** Removes a file that may be gone, or that may have been replaced by a folder. */
 const WHATEVER = { force: true, recursive: true } as const;
 
 export interface FsStoreOptions {
   readonly folder: DataFolder;
   /** Bytes; `auto` is the smaller of 20 GiB and a tenth of the disk. */
   readonly quota: number | 'auto';
-  /** Partial blobs that nobody went on with for this many milliseconds are dropped at the start. */
+  /** Partial blobs that no pull has resumed for this many milliseconds are dropped at the start. */
   readonly partialMaxAge: number;
   readonly clock: Clock;
   /** Whether this registry has delivered anything; default: all have. */
@@ -49,14 +49,14 @@ interface Entry {
   touchedAt: number;
   /** Open readers. */
   pins: number;
-  /** Undefined: not looked at yet in this process. */
+  /** Undefined: not opened yet in this process. */
   verification: 'verified' | { readonly map: ChunkMap; readonly checked: Bitfield } | undefined;
 }
 
 interface Partial {
   readonly bytes: number;
   readonly lastUsed: number;
-  /** Undefined for one of an earlier run. */
+  /** Undefined for a partial blob of an earlier run. */
   readonly registry: RegistryHost | undefined;
 }
 
@@ -65,7 +65,7 @@ export class FsStore implements Store, IngestOwner {
   readonly #options: FsStoreOptions;
   readonly #folder: DataFolder;
   readonly #blobs: Map<Digest, Entry> = new Map();
-  /** These and the next by {@link partialName}. */
+  /** By {@link partialName}, as {@link #ingests}. */
   readonly #partials: Map<string, Partial> = new Map();
   readonly #ingests: Map<string, FsIngest> = new Map();
   readonly #space: Space;
@@ -98,7 +98,7 @@ export class FsStore implements Store, IngestOwner {
     const strangers = await removeStrangers(this.#folder);
     if (strangers > 0) {
       onProblem?.(
-        `${strangers} files of partial blobs do not tell their registry (an earlier version's): dropped`,
+        `${strangers} files of partial blobs do not name their registry (an earlier version's): dropped`,
       );
     }
     for await (const { name, bytes, lastUsed } of scanPartials(this.#folder)) {
@@ -147,7 +147,7 @@ export class FsStore implements Store, IngestOwner {
     });
   }
 
-  /** What is needed to check a blob of an earlier run while it is read. */
+  /** The state with which a blob of an earlier run is checked while it is read. */
   async #unverified(digest: Digest, found: Entry, file: FileHandle): Promise<Entry['verification']> {
     const map = await readChunkMap(this.#folder.chunkMap(digest));
     if (map !== undefined && map.layout.size === found.size && map.present.full) {
@@ -201,7 +201,8 @@ export class FsStore implements Store, IngestOwner {
     if (resumed !== undefined) {
       if (resumed.layout.size === size) return resumed;
       await resumed[Symbol.asyncDispose]();
-      await this.#removePartial(partialName(blob)); // another size for one digest: nothing of it can be trusted
+      // Another size for the same digest: none of its bytes can be trusted.
+      await this.#removePartial(partialName(blob));
     }
     await this.#space.admit(blob, size);
     return this.#start(blob, new ChunkMap(new ChunkLayout(size)), 'w+');
@@ -227,7 +228,7 @@ export class FsStore implements Store, IngestOwner {
       this.#ingests.set(name, ingest);
       await ingest.recover();
       this.#partials.delete(name);
-      files.move(); // the ingest closes them from here on
+      files.move(); // from here on the ingest closes them
       return ingest;
     } catch (cause) {
       this.#ingests.delete(name);
@@ -241,7 +242,7 @@ export class FsStore implements Store, IngestOwner {
     const { digest } = ingest;
     const name = partialName(ingest);
     if (this.#blobs.has(digest)) {
-      await this.#removePartial(name); // another registry's pull of the same digest was quicker: one copy is enough
+      await this.#removePartial(name); // another registry's pull of this digest was quicker: one copy is enough
       return;
     }
     // The map goes first: a blob without one would have to be read whole before it is served.
@@ -300,7 +301,7 @@ export class FsStore implements Store, IngestOwner {
     return { blobs: this.#blobs.size, blobBytes, partials, partialBytes, quota: this.#space.quota };
   }
 
-  /** Ends what is still arriving; its bytes are kept for the next start. */
+  /** Closes blobs that are still arriving; their bytes are kept for the next start. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const ingest of this.#ingests.values()) await ingest[Symbol.asyncDispose]();
   }

@@ -1,11 +1,11 @@
-/** The digest of a blob that arrives in any order, computed over the part that has no gap from the start on. */
+/** Computes the digest of a blob that arrives in any order, over the prefix without a gap. */
 import type { FileHandle } from 'node:fs/promises';
 import { MIB } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import { DigestVerifier, type Digest } from '../oci/digest.ts';
 import { readFully } from './file.ts';
 
-/** What of the file is read at once to catch up. */
+/** Bytes of the file that are read at a time to catch up. */
 const CATCH_UP_BYTES = 1 * MIB;
 
 export class PrefixVerifier {
@@ -18,18 +18,18 @@ export class PrefixVerifier {
     this.#verifier = new DigestVerifier(digest);
   }
 
-  /** Bytes from the start of the blob that were hashed. */
+  /** Number of bytes from the start of the blob that were hashed. */
   get position(): number {
     return this.#position;
   }
 
-  /** Takes the bytes that follow. */
+  /** Hashes the next bytes. */
   update(bytes: Uint8Array): void {
     this.#verifier.update(bytes);
     this.#position += bytes.length;
   }
 
-  /** Reads what is behind, up to `end`. @throws WeirError `store_corrupt` where the file is shorter */
+  /** Reads and hashes the file from the position to `end`. @throws WeirError `store_corrupt` if the file is shorter */
   async catchUp(file: FileHandle, end: number): Promise<void> {
     const buffer = Buffer.allocUnsafe(Math.min(CATCH_UP_BYTES, Math.max(0, end - this.#position)));
     while (this.#position < end) {
@@ -42,7 +42,7 @@ export class PrefixVerifier {
     }
   }
 
-  /** Whether all that was taken has the digest; to be called once, at the end. */
+  /** Whether the hashed bytes have the digest; to be called once, at the end. */
   matches(): boolean {
     return this.#verifier.matches();
   }

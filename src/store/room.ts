@@ -1,23 +1,23 @@
 /**
- * Who may take how much of the store for blobs that are arriving. Pure.
+ * Decides how much of the store arriving blobs of each registry may take. Pure.
  *
- * Anybody may own a registry, and announce any size: what is announced takes nothing from others but, within a bound, the
- * right to begin. Bytes that have come take room, and evict what was used least recently; a registry that has not
- * delivered anything yet takes a small share at most.
+ * Anybody may run a registry, and announce any size. So an announced size takes no room; within a bound, it only keeps
+ * others from beginning. Bytes that have come take room, and evict the blobs that were used least recently. A registry
+ * that has not delivered anything yet gets a small share at most.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 
-/** Of the quota: what all registries together may take that have not delivered anything yet. */
+/** Share of the quota for all registries together that have not delivered anything yet. */
 export const UNKNOWN_SHARE = 0.25;
-/** Of the quota: what announced sizes may claim, so that two large blobs do not stop each other half-way. */
+/** Share of the quota that announced sizes may reserve, so that two large blobs do not stop each other half-way. */
 export const ANNOUNCED_SHARE = 0.5;
 
-/** What is in the store, in bytes. */
+/** The contents of the store, in bytes. */
 export interface Holdings {
   /** Whether the registry has delivered anything. */
   readonly isKnown: (registry: RegistryHost) => boolean;
-  /** Blobs that are arriving: the room that they have taken, and the size that was announced. */
+  /** Arriving blobs: the room that they have taken, and the announced size. */
   readonly arriving: readonly {
     readonly registry: RegistryHost;
     readonly room: number;
@@ -25,7 +25,7 @@ export interface Holdings {
   }[];
   readonly partials: readonly {
     readonly name: string;
-    /** Undefined for what an earlier run has left. */
+    /** Undefined for a partial blob of an earlier run. */
     readonly registry: RegistryHost | undefined;
     readonly bytes: number;
     /** Milliseconds since the epoch. */
@@ -40,7 +40,7 @@ export interface Holdings {
   }[];
 }
 
-/** @returns why a blob of this size cannot begin to arrive; undefined if it can */
+/** @returns the reason why a blob of this size cannot begin to arrive; undefined if it can */
 export function admissionProblem(
   holdings: Holdings,
   registry: RegistryHost,
@@ -52,16 +52,16 @@ export function admissionProblem(
   const announced = sum(
     arriving.filter((each) => isKnown(each.registry)).map((each) => each.size - each.room),
   );
-  const claimed = Math.min(announced, ANNOUNCED_SHARE * limits.quota);
+  const reserved = Math.min(announced, ANNOUNCED_SHARE * limits.quota);
   const inUse = sum(blobs.map((blob) => (blob.isPinned ? blob.size : 0)));
-  if (taken + claimed + inUse + size > limits.quota) return 'what is stored is in use';
+  if (taken + reserved + inUse + size > limits.quota) return 'the stored blobs are in use';
   const evictable =
     sum(blobs.map((blob) => (blob.isPinned ? 0 : blob.size))) + sum(partials.map(({ bytes }) => bytes));
-  if (claimed + size > limits.disk + evictable) return 'the disk is full';
+  if (reserved + size > limits.disk + evictable) return 'the disk is full';
   return growthProblem(holdings, registry, size, limits.quota);
 }
 
-/** @returns why a blob that is arriving may not take so many bytes more; undefined if it may */
+/** @returns the reason why an arriving blob may not take so many more bytes; undefined if it may */
 export function growthProblem(
   { arriving, partials, isKnown }: Holdings,
   registry: RegistryHost,

@@ -1,11 +1,11 @@
 /**
- * What the runtime on this node holds already: containerd's content folder (`io.containerd.content.v1.content`),
+ * Blobs that the runtime on this node has already: containerd's content folder (`io.containerd.content.v1.content`),
  * read-only. containerd renames a blob into `blobs/<algorithm>/<hex>` once it is complete and verified, and unlinks
- * it in its garbage collection; the folder is watched so that both are noticed at once.
+ * it in its garbage collection. The folder is watched so that both are noticed at once.
  *
- * A blob is verified once more when this process opens it first, because a damaged one would brick the pulls of
- * every other runtime that is served from here: small ones before their first byte, others alongside, with the
- * last chunk held back until the digest is right.
+ * This process verifies a blob again when it first opens it, because a damaged one would brick the pulls of every
+ * other runtime that is served from here. Small blobs are verified before their first byte. Others are verified
+ * while they are read, and their last chunk is held back until the digest is right.
  */
 import { watch, type FSWatcher } from 'node:fs';
 import { open, readdir, stat, type FileHandle } from 'node:fs/promises';
@@ -16,10 +16,10 @@ import { digestAlgorithm, digestHex, DigestVerifier, tryParseDigest, type Digest
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { Blob, BlobInfo, BlobProvider } from './store.ts';
 
-/** Blobs up to this are verified whole before their first byte; it takes some 20 ms. */
+/** Blobs up to this size are verified whole before their first byte, which takes some 20 ms. */
 const VERIFY_FIRST_BYTES = 32 * MIB;
 const VERIFY_READ_BYTES = 1 * MIB;
-/** inotify may drop events (its queue is bounded) and the folder may not exist yet: look again this often. */
+/** Milliseconds between two scans: inotify may drop events (its queue is bounded), and the folder may not exist yet. */
 const RESCAN_INTERVAL = 1 * MINUTE;
 const ALGORITHMS = ['sha256', 'sha512'] as const;
 
@@ -27,7 +27,7 @@ export interface RuntimeContentOptions {
   /** The content folder; it need not exist (yet). */
   readonly root: string;
   readonly clock: Clock;
-  /** A blob has come; Weir's own copy of it is no longer needed. */
+  /** A blob was added; Weir's own copy of it is no longer needed. */
   readonly onAdded?: (info: BlobInfo) => void;
   readonly onRemoved?: (info: BlobInfo) => void;
   readonly onProblem?: (message: string) => void;
@@ -63,7 +63,7 @@ export class RuntimeContent implements BlobProvider, AsyncDisposable {
     return this.#known.size;
   }
 
-  /** Looks at the whole folder; scans run one after the other. */
+  /** Scans the whole folder; scans run one after the other. */
   rescan(): Promise<void> {
     this.#scanning = this.#scanning.then(() => this.#scan());
     return this.#scanning;
@@ -127,7 +127,7 @@ export class RuntimeContent implements BlobProvider, AsyncDisposable {
     return join(this.#options.root, 'blobs', digestAlgorithm(digest), digestHex(digest));
   }
 
-  /** Brings what is known of one blob up to date with the folder. */
+  /** Updates the record of one blob from the folder. */
   async #look(digest: Digest): Promise<void> {
     const size = await sizeOf(this.#path(digest));
     const before = this.#known.get(digest);
@@ -170,7 +170,7 @@ export class RuntimeContent implements BlobProvider, AsyncDisposable {
     return undefined;
   }
 
-  /** Whether the file has its digest; it opens the file itself, as a reader may close early. */
+  /** Whether the file has its digest. Opens the file itself, because a reader may close early. */
   async #verify(digest: Digest, size: number): Promise<boolean> {
     try {
       await using file = await open(this.#path(digest), 'r');

@@ -1,14 +1,14 @@
-/** Reads what a data folder holds, at the start of a node. */
+/** Lists the contents of a data folder, at the start of a node. */
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { systemCode } from '../util/errors.ts';
 import { tryParseDigest, type Digest } from '../oci/digest.ts';
 import { ChunkMap } from './chunk-map.ts';
 import { isPartialName, type DataFolder } from './data-folder.ts';
 
-/** Bytes of a block of `st_blocks` (POSIX leaves it open; Linux has 512 for all file systems). */
+/** Bytes of a block of `st_blocks` (POSIX does not say; Linux has 512 for all file systems). */
 const BLOCK_BYTES = 512;
 
-/** Of reading what is not there, a folder, or a link that leads nowhere. */
+/** Error codes of reading a missing file, a folder, or a dangling link. */
 const NO_FILE: ReadonlySet<string> = new Set(['ENOENT', 'EISDIR', 'ELOOP', 'ENOTDIR']);
 
 export interface FoundBlob {
@@ -20,9 +20,9 @@ export interface FoundBlob {
 }
 
 export interface FoundPartial {
-  /** Of its file. */
+  /** The name of its file. */
   readonly name: string;
-  /** Bytes that it takes of the disk. */
+  /** Bytes that it takes on the disk. */
   readonly bytes: number;
   /** Milliseconds since the epoch. */
   readonly lastUsed: number;
@@ -48,9 +48,9 @@ export async function* scanPartials(folder: DataFolder): AsyncIterable<FoundPart
 }
 
 /**
- * Removes what lies among the partial blobs and is none, nor the chunk map of one: an earlier version named them after
- * their digest alone, so that it cannot be told which registry they are of.
- * @returns how many files
+ * Removes entries of the folder of partial blobs that are neither a partial blob nor its chunk map. An earlier version
+ * named partial blobs after their digest alone, so their registry is not known.
+ * @returns the number of entries
  */
 export async function removeStrangers(folder: DataFolder): Promise<number> {
   let removed = 0;
@@ -63,13 +63,13 @@ export async function removeStrangers(folder: DataFolder): Promise<number> {
   return removed;
 }
 
-/** Names of what is a file: a link would lead out of the folder, or nowhere, and then the node would not start. */
+/** Names of regular files: a link may lead out of the folder, or nowhere, which would keep the node from starting. */
 async function filesIn(folder: string): Promise<readonly string[]> {
   const entries = await readdir(folder, { withFileTypes: true });
   return entries.filter((entry) => entry.isFile()).map(({ name }) => name);
 }
 
-/** The chunk map in the file at `path`; undefined where it is not there or damaged. */
+/** The chunk map in the file at `path`; undefined if it is missing or damaged. */
 export async function readChunkMap(path: string): Promise<ChunkMap | undefined> {
   try {
     return ChunkMap.decode(await readFile(path));

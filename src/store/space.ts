@@ -1,4 +1,4 @@
-/** The quota and the free disk, and what is evicted for them. */
+/** Keeps the store within its quota and the free disk, by evicting. */
 import { statfs } from 'node:fs/promises';
 import { GIB, MIB } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
@@ -8,12 +8,12 @@ import type { RegistryHost } from '../oci/repository.ts';
 import { planEviction, type EvictionCandidate } from './eviction.ts';
 import { admissionProblem, growthProblem, type Holdings } from './room.ts';
 
-/** Left free on the disk for everybody else: a full disk makes the kubelet evict pods. */
+/** Bytes that are left free on the disk for other programs: a full disk makes the kubelet evict pods. */
 const DISK_RESERVE = 256 * MIB;
 const AUTO_QUOTA_MAX = 20 * GIB;
 const AUTO_QUOTA_SHARE = 0.1;
 
-/** What is to go: a blob, or the partial blob of this name. */
+/** An entry to evict: a blob, or the partial blob of this name. */
 export type Victim =
   | { readonly digest: Digest; readonly partial?: undefined }
   | { readonly digest?: undefined; readonly partial: string };
@@ -30,7 +30,7 @@ export interface SpaceOptions {
 export class Space {
   readonly #options: SpaceOptions;
   #quota = 0;
-  /** Room is given to one after the other: two at once would be given the same. */
+  /** Room is given to one request after the other: two at once would get the same room. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(options: SpaceOptions) {
@@ -49,14 +49,14 @@ export class Space {
     this.#quota = quota === 'auto' ? auto : quota;
   }
 
-  /** Does the work after all that was handed in before. */
+  /** Does the work after all work that was handed in before. */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#last.then(work);
-    this.#last = done.catch(() => undefined); // its caller hears of it; the next one starts afresh
+    this.#last = done.catch(() => undefined); // its caller gets the error; the next work starts afresh
     return done;
   }
 
-  /** Whether a blob that is said to have so many bytes may begin to arrive. @throws WeirError `store_full` */
+  /** Checks that a blob with an announced size may begin to arrive. @throws WeirError `store_full` */
   async admit({ registry, digest }: RegistryBlob, size: number): Promise<void> {
     const quota = this.#quota;
     if (size > quota) {
@@ -66,15 +66,15 @@ export class Space {
     refuse(size, admissionProblem(this.#options.holdings(), registry, size, limits));
   }
 
-  /** Makes room for so many bytes more of this registry's. @throws WeirError `store_full` */
+  /** Makes room for so many more bytes from this registry. @throws WeirError `store_full` */
   async grow(registry: RegistryHost, bytes: number): Promise<void> {
     refuse(bytes, growthProblem(this.#options.holdings(), registry, bytes, this.#quota));
     const overDisk = bytes - (await this.#free());
     if (!(await this.#evict(Math.max(this.#overQuota + bytes, overDisk), registry)))
-      refuse(bytes, 'what is stored is in use');
+      refuse(bytes, 'the stored blobs are in use');
   }
 
-  /** Evicts what is over the quota, at the start. */
+  /** Evicts, at the start, until the store is within its quota. */
   async shrink(): Promise<void> {
     await this.#evict(this.#overQuota, undefined);
   }
@@ -93,7 +93,7 @@ export class Space {
     return used;
   }
 
-  /** @returns false, and nothing is lost, if so many bytes cannot be freed */
+  /** @returns false if so many bytes cannot be freed; nothing is evicted then */
   async #evict(bytes: number, registry: RegistryHost | undefined): Promise<boolean> {
     const victims = planEviction(candidates(this.#options.holdings(), registry), bytes);
     for (const victim of victims ?? []) await this.#options.evict(victim);
@@ -101,13 +101,13 @@ export class Space {
   }
 }
 
-/** @param registry of whom something is to come */
+/** @param registry the registry that needs room */
 function* candidates(
   { partials, blobs }: Holdings,
   registry: RegistryHost | undefined,
 ): Iterable<EvictionCandidate<Victim>> {
   for (const { name, bytes, lastUsed, registry: owner } of partials) {
-    // What a registry has left half done goes before anything that is whole, if it is for more of its own.
+    // If a registry needs room, its own partial blobs go before any whole blob.
     const isOwn = registry !== undefined && owner === registry;
     yield { key: { partial: name }, bytes, lastUsed: isOwn ? 0 : lastUsed, pinned: false };
   }

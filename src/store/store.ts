@@ -1,13 +1,16 @@
 /**
  * The roles of content stores.
  *
- * Life of a blob: `ingest` (or `resume` after a restart) hands out the one {@link Ingest} of one registry's blob; bytes are
- * written chunk by chunk, in any order of chunks, and can be read while they arrive; `commit` checks the whole
- * digest and makes the blob visible to `open` at once, for all registries, or refuses it for good. A chunk only ever goes from absent
- * to present, so sources that fill one ingest side by side need no lock between them. `close` without `commit`
- * keeps what is there for the next `resume`.
+ * The life of a blob:
+ * 1. `ingest` (or `resume` after a restart) hands out the one {@link Ingest} of one registry's blob.
+ * 2. Bytes are written chunk by chunk, in any order of chunks, and can be read while they arrive.
+ * 3. `commit` checks the whole digest. It makes the blob visible to `open` at once, for all registries, or refuses
+ *    it for good. Closing an ingest without `commit` keeps its chunks for the next `resume`.
  *
- * A provider hands out verified content only: what it cannot vouch for it drops, and says `store_corrupt`.
+ * A chunk only ever goes from absent to present, so sources that fill one ingest side by side need no lock between
+ * them.
+ *
+ * A provider hands out verified content only: it drops content that it cannot verify, and throws `store_corrupt`.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
@@ -20,25 +23,25 @@ export interface BlobInfo {
   readonly size: number;
 }
 
-/** Where a provider's bytes lie; the label of the metrics and of the Weir-Source header. */
+/** The place of a provider's bytes; a label of the metrics, and the value of the Weir-Source header. */
 export type ProviderName = 'store' | 'runtime';
 
-/** An open blob. It stays readable until closed, also when it is deleted meanwhile. */
+/** An open blob. It stays readable until it is closed, even if the blob is deleted meanwhile. */
 export interface Blob extends BlobInfo, AsyncDisposable {
   readonly source: ProviderName;
   /**
    * Reads into `target` from `position` on; resolves with the number of bytes, 0 at the end.
-   * @throws WeirError `store_corrupt` where the content is not what its digest says; the blob is then gone
+   * @throws WeirError `store_corrupt` if the content does not have its digest; the blob is then gone
    */
   read(target: Uint8Array, position: number): Promise<number>;
-  /** sha256 of all chunks, one behind the other, where they are kept beside the blob. */
+  /** sha256 of all chunks, one after the other, if they are kept beside the blob. */
   chunkHashes?(): Promise<Uint8Array | undefined>;
 }
 
 export interface BlobProvider {
   readonly name: ProviderName;
   stat(digest: Digest): Promise<BlobInfo | undefined>;
-  /** Undefined where the blob is not here; a size that contradicts `stat` counts as not here. */
+  /** Undefined if the blob is not here, or if its size contradicts `stat`. */
   open(digest: Digest): Promise<Blob | undefined>;
   list(): AsyncIterable<BlobInfo>;
 }
@@ -54,20 +57,20 @@ export interface Ingest extends AsyncDisposable {
   has(index: number): boolean;
   /** sha256 of a whole chunk. */
   chunkHash(index: number): Uint8Array | undefined;
-  /** The first stretch of absent bytes at or after `position`; undefined where all are present. */
+  /** The first range of absent bytes at or after `position`; undefined if all are present. */
   nextGap(position?: number): { readonly start: number; readonly end: number } | undefined;
-  /** How many bytes from `position` on can be read now, without a gap. */
+  /** Number of bytes from `position` on that can be read now, without a gap. */
   readable(position: number): number;
   read(target: Uint8Array, position: number): Promise<number>;
   /**
-   * Writes consecutive bytes; `offset` is the start of an absent chunk, or where the last write into it ended.
-   * Bytes of chunks that are already whole are passed over.
+   * Writes consecutive bytes. `offset` is the start of an absent chunk, or the end of the last write into it. Bytes of
+   * chunks that are already whole are skipped.
    * @throws WeirError `store_full` (ENOSPC, or nothing more can be evicted for it), `store_unusable`
    */
   write(offset: number, buffers: readonly Uint8Array[]): Promise<void>;
   /**
-   * Writes one whole chunk if it has the hash `expected` (any, where none is given).
-   * @returns the chunk's sha256; undefined where it is not the expected one: nothing was written then
+   * Writes one whole chunk if it has the hash `expected`, or if none is given.
+   * @returns the chunk's sha256; undefined if it is not the expected one: nothing was written then
    * @throws WeirError `store_full` (ENOSPC), `store_unusable`
    */
   writeChunk(index: number, bytes: Uint8Array, expected?: Uint8Array): Promise<Uint8Array | undefined>;
@@ -82,8 +85,8 @@ export interface BlobIngester {
   /** The partial blob of an earlier run, with the chunks that still have their recorded hash. */
   resume(blob: RegistryBlob): Promise<Ingest | undefined>;
   /**
-   * Starts (or resumes) a blob that is said to have `size` bytes. Room is taken as bytes come, from what was used least
-   * recently: a size that is merely announced evicts nothing.
+   * Starts (or resumes) a blob with the announced size. Room is taken as bytes come, from blobs that were used least
+   * recently: an announced size evicts nothing.
    * @throws WeirError `store_full` if it cannot fit the quota or the disk, or another ingest of it is open
    */
   ingest(blob: RegistryBlob, size: number): Promise<Ingest>;
@@ -94,7 +97,7 @@ export interface StoreUsage {
   /** Bytes of committed blobs. */
   readonly blobBytes: number;
   readonly partials: number;
-  /** Bytes that blobs that are arriving have taken, and that partial ones of earlier runs hold. */
+  /** Bytes of arriving blobs, and of partial blobs of earlier pulls. */
   readonly partialBytes: number;
   /** Bytes that the store may use. */
   readonly quota: number;

@@ -1,19 +1,19 @@
 /**
- * Collects the small pieces in which a body arrives (64 KiB, from a network often a few KiB) into few large writes,
- * because each write costs a wake-up of the thread pool, and one more of every reader behind it. A write waits for
- * {@link WORTH_WRITING} bytes, but no longer than {@link MAX_WAIT}; while one runs, the next is gathered. At most
- * {@link HIGH_WATER} bytes wait; then the source has to. It has to, too, while the node as a whole holds as much as it may
- * that is not written ({@link ReceiveBudget}).
+ * Gathers the small buffers of an arriving body (64 KiB, from a network often a few KiB) into few large writes: each
+ * write wakes the thread pool once, and every reader behind it once. A write waits for {@link WORTH_WRITING} bytes,
+ * but no longer than {@link MAX_WAIT}; while one write runs, the next is gathered. The source has to wait while
+ * {@link HIGH_WATER} bytes wait to be written, or while the whole node holds as many unwritten bytes as it may
+ * ({@link ReceiveBudget}).
  */
 import { KIB, MIB, MILLISECOND } from '../util/clock.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
 import { ByteQueue } from '../util/byte-queue.ts';
 
-/** Bytes that may wait to be written, per blob that is arriving. */
+/** Bytes that may wait to be written, for each arriving blob. */
 const HIGH_WATER = 2 * MIB;
-/** Bytes that make a write: a multiple of what readers take at once. */
+/** Bytes of a write: a multiple of the bytes that readers take at once. */
 const WORTH_WRITING = 512 * KIB;
-/** Milliseconds for which fewer bytes may wait: it delays readers of a slow body, so far below what a person sees. */
+/** Milliseconds for which fewer bytes may wait. It delays readers of a slow body, so it is far too short to be seen. */
 const MAX_WAIT = 10 * MILLISECOND;
 
 export class WriteBehind {
@@ -23,7 +23,7 @@ export class WriteBehind {
   readonly #gathered = new ByteQueue();
   #writing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
-  /** What is gathered has waited long enough, or nothing will follow. */
+  /** The gathered bytes have waited long enough, or no more will follow. */
   #due = false;
   #failure: { readonly error: unknown } | undefined;
 
@@ -38,36 +38,36 @@ export class WriteBehind {
   }
 
   /**
-   * Takes all pieces over, and settles when they are written.
-   * @throws what `pieces` or a write threw; the signal's reason
+   * Takes all buffers, and settles when they are written.
+   * @throws an error of `body` or of a write; the signal's reason
    */
-  async fill(pieces: AsyncIterable<Uint8Array>, progressed: () => void, signal: AbortSignal): Promise<void> {
+  async fill(body: AsyncIterable<Uint8Array>, progressed: () => void, signal: AbortSignal): Promise<void> {
     try {
-      for await (const piece of pieces) {
+      for await (const buffer of body) {
         progressed();
-        await this.push(piece, signal);
+        await this.push(buffer, signal);
       }
     } finally {
-      await this.flush(); // also what came before upstream broke off: the next pull goes on behind it
+      await this.flush(); // also bytes that came before upstream broke off: the next pull goes on after them
     }
   }
 
   /**
-   * Takes a piece over; waits only while too much is waiting.
-   * @throws what an earlier write threw; the signal's reason
+   * Takes a buffer; waits only while too many bytes wait to be written.
+   * @throws an error of an earlier write; the signal's reason
    */
-  async push(piece: Uint8Array, signal: AbortSignal): Promise<void> {
+  async push(buffer: Uint8Array, signal: AbortSignal): Promise<void> {
     this.#throwFailure();
-    if (!this.#room.tryTake(piece.length)) await this.#room.take(piece.length, signal);
-    if (this.#failure !== undefined) this.#room.give(piece.length);
+    if (!this.#room.tryTake(buffer.length)) await this.#room.take(buffer.length, signal);
+    if (this.#failure !== undefined) this.#room.give(buffer.length);
     this.#throwFailure();
-    this.#gathered.push(piece);
+    this.#gathered.push(buffer);
     if (this.#gathered.bytes >= WORTH_WRITING) this.#start();
     else this.#timer ??= setTimeout(() => this.#startDue(), MAX_WAIT);
     if (this.#gathered.bytes >= HIGH_WATER) await this.flush();
   }
 
-  /** Settles when all pieces are written. @throws what a write threw */
+  /** Settles when all buffers are written. @throws an error of a write */
   async flush(): Promise<void> {
     this.#startDue();
     await this.#writing;
@@ -105,7 +105,7 @@ export class WriteBehind {
     }
   }
 
-  /** @returns what was gathered */
+  /** @returns the gathered buffers */
   #forget(): readonly Uint8Array[] {
     this.#due = false;
     clearTimeout(this.#timer);

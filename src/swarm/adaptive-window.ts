@@ -1,7 +1,7 @@
 /**
- * How many chunks are fetched from the registry at a time, by all members together (G). Where the registry limits
- * each connection, more connections bring more; where its uplink is the limit, they only delay each chunk. So the
- * window is raised while that raises the rate at which chunks enter the cluster, and taken back where it does not.
+ * How many chunks all members together fetch from upstream at a time. If the registry limits each connection, more
+ * connections bring more; if its uplink is the limit, they only delay each chunk. So the window grows while that raises
+ * the rate at which chunks enter the cluster, and shrinks back if it does not.
  */
 import { WINDOW_SAMPLE_CHUNKS, WINDOW_GROWTH, WINDOW_WORTHWHILE_GAIN } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';

@@ -1,6 +1,6 @@
 /**
- * Who of a few has which chunk: a row of bits for each chunk, in it a bit for each seat. What is asked of it most often
- * is who has one chunk; the rows of a blob lie side by side in memory, and none of the neighbours need be looked at.
+ * Which peer has which chunk: a row of bits for each chunk, and in it a bit for each seat. The most frequent question
+ * is which peers have one chunk. The rows of a blob lie side by side in memory, so that no peer need be looked at.
  */
 
 const WORD = 32;
@@ -32,14 +32,14 @@ export class Availability {
     this.#bits[at] = (this.#bits[at] ?? 0) & ~bitOf(seat);
   }
 
-  /** How many have the chunk. */
+  /** How many peers have the chunk. */
   count(index: number): number {
     let count = 0;
     for (let word = 0; word < this.#width; word++) count += ones(this.#word(index, word));
     return count;
   }
 
-  /** Whether somebody has the chunk; `among`: of those seats. */
+  /** Whether a peer has the chunk; `among`: one of those seats. */
   isHeld(index: number, among?: Seats): boolean {
     for (let word = 0; word < this.#width; word++) {
       if ((this.#word(index, word) & (among?.word(word) ?? ~0)) !== 0) return true;

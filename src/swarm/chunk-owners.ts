@@ -1,4 +1,4 @@
-/** The homes of a blob's chunks: who fetches which chunk from the registry, and who stands in for whom. */
+/** The owners of a blob's chunks: the member that fetches a chunk from upstream, and its backup owners. */
 import { MEMBERS_PER_TRACKER, TRACKER_LEVEL_FACTOR, OWNER_RANKS } from './parameters.ts';
 import type { Membership } from '../cluster/membership.ts';
 import type { Member } from '../protocol/member.ts';
@@ -10,11 +10,11 @@ import { registryBlobId } from '../oci/registry-blob.ts';
 export class ChunkOwners {
   readonly #membership: Pick<Membership, 'live' | 'version'>;
   readonly #blob: number;
-  /** Hash of the name of the peer whose share was asked for last: it is nearly always this node. */
+  /** The peer of the last {@link shareBefore}, nearly always this node, and the hash of its peer ID. */
   #hashOf: PeerId | undefined;
   #hash = 0;
   readonly #ranked: Map<number, readonly Member[]> = new Map();
-  /** Ranks of {@link #ranksOf}, by group: it is nearly always the same peer, this node, that is asked for. */
+  /** Ranks of {@link #ranksOf}, by group: nearly all calls are for the same peer, this node. */
   readonly #ranks: Map<number, number> = new Map();
   #ranksOf: PeerId | undefined;
   #version = -1;
@@ -25,24 +25,24 @@ export class ChunkOwners {
     this.#blob = hashText(registryBlobId(swarm));
   }
 
-  /** Chunks that one home fetches with one request; a power of two. */
+  /** Chunks that one owner fetches with one request; a power of two. */
   get fetchGroup(): number {
     return this.#fetchGroup;
   }
 
-  /** All members are to group alike, so the extent only grows, and everybody takes over the largest one. */
+  /** All members must group alike, so the group only grows, and everybody takes over the largest one. */
   grow(fetchGroup: number): void {
     if (fetchGroup <= this.#fetchGroup) return;
     this.#fetchGroup = fetchGroup;
     this.#clear();
   }
 
-  /** First chunk of the group that is fetched together with `index`. */
+  /** First chunk of the group to which `index` belongs. */
   groupOf(index: number): number {
     return index - (index % this.#fetchGroup);
   }
 
-  /** The chunk's homes, the first in charge. */
+  /** The chunk's owner, then its backup owners. */
   of(index: number): readonly Member[] {
     this.#refresh();
     const group = this.groupOf(index);
@@ -54,7 +54,7 @@ export class ChunkOwners {
     return ranked;
   }
 
-  /** Rank of `peer` among the chunk's homes, -1 where it is none of them. */
+  /** Rank of `peer` among the chunk's owners, -1 if it is none of them. */
   rankOf(index: number, peer: PeerId): number {
     this.#refresh();
     if (peer !== this.#ranksOf) {
@@ -71,8 +71,8 @@ export class ChunkOwners {
   }
 
   /**
-   * The share of all members that come before `peer` in the chunk's order, 0 to 1: its homes are first, and for each
-   * chunk the order is another one.
+   * The share of all members that come before `peer` in the chunk's order, 0 to 1. Its owners come first, and each
+   * chunk has another order.
    */
   shareBefore(index: number, peer: PeerId): number {
     if (peer !== this.#hashOf) {
@@ -94,10 +94,10 @@ export class ChunkOwners {
   }
 
   /**
-   * The members at which `asker` enters itself in the list of who is in the swarm. In a large cluster there are more
-   * of them, and each asker has its own few: the lists overlap, and none has to be told by all. Where few pull the
-   * blob these lists are short, or empty: whoever finds that goes on to the next `level`, a quarter as many, and the
-   * last level is the same few for everybody.
+   * The trackers to which `asker` announces itself. A large cluster has more of them, and each asker has its own few:
+   * the lists overlap, and no tracker hears from all. If few nodes pull the blob, these lists are short or empty;
+   * such a node goes on to the next `level`, which has a quarter as many. The last level is the same few for
+   * everybody.
    */
   static trackers(
     swarm: SwarmKey,
@@ -107,19 +107,19 @@ export class ChunkOwners {
     level = 0,
   ): readonly Member[] {
     const width = ChunkOwners.trackersAt(members.length, count, level);
-    // The nodes of one level are not those of the next, or one would have the askers of all.
+    // Each level has other trackers than the one before, or one would hear from all askers.
     const between = level > 0 && width > count ? `${level} ` : '';
     const ranked = rank(members, hashText(`rendezvous ${between}${registryBlobId(swarm)}`), width);
     return ranked.length <= count ? ranked : rank(ranked, hashText(asker), count);
   }
 
-  /** Members that keep the list of one swarm, at this level of {@link trackers}; at the last one, `count`. */
+  /** How many trackers one swarm has at this level of {@link trackers}; `count` at the last one. */
   static trackersAt(members: number, count: number, level: number): number {
     const widest = count * Math.max(1, Math.ceil(members / MEMBERS_PER_TRACKER));
     return Math.max(count, Math.ceil(widest / TRACKER_LEVEL_FACTOR ** level));
   }
 
-  /** The members that get a manifest for all: first in charge. */
+  /** The members that fetch a manifest for all: the owner, then its backup owners. */
   static ownersOfManifest(swarm: SwarmKey, members: readonly Member[], count: number): readonly Member[] {
     return rank(members, hashText(`manifest ${registryBlobId(swarm)}`), count);
   }

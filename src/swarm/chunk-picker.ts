@@ -1,4 +1,4 @@
-/** Which chunk to ask for next, and of whom. The same state and the same chance give the same choice. */
+/** Which chunk to ask for next, and of which peer. The same state and random numbers give the same choice. */
 import type { Bitfield } from '../protocol/bitfield.ts';
 import type { Seats } from './availability.ts';
 import type { SwarmPeer, PeerSet } from './peer-set.ts';
@@ -19,34 +19,38 @@ export interface ChunkPickerOptions {
 
 export class ChunkPicker {
   readonly #options: ChunkPickerOptions;
-  /** What it was when nobody could give anything: until one of these has changed, nobody can. */
-  #vain = { gains: -1, changes: -1, until: 0 };
+  /** The state in which no peer could give anything: until it changes, none can. */
+  #emptyHanded = { gains: -1, changes: -1, until: 0 };
 
   constructor(options: ChunkPickerOptions) {
     this.#options = options;
   }
 
   /**
-   * The first wanted chunk that a neighbour can give now, or (mostly) the one that the fewest neighbours have: what is
-   * rare is what others will want from this node next. Undefined where no neighbour can give anything wanted.
+   * The first wanted chunk that a peer can give now, or (mostly) the one that the fewest peers have: others will want a
+   * rare chunk from this node next. Undefined if no peer can give anything wanted.
    */
   pick(now: number): Choice | undefined {
     const { peers, wanted, random } = this.#options;
     const { gains } = peers;
     const { changes } = wanted;
-    if (gains === this.#vain.gains && changes === this.#vain.changes && now < this.#vain.until)
+    if (
+      gains === this.#emptyHanded.gains &&
+      changes === this.#emptyHanded.changes &&
+      now < this.#emptyHanded.until
+    )
       return undefined;
     const index = this.#choose(peers.free(now));
     const peer = index === undefined ? undefined : peers.best(index, now, random);
     if (index !== undefined && peer !== undefined) return { index, peer };
-    this.#vain = { gains, changes, until: peers.nextFree(now) };
+    this.#emptyHanded = { gains, changes, until: peers.nextFree(now) };
     return undefined;
   }
 
   #choose(free: Seats): number | undefined {
     const { peers, wanted, random, inOrder } = this.#options;
     if (free.isEmpty) return undefined;
-    // The very first chunk first: until it is there, a runtime waits for its first byte, and not for long.
+    // Chunk 0 comes first: until it is here, a runtime waits for its first byte, and not for long.
     if (wanted.has(0) && peers.isHeld(0, free)) return 0;
     return random() < inOrder ? this.#first(free) : this.#rarest(free);
   }

@@ -8,13 +8,16 @@ import type { PeerId } from '../protocol/peer-id.ts';
 import type { ChunkAnswer } from '../transfer/chunk-exchange.ts';
 import type { SwarmState } from './swarm-state.ts';
 
-/** How the asked one is asked: as somebody who said that it has the chunk, or as the chunk's home. */
+/** The peer is asked as a holder, which said that it has the chunk, or as the chunk's owner. */
 export type Role = 'holder' | 'owner';
 
-/** Why there is no answer: nothing at all came, it stopped in the middle, it queued us for too long, it broke the rules. */
+/**
+ * Why there is no answer: no connection, no acknowledgement, no further bytes, too long in the peer's queue, or a
+ * breach of the protocol.
+ */
 export type RequestFailure = 'unreachable' | 'silent' | 'stalled' | 'queued' | 'protocol';
 
-/** What each lapse is held against the peer as. */
+/** The reason under which each failure is held against the peer. */
 export const FAILURE_REASONS: Readonly<Record<RequestFailure, SuspicionReason>> = {
   unreachable: 'unreachable',
   silent: 'unreachable',
@@ -25,7 +28,7 @@ export const FAILURE_REASONS: Readonly<Record<RequestFailure, SuspicionReason>> 
 
 export interface ChunkRequestEvents {
   answered(chunkRequest: ChunkRequest, answer: ChunkAnswer): void;
-  /** @param error what the client said, where it was no time limit */
+  /** @param error the client's error; undefined if a time limit passed */
   failed(chunkRequest: ChunkRequest, failure: RequestFailure, error?: WeirError): void;
 }
 
@@ -85,12 +88,12 @@ export class ChunkRequest {
     return this.#firstByteAt ?? this.#state.now;
   }
 
-  /** When it was sent; before that, since when a connection is being made; before that, now: others have their turn. */
+  /** When it was sent; before that, when its dial began; before that, now: other dials have their turn. */
   get #leftAt(): number {
     return this.#sentAt ?? this.#connectingAt ?? this.#state.now;
   }
 
-  /** Gives up where a limit has passed. */
+  /** Gives up if a time limit has passed. */
   check(now: number): void {
     if (this.#over) return;
     const failure = this.#fail(now);
@@ -110,7 +113,7 @@ export class ChunkRequest {
   #fail(now: number): RequestFailure | undefined {
     const { contacted, parameters, rtt } = this.#state.environment;
     const { firstContactTimeout, queueTimeout } = parameters;
-    // Before it is sent a connection is being made: that takes several ways, each behind what fills the links.
+    // Until it is sent a connection is being made: several round trips, each behind the bytes that fill the links.
     const isSent = this.#sentAt !== undefined && contacted.has(this.peer);
     const ack = isSent ? rtt.ack.limit : Math.max(firstContactTimeout, rtt.ack.limit);
     if (this.#lastByteAt !== undefined)
@@ -120,8 +123,8 @@ export class ChunkRequest {
   }
 
   /**
-   * It takes at least so long: from what was given up nothing else would be learnt, and the limit stay too short for all
-   * that take longer. Who was silent before may be dead, and says nothing about the others.
+   * Counts the silence as one measured time: otherwise nothing would be learnt from requests that were given up, and
+   * the limit would stay too short. A peer that was silent before may be dead, and says nothing about the others.
    */
   #learnFromSilence(now: number): void {
     const { contacted, rtt, strikes } = this.#state.environment;
@@ -138,8 +141,8 @@ export class ChunkRequest {
     if (this.#acknowledgedAt !== undefined) return;
     const { now, environment } = this.#state;
     this.#acknowledgedAt = now;
-    this.#state.heard(); // it is at the registry for us, or we are in its queue
-    // A first contact tells of handshakes, not of how busy the other one is.
+    this.#state.heard(); // it fetches the chunk for us, or we are in its queue
+    // A first contact measures handshakes, not how busy the peer is.
     if (environment.contacted.has(this.peer)) environment.rtt.ack.observe(now - this.#leftAt);
   }
 
@@ -153,11 +156,11 @@ export class ChunkRequest {
     this.#state.progressed();
   }
 
-  #end(tell: () => void): void {
+  #end(report: () => void): void {
     if (this.#over) return;
     this.#over = true;
     this.#state.ended(this.index);
-    tell();
+    report();
   }
 }
 

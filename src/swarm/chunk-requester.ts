@@ -1,4 +1,4 @@
-/** Requests for chunks of one blob that are under way at peers, within what the node may have under way at all. */
+/** The requests of one blob that are under way at peers, within the node's request window. */
 import { MAX_EXTRA_HEDGES } from './parameters.ts';
 import type { WeirError } from '../util/errors.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
@@ -8,7 +8,7 @@ import type { WindowShare } from './request-window.ts';
 import type { SwarmState } from './swarm-state.ts';
 
 export interface ChunkRequesterEvents extends ChunkRequestEvents {
-  /** One more may be asked for: another blob has given its place back. */
+  /** One more may be asked for: another blob has released its place. */
   changed(): void;
 }
 
@@ -33,7 +33,7 @@ export class ChunkRequester {
         this.#finish(chunkRequest, false);
         const release = (): void => {
           answer.release?.();
-          this.#giveRoom(chunkRequest);
+          this.#releaseRoom(chunkRequest);
         };
         events.answered(chunkRequest, { ...answer, release });
       },
@@ -43,7 +43,7 @@ export class ChunkRequester {
     };
   }
 
-  /** Those under way, in the order of their beginnings. */
+  /** The requests under way, oldest first. */
   get underWay(): ReadonlySet<ChunkRequest> {
     return this.#chunkRequests;
   }
@@ -53,7 +53,7 @@ export class ChunkRequester {
     return this.#isBelowLimit && this.#share.mayTake(this.#chunkRequests.size);
   }
 
-  /** Whether it would help to say {@link wants}, though none may be asked for now. */
+  /** Whether {@link wants} would help, though none may be asked for now. */
   get mayWant(): boolean {
     return this.#isBelowLimit && this.#share.mayWant(this.#chunkRequests.size);
   }
@@ -63,17 +63,17 @@ export class ChunkRequester {
     return this.#chunkRequests.size < environment.requestWindow.limit && room.hasRoom(layout.chunkSize);
   }
 
-  /** There is something to ask for, as soon as that may be. */
+  /** There is a chunk to ask for as soon as a place is free. */
   wants(): void {
     this.#share.wants(this.#chunkRequests.size);
   }
 
-  /** False where nothing was asked: the budget is spent, or the peer is no live member any more. */
+  /** @returns false if nothing was asked: the window is full, or the peer is no live member any more */
   ask(peer: PeerId, index: number, role: Role): boolean {
     return this.#state.environment.requestWindow.take() && this.#begin(peer, index, role);
   }
 
-  /** A second try at what one already waits for. False where even for that the budget is spent. */
+  /** Asks a second peer for a chunk under way. @returns false if even the window for hedges is full */
   hedge(peer: PeerId, index: number): boolean {
     const { environment, layout, room } = this.#state;
     if (!room.hasRoom(layout.chunkSize) || !environment.requestWindow.take(MAX_EXTRA_HEDGES)) return false;
@@ -101,11 +101,11 @@ export class ChunkRequester {
     this.drop(() => true);
   }
 
-  /** With a place of the budget taken. */
+  /** A place in the window is already taken. */
   #begin(peer: PeerId, index: number, role: Role): boolean {
     const { environment, peers } = this.#state;
     const member = environment.membership.get(peer);
-    // It may have been set aside since, and say again that it has all: nothing is asked of it until that is over.
+    // A suspect may announce chunks again: nothing is asked of it until its suspicion ends.
     if (member === undefined || !environment.membership.isLive(peer)) {
       environment.requestWindow.release();
       this.#state.forget(peer);
@@ -118,17 +118,17 @@ export class ChunkRequester {
     return true;
   }
 
-  /** @param givesRoom whether nothing of it is here */
-  #finish(chunkRequest: ChunkRequest, givesRoom = true): boolean {
+  /** @param releasesRoom whether none of its bytes are here */
+  #finish(chunkRequest: ChunkRequest, releasesRoom = true): boolean {
     if (!this.#chunkRequests.delete(chunkRequest)) return false;
     const swarmPeer = this.#state.peers.get(chunkRequest.peer);
     if (swarmPeer !== undefined) swarmPeer.outstanding = Math.max(0, swarmPeer.outstanding - 1);
     this.#state.environment.requestWindow.release();
-    if (givesRoom) this.#giveRoom(chunkRequest);
+    if (releasesRoom) this.#releaseRoom(chunkRequest);
     return true;
   }
 
-  #giveRoom({ index }: ChunkRequest): void {
+  #releaseRoom({ index }: ChunkRequest): void {
     this.#state.environment.room.give(this.#state.layout.length(index));
   }
 }

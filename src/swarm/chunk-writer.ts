@@ -1,4 +1,4 @@
-/** What came from peers and from the registry: checked against its hash, and written, before it counts. */
+/** Verifies and writes the chunks that came from peers and upstream; a chunk counts once it is written. */
 import type { WeirError } from '../util/errors.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { isSameHash, isSameAttestation, type Attestation } from '../protocol/attestation.ts';
@@ -12,11 +12,11 @@ export interface ReceivedChunk {
 }
 
 export interface ChunkWriterEvents {
-  /** The chunk is written, and right. `from`: undefined where the registry gave it. */
+  /** The chunk is written, and right. `from`: undefined if it came from upstream. */
   written(index: number, from: PeerId | undefined): void;
-  /** This node vouches for a chunk from the registry. */
+  /** This node attests a chunk from upstream. */
   attested(attestation: Attestation): void;
-  /** Two members contradict each other about the chunk, or nobody who is believed vouches for it: the registry is asked. */
+  /** Two attestations of the chunk differ, or no believed member attests it: upstream is asked. */
   disputed(index: number): void;
   /** The peer has sent wrong bytes. */
   wrong(from: PeerId): void;
@@ -50,7 +50,7 @@ export class ChunkWriter {
       } else if (result.kind === 'failed') this.#events.failed(result.error);
       else {
         environment.observer.received(swarm, from, bytes.length);
-        environment.membership.clear(from); // not before: a wrong chunk must not clear who sent one before
+        environment.membership.clear(from); // not before: a wrong chunk must not clear the peer of an earlier one
         this.#attested(index, attestation);
         this.#events.written(index, from);
       }
@@ -81,8 +81,8 @@ export class ChunkWriter {
   }
 
   /**
-   * What is written has the hash that this one states, and goes out with it. What was stated before may have come from
-   * who was given other bytes by the registry, or from a liar: the whole blob will tell.
+   * The written chunk has this attestation's hash, and is sent with it. An earlier attestation that differs may come
+   * from a member that the registry gave other bytes, or from a liar: the whole blob's digest decides.
    */
   #attested(index: number, attestation: Attestation): void {
     const { attestations } = this.#state;
@@ -92,7 +92,7 @@ export class ChunkWriter {
     attestations[index] = attestation;
   }
 
-  /** Whether the one who is said to state the hash does and is believed, and nobody states another one. */
+  /** Whether the attestation is genuine, its maker is believed, and no other one differs. */
   #isTrusted(index: number, attestation: Attestation, from: PeerId): boolean {
     const { environment, swarm, attestations, layout } = this.#state;
     const known = attestations[index];
@@ -100,7 +100,7 @@ export class ChunkWriter {
     const isAttested = known !== undefined && isSameHash(known.hash, attestation.hash);
     if (!this.#state.isBelieved(attestation.by)) return isAttested || this.#disputed(index);
     if (!environment.isGenuine(attestation, swarm, layout.size)) {
-      this.#state.blame(from, 'protocol', { detail: 'a piece with a forged statement' });
+      this.#state.blame(from, 'protocol', { detail: 'a chunk with a forged attestation' });
       return false;
     }
     if (known === undefined || isAttested) return true;
@@ -108,7 +108,7 @@ export class ChunkWriter {
     return this.#disputed(index);
   }
 
-  /** Nobody's word is taken for the chunk: the registry is asked. */
+  /** No attestation is believed: upstream is asked. */
   #disputed(index: number): false {
     this.#events.disputed(index);
     this.#state.attested.clear(index);

@@ -1,15 +1,15 @@
 /**
- * The first chunks that have not entered the cluster, as far as they concern this node: those of which it is a home,
- * and those that it has not met there yet. Each pump looks at them, and they change only now and then.
+ * The first chunks that have not entered the cluster and concern this node: those of which it is an owner or a backup
+ * owner, and those that are new in the window. Each pump looks at them, and they change rarely, so they are kept.
  */
 import type { SwarmState } from './swarm-state.ts';
 
 export class ClaimWindow {
   readonly #state: SwarmState;
-  /** When each chunk came into the window, for the stand-ins. */
+  /** When each chunk came into the window, for the delay of backup owners. */
   readonly #waitingSince: Map<number, number> = new Map();
   #open: readonly number[] = [];
-  /** What {@link #open} was found for. */
+  /** The state for which {@link #open} was computed. */
   #size = -1;
   #attestedChanges = -1;
   #version = -1;
@@ -40,8 +40,8 @@ export class ClaimWindow {
   }
 
   /**
-   * This node's rank among the homes of an open chunk, where it is time for that rank to see to it. Milliseconds count
-   * from the first time that this is asked.
+   * This node's rank among the owners of an open chunk, once the delay of that rank has passed. It counts from the
+   * first call for the chunk.
    */
   rankDue(index: number): number | undefined {
     const { now, environment } = this.#state;

@@ -1,7 +1,7 @@
 /**
- * What a home does that does not pull the blob itself: it fetches nothing, but sees to it that one asker at a time
- * goes to the registry for a chunk, and sends the others to that one. So no byte passes through a node that has no
- * use for it, and no credential leaves the node whose runtime brought it.
+ * The claims that an owner grants while it does not pull the blob itself. It fetches nothing: one asker at a time gets
+ * the claim to fetch a chunk from upstream, and the others are sent to that claimant. So no byte passes through a node
+ * that does not need it, and no credential leaves the node whose runtime brought it.
  */
 import { MAX_CLAIMS, CLAIM_TIMEOUT, CLAIM_DONE_HOLDS } from './parameters.ts';
 import { LRUCache } from 'lru-cache';
@@ -21,7 +21,7 @@ export type ClaimAnswer =
   | { readonly kind: 'done'; readonly holder: PeerId };
 
 export class Claims {
-  /** Undefined before the first one: it takes half a MiB, and most nodes never need it. */
+  /** Undefined before the first claim: the cache takes half a MiB, and most nodes never need it. */
   #claims: LRUCache<string, Claim> | undefined;
   readonly #scheduler: Pick<Scheduler, 'now'>;
   readonly #isLive: (peer: PeerId) => boolean;
@@ -35,7 +35,7 @@ export class Claims {
     return this.#claims?.size ?? 0;
   }
 
-  /** Whether nobody is remembered for anything. */
+  /** Whether no claim was ever made. */
   get isEmpty(): boolean {
     return this.#claims === undefined;
   }
@@ -49,13 +49,13 @@ export class Claims {
     return { kind: 'yours' };
   }
 
-  /** The peer has gone to the registry by itself: also where another one is said to have the chunk, but had not. */
+  /** The peer fetches the chunk unasked; it also replaces a claimant that was said to have the chunk but lacks it. */
   take(key: string, peer: PeerId): void {
     const claim = this.current(key);
     if (claim === undefined || claim.done || claim.holder === peer) this.#set(key, peer);
   }
 
-  /** The peer leaves the chunk to others. */
+  /** The peer releases its claim. */
   release(key: string, peer: PeerId): void {
     const claim = this.#claims?.get(key);
     if (claim?.holder === peer && !claim.done) this.#claims?.delete(key);
@@ -66,19 +66,19 @@ export class Claims {
     this.#claims.set(key, { holder, until: this.#scheduler.now() + CLAIM_TIMEOUT, done: false });
   }
 
-  /** Who is at the registry for it now, or has it. */
+  /** The present claim: its holder fetches the chunk, or has it. */
   current(key: string): Readonly<Claim> | undefined {
     const claim = this.#claims?.get(key);
     if (claim === undefined || !this.#isLive(claim.holder)) return undefined;
     return claim.until > this.#scheduler.now() ? claim : undefined;
   }
 
-  /** Whether somebody is at the registry for it now. */
+  /** Whether a member is fetching it now. */
   isTaken(key: string): boolean {
     return this.current(key)?.done === false;
   }
 
-  /** The holder says that it has the chunk. */
+  /** The claimant says that it has the chunk. */
   done(key: string, holder: PeerId): void {
     const claim = this.#claims?.get(key);
     if (claim?.holder !== holder) return;

@@ -1,7 +1,7 @@
 /**
- * Searches in the DHT that a rendezvous begins because somebody joins a swarm that is new to it. Each costs members some
- * milliseconds, so that one member may cause only so many at a time; what it wanted besides is searched for when somebody
- * joins that swarm again.
+ * DHT searches that a tracker begins because a member announces itself in a swarm that is new to it. Each costs members
+ * some milliseconds, so one member may cause only a few at a time. Further ones wait until a member announces itself in
+ * that swarm again.
  */
 import { MAX_SEARCHES_PER_MEMBER, MAX_PENDING_SEARCHES } from './parameters.ts';
 import { LRUCache } from 'lru-cache';
@@ -20,7 +20,7 @@ export class DhtSearches {
     this.#find = find;
   }
 
-  /** Whether it was not searched for, because who joined it had too many searches under way. */
+  /** Whether the search was put off, because the member that announced itself had too many under way. */
   isOwed(swarm: SwarmKey): boolean {
     return this.#owed.size > 0 && this.#owed.has(registryBlobId(swarm));
   }

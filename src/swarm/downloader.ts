@@ -1,6 +1,6 @@
 /**
- * Asking peers: neighbours for what they have, homes for what nobody near has, and second peers where the first one
- * takes long. Time limits are checked by the session's tick.
+ * Asks peers for the chunks that they have, owners for chunks that no peer has, and a second peer if the first one
+ * takes long. The swarm's tick checks the time limits.
  */
 import { assertNever } from '../util/errors.ts';
 import { URGENT_OWNER_REQUESTS, UNABLE_OWNER_BACKOFF } from './parameters.ts';
@@ -20,13 +20,13 @@ import type { SwarmState } from './swarm-state.ts';
 export interface DownloaderEvents {
   /** A chunk came from a peer; its hash is not checked yet. */
   arrived(index: number, chunk: ReceivedChunk, from: PeerId): void;
-  /** This node is to fetch the chunk from the registry itself: its home will not, or no home answers. */
+  /** This node is to fetch the chunk from upstream: the owner granted it the claim, or no owner answers. */
   claimGranted(index: number): void;
-  /** How many chunks this node is fetching from the registry. */
+  /** How many chunks this node is fetching from upstream. */
   fetches(): number;
   /** How many chunks that have not entered the cluster may be fetched at a time. */
   window(): number;
-  /** Something ended: there may be more to ask. */
+  /** A request ended: there may be more to ask. */
   changed(): void;
 }
 
@@ -35,9 +35,9 @@ export class Downloader {
   readonly #events: DownloaderEvents;
   readonly #requests: ChunkRequester;
   readonly #ownerPicker: OwnerPicker;
-  readonly #hedging: Hedger;
+  readonly #hedger: Hedger;
   readonly #picker: ChunkPicker;
-  /** Per chunk, scheduler's milliseconds until which those who were named by others are not asked: they were busy. */
+  /** Per chunk, scheduler's milliseconds until which holders that are no peers rest: they were busy. */
   readonly #otherHoldersAfter: Map<number, number> = new Map();
   #wake: (() => void) | undefined;
 
@@ -45,7 +45,7 @@ export class Downloader {
     this.#state = state;
     this.#events = events;
     this.#ownerPicker = new OwnerPicker(state);
-    this.#hedging = new Hedger(state);
+    this.#hedger = new Hedger(state);
     const { peers, wanted, environment } = state;
     const { scheduler, parameters } = environment;
     const random = (): number => scheduler.random();
@@ -59,10 +59,10 @@ export class Downloader {
 
   /** Usual milliseconds of a transfer of this blob; 0 before the first. */
   get usual(): number {
-    return this.#hedging.usual;
+    return this.#hedger.usual;
   }
 
-  /** Asks for as much as the budget allows. `homes`: whether homes may be asked, too. */
+  /** Asks for as much as the request window allows. @param owners whether owners may be asked too */
   pump(owners: boolean): void {
     this.#askHolders();
     if (owners) this.#askOwners();
@@ -75,7 +75,7 @@ export class Downloader {
     this.#requests.check();
   }
 
-  /** The chunk is here: nobody need send it any more. */
+  /** The chunk is here: other requests for it are dropped. */
   settled(index: number): void {
     this.#requests.drop((chunkRequest) => chunkRequest.index === index);
     this.#ownerPicker.settled(index);
@@ -104,7 +104,7 @@ export class Downloader {
     this.#askOtherHolders();
   }
 
-  /** Peers that were named by others. */
+  /** Members that others named as holders. */
   #askOtherHolders(): void {
     const { peers, otherHolders, now } = this.#state;
     for (const [index, holders] of otherHolders) {
@@ -123,10 +123,10 @@ export class Downloader {
     const { parameters, scheduler, requestWindow } = environment;
     if (!requestWindow.isFree) return;
     const urgent = now - lastProgress > parameters.stallToUrgent;
-    // Together the members of the swarm are to have about one window of such requests under way, over all blobs.
+    // All members of the swarm together have about one window of such requests under way, over all blobs.
     const share = Math.ceil(parameters.upstreamWindow / (1 + peers.size) / Math.max(1, requestWindow.users));
     const allowed = Math.max(urgent ? URGENT_OWNER_REQUESTS : 1, share);
-    // What homes left to this node counts, too: the first in a swarm would be left all of it.
+    // Granted claims count too: otherwise the first node in a swarm would be granted all of the blob.
     let under = this.#events.fetches();
     for (const { role } of this.#requests.underWay) if (role === 'owner') under++;
     if (under >= allowed || !this.#requests.mayTake) return;
@@ -134,19 +134,19 @@ export class Downloader {
     for (const index of candidates) {
       if (under >= allowed || !this.#requests.mayTake) return;
       const choice = this.#ownerPicker.choose(index);
-      if (choice === undefined) continue; // its own duty
+      if (choice === undefined) continue; // this node is the owner
       if (choice.peer === undefined) this.#claim(index);
       else if (this.#requests.ask(choice.peer, index, choice.role)) under++;
     }
   }
 
   #hedge(): void {
-    for (const { index, peer } of this.#hedging.late(this.#requests.underWay)) {
+    for (const { index, peer } of this.#hedger.late(this.#requests.underWay)) {
       if (!this.#requests.hedge(peer, index)) return;
     }
   }
 
-  /** Asks again by itself when the first busy neighbour is worth another try. */
+  /** Sets a timer for when the first busy peer can be asked again. */
   #wakeUp(): void {
     if (this.#wake !== undefined) return;
     const { peers, now, environment } = this.#state;
@@ -164,7 +164,7 @@ export class Downloader {
     environment.contacted.add(peer);
     environment.strikes.delete(peer);
     environment.snubbed.delete(peer);
-    // A home that is at it, or has it: whoever went to the registry besides would only delay what is on its way.
+    // The owner fetches or has it: another upstream request would only delay what is on its way.
     if (chunkRequest.role === 'owner' && (answer.kind === 'retry' || answer.kind === 'busy'))
       this.#state.heard();
     this.#dispatch(chunkRequest, answer);
@@ -195,7 +195,7 @@ export class Downloader {
     const { attestation } = answer;
     if (attestation?.index !== chunkRequest.index) {
       answer.release?.();
-      const detail = `a piece with the statement of chunk ${attestation?.index} in place of ${chunkRequest.index}`;
+      const detail = `a chunk with the attestation of chunk ${attestation?.index} instead of ${chunkRequest.index}`;
       this.#state.blame(chunkRequest.peer, 'protocol', { detail });
       return;
     }
@@ -205,7 +205,7 @@ export class Downloader {
       this.#absent(chunkRequest);
       return;
     }
-    this.#hedging.observe(now - chunkRequest.startedAt);
+    this.#hedger.observe(now - chunkRequest.startedAt);
     environment.requestWindow.onTransferDone(now - chunkRequest.firstByteAt);
     const swarmPeer = peers.get(chunkRequest.peer);
     if (swarmPeer !== undefined) swarmPeer.load = 0;
@@ -221,8 +221,8 @@ export class Downloader {
     const { environment, peers, now } = this.#state;
     const { busyBackoff, busyBackoffShare } = environment.parameters;
     const share = busyBackoffShare * between(environment.scheduler, [0.5, 1.5]);
-    const until = now + between(environment.scheduler, busyBackoff) + share * this.#hedging.usual;
-    this.#state.heard(); // it is sending to others: our turn will come
+    const until = now + between(environment.scheduler, busyBackoff) + share * this.#hedger.usual;
+    this.#state.heard(); // it sends to others: our turn will come
     const swarmPeer = peers.get(peer);
     if (swarmPeer !== undefined) {
       peers.rest(swarmPeer, until);
@@ -232,12 +232,12 @@ export class Downloader {
     else if (swarmPeer === undefined) this.#otherHolderBusy(peer, index);
   }
 
-  /** Somebody who is no neighbour has many askers, but it has the chunk: who forgot it would take the chunk for lost. */
+  /** The holder is no peer and is busy, but it stays known: otherwise the chunk would count as lost. */
   #otherHolderBusy(peer: PeerId, index: number): void {
     const { environment, now, seeds } = this.#state;
     const until = now + between(environment.scheduler, environment.parameters.retryBackoff);
     this.#ownerPicker.notBefore(index, until);
-    if (seeds.has(peer)) return; // another one is as good
+    if (seeds.has(peer)) return; // another seed is as good
     this.#otherHoldersAfter.set(index, until);
     this.#state.addOtherHolder(index, peer);
   }
@@ -252,7 +252,7 @@ export class Downloader {
     const { environment, self, now, absent } = this.#state;
     const others = holders.filter((holder) => holder !== self && holder !== from);
     if (others.length > 0 && others.every((holder) => absent.has(holder))) {
-      // They had it once. The home learns from this that they have not any more.
+      // They had it once. The owner learns from the claim that they lack it now.
       this.#state.attested.clear(index);
       this.#claim(index);
       return;
@@ -264,7 +264,7 @@ export class Downloader {
     );
   }
 
-  /** The home leaves it to us. */
+  /** The owner grants this node the claim. */
   #unable(index: number): void {
     this.#ownerPicker.notBefore(index, this.#state.now + UNABLE_OWNER_BACKOFF);
     this.#claim(index);
@@ -275,12 +275,12 @@ export class Downloader {
       this.#nextRank(index);
       return;
     }
-    this.#state.onMissing(peer); // others had said so
-    if (this.#state.isLost(index)) this.#state.attested.clear(index); // and it was the only one
+    this.#state.onMissing(peer); // others had named it
+    if (this.#state.isLost(index)) this.#state.attested.clear(index); // it was the only holder
     const { peers, environment, swarm } = this.#state;
     const swarmPeer = peers.get(peer);
     if (swarmPeer === undefined || !peers.has(swarmPeer, index)) return;
-    // It had said itself that it has it.
+    // It had announced the chunk itself.
     environment.missing.about(swarm, peer, () => this.#state.blame(peer, 'broken-promise'));
     this.#state.forget(peer);
   }
@@ -291,7 +291,7 @@ export class Downloader {
     environment.contacted.delete(peer);
     if (failure === 'queued') {
       snub(this.#state, peer, environment.parameters.firstBackoff);
-      // A home that has it in hand is asked again: from a slow registry a chunk takes longer than anybody waits.
+      // An owner that acknowledged is asked again: a chunk of a slow registry takes longer than the queue limit.
       if (role === 'owner')
         this.#ownerPicker.notBefore(index, this.#state.now + environment.parameters.busyBackoff[1]);
     } else if (failure === 'silent' || failure === 'stalled') {
@@ -299,10 +299,10 @@ export class Downloader {
       strike(this.#state, peer, failure);
       if (role === 'owner') this.#nextRank(index);
     } else {
-      // Whoever is blamed is no home any more: the next one moves up by itself.
+      // A blamed peer is no owner any more: the next one moves up by itself.
       this.#state.blame(peer, FAILURE_REASONS[failure], { detail: error?.message });
     }
-    if (failure !== 'queued') this.peerGone(peer); // what else it was to send will not come either
+    if (failure !== 'queued') this.peerGone(peer); // its other chunks will not come either
     this.#events.changed();
   }
 

@@ -1,4 +1,4 @@
-/** What is outside of the policy; the daemon and the simulator bring their own. */
+/** Everything outside of the policy; the daemon and the simulator bring their own. */
 import type { WeirError } from '../util/errors.ts';
 import type { Membership, SuspicionReason } from '../cluster/membership.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
@@ -18,28 +18,28 @@ import type { Scheduler } from './scheduler.ts';
 export interface ChunkUpstream {
   /**
    * Fetches `count` chunks from `first` on with one request.
-   * @param token delegated by a peer; used where what this node has of its own is refused
-   * @returns the way to stop it; no event comes after that
+   * @param token delegated by a peer; used if this node's own credentials are refused
+   * @returns a function that stops it; no event comes after that
    */
   fetch(first: number, count: number, token: string | undefined, events: ChunkUpstreamEvents): () => void;
 }
 
 export interface ChunkUpstreamEvents {
   progressed(bytes: number): void;
-  /** Nothing is read for the moment: this node has no room for it. `false`: that is over. */
+  /** Nothing is read for the moment, since this node has no room for it. `false`: reading goes on. */
   held(isHeld: boolean): void;
-  /** @param release to be called when the bytes are not needed any more */
+  /** @param release called by the receiver when it needs the bytes no more */
   chunk(index: number, bytes: Uint8Array, release: () => void): void;
-  /** Over, with all chunks delivered or with an error. */
+  /** The request is over, with all chunks delivered or with an error. */
   ended(error: WeirError | undefined): void;
 }
 
-/** Where checked chunks go. */
+/** Keeps verified chunks. */
 export interface Sink {
   has(index: number): boolean;
-  /** sha256 of a chunk that is there; undefined where it is not known. */
+  /** sha256 of a chunk that is there; undefined if it is not known. */
   hash(index: number): Uint8Array | undefined;
-  /** Writes the chunk if it has the hash (any hash where none is given), then calls back once. */
+  /** Writes the chunk if it has the hash (any hash if none is given), then calls back once. */
   write(
     index: number,
     bytes: Uint8Array,
@@ -60,51 +60,51 @@ export interface Environment {
   readonly parameters: Parameters;
   readonly client: ChunkClient;
   readonly send: (peer: PeerId, message: SwarmMessage) => void;
-  /** Whether a word to this peer needs no new connection: there is one, or it is being made. */
+  /** Whether a message to this peer needs no new connection: there is one, or it is being made. */
   readonly isConnected: (peer: PeerId) => boolean;
   /** Signs that the registry gave this node a chunk of this hash. */
   attest(swarm: SwarmKey, size: number, index: number, hash: Uint8Array): Attestation;
   isGenuine(attestation: Attestation, swarm: SwarmKey, size: number): boolean;
   /** Peers that have answered: a first contact takes longer, for its two handshakes. */
   readonly contacted: Set<PeerId>;
-  /** How long peers take to acknowledge a request, and between two bytes; how long a MiB from the registry takes. */
-  readonly rtt: { readonly ack: RttEstimator; readonly stall: RttEstimator; readonly origin: RttEstimator };
+  /** How long peers take to acknowledge a request, and between two bytes; how long a MiB from upstream takes. */
+  readonly rtt: { readonly ack: RttEstimator; readonly stall: RttEstimator; readonly upstream: RttEstimator };
   /** How often in a row each peer was silent or stalled. */
   readonly strikes: Map<PeerId, number>;
-  /** Scheduler's milliseconds until which those are left alone that did not even acknowledge, several times in a row. */
+  /** Peers that missed several acknowledgements in a row (snubbed), with the time until which they are not asked. */
   readonly snubbed: Map<PeerId, number>;
-  /** Whose word counts for nothing in the name of a registry. */
+  /** Members that are not believed about a registry. */
   readonly distrust: RegistryDistrust;
-  /** Who did not send what it had said to have, and has not said since that it has it no more. */
+  /** Peers that did not send a chunk that they had announced, and have not sent `bye` since. */
   readonly missing: MissingChunks;
-  /** Requests under way, over all blobs. */
+  /** Bounds the requests under way, over all blobs. */
   readonly requestWindow: RequestWindow;
-  /** Bytes that are asked for or here, and not written, over all blobs. */
+  /** Bounds the bytes that are asked for, or here and not written, over all blobs. */
   readonly room: ReceiveBudget;
-  /** When news leaves. */
+  /** Decides when news leaves. */
   readonly batcher: TurnBatcher;
   /** For the log and the metrics. */
   readonly observer: SwarmObserver;
 }
 
 /**
- * Why a node goes to the registry: it is the chunk's home, or stands in for it; the home leaves it to this node (or a
- * peer asks this node as home); nobody else is there; nothing else moves.
+ * Why a node fetches from upstream: it is the chunk's owner or backup owner; the owner granted it the claim (or a peer
+ * asks this node as owner); it is alone; or nothing else makes progress.
  */
 export type FetchReason = 'owner' | 'backup' | 'claimed' | 'alone' | 'rescue';
 
 export interface SwarmObserver {
-  /** A request to the registry begins. */
+  /** An upstream request begins. */
   fetching(swarm: SwarmKey, first: number, count: number, reason: FetchReason): void;
   /** A chunk came from a peer, and was right. */
   received(swarm: SwarmKey, from: PeerId, bytes: number): void;
-  /** A chunk came from the registry. */
+  /** A chunk came from upstream. */
   fetched(swarm: SwarmKey, bytes: number): void;
   sent(swarm: SwarmKey, to: PeerId, bytes: number): void;
-  /** A request to the registry failed, or hung. */
+  /** An upstream request failed, or hung. */
   stumbled(swarm: SwarmKey, error: WeirError): void;
-  /** @param detail what the peer did, where the reason alone does not tell */
+  /** @param detail what the peer did, if the reason alone does not tell */
   blamed(swarm: SwarmKey, peer: PeerId, reason: SuspicionReason, detail: string | undefined): void;
-  /** The peer stated a hash that a chunk of the blob has not, as what the registry gave it. */
+  /** The peer attested a wrong hash, as one that the registry gave it. */
   misled(swarm: SwarmKey, peer: PeerId): void;
 }

@@ -1,4 +1,4 @@
-/** News for neighbours, gathered for some milliseconds: chunks that are here, and chunks that entered the cluster. */
+/** News for peers, gathered for some milliseconds: chunks that are here, and chunks that entered the cluster. */
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { TurnBatcher } from './turn-batcher.ts';
 import { MESSAGE_LIMITS, type SwarmKey, type SwarmMessage } from '../protocol/messages.ts';
@@ -19,7 +19,7 @@ export interface HaveBatcherOptions {
 
 interface AttestedNews {
   readonly attestation: Attestation;
-  /** Who told it, too: need not be told. */
+  /** Peers that sent it too: they need not be told. */
   readonly known: PeerId[];
 }
 
@@ -43,7 +43,7 @@ export class HaveBatcher {
     this.#schedule();
   }
 
-  /** One more neighbour tells this statement; it waits here perhaps. */
+  /** One more peer has sent this attestation, which may still wait here. */
   isKnown(index: number, to: PeerId): void {
     this.#attestations.get(index)?.known.push(to);
   }
@@ -54,19 +54,19 @@ export class HaveBatcher {
     this.#cancel = undefined;
     const { swarm, peers, send, fetchGroup } = this.#options;
     const here = this.#have;
-    const seen = [...this.#attestations.values()];
+    const news = [...this.#attestations.values()];
     this.#have = [];
     this.#attestations = new Map();
     for (const swarmPeer of peers.all()) {
       const { id } = swarmPeer;
-      // What the other one has itself it need not be told: half of all messages.
+      // A peer is not told about chunks that it has itself: that saves half of all messages.
       const indices: number[] = [];
       for (const index of here) if (!peers.has(swarmPeer, index)) indices.push(index);
       for (const page of pages(indices, MESSAGE_LIMITS.indices)) {
         send(id, { kind: 'have', swarm, indices: page });
       }
       const attestations: Attestation[] = [];
-      for (const { known, attestation } of seen) {
+      for (const { known, attestation } of news) {
         if (attestation.by === id || peers.has(swarmPeer, attestation.index) || known.includes(id)) continue;
         attestations.push(attestation);
       }

@@ -1,4 +1,4 @@
-/** Which requests are worth a second peer: the last chunks of a blob, and what takes much longer than usual. */
+/** Which requests get a second peer: those for the last chunks of a blob, and those much slower than usual. */
 import { TRANSFER_TIME_GAIN, HEDGE_SLOW_MIN } from './parameters.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { ChunkRequest } from './chunk-request.ts';
@@ -23,7 +23,7 @@ export class Hedger {
     this.#usual = this.#usual === 0 ? took : this.#usual + TRANSFER_TIME_GAIN * (took - this.#usual);
   }
 
-  /** Whom to ask besides, for each request that is late. */
+  /** A second peer to ask, for each request that is late. */
   *late(
     chunkRequests: ReadonlySet<ChunkRequest>,
   ): Generator<{ readonly index: number; readonly peer: PeerId }> {
@@ -33,7 +33,7 @@ export class Hedger {
     const limit = isEndgame
       ? Math.max(parameters.hedgeMin, this.#usual * parameters.hedgeFactorEndgame)
       : Math.max(HEDGE_SLOW_MIN, this.#usual * parameters.hedgeFactor);
-    const [oldest] = chunkRequests; // they are in the order of their beginnings
+    const [oldest] = chunkRequests; // oldest first
     if (oldest === undefined || now - oldest.startedAt < limit) return;
     for (const { role, index, startedAt, peer } of Array.from(chunkRequests)) {
       if (role === 'owner' || (inFlight[index] ?? 0) > 1 || now - startedAt < limit) continue;

@@ -1,6 +1,6 @@
 /**
- * Peers that did not send what they had said to have. One whose own pull has just ended, because the registry gave it
- * something wrong, has nothing any more, and its word of that is on its way. Who says nothing breaks a promise.
+ * Peers that did not send a chunk that they had announced. If the registry gave a peer wrong bytes, its pull has just
+ * ended, it has nothing any more, and its `bye` is on its way. A peer that says nothing is blamed.
  */
 import { MISSING_NOTICE_TIMEOUT, MAX_MISSING_CHUNKS } from './parameters.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
@@ -16,7 +16,7 @@ export class MissingChunks {
     this.#scheduler = scheduler;
   }
 
-  /** @param broken called where the peer says nothing in time */
+  /** @param broken called if the peer says nothing in time */
   about(swarm: SwarmKey, peer: PeerId, broken: () => void): void {
     const key = keyOf(swarm, peer);
     if (this.#open.has(key) || this.#open.size >= MAX_MISSING_CHUNKS) return;

@@ -1,4 +1,4 @@
-/** What the policy keeps of a node over all its blobs, as it is when the node starts. */
+/** The policy's state of one node over all its blobs, as it is when the node starts. */
 import { TurnBatcher } from './turn-batcher.ts';
 import { RequestWindow } from './request-window.ts';
 import { RegistryDistrust } from './registry-distrust.ts';
@@ -40,7 +40,7 @@ export function nodeState(
     rtt: {
       ack: new RttEstimator(...parameters.ackTimeout),
       stall: new RttEstimator(...parameters.stallTimeout),
-      origin: new RttEstimator(parameters.upstreamStallMin, Infinity, Infinity),
+      upstream: new RttEstimator(parameters.upstreamStallMin, Infinity, Infinity),
     },
     requestWindow: new RequestWindow(parameters, scheduler),
     room,

@@ -1,29 +1,29 @@
-/** Which chunk to ask whom for, of those that nobody near has: a seed, or the chunk's home, or the next one in rank. */
+/** For chunks that no peer has: which to ask for, of a seed, the chunk's owner, or the next backup owner. */
 import { OWNER_RANKS } from './parameters.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { SwarmState } from './swarm-state.ts';
 
 export interface OwnerChoice {
   readonly index: number;
-  /** Undefined: no home is left to be asked. */
+  /** Undefined: no owner is left to be asked. */
   readonly peer: PeerId | undefined;
   readonly role: 'holder' | 'owner';
 }
 
 export class OwnerPicker {
   readonly #state: SwarmState;
-  /** Per chunk, the rank of the home to ask next. */
+  /** Per chunk, the rank of the owner to ask next. */
   readonly #ranks: Map<number, number> = new Map();
   /** Per chunk, scheduler's milliseconds of when it may be asked for again. */
   readonly #askAgain: Map<number, number> = new Map();
-  /** Scheduler's milliseconds until which no home is asked for anything. */
+  /** Scheduler's milliseconds until which no owner is asked for anything. */
   #restUntil = 0;
 
   constructor(state: SwarmState) {
     this.#state = state;
   }
 
-  /** When the next chunk may be asked for again; Infinity where none waits. */
+  /** When the next chunk may be asked for again; Infinity if none waits. */
   get nextAt(): number {
     let next = Infinity;
     const { now } = this.#state;
@@ -32,17 +32,17 @@ export class OwnerPicker {
   }
 
   /**
-   * Whether it is this node's turn to ask the chunk's home, or a seed. In a large cluster each chunk has its own few
-   * that ask: if all did, its home would have a connection to everybody, and so would the one that stands in for it.
-   * A few are enough to bring a chunk among the neighbours of all the others. Where nothing moves, because those few
-   * do not pull the blob, or have died, more and more have their turn.
+   * Whether it is this node's turn to ask the chunk's owner, or a seed. In a large cluster each chunk has its own few
+   * members that ask: if all did, its owner and backup owners would have a connection to everybody. A few are enough to
+   * bring the chunk to peers of all others. On a stall, because those few do not pull the blob or have died, more and
+   * more have their turn.
    */
   #hasTurn(index: number): boolean {
     const { owners, self, now, lastProgress, environment, peers } = this.#state;
     const { ownerAskers, ownerPatience, peersWanted } = environment.parameters;
-    // Who was among the first was told of few, and is a neighbour of many now.
+    // One of the first members was named few peers, and has many now.
     const isPopular = peers.size >= 2 * peersWanted;
-    // Who was the very first was told of nobody, and will be told again in a moment.
+    // The very first member was named no peers, and will be sent some in a moment.
     const isUnknown = this.#state.swarmSize === 0;
     const swarmSize = isPopular || isUnknown ? environment.membership.live().length : this.#state.swarmSize;
     if (swarmSize <= ownerAskers) return true;
@@ -51,9 +51,9 @@ export class OwnerPicker {
   }
 
   /**
-   * Those of the first `window` chunks that nobody near has which may be asked for now. What is on its way from the
-   * registry, or was asked for in vain a moment ago, keeps its place in the window: if the next one moved up for it,
-   * a large swarm would ask for all of the blob at once, and its first chunk would come as late as its last one.
+   * Of the first `window` chunks that no peer has, those that may be asked for now. A chunk that is on its way from
+   * upstream, or was asked for in vain a moment ago, keeps its place in the window. If the next one moved up instead, a
+   * large swarm would ask for the whole blob at once, and its first chunk would come as late as its last one.
    */
   candidates(window: number): number[] {
     const { have, layout, now } = this.#state;
@@ -69,13 +69,13 @@ export class OwnerPicker {
     return found;
   }
 
-  /** Whom to ask for the chunk; undefined where this node is its home. */
+  /** Which member to ask for the chunk; undefined if this node is its owner. */
   choose(index: number): OwnerChoice | undefined {
     const { owners, self } = this.#state;
     const seed = this.#randomSeed();
     if (seed !== undefined) return { index, peer: seed, role: 'holder' };
     const left = owners.of(index).slice(this.#ranks.get(index) ?? 0);
-    // One that acknowledges nothing would hold up each chunk of which it is the home.
+    // An owner that acknowledges nothing would hold up each of its chunks.
     const owner = left.find(({ peer }) => !this.#state.isSnubbed(peer)) ?? left[0];
     return owner?.peer === self ? undefined : { index, peer: owner?.peer, role: 'owner' };
   }
@@ -84,25 +84,25 @@ export class OwnerPicker {
     this.#askAgain.set(index, at);
   }
 
-  /** A home has its hands full, and so have the others then: whoever asked them all at once would meet all members. */
+  /** An owner is overloaded, and so are the others then: asking them all would open connections to all members. */
   rest(until: number): void {
     this.#restUntil = until;
   }
 
-  /** This home will not do. @returns whether another one is left */
+  /** This owner did not help. @returns whether another one is left */
   nextRank(index: number): boolean {
     const rank = (this.#ranks.get(index) ?? 0) + 1;
     this.#ranks.set(index, rank);
     return rank < OWNER_RANKS;
   }
 
-  /** The chunk is here, or this node sees to it. */
+  /** The chunk is here, or this node fetches it. */
   settled(index: number): void {
     this.#ranks.delete(index);
     this.#askAgain.delete(index);
   }
 
-  /** One to whom there is a connection, or will be in a moment: a node that begins to pull has enough to make. */
+  /** Prefers seeds that are connected or being connected: a node that begins to pull has many dials to make. */
   #randomSeed(): PeerId | undefined {
     const { seeds, environment } = this.#state;
     const ready = [...seeds].filter((peer) => !this.#state.isSnubbed(peer));

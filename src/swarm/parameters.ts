@@ -1,6 +1,6 @@
 /**
- * Every number of the swarm policy: what it bounds, in which unit, and why it has that value. src/swarm/README.md tells
- * where each takes effect.
+ * Every number of the swarm policy: what it bounds, in which unit, and why it has that value. The README.md beside this
+ * file has them in one table (a unit test compares the two), and says how they work together.
  *
  * {@link Parameters} can be varied in a simulation (`npm run bench -- simulate --policy`); they were chosen by
  * simulating whole transfers. The constants below them are bounds and factors that no simulation varies. One number
@@ -29,8 +29,8 @@ export interface Parameters {
   /** How often the first missing chunk is taken instead of the rarest one: a runtime reads from the front. */
   readonly inOrderShare: number;
   /**
-   * Milliseconds within which a peer must acknowledge a request: at least, before anything is known of how long that takes
-   * here, and at most (rtt-estimator.ts).
+   * Milliseconds within which a peer must acknowledge a request: at least, before the first measurement, and at most
+   * (rtt-estimator.ts).
    */
   readonly ackTimeout: readonly [number, number, number];
   /** The same at the first contact, and while a connection is being made. */
@@ -49,8 +49,8 @@ export interface Parameters {
   /** Milliseconds that a peer is not asked after it said `busy`. */
   readonly busyBackoff: readonly [number, number];
   /**
-   * What is added to that, as a share of the usual time of a chunk, plus or minus a half. It is the time until a slot is
-   * free: on a slow link a node that asks more often is told `busy` a dozen times for each chunk.
+   * The share of the usual time of a chunk that is added, plus or minus a half. It is the time until a slot
+   * is free: on a slow link a node that asks more often is told `busy` a dozen times for each chunk.
    */
   readonly busyBackoffShare: number;
 
@@ -178,7 +178,7 @@ export const HANDSHAKE_TIMEOUT = 1 * SECOND;
 /** Milliseconds between two announces: while peers are missing, and once there are enough. */
 export const ANNOUNCE_INTERVAL_MIN = 1 * SECOND;
 export const ANNOUNCE_INTERVAL_MAX = 10 * SECOND;
-/** Milliseconds after the last peer was lost in which a node does not count as alone: it is rather not reached. */
+/** Milliseconds after the last peer was lost in which a node does not count as alone: it may be cut off. */
 export const ALONE_AFTER_LAST_PEER = 5 * SECOND;
 /** A tracker that names so many peers or fewer is not enough. */
 export const FEW_PEERS_NAMED = 4;
@@ -213,15 +213,15 @@ export const OWNER_RANKS = 3;
 export const MAX_CLAIMS = 16_384;
 /** Milliseconds that a claim lasts before another member gets it: a chunk takes seconds on a slow link. */
 export const CLAIM_TIMEOUT = 5 * SECOND;
-/** Milliseconds that others are sent to the member that has fetched the chunk: its store may drop the blob. */
+/** Milliseconds that others are sent to the claimant that has the chunk: its store may drop the blob later. */
 export const CLAIM_DONE_HOLDS = 10 * MINUTE;
 /** Milliseconds that another owner's claim state `fetching` holds. */
 export const CLAIM_STATE_HOLDS = 500 * MILLISECOND;
 /** A backup owner waits so many times longer: it is there for an owner that is dead, not for a slow one. */
 export const BACKUP_WAIT_FACTOR = 3;
-/** Milliseconds that a peer's word holds that it is fetching a chunk: a chunk takes seconds on a slow link. */
+/** Milliseconds that a peer's claim on a chunk holds: a chunk takes seconds on a slow link. */
 export const PEER_CLAIM_HOLDS = 5 * SECOND;
-/** Milliseconds after which a node repeats that it is fetching a chunk: well within PEER_CLAIM_HOLDS. */
+/** Milliseconds after which a node repeats its claim on a chunk: well within PEER_CLAIM_HOLDS. */
 export const CLAIM_RENEWAL = 1 * SECOND;
 
 // Upstream
@@ -286,7 +286,7 @@ export const MAX_HOLDERS_NAMED = 3;
 /** Factor by which the backoff of a snubbed peer grows, and its longest in milliseconds. */
 export const BACKOFF_GROWTH = 4;
 export const BACKOFF_MAX = 16 * SECOND;
-/** Milliseconds in which a peer whose pull has failed must say so: its word leaves at once and needs one way. */
+/** Milliseconds in which a peer whose pull has failed must say so: its `bye` leaves at once and needs one way. */
 export const MISSING_NOTICE_TIMEOUT = 1 * SECOND;
 /** Missing chunks that are looked into at a time. Further ones are held against nobody. */
 export const MAX_MISSING_CHUNKS = 1024;

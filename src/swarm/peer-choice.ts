@@ -1,19 +1,19 @@
-/** Whom of those named by a rendezvous a node would have as neighbours. Pure. */
+/** Which of the members that a tracker names a node prefers as peers. Pure. */
 import { MAX_SEED_PEERS } from './parameters.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { TrackedPeer } from '../protocol/messages.ts';
 
 export interface Preferences {
   readonly isSameZone: (peer: PeerId) => boolean;
-  /** Whoever is known already, of another blob or to gossip with, costs no new connection. */
+  /** A peer that is known from another blob or by gossip costs no new connection. */
   readonly isKnown: (peer: PeerId) => boolean;
-  /** So many of other zones are to come before those of the same zone. */
+  /** How many members of other zones come before those of the same zone. */
   readonly far: number;
 }
 
 /**
- * The best first: some who have all, then some of other zones, or else each zone would fetch the blob for itself, then
- * those of the same zone, then the rest. Of each kind the known ones come first; otherwise the order stays.
+ * The best first: some seeds; then some members of other zones, or each zone would fetch the blob for itself; then
+ * those of the same zone; then the rest. Within each kind known members come first; otherwise the order stays.
  */
 export function inOrderOfChoice(
   members: readonly TrackedPeer[],

@@ -1,4 +1,4 @@
-/** Finding neighbours: joining at the rendezvous, asking those it names to be neighbours, and being asked. */
+/** How a node finds peers: it announces itself to trackers, and shakes hands with the peers that they name. */
 import {
   ALONE_AFTER,
   TRACKER_TIMEOUT_MIN,
@@ -23,30 +23,30 @@ export class PeerConnector {
   readonly #state: SwarmState;
   readonly #changed: () => void;
   readonly #startedAt: number;
-  /** Asked to be neighbours, and when. */
+  /** Peers that owe an answer to a handshake, and since when. */
   readonly #asked: Map<PeerId, number> = new Map();
-  /** They will not: full, or gone. */
+  /** Peers that declined: full, or gone. */
   readonly #refused: Set<PeerId> = new Set();
-  /** When there was a neighbour last. */
+  /** When there was a peer last. */
   #hadPeersAt = -Infinity;
-  #joinedAt = -Infinity;
+  #announcedAt = -Infinity;
   #checked = false;
-  /** At which level of rendezvous this node enters itself (Homes.rendezvous), and since when. */
+  /** At which level of trackers this node announces itself (ChunkOwners.trackers), and since when. */
   #level = 0;
   #levelSince: number;
-  /** How many others each rendezvous of this level has named, the last time; undefined: it has not answered. */
+  /** How many peers each tracker of this level named the last time; undefined: it has not replied. */
   #named: Map<PeerId, number | undefined> = new Map();
-  /** Rendezvous that were asked and have not answered yet; undefined before the first are asked. */
+  /** Trackers that have not replied yet; undefined before the first announce. */
   #unanswered: Set<PeerId> | undefined;
-  /** Rendezvous that are dead or do not answer: the next in order stand in for them. */
+  /** Trackers that are dead or silent: the next in order are asked instead. */
   readonly #passedOver: Set<PeerId> = new Set();
-  /** How often others were asked because none had answered. */
-  #turns = 0;
-  /** When those were asked first that are waited for. */
+  /** How often other trackers were asked because none had replied. */
+  #retries = 0;
+  /** When the present trackers were asked first. */
   #waitsSince: number;
-  /** A rendezvous has answered, whatever it was. */
-  #hasAnswer = false;
-  /** The rendezvous has named others, the last time that it said anything. */
+  /** A tracker has replied, with or without peers. */
+  #hasReply = false;
+  /** The last reply of a tracker named peers. */
   #hasPeers = false;
 
   constructor(state: SwarmState, changed: () => void) {
@@ -57,42 +57,42 @@ export class PeerConnector {
     this.#levelSince = state.now;
   }
 
-  /** Nobody else is in the swarm, as far as can be told. */
+  /** Whether nobody else is in the swarm, as far as this node knows. */
   get isAlone(): boolean {
     if (this.#state.peers.size > 0 || this.#asked.size > 0 || this.#hasPeers) return false;
     if (this.#state.now - this.#hadPeersAt < ALONE_AFTER_LAST_PEER) return false;
-    // One that stands in for a rendezvous may be the first to hear of it: that it knows nobody means little.
-    if (this.#unanswered?.size === 0 && this.#turns === 0)
+    // A tracker that was asked instead of a silent one may be new to the swarm: an empty list of it means little.
+    if (this.#unanswered?.size === 0 && this.#retries === 0)
       return this.#state.now - this.#startedAt > ALONE_AFTER;
     return !this.#isWaiting && !this.#mayAskOthers;
   }
 
-  /** Who the neighbours are is not known yet: what to fetch from the registry cannot be decided. */
+  /** Whether the peers are not known yet: it is too early to decide what to fetch from upstream. */
   get isUnsettled(): boolean {
     if (this.#state.peers.size > 0 || this.#isRefused) return false;
     return this.#isWaiting || this.#mayAskOthers;
   }
 
-  /** All rendezvous have answered, and of those that they named nobody will, or is there. */
+  /** All trackers have replied, and all peers that they named have declined or are gone. */
   get #isRefused(): boolean {
     return this.#hasPeers && this.#unanswered?.size === 0 && this.#asked.size === 0;
   }
 
   get #isWaiting(): boolean {
-    return this.#state.now - this.#waitsSince <= this.#answerWithin;
+    return this.#state.now - this.#waitsSince <= this.#trackerTimeout;
   }
 
-  /** No rendezvous has answered, and there are others to ask. */
+  /** No tracker has replied, and there are others to ask. */
   get #mayAskOthers(): boolean {
-    return !this.#hasAnswer && this.#turns < MAX_TRACKER_RETRIES;
+    return !this.#hasReply && this.#retries < MAX_TRACKER_RETRIES;
   }
 
-  get #answerWithin(): number {
+  get #trackerTimeout(): number {
     const { limit } = this.#state.environment.rtt.ack;
     return Math.min(TRACKER_TIMEOUT_MAX, Math.max(TRACKER_TIMEOUT_MIN, TRACKER_TIMEOUT_ACKS * limit));
   }
 
-  /** Joins again when it is time, and forgets who does not answer. */
+  /** Announces again when it is time, and forgets peers that do not answer. */
   tick(): void {
     const { now, peers, environment } = this.#state;
     if (peers.size > 0) this.#hadPeersAt = now;
@@ -101,14 +101,14 @@ export class PeerConnector {
       if (environment.membership.get(id) === undefined) this.#state.forget(id);
     }
     if (peers.size === 0 && this.#mayAskOthers && !this.#isWaiting) this.#askOthers();
-    // One of this level does not answer.
-    if (this.#hasAnswer && now - this.#levelSince > this.#answerWithin) this.#climb();
+    // A tracker of this level does not reply.
+    if (this.#hasReply && now - this.#levelSince > this.#trackerTimeout) this.#nextLevel();
     const pause =
       peers.size < environment.parameters.peersWanted ? ANNOUNCE_INTERVAL_MIN : ANNOUNCE_INTERVAL_MAX;
-    if (now - this.#joinedAt >= pause) this.announce();
+    if (now - this.#announcedAt >= pause) this.announce();
   }
 
-  /** The last level at which this node has entered itself. */
+  /** The last level at which this node has announced itself. */
   get level(): number {
     return this.#level;
   }
@@ -116,7 +116,7 @@ export class PeerConnector {
   announce(): void {
     const { swarm, layout, have, environment, now } = this.#state;
     const { membership, parameters } = environment;
-    this.#joinedAt = now;
+    this.#announcedAt = now;
     this.#refused.clear();
     const { size } = layout;
     const { self } = this.#state;
@@ -131,10 +131,10 @@ export class PeerConnector {
     }
   }
 
-  /** None of the rendezvous answers: the next in order are asked, by everybody who finds that. */
+  /** No tracker replies: the next in order are asked. All nodes that find this meet there. */
   #askOthers(): void {
     for (const peer of this.#unanswered ?? []) this.#passedOver.add(peer);
-    this.#turns++;
+    this.#retries++;
     this.#unanswered = undefined;
     this.#waitsSince = this.#state.now;
     this.announce();
@@ -143,11 +143,11 @@ export class PeerConnector {
   peersNamed(from: PeerId, members: readonly TrackedPeer[]): void {
     this.#unanswered?.delete(from);
     this.#passedOver.delete(from);
-    this.#hasAnswer = true;
+    this.#hasReply = true;
     this.#hasPeers = members.length > 0;
     if (this.#named.has(from)) this.#named.set(from, members.length);
     this.#estimate();
-    if (this.#unanswered?.size === 0) this.#climb();
+    if (this.#unanswered?.size === 0) this.#nextLevel();
     for (const { peer, complete } of members) {
       if (complete && this.#isLive(peer) && !this.#state.absent.has(peer)) this.#state.seeds.add(peer);
     }
@@ -163,7 +163,7 @@ export class PeerConnector {
       !this.#state.isSnubbed(peer) &&
       this.#isLive(peer);
     const fresh = shuffle(members.filter(isNew), scheduler);
-    // A quarter of the neighbours is to be of other zones.
+    // A quarter of the peers is to be of other zones.
     const forFar = Math.ceil(parameters.peersWanted * (1 - parameters.sameZoneShare));
     const { peers, environment } = this.#state;
     let room = parameters.peersWanted - peers.size - this.#asked.size;
@@ -175,14 +175,14 @@ export class PeerConnector {
     for (const peer of choice) {
       if (room-- <= 0) break;
       this.#asked.set(peer, this.#state.now);
-      this.#say(peer, true);
+      this.#sendHandshake(peer, true);
     }
     this.#changed();
   }
 
   /**
-   * A list that is named whole tells how many there are in all lists of its level; otherwise it may be everybody. Lists
-   * fill while many come at once: the longest one tells most, as few are among the first in all theirs.
+   * A list that fits into one reply tells how many peers all lists of its level hold; a longer one may hold everybody.
+   * Lists fill while many nodes come at once, so the longest one is the best estimate.
    */
   #estimate(): void {
     const { environment } = this.#state;
@@ -198,8 +198,10 @@ export class PeerConnector {
     return Math.max(0, ...[...this.#named.values()].filter((count) => count !== undefined));
   }
 
-  /** Few are known at all of this level: of a small swarm in a large cluster, most are in the lists of others. */
-  #climb(): void {
+  /**
+   * Goes on to the next level if all trackers of this one know few: a small swarm in a large cluster is spread thin.
+   */
+  #nextLevel(): void {
     const { environment, peers } = this.#state;
     const { membership, parameters } = environment;
     if (this.#mostNamed > FEW_PEERS_NAMED || peers.size > FEW_PEERS_NAMED) return;
@@ -211,7 +213,7 @@ export class PeerConnector {
     this.announce();
   }
 
-  /** @param accepted called where it is a neighbour now, before that is answered */
+  /** @param accepted called if the sender is a peer now, before it is answered */
   handshake(from: PeerId, message: Extract<SwarmMessage, { kind: 'handshake' }>, accepted: () => void): void {
     const { peers, layout, environment, swarm, attested } = this.#state;
     const wasAsked = this.#asked.delete(from);
@@ -223,7 +225,7 @@ export class PeerConnector {
       return;
     }
     if (message.have.length !== Math.ceil(layout.count / 8)) {
-      const detail = `a link with ${message.have.length} bytes for ${layout.count} chunks`;
+      const detail = `a handshake with ${message.have.length} bytes for ${layout.count} chunks`;
       this.#state.blame(from, 'protocol', { detail });
       return;
     }
@@ -236,7 +238,7 @@ export class PeerConnector {
     peers.join(from, have, this.#isSameZone(from));
     for (let i = have.firstSet(); i < layout.count; i = have.firstSet(i + 1)) attested.set(i);
     accepted();
-    if (message.asks) this.#say(from, false);
+    if (message.asks) this.#sendHandshake(from, false);
     this.#changed();
   }
 
@@ -244,7 +246,7 @@ export class PeerConnector {
     this.#asked.delete(from);
     this.#refused.add(from);
     if (reason === 'absent') this.#state.onMissing(from);
-    // Whoever leaves takes along what it alone had: somebody must fetch that again.
+    // Chunks that only the leaving peer had are gone: a member must fetch them again.
     if (reason === 'full') this.#state.peers.remove(from);
     else this.#state.forget(from);
     this.#changed();
@@ -256,10 +258,10 @@ export class PeerConnector {
     this.#passedOver.add(peer);
     if (this.#unanswered.size > 0) return;
     if (this.#mayAskOthers) this.#askOthers();
-    else this.#climb();
+    else this.#nextLevel();
   }
 
-  /** Tells the neighbours that there is nothing to be had from this node any more. */
+  /** Tells the peers that this node has nothing to give any more. */
   leave(): void {
     const { peers, environment, swarm } = this.#state;
     for (const { id } of peers.all()) environment.send(id, { kind: 'bye', swarm, reason: 'done' });
@@ -274,7 +276,7 @@ export class PeerConnector {
     return membership.get(peer)?.zone === membership.self.zone;
   }
 
-  #say(peer: PeerId, asks: boolean): void {
+  #sendHandshake(peer: PeerId, asks: boolean): void {
     const { environment, swarm, layout, shareable } = this.#state;
     environment.send(peer, { kind: 'handshake', swarm, size: layout.size, have: shareable.bytes, asks });
   }

@@ -1,30 +1,30 @@
-/** What is done about a peer that is silent, or stalls. */
+/** What a node does about a peer that is silent or stalls. */
 import { BACKOFF_GROWTH, BACKOFF_MAX } from './parameters.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { FAILURE_REASONS } from './chunk-request.ts';
 import type { SwarmState } from './swarm-state.ts';
 
 /**
- * A few times may be chance, where all cores or a link are taken: its links stay, and so does its place among the
- * homes. From the second time on that not even an acknowledgement comes, what it says that it has counts no more, and
- * others are asked as homes before it: all would wait for it, and nobody would fetch what it alone claims to have.
+ * A few strikes may be chance, if all cores or a link are taken: the peer stays, and so does its place among the
+ * owners. After a second missed acknowledgement in a row its bitfield is ignored, and it is skipped as owner.
+ * Otherwise all would wait for it, and nobody would fetch the chunks that it alone claims to have.
  */
 export function strike(state: SwarmState, peer: PeerId, failure: 'silent' | 'stalled'): void {
   const { environment } = state;
   const { firstBackoff, strikesToSuspect } = environment.parameters;
   const times = (environment.strikes.get(peer) ?? 0) + 1;
   environment.strikes.set(peer, times);
-  const isMute = failure === 'silent' && times > 1;
-  if (isMute) {
+  const isSnubbed = failure === 'silent' && times > 1;
+  if (isSnubbed) {
     const ms = Math.min(BACKOFF_MAX, firstBackoff * BACKOFF_GROWTH ** (times - 1));
     environment.snubbed.set(peer, state.now + ms);
   }
   if (times >= strikesToSuspect) state.blame(peer, FAILURE_REASONS[failure], { isSlow: true });
-  else if (isMute) state.forget(peer, true);
+  else if (isSnubbed) state.forget(peer, true);
   else snub(state, peer, firstBackoff * 2 ** (times - 1));
 }
 
-/** Nothing is asked of it, as a neighbour, for so many milliseconds. */
+/** The peer is not asked as a peer of the swarm for `ms` milliseconds. */
 export function snub(state: SwarmState, peer: PeerId, ms: number): void {
   const swarmPeer = state.peers.get(peer);
   if (swarmPeer !== undefined) state.peers.rest(swarmPeer, state.now + ms);

@@ -1,4 +1,4 @@
-/** The neighbours of one node in one swarm: what each has, how busy it is, and how many have each chunk. */
+/** The peers of one node in one swarm: what each has, how busy it is, and how many have each chunk. */
 import { OTHER_ZONE_LOAD_FACTOR } from './parameters.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { Bitfield } from '../protocol/bitfield.ts';
@@ -7,11 +7,11 @@ import { Availability, Seats } from './availability.ts';
 export interface SwarmPeer {
   readonly id: PeerId;
   readonly sameZone: boolean;
-  /** Its place in the tables of {@link PeerSet}, as long as it is one. */
+  /** Its place in the tables of {@link PeerSet}. */
   readonly seat: number;
-  /** What it said last about its load. */
+  /** The load that it told last. */
   load: number;
-  /** Requests of ours that it has in hand. */
+  /** Requests of this node that are under way at it. */
   outstanding: number;
 }
 
@@ -19,7 +19,7 @@ export class PeerSet {
   readonly #chunks: number;
   readonly #known: Map<PeerId, SwarmPeer> = new Map();
   readonly #seats: (SwarmPeer | undefined)[] = [];
-  /** By seat, scheduler's milliseconds until which nothing is asked of it. */
+  /** By seat, scheduler's milliseconds until which the peer is not asked. */
   readonly #busyUntil: number[] = [];
   readonly #holders: Availability;
   #gains = 0;
@@ -39,7 +39,7 @@ export class PeerSet {
     return count;
   }
 
-  /** How often there was more to be had from somebody, or sooner: until then, nobody can give what nobody could. */
+  /** Counts how often peers could give more, or sooner: while it stands, a search that found nothing finds nothing. */
   get gains(): number {
     return this.#gains;
   }
@@ -52,12 +52,12 @@ export class PeerSet {
     return this.#known.values();
   }
 
-  /** How many have the chunk. */
+  /** How many peers have the chunk. */
   holders(index: number): number {
     return this.#holders.count(index);
   }
 
-  /** Whether one has the chunk; `among`: of those. */
+  /** Whether a peer has the chunk; `among`: one of those seats. */
   isHeld(index: number, among?: Seats): boolean {
     return this.#holders.isHeld(index, among);
   }
@@ -66,7 +66,7 @@ export class PeerSet {
     return this.#holders.has(index, seat);
   }
 
-  /** Adds a neighbour, or takes over its whole bitfield again. */
+  /** Adds a peer, or replaces its whole bitfield. */
   join(peer: PeerId, have: Bitfield, sameZone: boolean): SwarmPeer {
     const before = this.#known.get(peer);
     if (before !== undefined) this.#clear(before);
@@ -96,7 +96,7 @@ export class PeerSet {
     return this.#clear(swarmPeer);
   }
 
-  /** Nothing is asked of it until then, in scheduler's milliseconds. */
+  /** The peer is not asked until then, in scheduler's milliseconds. */
   rest({ seat }: SwarmPeer, until: number): void {
     if (until < (this.#busyUntil[seat] ?? 0)) this.#gains++;
     this.#busyUntil[seat] = until;
@@ -106,7 +106,7 @@ export class PeerSet {
     return (this.#busyUntil[seat] ?? 0) <= now;
   }
 
-  /** The seats of those that can be asked for something. */
+  /** The seats of the peers that can be asked now. */
   free(now: number): Seats {
     const free = new Seats();
     for (let seat = 0; seat < this.#busyUntil.length; seat++) {
@@ -115,14 +115,14 @@ export class PeerSet {
     return free;
   }
 
-  /** Scheduler's milliseconds of when the next one that rests can be asked again; Infinity where none does. */
+  /** Scheduler's milliseconds of when the next resting peer can be asked again; Infinity if none rests. */
   nextFree(now: number): number {
     let next = Infinity;
     for (const until of this.#busyUntil) if (until > now && until < next) next = until;
     return next;
   }
 
-  /** Those who have the chunk. */
+  /** The peers that have the chunk. */
   holdersOf(index: number): readonly PeerId[] {
     const holders: PeerId[] = [];
     for (const [peer, { seat }] of this.#known) if (this.#holders.has(index, seat)) holders.push(peer);
@@ -130,8 +130,7 @@ export class PeerSet {
   }
 
   /**
-   * The least loaded neighbour that has the chunk and is not busy; ties at random. Undefined where all who have it
-   * are busy.
+   * The least loaded peer that has the chunk and is not busy; ties at random. Undefined if all that have it are busy.
    */
   best(index: number, now: number, random: () => number, except?: PeerId): SwarmPeer | undefined {
     let best: SwarmPeer | undefined;

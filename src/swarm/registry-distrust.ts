@@ -1,8 +1,8 @@
 /**
- * Whose word about chunks counts for nothing in the name of one registry: it stated a hash that the blob has not, and
- * says that the registry gave it those bytes. That may be so, or it lies, and which of the two cannot be told. So the
- * registry and the member lose each other, for a while: the member keeps its place in everything else, and whoever
- * runs a registry parts members over that registry's own images alone (docs/adr/0009-signed-attestations.md).
+ * Members that are not believed about one registry: they attested a wrong hash, and say that the registry gave them
+ * those bytes. That may be true, or a lie; nobody can tell. So the member is not believed about that registry for a
+ * while, and keeps its place in everything else. A hostile registry can part members over its own images alone
+ * (docs/adr/0009-signed-attestations.md).
  */
 import { DISTRUST_LASTS, MAX_DISTRUSTED_PAIRS } from './parameters.ts';
 import type { RegistryHost } from '../oci/repository.ts';
@@ -33,7 +33,7 @@ export class RegistryDistrust {
     const peers = this.#until.get(registry) ?? new Map<PeerId, number>();
     if (!peers.delete(peer)) this.#size++;
     peers.set(peer, this.#scheduler.now() + DISTRUST_LASTS);
-    // The registry that has parted members last is the last one to be forgotten.
+    // The registry with the newest pair is forgotten last.
     this.#until.delete(registry);
     this.#until.set(registry, peers);
     if (this.#size > MAX_DISTRUSTED_PAIRS) this.#dropOldest();

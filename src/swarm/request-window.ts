@@ -1,34 +1,34 @@
 /**
- * Requests that one node has under way, over all blobs. At peers, more than they can queue would be a retry storm; and
- * on a slow link many transfers side by side starve each other, until some time out that only had to wait.
+ * How many requests one node has under way, over all blobs. More than peers can queue would be a retry storm. On a slow
+ * link many transfers side by side starve each other, until some time out that only had to wait.
  */
 import { REQUEST_WINDOW_STEP, type Parameters } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
 
-/** One blob's part in a {@link RequestWindow}. */
+/** One blob's share of a {@link RequestWindow}. */
 export interface WindowShare {
   /**
-   * Whether one more may be taken by a blob that has `held`: above its even part only where no other one goes short,
-   * and else in turn.
+   * Whether a blob with `held` requests may take one more. It may exceed its even share if no other blob has less than
+   * its own; otherwise blobs take turns.
    */
   mayTake(held: number): boolean;
-  /** Whether it is news that there is something to ask for: see {@link wants}. */
+  /** Whether {@link wants} would change anything. */
   mayWant(held: number): boolean;
-  /** There is something to ask for. A blob that has less than its even part comes before those that have more. */
+  /** There is a chunk to ask for. A blob below its even share comes before blobs above theirs. */
   wants(held: number): void;
   leave(): void;
 }
 
 export class RequestWindow {
-  /** Scheduler's milliseconds of the last byte of any blob: those that wait for their turn are not stuck. */
+  /** Scheduler's milliseconds of the last byte of any blob: blobs that wait for their turn are not stalled. */
   lastByte = -Infinity;
-  /** Requests to the registry. */
+  /** Upstream requests under way. */
   fetches = 0;
   readonly #parameters: Pick<Parameters, 'requestsMax' | 'requestsMin' | 'chunkTimeRange'>;
   #allowed: number;
   readonly #scheduler: Pick<Scheduler, 'after'>;
   readonly #users: Set<() => void> = new Set();
-  /** Those that have less than their even part and could use more, until the next one is given back. */
+  /** Blobs below their even share that could use more, until the next place is released. */
   readonly #short: Set<() => void> = new Set();
   #used = 0;
   #waking = false;
@@ -48,7 +48,7 @@ export class RequestWindow {
     return this.#used < this.limit;
   }
 
-  /** Requests at peers that may be under way. */
+  /** How many requests to peers may be under way. */
   get limit(): number {
     return Math.floor(this.#allowed);
   }
@@ -66,14 +66,14 @@ export class RequestWindow {
     return this.#users.size;
   }
 
-  /** `extra`: a few more are allowed, for a second try at what one already waits for. */
+  /** @param extra places beyond the limit, for hedges */
   take(extra = 0): boolean {
     if (this.#used >= this.limit + extra) return false;
     this.#used++;
     return true;
   }
 
-  /** Gives one back, and soon lets the others know: at once would be in the middle of what the giver is doing. */
+  /** Releases a place, and wakes the others in the next turn: at once would interrupt the caller's work. */
   release(): void {
     this.#used--;
     if (this.#waking) return;
@@ -88,7 +88,7 @@ export class RequestWindow {
     return {
       mayTake: (held) => {
         if (this.#short.size === 0 || !this.isFree) return this.isFree;
-        // Of more blobs than places none may take again what it has just given back, before the others.
+        // If there are more blobs than places, a blob may not retake the place that it has just released.
         const others = this.#short.size - (this.#short.has(wake) ? 1 : 0);
         const mayGoFirst = this.#users.size <= this.limit || this.limit - this.#used > others;
         return hasLess(held) && (mayGoFirst || this.#turn === wake);
@@ -102,14 +102,14 @@ export class RequestWindow {
     };
   }
 
-  /** Whoever has waited longest comes first, and last the next time. */
+  /** The blob that has waited longest comes first, and last the next time. */
   #wake(): void {
     this.#waking = false;
     for (const wake of Array.from(this.#users)) {
       if (!this.isFree) return;
       if (!this.#users.delete(wake)) continue; // it has left meanwhile
       this.#users.add(wake);
-      this.#short.delete(wake); // it says so again
+      this.#short.delete(wake); // it calls `wants` again
       this.#turn = wake;
       wake();
       this.#turn = undefined;

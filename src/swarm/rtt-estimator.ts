@@ -1,6 +1,6 @@
 /**
- * How long peers take at present, so that time limits fit the cluster: on a machine whose cores are all taken every answer
- * is late. As TCP's retransmission time-out (RFC 6298).
+ * How long peers take at present, so that time limits fit the cluster: if all cores of a machine are taken, every
+ * answer is late. It works as TCP's retransmission time-out (RFC 6298).
  */
 import { RTT_GAIN, RTT_VARIATION_GAIN, RTT_VARIATIONS } from './parameters.ts';
 
@@ -11,7 +11,7 @@ export class RttEstimator {
   #usual = 0;
   #variation = 0;
 
-  /** @param least, most bounds of {@link limit}, in milliseconds; `first` holds until something is known */
+  /** @param least, most bounds of {@link limit}, in milliseconds; `first` holds before the first measurement */
   constructor(least: number, first: number, most: number) {
     this.#least = least;
     this.#first = first;
@@ -29,7 +29,7 @@ export class RttEstimator {
     this.#usual += RTT_GAIN * (took - this.#usual);
   }
 
-  /** Milliseconds that it takes, smoothed; 0 where nothing is known. */
+  /** Milliseconds that it takes, smoothed; 0 before the first measurement. */
   get usual(): number {
     return this.#usual;
   }

@@ -1,14 +1,14 @@
 /**
- * Time and chance for the policy, with callbacks in place of promises: the simulator runs the same code in virtual
- * time, and must know that nothing is left to run at an instant before it goes on to the next.
+ * Time and random numbers for the policy, with callbacks instead of promises. The simulator runs the same code in
+ * virtual time, and must know that nothing is left to run at an instant before it goes on to the next.
  */
 import { LATE_TIMER } from './parameters.ts';
 import type { Clock } from '../util/clock.ts';
 
 export interface Scheduler {
   /**
-   * Milliseconds that never go backwards. Those in which this node was held up, as others had all cores, do not count:
-   * what came meanwhile has not been looked at yet, and nobody else is to blame for that.
+   * Milliseconds that never go backwards. Time in which this node was held up, because others had all cores, does not
+   * count: bytes that came meanwhile have not been read yet, and no peer is to blame for that.
    */
   now(): number;
   /** A number in [0, 1). */
@@ -20,10 +20,10 @@ export interface Scheduler {
 /** The scheduler of a running node. Its timers do not keep the process alive. */
 export function systemScheduler(clock: Clock): Scheduler {
   let heldUp = 0;
-  /** Of the clock: until then it is known how long the node was held up. */
+  /** The clock's milliseconds up to which `heldUp` is counted. */
   let countedUntil = -Infinity;
   let latest = -Infinity;
-  /** @param due the clock's milliseconds at which a timer was to fire that fires now */
+  /** @param due the clock's milliseconds at which the timer that fires now was due */
   const fired = (due: number): void => {
     const now = clock.monotonic();
     if (now - due <= LATE_TIMER) return;

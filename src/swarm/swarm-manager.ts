@@ -1,8 +1,8 @@
 /**
- * All swarms that one node is in, and the two things it does for swarms that it is not in: keeping the list of who
- * is (Rendezvous), and seeing to it that each chunk is fetched by one (Desk, as home).
+ * All swarms that one node is in, and its two services for other swarms: as a tracker it keeps the list of their peers
+ * (Tracker), and as an owner it grants claims, so that one member fetches each chunk (Uploader, Claims).
  *
- * Messages come in here and go to the session they are for. What is asked for over the data plane goes to the desk.
+ * Messages come in here and go on to their swarm. Requests of the data plane go to the uploader.
  */
 import { assertNever } from '../util/errors.ts';
 import { MAX_HOLDERS_NAMED, NEW_MEMBER_TOLD } from './parameters.ts';
@@ -20,16 +20,16 @@ import type { Environment } from './environment.ts';
 
 export interface SwarmManagerOptions {
   readonly environment: Environment;
-  /** Calls back with the size of a whole blob that this node can hand out in this swarm, if it has one. */
+  /** Calls back with the size of the whole blob if this node can send it in this swarm. */
   readonly holds: (swarm: SwarmKey, answer: (size: number | undefined) => void) => void;
-  /** Looks in the DHT for holders of a blob whose swarm is new to its rendezvous. */
+  /** Looks in the DHT for holders of a blob whose swarm is new to its tracker. */
   readonly findProviders: (swarm: SwarmKey, found: (peers: readonly PeerId[]) => void) => void;
 }
 
 export class SwarmManager {
   readonly uploader: Uploader;
   readonly #options: SwarmManagerOptions;
-  /** By digest, and there one for each registry: a message finds its session without a new string. */
+  /** By digest, and there one for each registry: a message finds its swarm without a new string. */
   readonly #swarms: Map<Digest, readonly Swarm[]> = new Map();
   readonly #tracker: Tracker;
   readonly #searches: DhtSearches;
@@ -54,7 +54,7 @@ export class SwarmManager {
     return [...this.#swarms.values()].flat();
   }
 
-  /** How much is remembered of others: what must not grow for ever. */
+  /** How many entries about other members are kept: they must not grow for ever. */
   get remembered(): number {
     const { contacted, strikes, snubbed, distrust } = this.#options.environment;
     const ofPeers = contacted.size + strikes.size + snubbed.size + distrust.size;
@@ -68,7 +68,7 @@ export class SwarmManager {
     return undefined;
   }
 
-  /** Begins to pull a blob in company. The caller closes it when the blob is stored, or given up. */
+  /** Begins to pull a blob with others. The caller closes the swarm when the blob is stored or given up. */
   open(options: Omit<SwarmOptions, 'environment'>): Swarm {
     const { environment } = this.#options;
     const joined = new Swarm({
@@ -88,7 +88,7 @@ export class SwarmManager {
     return joined;
   }
 
-  /** What this node knows from its time as a home that did not pull the blob itself. */
+  /** Takes over the claims that this node granted as an owner before it pulled the blob itself. */
   #takeOver({ state }: Swarm): void {
     const { claims } = this.uploader;
     if (claims.isEmpty) return;
@@ -107,7 +107,7 @@ export class SwarmManager {
     this.#forget(joined);
     this.uploader.ended(swarm);
     if (kept) this.announce(swarm, layout.size, joined.trackerLevel);
-    else if (have.full) joined.leave(); // one that has not all does so as it stops
+    else if (have.full) joined.leave(); // an incomplete swarm leaves as it stops
   }
 
   #forget(joined: Swarm): void {
@@ -149,14 +149,14 @@ export class SwarmManager {
     joined?.message(from, message);
   }
 
-  /** Nothing reaches this peer. */
+  /** This peer cannot be reached. */
   unreachable(peer: PeerId): void {
     for (const joined of this.swarms) joined.peerGone(peer);
   }
 
-  /** Some who have the whole blob, as far as this node, being its rendezvous, knows. */
+  /** Some members that have the whole blob, as far as this node, as its tracker, knows. */
   holders(swarm: SwarmKey, asker: PeerId): readonly PeerId[] {
-    const complete = this.#tracker.sample(swarm, asker).filter((member) => member.complete);
+    const complete = this.#tracker.peersFor(swarm, asker).filter((member) => member.complete);
     return complete.slice(0, MAX_HOLDERS_NAMED).map(({ peer }) => peer);
   }
 
@@ -171,11 +171,11 @@ export class SwarmManager {
     const outcome = this.#tracker.announce(swarm, from, complete);
     this.#answer(from, swarm);
     if (outcome === 'new member' && before.length <= NEW_MEMBER_TOLD) {
-      // Who was alone until now must hear of it at once, or it would go on as if it were.
+      // A node that was alone until now must hear of it at once, or it would go on alone.
       for (const peer of before) this.#answer(peer, swarm);
     }
     if ((outcome !== 'new swarm' && !this.#searches.isOwed(swarm)) || complete) return;
-    // Somebody may have it from a time that this rendezvous does not remember.
+    // A member may have the blob from a time that this tracker does not remember.
     holds(swarm, (size) => {
       if (size !== undefined) this.#discovered(swarm, [environment.membership.self.peer]);
     });
@@ -191,13 +191,12 @@ export class SwarmManager {
   }
 
   #answer(peer: PeerId, swarm: SwarmKey): void {
-    const peers = this.#tracker.sample(swarm, peer);
+    const peers = this.#tracker.peersFor(swarm, peer);
     this.#options.environment.send(peer, { kind: 'peers', swarm, peers });
   }
 
   /**
-   * Somebody has gone to the registry for a chunk of which this node is the home: other askers wait for that one, until
-   * it leaves the chunk to others.
+   * A member claims a chunk that this node owns: other askers wait for that member until it releases the claim.
    */
   #claimState(from: PeerId, message: Extract<SwarmMessage, { kind: 'claim-state' }>): void {
     const { swarm, index, state } = message;
@@ -211,7 +210,7 @@ export class SwarmManager {
     this.#options.environment.send(from, { kind: 'claim-state', swarm, index, state });
   }
 
-  /** Who has the whole blob is a neighbour with all of it; nothing has to be remembered for that. */
+  /** A node with the whole blob answers as a peer that has all chunks; it keeps nothing for that. */
   #handshakeWithoutSwarm(from: PeerId, message: Extract<SwarmMessage, { kind: 'handshake' }>): void {
     const { swarm, size, asks } = message;
     if (!asks) return;
@@ -227,7 +226,7 @@ export class SwarmManager {
     });
   }
 
-  /** A home that does not pull the blob learns that the chunk is here, so that it can send others. */
+  /** Tells an owner that does not pull the blob that the chunk is here, so that it can send others. */
   #tellOwner(swarm: SwarmKey, joined: Swarm, index: number, from: PeerId | undefined): void {
     if (from !== undefined) return;
     const [owner] = joined.state.owners.of(index);
@@ -236,7 +235,7 @@ export class SwarmManager {
     this.#options.environment.send(owner.peer, { kind: 'have', swarm, indices: [index] });
   }
 
-  /** Tells those who get a manifest for all that this node has it. */
+  /** Tells the owners of a manifest that this node has it. */
   announceManifest(swarm: SwarmKey, size: number): void {
     const { membership, parameters, send } = this.#options.environment;
     for (const { peer } of ChunkOwners.ownersOfManifest(swarm, membership.live(), parameters.trackers)) {
@@ -244,7 +243,7 @@ export class SwarmManager {
     }
   }
 
-  /** Tells the rendezvous, those up to this level, that this node has the whole blob. */
+  /** Tells the trackers, up to this level, that this node has the whole blob. */
   announce(swarm: SwarmKey, size: number, lastLevel = 0): void {
     const { membership, parameters, send } = this.#options.environment;
     const { peer: self } = membership.self;
@@ -258,7 +257,7 @@ export class SwarmManager {
 
   #membersChanged(): void {
     const { membership, contacted, strikes, snubbed } = this.#options.environment;
-    // Whoever is gone for good would be remembered for good.
+    // Entries of members that are gone for good would stay for good.
     for (const known of [contacted, strikes, snubbed]) {
       for (const peer of known.keys()) if (membership.get(peer) === undefined) known.delete(peer);
     }

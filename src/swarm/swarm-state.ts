@@ -1,4 +1,4 @@
-/** What one node knows of one blob in its swarm; shared by the parts of a {@link Session}, which decide on it. */
+/** What one node knows of one blob in its swarm. The parts of a `Swarm` (swarm.ts) share it, and decide by it. */
 import { PEER_CLAIM_HOLDS } from './parameters.ts';
 import type { SuspicionReason } from '../cluster/membership.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
@@ -26,14 +26,14 @@ export interface SwarmStateOptions {
   readonly environment: Environment;
   /** Bytes are arriving. */
   readonly onProgress: () => void;
-  /** What a home needs to fetch in this node's stead. */
+  /** What an owner needs to fetch a chunk for this node. */
   readonly ownerDuty: () => OwnerDuty;
 }
 
-/** A peer's word that it is fetching a chunk. */
+/** A peer's claim: it says that it is fetching a chunk from upstream. */
 interface PeerClaim {
   readonly by: PeerId;
-  /** Scheduler's milliseconds of when it said so first, and for how long that holds. */
+  /** Scheduler's milliseconds: when it said so first, and until when that holds. */
   readonly since: number;
   readonly until: number;
 }
@@ -48,33 +48,33 @@ export class SwarmState {
   readonly owners: ChunkOwners;
   /** Chunks that are here. */
   readonly have: Bitfield;
-  /** Chunks that have entered the cluster, as far as is known here. */
+  /** Chunks that have entered the cluster, as far as this node knows. */
   readonly attested: Bitfield;
   readonly attestations: (Attestation | undefined)[];
   readonly verdicts: Verdicts = new Verdicts(this);
-  /** What is here turned out wrong: none of it goes out any more. */
+  /** The whole blob has a wrong digest: no chunk of it is sent any more. */
   isVoid = false;
-  /** Chunks that are on their way to here, and how often: from a peer, or from the registry. */
+  /** For each chunk, the requests for it that are under way, to peers or upstream. */
   readonly inFlight: Uint8Array;
   /** Chunks that are neither here nor on their way. */
   readonly wanted: Bitfield;
-  /** Peers that are known to have a chunk without being neighbours. */
+  /** Members that have a chunk and are no peers of this node. */
   readonly otherHolders: Map<number, Set<PeerId>> = new Map();
-  /** Chunks that a neighbour is fetching from the registry without being their home. */
+  /** Chunks that a peer is fetching from upstream without being their owner. */
   readonly #claims: Map<number, PeerClaim> = new Map();
-  /** Members that are said to have the whole blob, neighbours or not: the registry need not be asked while one answers. */
+  /** Members that are said to have the whole blob, peers or not: while one answers, upstream need not be asked. */
   readonly seeds: Set<PeerId> = new Set();
-  /** Members that were said to have the whole blob, and have not: their store may have given it up. */
+  /** Members that were said to have the whole blob and lack it: their store may have dropped it. */
   readonly absent: Set<PeerId> = new Set();
-  /** This blob's part of what may be here and not be written. */
+  /** This blob's share of the bytes that may be here unwritten. */
   readonly room: ReceiveShare;
   /** There is room again. */
   onRoom: () => void = nothing;
-  /** How many others pull the blob, about, or at most: as far as the rendezvous tell. */
+  /** Estimate of how many others pull the blob, or an upper bound, from the trackers' lists. */
   swarmSize = 0;
   /** Scheduler's milliseconds of the last byte. */
   lastByte: number;
-  /** The same of the last byte or news: somebody else has got on, or says that it is at it. */
+  /** The same of the last byte or news: another member got on, or says that it is fetching. */
   lastProgress: number;
 
   constructor(options: SwarmStateOptions) {
@@ -100,12 +100,12 @@ export class SwarmState {
     }
   }
 
-  /** Whether the chunk can be handed on: it is here, and somebody vouches for it. */
+  /** Whether the chunk can be sent to peers: it is here, and attested. */
   isShareable(index: number): boolean {
     return this.have.has(index) && this.attestations[index] !== undefined;
   }
 
-  /** The chunks that can be handed on. What an earlier run left behind is not told of: nobody vouches for it. */
+  /** The chunks that can be sent to peers. Chunks of an earlier run are left out until they are attested. */
   get shareable(): Bitfield {
     const bits = new Bitfield(this.layout.count, this.have.bytes.slice());
     for (let i = bits.firstSet(); i < bits.length; i = bits.firstSet(i + 1)) {
@@ -123,28 +123,28 @@ export class SwarmState {
   }
 
   /**
-   * Whether others are asked before the peer: it has acknowledged nothing lately, of any blob, or its word counts for
-   * nothing in the name of this registry.
+   * Whether others are asked before the peer: it has acknowledged nothing lately, for any blob, or it is not believed
+   * about this registry.
    */
   isSnubbed(peer: PeerId): boolean {
     const { snubbed, distrust } = this.environment;
     return (snubbed.get(peer) ?? 0) > this.now || distrust.has(this.swarm.registry, peer);
   }
 
-  /** Whether what the peer states counts in the name of this registry. */
+  /** Whether the peer's attestations count for this registry. */
   isBelieved(peer: PeerId): boolean {
     return !this.environment.distrust.has(this.swarm.registry, peer);
   }
 
   /**
-   * A peer has said what no honest neighbour says. Anybody else may have been told another size of the blob by the
-   * registry, and then what it says has no meaning here.
+   * A message that no honest peer of the swarm sends. Only peers are blamed: the registry may have named any other
+   * member another size of the blob, and then its messages have no meaning here.
    */
   offended(peer: PeerId, detail: string): void {
     if (this.peers.get(peer) !== undefined) this.blame(peer, 'protocol', { detail });
   }
 
-  /** The registry has told the peer another size of this blob: neither has what the other one pulls. */
+  /** The registry has named the peer another size of this blob: neither has the bytes that the other pulls. */
   partWith(peer: PeerId): void {
     this.environment.send(peer, { kind: 'bye', swarm: this.swarm, reason: 'absent' });
     this.forget(peer);
@@ -156,13 +156,13 @@ export class SwarmState {
     return this.wanted.has(index);
   }
 
-  /** Whether somebody who can be asked has it. */
+  /** Whether a member that can be asked has it. */
   isReachable(index: number): boolean {
     return this.peers.isHeld(index) || (this.otherHolders.get(index)?.size ?? 0) > 0;
   }
 
   /**
-   * A peer says that it is fetching the chunk: nobody else need.
+   * A peer claims the chunk: others leave it to that peer.
    * @param until scheduler's milliseconds
    */
   claimed(index: number, by: PeerId, until: number = this.now + PEER_CLAIM_HOLDS): void {
@@ -171,21 +171,21 @@ export class SwarmState {
     this.#claims.set(index, { by, since, until });
   }
 
-  /** It is not, any more. */
+  /** The peer has released its claim. */
   unclaimed(index: number, by: PeerId): void {
     if (this.#claims.get(index)?.by === by) this.#claims.delete(index);
   }
 
-  /** Whether somebody says so; `except`: but not this one. */
+  /** Whether a peer other than `except` claims the chunk. */
   isClaimed(index: number, except?: PeerId): boolean {
-    const promise = this.#claims.get(index);
-    if (promise === undefined || promise.by === except) return false;
-    if (promise.until > this.now) return true;
+    const claim = this.#claims.get(index);
+    if (claim === undefined || claim.by === except) return false;
+    if (claim.until > this.now) return true;
     this.#claims.delete(index);
     return false;
   }
 
-  /** Whether somebody began to fetch it within the last so many milliseconds. */
+  /** Whether a peer has claimed the chunk within the last `ms` milliseconds. */
   isClaimedWithin(index: number, ms: number): boolean {
     return this.isClaimed(index) && this.now - (this.#claims.get(index)?.since ?? 0) < ms;
   }
@@ -206,7 +206,7 @@ export class SwarmState {
     this.heard();
   }
 
-  /** No byte, but a sign that the swarm gets on: from a slow registry a chunk takes seconds, and all wait for it. */
+  /** No byte, but a sign that the swarm gets on: a chunk of a slow registry takes seconds, and all wait for it. */
   heard(): void {
     this.lastProgress = this.now;
     this.options.onProgress();
@@ -237,19 +237,19 @@ export class SwarmState {
     this.otherHolders.set(index, known);
   }
 
-  /** It says itself that it has not got the blob, or the chunk. */
+  /** The peer itself says that it lacks the blob, or the chunk. */
   onMissing(peer: PeerId): void {
     this.seeds.delete(peer);
     this.absent.add(peer);
   }
 
-  /** A peer that is no neighbour says that it has the chunk. */
+  /** A member that is no peer of this node says that it has the chunk. */
   onHave(index: number, peer: PeerId): void {
     this.attested.set(index);
     if (!this.have.has(index)) this.addOtherHolder(index, peer);
   }
 
-  /** Forgets that the peer has anything. `isSlow`: its word about what it is fetching holds as long as it would. */
+  /** Forgets what the peer has. `isSlow`: its claims stay, since it may yet bring those chunks. */
   forget(peer: PeerId, isSlow = false): void {
     const claimed = this.peers.remove(peer);
     this.seeds.delete(peer);
@@ -263,7 +263,7 @@ export class SwarmState {
     });
   }
 
-  /** What only this peer said that it has may never have entered the cluster, or has left it: homes see to it again. */
+  /** Chunks that only this peer claimed to have may be nowhere in the cluster: their owners fetch them again. */
   #doubt(claimed: readonly number[], peer: PeerId): void {
     const { membership } = this.environment;
     for (const i of claimed) {
@@ -274,14 +274,14 @@ export class SwarmState {
     }
   }
 
-  /** Whether the chunk is said to have entered the cluster, but nobody is known who has it, nor is it on its way. */
+  /** Whether the chunk has entered the cluster, but no holder is known, and it is not on its way. */
   isLost(index: number): boolean {
     return this.attested.has(index) && this.isWanted(index) && !this.isReachable(index);
   }
 
   /**
-   * Tries the one who vouched for a lost chunk: it brought the chunk in, and if it has died before it handed it on,
-   * nobody else would find that out, as all take the chunk for seen.
+   * Tries the member that attested a lost chunk, since it brought the chunk in. If it died before it sent the chunk
+   * to a peer, nobody else would notice: all count the chunk as attested.
    */
   look(index: number): void {
     const by = this.attestations[index]?.by;
@@ -291,8 +291,8 @@ export class SwarmState {
   }
 
   /**
-   * Blames a peer, and stops relying on it; `isSlow` as for {@link forget}.
-   * @param detail for the log: what it did
+   * Blames a peer, and forgets what it has; `isSlow` as for {@link forget}.
+   * @param detail for the log: what the peer did
    */
   blame(peer: PeerId, reason: SuspicionReason, { isSlow = false, detail }: BlameOptions = {}): void {
     this.environment.observer.blamed(this.swarm, peer, reason, detail);
@@ -303,5 +303,5 @@ export class SwarmState {
 }
 
 function nothing(): void {
-  // Nobody is told yet.
+  // No part listens yet.
 }

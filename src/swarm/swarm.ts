@@ -1,14 +1,14 @@
 /**
- * One blob that this node pulls in company. The parts decide, each on the shared {@link SwarmState}:
+ * One blob that this node pulls together with others. The parts decide, each on the shared {@link SwarmState}:
  *
- *   Linking     who the neighbours are
- *   Fetching    what is asked of which peer
- *   OriginDuty  what is fetched from the registry
- *   Arrivals    whether what came is right
- *   Outbox      what neighbours are told
+ *   PeerConnector    which members are peers
+ *   Downloader       which chunk is asked of which peer
+ *   UpstreamFetcher  which chunks are fetched from upstream
+ *   ChunkWriter      whether received bytes are right
+ *   HaveBatcher      the news that peers are sent
  *
- * A session gathers what they bring, and keeps the time.
- * It is driven by messages, answers and a tick, and never waits: the same code runs in the simulator.
+ * A Swarm joins them, and keeps the time. Messages, answers and a tick drive it, and it never waits: the same code runs
+ * in the simulator.
  */
 import { TICK_INTERVAL } from './parameters.ts';
 import { assertNever, isWeirError, WeirError } from '../util/errors.ts';
@@ -27,7 +27,7 @@ export interface SwarmOptions extends SwarmStateOptions {
   readonly onComplete: () => void;
   /** It cannot go on. */
   readonly onFailed: (error: WeirError) => void;
-  /** A chunk is here. `from`: undefined where the registry gave it. */
+  /** A chunk is here. `from`: undefined if it came from upstream. */
   readonly onChunk: (index: number, from: PeerId | undefined) => void;
 }
 
@@ -35,7 +35,7 @@ export class Swarm {
   readonly state: SwarmState;
   readonly fetcher: UpstreamFetcher;
   readonly #options: SwarmOptions;
-  readonly #fetching: Downloader;
+  readonly #downloader: Downloader;
   readonly #connector: PeerConnector;
   readonly #haveBatcher: HaveBatcher;
   readonly #chunkWriter: ChunkWriter;
@@ -52,7 +52,7 @@ export class Swarm {
     const state = new SwarmState(options);
     state.onRoom = changed;
     this.state = state;
-    this.#fetching = new Downloader(state, {
+    this.#downloader = new Downloader(state, {
       arrived: (index, chunk, from) => this.#chunkWriter.fromPeer(index, chunk, from),
       claimGranted: (index) => this.fetcher.granted(index),
       fetches: () => this.fetcher.fetches,
@@ -78,7 +78,7 @@ export class Swarm {
       batcher: environment.batcher,
       batch: () => {
         const { batchInterval, batchShare } = parameters;
-        return Math.min(batchInterval[1], Math.max(batchInterval[0], batchShare * this.#fetching.usual));
+        return Math.min(batchInterval[1], Math.max(batchInterval[0], batchShare * this.#downloader.usual));
       },
       peers: state.peers,
       fetchGroup: () => state.owners.fetchGroup,
@@ -90,12 +90,12 @@ export class Swarm {
     return this.state.peers.size;
   }
 
-  /** Nobody else is in the swarm, as far as can be told. */
+  /** Whether nobody else is in the swarm, as far as this node knows. */
   get isAlone(): boolean {
     return this.#connector.isAlone;
   }
 
-  /** Up to which level this node has entered itself at rendezvous. */
+  /** Up to which level this node has announced itself to trackers. */
   get trackerLevel(): number {
     return this.#connector.level;
   }
@@ -105,26 +105,26 @@ export class Swarm {
     this.#tick();
   }
 
-  /** Ends it; neighbours are told where not all is here. Nothing is called back any more. */
+  /** Ends it, and tells the peers unless the blob is complete. Nothing is called back any more. */
   stop(): void {
     if (this.#over) return;
     this.#over = true;
     this.#stopTick();
     this.state.room.leave();
-    this.#fetching.stop();
+    this.#downloader.stop();
     this.fetcher.requests.stop();
     this.#haveBatcher.flush();
     if (!this.state.have.full) this.leave();
   }
 
-  /** Tells the neighbours that there is nothing to be had from this node any more. */
+  /** Tells the peers that this node has nothing to give any more. */
   leave(): void {
     this.#connector.leave();
   }
 
   message(from: PeerId, message: SwarmMessage): void {
     const { kind } = message;
-    // All is here, but the blob is still being stored: who joins now would wait for an answer in vain.
+    // The blob is complete, but still being stored: a peer that comes now would wait for an answer in vain.
     const isAnswered = kind === 'handshake' || kind === 'claim-query';
     if (this.#over && !(isAnswered && this.state.have.full)) return;
     switch (message.kind) {
@@ -149,12 +149,12 @@ export class Swarm {
     }
   }
 
-  /** Nothing can be asked of this peer any more. `isSlow`: it is set aside; what it is fetching it may yet bring. */
+  /** Nothing can be asked of this peer any more. `isSlow`: its claims stay, since it may yet bring those chunks. */
   peerGone(peer: PeerId, isSlow = false): void {
     if (this.#over) return;
     this.state.forget(peer, isSlow);
     this.#connector.peerGone(peer);
-    this.#fetching.peerGone(peer);
+    this.#downloader.peerGone(peer);
     this.fetcher.peerGone(peer);
     this.pump();
   }
@@ -163,12 +163,12 @@ export class Swarm {
   pump(): void {
     if (this.#over) return;
     this.#pumpAgain = true;
-    if (this.#pumping) return; // what is done below calls back here
+    if (this.#pumping) return; // the calls below call back here
     this.#pumping = true;
     while (this.#pumpAgain && !this.#over) {
       this.#pumpAgain = false;
       const { isAlone, isUnsettled } = this.#connector;
-      this.#fetching.pump(!isAlone && !isUnsettled);
+      this.#downloader.pump(!isAlone && !isUnsettled);
       if (isAlone || !isUnsettled) this.fetcher.pump(isAlone);
     }
     this.#pumping = false;
@@ -176,7 +176,7 @@ export class Swarm {
 
   #tick(): void {
     const { scheduler } = this.state.environment;
-    this.#fetching.check();
+    this.#downloader.check();
     this.#connector.tick();
     this.fetcher.requests.tick();
     this.pump();
@@ -186,7 +186,7 @@ export class Swarm {
   #handshake(from: PeerId, message: Extract<SwarmMessage, { kind: 'handshake' }>): void {
     const { swarm, environment } = this.state;
     this.#connector.handshake(from, message, () => {
-      // With the answer the other one begins to ask homes for what is not on its way: it must know first.
+      // The answer makes the other peer ask owners for unclaimed chunks: it must know our claims before.
       for (const index of this.fetcher.requests.underWay()) {
         environment.send(from, { kind: 'claim-state', swarm, index, state: 'fetching' });
       }
@@ -210,10 +210,10 @@ export class Swarm {
       if (attested.has(index)) continue;
       isNews = true;
       attested.set(index);
-      this.state.progressed(); // not mere words: it can be asked for the chunk now, and is blamed where it has not got it
+      this.state.progressed(); // more than a claim: the peer can be asked for it now, and is blamed if it lacks it
       this.fetcher.entered(index);
     }
-    // One more holder is nothing to act on while no more can be asked for, or not of this one.
+    // One more holder changes nothing while the request window is full or this peer is busy.
     if (isNews) this.pump();
   }
 
@@ -223,7 +223,7 @@ export class Swarm {
     let isNews = false;
     for (const attestation of message.attestations) {
       if (attestation.index >= layout.count) {
-        this.state.offended(from, `a statement of chunk ${attestation.index}`);
+        this.state.offended(from, `an attestation of chunk ${attestation.index}`);
         break;
       }
       if (attestations[attestation.index] !== undefined) {
@@ -236,16 +236,16 @@ export class Swarm {
     if (isNews) this.pump();
   }
 
-  /** Takes note of a new statement, and passes it on. False where it is forged. */
+  /** Keeps a new attestation, and passes it on. @returns false if it is forged */
   #learn(attestation: Attestation, from: PeerId): boolean {
     const { attestations, attested, swarm, layout, environment, have, options } = this.state;
     const { index, by } = attestation;
     if (!this.state.isBelieved(by)) return true;
     if (!environment.isGenuine(attestation, swarm, layout.size)) {
-      this.state.offended(from, 'news with a forged statement');
+      this.state.offended(from, 'news with a forged attestation');
       return false;
     }
-    // What is here from an earlier run goes out with a statement of its own hash only.
+    // A chunk of an earlier run is offered only with an attestation of its own hash.
     const hash = have.has(index) ? options.sink.hash(index) : undefined;
     if (hash !== undefined && !isSameHash(hash, attestation.hash)) {
       this.state.verdicts.contest(attestation);
@@ -267,7 +267,7 @@ export class Swarm {
       this.fetcher.isFetching(index) ||
       this.state.isClaimed(index, from) ||
       this.fetcher.intends(index, from);
-    // What has entered the cluster is on its way to here, as long as somebody is known who has it.
+    // A chunk that has entered the cluster is on its way to here as long as a holder is known.
     const isOnItsWay = attested.has(index) ? this.state.isReachable(index) : isComing();
     const state = this.state.isShareable(index) ? 'have' : isOnItsWay ? 'fetching' : 'none';
     environment.send(from, { kind: 'claim-state', swarm, index, state });
@@ -284,7 +284,7 @@ export class Swarm {
     this.state.progressed();
     this.state.otherHolders.delete(index);
     this.fetcher.entered(index);
-    this.#fetching.settled(index);
+    this.#downloader.settled(index);
     this.#haveBatcher.have(index);
     this.#options.onChunk(index, from);
     if (!have.full) return;
@@ -292,7 +292,7 @@ export class Swarm {
     this.#options.onComplete();
   }
 
-  /** Without the registry the pull goes on as long as peers have what is missing. */
+  /** Without upstream the pull goes on as long as peers have the missing chunks. */
   #upstreamFailed(error: WeirError): void {
     const { have, layout } = this.state;
     for (let i = have.firstClear(); i < layout.count; i = have.firstClear(i + 1)) {

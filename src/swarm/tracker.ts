@@ -1,6 +1,6 @@
 /**
- * The rendezvous' soft state: who is in which swarm. It is kept by the first members in hash order for the blob,
- * lost at a restart and made anew by the joins that members repeat; nothing depends on it being right.
+ * The tracker's soft state: which members are in which swarm. The first members in hash order for a blob keep it. It is
+ * lost at a restart and made anew by the announces that members repeat; nothing depends on it being right.
  */
 import {
   MAX_TRACKED_SWARMS,
@@ -17,7 +17,7 @@ import { shuffle, type Scheduler } from './scheduler.ts';
 interface Entry {
   complete: boolean;
   at: number;
-  /** How often it was named to others: each of them may want to be its neighbour. */
+  /** How often it was named to others: each of them may want to be its peer. */
   named: number;
 }
 
@@ -30,7 +30,7 @@ export interface TrackerOptions {
   /** Whether something may be asked of this peer. */
   readonly isLive: (peer: PeerId) => boolean;
   readonly zoneOf: (peer: PeerId) => string | undefined;
-  /** Members in a sample. */
+  /** Members in one reply. */
   readonly peers: number;
 }
 
@@ -39,11 +39,11 @@ export class Tracker {
   readonly #swarms: LRUCache<string, Map<PeerId, Entry>> = new LRUCache({
     max: MAX_TRACKED_SWARMS,
     dispose: (members, id) => {
-      for (const peer of members.keys()) this.#parted(peer, id);
+      for (const peer of members.keys()) this.#removed(peer, id);
     },
   });
-  /** In which swarms each member is, the latest joined last. */
-  readonly #joined: Map<PeerId, Set<string>> = new Map();
+  /** The swarms of each member, the latest announced last. */
+  readonly #swarmsOf: Map<PeerId, Set<string>> = new Map();
 
   constructor(options: TrackerOptions) {
     this.#options = options;
@@ -76,32 +76,32 @@ export class Tracker {
     return known === undefined ? 'new member' : 'known';
   }
 
-  /** The member is in this swarm, too; its oldest entry goes where it is in too many. */
+  /** Notes that the member is in this swarm; if it is in too many, its oldest entry goes. */
   #note(peer: PeerId, id: string): void {
-    const joined = this.#joined.get(peer) ?? new Set<string>();
-    this.#joined.set(peer, joined);
-    joined.delete(id);
-    joined.add(id);
-    const [oldest] = joined;
-    if (joined.size <= MAX_TRACKED_SWARMS_PER_MEMBER || oldest === undefined) return;
+    const announced = this.#swarmsOf.get(peer) ?? new Set<string>();
+    this.#swarmsOf.set(peer, announced);
+    announced.delete(id);
+    announced.add(id);
+    const [oldest] = announced;
+    if (announced.size <= MAX_TRACKED_SWARMS_PER_MEMBER || oldest === undefined) return;
     const members = this.#swarms.peek(oldest);
-    if (members === undefined) joined.delete(oldest);
+    if (members === undefined) announced.delete(oldest);
     else this.#drop(oldest, members, peer);
   }
 
   #drop(id: string, members: Map<PeerId, Entry>, peer: PeerId): void {
     members.delete(peer);
-    this.#parted(peer, id);
+    this.#removed(peer, id);
     if (members.size === 0) this.#swarms.delete(id);
   }
 
-  #parted(peer: PeerId, id: string): void {
-    const joined = this.#joined.get(peer);
-    joined?.delete(id);
-    if (joined?.size === 0) this.#joined.delete(peer);
+  #removed(peer: PeerId, id: string): void {
+    const announced = this.#swarmsOf.get(peer);
+    announced?.delete(id);
+    if (announced?.size === 0) this.#swarmsOf.delete(peer);
   }
 
-  /** Forgets the swarm that nobody has asked about for longest, where all who were in it have expired. */
+  /** Forgets the swarm that was used longest ago, if all its members have expired. */
   #expireOne(): void {
     const [oldest] = this.#swarms.rkeys();
     if (oldest === undefined) return;
@@ -112,10 +112,10 @@ export class Tracker {
   }
 
   /**
-   * Those in the swarm, the asker's zone first, otherwise at random; of two, the one that was named less often, or
-   * else those that came first would be named to all the others while the list fills.
+   * Members of the swarm, the asker's zone first, otherwise at random. Of two, the one that was named less often:
+   * otherwise the first ones would be named to all others while the list fills.
    */
-  sample(swarm: SwarmKey, asker: PeerId): readonly TrackedPeer[] {
+  peersFor(swarm: SwarmKey, asker: PeerId): readonly TrackedPeer[] {
     const { scheduler, isLive, zoneOf, peers } = this.#options;
     const id = registryBlobId(swarm);
     const members = this.#swarms.get(id);
@@ -130,14 +130,14 @@ export class Tracker {
         (zoneOf(peer) === zone ? near : far).push({ peer, complete, entry });
     }
     const count = Math.min(peers, MESSAGE_LIMITS.peers);
-    // Some of the other zones always: else a zone that has all could not be found.
+    // Always some of other zones: otherwise a zone that has all could not be found.
     const fromFar = Math.min(far.length, Math.max(count - near.length, Math.ceil(count / 4)));
     const chosen = [...this.#choose(near, count - fromFar), ...this.#choose(far, fromFar)];
     for (const { entry } of chosen) entry.named++;
     return chosen.map(({ peer, complete }) => ({ peer, complete }));
   }
 
-  /** So many at random, each the one of two that was named less often (Mitzenmacher, 2001). */
+  /** `count` members at random, each the one of two that was named less often (Mitzenmacher, 2001). */
   #choose(members: Named[], count: number): readonly Named[] {
     const { scheduler } = this.#options;
     shuffle(members, scheduler);

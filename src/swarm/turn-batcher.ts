@@ -1,6 +1,6 @@
 /**
- * What may wait a little, done together: the news of all blobs leaves in the same turn of the event loop, so that it
- * costs one write for each neighbour, and the other side one read.
+ * Gathers callbacks that may wait a little. The news of all blobs leaves in the same turn of the event loop, so that it
+ * costs one write for each peer, and the other side one read.
  */
 import { BATCH_PHASES } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -8,12 +8,12 @@ import type { Scheduler } from './scheduler.ts';
 export class TurnBatcher {
   readonly #scheduler: Pick<Scheduler, 'now' | 'after' | 'random'>;
   readonly #shortest: number;
-  /** Milliseconds by which the beats of this node differ from those of others: all at once would be a burst. */
+  /** Milliseconds by which this node's batches are shifted from those of others: all at once would be a burst. */
   readonly #phase: number;
-  /** By the time at which they are due. */
+  /** The callbacks by the time at which they are due. */
   readonly #due: Map<number, Set<() => void>> = new Map();
 
-  /** @param shortest milliseconds between two beats */
+  /** @param shortest milliseconds between two batches */
   constructor(scheduler: Pick<Scheduler, 'now' | 'after' | 'random'>, shortest: number) {
     this.#scheduler = scheduler;
     this.#shortest = shortest;
@@ -21,8 +21,8 @@ export class TurnBatcher {
   }
 
   /**
-   * Calls back once, at a beat within about `ms` milliseconds; returns the way to stop
-   * that. Longer waits end at every second, fourth, eighth … beat, so that they meet.
+   * Calls back once, with a batch within about `ms` milliseconds; returns a function that stops that. Longer waits end
+   * with every second, fourth, eighth … batch, so that they meet.
    */
   within(ms: number, callback: () => void): () => void {
     const step = this.#shortest * 2 ** Math.max(0, Math.round(Math.log2(ms / this.#shortest)));

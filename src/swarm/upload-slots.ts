@@ -1,4 +1,4 @@
-/** How many pieces go out at a time, and how many askers wait for their turn. */
+/** How many chunks are sent at a time, and how many requests wait for their turn. */
 export class UploadSlots {
   readonly #slots: number;
   readonly #queueLength: number;
@@ -10,7 +10,7 @@ export class UploadSlots {
     this.#queueLength = queueLength;
   }
 
-  /** What an asker is told of how busy this node is. */
+  /** The load that an asker is told. */
   get load(): number {
     return this.#used + this.#queue.length;
   }
@@ -20,8 +20,8 @@ export class UploadSlots {
   }
 
   /**
-   * `granted` is called now or later, where this says so; give the slot back afterwards.
-   * @returns undefined where all is taken, else whether it was granted at once, and the way to leave the queue
+   * Calls `granted` now, or later if the request is queued; the caller gives the slot back afterwards.
+   * @returns undefined if slots and queue are full; else whether it was granted at once, and how to leave the queue
    */
   take(granted: () => void): { readonly atOnce: boolean; readonly leave: () => void } | undefined {
     if (this.#used < this.#slots) {

@@ -1,6 +1,6 @@
 /**
- * What an asker gets: a slot to be sent the chunk, a place in the queue, or word where else to go. As home a node
- * also fetches what it has not got yet, or leaves that to the asker (claims.ts).
+ * Decides what a peer that asks for a chunk gets: an upload slot, a place in the queue, or another place to ask. As an
+ * owner, a node also fetches a missing chunk, or grants the claim to the peer that asks (claims.ts).
  */
 import type { PeerId } from '../protocol/peer-id.ts';
 import { Claims } from './claims.ts';
@@ -17,13 +17,13 @@ export interface UploadRequest {
   readonly index: number;
   /** The chunk can be sent from here. */
   readonly isHeld: boolean;
-  /** Asked as the chunk's home; with a token to fetch it with, where the asker has one. */
+  /** Asked as the chunk's owner; with a token for the fetch if the peer delegated one. */
   readonly asOwner: boolean;
   readonly token: string | undefined;
 }
 
 export type UploadDecision =
-  /** A slot is taken: send, then give it back. */
+  /** A slot is taken: send, then release it. */
   | { readonly kind: 'granted' }
   | { readonly kind: 'absent' }
   | { readonly kind: 'busy'; readonly load: number }
@@ -46,7 +46,7 @@ export class Uploader {
   readonly slots: UploadSlots;
   readonly claims: Claims;
   readonly #options: UploaderOptions;
-  /** Askers who wait for a chunk that this node, as its home, is fetching. */
+  /** Requests that wait for a chunk that this node, as its owner, is fetching. */
   readonly #waiting: Map<string, Set<Waiter>> = new Map();
 
   constructor(options: UploaderOptions) {
@@ -58,7 +58,7 @@ export class Uploader {
 
   /**
    * Calls `decide` once, now or later.
-   * @param acknowledge called where it will be later
+   * @param acknowledge called if the decision comes later
    * @returns the way to give up waiting
    */
   ask(
@@ -79,7 +79,7 @@ export class Uploader {
     return nothing;
   }
 
-  /** The chunk is here: those who wait for it get it, as far as there are slots. */
+  /** The chunk is here: requests that wait for it get it while there are slots. */
   arrived(swarm: SwarmKey, index: number): void {
     if (this.#waiting.size === 0) return;
     const key = chunkId(swarm, index);
@@ -91,7 +91,7 @@ export class Uploader {
     }
   }
 
-  /** The session is over: whoever waits is to go elsewhere. */
+  /** The swarm has ended: requests that wait are to go elsewhere. */
   ended(swarm: SwarmKey): void {
     const prefix = `${registryBlobId(swarm)} `;
     for (const [key, waiters] of this.#waiting) {
@@ -121,12 +121,12 @@ export class Uploader {
       return nothing;
     }
     if (joined.fetcher.isBlocked) {
-      // The registry asks for patience: one tries again for all, unless it refuses this node for good.
+      // The registry throttles: only the owner tries again, unless it is refused for good.
       decide(joined.fetcher.isRefused ? { kind: 'unable' } : this.#retry());
       return nothing;
     }
     if (joined.state.isClaimed(index, from)) {
-      decide(this.#retry()); // somebody else is at the registry for it
+      decide(this.#retry()); // another member fetches it
       return nothing;
     }
     if (joined.fetcher.isLaden && !joined.fetcher.isFetching(index)) {
@@ -174,5 +174,5 @@ export function chunkId(swarm: SwarmKey, index: number): string {
 }
 
 function nothing(): void {
-  // There is nothing to give up.
+  // No wait to give up.
 }

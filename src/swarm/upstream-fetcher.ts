@@ -1,6 +1,6 @@
 /**
- * What this node fetches from the registry: the chunks whose home it is, those that their home leaves to it, all of
- * them while it is alone in the swarm, and the first missing one when nothing else moves.
+ * Which chunks this node fetches from upstream: those that it owns, those whose claim an owner has granted it, all
+ * while it is alone in the swarm, and the first missing one on a stall.
  */
 import {
   UPSTREAM_HUNG_AFTER,
@@ -30,9 +30,9 @@ export interface UpstreamFetcherEvents {
   changed(): void;
 }
 
-/** A chunk that is to be fetched for others' sake. */
+/** A chunk that this node fetches because another member left it to it or asked for it. */
 interface Want {
-  /** By a peer that takes this node for the chunk's home. */
+  /** Asked for by a peer that takes this node for the chunk's owner; else granted. */
   readonly asked: boolean;
   readonly token: string | undefined;
 }
@@ -42,7 +42,7 @@ export class UpstreamFetcher {
   readonly #state: SwarmState;
   readonly #events: UpstreamFetcherEvents;
   readonly #window: AdaptiveWindow;
-  /** Chunks that peers leave to this node or want from it as their home, with a token that one of them delegated. */
+  /** Chunks granted to this node, or asked of it as their owner, with a token that a peer delegated. */
   readonly #wanted: Map<number, Want> = new Map();
   readonly #claimQueries: ClaimQueries;
   readonly #claimWindow: ClaimWindow;
@@ -74,14 +74,14 @@ export class UpstreamFetcher {
     this.#window = new AdaptiveWindow(parameters.upstreamWindow, parameters.upstreamWindowMax, scheduler);
   }
 
-  /** Requests to the registry, begun or about to be. */
+  /** Upstream requests, begun or about to be. */
   get fetches(): number {
     let count = this.requests.size;
     for (const index of this.#wanted.keys()) if (!this.requests.has(index)) count++;
     return count;
   }
 
-  /** Chunks that have not entered the cluster and may be fetched at a time; blobs that are pulled here share it. */
+  /** How many chunks that have not entered the cluster may be fetched at a time; blobs pulled here share it. */
   get window(): number {
     const { parameters, requestWindow } = this.#state.environment;
     return Math.max(
@@ -94,7 +94,7 @@ export class UpstreamFetcher {
     return this.#state.now < this.#blockedUntil;
   }
 
-  /** It fetches as much as a home should, over all blobs: the rest is better left to whoever asks for it. */
+  /** It fetches as much as an owner should, over all blobs: further chunks are left to the nodes that ask. */
   get isLaden(): boolean {
     const { peers, environment } = this.#state;
     const { requestWindow, parameters } = environment;
@@ -103,21 +103,21 @@ export class UpstreamFetcher {
     return requestWindow.fetches >= Math.min(allowed, requestWindow.limit);
   }
 
-  /** The registry will not give this node the blob. */
+  /** The registry refuses this node the blob. */
   get isRefused(): boolean {
-    return this.#lastError !== undefined && !isPassing(this.#lastError);
+    return this.#lastError !== undefined && !isTransient(this.#lastError);
   }
 
   isFetching(index: number): boolean {
     return this.requests.has(index) || this.#wanted.has(index);
   }
 
-  /** The home leaves the chunk to this node, or two members contradict each other about it. */
+  /** The owner has granted this node the claim, or two attestations of the chunk differ. */
   granted(index: number): void {
     this.#wanted.set(index, { asked: false, token: undefined });
   }
 
-  /** A peer asks this node as the chunk's home. */
+  /** A peer asks this node as the chunk's owner. */
   asked(index: number, token: string | undefined): void {
     const want = this.#wanted.get(index);
     this.#wanted.set(index, { asked: want?.asked ?? true, token: token ?? want?.token });
@@ -137,7 +137,7 @@ export class UpstreamFetcher {
     this.#wasAlone = isAlone;
     const { room, layout } = this.#state;
     if (this.isBlocked || !room.hasRoom(layout.chunkSize)) return;
-    // Where somebody has all of it, the registry is asked only when nothing comes from there.
+    // While a member has the whole blob, upstream is asked only on a stall.
     if (!this.#hasSeed) {
       if (isAlone) this.#solo();
       else this.#ownChunks();
@@ -161,7 +161,7 @@ export class UpstreamFetcher {
     this.#claimQueries.gone(peer);
   }
 
-  /** Whether this node is about to fetch the chunk, and comes before `other` among its homes. */
+  /** Whether this node is about to fetch the chunk, and ranks before `other` among its owners. */
   intends(index: number, other: PeerId): boolean {
     if (this.isBlocked || !this.#claimQueries.isOpen(index)) return false;
     const { owners, self } = this.#state;
@@ -169,7 +169,7 @@ export class UpstreamFetcher {
     return theirs < 0 || owners.rankOf(index, self) < theirs;
   }
 
-  /** Whether no home before this node is at it: who asks may see other members than this node does. */
+  /** Whether no owner that ranks before this node fetches it: the peer that asks may know other members. */
   #isFirst(index: number): boolean {
     const rank = this.#state.owners.rankOf(index, this.#state.self);
     return rank === 0 || this.#claimQueries.mayFetch(index, rank < 0 ? OWNER_RANKS : rank);
@@ -188,11 +188,11 @@ export class UpstreamFetcher {
     this.#events.changed();
   }
 
-  /** Alone: long requests one behind the other, as if there were no swarm. */
+  /** Alone: long requests one after the other, as if there were no swarm. */
   #solo(): void {
     const { have, layout, environment } = this.#state;
     const { soloFetchGroup } = environment.parameters;
-    // The next request begins when the last chunk of this one is on its way: two at once would only delay the first.
+    // The next request begins with the last chunk of this one: two at once would only delay the first.
     if (!this.requests.areEnding) return;
     let index = have.firstClear();
     while (this.requests.size < SOLO_UPSTREAM_REQUESTS && index < layout.count) {
@@ -200,7 +200,7 @@ export class UpstreamFetcher {
         index = have.firstClear(index + 1);
         continue;
       }
-      // Longer each time: what has been asked for when company comes may be fetched by others, too.
+      // Longer each time: chunks asked for when the first peer appears may be fetched by both.
       this.#soloFetchGroup = Math.min(soloFetchGroup, this.#soloFetchGroup * 2);
       let count = 1;
       while (count < this.#soloFetchGroup && this.#isFree(index + count)) count++;
@@ -209,7 +209,7 @@ export class UpstreamFetcher {
     }
   }
 
-  /** As home or stand-in, over the first chunks that have not entered the cluster. */
+  /** As owner or backup owner, over the first chunks that have not entered the cluster. */
   #ownChunks(): void {
     for (const index of this.#claimWindow.open(this.window)) {
       if (this.isLaden) return;
@@ -228,27 +228,27 @@ export class UpstreamFetcher {
     this.requests.begin(index, count, reason, token);
   }
 
-  /** Nothing has moved for a while, in no blob: whoever was to bring the next chunk, this node fetches it now. */
+  /** A stall over all blobs: this node fetches the next chunks itself, whatever others were to bring. */
   #rescue(): void {
     const { have, layout, now, lastProgress, lastByte, environment } = this.#state;
     const [least, most] = environment.parameters.stallToUpstream;
     const factor = Math.min(most, Math.max(least, STALL_ACKS * environment.rtt.ack.limit));
     const { requestWindow } = environment;
-    // All requests at peers are taken, and bytes come: this blob waits for its turn.
+    // The request window is full, and bytes come: this blob waits for its turn.
     const isWaiting = !requestWindow.isFree && now - requestWindow.lastByte < factor;
-    const wordsHold = now - lastByte < CLAIMS_WITHOUT_BYTES_HOLD;
-    if ((isWaiting || now - lastProgress < factor) && wordsHold) return;
+    const doClaimsCount = now - lastByte < CLAIMS_WITHOUT_BYTES_HOLD;
+    if ((isWaiting || now - lastProgress < factor) && doClaimsCount) return;
     let index = have.firstClear();
     while (this.requests.size < STALLED_UPSTREAM_REQUESTS && index < layout.count) {
-      const isComing = wordsHold && this.#state.isClaimed(index);
+      const isComing = doClaimsCount && this.#state.isClaimed(index);
       if (!isComing && !this.isFetching(index)) this.requests.begin(index, 1, 'rescue');
       index = have.firstClear(index + 1);
     }
   }
 
   /**
-   * The first chunk is long overdue, because whoever is at it has a slow line, or is starved on it: one of the swarm
-   * goes for it, too, and each half second twice as many, until one says that it is at it now.
+   * Chunk 0 is overdue: its claimant has a slow link, or TCP starves it. One member fetches it despite that claim, and
+   * twice as many every 0.5 s, until one announces that it has begun.
    */
   #rescueFirst(): void {
     const { have, now, owners, self, environment } = this.#state;
@@ -269,22 +269,22 @@ export class UpstreamFetcher {
     environment.observer.stumbled(swarm, error);
     this.#lastError = error;
     if (isWeirError(error, 'upstream_throttled', 'upstream_status')) {
-      // Fewer, longer requests: all members learn it with the next news.
+      // Fewer, longer requests: all members learn the new group size with the next news.
       owners.grow(owners.fetchGroup === 1 ? MESSAGE_LIMITS.fetchGroup / 2 : MESSAGE_LIMITS.fetchGroup);
       this.#window.throttled();
     }
     const after = between(environment.scheduler, environment.parameters.upstreamRetryBackoff);
     this.#blockedUntil = this.#state.now + after;
-    // As long as bytes come from others, a registry that asks for patience is no reason to give up.
+    // While bytes come from peers, a throttling registry is no reason to give up.
     const isStuck =
       ++this.#failures >= MAX_UPSTREAM_FAILURES &&
       this.#state.now - this.#state.lastByte > UPSTREAM_HUNG_AFTER;
-    if (isStuck || !isPassing(error)) this.#events.failed(error);
+    if (isStuck || !isTransient(error)) this.#events.failed(error);
   }
 }
 
-/** Whether it may be otherwise at the next try. */
-function isPassing(error: WeirError): boolean {
+/** Whether the next try may succeed. */
+function isTransient(error: WeirError): boolean {
   return isWeirError(
     error,
     'upstream_throttled',

@@ -1,4 +1,4 @@
-/** Requests to the registry that are under way, and what the others are told of them. */
+/** Upstream requests that are under way, and the claims that others are told of. */
 import {
   CLAIM_RENEWAL,
   UPSTREAM_HUNG_AFTER,
@@ -12,23 +12,23 @@ import type { SwarmState } from './swarm-state.ts';
 
 export interface UpstreamRequestsEvents {
   arrived(index: number, bytes: Uint8Array, release: () => void): void;
-  /** One is over, with all that it was for, or with an error. */
+  /** A request is over, with all its chunks or with an error. */
   ended(error: WeirError | undefined): void;
 }
 
 interface Request {
   readonly first: number;
-  /** Fewer, where others see to the rest. */
+  /** Fewer than asked for if the rest was left to others. */
   count: number;
   next: number;
-  /** Bytes of the chunk that is coming, and since when it is, in scheduler's milliseconds. */
+  /** Bytes of the present chunk, and scheduler's milliseconds of its start. */
   bytes: number;
   since: number;
-  /** Scheduler's milliseconds of when others were told of it last. */
+  /** Scheduler's milliseconds of the last claim that was sent. */
   toldAt: number;
   /** The same of its last byte. */
   movedAt: number;
-  /** Nothing of it is read, for lack of room: it neither hangs nor lags. */
+  /** It is not read, for lack of room: it neither hangs nor lags. */
   isHeld: boolean;
   cancel: () => void;
 }
@@ -37,7 +37,7 @@ export class UpstreamRequests {
   readonly #state: SwarmState;
   readonly #events: UpstreamRequestsEvents;
   readonly #requests: Set<Request> = new Set();
-  /** Chunks that the registry has given, and that are being written: they are not here yet. */
+  /** Chunks that have come and are being written: they are not here yet. */
   readonly #landing: Set<number> = new Set();
   readonly #restarts: Map<number, number> = new Map();
 
@@ -50,13 +50,13 @@ export class UpstreamRequests {
     return this.#requests.size;
   }
 
-  /** Whether the last chunk of each is on its way. */
+  /** Whether each request has reached its last chunk. */
   get areEnding(): boolean {
     for (const { first, count, next } of this.#requests) if (next < first + count - 1) return false;
     return true;
   }
 
-  /** Whether one of them is for this chunk, which is not here yet. */
+  /** Whether a request is for this chunk, or the chunk is being written. */
   has(index: number): boolean {
     if (this.#landing.has(index)) return true;
     for (const { first, count } of this.#requests) if (index >= first && index < first + count) return true;
@@ -70,7 +70,7 @@ export class UpstreamRequests {
     }
   }
 
-  /** The chunk is here, or not worth waiting for. */
+  /** The chunk is here, or has entered the cluster elsewhere. */
   landed(index: number): void {
     this.#landing.delete(index);
   }
@@ -93,8 +93,8 @@ export class UpstreamRequests {
     environment.requestWindow.fetches++;
     for (let index = first; index < first + count; index++) {
       this.#state.began(index);
-      // Everybody takes it that a home fetches what is its own.
-      if (owners.rankOf(index, self) !== 0) this.#tell(index, 'fetching');
+      // Others assume that an owner fetches its own chunks.
+      if (owners.rankOf(index, self) !== 0) this.#sendState(index, 'fetching');
     }
     request.cancel = this.#state.options.upstream.fetch(first, count, token, {
       progressed: (bytes) => {
@@ -107,14 +107,14 @@ export class UpstreamRequests {
         request.movedAt = request.since = this.#state.now;
       },
       chunk: (index, bytes, release) => {
-        environment.rtt.origin.observe((this.#state.now - request.since) * this.#perMiB(index));
+        environment.rtt.upstream.observe((this.#state.now - request.since) * this.#perMiB(index));
         request.next = index + 1;
         request.bytes = 0;
         request.since = this.#state.now;
         this.#landing.add(index);
         this.#events.arrived(index, bytes, release);
         if (request.next < first + request.count || request.count === count) return;
-        request.cancel(); // the rest was left to others
+        request.cancel(); // others fetch the rest
         this.#ended(request, undefined);
       },
       ended: (error) => this.#ended(request, error),
@@ -122,14 +122,14 @@ export class UpstreamRequests {
   }
 
   /**
-   * Says again what this node is fetching, where that takes long and bytes come: on a slow line, longer than a word
-   * holds. A request that hangs is given up: nobody else would fetch what it is for. One that lags far behind the
-   * others is begun anew: on a full link TCP may starve a connection for as long as the others take.
+   * Renews claims while bytes come: on a slow link a chunk takes longer than a claim holds. A request that hangs is
+   * given up, since nobody else would fetch its chunks. A request that lags far behind the others is begun anew: on a
+   * full link TCP may starve a connection for as long as the others take.
    */
   tick(): void {
     const { now } = this.#state;
     for (const request of Array.from(this.#requests)) {
-      if (request.isHeld) continue; // others may take it over, once its word does not hold any longer
+      if (request.isHeld) continue; // others may take it over once its claim has expired
       if (now - request.movedAt > UPSTREAM_HUNG_AFTER) {
         request.cancel();
         this.#ended(
@@ -147,7 +147,7 @@ export class UpstreamRequests {
       if (now - request.toldAt < CLAIM_RENEWAL || request.movedAt <= request.toldAt) continue;
       request.toldAt = now;
       for (let index = request.next; index < request.first + request.count; index++) {
-        this.#tell(index, 'fetching');
+        this.#sendState(index, 'fetching');
       }
     }
   }
@@ -157,20 +157,20 @@ export class UpstreamRequests {
     const took = now - since;
     const isHalfHere = 2 * bytes >= layout.length(next);
     if (isHalfHere || took < environment.parameters.upstreamStallMin) return false;
-    if (this.#state.isReachable(next)) return true; // a neighbour is quicker
-    const { usual } = environment.rtt.origin;
+    if (this.#state.isReachable(next)) return true; // a peer is quicker
+    const { usual } = environment.rtt.upstream;
     const isBehind = usual > 0 && took * this.#perMiB(next) > UPSTREAM_LAG_FACTOR * usual;
     return isBehind && (this.#restarts.get(next) ?? 0) < MAX_UPSTREAM_RESTARTS;
   }
 
-  /** What turns the milliseconds of this chunk into those of a MiB. */
+  /** Factor from the milliseconds of this chunk to those of a MiB. */
   #perMiB(index: number): number {
     return MIB / this.#state.layout.length(index);
   }
 
   /**
-   * Company has come. Many that began at the same time, before they knew of each other, are fetching the same chunks:
-   * each goes on with what is its own as home, and with what is half here.
+   * The first peer has appeared. Nodes that began at the same time, before they knew each other, fetch the same chunks:
+   * each goes on with the chunks that it owns and with one that is half here, and releases the rest.
    */
   leaveToOthers(): void {
     const { owners, self, layout } = this.#state;
@@ -182,7 +182,7 @@ export class UpstreamRequests {
       while (kept < end && owners.rankOf(kept, self) === 0) kept++;
       for (let index = kept; index < end; index++) {
         this.#state.ended(index);
-        this.#tell(index, 'none');
+        this.#sendState(index, 'none');
       }
       request.count = kept - first;
       if (kept > next) continue;
@@ -191,9 +191,9 @@ export class UpstreamRequests {
     }
   }
 
-  /** Ends all; others can see to it at once. */
+  /** Ends all requests and releases their claims, so that others can fetch at once. */
   stop(): void {
-    for (const index of this.underWay()) this.#tell(index, 'none');
+    for (const index of this.underWay()) this.#sendState(index, 'none');
     for (const request of this.#requests) {
       request.cancel();
       this.#over(request);
@@ -202,10 +202,10 @@ export class UpstreamRequests {
   }
 
   /**
-   * The neighbours are told, and the home also where it is none: whoever comes a moment later asks the home, before it
-   * knows who its neighbours are.
+   * Tells the peers, and the owner even if it is no peer: a node that comes a moment later asks the owner before it has
+   * any peers.
    */
-  #tell(index: number, state: 'fetching' | 'none'): void {
+  #sendState(index: number, state: 'fetching' | 'none'): void {
     const { owners, self, peers, environment, swarm } = this.#state;
     const [owner] = owners.of(index);
     const told = new Set([...peers.all()].map(({ id }) => id));
@@ -227,5 +227,5 @@ export class UpstreamRequests {
 }
 
 function nothing(): void {
-  // It has not begun.
+  // The request has not begun.
 }

@@ -1,6 +1,6 @@
 /**
- * Who stated a wrong hash. Which of two that contradict each other is wrong, only the whole blob tells: until it is
- * right, what is contradicted is kept and nobody is blamed, since the registry may have given each member other bytes.
+ * Finds the makers of wrong attestations. If two attestations differ, only the whole blob tells which one is wrong.
+ * Until it has its digest, both are kept and nobody is blamed: the registry may have given each member other bytes.
  */
 import { MAX_CONTESTED_ATTESTATIONS } from './parameters.ts';
 import { isSameHash, isSameAttestation, type Attestation } from '../protocol/attestation.ts';
@@ -15,7 +15,7 @@ export class Verdicts {
     this.#state = state;
   }
 
-  /** A genuine statement contradicts another one, or what the registry gave. */
+  /** A genuine attestation differs from another one, or from the registry's bytes. */
   contest(attestation: Attestation): void {
     if (this.#contested.length >= MAX_CONTESTED_ATTESTATIONS) return;
     const isKnown = this.#contested.some(
@@ -25,9 +25,9 @@ export class Verdicts {
   }
 
   /**
-   * The whole blob is right, and so these hashes are. Whoever stated another one as verified lies, and is banned.
-   * Whoever had it from the registry may have been deceived by that: it is not believed any more in the name of this
-   * registry, and nothing else is held against it.
+   * The whole blob is right, and so are these hashes. A member that attested another one as verified lies, and is
+   * banned. A member that had it from the registry may have been deceived: it is not believed about this registry any
+   * more, and nothing else is held against it.
    */
   judge(hashOf: (index: number) => Uint8Array | undefined): void {
     const { attestations, self } = this.#state;

@@ -1,8 +1,8 @@
 /**
- * Who may speak at the data port: members that are not banned, each over a bounded number of connections.
+ * Admits connections to the data port: of members that are not banned, a bounded number for each.
  *
- * With TLS the certificate says who it is. Without it the name in a header does, and the address that it comes from
- * must be one that this member's record names: that trusts the network not to forge addresses.
+ * With TLS, the certificate identifies the member. Without TLS, a header names the peer ID, and the connection must
+ * come from an address of that member's record. That trusts the network not to forge addresses.
  */
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
@@ -12,19 +12,23 @@ import { tryParsePeerId, type PeerId } from '../protocol/peer-id.ts';
 import { addressOf, placeOf } from '../util/ip-address.ts';
 import { fingerprintOf, nameIn } from './certificate.ts';
 
-/** Connections of one member: the 8 of its client, and as many that it gave up and that are not closed here yet. */
+/**
+ * Connections of one member: the 8 of its client, and as many that it gave up and that this side has not closed yet.
+ */
 const MAX_PER_MEMBER = 16;
 /**
- * Connections from one place (an IPv4 address, a /64 of IPv6) that have not said yet whose they are. Behind one address
- * may be a dozen nodes that begin a pull together; a stranger must not take all the connections that this port has.
+ * Connections from one place (an IPv4 address, a /64 of IPv6) whose member is not known yet. A dozen nodes behind one
+ * address may begin a pull together, but a stranger must not take all connections of this port.
  */
 const MAX_PENDING = 256;
-/** The same of all places together: the rest is kept for addresses that members' records name. */
+/**
+ * Connections from all places together whose member is not known yet; the rest is for addresses in members' records.
+ */
 const MAX_PENDING_STRANGERS = 512;
 
 export type Refusal = 'no-certificate' | 'stranger' | 'banned' | 'too-many';
 
-/** A member, or why not. */
+/** The member, or the reason for a refusal. */
 export type Verdict = { readonly peer: PeerId } | { readonly refused: Refusal };
 
 export type KnownMembers = Pick<Membership, 'get' | 'isBanned' | 'names' | 'onChange'>;
@@ -32,7 +36,10 @@ export type KnownMembers = Pick<Membership, 'get' | 'isBanned' | 'names' | 'onCh
 export class Admission implements Disposable {
   readonly #members: KnownMembers;
   readonly #withTls: boolean;
-  /** By address and port, as the sockets of TCP and of TLS on top of it are two objects: where each is counted. */
+  /**
+   * The place under which each is counted, by address and port: TCP's socket and that of TLS over it are two
+   * objects.
+   */
   readonly #pending = new Map<string, string>();
   /** By place. */
   readonly #pendingFrom = new Map<string, number>();
@@ -46,7 +53,7 @@ export class Admission implements Disposable {
     this.#unsubscribe = members.onChange(() => this.#review());
   }
 
-  /** Connections that are known to be of members. */
+  /** Connections whose member is known. */
   get connections(): number {
     return this.#sockets.values().reduce((sum, sockets) => sum + sockets.size, 0);
   }
@@ -55,12 +62,12 @@ export class Admission implements Disposable {
     this.#unsubscribe();
   }
 
-  /** Counts a connection that has not said whose it is. @returns false where it is one too many */
+  /** Counts a connection whose member is not known yet. @returns false if it is one too many */
   begin(socket: Socket): boolean {
     const { remoteAddress = '', remotePort = 0 } = socket;
     const isKnown = this.#members.names(remoteAddress);
     if (!isKnown && this.#pending.size >= MAX_PENDING_STRANGERS) return false;
-    // An address of a member is a place of its own, or a stranger in the same /64 would keep the members there out.
+    // An address of a member is a place of its own. Otherwise a stranger in the same /64 would keep that member out.
     const place = isKnown ? addressOf(remoteAddress) : placeOf(remoteAddress);
     const count = (this.#pendingFrom.get(place) ?? 0) + 1;
     if (count > MAX_PENDING) return false;
@@ -81,9 +88,9 @@ export class Admission implements Disposable {
   }
 
   /**
-   * Whose a connection is whose handshake is over: the member that the certificate names, if that one names the
-   * certificate. Who copies a fingerprint into its own record is not named in it; who makes a certificate with another's
-   * name has another fingerprint.
+   * Identifies a connection after its TLS handshake: the certificate must name a member whose record has the
+   * certificate's fingerprint. A peer that copies a fingerprint into its record is not named in the certificate. A
+   * peer that names another in its certificate has another fingerprint.
    */
   byCertificate(socket: TLSSocket): Verdict {
     const certificate = socket.getPeerX509Certificate();
@@ -95,7 +102,7 @@ export class Admission implements Disposable {
     return this.#admit(socket, isTheirs ? member : undefined);
   }
 
-  /** Who sends a request over this connection. @param name what it says of itself, where there is no TLS */
+  /** Identifies the sender of a request. @param name the peer ID in its header; counts without TLS only */
   ofRequest(socket: Socket, name: string | string[] | undefined): Verdict {
     const owner = this.#owners.get(socket);
     if (owner !== undefined) {
@@ -108,7 +115,7 @@ export class Admission implements Disposable {
     return this.#admit(socket, isThere ? member : undefined);
   }
 
-  /** Whether it is known whose connection this is. */
+  /** Whether the member at the other end is known. */
   knows(socket: Socket): boolean {
     return this.#owners.has(socket);
   }
@@ -129,7 +136,7 @@ export class Admission implements Disposable {
     return { peer };
   }
 
-  /** Cuts off whom a change of the membership has put out. */
+  /** Cuts off peers that are banned or not members any more. */
   #review(): void {
     for (const [peer, sockets] of this.#sockets) {
       if (this.#members.get(peer) !== undefined && !this.#members.isBanned(peer)) continue;

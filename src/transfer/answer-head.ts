@@ -1,5 +1,5 @@
 /**
- * Reads the heads of HTTP/1.1 answers (RFC 9112) as the data port writes them, and refuses all else: a head that can
+ * Reads the heads of HTTP/1.1 answers (RFC 9112) as the data port writes them, and refuses all others: a head that can
  * be read in two ways can hide an answer within another.
  */
 import { WeirError } from '../util/errors.ts';
@@ -7,21 +7,21 @@ import { LIMITS } from './wire-format.ts';
 
 export interface AnswerHead {
   readonly status: number;
-  /** By name in lower case; each stood there once. */
+  /** By name in lower case; a name occurs once. */
   readonly headers: ReadonlyMap<string, string>;
 }
 
 const END: Buffer = Buffer.from('\r\n\r\n');
 const STATUS_LINE = /^HTTP\/1\.1 ([1-5][0-9]{2})(?: [\x20-\x7e]*)?$/;
-/** Without a say on the space around the value: three parts that all match spaces take the cube of their number. */
+/** Leaves the spaces around the value to trim(): three parts that match spaces would take the cube of their number. */
 const HEADER_LINE = /^([A-Za-z0-9!#$%&'*+.^_`|~-]+):([\t\x20-\x7e]*)$/;
 
 export class HeadReader {
   #pending: Buffer | undefined;
 
   /**
-   * @param bytes copied where they are kept
-   * @returns a head, and what follows it; undefined while it is not whole
+   * @param bytes copied if they are kept
+   * @returns a head, and the bytes after it; undefined while the head is not whole
    * @throws WeirError `peer_protocol`
    */
   read(bytes: Buffer): { readonly head: AnswerHead; readonly rest: Buffer } | undefined {
@@ -39,14 +39,14 @@ export class HeadReader {
 function parseHead(text: string): AnswerHead {
   const [first = '', ...lines] = text.split('\r\n');
   const status = STATUS_LINE.exec(first)?.[1];
-  if (status === undefined) throw new WeirError('peer_protocol', 'what came is no answer of HTTP/1.1');
+  if (status === undefined) throw new WeirError('peer_protocol', 'the bytes are no HTTP/1.1 answer');
   const headers = new Map<string, string>();
   for (const line of lines) {
     const [, name = '', padded = ''] = HEADER_LINE.exec(line) ?? [];
     const key = name.toLowerCase();
     const value = padded.trim();
     if (key === '' || value.includes('\t') || headers.has(key)) {
-      throw new WeirError('peer_protocol', 'an answer has a header that is malformed or stands there twice');
+      throw new WeirError('peer_protocol', 'an answer has a header that is malformed or occurs twice');
     }
     headers.set(key, value);
   }

@@ -1,4 +1,4 @@
-/** What the head of an answer says to one request. Strict: bytes that were not asked for are not taken. */
+/** Interprets the head of an answer to one request. Strict: bytes that were not requested are refused. */
 import { WeirError } from '../util/errors.ts';
 import { tryParsePeerId, type PeerId } from '../protocol/peer-id.ts';
 import type { Attestation } from '../protocol/attestation.ts';
@@ -7,9 +7,9 @@ import type { ChunkAnswer, ChunkFetch } from './chunk-exchange.ts';
 import { HEADER, LIMITS, parseNumber, parseAttestation } from './wire-format.ts';
 
 export type Interpretation =
-  /** It is in hand; the answer itself follows. */
+  /** The peer has the request in hand; the answer itself follows. */
   | { readonly kind: 'interim' }
-  /** A piece of `length` bytes follows. */
+  /** A chunk of `length` bytes follows. */
   | {
       readonly kind: 'chunk';
       readonly length: number;
@@ -21,7 +21,7 @@ export type Interpretation =
 
 const CONTENT_RANGE = /^bytes ([0-9]{1,15})-([0-9]{1,15})\/([0-9]{1,15})$/;
 
-/** @throws WeirError `peer_protocol`; `peer_cut` where the other side says that it failed */
+/** @throws WeirError `peer_protocol`; `peer_cut` if the peer says that it failed */
 export function interpret(head: AnswerHead, request: ChunkFetch): Interpretation {
   const { status, headers } = head;
   if (status < 200 && status !== 101) return { kind: 'interim' };
@@ -39,9 +39,9 @@ function interpretChunk(
   { range }: ChunkFetch,
   length: number,
 ): Interpretation {
-  const text = headers.get(HEADER.statement);
+  const text = headers.get(HEADER.attestation);
   const attestation = text === undefined ? undefined : parseAttestation(text);
-  if (text !== undefined && attestation === undefined) throw refuse(status, 'with a malformed statement');
+  if (text !== undefined && attestation === undefined) throw refuse(status, 'with a malformed attestation');
   if (range === undefined) {
     if (status !== 200 || length > LIMITS.whole) throw refuse(status, 'to a request for a small blob');
     return { kind: 'chunk', length, size: length, attestation };
@@ -52,7 +52,7 @@ function interpretChunk(
   const isAsked =
     Number(first) === range.start && Number(last) === range.end - 1 && length === range.end - range.start;
   if (!isAsked || size < range.end || size > LIMITS.size)
-    throw refuse(status, 'with another range than asked for');
+    throw refuse(status, 'with another range than requested');
   return { kind: 'chunk', length, size, attestation };
 }
 

@@ -1,17 +1,17 @@
 /**
- * The certificate of the data port: self-signed, made anew at each start, trusted by its fingerprint alone, which
- * the member's signed record carries, and the member's name is in it: each names the other, so that nobody passes for a
- * member by copying its fingerprint. Nobody checks its dates; they are for people with a packet trace.
+ * The certificate of the data port: self-signed, and made anew at each start. Peers trust it by its fingerprint
+ * alone, which the member's signed record carries. The certificate names the member's peer ID, so that nobody passes
+ * for a member by copying its fingerprint. Peers do not check its dates; they help people who read a packet trace.
  *
- * Written by hand in DER (X.690; RFC 5280, section 4.1): a library for it would cost more memory than all else in this
- * folder, 8 MiB resident for @peculiar/asn1-x509 and over 20 for @peculiar/x509. Tests read it with node:crypto and
- * openssl.
+ * The DER is written by hand (X.690; RFC 5280, section 4.1), because a library would cost more memory than the rest
+ * of this folder: 8 MiB resident for @peculiar/asn1-x509 and over 20 for @peculiar/x509. Tests read it with
+ * node:crypto and openssl.
  */
 import { generateKeyPairSync, hash, randomBytes, sign, type X509Certificate } from 'node:crypto';
 import { HOUR, SECOND, type Clock } from '../util/clock.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 
-/** Clocks of a cluster differ: a certificate that begins now would not have begun elsewhere. */
+/** Clocks of a cluster differ: for a slow one, a certificate that begins now would not be valid yet. */
 const BACKDATED = HOUR;
 const VALID = 7 * 24 * HOUR;
 /** RFC 5280, section 4.1.2.2: at most 20 bytes. */
@@ -24,7 +24,7 @@ const SEQUENCE = 0x30;
 const SET = 0x31;
 const UTC_TIME = 0x17;
 const GENERALIZED_TIME = 0x18;
-/** RFC 5280, section 4.1.2.5: from this year on dates have four digits of the year. */
+/** RFC 5280, section 4.1.2.5: from this year on, a date has a year of four digits. */
 const FIRST_LONG_YEAR = 2050;
 
 /** ecdsa-with-SHA256, 1.2.840.10045.4.3.2 (RFC 5758), and id-at-commonName, 2.5.4.3: identifier, length, value. */
@@ -66,7 +66,7 @@ export function fingerprintOf(der: Uint8Array): Uint8Array {
   return new Uint8Array(hash('sha256', der, 'buffer'));
 }
 
-/** Whom a certificate is for, as it says itself; empty where it does not say. */
+/** The peer ID that a certificate names, unchecked; empty if it names none. */
 export function nameIn({ subject }: X509Certificate): string {
   return /^CN=(.+)$/.exec(subject)?.[1] ?? '';
 }

@@ -1,13 +1,13 @@
 /**
- * Memory that pieces are received into. Used again, because a fresh one costs more than all else on the receiving
- * side: the kernel clears each page of it at first touch (0.4 CPU seconds per GiB).
+ * Memory that chunks are received into. It is used again, because fresh memory costs more than the rest of the
+ * receiving side: the kernel clears each page at its first touch (0.4 CPU seconds per GiB).
  */
 import { KIB, MIB } from '../util/clock.ts';
 import { LIMITS } from './wire-format.ts';
 
-/** Below it a piece costs less than keeping it. */
+/** Bytes of a buffer below which a new one costs less than keeping it. */
 const MIN_POOLED = 128 * KIB;
-/** Bytes that are kept for the next pieces: what two downloads have in flight. */
+/** Bytes that are kept for the next chunks: what two downloads have in flight. */
 const MAX_SPARE = 16 * MIB;
 
 export class ChunkBuffers {
@@ -32,7 +32,7 @@ export class ChunkBuffers {
     return new Uint8Array(memory, 0, length);
   }
 
-  /** @param piece from {@link take}; nobody may hold it any more */
+  /** Takes back a buffer of {@link take}, to which no reference may be left. */
   give({ buffer }: Uint8Array<ArrayBuffer>): void {
     const capacity = buffer.byteLength;
     if (capacity < MIN_POOLED || this.#spareBytes + capacity > MAX_SPARE) return;
@@ -42,7 +42,7 @@ export class ChunkBuffers {
     else spare.push(buffer);
   }
 
-  /** Lets go of what is kept: nothing has been asked for in a while. */
+  /** Frees all memory that is kept. */
   clear(): void {
     this.#spare.clear();
     this.#spareBytes = 0;

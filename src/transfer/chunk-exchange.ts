@@ -1,6 +1,6 @@
 /**
- * The data plane as the swarm sees it: one member asks another for a piece of a blob. Carriers (today HTTPS)
- * implement both sides; nothing above knows how bytes travel.
+ * The data plane as the swarm sees it: one member asks another for a chunk of a blob. Carriers (today HTTPS)
+ * implement both sides; no code above knows how bytes travel.
  */
 import type { WeirError } from '../util/errors.ts';
 import type { RepositoryName } from '../oci/repository.ts';
@@ -9,20 +9,20 @@ import type { Member } from '../protocol/member.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 import type { Attestation } from '../protocol/attestation.ts';
 
-/** What makes the asked one fetch from the registry where it has not got the piece yet. */
+/** Lets the asked member, as owner, fetch a chunk from the registry if it has not got it yet. */
 export interface OwnerDuty {
   readonly repository: RepositoryName;
-  /** A Bearer token that the asker's runtime presented; for this request alone: never stored, never logged. */
+  /** A Bearer token that the asker's runtime presented. It is for this request only: never stored, never logged. */
   readonly token: string | undefined;
-  /** Bytes of the blob, which tell the asked one how it is cut; undefined for a manifest. */
+  /** The blob's size in bytes, from which the chunk layout follows; undefined for a manifest. */
   readonly size?: number | undefined;
 }
 
 export interface ChunkFetch {
   readonly swarm: SwarmKey;
-  /** Undefined: the whole blob, which is a manifest then. */
+  /** Undefined: the whole blob, which is then a manifest. */
   readonly range: { readonly start: number; readonly end: number } | undefined;
-  /** Set where the asked one is asked as the chunk's home. */
+  /** Set if the peer is asked as the chunk's owner. */
   readonly owner: OwnerDuty | undefined;
 }
 
@@ -32,32 +32,32 @@ export type ChunkAnswer =
       readonly bytes: Uint8Array;
       /** Bytes of the whole blob. */
       readonly size: number;
-      /** Undefined for a whole blob: its digest says all. */
+      /** Undefined for a whole blob: its digest is enough. */
       readonly attestation: Attestation | undefined;
       /**
-       * Gives the memory of `bytes` back for the next piece; nobody may hold them then. Whoever does not call it
-       * leaves them to the garbage collector, and receiving costs twice as much CPU.
+       * Gives the memory of `bytes` back for the next chunk; no reference to it may be left. Without this call the
+       * garbage collector frees the memory, and receiving costs twice as much CPU.
        */
       readonly release?: () => void;
     }
   /** Not here. */
   | { readonly kind: 'absent' }
-  /** All slots are taken; `load` is how many are being served or wait. */
+  /** All slots are taken; `load` is the number of requests that are being served or wait. */
   | { readonly kind: 'busy'; readonly load: number }
-  /** As home: it is on its way, ask again after so many milliseconds. */
+  /** As owner: the chunk is on its way, ask again after so many milliseconds. */
   | { readonly kind: 'retry'; readonly after: number }
-  /** As home: these have it. At most 3. */
+  /** As owner: these peers have it. At most 3. */
   | { readonly kind: 'redirect'; readonly holders: readonly PeerId[] }
-  /** As home: it cannot fetch this (upstream refuses it, or it has no credential). */
+  /** As owner: it cannot fetch this, because upstream refuses it or it has no credential. */
   | { readonly kind: 'unable' };
 
-/** One request that is under way. */
+/** Events of one request. */
 export interface ChunkFetchEvents {
-  /** A connection is being made for it: before that it waited for its turn, for which the other side is not to blame. */
+  /** A connection is being made for it. Until then it waited for its turn, which is not the peer's fault. */
   connecting(): void;
-  /** It has a connection, and is on its way. Called again where it is sent once more, over another one. */
+  /** It has been sent over a connection. Called again if it is sent once more, over another connection. */
   sent(): void;
-  /** The other side has it in hand: queued (HTTP 102) or begun. Called once at most. */
+  /** The peer has it in hand: queued (HTTP 102) or begun. Called at most once. */
   acknowledged(): void;
   /** Bytes have arrived. */
   progressed(bytes: number): void;
@@ -66,13 +66,13 @@ export interface ChunkFetchEvents {
   failed(error: WeirError): void;
 }
 
-/** The asking side. Time limits are the caller's: it cancels. */
+/** The asking side. It has no time limits: the caller cancels. */
 export interface ChunkClient {
-  /** Begins at once; never throws. @returns the way to cancel it; no event comes after that */
+  /** Begins at once; never throws. @returns cancels the request; no event comes after that */
   fetch(member: Member, request: ChunkFetch, events: ChunkFetchEvents): () => void;
 }
 
-/** What the serving side sends. */
+/** The answer of the serving side. */
 export type ServedChunk =
   | {
       readonly kind: 'chunk';
@@ -83,15 +83,15 @@ export type ServedChunk =
       readonly attestation: Attestation | undefined;
       /** Reads into `target` from `position` of the blob on; resolves with the number of bytes, at least 1. */
       read(target: Uint8Array, position: number): Promise<number>;
-      /** Called once, when all is sent or nobody wants it any more. `sent`: all bytes have left. */
+      /** Called once, when all bytes are sent or the peer has gone. `sent`: all bytes have left. */
       close(sent: boolean): void;
     }
   | Exclude<ChunkAnswer, { readonly kind: 'chunk' }>;
 
-/** The serving side: decides what a member gets. */
+/** The serving side: decides on requests of members. */
 export interface ChunkSource {
   /**
-   * @param acknowledge to be called where the answer will take a while: the asker then knows that it is in hand
+   * @param acknowledge to be called if the answer will take a while: the asker then knows that its request is in hand
    * @param signal aborted when the asker is gone
    */
   serve(

@@ -1,4 +1,4 @@
-/** One request as the asking side sees it: from the first byte of the answer to the last. It knows no socket. */
+/** Receives the answer to one request, from its first byte to its last. It knows no socket. */
 import { WeirError } from '../util/errors.ts';
 import { HeadReader } from './answer-head.ts';
 import { interpret } from './answer-parser.ts';
@@ -35,17 +35,17 @@ export class ChunkReceiver {
     this.#pool = pool;
   }
 
-  /** Whether anything of an answer has come. */
+  /** Whether a byte of an answer has come. */
   get begun(): boolean {
     return this.#begun;
   }
 
-  /** Whether it has ended, or was cancelled. */
+  /** Whether the request has ended, or was cancelled. */
   get over(): boolean {
     return this.#over;
   }
 
-  /** Whether the connection can be used again afterwards. */
+  /** Whether the connection can be used again after this answer. */
   get lasts(): boolean {
     return this.#lasts;
   }
@@ -61,8 +61,8 @@ export class ChunkReceiver {
   }
 
   /**
-   * Takes what has come; the memory is the caller's again afterwards.
-   * @returns whether the answer is whole: {@link deliver} it then
+   * Takes bytes that have come, and keeps no reference to them.
+   * @returns whether the answer is whole and must be given to {@link deliver}
    * @throws WeirError `peer_protocol`, `peer_cut`
    */
   receive(bytes: Buffer): boolean {
@@ -70,12 +70,12 @@ export class ChunkReceiver {
     let rest: Buffer | undefined = bytes;
     while (this.#incoming === undefined && this.#answer === undefined) {
       rest = this.#readHead(rest);
-      if (rest === undefined || this.#over) return false; // cancelled by whom it told that it is acknowledged
+      if (rest === undefined || this.#over) return false; // the listener of `acknowledged` has cancelled it
     }
     return this.#readBody(rest);
   }
 
-  /** @returns what follows the head; undefined where there is none yet */
+  /** @returns the bytes after the head; undefined if the head is not whole yet */
   #readHead(bytes: Buffer): Buffer | undefined {
     const read = this.#head.read(bytes);
     if (read === undefined) return undefined;
@@ -123,7 +123,7 @@ export class ChunkReceiver {
     this.#incoming = undefined;
     let released = false;
     const release = (): void => {
-      if (released) return; // or two pieces would be received into one memory
+      if (released) return; // otherwise two chunks would be received into the same memory
       released = true;
       this.#pool.give(bytes);
     };

@@ -1,4 +1,4 @@
-/** Reads a request at the data port. Strict: who writes something else is no member that speaks this protocol. */
+/** Parses requests at the data port. Strict: a member that speaks this protocol writes them in one way only. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { tryParseDigest } from '../oci/digest.ts';
 import { tryParseRegistryHost, tryParseRepositoryName } from '../oci/repository.ts';
@@ -16,7 +16,7 @@ export type ParsedRequest = { readonly request: ChunkFetch } | { readonly refuse
 const BAD: ParsedRequest = { refused: 400 };
 const TARGET = /^([^/?#]+)\?registry=([^&?#]+)$/;
 const RANGE = /^bytes=(0|[1-9][0-9]{0,14})-(0|[1-9][0-9]{0,14})$/;
-/** token68 (RFC 9110, section 11.2), and at most what the mirror takes. */
+/** token68 (RFC 9110, section 11.2), no longer than the mirror accepts. */
 const BEARER = /^Bearer ([A-Za-z0-9._~+/-]{1,16384}=*)$/;
 
 export function parseRequest({ method, url = '', headers }: RequestHead): ParsedRequest {
@@ -51,13 +51,13 @@ function parseRange(header: string | undefined): ChunkFetch['range'] | 'bad' {
 }
 
 function parseOwner(headers: IncomingHttpHeaders): OwnerDuty | undefined | 'bad' {
-  const name = headers[HEADER.home];
-  // A credential that serves nothing has no business here; Basic never leaves its node.
+  const name = headers[HEADER.owner];
+  // Only an owner needs a credential, and a Basic one never leaves its node.
   if (name === undefined) return headers.authorization === undefined ? undefined : 'bad';
   const repository = typeof name === 'string' ? tryParseRepositoryName(name) : undefined;
-  const told = headers[HEADER.size];
-  const size = typeof told === 'string' ? parseNumber(told, LIMITS.size) : undefined;
-  if (repository === undefined || (told !== undefined && size === undefined)) return 'bad';
+  const text = headers[HEADER.size];
+  const size = typeof text === 'string' ? parseNumber(text, LIMITS.size) : undefined;
+  if (repository === undefined || (text !== undefined && size === undefined)) return 'bad';
   if (headers.authorization === undefined) return { repository, token: undefined, size };
   const token = BEARER.exec(headers.authorization)?.[1];
   return token === undefined ? 'bad' : { repository, token, size };
@@ -67,19 +67,19 @@ function decode(text: string): string {
   try {
     return decodeURIComponent(text);
   } catch {
-    return ''; // half an escape: neither a digest nor a registry
+    return ''; // a broken escape: neither a digest nor a registry
   }
 }
 
-/** The request's target and headers; the way back of {@link parseRequest}. */
+/** The request's target and headers; the inverse of {@link parseRequest}. */
 export function formatRequest({ swarm, range, owner }: ChunkFetch): { target: string; headers: string } {
   const target = `${BLOB_PATH}${swarm.digest}?registry=${encodeURIComponent(swarm.registry)}`;
   let headers = range === undefined ? '' : `Range: bytes=${range.start}-${range.end - 1}\r\n`;
   if (owner !== undefined) {
-    headers += `${HEADER.home}: ${owner.repository}\r\n`;
+    headers += `${HEADER.owner}: ${owner.repository}\r\n`;
     if (owner.size !== undefined) headers += `${HEADER.size}: ${owner.size}\r\n`;
     const authorization = `Bearer ${owner.token ?? ''}`;
-    // Anything else could break out of its line; without a token the home says that it is unable.
+    // Any other token could break out of its line. Without a token, the owner answers that it is unable.
     if (BEARER.test(authorization)) headers += `Authorization: ${authorization}\r\n`;
   }
   return { target, headers };

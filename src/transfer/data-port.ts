@@ -1,6 +1,6 @@
 /**
- * The listening sockets of the data plane. A connection is admitted right after its TLS handshake and before a byte of
- * HTTP is read (admission.ts): a stranger is cut off without an answer. What members send is handed on.
+ * The listening sockets of the data plane. A connection is admitted right after its TLS handshake, before a byte of
+ * HTTP is read (admission.ts): a stranger is cut off without an answer. Requests of members are handed on.
  */
 import {
   createServer,
@@ -22,20 +22,23 @@ import type { PeerId } from '../protocol/peer-id.ts';
 import { Admission, type KnownMembers, type Refusal } from './admission.ts';
 import { CIPHERS, HEADER, LIMITS } from './wire-format.ts';
 
-/** A handshake takes three packets, and seconds where there is no CPU; who needs longer holds a connection that others want. */
+/** A handshake takes three packets, and seconds if CPU is short. A slower peer holds a connection that others want. */
 const HANDSHAKE_TIMEOUT = 15 * SECOND;
-/** To the end of a request's head, from its first byte or, of the first one, from the beginning; there is no body. */
+/**
+ * From a request's first byte (the first request: from the start of the connection) to the end of its head; it has
+ * no body.
+ */
 const HEAD_TIMEOUT = 15 * SECOND;
 /** How often connections are checked for that. */
 const TIMEOUT_CHECK = 3 * SECOND;
 /** Longer than a client keeps an idle connection, so that none is closed while a request is on its way. */
 const IDLE_TIMEOUT = 60 * SECOND;
 /**
- * Requests of one connection at a time. One that sends them ahead of the answers could have any number served at once;
- * a second may come before this side knows that the last bytes of the first have left.
+ * Requests of one connection at a time. Without a bound, a peer that does not wait for answers could have any number
+ * served at once. A second one may come before this side knows that the last bytes of the first have left.
  */
 const MAX_AHEAD = 2;
-/** Connections for each listening address: a file descriptor and some 60 KiB for each with TLS. */
+/** Connections for each listening address: each takes a file descriptor and, with TLS, some 60 KiB. */
 const MAX_CONNECTIONS = 1024;
 
 const HTTP: ServerOptions = {
@@ -45,7 +48,7 @@ const HTTP: ServerOptions = {
   connectionsCheckingInterval: TIMEOUT_CHECK,
   keepAliveTimeout: IDLE_TIMEOUT,
   noDelay: true,
-  requireHostHeader: false, // node:http would answer by itself, strangers too
+  requireHostHeader: false, // otherwise node:http would answer by itself, also to strangers
 };
 
 const TLS = {
@@ -66,12 +69,12 @@ export interface KeyPair {
 
 export interface DataPortOptions {
   readonly listen: readonly Address[];
-  /** Undefined: plain HTTP, on a network that is trusted. */
+  /** Undefined: plain HTTP, for a trusted network. */
   readonly tls: KeyPair | undefined;
   readonly membership: KnownMembers;
   /** Answers a member; never rejects. */
   readonly onRequest: (peer: PeerId, request: IncomingMessage, response: ServerResponse) => Promise<void>;
-  /** Somebody was cut off. @param address where it came from */
+  /** A connection was cut off. @param address its remote address */
   readonly onRefused: (reason: Refusal, address: string) => void;
   readonly onWarning: (message: string) => void;
 }
@@ -81,9 +84,9 @@ export class DataPort implements AsyncDisposable {
   readonly #admission: Admission;
   readonly #servers: Server[] = [];
   readonly #addresses: Address[] = [];
-  /** All that are open, whoever is at the other end. */
+  /** All open connections, of members and of strangers. */
   readonly #sockets = new Set<Socket>();
-  /** Requests that are being served, by connection. */
+  /** Number of requests that are being served, by connection. */
   readonly #serving = new WeakMap<Socket, number>();
 
   private constructor(options: DataPortOptions) {
@@ -104,7 +107,7 @@ export class DataPort implements AsyncDisposable {
     }
   }
 
-  /** Where it listens, with the ports that were given. */
+  /** The addresses that it listens on, with the ports that the system gave. */
   get addresses(): readonly Address[] {
     return this.#addresses;
   }
@@ -151,7 +154,7 @@ export class DataPort implements AsyncDisposable {
       const verdict = this.#admission.byCertificate(socket);
       if ('refused' in verdict) this.#refuse(socket, verdict.refused);
     });
-    // The latter two would be answered by node:http itself otherwise, for anybody.
+    // Otherwise node:http would answer the latter two by itself, also to strangers.
     for (const event of ['request', 'checkContinue', 'checkExpectation']) {
       server.on(event, (request: IncomingMessage, response: ServerResponse) => {
         void this.#onRequest(request, response);
@@ -174,8 +177,9 @@ export class DataPort implements AsyncDisposable {
   }
 
   /**
-   * What is no HTTP: a member is told, where it is not in the midst of an answer; a stranger is not, nor who has asked
-   * nothing for too long: its request may be on its way, and it would take what is said for the answer.
+   * Bytes that are no HTTP. A member gets an error if no answer is being sent to it; a stranger gets none. A member
+   * whose request came too late gets none either: its request may be on its way, and it would take the error for the
+   * answer.
    */
   #onMalformed(error: Error, socket: Socket): void {
     const isFree = (this.#serving.get(socket) ?? 0) === 0;

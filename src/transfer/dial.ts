@@ -1,6 +1,6 @@
 /**
- * Connections to a member's data port: all its addresses are tried, a little apart (as RFC 8305 does), and the first
- * one that answers with the right certificate is taken. Nothing is written before that is known.
+ * Dials a member's data port: all its addresses are tried, a little apart (as in RFC 8305), and the first one that
+ * answers with the right certificate wins. Nothing is written before the certificate is checked.
  */
 import { connect as connectTcp, isIP, type Socket } from 'node:net';
 import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
@@ -11,33 +11,33 @@ import { ActiveTimer } from '../util/active-time.ts';
 import { fingerprintOf } from './certificate.ts';
 
 /**
- * Milliseconds of this node's own time (active-time.ts) for TCP: within a cluster it takes a few, but the packet that opens
- * a connection is sent again only after 1 s where it was lost (RFC 6298, section 2), as happens on a full link.
+ * Milliseconds of active time (active-time.ts) for TCP. Within a cluster it takes a few, but if the packet that opens a
+ * connection is lost, as on a full link, it is sent again only after 1 s (RFC 6298, section 2).
  */
 const CONNECT_TIMEOUT = 1.5 * SECOND;
-/** The same for TLS: who has taken the connection is there, and has little CPU perhaps. */
+/** Milliseconds of active time for TLS. A peer that has accepted the connection is alive, but may be short of CPU. */
 const HANDSHAKE_TIMEOUT = 6 * SECOND;
-/** Milliseconds before the next address is tried beside those that have not answered (RFC 8305, section 5). */
+/** Milliseconds before the next address is tried, too, if none has answered yet (RFC 8305, section 5). */
 const STAGGER = 250;
-/** Bytes that are read at a time: TLS gives one record, plain TCP what is there. */
+/** Bytes that are read at a time: TLS gives one record, plain TCP all that is there. */
 const TLS_READ = 16 * KIB;
 const PLAIN_READ = 64 * KIB;
 
 /**
- * A socket that reads into one buffer of its own and calls back, without the stream in between: that halves what
- * receiving costs (docs/protocol.md).
+ * A socket that reads into one buffer of its own and calls back, without a stream in between. That halves the cost of
+ * receiving (docs/protocol.md).
  */
 export interface Wire {
   readonly socket: Socket;
-  /** Takes what has come, valid until it returns; false: no more for now, until `socket.resume()`. */
+  /** Takes bytes, which are valid until it returns. Returns false to pause until `socket.resume()`. */
   reader: ((bytes: Buffer) => boolean) | undefined;
 }
 
-/** Whom a dialled port must be. */
+/** The certificate that a dialled port must have. */
 export interface Expected {
   /** sha256 of its certificate. */
   readonly fingerprint: Uint8Array;
-  /** Presents the own certificate. */
+  /** Presents this node's certificate. */
   readonly context: SecureContext;
 }
 
@@ -66,7 +66,7 @@ export async function dial(
   try {
     const winner = await Promise.any(attempts);
     for (const attempt of attempts) {
-      // Two may have come at once.
+      // Two attempts may have succeeded at once.
       attempt.then(
         ({ wire }) => wire !== winner.wire && wire.socket.destroy(),
         () => undefined,
@@ -90,7 +90,7 @@ function open(
   signal: AbortSignal,
 ): Promise<Wire> {
   const { promise, resolve, reject } = Promise.withResolvers<Wire>();
-  // A name would let a record make this node ask a resolver.
+  // With a name, a member's record could make this node ask a resolver.
   if (isIP(host) === 0) return Promise.reject(new WeirError('peer_unreachable', `${host} is no IP address`));
   const wire = createWire({ host, port }, expected);
   const { socket } = wire;
@@ -122,7 +122,7 @@ function open(
     time[Symbol.dispose]();
     signal.removeEventListener('abort', onAbort);
     socket.off('close', onClose);
-    if (!socket.destroyed) socket.off('error', onError); // the next owner listens before it can come
+    if (!socket.destroyed) socket.off('error', onError); // the caller listens for errors before one can come
   });
 }
 
@@ -132,7 +132,7 @@ function createWire(address: Address, expected: Expected | undefined): Wire {
     callback: (length: number, buffer: Uint8Array): boolean => {
       const bytes = Buffer.from(buffer.buffer, buffer.byteOffset, length);
       if (wire.reader !== undefined) return wire.reader(bytes);
-      wire.socket.destroy(); // nothing was asked
+      wire.socket.destroy(); // nothing was requested
       return false;
     },
   };

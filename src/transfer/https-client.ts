@@ -1,8 +1,8 @@
 /**
- * The asking side of the data plane: HTTP/1.1 over TLS, or over plain TCP where the cluster's network is trusted.
+ * The asking side of the data plane: HTTP/1.1 over TLS, or over plain TCP if the cluster's network is trusted.
  *
- * It owns the connections to each member (member-connections.ts), which own the sockets; an answer is read by
- * chunk-receiver.ts straight from the socket's buffer into the memory of the piece. The general HTTP clients (undici,
+ * It owns the connections to each member (member-connections.ts), which own the sockets. chunk-receiver.ts reads an
+ * answer straight from the socket's buffer into the memory of the chunk. The general HTTP clients (undici,
  * node:http) take more than twice as much CPU for that; bench/transfer measures it.
  */
 import { LRUCache } from 'lru-cache';
@@ -21,21 +21,19 @@ import { formatRequest } from './chunk-requests.ts';
 import { TokenBucket } from '../util/token-bucket.ts';
 import { CIPHERS, HEADER } from './wire-format.ts';
 
-/** Members to which connections are kept; a swarm has at most 32 neighbours. */
+/** Members to which connections are kept; a swarm has at most 32 peers. */
 const MAX_MEMBERS = 512;
 /** Milliseconds that a request waits for an introduction. */
 const INTRODUCTION_TIMEOUT = 3 * SECOND;
 
 export interface DataClientOptions {
-  /** This node's name, said where no certificate does. */
+  /** This node's peer ID, which a header names if there is no certificate. */
   readonly self: PeerId;
   /** This node's certificate; undefined: plain TCP. */
   readonly tls: KeyPair | undefined;
   /** Bytes per second, over all members. */
   readonly maxDownload: number | undefined;
-  /**
-   * Sends this node's record to the member; called where it cut a connection off at once, as it does with strangers.
-   */
+  /** Sends this node's record to a member that cut a connection off at once, as members do with strangers. */
   readonly introduce?: ((member: Member) => Promise<void>) | undefined;
   readonly clock: Clock;
 }
@@ -44,7 +42,7 @@ export class DataClient implements ChunkClient, AsyncDisposable {
   readonly #options: DataClientOptions;
   readonly #context: ConnectionContext;
   readonly #members: LRUCache<PeerId, MemberConnections>;
-  /** Replaced, but with requests under way. */
+  /** Connections that were replaced, and still have requests under way. */
   readonly #retired = new Set<MemberConnections>();
   readonly #pool = new ChunkBuffers();
 
@@ -63,13 +61,13 @@ export class DataClient implements ChunkClient, AsyncDisposable {
   }
 
   fetch(member: Member, request: ChunkFetch, events: ChunkFetchEvents): () => void {
-    const reception = new ChunkReceiver(request, events, this.#pool);
+    const receiver = new ChunkReceiver(request, events, this.#pool);
     const problem = this.#obstacle(member);
     if (problem !== undefined) {
-      queueMicrotask(() => reception.fail(new WeirError('peer_unreachable', `${member.peer}: ${problem}`)));
-      return () => reception.cancel();
+      queueMicrotask(() => receiver.fail(new WeirError('peer_unreachable', `${member.peer}: ${problem}`)));
+      return () => receiver.cancel();
     }
-    const task = { reception, text: this.#format(request), retried: false };
+    const task = { receiver, text: this.#format(request), retried: false };
     const connections = this.#connectionsTo(member);
     connections.run(task);
     return () => connections.cancel(task);
@@ -83,7 +81,7 @@ export class DataClient implements ChunkClient, AsyncDisposable {
     this.#pool.clear();
   }
 
-  /** Why this member cannot be asked by this node. */
+  /** The reason why this node cannot ask the member. */
   #obstacle({ fingerprint, dataAddresses }: Member): string | undefined {
     const isSecure = fingerprint.length > 0;
     if (isSecure && this.#context.tls === undefined) return 'it serves with TLS alone, and TLS is off here';
@@ -115,14 +113,14 @@ export class DataClient implements ChunkClient, AsyncDisposable {
     if (this.#members.values().every(({ isIdle }) => isIdle)) this.#pool.clear();
   }
 
-  /** Never rejects: where it fails, the member may know us all the same. */
+  /** Never rejects: if it fails, the member may know this node all the same. */
   async #introduce(member: Member): Promise<void> {
     const { introduce, clock } = this.#options;
     const over = new AbortController();
     try {
       await Promise.race([introduce?.(member), clock.sleep(INTRODUCTION_TIMEOUT, { signal: over.signal })]);
     } catch {
-      return; // it will cut us off then, and that is told
+      return; // the member will cut this node off, and that is reported
     } finally {
       over.abort();
     }
@@ -133,7 +131,7 @@ function secureContext({ cert, key }: KeyPair): SecureContext {
   return createSecureContext({ cert, key, minVersion: 'TLSv1.3', ciphers: CIPHERS });
 }
 
-/** Whether connections made by one record of a member serve by another. */
+/** Whether connections that were made for one record of a member can be used for another. */
 function isSamePort(one: Member, other: Member): boolean {
   return (
     one === other ||

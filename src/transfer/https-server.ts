@@ -1,14 +1,14 @@
 /**
- * The serving side of the data plane: gives pieces of blobs to members, and to nobody else.
+ * The serving side of the data plane: gives chunks of blobs to members, and to nobody else.
  *
- * data-port.ts listens and lets members in; here is the life of each of their requests: it is read (chunk-requests.ts), the
- * {@link ChunkSource} decides what the member gets, and that is sent (replies.ts) within the upload limit. The protocol
- * is told in docs/protocol.md, section "Data plane".
+ * data-port.ts listens and admits members. This class serves each of their requests: it parses the request
+ * (chunk-requests.ts), lets the {@link ChunkSource} decide on it, and sends the answer (replies.ts) within the upload
+ * limit. The protocol is described in docs/protocol.md, section "Data plane".
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SECOND, type Clock } from '../util/clock.ts';
 import { toWeirError, WeirError } from '../util/errors.ts';
-import type { Pace } from '../http/body.ts';
+import type { RateLimit } from '../http/body.ts';
 import { BufferPool } from '../util/buffer-pool.ts';
 import type { Address } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
@@ -19,20 +19,20 @@ import { READER_TIMEOUT, sendChunk, sendRefusal, sendStatus } from './replies.ts
 import { parseRequest } from './chunk-requests.ts';
 import { STEP_BYTES, TokenBucket } from '../util/token-bucket.ts';
 
-/** One request that was answered, or cut. */
+/** Report of one request that was answered, or cut. */
 export interface ServedReport {
   readonly peer: PeerId;
-  /** `invalid`: no request of this protocol. */
+  /** `invalid`: it was no request of this protocol. */
   readonly kind: ServedChunk['kind'] | 'invalid';
   /** Bytes of the body that were handed to the connection. */
   readonly bytes: number;
   readonly seconds: number;
-  /** Why the answer was not sent to its end. */
+  /** The reason why the answer was not sent to its end. */
   readonly error: WeirError | undefined;
 }
 
 export interface DataServerObserver {
-  /** Somebody was cut off. @param address where it came from */
+  /** A connection was cut off. @param address its remote address */
   refused(reason: Refusal, address: string): void;
   served(report: ServedReport): void;
 }
@@ -56,14 +56,14 @@ interface Outcome {
 export class DataServer implements AsyncDisposable {
   readonly #options: DataServerOptions;
   readonly #pool: BufferPool = new BufferPool();
-  readonly #pace: Pace | undefined;
+  readonly #rateLimit: RateLimit | undefined;
   readonly #port: DataPort;
 
   private constructor(options: DataServerOptions, port: DataPort) {
     const { maxUpload, clock } = options;
     const bucket = maxUpload === undefined ? undefined : new TokenBucket(maxUpload, clock);
     this.#options = options;
-    this.#pace = bucket && { step: STEP_BYTES, take: (bytes, until) => bucket.take(bytes, until) };
+    this.#rateLimit = bucket && { step: STEP_BYTES, take: (bytes, until) => bucket.take(bytes, until) };
     this.#port = port;
   }
 
@@ -75,7 +75,7 @@ export class DataServer implements AsyncDisposable {
       listen: options.listen,
       tls: options.tls,
       membership: options.membership,
-      // One may ask before the last of the addresses is listened on.
+      // A member may ask before this node listens on the last of the addresses.
       onRequest: async (peer, request, response) => (await ready.promise).#serve(peer, request, response),
       onRefused: (reason, address) => observer.refused(reason, address),
       onWarning: (message) => onWarning?.(message),
@@ -85,7 +85,7 @@ export class DataServer implements AsyncDisposable {
     return server;
   }
 
-  /** Where it listens, with the ports that were given. */
+  /** The addresses that it listens on, with the ports that the system gave. */
   get addresses(): readonly Address[] {
     return this.#port.addresses;
   }
@@ -95,7 +95,7 @@ export class DataServer implements AsyncDisposable {
     return this.#port.connections;
   }
 
-  /** Cuts all that is being served. */
+  /** Cuts all requests that are being served. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.#port[Symbol.asyncDispose]();
   }
@@ -108,7 +108,7 @@ export class DataServer implements AsyncDisposable {
     const outcome: Outcome = { kind: 'invalid', bytes: 0 };
     const gone = new AbortController();
     const onGone = (): void => gone.abort(new WeirError('aborted', 'the asker closed the connection'));
-    // Not the response's event: one that waits for the response before it would not get it.
+    // Not the response's event: a response that waits for the one before it would not get it.
     socket.once('close', onGone);
     let failure: WeirError | undefined;
     try {
@@ -136,7 +136,7 @@ export class DataServer implements AsyncDisposable {
     response.sendDate = false;
     const parsed = parseRequest(request);
     if ('refused' in parsed) {
-      response.shouldKeepAlive = false; // what follows may be a body
+      response.shouldKeepAlive = false; // a body may follow
       return sendStatus(response, parsed.refused);
     }
     let acknowledged = false;
@@ -149,7 +149,7 @@ export class DataServer implements AsyncDisposable {
     if (served.kind !== 'chunk') return sendRefusal(response, served);
     await sendChunk(response, parsed.request, served, {
       pool: this.#pool,
-      pace: this.#pace,
+      rateLimit: this.#rateLimit,
       readerTimeout,
       gone,
       onSent: (bytes) => (outcome.bytes += bytes),

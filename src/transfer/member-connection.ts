@@ -1,4 +1,4 @@
-/** One connection to a member's data port: one request at a time, and the pause that a download limit asks for. */
+/** One connection to a member's data port: one request at a time, with the pauses that a download limit needs. */
 import type { Clock } from '../util/clock.ts';
 import { errorMessage, isWeirError, WeirError } from '../util/errors.ts';
 import type { Wire } from './dial.ts';
@@ -6,9 +6,9 @@ import type { ChunkReceiver } from './chunk-receiver.ts';
 import type { TokenBucket } from '../util/token-bucket.ts';
 
 export interface ConnectionOwner {
-  /** The answer is whole; the connection can be used again where it is not {@link MemberConnection.closed}. */
-  finished(connection: MemberConnection, reception: ChunkReceiver): void;
-  /** It is gone; what was under way over it has not been told yet. */
+  /** The answer is whole; the connection can be used again if it is not {@link MemberConnection.closed}. */
+  finished(connection: MemberConnection, receiver: ChunkReceiver): void;
+  /** The connection is closed; its request has not been told yet. */
   closed(connection: MemberConnection, error: WeirError): void;
 }
 
@@ -40,20 +40,20 @@ export class MemberConnection {
     return this.#wire.socket.destroyed;
   }
 
-  /** Requests that were answered over it. */
+  /** Number of requests that were answered over it. */
   get answered(): number {
     return this.#answered;
   }
 
   /** @param text the request */
-  send(reception: ChunkReceiver, text: string): void {
-    this.#current = reception;
+  send(receiver: ChunkReceiver, text: string): void {
+    this.#current = receiver;
     this.#wire.socket.setTimeout(0);
     this.#wire.socket.write(text, 'latin1');
-    reception.sent();
+    receiver.sent();
   }
 
-  /** Nobody needs it at present. @param timeout milliseconds until it closes itself */
+  /** The connection is idle. @param timeout milliseconds until it closes itself */
   rest(timeout: number): void {
     this.#wire.socket.setTimeout(timeout);
   }
@@ -63,33 +63,33 @@ export class MemberConnection {
   }
 
   #read(bytes: Buffer): boolean {
-    const reception = this.#current;
+    const receiver = this.#current;
     try {
-      if (reception === undefined) throw new WeirError('peer_protocol', 'bytes that nobody asked for');
-      const isWhole = reception.receive(bytes);
+      if (receiver === undefined) throw new WeirError('peer_protocol', 'bytes that were not requested');
+      const isWhole = receiver.receive(bytes);
       const wait = this.#limit?.reserve(bytes.length) ?? 0;
-      if (isWhole) this.#finish(reception);
+      if (isWhole) this.#finish(receiver);
       return wait <= 0 || this.#pause(wait);
     } catch (error) {
-      if (!isWeirError(error)) throw error; // of whom it was told to, and no fault of the peer
+      if (!isWeirError(error)) throw error; // a listener threw it, which is not the peer's fault
       this.#error = error;
       this.#wire.socket.destroy();
       return false;
     }
   }
 
-  #finish(reception: ChunkReceiver): void {
+  #finish(receiver: ChunkReceiver): void {
     this.#current = undefined;
     this.#answered += 1;
-    if (!reception.lasts) this.#wire.socket.destroy();
-    this.#owner.finished(this, reception);
+    if (!receiver.lasts) this.#wire.socket.destroy();
+    this.#owner.finished(this, receiver);
   }
 
-  /** Leaves what comes to the kernel, whose window then slows the sender down. */
+  /** Stops reading: the kernel's buffer fills, and its window slows the sender down. */
   #pause(milliseconds: number): false {
     const isPaused = this.#pausedUntil !== undefined;
     this.#pausedUntil = this.#clock.monotonic() + milliseconds;
-    // TLS gives all the records that it has decrypted, paused or not: each of them moves the end of one pause.
+    // TLS gives all records that it has decrypted, paused or not. Each of them moves the end of the same pause.
     if (!isPaused) void this.#resume();
     return false;
   }

@@ -1,7 +1,7 @@
 /**
- * The connections to one member, and the requests that wait for one. A request that was cut off before anything of an
- * answer came is sent once more, over a new connection: the old one may have been idle for too long, or the other side
- * did not know us yet. All other failures are the caller's to act on.
+ * The connections to one member, and the requests that wait for one. A request that was cut off before a byte of its
+ * answer came is sent once more, over a new connection: the old one may have been idle for too long, or the member
+ * did not know this node yet. The caller acts on all other failures.
  */
 import type { SecureContext } from 'node:tls';
 import type PQueue from 'p-queue';
@@ -14,36 +14,36 @@ import type { ChunkReceiver } from './chunk-receiver.ts';
 import type { TokenBucket } from '../util/token-bucket.ts';
 
 /**
- * Connections that are made at one time, to all members: a handshake costs some milliseconds of CPU at both ends, and
- * where that is short many side by side all last for longer than they may.
+ * Connections that are made at one time, to all members. A handshake costs some milliseconds of CPU at both ends; if
+ * CPU is short, many handshakes at once would all exceed their time limit.
  */
 export const DIALS_AT_ONCE = 8;
-/** The swarm has 7 requests to one member in flight; one more for a manifest. */
+/** Connections to one member: the swarm has 7 requests to it in flight; one more is for a manifest. */
 const MAX_CONNECTIONS = 8;
-/** Milliseconds that an idle connection is kept: chunks of one image come closer together. */
+/** Milliseconds that an idle connection is kept: longer than the pauses between chunks of one image. */
 const IDLE_TIMEOUT = 30 * SECOND;
-/** The same of one over which nothing was asked yet: the other side closes it after 15 s, perhaps as we ask. */
+/** Milliseconds that an unused connection is kept: the member closes it after 15 s, perhaps as this node asks. */
 const UNUSED_TIMEOUT = 7.5 * SECOND;
-/** Requests that wait for a connection; far above what the swarm asks of one member. */
+/** Requests that wait for a connection; far more than the swarm sends to one member. */
 const MAX_WAITING = 256;
-/** Milliseconds before a member that cuts us off is told again who we are. */
+/** Milliseconds before this node sends its record again to a member that cuts it off. */
 const INTRODUCE_AGAIN = 10 * SECOND;
 
 export interface ConnectionContext {
-  /** Presents the own certificate; undefined: plain TCP. */
+  /** Presents this node's certificate; undefined: plain TCP. */
   readonly tls: SecureContext | undefined;
   readonly limit: TokenBucket | undefined;
   readonly clock: Clock;
-  /** Of the dials to all members. */
+  /** Queue of the dials to all members. */
   readonly dials: PQueue;
-  /** Makes ourselves known to the member; never rejects. */
+  /** Sends this node's record to the member; never rejects. */
   readonly introduce: (member: Member) => Promise<void>;
-  /** The last connection has closed, and nothing waits. */
+  /** The last connection has closed, and no request waits. */
   readonly onIdle: (connections: MemberConnections) => void;
 }
 
 export interface Task {
-  readonly reception: ChunkReceiver;
+  readonly receiver: ChunkReceiver;
   /** The request as it is sent. */
   readonly text: string;
   retried: boolean;
@@ -56,7 +56,7 @@ export class MemberConnections implements ConnectionOwner {
   readonly #busy = new Map<MemberConnection, Task>();
   readonly #waiting: Task[] = [];
   readonly #over = new AbortController();
-  /** Dials, those that wait for their turn among them; and those that have it. */
+  /** Dials, with those that wait for their turn; and dials that are being made. */
   #dialling = 0;
   #connecting = 0;
   /** Requests that wait for an introduction. */
@@ -82,34 +82,34 @@ export class MemberConnections implements ConnectionOwner {
   run(task: Task): void {
     if (this.#waiting.length >= MAX_WAITING) {
       const error = new WeirError('peer_unreachable', `${MAX_WAITING} requests wait for a connection`);
-      queueMicrotask(() => task.reception.fail(error));
+      queueMicrotask(() => task.receiver.fail(error));
       return;
     }
     this.#waiting.push(task);
-    if (this.#connecting > 0) task.reception.connecting();
+    if (this.#connecting > 0) task.receiver.connecting();
     this.#pump();
   }
 
   /** Ends the request. With HTTP/1.1 that costs its connection. */
   cancel(task: Task): void {
-    task.reception.cancel();
+    task.receiver.cancel();
     const at = this.#waiting.indexOf(task);
     if (at !== -1) this.#waiting.splice(at, 1);
     for (const [connection, current] of this.#busy) if (current === task) connection.destroy();
   }
 
-  /** Takes no new requests; what is under way ends first. */
+  /** Takes no new requests; those under way are finished. */
   retire(): void {
     this.#retired = true;
     for (const connection of this.#idle) connection.destroy();
   }
 
-  /** Ends all at once. */
+  /** Ends all requests at once. */
   close(): void {
     const error = new WeirError('aborted', 'the data client is closed');
     this.#over.abort(error);
     const tasks = [...this.#waiting.splice(0), ...this.#busy.values()];
-    for (const { reception } of tasks) reception.fail(error);
+    for (const { receiver } of tasks) receiver.fail(error);
     for (const connection of [...this.#idle, ...this.#busy.keys()]) connection.destroy();
   }
 
@@ -120,9 +120,9 @@ export class MemberConnections implements ConnectionOwner {
       const task = connection.closed ? undefined : this.#waiting.shift();
       if (task === undefined) continue;
       this.#busy.set(connection, task);
-      connection.send(task.reception, task.text);
+      connection.send(task.receiver, task.text);
     }
-    // One that is dead would take all turns of the dials for several requests.
+    // One dial at first: otherwise a dead member with several requests would take all places in the queue of dials.
     const most = this.#idle.length + this.#busy.size > 0 ? MAX_CONNECTIONS : 1;
     while (this.#dialling < this.#waiting.length && this.#connections < most) void this.#dial();
   }
@@ -144,9 +144,9 @@ export class MemberConnections implements ConnectionOwner {
 
   /** @throws WeirError as {@link dial} */
   async #connect(): Promise<void> {
-    if (this.#waiting.length === 0) return; // given up, or sent over another one, while this waited for its turn
+    if (this.#waiting.length === 0) return; // given up, or sent over another connection, while this dial waited
     const { tls, limit, clock } = this.#context;
-    for (const { reception } of this.#waiting) reception.connecting();
+    for (const { receiver } of this.#waiting) receiver.connecting();
     const { fingerprint } = this.member;
     const expected = tls && { fingerprint, context: tls };
     this.#connecting += 1;
@@ -167,22 +167,22 @@ export class MemberConnections implements ConnectionOwner {
     return best === undefined ? all : [best, ...all.filter((address) => address !== best)];
   }
 
-  /** One, for which there is no connection; all, where there is none whatever. */
+  /** Fails the request that this dial was for; all requests if there is no connection at all. */
   #failWaiting(error: WeirError): void {
     const count = this.#connections === 0 ? this.#waiting.length : 1;
-    for (const { reception } of this.#waiting.splice(0, count)) reception.fail(error);
+    for (const { receiver } of this.#waiting.splice(0, count)) receiver.fail(error);
   }
 
-  finished(connection: MemberConnection, reception: ChunkReceiver): void {
+  finished(connection: MemberConnection, receiver: ChunkReceiver): void {
     this.#busy.delete(connection);
     if (this.#retired && this.#waiting.length === 0) connection.destroy();
     if (!connection.closed) {
       this.#idle.push(connection);
       connection.rest(IDLE_TIMEOUT);
     }
-    this.#again = undefined; // it knows us
+    this.#again = undefined; // the member knows this node
     this.#pump();
-    reception.deliver();
+    receiver.deliver();
   }
 
   closed(connection: MemberConnection, error: WeirError): void {
@@ -190,25 +190,25 @@ export class MemberConnections implements ConnectionOwner {
     this.#busy.delete(connection);
     const at = this.#idle.indexOf(connection);
     if (at !== -1) this.#idle.splice(at, 1);
-    if (task !== undefined && !task.reception.over) this.#cut(task, connection.answered === 0, error);
+    if (task !== undefined && !task.receiver.over) this.#cut(task, connection.answered === 0, error);
     this.#pump();
     this.#reportIdle();
   }
 
   #cut(task: Task, isFresh: boolean, error: WeirError): void {
-    const { reception } = task;
-    if (task.retried || reception.begun || this.#over.signal.aborted) return reception.fail(error);
+    const { receiver } = task;
+    if (task.retried || receiver.begun || this.#over.signal.aborted) return receiver.fail(error);
     task.retried = true;
     if (isFresh) {
       void this.#repeat(task);
       return;
     }
-    // It was idle while the other side closed it, and so may the others have been.
+    // The member closed it while it was idle, and may have closed the other idle ones, too.
     for (const other of this.#idle.splice(0)) other.destroy();
     this.#waiting.unshift(task);
   }
 
-  /** Sends a request again once the member has been told who asks. Never rejects. */
+  /** Sends a request again after the member has got this node's record. Never rejects. */
   async #repeat(task: Task): Promise<void> {
     const { clock, introduce } = this.#context;
     const now = clock.monotonic();
@@ -218,8 +218,8 @@ export class MemberConnections implements ConnectionOwner {
     }
     await this.#again.done;
     this.#repeating -= 1;
-    if (this.#over.signal.aborted) task.reception.fail(toWeirError(this.#over.signal.reason));
-    else if (!task.reception.over) this.run(task);
+    if (this.#over.signal.aborted) task.receiver.fail(toWeirError(this.#over.signal.reason));
+    else if (!task.receiver.over) this.run(task);
     this.#reportIdle();
   }
 

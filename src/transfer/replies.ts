@@ -2,7 +2,7 @@
 import type { ServerResponse } from 'node:http';
 import { SECOND } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
-import { openBody, type Pace } from '../http/body.ts';
+import { openBody, type RateLimit } from '../http/body.ts';
 import type { BufferPool } from '../util/buffer-pool.ts';
 import type { ChunkFetch, ServedChunk } from './chunk-exchange.ts';
 import { formatAttestation, HEADER, LIMITS } from './wire-format.ts';
@@ -10,21 +10,21 @@ import { formatAttestation, HEADER, LIMITS } from './wire-format.ts';
 type Chunk = Extract<ServedChunk, { kind: 'chunk' }>;
 type Refusal = Exclude<ServedChunk, Chunk>;
 
-/** Milliseconds in which a reader must take one buffer of 256 KiB; or it holds a slot that others want. */
+/** Milliseconds in which a reader must take one buffer of 256 KiB: a slower one holds a slot that others want. */
 export const READER_TIMEOUT: number = 10 * SECOND;
 
 export interface ReplyOptions {
   readonly pool: BufferPool;
-  readonly pace: Pace | undefined;
+  readonly rateLimit: RateLimit | undefined;
   readonly readerTimeout: number;
   /** Aborted when the asker is gone. */
   readonly gone: AbortSignal;
   readonly onSent: (bytes: number) => void;
-  /** Asked before each buffer; throws where this asker may have nothing (any more). */
+  /** Called before each buffer; throws if this peer may not have more bytes. */
   readonly mayGoOn: () => void;
 }
 
-/** @throws WeirError `internal` where the piece is another than asked for; what reading threw; `aborted` */
+/** @throws WeirError `internal` if the chunk is not the requested one; an error of reading; `aborted` */
 export async function sendChunk(
   response: ServerResponse,
   request: ChunkFetch,
@@ -59,7 +59,7 @@ async function sendBody(
     response.writeHead(request.range === undefined ? 200 : 206, {
       'content-length': end - start,
       ...(request.range !== undefined && { 'content-range': `bytes ${start}-${end - 1}/${size}` }),
-      ...(attestation !== undefined && { [HEADER.statement]: formatAttestation(attestation) }),
+      ...(attestation !== undefined && { [HEADER.attestation]: formatAttestation(attestation) }),
     });
     await opened?.send();
     response.end();
@@ -68,14 +68,14 @@ async function sendBody(
   }
 }
 
-/** What the asker would not take must not leave. */
+/** The asker would refuse other bytes, so they must not be sent. */
 function checkChunk({ range }: ChunkFetch, { start, end, size }: Chunk): void {
   const fits =
     range === undefined
       ? start === 0 && end === size && size <= LIMITS.whole
       : start === range.start && end === range.end && end <= size;
   if (!fits)
-    throw new WeirError('internal', `bytes ${start} to ${end} of ${size} are not what was asked for`);
+    throw new WeirError('internal', `bytes ${start} to ${end} of ${size} are not the requested ones`);
 }
 
 export function sendRefusal(response: ServerResponse, answer: Refusal): void {

@@ -1,23 +1,23 @@
 /**
- * What both ends of the data plane must agree on: names, bounds, and how values stand in headers. The protocol as a
- * whole is told in docs/protocol.md, section "Data plane".
+ * The names, bounds and header formats on which both ends of the data plane must agree. The whole protocol is
+ * described in docs/protocol.md, section "Data plane".
  */
 import { KIB, MIB } from '../util/clock.ts';
 import { peerIdOf, publicKeyOf } from '../protocol/peer-id.ts';
 import { MESSAGE_LIMITS } from '../protocol/messages.ts';
 import { HASH_BYTES, type Attestation } from '../protocol/attestation.ts';
 
-/** Ends with the digest; the registry follows as `?registry=`. */
+/** The digest follows, then the registry as `?registry=`. */
 export const BLOB_PATH = '/weir/1/blobs/';
 
 export const HEADER = {
-  /** The member that asks, where no certificate says it. */
+  /** The asker's peer ID, if no certificate names it. */
   peer: 'weir-peer',
-  /** Repository: the asked one is asked as home. */
-  home: 'weir-home',
-  /** Bytes of the blob; beside `home`. */
+  /** Repository; set if the peer is asked as owner. */
+  owner: 'weir-home',
+  /** The blob's size in bytes; beside `owner`. */
   size: 'weir-size',
-  statement: 'weir-statement',
+  attestation: 'weir-statement',
   load: 'weir-load',
   retry: 'weir-retry-in',
   holders: 'weir-holders',
@@ -25,21 +25,21 @@ export const HEADER = {
 } as const;
 
 export const LIMITS = {
-  /** Bytes of a piece: the largest chunk. */
+  /** Bytes of the largest chunk. */
   chunk: 8 * MIB,
-  /** Bytes of a blob that is asked for whole: the largest manifest that registries take. */
+  /** Bytes of a blob that is requested whole: the largest manifest that registries take. */
   whole: 4 * MIB,
-  /** Characters of a request's target: a sha512 digest and a registry's name of 255 characters, all encoded. */
+  /** Characters of a request's target: a sha512 digest and a registry name of 255 characters, all encoded. */
   target: 1024,
   /** Bytes of a request's head: a Bearer token of 16 KiB is the longest that the mirror takes. */
   requestHead: 20 * KIB,
-  /** Bytes of an answer's head; a right one has some 600. */
+  /** Bytes of an answer's head; a valid one has some 600. */
   answerHead: 8 * KIB,
-  /** Milliseconds that a home may send its asker away for. */
+  /** Milliseconds for which an owner may tell its asker to wait. */
   retry: 60_000,
-  /** Requests that one node may hold at a time, as far as anyone believes it. */
+  /** Requests that a node may say it holds at a time. */
   load: 1_000_000,
-  /** Members that a home may point at. */
+  /** Members that an owner may name as holders. */
   holders: 3,
   /** Bytes of a blob. */
   size: MESSAGE_LIMITS.size,
@@ -53,11 +53,11 @@ const SIGNATURE_BYTES = 64;
 const INDEX_BYTES = 4;
 const KIND_BYTES = 1;
 const ATTESTATION_BYTES = INDEX_BYTES + HASH_BYTES + KEY_BYTES + SIGNATURE_BYTES + KIND_BYTES;
-/** The last byte: what its maker knows the hash from. */
+/** The last byte: how the attesting peer got the hash. */
 const FETCHED = 0;
 const VERIFIED = 1;
 
-/** base64url of: index (u32, big-endian), hash, public key of the one who states it, signature, kind. 178 characters. */
+/** base64url of: index (u32, big-endian), hash, public key of the attesting peer, signature, kind. 178 characters. */
 export function formatAttestation({ index, hash, by, signature, verified }: Attestation): string {
   const head = Buffer.alloc(INDEX_BYTES);
   head.writeUInt32BE(index);
@@ -65,10 +65,10 @@ export function formatAttestation({ index, hash, by, signature, verified }: Atte
   return Buffer.concat([head, hash, publicKeyOf(by), signature, kind]).toString('base64url');
 }
 
-/** The statement in `text`, unchecked by whom it is; undefined where it is none. */
+/** The attestation in `text`, its signature unchecked; undefined if it is malformed. */
 export function parseAttestation(text: string): Attestation | undefined {
   const bytes = Buffer.from(text, 'base64url');
-  // Buffer.from passes over what is not base64: only what comes out the same was written as it should be.
+  // Buffer.from skips characters that are not base64, so the text must come out the same again.
   if (bytes.length !== ATTESTATION_BYTES || bytes.toString('base64url') !== text) return undefined;
   const index = bytes.readUInt32BE(0);
   const kind = bytes[ATTESTATION_BYTES - KIND_BYTES];
@@ -84,7 +84,7 @@ export function parseAttestation(text: string): Attestation | undefined {
   };
 }
 
-/** A decimal number without sign or leading zeros, from 0 to `max`; undefined where it is none. */
+/** A decimal number without sign or leading zeros, from 0 to `max`; undefined if it is malformed. */
 export function parseNumber(text: string | undefined, max: number): number | undefined {
   if (text === undefined || !/^(?:0|[1-9][0-9]{0,14})$/.test(text)) return undefined;
   const number = Number(text);

@@ -1,20 +1,21 @@
 /**
- * Which addresses a request may be sent to. Pure: addresses are brought to it, those that a name resolves to too.
+ * Decides which addresses a request may be sent to. Pure: its callers bring the addresses, also those that a name
+ * resolves to.
  *
- * A registry's redirects and realms, and other members, must not make this node ask its own services or a cloud's
- * metadata service, whose answers are credentials. What counts is the address that is connected to, and for an
- * address that carries another one (NAT64 and the like) also that one.
+ * Redirects and realms of registries, and other members, must not make this node call its own services or a cloud's
+ * metadata service, whose answers are credentials. The address that is connected to counts. If it carries another
+ * address (NAT64 and the like), that one counts, too.
  */
 import { BlockList, isIP } from 'node:net';
 import { WeirError } from '../util/errors.ts';
 
-/** Most forbidden first: an address that can be read in several ways is of the first kind that one of them has. */
+/** Most forbidden first: an address with several readings gets the first kind that fits one of them. */
 const KINDS = ['metadata', 'link-local', 'unspecified', 'multicast', 'loopback', 'private'] as const;
 
 /** `public`: none of the others. */
 export type AddressKind = (typeof KINDS)[number] | 'public';
 
-/** Addresses, what they are, and where that is written. */
+/** Address ranges, their kinds, and where that is written. */
 const RANGES: readonly (readonly [network: string, kind: AddressKind, source: string])[] = [
   ['0.0.0.0/8', 'unspecified', 'RFC 791 3.2; Linux takes 0.0.0.0 for 127.0.0.1'],
   ['10.0.0.0/8', 'private', 'RFC 1918'],
@@ -41,7 +42,7 @@ const RANGES: readonly (readonly [network: string, kind: AddressKind, source: st
   ['ff00::/8', 'multicast', 'RFC 4291 2.7'],
 ];
 
-/** Names that mean such an address wherever they are resolved: by a proxy, too. */
+/** Names that mean such an address wherever they are resolved, also by a proxy. */
 const NAMES: readonly (readonly [name: RegExp, kind: AddressKind, source: string])[] = [
   [/^(?:.*\.)?localhost$/, 'loopback', 'RFC 6761 6.3'],
   [/^(?:.*\.)?localhost\.localdomain$/, 'loopback', 'nss-myhostname(8)'],
@@ -50,7 +51,7 @@ const NAMES: readonly (readonly [name: RegExp, kind: AddressKind, source: string
   [/^instance-data(?:\.[a-z0-9-]+)?\.ec2\.internal$/, 'metadata', 'AWS'],
 ];
 
-/** IPv6 addresses that carry an IPv4 one: where the packets go in the end. */
+/** IPv6 addresses that carry an IPv4 address, to which the packets finally go. */
 const CARRIERS: readonly (readonly [
   network: string,
   read: (bits: bigint) => readonly number[],
@@ -65,19 +66,19 @@ const CARRIERS: readonly (readonly [
   ['2002::/16', (bits) => [low32(bits >> 80n)], 'RFC 3056 2, 6to4'],
 ];
 
-/** 1.0.0.0 and 224.0.0.0: hosts have addresses in between. */
+/** 1.0.0.0 and 224.0.0.0: addresses of hosts lie in between. */
 const FIRST_UNICAST = 0x01_00_00_00;
 const FIRST_MULTICAST = 0xe0_00_00_00;
 
-/** How far a request may go, by who named the place; each a list of what is allowed. */
+/** How far a request may go, by who named the target. Each entry lists the allowed kinds. */
 export const REACHES = {
-  /** What the operator has configured. */
+  /** For targets that the operator configured. */
   anywhere: [...KINDS, 'public'],
-  /** What a caller of this node named: its runtime could reach that, too. */
+  /** For targets that a caller of this node named: its runtime could reach those, too. */
   node: ['public', 'private', 'loopback'],
   network: ['public', 'private'],
   internet: ['public'],
-  /** With `upstream.allow-private: no`, for what a registry on this machine named. */
+  /** With `upstream.allow-private: no`, for targets that a registry on this machine named. */
   'internet and loopback': ['public', 'loopback'],
 } as const satisfies Record<string, readonly AddressKind[]>;
 
@@ -91,18 +92,18 @@ const LISTS: ReadonlyMap<AddressKind, BlockList> = new Map(
 );
 const CARRIER_LISTS = CARRIERS.map(([network, read]) => ({ list: blockList([network]), read }));
 
-/** @param address IPv4 or IPv6, as a resolver gives it; what is neither is `unspecified`, so that it is refused */
+/** @param address IPv4 or IPv6, as a resolver gives it; anything else is `unspecified`, so that it is refused */
 export function addressKind(address: string): AddressKind {
   const [bare = ''] = address.split('%'); // a zone (RFC 4007 11) does not change what the address is
   const family = isIP(bare);
   if (family === 0) return 'unspecified';
   const kind = listedKind(bare, family);
-  if (kind !== 'public' || family === 4) return kind; // ::1 lies within ::/96, too, and carries nothing
+  if (kind !== 'public' || family === 4) return kind; // ::1 lies within ::/96, too, but carries no address
   const carried = new Set(carriedBy(bare).map((each) => listedKind(each, 4)));
   return KINDS.find((each) => carried.has(each)) ?? 'public';
 }
 
-/** What a host, as a URL has it, says by itself; undefined for a name that must be resolved. */
+/** The kind that the host of a URL shows by itself; undefined for a name that must be resolved. */
 export function hostKind(hostname: string): AddressKind | undefined {
   const host = hostname
     .replace(/^\[(.+)\]$/, '$1')
@@ -117,13 +118,13 @@ export function isAllowed(kind: AddressKind, reach: Reach): boolean {
   return allowed.includes(kind);
 }
 
-/** @throws WeirError `address_refused` if the host of `origin` says by itself that it is beyond `reach` */
+/** @throws WeirError `address_refused` if the host of `origin` by itself shows that it is beyond `reach` */
 export function checkHost(origin: string, reach: Reach): void {
   const kind = hostKind(new URL(origin).hostname);
   if (kind !== undefined && !isAllowed(kind, reach)) throw addressRefused(origin, kind, reach);
 }
 
-/** @param address where the host of `origin` is a name: what it resolves to */
+/** @param address to which the host of `origin` resolves, if it is a name */
 export function addressRefused(origin: string, kind: AddressKind, reach: Reach, address?: string): WeirError {
   const { host } = new URL(origin);
   const what = kind === 'metadata' ? 'that of a metadata service' : kind;
@@ -132,7 +133,7 @@ export function addressRefused(origin: string, kind: AddressKind, reach: Reach, 
   return new WeirError(
     'address_refused',
     `${origin} is refused: its address${address === undefined ? '' : ` ${address}`} is ${what}, and ${who} may lead ` +
-      `there; what allows it is ${setting}an entry registries."${host}"`,
+      `there; to allow it, set ${setting}an entry registries."${host}"`,
     { detail: { origin, kind } },
   );
 }
@@ -150,11 +151,11 @@ function carriedBy(address: string): readonly string[] {
 }
 
 /**
- * The four places in which RFC 6052 2.2 lets a translator of this prefix find the address. All but the last may as well
- * hold the number of a subnet, `0` or `fffe`: what no machine has in IPv4 is not counted there.
+ * The four places where RFC 6052 2.2 lets a translator of this prefix put the address. All but the last may also hold
+ * the number of a subnet, such as `0` or `fffe`: values that no machine has in IPv4 are not counted there.
  */
 function localNat64(bits: bigint): readonly number[] {
-  // Bits 64 to 71 are left out by all of them.
+  // None of them uses bits 64 to 71.
   const joined = ((bits >> 64n) << 56n) | BigInt.asUintN(56, bits);
   const elsewhere = [48n, 56n, 64n].map((prefix) => low32(joined >> (120n - prefix - 32n)));
   return [
@@ -174,7 +175,7 @@ function blockList(networks: readonly string[]): BlockList {
 
 /** The 128 bits of an IPv6 address. */
 function bitsOf(address: string): bigint {
-  // As WHATWG URLs write it: lower case, without dotted decimals, at most one `::`.
+  // WHATWG URLs write it in lower case, without dotted decimals, with at most one `::`.
   const canonical = new URL(`http://[${address}]`).hostname.slice(1, -1);
   const [head = [], tail = []] = canonical.split('::').map((part) => part.split(':').filter(Boolean));
   const zeros = Array<string>(8 - head.length - tail.length).fill('0');

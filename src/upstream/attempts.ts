@@ -1,6 +1,6 @@
 /**
- * The tries of one call: mirrors once each and in order, then the registry itself, again and again where that
- * may help, with waits; a registry that does not answer at all is left alone for a moment (see breaker.ts).
+ * The attempts of one call. Each mirror is tried once, in order. Then the registry itself is tried, with waits and
+ * retries if they may help. A registry that does not answer at all is skipped for a moment (breaker.ts).
  */
 import type { Clock } from '../util/clock.ts';
 import { toWeirError, WeirError } from '../util/errors.ts';
@@ -34,7 +34,7 @@ export class Attempts {
 
   /**
    * @param retries how often the registry is asked again without progress in between
-   * @throws WeirError `name_invalid` where the registry's name is no host
+   * @throws WeirError `name_invalid` if the registry's name is no host
    */
   constructor(
     context: AttemptsContext,
@@ -49,7 +49,7 @@ export class Attempts {
     this.#signal = signal;
   }
 
-  /** What `work` gives at the first endpoint where it succeeds. @throws WeirError the registry's own failure */
+  /** The result of `work` at the first endpoint where it succeeds. @throws WeirError the registry's own failure */
   async run<T>(work: (endpoint: Endpoint) => Promise<T>): Promise<T> {
     for (;;) {
       try {
@@ -60,12 +60,12 @@ export class Attempts {
     }
   }
 
-  /** Waits until it is time for the next try. @throws WeirError `error` where there is none */
+  /** Waits until the next attempt. @throws WeirError `error` if there is none */
   async failed(error: WeirError): Promise<void> {
     const { clock, observer, breaker } = this.#context;
     const own = this.#endpoints.at(-1)?.origin ?? '';
     if (this.#signal?.aborted) {
-      // The caller did not wait for the last try; what failed before still tells that nobody answers.
+      // The caller left during the last attempt; the failure before still shows that nothing answers.
       if (this.#lastError !== undefined) breaker.failed(own, this.#lastError);
       throw abortError(this.#signal);
     }
@@ -89,13 +89,13 @@ export class Attempts {
     }
   }
 
-  /** Something arrived: failures are counted anew. */
+  /** Bytes arrived: failures are counted anew. */
   progressed(): void {
     this.#failures = 0;
     this.#progressedAt = this.#context.clock.monotonic();
   }
 
-  /** Milliseconds for which what has begun to arrive is tried again, however often that was done already. */
+  /** Milliseconds left in which a body that broke off is tried again, whatever the number of retries. */
   get #patience(): number {
     if (this.#progressedAt === undefined) return 0;
     return this.#progressedAt + RESUME_PATIENCE - this.#context.clock.monotonic();
@@ -105,7 +105,7 @@ export class Attempts {
     for (const endpoint of this.#endpoints) {
       if (this.#deadMirrors.has(endpoint)) continue;
       try {
-        // What has once begun to arrive goes on, whatever other calls met.
+        // A body that has begun to arrive goes on, whatever happened to other calls.
         if (!this.#hasSucceeded && this.#failures === 0) this.#context.breaker.check(endpoint.origin);
         const result = await work(endpoint);
         this.#hasSucceeded = true;

@@ -1,14 +1,14 @@
 /**
- * The circuit breaker: an endpoint that could not be reached is left alone for a moment, so that a pull of many
- * requests does not pay the time-out for each of them. Pure: the clock is handed in.
+ * The circuit breaker. An endpoint that could not be reached is skipped for a moment, so that a pull of many requests
+ * does not pay the time-out for each of them. Pure: the clock is handed in.
  */
 import { LRUCache } from 'lru-cache';
 import { SECOND, type Clock } from '../util/clock.ts';
 import { WeirError, type ErrorCode } from '../util/errors.ts';
 
-/** Milliseconds. Long enough to cover the requests of one pull, short enough that a restart goes unnoticed. */
+/** Milliseconds: long enough to cover the requests of one pull, short enough that a restart goes unnoticed. */
 const OPEN_TIME = 2 * SECOND;
-/** Endpoints come from callers; the oldest are forgotten, which only costs a time-out. */
+/** Callers name endpoints, so the number is bounded; forgetting the oldest only costs a time-out. */
 const MAX_ENDPOINTS = 256;
 
 interface Opened {
@@ -24,7 +24,7 @@ export class Breaker {
     this.#clock = clock;
   }
 
-  /** @throws WeirError the code of the failure that opened it, while it is open */
+  /** @throws WeirError while it is open, with the code of the failure that opened it */
   check(endpoint: string): void {
     const opened = this.#open.get(endpoint);
     if (opened === undefined) return;
@@ -38,8 +38,8 @@ export class Breaker {
   }
 
   /**
-   * `error` ended the last try: opens where it says that the endpoint itself does not answer at all, and not
-   * its storage or its token server.
+   * `error` ended the last attempt. Opens if the endpoint itself does not answer at all; failures of its storage or
+   * its token server do not count.
    */
   failed(endpoint: string, error: WeirError): void {
     if (error.code !== 'upstream_unreachable' && error.code !== 'upstream_timeout') return;

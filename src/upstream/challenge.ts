@@ -1,6 +1,6 @@
 /**
- * The WWW-Authenticate header (RFC 9110, section 11.6.1): several challenges in one value, each a scheme with
- * either one token68 or parameters, whose values are tokens or quoted strings.
+ * The WWW-Authenticate header (RFC 9110, section 11.6.1). One value holds several challenges; each is a scheme with
+ * one token68 or with parameters, whose values are tokens or quoted strings.
  */
 import { KIB } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
@@ -9,7 +9,7 @@ export interface Challenge {
   /** Lower case. */
   readonly scheme: string;
   readonly token68?: string | undefined;
-  /** Names in lower case; of a name given twice, the first counts. */
+  /** Names in lower case; if a name is given twice, the first counts. */
   readonly parameters: ReadonlyMap<string, string>;
 }
 
@@ -26,7 +26,7 @@ const SPACES = /[ \t]+/y;
 /** RFC 9110, section 5.6.1: a recipient accepts empty list elements. */
 const COMMAS = /[ \t]*(?:,[ \t]*)+/y;
 
-/** @throws WeirError `upstream_protocol` where the header does not follow the grammar or is beyond the bounds */
+/** @throws WeirError `upstream_protocol` if the header does not follow the grammar or exceeds the bounds */
 export function parseChallenges(header: string): readonly Challenge[] {
   if (header.length > MAX_HEADER_LENGTH) throw malformed('longer than 8 KiB');
   const text = header.trim();
@@ -40,7 +40,7 @@ export function parseChallenges(header: string): readonly Challenge[] {
   return challenges;
 }
 
-/** The header that says `challenges`; what {@link parseChallenges} reads comes out equal. */
+/** Writes `challenges` as a header; {@link parseChallenges} reads the same back. */
 export function formatChallenges(challenges: readonly Challenge[]): string {
   return challenges
     .map(({ scheme, token68, parameters }) => {
@@ -67,7 +67,7 @@ function parseChallenge(scanner: Scanner): Challenge {
   }
   for (let count = 0; ; count++) {
     const parameter = parseParameter(scanner);
-    if (parameter === undefined) break; // the next challenge begins, or the end is reached
+    if (parameter === undefined) break; // the next challenge, or the end
     if (count === MAX_PARAMETERS) throw malformed('too many parameters');
     if (!parameters.has(parameter.name)) parameters.set(parameter.name, parameter.value);
     endOfChallenge(scanner);
@@ -106,7 +106,7 @@ class Scanner {
     return this.position >= this.#text.length;
   }
 
-  /** What `pattern` (sticky) matches here; the position moves behind it. */
+  /** Matches the sticky `pattern` here, and moves the position past the match. */
   take(pattern: RegExp): RegExpExecArray | undefined {
     pattern.lastIndex = this.position;
     const match = pattern.exec(this.#text);

@@ -8,19 +8,19 @@ export type Credential =
   | { readonly kind: 'basic'; readonly username: string; readonly password: string }
   | { readonly kind: 'bearer'; readonly token: string };
 
-/** A credential that a docker config may hold besides: an OAuth2 refresh token for the registry's token server. */
+/** Credentials that a docker config may hold: also an OAuth2 refresh token for the registry's token server. */
 export type StoredCredential = Credential | { readonly kind: 'identity'; readonly token: string };
 
-/** Bytes; node:http takes 16 KiB of headers in all, so that nothing longer arrives in practice. */
+/** Bytes; node:http accepts 16 KiB of headers in all, so nothing longer arrives in practice. */
 const MAX_AUTHORIZATION_LENGTH = 16 * KIB;
 
 const AUTHORIZATION = /^(basic|bearer) +([A-Za-z0-9._~+/-]+=*)$/i;
 const BASE64 = /^[A-Za-z0-9+/]+={0,2}$/;
 
 /**
- * Reads an Authorization header; none is `undefined`.
+ * Reads an Authorization header; a missing one is `undefined`.
  * @throws WeirError `bad_request` for another scheme or a malformed value: going on without it would answer the
- * caller as somebody else
+ *   caller as somebody else
  */
 export function parseAuthorization(header: string | undefined): Credential | undefined {
   if (header === undefined) return undefined;
@@ -42,19 +42,19 @@ export function formatAuthorization(credential: Credential): string {
   return `Basic ${Buffer.from(`${credential.username}:${credential.password}`).toString('base64')}`;
 }
 
-/** What stands behind `Basic`, and in `auth` of a docker config: base64 of `name:password`. */
+/** The value after `Basic`, also of `auth` in a docker config: base64 of `name:password`. */
 export function parseBasic(value: string): Credential | undefined {
   if (!BASE64.test(value)) return undefined;
   const bytes = Buffer.from(value, 'base64');
-  if (!isUtf8(bytes)) return undefined; // read as text, it would be another password
+  if (!isUtf8(bytes)) return undefined; // as text it would be another password
   const text = bytes.toString('utf8');
   const colon = text.indexOf(':');
-  // RFC 7617 2: no control characters; they would also break the header that is built from it.
+  // RFC 7617 2 allows no control characters; they would also break the header built from it.
   if (colon === -1 || hasControls(text)) return undefined;
   return { kind: 'basic', username: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 
-/** Names a credential in caches without holding it. */
+/** A cache key for a credential that does not contain it. */
 export function credentialKey(credential: StoredCredential | undefined): string {
   if (credential === undefined) return 'anonymous';
   const text = credential.kind === 'identity' ? credential.token : formatAuthorization(credential);

@@ -1,13 +1,13 @@
 /**
- * Credentials of a docker `config.json`: `auths`, `credHelpers` and `credsStore`.
+ * Credentials from a docker `config.json`: `auths`, `credHelpers` and `credsStore`.
  *
- * The file is read again when its modification time changes; answers (those of helpers are programs' runs) are
- * kept for some minutes. A file or helper that does not work is reported and counts as holding nothing: public
- * images must go on being pulled.
+ * The file is read again when its modification time changes. Results are kept for some minutes, as each helper call
+ * runs a program. A file or helper that does not work is reported and counts as empty: pulls of public images must go
+ * on.
  *
- * `credsStore` is asked for every registry, as docker does it (cli, configfile.GetAuthConfig): helpers of clouds work
- * without any entry in `auths`. Registries come from callers, so few helpers run at a time, and registries that the
- * file names go first.
+ * `credsStore` is asked for every registry, as docker does (cli, configfile.GetAuthConfig), because helpers of clouds
+ * work without an entry in `auths`. Callers name the registries, so few helpers run at a time, and registries that
+ * the file names go first.
  */
 import { execFile } from 'node:child_process';
 import { readFile, stat } from 'node:fs/promises';
@@ -21,18 +21,18 @@ import { parseBasic, type StoredCredential } from './credential.ts';
 
 /** The name under which docker keeps Docker Hub's credentials. */
 const DOCKER_HUB_KEY = 'https://index.docker.io/v1/';
-/** Milliseconds. Helpers of clouds hand out passwords that live for hours. */
+/** Milliseconds; helpers of clouds issue passwords that live for hours. */
 const CACHE_TIME = 5 * MINUTE;
-/** Registries come from callers. */
+/** Callers name the registries, so the number is bounded. */
 const MAX_CACHED = 256;
 /** Milliseconds that a helper may take. */
 const HELPER_TIMEOUT = 10 * SECOND;
-/** Each is a program of some 10 MiB that may talk to a cloud; others wait, no more than the mirror has requests. */
+/** Each is a program of some 10 MiB that may call a cloud. The mirror's limit on requests bounds those that wait. */
 const MAX_HELPERS = 4;
 /** Bytes that a helper may print. */
 const MAX_HELPER_OUTPUT = 64 * KIB;
 const HELPER_NAME = /^[a-z0-9._-]+$/i;
-/** What a helper says as user name when the secret is a refresh token. */
+/** The user name that a helper prints if the secret is a refresh token. */
 const IDENTITY_USER = '<token>';
 
 const configSchema = v.object({
@@ -66,12 +66,12 @@ export class DockerConfig {
   readonly #clock: Pick<Clock, 'monotonic'>;
   readonly #warn: (message: string) => void;
   readonly #cache = new LRUCache<RegistryHost, Cached>({ max: MAX_CACHED });
-  /** Registries for which the last look-up found nothing. */
+  /** Registries for which the last look-up found no credential. */
   readonly #without = new LRUCache<RegistryHost, true>({ max: MAX_CACHED });
   readonly #helpers = new PQueue({ concurrency: MAX_HELPERS });
   #config: Config = {};
   #version = '';
-  /** Shared by concurrent callers: the second one must not look into what the first has not read yet. */
+  /** Shared by concurrent callers: a second one must not use the config before the first has read it. */
   #refreshing: Promise<void> | undefined;
 
   constructor(path: string, clock: Pick<Clock, 'monotonic'>, warn: (message: string) => void) {
@@ -80,7 +80,7 @@ export class DockerConfig {
     this.#warn = warn;
   }
 
-  /** What is kept for `registry`. Concurrent callers share one look-up. */
+  /** The credential for `registry`. Concurrent callers share one look-up. */
   async credential(registry: RegistryHost): Promise<StoredCredential | undefined> {
     this.#refreshing ??= this.#refresh().finally(() => (this.#refreshing = undefined));
     await this.#refreshing;
@@ -91,7 +91,7 @@ export class DockerConfig {
     return credential;
   }
 
-  /** Whether nothing is kept for `registry`, as far as was found out. */
+  /** Whether the last look-up found no credential for `registry`. */
   isWithout(registry: RegistryHost): boolean {
     return this.#without.has(registry);
   }
@@ -113,8 +113,8 @@ export class DockerConfig {
       this.#config = v.parse(configSchema, JSON.parse(await readFile(this.#path, 'utf8')));
     } catch (error) {
       if (this.#version !== 'unusable') {
-        // The text of a JSON error quotes the file, which holds passwords.
-        const reason = error instanceof SyntaxError ? 'it is no JSON' : errorMessage(error);
+        // The text of a JSON error quotes the file, which contains passwords.
+        const reason = error instanceof SyntaxError ? 'it is not JSON' : errorMessage(error);
         this.#warn(`cannot use the docker config ${this.#path}: ${reason}`);
       }
       this.#version = 'unusable';
@@ -153,7 +153,7 @@ export class DockerConfig {
   }
 }
 
-/** The entry of `registry`; keys are hosts, or URLs as docker wrote them in former times. */
+/** The entry of `registry`. Keys are hosts, or URLs as docker once wrote them. */
 function find<T>(entries: Readonly<Record<string, T>> | undefined, registry: RegistryHost): T | undefined {
   for (const [key, value] of Object.entries(entries ?? {})) {
     const host = key.replace(/^https?:\/\//i, '').replace(/\/(v[12]\/?)?$/, '');
@@ -170,7 +170,7 @@ function fromEntry(entry: AuthEntry): StoredCredential | undefined {
   return { kind: 'basic', username: entry.username, password: entry.password ?? '' };
 }
 
-/** What the helper prints, asked in docker's protocol: `get`, the server's name on stdin. */
+/** The helper's output. docker's protocol: the argument `get`, and the server's name on stdin. */
 function runHelper(program: string, server: string): Promise<string> {
   const limits = { timeout: HELPER_TIMEOUT, maxBuffer: MAX_HELPER_OUTPUT, killSignal: 'SIGKILL' } as const;
   return new Promise((resolve, reject) => {
@@ -179,13 +179,13 @@ function runHelper(program: string, server: string): Promise<string> {
       else reject(Object.assign(error, { stdout }));
     });
     child.stdin?.on('error', () => {
-      // A helper that ends without reading: what it printed and its exit code decide.
+      // A helper may end without reading: its output and its exit code decide.
     });
     child.stdin?.end(server);
   });
 }
 
-/** Helpers say so on stdout, and exit with 1. */
+/** Helpers print this on stdout, and exit with 1. */
 function isNotFound(error: unknown): boolean {
   return (
     error instanceof Error &&
@@ -195,7 +195,7 @@ function isNotFound(error: unknown): boolean {
   );
 }
 
-/** Never what the helper printed, which may be the secret. */
+/** Describes the error without the output of the helper, which may be the secret. */
 function describe(error: unknown): string {
   if (error instanceof SyntaxError || v.isValiError(error)) return 'it printed something else';
   if (!(error instanceof Error)) return 'it failed';

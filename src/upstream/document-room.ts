@@ -1,21 +1,20 @@
 /**
- * Memory for documents that are held whole, manifests and lists: while they come in, and while a slow client or member
- * takes them.
- * Small ones are free, as the number of requests bounds them. Large ones, of which an honest image has few, share this
- * room, so that a registry of somebody's own cannot fill a node's memory with them.
+ * Bounds the memory for documents that are held whole (manifests and lists), while they arrive and while a slow
+ * client or member reads them. Small ones are free, as the number of requests bounds them. Large ones, of which an
+ * honest image has few, share this room. Otherwise a malicious registry could fill a node's memory with them.
  */
 import { KIB, MIB } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 
-/** Bytes of each document that are not counted. */
+/** Bytes of each document that do not count. */
 const FREE = 64 * KIB;
-/** Bytes of all together. */
+/** Bytes of all documents together. */
 const LIMIT = 64 * MIB;
 
 export interface HeldDocument extends Disposable {
-  /** It has so many bytes by now. @returns whether they have room; if not, none is taken */
+  /** Sets its length so far. @returns whether there is room; if not, nothing is taken */
   tryGrow(length: number): boolean;
-  /** The same. @throws WeirError `too_many_requests` where they have no room */
+  /** The same. @throws WeirError `too_many_requests` if there is no room */
   grow(length: number): void;
 }
 
@@ -32,7 +31,7 @@ export class DocumentRoom {
     return this.#used;
   }
 
-  /** A document that is held until it is disposed of. */
+  /** Reserves room for a document until it is disposed of. */
   hold(): HeldDocument {
     let taken = 0;
     const tryGrow = (length: number): boolean => {

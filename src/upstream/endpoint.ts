@@ -1,4 +1,4 @@
-/** Where a registry is reached: its mirrors first, then the registry itself. */
+/** The endpoints of a registry: its mirrors first, then the registry itself. */
 import { isLoopbackHost } from '../util/ip-address.ts';
 import { WeirError } from '../util/errors.ts';
 import {
@@ -15,13 +15,13 @@ const DOCKER_HUB_ENDPOINT = 'https://registry-1.docker.io';
 export interface Endpoint {
   /** Scheme, host and port. */
   readonly origin: string;
-  /** What stands before `/<name>/…`: `/v2`, or the path of a mirror that ends the like. */
+  /** The path before `/<name>/…`: `/v2`, or the path of a mirror, which ends in it. */
   readonly path: string;
   /** The registry that is asked for. */
   readonly registry: RegistryHost;
   /**
-   * The host whose configured credentials may be used here: the registry's, or the mirror's own (none where
-   * its name is no registry's): what is meant for a registry must not reach its mirrors.
+   * The host whose configured credentials may be used here: the registry's, or the mirror's own (none if its name
+   * cannot be a registry's). Credentials of a registry must not reach its mirrors.
    */
   readonly credentialsOf: RegistryHost | undefined;
   readonly isMirror: boolean;
@@ -36,7 +36,7 @@ export interface TlsProfile {
 type Registries = ReadonlyMap<RegistryHost, RegistryConfig>;
 
 /**
- * All endpoints of `registry` in the order in which they are asked; the last one is the registry itself.
+ * All endpoints of `registry` in the order in which they are asked; the registry itself is the last.
  * @throws WeirError `name_invalid`
  */
 export function endpointsOf(registry: RegistryHost, registries: Registries): readonly Endpoint[] {
@@ -45,7 +45,9 @@ export function endpointsOf(registry: RegistryHost, registries: Registries): rea
   return [...mirrors, ownEndpoint(registry, config)];
 }
 
-/** The path and query of `<name>/<rest>` at an endpoint. A mirror is told the registry, as containerd does. */
+/**
+ * The path and query of `<name>/<rest>` at an endpoint. A mirror is told the registry in `ns`, as containerd does.
+ */
 export function requestTarget(
   endpoint: Endpoint,
   name: RepositoryName,
@@ -59,7 +61,7 @@ export function requestTarget(
   return `${endpoint.path}/${name}/${rest}${search}`;
 }
 
-/** Whether `hostname` (as in a URL) is this machine; then TLS is not expected and no proxy is used. */
+/** Whether `hostname` (as in a URL) is this machine; then the default is plain HTTP, and no proxy is used. */
 export function isThisMachine(hostname: string): boolean {
   return isLoopbackHost(hostname.replace(/^\[(.+)\]$/, '$1'));
 }
@@ -85,7 +87,7 @@ function mirrorEndpoint(url: URL, registry: RegistryHost, registries: Registries
     registry,
     credentialsOf,
     isMirror: true,
-    // Who names a CA beside a list of mirrors means it for these; an entry of the mirror's own goes first.
+    // A CA in the entry with the mirrors is meant for them. An entry of the mirror's own goes first.
     tls: tlsProfile(own ?? registries.get(registry) ?? {}),
   };
 }
@@ -96,19 +98,19 @@ function defaultUrl(registry: RegistryHost, config: RegistryConfig): URL {
   return parseUrl(plain ? 'http' : 'https', registry);
 }
 
-/** As containerd does: registries on this machine seldom have a certificate. */
+/** As in containerd: registries on this machine seldom have a certificate. */
 function isDefaultPlain(registry: RegistryHost): boolean {
   return isThisMachine(parseUrl('http', registry).hostname);
 }
 
-/** Some names pass for a host but are none in a URL: `1.2.3.4.5`, `256.0.0.1`. */
+/** Some names pass the parser for hosts but are invalid in a URL: `1.2.3.4.5`, `256.0.0.1`. */
 function parseUrl(scheme: 'http' | 'https', registry: RegistryHost): URL {
   const url = URL.parse(`${scheme}://${registry}`);
   if (url === null) throw new WeirError('name_invalid', `not a host: ${JSON.stringify(registry)}`);
   return url;
 }
 
-/** As containerd does without and with `override_path`: `/v2` is appended to a path, unless it begins so. */
+/** `/v2` is appended to a path, unless it already begins so, as containerd does without and with `override_path`. */
 function apiPath(base: URL): string {
   const path = base.pathname.replace(/\/+$/, '');
   return path === '/v2' || path.startsWith('/v2/') ? path : `${path}/v2`;

@@ -1,7 +1,7 @@
-/** What undici and Node throw, as errors with a code. */
+/** Turns errors of undici and Node into WeirErrors. */
 import { errorMessage, systemCode, WeirError, type ErrorCode } from '../util/errors.ts';
 
-/** Codes of undici (types/errors.d.ts); those of Node not listed here mean that no connection came about. */
+/** Codes of undici (types/errors.d.ts) and Node. Other codes of Node mean that no connection was made. */
 const CODES: Readonly<Record<string, ErrorCode>> = {
   UND_ERR_CONNECT_TIMEOUT: 'upstream_timeout',
   UND_ERR_HEADERS_TIMEOUT: 'upstream_timeout',
@@ -16,7 +16,7 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   UND_ERR_INVALID_ARG: 'bad_request',
 };
 
-/** A failed connection, request or body. */
+/** The error for a failed connection, request or body. */
 export function transportError(error: unknown, origin: string): WeirError {
   if (error instanceof WeirError) return error;
   const code = systemCode(error) ?? '';
@@ -28,7 +28,7 @@ export function transportError(error: unknown, origin: string): WeirError {
 }
 
 /**
- * What an aborted signal makes a call end with: its reason where that has a code, `upstream_timeout` for
+ * The error with which an aborted signal ends a call: its reason if that has a code, `upstream_timeout` for
  * `AbortSignal.timeout`, else `aborted`.
  */
 export function abortError(signal: AbortSignal): WeirError {

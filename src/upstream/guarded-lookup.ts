@@ -1,15 +1,15 @@
 /**
- * The resolution of a name for a connection that may not go everywhere. What is connected to is what was checked: a
- * name that is resolved for the check and again for the connection may have changed in between.
+ * Resolves a name for a connection with limited reach. The checked address is the one that is connected to: a name
+ * resolved once for the check and again for the connection could change in between.
  */
 import type { LookupAddress } from 'node:dns';
 import type { LookupFunction } from 'node:net';
 import { addressKind, addressRefused, isAllowed, type Reach } from './address-guard.ts';
 
-/** What `dns.lookup` is. */
+/** The type of `dns.lookup`. */
 export type Lookup = LookupFunction;
 
-/** Of what `lookup` finds, the addresses that are within `reach`. Fails with `address_refused` where none is. */
+/** The addresses that `lookup` finds within `reach`. Fails with `address_refused` if there is none. */
 export function guardedLookup(lookup: Lookup, origin: string, reach: Reach): Lookup {
   return (hostname, options, callback) => {
     lookup(hostname, { ...options, all: true }, (error, found, family) => {

@@ -1,22 +1,22 @@
-/** Answers that are handed to the caller as the registry gave them, as far as they are harmless. */
+/** Answers that the caller gets as the registry gave them, as far as they are harmless. */
 import { MIB } from '../util/clock.ts';
 import type { DocumentRoom } from './document-room.ts';
 import { plainType } from '../oci/manifest-type.ts';
 import type { Response } from './response.ts';
 
-/** Bytes of an answer that is passed through; as for manifests. */
+/** Bytes of an answer that is passed through; the same as for manifests. */
 const MAX_PASSED_THROUGH = 4 * MIB;
-/** What of a passed-through answer's header means something to the caller: names, and values that are plain text. */
+/** Headers that mean something to the caller: their names, and values of plain text. */
 const PASSED_HEADERS = /^(?:docker|oci)-[a-z0-9-]{1,64}$/;
 const PASSED_VALUE = /^[\x20-\x7e]{1,256}$/;
 /** The spec names two; registries add limits of their own. */
 const MAX_PASSED_HEADERS = 16;
-/** Characters of a Link; the target of the request that it leads to is not longer either. */
+/** Characters of a Link header; the target of the next request may be no longer either. */
 const MAX_LINK = 4096;
 
 export interface PassedThrough {
   readonly status: number;
-  /** As the registry says; nobody has looked at the body. */
+  /** The type that the registry names; nobody has read the body. */
   readonly mediaType: string;
   /** `docker-…` and `oci-…`. */
   readonly headers: Readonly<Record<string, string>>;

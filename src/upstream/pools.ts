@@ -1,12 +1,12 @@
 /**
- * Connections: one bounded pool per origin, TLS profile, lane, and reach: a connection to a place that a caller may
+ * Connection pools, bounded: one per origin, TLS profile, lane and reach. A connection to a target that a caller may
  * name must not serve a registry that may not.
  *
- * Registries come from callers (`?ns=`) and redirects, so their number is not ours to trust: the least recently
- * used pools are closed, which lets their running requests finish.
+ * Callers (`?ns=`) and redirects name registries, so their number is not ours to trust. The least recently used pools
+ * are closed, which lets their running requests finish.
  *
- * HTTP/1.1 only: with HTTP/2 all blobs of a registry would share one connection and its congestion window, and
- * a bound on connections would mean nothing.
+ * HTTP/1.1 only: with HTTP/2 all blobs of a registry would share one connection and its congestion window, and a
+ * bound on connections would mean nothing.
  */
 import { lookup } from 'node:dns';
 import { LRUCache } from 'lru-cache';
@@ -18,14 +18,14 @@ import { guardedLookup, type Lookup } from './guarded-lookup.ts';
 import { proxyFor, type Environment } from './proxy.ts';
 import type { TrustStore } from './trust.ts';
 
-/** Bodies of blobs have connections of their own, so that a manifest never waits behind a layer. */
+/** Bodies of blobs have their own connections, so that a manifest never waits behind a layer. */
 export type Lane = 'control' | 'blob';
 
-/** Origins in use at a time by one node: a few registries, each with its storage and its token server. */
+/** Origins that one node uses at a time: a few registries, each with its storage and its token server. */
 const MAX_POOLS = 128;
-/** Bytes. Signed URLs in `location` are some KiB long. */
+/** Bytes; signed URLs in `location` are some KiB long. */
 const MAX_HEADER_SIZE = 32 * KIB;
-/** Milliseconds that an idle connection is kept: the requests of one pull come closer together. */
+/** Milliseconds that an idle connection is kept: requests of one pull come closer together. */
 const IDLE_TIMEOUT = 15 * SECOND;
 
 export interface PoolOptions {
@@ -35,7 +35,7 @@ export interface PoolOptions {
   readonly headerTimeout: number;
   /** Milliseconds without a byte of a body while it is wanted. */
   readonly stallTimeout: number;
-  /** Per registry, in both lanes. */
+  /** Per origin, both lanes together. */
   readonly maxConnections: number;
   readonly environment: Environment;
   readonly trust: TrustStore;
@@ -46,7 +46,7 @@ export interface PoolOptions {
 export class Pools {
   readonly #options: PoolOptions;
   readonly #pools: LRUCache<string, Dispatcher>;
-  /** Closed, but with requests that still run. */
+  /** Closed pools whose requests still run. */
   readonly #closing = new Set<Dispatcher>();
 
   constructor(options: PoolOptions) {
@@ -56,15 +56,15 @@ export class Pools {
 
   /**
    * The pool of `origin`; valid until the next call, which may close it.
-   * @throws WeirError `address_refused` where the origin's host is an address beyond `reach`; where it is a name that
-   * leads there, requests fail so
+   * @throws WeirError `address_refused` if the origin's host is an address beyond `reach`; if it is a name that
+   *   resolves to one, requests fail with it
    */
   get(origin: string, tls: TlsProfile, lane: Lane, reach: Reach): Dispatcher {
     const own = this.#options.maxConnections > 1 ? lane : 'shared';
     const key = `${own} ${origin} ${tls.skipVerify ? 'insecure' : 'verify'} ${reach} ${tls.caFile ?? ''}`;
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
-    // Addresses are not looked up, and behind a proxy names are not either.
+    // Literal addresses are never resolved, nor are names behind a proxy: guardedLookup would not see them.
     checkHost(origin, reach);
     const pool = this.#create(origin, tls, lane, reach);
     this.#pools.set(key, pool);
@@ -99,7 +99,7 @@ export class Pools {
     };
     const proxy = proxyFor(url, environment);
     if (proxy === undefined) return new Pool(origin, { ...limits, connect });
-    // The factories repeat the limits: ProxyAgent does not hand them on to its connections to the proxy, and a
+    // The factories repeat the limits, because ProxyAgent does not apply them to its connections to the proxy. A
     // proxy that never answers CONNECT would hold a request for undici's default of 5 minutes.
     const factory = (to: string | URL, options: object): Pool => new Pool(to, { ...limits, ...options });
     const proxyTls = { secureContext: trust.context({ caFile: undefined, skipVerify: false }) };

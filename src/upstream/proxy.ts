@@ -1,7 +1,7 @@
 /**
- * Which proxy a request takes, from HTTP_PROXY, HTTPS_PROXY and NO_PROXY, in the way of the Go programs that
- * pull images (golang.org/x/net/http/httpproxy): lower case wins, this machine is never behind a proxy, a
- * proxy for `http` is not one for `https`, and NO_PROXY may hold address ranges.
+ * Chooses the proxy of a request from HTTP_PROXY, HTTPS_PROXY and NO_PROXY, like the Go programs that pull images
+ * (golang.org/x/net/http/httpproxy). Lower case wins, this machine is never behind a proxy, a proxy for `http` is not
+ * one for `https`, and NO_PROXY may contain address ranges.
  */
 import { BlockList, isIP } from 'node:net';
 import { WeirError } from '../util/errors.ts';
@@ -15,7 +15,9 @@ export interface ProxySettings {
   readonly noProxy: string;
 }
 
-/** What undici's EnvHttpProxyAgent is to use for `origin`; undefined: no proxy. @throws WeirError `config_invalid` */
+/**
+ * The settings of undici's EnvHttpProxyAgent for `origin`; undefined for no proxy. @throws WeirError `config_invalid`
+ */
 export function proxyFor(origin: URL, environment: Environment): ProxySettings | undefined {
   const variable = origin.protocol === 'https:' ? 'https_proxy' : 'http_proxy';
   const proxy = read(environment, variable);
@@ -31,7 +33,7 @@ function read(environment: Environment, name: string): string {
   return environment[name] ?? environment[name.toUpperCase()] ?? '';
 }
 
-/** EnvHttpProxyAgent knows names, but not `10.0.0.0/8`, which clusters use. */
+/** EnvHttpProxyAgent handles names, but not `10.0.0.0/8`, which clusters use. */
 function isInRanges(hostname: string, noProxy: string): boolean {
   const address = hostname.replace(/^\[(.+)\]$/, '$1');
   const family = isIP(address);

@@ -1,17 +1,17 @@
 /**
- * One request with its redirects (RFC 9110, section 15.4), followed by hand: credentials never leave the origin
- * they were meant for, and TLS is never given up.
+ * One request with its redirects (RFC 9110, section 15.4). They are followed by hand: credentials never leave the
+ * origin that they were meant for, and TLS is never given up.
  */
 import { WeirError } from '../util/errors.ts';
 import type { Response } from './response.ts';
 
-/** Registries redirect once, to their storage; some put a load balancer before. */
+/** Registries redirect once, to their storage; some through a load balancer. */
 const MAX_REDIRECTS = 5;
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
 export interface Hop {
   readonly url: URL;
-  /** Whose answer named `url`, in a redirect or as the realm of its token server; undefined: nobody's. */
+  /** The URL whose answer named `url`, as a redirect or as the realm of its token server; undefined if none did. */
   readonly from?: URL | undefined;
   readonly method: 'GET' | 'HEAD' | 'POST';
   readonly headers: Readonly<Record<string, string>>;
@@ -21,7 +21,7 @@ export interface Hop {
 
 export interface Followed {
   readonly response: Response;
-  /** Whether another origin than the one asked gave the answer. */
+  /** Whether the answer came from another origin than the one asked. */
   readonly isElsewhere: boolean;
 }
 
@@ -37,20 +37,20 @@ export async function follow(hop: Hop, sendHop: (hop: Hop) => Promise<Response>)
     if (!REDIRECTS.has(response.status)) return { response, isElsewhere: url.origin !== hop.url.origin };
     const location = response.header('location');
     response.discard();
-    // A refresh token in the body would go to wherever the redirect points.
+    // A refresh token in the body would go wherever the redirect points.
     if (hop.method === 'POST') throw refused(url, 'a redirect of a POST');
     if (count === MAX_REDIRECTS) throw refused(url, `more than ${MAX_REDIRECTS} redirects`);
     const target = location === undefined ? null : URL.parse(location, url);
     if (target === null) throw refused(url, 'a redirect without a valid location');
     checkStep(url, target, 'a redirect');
-    if (target.origin !== url.origin) headers = withoutAuthorization(headers); // and it stays so on the way back
+    if (target.origin !== url.origin) headers = withoutAuthorization(headers); // and for all further steps
     target.hash = '';
     from = url;
     url = target;
   }
 }
 
-/** Which addresses may be named is decided where a connection is made (reach.ts). */
+/** Checks of addresses happen when the connection is made (reach.ts). */
 function checkStep(from: URL, to: URL, what: string): void {
   if (to.protocol !== 'https:' && to.protocol !== 'http:')
     throw refused(from, `${what} with another protocol than http and https`);

@@ -1,4 +1,4 @@
-/** What a registry's answer means: its status as an error, and its headers read strictly. */
+/** Interprets the answers of registries: statuses as errors, and headers read strictly. */
 import type { Clock } from '../util/clock.ts';
 import { WeirError, type ErrorCode } from '../util/errors.ts';
 import type { Followed } from './redirect.ts';
@@ -10,8 +10,8 @@ const CONTENT_RANGE = /^bytes ([0-9]{1,15})-([0-9]{1,15})\/([0-9]{1,15})$/;
 const UNSATISFIED_RANGE = /^bytes \*\/([0-9]{1,15})$/;
 
 /**
- * The response, when its status is one of `expected`; otherwise its body is discarded.
- * @param notFound what a 404 means
+ * The response, if its status is one of `expected`; otherwise its body is discarded.
+ * @param notFound the code for a 404
  * @throws WeirError `notFound`, `upstream_denied`, `upstream_throttled`, `upstream_status`
  */
 export function expectStatus(
@@ -43,7 +43,7 @@ function statusError(
   };
   const error = (code: ErrorCode): WeirError =>
     new WeirError(code, `${origin} answered with status ${status}`, { detail });
-  // Storage knows no accounts: its 401 and 403 mean that a signed URL went stale, not that the caller may not.
+  // Storage has no accounts: its 401 and 403 mean that a signed URL expired, not that the caller is refused.
   if (isElsewhere && (status === 401 || status === 403)) return error('upstream_status');
   if (status === 403) return error('upstream_denied');
   if (status === 404) return error(notFound);
@@ -51,7 +51,7 @@ function statusError(
   return error('upstream_status');
 }
 
-/** Content-Length in bytes; undefined where there is none. @throws WeirError `upstream_protocol` */
+/** Content-Length in bytes; undefined if it is missing. @throws WeirError `upstream_protocol` */
 export function contentLength(response: Response): number | undefined {
   const header = response.header('content-length');
   if (header === undefined) return undefined;
@@ -66,7 +66,7 @@ export interface ContentRange {
   readonly total: number;
 }
 
-/** Content-Range of a 206. @throws WeirError `upstream_protocol` where it is missing, malformed or without total */
+/** Content-Range of a 206. @throws WeirError `upstream_protocol` if it is missing, malformed or without a total */
 export function contentRange(response: Response): ContentRange {
   const match = CONTENT_RANGE.exec(response.header('content-range') ?? '');
   const [start, last, total] = (match ?? []).slice(1).map(Number);
@@ -76,13 +76,13 @@ export function contentRange(response: Response): ContentRange {
   return { start, end: last + 1, total };
 }
 
-/** The size that a 416 tells. */
+/** The size in a 416. */
 export function unsatisfiedTotal(response: Response): number | undefined {
   const match = UNSATISFIED_RANGE.exec(response.header('content-range') ?? '');
   return match?.[1] === undefined ? undefined : Number(match[1]);
 }
 
-/** Identity is all that was asked for; anything else has another length and another digest. */
+/** Only identity was asked for; any other encoding has another length and another digest. */
 export function refuseEncoding(response: Response): void {
   const encoding = response.header('content-encoding');
   if (encoding === undefined || encoding === '' || encoding.toLowerCase() === 'identity') return;

@@ -1,13 +1,14 @@
 /**
- * One exchange with one endpoint: the request, what its challenge asks for, its redirects.
+ * One call to one endpoint: the request, its challenge, and its redirects.
  *
- * Which credential is used (never another one after a refusal, which would give a caller more than is his):
- *   the one that the caller presented (for the registry itself only) → the configured one → docker config's → none;
- *   for a caller of another node that presents nothing: none
- * What it becomes: a Bearer token goes as it is; a Basic one, a refresh token and none are exchanged for a token
- * where the challenge is Bearer; Basic goes as it is where the challenge is Basic.
+ * Which credential is used: the one that the caller presented (only for the registry itself), else the configured
+ * one, else docker config's, else none. For a caller of another node without a credential: none. After a refusal no
+ * other credential is tried, as it could give a caller more than it may have.
  *
- * What a repository's challenge was is remembered, so that further requests carry their token at once.
+ * How it is sent: a Bearer token goes as it is. If the challenge is Bearer, a Basic credential, a refresh token, or
+ * none is exchanged for a token. If the challenge is Basic, a Basic credential goes as it is.
+ *
+ * The challenge of a repository is remembered, so that further requests carry their token at once.
  */
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../util/clock.ts';
@@ -26,14 +27,14 @@ import type { RegistryConfig, RequestKind, UpstreamObserver } from './registry-c
 import { send, type Response } from './response.ts';
 import { TokenSource, type TokenRequest } from './token.ts';
 
-/** Repositories whose challenge is remembered. */
+/** Repositories whose challenges are remembered. */
 const MAX_CHALLENGES = 2000;
-/** The most that one exchange needs: without a token, with one that the registry has dropped, with a new one. */
+/** The most that one call needs: without a token, with one that the registry has dropped, with a new one. */
 const MAX_SENDS = 4;
-/** What may be relayed in a header. */
+/** Challenges that may be relayed in a header. */
 const PRINTABLE = /^[\t\x20-\x7e]{1,8192}$/;
 
-/** For what, and for whom, a request is sent. */
+/** The purpose and the caller of a request. */
 interface Asked {
   readonly endpoint: Endpoint;
   readonly kind: RequestKind;
@@ -62,7 +63,7 @@ export interface RegistryCallOptions {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** What a repository's challenge comes down to. */
+/** What was learned from a repository's challenge. */
 interface Learned {
   /** The header to relay: the last one without an `error`. */
   readonly raw: string | undefined;
@@ -72,12 +73,12 @@ interface Learned {
   readonly error: string | undefined;
 }
 
-/** An Authorization header and where it comes from. */
+/** An Authorization header and its source. */
 interface Authorization {
   readonly header: string;
   readonly token?: string;
   readonly request?: TokenRequest;
-  /** Whether nothing newer can be had. */
+  /** Whether no newer one can be had. */
   readonly isFinal: boolean;
 }
 
@@ -92,9 +93,9 @@ export class RegistryCall {
   }
 
   /**
-   * The registry's answer, whatever its status, but for 401.
-   * @throws WeirError `upstream_unauthorized` with the challenge to relay in `detail.challenge`, and those of
-   * requests and redirects that fail
+   * The registry's answer of any status except 401.
+   * @throws WeirError `upstream_unauthorized` with the challenge to relay in `detail.challenge`, and the errors of
+   *   failed requests and redirects
    */
   async run(request: RegistryCallRequest): Promise<Followed> {
     const { endpoint } = request;
@@ -116,7 +117,7 @@ export class RegistryCall {
     }
   }
 
-  /** @throws WeirError `address_refused` if the endpoint is at an address that may not be reached for this caller */
+  /** @throws WeirError `address_refused` if the endpoint is at an address that this caller may not reach */
   checkReach(endpoint: Endpoint, caller: Caller): void {
     const url = new URL(endpoint.origin);
     const reach = this.#options.reaches.of({ url, from: undefined, endpoint, caller });
@@ -171,7 +172,7 @@ export class RegistryCall {
     try {
       return await this.#tokens.get(bearer, credential, context, rejected);
     } catch (error) {
-      // The repository may be open to those who send nothing, or name another token server by now.
+      // The repository may allow anonymous requests, or name another token server by now.
       this.#learned.delete(learnedKey(request));
       if (!isWeirError(error, 'upstream_unauthorized')) throw error;
       throw unauthorized(endpoint, challenge, error);
@@ -220,12 +221,12 @@ function learnedKey({ endpoint, name }: RegistryCallRequest): string {
 /** Whether another Authorization may help after `used` was refused with `learned`. */
 function canTryAgain(used: Authorization | undefined, learned: Learned): boolean {
   if (used === undefined) return true;
-  if (used.request === undefined) return false; // a Basic or a Bearer credential as it is
+  if (used.request === undefined) return false; // a Basic or Bearer credential, sent as it was
   const { realm, service, scope } = used.request;
   const asked = learned.bearer;
   if (asked?.realm !== realm || asked.service !== service || asked.scope !== scope)
     return asked !== undefined;
-  // A new token of the same credential would not allow more.
+  // A new token for the same credential would not allow more.
   return !used.isFinal && learned.error !== 'insufficient_scope';
 }
 
@@ -236,7 +237,7 @@ function learn(response: Response, name: RepositoryName, firstRaw: string | unde
   const error = bearer?.parameters.get('error');
   const raw = header !== undefined && PRINTABLE.test(header) ? header : undefined;
   return {
-    // An `error` is about our token: to the caller, who sent none, it would say that his was refused.
+    // An `error` is about our token: to a caller that sent none, it would say that its own was refused.
     raw: error === undefined ? (raw ?? firstRaw) : (firstRaw ?? raw),
     bearer: bearer && tokenRequest(bearer, name),
     isBasic: challenges.some(({ scheme }) => scheme === 'basic'),
@@ -251,7 +252,7 @@ function tokenRequest(challenge: Challenge, name: RepositoryName): TokenRequest 
   return { realm, service: challenge.parameters.get('service'), scope };
 }
 
-/** A challenge that cannot be read can still be relayed. */
+/** A challenge that cannot be parsed can still be relayed. */
 function parseOrNone(header: string): readonly Challenge[] {
   try {
     return parseChallenges(header);

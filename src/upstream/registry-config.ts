@@ -1,28 +1,28 @@
-/** What an operator sets for one registry, and what the client tells about its work. */
+/** The settings of one registry, and the events that the client reports. */
 import type { ErrorCode } from '../util/errors.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { Credential } from './credential.ts';
 
 export interface RegistryConfig {
-  /** Where the registry is reached, when not at `https://<host>`. The scheme says whether TLS is used. */
+  /** The address of the registry, if it is not `https://<host>`. The scheme says whether TLS is used. */
   readonly endpoint?: URL | undefined;
   /** Asked before the registry, in this order. */
   readonly mirrors?: readonly URL[] | undefined;
-  /** Plain HTTP (true) or TLS (false) where `endpoint` is not set; default: plain on loopback only. */
+  /** Plain HTTP (true) or TLS (false) if `endpoint` is not set; default: plain on loopback only. */
   readonly plainHttp?: boolean | undefined;
-  /** Takes any certificate. What is fetched by digest is still verified by that digest. */
+  /** Accepts any certificate. Content fetched by digest is still verified by that digest. */
   readonly skipVerify?: boolean | undefined;
-  /** Path of PEM certificates that are trusted in addition. */
+  /** Path of PEM certificates that are trusted in addition to the usual ones. */
   readonly caFile?: string | undefined;
-  /** Used for callers that present none. */
+  /** Used for callers that present no credential. */
   readonly credential?: Credential | undefined;
 }
 
 export type RequestKind = 'manifest' | 'blob' | 'token' | 'other';
 
-/** Told of every request; for metrics. */
+/** Reports every request; for metrics. */
 export interface UpstreamObserver {
-  /** One HTTP request was answered (a status) or failed before its answer (a code). */
+  /** One HTTP request was answered (a status), or failed before its answer (a code). */
   request(registry: RegistryHost, kind: RequestKind, status: number | ErrorCode, seconds: number): void;
   /** Bytes of blobs that arrived. */
   bytes(registry: RegistryHost, n: number): void;

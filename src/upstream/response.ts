@@ -1,9 +1,10 @@
 /**
  * One response, as undici's dispatcher delivers it.
  *
- * The body is a queue of the socket's own buffers: no stream object in between, and no copy (blobs are GiBs) but of small
- * pieces. It is paused while {@link HIGH_WATER} bytes wait for the reader; the time-out for a stalled body rests meanwhile
- * (undici does not count while paused), so that a slow reader is never taken for a stalled registry.
+ * The body is a queue of the socket's own buffers, because blobs are GiBs: there is no stream object in between, and
+ * only small buffers are copied. Reading pauses while {@link HIGH_WATER} bytes wait for the reader. The time-out for
+ * a stalled body rests meanwhile (undici does not count while paused), so that a slow reader is never taken for a
+ * stalled registry.
  */
 import type { Dispatcher } from 'undici';
 import { KIB } from '../util/clock.ts';
@@ -14,11 +15,13 @@ import { abortError, transportError } from './failure.ts';
 
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
 
-/** Bytes that wait for the reader before the socket is paused: some reads of 64 KiB, so that both sides keep busy. */
+/**
+ * Bytes that may wait for the reader before the socket is paused: some reads of 64 KiB, so that both sides keep busy.
+ */
 const HIGH_WATER = 512 * KIB;
-/** Bytes that still wait when the socket is read again, so that the reader does not run dry meanwhile. */
+/** Reading resumes below so many waiting bytes, so that the reader does not run dry meanwhile. */
 const LOW_WATER = 256 * KIB;
-/** Bytes of an unwanted body that are read to keep the connection; what is longer costs more than a new one. */
+/** Bytes of an unwanted body that are read to keep the connection; a longer one costs more than a new connection. */
 const MAX_DISCARD = 64 * KIB;
 
 export interface SendOptions {
@@ -32,7 +35,7 @@ export interface SendOptions {
 }
 
 /**
- * Sends a request; resolves with the header of its response. The body must be read, or discarded.
+ * Sends a request, and resolves with the header of its response. The caller must read the body or discard it.
  * @throws WeirError `upstream_unreachable`, `upstream_timeout`, `upstream_cut`, `upstream_protocol`, `aborted`
  */
 export function send(dispatcher: Dispatcher, options: SendOptions): Promise<Response> {
@@ -67,7 +70,7 @@ export class Response implements Dispatcher.DispatchHandler {
   #aborted: WeirError | undefined;
   #ended = false;
   #failure: WeirError | undefined;
-  /** Bytes thrown away; undefined while the body is wanted. */
+  /** Bytes discarded so far; undefined while the body is wanted. */
   #discarded: number | undefined;
   #wake: (() => void) | undefined;
 
@@ -78,14 +81,14 @@ export class Response implements Dispatcher.DispatchHandler {
     signal?.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  /** A header's value; several of one name are joined as RFC 9110, section 5.3, says. */
+  /** The value of a header; repeated headers are joined as RFC 9110, section 5.3, says. */
   header(name: string): string | undefined {
     const value = this.headers[name];
     return typeof value === 'object' ? value.join(', ') : value;
   }
 
   /**
-   * The body, chunk by chunk. Leaving the loop early closes the connection.
+   * The body, buffer by buffer. Leaving the loop early closes the connection.
    * @throws WeirError `upstream_cut`, `upstream_stalled`, `aborted`
    */
   async *chunks(): AsyncGenerator<Uint8Array, void, undefined> {
@@ -110,8 +113,9 @@ export class Response implements Dispatcher.DispatchHandler {
 
   /**
    * The whole body.
-   * @param room where its bytes are counted until all are here
-   * @throws WeirError `upstream_too_large` beyond `limit` bytes, `too_many_requests` without room, and as {@link chunks}
+   * @param room where its bytes count until all have arrived
+   * @throws WeirError `upstream_too_large` beyond `limit` bytes, `too_many_requests` without room, and as {@link
+   *   chunks}
    */
   async read(limit: number, room?: DocumentRoom): Promise<Buffer> {
     const tooLarge = (): WeirError =>
@@ -133,7 +137,7 @@ export class Response implements Dispatcher.DispatchHandler {
     return Buffer.concat(parts, length);
   }
 
-  /** The body is not wanted: a short one is read in the background, so that the connection can be used again. */
+  /** Drops the body. A short one is read in the background, so that the connection can be used again. */
   discard(): void {
     if (this.#ended) {
       this.#queue.takeAll();
@@ -151,7 +155,7 @@ export class Response implements Dispatcher.DispatchHandler {
   abort(reason: WeirError): void {
     if (this.#ended || this.#failure !== undefined) return;
     this.#aborted = reason;
-    // Without a controller the request still waits for a connection: onRequestStart sees to it.
+    // Without a controller the request still waits for a connection: onRequestStart aborts it then.
     if (this.#controller === undefined) this.#fail(reason);
     else this.#controller.abort(reason);
   }

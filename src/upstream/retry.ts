@@ -1,20 +1,20 @@
-/** When a request is repeated, and after what wait. Pure: the clock and the random number are handed in. */
+/** Decides when a request is repeated, and after which wait. Pure: the clock and the random number are handed in. */
 import { MILLISECOND, SECOND } from '../util/clock.ts';
 import type { ErrorCode, WeirError } from '../util/errors.ts';
 
 /** The first wait is at most this long, in milliseconds. */
 const BASE_DELAY = 100 * MILLISECOND;
-/** No wait is longer, unless the registry names one. */
+/** The longest wait, unless the registry names a longer one. */
 const MAX_DELAY = 2 * SECOND;
 /**
- * A body that broke off is tried again for at least this long after its last byte: a registry that restarts needs
- * two seconds. Longer, and a runtime would learn much later than without Weir that the registry is gone for good.
+ * A body that broke off is tried again for at least this long after its last byte: a registry that restarts needs two
+ * seconds. With a longer time, a runtime would learn much later than without Weir that the registry is gone for good.
  */
 export const RESUME_PATIENCE: number = 4 * SECOND;
-/** A registry that names a longer wait is not waited for any longer: runtimes give up or go elsewhere by then. */
+/** The longest wait that a registry may ask for: runtimes give up or go elsewhere by then. */
 const MAX_RETRY_AFTER = 10 * SECOND;
 
-/** Failures of the moment; `upstream_status` depends on the status. */
+/** Temporary failures; `upstream_status` depends on the status. */
 const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
   'upstream_unreachable',
   'upstream_timeout',
@@ -24,8 +24,8 @@ const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
 ]);
 
 /**
- * Milliseconds to wait before repetition number `attempt` (0: the first). Exponential with full jitter: the
- * nodes of a cluster that failed together must not come back together.
+ * Milliseconds to wait before repetition number `attempt` (0 for the first). Exponential with full jitter: nodes that
+ * failed together must not come back together.
  * @param random a number in [0, 1)
  * @param retryAfter milliseconds that the registry asked for; jitter of a tenth is added
  */
@@ -46,12 +46,12 @@ export function parseRetryAfter(header: string | undefined, now: number): number
   return Number.isNaN(date) ? undefined : Math.min(Math.max(0, date - now), MAX_RETRY_AFTER);
 }
 
-/** Whether the same request may well succeed when it is sent again. */
+/** Whether the same request may succeed if it is sent again. */
 export function isRetryable(error: WeirError): boolean {
   if (error.code !== 'upstream_status') return RETRYABLE.has(error.code);
   const status = error.detail['status'];
   if (typeof status !== 'number') return false;
-  // Storage says 401 or 403 to a signed URL that has expired: the registry gives a new one.
+  // Storage answers 401 or 403 to a signed URL that has expired: the registry gives a new one.
   const isStale = error.detail['elsewhere'] !== undefined && (status === 401 || status === 403);
   return isStale || status === 408 || status >= 500;
 }

@@ -1,10 +1,11 @@
 /**
- * Tokens of registries' token servers (distribution spec, "Token Authentication Specification"; with a refresh
+ * Tokens from registries' token servers (distribution spec, "Token Authentication Specification"; with a refresh
  * token, "OAuth2 Token Authentication").
  *
- * A token is kept per registry, realm, service, scope and credential until shortly before it expires; concurrent
- * callers share one request, which outlives the caller that began it. Per registry, since a token goes to no other
- * one than that which named the realm: else a registry had what another one's token server gave, by naming it.
+ * A token is kept per registry, realm, service, scope and credential until shortly before it expires. Concurrent
+ * callers share one request, which outlives the caller that began it. The registry belongs to the key because a token
+ * goes only to the registry that named the realm. Otherwise a registry could get tokens of another one's token server
+ * by naming it.
  */
 import { LRUCache } from 'lru-cache';
 import * as v from 'valibot';
@@ -17,18 +18,18 @@ import type { Response } from './response.ts';
 import { abortError, throwIfAborted } from './failure.ts';
 import type { Hop } from './redirect.ts';
 
-/** Repositories times credentials of one node; a token is about 1 KiB. */
+/** For the repositories of one node times its credentials; a token is about 1 KiB. */
 const MAX_TOKENS = 2000;
-/** Bytes. Tokens of some clouds are several KiB long. */
+/** Bytes; tokens of some clouds are several KiB long. */
 const MAX_TOKEN_ANSWER = 256 * KIB;
-/** Seconds that a token lives where its server does not say: the specification's default. */
+/** Lifetime in seconds if the server names none: the default of the specification. */
 const DEFAULT_EXPIRY = 60;
-/** Seconds. A token is not kept longer than this, so that what was withdrawn at the registry ends here, too. */
+/** Seconds. A token is kept no longer than this, so that a permission revoked at the registry ends here, too. */
 const MAX_EXPIRY = 3600;
-/** Milliseconds before its end at which a token is renewed: it must outlive the request it is sent with. */
+/** A token is renewed so many milliseconds before it expires: it must outlive the request that carries it. */
 const RENEWAL_MARGIN = 10 * SECOND;
-/** Milliseconds for one exchange, whoever waits for it. */
-const EXCHANGE_TIMEOUT = 15 * SECOND;
+/** Milliseconds for one token request, whichever callers wait for it. */
+const TOKEN_TIMEOUT = 15 * SECOND;
 const CLIENT_ID = 'weir';
 
 const answerSchema = v.object({
@@ -37,7 +38,7 @@ const answerSchema = v.object({
   expires_in: v.optional(v.number()),
 });
 
-/** What a Bearer challenge asks for. */
+/** The token that a Bearer challenge asks for. */
 export interface TokenRequest {
   readonly realm: string;
   readonly service: string | undefined;
@@ -52,7 +53,7 @@ export interface IssuedToken {
 }
 
 export interface TokenContext {
-  /** Sends to the token server with the registry's TLS profile; follows redirects. */
+  /** Sends a request to the token server with the registry's TLS profile; follows redirects. */
   readonly send: (hop: Hop) => Promise<Response>;
   /** The registry's endpoint. */
   readonly from: URL;
@@ -62,7 +63,7 @@ export interface TokenContext {
 
 interface Entry {
   readonly token: string;
-  /** {@link Clock.monotonic} at which it must be renewed. */
+  /** Time at which it must be renewed; {@link Clock.monotonic}. */
   readonly until: number;
 }
 
@@ -78,8 +79,8 @@ export class TokenSource {
   /**
    * A token for `request`.
    * @param rejected a token that the registry refused: it is not given again
-   * @throws WeirError `upstream_unauthorized` where the token server refuses, `upstream_protocol`, and those of
-   * a request that fails
+   * @throws WeirError `upstream_unauthorized` if the token server refuses, `upstream_protocol`, and the errors of
+   *   failed requests
    */
   async get(
     request: TokenRequest,
@@ -87,7 +88,7 @@ export class TokenSource {
     context: TokenContext,
     rejected?: string,
   ): Promise<IssuedToken> {
-    throwIfAborted(context.signal); // before a request is begun for which nobody would wait
+    throwIfAborted(context.signal); // before beginning a request that nobody waits for
     const { realm, service = '', scope } = request;
     const asker = `${isOfThisNode(context.caller) ? 'here' : 'member'} ${context.from.origin}`;
     const key = [asker, realm, service, scope, credentialKey(credential)].join('\n');
@@ -113,7 +114,7 @@ export class TokenSource {
     const response = await context.send({
       ...tokenHop(request, credential),
       from: context.from,
-      signal: AbortSignal.timeout(EXCHANGE_TIMEOUT),
+      signal: AbortSignal.timeout(TOKEN_TIMEOUT),
     });
     const { token, seconds } = await readAnswer(response);
     const lifetime = Math.min(seconds, MAX_EXPIRY) * SECOND;
@@ -164,7 +165,7 @@ async function readAnswer(response: Response): Promise<{ readonly token: string;
   }
   const answer = parseAnswer(await response.read(MAX_TOKEN_ANSWER));
   const token = answer?.token || answer?.access_token;
-  // It goes into a header: nothing but visible ASCII.
+  // It goes into a header, so it must be visible ASCII.
   if (!token || !/^[\x21-\x7e]+$/.test(token)) {
     throw new WeirError('upstream_protocol', `${origin}: the token server's answer holds no token`);
   }

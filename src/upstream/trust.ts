@@ -1,8 +1,8 @@
 /**
- * Whom TLS connections trust: Node's bundled roots, the system's, and the operator's CA files.
+ * The certificates that TLS connections trust: Node's bundled roots, the system's, and the operator's CA files.
  *
- * A context is built once per profile: parsing some 300 certificates takes 50 ms of CPU, which would otherwise
- * be paid for every connection.
+ * A context is built once per profile: parsing some 300 certificates takes 50 ms of CPU, which every connection would
+ * pay otherwise.
  */
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
@@ -11,8 +11,8 @@ import { errorMessage, WeirError } from '../util/errors.ts';
 import type { TlsProfile } from './endpoint.ts';
 
 /**
- * Where distributions keep their roots, as Go's crypto/x509 looks them up, so that a node trusts what its
- * runtime trusts. Node's own reader of the system store takes 0.4 s.
+ * Where distributions keep their roots, in the order of Go's crypto/x509, so that a node trusts the same roots as its
+ * runtime. Node's own reader of the system store takes 0.4 s.
  */
 const SYSTEM_BUNDLES = [
   '/etc/ssl/certs/ca-certificates.crt',
@@ -34,7 +34,7 @@ export class TrustStore {
   /**
    * @param caFile trusted for all registries
    * @param profiles of all registries; their files are read now, so that a wrong path is found at the start
-   * @throws WeirError `config_invalid` where a file cannot be read or holds no certificate
+   * @throws WeirError `config_invalid` if a file cannot be read or contains no certificate
    */
   constructor(caFile: string | undefined, profiles: Iterable<TlsProfile>) {
     this.#extra = caFile ? readCertificates(caFile) : [];
@@ -58,8 +58,8 @@ export class TrustStore {
 function readCertificates(file: string): readonly string[] {
   try {
     const found: readonly string[] = readFileSync(file, 'utf8').match(CERTIFICATE) ?? [];
-    if (found.length === 0) throw new Error('it holds no PEM certificate');
-    for (const pem of found) void new X509Certificate(pem); // createSecureContext passes over what it cannot read
+    if (found.length === 0) throw new Error('it contains no PEM certificate');
+    for (const pem of found) void new X509Certificate(pem); // createSecureContext ignores certificates that it cannot parse
     return found;
   } catch (cause) {
     throw new WeirError('config_invalid', `cannot use the CA file ${file}: ${errorMessage(cause)}`, {
@@ -74,7 +74,7 @@ function systemCertificates(): readonly string[] {
     try {
       return readFileSync(file, 'utf8').match(CERTIFICATE) ?? [];
     } catch {
-      continue; // another distribution's path; without any, Node's roots remain
+      continue; // another distribution's path; if no path exists, Node's roots remain
     }
   }
   return [];

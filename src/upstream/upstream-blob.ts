@@ -1,12 +1,12 @@
 /**
- * The bytes of one blob, from a given byte on and in order, whatever happens to connections on the way.
+ * Reads the bytes of one blob in order, from a given byte on, and resumes after broken connections.
  *
- * After a cut, a reset or a stall the registry is asked again from the byte where the stream stopped: the
- * registry and not the storage that it had redirected to, because signed URLs expire.
+ * After a cut, a reset or a stall it asks the registry again, from the byte where the stream stopped. It does not ask
+ * the storage that the registry had redirected to, because signed URLs expire.
  *
- * Range requests carry no If-Range: a blob's bytes never change under its digest, while storage behind one
- * registry gives the same blob different ETags (multipart uploads, CDN edges), so that a condition would only
- * turn resumptions into whole downloads. That the size stays the same is checked, and the digest by the reader.
+ * Range requests carry no If-Range. A blob's bytes never change under its digest, while storage behind one registry
+ * gives the same blob different ETags (multipart uploads, CDN edges). A condition would only turn resumptions into
+ * whole downloads. This file checks that the size stays the same, and the reader checks the digest.
  */
 import { MIB } from '../util/clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
@@ -26,17 +26,17 @@ import { requestTarget, type Endpoint } from './endpoint.ts';
 import type { RegistryCall } from './registry-call.ts';
 import type { Response } from './response.ts';
 
-/** Bytes after which the observer is told; for each chunk would cost more than it says. */
+/** The observer is told after so many bytes; a call for each buffer would cost more than it is worth. */
 const REPORT_STEP = MIB;
 
 export interface BlobRequest {
   readonly repository: Repository;
   readonly digest: Digest;
   readonly caller: Caller;
-  /** Others who wait for the blob; asked for when one is refused. */
+  /** The other callers that wait for the blob: asked for if this one is refused. */
   readonly callers: (() => readonly Caller[]) | undefined;
   readonly start: number;
-  /** Excluded; undefined: the blob's end. */
+  /** Excluded; undefined means the blob's end. */
   readonly end: number | undefined;
   readonly retries: number;
   readonly signal: AbortSignal | undefined;
@@ -50,7 +50,7 @@ interface Part {
 }
 
 export class UpstreamBlob {
-  readonly #exchange: RegistryCall;
+  readonly #registryCall: RegistryCall;
   readonly #context: AttemptsContext;
   readonly #request: BlobRequest;
   readonly #attempts: Attempts;
@@ -60,8 +60,8 @@ export class UpstreamBlob {
   #size: number | undefined;
   #unreported = 0;
 
-  constructor(exchange: RegistryCall, context: AttemptsContext, request: BlobRequest) {
-    this.#exchange = exchange;
+  constructor(registryCall: RegistryCall, context: AttemptsContext, request: BlobRequest) {
+    this.#registryCall = registryCall;
     this.#context = context;
     this.#request = request;
     this.#attempts = new Attempts(context, request.repository.registry, request.retries, request.signal);
@@ -101,7 +101,7 @@ export class UpstreamBlob {
   async *#read({ response, from, to }: Part): AsyncGenerator<Uint8Array, void, undefined> {
     let at = from;
     for await (const chunk of response.chunks()) {
-      // Before `position` is what a registry sent that takes no ranges; behind `end` what nobody asked for.
+      // A registry that ignores ranges sends bytes before `position`; bytes after `end` are not wanted.
       const begin = Math.max(0, this.#position - at);
       at += chunk.length;
       if (at > to) throw protocolError(response, 'more bytes than announced');
@@ -124,7 +124,7 @@ export class UpstreamBlob {
     this.#unreported = 0;
   }
 
-  /** A good response for what is missing; undefined where the blob ends here. */
+  /** A good response for the missing bytes; undefined if the blob ends here. */
   #next(): Promise<Part | undefined> {
     return this.#attempts.run((endpoint) => this.#askForAnyCaller(endpoint));
   }
@@ -149,7 +149,7 @@ export class UpstreamBlob {
     const { repository, digest, signal } = this.#request;
     const isWhole = this.#position === 0 && this.#request.end === undefined;
     const last = this.#request.end === undefined ? '' : this.#end - 1;
-    const followed = await this.#exchange.run({
+    const followed = await this.#registryCall.run({
       endpoint,
       kind: 'blob',
       lane: 'blob',
@@ -187,7 +187,7 @@ export class UpstreamBlob {
     return { response, from: start, to: end };
   }
 
-  /** A 416 is right for a range that begins at the blob's end: nothing is missing. */
+  /** A 416 is correct for a range that begins at the blob's end: nothing is missing. */
   #atEnd(response: Response): undefined {
     const total = unsatisfiedTotal(response);
     if (total !== this.#position) throw protocolError(response, 'status 416 to a range within the blob');

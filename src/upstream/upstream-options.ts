@@ -1,4 +1,4 @@
-/** What the registry client is made with. */
+/** The options of the registry client. */
 import { SECOND, type Clock } from '../util/clock.ts';
 import type { DocumentRoom } from './document-room.ts';
 import type { RegistryHost } from '../oci/repository.ts';
@@ -16,14 +16,14 @@ export const LIMITS = {
   allowPrivate: true,
 } as const;
 
-/** Times in milliseconds; what is left out is as in {@link LIMITS}. */
+/** Times in milliseconds; the defaults are in {@link LIMITS}. */
 export interface UpstreamOptions {
   readonly registries?: ReadonlyMap<RegistryHost, RegistryConfig> | undefined;
   /** `weir/<version>`. */
   readonly userAgent: string;
-  /** This node's id, sent as `Weir-Via`, so that a mirror notices a request that goes round in a circle. */
+  /** This node's id, sent as `Weir-Via`, so that a mirror notices a request that goes in a circle. */
   readonly via?: string | undefined;
-  /** Path of PEM certificates that are trusted for all registries, in addition. */
+  /** Path of PEM certificates that are trusted for all registries, in addition to the usual ones. */
   readonly caFile?: string | undefined;
   /** Path of a docker config.json. */
   readonly dockerConfig?: string | undefined;
@@ -33,13 +33,13 @@ export interface UpstreamOptions {
   readonly headerTimeout?: number | undefined;
   /** Milliseconds without a byte of a body while the reader wants some. */
   readonly stallTimeout?: number | undefined;
-  /** Repetitions for a blob without progress. */
+  /** Repetitions without progress for a blob. */
   readonly retries?: number | undefined;
   /** Connections to one origin. */
   readonly maxConnections?: number | undefined;
-  /** Where manifests and lists are counted while they come in; default: a room of its own. */
+  /** Where manifests and lists count while they arrive; default: a room of its own. */
   readonly documents?: DocumentRoom | undefined;
-  /** Where HTTP_PROXY, HTTPS_PROXY and NO_PROXY are read; default `process.env`. */
+  /** The source of HTTP_PROXY, HTTPS_PROXY and NO_PROXY; default `process.env`. */
   readonly environment?: Environment | undefined;
   /** Whether registries and members may name addresses of private networks. */
   readonly allowPrivate?: boolean | undefined;
@@ -47,6 +47,6 @@ export interface UpstreamOptions {
   readonly lookup?: Lookup | undefined;
   readonly clock?: Clock | undefined;
   readonly observer?: UpstreamObserver | undefined;
-  /** Told what an operator should know: a docker config that cannot be used. Never holds a credential. */
+  /** Reports what an operator should know, such as an unusable docker config. Never contains a credential. */
   readonly warn?: ((message: string) => void) | undefined;
 }

@@ -1,16 +1,17 @@
 /**
- * The registry client: manifests, blobs and what is passed through, from the registries that callers name.
+ * The registry client: manifests, blobs and passed-through answers, from the registries that callers name.
  *
  * Who owns what:
- *   Upstream (this file)  the calls and what their answers mean
- *   Attempts              which endpoint is tried when, and how often (retry.ts, breaker.ts, endpoint.ts)
- *   BlobReader            a blob's bytes, resumed where they stopped
- *   Exchange              one request with its credential (token.ts, docker-config.ts) and redirects
- *   Reaches               how far each of these may go (reach.ts), by address (address-guard.ts)
- *   Pools, Response       connections and bodies (undici)
+ *     Upstream (this file)  the calls, and the meaning of their answers
+ *     Attempts              which endpoint is tried when, and how often (retry.ts, breaker.ts, endpoint.ts)
+ *     UpstreamBlob          the bytes of a blob, resumed where they stopped
+ *     RegistryCall          one request with its credential (token.ts, docker-config.ts) and redirects
+ *     Reaches               how far each of these may go (reach.ts), by address (address-guard.ts)
+ *     Pools, Response       connections and bodies (undici)
  *
- * A call flows downwards: Upstream → Attempts → Exchange → follow → send → a pool; blobs through BlobReader,
- * which goes round again for each resumption. All failures are WeirErrors, those of the registry `upstream_*`.
+ * A call flows downwards: Upstream → Attempts → RegistryCall → follow → send → a pool. Blobs pass through
+ * UpstreamBlob, which starts again for each resumption. All failures are WeirErrors; those of the registry are
+ * `upstream_*`.
  */
 import { systemClock } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
@@ -39,8 +40,9 @@ import { TrustStore } from './trust.ts';
 /** Repetitions of a request with a small answer: its caller has a fallback and little time. */
 const SMALL_RETRIES = 2;
 const DEFAULT_ACCEPT = `${ACCEPT_MANIFESTS}, */*`;
+
 export interface CallOptions {
-  /** In whose name; default: nobody's, with what is configured. */
+  /** In whose name; default: this node's, with the configured credential. */
   readonly caller?: Caller | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -52,11 +54,11 @@ export interface ManifestOptions extends CallOptions {
 export interface BlobOptions extends CallOptions {
   /** First byte; default 0. */
   readonly start?: number | undefined;
-  /** Behind the last byte; default: the blob's end. */
+  /** After the last byte; default: the blob's end. */
   readonly end?: number | undefined;
-  /** Attempts after the first that bring no byte; default: as configured. */
+  /** Repetitions that bring no byte; default: as configured. */
   readonly retries?: number | undefined;
-  /** All who wait for the blob now; the next one's name is taken when one is refused. */
+  /** All callers that wait for the blob now: if one is refused, the next one is asked for. */
   readonly callers?: (() => readonly Caller[]) | undefined;
 }
 
@@ -74,21 +76,23 @@ export interface FetchedManifest {
 }
 
 export interface BlobStream {
-  /** Bytes of the whole blob, whatever part of it was asked for. */
+  /** Bytes of the whole blob, even if a part of it was asked for. */
   readonly size: number;
-  /** To be read, or left early, or the call's signal aborted: until then it holds a connection. */
+  /** Holds a connection until it is read or left early, or the call's signal is aborted. */
   readonly chunks: AsyncIterable<Uint8Array>;
 }
 
 export class Upstream {
   readonly #pools: Pools;
-  readonly #exchange: RegistryCall;
+  readonly #registryCall: RegistryCall;
   readonly #context: AttemptsContext;
   readonly #retries: number;
   readonly #documents: DocumentRoom;
   readonly #dockerConfig: DockerConfig | undefined;
 
-  /** @throws WeirError `config_invalid` where a CA file cannot be used, or a registry's name is no host */
+  /**
+   * @throws WeirError `config_invalid` if a CA file cannot be used, `name_invalid` if a registry's name is no host
+   */
   constructor(options: UpstreamOptions) {
     const { registries = new Map(), clock = systemClock, observer, dockerConfig, via } = options;
     const profiles = [...registries.keys()]
@@ -109,7 +113,7 @@ export class Upstream {
     this.#dockerConfig = dockerConfig
       ? new DockerConfig(dockerConfig, clock, options.warn ?? ignore)
       : undefined;
-    this.#exchange = new RegistryCall({
+    this.#registryCall = new RegistryCall({
       pools: this.#pools,
       reaches: new Reaches(registries, options.allowPrivate ?? LIMITS.allowPrivate),
       registries,
@@ -124,7 +128,7 @@ export class Upstream {
     });
   }
 
-  /** What stands under a tag or digest. @throws WeirError `manifest_unknown`, `upstream_*`, `aborted` */
+  /** The head of the manifest of a tag or digest. @throws WeirError `manifest_unknown`, `upstream_*`, `aborted` */
   async headManifest(
     repository: Repository,
     reference: ManifestReference,
@@ -142,7 +146,7 @@ export class Upstream {
   }
 
   /**
-   * A manifest whose bytes have the digest asked for, or for a tag the one that the registry named.
+   * A manifest whose bytes have the requested digest, or for a tag the digest that the registry named.
    * @throws WeirError `manifest_unknown`, `digest_mismatch`, `upstream_too_large`, `upstream_*`, `aborted`
    */
   async getManifest(
@@ -180,8 +184,8 @@ export class Upstream {
   }
 
   /**
-   * Resolves when the first good answer has begun; `chunks` then resumes by itself, and ends by throwing a
-   * WeirError where that does not help. The bytes are not verified.
+   * Resolves when the first good answer has begun. `chunks` then resumes by itself; if that does not help, it throws
+   * a WeirError. The bytes are not verified.
    * @throws WeirError `blob_unknown`, `range_unsatisfiable`, `upstream_*`, `aborted`
    */
   async openBlob(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<BlobStream> {
@@ -189,10 +193,10 @@ export class Upstream {
     if (end !== undefined && end <= start) throw new WeirError('range_unsatisfiable', 'an empty range');
     const retries = options.retries ?? this.#retries;
     const request = { repository, digest, caller, callers, start, end, retries, signal };
-    return new UpstreamBlob(this.#exchange, this.#context, request).open();
+    return new UpstreamBlob(this.#registryCall, this.#context, request).open();
   }
 
-  /** The registry's own answer, also a 4xx. @throws WeirError `upstream_*` for 401, 403, 429, 5xx; `aborted` */
+  /** The registry's own answer, even a 4xx. @throws WeirError `upstream_*` for 401, 403, 429, 5xx; `aborted` */
   async passThrough(
     repository: Repository,
     path: 'tags/list' | `referrers/${string}`,
@@ -209,17 +213,17 @@ export class Upstream {
   }
 
   /**
-   * Whether this node may ask the registry for that caller, as far as its name tells.
+   * Checks whether this node may ask the registry for that caller, as far as its name shows.
    * @throws WeirError `address_refused`
    */
   checkReach(registry: RegistryHost, caller: Caller): void {
     const [endpoint] = endpointsOf(registry, this.#context.registries).slice(-1);
-    if (endpoint !== undefined) this.#exchange.checkReach(endpoint, caller);
+    if (endpoint !== undefined) this.#registryCall.checkReach(endpoint, caller);
   }
 
   /**
-   * Whether a credential that is configured here may have spoken for a caller that presented nothing. Where none can,
-   * such a caller was asked for as one of another node would be.
+   * Whether a credential configured here may have been used for a caller without one. If there is none, such a caller
+   * was treated like one of another node.
    */
   speaksFor(registry: RegistryHost): boolean {
     const { registries } = this.#context;
@@ -269,7 +273,7 @@ export class Upstream {
       const target = requestTarget(endpoint, name, rest, query);
       const headers = { accept };
       const lane = 'control';
-      const followed = await this.#exchange.run({
+      const followed = await this.#registryCall.run({
         endpoint,
         kind,
         lane,
@@ -290,5 +294,5 @@ function digestHeader(response: Response): Digest | undefined {
 }
 
 function ignore(): void {
-  // Nobody listens.
+  // Nothing listens.
 }

@@ -1,13 +1,13 @@
 /**
- * A time limit that counts only what this node could use. It is counted in ticks, and one that comes late counts as one that
- * did not: where all cores of the machine are taken, the other side's answer may be there and not be looked at yet. Who
- * gave up by the clock would begin the same work anew, and have even less time for it.
+ * A time limit that ignores time in which this process was not scheduled: it counts timer ticks, and a late tick
+ * counts once. If all cores of the machine are taken, the peer's answer may have come and not been read yet. A node
+ * that gave up by the clock would begin the same work again, with even less time for it.
  */
 import { SECOND, type Clock } from './clock.ts';
 import { WeirError } from './errors.ts';
 
 const TICKS = 10;
-/** By the clock it may last so many times longer. */
+/** Longest time by the clock, as a multiple of the limit. */
 const MOST_BY_THE_CLOCK = 5;
 
 export class ActiveTimer implements Disposable {
@@ -22,7 +22,7 @@ export class ActiveTimer implements Disposable {
 
   /**
    * @param ms milliseconds until {@link signal} is aborted
-   * @param late what it is aborted with, told the limit; `peer_unreachable` where none is given
+   * @param late makes the error with which it is aborted, from the limit; default: `peer_unreachable`
    */
   constructor(clock: Clock, ms: number, late: (limit: string) => WeirError = unreachable) {
     this.#clock = clock;
@@ -38,14 +38,14 @@ export class ActiveTimer implements Disposable {
     return this.#over.signal;
   }
 
-  /** The other side has shown that it is there: it has `ms` milliseconds from now. */
+  /** The peer has shown that it is alive: it has `ms` milliseconds from now. */
   prolong(ms: number): void {
     this.#ms = ms;
     this.#left = ms;
     this.#began = this.#clock.monotonic();
   }
 
-  /** It is not needed any more. */
+  /** Ends the timer; {@link signal} is not aborted. */
   [Symbol.dispose](): void {
     this.#done.abort();
   }

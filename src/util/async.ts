@@ -1,12 +1,12 @@
-/** Waiting: for work that others wait for too, for events that come again, and between the turns of what is periodic. */
+/** Waiting: for work with other waiters, for events that come again, and between the turns of periodic work. */
 import type { Clock } from './clock.ts';
 
 /**
- * Settles as `work` does, or rejects when the signal is aborted first.
+ * Settles as `work` does, or rejects if the signal is aborted first.
  *
- * `work` is listened to from the first moment on, also where the signal is aborted already. It may reject later, when
- * nobody is left: a rejection that nobody listens to would end the whole process, and with it the pulls of all others.
- * @param reasonOf what it rejects with then; default: the signal's reason
+ * It listens to `work` from the start, even if the signal is aborted already. `work` may reject later, and a rejection
+ * without a listener would end the whole process, with all other pulls.
+ * @param reasonOf the error of an abort; default: the signal's reason
  */
 export async function abortable<T>(
   work: Promise<T>,
@@ -25,7 +25,7 @@ export async function abortable<T>(
   }
 }
 
-/** The work under `key` that is under way, else begins it. A waiter that gives up does not end it. */
+/** Joins the work of this `key` that is under way, or begins it. A waiter that gives up does not end it. */
 export function shared<T>(works: Map<string, Promise<T>>, key: string, begin: () => Promise<T>): Promise<T> {
   let work = works.get(key);
   if (work === undefined) {
@@ -36,7 +36,7 @@ export function shared<T>(works: Map<string, Promise<T>>, key: string, begin: ()
   return work;
 }
 
-/** One event that many wait for, again and again. */
+/** An event that comes again and again, for any number of waiters. */
 export class Bell {
   #waiting: PromiseWithResolvers<void> = Promise.withResolvers();
 
@@ -52,17 +52,17 @@ export class Bell {
   }
 }
 
-/** Work that is done again and again. */
+/** Periodic work. */
 export interface Repetition {
-  /** Milliseconds before the next turn, given how many there were; each wait is up to a fifth shorter or longer. */
+  /** Milliseconds before the next turn, by the number of turns so far; each wait is up to a fifth shorter or longer. */
   readonly interval: (turn: number) => number;
   readonly work: () => Promise<void> | void;
   readonly onError: (error: unknown) => void;
 }
 
 /**
- * Repeats the work until the signal is aborted. Never throws. The jitter keeps nodes that started together from working in
- * step.
+ * Repeats the work until the signal is aborted. Never throws. Jitter keeps nodes that started together from working
+ * at the same moment.
  */
 export async function repeat(
   clock: Clock,
@@ -79,7 +79,7 @@ export async function repeat(
   }
 }
 
-/** Waits for the work, at most `ms` milliseconds. */
+/** Waits for the work, for at most `ms` milliseconds. */
 export async function within(ms: number, work: Promise<unknown>): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>();
   const timer = setTimeout(resolve, ms);

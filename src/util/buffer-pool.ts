@@ -1,7 +1,7 @@
-/** Buffers that bodies of responses are read into. */
+/** Buffers for bodies of responses. */
 import { KIB } from './clock.ts';
 
-/** Large enough that system calls cost little, small enough that hundreds of slow readers cost little. */
+/** Bytes of a buffer: so large that system calls cost little, so small that hundreds of slow readers cost little. */
 const BUFFER_BYTES = 256 * KIB;
 /** Buffers that are kept for the next response. */
 const MAX_SPARE = 32;

@@ -1,19 +1,23 @@
 /**
- * Bytes of a body that wait, in the order in which they came. Whoever sends decides how small the pieces are, and one of a
- * single byte costs a hundred times its size: so small ones are copied together, and large ones are kept as they are.
+ * Bytes of a body that wait, in the order in which they came. The sender decides how small the buffers are, and a
+ * buffer of one byte costs a hundred times its size. So small buffers are copied together; large ones are kept as
+ * they are.
  */
 import { KIB } from './clock.ts';
 
-/** Bytes of a piece below which a copy costs less than an object. */
+/** Bytes of a buffer below which a copy costs less than an object. */
 const SMALL = 4 * KIB;
-/** Bytes of the memory that small pieces are copied into. */
+/** Bytes of the memory that small buffers are copied into. */
 const PAGE = 16 * KIB;
 
 export class ByteQueue {
-  #pieces: Uint8Array[] = [];
+  #buffers: Uint8Array[] = [];
   #bytes = 0;
   #page: Buffer = Buffer.alloc(0);
-  /** Bytes of the page that are taken; from {@link #start} on they are the last piece, where that is {@link #isOpen}. */
+  /**
+   * Bytes of the page that are taken. If the last buffer {@link #isOpen}, it lies in the page from {@link #start}
+   * on.
+   */
   #used = 0;
   #start = 0;
   #isOpen = false;
@@ -23,50 +27,50 @@ export class ByteQueue {
     return this.#bytes;
   }
 
-  push(piece: Uint8Array): void {
-    if (piece.length === 0) return;
-    this.#bytes += piece.length;
-    if (piece.length >= SMALL) {
-      this.#pieces.push(piece);
+  push(buffer: Uint8Array): void {
+    if (buffer.length === 0) return;
+    this.#bytes += buffer.length;
+    if (buffer.length >= SMALL) {
+      this.#buffers.push(buffer);
       this.#isOpen = false;
       return;
     }
-    if (this.#page.length - this.#used < piece.length) {
+    if (this.#page.length - this.#used < buffer.length) {
       this.#page = Buffer.allocUnsafeSlow(PAGE);
       this.#used = 0;
       this.#isOpen = false;
     }
     if (!this.#isOpen) this.#start = this.#used;
-    this.#page.set(piece, this.#used);
-    this.#used += piece.length;
+    this.#page.set(buffer, this.#used);
+    this.#used += buffer.length;
     const joined = this.#page.subarray(this.#start, this.#used);
-    if (this.#isOpen) this.#pieces[this.#pieces.length - 1] = joined;
-    else this.#pieces.push(joined);
+    if (this.#isOpen) this.#buffers[this.#buffers.length - 1] = joined;
+    else this.#buffers.push(joined);
     this.#isOpen = true;
   }
 
-  /** The first bytes, as many as lie together; undefined where none wait. */
+  /** Takes the first buffer; undefined if no bytes wait. */
   shift(): Uint8Array | undefined {
-    const piece = this.#pieces.shift();
-    this.#bytes -= piece?.length ?? 0;
-    if (this.#pieces.length === 0) this.#isOpen = false;
-    return piece;
+    const buffer = this.#buffers.shift();
+    this.#bytes -= buffer?.length ?? 0;
+    if (this.#buffers.length === 0) this.#isOpen = false;
+    return buffer;
   }
 
-  /** All that waits; nothing does then. */
+  /** Takes all buffers. */
   takeAll(): readonly Uint8Array[] {
-    const pieces = this.#pieces;
-    this.#pieces = [];
+    const buffers = this.#buffers;
+    this.#buffers = [];
     this.#bytes = 0;
     this.#isOpen = false;
-    return pieces;
+    return buffers;
   }
 
-  /** Moves bytes from the front into `target`. @returns how many */
+  /** Moves bytes from the front into `target`. @returns their number */
   read(target: Uint8Array): number {
     let done = 0;
     while (done < target.length) {
-      const first = this.#pieces[0];
+      const first = this.#buffers[0];
       if (first === undefined) break;
       const part = first.subarray(0, target.length - done);
       target.set(part, done);
@@ -75,12 +79,12 @@ export class ByteQueue {
     return done;
   }
 
-  /** Takes away at most so many bytes from the front: those that lie together. @returns how many */
+  /** Drops at most so many bytes, and none beyond the first buffer. @returns their number */
   drop(bytes: number): number {
     const first = this.shift();
     if (first === undefined) return 0;
     if (bytes >= first.length) return first.length;
-    this.#pieces.unshift(first.subarray(bytes));
+    this.#buffers.unshift(first.subarray(bytes));
     this.#bytes += first.length - bytes;
     return bytes;
   }

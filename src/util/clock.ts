@@ -1,13 +1,13 @@
 /**
- * Time and chance, handed in: what decides (retries, expiry, eviction) reads them from here, so that tests
- * and the simulator can drive the same code.
+ * Time and chance, handed in: code that decides (retries, expiry, eviction) reads them from here, so that tests and the
+ * simulator can drive the same code.
  */
 export interface Clock {
   /** Milliseconds since the Unix epoch; for expiry that must survive a restart. */
   now(): number;
   /** Milliseconds that never go backwards; for measuring. */
   monotonic(): number;
-  /** Resolves after `ms` milliseconds; rejects with the signal's reason when that is aborted first. */
+  /** Resolves after `ms` milliseconds; rejects with the signal's reason if the signal is aborted first. */
   sleep(ms: number, options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;
   /** A number in [0, 1). */
   random(): number;
@@ -20,7 +20,7 @@ export const systemClock: Clock = {
   random: () => Math.random(),
 };
 
-/** As node:timers/promises, without the error that it makes, stack and all, for each sleep that is cut short. */
+/** Like node:timers/promises, which makes an error with its stack for each sleep that is cut short. */
 function sleep(ms: number, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   if (signal?.aborted === true) {

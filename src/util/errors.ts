@@ -1,15 +1,15 @@
 /**
  * The one error class of Weir.
  *
- * Every failure that a caller may act on carries a `code` from the closed union below. The table says whose
- * fault each code is and which HTTP status the mirror answers with when nothing of the body has been sent yet.
- * docs/errors.md lists the same codes; a test keeps the two equal.
+ * Every failure that a caller may act on carries a `code` from the closed union below. The table says whose fault each
+ * code is, and which HTTP status the mirror answers if no byte of the body has been sent yet. docs/errors.md lists the
+ * same codes; a test keeps the two equal.
  *
  * Status 404 stands for "not from here": containerd, Docker and podman then go to the upstream registry by
  * themselves. 429 is never used: containerd repeats it six times at once (see docs/architecture.md).
  */
 
-/** Whose fault a failure is: it decides who is blamed, and whether to try elsewhere. */
+/** The party whose fault a failure is; it decides whether another source is tried. */
 export type Fault = 'caller' | 'upstream' | 'local' | 'peer';
 
 interface CodeInfo {
@@ -23,7 +23,7 @@ interface CodeInfo {
 const info = (fault: Fault, status: number, oci: string): CodeInfo => ({ fault, status, oci });
 
 export const ERROR_CODES = {
-  // What the caller sent.
+  // The caller's request.
   bad_request: info('caller', 400, 'UNSUPPORTED'),
   digest_invalid: info('caller', 400, 'DIGEST_INVALID'),
   name_invalid: info('caller', 400, 'NAME_INVALID'),
@@ -38,7 +38,7 @@ export const ERROR_CODES = {
   loop: info('caller', 404, 'UNSUPPORTED'),
   aborted: info('caller', 499, 'UNSUPPORTED'),
   config_invalid: info('caller', 500, 'UNSUPPORTED'),
-  // What upstream answered, or failed to.
+  // Upstream's answer, or its lack.
   upstream_unauthorized: info('upstream', 401, 'UNAUTHORIZED'),
   upstream_denied: info('upstream', 403, 'DENIED'),
   blob_unknown: info('upstream', 404, 'BLOB_UNKNOWN'),
@@ -53,14 +53,14 @@ export const ERROR_CODES = {
   address_refused: info('upstream', 404, 'UNSUPPORTED'),
   upstream_too_large: info('upstream', 404, 'UNSUPPORTED'),
   digest_mismatch: info('upstream', 404, 'DIGEST_INVALID'),
-  // What a peer did; the pull goes on with another source, so that callers seldom see these.
+  // A peer's failure; the pull goes on with another source, so callers seldom see these.
   peer_unreachable: info('peer', 404, 'UNSUPPORTED'),
   peer_cut: info('peer', 404, 'UNSUPPORTED'),
   peer_stalled: info('peer', 404, 'UNSUPPORTED'),
   peer_protocol: info('peer', 404, 'UNSUPPORTED'),
   peer_refused: info('peer', 404, 'UNSUPPORTED'),
   chunk_mismatch: info('peer', 404, 'DIGEST_INVALID'),
-  // What went wrong on this node.
+  // A failure of this node.
   handed_over: info('local', 404, 'BLOB_UNKNOWN'),
   store_full: info('local', 404, 'BLOB_UNKNOWN'),
   store_corrupt: info('local', 404, 'BLOB_UNKNOWN'),
@@ -101,7 +101,7 @@ export class WeirError extends Error {
   }
 }
 
-/** Whether `error` is a {@link WeirError}, and, where codes are given, one of these. */
+/** Whether `error` is a {@link WeirError} with one of the codes, or with any code if none is given. */
 export function isWeirError<C extends ErrorCode>(
   error: unknown,
   ...codes: readonly C[]
@@ -109,23 +109,23 @@ export function isWeirError<C extends ErrorCode>(
   return error instanceof WeirError && (codes.length === 0 || codes.some((code) => code === error.code));
 }
 
-/** `error` itself where it is a {@link WeirError}, else an `internal` one that carries it as its cause. */
+/** `error` itself if it is a {@link WeirError}, else an `internal` one with `error` as its cause. */
 export function toWeirError(error: unknown): WeirError {
   if (error instanceof WeirError) return error;
   return new WeirError('internal', errorMessage(error), { cause: error });
 }
 
-/** What was thrown, as an Error where it is none. */
+/** The thrown value, wrapped in an Error if it is none. */
 export function toError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error));
 }
 
-/** The message of anything that was thrown. */
+/** The message of a thrown value. */
 export function errorMessage(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
-/** The `code` of a Node.js system error (`ENOSPC`, `ECONNREFUSED`), where it has one. */
+/** The `code` of a Node.js system error (`ENOSPC`, `ECONNREFUSED`); undefined if it has none. */
 export function systemCode(error: unknown): string | undefined {
   if (typeof error !== 'object' || error === null || !('code' in error)) return undefined;
   return typeof error.code === 'string' ? error.code : undefined;
@@ -133,7 +133,7 @@ export function systemCode(error: unknown): string | undefined {
 
 /**
  * Ends a dispatcher: a kind that no branch handles does not compile.
- * @throws TypeError where a value reaches it all the same
+ * @throws TypeError if a value reaches it all the same
  */
 export function assertNever(value: never): never {
   throw new TypeError(`no branch handles ${JSON.stringify(value)}`);

@@ -1,8 +1,8 @@
 /**
- * IP addresses: one spelling for each, and the source that bounds count by.
+ * IP addresses: one spelling for each, and the place by which bounds count.
  *
- * Peer IDs cost nothing and addresses do. An IPv4 address is one source. So is a whole /64 of IPv6, because a single host
- * has every address of it.
+ * Bounds count by place, because peer IDs are free and addresses are not. An IPv4 address is one place. So is a
+ * whole /64 of IPv6, because a single host has every address of it.
  */
 import { BlockList, isIP, SocketAddress, isIPv4, isIPv6 } from 'node:net';
 
@@ -10,10 +10,10 @@ const LOOPBACK: BlockList = new BlockList();
 LOOPBACK.addSubnet('127.0.0.0', 8);
 LOOPBACK.addAddress('::1', 'ipv6');
 
-/** A socket that listens on both families shows IPv4 addresses so (RFC 4291, section 2.5.5.2). */
+/** The form of an IPv4 address at a socket that listens on both families (RFC 4291, section 2.5.5.2). */
 const MAPPED = /^::ffff:(?=[\d.]+$)/i;
 
-/** One spelling for each address: compressed, without a zone, IPv4 as such; undefined for what is none. */
+/** One spelling of an address: compressed, without a zone, IPv4 as such; undefined if it is no address. */
 export function plainAddress(address: string): string | undefined {
   switch (isIP(address)) {
     case 4:
@@ -25,24 +25,24 @@ export function plainAddress(address: string): string | undefined {
   }
 }
 
-/** @param address an IP address; undefined, as of a socket that is gone, is none */
+/** @param address undefined, as of a closed socket, is no loopback address */
 export function isLoopback(address: string | undefined): boolean {
   const plain = address === undefined ? undefined : plainAddress(address);
   return plain !== undefined && LOOPBACK.check(plain, isIP(plain) === 4 ? 'ipv4' : 'ipv6');
 }
 
-/** Groups of 16 bits in an IPv6 address, and those that name its /64. */
+/** Groups of 16 bits in an IPv6 address, and in its /64. */
 const GROUPS = 8;
 const NETWORK_GROUPS = 4;
 const MULTIADDR = /^\/(?:ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/([0-9]+)$/;
 
 export interface Endpoint {
-  /** As {@link addressOf} writes it. */
+  /** In the spelling of {@link addressOf}. */
   readonly address: string;
   readonly port: string;
 }
 
-/** An IP address as it is always written, or a name in lower case. */
+/** One spelling of an IP address (IPv6 with all eight groups), or a name in lower case. */
 export function addressOf(host: string): string {
   const mapped = host.replace(MAPPED, '');
   if (isIPv4(mapped)) return mapped;
@@ -57,7 +57,7 @@ export function placeOf(host: string): string {
   return `${address.split(':').slice(0, NETWORK_GROUPS).join(':')}::/64`;
 }
 
-/** What the multiaddrs of a member name. */
+/** The addresses and ports in a member's multiaddrs. */
 export function endpointsOf(multiaddrs: readonly string[]): readonly Endpoint[] {
   return multiaddrs.flatMap((multiaddr) => {
     const [, host, port] = MULTIADDR.exec(multiaddr) ?? [];
@@ -65,12 +65,12 @@ export function endpointsOf(multiaddrs: readonly string[]): readonly Endpoint[] 
   });
 }
 
-/** The places that a member's multiaddrs name, each once. */
+/** The places in a member's multiaddrs, each once. */
 export function placesOf(multiaddrs: readonly string[]): readonly string[] {
   return [...new Set(endpointsOf(multiaddrs).map(({ address }) => placeOf(address)))];
 }
 
-/** Whether only programs of this machine are at this address or name; it may be written in any way. */
+/** Whether only programs of this machine can be at this address or name, in any spelling. */
 export function isLoopbackHost(host: string): boolean {
   return host.toLowerCase() === 'localhost' || isLoopback(host);
 }
@@ -84,7 +84,7 @@ function groupsOf(address: string): readonly string[] {
   return [...before, ...Array.from({ length: zeros }, () => '0'), ...after];
 }
 
-/** One group; or two, of the last 32 bits, which may be written as an IPv4 address. */
+/** One group; or two, for the last 32 bits, which may be written as an IPv4 address. */
 function groupsOfPart(part: string): readonly string[] {
   if (!part.includes('.')) return [Number.parseInt(part, 16).toString(16)];
   const [a = 0, b = 0, c = 0, d = 0] = part.split('.').map(Number);

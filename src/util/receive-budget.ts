@@ -1,25 +1,26 @@
 /**
- * Bytes that this node has received, or asked a peer for, and not written yet: of all blobs together, from peers and from
- * registries alike. A network faster than the disk would fill the memory otherwise, with as much as a blob has bytes.
+ * Bounds the bytes that this node has received, or requested from a peer, and not written yet. It counts all blobs
+ * together, from peers and from registries. Otherwise a network faster than the disk would fill the memory with
+ * whole blobs.
  *
- * Whoever gets no room waits in line. What is asked of peers is asked later; what a registry sends is not read, so that its
- * connection slows down. Nobody who waits holds something that only more room would set free: whole chunks are being
- * written, and give theirs back by themselves. So the line always moves.
+ * A taker that gets no room waits in line. Requests to peers are sent later; a registry's connection is not read,
+ * and so slows down. No waiter holds room that it could only give back with more room: whole chunks are being
+ * written, and their room comes back by itself. So the line always moves.
  */
 import { MIB } from './clock.ts';
 
-/** Bytes: what a link of 10 Gbit/s brings in 50 ms, far above what keeps disk and network busy at the same time. */
+/** Bytes: a link of 10 Gbit/s brings them in 50 ms. Far fewer keep disk and network busy at the same time. */
 export const RECEIVE_BYTES: number = 64 * MIB;
 
 interface Waiter {
   readonly bytes: number;
-  /** It is its turn, and so many bytes are free. */
+  /** Called when it is the waiter's turn, and so many bytes are free. */
   readonly proceed: () => void;
 }
 
-/** One who does not wait, but is told when it is worth another try. */
+/** A taker that does not wait, but is woken when it should try again. */
 export interface ReceiveShare {
-  /** Whether so many bytes may be taken now; where they may not, `wake` is called when its turn comes. */
+  /** Whether so many bytes may be taken now; if not, `wake` is called when its turn comes. */
   hasRoom(bytes: number): boolean;
   /** Takes them, after {@link hasRoom} in the same turn of the event loop. */
   take(bytes: number): void;
@@ -29,14 +30,14 @@ export interface ReceiveShare {
 export interface ReceiveBudgetOptions {
   /** Bytes; default {@link RECEIVE_BYTES}. */
   readonly limit?: number;
-  /** Calls back soon, and not at once: who gives back is in the middle of something. */
+  /** Calls back soon, but not at once: the giver is in the middle of its work. */
   readonly later: (callback: () => void) => void;
 }
 
 export class ReceiveBudget {
   readonly #limit: number;
   readonly #later: ReceiveBudgetOptions['later'];
-  /** In the order in which they came; who needs much is not passed by those who need little. */
+  /** In the order in which they came: waiters for few bytes do not overtake one for many. */
   readonly #line: Set<Waiter> = new Set();
   #used = 0;
   #isCalling = false;
@@ -51,19 +52,19 @@ export class ReceiveBudget {
     return this.#used;
   }
 
-  /** Whether so many bytes are free, and nobody waits for them. */
+  /** Whether so many bytes are free, and no waiter wants them. */
   hasRoom(bytes: number): boolean {
     return this.#line.size === 0 && this.#fits(bytes);
   }
 
-  /** Takes them if they are free. */
+  /** Takes the bytes if they are free. */
   tryTake(bytes: number): boolean {
     if (!this.hasRoom(bytes)) return false;
     this.#used += bytes;
     return true;
   }
 
-  /** Takes them, waiting in line. @throws the signal's reason; nothing is taken then */
+  /** Takes the bytes, after waiting in line. @throws the signal's reason; nothing is taken then */
   async take(bytes: number, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     if (this.tryTake(bytes)) return;
@@ -87,17 +88,17 @@ export class ReceiveBudget {
       signal.removeEventListener('abort', onAbort);
     }
     if (!signal.aborted) return;
-    this.give(bytes); // its turn came in the moment in which it gave up
+    this.give(bytes); // it gave up in the moment in which its turn came
     throw signal.reason;
   }
 
-  /** They are free again. */
+  /** Gives bytes back. */
   give(bytes: number): void {
     this.#used -= bytes;
     this.#call();
   }
 
-  /** @param wake called when it is its turn, after it was told that there is no room */
+  /** @param wake called at the taker's turn, after {@link ReceiveShare.hasRoom} was false */
   join(wake: () => void): ReceiveShare {
     let waiter: Waiter | undefined;
     let isItsTurn = false;
@@ -124,7 +125,7 @@ export class ReceiveBudget {
     };
   }
 
-  /** More than the limit fits where nothing else is there: it would wait for ever. */
+  /** More bytes than the limit fit if no others are taken: otherwise they would wait for ever. */
   #fits(bytes: number): boolean {
     return this.#used === 0 || this.#used + bytes <= this.#limit;
   }

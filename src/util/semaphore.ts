@@ -1,4 +1,4 @@
-/** So many may work at one time; others are turned away, or wait for their turn. */
+/** A bounded number of places; others are turned away, or wait for their turn. */
 
 /** Gives a place back; to be called once. */
 export type Leave = () => void;
@@ -18,7 +18,7 @@ export class Semaphore {
     return this.#leave();
   }
 
-  /** The next place that is free, in the order of asking. @throws the signal's reason */
+  /** The next free place, in the order of requests. @throws the signal's reason */
   async take(signal: AbortSignal | undefined): Promise<Leave> {
     signal?.throwIfAborted();
     const place = this.tryTake();
@@ -26,7 +26,7 @@ export class Semaphore {
     const { promise, resolve, reject } = Promise.withResolvers<Leave>();
     const onTurn = (): void => resolve(this.#leave());
     const onAbort = (): void => {
-      // Whose turn has come meanwhile has the place, and gives it back.
+      // If its turn has come meanwhile, it has the place, and gives it back.
       if (this.#waiting.delete(onTurn)) reject(signal?.reason);
     };
     this.#waiting.add(onTurn);

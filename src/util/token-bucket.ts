@@ -1,14 +1,14 @@
 /**
- * A limit on a rate, shared by all who take from it in the order in which they ask.
+ * A limit on a rate, shared by all takers in the order in which they ask.
  *
- * It keeps one number, the time from which on the rate is not yet spent, as the generic cell rate algorithm does
- * (ITU-T I.371, annex A): no queue and no timer of its own. Who takes in small steps shares fairly with others who do.
+ * It keeps one number: the time until which the rate is spent, as the generic cell rate algorithm does (ITU-T I.371,
+ * annex A). So it needs no queue and no timer. Takers that take small steps share fairly.
  */
 import { KIB, SECOND, type Clock } from './clock.ts';
 
-/** Bytes that one taker takes at a time: larger steps would let one transfer starve the others for long. */
+/** Bytes that a taker takes at a time: with larger steps, one transfer would starve the others for long. */
 export const STEP_BYTES: number = 64 * KIB;
-/** Milliseconds whose share may be made up for: timers fire late, and what they missed must not be lost. */
+/** Milliseconds whose share may be taken afterwards: timers fire late, and the share of that time must not be lost. */
 const BURST = 50;
 
 export class TokenBucket {
@@ -23,18 +23,18 @@ export class TokenBucket {
   constructor(rate: number, clock: Clock) {
     this.#rate = rate / SECOND;
     this.#clock = clock;
-    // At least one step: a slow limit would otherwise make each of them wait although nobody took anything.
+    // At least one step: otherwise each step of a slow limit would wait even if nothing else was taken.
     this.#burst = Math.max(BURST, STEP_BYTES / this.#rate);
   }
 
-  /** Takes `bytes` now, whether they are there or not. @returns milliseconds to wait before they are used */
+  /** Takes `bytes` now, even if the rate is spent. @returns milliseconds to wait before they may be used */
   reserve(bytes: number): number {
     const now = this.#clock.monotonic();
     this.#spentUntil = Math.max(this.#spentUntil, now - this.#burst) + bytes / this.#rate;
     return Math.max(0, this.#spentUntil - now);
   }
 
-  /** Takes `bytes`, waiting until they are there. @throws the signal's reason */
+  /** Takes `bytes`, and waits until they may be used. @throws the signal's reason */
   async take(bytes: number, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
     signal?.throwIfAborted();
     const wait = this.reserve(bytes);
@@ -42,7 +42,7 @@ export class TokenBucket {
     try {
       await this.#clock.sleep(wait, { signal });
     } catch (error) {
-      this.#spentUntil -= bytes / this.#rate; // nobody uses them
+      this.#spentUntil -= bytes / this.#rate; // they are not used
       throw error;
     }
   }

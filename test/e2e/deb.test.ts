@@ -3,12 +3,13 @@ import assert from 'node:assert/strict';
 import { appendFile, cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { MINUTE } from '../../src/util/clock.ts';
+import { builtDeb, DEB_BUILDING } from '../support/built-deb.ts';
+import { copyTree, inTree } from '../support/debian-tree.ts';
 import { shared } from '../support/fixture.ts';
 import { Program, run, runOk, type Result } from '../support/program.ts';
 import { requires } from '../support/requires.ts';
 import { TempDir } from '../support/temp.ts';
 
-const BUILD = new URL('../../deploy/deb/build.sh', import.meta.url).pathname;
 const UNIT = new URL('../../deploy/systemd/weir.service', import.meta.url).pathname;
 const HOSTS = 'etc/containerd/certs.d/_default/hosts.toml';
 const CONTAINERD =
@@ -20,31 +21,19 @@ const OTHERS =
 
 requires(
   'root',
-  'debootstrap',
-  'dpkg-deb',
-  'npm',
+  ...DEB_BUILDING,
+  inTree('bookworm', 'dpkg'),
   'chroot',
 )('deb', function () {
-  this.timeout(10 * MINUTE); // a Debian is put up first
+  this.timeout(10 * MINUTE); // the package is built first
   const lab = shared(async (stack) => {
     const dir = stack.use(await TempDir.create('deb'));
-    // The level of compression is all that differs from what is published.
-    const build = run(BUILD, ['--out', dir.path], { env: { WEIR_DEB_LEVEL: '0' }, timeout: 5 * MINUTE });
-    const debian = runOk(
-      'debootstrap',
-      ['--variant=minbase', '--include=libatomic1', 'bookworm', dir.join('root')],
-      {
-        timeout: 5 * MINUTE,
-      },
-    );
-    const [built] = await Promise.all([build, debian]);
-    assert.equal(built.code, 0, built.stderr);
     const root = dir.join('root');
+    const [file] = await Promise.all([builtDeb(), copyTree('bookworm', root)]);
     await mkdir(join(root, 'etc/containerd'), { recursive: true });
     await mkdir(join(root, 'etc/docker'), { recursive: true });
     await writeFile(join(root, 'etc/containerd/config.toml'), CONTAINERD);
     await writeFile(join(root, 'etc/docker/daemon.json'), DAEMON_JSON);
-    const file = built.stdout.trim();
     await cp(file, join(root, 'tmp', basename(file)));
     return { root, file: `/tmp/${basename(file)}` };
   });

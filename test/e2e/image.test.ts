@@ -9,7 +9,7 @@ import { ARCHITECTURES } from '../../deploy/image/platforms.ts';
 import { MIB, MINUTE } from '../../src/util/clock.ts';
 import { assertOk } from '../support/assertions.ts';
 import { BUILDING, builtImage, imageOf, writeArchive } from '../support/built-image.ts';
-import { Containerd } from '../support/containerd.ts';
+import { Containerd, containerName } from '../support/containerd.ts';
 import { Containers } from '../support/containers.ts';
 import { Docker } from '../support/docker.ts';
 import { shared } from '../support/fixture.ts';
@@ -98,11 +98,20 @@ requires(
     await writeArchive(image, 'oci-archive', dir.join('oci.tar'), NAME);
     await containerd.ctrOk(['images', 'import', '--index-name', NAME, dir.join('oci.tar')]);
     assert.match(
-      await containerd.ctrOk(['run', '--rm', NAME, 'version', '/usr/bin/weir', 'version']),
+      await containerd.ctrOk(['run', '--rm', NAME, containerName(), '/usr/bin/weir', 'version']),
       VERSION,
     );
     const data = 'type=tmpfs,src=tmpfs,dst=/var/lib/weir,options=uid=65532:gid=65532:mode=0700';
-    const how = ['--rm', '--net-host', '--read-only', '--mount', data, NAME, 'node', '/usr/bin/weir'];
+    const how = [
+      '--rm',
+      '--net-host',
+      '--read-only',
+      '--mount',
+      data,
+      NAME,
+      containerName(),
+      '/usr/bin/weir',
+    ];
     const address = ['--address', containerd.socket, '--namespace', 'k8s.io'];
     const args = [...address, 'run', ...how, ...NODE_ARGUMENTS];
     await using program = await Program.start({ command: 'ctr', args });

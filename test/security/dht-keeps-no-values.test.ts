@@ -5,7 +5,7 @@ import { multiaddr } from '@multiformats/multiaddr';
 import { publicKeyFromRaw, publicKeyToProtobuf } from '@libp2p/crypto/keys';
 import type { Connection, Stream } from '@libp2p/interface';
 import { KIB, MIB, MINUTE, SECOND } from '../../src/util/clock.ts';
-import type { Node } from '../../src/network/libp2p-node.ts';
+import type { Libp2pNode } from '../../src/network/libp2p-node.ts';
 import { Identity } from '../../src/protocol/identity.ts';
 import { publicKeyOf } from '../../src/protocol/peer-id.ts';
 import { startBareNode } from '../support/bare-node.ts';
@@ -25,7 +25,7 @@ describe('the DHT of a node', function () {
   this.timeout(MINUTE);
   let cluster: WeirCluster;
   let victim: WeirNode;
-  let evil: Node;
+  let evil: Libp2pNode;
 
   before(async () => {
     cluster = await WeirCluster.start(1);

@@ -7,13 +7,13 @@ import { chmod, cp, mkdir, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MINUTE } from '../../src/util/clock.ts';
 import { digestHex, digestOf } from '../../src/oci/digest.ts';
+import { builtDeb, DEB_BUILDING } from '../support/built-deb.ts';
 import { shared } from '../support/fixture.ts';
 import { runOk } from '../support/program.ts';
 import { requires } from '../support/requires.ts';
 import { BootedDebian, BOOTING } from '../support/systemd.ts';
 import { TempDir } from '../support/temp.ts';
 
-const BUILD = new URL('../../deploy/deb/build.sh', import.meta.url).pathname;
 const CONTAINERD = 'var/lib/containerd';
 const CONTENT = `${CONTAINERD}/io.containerd.content.v1.content/blobs/sha256`;
 const BLOB = Buffer.from('a layer that containerd holds');
@@ -33,20 +33,16 @@ const SECRETS: readonly string[] = [
 
 requires(
   ...BOOTING,
-  'dpkg-deb',
-  'npm',
+  ...DEB_BUILDING,
   'chroot',
 )('a service that has been taken over', function () {
-  this.timeout(10 * MINUTE); // a Debian is put up first
+  this.timeout(10 * MINUTE); // the package is built first
   const lab = shared(async (stack) => {
     const dir = stack.use(await TempDir.create('service'));
     const root = dir.join('root');
-    const [deb] = await Promise.all([
-      runOk(BUILD, ['--out', dir.path], { env: { WEIR_DEB_LEVEL: '0' }, timeout: 5 * MINUTE }),
-      BootedDebian.putUp(root),
-    ]);
+    const [deb] = await Promise.all([builtDeb(), BootedDebian.putUp(root)]);
     await chmod(dir.path, 0o755); // the root folder of a machine can be passed through
-    await cp(deb.trim(), join(root, 'var/weir.deb'));
+    await cp(deb, join(root, 'var/weir.deb'));
     await runOk('chroot', [root, 'dpkg', '--install', '/var/weir.deb']);
     for (const path of SECRETS) await put(join(root, path), SECRET, 0o600);
     await put(join(root, CONTENT, digestHex(digestOf(BLOB))), BLOB, 0o444);

@@ -1,12 +1,14 @@
 /** The image of this tree, built once for all tests of a run. */
-import { rmSync } from 'node:fs';
-import { mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { buildImage } from '../../deploy/image/build.ts';
+import { fileURLToPath } from 'node:url';
 import { readLayout, type Layout, type LayoutImage } from '../../deploy/image/layout.ts';
 import { HOST_PLATFORM } from './images.ts';
 import { runOk } from './program.ts';
+import { madeOnce } from './run-folder.ts';
+
+const BUILD: string = fileURLToPath(new URL('../../deploy/image/build.ts', import.meta.url));
+const PACKAGE = new URL('../../package.json', import.meta.url);
 
 export interface BuiltImage {
   /** Folder with the layout and the bills of materials. */
@@ -18,7 +20,7 @@ export interface BuiltImage {
 }
 
 /** Programs that {@link builtImage} needs, for `requires`. */
-export const BUILDING: readonly string[] = ['root', 'buildah', 'skopeo', 'apt-get', 'npm'];
+export const BUILDING: readonly string[] = ['root', 'buildah', 'skopeo', 'apt-get', 'npm', 'flock'];
 
 let built: Promise<BuiltImage> | undefined;
 
@@ -28,10 +30,10 @@ export async function builtImage(): Promise<BuiltImage> {
 }
 
 async function build(): Promise<BuiltImage> {
-  const folder = await mkdtemp(join(tmpdir(), 'weir-test-image-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-  const { layout, version } = await buildImage({ out: folder });
-  return { folder, layoutFolder: layout, version, layout: await readLayout(layout) };
+  const folder = await madeOnce('image', [process.execPath, BUILD, '--out']);
+  const { version } = JSON.parse(await readFile(PACKAGE, 'utf8')) as { version: string };
+  const layoutFolder = join(folder, 'weir');
+  return { folder, layoutFolder, version, layout: await readLayout(layoutFolder) };
 }
 
 export function imageOf({ layout }: BuiltImage, architecture: string): LayoutImage {

@@ -122,7 +122,7 @@ export class Containerd implements AsyncDisposable {
 
   /** The output of a container of `image`. */
   async runContainer(image: string, ...command: readonly string[]): Promise<string> {
-    return this.ctrOk(['run', '--rm', '--net-host', image, `c${process.hrtime.bigint()}`, ...command]);
+    return this.ctrOk(['run', '--rm', '--net-host', image, containerName(), ...command]);
   }
 
   /** The bytes that it holds for `digest`, as `ctr content get` hands them out. */
@@ -160,6 +160,11 @@ export class Containerd implements AsyncDisposable {
   #ctrArgs(args: readonly string[]): readonly string[] {
     return ['--address', this.socket, '--namespace', NAMESPACE, ...args];
   }
+}
+
+/** runc knows the containers of all containerds of the machine by their names. */
+export function containerName(): string {
+  return `weir-test-${process.pid}-${process.hrtime.bigint()}`;
 }
 
 function configToml(dir: TempDir, hosts: string): string {

@@ -1,20 +1,27 @@
 /**
- * A tree of a later Debian than the machine's (test/setup.sh makes it), as the root of a mount namespace: for runtimes
- * that the machine's own Debian lacks. /tmp, /proc, /sys, /dev and the network are the machine's.
+ * Trees of Debian, which test/setup.sh makes. One of a later Debian than the machine's is the root of a mount namespace, for
+ * runtimes that the machine's own Debian lacks. /tmp, /proc, /sys, /dev and the network are the machine's.
  */
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Program } from './program.ts';
+import { Program, runOk } from './program.ts';
 
 /** trixie: podman 5, containerd 1.7; forky: containerd 2. */
 export type Suite = 'trixie' | 'forky';
+/** Trees that tests take a copy of: Debian 12 with little in it, and one that can be booted. */
+export type Model = 'bookworm' | 'bookworm-systemd';
 
 const TREES: string = process.env['WEIR_TEST_CACHE'] ?? '/var/cache/weir-test';
 
 /** Path of a program of the tree; `requires` can be asked for it. */
-export function inTree(suite: Suite, program: string): string {
+export function inTree(suite: Suite | Model, program: string): string {
   return join(TREES, suite, 'usr/bin', program);
+}
+
+/** Makes `root` a copy of the tree. */
+export async function copyTree(model: Model, root: string): Promise<void> {
+  await runOk('cp', ['--archive', '--reflink=auto', join(TREES, model), root]);
 }
 
 export class DebianTree implements AsyncDisposable {

@@ -10,6 +10,7 @@ import { seededBytes } from './bytes.ts';
 import { EvilPeer, type EvilPeerOptions } from './evil-peer.ts';
 import { MemberNode, type PullOf } from './member-node.ts';
 import { TestRegistry } from './mirror-fixture.ts';
+import { ShiftedClock } from './shifted-clock.ts';
 import { TempDir } from './temp.ts';
 
 const KNOWN_WITHIN = 20 * SECOND;
@@ -30,17 +31,21 @@ export class EvilScene implements AsyncDisposable {
   readonly registry: TestRegistry;
   readonly honest: readonly [MemberNode, MemberNode];
   readonly evil: EvilPeer;
+  /** Of the honest ones. */
+  readonly clock: ShiftedClock;
   readonly #stack: AsyncDisposableStack;
 
   private constructor(
     registry: TestRegistry,
     honest: readonly [MemberNode, MemberNode],
     evil: EvilPeer,
+    clock: ShiftedClock,
     stack: AsyncDisposableStack,
   ) {
     this.registry = registry;
     this.honest = honest;
     this.evil = evil;
+    this.clock = clock;
     this.#stack = stack;
   }
 
@@ -50,11 +55,12 @@ export class EvilScene implements AsyncDisposable {
     const temp = stack.use(await TempDir.create('evil'));
     const keyFile = temp.join('key');
     await writeFile(keyFile, 'a key that all peers have, even the evil ones');
-    const one = stack.use(await MemberNode.start({ keyFile }));
-    const other = stack.use(await MemberNode.start({ keyFile, bootstrap: one.address }));
+    const clock = new ShiftedClock();
+    const one = stack.use(await MemberNode.start({ keyFile, clock }));
+    const other = stack.use(await MemberNode.start({ keyFile, clock, bootstrap: one.address }));
     const evil = stack.use(await EvilPeer.start({ ...options, keyFile, bootstrap: one.address }));
     await acquainted([one.table, other.table, evil.table]);
-    const scene = new EvilScene(registry, [one, other], evil, stack.move());
+    const scene = new EvilScene(registry, [one, other], evil, clock, stack.move());
     await scene.#warmUp();
     return scene;
   }

@@ -2,7 +2,7 @@
  * A member in this process: the parts of the daemon without the mirror, so a test can look inside and pull from it
  * directly.
  */
-import { systemClock, MIB, SECOND } from '../../src/util/clock.ts';
+import { systemClock, MIB, SECOND, type Clock } from '../../src/util/clock.ts';
 import { defaultConfig } from '../../src/config/load.ts';
 import { isWeirError } from '../../src/util/errors.ts';
 import type { Config } from '../../src/config/settings.ts';
@@ -37,6 +37,8 @@ export interface MemberNodeOptions {
   /** `127.0.0.1:PORT` of another member's control plane. */
   readonly bootstrap?: string | undefined;
   readonly config?: Partial<Config>;
+  /** Default: the system's. */
+  readonly clock?: Clock;
   readonly protocolVersions?: ClusterOptions['protocolVersions'];
 }
 
@@ -80,7 +82,7 @@ export class MemberNode implements AsyncDisposable {
   static async start(options: MemberNodeOptions): Promise<MemberNode> {
     await using stack = new AsyncDisposableStack();
     const temp = stack.use(await TempDir.create('member'));
-    const clock = systemClock;
+    const { clock = systemClock } = options;
     const config = defaultConfig({
       'data.dir': temp.join('data'),
       'cluster.key-file': options.keyFile,

@@ -209,7 +209,7 @@ function fetchedTwice(nodes: readonly SwarmNode[]): readonly string[] {
   const asked = new Map<string, { readonly time: number; readonly told: string }[]>();
   for (const { name, weir } of nodes) {
     for (const { msg, digest, first = 0, count = 0, reason, time } of entriesOf(weir.log)) {
-      if (msg !== 'chunks asked of upstream') continue;
+      if (msg !== 'chunks requested from upstream') continue;
       for (let chunk = first; chunk < first + count; chunk++) {
         const key = `${digest?.slice('sha256:'.length, 'sha256:'.length + 6)} chunk ${chunk}`;
         const at = Date.parse(String(time)) || Number(time);
@@ -250,11 +250,12 @@ function tally(log: string): string {
   const counts = new Map<string, number>();
   const count = (what: string, by: number): void => void counts.set(what, (counts.get(what) ?? 0) + by);
   for (const entry of entriesOf(log)) {
-    if (entry.msg === 'chunks asked of upstream') count(`${entry.reason} chunks`, entry.count ?? 1);
-    if (entry.msg === 'chunks not had from upstream') count(`fetch failed: ${entry.err?.message}`, 1);
+    if (entry.msg === 'chunks requested from upstream') count(`${entry.reason} chunks`, entry.count ?? 1);
+    if (entry.msg === 'a request for chunks to upstream failed')
+      count(`fetch failed: ${entry.err?.message}`, 1);
     if (entry.err !== undefined && entry.route !== undefined)
       count(`${entry.msg}: ${entry.route} after ${entry.seconds} s: ${entry.err.message}`, 1);
-    if (entry.msg === 'peer set aside') count(`${entry.name} blamed (${entry.detail ?? entry.reason})`, 1);
+    if (entry.msg === 'peer suspected') count(`${entry.name} blamed (${entry.detail ?? entry.reason})`, 1);
   }
   return [...counts].map(([what, times]) => `${times} ${what}`).join(', ');
 }

@@ -4,12 +4,14 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { MINUTE } from '../../src/util/clock.ts';
+import { copyTree, inTree } from './debian-tree.ts';
 import { Program, run, runOk, type Result } from './program.ts';
 
-/** Programs that it needs, for `requires`. */
-export const BOOTING: readonly string[] = ['root', 'debootstrap', 'unshare', 'nsenter', 'ip'];
+const MODEL = 'bookworm-systemd';
 
-const PACKAGES = 'systemd,systemd-sysv,dbus,libatomic1';
+/** Programs that it needs, for `requires`. */
+export const BOOTING: readonly string[] = ['root', inTree(MODEL, 'systemctl'), 'unshare', 'nsenter', 'ip'];
+
 const BOOT_TIMEOUT = MINUTE;
 
 export class BootedDebian implements AsyncDisposable {
@@ -24,8 +26,7 @@ export class BootedDebian implements AsyncDisposable {
 
   /** Puts a Debian with systemd into `root`. */
   static async putUp(root: string): Promise<void> {
-    const args = ['--variant=minbase', `--include=${PACKAGES}`, 'bookworm', root];
-    await runOk('debootstrap', args, { timeout: 5 * MINUTE });
+    await copyTree(MODEL, root);
   }
 
   static async boot(root: string): Promise<BootedDebian> {

@@ -195,5 +195,10 @@ export class ProgramSystem implements RunningSystem {
 /** The version that a program prints; `unknown` if it prints none. */
 export async function versionOf(command: string, argument: string): Promise<string> {
   const { stdout, stderr } = await run(command, [argument]);
-  return /\d+\.\d+[\w.+~-]*/.exec(stdout + stderr)?.[0] ?? 'unknown';
+  return versionIn(stdout + stderr);
+}
+
+/** The first version in a text. The seconds of a log line's time (`06:44:58.649Z`) are none. */
+export function versionIn(text: string): string {
+  return /(?<![\d:.])\d+\.\d+[\w.+~-]*/.exec(text)?.[0] ?? 'unknown';
 }

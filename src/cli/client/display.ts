@@ -8,12 +8,12 @@ import { DEFAULT_COLUMNS, type TerminalOutput } from './terminal.ts';
 /** Milliseconds between two pictures. */
 const REDRAW_INTERVAL = 100;
 
-/** Milliseconds between two lines about a pull that goes on, where there is no terminal. */
+/** Milliseconds between two lines about a running pull, without a terminal. */
 const LINE_INTERVAL = 2 * SECOND;
 
 export interface PullDisplay extends Disposable {
   readonly onProgress: (event: PullEvent) => void;
-  /** The last picture stays on the screen. */
+  /** Leaves the last picture on the screen. */
   [Symbol.dispose](): void;
 }
 
@@ -63,7 +63,9 @@ function plainDisplay(output: TerminalOutput, clock: Clock): PullDisplay {
           `${blob.role} ${shortDigest(blob.digest)}: ${size} in ${formatSeconds(result.seconds)} from ${result.source}`,
         );
       } else if (event.kind === 'retry') {
-        line(`${event.blob.role} ${shortDigest(event.blob.digest)}: asked again at byte ${event.received}`);
+        line(
+          `${event.blob.role} ${shortDigest(event.blob.digest)}: requested again from byte ${event.received}`,
+        );
       } else if (clock.monotonic() - lastLine >= LINE_INTERVAL) {
         line(formatPart(progress.received, progress.total));
       }

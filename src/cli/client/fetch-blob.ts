@@ -1,6 +1,6 @@
 /**
- * One blob, verified while it streams. After a cut it is asked for again from the byte where it stopped, as
- * containerd does: as long as bytes advance, and only a few times where none do.
+ * Fetches one blob and verifies it while it streams. After a cut it is requested again from the byte where it stopped, as
+ * containerd does: as often as bytes advance, and only a few times if none do.
  */
 import { isWeirError, toWeirError, WeirError } from '../../util/errors.ts';
 import { DigestVerifier, type Digest } from '../../oci/digest.ts';
@@ -12,7 +12,7 @@ import { wrongDigest, type RegistrySession } from './registry-session.ts';
 export const MAX_IDLE_ATTEMPTS = 4;
 
 export interface FetchBlobOptions {
-  /** Bytes that arrived and are hashed; the whole blob is only known to be right at the end. */
+  /** Takes bytes that arrived and are hashed; only the end of the blob shows whether it is right. */
   readonly onBytes?: ((chunk: Uint8Array, offset: number) => void | Promise<void>) | undefined;
   readonly onRetry?: ((offset: number, error: WeirError) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -23,17 +23,17 @@ export interface FetchedBlob {
   /** Bytes. */
   readonly size: number;
   readonly seconds: number;
-  /** From the request to the first byte (the end, for an empty blob). */
+  /** From the request to the first byte (to the end for an empty blob). */
   readonly firstByteSeconds: number;
-  /** Who had it: `store`, `upstream`, … as a Weir mirror says, else `mirror` or `registry`. */
+  /** The source: `store`, `upstream`, … as a Weir mirror says, else `mirror` or `registry`. */
   readonly source: string;
-  /** Times that it was asked for again. */
+  /** Number of repeated requests. */
   readonly retries: number;
 }
 
 /**
- * @throws WeirError `digest_mismatch`; `handed_over` where a mirror sends the client to the registry in mid-blob;
- * and those of requests that fail
+ * @throws WeirError `digest_mismatch`; `handed_over` if a mirror sends the client to the registry in mid-blob; the error
+ *   of a request that fails
  */
 export async function fetchBlob(
   session: RegistrySession,
@@ -121,7 +121,7 @@ class Download {
     }
   }
 
-  /** A mirror that answers 404 in mid-blob wants the client to go on at the registry. */
+  /** A mirror that answers 404 in mid-blob sends the client to the registry for the rest. */
   #explain(error: WeirError): WeirError {
     const refused = isWeirError(error, 'blob_unknown') || error.detail['status'] === 416;
     if (!this.#session.isMirrorAlone || this.#offset === 0 || !refused) return error;

@@ -1,4 +1,4 @@
-/** Numbers for people: short and rounded. For what is read back, see config/units.ts. */
+/** Numbers for people: short and rounded. config/units.ts writes numbers that are read back. */
 import { digestHex, type Digest } from '../../oci/digest.ts';
 import type { PeerId } from '../../protocol/peer-id.ts';
 
@@ -41,7 +41,7 @@ export function formatAge(seconds: number): string {
   return hours < 24 ? `${hours} h ${minutes % 60} m` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
-/** `61 %`; 100 only where all is there. */
+/** `61 %`; 100 only if nothing is missing. */
 export function formatShare(part: number, whole: number): string {
   if (whole <= 0) return '–';
   const percent = (part / whole) * 100;
@@ -53,12 +53,12 @@ export function formatRate(bytes: number, seconds: number): string {
   return seconds > 0 ? `${formatBytes(bytes / seconds)}/s` : '–';
 }
 
-/** The end of a peer ID, where peers differ. */
+/** The end of a peer ID, as peer IDs begin alike. */
 export function shortPeer(peer: PeerId): string {
   return `…${peer.slice(-8)}`;
 }
 
-/** The first 12 digits, as docker and podman show them. */
+/** The first 12 digits, as docker and podman show. */
 export function shortDigest(digest: Digest): string {
   return digestHex(digest).slice(0, 12);
 }

@@ -5,18 +5,18 @@ import { describeSuspicion } from './status-view.ts';
 import { cut, paint, printable } from './terminal.ts';
 
 export interface PeersViewOptions {
-  /** Undefined: as wide as it gets, for a pipe. */
+  /** Undefined: no limit, for a pipe. */
   readonly columns: number | undefined;
   readonly color: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
 }
 
-/** Characters of a name or zone; longer ones would push the figures off the screen. */
+/** Characters of a name or zone: longer ones would push the figures off the screen. */
 const MAX_NAME = 24;
 
 const HEAD = ['NAME', 'ZONE', 'STATE', 'LINK', 'RTT', 'SWARMS', 'FROM', 'TO', 'PEER'];
-/** Columns of figures, which are read from the right. */
+/** Columns of figures, aligned to the right. */
 const RIGHT: ReadonlySet<number> = new Set([4, 5, 6, 7]);
 
 export function renderPeers({ peers }: PeersReport, options: PeersViewOptions): readonly string[] {
@@ -37,12 +37,12 @@ export function renderPeers({ peers }: PeersReport, options: PeersViewOptions): 
 }
 
 function cellsOf(peer: PeerReport, now: number): readonly string[] {
-  const link = { inbound: 'in', outbound: 'out' } as const;
+  const directions = { inbound: 'in', outbound: 'out' } as const;
   return [
     cut(printable(peer.name), MAX_NAME),
     cut(peer.zone === '' ? '–' : printable(peer.zone), MAX_NAME),
     stateOf(peer, now),
-    peer.connected ? (peer.direction === undefined ? 'yes' : link[peer.direction]) : '–',
+    peer.connected ? (peer.direction === undefined ? 'yes' : directions[peer.direction]) : '–',
     peer.rtt_ms === undefined ? '–' : `${peer.rtt_ms.toFixed(1)} ms`,
     String(peer.swarms),
     formatBytes(peer.from_bytes),

@@ -1,13 +1,13 @@
-/** Which image of an index is pulled (image spec, image-index.md, "platform"). */
+/** Chooses the image of an index by platform (image spec, image-index.md, "platform"). */
 import { WeirError } from '../../util/errors.ts';
 import type { Descriptor, Platform } from '../../oci/manifest.ts';
 
-/** Node.js' names of architectures, where Go's, which images use, differ. */
+/** Names of architectures in Node.js that differ from Go's, which images use. */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le' };
 
 const PLATFORM = /^([a-z0-9_.]+)\/([a-z0-9_.]+)(?:\/([a-z0-9_.]+))?$/;
 
-/** What a runtime on this machine pulls; images are Linux' also where the machine runs something else. */
+/** The platform that a runtime on this machine pulls. Images are for Linux even if the machine runs another system. */
 export function hostPlatform(architecture: string = process.arch): Platform {
   return { os: 'linux', architecture: ARCHITECTURES[architecture] ?? architecture };
 }
@@ -35,9 +35,9 @@ function variantOf(platform: Platform | undefined): string | undefined {
 }
 
 /**
- * The manifest for `platform`: the first one of the same variant, else the first of the same architecture where
- * no variant was asked for (arm64 has but one that matters, v8, which is seldom written).
- * @throws WeirError `manifest_unknown` where there is none, telling which there are
+ * The manifest for `platform`: the first one of the same variant. If no variant was asked for, it may be the first one of
+ * the same architecture (arm64 has only one variant that matters, v8, which is seldom written).
+ * @throws WeirError `manifest_unknown` that lists the platforms of the image
  */
 export function selectManifest(manifests: readonly Descriptor[], platform: Platform): Descriptor {
   const fitting = manifests.filter(

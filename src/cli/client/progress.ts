@@ -1,10 +1,10 @@
-/** How far a pull is, from its events; and how that looks, as lines of a terminal. Pure: no clock, no output. */
+/** Follows a pull by its events, and draws its progress as lines of a terminal. Pure: no clock, no output. */
 import type { Digest } from '../../oci/digest.ts';
 import { formatBytes, formatPart, formatRate, shortDigest } from './format.ts';
 import type { PlannedBlob, PullEvent } from './pull-image.ts';
 import { paint } from './terminal.ts';
 
-/** Blobs that get a line of their own; an image of more must still fit on a screen of 24 lines. */
+/** Blobs with a line of their own: an image of more blobs must still fit on a screen of 24 lines. */
 const MAX_LINES = 14;
 
 /** Columns beside the bar: role and digest 24, sizes 20, rate or source 13, and one spare. */
@@ -57,7 +57,7 @@ export class PullProgress {
     return [...this.#blobs.values()].reduce((sum, { blob }) => sum + blob.size, 0);
   }
 
-  /** Blobs that are done, and all. */
+  /** Numbers of finished blobs and of all blobs. */
   get count(): { readonly done: number; readonly all: number } {
     const states = [...this.#blobs.values()];
     return { done: states.filter(({ state }) => state === 'done').length, all: states.length };

@@ -1,7 +1,7 @@
 /**
- * Pulls a whole image as a runtime does (containerd's CRI): the tag is resolved by HEAD, manifests are fetched
- * by digest, then the config and the layers, three at a time. Every digest is checked; the content goes to a
- * sink, or nowhere. Used by `weir pull`, the demo and the benchmarks.
+ * Pulls a whole image as a runtime does (containerd's CRI). It resolves the tag by HEAD, fetches manifests by digest, then
+ * the config and the layers, three at a time. Every digest is checked. The content goes to a sink, or nowhere.
+ * `weir pull`, the demo and the benchmarks use it.
  */
 import { toWeirError, WeirError } from '../../util/errors.ts';
 import type { Digest } from '../../oci/digest.ts';
@@ -11,13 +11,13 @@ import { fetchBlob, MAX_IDLE_ATTEMPTS, type FetchedBlob } from './fetch-blob.ts'
 import { hostPlatform, selectManifest } from './platform.ts';
 import { RegistrySession, type SessionOptions } from './registry-session.ts';
 
-/** Layers that containerd's CRI fetches at one time (max_concurrent_downloads). */
+/** Blobs that containerd's CRI fetches at one time (max_concurrent_downloads). */
 const DEFAULT_CONCURRENCY = 3;
 
 /** Manifests of one image: real indexes list some dozens of platforms. */
 const MAX_MANIFESTS = 256;
 
-/** Indexes within indexes; nobody nests them deeper. */
+/** Depth of indexes within indexes; real images do not nest them deeper. */
 const MAX_DEPTH = 3;
 
 export type BlobRole = 'index' | 'manifest' | 'config' | 'layer';
@@ -31,7 +31,7 @@ export interface PulledBlob extends FetchedBlob {
 }
 
 export type PullEvent =
-  /** The manifests are read: these are the blobs that will be fetched. */
+  /** The manifests are read: these blobs will be fetched. */
   | { readonly kind: 'planned'; readonly digest: Digest; readonly blobs: readonly PlannedBlob[] }
   | { readonly kind: 'started'; readonly blob: PlannedBlob }
   /** `received` bytes of the blob so far. */
@@ -45,12 +45,12 @@ export type PullEvent =
   | { readonly kind: 'finished'; readonly blob: PlannedBlob; readonly result: PulledBlob };
 
 export interface PullOptions extends SessionOptions {
-  /** Which image of an index; default: this machine's. */
+  /** The platform to pull from an index; default: that of this machine. */
   readonly platform?: Platform | undefined;
   readonly allPlatforms?: boolean | undefined;
   readonly concurrency?: number | undefined;
   readonly onProgress?: ((event: PullEvent) => void) | undefined;
-  /** Takes the content; what it returns is waited for. A wrong digest is only known at the blob's end. */
+  /** Takes the content; the pull waits for its promise. Only the end of a blob shows whether the digest is right. */
   readonly sink?:
     | ((blob: PlannedBlob, chunk: Uint8Array, offset: number) => void | Promise<void>)
     | undefined;
@@ -58,9 +58,9 @@ export interface PullOptions extends SessionOptions {
 }
 
 export interface PulledImage {
-  /** What the reference named. */
+  /** The digest that the reference named. */
   readonly digest: Digest;
-  /** Manifests, configs and layers, in the order in which they ended. */
+  /** Manifests, configs and layers in the order of their ends. */
   readonly blobs: readonly PulledBlob[];
   /** Of all blobs. */
   readonly bytes: number;
@@ -72,7 +72,7 @@ export interface PulledImage {
 
 /**
  * @throws WeirError `digest_mismatch`, `manifest_unknown`, `blob_unknown`, `upstream_unauthorized`, `handed_over`,
- * `aborted`, and those of requests that fail
+ *   `aborted`, and the error of a request that fails
  */
 export async function pullImage(options: PullOptions): Promise<PulledImage> {
   await using session = new RegistrySession(options);
@@ -112,7 +112,7 @@ class ImagePull {
     };
   }
 
-  /** Fetches the manifest, follows an index to what is wanted of it, and notes the blobs to fetch. */
+  /** Fetches the manifest, follows an index to the wanted platforms, and notes the blobs to fetch. */
   async #readManifests(digest: Digest, mediaType: string | undefined, depth: number): Promise<void> {
     if (this.#seen.has(digest)) return;
     this.#seen.add(digest);
@@ -154,7 +154,7 @@ class ImagePull {
     if (!this.#planned.has(blob.digest)) this.#planned.set(blob.digest, { ...blob, role });
   }
 
-  /** In order, some at a time; the first failure ends all. */
+  /** Fetches in order, some at a time. The first failure ends all. */
   async #fetchAll(blobs: readonly PlannedBlob[]): Promise<void> {
     const failed = new AbortController();
     const signals = [failed.signal, ...(this.#options.signal === undefined ? [] : [this.#options.signal])];
@@ -168,7 +168,7 @@ class ImagePull {
     };
     const workers = Array.from({ length: this.#options.concurrency ?? DEFAULT_CONCURRENCY }, () =>
       work().catch((error: unknown) => {
-        failed.abort(toWeirError(error)); // the first one counts; the others end with it as their reason
+        failed.abort(toWeirError(error)); // the other downloads end with it as their reason
       }),
     );
     await Promise.all(workers);
@@ -193,7 +193,7 @@ class ImagePull {
     onProgress?.({ kind: 'finished', blob, result });
   }
 
-  /** Manifests are small: what fails for a moment is simply asked again. */
+  /** Manifests are small: after a passing failure the whole request is repeated. */
   async #retrying<T>(request: () => Promise<T>): Promise<T> {
     const { clock } = this.#session;
     const { signal } = this.#options;
@@ -209,7 +209,7 @@ class ImagePull {
   }
 }
 
-/** A manifest that cannot be read is the registry's fault, not that of who typed the reference. */
+/** A manifest that cannot be read is the fault of the registry, not of the reference. */
 function readManifest(bytes: Buffer, origin: string): Manifest {
   try {
     return parseManifest(bytes);

@@ -1,6 +1,6 @@
 /**
- * The requests of one pull, made as containerd makes them, to a mirror (with `?ns=`) or to the registry itself.
- * Credentials, token servers, redirects, TLS and proxies are those of the upstream client.
+ * The requests of one pull, made as containerd makes them: to a mirror (with `?ns=`) or to the registry itself.
+ * The upstream client handles credentials, token servers, redirects, TLS and proxies.
  */
 import { SECOND, systemClock, type Clock } from '../../util/clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../../util/errors.ts';
@@ -19,51 +19,51 @@ import type { RegistryConfig } from '../../upstream/registry-config.ts';
 import type { Response } from '../../upstream/response.ts';
 import { TrustStore } from '../../upstream/trust.ts';
 
-/** As it calls itself in its User-Agent. */
+/** Its name in the User-Agent. */
 export const CLIENT_NAME = 'weir-client';
 
 /** Milliseconds to connect. */
 const CONNECT_TIMEOUT = 5 * SECOND;
-/** Milliseconds until an answer begins; a mirror may itself wait for a slow registry. */
+/** Milliseconds until an answer begins; a mirror may wait for a slow registry itself. */
 const HEADER_TIMEOUT = 60 * SECOND;
-/** Milliseconds without a byte. Above a mirror's own bound (10 s), so that it is the one to act. */
+/** Milliseconds without a byte. It is above a mirror's own bound (10 s), so that the mirror acts first. */
 const STALL_TIMEOUT = 30 * SECOND;
-/** Twice as many as blobs that are pulled at one time; an eighth of them is for manifests and tokens. */
+/** Twice as many as blobs that are pulled at one time; an eighth of the connections is for manifests and tokens. */
 const MAX_CONNECTIONS = 16;
-/** Characters of an answer's Weir-Source header that are believed. */
+/** A well-formed Weir-Source header. */
 const SOURCE = /^[a-z][a-z0-9-]{0,31}$/;
 
 export interface SessionOptions {
   readonly image: ImageReference;
-  /** Undefined: the registry itself is asked. */
+  /** Undefined: requests go to the registry itself. */
   readonly mirror?: URL | undefined;
-  /** Where each request goes that the mirror does not answer well, as in containerd; undefined: nowhere, it fails. */
+  /** Gets each request that the mirror does not answer well, as in containerd; undefined: such a request fails. */
   readonly fallback?: URL | undefined;
-  /** Told of each of these, with what the mirror said. */
+  /** Called for each of these requests with the mirror's error. */
   readonly onFallback?: ((error: WeirError) => void) | undefined;
   readonly registries?: ReadonlyMap<RegistryHost, RegistryConfig> | undefined;
-  /** Path of a PEM file of authorities trusted beside the usual ones. */
+  /** Path of a PEM file of authorities to trust besides the usual ones. */
   readonly caFile?: string | undefined;
   /** Path of a docker config.json with credentials. */
   readonly dockerConfig?: string | undefined;
   /** For the proxies; none by default. */
   readonly environment?: Environment | undefined;
   readonly clock?: Clock | undefined;
-  /** Told of what is no failure, such as a docker config that cannot be read. */
+  /** Called for a problem that is no failure, such as a docker config that cannot be read. */
   readonly warn?: ((message: string) => void) | undefined;
 }
 
-/** A body that begins at byte `start` of its blob. */
+/** The body of an answer that begins at byte `start` of its blob. */
 export interface OpenBlob {
   readonly response: Response;
   readonly start: number;
-  /** Who had it: the Weir-Source header, else `mirror` or `registry`. */
+  /** The source: the Weir-Source header, else `mirror` or `registry`. */
   readonly source: string;
 }
 
 interface Request {
   readonly method: 'GET' | 'HEAD';
-  /** Below the repository's name. */
+  /** The path below the repository's name. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   /** Other statuses are errors. */
@@ -73,7 +73,7 @@ interface Request {
 
 interface Answer {
   readonly response: Response;
-  /** Who gave it. */
+  /** The endpoint that answered. */
   readonly endpoint: Endpoint;
 }
 
@@ -83,7 +83,7 @@ export class RegistrySession implements AsyncDisposable {
   readonly #fallback: Endpoint | undefined;
   readonly #onFallback: (error: WeirError) => void;
   readonly #pools: Pools;
-  readonly #exchange: RegistryCall;
+  readonly #call: RegistryCall;
   readonly #clock: Clock;
   #requests = 0;
 
@@ -108,7 +108,7 @@ export class RegistrySession implements AsyncDisposable {
       trust: new TrustStore(options.caFile, [this.#endpoint.tls]),
     });
     const { dockerConfig } = options;
-    this.#exchange = new RegistryCall({
+    this.#call = new RegistryCall({
       pools: this.#pools,
       reaches: new Reaches(registries, true),
       registries,
@@ -126,17 +126,17 @@ export class RegistrySession implements AsyncDisposable {
     return this.#clock;
   }
 
-  /** Requests answered or failed so far, those to token servers and storage included. */
+  /** Number of requests that were answered or failed, those to token servers and storage included. */
   get requests(): number {
     return this.#requests;
   }
 
-  /** Whether a mirror is asked, and nobody else. */
+  /** Whether all requests go to a mirror. */
   get isMirrorAlone(): boolean {
     return this.#endpoint.isMirror && this.#fallback === undefined;
   }
 
-  /** Scheme, host and port of who is asked. */
+  /** Scheme, host and port of the mirror or the registry. */
   get origin(): string {
     return this.#endpoint.origin;
   }
@@ -146,8 +146,8 @@ export class RegistrySession implements AsyncDisposable {
   }
 
   /**
-   * The digest that the reference names now: HEAD, and GET where the answer names none, as containerd does.
-   * @throws WeirError `manifest_unknown`, and those of requests that fail
+   * The digest that the reference names now, by HEAD. If the answer has none, it is asked for by GET, as containerd does.
+   * @throws WeirError `manifest_unknown`, and the error of a request that fails
    */
   async resolve(signal: AbortSignal | undefined): Promise<Digest> {
     const { reference } = this.#image;
@@ -168,7 +168,7 @@ export class RegistrySession implements AsyncDisposable {
 
   /**
    * The manifest with this digest, verified.
-   * @throws WeirError `digest_mismatch`, `manifest_unknown`, and those of requests that fail
+   * @throws WeirError `digest_mismatch`, `manifest_unknown`, and the error of a request that fails
    */
   async manifest(
     digest: Digest,
@@ -192,8 +192,8 @@ export class RegistrySession implements AsyncDisposable {
   }
 
   /**
-   * The blob from `offset` on, or from an earlier byte where the answer is the whole one.
-   * @throws WeirError `blob_unknown`, `upstream_protocol`, and those of requests that fail
+   * The blob from `offset` on. If the answer is the whole blob, it begins at byte 0.
+   * @throws WeirError `blob_unknown`, `upstream_protocol`, and the error of a request that fails
    */
   async blob(blob: Descriptor, offset: number, signal: AbortSignal | undefined): Promise<OpenBlob> {
     const headers: Record<string, string> = { accept: `${blob.mediaType}, */*` };
@@ -206,7 +206,7 @@ export class RegistrySession implements AsyncDisposable {
     if (response.status === 200) return { response, start: 0, source };
     const { start, total } = contentRange(response);
     if (start !== offset || total !== blob.size)
-      throw protocolError(response, 'another range than the one asked for');
+      throw protocolError(response, 'another range than the requested one');
     return { response, start, source };
   }
 
@@ -223,7 +223,7 @@ export class RegistrySession implements AsyncDisposable {
   async #ask(endpoint: Endpoint, { method, path, headers, expected, signal }: Request): Promise<Response> {
     const { name } = this.#image.repository;
     const isBlob = path.startsWith('blobs/');
-    const followed = await this.#exchange.run({
+    const followed = await this.#call.run({
       endpoint,
       kind: isBlob ? 'blob' : 'manifest',
       lane: isBlob ? 'blob' : 'control',
@@ -250,7 +250,7 @@ function sourceOf({ response, endpoint }: Answer): string {
   return endpoint.isMirror ? 'mirror' : 'registry';
 }
 
-/** A runtime sends the registry's credentials to a mirror on localhost that asks for them; so does this. */
+/** This client sends the registry's credentials to a mirror on localhost that asks for them, as runtimes do. */
 function endpointAt(url: URL, own: Endpoint, isMirror: boolean): Endpoint {
   return { ...own, origin: url.origin, path: `${url.pathname.replace(/\/+$/, '')}/v2`, isMirror };
 }

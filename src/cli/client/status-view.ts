@@ -1,4 +1,4 @@
-/** A node's status as lines for people. Pure: no clock, no output. */
+/** Draws a node's status as lines for people. Pure: no clock, no output. */
 import type { StatusReport, SuspectReport, TransferReport } from '../../status/status-report.ts';
 import {
   formatAge,
@@ -12,7 +12,7 @@ import {
 } from './format.ts';
 import { cut, drawCells, legend, paint, printable, shareCells, type Tone } from './terminal.ts';
 
-/** Ended transfers that are shown: the latest, which are what somebody who looks wants to know. */
+/** Ended transfers that are shown: the latest ones, as they are of the most interest. */
 const MAX_ENDED = 8;
 /** Columns beside a transfer's bar: digest 14, per cent 7, bytes 20, rate or time 13, and margins. */
 const FIXED_COLUMNS = 60;
@@ -25,7 +25,7 @@ export interface StatusViewOptions {
   readonly color: boolean;
   /** Milliseconds since the epoch. */
   readonly now: number;
-  /** An earlier report and the seconds since: rates are of this time, not of the whole transfer. */
+  /** An earlier report and the seconds since. Rates are of this time instead of the whole transfer. */
   readonly before?: { readonly report: StatusReport; readonly seconds: number } | undefined;
 }
 
@@ -65,15 +65,15 @@ function zonesOf({ cluster }: StatusReport): string {
 
 const MODES: Readonly<Record<StatusReport['cluster']['mode'], (members: string) => string>> = {
   off: () => 'off: this node is on its own',
-  loopback: (members) => `${members}; no cluster key, so this machine alone`,
-  open: (members) => `${members}; no cluster key: open to whoever reaches it`,
+  loopback: (members) => `${members}; no cluster key: this machine only`,
+  open: (members) => `${members}; no cluster key: open to anybody`,
   keyed: (members) => members,
 };
 
 function describeSaved({ totals }: StatusReport): string {
   if (totals.to_runtimes === 0) return 'nothing yet: no runtime has pulled through this node';
   const share = formatShare(totals.saved, totals.to_runtimes);
-  return `${formatBytes(totals.saved)}: ${share} of what runtimes got did not come from a registry`;
+  return `${formatBytes(totals.saved)}: ${share} of the bytes for runtimes did not come from a registry`;
 }
 
 function renderTransfers(report: StatusReport, options: StatusViewOptions, tone: Painter): readonly string[] {
@@ -137,7 +137,7 @@ function renderSuspects(report: StatusReport, options: StatusViewOptions, tone: 
       options.columns,
     ),
   );
-  return ['', tone('yellow', 'set aside'), ...lines];
+  return ['', tone('yellow', 'suspects'), ...lines];
 }
 
 /** `stalled, 25 s left`; `banned: wrong-hash, 5 m left` */

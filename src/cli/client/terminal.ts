@@ -1,4 +1,4 @@
-/** What all pictures in a terminal are made of: colours, cells that tell a source, lines of a bounded width. Pure. */
+/** The parts of all pictures in a terminal: colours, cells that show a source, lines of a bounded width. Pure. */
 import { stripVTControlCharacters, styleText } from 'node:util';
 
 /** Columns and rows of a terminal that does not say how large it is. */
@@ -13,15 +13,15 @@ export type TerminalOutput = NodeJS.WritableStream & {
 
 export type Tone = Parameters<typeof styleText>[0];
 
-/** `text` with colour codes, whatever the stream: who calls has decided. */
+/** `text` with colour codes, whatever the stream: the caller has decided. */
 export function paint(tone: Tone, text: string): string {
   return text === '' ? '' : styleText(tone, text, { validateStream: false });
 }
 
-/** Where a part of some content came from; `none`: it is not here yet. */
+/** The source of a part of some content; `none`: the part is not here yet. */
 export type Cell = 'upstream' | 'peers' | 'local' | 'none';
 
-/** Told apart by their shape, too: not all see colours, and not all outputs have them. */
+/** Sources differ by shape too, as not all readers see colours, and not all outputs have them. */
 const CELLS: Readonly<Record<Cell, { readonly glyph: string; readonly tone: Tone; readonly means: string }>> =
   {
     upstream: { glyph: '█', tone: 'yellow', means: 'from the registry' },
@@ -48,7 +48,7 @@ export function legend(cells: readonly Cell[], color: boolean): string {
   return cells.map((cell) => `${drawCells([cell], color)} ${CELLS[cell].means}`).join('  ');
 }
 
-/** A bar of shares of `whole`, in this order; what is left is not here yet. */
+/** A bar of shares of `whole`, in this order; the rest is not here yet. */
 export function shareCells(
   shares: readonly (readonly [Cell, number])[],
   whole: number,
@@ -65,19 +65,19 @@ export function shareCells(
   return cells;
 }
 
-/** Text that others chose (a peer's name, an error) on one line: it must not move the cursor or repaint the screen. */
+/** Foreign text (a peer's name, an error) on one line: it must not move the cursor or repaint the screen. */
 export function printable(text: string): string {
   return stripVTControlCharacters(text).replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ');
 }
 
-/** `text` in at most `width` columns, an ellipsis where it was longer. */
+/** `text` in at most `width` columns, with an ellipsis if it was longer. */
 export function cut(text: string, width: number): string {
   return text.length <= width ? text : `${text.slice(0, Math.max(0, width - 1))}…`;
 }
 
-/** As many lines as fit on a screen of `rows`: a picture that is taller cannot be redrawn in place. */
+/** As many lines as fit on a screen of `rows`: a taller picture cannot be redrawn in place. */
 export function fitRows(lines: readonly string[], rows: number): readonly string[] {
-  const most = Math.max(2, rows - 1); // the line behind the picture, where the cursor waits
+  const most = Math.max(2, rows - 1); // one line is for the cursor behind the picture
   if (lines.length <= most) return lines;
   return [...lines.slice(0, most - 1), `  … ${lines.length - most + 1} more lines`];
 }

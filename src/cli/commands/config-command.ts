@@ -7,7 +7,7 @@ import { exposedFiles } from '../../config/secret-files.ts';
 import type { CliContext } from '../context.ts';
 import { settingFlags } from '../settings-options.ts';
 
-/** The configuration of a command that takes the options of all settings. @throws WeirError `config_invalid` */
+/** Loads the configuration of a command that has the options of all settings. @throws WeirError `config_invalid` */
 export async function loadCommandConfig(command: Command, context: CliContext): Promise<LoadedConfig> {
   const options: Record<string, unknown> = command.opts();
   const file = options['config'];

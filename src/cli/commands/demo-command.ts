@@ -23,7 +23,7 @@ export async function runDemoCommand(
         env: context.env,
         signal,
       }),
-    ['SIGHUP'], // the terminal is closed: the nodes must not go on without it
+    ['SIGHUP'], // the terminal is closed: the nodes must not outlive it
   );
   return succeeded ? EXIT.ok : EXIT.failed;
 }
@@ -34,5 +34,8 @@ function parseNodes(wanted: unknown): number {
   const nodes = /^\d{1,4}$/.test(wanted) ? Number(wanted) : 0;
   if (nodes >= 1 && nodes <= MAX_NODES) return nodes;
   const shown = JSON.stringify(wanted.slice(0, 80));
-  throw new WeirError('bad_request', `--nodes: ${shown} is no number of nodes (allowed: 1 to ${MAX_NODES})`);
+  throw new WeirError(
+    'bad_request',
+    `--nodes: ${shown} is no number of nodes (allowed: a whole number from 1 to ${MAX_NODES})`,
+  );
 }

@@ -6,7 +6,7 @@ import { configureHost, restoreHost, type HostSetupOptions, type Outcome } from 
 import { ALL_REGISTRIES, RESOLVERS, type Resolver, type Runtime } from '../runtimes/target.ts';
 import type { CliContext } from '../context.ts';
 
-/** As users call them; podman and CRI-O read the same files. */
+/** The names that users write; podman and CRI-O read the same files. */
 const RUNTIME_NAMES: Readonly<Record<string, Runtime>> = {
   containerd: 'containerd',
   docker: 'docker',

@@ -16,7 +16,7 @@ export async function runZoneCommand(
       return await zoneOf(api, node, signal);
     } catch (error) {
       signal.throwIfAborted();
-      context.stderr.write(`weir: the zone of ${node} is not known: ${errorMessage(error)}\n`);
+      context.stderr.write(`weir: warning: the zone of ${node} cannot be read: ${errorMessage(error)}\n`);
       return '';
     }
   });

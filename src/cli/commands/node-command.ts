@@ -8,7 +8,7 @@ import { EXIT } from '../exit-codes.ts';
 import { wantsColor, withSignals, type CliContext } from '../context.ts';
 import { loadCommandConfig } from './config-command.ts';
 
-/** Milliseconds after which all modules of a node are loaded; a node that is killed would never write its cache. */
+/** Milliseconds after which all modules of a node are loaded. The cache is written then, as a killed node never would. */
 const FLUSH_AFTER = 5 * SECOND;
 
 export async function runNodeCommand(command: Command, context: CliContext): Promise<void> {

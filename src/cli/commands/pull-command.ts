@@ -53,10 +53,10 @@ export async function runPullCommand(
   );
 }
 
-/** What most likely is wrong where nothing listens at the mirror's address. */
+/** Adds advice to the error of a mirror that does not answer. */
 function explain(error: unknown, mirror: URL): unknown {
   if (!isWeirError(error, 'upstream_unreachable')) return error;
-  const advice = 'start one with "weir node", name another one with --mirror, or use --direct';
+  const advice = 'start one with "weir node", give another one with --mirror, or use --direct';
   return new WeirError(error.code, `no node answers at ${mirror.origin} (${advice})`, { cause: error.cause });
 }
 
@@ -82,7 +82,7 @@ function parseMirror(text: string): URL {
   return url;
 }
 
-/** Where docker and podman users keep their credentials; undefined where there is no such file. */
+/** The file of credentials of docker and podman users; undefined if there is none. */
 export function userDockerConfig(env: CliContext['env']): string | undefined {
   const directory = env['DOCKER_CONFIG'] || join(env['HOME'] || homedir(), '.docker');
   const path = join(directory, 'config.json');

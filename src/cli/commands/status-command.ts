@@ -1,4 +1,4 @@
-/** `weir status`, once or again and again. */
+/** `weir status` and `weir status --watch` */
 import { renderStatus, type StatusViewOptions } from '../client/status-view.ts';
 import { DEFAULT_COLUMNS, type TerminalOutput } from '../client/terminal.ts';
 import { systemClock } from '../../util/clock.ts';

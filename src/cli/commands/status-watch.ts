@@ -1,7 +1,7 @@
 /**
- * `weir status --watch`: asks the node again and again. In a terminal the picture is redrawn in place; elsewhere
- * it is a block of lines each time, or with --json a line. A node that does not answer is waited for: it may be
- * restarting, and what is watched then is whether it comes back.
+ * `weir status --watch`: asks the node at intervals. A terminal shows one picture, redrawn in place. Other outputs get a
+ * block of lines each time, or one line with --json. If the node does not answer, it may be restarting: the command
+ * waits and shows whether it comes back.
  */
 import { cut, DEFAULT_COLUMNS, DEFAULT_ROWS, fitRows, type TerminalOutput } from '../client/terminal.ts';
 import { SECOND, type Clock } from '../../util/clock.ts';
@@ -11,14 +11,14 @@ import type { StatusReport } from '../../status/status-report.ts';
 
 /** Milliseconds between two pictures in a terminal. */
 const REDRAW_INTERVAL = 0.5 * SECOND;
-/** The same where each one is added to a log or a pipe. */
+/** Milliseconds between two blocks for a log or a pipe. */
 const LINES_INTERVAL = 2 * SECOND;
-/** Rates are of about this time, so that they can be read. */
+/** Milliseconds over which rates are taken: shorter ones would change too fast to read. */
 const RATE_SPAN = 2 * SECOND;
 
 export interface StatusScreen {
   readonly output: TerminalOutput;
-  /** Where an outage is told of when the output is for programs. */
+  /** The output for outages, as the other one may be for programs. */
   readonly problems: { write(text: string): unknown };
   readonly json: boolean;
   render(
@@ -29,11 +29,11 @@ export interface StatusScreen {
 
 interface Seen {
   readonly report: StatusReport;
-  /** Of the clock's milliseconds. */
+  /** Monotonic milliseconds. */
   readonly at: number;
 }
 
-/** Ends with the reason of the signal; never by itself. */
+/** Runs until the signal is aborted. @throws the signal's reason */
 export async function watchStatus(
   client: Pick<AdminClient, 'status' | 'origin'>,
   screen: StatusScreen,
@@ -70,7 +70,7 @@ export async function watchStatus(
 
 interface Paper extends Disposable {
   show(lines: readonly string[]): void;
-  /** @param seconds since the first time in a row that nothing came */
+  /** @param seconds since the first report in a row that did not come */
   miss(problem: string, cause: string, seconds: number): void;
   [Symbol.dispose](): void;
 }
@@ -89,7 +89,7 @@ async function terminalPaper(output: TerminalOutput): Promise<Paper> {
     miss: (problem, cause, seconds) => {
       const text = `${problem}; waiting for it: ${Math.floor(seconds)} s${inBrackets(cause)}`;
       const waiting = cut(text, output.columns ?? DEFAULT_COLUMNS);
-      draw(last.length === 0 ? [waiting] : [waiting, 'As it was last:', '', ...last]);
+      draw(last.length === 0 ? [waiting] : [waiting, 'Last report:', '', ...last]);
     },
     [Symbol.dispose]: () => update.done(),
   };

@@ -9,11 +9,11 @@ import { MESSAGE_LIMITS } from '../../../src/protocol/messages.ts';
 import { isGenuine } from '../../../src/protocol/attestation.ts';
 import { decodeSwarmMessage, encodeSwarmMessage, SWARM_VERSIONS } from '../../../src/protocol/codec.ts';
 import {
-  decodeExchangeHead,
+  decodeSyncHead,
   decodeGossip,
   decodeHello,
   decodePage,
-  encodeExchangeHead,
+  encodeSyncHead,
   encodeGossip,
   encodeHello,
   encodePages,
@@ -91,7 +91,7 @@ export const memberRecord = pure({
 const heads = fc
   .tuple(signedMembers, fc.boolean(), fc.uint8Array({ minLength: 512, maxLength: 512, size: 'max' }))
   .map(([self, isQuestion, bytes]) =>
-    encodeExchangeHead({
+    encodeSyncHead({
       self,
       digests: isQuestion ? bytes : new Uint8Array(),
       differing: isQuestion ? new Uint8Array() : bytes.slice(0, 8),
@@ -105,10 +105,10 @@ export const exchangeHead = pure({
   structured: heads,
   run: (input) => {
     for (const kind of ['question', 'answer'] as const) {
-      const read = unlessRefused(CODES, () => decodeExchangeHead(input, kind));
+      const read = unlessRefused(CODES, () => decodeSyncHead(input, kind));
       if (read === undefined) continue;
       assert.equal(read.digests.length + read.differing.length, kind === 'question' ? 512 : 8);
-      assert.deepEqual(decodeExchangeHead(encodeExchangeHead(read), kind), read);
+      assert.deepEqual(decodeSyncHead(encodeSyncHead(read), kind), read);
     }
   },
 });

@@ -191,7 +191,7 @@ describe('weir kubernetes', () => {
       const { code, out, err } = await run(['kubernetes', 'zone', '--node', 'node-1', '--out', file]);
       assert.equal(code, 0);
       assert.equal(out, 'node-1 is in no zone\n');
-      assert.match(err, /the zone of node-1 is not known: KUBERNETES_SERVICE_HOST is not set/);
+      assert.match(err, /the zone of node-1 cannot be read: KUBERNETES_SERVICE_HOST is not set/);
       assert.equal(await readFile(file, 'utf8'), '');
     } finally {
       await rm(folder, { recursive: true });

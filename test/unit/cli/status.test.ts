@@ -169,7 +169,7 @@ describe('weir status --watch', () => {
     assert.match(text, /^a, first/);
     assert.match(
       text,
-      /no node answers at http:\/\/n; waiting for it: 0 s \(refused\)\nAs it was last:\n\na, first/,
+      /no node answers at http:\/\/n; waiting for it: 0 s \(refused\)\nLast report:\n\na, first/,
     );
   });
 

@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { setTimeout as delay } from 'node:timers/promises';
 import { Program } from '../../support/program.ts';
 
 const MODULE = new URL('../../../src/daemon/watchdog.ts', import.meta.url).href;
@@ -25,7 +24,11 @@ function start(
 
 describe('the watchdog', () => {
   it('kills a process whose event loop is stuck, and says so', async () => {
-    await using program = await start('setTimeout(() => { for (;;); }, 300);');
+    await using program = await start(
+      "process.once('SIGUSR2', () => { for (;;); }); console.log('listens');",
+    );
+    await program.line(/listens/);
+    program.signal('SIGUSR2');
     assert.equal((await program.exited).signal, 'SIGKILL');
     const told = /"state":"R","waitedForCpu":([\d.e-]+),.*no sign of life for ([\d.]+) s/;
     const [, waited, silent] = (await program.line(told)).map(Number);
@@ -75,7 +78,13 @@ describe('the watchdog', () => {
     `);
     await Promise.all([living.line(/started/), disposed.line(/disposed/)]);
     disposed.signal('SIGSTOP');
-    await delay(4 * TIMEOUT); // nothing is to happen in this time
+    // Time enough for their watchdogs to strike: those of two others do, one after the other.
+    for (let others = 0; others < 2; others++) {
+      await using other = await start('');
+      await other.line(/started/);
+      other.signal('SIGSTOP');
+      assert.equal((await other.exited).signal, 'SIGKILL');
+    }
     assert.equal(living.exit, undefined);
     assert.equal(disposed.exit, undefined);
     disposed.signal('SIGCONT');

@@ -1,11 +1,14 @@
 /** Pages that list what stands in the code: they must list all of it, and nothing else. */
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Metrics } from '../../../src/daemon/metrics.ts';
 import { ERROR_CODES } from '../../../src/util/errors.ts';
 
 const DOCS = join(import.meta.dirname, '../../../docs');
+const KEPT = join(import.meta.dirname, '../../../bench/results');
+/** A page that a reader takes in at once. */
+const MAX_BENCHMARK_LINES = 120;
 
 /** The rows of a page's table whose first cell is code: `| \`x\` | a | b |` gives x, a and b. */
 async function tableOf(page: string): Promise<readonly string[][]> {
@@ -57,5 +60,16 @@ describe('docs', () => {
         (metric as { labelNames?: string[] }).labelNames ?? [],
       ]);
     assert.deepEqual(listed.toSorted(byName), own.toSorted(byName));
+  });
+
+  it('benchmarks.md is made from each kept result, and is short', async () => {
+    const page = await readFile(join(DOCS, 'benchmarks.md'), 'utf8');
+    const kept = (await readdir(KEPT)).filter((name) => name.endsWith('.json'));
+    const linked = [...page.matchAll(/\]\(\.\.\/bench\/results\/([^)]+\.json)\)/g)].map(
+      ([, name = '']) => name,
+    );
+    assert.deepEqual(linked.toSorted(), kept.toSorted());
+    const lines = page.trimEnd().split('\n').length;
+    assert.ok(lines <= MAX_BENCHMARK_LINES, `${lines} lines`);
   });
 });

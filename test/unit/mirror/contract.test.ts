@@ -26,9 +26,9 @@ async function received(response: Response): Promise<{ bytes: Buffer; complete: 
 }
 
 /** Sends the first `count` bytes and then nothing more. */
-function sendAndStop(response: ServerResponse, bytes: Buffer, count: number): void {
+function sendAndStop(response: ServerResponse, bytes: Buffer, count: number, sent?: () => void): void {
   response.writeHead(200, { 'Content-Length': bytes.length });
-  response.write(bytes.subarray(0, count));
+  response.write(bytes.subarray(0, count), sent);
 }
 
 describe('contract with runtimes', () => {
@@ -95,8 +95,7 @@ describe('contract with runtimes', () => {
       const digest = fixture.registry.addBlob('a/b', bytes);
       fixture.registry.intercept = (request, response) => {
         if (request.headers.range !== undefined) return false;
-        sendAndStop(response, bytes, 11 * MIB + 17);
-        setTimeout(() => response.socket?.end(), 20);
+        sendAndStop(response, bytes, 11 * MIB + 17, () => response.socket?.end());
         return true;
       };
       const { bytes: got, complete } = await received(await fixture.get(`a/b/blobs/${digest}`));
@@ -217,11 +216,16 @@ describe('contract with runtimes', () => {
       });
       const bytes = seededBytes(100_000);
       const digest = fixture.registry.addBlob('a/b', bytes);
+      const late = Promise.withResolvers<void>();
       fixture.registry.intercept = (request, response) => {
-        setTimeout(() => sendBytes(request, response, bytes), 300);
+        void late.promise.then(() => sendBytes(request, response, bytes));
         return true;
       };
-      const patient = await fetch(`${fixture.url}/v2/${fixture.registry.host}/a/b/blobs/${digest}`);
+      const asked = fetch(`${fixture.url}/v2/${fixture.registry.host}/a/b/blobs/${digest}`);
+      // The registry answers when others have been sent there.
+      assert.equal((await fixture.get(`a/b/blobs/${digest}`)).status, 404);
+      late.resolve();
+      const patient = await asked;
       assert.equal(patient.status, 200);
       assert.ok(Buffer.from(await patient.arrayBuffer()).equals(bytes));
     });

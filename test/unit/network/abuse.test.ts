@@ -1,4 +1,4 @@
-/** What a member gone bad, and a stranger at the port, can do to a host: nothing but be kept off. */
+/** A misbehaving member, or a stranger at the port, can do a network no harm: it is kept off. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { randomBytes, randomInt } from 'node:crypto';
@@ -8,19 +8,32 @@ import { createInterface } from 'node:readline';
 import type { Connection } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { MIB, systemClock } from '../../../src/util/clock.ts';
-import type { Node } from '../../../src/network/libp2p-node.ts';
+import type { Libp2pNode } from '../../../src/network/libp2p-node.ts';
 import { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { encodeHello } from '../../../src/protocol/sync-messages.ts';
 import { encodeFrame } from '../../../src/protocol/frames.ts';
 import { signMember, type SignedMember } from '../../../src/protocol/signed-record.ts';
+import { parseManifestReference } from '../../../src/oci/reference.ts';
+import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
+import { decodeReferenceAnswer, encodeReferenceQuestion } from '../../../src/protocol/reference-messages.ts';
+import { TagOwners } from '../../../src/pull/tag-owners.ts';
 import { startBareNode } from '../../support/bare-node.ts';
-import { KEY, startHost, until, type TestHost } from './fixture.ts';
+import { eventually } from '../../support/eventually.ts';
+import { KEY, startNetwork, until, type TestNetwork } from './fixture.ts';
 
 /** Streams for each of the seven protocols; WEIR_ABUSE=20000 makes them 140,000. */
 const STREAMS = Number(process.env['WEIR_ABUSE'] ?? 200);
 
-/** Suspects nobody, so that the same peer can go on for as long as the test wants. */
+const QUESTION = encodeReferenceQuestion({
+  repository: parseRepository(parseRegistryHost('ghcr.io'), 'org/app'),
+  reference: parseManifestReference('v1'),
+  accept: undefined,
+  token: undefined,
+  knownOnly: false,
+});
+
+/** Suspects nobody, so that the same peer can go on for as long as the test needs. */
 class LenientTable extends MemberTable {
   violations = 0;
 
@@ -29,23 +42,30 @@ class LenientTable extends MemberTable {
   }
 }
 
-describe('a host under attack', function () {
+describe('Network under attack', function () {
   this.timeout(Math.max(60_000, STREAMS * 50));
   let stack: AsyncDisposableStack;
-  let victim: TestHost;
-  let attacker: Node;
+  let victim: TestNetwork;
+  let attacker: Libp2pNode;
   let identity: Identity;
   let record: SignedMember;
 
   const startVictim = async (own = Identity.generate(), table?: MemberTable): Promise<void> => {
-    victim = stack.use(await startHost({ identity: own, ...(table === undefined ? {} : { table }) }));
-    await victim.host.handle('tag', async (_, bytes) => bytes.subarray(0, 10));
+    victim = stack.use(await startNetwork({ identity: own, ...(table === undefined ? {} : { table }) }));
+    // The product's own reader of these questions.
+    const owners = new TagOwners({
+      membership: victim.table,
+      clock: systemClock,
+      ask: () => assert.fail('it asks nobody'),
+      answer: async () => ({ status: 'unknown' }),
+    });
+    await victim.network.handle('reference', (_from, bytes, signal) => owners.answer(bytes, signal));
   };
   const startAttacker = async (): Promise<void> => {
     identity = Identity.generate();
-    const node = await startBareNode(identity, KEY);
-    stack.defer(() => node.stop());
-    attacker = node;
+    const libp2p = await startBareNode(identity, KEY);
+    stack.defer(() => libp2p.stop());
+    attacker = libp2p;
     const own = { peer: identity.peer, sequence: 1, controlAddresses: [] };
     record = signMember(identity, { ...victim.table.self, ...own });
   };
@@ -56,7 +76,7 @@ describe('a host under attack', function () {
     stream.send(Buffer.concat(frames.map(encodeFrame)));
   };
   const isSuspected = (): boolean => victim.table.suspicion(identity.peer) === 'protocol';
-  /** Throws rubbish from another process; resolves with the streams that it could open for each protocol. */
+  /** Sends rubbish from another process; resolves with how many streams it could open for each protocol. */
   const flood = async (count: number): Promise<Readonly<Record<string, number>>> => {
     const args = [
       `${import.meta.dirname}/attacker.ts`,
@@ -68,13 +88,13 @@ describe('a host under attack', function () {
     const [line] = (await once(createInterface(child.stdout), 'line')) as [string];
     return JSON.parse(line) as Readonly<Record<string, number>>;
   };
-  /** The victim still answers a decent peer. */
+  /** Checks that the victim still answers a decent peer. */
   const isWell = async (): Promise<void> => {
-    await using friend = await startHost({ bootstrap: [victim.address] });
+    await using friend = await startNetwork({ bootstrap: [victim.address] });
     await until('a friend is known', () => victim.table.live().some(({ peer }) => peer === friend.peer));
     await until('the victim is known', () => friend.table.get(victim.peer) !== undefined);
-    const answer = await friend.host.request(victim.peer, 'tag', Buffer.from('0123456789abc'));
-    assert.equal(Buffer.from(answer).toString(), '0123456789');
+    const answer = await friend.network.request(victim.peer, 'reference', QUESTION);
+    assert.deepEqual(decodeReferenceAnswer(answer), { status: 'unknown' });
   };
 
   beforeEach(() => void (stack = new AsyncDisposableStack()));
@@ -84,7 +104,7 @@ describe('a host under attack', function () {
     const own = Identity.generate();
     const table = new LenientTable({ self: own.peer, clock: systemClock });
     await startVictim(own, table);
-    await flood(100); // what is loaded and compiled by the first ones is no leak
+    await flood(100); // code that is loaded and compiled for the first ones is no leak
     const before = process.memoryUsage().rss;
     const said = await flood(STREAMS);
     const grown = (process.memoryUsage().rss - before) / MIB;
@@ -98,13 +118,13 @@ describe('a host under attack', function () {
     await isWell();
   });
 
-  it('keeps off who breaks the protocol, for longer each time', async () => {
+  it('keeps a peer that breaks the protocol off, for longer each time', async () => {
     await startVictim();
     await startAttacker();
     await say('/weir/swarm/1.1', randomBytes(40));
     await until('it is suspected', isSuspected);
-    assert.deepEqual(victim.host.peers(), []);
-    await assert.rejects(dial().then((connection) => connection.newStream('/weir/tag/1.0')));
+    assert.deepEqual(victim.network.peers(), []);
+    await assert.rejects(dial().then((connection) => connection.newStream('/weir/reference/1.0')));
     await until('the suspicion ends', () => !isSuspected());
     await say('/weir/swarm/1.1', encodeHello(record), randomBytes(40));
     await until('it is suspected again', isSuspected);
@@ -112,7 +132,7 @@ describe('a host under attack', function () {
     assert.ok((suspect?.until ?? 0) - Date.now() > 1000);
   });
 
-  it("takes no record of another as a hello's, and no forged one", async () => {
+  it('refuses a hello with the record of another peer, or with a forged one', async () => {
     await startVictim();
     const stranger = Identity.generate();
     for (const make of [
@@ -126,33 +146,37 @@ describe('a host under attack', function () {
     }
   });
 
-  it('lets go of streams that say nothing, or one byte now and then', async () => {
+  it('closes streams that send nothing, or one byte now and then', async () => {
     await startVictim();
     await startAttacker();
     const connection = await dial();
-    const slow = await connection.newStream('/weir/tag/1.0');
+    const slow = await connection.newStream('/weir/reference/1.0');
     const silent = await connection.newStream('/weir/members/1.0');
     slow.send(Uint8Array.from([100]));
     const drip = setInterval(() => {
       if (slow.status === 'open') slow.send(Uint8Array.from([1]));
     }, 100);
     stack.defer(() => clearInterval(drip));
-    await until('both have ended', () => slow.status !== 'open' && silent.status !== 'open', 10_000);
+    const open = (): readonly string[] => [slow.status, silent.status].filter((status) => status === 'open');
+    await eventually(() => assert.deepEqual(open(), []), 10_000);
   });
 
-  it('opens only so many streams for one peer', async () => {
+  it('limits the open streams of one peer', async () => {
     await startVictim();
     await startAttacker();
     const connection = await dial();
     const opening = Array.from({ length: 200 }, () =>
-      connection.newStream('/weir/tag/1.0', { maxOutboundStreams: 1000 }),
+      connection.newStream('/weir/reference/1.0', { maxOutboundStreams: 1000 }),
     );
     await Promise.allSettled(opening);
-    await until('the rest is reset', () => connection.streams.length <= 30);
+    await eventually(() => {
+      const { length } = connection.streams;
+      assert.ok(length <= 30, `${length} streams are open`);
+    });
     await isWell();
   });
 
-  it('outlives a stranger who talks nonsense at its port', async () => {
+  it('survives a stranger that sends nonsense to its port', async () => {
     await startVictim();
     const port = Number(victim.address.split('/').at(-1));
     const open = async (): Promise<Socket> => {
@@ -176,10 +200,10 @@ describe('a host under attack', function () {
       });
       await Promise.all(lines);
     }
-    // And a crowd that says nothing at all: one address gets only so many places, and those for a short time.
+    // A silent crowd: one address gets only so many handshakes, and each only for a short time.
     const crowd = await Promise.all(Array.from({ length: 200 }, open));
     stack.defer(() => crowd.forEach((socket) => socket.destroy()));
-    assert.deepEqual(victim.host.peers(), []);
+    assert.deepEqual(victim.network.peers(), []);
     await until('they are thrown out', () => crowd.every(({ destroyed }) => destroyed), 30_000);
     await isWell();
   });

@@ -9,7 +9,7 @@ const { peer } = Identity.generate();
 const find = async (): Promise<readonly string[]> => ['10.0.0.1', 'fd00::1', 'nonsense'];
 
 describe('bootstrap addresses', () => {
-  it('are host:port or multiaddrs', () => {
+  it('accept host:port and multiaddrs', () => {
     const cases: readonly (readonly [string, string, number])[] = [
       ['weir.default.svc:4774', 'weir.default.svc', 4774],
       ['10.0.0.1:1', '10.0.0.1', 1],
@@ -24,7 +24,7 @@ describe('bootstrap addresses', () => {
     assert.equal(parseBootstrap(`/dns/weir/tcp/3/p2p/${peer}`).peer, peer);
   });
 
-  it('of another form are refused', () => {
+  it('refuse other forms', () => {
     const wrong = [
       '',
       'weir',
@@ -40,7 +40,7 @@ describe('bootstrap addresses', () => {
     for (const text of wrong) assert.throws(() => parseBootstrap(text), isInvalid, text);
   });
 
-  it('stand for all addresses of their name', async () => {
+  it('resolve to all addresses of their name', async () => {
     assert.deepEqual(await resolveBootstrap(parseBootstrap('weir:5'), find), [
       '/ip4/10.0.0.1/tcp/5',
       '/ip6/fd00::1/tcp/5',
@@ -72,7 +72,7 @@ describe('announced addresses', () => {
     assert.deepEqual(announced([], []), []);
   });
 
-  it('are the configured ones, where there are some', () => {
+  it('are the configured ones if there are any', () => {
     assert.deepEqual(
       announced(
         ['1.2.3.4', 'fd00::9', '1.2.3.4:99', '[fd00::9]:99', '/dns4/node/tcp/5', 'node:6'],
@@ -96,10 +96,10 @@ describe('announced addresses', () => {
   });
 });
 
-describe('what is made of the cluster key', () => {
+describe('values derived from the cluster key', () => {
   const key = new Uint8Array(32).fill(1);
 
-  it('differs with the key and the use, and does not show it', () => {
+  it('differ by key and use, and do not reveal the key', () => {
     const values = [noisePrologue(key), noisePrologue(new Uint8Array(32)), noisePrologue(undefined)].map(
       (bytes) => Buffer.from(bytes).toString('hex'),
     );
@@ -110,7 +110,7 @@ describe('what is made of the cluster key', () => {
     assert.ok(!values[0]?.startsWith(clusterTag(key)));
   });
 
-  it('stays the same from version to version (golden)', () => {
+  it('stay the same from version to version (golden)', () => {
     assert.equal(Buffer.from(noisePrologue(key)).toString('hex').slice(0, 16), '23a8eba863a00ce4');
   });
 });

@@ -1,6 +1,6 @@
 /**
- * A member gone bad, in a process of its own, so that the victim's memory can be told from its own: throws so many
- * streams of rubbish at each protocol of the host at an address.
+ * A misbehaving member, in a process of its own, so that the victim's memory is measured without it. It sends many
+ * streams of rubbish to each protocol of the network at an address.
  *
  *     node attacker.ts <multiaddr> <streams for each protocol>
  */
@@ -8,26 +8,28 @@ import { randomBytes, randomInt } from 'node:crypto';
 import type { Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { parseDigest } from '../../../src/oci/digest.ts';
-import { parseRegistryHost } from '../../../src/oci/repository.ts';
+import { parseManifestReference } from '../../../src/oci/reference.ts';
+import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { encodeSwarmMessage } from '../../../src/protocol/codec.ts';
 import {
-  encodeExchangeHead,
+  encodeSyncHead,
   encodeGossip,
   encodeHello,
   encodePages,
 } from '../../../src/protocol/sync-messages.ts';
 import { encodeFrame } from '../../../src/protocol/frames.ts';
+import { encodeReferenceQuestion } from '../../../src/protocol/reference-messages.ts';
 import { signMember } from '../../../src/protocol/signed-record.ts';
 import { startBareNode } from '../../support/bare-node.ts';
 import { KEY } from './fixture.ts';
 
-/** With the streams that a peer may have open at one time: more would be reset unread. */
+/** With the number of streams that a peer may have open at one time: more would be reset unread. */
 const PROTOCOLS: readonly (readonly [protocol: string, parallel: number])[] = [
   ['/weir/swarm/1.1', 4],
   ['/weir/swarm/1.0', 4],
   ['/weir/members/1.0', 1],
-  ['/weir/tag/1.0', 16],
+  ['/weir/reference/1.0', 16],
   ['/weir/kad/1.0.0', 16],
   ['/meshsub/1.2.0', 1],
   ['/weir/id/1.0.0', 1],
@@ -50,9 +52,16 @@ const hello = encodeFrame(encodeHello(record));
 const good = [
   encodeSwarmMessage({ swarm, kind: 'handshake', size: 9, have: randomBytes(900), asks: true }),
   encodeSwarmMessage({ swarm, kind: 'have', indices: [1, 2, 3, 1000] }),
-  encodeExchangeHead({ self: record, digests: randomBytes(512), differing: new Uint8Array() }),
+  encodeSyncHead({ self: record, digests: randomBytes(512), differing: new Uint8Array() }),
   encodeGossip(record),
   ...encodePages([{ record, age: 0 }]),
+  encodeReferenceQuestion({
+    repository: parseRepository(swarm.registry, 'org/app'),
+    reference: parseManifestReference('v1'),
+    accept: 'application/json',
+    token: 'abc',
+    knownOnly: false,
+  }),
 ].map(encodeFrame);
 
 function rubbish(): Uint8Array {
@@ -80,13 +89,13 @@ function damaged(frame: Uint8Array): Uint8Array {
 }
 
 const [, , address = '', count = '1'] = process.argv;
-const node = await startBareNode(identity, KEY);
+const libp2p = await startBareNode(identity, KEY);
 
-/** Opens a stream, says that, and waits for its end; whatever happens to the stream is right. */
+/** Opens a stream, sends the bytes, and waits for its end; any end is right. */
 async function say(protocol: string, bytes: Uint8Array): Promise<boolean> {
   let stream: Stream | undefined;
   try {
-    const connection = await node.dial(multiaddr(address), { signal: AbortSignal.timeout(5000) });
+    const connection = await libp2p.dial(multiaddr(address), { signal: AbortSignal.timeout(5000) });
     stream = await connection.newStream(protocol, {
       maxOutboundStreams: 100,
       signal: AbortSignal.timeout(5000),
@@ -123,4 +132,4 @@ for (const [protocol, parallel] of PROTOCOLS) {
   await Promise.all(Array.from({ length: parallel }, worker));
 }
 console.log(JSON.stringify(said));
-await node.stop();
+await libp2p.stop();

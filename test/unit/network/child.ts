@@ -1,6 +1,9 @@
-/** A host in a process of its own, to be killed or frozen: prints its name and address, then waits for its end. */
-import { startHost } from './fixture.ts';
+/**
+ * A network in a process of its own, to be killed or frozen. It prints its peer ID and address, then waits for its
+ * end.
+ */
+import { startNetwork } from './fixture.ts';
 
-const { host, peer, address } = await startHost({ bootstrap: process.argv.slice(2) });
-process.once('SIGTERM', () => void host.stop());
+const { network, peer, address } = await startNetwork({ bootstrap: process.argv.slice(2) });
+process.once('SIGTERM', () => void network.stop());
 console.log(JSON.stringify({ peer, address }));

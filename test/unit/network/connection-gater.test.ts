@@ -1,4 +1,4 @@
-/** Whose handshakes are begun, and how many. */
+/** Which handshakes may begin, and how many. */
 import assert from 'node:assert/strict';
 import type { MultiaddrConnection } from '@libp2p/interface';
 import { makeGater } from '../../../src/network/connection-gater.ts';
@@ -18,7 +18,7 @@ function from(host: string): Dialled {
   return connection as unknown as Dialled;
 }
 
-describe('handshakes that others begin', () => {
+describe('incoming handshakes', () => {
   const makeTaker = (known: readonly string[] = []): ((connection: Dialled) => boolean) => {
     const gater = makeGater(
       () => false,
@@ -32,7 +32,7 @@ describe('handshakes that others begin', () => {
     host: (i: number) => string,
   ): number => Array.from({ length: count }, (_, i) => takes(from(host(i)))).filter(Boolean).length;
 
-  it('are so many of one place, which is a whole /64 of IPv6', () => {
+  it('are limited per place, which is a whole /64 of IPv6', () => {
     const takes = makeTaker();
     assert.equal(
       take(takes, 1000, (i) => `fd00::${i.toString(16)}`),
@@ -45,7 +45,7 @@ describe('handshakes that others begin', () => {
     assert.ok(takes(from('fd00:0:0:1::1')));
   });
 
-  it('give their places back', () => {
+  it('free their slots when they end', () => {
     const takes = makeTaker();
     const first = from('fd00::1');
     takes(first);
@@ -55,7 +55,7 @@ describe('handshakes that others begin', () => {
     assert.ok(takes(from('fd00::ffff')));
   });
 
-  it('leave some to addresses that members name, whatever strangers take', () => {
+  it("leave some slots to addresses in members' records, whatever strangers take", () => {
     const takes = makeTaker(['10.1.0.1', 'fd00::1']);
     assert.equal(
       take(takes, 2000, (i) => `10.2.${i >> 8}.${i & 255}`),

@@ -5,7 +5,7 @@ import type { Connection } from '@libp2p/interface';
 import { SECOND, systemClock, type Clock } from '../../../src/util/clock.ts';
 import { Dialer } from '../../../src/network/dialer.ts';
 import { DIAL_TIMEOUT, DIALS_AT_ONCE, HANDSHAKE_TIMEOUT } from '../../../src/network/limits.ts';
-import type { Node } from '../../../src/network/libp2p-node.ts';
+import type { Libp2pNode } from '../../../src/network/libp2p-node.ts';
 import type { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { settled, VirtualClock } from './virtual-clock.ts';
@@ -21,25 +21,25 @@ interface Dial extends DialOptions {
   readonly ends: PromiseWithResolvers<Connection>;
 }
 
-/** A dialer whose node dials until it is told how that came out. */
+/** A dialer over a libp2p node whose dials end when the test says so. */
 function dialer(clock: Clock = systemClock): { readonly dialer: Dialer; readonly dials: Dial[] } {
   const dials: Dial[] = [];
-  const node = {
+  const libp2p = {
     getConnections: () => [],
     dial: (_: unknown, options: DialOptions) => {
       const ends = Promise.withResolvers<Connection>();
       dials.push({ ...options, ends });
       return ends.promise;
     },
-  } as Partial<Node> as Node;
-  return { dialer: new Dialer(node, {} as MemberTable, clock), dials };
+  } as Partial<Libp2pNode> as Libp2pNode;
+  return { dialer: new Dialer(libp2p, {} as MemberTable, clock), dials };
 }
 
 const ADDRESS = '/ip4/127.0.0.1/tcp/1';
 const connection = {} as Connection;
 
-describe('host/dialer', () => {
-  it('dials a few at a time; one that fails makes room, too', async () => {
+describe('Dialer', () => {
+  it('dials a few at a time; a failed dial makes room, too', async () => {
     const { dialer: ours, dials } = dialer();
     const all = Array.from({ length: DIALS_AT_ONCE + 2 }, () => ours.dial([ADDRESS]));
     await settled();
@@ -54,7 +54,7 @@ describe('host/dialer', () => {
     await Promise.all(all.slice(2));
   });
 
-  it('does not dial for who has gone while it waited, and tells that one its own reason', async () => {
+  it('does not dial for a caller that left the queue, and rejects with its own reason', async () => {
     const { dialer: ours, dials } = dialer();
     const all = Array.from({ length: DIALS_AT_ONCE }, () => ours.dial([ADDRESS]));
     const gone = new AbortController();
@@ -68,7 +68,7 @@ describe('host/dialer', () => {
     assert.equal(dials.length, DIALS_AT_ONCE);
   });
 
-  it('goes on to the next address of a peer where one fails, in the same turn', async () => {
+  it('tries the next address of a peer if one fails, in the same turn', async () => {
     const { dialer: ours, dials } = dialer();
     const both = ours.dial([ADDRESS, '/ip4/127.0.0.1/tcp/2']);
     await settled();
@@ -80,7 +80,7 @@ describe('host/dialer', () => {
     assert.equal(await both, connection);
   });
 
-  it('has more patience with a peer that has taken the connection than with one that is not there', async () => {
+  it('waits longer for a peer that accepted the connection than for one that is not there', async () => {
     const clock = new VirtualClock();
     const { dialer: ours, dials } = dialer(clock);
     const absent = ours.dial([ADDRESS]);
@@ -110,7 +110,7 @@ describe('host/dialer', () => {
     );
   });
 
-  it('is told by libp2p that the connection was taken', async () => {
+  it('learns from libp2p that the connection was accepted', async () => {
     const taken = Promise.withResolvers<void>();
     const silent = createServer((socket) => {
       socket.on('error', () => undefined).resume();
@@ -118,10 +118,10 @@ describe('host/dialer', () => {
     }).listen(0, '127.0.0.1');
     await once(silent, 'listening');
     const { port } = silent.address() as AddressInfo;
-    const node = await startBareNode(Identity.generate(), KEY);
+    const libp2p = await startBareNode(Identity.generate(), KEY);
     try {
       const clock = new VirtualClock();
-      const ours = new Dialer(node, {} as MemberTable, clock);
+      const ours = new Dialer(libp2p, {} as MemberTable, clock);
       const dial = assert.rejects(ours.dial([`/ip4/127.0.0.1/tcp/${port}`]), {
         code: 'peer_unreachable',
         message: new RegExp(`within ${HANDSHAKE_TIMEOUT / SECOND} s`),
@@ -132,7 +132,7 @@ describe('host/dialer', () => {
       await clock.advance(HANDSHAKE_TIMEOUT + DIAL_TIMEOUT);
       await dial;
     } finally {
-      await node.stop();
+      await libp2p.stop();
       silent.close();
     }
   });

@@ -4,7 +4,7 @@ import { announceFirst } from '../../../src/network/first-announcement.ts';
 import type { SignedMember } from '../../../src/protocol/signed-record.ts';
 import { VirtualClock } from './virtual-clock.ts';
 
-/** A node whose gossip goes to as many peers as `reaches` says, one after the other, and then to the last number. */
+/** A node whose gossip reaches as many peers as `reaches` says, one number per message, and then the last number. */
 function comesUp(
   reaches: readonly number[],
   listeners = 1,
@@ -40,8 +40,8 @@ function comesUp(
   return node;
 }
 
-describe('host/first-announcement', () => {
-  it('waits until somebody listens, and says it once where enough have taken it', async () => {
+describe('announceFirst', () => {
+  it('waits for a subscriber, and publishes once if enough peers took it', async () => {
     const node = comesUp([3], 0);
     await node.clock.advance(10 * SECOND);
     assert.deepEqual(node.published, []);
@@ -54,7 +54,7 @@ describe('host/first-announcement', () => {
     );
   });
 
-  it('ends with the node', async () => {
+  it('ends when the node stops', async () => {
     const node = comesUp([3], 0);
     await node.clock.advance(SECOND);
     node.stop.abort(new Error('stopped'));
@@ -62,7 +62,7 @@ describe('host/first-announcement', () => {
     assert.deepEqual(node.published, []);
   });
 
-  it('says it again, and newer, where it went to nobody, as no stream was open yet', async () => {
+  it('publishes a newer record again if no stream was open and nobody got the first', async () => {
     const node = comesUp([0, 0, 4]);
     await node.clock.advance(SECOND);
     await node.ended;
@@ -73,7 +73,7 @@ describe('host/first-announcement', () => {
     assert.ok((node.published.at(-1)?.at ?? Infinity) < SECOND / 5, 'it does not wait long for that');
   });
 
-  it('says it again, ever more slowly, where few have taken it, and ends in a cluster of two', async () => {
+  it('repeats ever more slowly if few peers took it, and ends in a cluster of two', async () => {
     const node = comesUp([1]);
     await node.clock.advance(300 * SECOND);
     await node.ended;

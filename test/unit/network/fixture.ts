@@ -14,9 +14,9 @@ const loud: NetworkLogger = {
   warn: (detail, message) => console.error('warn', message, detail),
 };
 
-/** A host on loopback, with what it was told. */
-export interface TestHost extends AsyncDisposable {
-  readonly host: Network;
+/** A network on loopback, and the events that it reported. */
+export interface TestNetwork extends AsyncDisposable {
+  readonly network: Network;
   readonly table: MemberTable;
   readonly peer: PeerId;
   readonly address: string;
@@ -26,13 +26,13 @@ export interface TestHost extends AsyncDisposable {
 
 export type TestOptions = Partial<NetworkOptions> & { readonly banned?: readonly PeerId[] };
 
-export async function startHost({ banned = [], ...options }: TestOptions = {}): Promise<TestHost> {
+export async function startNetwork({ banned = [], ...options }: TestOptions = {}): Promise<TestNetwork> {
   const identity = options.identity ?? Identity.generate();
   const clock: Clock = options.clock ?? systemClock;
   const table = options.table ?? new MemberTable({ self: identity.peer, clock, banned });
-  const received: TestHost['received'] = [];
+  const received: TestNetwork['received'] = [];
   const unreachable: PeerId[] = [];
-  const host = await Network.start({
+  const network = await Network.start({
     identity,
     clock,
     clusterKey: KEY,
@@ -47,20 +47,20 @@ export async function startHost({ banned = [], ...options }: TestOptions = {}): 
     ...options,
     table,
   });
-  // Whatever it announces, on loopback it listens.
-  const address = `/ip4/127.0.0.1/tcp/${host.addresses[0]?.split('/').at(-1)}`;
+  // It listens on loopback, whatever it announces.
+  const address = `/ip4/127.0.0.1/tcp/${network.addresses[0]?.split('/').at(-1)}`;
   return {
-    host,
+    network,
     table,
     peer: identity.peer,
     address,
     received,
     unreachable,
-    [Symbol.asyncDispose]: () => host.stop(),
+    [Symbol.asyncDispose]: () => network.stop(),
   };
 }
 
-/** Waits until the condition holds; looks every 10 ms. */
+/** Waits until the condition holds; checks every 10 ms. */
 export async function until(what: string, holds: () => boolean, timeout = 15_000): Promise<void> {
   const end = performance.now() + timeout;
   while (!holds()) {

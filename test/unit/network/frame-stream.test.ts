@@ -6,11 +6,11 @@ import { encodeFrame } from '../../../src/protocol/frames.ts';
 import { FakeStream } from '../../support/fake-stream.ts';
 import { heldBytes } from '../../support/memory.ts';
 
-/** What a stream may bring before its reader has to say that there is room. */
+/** Bytes that a stream may bring before its reader must say that there is room. */
 const WINDOW = 256 * KIB;
 
-describe('a stream of frames', () => {
-  it('that brings a whole window of empty frames at once is read to its end', async () => {
+describe('FrameStream', () => {
+  it('reads a whole window of empty frames that came at once', async () => {
     const fake = new FakeStream();
     const frames = new FrameStream(fake.stream);
     fake.receive(new Uint8Array(WINDOW));
@@ -20,7 +20,7 @@ describe('a stream of frames', () => {
     assert.equal(count, WINDOW);
   });
 
-  it('holds what nobody has read as the bytes that came, not as frames', () => {
+  it('keeps unread data as bytes, not as frames', () => {
     const fake = new FakeStream();
     const frames = new FrameStream(fake.stream);
     const before = heldBytes();
@@ -31,7 +31,7 @@ describe('a stream of frames', () => {
     frames.abort(new Error('over'));
   });
 
-  it('is read on once its frames are read, and no sooner', async () => {
+  it('resumes the stream once its frames are read, and no sooner', async () => {
     const fake = new FakeStream();
     const frames = new FrameStream(fake.stream);
     const sent = Array.from({ length: 50 }, (_, i) => Uint8Array.of(i));
@@ -43,7 +43,7 @@ describe('a stream of frames', () => {
     assert.equal(fake.readStatus, 'readable');
   });
 
-  it('that ends within a frame gives the frames before it, then says so', async () => {
+  it('gives the frames before the end of a stream that ends within a frame, then fails', async () => {
     const fake = new FakeStream();
     const frames = new FrameStream(fake.stream);
     fake.receive(Uint8Array.of(1, 7, 5, 1, 2));
@@ -52,7 +52,7 @@ describe('a stream of frames', () => {
     await assert.rejects(frames.next(undefined), (error) => isWeirError(error, 'peer_protocol'));
   });
 
-  it('gives the frames before one that is too long, then refuses', async () => {
+  it('gives the frames before one that is too long, then fails', async () => {
     const fake = new FakeStream();
     const frames = new FrameStream(fake.stream);
     const many = Buffer.concat(Array.from({ length: 40 }, () => encodeFrame(Uint8Array.of(1))));

@@ -7,7 +7,7 @@ import { Uint8ArrayList } from 'uint8arraylist';
 import { KIB, MIB } from '../../../src/util/clock.ts';
 import { withSingleWrites, withSparseUpdates } from '../../../src/network/libp2p-tweaks.ts';
 
-/** How often the receiver's side of a stream between two muxers has sent something when it has all these messages. */
+/** How many frames the receiver of a stream between two muxers has sent when it has all these messages. */
 async function answersTo(
   bytes: number,
   times: number,
@@ -33,7 +33,7 @@ async function answersTo(
   return counted;
 }
 
-/** Resolves when so many bytes have come. */
+/** Resolves when so many bytes have arrived. */
 function received(stream: Stream, bytes: number): Promise<void> {
   let missing = bytes;
   return new Promise((resolve) => {
@@ -50,24 +50,24 @@ async function sendAll(stream: Stream, message: Uint8Array, times: number): Prom
   }
 }
 
-describe('host/window-updates', () => {
-  it('answers small messages with nothing but the acceptance of their stream', async () => {
+describe('withSparseUpdates', () => {
+  it('answers small messages only by accepting their stream', async () => {
     assert.equal(await answersTo(200, 100), 1);
   });
 
-  it('is needed: the library answers each of them', async () => {
+  it('is needed: the library alone answers each message', async () => {
     const answers = await answersTo(200, 100, yamux({ enableKeepAlive: false }));
     assert.ok(answers >= 100, `${answers} answers`);
   });
 
-  it('lets far more than a window through', async () => {
+  it('lets far more bytes than a window through', async () => {
     const answers = await answersTo(32 * KIB, (8 * MIB) / (32 * KIB));
     assert.ok(answers < 128, `${answers} answers to 256 messages`);
   });
 });
 
-describe('host/single-writes', () => {
-  it('hands all parts of a message over as one, both ways', async () => {
+describe('withSingleWrites', () => {
+  it('sends all parts of a message as one, in both directions', async () => {
     const parts: (Uint8Array | Uint8ArrayList)[] = [];
     const secure = async (connection: MessageStream): Promise<never> => {
       connection.send(new Uint8ArrayList(Uint8Array.of(0, 3), Uint8Array.of(1, 2, 3)));

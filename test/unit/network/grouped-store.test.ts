@@ -3,14 +3,14 @@ import { GroupedStore } from '../../../src/network/grouped-store.ts';
 
 type Key = Parameters<GroupedStore['get']>[0];
 
-/** All that the store needs of a key. */
+/** The parts of a key that the store uses. */
 const key = (path: string): Key => ({ toString: () => path }) as Key;
 const value = (byte: number): Uint8Array => Uint8Array.from([byte]);
 const paths = (store: GroupedStore, prefix: string): readonly string[] =>
   [...store.query({ prefix })].map(({ key: found }) => found.toString());
 
-describe('the memory of libp2p', () => {
-  it('keeps, gives and forgets', () => {
+describe('GroupedStore', () => {
+  it('puts, gets and deletes', () => {
     const store = new GroupedStore();
     store.put(key('/peers/a'), value(1));
     store.put(key('/peers/a'), value(2));
@@ -23,7 +23,7 @@ describe('the memory of libp2p', () => {
     assert.throws(() => store.get(key('/peers/a')), { name: 'NotFoundError' });
   });
 
-  it('finds what lies below a path', () => {
+  it('finds all entries below a path', () => {
     const store = new GroupedStore();
     for (const path of [
       '/peers/a',
@@ -47,14 +47,14 @@ describe('the memory of libp2p', () => {
     assert.equal(last?.toString(), '/peers/a');
   });
 
-  it('refuses a value that is too long, and keeps what it had', () => {
+  it('refuses a value that is too long, and keeps the old one', () => {
     const store = new GroupedStore();
     store.put(key('/peers/a'), value(1));
     assert.throws(() => store.put(key('/peers/a'), new Uint8Array(4097)), RangeError);
     assert.deepEqual(store.get(key('/peers/a')), value(1));
   });
 
-  it('keeps so many bytes and no more, whatever is written and deleted', () => {
+  it('never exceeds its bytes, whatever is written and deleted', () => {
     const store = new GroupedStore({ maxBytes: 10_000 });
     for (let i = 0; i < 1000; i += 1) {
       store.put(key(`/peers/${i % 70}`), new Uint8Array(i % 400));
@@ -70,7 +70,7 @@ describe('the memory of libp2p', () => {
     assert.equal(store.bytes, 0);
   });
 
-  it('keeps only so many providers of one blob, the latest', () => {
+  it('keeps only the latest providers of one blob', () => {
     const store = new GroupedStore({ maxProviders: 3 });
     for (let i = 0; i < 6; i += 1) store.put(key(`/dht/provider/x/${i}`), value(i));
     assert.deepEqual(paths(store, '/dht/provider/x'), [
@@ -82,7 +82,7 @@ describe('the memory of libp2p', () => {
     assert.equal(paths(store, '/peers').length, 6);
   });
 
-  it('keeps only so much in all; what was written longest ago goes', () => {
+  it('drops the entries written longest ago above its limit', () => {
     const store = new GroupedStore({ maxEntries: 10 });
     for (let i = 0; i < 100; i += 1) {
       store.put(key(`/dht/provider/${i}/a`), value(1));
@@ -93,7 +93,7 @@ describe('the memory of libp2p', () => {
     assert.ok(store.has(key('/dht/provider/99/a')));
   });
 
-  it('does many things at one time', async () => {
+  it('handles batches, putMany and deleteMany', async () => {
     const store = new GroupedStore();
     const batch = store.batch();
     batch.put(key('/a/b'), value(1));

@@ -11,7 +11,7 @@ import {
 } from '../../../src/network/limits.ts';
 import { ManualClock } from '../cluster/clock.ts';
 
-/** What is used of a connection, over a muxer of the library. */
+/** The used parts of a connection, over a muxer of the library. */
 interface End {
   readonly connection: Connection;
   readonly muxer: ReturnType<ReturnType<ReturnType<typeof yamux>>['createStreamMuxer']>;
@@ -45,13 +45,13 @@ function pair(): readonly [End, End] {
   }
 }
 
-/** Everything that has been sent has come. */
+/** Resolves when everything sent has arrived. */
 async function settled(): Promise<void> {
   for (let turn = 0; turn < 10; turn += 1) await new Promise(setImmediate);
 }
 
-describe('host/heartbeats', () => {
-  it('asks over a connection that is silent, once, and takes the answer', async () => {
+describe('Heartbeats', () => {
+  it('pings a silent connection once, and accepts the answer', async () => {
     const clock = new ManualClock();
     const [near, far] = pair();
     const beats = new Heartbeats(clock);
@@ -70,7 +70,7 @@ describe('host/heartbeats', () => {
     assert.deepEqual(near.aborted, []);
   });
 
-  it('leaves it to the side that dialled', async () => {
+  it('leaves the ping to the side that dialled', async () => {
     const clock = new ManualClock();
     const [near, far] = pair();
     const [ours, theirs] = [new Heartbeats(clock), new Heartbeats(clock)];
@@ -82,12 +82,12 @@ describe('host/heartbeats', () => {
       theirs.look();
       await settled();
     }
-    // The answers, and no ping of its own.
+    // Only the answers, no ping of its own.
     assert.equal(far.sent(), near.sent());
     assert.ok(near.sent() >= 4, `${near.sent()} pings`);
   });
 
-  it('asks nothing while something comes', async () => {
+  it('does not ping while data arrives', async () => {
     const clock = new ManualClock();
     const [near, far] = pair();
     const beats = new Heartbeats(clock);
@@ -101,7 +101,7 @@ describe('host/heartbeats', () => {
     assert.equal(near.sent(), 4); // answers
   });
 
-  it('asks once at first, so that people see how far away a peer is', async () => {
+  it('pings a new connection once, to measure its round trip', async () => {
     const [near, far] = pair();
     const beats = new Heartbeats(new ManualClock());
     near.connection.rtt = undefined as unknown as number;
@@ -114,7 +114,7 @@ describe('host/heartbeats', () => {
     assert.deepEqual([near.sent(), far.sent()], [1, 1]);
   });
 
-  it('cuts the connection to whoever does not answer', async () => {
+  it('cuts a connection whose peer does not answer', async () => {
     const clock = new ManualClock();
     const [near, far] = pair();
     far.muxer.onData = () => undefined; // it is frozen
@@ -136,7 +136,7 @@ describe('host/heartbeats', () => {
     );
   });
 
-  it('cuts none whose answer this node has had no time to read', async () => {
+  it('keeps a connection whose answer this node had no time to read', async () => {
     const clock = new ManualClock();
     const [near, far] = pair();
     const beats = new Heartbeats(clock);
@@ -157,7 +157,7 @@ describe('host/heartbeats', () => {
     assert.equal(near.sent(), 1);
   });
 
-  it('cuts one over which nothing can be sent any more', async () => {
+  it('cuts a connection that can no longer send', async () => {
     const clock = new ManualClock();
     const [near] = pair();
     const beats = new Heartbeats(clock);
@@ -169,7 +169,7 @@ describe('host/heartbeats', () => {
     assert.equal(near.aborted.length, 1);
   });
 
-  it('looks at no connection that has been closed', async () => {
+  it('ignores connections that were closed', async () => {
     const clock = new ManualClock();
     const [near] = pair();
     const beats = new Heartbeats(clock);

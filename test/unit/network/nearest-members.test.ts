@@ -12,8 +12,8 @@ const hash = (bytes: Uint8Array): bigint => BigInt(`0x${createHash('sha256').upd
 const distance = (peer: PeerId, key: Uint8Array): bigint =>
   hash(peerIdFromString(peer).toMultihash().bytes) ^ hash(key);
 
-describe('the members nearest to a key', () => {
-  it('are those at the least distance, the nearest first', () => {
+describe('NearestMembers', () => {
+  it('gives the members at the least distance, the nearest first', () => {
     const nearest = new NearestMembers();
     for (const text of ['a', 'b', 'c']) {
       const key = Buffer.from(text);
@@ -23,14 +23,14 @@ describe('the members nearest to a key', () => {
     }
   });
 
-  it('are all of them where there are few', () => {
+  it('gives all members if there are few', () => {
     const few = members.slice(0, 3);
     const found = new NearestMembers().of(Buffer.from('a'), few, 10);
     assert.deepEqual(new Set(found), new Set(few.map(({ peer }) => peer)));
     assert.deepEqual(new NearestMembers().of(Buffer.from('a'), [], 10), []);
   });
 
-  it('are others when members have gone', () => {
+  it('gives others after members have gone', () => {
     const nearest = new NearestMembers();
     const key = Buffer.from('a');
     const [first, ...rest] = nearest.of(key, members, 10);
@@ -42,12 +42,12 @@ describe('the members nearest to a key', () => {
   });
 });
 
-describe('routing over the DHT', () => {
-  it('does not begin with a library that it does not know', () => {
+describe('DhtRouting', () => {
+  it('refuses a kad-dht that has changed', () => {
     const dht = { network: {}, providers: {}, contentRouting: { peerRouting: {} } } as unknown as KadDHT;
     const [self = assert.fail()] = members;
     const dialer = { connect: () => assert.fail(), isConnected: () => false };
     const table = { live: () => [] };
-    assert.throws(() => new DhtRouting({ dht, self: self.peer, table, dialer }), /kad-dht has no longer/);
+    assert.throws(() => new DhtRouting({ dht, self: self.peer, table, dialer }), /kad-dht has changed/);
   });
 });

@@ -9,13 +9,13 @@ import {
   MIN_NEIGHBOURS,
 } from '../../../src/network/limits.ts';
 import { Neighbours } from '../../../src/network/neighbours.ts';
-import type { Node } from '../../../src/network/libp2p-node.ts';
+import type { Libp2pNode } from '../../../src/network/libp2p-node.ts';
 import { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import type { PeerId } from '../../../src/protocol/peer-id.ts';
 import { ManualClock } from '../cluster/clock.ts';
 
-/** Connections that there are; whoever is identified gossips, as with the real services. */
+/** Fake connections. A peer gossips once it is identified, as with the real services. */
 class Scene {
   readonly connections: Connection[] = [];
   readonly identified: Connection[] = [];
@@ -31,7 +31,7 @@ class Scene {
 
   constructor() {
     const { clock } = this;
-    const node = {
+    const libp2p = {
       getConnections: () => this.connections,
       services: {
         identify: {
@@ -41,9 +41,9 @@ class Scene {
           },
         },
       },
-    } as unknown as Node;
+    } as unknown as Libp2pNode;
     this.neighbours = new Neighbours({
-      node,
+      libp2p,
       dialer: { isConnected: () => false } as unknown as Dialer,
       table: new MemberTable({ self: Identity.generate().peer, clock, banned: [] }),
       clock,
@@ -73,15 +73,15 @@ class Scene {
   }
 }
 
-describe('host/neighbours', () => {
-  it('gets acquainted with so many, and leaves the other connections as they are', async () => {
+describe('Neighbours', () => {
+  it('identifies only so many peers, and leaves the other connections as they are', async () => {
     const scene = new Scene();
     for (let n = 0; n < 40; n += 1) scene.open();
     await scene.maintain();
     assert.equal(scene.identified.length, MAX_IDLE_NEIGHBOURS);
   });
 
-  it('gets acquainted with more when some are gone, over connections that are there', async () => {
+  it('identifies more peers over open connections when some are gone', async () => {
     const scene = new Scene();
     for (let n = 0; n < 40; n += 1) scene.open();
     await scene.maintain();
@@ -92,7 +92,7 @@ describe('host/neighbours', () => {
     assert.equal(new Set(scene.identified).size, MAX_IDLE_NEIGHBOURS + MIN_NEIGHBOURS);
   });
 
-  it('asks again only after a while who did not say', async () => {
+  it('identifies a peer that did not answer again only after a while', async () => {
     const scene = new Scene();
     scene.identify = () => Promise.reject(new Error('no'));
     for (let n = 0; n < 4; n += 1) scene.open();
@@ -103,10 +103,10 @@ describe('host/neighbours', () => {
     assert.equal(scene.identified.length, 8);
   });
 
-  it('closes those first that nobody is acquainted over, then the newest', async () => {
+  it('closes connections to unidentified peers first, then the newest', async () => {
     const scene = new Scene();
     const old = 2 * IDLE_CONNECTION;
-    const acquainted = Array.from({ length: MAX_IDLE_NEIGHBOURS }, (_, n) => scene.open(old - n));
+    const identified = Array.from({ length: MAX_IDLE_NEIGHBOURS }, (_, n) => scene.open(old - n));
     await scene.maintain();
     const others = [scene.open(2 * old), scene.open(2 * old)];
     await scene.maintain();
@@ -117,6 +117,6 @@ describe('host/neighbours', () => {
     scene.gossip.add(last.remotePeer.toString() as PeerId);
     await scene.maintain();
     assert.deepEqual(scene.closed, [last]);
-    assert.ok(!acquainted.includes(last));
+    assert.ok(!identified.includes(last));
   });
 });

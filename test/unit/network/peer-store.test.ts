@@ -9,7 +9,7 @@ import { Identity } from '../../../src/protocol/identity.ts';
 const A = multiaddr('/ip4/10.0.0.1/tcp/4772');
 const B = multiaddr('/ip4/10.0.0.2/tcp/4772');
 
-/** The library's store with the cache before it, and what comes through to it. */
+/** The library's store behind the cache, and the calls that reach it. */
 async function makeStore(): Promise<{ store: PeerStore; calls: string[]; peer: PeerId }> {
   const { peerStore: store } = await createLibp2p({ start: false });
   const calls: string[] = [];
@@ -24,7 +24,7 @@ async function makeStore(): Promise<{ store: PeerStore; calls: string[]; peer: P
   return { store, calls, peer: peerIdFromString(Identity.generate().peer) };
 }
 
-describe('host/peer-store', () => {
+describe('withCache (peer store)', () => {
   it('writes a protocol once', async () => {
     const { store, calls, peer } = await makeStore();
     for (const protocol of ['/a', '/a', '/b', '/a', '/b']) await store.merge(peer, { protocols: [protocol] });
@@ -33,7 +33,7 @@ describe('host/peer-store', () => {
     assert.deepEqual(calls, ['merge', 'merge']);
   });
 
-  it('writes an address once, with the name of its peer or without', async () => {
+  it('writes an address once, with the peer ID or without', async () => {
     const { store, calls, peer } = await makeStore();
     await store.merge(peer, { multiaddrs: [A] });
     await store.merge(peer, { multiaddrs: [A.encapsulate(`/p2p/${peer.toString()}`)] });
@@ -47,7 +47,7 @@ describe('host/peer-store', () => {
     ]);
   });
 
-  it('writes all else, and answers with what is newest', async () => {
+  it('writes everything else, and answers with the newest', async () => {
     const { store, peer } = await makeStore();
     await store.merge(peer, { protocols: ['/a'], multiaddrs: [A] });
     await store.merge(peer, { protocols: ['/a'], metadata: { seen: Uint8Array.of(1) } });
@@ -58,7 +58,7 @@ describe('host/peer-store', () => {
     assert.deepEqual((await store.get(peer)).protocols.toSorted(), ['/a', '/c']);
   });
 
-  it('forgets whom it is to forget', async () => {
+  it('forgets a deleted peer', async () => {
     const { store, peer } = await makeStore();
     await store.merge(peer, { protocols: ['/a'] });
     await store.delete(peer);
@@ -67,7 +67,7 @@ describe('host/peer-store', () => {
     assert.deepEqual((await store.get(peer)).protocols, ['/a']);
   });
 
-  it('has nobody dialled again: the tag for that is left out, others are not', async () => {
+  it('drops the keep-alive tag, and keeps other tags', async () => {
     const { store, peer } = await makeStore();
     await store.merge(peer, { tags: { 'keep-alive-kad-dht': { value: 1 }, 'kad-close': { value: 50 } } });
     assert.deepEqual([...(await store.get(peer)).tags.keys()], ['kad-close']);

@@ -13,7 +13,7 @@ const digest = (text: string | number): Digest => digestOf(Buffer.from(String(te
 const nameByCid = (names: readonly (string | number)[]): ReadonlyMap<string, string> =>
   new Map(names.map((name) => [cidOf(digest(name)).toString(), String(name)]));
 
-/** A network in memory. */
+/** A DHT in memory. */
 class FakeNetwork implements ContentRouting {
   readonly validity: number = 24 * HOUR;
   readonly provided: string[] = [];
@@ -21,10 +21,10 @@ class FakeNetwork implements ContentRouting {
   searches = 0;
   running = 0;
   mostRunning = 0;
-  /** How many take an announcement; or what fails. */
+  /** How many members take an announcement; or the error that it fails with. */
   takers: number | Error = 3;
   holders: readonly PeerId[] = [];
-  /** A search goes on until it is aborted once it has told the holders. */
+  /** A search that has found the holders goes on until it is aborted. */
   endless = false;
   aborted = 0;
   readonly #clock: VirtualClock;
@@ -64,7 +64,7 @@ class FakeNetwork implements ContentRouting {
 }
 
 describe('the CID of a digest', () => {
-  it('is of version 1, raw, with the digest itself (golden)', () => {
+  it('has version 1, codec raw and the digest itself (golden)', () => {
     // sha256 and sha512 of nothing.
     const empty = parseDigest('sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855');
     const cid = cidOf(empty);
@@ -75,7 +75,7 @@ describe('the CID of a digest', () => {
   });
 });
 
-describe('the provider queue', () => {
+describe('ProviderAnnouncer', () => {
   let clock: VirtualClock;
   let network: FakeNetwork;
   let queue: ProviderAnnouncer;
@@ -106,7 +106,7 @@ describe('the provider queue', () => {
   });
   afterEach(() => queue[Symbol.asyncDispose]());
 
-  it('announces the newest first, each once, at a walk', async () => {
+  it('announces the newest first, each once, slowly', async () => {
     for (let i = 0; i < 40; i += 1) queue.provide(digest(i));
     queue.provide(digest(5));
     await clock.advance(10 * SECOND);
@@ -124,7 +124,7 @@ describe('the provider queue', () => {
     assert.equal(network.provided.length, 40);
   });
 
-  it('announces the slower the more members there are, but not ever slower', async () => {
+  it('announces more slowly with more members, down to a minimum rate', async () => {
     const inAMinute = async (count: number): Promise<number> => {
       members = count;
       const before = network.provided.length;
@@ -146,7 +146,7 @@ describe('the provider queue', () => {
     }
   });
 
-  it('announces again before it runs out', async () => {
+  it('renews a record before it expires', async () => {
     queue.provide(digest(1));
     await clock.advance(18 * HOUR);
     assert.equal(network.provided.length, 1);
@@ -177,7 +177,7 @@ describe('the provider queue', () => {
     assert.deepEqual(queue.counts, { waiting: 0, announced: 3, covered: 0 });
   });
 
-  it('forgets what is withdrawn, before and after its announcement', async () => {
+  it('forgets withdrawn blobs, before and after their announcement', async () => {
     queue.provide(digest(1));
     queue.provide(digest(2));
     queue.provide(digest(3));
@@ -194,7 +194,7 @@ describe('the provider queue', () => {
     assert.deepEqual(queue.counts, { waiting: 0, announced: 1, covered: 0 });
   });
 
-  it('tries again, less and less often, while nobody takes it', async () => {
+  it('retries less and less often while nobody takes announcements', async () => {
     network.takers = 0;
     queue.provide(digest(1));
     await clock.advance(10 * 60 * SECOND);
@@ -204,7 +204,7 @@ describe('the provider queue', () => {
     assert.deepEqual(provided(), ['1']);
   });
 
-  it('outlives a network that fails, and says so', async () => {
+  it('survives a failing network, and reports it', async () => {
     network.takers = new Error('no network');
     queue.provide(digest(1));
     await clock.advance(SECOND);
@@ -216,7 +216,7 @@ describe('the provider queue', () => {
 
   const others = Array.from({ length: 12 }, () => Identity.generate().peer);
 
-  it('leaves it to others where there are enough, and looks again later', async () => {
+  it('does not announce a blob with enough holders, and checks again later', async () => {
     network.holders = others.slice(0, 10);
     queue.provide(digest(1));
     await clock.advance(3 * HOUR - SECOND);
@@ -231,7 +231,7 @@ describe('the provider queue', () => {
     assert.deepEqual(queue.counts, { waiting: 0, announced: 1, covered: 0 });
   });
 
-  it('counts each of the others once, and only those that can be asked', async () => {
+  it('counts each other holder once, and only live ones', async () => {
     network.holders = [...others.slice(0, 9), ...others.slice(0, 9)];
     queue.provide(digest(1));
     await clock.advance(3 * SECOND);
@@ -247,7 +247,7 @@ describe('the provider queue', () => {
     assert.deepEqual(provided(), ['1', '2']);
   });
 
-  it('renews what it has announced itself, however many others there are', async () => {
+  it('renews its own announcements, however many other holders there are', async () => {
     queue.provide(digest(1));
     await clock.advance(SECOND);
     network.holders = others;
@@ -255,7 +255,7 @@ describe('the provider queue', () => {
     assert.deepEqual(provided(), ['1', '1']);
   });
 
-  it('forgets what is withdrawn while others have it, or are looked up', async () => {
+  it('forgets blobs that are withdrawn while covered, or being looked up', async () => {
     network.holders = others;
     queue.provide(digest(1));
     await clock.advance(SECOND);
@@ -269,7 +269,7 @@ describe('the provider queue', () => {
     assert.deepEqual(queue.counts, { waiting: 0, announced: 0, covered: 0 });
   });
 
-  it('wakes both workers for what comes while they sleep', async () => {
+  it('wakes both workers for blobs that arrive while they sleep', async () => {
     await clock.advance(SECOND);
     queue.provide(digest(1));
     queue.provide(digest(2));
@@ -278,7 +278,7 @@ describe('the provider queue', () => {
   });
 });
 
-describe('finding holders', () => {
+describe('ProviderSearch', () => {
   let clock: VirtualClock;
   let network: FakeNetwork;
   let routing: ProviderSearch;
@@ -298,7 +298,7 @@ describe('finding holders', () => {
     return await waiting;
   };
 
-  it('gives what has been found by the deadline', async () => {
+  it('returns the holders found by the deadline', async () => {
     network.holders = peers.slice(0, 5);
     const first = routing.find(digest(1), { signal, deadline: 120 });
     const second = routing.find(digest(1), { signal, deadline: 10_000 });
@@ -307,12 +307,12 @@ describe('finding holders', () => {
     assert.equal(network.searches, 1);
   });
 
-  it('is content with ten', async () => {
+  it('ends with ten holders', async () => {
     network.holders = peers;
     assert.equal((await found(routing.find(digest(1), { signal, deadline: 10_000 }), 2000)).length, 10);
   });
 
-  it('remembers what it found, and for a shorter time that there was nothing', async () => {
+  it('remembers a result, and an empty one for less time', async () => {
     assert.deepEqual(await found(routing.find(digest(1), { signal, deadline: 100 }), 100), []);
     network.holders = peers.slice(0, 1);
     assert.deepEqual(await found(routing.find(digest(1), { signal, deadline: 100 }), 100), []);
@@ -326,7 +326,7 @@ describe('finding holders', () => {
     assert.equal(network.searches, 3);
   });
 
-  it('lets who waits go, and searches on for the others', async () => {
+  it('lets a caller leave, and searches on for the others', async () => {
     network.holders = peers.slice(0, 4);
     const stop = new AbortController();
     const first = routing.find(digest(1), { signal: stop.signal, deadline: 10_000 });
@@ -336,7 +336,7 @@ describe('finding holders', () => {
     assert.equal((await found(second, 1000)).length, 4);
   });
 
-  it('begins only so many searches', async () => {
+  it('limits the number of searches', async () => {
     network.endless = true;
     const finds = Array.from({ length: 30 }, (_, i) => routing.find(digest(i), { signal, deadline: 100 }));
     await clock.advance(100);

@@ -6,7 +6,7 @@ import { VirtualClock } from './virtual-clock.ts';
 
 const INFO = { name: 'a', zone: 'z1', version: '1', dataAddresses: [], fingerprint: new Uint8Array() };
 
-describe("a node's own record", () => {
+describe('SelfRecord', () => {
   const identity = Identity.generate();
   const clock = new VirtualClock();
   let table: MemberTable;
@@ -17,14 +17,14 @@ describe("a node's own record", () => {
     self = new SelfRecord(identity, table, clock, INFO);
   });
 
-  it('is newer each time, and than what others have seen', () => {
+  it('is newer each time, and newer than a record that others have seen', () => {
     const first = self.current.member.sequence;
     const second = self.renew().member.sequence;
     assert.ok(second > first);
     assert.ok(self.renew({ above: second + 1000 }).member.sequence > second + 1000);
   });
 
-  it('says that the node is leaving, whatever renews it from then on', () => {
+  it('stays marked as leaving, whatever renews it', () => {
     self.leave();
     assert.equal(table.self.leaving, true);
     const renewals = [

@@ -37,7 +37,7 @@ export class VirtualClock implements Clock {
     return promise;
   }
 
-  /** Moves on step by step, and lets what wakes run. */
+  /** Moves on step by step, and runs the sleepers that wake. */
   async advance(ms: number): Promise<void> {
     const end = this.#now + ms;
     for (;;) {
@@ -53,7 +53,7 @@ export class VirtualClock implements Clock {
   }
 }
 
-/** Lets everything run that waits for nothing but its turn. */
+/** Runs everything that only waits for its turn. */
 export async function settled(): Promise<void> {
   for (let i = 0; i < 5; i += 1) {
     const { promise, resolve } = Promise.withResolvers<void>();

@@ -27,7 +27,7 @@ describe('parseManifest', () => {
     assert.deepEqual(manifestChildren(list)[0]?.platform, platform);
   });
 
-  it('says what is wrong with anything else', () => {
+  it('refuses anything else with a reason', () => {
     const wrong = [
       'no json',
       [],

@@ -29,7 +29,7 @@ const tag = fc
   .filter((t) => /^\w/.test(t));
 
 describe('digests', () => {
-  it('are read when they are right', () => {
+  it('are parsed if valid', () => {
     fc.assert(
       fc.property(
         fc.oneof(
@@ -43,7 +43,7 @@ describe('digests', () => {
     );
   });
 
-  it('are refused when they are not', () => {
+  it('are refused if invalid', () => {
     const wrong = [
       '',
       'sha256:',
@@ -64,7 +64,7 @@ describe('digests', () => {
     );
   });
 
-  it('come out alike in one piece and in many', () => {
+  it('are the same for bytes at once and in parts', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array()), fc.constantFrom('sha256', 'sha512'), (pieces, algorithm) => {
         const digest = digestOf(Buffer.concat(pieces), algorithm);
@@ -80,7 +80,7 @@ describe('digests', () => {
 });
 
 describe('image references', () => {
-  it('come back from their text as they were', () => {
+  it('survive formatting and parsing', () => {
     const names = fc.array(component, { minLength: 1, maxLength: 5 }).map((parts) => parts.join('/'));
     const references = fc.oneof(
       tag.map((t) => `:${t}`),
@@ -132,7 +132,7 @@ describe('image references', () => {
     });
   }
 
-  it('never fail in another way, whatever comes', () => {
+  it('fail only with WeirError for any input', () => {
     fc.assert(
       fc.property(fc.string(), (text) => {
         try {
@@ -146,7 +146,7 @@ describe('image references', () => {
 });
 
 describe('registries and repositories', () => {
-  it('hosts are read in lower case, aliases of Docker Hub folded', () => {
+  it('hosts are lower-cased, and aliases of Docker Hub folded', () => {
     assert.equal(tryParseRegistryHost('GHCR.io'), 'ghcr.io');
     for (const alias of ['docker.io', 'index.docker.io', 'registry-1.docker.io']) {
       assert.equal(tryParseRegistryHost(alias), DOCKER_HUB);
@@ -169,7 +169,7 @@ describe('registries and repositories', () => {
     }
   });
 
-  it('names of one component belong to library/ on Docker Hub alone', () => {
+  it('names of one component belong to library/ only on Docker Hub', () => {
     assert.equal(parseRepository(DOCKER_HUB, 'alpine').name, 'library/alpine');
     const ghcr = tryParseRegistryHost('ghcr.io') ?? assert.fail();
     assert.equal(parseRepository(ghcr, 'alpine').name, 'alpine');

@@ -29,7 +29,7 @@ const registries = fc
   .map(parseRegistryHost);
 const index = fc.integer({ min: 0, max: MESSAGE_LIMITS.chunks - 1 });
 const size = fc.integer({ min: 0, max: MESSAGE_LIMITS.size });
-/** As the codec gives them back: in order, each once. */
+/** As the codec returns them: in order, each once. */
 const indices = fc.oneof(
   fc.uniqueArray(index, { maxLength: 60 }).map((list) => list.toSorted((a, b) => a - b)),
   fc

@@ -1,11 +1,11 @@
-/** Signed statements of chunk hashes. */
+/** Attestations of chunk hashes. */
 import assert from 'node:assert/strict';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';
 import { isGenuine, attest } from '../../../src/protocol/attestation.ts';
 
-describe('a statement', () => {
+describe('attestation', () => {
   const identity = Identity.generate();
   const swarm = { registry: parseRegistryHost('registry.test'), digest: digestOf(Buffer.from('blob')) };
   const hash = new Uint8Array(32).fill(7);
@@ -16,7 +16,7 @@ describe('a statement', () => {
     assert.ok(isGenuine(attestation, swarm, 1000));
   });
 
-  it('holds for one blob of one registry and size, one chunk, one hash, one maker and one kind', () => {
+  it('is valid for one blob of one registry and size, one chunk, hash, maker and kind', () => {
     const other = Identity.generate().peer;
     assert.ok(!isGenuine(attestation, { ...swarm, digest: digestOf(Buffer.from('another')) }, 1000));
     assert.ok(!isGenuine(attestation, { ...swarm, registry: parseRegistryHost('other.test') }, 1000));

@@ -31,7 +31,7 @@ describe('Bitfield', () => {
     );
   });
 
-  it('ignores bits behind its end, and refuses bytes of another length', () => {
+  it('ignores bits after its end, and refuses bytes of another length', () => {
     assert.equal(new Bitfield(3, new Uint8Array([0xff])).count, 3);
     assert.throws(() => new Bitfield(9, new Uint8Array(1)), RangeError);
     assert.throws(() => new Bitfield(3).set(3), RangeError);

@@ -13,7 +13,7 @@ import { messages } from './arbitraries.ts';
 const DIGEST = parseDigest(`sha256:${'ab'.repeat(32)}`);
 const SWARM = { registry: parseRegistryHost('ghcr.io'), digest: DIGEST };
 
-/** Decodes, and lets nothing out but `peer_protocol`. */
+/** Decodes, and allows only `peer_protocol` as an error. */
 function decodedOrRefused(bytes: Uint8Array): SwarmMessage | undefined {
   try {
     return decodeSwarmMessage(bytes);
@@ -37,7 +37,7 @@ const refuses = (body: Parameters<typeof create<typeof SwarmMessageSchema>>[1]):
 };
 
 describe('the swarm codec', () => {
-  it('gives back what was encoded, in both versions', () => {
+  it('decodes what it encoded, in both versions', () => {
     fc.assert(
       fc.property(messages, fc.constantFrom('1.0' as const, '1.1' as const), (message, version) => {
         const bytes = encodeSwarmMessage(message, version);
@@ -47,7 +47,7 @@ describe('the swarm codec', () => {
     );
   });
 
-  it('keeps the bytes that it writes (golden)', () => {
+  it('writes the same bytes as ever (golden)', () => {
     const bytes = encodeSwarmMessage({ swarm: SWARM, kind: 'have', indices: [7, 3, 4, 5] });
     const head = `0a0767686372 2e696f 1222 1220${'ab'.repeat(32)}`.replaceAll(' ', '');
     assert.equal(Buffer.from(bytes).toString('hex'), `${head}3a06120403030101`);
@@ -55,19 +55,19 @@ describe('the swarm codec', () => {
     assert.equal(Buffer.from(old).toString('hex'), `${head}3a040a020703`);
   });
 
-  it('tells a run of chunks in a few bytes since 1.1', () => {
+  it('encodes a run of chunks in a few bytes since 1.1', () => {
     const indices = Array.from({ length: 1024 }, (_, i) => 5000 + i);
     const message: SwarmMessage = { swarm: SWARM, kind: 'have', indices };
     assert.ok(encodeSwarmMessage(message).length < 70);
     assert.ok(encodeSwarmMessage(message, '1.0').length > 2048);
   });
 
-  it('as 1.0 does not know runs', () => {
+  it('ignores runs in 1.0', () => {
     const bytes = encodeSwarmMessage({ swarm: SWARM, kind: 'have', indices: [1, 2] }, '1.1');
     assert.deepEqual(decodeSwarmMessage(bytes, '1.0'), { swarm: SWARM, kind: 'have', indices: [] });
   });
 
-  it('throws nothing but peer_protocol, whatever the bytes', () => {
+  it('throws only peer_protocol for any bytes', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => void decodedOrRefused(bytes)),
       {
@@ -76,7 +76,7 @@ describe('the swarm codec', () => {
     );
   });
 
-  it('throws nothing but peer_protocol for what is cut off or changed, and keeps its bounds', () => {
+  it('throws only peer_protocol for cut or changed messages, and keeps its bounds', () => {
     fc.assert(
       fc.property(
         messages,
@@ -96,7 +96,7 @@ describe('the swarm codec', () => {
     );
   });
 
-  it('passes over a kind that it does not know, and fields that it does not know', () => {
+  it('ignores unknown kinds and unknown fields', () => {
     const known = encodeSwarmMessage({ swarm: SWARM, kind: 'claim-query', index: 3 });
     const head = known.subarray(0, known.length - 4); // tag, length, tag and value of the body
     const unknownKind = Buffer.concat([head, Buffer.from([0xfa, 0x07, 0x01, 0x00])]); // field 127, one byte
@@ -105,7 +105,7 @@ describe('the swarm codec', () => {
     assert.deepEqual(decodeSwarmMessage(unknownField), { swarm: SWARM, kind: 'claim-query', index: 3 });
   });
 
-  it('reads choices that it does not know as the harmless one', () => {
+  it('reads unknown choices as the harmless one', () => {
     const bytes = toBinary(
       SwarmMessageSchema,
       create(SwarmMessageSchema, {
@@ -122,7 +122,7 @@ describe('the swarm codec', () => {
     });
   });
 
-  it('refuses what is out of bounds', () => {
+  it('refuses messages beyond the bounds', () => {
     const attestation = {
       index: 0,
       hash: new Uint8Array(32),

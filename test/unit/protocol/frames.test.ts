@@ -8,7 +8,7 @@ function push(decoder: FrameDecoder, ...chunks: readonly Uint8Array[]): Uint8Arr
 }
 
 describe('frames', () => {
-  it('come out as they went in, however the bytes are cut', () => {
+  it('are decoded as encoded, however the bytes are cut', () => {
     fc.assert(
       fc.property(
         fc.array(fc.uint8Array({ maxLength: 400, size: 'max' }), { maxLength: 6 }),
@@ -29,7 +29,7 @@ describe('frames', () => {
     );
   });
 
-  it('of 64 KiB pass, longer ones are refused on sight', () => {
+  it('of 64 KiB pass; longer ones are refused as soon as their length is known', () => {
     const whole = new Uint8Array(MAX_FRAME_BYTES).fill(1);
     assert.equal(push(new FrameDecoder(), encodeFrame(whole))[0]?.length, MAX_FRAME_BYTES);
     assert.throws(() => encodeFrame(new Uint8Array(MAX_FRAME_BYTES + 1)), RangeError);
@@ -58,7 +58,7 @@ describe('frames', () => {
     assert.equal(decoder.isBetweenFrames, false);
   });
 
-  it('of any bytes throw nothing but peer_protocol', () => {
+  it('of any bytes throw only peer_protocol', () => {
     fc.assert(
       fc.property(fc.array(fc.uint8Array({ maxLength: 100 })), (chunks) => {
         try {

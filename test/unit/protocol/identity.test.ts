@@ -1,4 +1,4 @@
-/** Peer names and the node's own key. */
+/** Peer IDs, and the node's own key. */
 import assert from 'node:assert/strict';
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import * as fc from 'fast-check';
@@ -7,14 +7,14 @@ import { Identity, isSignedBy } from '../../../src/protocol/identity.ts';
 import { parsePeerId, peerIdOf, publicKeyOf, tryParsePeerId } from '../../../src/protocol/peer-id.ts';
 import { TempDir } from '../../support/temp.ts';
 
-describe('peer names', () => {
-  it('are the peer IDs of libp2p', () => {
+describe('peer IDs', () => {
+  it('are those of libp2p', () => {
     // From the libp2p specs, peer-ids/peer-ids.md, "Test vectors": the Ed25519 key.
     const key = Buffer.from('1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e', 'hex');
     assert.equal(peerIdOf(key), '12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq');
   });
 
-  it('hold the whole public key', () => {
+  it('contain the whole public key', () => {
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 32, maxLength: 32 }), (key) => {
         const name = peerIdOf(key);
@@ -23,7 +23,7 @@ describe('peer names', () => {
     );
   });
 
-  it('are told from anything else', () => {
+  it('are distinguished from any other text', () => {
     const { peer } = Identity.generate();
     for (const text of [
       '',
@@ -43,7 +43,7 @@ describe('peer names', () => {
 });
 
 describe('Identity', () => {
-  it('is kept in a file that its owner alone may read', async () => {
+  it('is kept in a file that only its owner may read', async () => {
     await using dir = await TempDir.create('identity');
     const path = dir.join('identity.key');
     const made = await Identity.load(path);
@@ -52,7 +52,7 @@ describe('Identity', () => {
     assert.match(await readFile(path, 'utf8'), /^-----BEGIN PRIVATE KEY-----/);
   });
 
-  it('says what to do about a damaged file, and does not replace it', async () => {
+  it('reports how to repair a damaged file, and does not replace it', async () => {
     await using dir = await TempDir.create('identity');
     const path = dir.join('identity.key');
     await writeFile(path, 'nonsense');
@@ -64,7 +64,7 @@ describe('Identity', () => {
     assert.equal(await readFile(path, 'utf8'), 'nonsense');
   });
 
-  it('signs what others can check by its name alone', () => {
+  it('makes signatures that others can verify with only its peer ID', () => {
     const [one, other] = [Identity.generate(), Identity.generate()];
     const bytes = Buffer.from('a statement');
     const signature = one.sign(bytes);

@@ -4,11 +4,11 @@ import * as fc from 'fast-check';
 import { isWeirError } from '../../../src/util/errors.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import {
-  decodeExchangeHead,
+  decodeSyncHead,
   decodeGossip,
   decodeHello,
   decodePage,
-  encodeExchangeHead,
+  encodeSyncHead,
   encodeGossip,
   encodeHello,
   encodePages,
@@ -39,7 +39,7 @@ const member = {
 const isRefusal = (error: unknown): boolean => isWeirError(error, 'peer_protocol');
 
 describe('member records', () => {
-  it('come out as they went in, and genuine', () => {
+  it('are decoded as encoded, and genuine', () => {
     fc.assert(
       fc.property(members, (said) => {
         const own = { ...said, peer: identity.peer };
@@ -51,7 +51,7 @@ describe('member records', () => {
     );
   });
 
-  it('of another, or changed on the way, are not genuine', () => {
+  it('of another member, or changed on the way, are not genuine', () => {
     const signed = signMember(identity, member);
     assert.equal(
       isGenuineMember({ ...signed, member: { ...member, peer: Identity.generate().peer } }),
@@ -63,7 +63,7 @@ describe('member records', () => {
     assert.equal(isGenuineMember({ ...signed, signature: new Uint8Array(64) }), false);
   });
 
-  it('keep the fields of a newer version on their way', () => {
+  it('keep the fields of a newer version when passed on', () => {
     const signed = signMember(identity, member);
     const newer = Buffer.concat([signed.encoded, Buffer.from([0xfa, 0x07, 0x01, 0x2a])]);
     const resigned = identity.sign(Buffer.concat([Buffer.from('weir/member/1\0'), newer]));
@@ -127,18 +127,18 @@ describe('member records', () => {
   });
 });
 
-describe('the exchange of records', () => {
+describe('member sync messages', () => {
   const signed = signMember(identity, member);
 
-  it('has heads that come out as they went in', () => {
+  it('have heads that are decoded as encoded', () => {
     const question = { self: signed, digests: new Uint8Array(512).fill(3), differing: new Uint8Array() };
-    assert.deepEqual(decodeExchangeHead(encodeExchangeHead(question), 'question'), question);
+    assert.deepEqual(decodeSyncHead(encodeSyncHead(question), 'question'), question);
     const answer = { self: signed, digests: new Uint8Array(), differing: new Uint8Array(8).fill(3) };
-    assert.deepEqual(decodeExchangeHead(encodeExchangeHead(answer), 'answer'), answer);
-    assert.throws(() => decodeExchangeHead(encodeExchangeHead(answer), 'question'), isRefusal);
+    assert.deepEqual(decodeSyncHead(encodeSyncHead(answer), 'answer'), answer);
+    assert.throws(() => decodeSyncHead(encodeSyncHead(answer), 'question'), isRefusal);
   });
 
-  it('has pages of at most 64 KiB, the last one marked', () => {
+  it('have pages of at most 64 KiB, with the last one marked', () => {
     for (const count of [0, 1, 511, 512, 513, 3000]) {
       const pages = [
         ...encodePages(Array.from({ length: count }, (_, i) => ({ record: signed, age: i * 1000 }))),
@@ -155,12 +155,12 @@ describe('the exchange of records', () => {
     }
   });
 
-  it('and gossip pass over what they do not know', () => {
+  it('ignore an unknown kind of gossip', () => {
     assert.deepEqual(decodeGossip(encodeGossip(signed)), signed);
     assert.equal(decodeGossip(Uint8Array.from([0xfa, 0x07, 0x01, 0x2a])), undefined);
   });
 
-  it('throw nothing but peer_protocol, whatever the bytes', () => {
+  it('throw only peer_protocol for any bytes', () => {
     const valid = [
       encodeHello(signed),
       encodeGossip(signed),
@@ -173,7 +173,7 @@ describe('the exchange of records', () => {
       decodeHello,
       decodeGossip,
       decodePage,
-      (bytes: Uint8Array) => decodeExchangeHead(bytes, 'question'),
+      (bytes: Uint8Array) => decodeSyncHead(bytes, 'question'),
     ];
     const damaged = fc
       .tuple(fc.constantFrom(...valid), fc.nat(), fc.nat(), fc.integer({ min: 0, max: 255 }))

@@ -1,13 +1,13 @@
 /** A caller that goes away, at every moment of what it asked for: it takes nothing with it, and leaves nothing behind. */
 import assert from 'node:assert/strict';
 import { readdir, readlink } from 'node:fs/promises';
-import { setTimeout as delay } from 'node:timers/promises';
 import { KIB, MIB, SECOND } from '../../../src/util/clock.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { parseManifestReference } from '../../../src/oci/reference.ts';
 import { parseRegistryHost, parseRepository, type Repository } from '../../../src/oci/repository.ts';
 import type { BlobRequest } from '../../../src/pull/blobs.ts';
 import { readAll, seededBytes } from '../../support/bytes.ts';
+import { eventually } from '../../support/eventually.ts';
 import { Unhandled } from '../../support/faults.ts';
 import { MirrorFixture, type MirrorFixtureOptions } from '../../support/mirror-fixture.ts';
 import { actAtTurn, turnsOf } from '../../support/turns.ts';
@@ -181,16 +181,12 @@ function down({ fixture }: Scene): void {
 
 /** Waits until no flight is left, and no file of the data folder open but the catalog. */
 async function atRest(fixture: MirrorFixture): Promise<void> {
-  const deadline = performance.now() + 10 * SECOND;
-  for (;;) {
-    const files = await openFiles(fixture.folder);
-    if (fixture.blobs.inFlight === 0 && files.length === 0) break;
-    if (performance.now() > deadline)
-      assert.fail(`${fixture.blobs.inFlight} flights, open: ${files.join(', ')}`);
-    await delay(20);
-  }
+  await eventually(async () => {
+    const open = await openFiles(fixture.folder);
+    assert.deepEqual({ flights: fixture.blobs.inFlight, open }, { flights: 0, open: [] });
+  });
   // Node.js finds out at the end of a turn that nobody handles a rejection.
-  await delay(20);
+  for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate);
 }
 
 async function openFiles(folder: string): Promise<readonly string[]> {

@@ -9,8 +9,8 @@ import type { SuspicionReason } from '../../../src/cluster/membership.ts';
 import { encodeFrame } from '../../../src/protocol/frames.ts';
 import { seededBytes } from '../../support/bytes.ts';
 import type { Mischief } from '../../support/evil-peer.ts';
+import { eventually } from '../../support/eventually.ts';
 import { EvilScene, type EvilSceneOptions } from '../../support/evil-scene.ts';
-import { until } from '../network/fixture.ts';
 import { makeNode } from '../transfer/fixture.ts';
 import { RawPeer } from '../transfer/raw.ts';
 
@@ -115,10 +115,10 @@ describe('a member that', function () {
         );
       }
       await pulling;
-      await until('both hold it against the peer', () =>
-        scene.honest.every(({ accused }) => accused.get(scene.evil.peer)?.has('protocol')),
-      );
-      for (const { accused } of scene.honest) assert.deepEqual([...accused.keys()], [scene.evil.peer]);
+      for (const { accused } of scene.honest) {
+        await eventually(() => assert.ok(accused.get(scene.evil.peer)?.has('protocol'), 'it is not accused'));
+        assert.deepEqual([...accused.keys()], [scene.evil.peer]);
+      }
     });
   }
 
@@ -146,7 +146,7 @@ async function assertSetAside(reason: SuspicionReason, options: EvilSceneOptions
   // What may be chance is held against it only when it happens again, which the first pull need not see.
   const isAccused = (): boolean => scene.honest.some(({ accused }) => accused.size > 0);
   for (let more = 1; more <= MORE_PULLS && !isAccused(); more++) {
-    await delay(SECOND); // it is left alone for a while
+    scene.clock.advance(SECOND); // it is left alone for a while
     await scene.pullAll(SIZE + more * KIB);
   }
   assertAccused(scene, reason);

@@ -304,7 +304,7 @@ describe('FsStore', () => {
     const problems: string[] = [];
     await using store = await openStore(path, { onProblem: (message) => problems.push(message) });
     assert.deepEqual(await readdir(folder.partials), []);
-    assert.match(problems.join('\n'), /^2 files of partial blobs do not tell their registry/);
+    assert.match(problems.join('\n'), /^2 files of partial blobs do not name their registry/);
     assert.equal(store.usage().partials, 0);
   });
 

@@ -3,6 +3,7 @@ import * as fc from 'fast-check';
 import { KIB, MIB } from '../../../src/util/clock.ts';
 import { WriteBehind } from '../../../src/store/write-behind.ts';
 import { ReceiveBudget } from '../../../src/util/receive-budget.ts';
+import { eventually } from '../../support/eventually.ts';
 
 const NEVER = new AbortController().signal;
 
@@ -78,7 +79,7 @@ describe('WriteBehind', () => {
       for (let i = 0; i < 40; i++) await writer.push(Buffer.alloc(64 * KIB), NEVER);
       await writer.flush();
     });
-    await new Promise((done) => setTimeout(done, 30));
+    await eventually(() => assert.ok(shared.used > MIB - 64 * KIB, `${shared.used}`));
     assert.ok(shared.used <= MIB, `${shared.used}`);
     resolve();
     await Promise.all(pushed);

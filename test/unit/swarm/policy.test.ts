@@ -452,7 +452,7 @@ describe('Rendezvous', () => {
     for (let i = 0; i < 20; i++) zones[named(i)] = i < 10 ? 'a' : 'b';
     const tracker = trackerOf(zones);
     for (let i = 0; i < 20; i++) tracker.announce(swarm, named(i), false);
-    const sample = tracker.sample(swarm, named(0)).map((member) => zones[member.peer]);
+    const sample = tracker.peersFor(swarm, named(0)).map((member) => zones[member.peer]);
     assert.deepEqual(
       sample.toSorted((a = '', b = '') => a.localeCompare(b)),
       ['a', 'a', 'a', 'b'],
@@ -504,7 +504,7 @@ describe('Rendezvous', () => {
     assert.equal(tracker.size, 1);
     tracker.announce(swarm, named('asker'), false);
     tracker.announce(swarm, named('other'), true);
-    assert.deepEqual(tracker.sample(swarm, named('asker')), [{ peer: named('other'), complete: true }]);
+    assert.deepEqual(tracker.peersFor(swarm, named('asker')), [{ peer: named('other'), complete: true }]);
   });
 
   it('names those who came first hardly more often than the others, and nobody twice at a time', () => {
@@ -512,7 +512,7 @@ describe('Rendezvous', () => {
     const times = new Map<PeerId, number>();
     for (let i = 0; i < 200; i++) {
       tracker.announce(swarm, named(i), false);
-      const sample = tracker.sample(swarm, named(i)).map(({ peer }) => peer);
+      const sample = tracker.peersFor(swarm, named(i)).map(({ peer }) => peer);
       assert.equal(new Set(sample).size, Math.min(4, i));
       for (const peer of sample) times.set(peer, (times.get(peer) ?? 0) + 1);
     }
@@ -523,7 +523,7 @@ describe('Rendezvous', () => {
   it('names few in another order each time: some take the first ones only', () => {
     const tracker = trackerOf({});
     for (let i = 0; i < 4; i++) tracker.announce(swarm, named(i), true);
-    const first = Array.from({ length: 40 }, () => tracker.sample(swarm, named('asker'))[0]?.peer);
+    const first = Array.from({ length: 40 }, () => tracker.peersFor(swarm, named('asker'))[0]?.peer);
     assert.equal(new Set(first).size, 4);
   });
 

@@ -177,15 +177,17 @@ describe('a peer that', () => {
   });
 
   it('sends without being asked loses its connection, and nothing of it is taken for an answer', async () => {
+    const answered = Promise.withResolvers<void>();
     const closed = Promise.withResolvers<void>();
     await using peer = await RawPeer.start(node, (socket, _request, connection) => {
       socket.write(answer(404, none));
       if (connection > 1) return;
-      setTimeout(() => socket.write(stated(STATEMENT)), 5);
+      void answered.promise.then(() => socket.write(stated(STATEMENT)));
       socket.once('close', () => closed.resolve());
     });
     await using client = makeClient();
     assert.equal((await ask(client, peer.member, requestFor(0, LENGTH))).answer?.kind, 'absent');
+    answered.resolve();
     await closed.promise;
     assert.equal((await ask(client, peer.member, requestFor(0, LENGTH))).answer?.kind, 'absent');
     assert.equal(peer.connections, 2);

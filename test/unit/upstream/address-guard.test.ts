@@ -32,7 +32,7 @@ function dotted(address: number): string {
   return bytes(address).join('.');
 }
 
-/** All ways in which inet_aton(3), and with it a URL, lets the four parts of an address be written. */
+/** All spellings of the four parts of an address that inet_aton(3), and with it a URL, accepts. */
 const spelledIPv4 = (address: number): fc.Arbitrary<string> => {
   const [a = 0, b = 0, c = 0, d = 0] = bytes(address);
   const groups = [[a, b, c, d], [a, b, c * 256 + d], [a, (b * 256 + c) * 256 + d], [address]];
@@ -49,7 +49,7 @@ const spelledIPv4 = (address: number): fc.Arbitrary<string> => {
     .chain((parts) => fc.constantFrom('', '.').map((end) => parts.join('.') + end));
 };
 
-/** The groups of an IPv6 address, written short and long, with and without zeros, in both cases. */
+/** The groups of an IPv6 address: short and long, with and without zeros, in both cases. */
 const spelledIPv6 = (groups: readonly number[]): fc.Arbitrary<string> => {
   const written = groups.map((group) => group.toString(16));
   const last = groups.slice(6).flatMap((group) => [group >> 8, group & 255]);
@@ -69,7 +69,7 @@ const spelledIPv6 = (groups: readonly number[]): fc.Arbitrary<string> => {
   );
 };
 
-/** The IPv6 addresses that lead to an IPv4 one: its 32 bits at these places of a template. */
+/** The IPv6 addresses that lead to an IPv4 one: templates with its 32 bits at these places. */
 function carriers(address: number): readonly (readonly number[])[] {
   const [a = 0, b = 0, c = 0, d = 0] = bytes(address);
   const [high, low] = [a * 256 + b, c * 256 + d];
@@ -88,7 +88,7 @@ function carriers(address: number): readonly (readonly number[])[] {
   ];
 }
 
-/** What a URL with this host comes to. */
+/** The kind of a URL with this host. */
 function kindInUrl(host: string): AddressKind | undefined {
   const url = URL.parse(`https://${host}/`);
   assert.ok(url !== null, `not a URL: ${host}`);
@@ -105,8 +105,8 @@ function assertRefused(kind: AddressKind | undefined, what: string): void {
     );
 }
 
-describe('upstream: addresses', () => {
-  it('refuses an IPv4 address in every spelling that a URL takes', () => {
+describe('upstream: address guard', () => {
+  it('refuses an IPv4 address in every spelling that a URL accepts', () => {
     fc.assert(
       fc.property(
         REFUSED.chain((address) => spelledIPv4(address).map((text) => ({ address, text }))),
@@ -118,7 +118,7 @@ describe('upstream: addresses', () => {
     );
   });
 
-  it('refuses an IPv6 address that carries one, in every spelling', () => {
+  it('refuses an IPv6 address that carries a refused one, in every spelling', () => {
     fc.assert(
       fc.property(
         REFUSED.chain((address) =>
@@ -133,7 +133,7 @@ describe('upstream: addresses', () => {
     );
   });
 
-  it('takes public addresses for what they are, carried ones too', () => {
+  it('recognises public addresses, also carried ones', () => {
     fc.assert(
       fc.property(
         PUBLIC.chain((address) =>
@@ -144,7 +144,7 @@ describe('upstream: addresses', () => {
     );
   });
 
-  it('knows each range from its first address to its last, and not beyond', () => {
+  it('knows each range from its first address to its last, and no further', () => {
     const expected: readonly (readonly [AddressKind, ...string[]])[] = [
       ['unspecified', '0.0.0.0', '0.255.255.255', '::'],
       ['loopback', '127.0.0.0', '127.255.255.255', '::1'],
@@ -181,14 +181,14 @@ describe('upstream: addresses', () => {
         '192.0.0.191',
       ],
       ['public', '223.255.255.255', '2606:4700::1111', 'fe00::1', '2003::1', '64:ff9b::808:808'],
-      // What is neither is refused.
+      // Text that is neither is refused.
       ['unspecified', '', 'localhost', '127.1', '1.2.3.4.5'],
     ];
     for (const [kind, ...addresses] of expected)
       for (const address of addresses) assert.equal(addressKind(address), kind, address);
   });
 
-  it('knows names that mean this machine or a metadata service wherever they are resolved', () => {
+  it('knows names that always mean this machine or a metadata service', () => {
     const loopback = [
       'localhost',
       'localhost.',
@@ -209,7 +209,7 @@ describe('upstream: addresses', () => {
       assert.equal(kindInUrl(name), undefined, name);
   });
 
-  it('looks at a name once, however many dots are in it', () => {
+  it('takes linear time for a name with many dots', () => {
     const start = performance.now();
     assert.equal(hostKind(`${'.'.repeat(100_000)}a`), undefined);
     assert.equal(hostKind(`127.0.0.1${'.'.repeat(100_000)}`), 'loopback');
@@ -217,7 +217,7 @@ describe('upstream: addresses', () => {
     assert.ok(took < 500, `${took.toFixed(0)} ms`);
   });
 
-  it('lets nobody but the operator lead to metadata services and to what is no host', () => {
+  it('lets only the operator name metadata services and text that is no host', () => {
     for (const reach of Object.keys(REACHES) as Reach[]) {
       assert.ok(isAllowed('public', reach));
       for (const kind of ['metadata', 'link-local', 'unspecified', 'multicast'] as const)

@@ -29,7 +29,7 @@ function challenge(realm: string, more = ''): string {
   return `Bearer realm="${realm}/token",service="srv",scope="repository:team/app:pull"${more}`;
 }
 
-/** A registry that takes `tokens`, and answers with a challenge that names `realm` else. */
+/** A registry that accepts `tokens`, and otherwise answers with a challenge that names `realm`. */
 function bearerRegistry(realm: string, tokens: ReadonlySet<string>, error = ''): Handler {
   return (request, response) => {
     const token = /^Bearer (.*)$/.exec(request.headers.authorization ?? '')?.[1];
@@ -55,7 +55,7 @@ const authorizations = (server: HttpServer): readonly unknown[] =>
   server.requests.map(({ headers }) => headers['authorization']);
 
 describe('upstream: authentication', () => {
-  it('gets an anonymous token, keeps it, and sends it at once the next time', async () => {
+  it('gets an anonymous token, and sends it at once the next time', async () => {
     const tokens = new Set<string>();
     await using auth = await HttpServer.start(giveTokens(tokens));
     await using registry = await HttpServer.start(bearerRegistry(auth.url, tokens));
@@ -74,7 +74,7 @@ describe('upstream: authentication', () => {
     assert.equal(auth.requests[0]?.headers['authorization'], undefined);
   });
 
-  it("exchanges the caller's Basic credential, and never gives his token to another", async () => {
+  it("exchanges the caller's Basic credential, and never uses its token for another caller", async () => {
     const tokens = new Set<string>();
     await using auth = await HttpServer.start(giveTokens(tokens));
     await using registry = await HttpServer.start(bearerRegistry(auth.url, tokens));
@@ -86,7 +86,7 @@ describe('upstream: authentication', () => {
     assert.deepEqual(authorizations(registry), [undefined, 'Bearer token-1', 'Bearer token-2']);
   });
 
-  it("passes the caller's Bearer token on, and relays the challenge when it is refused", async () => {
+  it("passes the caller's Bearer token on, and relays the challenge if it is refused", async () => {
     const tokens = new Set(['good']);
     await using auth = await HttpServer.start(giveTokens(new Set()));
     await using registry = await HttpServer.start(bearerRegistry(auth.url, tokens));
@@ -105,7 +105,7 @@ describe('upstream: authentication', () => {
     assert.equal(auth.requests.length, 0, 'the configured credential must not step in');
   });
 
-  it('relays the challenge when the token server refuses', async () => {
+  it('relays the challenge if the token server refuses', async () => {
     await using auth = await HttpServer.start((_, response) => void response.writeHead(401).end());
     await using registry = await HttpServer.start(bearerRegistry(auth.url, new Set()));
     await using upstream = new TestUpstream();
@@ -135,7 +135,7 @@ describe('upstream: authentication', () => {
     assert.equal(registry.requests.length, 3);
   });
 
-  it('renews a token that the registry no longer takes', async () => {
+  it('renews a token that the registry no longer accepts', async () => {
     const tokens = new Set<string>();
     await using auth = await HttpServer.start(giveTokens(tokens));
     await using registry = await HttpServer.start(bearerRegistry(auth.url, tokens, ',error="invalid_token"'));
@@ -157,7 +157,7 @@ describe('upstream: authentication', () => {
     assert.equal(auth.requests.length, 2);
   });
 
-  it('asks for a token once for concurrent callers, and the first one to give up harms nobody', async () => {
+  it('asks once for a token for concurrent callers, also if the first gives up', async () => {
     const tokens = new Set<string>();
     const gate = Promise.withResolvers<void>();
     const asked = Promise.withResolvers<void>();
@@ -184,7 +184,7 @@ describe('upstream: authentication', () => {
     assert.equal(auth.requests.length, 1);
   });
 
-  it('takes access_token, and refuses answers without a token', async () => {
+  it('accepts access_token, and refuses answers without a token', async () => {
     let answer: object = { access_token: 'abc' };
     await using auth = await HttpServer.start((_, response) => void response.end(JSON.stringify(answer)));
     await using registry = await HttpServer.start(bearerRegistry(auth.url, new Set(['abc'])));
@@ -196,7 +196,7 @@ describe('upstream: authentication', () => {
     }
   });
 
-  it('sends Basic where the challenge is Basic, and from then on at once', async () => {
+  it('sends Basic if the challenge is Basic, and from then on at once', async () => {
     const expected = 'Basic YW5uOnNlY3JldA==';
     await using registry = await HttpServer.start((request, response) => {
       if (request.headers.authorization === expected) serveManifest(response);
@@ -219,7 +219,7 @@ describe('upstream: authentication', () => {
     );
   });
 
-  it('asks no token server without TLS on behalf of a registry with TLS, nor in other ways than redirects go', async () => {
+  it('refuses a token server without TLS, of another protocol, or with a password in its URL', async () => {
     const realms = [
       'http://auth.test/token',
       'file:///etc/passwd',
@@ -240,7 +240,7 @@ describe('upstream: authentication', () => {
     }
   });
 
-  it('gives the token of one registry to no other that names the same token server', async () => {
+  it('gives the token of one registry to no other with the same token server', async () => {
     const tokens = new Set<string>();
     await using auth = await HttpServer.start(giveTokens(tokens));
     await using one = await HttpServer.start(bearerRegistry(auth.url, tokens));
@@ -252,7 +252,7 @@ describe('upstream: authentication', () => {
     assert.equal(auth.requests.length, 2);
   });
 
-  it('goes on with a blob after its token was dropped on the way, then with another credential', async () => {
+  it('resumes a blob after its token was dropped, then with the credential of another caller', async () => {
     const blob = makeBlob(100_000);
     const tokens = new Set<string>();
     const give = giveTokens(tokens);
@@ -293,7 +293,7 @@ describe('upstream: authentication', () => {
     assert.equal(auth.requests.length, 3);
   });
 
-  it('shows a refused caller’s blob to those whose credential is accepted', async () => {
+  it('fetches a blob for accepted callers after one was refused', async () => {
     const blob = makeBlob(1000);
     await using registry = await HttpServer.start((request: IncomingMessage, response) => {
       if (request.headers.authorization === 'Bearer second') serveBytes(undefined, response, blob.bytes);

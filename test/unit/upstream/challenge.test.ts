@@ -35,7 +35,7 @@ describe('upstream: challenge', () => {
     ]);
   });
 
-  it('reads several challenges, empty elements, token68 and schemes alone', () => {
+  it('reads several challenges, empty elements, token68 and bare schemes', () => {
     assert.deepEqual(
       simple(', Negotiate, NTLM abc123==, , Basic realm=simple , Bearer realm="x", error="y"'),
       [
@@ -57,14 +57,14 @@ describe('upstream: challenge', () => {
     );
   });
 
-  it('refuses what does not follow the grammar, and what is beyond the bounds', () => {
+  it('refuses headers that break the grammar or the bounds', () => {
     const wrong = ['Bearer realm="open', '=x', 'Bearer "x"', 'Basic a="b" c="d"', 'Bearer a=b;c'];
     for (const header of [...wrong, 'x'.repeat(9000), 'Basic, '.repeat(20)]) {
       assert.throws(() => parseChallenges(header), { code: 'upstream_protocol' }, header.slice(0, 40));
     }
   });
 
-  it('throws nothing but WeirError, and ends, whatever comes', () => {
+  it('throws only WeirError, and ends, for any input', () => {
     const pieces = fc.constantFrom('Bearer', ' ', ',', '=', '"', '\\', 'realm', '\t', 'a', '==', ';', 'é');
     const text = fc.oneof(
       fc.string(),
@@ -82,7 +82,7 @@ describe('upstream: challenge', () => {
     );
   });
 
-  it('takes time in proportion to the length for hostile input', () => {
+  it('takes linear time for hostile input', () => {
     const start = performance.now();
     for (const piece of ['"', 'a=', ',', ' ,', 'a ', '\\"', '=']) {
       assert.doesNotThrow(() => {
@@ -97,7 +97,7 @@ describe('upstream: challenge', () => {
     assert.ok(performance.now() - start < 500);
   });
 
-  it('gives back what was formatted', () => {
+  it('reads back what it formatted', () => {
     const word = fc.stringMatching(/^[a-z][a-z0-9_-]{0,10}$/);
     const value = fc.string({
       unit: fc.integer({ min: 0x20, max: 0x7e }).map((code) => String.fromCharCode(code)),

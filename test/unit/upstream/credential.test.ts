@@ -4,13 +4,13 @@ import { isWeirError } from '../../../src/util/errors.ts';
 import { credentialKey, formatAuthorization, parseAuthorization } from '../../../src/upstream/credential.ts';
 
 describe('upstream: credential', () => {
-  it('reads none, Basic and Bearer', () => {
+  it('reads a missing header, Basic and Bearer', () => {
     assert.equal(parseAuthorization(undefined), undefined);
     assert.deepEqual(parseAuthorization('basic YTpiOmM='), { kind: 'basic', username: 'a', password: 'b:c' });
     assert.deepEqual(parseAuthorization('Bearer abc.def-_'), { kind: 'bearer', token: 'abc.def-_' });
   });
 
-  it('refuses what is malformed, instead of going on as nobody', () => {
+  it('refuses malformed headers instead of going on without a credential', () => {
     const wrong = [
       '',
       'Basic',
@@ -27,7 +27,7 @@ describe('upstream: credential', () => {
     }
   });
 
-  it('gives back what was formatted', () => {
+  it('reads back what it formatted', () => {
     const text = fc.string().map((s) => s.replaceAll(/[\p{Cc}\ud800-\udfff]/gu, ''));
     const basic = fc.record({
       kind: fc.constant('basic' as const),
@@ -41,7 +41,7 @@ describe('upstream: credential', () => {
     );
   });
 
-  it('throws nothing but WeirError', () => {
+  it('throws only WeirError', () => {
     fc.assert(
       fc.property(fc.string(), (header) => {
         try {
@@ -53,7 +53,7 @@ describe('upstream: credential', () => {
     );
   });
 
-  it('names credentials without holding them', () => {
+  it('makes keys that do not contain the credential', () => {
     const key = credentialKey({ kind: 'basic', username: 'ann', password: 'secret' });
     assert.ok(!key.includes('secret') && !key.includes('ann'));
     assert.notEqual(key, credentialKey({ kind: 'basic', username: 'ann', password: 'other' }));

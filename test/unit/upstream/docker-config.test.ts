@@ -6,7 +6,7 @@ import { parseRegistryHost } from '../../../src/oci/repository.ts';
 import { DockerConfig } from '../../../src/upstream/docker-config.ts';
 import { TempDir } from '../../support/temp.ts';
 
-/** A helper that counts its runs in `<folder>/runs` and prints what `body` makes of the server's name. */
+/** A helper that counts its runs in `<folder>/runs`, and prints the output of `body` for the server's name. */
 async function helper(dir: TempDir, name: string, body: string): Promise<void> {
   const file = dir.join(`docker-credential-${name}`);
   await writeFile(file, `#!/bin/sh\nread -r server || true\necho x >> '${dir.join('runs')}'\n${body}\n`);
@@ -69,7 +69,7 @@ describe('upstream: docker config', () => {
     assert.deepEqual(warnings, []);
   });
 
-  it('reads the file again when it changes, and gets by without one', async () => {
+  it('reads the file again when it changes, and works without one', async () => {
     const config = open();
     assert.equal(await ask(config, 'ghcr.io'), undefined);
     assert.equal(await ask(config, 'ghcr.io'), undefined);
@@ -81,7 +81,7 @@ describe('upstream: docker config', () => {
     assert.deepEqual(await ask(config, 'ghcr.io'), { kind: 'basic', username: 'a', password: '2' });
   });
 
-  it('never quotes a broken file, which may hold passwords', async () => {
+  it('never quotes a broken file, which may contain passwords', async () => {
     await write('{"auths": secret');
     assert.equal(await ask(open(), 'ghcr.io'), undefined);
     assert.equal(warnings.length, 1);
@@ -107,8 +107,8 @@ describe('upstream: docker config', () => {
     assert.equal(await runs(), 3);
   });
 
-  it('runs four helpers at a time, those for registries that the file names first', async () => {
-    // Each tells when it begins and ends, and ends when it is told to.
+  it('runs four helpers at a time, first those for registries in the file', async () => {
+    // Each logs its start and end, and ends when it is told to.
     const [log, go] = [dir.join('log'), dir.join('go')];
     const wait = `until test -e '${go}'; do sleep 0.05; done`;
     await helper(
@@ -137,7 +137,7 @@ describe('upstream: docker config', () => {
     assert.ok(begun.slice(0, 8).includes('begin known.test'), begun.join(', '));
   });
 
-  it('goes on without a helper that fails, and says so without its output', async () => {
+  it('goes on without a failing helper, and reports it without its output', async () => {
     await helper(dir, 'none', 'echo "credentials not found in native keychain"; exit 1');
     await helper(dir, 'broken', 'echo "secret"; exit 3');
     await helper(dir, 'chatty', 'echo "secret"');

@@ -46,7 +46,7 @@ async function push(registry: Registry, name: string): Promise<void> {
   assert.equal(put.status, 201, await put.text());
 }
 
-/** Pulls the image and checks all that was pulled. */
+/** Pulls the image and checks everything that was pulled. */
 async function pull(upstream: TestUpstream, host: string, credential?: Credential): Promise<void> {
   const repository = repositoryAt(host);
   const head = await upstream.headManifest(repository, v1, as(host, credential));
@@ -138,7 +138,7 @@ requires(
     );
   });
 
-  it('is pulled from without credentials where the token server gives anonymous tokens', async () => {
+  it('is pulled from without credentials if the token server gives anonymous tokens', async () => {
     await using tokens = await TokenServer.start({ allows: (_user, _name, action) => action === 'pull' });
     await using registry = await Registry.start({ storage: open.storage, tokenAuth: tokens.auth });
     await using upstream = new TestUpstream();

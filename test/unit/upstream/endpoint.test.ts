@@ -15,7 +15,7 @@ describe('upstream: endpoint', () => {
     assert.deepEqual(urls('index.docker.io'), ['https://registry-1.docker.io/v2']);
   });
 
-  it('speaks plain HTTP to this machine alone', () => {
+  it('uses plain HTTP only to this machine', () => {
     assert.deepEqual(urls('localhost:5000'), ['http://localhost:5000/v2']);
     assert.deepEqual(urls('127.0.0.2:5000'), ['http://127.0.0.2:5000/v2']);
     assert.deepEqual(urls('[::1]:5000'), ['http://[::1]:5000/v2']);
@@ -23,7 +23,7 @@ describe('upstream: endpoint', () => {
     assert.deepEqual(urls('127.example.org'), ['https://127.example.org/v2']);
   });
 
-  it('does as it is configured', () => {
+  it('follows the configuration', () => {
     assert.deepEqual(urls('a.test', { 'a.test': { plainHttp: true } }), ['http://a.test/v2']);
     assert.deepEqual(urls('localhost', { localhost: { plainHttp: false } }), ['https://localhost/v2']);
     assert.deepEqual(urls('localhost', { localhost: { caFile: '/ca.pem' } }), ['https://localhost/v2']);
@@ -31,7 +31,7 @@ describe('upstream: endpoint', () => {
     assert.deepEqual(urls('a.test', { 'a.test': { endpoint } }), ['https://b.test:8443/registry/v2']);
   });
 
-  it('asks mirrors first, with their own credentials, and tells them the registry', () => {
+  it('lists mirrors first, with their own credentials, and tells them the registry', () => {
     const mirrors = [new URL('https://m.test/v2/hub'), new URL('http://under_score.test')];
     const registries = new Map([['docker.io', { mirrors }]]) as unknown as Map<RegistryHost, RegistryConfig>;
     const [first, second, own] = endpointsOf(parseRegistryHost('docker.io'), registries);

@@ -1,4 +1,4 @@
-/** What the tests of the registry client have in common. */
+/** Shared by the tests of the registry client. */
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
 import { parseRegistryHost, parseRepository, type Repository } from '../../../src/oci/repository.ts';
@@ -25,7 +25,7 @@ export function repositoryAt(host: string, name = 'team/app'): Repository {
   return parseRepository(parseRegistryHost(host), name);
 }
 
-/** Whoever presents this at a mirror for the registry. */
+/** A caller that presents this credential for the registry. */
 export function as(host: string, credential?: Credential): { readonly caller: Caller } {
   return { caller: callerOf(parseRegistryHost(host), credential) };
 }

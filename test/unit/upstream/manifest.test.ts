@@ -8,7 +8,7 @@ const manifest = Buffer.from('{"schemaVersion":2}');
 const latest = parseManifestReference('latest');
 const byDigest = parseManifestReference(digestOf(manifest));
 
-describe('upstream: manifests and what is passed through', () => {
+describe('upstream: manifests and passed-through answers', () => {
   it('reads the header of a manifest', async () => {
     await using registry = await HttpServer.start((_, response) => {
       response.writeHead(200, {
@@ -33,7 +33,7 @@ describe('upstream: manifests and what is passed through', () => {
     assert.match(String(request.headers['accept']), /image\.index\.v1\+json.*\*\/\*/);
   });
 
-  it('computes a digest that the registry does not name', async () => {
+  it('computes the digest if the registry does not name it', async () => {
     await using registry = await HttpServer.start((_, response) => void response.end(manifest));
     await using upstream = new TestUpstream();
     const accept = 'application/x';
@@ -46,7 +46,7 @@ describe('upstream: manifests and what is passed through', () => {
     assert.equal(other.digest, digestOf(manifest, 'sha512'));
   });
 
-  it('refuses bytes that are not what was asked for, or named', async () => {
+  it('refuses bytes with another digest than requested or named', async () => {
     await using registry = await HttpServer.start((_, response) => {
       response.setHeader('docker-content-digest', digestOf(manifest));
       response.end('{"schemaVersion":3}');
@@ -57,7 +57,7 @@ describe('upstream: manifests and what is passed through', () => {
     }
   });
 
-  it('bounds what it reads, announced or not', async () => {
+  it('bounds what it reads, with or without Content-Length', async () => {
     const huge = Buffer.alloc(4 * 1024 * 1024 + 1);
     await using registry = await HttpServer.start((request, response) => {
       if (request.url?.endsWith('latest')) response.setHeader('content-length', huge.length);
@@ -69,7 +69,7 @@ describe('upstream: manifests and what is passed through', () => {
     }
   });
 
-  it('tells statuses apart, and repeats those that may pass', async () => {
+  it('maps statuses to codes, and retries temporary ones', async () => {
     let status = 0;
     await using registry = await HttpServer.start((_, response) => void response.writeHead(status).end());
     const clock = { now: Date.now, monotonic: () => 0, sleep: async () => undefined, random: () => 0 };
@@ -109,7 +109,7 @@ describe('upstream: manifests and what is passed through', () => {
     assert.deepEqual(waits, [2100, 2100]);
   });
 
-  it('repeats a manifest that was cut', async () => {
+  it('retries a manifest that was cut', async () => {
     await using registry = await HttpServer.start((_, response) => {
       if (registry.requests.length > 1) {
         response.end(manifest);
@@ -162,7 +162,7 @@ describe('upstream: manifests and what is passed through', () => {
     assert.equal((await upstream.passThrough(repository, path, new URLSearchParams())).status, 404);
   });
 
-  it('passes on no header that is long or other than plain text, and few of the others', async () => {
+  it('passes on only a few headers, short and of plain text', async () => {
     const many = Array.from({ length: 40 }, (_, i): [string, string] => [`docker-note-${i}`, 'x']);
     await using registry = await HttpServer.start((_, response) => {
       response.writeHead(200, {

@@ -20,7 +20,7 @@ function configured(of: Readonly<Record<string, RegistryConfig>>): ReadonlyMap<R
   return new Map(Object.entries(of)) as unknown as ReadonlyMap<RegistryHost, RegistryConfig>;
 }
 
-/** A resolver that knows these names alone. */
+/** A resolver that knows only these names. */
 function resolver(names: Readonly<Record<string, readonly string[]>>): LookupFunction {
   return (hostname, options, callback) => {
     const found = (names[hostname] ?? []).map((address): LookupAddress => ({
@@ -45,7 +45,7 @@ async function resolved(reach: Reach, ...addresses: readonly string[]): Promise<
   return promise;
 }
 
-describe('upstream: how far a request may go', () => {
+describe('upstream: reach', () => {
   const registries = configured({
     'own.test': {},
     'reached.test': { endpoint: new URL('http://127.0.0.1:5001'), mirrors: [new URL('http://[::1]:5002')] },
@@ -65,7 +65,7 @@ describe('upstream: how far a request may go', () => {
       caller,
     });
 
-  it('is anywhere where the operator has named the place, by its name, endpoint or mirror', () => {
+  it('is anywhere for targets that the operator named, as registry, endpoint or mirror', () => {
     const places = [
       'https://own.test/x',
       'http://own.test',
@@ -87,7 +87,7 @@ describe('upstream: how far a request may go', () => {
       assert.equal(reach(other, 'https://evil.test', 'https://evil.test'), 'network', other);
   });
 
-  it('is this node for what a caller names, and for no member', () => {
+  it('is "node" for targets of a caller of this node, not of a member', () => {
     const [own, evil] = ['http://127.0.0.1:5000', 'https://evil.test'];
     assert.equal(reach(`${own}/v2`, undefined, own), 'node');
     assert.equal(reach(`${own}/token`, `${own}/v2`, own), 'node');
@@ -96,19 +96,19 @@ describe('upstream: how far a request may go', () => {
     assert.equal(reach(`${evil}/v2`, undefined, evil, 'anonymous', false), 'internet');
   });
 
-  it('is this machine for what a registry on it names, by its name, and not for a member', () => {
+  it('includes this machine for targets of a registry on it, not for a member', () => {
     const [local, evil] = ['http://127.0.0.1:5000', 'https://evil.test'];
     const token = 'http://localhost:5009/token';
     assert.equal(reach(token, local, local), 'node');
     assert.equal(reach(token, local, local, 'configured', false), 'internet and loopback');
     assert.equal(reach(token, local, local, 'anonymous'), 'network');
     assert.equal(reach(token, evil, evil), 'network');
-    // It had to come by way of this machine all along.
+    // The redirect must have come from this machine in every step.
     assert.equal(reach(token, evil, local), 'network');
     assert.equal(reach(token, 'http://127.0.0.1.nip.io', 'http://127.0.0.1.nip.io'), 'network');
   });
 
-  it('is the networks around, or the Internet alone, for what registries name', () => {
+  it('is private networks, or only the Internet, for targets that registries name', () => {
     const [storage, evil] = ['https://storage.test', 'https://evil.test'];
     assert.equal(reach(storage, evil, evil), 'network');
     assert.equal(reach(storage, evil, evil, 'configured', false), 'internet');
@@ -116,7 +116,7 @@ describe('upstream: how far a request may go', () => {
 });
 
 describe('upstream: guarded look-ups', () => {
-  it('leave out what is beyond reach, and fail where nothing is left', async () => {
+  it('leave out addresses beyond reach, and fail if none is left', async () => {
     assert.deepEqual(await resolved('network', '127.0.0.1', '10.0.0.1', '::1', '8.8.8.8'), [
       '10.0.0.1',
       '8.8.8.8',
@@ -132,7 +132,7 @@ describe('upstream: guarded look-ups', () => {
     assert.match(other.message, /upstream\.allow-private/);
   });
 
-  it('hold whatever the resolver is asked for, and pass its failures on', async () => {
+  it('work for all options of the resolver, and pass its failures on', async () => {
     const lookup = guardedLookup(
       resolver({ 'a.test': ['127.0.0.1', '8.8.8.8'] }),
       'https://a.test',
@@ -148,11 +148,11 @@ describe('upstream: guarded look-ups', () => {
 });
 
 describe('upstream: connections', () => {
-  it('are made to the address that was checked: a name is resolved once for each', async () => {
+  it('go to the checked address: each resolves the name once', async () => {
     await using dir = await TempDir.create('rebound');
     const authority = await CertificateAuthority.create(dir);
     await using inside = await HttpServer.start(manifest, { tls: await authority.issue('rebound.test') });
-    // The first answer is within reach, all others are not.
+    // Only the first answer is within reach.
     let count = 0;
     const lookup: LookupFunction = (_hostname, options, callback) => {
       const address = ++count === 1 ? '127.0.0.1' : '169.254.169.254';
@@ -168,7 +168,7 @@ describe('upstream: connections', () => {
     assert.deepEqual([count, inside.accepted], [2, 1]);
   });
 
-  it('that a caller opened do not serve what a registry names', async () => {
+  it('opened for a caller do not serve targets of a registry', async () => {
     await using inside = await HttpServer.start(manifest);
     await using upstream = new TestUpstream();
     const repository = repositoryAt(inside.host);
@@ -180,7 +180,7 @@ describe('upstream: connections', () => {
     assert.equal(inside.requests.length, 1);
   });
 
-  it('go to what the operator has configured, for members too', async () => {
+  it('go to configured targets, for members, too', async () => {
     await using inside = await HttpServer.start(manifest);
     const port = Number(inside.host.split(':')[1]);
     const host = `inside.test:${port}`;
@@ -194,14 +194,14 @@ describe('upstream: connections', () => {
     assert.equal(inside.requests.length, 2);
   });
 
-  it('go to no link-local address, whoever names it', async () => {
+  it('never go to a link-local address', async () => {
     await using upstream = new TestUpstream({ lookup: resolver({ 'meta.test': ['169.254.169.254'] }) });
     const hosts = ['169.254.169.254', '[fe80::1]:5000', '[fd00:ec2::254]', '100.100.100.200', 'meta.test'];
     for (const host of [...hosts, 'metadata.google.internal', '0.0.0.0:5000'])
       await failsWith('address_refused', upstream.getManifest(repositoryAt(host), latest));
   });
 
-  it('are refused by name and by address where a proxy resolves', async () => {
+  it('are refused by name and by address if a proxy resolves names', async () => {
     await using proxy = await HttpServer.start(manifest);
     const environment = { http_proxy: proxy.url, https_proxy: proxy.url };
     await using upstream = new TestUpstream({ environment, lookup: systemLookup });
@@ -219,7 +219,7 @@ describe('upstream: connections', () => {
     assert.equal(proxy.requests.length, 0);
   });
 
-  it('are refused by what a name resolves to where no proxy is used for it', async () => {
+  it('are refused by the resolved address if no proxy is used', async () => {
     await using proxy = await HttpServer.start(manifest);
     const environment = { https_proxy: proxy.url, no_proxy: 'direct.test' };
     const lookup = resolver({ 'direct.test': ['127.0.0.1'] });

@@ -19,7 +19,7 @@ import {
 const blob = makeBlob(200_000);
 const bearer = { kind: 'bearer', token: 'secret' } as const;
 
-/** Where `follow` goes when each URL answers with a redirect to the next one. */
+/** The steps of `follow` if each URL redirects to the next one. */
 async function route(...stops: readonly string[]): Promise<readonly (readonly [string, boolean])[]> {
   const seen: (readonly [string, boolean])[] = [];
   const rest = stops.slice(1);
@@ -48,7 +48,7 @@ function withMirrors(
 }
 
 describe('upstream: redirects', () => {
-  it('follows to another origin without Authorization, which does not come back', async () => {
+  it('drops Authorization at another origin, also on the way back', async () => {
     assert.deepEqual(await route('https://a.test/1', '/2', 'https://b.test/3', 'https://a.test/4'), [
       ['https://a.test/1', true],
       ['https://a.test/2', true],
@@ -61,17 +61,17 @@ describe('upstream: redirects', () => {
     assert.deepEqual(upgraded, ['https://a.test/', false]);
   });
 
-  it('refuses to give up TLS, other protocols, and passwords', async () => {
+  it('refuses redirects without TLS, to other protocols, or with passwords', async () => {
     const wrong = ['http://a.test/', 'ftp://a.test/', 'https://u:p@b.test/', 'https://'];
     for (const location of wrong) await failsWith('upstream_protocol', route('https://a.test/', location));
   });
 
-  it('follows five and no more', async () => {
+  it('follows five redirects and no more', async () => {
     assert.equal((await route(...urls(6))).length, 6);
     await failsWith('upstream_protocol', route(...urls(7)));
   });
 
-  it('reads a blob from the storage that the registry names, without the credential', async () => {
+  it('reads a blob from the named storage, without the credential', async () => {
     await using storage = await HttpServer.start((request, response) =>
       serveBytes(request.headers.range, response, blob.bytes),
     );
@@ -92,7 +92,7 @@ describe('upstream: redirects', () => {
     }
   });
 
-  it('asks the registry again after a cut, and when a signed URL has expired', async () => {
+  it('asks the registry again after a cut, and after a signed URL expired', async () => {
     let valid = '';
     await using storage = await HttpServer.start((request, response) => {
       if (request.url !== valid) {
@@ -139,7 +139,7 @@ describe('upstream: mirrors', () => {
     }
   });
 
-  it('takes what a mirror has, and the rest from the registry when it breaks', async () => {
+  it('reads from a mirror, and the rest from the registry if the mirror breaks', async () => {
     await using mirror = await HttpServer.start((_, response) => {
       response.writeHead(200, { 'content-length': blob.bytes.length });
       if (mirror.requests.length > 1) response.destroy();

@@ -6,7 +6,7 @@ import { Pool } from 'undici';
 import { MIB } from '../../../src/util/clock.ts';
 import { send, type Response } from '../../../src/upstream/response.ts';
 
-/** Chunks of one byte that answer each request. */
+/** Answers each request in HTTP chunks of one byte. */
 const CHUNKS = 100_000;
 
 async function answering(body: Buffer): Promise<Server> {
@@ -25,8 +25,8 @@ async function get(pool: Pool, origin: string): Promise<Response> {
   return send(pool, { origin, method: 'GET', path: '/', headers: {} });
 }
 
-describe('upstream: a body', () => {
-  it('in chunks of one byte waits in few pieces', async () => {
+describe('upstream: Response', () => {
+  it('joins HTTP chunks of one byte into few buffers', async () => {
     const controller = { abort: () => undefined, pause: () => undefined, resume: () => undefined } as never;
     const dispatch = (_: unknown, response: Response): boolean => {
       response.onRequestStart(controller);
@@ -44,7 +44,7 @@ describe('upstream: a body', () => {
     assert.ok(bytes.every((byte, i) => byte === (i & 0xff)));
   });
 
-  it('in chunks of one byte comes whole', async () => {
+  it('delivers a body in HTTP chunks of one byte whole', async () => {
     const server = await answering(Buffer.from(`${'1\r\nx\r\n'.repeat(CHUNKS)}0\r\n\r\n`));
     const origin = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
     const pool = new Pool(origin);

@@ -18,7 +18,7 @@ describe('upstream: retry', () => {
     );
   });
 
-  it('waits for as long as the registry asks, at most 10 s and a tenth', () => {
+  it('waits as long as the registry asks, at most 10 s and a tenth', () => {
     assert.equal(retryDelay(0, 0, 3000), 3000);
     assert.equal(retryDelay(9, 0.5, 60_000), 10_500);
   });
@@ -34,7 +34,7 @@ describe('upstream: retry', () => {
     }
   });
 
-  it('repeats what may be better in a moment, and nothing else', () => {
+  it('retries only temporary failures', () => {
     assert.ok(isRetryable(status(502)));
     assert.ok(isRetryable(status(408)));
     assert.ok(!isRetryable(status(400)));
@@ -50,33 +50,33 @@ describe('upstream: breaker', () => {
   const origin = 'https://registry.test';
   const down = new WeirError('upstream_unreachable', 'down', { detail: { origin } });
 
-  it('opens for 2 s when an endpoint does not answer, with the same code', () => {
+  it('opens for 2 s after an endpoint did not answer, with the same code', () => {
     let now = 0;
     const breaker = new Breaker({ monotonic: () => now });
     breaker.check(origin);
     breaker.failed(origin, down);
     assert.throws(() => breaker.check(origin), { code: 'upstream_unreachable' });
-    breaker.check('https://other.test');
+    assert.doesNotThrow(() => breaker.check('https://other.test'));
     now = 1999;
     assert.throws(() => breaker.check(origin), { code: 'upstream_unreachable' });
     now = 2000;
-    breaker.check(origin);
+    assert.doesNotThrow(() => breaker.check(origin));
   });
 
-  it('stays closed for answers, and for others that do not answer', () => {
+  it('stays closed for error statuses, and for failures of other origins', () => {
     const breaker = new Breaker({ monotonic: () => 0 });
     breaker.failed(origin, new WeirError('upstream_status', '', { detail: { origin } }));
     breaker.failed(
       origin,
       new WeirError('upstream_timeout', '', { detail: { origin: 'https://storage.test' } }),
     );
-    breaker.check(origin);
+    assert.doesNotThrow(() => breaker.check(origin));
   });
 
-  it('closes with an answer', () => {
+  it('closes after an answer', () => {
     const breaker = new Breaker({ monotonic: () => 0 });
     breaker.failed(origin, down);
     breaker.answered(origin);
-    breaker.check(origin);
+    assert.doesNotThrow(() => breaker.check(origin));
   });
 });

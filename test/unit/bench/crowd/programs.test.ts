@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
-import { startProgram } from '../../../../bench/crowd/systems/programs.ts';
+import { startProgram, versionIn } from '../../../../bench/crowd/systems/programs.ts';
 import { TempDir } from '../../../support/temp.ts';
 
 describe('bench/crowd/systems/programs', () => {
@@ -13,5 +13,13 @@ describe('bench/crowd/systems/programs', () => {
     const pid = Number(await readFile(note, 'utf8'));
     assert.ok(pid > 1);
     assert.throws(() => process.kill(pid, 0), { code: 'ESRCH' });
+  });
+
+  it('takes no seconds of a log line for a version', () => {
+    const line =
+      '{"time":"2026-11-30T06:44:58.649298365Z","file":"/pkg/mod/spegel@v0.7.3/main.go","msg":"exit"}';
+    assert.equal(versionIn(line), '0.7.3');
+    assert.equal(versionIn('at 06:44:58.649'), 'unknown');
+    assert.equal(versionIn('containerd github.com/containerd/containerd 1.6.20~ds1 rev'), '1.6.20~ds1');
   });
 });

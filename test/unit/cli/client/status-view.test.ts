@@ -48,7 +48,7 @@ describe('the status for people', () => {
         'cluster    12 members (eu-1a 4, eu-1b 8), 9 connections',
         'received   1.2 GiB from peers (12.0 MiB other zones), 30.0 MiB from registries',
         'sent       2.9 GiB to peers, 1.2 GiB to runtimes',
-        'saved      1.2 GiB: 97 % of what runtimes got did not come from a registry',
+        'saved      1.2 GiB: 97 % of the bytes for runtimes did not come from a registry',
         '',
         'transfers  1 running, 2 ended      █ from the registry  ▒ from peers  ▪ was here',
         '  registry.example:5000/team/app',
@@ -58,7 +58,7 @@ describe('the status for people', () => {
         '    2e7d2c03a950  ██▒▒▒▒▒▒▒▒··········   50 %     10.0 / 20.0 MiB  failed',
         '      upstream_denied: no',
         '',
-        'set aside',
+        'suspects',
         `  node-4 …${peerOf(4).slice(-8)}  stalled, 25 s left`,
       ].join('\n'),
     );
@@ -84,7 +84,7 @@ describe('the status for people', () => {
     assert.match(lines, /^saved {6}nothing yet/m);
     assert.match(lines, /^transfers {2}none in the last 10 minutes$/m);
     const lone = renderStatus(statusOf({ cluster: { ...cluster, mode: 'loopback' } }), plain).join('\n');
-    assert.match(lone, /^cluster {4}no other member, 0 connections; no cluster key, so this machine alone$/m);
+    assert.match(lone, /^cluster {4}no other member, 0 connections; no cluster key: this machine only$/m);
   });
 
   it('fits into the columns, whatever the report says, and lets nobody else paint the screen', () => {

@@ -11,6 +11,7 @@ import { EmbeddedRegistry } from '../../../../src/cli/demo/embedded-registry.ts'
 import { runWave, type WaveNode, type WaveOptions, type WaveOutcome } from '../../../../src/cli/demo/wave.ts';
 import { WeirError } from '../../../../src/util/errors.ts';
 import { parseImageReference } from '../../../../src/oci/reference.ts';
+import { eventually } from '../../../support/eventually.ts';
 import { bitmapOf, statusOf, transferOf } from '../../status/fixture.ts';
 
 async function wave(
@@ -132,7 +133,9 @@ describe('a wave of the demo', () => {
     const controller = new AbortController();
     const reason = new WeirError('aborted', 'enough');
     const running = wave(registry, { link: KIB, signal: controller.signal });
-    setTimeout(() => controller.abort(reason), 50);
-    await assert.rejects(running, reason);
+    const rejected = assert.rejects(running, reason);
+    await eventually(() => assert.notEqual(registry.stats.requests, 0));
+    controller.abort(reason);
+    await rejected;
   });
 });

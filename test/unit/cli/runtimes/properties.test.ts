@@ -110,7 +110,8 @@ const FORMATS: readonly Format[] = [
 ];
 
 for (const { name, path, files, edit, edited, kept } of FORMATS) {
-  describe(`any ${name}`, () => {
+  describe(`any ${name}`, function () {
+    this.timeout(60_000); // hundreds of times it waits for the disk, which others keep busy
     it('comes back byte for byte, also after a second configure by another version', async () => {
       await fc.assert(
         fc.asyncProperty(fc.option(files, { nil: undefined }), async (text) => {

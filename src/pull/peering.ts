@@ -1,11 +1,10 @@
 /**
- * The node's part in the cluster, as pulls see it: company for a blob, a manifest from a member, and this node's
- * answers to the others.
+ * The cluster as pulls see it: peers to pull a blob with, a manifest from a member, and this node's answers to others.
  *
  * ```
- * Flight    ── share() ──► SwarmPull ──► Session (swarm/)
- * Manifests ── fetch() ──► the manifest's home among the members
- * members   ── PieceService, References ──► store, arriving blobs, Manifests
+ * Download  ── share() ──► SwarmDownload ──► Swarm (swarm/)
+ * Manifests ── fetch() ──► the manifest's owner among the members
+ * members   ── ChunkServer, TagOwners ──► store, arriving blobs, Manifests
  * ```
  */
 import { LRUCache } from 'lru-cache';
@@ -35,14 +34,14 @@ import { UnfinishedChunks } from './unfinished-chunks.ts';
 
 /** Milliseconds for a member to send a manifest, or to get it from upstream first. */
 const MANIFEST_PATIENCE = 3 * SECOND;
-/** Members asked for one manifest: its homes, and whom they name. */
+/** Members asked for one manifest: its owners, and the holders that they name. */
 const MAX_ASKED = 6;
-/** Pulls that have ended and are still told of, and for how long. */
+/** Pulls that have ended and are still reported, and milliseconds for which they are. */
 const MAX_ENDED = 64;
 const ENDED_FOR = 10 * MINUTE;
 /**
- * Blobs that are pulled alone, and for how long: the registry has contradicted itself about them. To pull them in company
- * would only spread what it says; after a while a repaired registry has its company again.
+ * Blobs that are pulled without peers because their registry contradicted itself, and milliseconds for which they are.
+ * Peers would only spread the registry's wrong answers; after that time, a repaired registry is shared again.
  */
 const MAX_LEFT = 1024;
 const LEFT_FOR = 5 * MINUTE;
@@ -53,17 +52,17 @@ export interface PeeringOptions {
   readonly client: ChunkClient;
   readonly upstream: Pick<Upstream, 'openBlob'>;
   readonly access: Access;
-  /** What may be received and not be written yet. */
+  /** Bounds the bytes that are received and not written yet. */
   readonly room: ReceiveBudget;
   readonly clock: Clock;
-  /** Undefined where each node asks upstream for itself. */
+  /** Undefined if each node asks upstream for itself. */
   readonly tagOwners: TagOwners | undefined;
-  /** Settles when the members are known, or there are none to be found. */
+  /** Settles when the members are known, or none could be found. */
   readonly settled: Promise<void>;
   readonly problem: (message: string, error: unknown) => void;
 }
 
-/** A pull in company, for people. */
+/** A pull together with peers, as the status shows it. */
 export interface PullRecord {
   readonly view: PullView;
   /** Monotonic milliseconds. */
@@ -85,7 +84,7 @@ export class Peering implements ManifestPeers {
   readonly #memory: ChunkBuffers = new ChunkBuffers();
   readonly #unfinished: UnfinishedChunks = new UnfinishedChunks(this.#memory);
   readonly #ended: LRUCache<string, PullRecord>;
-  /** Swarms that this node has left, by {@link registryBlobId}. */
+  /** Swarms that this node has left because the registry contradicted itself, by {@link registryBlobId}. */
   readonly #left: LRUCache<string, true>;
 
   constructor(options: PeeringOptions) {
@@ -95,7 +94,7 @@ export class Peering implements ManifestPeers {
     this.#left = new LRUCache({ max: MAX_LEFT, ttl: LEFT_FOR, perf });
   }
 
-  /** Those that run, then those that ended lately, the latest first. */
+  /** Running pulls, then those that ended lately, the latest first. */
   get pulls(): readonly PullRecord[] {
     const running: PullRecord[] = [];
     for (const { pull, began } of this.#pulls.values()) {
@@ -111,8 +110,8 @@ export class Peering implements ManifestPeers {
   }
 
   /**
-   * Company for a pull; undefined where there is none.
-   * @throws WeirError what upstream answered this caller
+   * Peers to pull a blob with; undefined if there are none.
+   * @throws WeirError upstream's answer to this caller
    */
   async share(request: PullRequest, digest: Digest): Promise<PeerSource | undefined> {
     const { settled, membership, access, swarms, upstream, room, clock } = this.#options;
@@ -120,7 +119,7 @@ export class Peering implements ManifestPeers {
     const id = registryBlobId({ registry: request.repository.registry, digest });
     if (membership.live().length < 2 || this.#left.has(id)) return undefined;
     const size = await access.admit(request, digest);
-    // What no member could be told of would look to the others as if this node broke the protocol.
+    // To announce a size that no message can carry would look to members like a breach of the protocol.
     if (size === undefined || size === 0 || size > MESSAGE_LIMITS.size) return undefined;
     const pull = new SwarmDownload({
       request,
@@ -146,7 +145,7 @@ export class Peering implements ManifestPeers {
     const { repository, caller, signal } = request;
     const self = membership.self.peer;
     const swarm = { registry: repository.registry, digest };
-    // Another kind of credential never leaves the node: the home is then asked for what it has, no more.
+    // A credential of another kind never leaves the node: the owner is then only asked for a copy that it has.
     const token = bearerOf(caller, repository.registry);
     const isDelegable = typeof caller === 'string' || token !== undefined;
     const owner = isDelegable ? { repository: repository.name, token } : undefined;
@@ -220,13 +219,13 @@ export class Peering implements ManifestPeers {
     this.#pulls.delete(id);
     if (this.#pulls.size === 0) this.#memory.clear();
     const { view } = pull;
-    // What it is made of is let go.
+    // Only the view is kept, so that the pull's memory is freed.
     if (view !== undefined)
       this.#ended.set(id, { view, began: record.began, ended: this.#options.clock.monotonic(), kept });
   }
 }
 
-/** What a home does for a manifest that it has not got: gets it, or says who has it. */
+/** As the owner of a manifest that is not here, gets it from upstream or names the peers that have it. */
 export async function manifestFor(
   swarm: SwarmKey,
   from: PeerId,

@@ -1,0 +1,69 @@
+/** The tables of `bench node` and `bench transfer`: one node, beside nginx and general HTTP clients. */
+import type { Kept } from '../../bench/report/kept.ts';
+import { MIB } from '../../src/util/clock.ts';
+import { table } from '../markdown.ts';
+import { judgement } from './target-table.ts';
+
+type Pair = Kept<'node'>['warm']['rate'];
+type Sides = Kept<'node'>['latency']['miss'];
+
+export function nodeTable({ cold, warm, memory, latency, targets }: Kept<'node'>): string {
+  const verdict = (name: string): string => {
+    const found = targets.find((target) => target.name === name);
+    if (found === undefined) throw new Error(`bench node has no target "${name}"`);
+    const met = found.bound === 'at most' ? found.value <= found.target : found.value >= found.target;
+    return `${found.bound} ${found.target}: ${judgement(met)}`;
+  };
+  const rows = [
+    ...cold.setups.map(({ setup, seconds }) =>
+      pairCells(`Cold pull, ${setup}, s`, seconds, 2).concat(verdict(`cold pull, ${setup}`)),
+    ),
+    [...pairCells('Warm hit, MiB/s', warm.rate, 0), verdict('warm hit')],
+    [...pairCells('CPU of a warm hit, s per GiB', warm.cpu, 2), ''],
+    sideCells('First byte of 1 KiB, ms, p50 / p99', latency.hitSmall),
+    sideCells('A miss, until 404, ms, p50 / p99', latency.miss),
+    [
+      'Resident, idle / most during 8 cold pulls, MiB',
+      '',
+      [memory.idle, memory.cold].map(({ median }) => median.toFixed(0)).join(' / '),
+      '',
+      verdict('idle memory, MiB'),
+    ],
+  ];
+  return table(['', 'Registry or nginx', 'Weir', 'Weir over it', 'Target'], rows, 'figures');
+}
+
+function pairCells(name: string, { reference, weir, ratio }: Pair, digits: number): readonly string[] {
+  return [name, reference.median.toFixed(digits), weir.median.toFixed(digits), ratio.median.toFixed(2)];
+}
+
+function sideCells(name: string, { reference, weir }: Sides): readonly string[] {
+  const cells = [reference, weir].map(({ p50, p99 }) => `${p50.toFixed(2)} / ${p99.toFixed(2)}`);
+  return [name, ...cells, '', ''];
+}
+
+/** How a receiver is named, and by what the bench knows it. The bench's README tells of the other cases. */
+const RECEIVERS = { Weir: 'weir', undici: 'undici', 'node:http': 'node:http' } as const;
+/** Bytes that are asked for at a time. */
+const PIECE: number = 4 * MIB;
+
+export function transferTable({ cases }: Kept<'transfer'>): string {
+  const rows = Object.entries(RECEIVERS).map(([label, kind]) =>
+    [label].concat(
+      [true, false].flatMap((isSecure) => {
+        const found = cases.find(
+          ({ receiverKind, piece, secure }) =>
+            receiverKind === kind && piece === PIECE && secure === isSecure,
+        );
+        if (found === undefined) throw new Error(`bench transfer has no receiver ${kind}, TLS ${isSecure}`);
+        return transferCells(found);
+      }),
+    ),
+  );
+  const head = ['TLS 1.3: sender', 'receiver', 'MiB/s', 'Plain TCP: sender', 'receiver', 'MiB/s'];
+  return table(['Transfer, CPU s per GiB; receiver', ...head], rows, 'figures');
+}
+
+function transferCells({ sender, receiver, rate }: Kept<'transfer'>['cases'][number]): readonly string[] {
+  return [sender.median.toFixed(2), receiver.median.toFixed(2), rate.median.toFixed(0)];
+}
