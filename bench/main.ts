@@ -30,31 +30,31 @@ async function main(): Promise<number> {
     .exitOverride();
   program
     .command('node')
-    .summary('What one node costs and gives, against the registry itself and nginx')
+    .summary('The cost and the speed of one node, against the registry itself and nginx')
     .description(
       'Measures one node: cold pulls against direct ones, warm hits against nginx, resident memory, first byte. ' +
         'Needs docker-registry, nginx and 4 GiB of disk (in TMPDIR); a shaped network needs root. Takes minutes, and ' +
-        'wants the machine for itself. A target that is missed is no failure; a wrong digest or a request that fails ' +
-        'is one. See bench/node/README.md.',
+        'needs the machine for itself. A missed target is no failure; a wrong digest or a failed request is one. ' +
+        'See bench/node/README.md.',
     )
-    .option('--out <DIR>', 'where report.json goes', DEFAULT_OUT)
-    .option('--repeat <N>', 'how often each figure is measured', parseRepeat, DEFAULT_REPEAT)
+    .option('--out <DIR>', 'folder for report.json', DEFAULT_OUT)
+    .option('--repeat <N>', 'number of turns', parseRepeat, DEFAULT_REPEAT)
     .option('--json', 'print the report as JSON instead of a table')
     .option(
       '--profile <DIR>',
-      'make CPU profiles of a cold pull and of warm reads besides, and show their tops',
+      'also make CPU profiles of a cold pull and of warm reads, and show their top functions',
     )
-    .addOption(new Option('--only <PARTS...>', 'measure these alone').choices(PARTS))
+    .addOption(new Option('--only <PARTS...>', 'measure only these').choices(PARTS))
     .action(runNode);
   program
     .command('transfer')
     .summary('What it costs to move chunks between members')
     .description(
       'Measures the data plane: CPU seconds per GiB of sender and receiver, with TLS and without, against general HTTP ' +
-        'clients. Takes minutes, and wants the machine for itself. See bench/transfer/README.md.',
+        'clients. Takes minutes, and needs the machine for itself. See bench/transfer/README.md.',
     )
-    .option('--out <DIR>', 'where report.json goes', DEFAULT_OUT)
-    .option('--repeat <N>', 'how often each figure is measured', parseRepeat, DEFAULT_REPEAT)
+    .option('--out <DIR>', 'folder for report.json', DEFAULT_OUT)
+    .option('--repeat <N>', 'number of turns', parseRepeat, DEFAULT_REPEAT)
     .option('--json', 'print the report as JSON instead of a table')
     .action(runTransfer);
   addSimulate(program);

@@ -20,9 +20,9 @@ export function addChurn(program: Command): void {
     .command('churn')
     .summary('Does anything keep growing while nodes come and go?')
     .description(
-      'Real nodes on loopback and a real registry: half of the nodes leave and join again, images are pulled by Zipf’s ' +
-        'law, more of them than the quota holds. Memory, open files and stores are watched, and a verdict says whether ' +
-        'any keeps growing. Needs docker-registry. See bench/churn/README.md.',
+      'Real nodes on loopback and a real registry. Half of the nodes leave and start again. They pull images by Zipf’s ' +
+        'law, more than the quota holds. Memory, open files and stores are watched, and a verdict says whether any ' +
+        'keeps growing. Needs docker-registry. See bench/churn/README.md.',
     );
   for (const option of options()) command.addOption(option);
   command.action((flags: Flags) => run(command, flags));
@@ -33,23 +33,28 @@ function options(): readonly Option[] {
   const sizes = layers.map(formatSize).join(',');
   return [
     value('--nodes <N>', `nodes, 2 to ${MAX_NODES}`, '10', (text) => parseCount(text, 2, MAX_NODES)),
-    value('--for <TIME>', 'how long it goes on', '30m', parseDuration),
+    value('--for <TIME>', 'length of the run', '30m', parseDuration),
     value('--images <N>', 'images in the registry', String(images), (text) =>
       parseCount(text, 1, MAX_IMAGES),
     ),
     value('--layers <SIZES>', 'sizes of the layers of each image', sizes, parseLayers),
-    value('--quota <SIZE>', "of each node's store", formatSize(quota), parseSize),
+    value('--quota <SIZE>', "quota of each node's store", formatSize(quota), parseSize),
     value('--zipf <S>', 'the k-th image is 1/k^S as popular as the first', String(zipf), parseZipf),
     value(
       '--pull-every <TIME>',
-      'between two pulls of a node, on average',
+      'time between two pulls of a node, on average',
       formatDuration(pullEvery),
       parseDuration,
     ),
-    value('--stay <TIME>', 'of a node that comes and goes, on average', formatDuration(stay), parseDuration),
-    value('--away <TIME>', 'of such a node, on average', formatDuration(away), parseDuration),
-    value('--seed <N>', 'of the images and of all chance', '1', (text) => parseCount(text, 0, MAX_SEED)),
-    new Option('--out <DIR>', 'where the report goes').default(DEFAULT_OUT),
+    value(
+      '--stay <TIME>',
+      'time that a node stays, if it comes and goes, on average',
+      formatDuration(stay),
+      parseDuration,
+    ),
+    value('--away <TIME>', 'time that such a node is away, on average', formatDuration(away), parseDuration),
+    value('--seed <N>', 'seed of the images and of all chance', '1', (text) => parseCount(text, 0, MAX_SEED)),
+    new Option('--out <DIR>', 'folder for the report').default(DEFAULT_OUT),
     new Option('--json', 'print the report as JSON instead of a table'),
   ];
 }

@@ -41,9 +41,9 @@ export function addCrowd(program: Command): void {
     .command('crowd')
     .summary('Many real nodes behind real links pull one image at once')
     .description(
-      'Starts real nodes in network namespaces behind shaped links, and a real registry behind its own; all nodes pull ' +
-        'one image, and the time, the bytes of the registry, CPU and memory are measured, side by side with what users ' +
-        'have now. Needs root and docker-registry; --loopback needs no root, and shapes nothing. See bench/crowd/README.md.',
+      'Starts real nodes in network namespaces behind shaped links, and a real registry behind its own. All nodes pull ' +
+        'one image. Measures time, bytes of the registry, CPU and memory, beside other systems. Needs root and ' +
+        'docker-registry; --loopback needs no root, and shapes nothing. See bench/crowd/README.md.',
     );
   for (const option of options()) command.addOption(option);
   command.action((flags: Flags) => run(command, flags));
@@ -64,26 +64,29 @@ function options(): readonly Option[] {
     value('--repeat <N>', 'turns', '3', (text) => parseCount(text, 1, MAX_REPEAT)),
     value(
       '--pulled <N>',
-      'images as large that all nodes pull together before what is measured',
+      'images of the same size that all nodes pull together before the measured one',
       '0',
       (text) => parseCount(text, 0, MAX_PULLED),
     ),
-    value('--seed <N>', 'of the image and of all chance', '1', (text) => parseCount(text, 0, MAX_SEED)),
-    value('--system <NAME>', 'who is measured', 'weir', parseSystem).conflicts('systems'),
-    new Option('--systems <NAMES>', 'several, turn by turn, such as registry,proxy,weir').argParser(
+    value('--seed <N>', 'seed of the image and of all chance', '1', (text) => parseCount(text, 0, MAX_SEED)),
+    value('--system <NAME>', 'the measured system', 'weir', parseSystem).conflicts('systems'),
+    new Option('--systems <NAMES>', 'several systems, turn by turn, such as registry,proxy,weir').argParser(
       reading(parseSystems),
     ),
-    new Option('--runtime <NAME>', 'who pulls on each node: an HTTP client, or a real containerd each')
+    new Option(
+      '--runtime <NAME>',
+      'the program that pulls on each node: an HTTP client, or a real containerd each',
+    )
       .choices(RUNTIMES)
       .default(RUNTIMES[0]),
     new Option('--loopback', 'no namespaces, no shaped links, no root').default(false),
     new Option('--spegel-bin <PATH>', 'program of --system spegel'),
     new Option('--dragonfly-bin-dir <DIR>', 'programs of --system dragonfly'),
     new Option('--kraken-bin-dir <DIR>', 'programs of --system kraken'),
-    new Option('--log-level <LEVEL>', 'of the nodes of weir; above info their logs are kept')
+    new Option('--log-level <LEVEL>', 'log level of the nodes of weir; above info their logs are kept')
       .choices(LOG_LEVELS)
       .default(DEFAULT_LOG_LEVEL),
-    new Option('--out <DIR>', 'where the report goes').default(DEFAULT_OUT),
+    new Option('--out <DIR>', 'folder for the report').default(DEFAULT_OUT),
     new Option('--json', 'print the report as JSON instead of a table'),
   ];
 }

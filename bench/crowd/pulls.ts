@@ -84,7 +84,7 @@ function tooLate(limit: number): string {
   return `it had not ended after ${Math.round(limit / SECOND)} s`;
 }
 
-/** One line that says what went wrong. */
+/** The error in one line. */
 export function describeFailure(error: unknown): string {
   return describeError(error)
     .replace(/^weir: /, '')

@@ -146,7 +146,7 @@ function missing(settings: CrowdSettings): readonly string[] {
   if (runtime === 'containerd') lines.unshift('--runtime containerd needs root: containerd unpacks layers');
   if (!loopback) {
     lines.unshift(
-      'a network of shaped links needs root: run it as root, or with --loopback, where nothing is shaped',
+      'a network of shaped links needs root: run it as root, or with --loopback, which shapes nothing',
     );
   }
   return lines;

@@ -1,5 +1,5 @@
 /**
- * `bench node`: what one node costs and gives, against the registry itself and against nginx. README.md says how
+ * `bench node`: the cost and the speed of one node, against the registry itself and against nginx. README.md says how
  * each figure is measured.
  *
  * The registry with its content, and the scratch folder, live as long as the run; each part starts and ends its

@@ -79,7 +79,7 @@ export async function buildImage(options: BuildOptions): Promise<{ layout: strin
   }
 }
 
-/** SOURCE_DATE_EPOCH where it is set (reproducible-builds.org), else the date of the commit. */
+/** SOURCE_DATE_EPOCH if it is set (reproducible-builds.org), else the date of the commit. */
 async function readFacts(version: string): Promise<ImageFacts> {
   const git = (format: string): Promise<string> =>
     runOk('git', ['-C', ROOT, 'log', '-1', `--format=${format}`]).catch(() => '');

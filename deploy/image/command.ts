@@ -25,7 +25,7 @@ interface Outputs {
   readonly stderr?: string;
 }
 
-/** @returns what it printed on stdout, trimmed @throws CommandError */
+/** @returns its stdout, trimmed @throws CommandError */
 export async function runOk(
   command: string,
   args: readonly string[],

@@ -1,4 +1,4 @@
-/** A registry, whoever runs it, leads a node to nothing on the node: not by redirects, not by the realm of its tokens. */
+/** A registry must lead a node to no service of the node: not by redirects, not by the realm of its tokens. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server } from 'node:net';
@@ -32,7 +32,7 @@ requires(
       '127.0.0.1',
     );
     const evil = stack.use(await HttpServer.start(notFound, { tls }));
-    // Services of the node: one that it trusts over TLS, one without TLS, and one that counts who comes.
+    // Services of the node: one that it trusts over TLS, one without TLS, and one that counts connections.
     const inside = stack.use(await HttpServer.start(answerSecret, { tls }));
     const plain = stack.use(await HttpServer.start(answerSecret));
     const doors = stack.use(await Doors.open());
@@ -49,21 +49,21 @@ requires(
 
   /** The attacker's registry at its name. */
   const evilHost = (): string => `evil.example:${portOf(lab().evil)}`;
-  /** Somebody asks the mirror for a list of the attacker's registry, which is handed through as it comes. */
+  /** Asks the mirror for a list of the attacker's registry, which is passed on as it comes. */
   const list = (node: WeirNode = lab().node, repository = 'x/y'): Promise<Answer> =>
     request(node.urlOf(evilHost(), `${repository}/tags/list`));
   const redirectTo = (location: string): void => {
     lab().evil.handler = (_, response) => void response.writeHead(307, { location }).end();
   };
 
-  it('is asked at all', async () => {
+  it('is asked by the node (the attack works)', async () => {
     const { evil, node } = lab();
     evil.handler = answerSecret;
     const { status, body } = await list(node);
     assert.deepEqual([status, body.toString()], [200, SECRET]);
   });
 
-  it('has nobody connect to the node, however its redirects spell the address', async () => {
+  it('makes no connection to the node, in whatever form its redirects write the address', async () => {
     const { doors, node } = lab();
     const numbers = '127.0.0.1 127.1 0x7f000001 2130706433 0177.0.0.1 127.0.0.1. 127.255.255.254 0.0.0.0 0';
     const groups = '[::1] [::] [0:0:0:0:0:0:0:1] [::ffff:127.0.0.1] [::ffff:7f00:1]';
@@ -78,7 +78,7 @@ requires(
     await node.logged(/127\.0\.0\.1 is loopback.*registries\..*address_refused/);
   });
 
-  it('shows nobody what a service of the node answers, by a redirect to a name', async () => {
+  it('shows no answer of a service of the node by a redirect to a name', async () => {
     const { inside, node } = lab();
     redirectTo(`https://inside.example:${portOf(inside)}/v2/`);
     const { body } = await list(node);
@@ -86,7 +86,7 @@ requires(
     assert.equal(inside.accepted, 0);
   });
 
-  it('gets no token of a service of the node, by the realm of its token server', async () => {
+  it('gets no token from a service of the node by the realm of its token server', async () => {
     const { evil, inside, plain, node } = lab();
     const realms = [
       `http://127.0.0.1:${portOf(plain)}/metadata/identity?resource=x`,
@@ -131,12 +131,12 @@ requires(
     for (const { headers } of evil.requests) assert.equal(headers['authorization'], undefined);
   });
 
-  it('is not served by a connection that a caller has opened', async () => {
+  it('cannot use a connection that a caller has opened', async () => {
     const { evil, inside, start } = lab();
     await using own = await start();
     const host = `inside.example:${portOf(inside)}`;
     const named = await request(own.urlOf(host, 'x/y/tags/list'));
-    assert.equal(named.status, 200, 'a caller may name what its runtime reaches');
+    assert.equal(named.status, 200, 'a caller may name a place that its runtime reaches');
     const before = inside.requests.length;
     evil.requests.length = 0;
     redirectTo(`https://${host}/v2/`);
@@ -146,7 +146,7 @@ requires(
     assert.ok(evil.requests.length > 0);
   });
 
-  it('leads to what the operator has configured', async () => {
+  it('leads to a place that the operator has configured', async () => {
     const { inside, start } = lab();
     const host = `inside.example:${portOf(inside)}`;
     await using own = await start({ registries: { [host]: {} } });
@@ -157,9 +157,9 @@ requires(
 });
 
 requires(...ATTACK_NEEDS)('a registry on this machine with its token server there', () => {
-  it('is pulled from as before', async () => {
+  it('serves pulls as before', async () => {
     await using scene = await AttackScene.start({ layer: 1000 });
-    // Not configured: what a caller names is enough.
+    // Nothing is configured: that a caller names the place is enough.
     await using node = await WeirNode.start({ settings: { 'cluster.mode': 'off' } });
     const { openImage, registry, tokens } = scene;
     const paths = ['manifests/v1', ...openImage.blobs.map(({ digest }) => `blobs/${digest}`)];

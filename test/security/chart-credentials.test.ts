@@ -1,6 +1,6 @@
 /**
- * Who may only look at a namespace (the role `view`) reads everything in it but Secrets. No password that the chart was
- * given is to be read there, nor anything that tells whether a guess at it is right.
+ * A user with the role `view` reads everything in a namespace but Secrets. There must be no password that the chart was
+ * given, nor anything that tells whether a guess at it is right.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -11,7 +11,7 @@ import { parseManifests, template, type Manifest } from '../../deploy/helm.ts';
 import { SECOND } from '../../src/util/clock.ts';
 import { TempDir } from '../support/temp.ts';
 
-/** Only where Helm's package has a binary for. */
+/** Helm's package has a binary for this platform only. */
 const describeChart = arch === 'x64' ? describe : describe.skip;
 
 interface Given {
@@ -33,11 +33,11 @@ describeChart('a password that the chart was given', function () {
     return parseManifests(await template('--values', dir.join('values.json')));
   };
 
-  /** All that the role `view` reads, as text. */
+  /** The text that the role `view` reads. */
   const visible = async (given: Given): Promise<string> =>
     JSON.stringify((await render(given)).filter(({ kind }) => kind !== 'Secret'));
 
-  it('is not readable in anything but a Secret, nor its hash', async () => {
+  it('is readable only in a Secret, and so is its hash', async () => {
     const given = { password: 'correct-horse-battery', token: 'a-token-that-is-secret' };
     const text = await visible(given);
     for (const secret of Object.values(given)) {
@@ -55,7 +55,7 @@ describeChart('a password that the chart was given', function () {
     );
   });
 
-  it('cannot be guessed: with any other one, all that is readable is the same', async () => {
+  it('cannot be guessed: all readable text is the same with another password', async () => {
     const word = fc.stringMatching(/^[A-Za-z0-9+/=]{8,40}$/);
     const expected = await visible({ password: 'correct-horse-battery', token: 'a-token-that-is-secret' });
     const property = fc.asyncProperty(word, word, async (password, token) => {
@@ -64,7 +64,7 @@ describeChart('a password that the chart was given', function () {
     await fc.assert(property, { numRuns: 5 });
   });
 
-  it('is refused in values that end in the open, with what to do instead', async () => {
+  it('is refused in values that everybody can read, with the remedy', async () => {
     const refused = async (set: string, what: RegExp): Promise<void> =>
       assert.rejects(template('--set-string', set), what);
     for (const name of ['password', 'token', 'identitytoken', 'registrytoken', 'auth', 'clientSecret']) {

@@ -1,10 +1,10 @@
-/** That a registry says that it has a digest must not open what another one has delivered. */
+/** A registry that says that it has a digest must not get the bytes that another one has delivered. */
 import assert from 'node:assert/strict';
 import { ATTACK_NEEDS, AttackScene, isBeginningOf } from '../support/attack-scene.ts';
 import { requires } from '../support/requires.ts';
 
 requires(...ATTACK_NEEDS)('a registry that claims to have a digest', () => {
-  it('has nothing handed out that it has not delivered, however often it was believed before', async () => {
+  it('opens no bytes that it has not delivered, however often it was believed before', async () => {
     await using scene = await AttackScene.start({ node: () => ({ settings: { 'pull.linger': '0s' } }) });
     const { evil, secret } = scene;
     const path = (repository: string): string => `${repository}/blobs/${secret.digest}`;
@@ -46,7 +46,7 @@ requires(...ATTACK_NEEDS)('a registry that claims to have a digest', () => {
     assert.ok(evil.requests.length > 0, 'its own bytes are asked for');
   });
 
-  it('has nothing handed out by a node that trusts its own callers, to members that do not', async () => {
+  it('opens no bytes to other members by a node in access mode open', async () => {
     await using scene = await AttackScene.start({
       nodes: 2,
       node: (index) => ({ settings: { 'access.mode': index === 0 ? 'open' : 'verify' } }),
@@ -67,7 +67,7 @@ requires(...ATTACK_NEEDS)('a registry that claims to have a digest', () => {
       false,
       `${body.length} private bytes came by way of the open node`,
     );
-    // The node that is open stays so for who reaches it.
+    // The open node stays open for its own callers.
     assert.equal((await scene.anonymous(`blobs/${secret.digest}`, scene.node(0))).digest, secret.digest);
   });
 });

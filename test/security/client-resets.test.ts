@@ -1,4 +1,4 @@
-/** A client that goes away must not end the node, nor leave anything behind in it. */
+/** A client that goes away must not end the node, and must leave nothing behind in it. */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KIB, MIB, SECOND } from '../../src/util/clock.ts';
@@ -14,17 +14,17 @@ import { resetAll } from '../support/resets.ts';
 import { WeirNode } from '../support/weir.ts';
 
 const REPOSITORY = 'team/app';
-/** In each phase, over all kinds of requests. */
+/** Resets in each phase, over all kinds of requests. */
 const RESETS = 10_000;
 const PARALLEL = 48;
-/** Resets by which all that is loaded and made once is there. */
+/** Resets of the warm-up: after them all that is loaded or made once is there. */
 const WARM_UP = 2_000;
 /**
- * Bytes by which 20,000 resets may have made the node larger. Between two collections the heap varies by 90 MiB, whatever
- * their number (60,000 make no difference); 7 KiB that stay of each reset would be more.
+ * Bytes by which 20,000 resets may make the node larger. Between two collections the heap varies by 90 MiB for any number
+ * of resets (60,000 make no difference). A leak of 7 KiB for each reset would be more.
  */
 const MAY_GROW = 128 * MIB;
-/** Connections to registries that are kept for a while. */
+/** Connections to registries that may stay open for a while. */
 const MAY_STAY_OPEN = 48;
 const QUIET_WITHIN = 30 * SECOND;
 const BACK_WITHIN = 15 * SECOND;
@@ -32,7 +32,7 @@ const BACK_WITHIN = 15 * SECOND;
 requires('docker-registry')('a client that goes away', function () {
   this.timeout(180 * SECOND);
 
-  it('20,000 times, on every route, with the registry up and down, ends and leaks nothing', async () => {
+  it('neither ends the node nor leaks, 20,000 times on every route, with the registry up and down', async () => {
     const image = await buildImage({ seed: 'resets', layers: [300 * KIB, 2 * MIB] });
     const other = await buildImage({ seed: 'not stored', layers: [3 * MIB] });
     await using registry = await Registry.start();
@@ -104,7 +104,7 @@ const trickle: HttpServer['handler'] = (incoming, response) => {
   response.once('close', () => clearInterval(timer));
 };
 
-/** For a moment after an outage the node sends runtimes to the registry; then it serves again. */
+/** Waits until the node serves again: for a moment after an outage it sends runtimes to the registry. */
 async function pull(node: WeirNode, registry: string, { digest }: TestBlob): Promise<Digest> {
   const deadline = performance.now() + BACK_WITHIN;
   for (;;) {

@@ -1,6 +1,6 @@
 /**
- * Whoever has seen one handshake can try keys on it at home, and whoever can read the key's file need not. A node does not take
- * a key that can be guessed, and tells of files that others may read.
+ * An attacker that has seen one handshake can try keys on it offline; one that can read the key's file need not. So a node
+ * refuses a key that can be guessed, and warns about files that others may read.
  */
 import assert from 'node:assert/strict';
 import { chmod, writeFile } from 'node:fs/promises';
@@ -9,11 +9,11 @@ import { run } from '../support/program.ts';
 import { TempDir } from '../support/temp.ts';
 import { WEIR, WeirNode } from '../support/weir.ts';
 
-/** Milliseconds in which a node ends that does not take its configuration; one that runs on has taken it. */
+/** Milliseconds in which a node that refuses its configuration ends; a node that still runs has accepted it. */
 const ENDS_WITHIN = 20 * SECOND;
 
 describe('the secret of a cluster', () => {
-  it('is not one that can be guessed: the node does not start with it', async () => {
+  it('cannot be one that can be guessed: the node does not start with it', async () => {
     await using dir = await TempDir.create('weak-key');
     const file = dir.join('key');
     const own = [
@@ -29,7 +29,7 @@ describe('the secret of a cluster', () => {
     }
   });
 
-  it('and credentials of registries do not lie open without a word', async () => {
+  it('and credentials of registries cause a warning if others may read their files', async () => {
     await using dir = await TempDir.create('open-files');
     const key = dir.join('key');
     const password = dir.join('password');

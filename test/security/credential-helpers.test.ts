@@ -1,4 +1,4 @@
-/** Callers who name one registry after the other make a node run no crowd of credential helpers. */
+/** Callers that name one registry after the other must not make a node run many credential helpers. */
 import assert from 'node:assert/strict';
 import { chmod, readFile, writeFile } from 'node:fs/promises';
 import { delimiter } from 'node:path';
@@ -12,10 +12,10 @@ const CALLERS = 24;
 const MOST_HELPERS = 4;
 
 describe('callers who make up registries', () => {
-  it(`have no more than ${MOST_HELPERS} credential helpers run at a time`, async () => {
+  it(`make the node run at most ${MOST_HELPERS} credential helpers at a time`, async () => {
     await using dir = await TempDir.create('helpers');
     const [log, go, config] = [dir.join('log'), dir.join('go'), dir.join('config.json')];
-    // Tells when it begins and ends, and ends when it may.
+    // It logs its beginning and its end, and ends when it may.
     const script = `echo begin >> '${log}'; until test -e '${go}'; do sleep 0.05; done; echo end >> '${log}'; exit 1`;
     await writeFile(dir.join('docker-credential-slow'), `#!/bin/sh\n${script}\n`);
     await chmod(dir.join('docker-credential-slow'), 0o755);
@@ -26,7 +26,7 @@ describe('callers who make up registries', () => {
     });
     const lines = async (): Promise<readonly string[]> =>
       (await readFile(log, 'utf8').catch(() => '')).split('\n').filter((line) => line !== '');
-    const port = await freePort(); // nobody answers there, whoever is asked for
+    const port = await freePort(); // nothing answers there
     const asked = Array.from({ length: CALLERS }, (_, i) =>
       request(node.urlOf(`127.0.0.${i + 1}:${port}`, 'x/y/tags/list')),
     );

@@ -1,4 +1,4 @@
-/** A member floods the DHT of another one with values. None is kept, and the other one's memory does not grow. */
+/** A member floods the DHT of another one with values. No value is kept, and the other one's memory does not grow. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { multiaddr } from '@multiformats/multiaddr';
@@ -14,11 +14,11 @@ import type { WeirNode } from '../support/weir.ts';
 
 const PROTOCOL = '/weir/kad/1.0.0';
 const MESSAGES = 80;
-/** What a node's memory grows by anyway while it reads and throws away. */
+/** Bytes by which a node's memory grows anyway while it reads and throws away. */
 const MOST = 40 * MIB;
-/** Bytes of a message that is as short as all messages have to be. */
+/** Bytes of a message within the limit of all messages. */
 const SHORT = 20_000;
-/** Bytes that are written at one time. */
+/** Bytes that are written at a time. */
 const STEP = 64 * KIB;
 
 describe('the DHT of a node', function () {
@@ -53,7 +53,7 @@ describe('the DHT of a node', function () {
     });
   }
 
-  /** A connection of somebody else. */
+  /** A connection of another member. */
   async function other(): Promise<Connection> {
     await evil.stop();
     evil = await startBareNode(Identity.generate(), new Uint8Array(await readFile(cluster.keyFile)));
@@ -61,19 +61,19 @@ describe('the DHT of a node', function () {
   }
 
   for (const [what, size] of [
-    ['of a MiB each', MIB],
+    ['of 1 MiB each', MIB],
     ['that are short', SHORT],
   ] as const) {
     it(`keeps no values ${what}`, async () => {
       const before = await residentBytes(victim);
       let last: Uint8Array | undefined;
       for (let sent = 0; sent < (MESSAGES * MIB) / size; sent++) {
-        // Whoever sends what is too long is refused after it, for a while.
+        // A sender of a message that is too long is refused for a while.
         last = await putValue(connect, size).catch(() => last);
       }
       const grown = (await residentBytes(victim)) - before;
       assert.ok(grown < MOST, `its memory has grown by ${Math.round(grown / MIB)} MiB`);
-      // Whoever asks for one of them gets no answer that holds it.
+      // A question for one of the values gets no answer that holds it.
       assert.ok(last !== undefined, 'nothing was sent');
       const asked = exchange(await other(), message(1, [[2, last]]));
       const answer = await asked.catch(() => Buffer.of());
@@ -81,14 +81,14 @@ describe('the DHT of a node', function () {
     });
   }
 
-  it('does without them, and takes what is of use', async () => {
+  it('still answers other messages', async () => {
     // 5: PING
     const answer = await exchange(await connect(), message(5, []));
     assert.deepEqual([...answer].slice(1), [...message(5, [])]);
   });
 });
 
-/** A value under the name of a key, with what nobody asked for beside it. @returns the key */
+/** A value under the name of a key, with unasked data beside it. @returns the key */
 async function putValue(connect: () => Promise<Connection>, size: number): Promise<Uint8Array> {
   const publicKey = publicKeyFromRaw(publicKeyOf(Identity.generate().peer));
   const key = Buffer.concat([Buffer.from('/pk/'), publicKey.toMultihash().bytes]);
@@ -124,7 +124,7 @@ async function exchange(connection: Connection, bytes: Uint8Array): Promise<Buff
   return Buffer.concat(parts);
 }
 
-/** kad-dht's message: its kind in field 1, which is left out where it is 0. */
+/** kad-dht's message: its kind in field 1, which is left out if it is 0. */
 function message(kind: number, fields: readonly (readonly [number, Uint8Array])[]): Buffer {
   const head = kind === 0 ? Buffer.of() : Buffer.of(0x08, kind);
   return Buffer.concat([head, ...fields.map(([number, bytes]) => field(number, bytes))]);

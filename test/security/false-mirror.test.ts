@@ -1,6 +1,6 @@
 /**
- * While no node listens at the mirror's port, any user of the machine can, and answers in its place: here with another image
- * of the same name. If tags are resolved at the registry (`--resolve registry`), nobody believes it.
+ * While no node listens at the mirror's port, any user of the machine can answer there: here with another image of the
+ * same name. If tags are resolved at the registry (`--resolve registry`), no runtime believes it.
  */
 import assert from 'node:assert/strict';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -45,7 +45,7 @@ requires('root', 'docker-registry')('a program at the port of the mirror', () =>
     return { registry, attacker, good, evil };
   });
 
-  /** Pulls in both ways; the first shows that the attack is one. */
+  /** Pulls in both ways; the first shows that the attack works. */
   const tried = async (pull: (resolve: string) => Promise<readonly string[]>): Promise<void> => {
     const { good, evil } = scene();
     const [believed, direct] = [await pull('mirror'), await pull('registry')];

@@ -1,6 +1,6 @@
 /**
- * One that has the cluster key introduces thousands of members that it has made up. Honest ones stay known, a newcomer is
- * still taken, and most duties are those of honest members.
+ * An attacker with the cluster key introduces thousands of made-up members. Honest ones stay known, a newcomer is still
+ * accepted, and honest members own most chunks.
  */
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
@@ -55,8 +55,8 @@ describe('made-up members', function () {
 
   for (const [what, address] of [
     ['at one address', (i: number) => `/ip4/10.9.9.9/tcp/${1 + (i % 60_000)}`],
-    ['at an address each, which nobody has', (i: number) => `/ip4/10.${i >> 8}.${i & 255}.9/tcp/4772`],
-    ['at ports of this very machine', (i: number) => `/ip4/127.0.0.1/tcp/${1 + (i % 60_000)}`],
+    ['at one unreachable address each', (i: number) => `/ip4/10.${i >> 8}.${i & 255}.9/tcp/4772`],
+    ['at ports of the same machine', (i: number) => `/ip4/127.0.0.1/tcp/${1 + (i % 60_000)}`],
   ] as const) {
     it(`${what} leave the cluster as it is`, async () => {
       await introduce(made(MADE_UP, address));
@@ -64,12 +64,12 @@ describe('made-up members', function () {
       assert.ok(table.size < 2 * HONEST, `${table.size} members`);
       for (const peer of honest) assert.ok(table.get(peer), 'an honest member is not known any more');
       await using newcomer = await MemberNode.start({ keyFile, bootstrap: victim.address });
-      await until('the newcomer is taken', () => table.isLive(newcomer.peer));
-      assert.ok(shareOfHomes(new Set([...honest, newcomer.peer])) > 0.5, 'most homes are the attacker’s');
+      await until('the newcomer is accepted', () => table.isLive(newcomer.peer));
+      assert.ok(shareOfOwners(new Set([...honest, newcomer.peer])) > 0.5, 'the attacker owns most chunks');
     });
   }
 
-  /** Over an exchange of members, as a neighbour does. */
+  /** By a member sync, as a neighbour does. */
   async function introduce(records: readonly SignedMember[]): Promise<void> {
     const key = new Uint8Array(await readFile(keyFile));
     const identity = Identity.generate();
@@ -99,10 +99,10 @@ describe('made-up members', function () {
     }
   }
 
-  /** The share of chunks whose home is one of these. */
-  function shareOfHomes(peers: ReadonlySet<PeerId>): number {
+  /** The share of chunks whose owner is one of these. */
+  function shareOfOwners(peers: ReadonlySet<PeerId>): number {
     const swarm = { registry: parseRegistryHost('registry.test'), digest: digestOf(Buffer.from('blob')) };
-    // All of them: those that this node has found unreachable meanwhile, honest ones and made-up ones, are no homes.
+    // All records: live() would leave out honest and made-up members that this node has found unreachable meanwhile.
     const members = [...victim.table.records.all()].map(({ record }) => record.member);
     const owners = new ChunkOwners(swarm, { live: () => members, version: 1 });
     const chunks = Array.from({ length: 2000 }, (_, index) => owners.of(index)[0]?.peer);

@@ -1,4 +1,4 @@
-/** A member joins thousands of swarms that it has made up. What the rendezvous knows of the others stays. */
+/** A member announces thousands of made-up swarms. The tracker keeps the entries of other members. */
 import assert from 'node:assert/strict';
 import { MINUTE } from '../../src/util/clock.ts';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -8,7 +8,7 @@ import { EvilScene } from '../support/evil-scene.ts';
 import { until } from '../unit/network/fixture.ts';
 
 const MADE_UP = 4000;
-/** So many messages wait for a peer at most, and more are lost with all of them. */
+/** Messages that may wait for a peer; with one more all of them are lost. */
 const AT_ONCE = 200;
 
 const swarmOf = (name: string): SwarmKey => ({
@@ -19,7 +19,7 @@ const swarmOf = (name: string): SwarmKey => ({
 describe('made-up swarms', function () {
   this.timeout(MINUTE);
 
-  it('do not make a rendezvous forget who has what', async () => {
+  it('do not make a tracker forget the members of other swarms', async () => {
     await using scene = await EvilScene.start();
     const { evil, honest } = scene;
     const [victim, other] = honest;
@@ -41,7 +41,7 @@ describe('made-up swarms', function () {
         complete: false,
       });
       if (i % AT_ONCE < AT_ONCE - 1) continue;
-      // Each is answered: the next ones are said when these have come.
+      // Each is answered: the next ones are sent when these answers have come.
       await until('they have come', () => evil.messages.filter(({ kind }) => kind === 'peers').length >= i);
     }
     for (let i = 0; i < 20; i++) {

@@ -1,4 +1,4 @@
-/** A member that has the cluster's key makes another node ask nothing of that node's own services. */
+/** A member must not make another node ask that node's own services. */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { digestOf } from '../../src/oci/digest.ts';
@@ -35,7 +35,7 @@ const serve: Handler = (_, response) =>
 
 describe('a member', () => {
   const lab = shared(async (stack) => {
-    // What is on the node, and what the operator has configured there.
+    // A service of the node, and one that the operator has configured there.
     const inside = stack.use(await HttpServer.start(serve));
     const known = stack.use(await HttpServer.start(serve));
     const cluster = stack.use(await WeirCluster.start(1, { registries: [known.host] }));
@@ -65,7 +65,7 @@ describe('a member', () => {
     return evil.ask(victim, { swarm, range: undefined, owner: { repository: name, token: undefined } });
   };
 
-  it('is told nothing of a tag at a service of another node, and that service is not asked', async () => {
+  it('learns nothing of a tag at a service of another node, and that service is not asked', async () => {
     const { inside } = lab();
     for (const registry of names(inside.host)) {
       assert.equal((await inquire(registry)).status, 'refused');
@@ -81,17 +81,17 @@ describe('a member', () => {
     }
   });
 
-  it('rides on no connection that a caller of that node has opened', async () => {
+  it('cannot use a connection that a caller of that node has opened', async () => {
     const { inside, node } = lab();
     const { status } = await request(node.urlOf(inside.host, 'x/y/tags/list'));
-    assert.equal(status, 200, 'a caller may name what its runtime reaches');
+    assert.equal(status, 200, 'a caller may name a place that its runtime reaches');
     const before = inside.requests.length;
     assert.equal((await inquire(parseRegistryHost(inside.host))).status, 'refused');
     assert.deepEqual(await fetchManifest(parseRegistryHost(inside.host)), { kind: 'unable' });
     assert.equal(inside.requests.length, before);
   });
 
-  it('is answered about what the operator has configured', async () => {
+  it('gets an answer about a registry that the operator has configured', async () => {
     const { known } = lab();
     const registry = parseRegistryHost(known.host);
     const answer = await inquire(registry);
@@ -99,7 +99,7 @@ describe('a member', () => {
     assert.equal((await fetchManifest(registry)).kind, 'chunk');
   });
 
-  it('leads that node by what is configured to nothing that is not', async () => {
+  it('cannot lead that node from a configured registry to a place that is not configured', async () => {
     const { inside, known } = lab();
     const before = inside.requests.length;
     const registry = parseRegistryHost(known.host);
@@ -123,7 +123,7 @@ describe('a member', () => {
   });
 });
 
-/** The member that is not the evil one. */
+/** The honest member. */
 async function other(evil: EvilPeer): Promise<Member> {
   for (;;) {
     const found = evil.table.live().find(({ peer }) => peer !== evil.peer);

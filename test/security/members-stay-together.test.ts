@@ -1,6 +1,6 @@
 /**
- * A registry of an attacker's tells each member something else. Whatever it tells, no member may hold it against
- * another one: afterwards they share the images of other registries as before.
+ * An attacker's registry tells each member something else. No member may hold that against another one: afterwards they
+ * share the images of other registries as before.
  */
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -15,27 +15,27 @@ import { requires } from '../support/requires.ts';
 const NODES = 3;
 const LAYER = 8 * MIB;
 const BLOB = 2 * MIB;
-/** Of its first chunk, so that it is not begun anew. */
+/** Share of the first chunk that is sent, so that it is not begun anew. */
 const LARGER_PART = 100 * KIB;
-/** Milliseconds between the answers to the two who go for one chunk. */
+/** Milliseconds between the answers to the two nodes that fetch one chunk. */
 const BETWEEN = SECOND / 2;
 
 interface Asked {
   readonly method: string | undefined;
-  /** Names the node that asks. */
+  /** The node that asks. */
   readonly via: string;
-  /** Of the range; the whole blob where it has no end. */
+  /** Bounds of the range; the whole blob if it has no end. */
   readonly start: number;
   readonly end: number | undefined;
 }
 
-/** What the registry answers instead of `right`; undefined: nothing, the test answers itself. */
+/** The registry's answer instead of `right`; undefined: the test answers itself. */
 type Deceit = (asked: Asked, right: Buffer, response: ServerResponse) => Buffer | undefined;
 
 requires(...ATTACK_NEEDS)('a registry of an attacker does not part members', function () {
   this.timeout(2 * MINUTE);
   let scene: AttackScene;
-  /** By path of its blob. */
+  /** Deceits by the path of the blob. */
   const deceits = new Map<string, { readonly bytes: Buffer; readonly deceit: Deceit }>();
 
   before(async () => {
@@ -62,7 +62,7 @@ requires(...ATTACK_NEEDS)('a registry of an attacker does not part members', fun
     if (given !== undefined) send(asked, given, response);
   }
 
-  /** All nodes pull a blob of the attacker's at one time. */
+  /** All nodes pull a blob of the attacker's at once. */
   async function pullFromEvil(seed: string, size: number, deceit: Deceit): Promise<readonly Answer[]> {
     const bytes = seededBytes(size, seed);
     const path = `x/y/blobs/${digestOf(bytes)}`;
@@ -92,9 +92,9 @@ requires(...ATTACK_NEEDS)('a registry of an attacker does not part members', fun
     await assertTogether();
   }
 
-  it('by giving each of them other bytes for one chunk', async () => {
-    // Of the first chunk it gives the larger part, and the rest when a second node goes for it, first to that one: what
-    // this one states then contradicts what the other one gets a moment later.
+  it('though it gives each of them other bytes for one chunk', async () => {
+    // It sends the larger part of the first chunk. When a second node asks for the chunk, it sends that one all, and the
+    // first one the rest a moment later: the attestation of the second node then contradicts the bytes of the first.
     const waiting = new Map<string, () => void>();
     const answers = await pullFromEvil('others', BLOB, (asked, right, response) => {
       const bytes = wrongFor(asked.via, right);
@@ -112,7 +112,7 @@ requires(...ATTACK_NEEDS)('a registry of an attacker does not part members', fun
     await assertTogether();
   });
 
-  it('by giving them wrong bytes first, and right ones to who asks again', async () => {
+  it('though it gives wrong bytes first, and right ones to nodes that ask again', async () => {
     const isChunk = ({ end }: Asked, size: number): boolean => end !== undefined && end < size;
     const wrong = new Set<string>();
     const answers = await pullFromEvil('again', 4 * MIB, (asked, right) => {
@@ -126,7 +126,7 @@ requires(...ATTACK_NEEDS)('a registry of an attacker does not part members', fun
     await assertTogether();
   });
 
-  it('by telling each of them another size', async () => {
+  it('though it tells each of them another size', async () => {
     const sizes = new Map<string, number>();
     await pullFromEvil('sizes', 4 * MIB, ({ via, method }, right) => {
       const size = sizes.get(via) ?? 3 * MIB + sizes.size * 300 * KIB;
@@ -137,10 +137,10 @@ requires(...ATTACK_NEEDS)('a registry of an attacker does not part members', fun
     await assertTogether();
   });
 
-  it('and they share the images of others as before', () => assertShares());
+  it('and they share the images of other registries as before', () => assertShares());
 });
 
-/** Writes what does not make the first chunk whole, byte by byte at last. @returns writes the rest */
+/** Writes all but the end of the first chunk, byte by byte at last. @returns a function that writes the rest */
 function trickle(response: ServerResponse, bytes: Buffer): () => void {
   let sent = LARGER_PART;
   response.write(bytes.subarray(0, sent));

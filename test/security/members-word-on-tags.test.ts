@@ -1,6 +1,6 @@
 /**
- * A member that is asked for a tag by all lies. It must neither send their runtimes, and with them their passwords, to a
- * token server of its own, nor have them pull an image of its choice.
+ * A member that all others ask for a tag lies. It must not send their runtimes, with their passwords, to a token server
+ * of its own, and must not make them pull an image of its choice.
  */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -49,7 +49,7 @@ requires(...ATTACK_NEEDS)("a member's word on a tag", function () {
     scene.registry.accessLog.clear();
   });
 
-  /** A tag for which the first node asks the evil member first; its name costs the attacker nothing, too. */
+  /** A tag for which the first node asks the evil member first; an attacker finds such a name as easily. */
   function tagOfTheEvil(host: string, repository: string): string {
     const key = repositoryKey(parseRepository(parseRegistryHost(host), repository));
     for (let i = 0; ; i++) {
@@ -60,7 +60,7 @@ requires(...ATTACK_NEEDS)("a member's word on a tag", function () {
 
   it('does not become a challenge', async () => {
     const tag = tagOfTheEvil(scene.registry.host, PRIVATE);
-    // As the field once was: status 3 (refused), and in field 5 where to go with the password.
+    // The field of an earlier version: status 3 (refused), and in field 5 the place to send the password to.
     const challenge = Buffer.from(`Bearer realm="${EVIL_REALM}",service="registry"`);
     answer = Buffer.concat([Buffer.of(0x08, 3, 0x2a, challenge.length), challenge]);
     for (const path of [`manifests/${tag}`, `manifests/${tag}`]) {
@@ -76,7 +76,7 @@ requires(...ATTACK_NEEDS)("a member's word on a tag", function () {
     assert.ok(asked.length > 0, 'nobody has asked the registry');
   });
 
-  it('names no other image than the registry does', async () => {
+  it('cannot name another image than the registry', async () => {
     await using registry = await TestRegistry.start();
     const tag = tagOfTheEvil(registry.host, PUBLIC);
     const { manifest } = registry.addImage(PUBLIC, tag, seededBytes(1000));

@@ -1,4 +1,4 @@
-/** A registry must not make a node give up what others have delivered, nor what it knows of them, by mere words. */
+/** A registry's mere words must not make a node drop content of other registries, or its knowledge of them. */
 import assert from 'node:assert/strict';
 import { stat } from 'node:fs/promises';
 import { MIB } from '../../src/util/clock.ts';
@@ -10,12 +10,12 @@ import { randomBytes } from '../support/images.ts';
 import { requires } from '../support/requires.ts';
 
 const QUOTA = 128 * MIB;
-/** What a manifest of 4 MiB has room for, about. */
+/** Descriptors that a manifest of 4 MiB has room for, about. */
 const DESCRIPTORS = 30_000;
 const MANIFESTS = 4;
 
 requires(...ATTACK_NEEDS)('a registry that nobody knows', () => {
-  it('evicts nothing by the sizes that it announces, nor keeps others from being stored', async () => {
+  it('neither evicts blobs nor keeps others from being stored by the sizes that it announces', async () => {
     const settings = { 'store.quota': String(QUOTA), 'pull.linger': '0s' };
     await using scene = await AttackScene.start({ node: () => ({ settings }) });
     const { evil, image, openImage, registry } = scene;
@@ -37,7 +37,7 @@ requires(...ATTACK_NEEDS)('a registry that nobody knows', () => {
         .catch(() => undefined),
     );
     await Promise.all(isAsked.map(({ promise }) => promise));
-    // What others pull meanwhile is stored, and served from there.
+    // A blob that others pull meanwhile is stored, and served from the store.
     const [, layer] = openImage.blobs;
     assert.ok(layer !== undefined);
     const url = scene.node().urlOf(registry.host, `${PUBLIC}/blobs/${layer.digest}`);
@@ -50,7 +50,7 @@ requires(...ATTACK_NEEDS)('a registry that nobody knows', () => {
     assert.equal(again.headers.get('weir-source'), 'store');
   });
 
-  it('fills the catalog with no list of a manifest, be it ever so long', async () => {
+  it('cannot fill the catalog by the list of a long manifest', async () => {
     await using scene = await AttackScene.start({ layer: 2 * MIB });
     const { evil } = scene;
     await scene.victimPulls();

@@ -1,6 +1,6 @@
 /**
- * What a node of Kubernetes can do to its machine that has been taken over: it runs as user 0, and what it writes into its data
- * folder is root's on the machine. The attacker is in the container; an accomplice is an ordinary user of the machine.
+ * The reach of a taken-over node of Kubernetes on its machine: it runs as user 0, and root owns the files of its data
+ * folder. The attacker is in the container; an accomplice is an ordinary user of the machine.
  */
 import assert from 'node:assert/strict';
 import { chmod, stat } from 'node:fs/promises';
@@ -18,7 +18,7 @@ const AS_ACCOMPLICE = [
 ].flat();
 const NODE = '/usr/bin/node';
 
-/** Run by the attacker: a copy of a program that makes root of whoever starts it, and all doors opened that there are. */
+/** Run by the attacker: makes a program that makes its caller root, and opens all folders that it can. */
 const ATTACK = `
 const fs = process.getBuiltinModule('node:fs');
 fs.copyFileSync('${NODE}', '/var/lib/weir/root');
@@ -35,7 +35,7 @@ requires(
 )('a node of Kubernetes that has been taken over', () => {
   const lab = shared(async (stack) => stack.use(await PodScene.start()));
 
-  it('makes no user of the machine root by a program in its data folder', async () => {
+  it('cannot make a user of the machine root by a program in its data folder', async () => {
     const { host, podman } = lab();
     await using down = new AsyncDisposableStack();
     const end = await lab().play('weir', await lab().render());
@@ -63,7 +63,7 @@ requires(
   }).timeout(4 * MINUTE);
 });
 
-/** The folders of the test above the root folder of the machine can be passed through, as there are none on a machine. */
+/** Opens the folders above the test's root folder: a real machine has none above its root. */
 async function openWay(root: string): Promise<void> {
   assert.ok(root.startsWith(`${tmpdir()}/`));
   await chmod(root, 0o755);

@@ -1,4 +1,4 @@
-/** With upstream.allow-private: no, a registry leads a node to nothing in the networks around it. */
+/** With upstream.allow-private: no, a registry must not lead a node into the private networks around it. */
 import assert from 'node:assert/strict';
 import { CertificateAuthority } from '../support/certificates.ts';
 import { request, type Answer } from '../support/client.ts';
@@ -67,7 +67,7 @@ requires(
     assert.equal(storage.accepted, 0);
   });
 
-  it('leads to storage there as long as nobody forbids it, or where the operator has configured it', async () => {
+  it('leads to storage there by default, or if the operator has configured the place', async () => {
     const { storage, start } = lab();
     redirect();
     for (const [allowed, registries] of [

@@ -1,6 +1,6 @@
 /**
- * What a registry is asked for another's digest must not bring anything of the other: neither bytes that came for it,
- * nor credentials of those who wait for them, nor what is wrong with the attacker's own answers to the other's callers.
+ * A registry that is asked for another one's digest must get nothing of the other: neither its bytes nor the credentials of
+ * its callers. And wrong answers of the attacker's registry must not reach the other's callers.
  */
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -17,9 +17,9 @@ import type { TestBlob } from '../support/images.ts';
 import { pathOf } from '../support/images.ts';
 import { requires } from '../support/requires.ts';
 
-/** What comes of the private blob before its registry breaks off. */
+/** Bytes of the private blob that come before its registry breaks off. */
 const HALF = 24 * MIB;
-/** What the attacker's registry sends before it falls silent. */
+/** Bytes that the attacker's registry sends before it falls silent. */
 const SENT_BY_EVIL = 2 * MIB;
 
 requires(...ATTACK_NEEDS)('two registries that name one digest', () => {
@@ -39,7 +39,7 @@ requires(...ATTACK_NEEDS)('two registries that name one digest', () => {
 
   const token = async (): Promise<Record<string, string>> => bearer(await scene().token());
 
-  /** The victim's pull ends half-way; what has come of the blob stays on the node. */
+  /** The victim's pull ends half-way; the partial blob stays on the node. */
   async function leaveHalf(front: FaultProxy, secret: TestBlob): Promise<void> {
     front.setRules({ path: pathOf(secret.digest), method: /^GET$/, fault: { kind: 'stall-at', at: HALF } });
     const gone = new AbortController();
@@ -87,7 +87,7 @@ requires(...ATTACK_NEEDS)('two registries that name one digest', () => {
     assert.ok(sent < secret.size + 8 * MIB, `the owner's registry sent ${sent} bytes`);
   });
 
-  it('wrong bytes of one registry reach no caller of another, be it at once or later', async () => {
+  it('wrong bytes of one registry reach no caller of another, neither at once nor later', async () => {
     const { secret, registry } = scene();
     await using front = await FaultProxy.start(registry.url);
     await using evil = await HttpServer.start((_, response) => {
@@ -129,7 +129,7 @@ requires(...ATTACK_NEEDS)('two registries that name one digest', () => {
         response.end(image.bytes);
       };
       const own = await scene().asAttacker(`x/y/${path}`);
-      assert.equal(own.status, 200, 'who has the bytes may have them');
+      assert.equal(own.status, 200, 'a registry that has the bytes may have them');
       for (const answer of [own, await ask(front, path, await token())]) {
         assert.equal(answer.headers.get('content-type'), image.mediaType);
       }
@@ -180,7 +180,7 @@ requires(...ATTACK_NEEDS)('a registry that asks for credentials in mid-blob', ()
   }
 });
 
-/** Says that it has the blob, answers ranges as if it had their beginning, and sends bytes of its own from there. */
+/** Claims to have the blob, answers ranges as if it had their beginning, and sends bytes of its own from there. */
 function sayItHas(
   { size }: TestBlob,
   byte: number,

@@ -1,6 +1,6 @@
 /**
- * What a program can reach that has taken over the service of the package, under a real systemd: it is run instead of
- * `weir node`, in the very unit. And the unit still lets a node do its work.
+ * The reach of a program that has taken over the service of the package, under a real systemd: it runs instead of
+ * `weir node`, in the same unit. And the unit still lets a node do its work.
  */
 import assert from 'node:assert/strict';
 import { chmod, cp, mkdir, writeFile } from 'node:fs/promises';
@@ -18,7 +18,7 @@ const CONTAINERD = 'var/lib/containerd';
 const CONTENT = `${CONTAINERD}/io.containerd.content.v1.content/blobs/sha256`;
 const BLOB = Buffer.from('a layer that containerd holds');
 const SECRET = 'a secret of the machine';
-/** Files with secrets, readable for root alone, where they usually are. */
+/** Files with secrets, readable for root alone, at their usual paths. */
 const SECRETS: readonly string[] = [
   'etc/kubernetes/admin.conf',
   'etc/ssh/ssh_host_ed25519_key',
@@ -50,7 +50,7 @@ requires(
     return { root };
   });
 
-  it('reads no secret of the machine, but what containerd holds, and cannot become more', async () => {
+  it("reads containerd's content, no secret of the machine, and cannot gain rights", async () => {
     const { root } = lab();
     await put(join(root, 'etc/systemd/system/weir.service.d/taken-over.conf'), TAKEN_OVER, 0o644);
     await put(join(root, 'usr/lib/weir/taken-over'), attack(), 0o755);
@@ -71,7 +71,7 @@ requires(
     }
   });
 
-  it('was one that does its work: it is ready and is stopped in order', async () => {
+  it('lets a node work: it becomes ready and stops in order', async () => {
     await using debian = await BootedDebian.boot(lab().root);
     const [main] = (await debian.ok('systemctl', 'show', '--value', '-p', 'MainPID', 'weir')).split('\n');
     assert.notEqual(main, '0', await debian.ok('journalctl', '--unit', 'weir', '--no-pager'));
@@ -94,7 +94,7 @@ async function put(path: string, content: string | Buffer, mode: number): Promis
 
 const TAKEN_OVER = '[Service]\nType=oneshot\nRestart=no\nExecStart=\nExecStart=/usr/lib/weir/taken-over\n';
 
-/** Tries what it can, and writes what came of it where the service may write. */
+/** Tries all it can, and writes the results where the service may write. */
 function attack(): string {
   const blob = `/${CONTENT}/${digestHex(digestOf(BLOB))}`;
   const files = [...SECRETS.map((path) => `/${path}`), '/etc/shadow'];

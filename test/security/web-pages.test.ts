@@ -1,6 +1,6 @@
 /**
- * Web pages must not use the mirror or the admin address: not under a name that was made to lead here (DNS rebinding),
- * not across sites, and not with script that a registry returns as if it were the mirror's own.
+ * Web pages must not use the mirror or the admin address: not under a name that leads here (DNS rebinding), not across
+ * sites, and not with a registry's script as if it were the mirror's own.
  */
 import assert from 'node:assert/strict';
 import { KIB } from '../../src/util/clock.ts';
@@ -20,7 +20,7 @@ requires(...ATTACK_NEEDS)('web pages', () => {
     });
     const scene = stack.use(await AttackScene.start({ layer: 100 * KIB, node }));
     const { openImage: image, registry } = scene;
-    // What anybody may have is in the store.
+    // A public image is in the store.
     for (const path of [`manifests/${image.digest}`, ...image.blobs.map(({ digest }) => `blobs/${digest}`)]) {
       assert.equal((await request(scene.node().urlOf(registry.host, `${PUBLIC}/${path}`))).status, 200, path);
     }
@@ -53,7 +53,7 @@ requires(...ATTACK_NEEDS)('web pages', () => {
       assert.doesNotMatch(name, /^(access-control|etag|docker-content)/);
   };
 
-  it('read nothing under a name that was made to lead here', async () => {
+  it('read nothing under a name that leads here (DNS rebinding)', async () => {
     const { scene } = lab();
     const [mirrorPort, adminPort] = [scene.node().url, scene.node().adminUrl].map((url) => new URL(url).port);
     const names = [
@@ -77,7 +77,7 @@ requires(...ATTACK_NEEDS)('web pages', () => {
     }
   });
 
-  it('get nothing across sites, and no leave to ask', async () => {
+  it('get nothing across sites, and no CORS permission', async () => {
     const lines = [
       ...['cross-site', 'same-site'].map((site) => `Sec-Fetch-Site: ${site}`),
       ...['http://attacker.example', 'null', 'http://localhost'].map((origin) => `Origin: ${origin}`),
@@ -153,7 +153,7 @@ requires(...ATTACK_NEEDS)('web pages', () => {
     }
   });
 
-  it('can do nothing with any answer: each one is sandboxed, of its own type, and for its own origin', async () => {
+  it('cannot use any answer: each is sandboxed, has its own type, and is for its own origin', async () => {
     const { scene } = lab();
     const { url, adminUrl } = scene.node();
     const blob = targets().at(-1) ?? '';
@@ -199,7 +199,7 @@ requires(...ATTACK_NEEDS)('web pages', () => {
     }
   });
 
-  it('are told from programs, which go on: by address, localhost, names that are configured, or HTTP/1.0', async () => {
+  it('are told from programs, which still work: by address, localhost, configured names, or HTTP/1.0', async () => {
     const { url, adminUrl } = lab().scene.node();
     const [target = ''] = targets();
     const hosts = (at: string): readonly string[] => {

@@ -1,14 +1,14 @@
-/** docker-registry's access log (Apache's combined format), so that tests can count what upstream really sent. */
+/** docker-registry's access log (Apache's combined format), with which tests count the bytes that upstream sent. */
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** Milliseconds without a line after which no more is expected. */
+/** Milliseconds without a line after which no more lines are expected. */
 const QUIET = 500;
 
 export interface Access {
-  /** Address of who asked. */
+  /** Address of the client. */
   readonly client: string;
   readonly method: string;
-  /** With its query. */
+  /** Path with its query. */
   readonly path: string;
   readonly status: number;
   /** Bytes of the body that were sent. */
@@ -47,7 +47,7 @@ export class AccessLog {
     );
   }
 
-  /** Waits until nothing was logged for a while: a request is logged when it ends, maybe after its client has all. */
+  /** Waits until nothing was logged for a while: a request is logged at its end, perhaps after its client has all. */
   async settled(): Promise<void> {
     for (let before = -1; before !== this.#entries.length;) {
       before = this.#entries.length;

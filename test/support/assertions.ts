@@ -1,4 +1,4 @@
-/** What the end-to-end tests assert again and again. */
+/** Assertions that the end-to-end tests share. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -19,7 +19,7 @@ export function assertFails(what: string, result: Result): void {
   assert.notEqual(result.code, 0, `${what} should have failed:\n${result.stdout}\n${result.stderr}`);
 }
 
-/** Nothing was asked of the registry by a runtime itself. */
+/** No runtime asked the registry itself. */
 export function assertNoBypass(log: AccessLog): void {
   const direct = log.matching('/v2/').filter(({ userAgent }) => RUNTIME_AGENTS.test(userAgent));
   assert.deepEqual(

@@ -1,6 +1,6 @@
 /**
- * What an attack is tried on: a real docker-registry behind a real token server, with a private and a public repository;
- * a registry of the attacker's, whose answers the test writes; real nodes of one cluster.
+ * The scene of an attack: a real docker-registry behind a real token server, with a private and a public repository; a
+ * registry of the attacker's, whose answers the test writes; real nodes of one cluster.
  */
 import { KIB, MIB } from '../../src/util/clock.ts';
 import { request, bearer, type Answer, type RequestOptions } from './client.ts';
@@ -17,12 +17,12 @@ export const ATTACK_NEEDS = ['docker-registry', 'openssl'] as const;
 
 export const PRIVATE = 'private/app';
 export const PUBLIC = 'public/app';
-/** Who may read {@link PRIVATE}. */
+/** The user that may read {@link PRIVATE}. */
 export const VICTIM = { username: 'victim', password: 'the password of the victim' } as const;
-/** Large enough that its bytes go out before all of it is there. */
+/** Bytes: large enough that some go out before all have arrived. */
 const PRIVATE_LAYER = 40 * MIB;
 
-/** Bytes that are enough to tell whose they are. */
+/** Number of bytes that suffice to tell whose they are. */
 const LOOKED_AT = 4096;
 
 export interface AttackSceneOptions extends WeirClusterOptions {
@@ -76,7 +76,7 @@ export class AttackScene implements AsyncDisposable {
     const { storage } = pantry;
     const registry = stack.use(await Registry.start({ storage, tokenAuth: tokens.auth }));
     const evil = stack.use(await HttpServer.start((_, response) => void response.writeHead(404).end()));
-    // All is on one machine: what keeps members from leading each other to its loopback must not spoil other attacks.
+    // All is on one machine: the rule against members that lead to loopback must not spoil other attacks.
     const registries = [registry.host, evil.host];
     const node = (index: number): WeirOptions => {
       const given = rest.node?.(index) ?? {};
@@ -108,12 +108,12 @@ export class AttackScene implements AsyncDisposable {
     return request(node.urlOf(this.registry.host, `${PRIVATE}/${path}`), { ...options, headers });
   }
 
-  /** Somebody without a credential asks a mirror for `path` in the name of the attacker's registry. */
+  /** A caller without a credential asks a mirror for `path` in the name of the attacker's registry. */
   asAttacker(path: string, node: WeirNode = this.node(), options: RequestOptions = {}): Promise<Answer> {
     return request(node.urlOf(this.evil.host, path), options);
   }
 
-  /** Somebody without a credential asks a mirror for something of the private repository. */
+  /** A caller without a credential asks a mirror for something of the private repository. */
   anonymous(path: string, node: WeirNode = this.node(), options: RequestOptions = {}): Promise<Answer> {
     return request(node.urlOf(this.registry.host, `${PRIVATE}/${path}`), options);
   }
@@ -133,7 +133,7 @@ export class AttackScene implements AsyncDisposable {
   }
 }
 
-/** Whether these begin with bytes of the blob, whatever follows. */
+/** Whether these bytes begin with bytes of the blob. */
 export function isBeginningOf({ bytes }: TestBlob, body: Buffer): boolean {
   const looked = Math.min(body.length, LOOKED_AT);
   return looked > 0 && body.subarray(0, looked).equals(bytes.subarray(0, looked));

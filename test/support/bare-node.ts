@@ -1,7 +1,7 @@
 import { createLibp2pNode, type Libp2pNode } from '../../src/network/libp2p-node.ts';
 import type { Identity } from '../../src/protocol/identity.ts';
 
-/** A libp2p node of the cluster that nobody can dial, with nothing of a host around it. The caller stops it. */
+/** A libp2p node of the cluster that nobody can dial, without the rest of a member. The caller stops it. */
 export async function startBareNode(
   identity: Identity,
   clusterKey: Uint8Array | undefined,

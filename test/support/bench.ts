@@ -9,7 +9,7 @@ import { describeResult, run } from './program.ts';
 export const BENCH: string = fileURLToPath(new URL('../../bench/main.ts', import.meta.url));
 const TIMEOUT = 4 * MINUTE;
 
-/** @returns the report that it wrote to `out`, and what it printed; its code is 1 where a pull failed, and else 0 */
+/** @returns the report that it wrote to `out`, and its output; its exit code is 1 if a pull failed, else 0 */
 export async function bench(
   question: string,
   options: readonly string[],

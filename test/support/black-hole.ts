@@ -1,8 +1,8 @@
-/** A server that is there and never says a word. */
+/** A server that accepts connections and never answers. */
 import { once } from 'node:events';
 import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
-/** Accepts connections and never says a word. */
+/** Accepts connections and never answers. */
 export class BlackHole implements AsyncDisposable {
   readonly host: string;
   readonly #server: Server;

@@ -11,15 +11,15 @@ const BUILD: string = fileURLToPath(new URL('../../deploy/image/build.ts', impor
 const PACKAGE = new URL('../../package.json', import.meta.url);
 
 export interface BuiltImage {
-  /** Holds the layout and the bills of materials. */
+  /** Folder with the layout and the bills of materials. */
   readonly folder: string;
-  /** Of the OCI layout. */
+  /** Folder of the OCI layout. */
   readonly layoutFolder: string;
   readonly version: string;
   readonly layout: Layout;
 }
 
-/** What {@link builtImage} needs, for `requires`. */
+/** Programs that {@link builtImage} needs, for `requires`. */
 export const BUILDING: readonly string[] = ['root', 'buildah', 'skopeo', 'apt-get', 'npm', 'flock'];
 
 let built: Promise<BuiltImage> | undefined;

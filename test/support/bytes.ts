@@ -8,7 +8,7 @@ export function seededBytes(size: number, seed: number | string = 1): Buffer {
   return createCipheriv('aes-128-ctr', key.subarray(0, 16), key.subarray(16)).update(Buffer.alloc(size));
 }
 
-/** All that can be read from `position` on. */
+/** All readable bytes from `position` on. */
 export async function readAll(
   from: Pick<Blob | Ingest, 'read'>,
   position = 0,

@@ -1,4 +1,4 @@
-/** A real browser, headless, with a profile of its own; it knows the names that it is told, and reaches nobody else. */
+/** A real browser, headless, with a profile of its own. It resolves only the names that it is given. */
 import { SECOND } from '../../src/util/clock.ts';
 import { describeResult, Program, run } from './program.ts';
 import { TempDir } from './temp.ts';
@@ -17,12 +17,12 @@ export class Chromium implements AsyncDisposable {
     this.#names = names;
   }
 
-  /** @param names what lead to 127.0.0.1 */
+  /** @param names names that lead to 127.0.0.1 */
   static async create(...names: readonly string[]): Promise<Chromium> {
     return new Chromium(await TempDir.create('chromium'), names);
   }
 
-  /** The document that is shown when a page, and whatever it has led to, is loaded and has had its time. */
+  /** The document at the end: the page, and the pages that it led to, are loaded and have had their time. */
   async dump(url: string): Promise<string> {
     const args = [...this.#args(), `--virtual-time-budget=${PAGE_TIME}`, '--dump-dom', url];
     const result = await run('chromium', args, { timeout: DUMP_TIMEOUT });
@@ -35,7 +35,7 @@ export class Chromium implements AsyncDisposable {
     this.#running = await Program.start({ command: 'chromium', args: [...this.#args(), url] });
   }
 
-  /** An error with what it printed last. */
+  /** An error with its last output. */
   failure(problem: string): Error {
     return this.#running?.failure(problem) ?? new Error(problem);
   }

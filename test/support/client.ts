@@ -1,4 +1,4 @@
-/** A plain HTTP client for what a runtime would not show: headers, and where exactly an answer broke off. */
+/** A plain HTTP client that shows more than a runtime: headers, and the byte at which an answer broke off. */
 import { errorMessage } from '../../src/util/errors.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { ACCEPT_MANIFESTS } from '../../src/oci/manifest.ts';
@@ -8,7 +8,7 @@ export interface Answer {
   readonly headers: Headers;
   readonly body: Buffer;
   readonly digest: Digest;
-  /** Why the body ended short of its length; undefined if it is whole. */
+  /** The reason why the body ended short of its length; undefined if it is whole. */
   readonly broken: string | undefined;
   /** Milliseconds to the headers, and to the end. */
   readonly firstByte: number;
@@ -23,7 +23,7 @@ export interface RequestOptions {
   readonly onProgress?: (bytes: number) => void;
 }
 
-/** One request, read to its end or to where it broke off. Rejects where no answer came at all. */
+/** One request, read to its end or until it breaks off. Rejects if no answer came at all. */
 export async function request(url: string, options: RequestOptions = {}): Promise<Answer> {
   const { onProgress, headers, ...init } = options;
   const start = performance.now();

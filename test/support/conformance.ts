@@ -1,4 +1,4 @@
-/** What every store must do, whatever it keeps its bytes in: one suite, run by each implementation's test. */
+/** The duties of every store, wherever it keeps its bytes: one suite, which each implementation's test runs. */
 import assert from 'node:assert/strict';
 import { KIB, MIB } from '../../src/util/clock.ts';
 import { isWeirError, WeirError } from '../../src/util/errors.ts';
@@ -20,7 +20,7 @@ const SIZES = [0, 1, 255, 256 * KIB, 256 * KIB + 1, 3 * MIB];
 
 export function providerConformance(make: () => Promise<ProviderUnderTest>): void {
   for (const size of SIZES) {
-    it(`hands out a blob of ${size} bytes as it came in`, async () => {
+    it(`hands out a blob of ${size} bytes unchanged`, async () => {
       await using made = await make();
       const bytes = seededBytes(size);
       const digest = await made.add(bytes);
@@ -35,14 +35,14 @@ export function providerConformance(make: () => Promise<ProviderUnderTest>): voi
     });
   }
 
-  it('knows nothing of what it does not have', async () => {
+  it('knows nothing of a blob that it does not have', async () => {
     await using made = await make();
     const digest = digestOf(Buffer.from('absent'));
     assert.equal(await made.provider.stat(digest), undefined);
     assert.equal(await made.provider.open(digest), undefined);
   });
 
-  it('lists what it has', async () => {
+  it('lists its blobs', async () => {
     await using made = await make();
     const digests = [await made.add(seededBytes(10, 'a')), await made.add(seededBytes(20, 'b'))];
     const listed: BlobInfo[] = [];
@@ -95,7 +95,7 @@ export function storeConformance(make: () => Promise<Store>): void {
     assert.ok((await readAll(ingest)).equals(bytes), 'the ingest stays readable');
   });
 
-  it('takes chunks in any order, and shows what has no gap', async () => {
+  it('takes chunks in any order, and shows the part without a gap', async () => {
     await using store = await make();
     const bytes = seededBytes(500_000);
     await using ingest = await store.ingest(blobAt(digestOf(bytes)), bytes.length);
@@ -133,7 +133,7 @@ export function storeConformance(make: () => Promise<Store>): void {
       order.map((index) => ingest.writeChunk(index, chunk(index), hash(index))),
     );
     written.forEach((found, i) => assert.deepEqual(Buffer.from(found ?? []), hash(order[i] ?? 0)));
-    // Twice does no harm, nor does none to compare with.
+    // A second write does no harm, nor does one without a hash to compare with.
     assert.ok(await ingest.writeChunk(0, chunk(0)));
     await ingest.commit();
     assert.ok((await readAll(ingest)).equals(bytes));
@@ -151,7 +151,7 @@ export function storeConformance(make: () => Promise<Store>): void {
     assert.equal(ingest.presentBytes, 0);
   });
 
-  it('takes a chunk in pieces that stop anywhere', async () => {
+  it('takes a chunk in parts of any size', async () => {
     await using store = await make();
     const bytes = seededBytes(600_001);
     await using ingest = await store.ingest(blobAt(digestOf(bytes)), bytes.length);
@@ -180,7 +180,7 @@ export function storeConformance(make: () => Promise<Store>): void {
     assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
   });
 
-  it('never shows bytes whose digest is wrong, and is empty again for another try', async () => {
+  it('never shows bytes with a wrong digest, and is then empty for another try', async () => {
     await using store = await make();
     const bytes = seededBytes(600_000);
     const digest = digestOf(bytes);
@@ -216,7 +216,7 @@ export function storeConformance(make: () => Promise<Store>): void {
     assert.equal((await store.stat(digest))?.size, 5000);
   });
 
-  it('counts what it holds', async () => {
+  it('counts its blobs and bytes', async () => {
     await using store = await make();
     const digest = await addBlob(store, seededBytes(5000));
     assert.equal(store.usage().blobs, 1);

@@ -11,7 +11,7 @@ import { Cri } from './cri.ts';
 import { Program, run, runOk, type Result, type RunOptions } from './program.ts';
 import { TempDir } from './temp.ts';
 
-/** CRI keeps its images in this namespace; `ctr` is told to use it too, so that tests see one set of images. */
+/** CRI keeps its images in this namespace; `ctr` uses it too, so tests see one set of images. */
 const NAMESPACE = 'k8s.io';
 const PULL_TIMEOUT = 3 * MINUTE;
 
@@ -66,7 +66,7 @@ export class Containerd implements AsyncDisposable {
     }
   }
 
-  /** What it has logged. */
+  /** Its log. */
   get log(): string {
     return this.#program.lines.join('\n');
   }
@@ -87,7 +87,7 @@ export class Containerd implements AsyncDisposable {
     await writeFile(`${folder}/hosts.toml`, hostsToml(hosts));
   }
 
-  /** What `weir host configure` does, with this containerd's own folder instead of the machine's. */
+  /** Does the work of `weir host configure`, with this containerd's own folder instead of the machine's. */
   async configure(
     wish: Pick<Wish, 'mirrorUrl' | 'registries'> & { readonly direct?: readonly string[] },
   ): Promise<void> {
@@ -120,7 +120,7 @@ export class Containerd implements AsyncDisposable {
     return this.ctr(args, { timeout: PULL_TIMEOUT });
   }
 
-  /** What a container of `image` prints. */
+  /** The output of a container of `image`. */
   async runContainer(image: string, ...command: readonly string[]): Promise<string> {
     return this.ctrOk(['run', '--rm', '--net-host', image, containerName(), ...command]);
   }
@@ -142,7 +142,7 @@ export class Containerd implements AsyncDisposable {
     await this.ctrOk(['content', 'prune', 'references']).catch(() => undefined); // not in every version
   }
 
-  /** Dies as by the kernel's hand. */
+  /** Kills it. */
   async kill(): Promise<void> {
     await this.#program.stop('SIGKILL');
   }

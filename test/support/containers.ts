@@ -9,7 +9,7 @@ const PULL_TIMEOUT = 3 * MINUTE;
 export interface MirroredRegistry {
   /** The registry as images name it; no port, because a mirror's path cannot hold a colon. */
   readonly registry: string;
-  /** Where it really is: `127.0.0.1:5000`. */
+  /** Its real address: `127.0.0.1:5000`. */
   readonly location: string;
   /** `127.0.0.1:PORT` of the mirror; none: straight to the registry. */
   readonly mirror?: string;

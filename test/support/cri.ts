@@ -28,7 +28,7 @@ export interface PullOutcome {
   readonly duration: number;
   /** undefined if the pull succeeded. */
   readonly error: string | undefined;
-  /** Whether the caller ended it: its deadline, or its signal. */
+  /** Whether the caller ended it, by its deadline or its signal. */
   readonly timedOut: boolean;
 }
 
@@ -52,7 +52,7 @@ export class Cri implements Disposable {
     this.#client = new ImageService(`unix://${socket}`, credentials.createInsecure(), options);
   }
 
-  /** Pulls, and tells how it ended: never rejects for what the pull came to. */
+  /** Pulls, and tells how the pull ended: never rejects if the pull fails. */
   async pull(
     image: string,
     options: {

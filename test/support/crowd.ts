@@ -1,4 +1,4 @@
-/** What the tests of several nodes share: an image in a real registry, pulled through nodes, and what that cost. */
+/** Shared by tests of several nodes: an image in a real registry, its pulls through nodes, and their cost. */
 import assert from 'node:assert/strict';
 import type { PulledImage } from '../../src/cli/client/pull-image.ts';
 import { buildImage, type TestImage } from './images.ts';
@@ -9,7 +9,7 @@ import { pullThrough } from './weir-cluster.ts';
 
 const BLOBS = '/blobs/';
 
-/** An image that lies in a registry. */
+/** An image in a registry. */
 export interface Wares {
   readonly image: TestImage;
   /** `127.0.0.1:5000/crowd/app:v1`. */
@@ -18,7 +18,7 @@ export interface Wares {
   readonly repository: string;
 }
 
-/** Pushes an image of such layers, and forgets what the registry was asked for before. */
+/** Pushes an image of these layers, and forgets earlier requests to the registry. */
 export async function stock(
   registry: Registry,
   repository: string,

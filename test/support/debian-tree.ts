@@ -1,6 +1,6 @@
 /**
- * Trees of Debian, which test/setup.sh puts up. One of a later Debian than the machine's is the root of a mount namespace: for
- * runtimes that the machine's own Debian has not. /tmp, /proc, /sys, /dev and the network are the machine's.
+ * Trees of Debian, which test/setup.sh makes. One of a later Debian than the machine's is the root of a mount namespace, for
+ * runtimes that the machine's own Debian lacks. /tmp, /proc, /sys, /dev and the network are the machine's.
  */
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -23,7 +23,7 @@ export class DockerHub implements AsyncDisposable {
     this.#stack = stack;
   }
 
-  /** Serves what is in the registry folder `storage`. */
+  /** Serves the registry folder `storage`. */
   static async start(storage: string): Promise<DockerHub> {
     await using stack = new AsyncDisposableStack();
     const dir = stack.use(await TempDir.create('hub'));

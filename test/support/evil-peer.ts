@@ -1,6 +1,6 @@
 /**
- * A member with the right key and bad intent: it joins, says that it has what it was told to claim, and serves what a
- * test makes of that. Its host and its data port are the real ones.
+ * A member with the right key and bad intent: it joins the cluster, says that it has the blobs of {@link EvilPeer.claim},
+ * and serves the bytes that a test chooses. Its network and its data port are the real ones.
  */
 import { multiaddr } from '@multiformats/multiaddr';
 import { readFile } from 'node:fs/promises';
@@ -24,7 +24,7 @@ import { startBareNode } from './bare-node.ts';
 
 export type Chunk = Extract<ServedChunk, { kind: 'chunk' }>;
 
-/** What a test makes of the right answer to a request for a chunk that is claimed. */
+/** Changes the right answer to a request for a claimed chunk. */
 export type Mischief = (
   right: Chunk,
   bytes: Buffer,
@@ -36,9 +36,9 @@ export interface EvilPeerOptions {
   /** `127.0.0.1:PORT` of a member's control plane. */
   readonly bootstrap: string;
   readonly mischief?: Mischief;
-  /** What it answers to a question about a reference; default: nothing. */
+  /** Its answer to a question about a reference; default: none. */
   readonly answers?: (question: Uint8Array) => Uint8Array;
-  /** Its identity and certificate, where something else than its data port answers: at `dataAddresses`. */
+  /** Its identity and certificate, if another server answers at `dataAddresses` instead of its data port. */
   readonly node?: { readonly identity: Identity; readonly certificate: Certificate };
   readonly dataAddresses?: readonly Address[];
 }
@@ -46,17 +46,17 @@ export interface EvilPeerOptions {
 export class EvilPeer implements AsyncDisposable {
   readonly identity: Identity;
   readonly table: MemberTable;
-  /** What was asked of its data port, and how each request ended. */
+  /** Requests to its data port, and how each ended. */
   readonly requests: ChunkFetch[] = [];
   readonly reports: ServedReport[] = [];
-  /** What was said to it over the control plane; questions about references as they came. */
+  /** Messages that it got over the control plane; questions about references as raw bytes. */
   readonly messages: SwarmMessage[] = [];
   readonly questions: Uint8Array[] = [];
   readonly #options: EvilPeerOptions;
   readonly #stack: AsyncDisposableStack;
   readonly #claims: Map<string, Buffer> = new Map();
   readonly #joined: Map<string, Set<PeerId>> = new Map();
-  #host: Network | undefined;
+  #network: Network | undefined;
   #client: DataClient | undefined;
 
   private constructor(options: EvilPeerOptions, stack: AsyncDisposableStack) {
@@ -85,15 +85,15 @@ export class EvilPeer implements AsyncDisposable {
   claim(swarm: SwarmKey, bytes: Buffer): void {
     this.#claims.set(registryBlobId(swarm), bytes);
     const message = { kind: 'announce', swarm, size: bytes.length, complete: true } as const;
-    for (const { peer } of this.table.live()) if (peer !== this.peer) this.#host?.send(peer, message);
+    for (const { peer } of this.table.live()) if (peer !== this.peer) this.#network?.send(peer, message);
   }
 
-  /** Says something to another member over the control plane. */
+  /** Sends a message to another member over the control plane. */
   say(to: PeerId, message: SwarmMessage): void {
-    this.#host?.send(to, message);
+    this.#network?.send(to, message);
   }
 
-  /** Asks another member's data port for a piece. */
+  /** Asks another member's data port for a chunk. */
   ask(member: Member, request: ChunkFetch): Promise<ChunkAnswer> {
     const { promise, resolve, reject } = Promise.withResolvers<ChunkAnswer>();
     const ignore = (): void => undefined;
@@ -109,10 +109,10 @@ export class EvilPeer implements AsyncDisposable {
     return promise;
   }
 
-  /** Asks another member what stands under a reference; as bytes. */
+  /** Asks another member for the digest of a reference, in raw bytes. */
   inquire(peer: PeerId, question: Uint8Array): Promise<Uint8Array> {
-    if (this.#host === undefined) throw new Error('it has not started');
-    return this.#host.request(peer, 'reference', question, { timeout: 10_000 });
+    if (this.#network === undefined) throw new Error('it has not started');
+    return this.#network.request(peer, 'reference', question, { timeout: 10_000 });
   }
 
   /** Writes these bytes on a stream of the protocol, over a connection of its own. @param address multiaddr */
@@ -145,11 +145,11 @@ export class EvilPeer implements AsyncDisposable {
       }),
     );
     const self = this.peer;
-    const introduce = async ({ peer }: Member): Promise<void> => this.#host?.ensureKnown(peer);
+    const introduce = async ({ peer }: Member): Promise<void> => this.#network?.ensureKnown(peer);
     this.#client = this.#stack.use(
       new DataClient({ self, tls: pair, maxDownload: undefined, introduce, clock }),
     );
-    this.#host = this.#stack.use(
+    this.#network = this.#stack.use(
       await Network.start({
         identity: this.identity,
         clusterKey: await this.#clusterKey(),
@@ -171,7 +171,7 @@ export class EvilPeer implements AsyncDisposable {
         onUnreachable: () => undefined,
       }),
     );
-    await this.#host.handle('reference', async (_from, bytes) => {
+    await this.#network.handle('reference', async (_from, bytes) => {
       this.questions.push(bytes);
       const { answers } = this.#options;
       if (answers === undefined) throw new Error('it does not answer');
@@ -191,20 +191,20 @@ export class EvilPeer implements AsyncDisposable {
     if (bytes === undefined) return;
     const size = bytes.length;
     if (kind === 'handshake' && message.asks) {
-      this.#host?.send(from, { kind: 'handshake', swarm, size, have: allOf(size), asks: false });
+      this.#network?.send(from, { kind: 'handshake', swarm, size, have: allOf(size), asks: false });
     } else if (kind === 'claim-query') {
-      this.#host?.send(from, { kind: 'claim-state', swarm, index: message.index, state: 'have' });
+      this.#network?.send(from, { kind: 'claim-state', swarm, index: message.index, state: 'have' });
     }
   }
 
-  /** As rendezvous it names itself before all others. */
+  /** As tracker it names itself before all others. */
   #answerJoin(from: PeerId, { swarm }: SwarmMessage): void {
     const id = registryBlobId(swarm);
     const joined = this.#joined.get(id) ?? new Set();
     this.#joined.set(id, joined.add(from));
     const others = [...joined].filter((peer) => peer !== from).map((peer) => ({ peer, complete: false }));
     const own = this.#claims.has(id) ? [{ peer: this.peer, complete: true }] : [];
-    this.#host?.send(from, { kind: 'peers', swarm, peers: [...own, ...others] });
+    this.#network?.send(from, { kind: 'peers', swarm, peers: [...own, ...others] });
   }
 
   async #serve(request: ChunkFetch): Promise<ServedChunk> {
@@ -217,7 +217,7 @@ export class EvilPeer implements AsyncDisposable {
     return mischief(this.pieceOf(swarm, bytes, range), bytes, request);
   }
 
-  /** A chunk of `bytes`, with its hash signed by this peer; not `verified`: as what the registry gave it. */
+  /** A chunk of `bytes`, with its hash signed by this peer; not `verified`: as one that the registry gave it. */
   pieceOf(
     swarm: SwarmKey,
     bytes: Buffer,

@@ -1,4 +1,4 @@
-/** Two honest members and an evil one, and a registry that has what they pull. */
+/** Two honest members, an evil one, and the registry of their blobs. */
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -23,7 +23,7 @@ export interface Content {
   readonly bytes: Buffer;
   readonly digest: Digest;
   readonly swarm: SwarmKey;
-  /** How an honest node is asked for it. */
+  /** The request for the blob to an honest node. */
   readonly source: PullOf;
 }
 
@@ -65,7 +65,7 @@ export class EvilScene implements AsyncDisposable {
     return scene;
   }
 
-  /** What is loaded, compiled and dialled by the first pull must not look like slowness of an honest node. */
+  /** Pulls once: loading, compiling and dialling must not look like a slow honest node. */
   async #warmUp(): Promise<void> {
     const { source } = this.content(WARM_UP);
     for (const node of this.honest) await node.pull(source);
@@ -74,7 +74,7 @@ export class EvilScene implements AsyncDisposable {
     for (const { accused } of this.honest) accused.clear();
   }
 
-  /** A blob that the registry has. */
+  /** A blob of the registry. */
   content(size: number, repository = REPOSITORY): Content {
     const bytes = seededBytes(size, `${this.registry.host} ${size}`);
     const digest = this.registry.addBlob(repository, bytes);
@@ -101,7 +101,7 @@ export class EvilScene implements AsyncDisposable {
   }
 }
 
-/** Waits until each of these knows all. */
+/** Waits until each of these members knows all. */
 async function acquainted(tables: readonly MemberNode['table'][]): Promise<void> {
   const end = performance.now() + KNOWN_WITHIN;
   while (tables.some((table) => table.live().length < tables.length)) {

@@ -1,4 +1,4 @@
-/** As much of a libp2p stream as FrameStream uses: bytes are received without a network. */
+/** The part of a libp2p stream that FrameStream uses: bytes are received without a network. */
 import type { Stream } from '@libp2p/interface';
 
 export class FakeStream extends EventTarget {
@@ -21,7 +21,7 @@ export class FakeStream extends EventTarget {
     this.dispatchEvent(new Event('close'));
   }
 
-  /** One event. */
+  /** Receives bytes as one event. */
   receive(data: Uint8Array): void {
     this.dispatchEvent(Object.assign(new Event('message'), { data }));
   }

@@ -1,5 +1,5 @@
 /**
- * A reverse proxy in front of a registry that makes it misbehave by rules, and counts what it really sent.
+ * A reverse proxy in front of a registry that makes it misbehave by rules, and counts the bytes that it really sent.
  *
  * It speaks HTTP on both sides and passes headers on unchanged, Host apart, so that Range, redirects and
  * challenges work as without it. A fault acts on the answer's way to the client.
@@ -48,7 +48,7 @@ export class FaultProxy implements AsyncDisposable {
     server.on('request', (request, response) => void this.#serve(request, response));
   }
 
-  /** In front of the registry at `upstream`, on a port of its own or on the one given. */
+  /** Starts in front of the registry at `upstream`, on a free port or on the given one. */
   static async start(upstream: string, rules: readonly Rule[] = [], port = 0): Promise<FaultProxy> {
     const server = createServer({ keepAliveTimeout: 60_000 }).listen(port, '127.0.0.1');
     await once(server, 'listening');
@@ -127,7 +127,7 @@ export class FaultProxy implements AsyncDisposable {
   }
 }
 
-/** Hands the body on, as the fault has it. Rejects where the registry or the client broke off. */
+/** Passes the body on, as the fault says. Rejects if the registry or the client broke off. */
 async function sendBody(
   answer: IncomingMessage,
   response: ServerResponse,
@@ -140,9 +140,9 @@ async function sendBody(
   response.once('close', () => closed.abort());
   for await (const chunk of answer as AsyncIterable<Buffer>) {
     if (fault?.kind === 'flip') flip(chunk, fault.at - exchange.bytes);
-    const piece = chunk.subarray(0, limit - exchange.bytes);
-    exchange.bytes += piece.length;
-    if (!response.write(piece)) await once(response, 'drain', { signal: closed.signal });
+    const part = chunk.subarray(0, limit - exchange.bytes);
+    exchange.bytes += part.length;
+    if (!response.write(part)) await once(response, 'drain', { signal: closed.signal });
     if (exchange.bytes >= limit && fault !== undefined) return endAt(fault, response);
     if (fault?.kind === 'throttle') {
       const due = (exchange.bytes / fault.bytesPerSecond) * 1000;
@@ -161,7 +161,7 @@ function isEnding(fault: Fault): fault is Ending {
 async function endAt(fault: Fault, response: ServerResponse): Promise<void> {
   const { socket } = response;
   if (fault.kind === 'stall-at' || socket === null) return;
-  await delay(50); // let what was written leave the kernel first: an RST drops what is still queued
+  await delay(50); // let written bytes leave the kernel first: an RST drops queued ones
   if (fault.kind === 'cut') socket.end();
   else socket.resetAndDestroy();
 }

@@ -1,7 +1,7 @@
-/** What can go wrong at a registry, as rules: which requests, and what happens to them. */
+/** Faults of a registry, as rules: the requests, and the fault that they meet. */
 import type { OutgoingHttpHeaders } from 'node:http';
 
-/** Where in the body something happens, in bytes from its start. */
+/** Place of a fault in the body, in bytes from its start. */
 export interface At {
   readonly at: number;
 }
@@ -13,13 +13,13 @@ export type Fault =
   | ({ readonly kind: 'reset-at' } & At)
   /** The request is taken and never answered. */
   | { readonly kind: 'stall' }
-  /** Nothing more after `at` bytes of the body; the connection stays open. */
+  /** No byte more after `at` bytes of the body; the connection stays open. */
   | ({ readonly kind: 'stall-at' } & At)
   /** The connection is closed (FIN) after `at` bytes of the body, short of its Content-Length. */
   | ({ readonly kind: 'cut' } & At)
   /** One bit is wrong at byte `at`. */
   | ({ readonly kind: 'flip' } & At)
-  /** An answer of the proxy's own. */
+  /** The proxy answers itself. */
   | {
       readonly kind: 'answer';
       readonly status: number;
@@ -36,9 +36,9 @@ export interface Rule {
   readonly path: RegExp;
   /** Tested against the method; default: GET and HEAD. */
   readonly method?: RegExp;
-  /** How many matching requests pass before the first one suffers. Default 0. */
+  /** Matching requests that pass before the first one meets the fault. Default 0. */
   readonly skip?: number;
-  /** How many suffer. Default: all. */
+  /** Requests that meet the fault. Default: all. */
   readonly times?: number;
   readonly fault: Fault;
 }
@@ -51,7 +51,7 @@ export class RuleBook {
     this.#rules = rules.map((rule) => ({ rule, seen: 0 }));
   }
 
-  /** What happens to this request; undefined: nothing. */
+  /** The fault for this request; undefined: none. */
   decide(method: string, path: string): Fault | undefined {
     for (const entry of this.#rules) {
       const { rule } = entry;

@@ -1,6 +1,6 @@
-/** What the tests of one `describe` share: made before the first of them, ended after the last. */
+/** A fixture that the tests of one `describe` share: made before the first of them, ended after the last. */
 
-/** Registers the hooks and returns how to reach what `make` made. Whatever `make` gives to the stack is ended. */
+/** Registers the hooks and returns a getter for the fixture. The resources that `make` gives to the stack are ended. */
 export function shared<T>(make: (stack: AsyncDisposableStack) => Promise<T>): () => T {
   let stack = new AsyncDisposableStack();
   let value: T | undefined;

@@ -1,9 +1,9 @@
-/** All files below a folder, with their modes and bytes, to be compared with what they are later. */
+/** All files below a folder, with their modes and bytes, to compare them with a later snapshot. */
 import { createHash } from 'node:crypto';
 import { lstat, readdir, readFile, readlink } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 
-/** By path, without folders that are empty. */
+/** Files by path, without empty folders. */
 export async function snapshot(folder: string): Promise<Readonly<Record<string, string>>> {
   const found: Record<string, string> = {};
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {

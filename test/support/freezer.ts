@@ -11,7 +11,7 @@ export class Freezer implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  /** Below where version 2 is mounted: alone, or beside version 1. */
+  /** Makes the cgroup below the mount of version 2, which stands alone or beside version 1. */
   static async create(): Promise<Freezer> {
     const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' '));
     const mount = mounts.find(([, , type]) => type === 'cgroup2')?.[1];
@@ -21,7 +21,7 @@ export class Freezer implements AsyncDisposable {
     return new Freezer(folder);
   }
 
-  /** A process and its children, which have none. */
+  /** Adds a process and its children, which have none themselves. */
   async freeze(pid: number): Promise<void> {
     const children = await readFile(`/proc/${pid}/task/${pid}/children`, 'latin1');
     for (const each of [String(pid), ...children.split(' ').filter(Boolean)]) {
@@ -31,7 +31,7 @@ export class Freezer implements AsyncDisposable {
     await this.#until('cgroup.events', /^frozen 1$/m);
   }
 
-  /** As a runtime ends a container that is frozen. */
+  /** Kills all, as a runtime ends a frozen container. */
   async kill(): Promise<void> {
     const pids = await readFile(join(this.#folder, 'cgroup.procs'), 'latin1');
     for (const pid of pids.split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGKILL');

@@ -7,7 +7,7 @@ import { parseRangeHeader } from '../../src/oci/range.ts';
 import { seededBytes } from './bytes.ts';
 import { HttpServer } from './http-server.ts';
 
-/** Each MiB is the same, but for its number in front. */
+/** Each MiB is the same, except for its number in front. */
 const BLOCK = MIB;
 const NUMBER_BYTES = 8;
 
@@ -54,7 +54,7 @@ export class GeneratedBlob implements AsyncDisposable {
     try {
       await pipeline(this.#counted(start, end), response);
     } catch {
-      // The node has what it wants of it.
+      // The node has all that it wants of the blob.
     }
   };
 

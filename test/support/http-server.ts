@@ -16,12 +16,12 @@ export interface SeenRequest {
 }
 
 export class HttpServer implements AsyncDisposable {
-  /** `127.0.0.1:PORT`, or at the address that was asked for. */
+  /** `127.0.0.1:PORT`, or with the given address. */
   readonly host: string;
   readonly url: string;
   /** All requests so far. */
   readonly requests: SeenRequest[] = [];
-  /** Connections ever made, also those on which nothing was asked. */
+  /** Connections ever made, also those without a request. */
   accepted = 0;
   /** Answers every request; may be replaced at any time. */
   handler: Handler;
@@ -37,7 +37,7 @@ export class HttpServer implements AsyncDisposable {
     this.handler = handler;
   }
 
-  /** `address` and `port`: where it listens, IPv4; any free port. */
+  /** `address` (IPv4) and `port` on which it listens; default: any free port. */
   static async start(
     handler: Handler,
     options: { readonly tls?: Certificate; readonly address?: string; readonly port?: number } = {},

@@ -1,4 +1,4 @@
-/** A node that runs from the image: what every runtime must make possible. */
+/** A node that runs from the image, as every runtime must be able to run it. */
 import assert from 'node:assert/strict';
 import { MINUTE } from '../../src/util/clock.ts';
 import { request } from './client.ts';

@@ -1,5 +1,5 @@
 /**
- * Images for the tests, in memory: what src/cli/demo/image.ts generates, and in addition Docker's media types,
+ * Images for the tests, in memory: those of src/cli/demo/image.ts, and in addition Docker's media types,
  * lists of any children, and artifacts. A seed makes every digest repeatable.
  */
 import { readFile } from 'node:fs/promises';
@@ -29,7 +29,7 @@ export interface TestImage extends TestBlob {
 
 export interface ImageOptions {
   readonly seed: string;
-  /** Each layer, or how many random bytes it holds. */
+  /** Each layer, or its number of random bytes. */
   readonly layers?: readonly (LayerSpec | number)[];
   readonly platform?: Platform;
   readonly format?: 'oci' | 'docker';
@@ -81,7 +81,7 @@ export function buildIndex(children: readonly TestImage[], format: 'oci' | 'dock
   return { ...jsonBlob(mediaType, { schemaVersion: 2, mediaType, manifests }), blobs: [], children };
 }
 
-/** An artifact (image spec, "Guidelines for Artifact Usage"), of `subject` where it is given. */
+/** An artifact (image spec, "Guidelines for Artifact Usage"), of `subject` if it is given. */
 export function buildArtifact(payload: Uint8Array, subject?: TestImage): TestImage {
   const config = jsonBlob('application/vnd.oci.empty.v1+json', {});
   const content = blob('application/vnd.weir.test', payload);
@@ -100,7 +100,7 @@ export function blob(mediaType: string, bytes: Uint8Array): TestBlob {
   return { mediaType, digest: digestOf(bytes), size: bytes.length, bytes };
 }
 
-/** What a manifest says of a blob. */
+/** The descriptor of a blob in a manifest. */
 export function descriptorOf({ mediaType, digest, size }: Descriptor): Descriptor {
   return { mediaType, digest, size };
 }

@@ -1,7 +1,7 @@
 /**
- * What a kubelet and an API server do to a pod before a runtime sees it, for `podman kube play`, which lacks it: fields
- * of the downward API get their values, and probes are left to whoever runs the pod (podman would run curl inside of
- * the container for them, and the image has none). Paths of the host get a prefix, so that the machine's own are safe.
+ * The work of a kubelet and an API server on a pod before a runtime sees it, for `podman kube play`, which lacks it.
+ * Fields of the downward API get their values. Probes are left to the test: podman would run curl in the container for
+ * them, and the image has none. Paths of the host get a prefix, so the machine's own are safe.
  */
 import type { Manifest } from '../../deploy/helm.ts';
 
@@ -34,7 +34,7 @@ function visit(value: unknown, facts: NodeFacts): unknown {
   );
 }
 
-/** Of an environment variable. */
+/** The value of an environment variable. */
 function fieldPath(value: object): string | undefined {
   const { valueFrom } = value as { valueFrom?: { fieldRef?: { fieldPath: string } } };
   return valueFrom?.fieldRef?.fieldPath;

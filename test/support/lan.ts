@@ -8,12 +8,12 @@ import { runOk } from './program.ts';
 
 /** Bytes that may leave at once: above what a refill at 200 Mbit/s brings per kernel tick of 4 ms (100 kB). */
 const BURST = '256kb';
-/** How long a packet may wait for its turn before it is dropped: far above a round trip, below TCP's time-out. */
+/** Time that a packet may wait before it is dropped: far above a round trip, below TCP's time-out. */
 const LATENCY = '50ms';
 /** Ethernet, IPv4, and TCP with time stamps. */
 const HEADER_BYTES = 14 + 20 + 32;
 const PREFIX = 24;
-/** Address of the test process, where it takes part. */
+/** Address of the test process, if it takes part. */
 const TEST_PROCESS = 1;
 
 export interface LanHost {
@@ -52,7 +52,7 @@ export class Lan implements AsyncDisposable {
     return new Lan(bridge, `${network}.${process.pid & 255}`, stack.move());
   }
 
-  /** A new host. `rate`: of its link in both directions, as tc writes rates. */
+  /** Makes a host. `rate`: of its link in both directions, as tc writes rates. */
   async addHost(rate: string): Promise<LanHost> {
     const namespace = this.#stack.use(await Namespace.create());
     const number = ++this.#hosts;
@@ -66,7 +66,7 @@ export class Lan implements AsyncDisposable {
   }
 
   /**
-   * Plugs what is a host of another network into this one too, with a link that nothing shapes; returns the address.
+   * Plugs a host of another network into this one too, with a link that nothing shapes; returns the address.
    * It reaches the test process there, and no other host that joined.
    */
   async join(namespace: Namespace, device: string): Promise<string> {
@@ -100,14 +100,14 @@ export class Lan implements AsyncDisposable {
   }
 
   /**
-   * What the kernel hands to the link in one go for TCP to be cut up later is one packet from now on: else a rule
-   * that drops one packet in fifty drops dozens at a time.
+   * From now on the kernel hands single packets to the link, not bundles that are cut up later: otherwise a rule that
+   * drops one packet in fifty drops dozens at a time.
    */
   async sendSinglePackets({ namespace }: LanHost): Promise<void> {
     await runOk('ip', ['link', 'set', 'eth0', 'gso_max_segs', '1'], { within: namespace.enter });
   }
 
-  /** Nothing gets from one group to the other until the returned function is called. */
+  /** No packet gets from one group to the other until the returned function is called. */
   async cut(some: readonly LanHost[], others: readonly LanHost[]): Promise<() => Promise<void>> {
     return this.#drop([
       `iifname ${setOf(some)} oifname ${setOf(others)} drop`,
@@ -115,13 +115,13 @@ export class Lan implements AsyncDisposable {
     ]);
   }
 
-  /** So many of 1000 packets among these hosts are lost until the returned function is called. */
+  /** This number of 1000 packets among these hosts is lost until the returned function is called. */
   async lose(perMille: number, among: readonly LanHost[]): Promise<() => Promise<void>> {
     const set = setOf(among);
     return this.#drop([`iifname ${set} oifname ${set} numgen random mod 1000 < ${perMille} drop`]);
   }
 
-  /** Bytes that the host has sent so far, without the headers of TCP/IP; what was sent twice counts twice. */
+  /** Bytes that the host has sent so far, without TCP/IP headers; retransmissions count. */
   async sent({ namespace }: LanHost): Promise<number> {
     const json = await runOk('ip', ['-s', '-j', 'link', 'show', 'dev', 'eth0'], { within: namespace.enter });
     const [link] = JSON.parse(json) as LinkStatistics[];

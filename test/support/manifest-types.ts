@@ -12,7 +12,7 @@ interface Validated {
 }
 type ModelClass = new (data: unknown) => Validated;
 
-/** Where the types of each group are. */
+/** Modules of the types of each group. */
 const PACKAGES: Readonly<Record<string, string>> = {
   'monitoring.coreos.com/v1': '@kubernetes-models/prometheus-operator/monitoring.coreos.com/v1',
 };
@@ -28,7 +28,7 @@ export async function validate(manifest: Manifest): Promise<void> {
   new Model(manifest).validate();
 }
 
-/** @returns what the compiler says of fields that do not exist (and of all else that is wrong); empty: nothing */
+/** @returns the compiler's errors on fields that do not exist (and its other errors); empty: none */
 export async function typeProblems(manifests: readonly Manifest[]): Promise<readonly string[]> {
   // Below the tree, where the compiler finds node_modules.
   await mkdir(join(ROOT, '.cache'), { recursive: true });

@@ -1,6 +1,6 @@
 /**
- * A member in this process: what the daemon makes of a node, without its mirror, so that a test can look inside and
- * pull from it directly.
+ * A member in this process: the parts of the daemon without the mirror, so a test can look inside and pull from it
+ * directly.
  */
 import { systemClock, MIB, SECOND, type Clock } from '../../src/util/clock.ts';
 import { defaultConfig } from '../../src/config/load.ts';
@@ -28,7 +28,7 @@ import { readAll } from './bytes.ts';
 import { TempDir } from './temp.ts';
 
 const LOOPBACK = [{ host: '127.0.0.1', port: 0 }] as const;
-/** As containerd. */
+/** Layers at a time, as containerd. */
 const MAX_TRIES = 4;
 const STALL_TIMEOUT = 30 * SECOND;
 
@@ -62,7 +62,7 @@ export class MemberNode implements AsyncDisposable {
   readonly blobs: Blobs;
   readonly manifests: Manifests;
   readonly access: Access;
-  /** Whom it has ever suspected or banned, and for what. */
+  /** Members that it has ever suspected or banned, and the reasons. */
   readonly accused: Map<PeerId, Set<SuspicionReason>> = new Map();
   readonly #stack: AsyncDisposableStack;
 
@@ -167,7 +167,7 @@ export class MemberNode implements AsyncDisposable {
     return `${host}:${port}`;
   }
 
-  /** The whole blob, as a runtime gets it: one that was cut off because it was wrong is asked for again. */
+  /** The whole blob, as a runtime gets it: a response that was cut because of wrong bytes is asked for again. */
   async pull(blob: PullOf): Promise<Buffer> {
     for (let tries = 1; ; tries++) {
       try {

@@ -1,10 +1,10 @@
-/** A cgroup whose processes are killed when they need more memory than it has, as in a container with a limit. */
+/** A cgroup whose processes are killed if they need more memory than its limit, as in a container. */
 import { mkdir, readFile, rmdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SECOND } from '../../src/util/clock.ts';
 
-/** What the two versions call it (cgroup-v2.rst; cgroup-v1/memory.rst). */
+/** Names of the limit in the two versions (cgroup-v2.rst; cgroup-v1/memory.rst). */
 const FILES = {
   cgroup2: { limit: 'memory.max' },
   cgroup: { limit: 'memory.limit_in_bytes' },
@@ -17,7 +17,7 @@ export class MemoryCgroup implements AsyncDisposable {
     this.#folder = folder;
   }
 
-  /** Undefined if this machine does not let us make one. @param bytes its limit */
+  /** Undefined if this machine does not allow one. @param bytes its limit */
   static async create(bytes: number): Promise<MemoryCgroup | undefined> {
     const mounts = (await readFile('/proc/self/mounts', 'utf8')).split('\n').map((line) => line.split(' '));
     for (const [, mount = '', type = '', flags = ''] of mounts) {

@@ -1,6 +1,6 @@
 /** Reads Prometheus' text format. */
 
-/** Samples of one scrape, by name and labels as they are written: `weir_bytes_total{source="store"}`. */
+/** Samples of one scrape, by name and labels in their text form: `weir_bytes_total{source="store"}`. */
 export class Metrics {
   readonly samples: ReadonlyMap<string, number>;
 

@@ -27,7 +27,7 @@ import { TempDir } from './temp.ts';
 export interface TestRepository {
   readonly blobs: Map<Digest, Buffer>;
   readonly tags: Map<string, Digest>;
-  /** The Authorization header that may read; undefined: public. */
+  /** The Authorization header that may read it; undefined: public. */
   authorization?: string;
 }
 
@@ -35,7 +35,7 @@ export interface TestRepository {
 export class TestRegistry implements AsyncDisposable {
   readonly server: HttpServer;
   readonly repositories: Map<string, TestRepository> = new Map();
-  /** Answers instead of the registry where it returns true. */
+  /** Answers instead of the registry if it returns true. */
   intercept: (request: IncomingMessage, response: ServerResponse) => boolean = () => false;
   challenge = 'Basic realm="test"';
 
@@ -137,7 +137,7 @@ export function sendBytes(
   response.end(request.method === 'HEAD' ? undefined : bytes.subarray(start, end));
 }
 
-/** An upstream that reaches these registries alone: all else is as if nobody answered there. */
+/** An upstream that reaches only these registries: no other one answers. */
 function upstreamFor(permit: (registry: RegistryHost) => boolean): typeof Upstream {
   const check = ({ registry }: Repository): void => {
     if (!permit(registry)) throw new WeirError('upstream_unreachable', `${registry} is not for this test`);
@@ -172,7 +172,7 @@ function upstreamFor(permit: (registry: RegistryHost) => boolean): typeof Upstre
 }
 
 export interface MirrorFixtureOptions {
-  /** Of an earlier fixture, for a restart; default: a new one that goes with this fixture. */
+  /** Data folder of an earlier fixture, for a restart; default: a new one that ends with this fixture. */
   readonly folder?: string;
   readonly mode?: AccessMode;
   readonly accessTtl?: number;
@@ -185,10 +185,10 @@ export interface MirrorFixtureOptions {
   readonly upstreamStallTimeout?: number;
   readonly maxConcurrent?: number;
   readonly share?: BlobsOptions['share'];
-  /** Of the blobs alone. */
+  /** Quota of the blobs alone. */
   readonly clock?: Clock;
   readonly wrapStore?: (store: Store) => Store;
-  /** The registries that may be asked, where callers name those that the test does not choose; default: all. */
+  /** The registries that may be asked, if callers name some that the test does not choose; default: all. */
   readonly permit?: (registry: RegistryHost) => boolean;
   readonly mirror?: Partial<MirrorOptions>;
 }

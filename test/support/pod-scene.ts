@@ -1,6 +1,6 @@
 /**
- * A node of Kubernetes as `podman kube play` can be one: a host with containerd, whose files for one registry are kept by hand,
- * and the chart's pods on it. There is no API server: what it and a kubelet would put into a pod, kubelet.ts does.
+ * A node of Kubernetes, as far as `podman kube play` can be one: a host with containerd, whose files for one registry are
+ * written by hand, and the chart's pods on it. There is no API server: kubelet.ts stands for it and for the kubelet.
  */
 import { cp, mkdir, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -15,7 +15,7 @@ import { freePort } from './ports.ts';
 import { Registry } from './registry.ts';
 import { TempDir } from './temp.ts';
 
-/** What it needs, for `requires`. */
+/** Programs that it needs, for `requires`. */
 export const POD_NEEDS: readonly string[] = [
   ...BUILDING,
   'docker-registry',
@@ -105,7 +105,7 @@ export class PodScene implements AsyncDisposable {
     return manifests.map((manifest) => asOnNode(manifest, facts));
   }
 
-  /** Plays the DaemonSet of this name with what its pods mount; resolves with how to take it down. */
+  /** Plays the DaemonSet of this name with its pods' mounts; resolves with a function that takes it down. */
   async play(name: string, manifests: readonly Manifest[]): Promise<() => Promise<unknown>> {
     const parts = manifests.filter(
       ({ kind, metadata }) =>
@@ -144,7 +144,7 @@ export class PodScene implements AsyncDisposable {
   }
 }
 
-/** A host with containerd, whose files for one registry are kept by hand. */
+/** A host with containerd, whose files for one registry are written by hand. */
 async function makeHost(host: TempDir, registry: Registry): Promise<void> {
   const folder = host.join('etc/containerd/certs.d', registry.host);
   await mkdir(folder, { recursive: true });

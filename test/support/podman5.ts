@@ -9,7 +9,7 @@ import { TempDir } from './temp.ts';
 
 const TIMEOUT = 2 * MINUTE;
 
-/** What `requires` is asked: the program in the tree. */
+/** Path of the program in the tree, for `requires`. */
 export const PODMAN5: string = inTree('trixie', 'podman');
 
 export class Podman5 implements AsyncDisposable {

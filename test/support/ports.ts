@@ -1,4 +1,4 @@
-/** Ports for programs that cannot tell which one they got when asked to listen on 0. */
+/** Ports for programs that cannot tell their port after they listen on 0. */
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo } from 'node:net';
 
@@ -12,7 +12,7 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
-/** Whether something accepts connections there. */
+/** Whether a program accepts connections there. */
 export async function accepts(port: number, host = '127.0.0.1'): Promise<boolean> {
   const socket = connect(port, host);
   try {

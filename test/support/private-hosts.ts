@@ -1,4 +1,4 @@
-/** Names of a test's own: a program sees an /etc/hosts that nobody else does. Needs root. */
+/** Names of a test's own: a program sees a private /etc/hosts. Needs root. */
 import { writeFile } from 'node:fs/promises';
 import type { TempDir } from './temp.ts';
 

@@ -1,4 +1,4 @@
-/** What another process holds, as the kernel counts it (proc(5), /proc/pid/status). */
+/** Memory of another process, as the kernel counts it (proc(5), /proc/pid/status). */
 import { readdir, readFile } from 'node:fs/promises';
 import { KIB } from '../../src/util/clock.ts';
 

@@ -1,5 +1,5 @@
 /**
- * Real programs under test: started, awaited by what they log or by a port that answers, and ended by their pid.
+ * Real programs under test: started, awaited by a log line or by a port that answers, and ended by their pid.
  *
  * Every program dies with the test process (`setpriv --pdeathsig`), so that a killed run leaves nothing behind.
  */
@@ -135,7 +135,7 @@ export class Program implements AsyncDisposable {
     await this.stop();
   }
 
-  /** An error that shows what the program printed last. */
+  /** An error with the program's last output. */
   failure(problem: string): Error {
     const exit = this.#exit ? ` (exit code ${this.#exit.code}, signal ${this.#exit.signal})` : '';
     const tail = this.#lines.slice(-SHOWN_LINES).join('\n');
@@ -185,7 +185,7 @@ export type RunOptions = Omit<ProgramOptions, 'command' | 'args'> & {
   readonly timeout?: number;
 };
 
-/** Runs a program to its end, whatever its exit code. */
+/** Runs a program to its end, with any exit code. */
 export async function run(
   command: string,
   args: readonly string[],
@@ -213,7 +213,7 @@ export async function run(
   }
 }
 
-/** Runs a program that must succeed, and returns what it printed on stdout. */
+/** Runs a program that must succeed, and returns its stdout. */
 export async function runOk(
   command: string,
   args: readonly string[],

@@ -1,6 +1,6 @@
 /**
- * One pull, with the mirror or without it, each by a containerd of its own through a faulty proxy of its own; and
- * the comparison of the two: with the mirror a pull must never come out worse, nor more than 5 s later.
+ * One pull with the mirror and one without it, each by a containerd of its own through a faulty proxy of its own; and
+ * their comparison: with the mirror a pull must never end worse, nor more than 5 s later.
  */
 import assert from 'node:assert/strict';
 import { SECOND } from '../../src/util/clock.ts';
@@ -11,14 +11,14 @@ import { FaultProxy } from './fault-proxy.ts';
 import type { TestImage } from './images.ts';
 import { WeirNode, type WeirOptions } from './weir.ts';
 
-/** How much later than without the mirror a pull may end. */
+/** Milliseconds by which a pull may end later than one without the mirror. */
 const GRACE = 5 * SECOND;
-/** A pull without the mirror that takes longer hangs: containerd 1.6 has no time-out of its own. */
+/** Milliseconds after which a pull without the mirror hangs: containerd 1.6 has no time-out of its own. */
 const HANGS = 15 * SECOND;
 
 /**
- * `succeeds`: Weir can make good what goes wrong once, also where containerd alone cannot.
- * `as without it`: success where containerd alone succeeds, else any end, in time.
+ * `succeeds`: Weir can mend a single fault, even if containerd alone cannot.
+ * `as without it`: success if containerd alone succeeds, else any end, in time.
  */
 export type Expected = 'succeeds' | 'as without it';
 
@@ -30,7 +30,7 @@ interface Parts {
 }
 
 export interface PullOptions {
-  /** Milliseconds after which a pull without the mirror counts as one that hangs. */
+  /** Milliseconds after which a pull without the mirror counts as hung. */
   readonly hangs?: number;
   readonly signal?: AbortSignal;
 }
@@ -73,8 +73,8 @@ export class PullScene implements AsyncDisposable {
 }
 
 /**
- * Both pulls side by side: [without, through]. When the one through the mirror has succeeded, the other one cannot
- * be quicker any more, and is ended.
+ * Both pulls side by side: [without, through]. Once the one through the mirror has succeeded, the other one cannot be
+ * quicker any more, and is ended.
  */
 export async function pullBoth(
   direct: PullScene,

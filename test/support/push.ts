@@ -11,7 +11,7 @@ import { digestHex, type Digest } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { descriptorOf, type TestBlob, type TestImage } from './images.ts';
 
-/** Pushes an image, and all that it names, as `repository:tag`. */
+/** Pushes an image, and all blobs and manifests that it names, as `repository:tag`. */
 export async function push(url: string, repository: string, tag: string, image: TestImage): Promise<void> {
   await pushContent(url, repository, image);
   await putManifest(url, repository, tag, image);
@@ -40,7 +40,7 @@ export async function pushBlob(url: string, repository: string, blob: TestBlob):
   await expectStatus(put, 201);
 }
 
-/** The same from a file, which is not held in memory. */
+/** Pushes a blob from a file, without holding it in memory. */
 export async function pushFile(url: string, repository: string, digest: Digest, file: string): Promise<void> {
   const base = `${url}/v2/${repository}/blobs`;
   const started = await fetch(`${base}/uploads/`, { method: 'POST' });

@@ -1,6 +1,6 @@
 import type { DownloadTarget, PeerSource } from '../../src/pull/download-target.ts';
 
-/** A pull in a swarm that brings nothing by itself, and ends when it is told. */
+/** A pull in a swarm that brings no bytes by itself, and ends when the test says so. */
 export class QuietPull implements PeerSource {
   readonly size: number;
   readonly hasPeers: boolean;

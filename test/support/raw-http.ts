@@ -1,4 +1,4 @@
-/** A request as it is written, byte by byte: what neither fetch nor node:http would send. */
+/** A request written byte by byte, as neither fetch nor node:http would send it. */
 import { connect } from 'node:net';
 import { once } from 'node:events';
 
@@ -6,23 +6,23 @@ export interface RawAnswer {
   readonly status: number;
   /** Names in lower case. */
   readonly headers: Readonly<Record<string, string>>;
-  /** What follows the header, a transfer coding included. */
+  /** The bytes behind the header, with any transfer coding. */
   readonly body: string;
 }
 
 /**
- * Sends the lines of a request's head, and reads what comes until the other side closes.
+ * Sends the lines of a request's head, and reads until the other side closes.
  * @param url names address and port; the request is as `lines` say
  */
 export async function sendRaw(url: string, ...lines: readonly string[]): Promise<RawAnswer> {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
   socket.write(rawRequest(...lines));
-  const pieces: Buffer[] = [];
-  socket.on('data', (chunk: Buffer) => pieces.push(chunk));
+  const parts: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => parts.push(chunk));
   await once(socket, 'end');
   socket.destroy();
-  return parseAnswer(Buffer.concat(pieces).toString('latin1'));
+  return parseAnswer(Buffer.concat(parts).toString('latin1'));
 }
 
 /** The connection is to be closed after the answer. */

@@ -1,4 +1,4 @@
-/** Blobs of a registry of which tests need no more than the name. */
+/** Blobs of a registry, for tests that need only its name. */
 import type { Digest } from '../../src/oci/digest.ts';
 import type { RegistryBlob } from '../../src/oci/registry-blob.ts';
 import { parseRegistryHost } from '../../src/oci/repository.ts';

@@ -10,7 +10,7 @@ import type { Certificate } from './certificates.ts';
 import { Program, runOk } from './program.ts';
 import { TempDir } from './temp.ts';
 
-/** What `auth.token` of docker-registry's configuration wants. */
+/** Settings of `auth.token` in docker-registry's configuration. */
 export interface TokenAuth {
   readonly realm: string;
   readonly service: string;
@@ -77,7 +77,7 @@ export class Registry implements AsyncDisposable {
     return this.#program.pid;
   }
 
-  /** What it has logged. */
+  /** Its log. */
   get log(): string {
     return this.#program.lines.join('\n');
   }
@@ -86,7 +86,7 @@ export class Registry implements AsyncDisposable {
     return Number(this.host.slice(this.host.lastIndexOf(':') + 1));
   }
 
-  /** Stops listening and cuts what is being served. */
+  /** Stops listening and cuts running responses. */
   async stop(): Promise<void> {
     await this.#program.stop('SIGKILL');
   }

@@ -1,8 +1,8 @@
 /**
- * What a group of tests needs from the machine.
+ * The needs of a group of tests from the machine.
  *
- * `requires('containerd', 'root')('title', () => { … })` is `describe` where all is there; a need may also be a path. Where something is
- * missing, the group is reported as left out (pending) with the reason in its title, and under CI it fails.
+ * `requires('containerd', 'root')('title', () => { … })` is `describe` if all is there; a need may also be a path. If
+ * something is missing, the group is reported as left out (pending) with the reason in its title. Under CI it fails.
  */
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
@@ -10,13 +10,13 @@ import { delimiter, join } from 'node:path';
 /** Debian keeps daemons in sbin folders, which are not on every user's PATH. */
 const SYSTEM_FOLDERS = ['/usr/local/sbin', '/usr/sbin', '/sbin'];
 
-/** Where `program` is, or undefined. */
+/** Path of `program`, or undefined. */
 export function findProgram(program: string): string | undefined {
   const folders = [...(process.env['PATH'] ?? '').split(delimiter), ...SYSTEM_FOLDERS];
   return folders.map((folder) => join(folder, program)).find(isExecutable);
 }
 
-/** Describes tests that need these programs, and `root` where it is named. */
+/** Describes tests that need these programs, and `root` if it is named. */
 export function requires(
   ...needs: readonly string[]
 ): (title: string, body: (this: Mocha.Suite) => void) => void {

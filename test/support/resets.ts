@@ -1,4 +1,4 @@
-/** Clients that go away: a request over a socket of its own, and a reset in the midst of whatever the server does. */
+/** Clients that go away: each sends a request over a socket of its own, then resets it while the server works. */
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { MILLISECOND } from '../../src/util/clock.ts';
@@ -9,11 +9,11 @@ export interface ResetOptions {
   /** `GET /v2/…`, taken in turn. */
   readonly requests: readonly string[];
   readonly count: number;
-  /** Side by side. */
+  /** Requests side by side. */
   readonly parallel: number;
 }
 
-/** When a client resets its connection, taken in turn. */
+/** Moments at which a client resets its connection, taken in turn. */
 type Moment = (asked: Promise<void>, answered: Promise<void>) => Promise<void>;
 const LONGEST = 20 * MILLISECOND;
 const MOMENTS: readonly Moment[] = [
@@ -24,7 +24,7 @@ const MOMENTS: readonly Moment[] = [
   (_asked, answered) => Promise.race([answered, delay(5 * LONGEST)]),
 ];
 
-/** Sends them all. @throws where the server is not there any more */
+/** Sends all requests. @throws if the server is not there any more */
 export async function resetAll({ host, requests, count, parallel }: ResetOptions): Promise<void> {
   const port = Number(host.slice(host.lastIndexOf(':') + 1));
   let sent = 0;

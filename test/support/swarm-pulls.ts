@@ -1,4 +1,4 @@
-/** Pulls by the nodes of a scene: begun together or one after the other, and what they came to. */
+/** Pulls by the nodes of a scene, begun together or one after the other, and their results. */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { assertIntact } from './assertions.ts';
@@ -8,7 +8,7 @@ import { push } from './push.ts';
 import type { Registry } from './registry.ts';
 import { inMiB, lowerBound, sizeOf, type SwarmNode, type SwarmScene } from './swarm-scene.ts';
 
-/** Milliseconds between two looks, each of which starts a program per node. */
+/** Milliseconds between two checks, each of which starts a program for each node. */
 const LOOK = 200;
 
 /** An image in the storage folder of the registries. */
@@ -18,7 +18,7 @@ export interface Wares {
   readonly path: string;
 }
 
-/** Registries of the scenes serve what lies in this one's folder; it is on loopback, open, and quick. */
+/** A registry for pushes: on loopback, open, and quick. The registries of the scenes serve its folder. */
 export async function stock(pantry: Registry, image: TestImage, repository: string): Promise<Wares> {
   await push(pantry.url, repository, 'v1', image);
   return { image, path: `${repository}:v1` };
@@ -27,13 +27,13 @@ export async function stock(pantry: Registry, image: TestImage, repository: stri
 /** The registry sent more than it should have; all pulls succeeded. */
 class TooManyBytes extends Error {}
 
-/** Goes of a scene of which one must keep within its bound of registry bytes. */
+/** Tries of a scene; one of them must keep within its bound of registry bytes. */
 const GOES = 3;
 
 /**
- * On two cores that five nodes, five runtimes and other machines share, a node may be held up for seconds, and going to
- * the registry instead of stalling is then right. So the bound must hold in one of three goes; a pull that fails ends
- * the test at once.
+ * Five nodes, five runtimes and other machines share two cores, so a node may be held up for seconds. It is then right
+ * to go to the registry instead of stalling. So the bound must hold in one of three tries; a failed pull ends the test
+ * at once.
  */
 export async function inOneOfThreeGoes(go: () => Promise<void>): Promise<void> {
   for (let count = 1; ; count++) {
@@ -83,12 +83,12 @@ export class Pulls {
     return new Pulls(scene, wares, options);
   }
 
-  /** How many have not ended. */
+  /** Number of pulls that have not ended. */
   get pending(): number {
     return this.#pending;
   }
 
-  /** Waits until so many images' worth of bytes have left the registry, with some pull still running. */
+  /** Waits until the bytes of this many images have left the registry, with some pull still running. */
   async registrySent(images: number): Promise<void> {
     await this.#scene.leaves(images * sizeOf(this.#wares.image), await this.#leftBefore);
     assert.ok(this.#pending > 0, 'the pulls ended too early for what was to come');
@@ -102,7 +102,7 @@ export class Pulls {
 
   /**
    * Waits until all have ended: each but those of `except` must have brought the image, whole.
-   * @param atMost what the registry may have sent, in images
+   * @param atMost bytes that the registry may have sent, in images
    */
   async succeed(atMost: number, options: { readonly except?: readonly SwarmNode[] } = {}): Promise<void> {
     const { except = [] } = options;

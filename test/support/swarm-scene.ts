@@ -1,6 +1,6 @@
 /**
- * A small cluster as it is in the field: nodes in network namespaces of their own, each with a real containerd and a
- * weir node, all with one cluster key, and a registry at the far end of a shaped link.
+ * A small cluster as in the field: nodes in network namespaces of their own, each with a real containerd and a weir
+ * node, all with one cluster key, and a registry at the far end of a shaped link.
  */
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -14,16 +14,16 @@ import { TempDir } from './temp.ts';
 import { knows } from './weir-cluster.ts';
 import { WeirNode } from './weir.ts';
 
-/** Megabits per second, the registry's below the nodes': the registry is what everybody waits for. */
+/** Megabits per second. The registry's link is slower than the nodes', so everybody waits for the registry. */
 export const REGISTRY_MBIT = 50;
 export const NODE_MBIT = 60;
 
 const CONTROL_PORT = 4772;
 const DATA_PORT = 4773;
 const BLOBS = '/blobs/';
-/** Longer than any of the pulls takes when something goes wrong and is mended. */
+/** Milliseconds: longer than any pull takes if a fault occurs and is mended. */
 const PULL_TIMEOUT = 2 * MINUTE;
-/** Milliseconds between two looks. */
+/** Milliseconds between two checks. */
 const LOOK = 20;
 
 export interface SwarmSceneOptions {
@@ -81,7 +81,7 @@ export class SwarmScene implements AsyncDisposable {
     const starting = hosts.map((host, i) =>
       startNode(stack, `node-${i + 1}`, host, registry, { key: dir.join('key'), bootstrap }),
     );
-    // One that fails must not leave behind those that start a moment later.
+    // If one node fails to start, those that start a moment later must not be left behind.
     await Promise.allSettled(starting);
     const scene = new SwarmScene(lan, registry, registryHost, await Promise.all(starting), stack.move());
     try {
@@ -116,7 +116,7 @@ export class SwarmScene implements AsyncDisposable {
     return this.lan.sent(this.#registryHost);
   }
 
-  /** Waits until so many more bytes have left the registry than `since`. */
+  /** Waits until this many more bytes have left the registry than `since`. */
   async leaves(bytes: number, since: number): Promise<void> {
     while ((await this.leftRegistry()) - since < bytes) await delay(LOOK);
   }
@@ -144,7 +144,7 @@ export class SwarmScene implements AsyncDisposable {
     return this.registry.accessLog.bytes(BLOBS);
   }
 
-  /** For failures and for measurements: why nodes went to the registry, whom they blamed, what went past them. */
+  /** For failures and measurements: reasons for requests to the registry, blamed peers, requests past the nodes. */
   story(): string {
     const direct = this.registry.accessLog
       .matching(BLOBS, 'GET')
@@ -160,7 +160,7 @@ export class SwarmScene implements AsyncDisposable {
   }
 }
 
-/** Milliseconds in which nobody can bring the image to all nodes: through the registry's link, or through a node's. */
+/** The least milliseconds in which the image can reach all nodes: by the registry's link, or by a node's. */
 export function lowerBound(image: TestImage): number {
   return (sizeOf(image) * 8) / (Math.min(REGISTRY_MBIT, NODE_MBIT) * 1000);
 }
@@ -194,7 +194,7 @@ async function startNode(
     'cluster.listen': `${host.address}:${CONTROL_PORT}`,
     'cluster.bootstrap': bootstrap,
     'cluster.mdns': 'off',
-    'mirror.hang-timeout': '0s', // tests freeze nodes: these are to be there again afterwards
+    'mirror.hang-timeout': '0s', // tests freeze nodes, which must live on afterwards
     'transfer.listen': `${host.address}:${DATA_PORT}`,
   };
   const registries = { [registry.host]: { 'plain-http': true } };
@@ -204,7 +204,7 @@ async function startNode(
   return { name, host, containerd, weir };
 }
 
-/** What more than one node asked the registry for: when, who, and why. */
+/** Chunks that more than one node asked the registry for: time, node, and reason. */
 function fetchedTwice(nodes: readonly SwarmNode[]): readonly string[] {
   const asked = new Map<string, { readonly time: number; readonly told: string }[]>();
   for (const { name, weir } of nodes) {
@@ -233,7 +233,7 @@ interface LogEntry {
   readonly first?: number;
   readonly count?: number;
   readonly reason?: string;
-  /** What a peer did that was set aside. */
+  /** The log entry on a suspected peer. */
   readonly detail?: string;
   readonly name?: string;
   readonly route?: string;
@@ -245,7 +245,7 @@ function* entriesOf(log: string): Generator<LogEntry> {
   for (const line of log.split('\n')) if (line.startsWith('{')) yield JSON.parse(line) as LogEntry;
 }
 
-/** Counts of what a node's log tells about its sources. */
+/** Counts of the entries of a node's log about its sources. */
 function tally(log: string): string {
   const counts = new Map<string, number>();
   const count = (what: string, by: number): void => void counts.set(what, (counts.get(what) ?? 0) + by);

@@ -1,6 +1,6 @@
 /**
- * A Debian that is booted: its own systemd, as process 1 of namespaces and a cgroup of its own. What the kernel has only once
- * (/sys, /proc/sys, devices) is read-only or made anew, so that nothing of the machine is changed.
+ * A booted Debian: its own systemd, as process 1 of namespaces and a cgroup of its own. Things that the kernel has only
+ * once (/sys, /proc/sys, devices) are read-only or made anew, so nothing of the machine changes.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { MINUTE } from '../../src/util/clock.ts';
@@ -9,7 +9,7 @@ import { Program, run, runOk, type Result } from './program.ts';
 
 const MODEL = 'bookworm-systemd';
 
-/** What it needs, for `requires`. */
+/** Programs that it needs, for `requires`. */
 export const BOOTING: readonly string[] = ['root', inTree(MODEL, 'systemctl'), 'unshare', 'nsenter', 'ip'];
 
 const BOOT_TIMEOUT = MINUTE;
@@ -55,7 +55,7 @@ export class BootedDebian implements AsyncDisposable {
     return stdout;
   }
 
-  /** Kills all that runs in it, and removes the cgroups that it has made. */
+  /** Kills all its processes, and removes the cgroups that it has made. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#holder.stop('SIGKILL'); // --kill-child: process 1 dies with it, and all others with process 1
     for (let tries = 0; tries < 100; tries++) {
@@ -70,7 +70,7 @@ export class BootedDebian implements AsyncDisposable {
     const { pid } = this.#holder;
     this.#init = (await runOk('cat', [`/proc/${pid}/task/${pid}/children`])).trim();
     for (const deadline = Date.now() + BOOT_TIMEOUT; ;) {
-      // Degraded: what a container cannot have.
+      // Degraded: some units cannot run in a container.
       const { stdout } = await this.run('systemctl', 'is-system-running', '--wait');
       if (/^(running|degraded)$/m.test(stdout)) return;
       if (Date.now() > deadline) throw this.#holder.failure(`systemd has not booted: ${stdout}`);
@@ -79,7 +79,7 @@ export class BootedDebian implements AsyncDisposable {
   }
 }
 
-/** $1: what process 1 does; $2: the root. */
+/** $1: the script of process 1; $2: the root. */
 const HOLD = `set -e
 cgroups=/sys/fs/cgroup
 if [ -d $cgroups/systemd ]; then cgroups=$cgroups/systemd; fi

@@ -25,7 +25,7 @@ export class TempDir implements AsyncDisposable {
   }
 }
 
-/** What a runtime left mounted (overlay, shm, netns) below `path`, the deepest first. */
+/** Mounts that a runtime left (overlay, shm, netns) below `path`, the deepest first. */
 async function mountsBelow(path: string): Promise<readonly string[]> {
   const table = await readFile('/proc/self/mounts', 'utf8');
   return table

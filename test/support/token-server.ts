@@ -22,7 +22,7 @@ export interface TokenServerOptions {
   readonly allows?: (user: string | undefined, repository: string, action: string) => boolean;
   /** Seconds that a token is valid; default 60. */
   readonly expiry?: number;
-  /** IPv4, where it listens; default 127.0.0.1. */
+  /** IPv4 address on which it listens; default 127.0.0.1. */
   readonly address?: string;
 }
 
@@ -33,7 +33,7 @@ interface Access {
 }
 
 export class TokenServer implements AsyncDisposable {
-  /** What docker-registry's configuration needs. */
+  /** Settings for docker-registry's configuration. */
   readonly auth: TokenAuth;
   readonly #dir: TempDir;
   readonly #key: KeyObject;
@@ -80,7 +80,7 @@ export class TokenServer implements AsyncDisposable {
     }
   }
 
-  /** How many tokens were given. */
+  /** Number of tokens that were given. */
   get issued(): number {
     return this.#issued;
   }

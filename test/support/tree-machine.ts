@@ -1,4 +1,4 @@
-/** A machine whose containerd is that of a later Debian, with files of `/etc/containerd` that `weir host configure` is run on. */
+/** A machine with the containerd of a later Debian, on whose `/etc/containerd` `weir host configure` runs. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { Cri } from './cri.ts';
 import { DebianTree, type Suite } from './debian-tree.ts';
@@ -6,7 +6,7 @@ import { Program, runOk } from './program.ts';
 import { TempDir } from './temp.ts';
 import { WEIR } from './weir.ts';
 
-/** A root folder with a configuration of containerd, which is in `/etc/containerd` of the tree that containerd runs in. */
+/** A root folder with a configuration of containerd, which is `/etc/containerd` of the tree that containerd runs in. */
 export class TreeMachine implements AsyncDisposable {
   readonly config: string;
   readonly #suite: Suite;
@@ -30,7 +30,7 @@ export class TreeMachine implements AsyncDisposable {
     return runOk(WEIR, ['host', 'configure', ...root, '--mirror-url', mirrorUrl, ...args]);
   }
 
-  /** Pulls with a containerd that starts with nothing. @returns the digests of the image, as containerd names them */
+  /** Pulls with an empty containerd. @returns the digests of the image, as containerd names them */
   async pull(image: string): Promise<readonly string[]> {
     await using dir = await TempDir.create('containerd');
     await using tree = await DebianTree.enter(this.#suite);
@@ -52,7 +52,7 @@ export class TreeMachine implements AsyncDisposable {
   }
 }
 
-/** The same, with folders and sockets of the test's own. */
+/** The configuration, with folders and sockets of the test's own. */
 function withFolders(config: string, dir: TempDir): string {
   const [version = '', ...rest] = config.split('\n');
   const own = [`root = "${dir.join('root')}"`, `state = "${dir.join('state')}"`];

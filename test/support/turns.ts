@@ -1,4 +1,4 @@
-/** Acts in the midst of asynchronous work: at a given one of the turns in which promises are gone on with. */
+/** Acts in the middle of asynchronous work: at a given turn of the microtask queue. */
 import { promiseHooks } from 'node:v8';
 
 /** Turns that `work` takes, in this process as a whole. */

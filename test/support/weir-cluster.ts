@@ -1,5 +1,5 @@
 /**
- * Several weir nodes on loopback that have one key and know each other; the first one is where the others bootstrap.
+ * Several weir nodes on loopback that have one key and know each other; the others bootstrap at the first one.
  */
 import { writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -9,14 +9,14 @@ import { parseImageReference } from '../../src/oci/reference.ts';
 import { TempDir } from './temp.ts';
 import { WeirNode, type WeirOptions } from './weir.ts';
 
-/** Nodes that start at one time: each wants a core for a second. */
+/** Nodes that start at a time: each needs a core for a second. */
 const STARTING = 3;
-/** Milliseconds between two looks. */
+/** Milliseconds between two checks. */
 const LOOK = 100;
 const KNOWN_WITHIN = MINUTE;
 
 export interface WeirClusterOptions {
-  /** What all nodes have; the index is for what differs. */
+  /** Options of all nodes; the index is for differences. */
   readonly node?: (index: number) => WeirOptions;
   readonly key?: string;
   /** `127.0.0.1:PORT` of registries that all nodes have configured: members lead each other to no other loopback. */
@@ -24,7 +24,7 @@ export interface WeirClusterOptions {
 }
 
 export class WeirCluster implements AsyncDisposable {
-  /** In the order in which they were started. */
+  /** Nodes in the order of their starts. */
   readonly nodes: WeirNode[] = [];
   /** `127.0.0.1:PORT` at which the first node is found. */
   readonly bootstrap: string;
@@ -80,7 +80,7 @@ export class WeirCluster implements AsyncDisposable {
     return node;
   }
 
-  /** Waits until each of these nodes counts so many members. */
+  /** Waits until each of these nodes counts this many members. */
   async settled(members = this.nodes.length, nodes: readonly WeirNode[] = this.nodes): Promise<void> {
     await Promise.all(nodes.map((node) => knows(node, members)));
   }
@@ -91,7 +91,7 @@ export class WeirCluster implements AsyncDisposable {
     return all.reduce((sum, metrics) => sum + metrics.sum(name, labels), 0);
   }
 
-  /** Why chunks were asked of upstream, and why peers were set aside, for the message of a test that fails. */
+  /** Reasons for upstream requests and for suspected peers, for the message of a failed test. */
   async account(): Promise<string> {
     const all = await Promise.all(this.nodes.map((node) => node.metrics()));
     const sums = new Map<string, number>();
@@ -113,7 +113,7 @@ export class WeirCluster implements AsyncDisposable {
   }
 }
 
-/** Waits until the node counts so many live members, itself among them. */
+/** Waits until the node counts this many live members, with itself. */
 export async function knows(node: WeirNode, members: number): Promise<void> {
   const deadline = Date.now() + KNOWN_WITHIN;
   for (;;) {
@@ -131,7 +131,7 @@ export function controlAddress(node: WeirNode): string {
   return `${host}:${port}`;
 }
 
-/** What the node logged as its addresses; the newest, where it was started several times. */
+/** The addresses in the node's log; the newest, if it was started several times. */
 export function listening(
   node: WeirNode,
   message: 'cluster listening' | 'transfer listening',
@@ -151,8 +151,8 @@ export function pullThrough(
 }
 
 /**
- * What all nodes under test have. A dozen of them share the cores of one machine with what else it runs: a node that
- * waits for its turn must not send its client away meanwhile.
+ * Settings of all nodes under test. A dozen of them share the cores of one machine with its other work: a node that waits
+ * for its turn must not send its client away meanwhile.
  */
 const COMMON = {
   'cluster.mdns': 'off',

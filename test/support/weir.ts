@@ -8,7 +8,7 @@ import { TempDir } from './temp.ts';
 
 export const WEIR: string = fileURLToPath(new URL('../../src/cli/weir', import.meta.url));
 
-/** The command, and what comes before the name of the subcommand. */
+/** The command, and its arguments before the subcommand. */
 export type NodeProgram = readonly [string, ...string[]];
 
 /** An entry of the YAML section `registries`. */
@@ -20,9 +20,9 @@ export interface WeirOptions {
   readonly registries?: Readonly<Record<string, RegistryEntry>>;
   readonly env?: Readonly<Record<string, string>>;
   readonly within?: readonly string[];
-  /** Default: the sources, as they are. */
+  /** Command to run; default: the sources. */
   readonly program?: NodeProgram;
-  /** Milliseconds within which it must be ready; many that start at one time take longer than one. */
+  /** Milliseconds within which it must be ready; many nodes that start at once take longer than one. */
   readonly readyWithin?: number;
 }
 
@@ -72,7 +72,7 @@ export class WeirNode implements AsyncDisposable {
     return this.#program.pid;
   }
 
-  /** What it has logged. */
+  /** Its log. */
   get log(): string {
     return this.#program.lines.join('\n');
   }
@@ -91,7 +91,7 @@ export class WeirNode implements AsyncDisposable {
     return new Metrics(await this.#admin('/metrics'));
   }
 
-  /** What `weir status --json` tells. */
+  /** The output of `weir status --json`. */
   async status(): Promise<StatusReport> {
     return JSON.parse(await this.#admin('/v1/status')) as StatusReport;
   }
@@ -104,7 +104,7 @@ export class WeirNode implements AsyncDisposable {
     return runOk('/bin/busybox', ['wget', '-q', '-O', '-', url], { within });
   }
 
-  /** Dies as by the kernel's hand: nothing is flushed. */
+  /** Kills it: nothing is flushed. */
   async kill(): Promise<void> {
     await this.#program.stop('SIGKILL');
   }
@@ -123,7 +123,7 @@ export class WeirNode implements AsyncDisposable {
     return this.#program.exited;
   }
 
-  /** Starts it again on the same data folder and the same ports, with other settings where they are given. */
+  /** Starts it again on the same data folder and the same ports, with other settings if they are given. */
   async restart(changes: Pick<WeirOptions, 'settings' | 'registries'> = {}): Promise<void> {
     await this.terminate();
     const ports = { 'mirror.listen': this.host, 'admin.listen': new URL(this.adminUrl).host };

@@ -4,7 +4,7 @@
  * a name, as the chart's headless Service has it: each node's /etc/hosts lists three of them. What the chart's
  * `spegel configuration` writes, a hosts.toml with the node's own spegel as mirror, is written by the runtime.
  *
- * Run with version 0.7.3. It announces what containerd tells it of, which containerd 2.1 is the first to do; and it takes
+ * Run with version 0.7.3. It announces content that containerd publishes, which containerd 2.1 is the first to do; it takes
  * an image's registry from a label that has no port, so that it is told to mirror all registries, as the chart does.
  */
 import { runOk } from '../../../test/support/program.ts';

@@ -1,6 +1,6 @@
 /**
  * `weir`: one `weir node` on each node, one cluster key, settings as users get them but for addresses, the name and the
- * zone. The first three are where the others bootstrap, as a headless Service would name them.
+ * zone. The others bootstrap at the first three, as a headless Service would name them.
  */
 import { writeFile } from 'node:fs/promises';
 import { scheduler } from 'node:timers/promises';

@@ -1,6 +1,6 @@
 /** Pages that tell where something is done name files and link to pages: each must exist, or a reader searches in vain. */
 import assert from 'node:assert/strict';
-import { access, glob, readFile } from 'node:fs/promises';
+import { glob, readFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
@@ -8,7 +8,7 @@ const ROOT = resolve(import.meta.dirname, '../../..');
 const BASES = ['', 'src'];
 /** With its folder: a bare `options.ts` may be any of several. */
 const PATH = /(?<![\w/.:-])(?:\.\.?\/)*(?:[\w-]+\/)+[\w.*-]+\.(?:ts|proto|sh)\b/g;
-const LINK = /\]\((?!https?:)([^)#\s]+)(?:#[^)]*)?\)/g;
+const LINK = /\]\((?!https?:)([^)#\s]+)(#[^)]*)?\)/g;
 
 async function pages(): Promise<readonly string[]> {
   const found = ['docs/architecture.md', 'docs/protocol.md'];
@@ -21,6 +21,15 @@ async function pages(): Promise<readonly string[]> {
 async function exists(path: string): Promise<boolean> {
   for await (const _ of glob(path, { cwd: ROOT })) return true;
   return false;
+}
+
+/** Whether the page has the heading whose anchor GitHub names so. */
+async function hasSection(file: string, section: string): Promise<boolean> {
+  const text = await readFile(file, 'utf8').catch(() => '');
+  return [...text.matchAll(/^#+ (.*)$/gm)].some(([, heading = '']) => {
+    const anchor = heading.toLowerCase().replaceAll(/[^\w\- ]/g, '');
+    return section === `#${anchor.replaceAll(' ', '-')}`;
+  });
 }
 
 /** The files of `named` that are found from none of the folders. */
@@ -46,13 +55,15 @@ describe('Files that the docs name', () => {
     assert.deepEqual(absent, []);
   });
 
-  it('exist if they are linked to', async () => {
+  it('exist if they are linked to, with their sections', async () => {
     const absent: string[] = [];
     for (const page of await pages()) {
       const text = await readFile(join(ROOT, page), 'utf8');
-      for (const [, target = ''] of text.matchAll(LINK)) {
+      for (const [, target = '', section] of text.matchAll(LINK)) {
         const file = join(ROOT, dirname(page), target);
-        await access(file).catch(() => absent.push(`${page}: ${target}`));
+        const isThere =
+          section === undefined ? await exists(join(dirname(page), target)) : await hasSection(file, section);
+        if (!isThere) absent.push(`${page}: ${target}${section ?? ''}`);
       }
     }
     assert.deepEqual(absent, []);

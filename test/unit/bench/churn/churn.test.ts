@@ -26,7 +26,7 @@ const GROWS: Trend = { verdict: 'grows', slope: 1, growth: 0.25, z: 9 };
 const SHORT: Trend = { verdict: 'too short', slope: 0, growth: 0, z: 0 };
 
 describe('bench/churn', () => {
-  it('names what keeps growing', () => {
+  it('names the measures that keep growing', () => {
     const of = (trends: ChurnResult['trends']): string => verdictOf({ trends });
     assert.match(of({ memory: STEADY, files: STEADY, store: STEADY }), /do not keep growing/);
     const grows = of({ memory: GROWS, files: STEADY, store: SHORT });
@@ -62,13 +62,13 @@ describe('bench/churn', () => {
     ]);
   });
 
-  it('refuses a quota that is never in force, or holds nothing', () => {
+  it('refuses a quota that holds all images, or not one', () => {
     assert.equal(contradiction(SETTINGS), undefined);
     assert.match(contradiction({ ...SETTINGS, quota: 280 * MIB }) ?? '', /never be in force/);
     assert.match(contradiction({ ...SETTINGS, quota: 6 * MIB }) ?? '', /does not hold/);
   });
 
-  it('lets half of the nodes stay, and one at least', () => {
+  it('lets half of the nodes stay, at least one', () => {
     assert.equal(stayers(SETTINGS), 5);
     assert.equal(stayers({ ...SETTINGS, nodes: 3 }), 2);
   });
@@ -89,7 +89,7 @@ describe('bench/churn', () => {
     assert.equal(zipf.pick(0.999_999_999_999), 3);
   });
 
-  it('adds up the files of a folder and of those below', async () => {
+  it('adds up the files of a folder and its subfolders', async () => {
     await using dir = await TempDir.create('store');
     await mkdir(dir.join('a'));
     await writeFile(dir.join('one'), 'x'.repeat(10));

@@ -14,20 +14,20 @@ function samples(value: (index: number) => number, seed = 1): readonly Sample[] 
 }
 
 describe('bench/churn/trend', () => {
-  it('sees what grows through the noise', () => {
+  it('sees growth through noise', () => {
     const trend = trendOf(samples((index) => 100 + 0.2 * index));
     assert.equal(trend.verdict, 'grows');
     assert.ok(Math.abs(trend.slope - 0.2 / 5) < 0.01, `${trend.slope}`);
     assert.ok(Math.abs(trend.growth - 20 / 130) < 0.05, `${trend.growth}`);
   });
 
-  it('takes noise for what it is', () => {
+  it('sees no growth in noise', () => {
     for (let seed = 1; seed <= 50; seed++) {
       assert.equal(trendOf(samples(() => 100, seed)).verdict, 'steady', `seed ${seed}`);
     }
   });
 
-  it('does not judge the first half, in which things warm up', () => {
+  it('ignores the first half, which is a warm-up', () => {
     assert.equal(trendOf(samples((index) => Math.min(index, 90) + 50)).verdict, 'steady');
   });
 
@@ -35,18 +35,18 @@ describe('bench/churn/trend', () => {
     assert.equal(trendOf(samples((index) => (index >= 190 ? 1000 : 100))).verdict, 'steady');
   });
 
-  it('calls what falls, or saws up and down, steady', () => {
+  it('calls a falling or a sawtooth series steady', () => {
     assert.equal(trendOf(samples((index) => 200 - 0.2 * index)).verdict, 'steady');
     assert.equal(trendOf(samples((index) => 100 + (index % 20) * 3)).verdict, 'steady');
   });
 
-  it('does not name growth that is certain but tiny', () => {
+  it('ignores growth that is certain but tiny', () => {
     const trend = trendOf(Array.from({ length: 200 }, (_, index): Sample => [index, 1000 + index / 10]));
     assert.equal(trend.verdict, 'steady');
     assert.ok(trend.z > 3.09);
   });
 
-  it('bears a constant, and nothing', () => {
+  it('accepts a constant series, and an empty one', () => {
     assert.deepEqual(trendOf(Array.from({ length: 100 }, (_, index): Sample => [index, 7])), {
       verdict: 'steady',
       slope: 0,

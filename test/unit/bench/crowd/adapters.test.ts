@@ -1,4 +1,4 @@
-/** The systems of other projects: what would be started. None of their programs is at hand, so none is run. */
+/** The systems of other projects: the commands that would be started. Their programs are not here, so none is run. */
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, writeFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { settingsOf } from './settings.ts';
 const lacks = (name: 'spegel' | 'dragonfly' | 'kraken', changes: Partial<CrowdSettings>): string =>
   SYSTEM_OF[name].lacks?.(settingsOf(changes)) ?? '';
 
-/** A file that it writes, as JSON. */
+/** A file that the program gets, as JSON. */
 function file({ files = {} }: { readonly files?: Readonly<Record<string, string>> }, path: string): unknown {
   const text = files[path];
   assert.ok(text !== undefined, `${path} is none of ${Object.keys(files).join(', ')}`);
@@ -21,7 +21,7 @@ function file({ files = {} }: { readonly files?: Readonly<Record<string, string>
 }
 
 describe('bench/crowd/systems of other projects', () => {
-  it('say which option is missing, and what it is to name', () => {
+  it('say which option is missing, and its value', () => {
     assert.match(lacks('spegel', { runtime: 'containerd' }), /--spegel-bin is needed/);
     assert.match(
       lacks('dragonfly', {}),
@@ -30,7 +30,7 @@ describe('bench/crowd/systems of other projects', () => {
     assert.match(lacks('kraken', {}), /--kraken-bin-dir is needed: .*kraken-agent/);
   });
 
-  it('say what is no program', async () => {
+  it('say which file is no program', async () => {
     await using dir = await TempDir.create('binaries');
     await mkdir(dir.join('scheduler'));
     await writeFile(dir.join('dfdaemon'), '');
@@ -40,7 +40,7 @@ describe('bench/crowd/systems of other projects', () => {
     assert.match(lacks('kraken', { binaries }), /has no program kraken-agent, .*redis-server/);
   });
 
-  it('lack nothing where the programs are there', async () => {
+  it('lack nothing if the programs are there', async () => {
     await using dir = await TempDir.create('binaries');
     for (const name of ['spegel', 'manager', 'scheduler', 'dfdaemon', 'redis-server']) {
       await writeFile(dir.join(name), '');
@@ -48,7 +48,7 @@ describe('bench/crowd/systems of other projects', () => {
     }
     const binaries = { spegel: dir.join('spegel'), dragonfly: dir.path };
     assert.equal(lacks('spegel', { runtime: 'containerd', binaries }), '');
-    const database = '/usr/sbin/mariadbd'; // of the machine
+    const database = '/usr/sbin/mariadbd'; // of this machine
     const missing = existsSync(database)
       ? ''
       : `${database} is needed: its manager keeps what it knows there`;
@@ -57,7 +57,7 @@ describe('bench/crowd/systems of other projects', () => {
     assert.match(lacks('spegel', { binaries }), /--runtime containerd/);
   });
 
-  it('spegel: one beside each containerd, bootstrapped by a name', () => {
+  it('spegel: starts one beside each containerd, bootstrapped by a name', () => {
     const containerd = { socket: '/n/containerd.sock', content: '/n/content' };
     const { command, args } = spegelCommand('/opt/spegel', {
       containerd,
@@ -89,7 +89,7 @@ describe('bench/crowd/systems of other projects', () => {
     for (const version of ['2.1.0', '2.10.1', '3.0']) checkAnnounces(version);
   });
 
-  it('dragonfly: a database, redis, manager and scheduler, and daemons that mirror the registry', () => {
+  it('dragonfly: starts a database, redis, manager and scheduler, and daemons that mirror the registry', () => {
     const central = centralCommands('/opt/d7y', { folder: '/tmp/c', address: '10.0.0.9' });
     assert.deepEqual(
       Object.values(central).map(({ command, port }) => [command, port]),
@@ -136,7 +136,7 @@ describe('bench/crowd/systems of other projects', () => {
     assert.deepEqual(config['host'], { ip: '10.0.0.2', hostname: 'node-1' });
   });
 
-  it('kraken: redis, origin, tracker and build-index in this order, and agents', () => {
+  it('kraken: starts redis, origin, tracker and build-index in this order, then agents', () => {
     const herd = herdCommands('/opt/kraken', {
       folder: '/tmp/h',
       address: '10.0.0.9',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { countConnections, receivedBytes, sentBytes } from '../../../../bench/crowd/network.ts';
 
 describe('bench/crowd/network', () => {
-  it("reads what an interface has sent, without TCP/IP's headers, and received, with them", () => {
+  it("reads an interface's sent bytes without TCP/IP headers, and its received bytes with them", () => {
     const table = `Inter-|   Receive                                                |  Transmit
  face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed
     lo:     999       9    0    0    0     0          0         0      999       9    0    0    0     0       0          0

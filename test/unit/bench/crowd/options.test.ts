@@ -13,7 +13,7 @@ import {
 import { settingsOf } from './settings.ts';
 
 describe('bench/crowd/options', () => {
-  it('reads what the README writes', () => {
+  it('reads the values that the README shows', () => {
     assert.deepEqual(parseRate('20mbit'), { text: '20mbit', bitsPerSecond: 20e6 });
     assert.equal(parseRate('1.5gbit').bitsPerSecond, 1.5e9);
     assert.deepEqual(parseLayers('24MiB,512KiB'), [24 * 2 ** 20, 512 * 2 ** 10]);
@@ -26,13 +26,13 @@ describe('bench/crowd/options', () => {
     assert.equal(parseCount('50', 2, 200), 50);
   });
 
-  it('writes a start as it was read', () => {
+  it('writes a start in the form that it reads', () => {
     for (const text of ['simultaneous', 'jitter:2s', 'rolling:20%']) {
       assert.equal(formatStart(parseStart(text)), text);
     }
   });
 
-  it('says of a bad value what is allowed', () => {
+  it('names the allowed values for a bad one', () => {
     const refused: readonly (readonly [read: () => unknown, message: RegExp])[] = [
       [() => parseRate('20'), /write 20mbit/],
       [() => parseRate('50kbit'), /at least 100kbit/],

@@ -11,10 +11,10 @@ function pulled(started: number, ended: number, changes: Partial<Pulled> = {}): 
   return { started, completed: ended, ended, firstByte: 0.5, failure: undefined, fallbacks: [], ...changes };
 }
 
-/** Of a pull that failed. */
+/** The times of a failed pull. */
 const fails = { completed: null, firstByte: null, failure: 'it broke' };
 
-/** Two nodes that took 5 s and 6 s, but for the changes. */
+/** Two nodes that took 5 s and 6 s, with these changes. */
 function observed(changes: Partial<Observed> = {}): Observed {
   const plan = changes.plan ?? [node, { ...node, name: 'b' }];
   const nobody = plan.map(() => null);
@@ -61,7 +61,7 @@ describe('bench/crowd/outcome', () => {
     assert.equal(result.later_p50_s, null);
   });
 
-  it('leaves nodes that are slow or die out of all times', () => {
+  it('leaves slow and dying nodes out of all times', () => {
     const plan = [node, { ...node, name: 'b', isSlow: true }, { ...node, name: 'c', dies: 100 }];
     const dead = { ...pulled(0, 0.1), completed: null, firstByte: null };
     const result = resultOf(observed({ plan, pulled: [pulled(0, 5), pulled(0, 50), dead] }));
@@ -71,12 +71,12 @@ describe('bench/crowd/outcome', () => {
     assert.equal(result.per_node[2]?.completed_s, null);
   });
 
-  it('does not count a node as dead that had all before its time', () => {
+  it('does not count a node as dead if its pull ended before its death', () => {
     const plan = [node, { ...node, name: 'b', dies: 100 }];
     assert.equal(resultOf(observed({ plan })).died, 0);
   });
 
-  it('waits for the end of a pull that fails, tells its reason, and has no time of it', () => {
+  it('waits for the end of a failed pull and tells its reason, but not its time', () => {
     const result = resultOf(observed({ pulled: [pulled(0, 5), pulled(0, 9, fails)] }));
     assert.equal(result.makespan_s, 9);
     assert.equal(result.p99_s, 5);
@@ -84,21 +84,21 @@ describe('bench/crowd/outcome', () => {
     assert.equal(result.failures, 1);
   });
 
-  it('is never quick where nothing arrived', () => {
+  it('ends with the last failure if nothing arrived', () => {
     const result = resultOf(observed({ pulled: [pulled(0, 7, fails), pulled(0, 9, fails)] }));
     assert.deepEqual([result.makespan_s, result.p50_s, result.p99_s], [9, 9, 9]);
     assert.equal(result.cpu_s_per_gib, null);
     assert.equal(result.first_byte_p50_s, null);
   });
 
-  it('counts a slow node that fails', () => {
+  it('counts a slow node that fails as a failure', () => {
     const plan = [node, { ...node, name: 'b', isSlow: true }];
     const result = resultOf(observed({ plan, pulled: [pulled(0, 5), pulled(0, 9, fails)] }));
     assert.equal(result.failures, 1);
     assert.equal(result.makespan_s, 5);
   });
 
-  it('has the median of the later waves apart', () => {
+  it('has a median of the later waves alone', () => {
     const plan = [node, { ...node, name: 'b', wave: 1 }, { ...node, name: 'c', wave: 2 }];
     const result = resultOf(observed({ plan, pulled: [pulled(0, 5), pulled(5, 6), pulled(6, 9)] }));
     assert.equal(result.later_p50_s, 2);
@@ -121,7 +121,7 @@ describe('bench/crowd/outcome', () => {
     assert.equal(resultOf(none).link_ratio, null);
   });
 
-  it('tells apart what runtimes asked of the registry past their mirrors, and whose it was', () => {
+  it('counts requests past the mirrors apart, by node', () => {
     const access = { client: '10.0.0.1', method: 'GET', path: '/v2/a/blobs/x', status: 200, bytes: 70 };
     const accesses = [
       { ...access, userAgent: 'weir/1.0' },
@@ -151,14 +151,14 @@ describe('bench/crowd/outcome', () => {
     assert.deepEqual([direct.fallback_requests, direct.fallback_bytes], [null, null]);
   });
 
-  it('divides CPU time by what arrived, not by what was begun', () => {
+  it('divides CPU time by the bytes that arrived, not by those of all begun pulls', () => {
     const whole = resultOf(observed());
     assert.equal(whole.cpu_s_per_gib, 4 / ((2 * IMAGE) / GIB));
     const half = resultOf(observed({ pulled: [pulled(0, 5), pulled(0, 9, fails)] }));
     assert.equal(half.cpu_s_per_gib, 4 / (IMAGE / GIB));
   });
 
-  it('takes the memory of nodes that live, and of what belongs to no node', () => {
+  it('takes the memory of living nodes and of central programs', () => {
     const result = resultOf(
       observed({
         idleBytes: [100, null],
@@ -174,7 +174,7 @@ describe('bench/crowd/outcome', () => {
     assert.equal(resultOf(observed()).rss_max_bytes, null);
   });
 
-  it('takes what nodes had fetched before off what they tell', () => {
+  it('subtracts bytes that nodes had fetched before', () => {
     const before = { bytes: { peers: 2, registry: 1 }, sentBytes: 3, crossZoneBytes: 1 };
     const after = { bytes: { peers: 12, registry: 2 }, sentBytes: 8, crossZoneBytes: 4 };
     assert.deepEqual(difference(after, before), {
@@ -185,7 +185,7 @@ describe('bench/crowd/outcome', () => {
     assert.equal(difference(undefined, before), undefined); // it has died
   });
 
-  it("has bytes by source: what nodes tell, else the system's only source", () => {
+  it("has bytes by source: as nodes report them, else the system's only source", () => {
     const traffic = { bytes: { peers: 7, registry: 3 }, sentBytes: 5, crossZoneBytes: 2 };
     const told = resultOf(observed({ traffic: [traffic, traffic] }));
     assert.deepEqual(told.per_node[0]?.bytes, { peers: 7, registry: 3 });
@@ -200,7 +200,7 @@ describe('bench/crowd/outcome', () => {
     );
   });
 
-  it('has by source what the registry sent to the address of a node that does not tell', () => {
+  it('counts bytes by the address of a node that does not report its sources', () => {
     const access = { client: '10.0.0.2', method: 'GET', path: '/v2/a/blobs/x', status: 200, userAgent: '' };
     const result = resultOf(
       observed({

@@ -17,7 +17,7 @@ describe('bench/crowd/plan', () => {
     assert.notDeepEqual(picked(some, isSlow), picked(others, isSlow));
   });
 
-  it('kills and slows as many as asked, never the same node', () => {
+  it('kills and slows the given number of nodes, never the same node', () => {
     const plan = planNodes(settingsOf({ kill: 0.1, slow: 0.25 }), IMAGE, 1);
     assert.equal(picked(plan, dies).length, 2);
     assert.equal(picked(plan, isSlow).length, 5);
@@ -28,13 +28,13 @@ describe('bench/crowd/plan', () => {
     assert.equal(plan.filter((node) => isWaitedFor(node)).length, 13);
   });
 
-  it('lets nodes die while they cannot have all yet', () => {
+  it('lets nodes die before they can have the whole image', () => {
     for (const { dies: at } of planNodes(settingsOf({ kill: 1 }), IMAGE, 1)) {
       assert.ok(at !== undefined && at > 0 && at < SECONDS_ON_LINK * 1000, `${at} ms`);
     }
   });
 
-  it('begins at once, within a time, or in waves', () => {
+  it('begins all pulls at once, within a time, or in waves', () => {
     const once = planNodes(settingsOf(), IMAGE, 1);
     assert.ok(once.every(({ wave, delay }) => wave === 0 && delay === 0));
     const spread = planNodes(settingsOf({ start: { kind: 'jitter', within: 2000 } }), IMAGE, 1);
@@ -47,7 +47,7 @@ describe('bench/crowd/plan', () => {
     );
   });
 
-  it('spreads nodes over the zones, and names none where there is one', () => {
+  it('spreads nodes over the zones, and names no zone if there is one', () => {
     const zones = planNodes(settingsOf({ nodes: 5, zones: 3 }), IMAGE, 1).map(({ zone }) => zone);
     assert.deepEqual(zones, ['zone-1', 'zone-2', 'zone-3', 'zone-1', 'zone-2']);
     assert.ok(planNodes(settingsOf(), IMAGE, 1).every(({ zone }) => zone === ''));
@@ -62,14 +62,14 @@ describe('bench/crowd/plan, the lower bound', () => {
   const close = (actual: number, expected: number): void =>
     assert.ok(Math.abs(actual - expected) < 1e-9, `${actual} is not ${expected}`);
 
-  it('is the slower one of the registry and the link', () => {
+  it('is the slower of the registry and the link', () => {
     close(boundOf({}), SECONDS_ON_LINK);
     close(boundOf({ registry: parseRate('200mbit') }), SECONDS_ON_LINK);
     close(boundOf({ registry: parseRate('10mbit') }), 2 * SECONDS_ON_LINK);
     close(boundOf({ link: parseRate('10mbit') }), 2 * SECONDS_ON_LINK);
   });
 
-  it('waits for the last one to begin, but not for those that are slow or die', () => {
+  it('counts the last node to begin, but no slow or dying one', () => {
     const settings = settingsOf({ nodes: 3 });
     const node: NodePlan = { name: 'a', zone: '', wave: 0, delay: 0, isSlow: false, dies: undefined };
     close(lowerBound(settings, IMAGE, [node, { ...node, delay: 1500 }]), 1.5 + SECONDS_ON_LINK);

@@ -47,7 +47,7 @@ async function pull({ plan, pull: work, limit = 60_000, signal }: Course): Promi
   return { pulled, killed };
 }
 
-/** Ends with the signal alone. */
+/** A pull that only its signal ends. */
 function hang(signal: AbortSignal): Promise<void> {
   const { promise, reject } = Promise.withResolvers<void>();
   signal.addEventListener('abort', () => reject(signal.reason as Error), { once: true });
@@ -55,7 +55,7 @@ function hang(signal: AbortSignal): Promise<void> {
 }
 
 describe('bench/crowd/pulls', () => {
-  it('begins a wave when all of the wave before have ended, failed ones too', async () => {
+  it('begins a wave when all pulls of the wave before have ended, failed ones too', async () => {
     const events: string[] = [];
     const plan = [node, node, { ...node, wave: 1 }];
     const { pulled } = await pull({
@@ -75,7 +75,7 @@ describe('bench/crowd/pulls', () => {
     assert.ok(pulled[1]?.completed === null && pulled[1].ended > 0);
   });
 
-  it('kills the system and the runtime of a node that is to die, which is no failure', async () => {
+  it('kills the system and the runtime of a node by plan, which is no failure', async () => {
     const { pulled, killed } = await pull({
       plan: [{ ...node, dies: 1 }, node],
       pull: (index, signal) => (index === 0 ? hang(signal) : Promise.resolve()),
@@ -91,7 +91,7 @@ describe('bench/crowd/pulls', () => {
     assert.match(pulled[0]?.failure ?? '', /had not ended after 0 s/);
   });
 
-  it('tells why a runtime went past its mirror, also where the pull failed', async () => {
+  it('tells why a runtime went past its mirror, even if the pull failed', async () => {
     const { pulled } = await pull({
       plan: [node, node],
       pull: async (index, _, onFallback) => {
@@ -105,7 +105,7 @@ describe('bench/crowd/pulls', () => {
     );
   });
 
-  it('gives up with its signal', async () => {
+  it('stops when its signal is aborted', async () => {
     const stop = new AbortController();
     const course = pull({
       plan: [node],

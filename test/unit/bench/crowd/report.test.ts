@@ -68,7 +68,7 @@ const MACHINE = {
 };
 
 describe('bench/crowd/report', () => {
-  it('warns of a busy CPU, of a hypervisor that takes its share, and of failures', () => {
+  it('warns of a busy CPU, of stolen CPU time, and of failures', () => {
     assert.deepEqual(warningsOf(settingsOf(), [RESULT]), []);
     const [busy, stolen, failed] = warningsOf(settingsOf(), [
       { ...RESULT, cpu_busy: 0.86 },
@@ -80,7 +80,7 @@ describe('bench/crowd/report', () => {
     assert.match(failed ?? '', /turn 3: .*2 pulls.* failed/);
   });
 
-  it('marks a run on loopback, and names no rate that was not there', () => {
+  it('marks a run on loopback, and names no rates for it', () => {
     const report = reportOf('2026-01-01T00:00:00.000Z', MACHINE, settingsOf({ loopback: true }), [RESULT]);
     assert.match(report.warnings[0] ?? '', /^loopback: no link was shaped/);
     assert.equal(report.settings['link'], null);
@@ -102,7 +102,7 @@ describe('bench/crowd/report', () => {
     );
   });
 
-  it('has no times of turns in which nothing arrived', () => {
+  it('has no times for turns in which nothing arrived', () => {
     const [first] = RESULT.per_node;
     const none = first === undefined ? [] : [{ ...first, completed_s: null }];
     const rows = crowdRows([{ ...RESULT, per_node: none, failures: 20 }]);
@@ -112,7 +112,7 @@ describe('bench/crowd/report', () => {
     );
   });
 
-  it('names settings, versions, ratios, and the reason of each failure and of each way past a mirror', () => {
+  it('names settings, versions, ratios, and the reasons of failures and of requests past a mirror', () => {
     const failed = {
       ...RESULT,
       makespan_s: 10,

@@ -1,8 +1,8 @@
-/** Settings of a crowd for tests. */
+/** Settings of a crowd, for tests. */
 import { MIB } from '../../../../src/util/clock.ts';
 import { parseRate, type CrowdSettings } from '../../../../bench/crowd/options.ts';
 
-/** Of 10 MiB: 4.194304 s on a link of 20 Mbit/s. */
+/** An image of 10 MiB: 4.194304 s on a link of 20 Mbit/s. */
 export const IMAGE: number = 10 * MIB;
 export const SECONDS_ON_LINK = 4.194304;
 

@@ -27,7 +27,7 @@ function reportOf(figures: Figures): NodeReport {
 }
 
 describe('bench/node/report', () => {
-  it('holds the medians against the targets', () => {
+  it('compares the medians with the targets', () => {
     const reached = targetsOf(FIGURES).map((target) => [target.name, target.value, target.reached]);
     assert.deepEqual(reached, [
       ['cold pull, loopback', 1.5, false],
@@ -37,7 +37,7 @@ describe('bench/node/report', () => {
     ]);
   });
 
-  it('shows targets beside the figures, the aim, and what was left out', () => {
+  it('shows targets beside the figures, the aim, and skipped measurements', () => {
     const text = renderReport(reportOf(FIGURES));
     assert.match(text, /^loopback, s .* 1\.50 \(1\.40–1\.60\) {2}≤ 1\.03 not reached$/m);
     assert.match(text, /^throughput, MiB\/s .* ≥ 0\.6 reached \(aim 0\.8 not reached\)$/m);
@@ -45,7 +45,7 @@ describe('bench/node/report', () => {
     assert.match(text, /^left out: cold pull, on the moon: no rocket$/m);
   });
 
-  it('shows only what was measured', () => {
+  it('shows only measured figures', () => {
     const { memory } = FIGURES;
     assert.ok(memory);
     assert.doesNotMatch(renderReport(reportOf({ memory })), /COLD|WARM HIT|FIRST BYTE|PROFILE/);

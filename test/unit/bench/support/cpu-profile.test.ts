@@ -20,7 +20,7 @@ describe('bench/support/cpu-profile', () => {
     timeDeltas: [1000, 9000, 2000, 500, -20, 1500],
   };
 
-  it('adds up what a function took from wherever it was called, without idle time', () => {
+  it('adds up the time of a function over all its callers, without idle time', () => {
     const { busyMilliseconds, idleMilliseconds, top } = summarize(profile, ROOT, 15);
     assert.equal(busyMilliseconds, 5);
     assert.equal(idleMilliseconds, 9);
@@ -31,7 +31,7 @@ describe('bench/support/cpu-profile', () => {
     ]);
   });
 
-  it('shows no more than was asked for', () => {
+  it('shows at most the given number of functions', () => {
     assert.equal(summarize(profile, ROOT, 1).top.length, 1);
   });
 });

@@ -4,7 +4,7 @@ import { spread } from '../../../simulator/stats.ts';
 import { MIB } from '../../../../src/util/clock.ts';
 
 describe('bench/transfer/report', () => {
-  it('shows each case, and what is to be known of the machine', () => {
+  it('shows each case, and the facts of the machine', () => {
     const facts = { cpu: 'CPU', cores: 2, memory: 2 ** 34, kernel: 'Linux', node: 'v26', loadBefore: 0.25 };
     const figures = { sender: spread([1, 2, 3]), receiver: spread([0.5]), rate: spread([812.4]) };
     const report: TransferReport = {
