@@ -1,7 +1,6 @@
 /**
  * One reader of a {@link Download}. It sees a growing prefix, whose last chunk is held back until the whole digest is
- * right. Blobs up to 32 MiB are held back whole, unless that takes longer than a reader should wait for its first
- * byte.
+ * right. Blobs up to 32 MiB are held back whole, unless that takes longer than a reader should wait for a byte.
  */
 import { MIB, SECOND, type Clock } from '../util/clock.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
@@ -98,10 +97,7 @@ export class DownloadReader implements BlobReader {
     return this.#options.clock.monotonic() - this.#began < WHOLE_FIRST_PATIENCE;
   }
 
-  /**
-   * Waits for a change, for the end of {@link WHOLE_FIRST_PATIENCE}, or for the moment at which it counts as a
-   * stall.
-   */
+  /** Waits for a change, the end of {@link WHOLE_FIRST_PATIENCE}, or the moment at which it counts as a stall. */
   async #wait(since: number, signal: AbortSignal | undefined): Promise<void> {
     const { clock, stallTimeout } = this.#options;
     const now = clock.monotonic();
