@@ -1,6 +1,6 @@
 /**
  * One reader of a {@link Download}. It sees a growing prefix, whose last chunk is held back until the whole digest is
- * right. Blobs up to 32 MiB are held back whole, unless that takes longer than a reader should wait for a byte.
+ * right. Blobs up to 32 MiB are held back whole, unless the reader would wait too long for its first byte.
  */
 import { MIB, SECOND, type Clock } from '../util/clock.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
