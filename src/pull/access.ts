@@ -54,10 +54,7 @@ const UNDECIDED: readonly ErrorCode[] = [
   'upstream_throttled',
 ];
 
-/**
- * Descriptors of one manifest that are remembered. A longer list is not: writing it would block everybody for
- * seconds.
- */
+/** Descriptors of a manifest that are remembered. No longer list is: writing it would block everybody for seconds. */
 const MAX_LISTED = 1_000;
 
 export function isOffline(error: unknown): boolean {

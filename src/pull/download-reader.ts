@@ -1,12 +1,19 @@
-/** One reader of a {@link Download}. */
-import { SECOND, type Clock } from '../util/clock.ts';
+/**
+ * One reader of a {@link Download}. It sees a growing prefix, whose last chunk is held back until the whole digest is
+ * right. Blobs up to 32 MiB are held back whole, unless the reader would wait too long for its first byte.
+ */
+import { MIB, SECOND, type Clock } from '../util/clock.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Ingest } from '../store/store.ts';
 import type { Caller } from '../upstream/caller.ts';
-import { WHOLE_FIRST_PATIENCE, type Download } from './download.ts';
+import type { Download } from './download.ts';
 import type { ByteSource, BlobReader, ReadOptions } from './blob-reader.ts';
 
+/** Blobs up to this are verified whole before their first byte. */
+const WHOLE_FIRST_BYTES = 32 * MIB;
+/** Milliseconds that a reader waits for a small blob to be whole before it takes the prefix as it grows. */
+const WHOLE_FIRST_PATIENCE = 2 * SECOND;
 /**
  * The reason with which a wait ends. Made once: an abort without a reason makes an exception with a stack each time.
  */
@@ -65,7 +72,7 @@ export class DownloadReader implements BlobReader {
       const { failure } = download;
       const isFull = isWeirError(failure, 'store_full');
       if (failure !== undefined && !isFull) throw failure;
-      const visible = download.visible(position, this.#wholeFirst);
+      const visible = this.#visible(position);
       if (visible > 0) {
         this.#generation = download.generation;
         return download.ingest.read(target.subarray(0, Math.min(target.length, visible)), position);
@@ -76,14 +83,21 @@ export class DownloadReader implements BlobReader {
     }
   }
 
+  /** Number of bytes that may be read now from `position` on. */
+  #visible(position: number): number {
+    const { ingest, committed } = this.#download;
+    const readable = ingest.readable(position);
+    if (committed) return readable;
+    const { size, lastStart } = ingest.layout;
+    const heldBack = this.#wholeFirst && size <= WHOLE_FIRST_BYTES ? 0 : lastStart;
+    return Math.max(0, Math.min(readable, heldBack - position));
+  }
+
   get #wholeFirst(): boolean {
     return this.#options.clock.monotonic() - this.#began < WHOLE_FIRST_PATIENCE;
   }
 
-  /**
-   * Waits for a change, for the end of {@link WHOLE_FIRST_PATIENCE}, or for the moment at which it counts as a
-   * stall.
-   */
+  /** Waits for a change, the end of {@link WHOLE_FIRST_PATIENCE}, or the moment at which it counts as a stall. */
   async #wait(since: number, signal: AbortSignal | undefined): Promise<void> {
     const { clock, stallTimeout } = this.#options;
     const now = clock.monotonic();

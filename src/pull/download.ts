@@ -7,12 +7,11 @@
  * speed, and hold nothing in memory. When the last reader leaves, the download goes on for a while (`linger`),
  * because a runtime that was cut off comes back. Then it stops, and keeps the partial blob.
  *
- * Readers see a growing prefix; its last chunk is held back until the whole digest is right. Blobs up to 32 MiB are
- * held back whole, unless that takes longer than a reader should wait for its first byte. If the digest is wrong,
- * the blob is fetched once more for readers that have read nothing yet; the others are cut off.
+ * Readers see a growing prefix (download-reader.ts). If the whole digest is wrong, the blob is fetched once more for
+ * readers that have read nothing yet; the others are cut off.
  */
 import { abortable, Bell } from '../util/async.ts';
-import { MIB, SECOND, type Clock } from '../util/clock.ts';
+import type { Clock } from '../util/clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
@@ -25,10 +24,6 @@ import type { PullRequest } from './access.ts';
 import type { PeerSource } from './download-target.ts';
 import { WriteBehind } from '../store/write-behind.ts';
 
-/** Blobs up to this are verified whole before their first byte. */
-export const WHOLE_FIRST_BYTES: number = 32 * MIB;
-/** Milliseconds that a reader waits for a small blob to be whole before it takes the prefix as it grows. */
-export const WHOLE_FIRST_PATIENCE: number = 2 * SECOND;
 /** Times that a blob is fetched if its digest is wrong. */
 const MAX_GENERATIONS = 2;
 
@@ -156,16 +151,6 @@ export class Download {
   /** Settles at the next change that readers can see. */
   changed(signal: AbortSignal | undefined): Promise<void> {
     return abortable(this.#changed.next, signal);
-  }
-
-  /** Number of bytes that a reader may have now from `position` on. */
-  visible(position: number, wholeFirst: boolean): number {
-    const { ingest } = this;
-    const readable = ingest.readable(position);
-    if (this.#committed) return readable;
-    const { size, lastStart } = ingest.layout;
-    const heldBack = wholeFirst && size <= WHOLE_FIRST_BYTES ? 0 : lastStart;
-    return Math.max(0, Math.min(readable, heldBack - position));
   }
 
   /** Adds a reader. Upstream is asked in its name if the first caller is refused in the middle of the blob. */

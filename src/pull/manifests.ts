@@ -119,10 +119,7 @@ export class Manifests {
     return { digest, mediaType, size: bytes.length, bytes, source };
   }
 
-  /**
-   * The manifest if it is here and this caller may have it. The caller is checked first: the digest may be a large
-   * blob's.
-   */
+  /** The manifest if it is here and this caller may have it. That is checked first: the digest may be a large blob's. */
   async #findLocal(request: ManifestRequest, digest: Digest): Promise<Found | undefined> {
     for (const provider of this.#options.providers) {
       const stat = await provider.stat(digest);

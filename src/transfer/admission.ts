@@ -36,10 +36,7 @@ export type KnownMembers = Pick<Membership, 'get' | 'isBanned' | 'names' | 'onCh
 export class Admission implements Disposable {
   readonly #members: KnownMembers;
   readonly #withTls: boolean;
-  /**
-   * The place under which each is counted, by address and port: TCP's socket and that of TLS over it are two
-   * objects.
-   */
+  /** The place of each, by address and port, because the sockets of TCP and of TLS over it are two objects. */
   readonly #pending = new Map<string, string>();
   /** By place. */
   readonly #pendingFrom = new Map<string, number>();

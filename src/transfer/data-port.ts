@@ -24,10 +24,7 @@ import { CIPHERS, HEADER, LIMITS } from './wire-format.ts';
 
 /** A handshake takes three packets, and seconds if CPU is short. A slower peer holds a connection that others want. */
 const HANDSHAKE_TIMEOUT = 15 * SECOND;
-/**
- * From a request's first byte (the first request: from the start of the connection) to the end of its head; it has
- * no body.
- */
+/** From a request's first byte, or from the start of the connection, to the end of its head; it has no body. */
 const HEAD_TIMEOUT = 15 * SECOND;
 /** How often connections are checked for that. */
 const TIMEOUT_CHECK = 3 * SECOND;

@@ -167,7 +167,7 @@ export class MemberConnections implements ConnectionOwner {
     return best === undefined ? all : [best, ...all.filter((address) => address !== best)];
   }
 
-  /** Fails the request that this dial was for; all requests if there is no connection at all. */
+  /** Fails one waiting request after a failed dial; all of them if there is no connection at all. */
   #failWaiting(error: WeirError): void {
     const count = this.#connections === 0 ? this.#waiting.length : 1;
     for (const { receiver } of this.#waiting.splice(0, count)) receiver.fail(error);

@@ -14,10 +14,7 @@ export class ByteQueue {
   #buffers: Uint8Array[] = [];
   #bytes = 0;
   #page: Buffer = Buffer.alloc(0);
-  /**
-   * Bytes of the page that are taken. If the last buffer {@link #isOpen}, it lies in the page from {@link #start}
-   * on.
-   */
+  /** Bytes of the page that are taken. If {@link #isOpen}, the last buffer lies in it from {@link #start} on. */
   #used = 0;
   #start = 0;
   #isOpen = false;

@@ -20,7 +20,7 @@ export const systemClock: Clock = {
   random: () => Math.random(),
 };
 
-/** Like node:timers/promises, which makes an error with its stack for each sleep that is cut short. */
+/** Like node:timers/promises, but without an error, stack and all, for each sleep that is cut short. */
 function sleep(ms: number, { signal }: { readonly signal?: AbortSignal | undefined } = {}): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   if (signal?.aborted === true) {

@@ -1,4 +1,4 @@
-/** The duties of every store, wherever it keeps its bytes: one suite, which each implementation's test runs. */
+/** The behaviour of every store: one suite, run by each implementation's test. */
 import assert from 'node:assert/strict';
 import { KIB, MIB } from '../../src/util/clock.ts';
 import { isWeirError, WeirError } from '../../src/util/errors.ts';
@@ -7,12 +7,12 @@ import type { BlobInfo, BlobProvider, Store } from '../../src/store/store.ts';
 import { readAll, seededBytes } from './bytes.ts';
 import { blobAt } from './registry-blob.ts';
 
-/** A provider and a way to bring blobs into it. */
+/** A provider, and a way to bring blobs into it. */
 export interface ProviderUnderTest extends AsyncDisposable {
   readonly provider: BlobProvider;
-  /** Resolves when the provider should know of the blob. */
+  /** Adds a blob; resolves when the provider should know it. */
   add(bytes: Uint8Array): Promise<Digest>;
-  /** Resolves when the provider should know that the blob is gone. */
+  /** Removes a blob; resolves when the provider should know that it is gone. */
   remove(digest: Digest): Promise<void>;
 }
 
@@ -35,7 +35,7 @@ export function providerConformance(make: () => Promise<ProviderUnderTest>): voi
     });
   }
 
-  it('knows nothing of a blob that it does not have', async () => {
+  it('knows no blob that it does not have', async () => {
     await using made = await make();
     const digest = digestOf(Buffer.from('absent'));
     assert.equal(await made.provider.stat(digest), undefined);
@@ -95,7 +95,7 @@ export function storeConformance(make: () => Promise<Store>): void {
     assert.ok((await readAll(ingest)).equals(bytes), 'the ingest stays readable');
   });
 
-  it('takes chunks in any order, and shows the part without a gap', async () => {
+  it('takes chunks in any order, and shows bytes up to the first gap', async () => {
     await using store = await make();
     const bytes = seededBytes(500_000);
     await using ingest = await store.ingest(blobAt(digestOf(bytes)), bytes.length);
@@ -133,13 +133,13 @@ export function storeConformance(make: () => Promise<Store>): void {
       order.map((index) => ingest.writeChunk(index, chunk(index), hash(index))),
     );
     written.forEach((found, i) => assert.deepEqual(Buffer.from(found ?? []), hash(order[i] ?? 0)));
-    // A second write does no harm, nor does one without a hash to compare with.
+    // To write a chunk twice does no harm, nor does a write without an expected hash.
     assert.ok(await ingest.writeChunk(0, chunk(0)));
     await ingest.commit();
     assert.ok((await readAll(ingest)).equals(bytes));
   });
 
-  it('finds a wrong whole digest, whatever the order of its chunks', async () => {
+  it('finds a wrong whole digest, in any order of chunks', async () => {
     await using store = await make();
     const bytes = seededBytes(2 * MIB);
     await using ingest = await store.ingest(blobAt(digestOf(seededBytes(2 * MIB, 'another'))), bytes.length);
@@ -151,7 +151,7 @@ export function storeConformance(make: () => Promise<Store>): void {
     assert.equal(ingest.presentBytes, 0);
   });
 
-  it('takes a chunk in parts of any size', async () => {
+  it('takes a chunk in writes that end anywhere', async () => {
     await using store = await make();
     const bytes = seededBytes(600_001);
     await using ingest = await store.ingest(blobAt(digestOf(bytes)), bytes.length);
@@ -162,7 +162,7 @@ export function storeConformance(make: () => Promise<Store>): void {
     await ingest.commit();
   });
 
-  it('keeps whole chunks of an ingest that is closed, for the next one', async () => {
+  it('keeps whole chunks of a closed ingest for the next one', async () => {
     await using store = await make();
     const bytes = seededBytes(500_000);
     const digest = digestOf(bytes);
@@ -180,7 +180,7 @@ export function storeConformance(make: () => Promise<Store>): void {
     assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
   });
 
-  it('never shows bytes with a wrong digest, and is then empty for another try', async () => {
+  it('never shows a blob whose digest is wrong, and is empty again for another try', async () => {
     await using store = await make();
     const bytes = seededBytes(600_000);
     const digest = digestOf(bytes);
@@ -197,7 +197,7 @@ export function storeConformance(make: () => Promise<Store>): void {
     assert.equal((await store.stat(digest))?.size, bytes.length);
   });
 
-  it('refuses bytes behind the end', async () => {
+  it('refuses bytes after the end', async () => {
     await using store = await make();
     await using ingest = await store.ingest(blobAt(digestOf(Buffer.from('abc'))), 3);
     await assert.rejects(
@@ -216,7 +216,7 @@ export function storeConformance(make: () => Promise<Store>): void {
     assert.equal((await store.stat(digest))?.size, 5000);
   });
 
-  it('counts its blobs and bytes', async () => {
+  it('reports its usage', async () => {
     await using store = await make();
     const digest = await addBlob(store, seededBytes(5000));
     assert.equal(store.usage().blobs, 1);

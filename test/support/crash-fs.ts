@@ -1,6 +1,6 @@
 /**
- * A process that dies at a chosen file operation: from the chosen step on, every call that would change the disk
- * fails and changes nothing. The disk is left as by `kill -9`.
+ * A process that dies at a chosen file operation: from that step on, every call that would change the disk fails and
+ * changes nothing. The disk is left as `kill -9` leaves it.
  */
 import fs from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
@@ -15,8 +15,8 @@ type Patched = Record<string, AnyFunction>;
 export class Crashed extends Error {}
 
 /**
- * Runs `work` in a process that dies at its `step`th change of the disk (0: the first one).
- * Resolves with whether it died.
+ * Runs `work` in a process that dies at its `step`th change of the disk (0: the first one). Resolves with whether it
+ * died.
  */
 export async function dieAt(step: number, work: () => Promise<void>): Promise<boolean> {
   let left = step;
@@ -33,7 +33,7 @@ export async function dieAt(step: number, work: () => Promise<void>): Promise<bo
   try {
     await work();
   } catch (error) {
-    if (!died) throw error; // once dead, no later error is heard
+    if (!died) throw error; // a dead process reports no error of the rest of the work
   } finally {
     restore();
   }

@@ -1,4 +1,4 @@
-/** Unhandled failures while a test runs; mocha would end the whole run for one. */
+/** Collects unhandled failures while a test runs; mocha would end the whole run for one. */
 export class Unhandled implements Disposable {
   readonly reasons: unknown[] = [];
   readonly #others: readonly NodeJS.UnhandledRejectionListener[];

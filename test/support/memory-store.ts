@@ -19,7 +19,7 @@ export class MemoryStore implements Store {
     this.#quota = quota;
   }
 
-  /** Puts a blob there as if it had always been. */
+  /** Adds a blob as if it had always been there. */
   put(bytes: Uint8Array): Digest {
     const digest = digestOf(bytes);
     this.#blobs.set(digest, bytes);

@@ -1,7 +1,7 @@
-/** Acts in the middle of asynchronous work: at a given turn of the microtask queue. */
+/** Acts in the middle of asynchronous work: at a given turn of the queue of promises. */
 import { promiseHooks } from 'node:v8';
 
-/** Turns that `work` takes, in this process as a whole. */
+/** Number of turns that `work` takes, in the whole process. */
 export async function turnsOf(work: () => Promise<unknown>): Promise<number> {
   let turns = 0;
   const stop = promiseHooks.onBefore(() => void turns++);

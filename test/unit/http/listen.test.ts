@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import { isWeirError } from '../../../src/util/errors.ts';
 import { listen, urlOf, type ListenAddress } from '../../../src/http/listen.ts';
 
-/** The URLs of what listens; closed when the test is over. */
+/** The URLs of the servers, which are closed when the test is over. */
 async function urlsOf(
   addresses: readonly ListenAddress[],
   warnings: string[] = [],
@@ -20,8 +20,8 @@ async function urlsOf(
   };
 }
 
-describe('listening', () => {
-  it('opens all addresses, with one port where any will do', async () => {
+describe('listen', () => {
+  it('opens all addresses, with one port if any port will do', async () => {
     await using all = await urlsOf([
       { host: '127.0.0.1', port: 0 },
       { host: '127.0.0.2', port: 0 },
@@ -30,7 +30,7 @@ describe('listening', () => {
     assert.deepEqual(all.urls, [`http://127.0.0.1:${port}`, `http://127.0.0.2:${port}`]);
   });
 
-  it('leaves out an address that a wildcard has already', async () => {
+  it('leaves out an address that a wildcard covers', async () => {
     await using all = await urlsOf([
       { host: '127.0.0.1', port: 0 },
       { host: '0.0.0.0', port: 0 },
@@ -39,7 +39,7 @@ describe('listening', () => {
     assert.match(all.urls[0] ?? '', /^http:\/\/0\.0\.0\.0:\d+$/);
   });
 
-  it('tells of an address that does not exist here, and fails where none does', async () => {
+  it('warns about an address that does not exist here, and fails if none does', async () => {
     const warnings: string[] = [];
     const missing = { host: '192.0.2.1', port: 0 };
     await using all = await urlsOf([missing, { host: '127.0.0.1', port: 0 }], warnings);
@@ -48,7 +48,7 @@ describe('listening', () => {
     await assert.rejects(urlsOf([missing]), (error) => isWeirError(error, 'address_in_use'));
   });
 
-  it('says which setting to change where the port is taken', async () => {
+  it('names the setting to change if the port is taken', async () => {
     await using first = await urlsOf([{ host: '127.0.0.1', port: 0 }]);
     const port = Number(new URL(first.urls[0] ?? '').port);
     await assert.rejects(

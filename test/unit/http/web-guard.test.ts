@@ -1,4 +1,4 @@
-/** Which requests a server for programs takes, by the header that says whom they are for and by those of browsers. */
+/** Requests that a server for programs accepts, by their Host header and by the headers of browsers. */
 import assert from 'node:assert/strict';
 import type { IncomingHttpHeaders } from 'node:http';
 import * as fc from 'fast-check';
@@ -17,7 +17,7 @@ interface Case {
 
 const LOOPBACK = ['127.0.0.1', '::1'];
 
-/** The code with which it refuses; undefined where it does not. */
+/** The code with which it refuses; undefined if it does not. */
 function verdict({ listen = LOOPBACK, hosts = [], headers = {}, ...rest }: Case): string | undefined {
   const { localAddress = '127.0.0.1', httpVersion = '1.1' } = rest;
   const addresses = listen.map((host) => ({ host, port: 4770 }));
@@ -37,8 +37,8 @@ const host = (name: string, rest: Case = {}): string | undefined =>
 
 const NODE = '10.0.0.7';
 
-describe('web guard', () => {
-  it('takes what runtimes and tools call a mirror on loopback', () => {
+describe('WebGuard', () => {
+  it('accepts the names that runtimes and tools use for a mirror on loopback', () => {
     const names = [
       '127.0.0.1:4770',
       '127.0.0.1',
@@ -51,7 +51,7 @@ describe('web guard', () => {
     for (const name of [...names, ...literals]) assert.equal(host(name), undefined, name);
   });
 
-  it('takes no other name, nor an address that is not listened on', () => {
+  it('refuses any other name, and an address that it does not listen on', () => {
     const names = [
       'attacker.example:4770',
       'attacker.example',
@@ -76,7 +76,7 @@ describe('web guard', () => {
       assert.equal(host(name), 'host_not_allowed', name);
   });
 
-  it('takes the names that are configured, in any case and with any port', () => {
+  it('accepts the configured names, in any case and with any port', () => {
     const hosts = ['Weir.example', '192.0.2.7', 'fd00:0::7'];
     for (const name of [
       'weir.example',
@@ -90,7 +90,7 @@ describe('web guard', () => {
     assert.equal(host('x.weir.example', { hosts }), 'host_not_allowed');
   });
 
-  it('takes the addresses listened on', () => {
+  it('accepts the addresses that it listens on', () => {
     const listen = [NODE, 'fd00::7'];
     for (const name of [NODE, `${NODE}:4770`, '[FD00::0007]:4770'])
       assert.equal(host(name, { listen }), undefined, name);
@@ -98,7 +98,7 @@ describe('web guard', () => {
       assert.equal(host(name, { listen }), 'host_not_allowed', name);
   });
 
-  it('takes the address that a connection has come to, where all are listened on', () => {
+  it('accepts the address of the connection if it listens on all addresses', () => {
     const listen = ['0.0.0.0', '::'];
     assert.equal(host(`${NODE}:4770`, { listen, localAddress: NODE }), undefined);
     assert.equal(host(`${NODE}:4770`, { listen, localAddress: `::ffff:${NODE}` }), undefined);
@@ -112,13 +112,13 @@ describe('web guard', () => {
     assert.equal(host('attacker.example', { listen, localAddress: NODE }), 'host_not_allowed');
   });
 
-  it('wants a Host, but of HTTP/1.0', () => {
+  it('wants a Host header, except with HTTP/1.0', () => {
     assert.equal(verdict({}), 'bad_request');
     assert.equal(verdict({ httpVersion: '1.0' }), undefined);
     assert.equal(host('attacker.example', { httpVersion: '1.0' }), 'host_not_allowed');
   });
 
-  it('refuses what a browser sends for a page of another site', () => {
+  it('refuses the requests that a browser sends for a page of another site', () => {
     const site = (name: string): string | undefined =>
       verdict({ headers: { host: 'localhost', 'sec-fetch-site': name } });
     for (const name of ['cross-site', 'same-site', '', 'none, cross-site', 'Cross-Site']) {
@@ -130,7 +130,7 @@ describe('web guard', () => {
     }
   });
 
-  it('never takes a name that is not its own, whatever stands around it', () => {
+  it('never accepts a name that is not its own, whatever text surrounds it', () => {
     const label = fc.stringMatching(/^[a-z][a-z0-9-]{0,20}$/);
     const names = fc.tuple(label, label).map((labels) => labels.join('.'));
     fc.assert(

@@ -1,4 +1,4 @@
-/** A caller that goes away, at every moment of what it asked for: it takes nothing with it, and leaves nothing behind. */
+/** A caller that goes away, at every moment of its request: it breaks nothing for others, and leaves nothing behind. */
 import assert from 'node:assert/strict';
 import { readdir, readlink } from 'node:fs/promises';
 import { KIB, MIB, SECOND } from '../../../src/util/clock.ts';
@@ -12,25 +12,25 @@ import { Unhandled } from '../../support/faults.ts';
 import { MirrorFixture, type MirrorFixtureOptions } from '../../support/mirror-fixture.ts';
 import { actAtTurn, turnsOf } from '../../support/turns.ts';
 
-/** Moments of one request that are tried: the first ones all, the rest evenly. */
+/** Moments of one request that are tried: all of the first ones, the rest evenly spread. */
 const FIRST_TURNS = 40;
 const OTHER_TURNS = 40;
-/** Milliseconds; what earlier callers have left goes on for a moment. */
+/** Milliseconds: work of earlier callers goes on for a moment. */
 const STALL = 10 * SECOND;
-/** As src/pull/blobs.ts. */
-const MAX_THROUGH = 16;
+/** As in src/pull/pass-through.ts. */
+const MAX_PASS_THROUGH = 16;
 const NAME = 'a/b';
 
 interface Scene {
   readonly fixture: MirrorFixture;
-  /** A blob that was not asked for before. */
+  /** A blob that was not requested before. */
   fresh(): Digest;
 }
 
-/** Asks for something with this signal; whatever it is given is closed when it settles. */
+/** Sends a request with this signal; anything that it opens is closed when it settles. */
 type Ask = (signal: AbortSignal, digest: Digest) => Promise<void>;
 
-describe('a caller that goes away, at each turn of', () => {
+describe('a caller that goes away at each turn of', () => {
   test('a blob that is not here', {}, (scene) => (signal, digest) => readBlob(scene, { signal, digest }));
 
   test('a blob whose registry does not answer', {}, (scene) => {
@@ -122,7 +122,7 @@ function test(title: string, options: MirrorFixtureOptions, prepare: (scene: Sce
     const settles = async (signal: AbortSignal, digest: Digest): Promise<void> =>
       ask(signal, digest).catch(() => undefined);
     const never = new AbortController().signal;
-    await settles(never, scene.fresh()); // what is loaded at first use takes turns, too
+    await settles(never, scene.fresh()); // modules that are loaded at first use take turns, too
     const usual = scene.fresh();
     const turns = await turnsOf(() => settles(never, usual));
     const step = Math.max(1, Math.floor((turns - FIRST_TURNS) / OTHER_TURNS));
@@ -179,13 +179,13 @@ function down({ fixture }: Scene): void {
   };
 }
 
-/** Waits until no flight is left, and no file of the data folder open but the catalog. */
+/** Waits until no download is left, and no file of the data folder is open but the catalog. */
 async function atRest(fixture: MirrorFixture): Promise<void> {
   await eventually(async () => {
     const open = await openFiles(fixture.folder);
-    assert.deepEqual({ flights: fixture.blobs.inFlight, open }, { flights: 0, open: [] });
+    assert.deepEqual({ downloads: fixture.blobs.inFlight, open }, { downloads: 0, open: [] });
   });
-  // Node.js finds out at the end of a turn that nobody handles a rejection.
+  // Node.js reports an unhandled rejection at the end of a turn.
   for (let turn = 0; turn < 2; turn++) await new Promise(setImmediate);
 }
 
@@ -204,7 +204,7 @@ async function assertPlaces(scene: Scene): Promise<void> {
   await readBlob(scene, { digest: stored });
   const isStored = (await scene.fixture.store.stat(stored)) !== undefined;
   const all = await Promise.all(
-    Array.from({ length: MAX_THROUGH }, () => {
+    Array.from({ length: MAX_PASS_THROUGH }, () => {
       const digest = isStored ? stored : scene.fresh();
       return scene.fixture.blobs.open(request(scene, { digest, repository: elsewhere(scene) }));
     }),

@@ -1,6 +1,6 @@
 /**
- * The three rules of access against a model of what upstream has said and delivered, in every order: what is granted
- * follows from the model, and what follows from the model is granted.
+ * The three rules of access against a model of upstream's answers and deliveries, in every order: access is granted if
+ * and only if the model grants it.
  */
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
@@ -52,8 +52,8 @@ const anyStep = fc.oneof(
 );
 type Step = typeof anyStep extends fc.Arbitrary<infer T> ? T : never;
 
-describe('access: verify, against its model', () => {
-  it('grants what upstream has said and delivered, and nothing else', async () => {
+describe('access mode verify, against its model', () => {
+  it("grants exactly the access that follows from upstream's answers and deliveries", async () => {
     await using temp = await TempDir.create('access-model');
     let run = 0;
     const told = { granted: 0, unproven: 0, refused: 0 };
@@ -75,18 +75,18 @@ describe('access: verify, against its model', () => {
 class Model {
   readonly #clock: ManualClock = new ManualClock();
   readonly #access: Access;
-  // How upstream is.
+  // Upstream's present state.
   #state = 'up';
   readonly #permits: Set<string> = new Set();
   readonly #contents: Set<string> = new Set();
-  // What it has told and brought.
+  // Upstream's answers and deliveries so far.
   readonly #acceptedAt: Map<string, number> = new Map();
   readonly #listed: Set<string> = new Set();
   readonly #served: Set<string> = new Set();
   readonly #proofs: Set<string> = new Set();
 
   constructor(catalog: Catalog) {
-    // Upstream lets everybody have everything until it is told otherwise.
+    // At first, upstream lets everybody have everything.
     for (const repo of REPOSITORIES) {
       for (const name of CALLERS) this.#permits.add(this.#callerId(repo, name));
       for (const each of DIGESTS) this.#contents.add(`${repositoryKey(repo)} ${each}`);
@@ -170,7 +170,7 @@ class Model {
     return outcome;
   }
 
-  /** What the rules say, and what is known after it. */
+  /** The answer by the rules, and the model after it. */
   #expected(
     caller: string,
     wanted: string,
@@ -202,7 +202,7 @@ class Model {
     this.#proofs.add(`${repo.registry} ${wanted}`);
   }
 
-  /** Who speaks upstream: without a configured credential a caller of this node is as anybody. */
+  /** The identity towards upstream: without a configured credential, this node's caller is anonymous. */
   #callerId(repo: PullRequest['repository'], name: Who): string {
     const speaks = name === 'configured' && repo.registry !== CONFIGURED ? 'anonymous' : name;
     return `${repositoryKey(repo)} ${speaks.replace(' at another node', '')}`;

@@ -1,4 +1,4 @@
-/** Who gets what is cached: the rules of access mode `verify`, one by one, through the mirror. */
+/** Access to cached bytes: the rules of access mode `verify`, one by one, through the mirror. */
 import assert from 'node:assert/strict';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { seededBytes } from '../../support/bytes.ts';
@@ -43,8 +43,8 @@ const reset = (request: IncomingMessage, _response: ServerResponse): boolean => 
   return true;
 };
 
-describe('access: verify', () => {
-  it('hands out to whom upstream has accepted, without asking again', async () => {
+describe('access mode verify', () => {
+  it('hands out cached bytes to a caller that upstream accepted, without asking again', async () => {
     await using scene = await withPrivateBlob();
     assert.equal(await scene.ask(scene.blob, ALICE), 200);
     assert.equal(await scene.ask(scene.manifest, ALICE), 200);
@@ -85,7 +85,7 @@ describe('access: verify', () => {
     );
   });
 
-  it('does not believe a registry that only claims to hold a digest: its own bytes are needed', async () => {
+  it('does not believe a registry that only claims to hold a digest: the registry must deliver it', async () => {
     await using scene = await withPrivateBlob();
     await using evil = await TestRegistry.start();
     evil.intercept = (request, response) => {
@@ -102,11 +102,11 @@ describe('access: verify', () => {
     assert.equal(response.status, 404);
     evil.addBlob('evil/app', scene.bytes);
     const proven = await fetch(stolen);
-    assert.equal(proven.status, 200, 'who has the bytes may have them');
+    assert.equal(proven.status, 200, 'a registry that has the bytes may have them handed out');
     assert.ok(Buffer.from(await proven.arrayBuffer()).equals(scene.bytes));
   });
 
-  it('asks again when the grant is too old, once for many requests', async () => {
+  it('asks upstream again if the grant is too old, once for many requests', async () => {
     await using scene = await withPrivateBlob({ accessTtl: 0 });
     const answers = await Promise.all([1, 2, 3, 4].map(() => scene.ask(scene.blob, ALICE)));
     assert.deepEqual(answers, [200, 200, 200, 200]);
@@ -115,7 +115,7 @@ describe('access: verify', () => {
     assert.equal(await scene.ask(scene.blob, ALICE), 401, 'the password was changed');
   });
 
-  it('while upstream cannot be reached, grants of the last day hold', async () => {
+  it('honours grants of the last day while upstream cannot be reached', async () => {
     await using scene = await withPrivateBlob({ accessTtl: 0 });
     scene.fixture.registry.intercept = reset;
     assert.equal(await scene.ask(scene.blob, ALICE), 200);
@@ -124,7 +124,7 @@ describe('access: verify', () => {
     assert.equal(await scene.ask('private/app/manifests/v1', MALLORY), 404);
   });
 
-  it('while upstream cannot be reached, its last challenge is relayed to those without a credential', async () => {
+  it('relays the last challenge to callers without a credential while upstream cannot be reached', async () => {
     await using scene = await withPrivateBlob({ accessTtl: 0 });
     assert.equal(await scene.ask(scene.blob), 401);
     scene.fixture.registry.intercept = reset;
@@ -133,7 +133,7 @@ describe('access: verify', () => {
     assert.equal(refused.headers.get('www-authenticate'), 'Basic realm="test"');
   });
 
-  it('while upstream cannot be reached, grants older than a day do not hold', async () => {
+  it('honours no grant older than a day while upstream cannot be reached', async () => {
     await using scene = await withPrivateBlob({ accessTtl: 0, offlineTtl: 0 });
     scene.fixture.registry.intercept = reset;
     // A moment later it is older than 0 ms.
@@ -154,8 +154,8 @@ describe('access: verify', () => {
   });
 });
 
-describe('access: open', () => {
-  it('hands out to everybody', async () => {
+describe('access mode open', () => {
+  it('hands out cached bytes to everybody', async () => {
     await using scene = await withPrivateBlob({ mode: 'open' });
     assert.equal(await scene.ask(scene.blob), 200);
     assert.equal(await scene.ask(scene.manifest, MALLORY), 200);

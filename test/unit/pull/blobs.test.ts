@@ -21,7 +21,7 @@ const isCode =
     isWeirError(error, code);
 
 describe('Blobs', () => {
-  it('asks upstream once for any number of readers, each at its own pace', async () => {
+  it('asks upstream once for any number of readers, each at its own speed', async () => {
     await using fixture = await MirrorFixture.start();
     const bytes = seededBytes(40 * MIB);
     const digest = fixture.registry.addBlob('a/b', bytes);
@@ -35,7 +35,7 @@ describe('Blobs', () => {
     assert.equal(fixture.registry.count(/blobs/), 1);
   });
 
-  it('one reader giving up does not end the pull of the others', async () => {
+  it('does not end the pull of other readers if one gives up', async () => {
     await using fixture = await MirrorFixture.start({ linger: 0 });
     const bytes = seededBytes(2 * MIB);
     const digest = fixture.registry.addBlob('a/b', bytes);
@@ -57,12 +57,12 @@ describe('Blobs', () => {
     stop.abort();
     await refused;
     go.resolve();
-    // The first caller is gone before the second is aboard, so the flight may be begun anew, but never fails it.
+    // The first caller may leave before the second is a reader: then the download is begun again, and never fails it.
     await using reading = await second;
     assert.ok((await readAll(reading)).equals(bytes));
   });
 
-  it('stops after the last reader has left, and keeps what has arrived', async () => {
+  it('stops after the last reader has left, and keeps the bytes that have arrived', async () => {
     await using fixture = await MirrorFixture.start({ linger: 10, upstreamStallTimeout: 30_000 });
     const bytes = seededBytes(40 * MIB);
     const digest = fixture.registry.addBlob('a/b', bytes);
@@ -85,7 +85,7 @@ describe('Blobs', () => {
     assert.deepEqual(ranges, [`bytes=${19 * MIB}-${40 * MIB - 1}`], 'whole chunks were kept (1 MiB each)');
   });
 
-  it('goes on for a grace when a reader comes back', async () => {
+  it('goes on for a while after the last reader, so that a reader can come back', async () => {
     await using fixture = await MirrorFixture.start({ linger: 60_000 });
     const bytes = seededBytes(40 * MIB);
     const digest = fixture.registry.addBlob('a/b', bytes);
@@ -98,7 +98,7 @@ describe('Blobs', () => {
     assert.equal(fixture.registry.count(/blobs/), 1);
   });
 
-  it('tries what has begun to arrive again for some seconds, also where retries are used up', async () => {
+  it('retries a blob that has begun to arrive for some seconds, even if all retries are used up', async () => {
     await using fixture = await MirrorFixture.start({ retries: 0, stallTimeout: 10_000 });
     const bytes = seededBytes(40 * MIB);
     const digest = fixture.registry.addBlob('a/b', bytes);
@@ -118,7 +118,7 @@ describe('Blobs', () => {
     assert.ok((await readAll(reading, 0, MIB)).equals(bytes));
   });
 
-  it('refuses more pulls at once than its bound', async () => {
+  it('refuses pulls above its bound of pulls at once', async () => {
     await using fixture = await MirrorFixture.start({ maxConcurrent: 1 });
     fixture.registry.intercept = () => true;
     const stop = new AbortController();
@@ -132,7 +132,7 @@ describe('Blobs', () => {
     await refused;
   });
 
-  it('does not go through all tries again for a blob that has just failed, but for those who depend on it', async () => {
+  it('retries a blob that has just failed only for runtimes that cannot go upstream', async () => {
     await using fixture = await MirrorFixture.start({ retries: 1 });
     const bytes = seededBytes(1000);
     const digest = fixture.registry.addBlob('a/b', bytes);
@@ -149,7 +149,7 @@ describe('Blobs', () => {
     assert.ok((await readAll(reading)).equals(bytes));
   });
 
-  it('counts a blob as arriving while any that is pulled in company gets bytes: they take turns', async () => {
+  it('counts a blob as arriving while any blob that is pulled with peers gets bytes: they take turns', async () => {
     let time = 0;
     const pulls = new Map<Digest, QuietPull>();
     const share = async (_request: unknown, digest: Digest): Promise<QuietPull | undefined> =>
@@ -160,7 +160,7 @@ describe('Blobs', () => {
     const [first, second, alone] = [add('first'), add('second'), add('alone')];
     for (const digest of [first, second]) pulls.set(digest, new QuietPull(MIB, true));
     fixture.registry.intercept = (_request, response) => {
-      response.writeHead(200, { 'Content-Length': MIB }).flushHeaders(); // and nothing follows
+      response.writeHead(200, { 'Content-Length': MIB }).flushHeaders(); // and no byte follows
       return true;
     };
     const opened = [first, second, alone].map((digest) => fixture.blobs.open(requestFor(fixture, digest)));
@@ -192,7 +192,7 @@ describe('Blobs', () => {
     }
   });
 
-  it('takes sha512 digests', async () => {
+  it('serves sha512 digests', async () => {
     await using fixture = await MirrorFixture.start();
     const bytes = seededBytes(1000);
     const digest = digestOf(bytes, 'sha512');
@@ -201,7 +201,7 @@ describe('Blobs', () => {
     assert.ok((await readAll(reading)).equals(bytes));
   });
 
-  it('keeps a pull that failed for one caller apart from the next one', async () => {
+  it('begins a new pull for the next caller after one failed for its caller', async () => {
     await using fixture = await MirrorFixture.start();
     const bytes = seededBytes(1000);
     const digest = fixture.registry.addBlob('a/b', bytes);

@@ -1,6 +1,6 @@
 /**
  * Two honest nodes pull a blob together with a third member that has the right key and misbehaves. The pulls end
- * well, and who misbehaves is set aside, and nobody else.
+ * well, and only the culprit is suspected or banned.
  */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -15,9 +15,9 @@ import { makeNode } from '../transfer/fixture.ts';
 import { RawPeer } from '../transfer/raw.ts';
 
 const SIZE = 8 * MIB;
-/** Milliseconds that a pull with a culprit may take: some time limits of the policy one after the other. */
+/** Milliseconds that a pull with a culprit may take: several time limits of the policy, one after the other. */
 const MOST = 15 * SECOND;
-/** Pulls after the first in which it must be found out. */
+/** Pulls after the first within which the culprit must be found out. */
 const MORE_PULLS = 10;
 const NOISE: Buffer = seededBytes(4 * KIB, 'noise');
 
@@ -36,10 +36,10 @@ describe('a member that', function () {
 
   it('sends wrong bytes under a right hash is found out with the first chunk', async () => {
     const mischief: Mischief = (right, bytes) => ({ ...right, read: reading(flipped(bytes)) });
-    await assertSetAside('wrong-bytes', { mischief });
+    await assertSuspected('wrong-bytes', { mischief });
   });
 
-  it('states wrong hashes is banned when the blob turns out wrong', async () => {
+  it('attests wrong hashes is banned once the blob is found wrong', async () => {
     await using scene = await EvilScene.start({
       mischief: (right, bytes, { swarm }) => scene.evil.pieceOf(swarm, flipped(bytes), right),
     });
@@ -51,7 +51,7 @@ describe('a member that', function () {
     }
   });
 
-  it('states wrong hashes as what the registry gave it loses its word for that registry, and nothing else', async () => {
+  it('attests wrong hashes as fetched from a registry is disbelieved about that registry only', async () => {
     await using scene = await EvilScene.start({
       mischief: (right, bytes, { swarm }) => scene.evil.pieceOf(swarm, flipped(bytes), right, false),
     });
@@ -61,13 +61,13 @@ describe('a member that', function () {
       assert.deepEqual([...accused.keys()], []);
       assert.ok(distrust.has(swarm.registry, scene.evil.peer));
     }
-    // Nothing is asked of it any more, so that the next blob is right at once.
+    // No request goes to it any more, so the next blob is right at once.
     scene.evil.requests.length = 0;
     await scene.pullAll(SIZE + KIB);
     assert.deepEqual(scene.evil.requests, []);
   });
 
-  it('sends a few KiB a second does not hold the others up', async () => {
+  it('sends a few KiB/s does not hold the others up', async () => {
     const mischief: Mischief = (right) => ({
       ...right,
       read: async (target, position) => {
@@ -75,36 +75,36 @@ describe('a member that', function () {
         return right.read(target.subarray(0, KIB), position);
       },
     });
-    await assertSetAside('stalled', { mischief });
+    await assertSuspected('stalled', { mischief });
   });
 
-  it('says that it has what it has not breaks its promise', async () => {
-    await assertSetAside('broken-promise', { mischief: () => ({ kind: 'absent' }) });
+  it('announces chunks that it does not have breaks its promise', async () => {
+    await assertSuspected('broken-promise', { mischief: () => ({ kind: 'absent' }) });
   });
 
-  it('stops in mid-chunk is set aside', async () => {
+  it('stops in the middle of a chunk is suspected', async () => {
     const mischief: Mischief = (right) => ({
       ...right,
       read: (target, position) =>
         position > right.start ? new Promise(() => undefined) : right.read(target.subarray(0, KIB), position),
     });
-    await assertSetAside('stalled', { mischief });
+    await assertSuspected('stalled', { mischief });
   });
 
-  it('acknowledges nothing is set aside', async () => {
-    await assertSetAside('unreachable', { mischief: () => new Promise(() => undefined) });
+  it('acknowledges no request is suspected', async () => {
+    await assertSuspected('unreachable', { mischief: () => new Promise(() => undefined) });
   });
 
   for (const [what, answer] of DATA_GARBAGE) {
-    it(`answers ${what} is set aside`, async () => {
+    it(`answers ${what} is suspected`, async () => {
       const node = makeNode();
       await using raw = await RawPeer.start(node, (socket) => void socket.write(answer));
-      await assertSetAside('protocol', { node, dataAddresses: raw.member.dataAddresses });
+      await assertSuspected('protocol', { node, dataAddresses: raw.member.dataAddresses });
     });
   }
 
   for (const [what, bytes] of FRAME_GARBAGE) {
-    it(`sends ${what} over the control plane is set aside`, async () => {
+    it(`sends ${what} over the control plane is suspected`, async () => {
       await using scene = await EvilScene.start();
       const pulling = scene.pullAll(SIZE);
       for (const node of scene.honest) {
@@ -122,7 +122,7 @@ describe('a member that', function () {
     });
   }
 
-  it('lies about hashes beside one that does not is banned, and the honest one is not', async () => {
+  it('lies about hashes is banned, and an honest one beside it is not', async () => {
     await using scene = await EvilScene.start({
       mischief: (right, bytes, { swarm }) => scene.evil.pieceOf(swarm, flipped(bytes), right),
     });
@@ -136,17 +136,17 @@ describe('a member that', function () {
   });
 });
 
-/** The honest nodes hold this, and nothing else, against the evil peer, and nothing against each other. */
-async function assertSetAside(reason: SuspicionReason, options: EvilSceneOptions): Promise<void> {
+/** The honest nodes must accuse the evil peer of this and of nothing else, and must not accuse each other. */
+async function assertSuspected(reason: SuspicionReason, options: EvilSceneOptions): Promise<void> {
   await using scene = await EvilScene.start(options);
   const began = performance.now();
   await scene.pullAll(SIZE);
   const took = performance.now() - began;
   assert.ok(took < MOST, `the pulls took ${Math.round(took)} ms`);
-  // What may be chance is held against it only when it happens again, which the first pull need not see.
+  // A fault that may be chance counts only if it is repeated, which need not happen in the first pull.
   const isAccused = (): boolean => scene.honest.some(({ accused }) => accused.size > 0);
   for (let more = 1; more <= MORE_PULLS && !isAccused(); more++) {
-    scene.clock.advance(SECOND); // it is left alone for a while
+    scene.clock.advance(SECOND); // it is snubbed for a while
     await scene.pullAll(SIZE + more * KIB);
   }
   assertAccused(scene, reason);
@@ -156,7 +156,7 @@ function assertAccused(scene: EvilScene, reason: SuspicionReason): void {
   const accusations = scene.honest.flatMap(({ accused }) => [...accused]);
   for (const [peer, reasons] of accusations) {
     assert.equal(peer, scene.evil.peer, `an honest node was accused of ${[...reasons].join()}`);
-    // What comes on top, once its slots are taken up by what never ends, is its silence.
+    // Once requests that never end take up all its slots, its silence comes on top.
     const others = [...reasons].filter((each) => each !== reason && each !== 'unreachable');
     assert.ok(reasons.has(reason), [...reasons].join());
     assert.deepEqual(others, []);

@@ -1,4 +1,4 @@
-/** What members get to know of credentials, and what they get of bytes that are not for them. */
+/** Members learn no credential that is not for them, and get no bytes that are not for them. */
 import assert from 'node:assert/strict';
 import { MIB, SECOND } from '../../../src/util/clock.ts';
 import { isWeirError } from '../../../src/util/errors.ts';
@@ -16,7 +16,7 @@ const OWNER = { kind: 'basic', username: 'the-owner', password: 'the-password' }
 describe('members and credentials', function () {
   this.timeout(60 * SECOND);
 
-  it('a Bearer token goes to the home that is asked to fetch with it, and to nobody else', async () => {
+  it('send a Bearer token to the owner that must fetch with it, and to nobody else', async () => {
     await using scene = await EvilScene.start();
     const { registry, honest, evil } = scene;
     registry.challenge = 'Bearer realm="http://127.0.0.1:1/token",service="test"';
@@ -25,7 +25,7 @@ describe('members and credentials', function () {
     const credential = { kind: 'bearer', token: 'secret-token' } as const;
     const pulled = await Promise.all(honest.map((node) => node.pull({ ...source, credential })));
     for (const got of pulled) assert.ok(got.equals(bytes));
-    // The evil peer is home of about a third of the chunks, and has none of them.
+    // The evil peer owns about a third of the chunks, and has none of them.
     assert.ok(evil.requests.some(({ owner }) => owner !== undefined));
     const owners = new ChunkOwners(swarm, honest[0].table);
     const layout = new ChunkLayout(SIZE);
@@ -34,14 +34,14 @@ describe('members and credentials', function () {
       assert.deepEqual([owner.token, owner.repository], ['secret-token', PRIVATE]);
       assert.ok(
         owners.rankOf(layout.indexOf(range?.start ?? 0), evil.peer) >= 0,
-        'it is no home of this chunk',
+        'it does not own this chunk',
       );
     }
     assert.ok(evil.reports.every(({ kind }) => kind !== 'invalid'));
     assert.ok(!JSON.stringify(evil.messages).includes('secret-token'));
   });
 
-  it('Basic credentials never leave the node', async () => {
+  it('never let Basic credentials leave the node', async () => {
     await using scene = await EvilScene.start();
     const { registry, honest, evil } = scene;
     const { bytes, source } = scene.content(SIZE, PRIVATE);
@@ -63,7 +63,7 @@ describe('members and credentials', function () {
 describe('members and access', function () {
   this.timeout(60 * SECOND);
 
-  it('a member gives what a registry delivered in the name of this registry alone', async () => {
+  it('give bytes only in the name of the registry that delivered them', async () => {
     await using scene = await EvilScene.start();
     const [holder] = scene.honest;
     const { source, swarm } = scene.content(SIZE, PRIVATE);
@@ -78,7 +78,7 @@ describe('members and access', function () {
     assert.equal((await asked(swarm.registry)).kind, 'chunk');
   });
 
-  it('who asks a home in the name of another registry gets nothing either', async () => {
+  it('give nothing, as owner, to a peer that asks in the name of another registry', async () => {
     await using scene = await EvilScene.start();
     const [holder] = scene.honest;
     const { source, swarm } = scene.content(SIZE, PRIVATE);
@@ -93,14 +93,14 @@ describe('members and access', function () {
     assert.notEqual(answer.kind, 'chunk');
   });
 
-  it("a registry that claims to hold another registry's private blob does not get it from members", async () => {
+  it("do not give a registry's private blob to another registry that claims to hold it", async () => {
     await using scene = await EvilScene.start();
     await using attacker = await TestRegistry.start();
     const [holder, victim] = scene.honest;
     const { bytes, digest, source } = scene.content(SIZE, PRIVATE);
     await holder.pull(source);
     const sentBefore = holder.cluster.traffic.toPeers;
-    // It says yes to every HEAD, and has no byte of it.
+    // It accepts every HEAD, and has no byte of the blob.
     attacker.intercept = (request, response) => {
       const isHead = request.method === 'HEAD';
       const headers = { 'content-length': SIZE, 'docker-content-digest': digest };
@@ -111,12 +111,12 @@ describe('members and access', function () {
     const stolen = victim.pull({ registry: attacker.host, repository: 'any/thing', digest });
     await assert.rejects(stolen, (error) => isWeirError(error));
     assert.equal(holder.cluster.traffic.toPeers, sentBefore);
-    // The same node gets it in the name of the registry that has it.
+    // The same node gets the blob in the name of the registry that has it.
     assert.ok((await victim.pull(source)).equals(bytes));
     assert.ok(holder.cluster.traffic.toPeers > sentBefore);
   });
 
-  it('a member that lacks a credential gets no more from peers than from upstream', async () => {
+  it('give a member without a credential no more than upstream does', async () => {
     await using scene = await EvilScene.start();
     const { registry, honest } = scene;
     const [holder, other] = honest;

@@ -1,7 +1,7 @@
 /**
- * A property over histories: whatever two registries are asked for through one mirror, in whatever order, nothing of
- * the one reaches the other or those who pull from it. The victim's registry is private and well; the attacker's
- * one lies.
+ * A property over histories of requests to two registries through one mirror, in any order: nothing of one registry
+ * reaches the other, or callers that pull from the other. The victim's registry is private and honest; the attacker's
+ * registry lies.
  */
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
@@ -15,14 +15,14 @@ import { TempDir } from '../../support/temp.ts';
 
 const REPOSITORY = 'private/app';
 const CREDENTIAL = 'Bearer the-token-of-the-victim';
-/** Bytes of each secret blob: one piece, some pieces, many. */
+/** Bytes of each secret blob: one chunk, some chunks, many. */
 const SIZES = [40 * KIB, 700 * KIB, 2500 * KIB] as const;
 const RUNS = 30;
 const SEED = 20_261_130;
-/** Bytes that tell whose they are, looked for at every step of the second figure. */
+/** Bytes of a sample that shows whose the bytes are, and the distance between two samples. */
 const [SAMPLE, STEP] = [24, 16 * KIB];
 
-/** What the attacker's registry answers, whatever is asked for. */
+/** The attacker's answers to any request. */
 const LIES = ['missing', 'refuses', 'size without bytes', 'garbage', 'half of it', 'other size'] as const;
 type Lie = (typeof LIES)[number];
 
@@ -72,7 +72,7 @@ const anyStep: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ kind: fc.constant('evict' as const), blob }) },
   { weight: 1, arbitrary: fc.constant({ kind: 'restart' as const }) },
 );
-/** Steps of one group go on at the same time. */
+/** Steps of one group run at the same time. */
 const history = fc.array(fc.array(anyStep, { minLength: 1, maxLength: 5 }), { minLength: 2, maxLength: 8 });
 
 /** Two registries and a mirror that can be started anew on the same folder. */
@@ -129,13 +129,13 @@ class World implements AsyncDisposable {
     }
   }
 
-  /** The mirror ends and starts on what it left. */
+  /** The mirror ends, and starts again on its data folder. */
   async restart(): Promise<void> {
     await this.#fixture[Symbol.asyncDispose]();
     this.#fixture = await World.#mirror(this.#temp);
   }
 
-  /** What the attacker's registry has been sent. */
+  /** The bytes that were sent to the attacker's registry. */
   attackersView(): string {
     return JSON.stringify(this.#evil.server.requests);
   }
@@ -148,7 +148,7 @@ class World implements AsyncDisposable {
   }
 
   static #mirror(temp: TempDir): Promise<MirrorFixture> {
-    // A restart keeps what is on the disk and forgets what is in memory; partial blobs too are tried, so no linger.
+    // A restart keeps the disk and forgets the memory. There is no linger, so that partial blobs are tried, too.
     return MirrorFixture.start({
       folder: temp.join('data'),
       linger: 0,
@@ -234,7 +234,7 @@ class World implements AsyncDisposable {
   };
 }
 
-/** Whether `body` has some bytes of `secret` in it, wherever. */
+/** Whether `body` has some bytes of `secret` in it, at any place. */
 function hasOf(secret: Buffer, body: Buffer): boolean {
   for (let at = 0; at + SAMPLE <= body.length; at += STEP)
     if (secret.includes(body.subarray(at, at + SAMPLE))) return true;
@@ -260,7 +260,7 @@ describe('two registries behind one mirror', () => {
       }),
       { numRuns: RUNS, seed: SEED },
     );
-    // A property over histories in which nothing happens would hold.
+    // The property would also hold if nothing happened.
     for (const [what, count] of Object.entries(told)) assert.ok(count >= RUNS / 4, `${count} ${what}`);
   }).timeout(180_000);
 });

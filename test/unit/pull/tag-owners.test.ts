@@ -1,4 +1,4 @@
-/** Tags across the cluster: one member asks upstream for all, and any member's memory serves when it is gone. */
+/** Tags across the cluster: owners ask upstream for all, and any member's memory serves while upstream is gone. */
 import assert from 'node:assert/strict';
 import { MINUTE, SECOND, systemClock, type Clock } from '../../../src/util/clock.ts';
 import { isWeirError, WeirError } from '../../../src/util/errors.ts';
@@ -25,7 +25,7 @@ const repository = parseRepository(parseRegistryHost('registry.test'), 'team/app
 
 const LIE = { digest: digestOf(Buffer.from('a lie')), mediaType: MEDIA_TYPES.ociManifest, size: 8 };
 
-/** What upstream is asked, and what it answers. */
+/** Upstream: counts its requests, and gives the answer that a test wants. */
 class FakeUpstream {
   heads = 0;
   mediaType: string = MEDIA_TYPES.ociManifest;
@@ -58,7 +58,7 @@ class TestCluster {
   readonly upstream: FakeUpstream = new FakeUpstream();
   readonly nodes: Map<PeerId, TestNode> = new Map();
   readonly dead: Set<PeerId> = new Set();
-  /** What they answer whatever they are asked. */
+  /** Their answer to any query. */
   readonly liars: Map<PeerId, ReferenceAnswer> = new Map();
   readonly suspected: PeerId[] = [];
   asked = 0;
@@ -76,7 +76,7 @@ class TestCluster {
     return [...this.nodes.values()];
   }
 
-  /** A node that asks others about the tag. */
+  /** A node that asks other members about the tag. */
   asker(tag: string): TestNode {
     const owners = ownersOf(this.members, { repository, reference: parseManifestReference(tag) });
     const found = [...this.nodes].find(([peer]) => !owners.includes(peer));
@@ -132,7 +132,7 @@ function memberOf(peer: PeerId): Member {
 }
 
 function nothing(): void {
-  // Nobody listens.
+  // No port listens.
 }
 
 function request(credential?: Credential, tag = 'v1'): ManifestRequest {
@@ -146,12 +146,12 @@ function request(credential?: Credential, tag = 'v1'): ManifestRequest {
 
 const offline = (): Error => new WeirError('upstream_unreachable', 'the registry is down');
 
-describe('who is asked for a tag', () => {
+describe('the owners of a tag', () => {
   const reference = parseManifestReference('v1');
   const at = (host: string): Member =>
     ({ peer: Identity.generate().peer, controlAddresses: [`/ip4/${host}/tcp/4772`] }) as unknown as Member;
 
-  it('are two at different places, however many names one of these has', () => {
+  it('are at two different places, however many peer IDs one place has', () => {
     const attackers = Array.from({ length: 8 }, () => at('10.9.9.9'));
     for (let turn = 0; turn < 50; turn++) {
       const honest = Array.from({ length: 4 }, (_, i) => at(`10.0.0.${i}`));
@@ -161,7 +161,7 @@ describe('who is asked for a tag', () => {
     }
   });
 
-  it('are the first two where all are at one place', () => {
+  it('are the first two in rank if all members are at one place', () => {
     const members = Array.from({ length: 5 }, () => at('10.9.9.9'));
     const owners = ownersOf(members, { repository, reference });
     assert.equal(new Set(owners).size, 4);
@@ -170,31 +170,31 @@ describe('who is asked for a tag', () => {
   });
 });
 
-describe('References', () => {
-  it('costs upstream at most 3 requests when 50 nodes resolve one tag at once', async () => {
+describe('TagOwners', () => {
+  it('sends upstream at most 3 requests if 50 nodes resolve one tag at once', async () => {
     const cluster = new TestCluster(50);
     const found = await Promise.all(cluster.all.map(({ manifests }) => manifests.head(request())));
     assert.ok(found.every((each) => each.digest === digest && !each.stale));
     assert.ok(cluster.upstream.heads >= 1 && cluster.upstream.heads <= 3, `${cluster.upstream.heads}`);
     await Promise.all(cluster.all.map(({ manifests }) => manifests.head(request())));
-    assert.ok(cluster.upstream.heads <= 3, 'within the window nobody asks again');
+    assert.ok(cluster.upstream.heads <= 3, 'a node asks again within the window');
   });
 
-  it('does so when the member in charge is dead, too', async () => {
+  it('sends no more requests than nodes that are alive if owners are dead', async () => {
     const cluster = new TestCluster(20);
     await cluster.all[0]?.manifests.head(request());
     const before = cluster.upstream.heads;
     assert.ok(before <= 2, `${before}`);
     cluster.passed = 6 * SECOND;
-    // Whoever was asked dies; some node then has to find another one.
+    // The members that were asked die; other nodes then have to find other owners.
     for (const peer of [...cluster.nodes.keys()].slice(0, 7)) cluster.dead.add(peer);
     const alive = [...cluster.nodes].filter(([peer]) => !cluster.dead.has(peer)).map(([, node]) => node);
     await Promise.all(alive.map(({ manifests }) => manifests.head(request())));
-    // Both in charge dead is possible, and then each node asks for itself.
+    // Both owners may be dead, and then each node asks for itself.
     assert.ok(cluster.upstream.heads <= before + alive.length, `${cluster.upstream.heads}`);
   });
 
-  it('asks upstream itself where that refuses, once for each caller, and passes its challenge on', async () => {
+  it('asks upstream itself if upstream refuses, once for each caller, and passes the challenge on', async () => {
     const cluster = new TestCluster(10);
     const challenge = 'Bearer realm="https://auth.test/token"';
     cluster.upstream.answer = (caller) =>
@@ -212,14 +212,14 @@ describe('References', () => {
         ['v1', 'v2'].map((tag) => manifests.head(request(undefined, tag))),
       ),
     );
-    assert.equal(cluster.upstream.heads, 10, 'who was refused a moment ago has asked again');
+    assert.equal(cluster.upstream.heads, 10, 'a caller that was refused a moment ago has asked again');
     const token = { kind: 'bearer', token: 'one-for-all' } as const;
     const found = await Promise.all(cluster.all.map(({ manifests }) => manifests.head(request(token))));
     assert.ok(found.every((each) => each.digest === digest));
     assert.ok(cluster.upstream.heads <= 13, `${cluster.upstream.heads}`);
   });
 
-  it('asks upstream itself where the two members do not agree, whoever of them lies', async () => {
+  it('asks upstream itself if the two owners disagree, whichever of them lies', async () => {
     const cluster = new TestCluster(10);
     const asker = cluster.asker('v1');
     const [one, other] = ownersOf(cluster.members, { repository, reference: parseManifestReference('v1') });
@@ -244,7 +244,7 @@ describe('References', () => {
     }
   });
 
-  it('goes by what most members remember while upstream is gone', async () => {
+  it('believes the majority of members while upstream cannot be reached', async () => {
     const cluster = new TestCluster(6);
     await Promise.all(cluster.all.map(({ manifests }) => manifests.head(request())));
     cluster.upstream.answer = offline;
@@ -259,12 +259,12 @@ describe('References', () => {
     assert.equal(remembered?.digest, digest);
   });
 
-  it('puts no question and gives no answer that would look like a breach of the protocol', async () => {
+  it('sends no query and no answer that would look like a breach of the protocol', async () => {
     const cluster = new TestCluster(6);
     const long = 'x'.repeat(5000);
     const asker = cluster.asker('v1');
     await asker.manifests.head({ ...request(), accept: long });
-    assert.equal(cluster.asked, 0, 'a caller made this node ask what no member takes');
+    assert.equal(cluster.asked, 0, 'a caller made this node send a query that no member accepts');
     for (const mediaType of [long, 'a type\u0007']) {
       cluster.passed += MINUTE;
       cluster.upstream.mediaType = mediaType;
@@ -273,7 +273,7 @@ describe('References', () => {
     assert.deepEqual(cluster.suspected, []);
   });
 
-  it('never speaks of Basic credentials to anybody', async () => {
+  it('never sends Basic credentials to a member', async () => {
     const cluster = new TestCluster(10);
     const basic = { kind: 'basic', username: 'me', password: 'secret' } as const;
     await Promise.all(cluster.all.map(({ manifests }) => manifests.head(request(basic))));
@@ -281,7 +281,7 @@ describe('References', () => {
     assert.equal(cluster.upstream.heads, 10);
   });
 
-  it('finds in any memory what upstream said, when it is gone', async () => {
+  it('finds the answer of upstream in any member while upstream cannot be reached', async () => {
     const cluster = new TestCluster(30);
     const [first, , , , last] = cluster.all;
     const [other] = cluster.all.slice(-1);
@@ -308,7 +308,7 @@ describe('References', () => {
     );
   });
 
-  it('says what upstream does not have', async () => {
+  it('reports a tag that upstream does not have', async () => {
     const cluster = new TestCluster(10);
     cluster.upstream.answer = () => new WeirError('manifest_unknown', 'no such tag');
     await assert.rejects(
@@ -317,7 +317,7 @@ describe('References', () => {
     );
   });
 
-  it('answers nonsense with an error of the peer', async () => {
+  it('refuses a malformed query as an error of the peer', async () => {
     const [node] = new TestCluster(1).all;
     const { signal } = new AbortController();
     await assert.rejects(

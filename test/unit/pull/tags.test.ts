@@ -4,7 +4,7 @@ import { eventually } from '../../support/eventually.ts';
 import { MirrorFixture } from '../../support/mirror-fixture.ts';
 
 describe('tags', () => {
-  it('are asked for once by many at the same time, and not again for a few seconds', async () => {
+  it('are asked for once by many callers at the same time, and not again for a few seconds', async () => {
     await using fixture = await MirrorFixture.start({ tagTtl: 60_000 });
     fixture.registry.addImage('a/b', 'v1', seededBytes(100));
     const ask = async (): Promise<number> =>
@@ -14,7 +14,7 @@ describe('tags', () => {
     assert.equal(fixture.registry.count(/manifests/), 1);
   });
 
-  it('are asked for by each caller for itself', async () => {
+  it('are asked for separately for each caller', async () => {
     await using fixture = await MirrorFixture.start({ tagTtl: 60_000 });
     fixture.registry.addImage('a/b', 'v1', seededBytes(100));
     fixture.registry.repository('a/b').authorization = 'Bearer good';
@@ -31,7 +31,7 @@ describe('tags', () => {
       (await fixture.get('a/b/manifests/v1', { method: 'HEAD' })).headers.get('docker-content-digest');
     assert.equal(await digest(), first.manifest);
     const second = fixture.registry.addImage('a/b', 'v1', seededBytes(100, 'new'));
-    // Once the answer is not remembered any more.
+    // The answer is remembered for a moment.
     await eventually(async () => assert.equal(await digest(), second.manifest));
   });
 
@@ -57,7 +57,7 @@ describe('tags', () => {
     assert.equal((await fixture.get('a/b/manifests/never-seen')).status, 404);
   });
 
-  it('keep their last digest also for another order of Accept, and for another runtime that can read it', async () => {
+  it('keep their last digest for another order of Accept, too, and for another runtime that can read it', async () => {
     await using fixture = await MirrorFixture.start();
     fixture.registry.addImage('a/b', 'v1', seededBytes(100));
     const [oci, docker] = ['application/vnd.oci.image.manifest.v1+json', 'application/vnd.docker.x+json'];
@@ -73,10 +73,10 @@ describe('tags', () => {
     await eventually(async () => assert.notEqual((await head(first)).headers.get('weir-stale'), null));
     assert.equal(await ask(`${docker},${oci}`), 200, 'Docker sends them in another order each time');
     assert.equal(await ask(`application/vnd.oci.image.index.v1+json, ${oci}`), 200);
-    assert.equal(await ask(docker), 404, 'who cannot read it goes upstream');
+    assert.equal(await ask(docker), 404, 'a runtime that cannot read it goes upstream');
   });
 
-  it('are gone once upstream says so, also for the time when it cannot be reached', async () => {
+  it('are gone once upstream says so, even while it cannot be reached later', async () => {
     await using fixture = await MirrorFixture.start();
     fixture.registry.addImage('a/b', 'v1', seededBytes(100));
     const ask = async (): Promise<number> =>
@@ -91,7 +91,7 @@ describe('tags', () => {
     assert.equal(await ask(), 404);
   });
 
-  it('are found where HEAD tells no digest', async () => {
+  it('are found if HEAD names no digest', async () => {
     await using fixture = await MirrorFixture.start();
     const { manifest } = fixture.registry.addImage('a/b', 'v1', seededBytes(100));
     fixture.registry.intercept = (request, response) => {

@@ -21,7 +21,7 @@ describe('UnfinishedChunks', () => {
     assert.equal(unfinished.bytes, 0);
   });
 
-  it('keeps 16 MiB of all pulls together, the newest', () => {
+  it('keeps the newest 16 MiB of all pulls together', () => {
     const { unfinished, keep } = scene();
     for (let index = 0; index < 100; index++) keep(`pull ${index % 7}`, index);
     assert.equal(unfinished.bytes, 16 * MIB);
@@ -29,7 +29,7 @@ describe('UnfinishedChunks', () => {
     assert.equal(unfinished.take(`pull ${84 % 7}`, 84)?.index, 84);
   });
 
-  it('forgets those of a pull that is over, and gives their memory back', () => {
+  it('forgets the chunks of a pull that is over, and gives their memory back', () => {
     const { memory, unfinished, keep } = scene();
     keep('pull 1', 0);
     keep('pull 1', 1);

@@ -1,4 +1,4 @@
-/** Chunks from upstream: what came of one before its request ended is not asked for again. */
+/** Chunks from upstream: bytes that came before a request ended early are not requested again. */
 import assert from 'node:assert/strict';
 import { KIB, MIB } from '../../../src/util/clock.ts';
 import { WeirError } from '../../../src/util/errors.ts';
@@ -22,7 +22,7 @@ interface Asked {
   readonly end: number;
 }
 
-/** What one request brought. */
+/** The outcome of one request. */
 interface Got {
   readonly chunks: Map<number, Buffer>;
   readonly ended: Promise<WeirError | undefined>;
@@ -34,13 +34,13 @@ class Scene {
   readonly memory = new ChunkBuffers();
   readonly unfinished = new UnfinishedChunks(this.memory);
   readonly room: ReceiveBudget;
-  /** How often it was held up, and went on. */
+  /** Whether it was held up (true) or went on, in order. */
   readonly held: boolean[] = [];
   /** Bytes that a request gets before the registry hangs, or fails. */
   allowance = Infinity;
   end: 'hang' | 'fail' = 'hang';
   reached = Promise.withResolvers<void>();
-  readonly origin: UpstreamChunks;
+  readonly upstream: UpstreamChunks;
 
   constructor(limit = 64 * MIB) {
     this.room = new ReceiveBudget({ limit, later: (callback) => void setImmediate(callback) });
@@ -56,7 +56,7 @@ class Scene {
         sent += STEP;
       }
     };
-    this.origin = new UpstreamChunks({
+    this.upstream = new UpstreamChunks({
       upstream: {
         openBlob: (_repository, _digest, options): Promise<BlobStream> => {
           const { start = 0, end = BYTES.length, signal } = options ?? {};
@@ -83,7 +83,7 @@ class Scene {
   fetch(first: number, count = 1): Got {
     const chunks = new Map<number, Buffer>();
     const { promise, resolve } = Promise.withResolvers<WeirError | undefined>();
-    const cancel = this.origin.fetch(first, count, undefined, {
+    const cancel = this.upstream.fetch(first, count, undefined, {
       progressed: () => undefined,
       held: (isHeld) => void this.held.push(isHeld),
       chunk: (index, bytes, release) => {
@@ -98,7 +98,7 @@ class Scene {
 
 const chunkAt = (index: number): Buffer => BYTES.subarray(LAYOUT.start(index), LAYOUT.end(index));
 
-describe('ChunkOrigin', () => {
+describe('UpstreamChunks', () => {
   it('cuts a range into chunks', async () => {
     const scene = new Scene();
     const { chunks, ended } = scene.fetch(2, 3);
@@ -121,7 +121,7 @@ describe('ChunkOrigin', () => {
     assert.equal(first.chunks.size, 0);
   });
 
-  it('goes on where the registry broke off', async () => {
+  it('goes on at the byte at which the registry broke off', async () => {
     const scene = new Scene();
     scene.allowance = LAYOUT.length(0) + 2 * STEP;
     scene.end = 'fail';
@@ -136,15 +136,15 @@ describe('ChunkOrigin', () => {
     for (const index of [1, 2]) assert.ok(second.chunks.get(index)?.equals(chunkAt(index)));
   });
 
-  it('writes nothing more into memory that it has given back', async () => {
+  it('writes no byte into memory that it has given back', async () => {
     const scene = new Scene();
     let left: (() => void) | undefined;
     const { promise, resolve } = Promise.withResolvers<void>();
-    left = scene.origin.fetch(0, 2, undefined, {
+    left = scene.upstream.fetch(0, 2, undefined, {
       progressed: () => undefined,
       held: () => undefined,
       chunk: () => {
-        left?.(); // the rest was left to others
+        left?.(); // the other chunks were left to peers
         resolve();
       },
       ended: () => assert.fail('it was given up'),
@@ -161,7 +161,7 @@ describe('ChunkOrigin', () => {
     const releases: (() => void)[] = [];
     const { promise: ended, resolve } = Promise.withResolvers<WeirError | undefined>();
     const held: boolean[] = [];
-    scene.origin.fetch(0, LAYOUT.count, undefined, {
+    scene.upstream.fetch(0, LAYOUT.count, undefined, {
       progressed: () => undefined,
       held: (isHeld) => void held.push(isHeld),
       chunk: (_index, _bytes, release) => void releases.push(release),
@@ -178,7 +178,7 @@ describe('ChunkOrigin', () => {
     assert.deepEqual(held.slice(0, 3), [true, false, true]);
   });
 
-  it('takes no room for what was given up, at whatever turn', async () => {
+  it('takes no room for a request that was given up, at whatever turn', async () => {
     const size = LAYOUT.length(0);
     for (let at = 0; at < 40; at++) {
       const scene = new Scene(size);
@@ -196,7 +196,7 @@ describe('ChunkOrigin', () => {
   });
 });
 
-/** Some turns of the event loop, in which all goes on that can. */
+/** Some turns of the event loop, so that all work goes on that can. */
 async function turns(): Promise<void> {
   for (let i = 0; i < 10; i++) await new Promise(setImmediate);
 }

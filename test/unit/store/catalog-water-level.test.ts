@@ -3,7 +3,7 @@ import * as fc from 'fast-check';
 import { waterLevel } from '../../../src/store/catalog.ts';
 
 describe('waterLevel', () => {
-  it('leaves all as they are where they fit', () => {
+  it('sets no level if all fit', () => {
     assert.equal(waterLevel([1, 2, 3], 6), undefined);
     assert.equal(waterLevel([], 0), undefined);
   });
@@ -13,7 +13,7 @@ describe('waterLevel', () => {
     assert.equal(waterLevel([50, 50], 10), 5);
   });
 
-  it('fills the room and no more, and cuts nobody below a fair share', () => {
+  it('fills the room and no more, and gives each at least an equal share', () => {
     fc.assert(
       fc.property(
         fc.array(fc.nat({ max: 1000 }), { minLength: 1, maxLength: 20 }),

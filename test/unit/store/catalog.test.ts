@@ -14,7 +14,7 @@ const repository = parseRepository(parseRegistryHost('registry.test'), 'n');
 const elsewhere = parseRepository(parseRegistryHost('registry.test'), 'm');
 
 describe('Catalog', () => {
-  it('remembers across restarts', async () => {
+  it('keeps its records across restarts', async () => {
     await using temp = await TempDir.create('catalog');
     const path = temp.join('catalog.db');
     let key: Uint8Array;
@@ -50,12 +50,12 @@ describe('Catalog', () => {
     catalog.deleteGrant(repository, 'caller');
     assert.deepEqual(catalog.tags(repository, 'v1'), []);
     assert.equal(catalog.isServed(repository, digest), false);
-    assert.equal(catalog.isProven(blobAt(digest)), true, 'that it was delivered stays true');
+    assert.equal(catalog.isProven(blobAt(digest)), true, 'the proof of delivery stays');
     assert.equal(catalog.grantedAt(repository, 'caller'), undefined);
     assert.equal((await stat(path)).mode & 0o777, 0o600);
   });
 
-  it('has one owner: another process is refused in clear words', async () => {
+  it('refuses a second process in clear words', async () => {
     await using temp = await TempDir.create('catalog');
     const path = temp.join('catalog.db');
     using _owner = Catalog.open(path);
@@ -66,7 +66,7 @@ describe('Catalog', () => {
     assert.match(stdout, /^store_locked another weir node uses this data folder/);
   });
 
-  it('sets a damaged file aside and begins anew', async () => {
+  it('sets a damaged file aside and begins a new one', async () => {
     await using temp = await TempDir.create('catalog');
     const path = temp.join('catalog.db');
     await writeFile(path, Buffer.alloc(8192, 'nonsense'));
@@ -78,17 +78,17 @@ describe('Catalog', () => {
     assert.ok((await readdir(temp.path)).includes('catalog.db.damaged'));
   });
 
-  it('a claim to have a digest is no proof that it was delivered', () => {
+  it('does not take a claim to have a digest as a proof of delivery', () => {
     using catalog = Catalog.open(':memory:');
     catalog.addServed(repository, digest, 1);
     catalog.addListed(repository, 'blob', [{ digest, size: 7 }], 1);
     assert.equal(catalog.isProven(blobAt(digest)), false);
     assert.equal(catalog.hasDelivered(repository.registry), false);
     assert.equal(catalog.listedSize(repository, 'blob', digest), 7);
-    assert.equal(catalog.listedSize(repository, 'manifest', digest), undefined, 'listed as something else');
+    assert.equal(catalog.listedSize(repository, 'manifest', digest), undefined, 'listed as another kind');
   });
 
-  it('begins anew where an earlier version wrote, whose proofs mean less, and keeps its keys', async () => {
+  it('drops the records of an earlier version, whose proofs mean less, and keeps its keys', async () => {
     await using temp = await TempDir.create('catalog');
     const path = temp.join('catalog.db');
     makeForm2(path);
@@ -100,7 +100,7 @@ describe('Catalog', () => {
     assert.equal(catalog.listedSize(repository, 'blob', digest), 7);
   });
 
-  it('forgets the most talkative registry first when it holds too much', () => {
+  it('drops rows of the registry with most rows first if it holds too many', () => {
     using catalog = Catalog.open(':memory:');
     const rows = (name: string, count: number): { digest: Digest; size: number }[] =>
       Array.from({ length: count }, (_, i) => ({ digest: digestOf(Buffer.from(`${name} ${i}`)), size: i }));
@@ -145,7 +145,7 @@ describe('Catalog', () => {
   });
 });
 
-/** As the form before had it. */
+/** The tables of the version before. */
 function makeForm2(path: string): void {
   using db = new DatabaseSync(path);
   db.exec(`

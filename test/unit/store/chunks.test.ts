@@ -26,7 +26,7 @@ describe('ChunkLayout', () => {
     );
   });
 
-  it('cuts alike on all nodes: these values are part of the protocol', () => {
+  it('cuts a blob alike on all nodes: these values are part of the protocol', () => {
     const sizes = [0, 1, 8 * MIB, 9 * MIB, 32 * MIB, 64 * MIB, 1 * GIB, 4 * GIB, 5 * GIB, 33 * GIB];
     assert.deepEqual(
       sizes.map((size) => chunkSizeFor(size) / KIB),
@@ -36,7 +36,7 @@ describe('ChunkLayout', () => {
 });
 
 describe('ChunkMap', () => {
-  it('comes back from bytes as it was', () => {
+  it('is the same after encoding and decoding', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 50 * MIB }), fc.array(fc.nat(300)), (size, chunks) => {
         const map = new ChunkMap(new ChunkLayout(size));
@@ -52,7 +52,7 @@ describe('ChunkMap', () => {
     );
   });
 
-  it('takes no bytes that are not one', () => {
+  it('refuses bytes that are no chunk map', () => {
     const good = new ChunkMap(new ChunkLayout(3 * MIB)).encode();
     assert.equal(ChunkMap.decode(good.subarray(0, good.length - 1)), undefined);
     assert.equal(ChunkMap.decode(Buffer.concat([good, Buffer.alloc(1)])), undefined);

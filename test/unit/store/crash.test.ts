@@ -1,4 +1,4 @@
-/** The store's state machine with a crash at every step: whatever was going on, nothing wrong is ever handed out. */
+/** The store's state machine with a crash at every step: it never hands out a wrong byte. */
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { KIB, systemClock } from '../../../src/util/clock.ts';
@@ -13,7 +13,7 @@ import { blobAt } from '../../support/registry-blob.ts';
 interface Life {
   /** The change of the disk at which the process dies. */
   readonly dies: number;
-  /** How many bytes each write brings. */
+  /** Bytes of each write. */
   readonly step: number;
   /** Chunks are written from the last to the first. */
   readonly backwards: boolean;
@@ -22,7 +22,7 @@ interface Life {
 const openStore = (path: string): Promise<FsStore> =>
   FsStore.open({ folder: new DataFolder(path), quota: 1024 * KIB, partialMaxAge: 1e9, clock: systemClock });
 
-/** What a node does with a blob: resume what is there, fetch what is missing, commit. */
+/** The work of a node on a blob: resume it, fetch the missing chunks, commit. */
 async function fetchInto(
   store: FsStore,
   bytes: Buffer,
@@ -43,7 +43,7 @@ async function fetchInto(
   await ingest[Symbol.asyncDispose]();
 }
 
-/** All that a store may say after a crash. */
+/** All answers that a store may give after a crash. */
 async function checkInvariants(store: FsStore, bytes: Buffer): Promise<void> {
   const digest = digestOf(bytes);
   const blob = await store.open(digest);
@@ -66,7 +66,7 @@ async function checkInvariants(store: FsStore, bytes: Buffer): Promise<void> {
 /** Whether the process died before it was done. */
 function live(path: string, bytes: Buffer, { dies, ...how }: Life): Promise<boolean> {
   return dieAt(dies, async () => {
-    await using store = await openStore(path); // closing changes nothing on the disk: the kernel would do it, too
+    await using store = await openStore(path); // closing does not change the disk: the kernel would do it, too
     await fetchInto(store, bytes, how);
   });
 }

@@ -5,7 +5,7 @@ import { planEviction } from '../../../src/store/eviction.ts';
 describe('planEviction', () => {
   const candidate = fc.record({ bytes: fc.nat(1000), lastUsed: fc.nat(100), pinned: fc.boolean() });
 
-  it('frees enough, oldest first, nothing pinned, nothing in vain', () => {
+  it('frees enough, oldest first, never a pinned blob, and evicts nothing in vain', () => {
     fc.assert(
       fc.property(fc.array(candidate), fc.integer({ min: -10, max: 5000 }), (items, need) => {
         const candidates = items.map((item, key) => ({ key, ...item }));

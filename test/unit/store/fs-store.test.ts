@@ -103,7 +103,7 @@ describe('FsStore', () => {
     assert.equal(await store.stat(digestOf(bytes)), undefined);
   });
 
-  it('makes a lost chunk map anew, and refuses a blob that does not fit its digest', async () => {
+  it('rebuilds a lost chunk map, and refuses a blob that does not have its digest', async () => {
     const path = fresh();
     const folder = new DataFolder(path);
     const bytes = seededBytes(1 * MIB);
@@ -142,7 +142,7 @@ describe('FsStore', () => {
     await ingest.commit();
   });
 
-  it('starts over when a partial blob has another size than upstream says now', async () => {
+  it('starts over if a partial blob has another size than upstream says now', async () => {
     await using store = await openStore(fresh());
     const bytes = seededBytes(600_000);
     {
@@ -155,7 +155,7 @@ describe('FsStore', () => {
     await ingest.commit();
   });
 
-  it('evicts what was used least recently when the quota is reached, also after a restart', async () => {
+  it('evicts the least recently used blobs when the quota is reached, also after a restart', async () => {
     const path = fresh();
     const digests: Digest[] = [];
     {
@@ -178,7 +178,7 @@ describe('FsStore', () => {
     assert.ok(store.usage().blobBytes <= 4 * MIB);
   });
 
-  it('never evicts what is being read, and says when nothing else is left', async () => {
+  it('never evicts a blob that is being read, and reports that it is full if no other is left', async () => {
     await using store = await openStore(fresh(), { quota: 2 * MIB });
     const digest = await addBlob(store, seededBytes(1.5 * MIB));
     {
@@ -216,7 +216,7 @@ describe('FsStore', () => {
     );
   });
 
-  it('never holds more than the quota, whatever comes at once', async () => {
+  it('never holds more than the quota, however many blobs arrive at once', async () => {
     await using store = await openStore(fresh(), { quota: 4 * MIB });
     const bytes = ['a', 'b', 'c', 'd', 'e', 'f'].map((seed) => seededBytes(1 * MIB, seed));
     await Promise.allSettled(
@@ -233,14 +233,14 @@ describe('FsStore', () => {
     assert.ok(store.usage().blobs >= 3);
   });
 
-  it('gives nothing up for what is merely announced, nor much for a registry that has delivered nothing', async () => {
+  it('evicts nothing for an announced size, and little for a registry that has delivered nothing', async () => {
     const hasDelivered = (registry: string): boolean =>
       !registry.startsWith('unknown') && registry !== 'another.test';
     await using store = await openStore(fresh(), { quota: 8 * MIB, hasDelivered });
     const kept = await Promise.all(['a', 'b', 'c'].map((seed) => addBlob(store, seededBytes(2 * MIB, seed))));
     const of = (seed: string, registry: string): RegistryBlob =>
       blobAt(digestOf(Buffer.from(seed)), registry);
-    await assert.rejects(store.ingest(of('x', 'unknown.test'), 8 * MIB), isFull, 'above its share');
+    await assert.rejects(store.ingest(of('x', 'unknown.test'), 8 * MIB), isFull, 'more than its share');
     await using first = await store.ingest(of('x', 'unknown.test'), 2 * MIB);
     await using second = await store.ingest(of('y', 'another.test'), 2 * MIB);
     await first.write(0, [seededBytes(1 * MIB)]);
@@ -252,10 +252,10 @@ describe('FsStore', () => {
     await using large = await store.ingest(of('z', 'known.test'), 6 * MIB);
     for (const digest of kept) assert.notEqual(await store.stat(digest), undefined);
     await large.write(0, [seededBytes(4 * MIB)]);
-    assert.ok(store.usage().blobs < kept.length, 'bytes of a known one take room');
+    assert.ok(store.usage().blobs < kept.length, 'bytes of a known registry take room');
   });
 
-  it('gives what a registry has left half done up before what is whole', async () => {
+  it('evicts the partial blobs of the registry that needs room before whole blobs', async () => {
     await using store = await openStore(fresh(), { quota: 4 * MIB });
     const whole = await addBlob(store, seededBytes(2 * MIB, 'whole'));
     {
@@ -268,7 +268,7 @@ describe('FsStore', () => {
     assert.equal(await store.resume(blobAt(digestOf(Buffer.from('half')))), undefined);
   });
 
-  it('keeps the partial blobs of two registries apart, and one copy of what both deliver', async () => {
+  it('keeps the partial blobs of two registries apart, and one copy of a blob that both deliver', async () => {
     const path = fresh();
     const bytes = seededBytes(500_000);
     const digest = digestOf(bytes);
@@ -295,7 +295,7 @@ describe('FsStore', () => {
     assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
   });
 
-  it('drops partial blobs of which it cannot tell the registry, and says so once', async () => {
+  it('drops partial blobs whose registry it does not know, and reports it once', async () => {
     const path = fresh();
     const folder = new DataFolder(path);
     await folder.create();
@@ -308,7 +308,7 @@ describe('FsStore', () => {
     assert.equal(store.usage().partials, 0);
   });
 
-  it('starts whatever lies where its files are: folders, and links that lead elsewhere or nowhere', async () => {
+  it('starts even if there are folders or dangling or foreign links among its files', async () => {
     const path = fresh();
     const folder = new DataFolder(path);
     await folder.create();
@@ -335,7 +335,7 @@ describe('FsStore', () => {
     await found[Symbol.asyncDispose]();
     await writeFile(map?.[0] ?? '', 'B');
     await using again = await openStore(path);
-    assert.equal(await again.open(digestOf(Buffer.from('b'))), undefined); // another content by now: dropped, map and all
+    assert.equal(await again.open(digestOf(Buffer.from('b'))), undefined); // another content by now: dropped with its map
     assert.equal(await readFile(outside, 'utf8'), 'alive');
   });
 
@@ -354,7 +354,7 @@ describe('FsStore', () => {
     assert.deepEqual(await readdir(join(path, 'partial')), []);
   });
 
-  it('says when the folder cannot be used', async () => {
+  it('refuses a folder that cannot be used', async () => {
     const path = fresh();
     await writeFile(path, 'a file, not a folder');
     await assert.rejects(openStore(path), (error) => isWeirError(error, 'store_unusable'));

@@ -1,4 +1,4 @@
-/** Who may take how much of the store for blobs that arrive. */
+/** The room that arriving blobs of each registry may take in the store. */
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { digestOf } from '../../../src/oci/digest.ts';
@@ -36,7 +36,7 @@ const arriving = fc.array(
 );
 
 describe('room in the store', () => {
-  it('is there for a blob of a known registry, whatever is stored and not being read', () => {
+  it('is there for a blob of a known registry, however much is stored that nobody reads', () => {
     const blob = { digest: digestOf(Buffer.of(1)), size: QUOTA, lastUsed: 0, isPinned: false };
     const limits = { quota: QUOTA, disk: 0 };
     assert.equal(admissionProblem({ ...EMPTY, blobs: [blob] }, KNOWN, QUOTA, limits), undefined);
@@ -44,7 +44,7 @@ describe('room in the store', () => {
     assert.match(admissionProblem({ ...EMPTY, blobs: read }, KNOWN, 1, limits) ?? '', /in use/);
   });
 
-  it('is kept from registries that have delivered nothing, beyond their share', () => {
+  it('is bounded by a share for registries that have delivered nothing', () => {
     const share = UNKNOWN_SHARE * QUOTA;
     const [registry = KNOWN] = UNKNOWN;
     assert.equal(growthProblem(EMPTY, registry, share, QUOTA), undefined);
@@ -53,7 +53,7 @@ describe('room in the store', () => {
     assert.notEqual(growthProblem({ ...EMPTY, partials }, registry, 1, QUOTA), undefined);
   });
 
-  it('of what registries have announced without being known, nothing is taken from others', () => {
+  it('is not taken from others by sizes that unknown registries announce', () => {
     fc.assert(
       fc.property(arriving, fc.nat({ max: QUOTA }), (all, size) => {
         const unknown = all.map((each) => ({ ...each, registry: UNKNOWN[0] ?? KNOWN, room: 0 }));
@@ -66,7 +66,7 @@ describe('room in the store', () => {
     );
   });
 
-  it('of what known ones have announced, half the quota is claimed at most', () => {
+  it('is reserved for sizes that known registries announce, up to half the quota', () => {
     fc.assert(
       fc.property(arriving, fc.nat({ max: QUOTA }), (all, size) => {
         const none = all.map((each) => ({ ...each, size: each.size - each.room, room: 0 }));
@@ -79,7 +79,7 @@ describe('room in the store', () => {
     );
   });
 
-  it('taken step by step by anybody, in any order, never leaves unknown ones more than their share', () => {
+  it('never goes to unknown registries beyond their share, in any order of steps', () => {
     fc.assert(
       fc.property(
         fc.array(

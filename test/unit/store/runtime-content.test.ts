@@ -10,7 +10,7 @@ import { readAll, seededBytes } from '../../support/bytes.ts';
 import { providerConformance } from '../../support/conformance.ts';
 import { TempDir } from '../../support/temp.ts';
 
-/** A content folder as containerd keeps it, and what Weir makes of it. */
+/** A content folder as containerd keeps it, and Weir's view of it. */
 class Fixture implements AsyncDisposable {
   readonly events: EventEmitter = new EventEmitter();
   readonly problems: string[] = [];
@@ -77,7 +77,7 @@ class Fixture implements AsyncDisposable {
 describe('RuntimeContent', () => {
   providerConformance(() => Fixture.create());
 
-  it('finds what was there before it', async () => {
+  it('finds blobs that were there before it', async () => {
     await using fixture = await Fixture.create();
     const digest = await fixture.put(seededBytes(1000));
     await fixture.provider.rescan();

@@ -12,7 +12,7 @@ function room(limit = 64 * MIB): ReceiveBudget {
 }
 
 describe('WriteBehind', () => {
-  it('writes all pieces in order, whatever their sizes and however slow the disk', async () => {
+  it('writes all buffers in order, for any sizes and any speed of the disk', async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.nat(400 * KIB), { maxLength: 20 }), fc.boolean(), async (sizes, slow) => {
         const written: Buffer[] = [];
@@ -24,16 +24,16 @@ describe('WriteBehind', () => {
           expected += bytes.length;
           written.push(bytes);
         });
-        const pieces = sizes.map((size, index) => Buffer.alloc(size, index));
-        for (const piece of pieces) await writer.push(piece, NEVER);
+        const buffers = sizes.map((size, index) => Buffer.alloc(size, index));
+        for (const buffer of buffers) await writer.push(buffer, NEVER);
         await writer.flush();
-        assert.ok(Buffer.concat(written).equals(Buffer.concat(pieces)));
+        assert.ok(Buffer.concat(written).equals(Buffer.concat(buffers)));
       }),
       { numRuns: 30 },
     );
   });
 
-  it('makes the source wait once too much is waiting, and no earlier', async () => {
+  it('makes the source wait once 2 MiB wait, and no earlier', async () => {
     const release = Promise.withResolvers<void>();
     const writer = new WriteBehind(0, room(), () => release.promise);
     for (let count = 0; count < 16; count++) await writer.push(Buffer.alloc(64 * KIB), NEVER); // one write runs, 15 wait
@@ -46,7 +46,7 @@ describe('WriteBehind', () => {
     await writer.flush();
   });
 
-  it('writes little pieces without waiting for more than a moment', async () => {
+  it('writes small buffers after a moment, without a flush', async () => {
     const written = Promise.withResolvers<number>();
     const writer = new WriteBehind(5, room(), (offset, buffers) => {
       written.resolve(offset + buffers.reduce((sum, { length }) => sum + length, 0));
@@ -54,10 +54,10 @@ describe('WriteBehind', () => {
     });
     await writer.push(Buffer.alloc(10), NEVER);
     await writer.push(Buffer.alloc(20), NEVER);
-    assert.equal(await written.promise, 35, 'both in one write, and nobody flushed');
+    assert.equal(await written.promise, 35, 'both in one write, without a flush');
   });
 
-  it('tells of a failed write at the next call', async () => {
+  it('reports a failed write at the next call', async () => {
     const writer = new WriteBehind(0, room(), () => Promise.reject(new Error('disk full')));
     await writer.push(Buffer.alloc(1), NEVER);
     await assert.rejects(writer.flush(), /disk full/);
@@ -91,7 +91,7 @@ describe('WriteBehind', () => {
     assert.equal(shared.used, 0);
   });
 
-  it('gives up waiting for room when it is told to', async () => {
+  it('gives up waiting for room if its signal is aborted', async () => {
     const shared = room(KIB);
     assert.ok(shared.tryTake(KIB));
     const stop = new AbortController();

@@ -1,4 +1,4 @@
-/** How many connections strangers may hold at the data port. */
+/** The number of connections that strangers may hold at the data port. */
 import assert from 'node:assert/strict';
 import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
@@ -20,11 +20,11 @@ function admission(known: readonly string[] = []): Admission {
   return new Admission(members, true);
 }
 
-describe('connections that have not said whose they are', () => {
+describe('connections whose member is not known yet', () => {
   const take = (admits: Admission, count: number, host: (i: number) => string): number =>
     Array.from({ length: count }, (_, i) => admits.begin(from(host(i)))).filter(Boolean).length;
 
-  it('are so many of one place, which is a whole /64 of IPv6', () => {
+  it('are bounded for each place, which is a whole /64 of IPv6', () => {
     const admits = admission();
     assert.equal(
       take(admits, 1000, (i) => `fd00::${i.toString(16)}`),
@@ -43,7 +43,7 @@ describe('connections that have not said whose they are', () => {
     assert.ok(admits.begin(from('fd00::ffff')));
   });
 
-  it('leave some to addresses that members name, whatever strangers take', () => {
+  it("leave some to addresses in members' records, however many strangers come", () => {
     const admits = admission(['10.1.0.1']);
     assert.equal(
       take(admits, 2000, (i) => `10.2.${i >> 8}.${i & 255}`),
@@ -54,7 +54,7 @@ describe('connections that have not said whose they are', () => {
     assert.equal(
       take(admits, 1000, () => '10.1.0.1'),
       255,
-      'who shares the address of a member takes no more than others',
+      'a stranger at the address of a member takes no more than others',
     );
   });
 

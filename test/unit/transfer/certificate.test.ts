@@ -25,7 +25,7 @@ describe('makeCertificate', () => {
     assert.deepEqual(fingerprintOf(certificate.raw), fingerprint);
   });
 
-  it('is valid from an hour ago for seven days, over the turn of 2050 too', () => {
+  it('is valid from an hour ago for seven days, also over the turn of 2050', () => {
     for (const now of [
       Date.UTC(2026, 1, 28, 23, 59, 59, 999),
       Date.UTC(2049, 11, 28),
@@ -38,14 +38,14 @@ describe('makeCertificate', () => {
     }
   });
 
-  it('is another one each time', () => {
+  it('makes another one each time', () => {
     const prints = Array.from({ length: 20 }, () => Buffer.from(at(0).fingerprint).toString('hex'));
     assert.equal(new Set(prints).size, prints.length);
   });
 
-  it('is what openssl takes for a valid certificate', async function () {
+  it('makes one that openssl accepts as valid', async function () {
     const openssl = findProgram('openssl');
-    if (openssl === undefined) this.skip(); // no openssl on this machine: nothing else checks the signature
+    if (openssl === undefined) this.skip(); // no openssl on this machine: no other program here checks the signature
     await using dir = await TempDir.create('certificate');
     const file = dir.join('cert.pem');
     await writeFile(file, makeCertificate(peer, systemClock).certPem);

@@ -3,14 +3,14 @@ import assert from 'node:assert/strict';
 import { isGenuine } from '../../../src/protocol/attestation.ts';
 import type { ChunkFetch, ServedChunk } from '../../../src/transfer/chunk-exchange.ts';
 import { parseRepository } from '../../../src/oci/repository.ts';
-import { ask, askPiece, makeBytes, makeNode, requestFor, REGISTRY, Scene, serveBlob } from './fixture.ts';
+import { ask, askChunk, makeBytes, makeNode, requestFor, REGISTRY, Scene, serveBlob } from './fixture.ts';
 
 for (const isSecure of [true, false]) {
   describe(`the data plane ${isSecure ? 'with' : 'without'} TLS`, () => {
-    it('brings the piece that was asked for, with its statement', async () => {
+    it('brings the requested chunk, with its attestation', async () => {
       await using scene = await Scene.start({ isSecure });
       const request = requestFor(700_001, 2_900_123);
-      const answer = await askPiece(scene.client, scene.member, request);
+      const answer = await askChunk(scene.client, scene.member, request);
       const bytes = makeBytes();
       assert.equal(answer.size, bytes.length);
       assert.ok(bytes.subarray(700_001, 2_900_123).equals(answer.bytes));
@@ -20,19 +20,19 @@ for (const isSecure of [true, false]) {
       assert.ok(attestation !== undefined && isGenuine(attestation, request.swarm, bytes.length));
     });
 
-    it('tells what happens in order', async () => {
+    it('reports events in order', async () => {
       await using scene = await Scene.start({ isSecure });
       const { events, bytes } = await ask(scene.client, scene.member, requestFor(0, 1_000_000));
       assert.deepEqual(events, ['acknowledged', 'progressed', 'chunk']);
       assert.equal(bytes, 1_000_000);
     });
 
-    it('brings a whole small blob, an empty one too', async () => {
+    it('brings a whole small blob, also an empty one', async () => {
       for (const length of [0, 1, 40_000]) {
         const bytes = makeBytes(length);
         const node = makeNode();
         await using scene = await Scene.start({ isSecure, serve: serveBlob(bytes, node.identity) });
-        const answer = await askPiece(scene.client, scene.member, requestFor());
+        const answer = await askChunk(scene.client, scene.member, requestFor());
         assert.ok(bytes.equals(answer.bytes));
         assert.equal(answer.size, length);
         assert.equal(answer.attestation, undefined);
@@ -60,7 +60,7 @@ for (const isSecure of [true, false]) {
       }
     });
 
-    it('carries who asks, and the duty of a home', async () => {
+    it('carries the peer ID of the asker, and what an owner needs to fetch', async () => {
       const asked: [string, ChunkFetch][] = [];
       await using scene = await Scene.start({
         isSecure,
@@ -118,17 +118,17 @@ for (const isSecure of [true, false]) {
     it('uses one connection for requests that follow each other', async () => {
       await using scene = await Scene.start({ isSecure });
       for (let i = 0; i < 20; i++) {
-        const { release } = await askPiece(scene.client, scene.member, requestFor(i, 500_000 + i));
+        const { release } = await askChunk(scene.client, scene.member, requestFor(i, 500_000 + i));
         release?.();
         assert.equal(scene.server.connections, 1);
       }
     });
 
-    it('brings 40 pieces at once over 8 connections', async () => {
+    it('brings 40 chunks at once over 8 connections', async () => {
       await using scene = await Scene.start({ isSecure });
       const bytes = makeBytes();
       const asks = Array.from({ length: 40 }, async (_, i) => {
-        const answer = await askPiece(scene.client, scene.member, requestFor(i * 1000, 400_000 + i));
+        const answer = await askChunk(scene.client, scene.member, requestFor(i * 1000, 400_000 + i));
         assert.ok(bytes.subarray(i * 1000, 400_000 + i).equals(answer.bytes));
         if (i % 2 === 0) answer.release?.();
       });

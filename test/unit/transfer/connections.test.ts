@@ -1,4 +1,4 @@
-/** Which connections the asking side makes, when it gives them up, and what is sent again. */
+/** The connections of the asking side: when it makes and closes them, and which requests it sends again. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
@@ -10,14 +10,14 @@ import { DataClient } from '../../../src/transfer/https-client.ts';
 import {
   ask,
   askFails,
-  askPiece,
+  askChunk,
   LOOPBACK,
   makeBytes,
   makeNode,
   memberOf,
   requestFor,
   Scene,
-  servePiece,
+  serveChunk,
 } from './fixture.ts';
 import { RawPeer } from './raw.ts';
 
@@ -32,7 +32,7 @@ async function closedPort(): Promise<Address> {
   return { host: LOOPBACK, port };
 }
 
-/** A port that takes connections and says nothing. */
+/** A port that accepts connections and sends nothing. */
 async function silentPort() {
   const sockets: Socket[] = [];
   const server = createServer((socket) => void sockets.push(socket.on('error', () => {}))).listen(
@@ -58,7 +58,7 @@ function withAddresses(member: Member, ...addresses: readonly Address[]): Member
 /** Starts a request whose events are collected. */
 function begin(client: DataClient, member: Member, start: number, end: number) {
   const events: string[] = [];
-  /** How often it was told that a connection is being made. */
+  /** Number of `connecting` events. */
   const turns = { count: 0 };
   const first = Promise.withResolvers<void>();
   const listener: ChunkFetchEvents = {
@@ -84,14 +84,14 @@ describe('the addresses of a member', () => {
     const [good = silent.address] = scene.member.dataAddresses;
     const member = withAddresses(scene.member, await closedPort(), silent.address, good);
     const began = performance.now();
-    await Promise.all([1, 2, 3].map((i) => askPiece(scene.client, member, requestFor(i, 100 + i))));
-    assert.ok(performance.now() - began < 900, 'the silent one was waited for');
+    await Promise.all([1, 2, 3].map((i) => askChunk(scene.client, member, requestFor(i, 100 + i))));
+    assert.ok(performance.now() - began < 900, 'the client waited for the silent address');
     const tried = silent.sockets.length;
-    await Promise.all([1, 2, 3, 4, 5, 6].map((i) => askPiece(scene.client, member, requestFor(i, 100 + i))));
+    await Promise.all([1, 2, 3, 4, 5, 6].map((i) => askChunk(scene.client, member, requestFor(i, 100 + i))));
     assert.equal(silent.sockets.length, tried);
   });
 
-  it('that all fail make it unreachable, and say why', async () => {
+  it('that all fail make it unreachable, with the reasons', async () => {
     await using silent = await silentPort();
     await using scene = await Scene.start();
     const addresses = [await closedPort(), silent.address, { host: 'peer.invalid', port: 1 }];
@@ -107,17 +107,17 @@ describe('the addresses of a member', () => {
     await askFails('peer_unreachable', scene.client, withAddresses(scene.member), requestFor(0, 1));
   });
 
-  it('that have changed are the ones that are used', async () => {
+  it('are replaced by those of its newest record', async () => {
     await using one = await Scene.start();
     await using two = await Scene.start();
     two.members.add(memberOf(one.asking, []));
-    await askPiece(one.client, one.member, requestFor(0, 10));
+    await askChunk(one.client, one.member, requestFor(0, 10));
     const moved: Member = {
       ...one.member,
       dataAddresses: two.member.dataAddresses,
       fingerprint: two.member.fingerprint,
     };
-    await askPiece(one.client, moved, requestFor(0, 10));
+    await askChunk(one.client, moved, requestFor(0, 10));
     assert.equal(two.reports.length, 1);
     while (one.server.connections > 0) await new Promise(setImmediate); // the old ones are closed
   });
@@ -126,7 +126,7 @@ describe('the addresses of a member', () => {
 describe('dialling', () => {
   const MEMBERS = 12;
 
-  it('goes on at eight members at a time, and the others wait for their turn', async () => {
+  it('dials eight members at a time, and the others wait for their turn', async () => {
     await using silent = await silentPort();
     await using scene = await Scene.start();
     const asks = Array.from({ length: MEMBERS }, async () => {
@@ -139,7 +139,7 @@ describe('dialling', () => {
     assert.equal(silent.sockets.length, MEMBERS);
   });
 
-  it('tells each request when its turn has come, those that join a dial too', async () => {
+  it('tells each request when its turn has come, also requests that join a dial', async () => {
     await using silent = await silentPort();
     await using scene = await Scene.start();
     const strangers = Array.from({ length: MEMBERS }, () => memberOf(makeNode(), [silent.address]));
@@ -154,7 +154,7 @@ describe('dialling', () => {
     assert.deepEqual([late.turns.count, late.events], [1, ['peer_unreachable']]);
   });
 
-  it('takes one turn for all requests to a member until it has answered', async () => {
+  it('takes one turn for all requests to a member until that has answered', async () => {
     await using silent = await silentPort();
     await using scene = await Scene.start();
     const member = withAddresses(scene.member, silent.address);
@@ -165,7 +165,7 @@ describe('dialling', () => {
     assert.equal(silent.sockets.length, 1);
   });
 
-  it('is left out where nobody wants it any more when its turn comes', async () => {
+  it('is left out if no request needs it any more when its turn comes', async () => {
     await using silent = await silentPort();
     await using scene = await Scene.start();
     const others = Array.from({ length: 8 }, () =>
@@ -174,25 +174,25 @@ describe('dialling', () => {
     const late = memberOf(makeNode(), [silent.address]);
     begin(scene.client, late, 0, 1).cancel();
     await Promise.all(others);
-    await askPiece(scene.client, scene.member, requestFor(0, 1)); // a turn later
+    await askChunk(scene.client, scene.member, requestFor(0, 1)); // a turn later
     assert.equal(silent.sockets.length, 8);
   });
 });
 
 describe('introduce', () => {
-  it('is not called where the other side knows this node: it would take a control connection', async () => {
+  it('is not called if the member knows this node: it would take a control connection', async () => {
     const introduced: Member[] = [];
     await using scene = await Scene.start({
       client: { introduce: async (member) => void introduced.push(member) },
     });
     const asks = Array.from({ length: 8 }, (_, i) =>
-      askPiece(scene.client, scene.member, requestFor(i, i + 10)),
+      askChunk(scene.client, scene.member, requestFor(i, i + 10)),
     );
     await Promise.all(asks);
     assert.deepEqual(introduced, []);
   });
 
-  it('is called once where the other side cuts off at once, and the requests are sent again', async () => {
+  it('is called once if the member cuts off at once, and the requests are sent again', async () => {
     for (const isSecure of [true, false]) {
       let calls = 0;
       const asking = makeNode();
@@ -207,14 +207,14 @@ describe('introduce', () => {
           scene.members.add(memberOf(asking, [{ host: LOOPBACK, port: 1 }], { isSecure }));
         },
       });
-      const asks = Array.from({ length: 4 }, (_, i) => askPiece(client, scene.member, requestFor(i, i + 10)));
+      const asks = Array.from({ length: 4 }, (_, i) => askChunk(client, scene.member, requestFor(i, i + 10)));
       await Promise.all(asks);
       assert.equal(calls, 1);
       assert.ok(scene.refusals.length >= 1);
     }
   });
 
-  it('is called once and no more by one that stays a stranger, and failing is no reason not to ask', async () => {
+  it('is called only once by a node that stays a stranger, and the request is sent again even if it fails', async () => {
     let calls = 0;
     const asking = makeNode();
     await using scene = await Scene.start();
@@ -231,12 +231,12 @@ describe('introduce', () => {
     for (let i = 0; i < 3; i++) await askFails('peer_cut', client, scene.member, requestFor(0, 1));
     assert.equal(calls, 1);
     scene.members.add(memberOf(asking, []));
-    await askPiece(client, scene.member, requestFor(0, 1));
+    await askChunk(client, scene.member, requestFor(0, 1));
   });
 });
 
 describe('a connection', () => {
-  it('that was closed while it rested is replaced without failing anything', async () => {
+  it('that was closed while idle is replaced, and no request fails', async () => {
     await using peer = await RawPeer.start(makeNode(), (socket, _request, connection) => {
       if (connection === 1 && peer.requests.length === 2) socket.destroy();
       else socket.write(ABSENT);
@@ -249,7 +249,7 @@ describe('a connection', () => {
     assert.equal(peer.connections, 2);
   });
 
-  it('is closed by a cancellation, of its own request alone', async () => {
+  it('is closed if its own request is cancelled, and only then', async () => {
     const signals: AbortSignal[] = [];
     const closed: boolean[] = [];
     const bytes = makeBytes();
@@ -257,12 +257,12 @@ describe('a connection', () => {
     await using scene = await Scene.start({
       serve: async (_from, request, _acknowledge, signal) => {
         signals.push(signal);
-        return servePiece(bytes, request, node.identity, closed);
+        return serveChunk(bytes, request, node.identity, closed);
       },
       maxUpload: 20 << 20,
     });
     const one = begin(scene.client, scene.member, 0, 3_000_000);
-    const two = askPiece(scene.client, scene.member, requestFor(1, 1_000_000));
+    const two = askChunk(scene.client, scene.member, requestFor(1, 1_000_000));
     await one.first;
     one.cancel();
     one.cancel();
@@ -275,21 +275,21 @@ describe('a connection', () => {
     while (scene.server.connections > 1) await new Promise(setImmediate);
   });
 
-  it('is not waited for by one that has cancelled', async () => {
+  it('gives no event to a request that was cancelled while it waited', async () => {
     await using silent = await silentPort();
     await using scene = await Scene.start();
     const asked = begin(scene.client, withAddresses(scene.member, silent.address), 0, 10);
     asked.cancel();
     const answers = Array.from({ length: 10 }, () => begin(scene.client, scene.member, 0, 3_000_000));
     for (const { cancel } of answers) cancel();
-    await askPiece(scene.client, scene.member, requestFor(0, 10));
+    await askChunk(scene.client, scene.member, requestFor(0, 10));
     assert.deepEqual(
       [asked, ...answers].flatMap(({ events }) => events),
       [],
     );
   });
 
-  it('that nobody needs after all is closed before the other side does it', async function () {
+  it('that no request needs after all is closed before the member closes it', async function () {
     this.slow(20_000);
     await using scene = await Scene.start();
     const asked = begin(scene.client, scene.member, 0, 10);
@@ -301,7 +301,7 @@ describe('a connection', () => {
     assert.deepEqual(asked.events, []);
   });
 
-  it('ends with the client, which fails what is under way', async () => {
+  it('ends with the client, which fails the requests under way', async () => {
     await using scene = await Scene.start({ serve: () => new Promise(() => {}) });
     const asked = Array.from({ length: 8 }, () => begin(scene.client, scene.member, 0, 10));
     while (scene.server.connections < 6) await new Promise(setImmediate);
@@ -313,7 +313,7 @@ describe('a connection', () => {
     );
   });
 
-  it('that was cancelled at once gives no event, and fails nobody', async () => {
+  it('gives no event to a request that was cancelled at once, and fails no other', async () => {
     await using scene = await Scene.start();
     const plain = { ...scene.member, fingerprint: new Uint8Array() };
     const asked = begin(scene.client, plain, 0, 10);
@@ -323,16 +323,16 @@ describe('a connection', () => {
   });
 });
 
-describe('the memory of a piece', () => {
-  it('is used again once it was given back, once, and not before', async () => {
+describe('the memory of a chunk', () => {
+  it('is used again once it was given back, and not before', async () => {
     await using scene = await Scene.start();
-    const first = await askPiece(scene.client, scene.member, requestFor(0, 1 << 20));
-    const second = await askPiece(scene.client, scene.member, requestFor(0, 1 << 20));
+    const first = await askChunk(scene.client, scene.member, requestFor(0, 1 << 20));
+    const second = await askChunk(scene.client, scene.member, requestFor(0, 1 << 20));
     assert.notEqual(first.bytes.buffer, second.bytes.buffer);
     first.release?.();
     first.release?.();
-    const third = await askPiece(scene.client, scene.member, requestFor(7, 700_000));
-    const fourth = await askPiece(scene.client, scene.member, requestFor(8, 800_000));
+    const third = await askChunk(scene.client, scene.member, requestFor(7, 700_000));
+    const fourth = await askChunk(scene.client, scene.member, requestFor(8, 800_000));
     assert.equal(third.bytes.buffer, first.bytes.buffer);
     assert.notEqual(fourth.bytes.buffer, first.bytes.buffer);
     assert.ok(makeBytes().subarray(7, 700_000).equals(third.bytes));

@@ -1,24 +1,24 @@
-/** The serving side against requests that are not as they should be, slow readers, and its own failures. */
+/** The serving side against malformed requests, slow readers, and its own failures. */
 import assert from 'node:assert/strict';
 import type { ServedChunk } from '../../../src/transfer/chunk-exchange.ts';
 import { WeirError } from '../../../src/util/errors.ts';
 import {
   ask,
   askFails,
-  askPiece,
+  askChunk,
   makeBytes,
   makeNode,
   REGISTRY,
   requestFor,
   Scene,
-  servePiece,
+  serveChunk,
 } from './fixture.ts';
 import { exchangeRaw, rawSocket, requestText } from './raw.ts';
 
 const { swarm } = requestFor();
 const PATH = `/weir/1/blobs/${swarm.digest}`;
 const TARGET = `${PATH}?registry=${encodeURIComponent(REGISTRY)}`;
-const HOME = 'Weir-Home: team/app\r\n';
+const OWNER = 'Weir-Home: team/app\r\n';
 
 function text(target: string, headers = '', method = 'GET', rest = ''): string {
   return `${method} ${target} HTTP/1.1\r\nHost: weir\r\n${headers}\r\n${rest}`;
@@ -52,13 +52,13 @@ const NONSENSE: readonly (readonly [what: string, request: string, status: numbe
   ['a range of more than 8 MiB', text(TARGET, `Range: bytes=0-${8 << 20}\r\n`), 400],
   ['a range beyond any blob', text(TARGET, `Range: bytes=${2 ** 40}-${2 ** 40}\r\n`), 400],
   ['a number with zeros in front', text(TARGET, 'Range: bytes=00-1\r\n'), 400],
-  ['a home that is no repository', text(TARGET, 'Weir-Home: A B\r\n'), 400],
-  ['two homes', text(TARGET, HOME + HOME), 400],
-  ['a size that is none', text(TARGET, `${HOME}Weir-Size: 1e3\r\n`), 400],
-  ['a blob that ends before the range', text(TARGET, `${HOME}Range: bytes=0-99\r\nWeir-Size: 99\r\n`), 400],
-  ['a token without duty', text(TARGET, 'Authorization: Bearer abc\r\n'), 400],
-  ['Basic', text(TARGET, `${HOME}Authorization: Basic YTpi\r\n`), 400],
-  ['a token with a space', text(TARGET, `${HOME}Authorization: Bearer a b\r\n`), 400],
+  ['an owner header that is no repository', text(TARGET, 'Weir-Home: A B\r\n'), 400],
+  ['two owner headers', text(TARGET, OWNER + OWNER), 400],
+  ['a size that is none', text(TARGET, `${OWNER}Weir-Size: 1e3\r\n`), 400],
+  ['a blob that ends before the range', text(TARGET, `${OWNER}Range: bytes=0-99\r\nWeir-Size: 99\r\n`), 400],
+  ['a token without an owner header', text(TARGET, 'Authorization: Bearer abc\r\n'), 400],
+  ['Basic', text(TARGET, `${OWNER}Authorization: Basic YTpi\r\n`), 400],
+  ['a token with a space', text(TARGET, `${OWNER}Authorization: Bearer a b\r\n`), 400],
   ['a body', text(TARGET, 'Content-Length: 3\r\n', 'GET', 'abc'), 400],
   ['a body in chunks', text(TARGET, 'Transfer-Encoding: chunked\r\n', 'GET', '3\r\nabc\r\n0\r\n\r\n'), 400],
   ['an expectation', text(TARGET, 'Expect: 100-continue\r\n'), 400],
@@ -76,7 +76,7 @@ const NONSENSE: readonly (readonly [what: string, request: string, status: numbe
 
 describe('the data port', () => {
   for (const [what, request, status] of NONSENSE) {
-    it(`answers ${status} to ${what}, and asks nobody`, async () => {
+    it(`answers ${status} to ${what}, without asking the source`, async () => {
       let asked = 0;
       await using scene = await Scene.start({
         serve: async () => {
@@ -93,7 +93,7 @@ describe('the data port', () => {
     });
   }
 
-  it('closes a connection over which nothing is asked, and says nothing: a request may be on its way', async function () {
+  it('closes an unused connection without an answer: a request may be on its way', async function () {
     this.slow(50_000);
     await using scene = await Scene.start();
     const [at = { host: '', port: 0 }] = scene.member.dataAddresses;
@@ -108,7 +108,7 @@ describe('the data port', () => {
     assert.equal(await exchangeRaw(at, text('example.com:80', '', 'CONNECT'), { node: scene.asking }), '');
   });
 
-  it('serves one that sends requests ahead of the answers no more than two at a time', async () => {
+  it('serves at most two requests at a time to a peer that does not wait for answers', async () => {
     let asked = 0;
     await using scene = await Scene.start({
       serve: () => {
@@ -121,7 +121,7 @@ describe('the data port', () => {
     assert.equal(asked, 2);
   });
 
-  it('writes no answer into the midst of another', async () => {
+  it('writes no answer into the middle of another', async () => {
     await using scene = await Scene.start({ maxUpload: 1 << 20 });
     const [at = { host: '', port: 0 }] = scene.member.dataAddresses;
     const answer = await exchangeRaw(at, `${requestText('', 0, 900_000)}garbage\r\n\r\n`, {
@@ -131,15 +131,15 @@ describe('the data port', () => {
     assert.ok(answer.length < 900_000);
   });
 
-  it('cuts a reader off that takes nothing', async () => {
+  it('cuts off a reader that takes no bytes', async () => {
     const closed: boolean[] = [];
     const bytes = makeBytes();
     const node = makeNode();
     await using scene = await Scene.start({
       readerTimeout: 100,
       serve: async (_from, request) => {
-        const chunk = servePiece(bytes, request, node.identity, closed);
-        // More than all buffers on the way hold.
+        const chunk = serveChunk(bytes, request, node.identity, closed);
+        // More than all buffers on the way can hold.
         return chunk.kind === 'chunk'
           ? { ...chunk, size: 8 << 20, read: async (target) => target.length }
           : chunk;
@@ -155,14 +155,14 @@ describe('the data port', () => {
     socket.destroy();
   });
 
-  it('says that it failed where reading fails, or cuts what it has begun', async () => {
+  it('answers that it failed if reading fails, or cuts an answer that has begun', async () => {
     const bytes = makeBytes();
     const node = makeNode();
     for (const failsAt of [0, 262_144]) {
       const closed: boolean[] = [];
       await using scene = await Scene.start({
         serve: async (_from, request) => {
-          const chunk = servePiece(bytes, request, node.identity, closed);
+          const chunk = serveChunk(bytes, request, node.identity, closed);
           if (chunk.kind !== 'chunk') return chunk;
           const read = async (target: Uint8Array, position: number): Promise<number> => {
             if (position === failsAt) throw new WeirError('store_corrupt', 'bad sector');
@@ -180,7 +180,7 @@ describe('the data port', () => {
     }
   });
 
-  it('does not send what was not asked for', async () => {
+  it('does not send bytes that were not requested', async () => {
     const wrong = [chunkOf(1, 100, 1000), chunkOf(0, 99, 1000), chunkOf(0, 101, 1000), chunkOf(0, 100, 99)];
     const left = [...wrong];
     await using scene = await Scene.start({ serve: async () => left.shift() ?? chunkOf(0, 1, 1) });
@@ -190,7 +190,7 @@ describe('the data port', () => {
     for (const _ of whole) await askFails('peer_cut', scene.client, scene.member, requestFor());
   });
 
-  it('answers 500 where nobody can tell, and goes on', async () => {
+  it('answers 500 if the source throws, and goes on', async () => {
     let calls = 0;
     await using scene = await Scene.start({
       serve: async () => {
@@ -204,7 +204,7 @@ describe('the data port', () => {
     assert.equal(scene.reports[0]?.error?.code, 'internal');
   });
 
-  it('bounds what answers claim', async () => {
+  it('bounds the numbers in its answers', async () => {
     const holders = Array.from({ length: 9 }, () => makeNode().peer);
     const answers: ServedChunk[] = [
       { kind: 'busy', load: 1e12 },
@@ -225,7 +225,7 @@ describe('the data port', () => {
     ]);
   });
 
-  it('is closed at once, with what it is sending', async () => {
+  it('is closed at once, even while it is sending', async () => {
     const scene = await Scene.start({ maxUpload: 1 << 20 });
     const asked = ask(scene.client, scene.member, requestFor(0, 3_000_000));
     while (scene.server.connections === 0) await new Promise(setImmediate);
@@ -240,18 +240,18 @@ describe('the data port', () => {
 const RATE = 8 << 20;
 const seconds = async (scene: Scene): Promise<number> => {
   const began = performance.now();
-  await Promise.all([0, 1, 2].map((i) => askPiece(scene.client, scene.member, requestFor(i, i + (1 << 20)))));
+  await Promise.all([0, 1, 2].map((i) => askChunk(scene.client, scene.member, requestFor(i, i + (1 << 20)))));
   return (performance.now() - began) / 1000;
 };
 
 describe('limits of rates', () => {
-  it('hold for all answers together', async () => {
+  it('hold for all uploads together', async () => {
     await using scene = await Scene.start({ maxUpload: RATE });
     const taken = await seconds(scene);
     assert.ok(taken > 0.25 && taken < 1.5, `${taken} s for 3 MiB at 8 MiB/s`);
   });
 
-  it('hold for all that is received, with TLS and without', async () => {
+  it('hold for all downloads together, with TLS and without', async () => {
     for (const isSecure of [true, false]) {
       await using scene = await Scene.start({ isSecure, client: { maxDownload: RATE } });
       const taken = await seconds(scene);
@@ -259,7 +259,7 @@ describe('limits of rates', () => {
     }
   });
 
-  it('share the rate among those who take at the same time', async () => {
+  it('share the rate among transfers at the same time', async () => {
     await using scene = await Scene.start({ maxUpload: RATE });
     const received = [0, 0, 0];
     const done = Promise.withResolvers<void>();

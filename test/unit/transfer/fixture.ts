@@ -53,7 +53,7 @@ export function memberOf(node: Node, addresses: readonly Address[], { isSecure =
   };
 }
 
-/** Those who are known, and those who are banned. */
+/** Members that are known, and those that are banned. */
 export class Members {
   readonly known: Map<PeerId, Member> = new Map();
   readonly banned: Set<PeerId> = new Set();
@@ -106,15 +106,15 @@ export interface SceneOptions extends Partial<Pick<DataServerOptions, 'maxUpload
   readonly serve?: Serve;
 }
 
-/** One that serves, one that asks, and a blob. */
+/** A node that serves, a node that asks, and a blob. */
 export class Scene implements AsyncDisposable {
   readonly server: DataServer;
   readonly client: DataClient;
   readonly serving: Node;
   readonly asking: Node;
-  /** As the serving one sees them. */
+  /** The members, as the serving node sees them. */
   readonly members: Members;
-  /** The serving one, as the asking one sees it. */
+  /** The serving node, as the asking one sees it. */
   readonly member: Member;
   readonly refusals: Refusal[];
   readonly reports: ServedReport[];
@@ -181,10 +181,10 @@ export function requestFor(start?: number, end?: number, more: Partial<ChunkFetc
 
 /** Serves each range of `bytes` at once. */
 export function serveBlob(bytes: Buffer, identity: Identity, closed: boolean[] = []): Serve {
-  return async (_from, request) => servePiece(bytes, request, identity, closed);
+  return async (_from, request) => serveChunk(bytes, request, identity, closed);
 }
 
-export function servePiece(
+export function serveChunk(
   bytes: Buffer,
   { range, swarm }: ChunkFetch,
   identity: Identity,
@@ -207,12 +207,12 @@ export function servePiece(
 export interface Outcome {
   readonly answer: ChunkAnswer | undefined;
   readonly error: WeirError | undefined;
-  /** What was told, in order; `progressed` once. */
+  /** The events, in order; `progressed` once. */
   readonly events: readonly string[];
   readonly bytes: number;
 }
 
-/** Asks and waits for the end. */
+/** Sends a request and waits for its end. */
 export function ask(client: ChunkClient, member: Member, request: ChunkFetch): Promise<Outcome> {
   const { promise, resolve } = Promise.withResolvers<Outcome>();
   const events: string[] = [];
@@ -236,8 +236,8 @@ export function ask(client: ChunkClient, member: Member, request: ChunkFetch): P
   return promise;
 }
 
-/** The piece that must come. */
-export async function askPiece(client: ChunkClient, member: Member, request: ChunkFetch) {
+/** Sends a request that must bring a chunk. */
+export async function askChunk(client: ChunkClient, member: Member, request: ChunkFetch) {
   const { answer, error } = await ask(client, member, request);
   assert.ok(answer?.kind === 'chunk', `${answer?.kind ?? error?.message}`);
   return answer;

@@ -1,4 +1,4 @@
-/** 20,000 random and truncated requests at the data port: no crash, nothing for strangers, memory bounded. */
+/** 20,000 random and truncated requests at the data port: no crash, no byte for strangers, memory bounded. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import * as fc from 'fast-check';
@@ -9,10 +9,10 @@ import { isWeirError } from '../../../src/util/errors.ts';
 import { parseRequest } from '../../../src/transfer/chunk-requests.ts';
 import { parseAttestation } from '../../../src/transfer/wire-format.ts';
 import { heldBytes } from '../../support/memory.ts';
-import { askPiece, requestFor, Scene } from './fixture.ts';
+import { askChunk, requestFor, Scene } from './fixture.ts';
 import { rawSocket, requestText, type RawOptions } from './raw.ts';
 
-/** At one time: as many as one member may have connections. */
+/** Requests at one time: as many as one member may have connections. */
 const LANES = 8;
 
 const METHODS = ['GET', 'GET', 'GET', 'HEAD', 'POST', 'CONNECT', 'OPTIONS', 'get', ''];
@@ -46,7 +46,7 @@ const VALUES = [
   'x'.repeat(3000),
 ];
 
-/** The same garbage in each run (mulberry32), so that what fails once fails again. */
+/** The same garbage in each run (mulberry32), so that a failure can be repeated. */
 let state = 20_000;
 function random(): number {
   state = (state + 0x6d2b79f5) | 0;
@@ -58,7 +58,7 @@ function random(): number {
 const below = (limit: number): number => Math.floor(random() * limit);
 const pick = <T>(from: readonly T[]): T => from[below(from.length)] as T;
 
-/** Random bytes, a right request with bytes changed or cut off, or one put together from parts. */
+/** Random bytes, a valid request with bytes changed or cut off, or one put together from parts. */
 function garbage(name: string): Buffer {
   const kind = random();
   if (kind < 0.3) return Buffer.from(Array.from({ length: 1 + below(2000) }, () => below(256)));
@@ -80,11 +80,11 @@ function garbage(name: string): Buffer {
 }
 
 interface Thrown extends RawOptions {
-  /** Header line that says who throws, where no certificate does; a right request goes before then. */
+  /** Header line with the sender's peer ID if there is no TLS; a valid request is sent first then. */
   readonly name?: string;
 }
 
-/** Sends one piece of garbage and hangs up. @returns the status lines that came back */
+/** Sends garbage once and hangs up. @returns the status lines that came back */
 async function throwAt(address: Address, options: Thrown): Promise<readonly string[]> {
   const socket = rawSocket(address, options);
   let answer = '';
@@ -106,7 +106,7 @@ async function bombard(count: number, address: Address, options: Thrown): Promis
   return [...answers].toSorted();
 }
 
-/** What a member's garbage is answered with; some of it is a right request. */
+/** Statuses that a member's garbage may get; some of it is a valid request. */
 const EXPECTED: ReadonlySet<string> = new Set([
   'HTTP/1.1 200',
   'HTTP/1.1 206',
@@ -122,7 +122,7 @@ async function survives(scene: Scene, work: () => Promise<void>): Promise<void> 
   while (scene.server.connections > 0) await new Promise(setImmediate);
   const grown = heldBytes() - before;
   assert.ok(grown < 100 * MIB, `${Math.round(grown / MIB)} MiB more`);
-  await askPiece(scene.client, scene.member, requestFor(0, 1_000_000));
+  await askChunk(scene.client, scene.member, requestFor(0, 1_000_000));
 }
 
 function assertExpected(statuses: readonly string[]): void {
@@ -134,7 +134,7 @@ function assertExpected(statuses: readonly string[]): void {
 describe('garbage at the data port', function () {
   this.timeout(120_000);
 
-  it('without TLS, of strangers (9,000) and of a member (8,000)', async () => {
+  it('without TLS, from strangers (9,000) and from a member (8,000)', async () => {
     await using scene = await Scene.start({ isSecure: false });
     await survives(scene, async () => {
       assert.deepEqual(await bombard(9000, at(scene), { isSecure: false }), []);
@@ -143,7 +143,7 @@ describe('garbage at the data port', function () {
     });
   });
 
-  it('with TLS, of strangers (1,500 that know no TLS, 500 that do) and of a member (1,000)', async () => {
+  it('with TLS, from strangers (1,500 without TLS, 500 with it) and from a member (1,000)', async () => {
     await using scene = await Scene.start();
     await survives(scene, async () => {
       assert.deepEqual(await bombard(1500, at(scene), { isSecure: false }), ['no HTTP']); // an alert of TLS
@@ -153,8 +153,8 @@ describe('garbage at the data port', function () {
   });
 });
 
-describe('what is read from the network', () => {
-  it('is refused or taken, and never throws otherwise', () => {
+describe('parsers of the data plane', () => {
+  it('accept or refuse any bytes, and throw no other error', () => {
     const header = fc.oneof(fc.string(), fc.constantFrom(...VALUES));
     fc.assert(
       fc.property(
@@ -179,7 +179,7 @@ describe('what is read from the network', () => {
     );
   });
 
-  it('is refused as soon in a head that is full of spaces', () => {
+  it('refuse a head that is full of spaces just as fast', () => {
     for (const line of [
       `a:${' '.repeat(4000)}\x01`,
       `a:${' '.repeat(4000)}`,

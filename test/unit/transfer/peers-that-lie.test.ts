@@ -1,4 +1,4 @@
-/** What a member may answer that it should not, and what becomes of the request then. */
+/** Wrong answers of a member, and the outcome of the request. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
@@ -15,7 +15,7 @@ const BODY = 'x'.repeat(LENGTH);
 const RANGE = `Content-Range: bytes 0-${LENGTH - 1}/5000\r\n`;
 const node = makeNode();
 const { swarm } = requestFor(0, LENGTH);
-const STATEMENT = formatAttestation(
+const ATTESTATION = formatAttestation(
   attest(node.identity, swarm, 5000, { index: 0, hash: new Uint8Array(32), verified: true }),
 );
 
@@ -25,7 +25,7 @@ function answer(status: number, headers: string, body = ''): string {
 
 const long = `Content-Length: ${LENGTH}\r\n`;
 const none = 'Content-Length: 0\r\n';
-const stated = (text: string): string => answer(206, `${long}${RANGE}Weir-Statement: ${text}\r\n`, BODY);
+const attested = (text: string): string => answer(206, `${long}${RANGE}Weir-Statement: ${text}\r\n`, BODY);
 
 const WRONG: readonly (readonly [what: string, answer: string, code: ErrorCode])[] = [
   ['another range', answer(206, `${long}Content-Range: bytes 1-${LENGTH}/5000\r\n`, BODY), 'peer_protocol'],
@@ -71,13 +71,21 @@ const WRONG: readonly (readonly [what: string, answer: string, code: ErrorCode])
   ['more than announced', answer(206, `${long}${RANGE}`, `${BODY}x`), 'peer_protocol'],
   ['an answer with a body', answer(404, long, BODY), 'peer_protocol'],
   ['bytes behind an answer', answer(404, none, 'x'), 'peer_protocol'],
-  ['a statement that is short', stated(STATEMENT.slice(1)), 'peer_protocol'],
-  ['a statement that is long', stated(`${STATEMENT}AAAA`), 'peer_protocol'],
-  ['a statement that is no base64url', stated(`!${STATEMENT.slice(1)}`), 'peer_protocol'],
-  ['a statement with padding', stated(`${STATEMENT.slice(0, -1)}=`), 'peer_protocol'],
-  ['a statement about a chunk that no blob has', stated(`_____${STATEMENT.slice(5)}`), 'peer_protocol'],
+  ['an attestation that is short', attested(ATTESTATION.slice(1)), 'peer_protocol'],
+  ['an attestation that is long', attested(`${ATTESTATION}AAAA`), 'peer_protocol'],
+  ['an attestation that is no base64url', attested(`!${ATTESTATION.slice(1)}`), 'peer_protocol'],
+  ['an attestation with padding', attested(`${ATTESTATION.slice(0, -1)}=`), 'peer_protocol'],
+  [
+    'an attestation about a chunk that no blob has',
+    attested(`_____${ATTESTATION.slice(5)}`),
+    'peer_protocol',
+  ],
   ['a status that says nothing', answer(418, none), 'peer_protocol'],
-  ['a redirect without duty', answer(307, `${none}Weir-Holders: ${node.peer}\r\n`), 'peer_protocol'],
+  [
+    'a redirect to a peer that did not ask an owner',
+    answer(307, `${none}Weir-Holders: ${node.peer}\r\n`),
+    'peer_protocol',
+  ],
   ['403 that is not "unable"', answer(403, none), 'peer_protocol'],
   ['a load that is none', answer(503, `${none}Weir-Load: -1\r\n`), 'peer_cut'],
   ['a load beyond belief', answer(503, `${none}Weir-Load: 1000001\r\n`), 'peer_cut'],
@@ -121,11 +129,11 @@ describe('an answer with', () => {
     });
   }
 
-  it('the right range is taken, however its bytes come', async () => {
+  it('the right range is accepted, however its bytes come', async () => {
     for (const isSplit of [false, true]) {
       await using peer = await RawPeer.start(
         node,
-        (socket) => void say(socket, answer(102, '') + stated(STATEMENT), isSplit),
+        (socket) => void say(socket, answer(102, '') + attested(ATTESTATION), isSplit),
       );
       await using client = makeClient();
       const { answer: given, events } = await ask(client, peer.member, requestFor(0, LENGTH));
@@ -135,7 +143,7 @@ describe('an answer with', () => {
     }
   });
 
-  it('holders more than 3, or that are none, is refused', async () => {
+  it('more than 3 holders, or malformed ones, is refused', async () => {
     const owner = { repository: 'a/b' as never, token: undefined };
     const peers = Array.from({ length: 4 }, () => makeNode().peer);
     for (const holders of [peers.join(','), 'x', '', `${peers[0]},`, `${peers[0]}, ${peers[1]}`]) {
@@ -149,7 +157,7 @@ describe('an answer with', () => {
 });
 
 describe('a peer that', () => {
-  it('stalls is waited for until the caller gives up, and then its connection is closed', async () => {
+  it('stalls keeps its connection until the caller gives up', async () => {
     for (const text of ['', answer(102, ''), answer(206, `${long}${RANGE}`, BODY.slice(0, 10))]) {
       const closed = Promise.withResolvers<void>();
       await using peer = await RawPeer.start(node, (socket) => {
@@ -176,13 +184,13 @@ describe('a peer that', () => {
     }
   });
 
-  it('sends without being asked loses its connection, and nothing of it is taken for an answer', async () => {
+  it('sends bytes without a request loses its connection, and no byte is taken for an answer', async () => {
     const answered = Promise.withResolvers<void>();
     const closed = Promise.withResolvers<void>();
     await using peer = await RawPeer.start(node, (socket, _request, connection) => {
       socket.write(answer(404, none));
       if (connection > 1) return;
-      void answered.promise.then(() => socket.write(stated(STATEMENT)));
+      void answered.promise.then(() => socket.write(attested(ATTESTATION)));
       socket.once('close', () => closed.resolve());
     });
     await using client = makeClient();
@@ -193,7 +201,7 @@ describe('a peer that', () => {
     assert.equal(peer.connections, 2);
   });
 
-  it('says that it closes is asked over another connection', async () => {
+  it('announces that it closes gets the next request over another connection', async () => {
     await using peer = await RawPeer.start(
       node,
       (socket) => void socket.write(answer(404, `${none}Connection: close\r\n`)),

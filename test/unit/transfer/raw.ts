@@ -1,4 +1,4 @@
-/** Those who speak to the data plane byte by byte: askers by hand, and peers that answer what a test wants. */
+/** Both ends of the data plane, byte by byte: hand-written requests, and peers whose answers a test chooses. */
 import { once } from 'node:events';
 import {
   connect as connectTcp,
@@ -14,14 +14,14 @@ import type { Member } from '../../../src/protocol/member.ts';
 import { formatRequest } from '../../../src/transfer/chunk-requests.ts';
 
 export interface RawOptions {
-  /** Whose certificate is presented; undefined: none. */
+  /** The node whose certificate is presented; undefined: none. */
   readonly node?: Node | undefined;
   readonly isSecure?: boolean;
   readonly tls?: ConnectionOptions;
   readonly localAddress?: string;
 }
 
-/** A connection whose errors are of no interest. */
+/** A connection whose errors are ignored. */
 export function rawSocket(
   { host, port }: Address,
   { node, isSecure = true, tls, localAddress }: RawOptions,
@@ -34,7 +34,7 @@ export function rawSocket(
   return socket;
 }
 
-/** What comes back until the other side closes, or nothing more has come for `patience` milliseconds. */
+/** The bytes that come back until the peer closes, or sends none for `patience` milliseconds. */
 export async function exchangeRaw(
   address: Address,
   request: string | Buffer,
@@ -49,7 +49,7 @@ export async function exchangeRaw(
   return answer;
 }
 
-/** A right request, as text. */
+/** A valid request, as text. */
 export function requestText(more = '', start = 0, end = 100): string {
   const { target, headers } = formatRequest(requestFor(start, end));
   return `GET ${target} HTTP/1.1\r\nHost: weir\r\n${headers}${more}\r\n`;
@@ -57,11 +57,11 @@ export function requestText(more = '', start = 0, end = 100): string {
 
 export type Script = (socket: Socket, request: string, connection: number) => void;
 
-/** A peer that does with each request what the test says. */
+/** A peer whose answer to each request a test chooses. */
 export class RawPeer implements AsyncDisposable {
   readonly member: Member;
   readonly requests: string[] = [];
-  /** Connections that it has taken. */
+  /** Number of connections that it has accepted. */
   connections = 0;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();

@@ -1,4 +1,4 @@
-/** No byte goes to one who is not a member. */
+/** No byte goes to a peer that is not a member. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
@@ -8,18 +8,18 @@ import { makeCertificate } from '../../../src/transfer/certificate.ts';
 import type { ServedChunk } from '../../../src/transfer/chunk-exchange.ts';
 import {
   askFails,
-  askPiece,
+  askChunk,
   LOOPBACK,
   makeBytes,
   makeNode,
   memberOf,
   requestFor,
   Scene,
-  servePiece,
+  serveChunk,
 } from './fixture.ts';
 import { exchangeRaw, rawSocket, RawPeer, requestText } from './raw.ts';
 
-/** A scene whose server tells when it is asked. */
+/** A scene whose server reports requests. */
 async function withAsked(options: Parameters<typeof Scene.start>[0] = {}) {
   const asked: string[] = [];
   const node = makeNode();
@@ -28,7 +28,7 @@ async function withAsked(options: Parameters<typeof Scene.start>[0] = {}) {
     ...options,
     serve: async (from, request) => {
       asked.push(from);
-      return servePiece(bytes, request, node.identity);
+      return serveChunk(bytes, request, node.identity);
     },
   });
   return { scene, asked, [Symbol.asyncDispose]: () => scene[Symbol.asyncDispose]() };
@@ -48,7 +48,7 @@ describe('the data port with TLS', () => {
     assert.deepEqual(fixture.asked, [scene.asking.peer]);
   });
 
-  it('gives no HTTP answer to one without a certificate, with one of its own, and to a banned member', async () => {
+  it('gives no HTTP answer to a peer without a certificate, a stranger with one, or a banned member', async () => {
     await using fixture = await withAsked();
     const { scene, asked } = fixture;
     const banned = makeNode();
@@ -66,26 +66,26 @@ describe('the data port with TLS', () => {
     assert.equal(scene.server.connections, 0);
   });
 
-  it('knows a member by its certificate, however many others have copied the fingerprint of it', async () => {
+  it('knows a member by its certificate, even if others have copied its fingerprint', async () => {
     await using fixture = await withAsked();
     const { scene, asked } = fixture;
     const { asking } = scene;
     const request = requestText('Connection: close\r\n');
-    // The copy is heard of first, as after a restart of the one that is copied.
+    // The copy comes first, as after a restart of the member that was copied.
     scene.members.remove(asking.peer);
     const copycat = makeNode();
     scene.members.add({ ...memberOf(copycat, []), fingerprint: asking.certificate.fingerprint });
     assert.equal(await exchangeRaw(address(scene), request, { node: asking }), '');
     scene.members.add(memberOf(asking, []));
     assert.match(await exchangeRaw(address(scene), request, { node: asking }), /^HTTP\/1\.1 206 /);
-    // Nor does who makes a certificate in another's name pass for that one.
+    // A peer with a certificate in another's name does not pass for that member either.
     const impostor = makeCertificate(asking.peer, systemClock);
     const node = { ...copycat, tls: { cert: impostor.certPem, key: impostor.keyPem } };
     assert.equal(await exchangeRaw(address(scene), request, { node }), '');
     assert.deepEqual(asked, [asking.peer]);
   });
 
-  it('takes neither an older TLS nor plain HTTP', async () => {
+  it('accepts neither an older TLS nor plain HTTP', async () => {
     await using fixture = await withAsked();
     const { scene, asked } = fixture;
     const node = scene.asking;
@@ -106,7 +106,7 @@ describe('the data port with TLS', () => {
     socket.destroy();
   });
 
-  it('resumes no session, neither for its owner nor for one that stole it', async () => {
+  it('resumes no TLS session, neither for its owner nor for a thief', async () => {
     await using fixture = await withAsked();
     const { scene, asked } = fixture;
     const socket = rawSocket(address(scene), { node: scene.asking });
@@ -120,7 +120,7 @@ describe('the data port with TLS', () => {
     assert.deepEqual(asked, []);
   });
 
-  it('cuts a member off that is banned while it takes, and while it rests', async () => {
+  it('cuts off a member that is banned while it reads, or while it is idle', async () => {
     for (const isResting of [true, false]) {
       const gate = Promise.withResolvers<void>();
       const asked = Promise.withResolvers<void>();
@@ -128,7 +128,7 @@ describe('the data port with TLS', () => {
       const bytes = makeBytes();
       await using scene: Scene = await Scene.start({
         serve: async (_from, request): Promise<ServedChunk> => {
-          const chunk = servePiece(bytes, request, scene.serving.identity, closed);
+          const chunk = serveChunk(bytes, request, scene.serving.identity, closed);
           if (chunk.kind !== 'chunk') return chunk;
           return {
             ...chunk,
@@ -157,12 +157,12 @@ describe('the data port with TLS', () => {
     }
   });
 
-  it('stops in mid-piece where a ban is not told', async () => {
+  it('stops in the middle of a chunk after a ban, even if no event reports the ban', async () => {
     const closed: boolean[] = [];
     await using scene: Scene = await Scene.start({
       serve: async (from, request) => {
-        const chunk = servePiece(makeBytes(), request, scene.serving.identity, closed);
-        scene.members.banned.add(from); // as a ban of one that is suspect already: the live members stay the same
+        const chunk = serveChunk(makeBytes(), request, scene.serving.identity, closed);
+        scene.members.banned.add(from); // like a ban of a member that is suspected already: the live members stay the same
         return chunk;
       },
     });
@@ -170,7 +170,7 @@ describe('the data port with TLS', () => {
     assert.ok(closed.length > 0 && !closed.includes(true));
   });
 
-  it('cuts off who is no member any more', async () => {
+  it('cuts off a peer that is not a member any more', async () => {
     await using scene = await Scene.start();
     const socket = rawSocket(address(scene), { node: scene.asking });
     socket.write(requestText('', 0, 10));
@@ -180,7 +180,7 @@ describe('the data port with TLS', () => {
     await ended;
   });
 
-  it('bounds the connections of one member, and those of one address that say nothing', async () => {
+  it('bounds the connections of one member, and the silent ones of one address', async () => {
     await using scene = await Scene.start();
     const open = (count: number, isSecure: boolean) =>
       Array.from({ length: count }, () => rawSocket(address(scene), { node: scene.asking, isSecure }));
@@ -198,7 +198,7 @@ describe('the data port with TLS', () => {
 });
 
 describe('the data port without TLS', () => {
-  it('takes the name in the header where the address is one of that member', async () => {
+  it("believes the peer ID in the header if the address is that member's", async () => {
     await using fixture = await withAsked({ isSecure: false });
     const { scene, asked } = fixture;
     const [at = { host: '', port: 0 }] = scene.member.dataAddresses;
@@ -230,7 +230,7 @@ describe('the data port without TLS', () => {
     assert.deepEqual(asked.slice(1), [elsewhere.peer, elsewhere.peer]);
   });
 
-  it('does not let one connection speak for two', async () => {
+  it('does not let one connection speak for two members', async () => {
     await using fixture = await withAsked({ isSecure: false });
     const { scene, asked } = fixture;
     const other = makeNode();
@@ -247,7 +247,7 @@ describe('the data port without TLS', () => {
 });
 
 describe('the data client', () => {
-  it('sends nothing to a port with another certificate than the record names', async () => {
+  it('sends no byte to a port with another certificate than the record names', async () => {
     const [node, claimed] = [makeNode(), makeNode()];
     await using peer = await RawPeer.start(node, (socket) => void socket.end('HTTP/1.1 404 X\r\n\r\n'), {
       claims: claimed,
@@ -258,7 +258,7 @@ describe('the data client', () => {
     assert.deepEqual(peer.requests, []);
   });
 
-  it('talks to none that differs in whether it uses TLS', async () => {
+  it('sends no request to a member with TLS if it has none, nor the other way round', async () => {
     await using secure = await Scene.start();
     await using plain = await Scene.start({ isSecure: false });
     const one = await askFails('peer_unreachable', secure.client, plain.member, requestFor(0, 1));
@@ -267,9 +267,9 @@ describe('the data client', () => {
     assert.equal(secure.server.connections + plain.server.connections, 0);
   });
 
-  it('presents its certificate, so that a server knows whom it serves', async () => {
+  it('presents its certificate, so that a server knows the asker', async () => {
     await using scene = await Scene.start();
-    await askPiece(scene.client, scene.member, requestFor(0, 10));
+    await askChunk(scene.client, scene.member, requestFor(0, 10));
     assert.equal(scene.reports[0]?.peer, scene.asking.peer);
     assert.equal(scene.reports[0]?.bytes, 10);
   });

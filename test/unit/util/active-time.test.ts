@@ -5,7 +5,7 @@ import { ActiveTimer } from '../../../src/util/active-time.ts';
 import { SlowClock } from '../cluster/clock.ts';
 import { VirtualClock } from '../network/virtual-clock.ts';
 
-/** Seconds by the clock until it is over, where each sleep takes so many times longer than it should. */
+/** Seconds by the clock until it is over, if each sleep takes so many times longer than it should. */
 async function lasts(ms: number, slowness: number): Promise<number> {
   const clock = new SlowClock(slowness);
   const began = clock.monotonic();
@@ -14,17 +14,17 @@ async function lasts(ms: number, slowness: number): Promise<number> {
   return (clock.monotonic() - began) / SECOND;
 }
 
-describe('own-time', () => {
+describe('ActiveTimer', () => {
   it('is over after its time', async () => {
     assert.equal(await lasts(3 * SECOND, 1), 3);
   });
 
-  it('does not count what comes late, but not for ever', async () => {
+  it('does not count time in which ticks are late, but not for ever', async () => {
     assert.equal(await lasts(3 * SECOND, 3), 9);
     assert.equal(await lasts(3 * SECOND, 50), 15);
   });
 
-  it('begins anew, with another limit, for who has shown that it is there', async () => {
+  it('begins again with another limit if it is prolonged', async () => {
     const clock = new VirtualClock();
     using time = new ActiveTimer(clock, 1.5 * SECOND);
     await clock.advance(SECOND);
@@ -35,14 +35,14 @@ describe('own-time', () => {
     assert.match(time.signal.reason.message, /within 6 s/);
   });
 
-  it('says what did not come, and within which time', async () => {
+  it('names the missing event and the limit in its error', async () => {
     using time = new ActiveTimer(new SlowClock(), 1.5 * SECOND);
     await once(time.signal, 'abort');
     assert.equal(time.signal.reason.code, 'peer_unreachable');
     assert.match(time.signal.reason.message, /no connection within 1.5 s/);
   });
 
-  it('is never over once it is not needed', async () => {
+  it('is never over after its disposal', async () => {
     const time = new ActiveTimer(new SlowClock(), SECOND);
     time[Symbol.dispose]();
     await new Promise(setImmediate);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { abortable } from '../../../src/util/async.ts';
 import { Unhandled } from '../../support/faults.ts';
 
-/** Long enough for Node.js to find out that nobody handles a rejection. */
+/** Long enough for Node.js to report an unhandled rejection. */
 const turn = (): Promise<void> => new Promise((resolve) => void setImmediate(resolve));
 
 describe('abortable', () => {
@@ -13,7 +13,7 @@ describe('abortable', () => {
     await assert.rejects(abortable(Promise.reject(new Error('it failed')), signal), /it failed/);
   });
 
-  it('rejects with the reason, or what is made of it, when the signal is aborted first', async () => {
+  it('rejects with the reason, or an error made from it, if the signal is aborted first', async () => {
     const controller = new AbortController();
     const waiting = abortable(new Promise(() => undefined), controller.signal);
     const mapped = abortable(
@@ -26,13 +26,13 @@ describe('abortable', () => {
     await assert.rejects(mapped, /because of this/);
   });
 
-  it('rejects where the signal is aborted already, also for work that has ended', async () => {
+  it('rejects if the signal is aborted already, even if the work has ended', async () => {
     const signal = AbortSignal.abort(new Error('too late'));
     await assert.rejects(abortable(new Promise(() => undefined), signal), /too late/);
     await assert.rejects(abortable(Promise.resolve(1), signal), /too late/);
   });
 
-  it('leaves no rejection behind that nobody handles, whenever the signal is aborted', async () => {
+  it('leaves no unhandled rejection, whenever the signal is aborted', async () => {
     using unhandled = new Unhandled();
     for (const when of ['before', 'meanwhile', 'after']) {
       const controller = new AbortController();
@@ -41,7 +41,7 @@ describe('abortable', () => {
       const waiting = abortable(promise, controller.signal).catch(() => undefined);
       if (when === 'meanwhile') controller.abort();
       await turn();
-      reject(new Error('nobody waits for this any more'));
+      reject(new Error('no waiter is left'));
       if (when === 'after') controller.abort();
       await waiting;
       await turn();
@@ -49,7 +49,7 @@ describe('abortable', () => {
     assert.deepEqual(unhandled.reasons, []);
   });
 
-  it('does not stay on the signal', async () => {
+  it('leaves no listener on the signal', async () => {
     const { signal } = new AbortController();
     let listeners = 0;
     const add = signal.addEventListener.bind(signal);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { ByteQueue } from '../../../src/util/byte-queue.ts';
 
-/** As the bytes that a queue holds are joined in pieces of 4 KiB and copied into 16 KiB, lengths around these matter. */
+/** Lengths around 4 KiB and 16 KiB matter: shorter buffers than 4 KiB are copied into pages of 16 KiB. */
 const lengths = fc.oneof(fc.nat(20), fc.integer({ min: 4090, max: 4100 }), fc.nat(20_000));
 const steps = fc.array(
   fc.oneof(
@@ -15,8 +15,8 @@ const steps = fc.array(
   { maxLength: 60 },
 );
 
-describe('a queue of bytes', () => {
-  it('gives them back as they came, however they are put in and taken out', () => {
+describe('ByteQueue', () => {
+  it('gives bytes back in order, however they are put in and taken out', () => {
     fc.assert(
       fc.property(steps, (all) => {
         const queue = new ByteQueue();
@@ -44,15 +44,15 @@ describe('a queue of bytes', () => {
     );
   });
 
-  it('keeps large pieces as they are, and joins small ones', () => {
+  it('keeps large buffers as they are, and joins small ones', () => {
     const queue = new ByteQueue();
     const large = new Uint8Array(5000);
     queue.push(large);
     for (let i = 0; i < 100_000; i++) queue.push(Uint8Array.of(i));
     queue.push(large);
-    const pieces = queue.takeAll();
-    assert.equal(pieces[0], large);
-    assert.equal(pieces.at(-1), large);
-    assert.ok(pieces.length < 12, `${pieces.length} pieces`);
+    const buffers = queue.takeAll();
+    assert.equal(buffers[0], large);
+    assert.equal(buffers.at(-1), large);
+    assert.ok(buffers.length < 12, `${buffers.length} buffers`);
   });
 });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { addressOf, endpointsOf, isLoopbackHost, placeOf, placesOf } from '../../../src/util/ip-address.ts';
 
 describe('a place', () => {
-  it('is an IPv4 address, also where a socket for both families shows it', () => {
+  it('is an IPv4 address, also as a socket of both families shows it', () => {
     assert.equal(placeOf('10.0.0.1'), '10.0.0.1');
     assert.equal(placeOf('::ffff:10.0.0.1'), '10.0.0.1');
     assert.equal(placeOf('::FFFF:10.0.0.1'), '10.0.0.1');
@@ -25,7 +25,7 @@ describe('a place', () => {
     assert.equal(placeOf('1:2:3:4:5:6:10.0.0.1'), '1:2:3:4::/64');
   });
 
-  it('has one way to write an address', () => {
+  it('has one spelling for an address', () => {
     assert.equal(addressOf('2001:DB8::1'), '2001:db8:0:0:0:0:0:1');
     assert.equal(addressOf('2001:db8:0:0::0:1'), addressOf('2001:db8::1'));
     assert.equal(addressOf('64:ff9b::10.0.0.1'), '64:ff9b:0:0:0:0:a00:1');
@@ -33,7 +33,7 @@ describe('a place', () => {
     assert.deepEqual(endpointsOf(['/ip6/fd00::1/tcp/7']), [{ address: 'fd00:0:0:0:0:0:0:1', port: '7' }]);
   });
 
-  it('is this machine alone where it is loopback', () => {
+  it('is only this machine if it is loopback', () => {
     for (const host of ['127.0.0.1', '127.9.9.9', '::1', 'localhost', '::ffff:127.0.0.1']) {
       assert.ok(isLoopbackHost(addressOf(host)), host);
     }
@@ -41,7 +41,7 @@ describe('a place', () => {
       assert.ok(!isLoopbackHost(addressOf(host)), host);
   });
 
-  it('is a name, in lower case, where there is no address', () => {
+  it('is a name, in lower case, if there is no address', () => {
     assert.equal(placeOf('Node-1.Example'), 'node-1.example');
   });
 

@@ -4,7 +4,7 @@ import { ReceiveBudget, type ReceiveShare } from '../../../src/util/receive-budg
 
 const LIMIT = 100;
 
-/** A budget whose calls back are made by hand. */
+/** A budget whose callbacks the test calls. */
 function scene() {
   const calls: (() => void)[] = [];
   const budget = new ReceiveBudget({ limit: LIMIT, later: (callback) => void calls.push(callback) });
@@ -20,7 +20,7 @@ function scene() {
 const never = new AbortController().signal;
 
 describe('ReceiveBudget', () => {
-  it('is taken while there is room', async () => {
+  it('gives bytes while there is room', async () => {
     const { budget, settle } = scene();
     assert.ok(budget.tryTake(60));
     assert.ok(!budget.tryTake(41));
@@ -34,7 +34,7 @@ describe('ReceiveBudget', () => {
     assert.equal(budget.used, 70);
   });
 
-  it('lets nobody pass who came later, however little it needs', async () => {
+  it('lets no later waiter overtake, however little it needs', async () => {
     const { budget, settle } = scene();
     budget.tryTake(90);
     const order: string[] = [];
@@ -62,7 +62,7 @@ describe('ReceiveBudget', () => {
     assert.equal(budget.used, 95);
   });
 
-  it('takes what is larger than all of it where nothing else is there', () => {
+  it('gives more than its limit if no other bytes are taken', () => {
     const { budget } = scene();
     assert.ok(budget.tryTake(LIMIT + 1));
     assert.ok(!budget.tryTake(1));
@@ -71,12 +71,12 @@ describe('ReceiveBudget', () => {
     assert.ok(!budget.tryTake(LIMIT));
   });
 
-  it('wakes those who only try, in turn, so that none of two starves', async () => {
+  it('wakes takers that do not wait, in turn, so that none of two starves', async () => {
     const { budget, settle } = scene();
     const taken = [0, 0];
     const shares: ReceiveShare[] = [0, 1].map((at) =>
       budget.join(() => {
-        // As a session does: it takes all that it may.
+        // As a swarm does: it takes all that it may.
         while (shares[at]?.hasRoom(50) === true) {
           shares[at]?.take(50);
           taken[at] = (taken[at] ?? 0) + 1;
@@ -92,7 +92,7 @@ describe('ReceiveBudget', () => {
     assert.deepEqual(taken, [5, 5]);
   });
 
-  it('is never above its limit, and always drains, whatever is taken, given back and given up', async () => {
+  it('is never above its limit, and always drains, in any order of taking, giving back and giving up', async () => {
     const step = fc.record({
       user: fc.nat(4),
       bytes: fc.integer({ min: 1, max: LIMIT }),
@@ -137,7 +137,7 @@ describe('ReceiveBudget', () => {
           if (user === 0) await settle();
           assert.ok(budget.used <= LIMIT, `${budget.used}`);
         }
-        // All that is held is given back, again and again, as writes end: everybody has a turn.
+        // All bytes are given back, again and again, as writes end: every waiter gets a turn.
         for (let round = 0; round < 200; round++) {
           await settle();
           assert.ok(budget.used <= LIMIT, `${budget.used}`);
@@ -145,7 +145,7 @@ describe('ReceiveBudget', () => {
         }
         assert.equal(waiting.size, 0);
         assert.equal(budget.used, 0);
-        assert.ok(budget.hasRoom(LIMIT), 'somebody still waits');
+        assert.ok(budget.hasRoom(LIMIT), 'a waiter is left');
       }),
       { numRuns: 100 },
     );

@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { KIB, MIB, type Clock } from '../../../src/util/clock.ts';
 import { STEP_BYTES, TokenBucket } from '../../../src/util/token-bucket.ts';
 
-/** Time that passes when somebody sleeps; timers fire `late` milliseconds after they should. */
+/** Time that passes only in sleeps; timers fire `late` milliseconds after they should. */
 class FakeClock implements Clock {
   #now = 1000;
   readonly #late: number;
@@ -37,10 +37,10 @@ class FakeClock implements Clock {
     this.#now += ms;
   }
 
-  /** Runs until nobody sleeps any more. */
+  /** Runs until no sleeper is left. */
   async run(): Promise<void> {
     for (;;) {
-      await setImmediate(); // all that can go on without time passing
+      await setImmediate(); // lets all work go on that needs no time
       this.#sleepers.sort((a, b) => a.at - b.at);
       const next = this.#sleepers.shift();
       if (next === undefined) return;
@@ -62,7 +62,7 @@ describe('TokenBucket', () => {
       };
       await Promise.all([take(), clock.run()]);
       const seconds = (clock.monotonic() - began) / 1000;
-      assert.ok(Math.abs(seconds - 10) < 0.1, `${seconds} s where timers are ${late} ms late`);
+      assert.ok(Math.abs(seconds - 10) < 0.1, `${seconds} s with timers that are ${late} ms late`);
     }
   });
 
@@ -88,7 +88,7 @@ describe('TokenBucket', () => {
     );
   });
 
-  it('shares evenly among those who take in steps', async () => {
+  it('shares evenly among takers that take steps', async () => {
     const clock = new FakeClock();
     const bucket = new TokenBucket(10 * MIB, clock);
     const shares = [0, 0, 0, 0];
@@ -104,7 +104,7 @@ describe('TokenBucket', () => {
     assert.ok(Math.max(...shares) - Math.min(...shares) <= 2 * STEP_BYTES, shares.join());
   });
 
-  it('does not save up while nobody takes', () => {
+  it('does not save up unused time', () => {
     const clock = new FakeClock();
     const bucket = new TokenBucket(MIB, clock);
     clock.pass(60_000);
@@ -113,7 +113,7 @@ describe('TokenBucket', () => {
     assert.ok(wait > 930 && wait <= 1000, `${wait} ms`);
   });
 
-  it('gives back what was taken by one who goes away', async () => {
+  it('gives back the bytes of a taker that goes away', async () => {
     const clock = new FakeClock();
     const bucket = new TokenBucket(MIB, clock);
     bucket.reserve(MIB);
