@@ -202,7 +202,7 @@ describe('weir kubernetes', () => {
     const wait = ['kubernetes', 'wait', '--namespace', 'weir', '--name', 'x'];
     const outside = await run(wait);
     assert.equal(outside.code, 1);
-    assert.match(outside.err, /runs in a pod only/);
+    assert.match(outside.err, /run this in a pod/);
     assert.equal((await run([...wait, '--timeout', 'soon'])).code, 2);
   });
 });

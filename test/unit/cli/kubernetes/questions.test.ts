@@ -99,11 +99,11 @@ requires('openssl')('kubernetes: the API server', () => {
     const { dir, env } = lab();
     await using api = await KubernetesApi.open({ env, folder: dir.path });
     const failure = await api.get('/no').catch((error: unknown) => error);
-    assert.match(String(failure), /does not tell \/no: 403: .*forbidden/);
+    assert.match(String(failure), /cannot read \/no from the API server: 403: .*forbidden/);
     assert.ok(!String(failure).includes('secret-token'));
   });
 
   it('outside of a pod it says so', async () => {
-    await assert.rejects(KubernetesApi.open({ env: {} }), /runs in a pod only/);
+    await assert.rejects(KubernetesApi.open({ env: {} }), /run this in a pod/);
   });
 });

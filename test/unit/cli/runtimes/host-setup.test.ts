@@ -43,7 +43,7 @@ describe('host configure', () => {
       [PATHS.docker, '{\n  "a": 1,,\n}', /^\/etc\/docker\/daemon\.json:2 is not valid JSON/],
       [PATHS.docker, '{ // no\n}', /^\/etc\/docker\/daemon\.json:1 is not valid JSON/],
       [PATHS.docker, '{"registry-mirrors": "x"}', /has a "registry-mirrors" that is no list/],
-      [PATHS.docker, '{"registry-mirrors": [], "registry-mirrors": ["http://a"]}', /let it stand there once/],
+      [PATHS.docker, '{"registry-mirrors": [], "registry-mirrors": ["http://a"]}', /write it only once/],
       [PATHS.docker, '{"a": '.repeat(20_000), /daemon\.json is nested too deeply/],
       [PATHS.hosts, 'server = "x"\n[host\n', /_default\/hosts\.toml:2 is not valid TOML/],
       [PATHS.k3s, 'mirrors:\n  a: b: c\n', /registries\.yaml:2 is not valid YAML/],
@@ -187,7 +187,7 @@ describe('host configure: containerd', () => {
     assert.deepEqual(Object.keys(parseToml(after)['host'] ?? {}), [MIRROR, 'https://mirror.corp']);
     assert.ok(own.split('\n').every((line) => after.includes(line)));
     assert.equal(await machine.read('/etc/containerd/certs.d/quay.io/hosts.toml'), own);
-    assert.match(lines.join('\n'), /note: quay\.io: a hosts\.toml of its own/);
+    assert.match(lines.join('\n'), /note: quay\.io: has its own hosts\.toml/);
   });
 
   it('--direct makes a file without a mirror, and leaves one that is there', async () => {
@@ -248,7 +248,10 @@ describe('host configure: tags resolved at the registry', () => {
       [PATHS.containersMain]: '[[registry]]\nprefix = "quay.io"\nmirror-by-digest-only = true\n',
     });
     const { lines } = await machine.configure(wish);
-    assert.match(lines.join('\n'), /podman and CRI-O pull through the mirror what is named by its digest/);
+    assert.match(
+      lines.join('\n'),
+      /podman and CRI-O pull an image through the mirror if it is named by its digest/,
+    );
     assert.match(await machine.read(PATHS.hosts), /^ {2}capabilities = \["pull"\]$/m);
     const usage = async (): Promise<readonly unknown[]> => {
       const { registry } = parseToml(await machine.read(PATHS.containers)) as unknown as {
@@ -374,6 +377,6 @@ describe('host restore', () => {
 
   it('refuses the record of a newer version', async () => {
     await using machine = await Machine.create({ [`${STATE_FOLDER}/x.json`]: '{"version": 2}' });
-    await assert.rejects(machine.restore(), failsWith(/x\.json is no record of this version of Weir/));
+    await assert.rejects(machine.restore(), failsWith(/x\.json is not a record of this version of Weir/));
   });
 });
