@@ -45,7 +45,7 @@ function addConfigure(host: Command, context: CliContext): void {
     .addOption(
       new Option(
         '--resolve <WHERE>',
-        'who resolves tags. mirror: one node asks for all, and while the registry is down the last known digest holds. ' +
+        'resolver of tags. mirror: one node asks for all, and while the registry is down the last known digest holds. ' +
           'registry: runtimes ask the mirror for digests only, so a program that takes its port while no node listens ' +
           'cannot fake a tag; Docker is left out, podman and CRI-O share only images that are named by digest',
       ).default('mirror', 'mirror'),

@@ -155,7 +155,7 @@ export const SETTINGS = {
       read: readAnnounced,
     }),
     '',
-    'Addresses that peers are told, such as the IP of the pod; empty: those of the network interfaces of this machine',
+    'Addresses to tell peers, such as the IP of the pod; empty: those of the network interfaces of this machine',
   ),
   'cluster.bootstrap': setting(
     texts({

@@ -192,7 +192,7 @@ requires(
     const before = await readFile(file, 'utf8');
 
     const told = await host('configure', root, '--mirror-url', weir.url, '--runtime', 'docker');
-    assert.match(told, /dockerd \(process \d+\) was told to read it again/);
+    assert.match(told, /dockerd \(process \d+\) was told to reload/);
     await docker.logged(/Reloaded configuration:.*registry-mirrors.*127\.0\.0\.1/);
     assertOk('docker pull', await docker.pull('hello:v1'));
     assertNoBypass(hub.registry.accessLog);

@@ -9,10 +9,10 @@ import { errorMessage, WeirError } from '../../util/errors.ts';
 
 const LAUNCHER: string = fileURLToPath(new URL('../weir', import.meta.url));
 
-/** Milliseconds until a node that starts is ready; it takes less than one second. */
+/** Milliseconds within which a starting node must be ready; it takes less than one second. */
 const START_TIMEOUT = 20 * SECOND;
 
-/** Milliseconds that a node has to end after SIGTERM, before SIGKILL. */
+/** Milliseconds between SIGTERM and SIGKILL. */
 const STOP_TIMEOUT = 10 * SECOND;
 
 /** Lines of the node's log that are shown when it fails. */
@@ -21,11 +21,11 @@ const KEPT_LINES = 20;
 /** The multiaddr at which a node listens for others (github.com/multiformats/multiaddr). */
 const CLUSTER_ADDRESS = /^\/ip4\/([0-9.]+)\/tcp\/(\d+)$/;
 
-/** What the node's log says that the demo needs. */
+/** The fields of the node's log that the demo needs. */
 const lineSchema = v.object({
   msg: v.string(),
   level: v.optional(v.string()),
-  // Of other lines they may be something else.
+  // In other lines the same fields may hold something else.
   addresses: v.optional(v.fallback(v.array(v.string()), [])),
 });
 
@@ -35,7 +35,7 @@ export interface ChildNodeOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** Its owner must see to it that it ends, also when the demo exits at once ({@link kill}). */
+/** Its owner must end it, also if the demo exits at once ({@link kill}). */
 export class ChildNode implements AsyncDisposable {
   readonly #child: ChildProcess;
   readonly #lines: string[] = [];
@@ -49,7 +49,7 @@ export class ChildNode implements AsyncDisposable {
     this.#child = spawn(LAUNCHER, ['node', ...options.arguments], {
       env: { ...options.env },
       stdio: ['ignore', 'ignore', 'pipe'],
-      // Its own process group: Ctrl-C in the terminal must reach the demo alone, which then stops the node.
+      // It has its own process group: Ctrl-C in the terminal must reach only the demo, which then stops the node.
       detached: true,
     });
     this.#exited = once(this.#child, 'exit').catch((error: unknown) => {
@@ -57,7 +57,7 @@ export class ChildNode implements AsyncDisposable {
     });
   }
 
-  /** @throws WeirError `internal` with the end of its log where it does not get ready; it has been stopped then */
+  /** @throws WeirError `internal` with the end of its log if it does not get ready; it has been stopped then */
   async untilReady(options: { readonly signal: AbortSignal }): Promise<void> {
     try {
       await this.#waitForLog(options.signal);
@@ -71,16 +71,18 @@ export class ChildNode implements AsyncDisposable {
   }
 
   get mirror(): URL {
-    if (this.#mirror === undefined) throw new WeirError('internal', 'the node told no address of its mirror');
+    if (this.#mirror === undefined)
+      throw new WeirError('internal', 'the log of the node has no address of its mirror');
     return this.#mirror;
   }
 
   get admin(): URL {
-    if (this.#admin === undefined) throw new WeirError('internal', 'the node told no admin address');
+    if (this.#admin === undefined)
+      throw new WeirError('internal', 'the log of the node has no admin address');
     return this.#admin;
   }
 
-  /** `127.0.0.1:PORT` at which other nodes reach it; undefined where it is on its own. */
+  /** `127.0.0.1:PORT` at which other nodes reach it; undefined without a cluster. */
   get cluster(): string | undefined {
     return this.#cluster;
   }
@@ -99,7 +101,7 @@ export class ChildNode implements AsyncDisposable {
     return this.#lines.map((line) => `\n  ${line}`).join('');
   }
 
-  /** How it is, and what its log warned of lately. */
+  /** Its state, and the latest warnings of its log. */
   describe(): string {
     const ending = this.#child.signalCode ?? this.#child.exitCode;
     const state = this.isRunning ? 'the node still runs' : `the node has ended by itself with ${ending}`;
@@ -121,7 +123,7 @@ export class ChildNode implements AsyncDisposable {
     return this.#child.signalCode ?? this.#child.exitCode;
   }
 
-  /** At once, for an exit that does not wait, such as a second Ctrl-C: a node must not outlive the demo. */
+  /** Kills it at once, for an exit that does not wait, such as a second Ctrl-C: a node must not outlive the demo. */
   kill(): void {
     this.#child.kill('SIGKILL');
   }
@@ -150,7 +152,7 @@ export class ChildNode implements AsyncDisposable {
       await Promise.race([ready, stopped, died]);
     } finally {
       limit.removeEventListener('abort', onAbort);
-      died.catch(() => undefined); // later it ends because it is told to
+      died.catch(() => undefined); // its end is expected later
     }
   }
 
@@ -169,6 +171,6 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    return undefined; // a message of the launcher or of Node.js: kept for the error, not understood
+    return undefined; // a message of the launcher or of Node.js: it is kept for the error
   }
 }

@@ -1,6 +1,6 @@
 /**
- * The demo's nodes: real processes, one cluster, each with a data folder and a shaped link of its own. They are
- * started and stopped side by side, and none outlives the demo.
+ * The demo's nodes: real processes in one cluster, each with its own data folder and shaped link. They start and stop
+ * in parallel, and none outlives the demo.
  */
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
@@ -15,17 +15,17 @@ import { ChildNode } from './child.ts';
 /** Milliseconds until all nodes must know each other; gossip takes about one second. */
 const ACQUAINTANCE_TIMEOUT = 30 * SECOND;
 const ACQUAINTANCE_INTERVAL = 100 * MILLISECOND;
-/** Nodes that start at one time, per processor: loading is work for the processor, more at once is no faster. */
+/** Nodes that start at one time, per processor. Loading takes CPU, so more at once would not be faster. */
 const STARTS_PER_CPU = 2;
 const KEY_BYTES = 32;
-/** Only the owner may read the cluster's key. */
+/** Only the user may read the cluster key. */
 const KEY_MODE = 0o600;
 
 export interface CrowdOptions {
-  /** Folder for data folders and the key. */
+  /** Parent of the data folders and of the key. */
   readonly directory: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Arguments that all nodes get besides. */
+  /** Further arguments of all nodes. */
   readonly arguments: readonly string[];
   /** Bytes per second of each node's link, either way; undefined: no limit. */
   readonly link: number | undefined;
@@ -43,7 +43,7 @@ export class Crowd implements AsyncDisposable {
   readonly #keyFile: string;
   readonly #children: ChildNode[] = [];
   readonly #nodes: DemoNode[] = [];
-  /** One for all: Node.js warns of more than ten listeners. */
+  /** One listener for all nodes: Node.js warns of more than ten. */
   readonly #onExit = (): void => {
     for (const child of this.#children) child.kill();
   };
@@ -64,13 +64,13 @@ export class Crowd implements AsyncDisposable {
     return this.#nodes;
   }
 
-  /** Starts nodes of these names: the very first one alone, since the others join through it. */
+  /** Starts nodes with these names. The very first one starts alone, as the others join through it. */
   async start(names: readonly string[]): Promise<readonly DemoNode[]> {
     const before = this.#nodes.length;
     const queue = [...names];
     const first = before === 0 ? queue.shift() : undefined;
     if (first !== undefined) this.#nodes.push(await this.#startOne(first, this.#options.signal));
-    const failed = new AbortController(); // the first failure ends the other starts, too
+    const failed = new AbortController(); // the first failure ends the other starts
     const signal = AbortSignal.any([this.#options.signal, failed.signal]);
     const started = new Map<string, DemoNode>();
     const work = async (): Promise<void> => {
@@ -107,12 +107,12 @@ export class Crowd implements AsyncDisposable {
     }
   }
 
-  /** The status of each node, in their order; undefined for one that does not answer. */
+  /** The status of each node, in order; undefined for a node that does not answer. */
   async statuses(): Promise<readonly (StatusReport | undefined)[]> {
     return await Promise.all(this.#nodes.map((node) => statusOf(node, this.#options.signal)));
   }
 
-  /** Stops all. @returns what is wrong about how they ended */
+  /** Stops all. @returns the problems of their ends */
   async stop(): Promise<readonly string[]> {
     const problems: string[] = [];
     const stopOne = async ({ name, child }: DemoNode): Promise<void> => {
@@ -138,7 +138,7 @@ export class Crowd implements AsyncDisposable {
       ['--data-dir', join(this.#options.directory, name)],
       ['--mirror-listen', '127.0.0.1:0'],
       ['--admin-listen', '127.0.0.1:0'],
-      // All that makes the cluster is given: the machine's own settings must not lead into another one.
+      // All settings of the cluster are given: the machine's own ones must not lead into another cluster.
       ['--node-name', name],
       ['--cluster-mode', 'on'],
       ['--cluster-listen', '127.0.0.1:0'],
@@ -154,10 +154,10 @@ export class Crowd implements AsyncDisposable {
             ['--max-upload', rateOf(link)],
             ['--max-download', rateOf(link)],
           ]),
-      // All nodes share the processors of one machine: what would be stuck elsewhere is only slow here.
+      // All nodes share the processors of one machine, so a silent node is slow, not hung.
       ['--mirror-first-byte-timeout', '30s'],
       ['--mirror-hang-timeout', '0s'], // no runtime waits for these nodes
-      // The runtime of this machine may hold the image already: then nothing would be shown.
+      // If the runtime of this machine had the image already, the demo would show nothing.
       ['--store-runtime-content', 'none'],
       ['--log-format', 'json'],
       ['--log-level', 'info'],
@@ -181,12 +181,12 @@ async function statusOf({ admin }: DemoNode, signal: AbortSignal): Promise<Statu
     return await admin.status({ signal });
   } catch (error) {
     signal.throwIfAborted();
-    if (toWeirError(error).code === 'upstream_unreachable') return undefined; // busy, or gone: seen by the process
+    if (toWeirError(error).code === 'upstream_unreachable') return undefined; // it is busy, or its process has ended, which shows by itself
     throw error;
   }
 }
 
-/** As a flag takes it. */
+/** The value of a flag. */
 function rateOf(bytesPerSecond: number): string {
   return `${Math.round(bytesPerSecond / KIB)}KiB/s`;
 }

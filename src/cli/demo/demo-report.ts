@@ -1,10 +1,10 @@
-/** What the demo found: a table of its waves, and what is wrong. Pure. */
+/** The demo's result: a table of its waves, and its problems. Pure. */
 import { formatBytes, formatSeconds } from '../client/format.ts';
 import type { PulledImage } from '../client/pull-image.ts';
 import { paint } from '../client/terminal.ts';
 import type { WaveOutcome } from './wave.ts';
 
-/** Registry bytes over image bytes that the swarm may cost: chunks that two nodes had to fetch, and no more. */
+/** Ratio of registry bytes to image bytes that the swarm may cost: it allows for chunks that two nodes had to fetch. */
 export const MAX_SWARM_SHARE = 1.1;
 
 export interface DemoOutcome {
@@ -12,15 +12,15 @@ export interface DemoOutcome {
   readonly direct: WaveOutcome;
   /** All nodes at once. */
   readonly swarm: WaveOutcome;
-  /** A node that came late; with one node only: that node again. */
+  /** A node that came late; with one node in all, that node again. */
   readonly last: WaveOutcome;
   /** Nodes of the swarm. */
   readonly nodes: number;
-  /** What is wrong about how nodes ended. */
+  /** Problems of the ends of nodes. */
   readonly endings: readonly string[];
 }
 
-/** Bytes of configs and layers: what a registry's blob bytes are held against. */
+/** Bytes of configs and layers, to compare with the registry's blob bytes. */
 export function blobBytes(pulled: PulledImage): number {
   const blobs = pulled.blobs.filter(({ role }) => role === 'config' || role === 'layer');
   return blobs.reduce((sum, { size }) => sum + size, 0);
@@ -34,7 +34,7 @@ function checkedDigests({ pulls }: WaveOutcome): number {
   return pulls.reduce((sum, { pulled }) => sum + (pulled?.blobs.length ?? 0), 0);
 }
 
-/** All that is wrong, one entry each; none: all is well. */
+/** All problems; none if all is well. */
 export function findProblems(outcome: DemoOutcome): readonly string[] {
   const { direct, swarm, last, nodes, endings } = outcome;
   const problems: string[] = [];
@@ -57,7 +57,7 @@ export function findProblems(outcome: DemoOutcome): readonly string[] {
   return [...problems, ...endings];
 }
 
-/** What went well, for an outcome without problems. */
+/** The successes of an outcome without problems. */
 export function findMerits(outcome: DemoOutcome): readonly string[] {
   const { direct, swarm, last, nodes } = outcome;
   const digests = checkedDigests(direct) + checkedDigests(swarm) + checkedDigests(last);
@@ -83,7 +83,7 @@ export function renderTable(outcome: DemoOutcome, options: { readonly color: boo
   const waves = [direct, swarm, last];
   const each = (read: (wave: WaveOutcome) => string): readonly string[] => waves.map(read);
   const titles = nodes === 1 ? ['node, cold', 'node, warm'] : ['swarm', 'late joiner'];
-  // A single node is no race against so many clients.
+  // A single node cannot be compared with so many clients.
   const speedUp = (wave: WaveOutcome): string =>
     wave.pulls.length === direct.pulls.length ? `${(direct.seconds / wave.seconds).toFixed(1)} ×` : '–';
   const rows: readonly (readonly string[])[] = [

@@ -1,4 +1,4 @@
-/** Where the demo's image comes from: an embedded registry behind a shaped uplink, or the image's own one. */
+/** The registry of the demo: an embedded one behind a shaped uplink, or that of the image. */
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatBytes } from '../client/format.ts';
@@ -9,7 +9,7 @@ import { parseImageReference, type ImageReference } from '../../oci/reference.ts
 import { generateImage } from './image.ts';
 import { EmbeddedRegistry } from './embedded-registry.ts';
 
-/** What left the registry so far. */
+/** Bytes and requests that left the registry so far. */
 export interface RegistryCount {
   readonly requests: number;
   /** Blobs only, no manifests. */
@@ -19,30 +19,30 @@ export interface RegistryCount {
 export interface DemoUpstream extends AsyncDisposable {
   readonly image: ImageReference;
   readonly description: string;
-  /** Whether the registry is the demo's own. */
+  /** Whether the registry is embedded. */
   readonly isEmbedded: boolean;
   /** Bytes per second of each node's link, either way; undefined: as fast as it gets. */
   readonly link: number | undefined;
-  /** Undefined: it cannot be seen. */
+  /** Undefined: the demo cannot see the registry's counts. */
   readonly count: (() => RegistryCount) | undefined;
 }
 
 /**
- * Bytes per second of the registry's uplink and of each node's link, either way. With {@link ALL_BYTES} it is ten
- * seconds without sharing, however many nodes there are.
+ * Bytes per second of the registry's uplink and of each node's link, either way. With {@link ALL_BYTES} a pull without
+ * sharing takes ten seconds, however many nodes there are.
  */
 const RATE = 24 * MIB;
-/** Bytes that all nodes pull together, at most: all of them share the processors of one machine. */
+/** Limit of bytes that all nodes pull together, as they share the processors of one machine. */
 const ALL_BYTES = 240 * MIB;
-/** Bytes of the image, where it is not many nodes that pull it. */
+/** Bytes of the image, unless many nodes pull it. */
 const MAX_IMAGE = 60 * MIB;
-/** Six layers of unlike size, as images have; parts of the whole. */
+/** Sizes of six unequal layers as shares of the image. */
 const LAYERS: readonly number[] = [24, 16, 12, 6, 4, 2].map((part) => part / 64);
 
 const NAME = 'demo/app';
 const TAG = 'v1';
 
-/** @throws WeirError `store_full` where the disk could not hold what so many nodes store */
+/** @throws WeirError `store_full` if the disk cannot hold the stores of so many nodes */
 export async function embeddedUpstream(
   directory: string,
   options: { readonly nodes: number; readonly signal: AbortSignal },
@@ -65,7 +65,7 @@ export async function embeddedUpstream(
   };
 }
 
-/** The image's own registry; what leaves it is what clients and nodes say that they received from it. */
+/** The image's own registry. Its bytes are those that clients and nodes report to have received from it. */
 export function realUpstream(reference: string): DemoUpstream {
   const image = parseImageReference(reference);
   return {

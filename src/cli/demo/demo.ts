@@ -1,7 +1,7 @@
 /**
- * `weir demo`: the same image pulled by N clients at once in three waves: from the registry alone, through N real
- * nodes that share, and by a node that comes late. Every digest is checked, and what leaves the registry is counted.
- * What it starts and writes is gone at its end, however that comes about.
+ * `weir demo`: N clients pull the same image at once in three waves: from the registry alone, through N real nodes that
+ * share, and through a node that comes late. Every digest is checked, and the bytes that leave the registry are counted.
+ * At its end, however it ends, all processes and files of the demo are gone.
  */
 import { rmSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
@@ -16,7 +16,7 @@ import { findMerits, findProblems, renderTable, type DemoOutcome } from './demo-
 import { embeddedUpstream, realUpstream, type DemoUpstream } from './demo-upstream.ts';
 import { runWave, type WaveNode, type WaveOutcome } from './wave.ts';
 
-/** Each node is a process of some 100 MiB, and all of them share one machine. */
+/** Each node is a process of some 100 MiB, and all share one machine. */
 export const MAX_NODES = 64;
 export const DEFAULT_NODES = 5;
 
@@ -34,8 +34,8 @@ export interface DemoOptions {
 }
 
 /**
- * @returns whether all was as it should be
- * @throws WeirError `internal` where nodes do not start or do not find each other, and those of a wrong `image`
+ * @returns whether all went well
+ * @throws WeirError `internal` if nodes do not start or do not find each other; the errors of a wrong `image`
  */
 export async function runDemo(options: DemoOptions): Promise<boolean> {
   const { output, color, signal, nodes } = options;
@@ -73,7 +73,7 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
   return true;
 }
 
-/** What the nodes themselves warned of, where a pull through them failed. */
+/** The warnings of nodes through which a pull failed. */
 function describeFailed(waves: readonly WaveOutcome[], crowd: Crowd): readonly string[] {
   const failed = new Set(
     waves.flatMap(({ pulls }) => pulls.flatMap(({ name, error }) => (error === undefined ? [] : name))),
@@ -109,7 +109,7 @@ class Waves {
   }
 }
 
-/** One more node that comes when all is over; a lone node shows what it has kept instead. */
+/** One more node that comes when all others are done; a lone node pulls again instead, from its store. */
 async function lastWave(
   crowd: Crowd,
   waves: Waves,
@@ -151,8 +151,8 @@ async function createCrowd(directory: string, upstream: DemoUpstream, options: D
   const more: string[] = [];
   let { env } = options;
   if (upstream.isEmbedded) {
-    // The machine's own configuration must not matter: its settings, its proxies. The registry is on loopback, where
-    // members lead each other only if it is configured.
+    // The machine's own settings and proxies must not matter. The registry is on loopback, which members may name to each
+    // other only if it is configured.
     const file = join(directory, 'config.yaml');
     await writeFile(file, JSON.stringify({ registries: { [upstream.image.repository.registry]: {} } })); // is YAML
     more.push('--config', file);
@@ -165,7 +165,7 @@ async function createCrowd(directory: string, upstream: DemoUpstream, options: D
 
 async function temporaryFolder(stack: AsyncDisposableStack): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'weir-demo-'));
-  // A second Ctrl-C does not wait. Nodes that are just being killed may still write: hence the retries.
+  // A second Ctrl-C does not wait. Retries are needed as nodes that are being killed may still write.
   const onExit = (): void => rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
   process.once('exit', onExit);
   stack.defer(async () => {

@@ -1,7 +1,7 @@
 /**
  * An embedded registry: the pull side of the OCI distribution spec and tags/list, over images that
- * {@link generateImage} made on disk. It counts what it is asked for and what it sends, so that the demo, tests
- * and benchmarks can tell what came from "upstream". No authentication: it is for loopback.
+ * {@link generateImage} made on disk. It counts requests and sent bytes, so that the demo, tests and benchmarks know
+ * what came from upstream. It is for loopback and has no authentication.
  */
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -19,11 +19,11 @@ export interface RegistryOptions {
   readonly rate?: number;
   /** Port on 127.0.0.1; default: any. */
   readonly port?: number;
-  /** Sees each request first; true: it has answered it. For tests that cause failures. */
+  /** Sees each request first and returns whether it has answered it. For tests that cause failures. */
   readonly intercept?: (request: IncomingMessage, response: ServerResponse) => boolean;
 }
 
-/** What was asked for and sent since the start or the last {@link EmbeddedRegistry.resetStats}. */
+/** Requests and sent bytes since the start or the last {@link EmbeddedRegistry.resetStats}. */
 export interface RegistryStats {
   requests: number;
   manifestRequests: number;
@@ -35,8 +35,8 @@ export interface RegistryStats {
   blobBytes: number;
 }
 
-/** Pieces in which the shared bandwidth is given out: small enough for parallel layers to advance side by side. */
-const SHAPED_PIECE = 64 * KIB;
+/** Bytes in which the shared bandwidth is given out: small enough for parallel layers to advance together. */
+const SHAPED_BYTES = 64 * KIB;
 
 const ROUTE = /^\/v2\/(?<name>.+)\/(?<kind>manifests|blobs)\/(?<reference>[^/]+)$/;
 const TAGS = /^\/v2\/(?<name>.+)\/tags\/list$/;
@@ -95,7 +95,7 @@ export class EmbeddedRegistry implements AsyncDisposable {
     this.#stats = noStats();
   }
 
-  /** Makes `image` pullable as `name`:`tag`. */
+  /** Serves `image` as `name`:`tag`. */
   add(name: string, tag: string, image: GeneratedImage): void {
     const repository = this.#repositories.get(name) ?? { tags: new Map(), blobs: new Map() };
     repository.tags.set(tag, image.top.digest);
@@ -105,7 +105,7 @@ export class EmbeddedRegistry implements AsyncDisposable {
     this.#repositories.set(name, repository);
   }
 
-  /** Cuts what is running, and ends. */
+  /** Cuts running responses, and ends. */
   async close(): Promise<void> {
     if (!this.#server.listening) return;
     const closed = once(this.#server, 'close');
@@ -177,19 +177,19 @@ export class EmbeddedRegistry implements AsyncDisposable {
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     for await (const chunk of bytes) {
-      for (let at = 0; at < chunk.length; at += SHAPED_PIECE) {
-        const piece = chunk.subarray(at, at + SHAPED_PIECE);
-        await this.#shaper.take(piece.length);
+      for (let at = 0; at < chunk.length; at += SHAPED_BYTES) {
+        const part = chunk.subarray(at, at + SHAPED_BYTES);
+        await this.#shaper.take(part.length);
         if (gone.signal.aborted) return;
-        this.#stats.bytes += piece.length;
-        if (isBlob) this.#stats.blobBytes += piece.length;
-        if (!response.write(piece)) await drained(response);
+        this.#stats.bytes += part.length;
+        if (isBlob) this.#stats.blobBytes += part.length;
+        if (!response.write(part)) await drained(response);
       }
     }
   }
 }
 
-/** Resolves when `response` takes more, or is gone. */
+/** Resolves when `response` takes more bytes, or is gone. */
 function drained(response: ServerResponse): Promise<void> {
   return new Promise((resolve) => {
     const done = (): void => {

@@ -2,8 +2,8 @@
  * Makes an image of chosen layer sizes on disk, as an OCI image layout (image spec, image-layout.md), so that
  * any tool can push it and the embedded registry can serve it. The same spec gives the same digests.
  *
- * A layer is a real tar, gzip-framed without compression, of pseudo-random files: what is random does not
- * compress anyway, and so a GiB is made at the speed of the disk. Nothing is held in memory.
+ * A layer is a real tar of pseudo-random files, gzip-framed without compression: random bytes do not compress anyway, and
+ * a GiB is made at the speed of the disk. Nothing is held in memory.
  */
 import { createCipheriv, createHash, hash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
@@ -26,26 +26,26 @@ export interface ImageFile {
 export interface LayerSpec {
   /** Bytes of pseudo-random content; the layer is some hundred bytes larger. */
   readonly size: number;
-  /** Files that the layer holds besides. */
+  /** Further files of the layer. */
   readonly files?: readonly ImageFile[];
 }
 
 export interface ImageSpec {
-  /** Same seed, same digests. */
+  /** The same seed gives the same digests. */
   readonly seed: string;
   readonly layers: readonly (LayerSpec | number)[];
-  /** One: a plain manifest. Several: an index, and layers of each platform's own. Default: linux/amd64. */
+  /** One gives a plain manifest; several give an index, and each platform its own layers. Default: linux/amd64. */
   readonly platforms?: readonly Platform[];
-  /** What a container of the image runs. */
+  /** The command of a container of the image. */
   readonly command?: readonly string[];
 }
 
 export interface GeneratedImage {
-  /** The OCI layout's folder. */
+  /** The folder of the OCI layout. */
   readonly directory: string;
-  /** The manifest or, for several platforms, the index. */
+  /** The manifest; for several platforms the index. */
   readonly top: Descriptor;
-  /** All that the layout holds, manifests included. */
+  /** All blobs of the layout, manifests included. */
   readonly blobs: ReadonlyMap<Digest, Descriptor>;
   /** Bytes of all blobs. */
   readonly size: number;
@@ -196,7 +196,7 @@ async function fillTar(pack: Pack, layer: LayerSpec, seed: string, index: number
   pack.finalize();
 }
 
-/** `size` bytes that depend on `seed` alone: the keystream of AES-256-CTR, which is as fast as memory. */
+/** `size` bytes that depend only on `seed`: the keystream of AES-256-CTR, which is as fast as memory. */
 export function* randomBytesOf(seed: string, size: number): Generator<Buffer> {
   const cipher = createCipheriv('aes-256-ctr', hash('sha256', seed, 'buffer'), Buffer.alloc(16));
   const zeros = Buffer.alloc(Math.min(PIECE, size));

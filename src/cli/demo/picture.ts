@@ -1,4 +1,4 @@
-/** The demo's live picture: a line per puller, and what the registry has sent. Pure: no clock, no output. */
+/** The demo's live picture: a line per puller, and the bytes of the registry. Pure: no clock, no output. */
 import { formatBytes, formatPart, formatRate, formatSeconds, formatShare } from '../client/format.ts';
 import { cut, drawCells, legend, paint, type Cell } from '../client/terminal.ts';
 import type { Share } from './share.ts';
@@ -7,7 +7,7 @@ import type { Share } from './share.ts';
 const FIXED_COLUMNS = 46;
 const MIN_BAR = 8;
 const MAX_BAR = 64;
-/** Lines beside those of pullers: title, figures, head, legend, and the cursor's. */
+/** Lines besides those of pullers: title, figures, head, legend, and the cursor's. */
 const FIXED_ROWS = 6;
 
 export interface Puller {
@@ -15,13 +15,13 @@ export interface Puller {
   readonly share: Share;
   /** Seconds that the whole pull took, once it is done. */
   readonly seconds?: number | undefined;
-  /** What went wrong, in a word or two. */
+  /** The failure, in a word or two. */
   readonly failure?: string | undefined;
 }
 
 export interface Scene {
   readonly title: string;
-  /** Whether pullers are nodes, which get parts from peers. */
+  /** Whether the pullers are nodes, which get parts from peers. */
   readonly isSwarm: boolean;
   readonly pullers: readonly Puller[];
   /** Bytes of blobs that have left the registry in this wave. */
@@ -91,7 +91,7 @@ function pullerLine(puller: Puller, names: number, width: number, color: boolean
   return `  ${name.padEnd(names)}  ${bar} ${percent}${registry.padStart(11)}${peers.padStart(11)}${last}`.trimEnd();
 }
 
-/** `35 % to 80 %`, or `35 %` where all are alike. */
+/** `35 % to 80 %`, or `35 %` if all are alike. */
 function spread(pullers: readonly Puller[]): string {
   const shares = pullers.map(({ share }) => (share.map.size === 0 ? 0 : share.present / share.map.size));
   const [least, most] = [formatShare(Math.min(...shares), 1), formatShare(Math.max(...shares), 1)];

@@ -1,13 +1,13 @@
-/** One bandwidth shared by all connections of the embedded registry, as a registry's uplink is. */
+/** One bandwidth for all connections of the embedded registry, as on a registry's uplink. */
 import { systemClock, type Clock } from '../../util/clock.ts';
 
-/** Milliseconds that a sender may be ahead: timers of less are late by more than they wait. */
+/** Milliseconds by which a sender may be ahead: shorter timers are late by more than they wait. */
 const BURST = 5;
 
 export class Shaper {
   readonly #rate: number;
   readonly #clock: Clock;
-  /** When all bytes granted so far are through, in the clock's milliseconds. */
+  /** The monotonic time in milliseconds at which all granted bytes are sent. */
   #free = 0;
 
   /** @param rate bytes per second; Infinity: no limit */

@@ -1,6 +1,6 @@
 /**
- * Which parts of the image one puller has, and where each came from: what a line of the demo's picture shows. A
- * node's share is read from its status; that of a client without a node from the bytes that it has received.
+ * The parts of the image that one puller has, and their sources: one line of the demo's picture. A node's share comes
+ * from its status. The share of a client without a node comes from the bytes that it has received.
  */
 import type { PlannedBlob } from '../client/pull-image.ts';
 import type { Cell } from '../client/terminal.ts';
@@ -12,9 +12,9 @@ type Source = Exclude<Cell, 'none'>;
 type Weight = Record<Source, number>;
 const SOURCES: readonly Source[] = ['upstream', 'local', 'peers'];
 
-/** Parts into which a blob is cut for the picture where nobody says how it is cut. */
+/** Parts of a blob in the picture, if no node reports its chunks. */
 const PARTS = 64;
-/** Rates are of about so many milliseconds: long enough to be read, short enough to be of now. */
+/** Milliseconds over which rates are taken: long enough to be read, short enough to be recent. */
 const RATE_SPAN = 1 * SECOND;
 
 /** The image's blobs in a row, as its bar shows them. */
@@ -33,7 +33,7 @@ export class ImageMap {
   }
 }
 
-/** The parts of one blob; `undefined`: not here yet. */
+/** The sources of the parts of one blob; `undefined`: not here yet. */
 type Parts = (Source | undefined)[];
 
 export class Share {
@@ -45,7 +45,7 @@ export class Share {
     this.map = map;
   }
 
-  /** What a node says of its transfers. */
+  /** Takes the transfers of a node's status. */
   applyTransfers(transfers: readonly TransferReport[]): void {
     for (const { digest } of this.map.blobs) {
       const transfer = transfers.find((candidate) => candidate.digest === digest);
@@ -53,7 +53,7 @@ export class Share {
     }
   }
 
-  /** A client without a node has so many bytes of a blob. */
+  /** Takes the number of bytes of a blob that a client without a node has received. */
   applyReceived(digest: Digest, received: number): void {
     const size = this.#sizeOf(digest);
     const until = size === 0 ? PARTS : Math.floor((received / size) * PARTS);
@@ -63,7 +63,7 @@ export class Share {
     );
   }
 
-  /** The client behind the node has the whole blob: also where the node's status was not asked in time. */
+  /** The client of the node has the whole blob, even if the node's status was not read in time. */
   applyFinished(digest: Digest, source: string): void {
     const known = this.#parts.get(digest) ?? [undefined];
     this.#parts.set(
@@ -78,19 +78,19 @@ export class Share {
     this.#samples = [...fresh, { at, bytes: this.present }];
   }
 
-  /** Bytes per second, lately. */
+  /** Bytes per second of the last moments. */
   get rate(): number {
     const [first, last] = [this.#samples[0], this.#samples.at(-1)];
     if (first === undefined || last === undefined || last.at === first.at) return 0;
     return Math.max(0, ((last.bytes - first.bytes) / (last.at - first.at)) * SECOND);
   }
 
-  /** Bytes that are here. */
+  /** Bytes that the puller has. */
   get present(): number {
     return this.#bytes((part) => part !== undefined);
   }
 
-  /** Bytes that came from there. */
+  /** Bytes from one source. */
   from(source: Source): number {
     return this.#bytes((part) => part === source);
   }
@@ -106,8 +106,8 @@ export class Share {
   }
 
   /**
-   * The image as a bar. A cell is filled once half of it is here; it shows a source that its bytes came from, chosen
-   * so that the bar as a whole shows each source's share: by majority alone, what is rare would never be seen.
+   * The image as a bar. A cell is filled once half of it is here, and shows one source of its bytes. The choice gives each
+   * source its share of the whole bar: by majority alone, a rare source would never be seen.
    */
   cells(width: number): readonly Cell[] {
     const owed: Weight = { upstream: 0, peers: 0, local: 0 };
@@ -122,7 +122,7 @@ export class Share {
     });
   }
 
-  /** How much of each cell came from where: 1 is a whole cell. */
+  /** The part of each cell by source: 1 is a whole cell. */
   #weights(width: number): readonly Weight[] {
     const weights = Array.from({ length: width }, (): Weight => ({ upstream: 0, peers: 0, local: 0 }));
     const scale = this.map.size === 0 ? 0 : width / this.map.size;
@@ -159,7 +159,7 @@ export class Share {
   }
 }
 
-/** A node that does not say which chunk came from where says how many bytes did: what is new is shared out likewise. */
+/** If a node reports the bytes of each source, but not the source of each chunk, new chunks are divided in that ratio. */
 function attribute(parts: Parts, present: readonly number[], { sources, size }: TransferReport): void {
   const chunk = size / parts.length;
   for (const index of present) {
@@ -179,7 +179,7 @@ function addWeight(weights: readonly Weight[], source: Source, from: number, len
   }
 }
 
-/** The Weir-Source header, as a part's source: of `swarm` most is from peers. */
+/** The source of a part by its Weir-Source header: most bytes of `swarm` are from peers. */
 function sourceOf(header: string): Source {
   if (header === 'upstream') return 'upstream';
   return header === 'store' || header === 'runtime' ? 'local' : 'peers';

@@ -1,11 +1,11 @@
-/** Where the demo's picture is shown: redrawn in place in a terminal, a line now and then elsewhere; the last one stays. */
+/** Shows the demo's picture: redrawn in place in a terminal, else a line at intervals. The last picture stays. */
 import { DEFAULT_COLUMNS, DEFAULT_ROWS, type TerminalOutput } from '../client/terminal.ts';
 import { SECOND } from '../../util/clock.ts';
 import { renderLine, renderPicture, type Scene } from './picture.ts';
 
 /** Milliseconds between two pictures. */
 const REDRAW_INTERVAL = 150;
-/** Milliseconds between two lines, where there is no terminal. */
+/** Milliseconds between two lines, without a terminal. */
 const LINE_INTERVAL = 1 * SECOND;
 
 export async function createStage(
@@ -21,7 +21,7 @@ export async function createStage(
     return {
       [Symbol.dispose]: () => {
         clearInterval(timer);
-        const [, ...lines] = picture(Infinity).split('\n'); // the title is there already
+        const [, ...lines] = picture(Infinity).split('\n'); // the title has been printed
         output.write(`${lines.join('\n')}\n`);
       },
     };

@@ -1,6 +1,6 @@
 /**
- * One wave: pullers that all pull the image at once, each digest checked, with the picture of it. A puller goes
- * through a node's mirror, or, without a node, to the registry itself at the speed of a node's link.
+ * One wave: pullers that pull the image at once, each digest checked, with a picture. A puller pulls through a node's
+ * mirror; without a node it pulls from the registry at the speed of a node's link.
  */
 import { pullImage, type PulledImage, type PullEvent } from '../client/pull-image.ts';
 import type { TerminalOutput } from '../client/terminal.ts';
@@ -17,14 +17,14 @@ import { ImageMap, Share } from './share.ts';
 import { Shaper } from './shaper.ts';
 import type { RegistryCount } from './demo-upstream.ts';
 
-/** Milliseconds between two looks at a node, and more for each node: looking must not slow down what is shown. */
+/** Milliseconds between two status requests to a node, and more for each node: the requests must not slow the nodes. */
 const LOOK_INTERVAL = 200 * MILLISECOND;
 const LOOK_INTERVAL_PER_NODE = 20 * MILLISECOND;
 
 /** Weir-Source of a blob whose chunks came from peers and from the registry. */
 const SWARM = 'swarm';
 
-/** What a wave needs of a node. */
+/** The parts of a node that a wave needs. */
 export interface WaveNode {
   readonly name: string;
   readonly child: Pick<ChildNode, 'mirror' | 'isRunning'>;
@@ -35,11 +35,11 @@ export interface WaveOptions {
   readonly title: string;
   readonly image: ImageReference;
   readonly dockerConfig: string | undefined;
-  /** Nodes to pull through; or so many clients that know none. */
+  /** Nodes to pull through, or a number of clients without nodes. */
   readonly pullers: readonly WaveNode[] | number;
-  /** Bytes per second of a client without a node; nodes keep to their own limit. */
+  /** Bytes per second of a client without a node; nodes have their own limit. */
   readonly link: number | undefined;
-  /** What has left the registry, where that can be seen; else it is what pullers say that they got from it. */
+  /** The registry's own counts, if they can be seen; else the bytes count that pullers report from the registry. */
   readonly registry: (() => RegistryCount) | undefined;
   readonly output: TerminalOutput;
   readonly color: boolean;
@@ -59,7 +59,7 @@ export interface WaveOutcome {
   /** Blobs that left the registry. */
   readonly registryBytes: number;
   readonly registryRequests: number | undefined;
-  /** Bytes that nodes got from nodes. */
+  /** Bytes that nodes received from nodes. */
   readonly peerBytes: number;
 }
 
@@ -76,7 +76,7 @@ interface Member {
   failure?: string;
   before: StatusReport | undefined;
   latest: StatusReport | undefined;
-  /** Blobs that its client has got whole, through the swarm. */
+  /** Blobs that its client has received whole through the swarm. */
   readonly shared: Digest[];
 }
 
@@ -162,7 +162,7 @@ class Wave {
       member.share?.applyReceived(event.blob.digest, event.received);
     } else if (event.kind === 'finished') {
       const { digest, source } = event.result;
-      // What came through the swarm came from several sources: only the node's status can tell them apart.
+      // Bytes of the swarm have several sources: only the node's status can tell them apart.
       if (source === SWARM && member.node !== undefined) member.shared.push(digest);
       else member.share?.applyFinished(digest, source);
     }
@@ -172,7 +172,7 @@ class Wave {
     return (systemClock.monotonic() - this.#started) / SECOND;
   }
 
-  /** Looks at all nodes again and again, each at its own pace, until the signal is aborted. */
+  /** Reads the status of all nodes at intervals until the signal is aborted. A slow node does not delay the others. */
   async #keepLooking(signal: AbortSignal): Promise<void> {
     const interval = LOOK_INTERVAL + LOOK_INTERVAL_PER_NODE * this.#members.length;
     const keepLookingAt = async (member: Member): Promise<void> => {
@@ -194,7 +194,7 @@ class Wave {
     await Promise.all(this.#members.map(lookAt));
   }
 
-  /** After the last pull: what no status has told by now is taken for what the client was told. */
+  /** After the last pull: if a status was not read in time, the sources that the client was told count. */
   async #lookAgain(): Promise<void> {
     await this.#look((member, report) => this.#see(member, report));
     for (const { share, shared } of this.#members) {
@@ -236,7 +236,7 @@ class Wave {
     return received + this.#grown((report) => report.totals.from_upstream);
   }
 
-  /** By how much a figure of the nodes has grown in this wave, over all of them. */
+  /** The growth of a figure in this wave, summed over all nodes. */
   #grown(read: (report: StatusReport) => number): number {
     return this.#members.reduce((sum, { before, latest }) => {
       return before === undefined || latest === undefined ? sum : sum + read(latest) - read(before);
@@ -244,13 +244,13 @@ class Wave {
   }
 }
 
-/** Whether it was not over before the wave began. */
+/** Whether the transfer was not over before the wave began. */
 function isOfThisWave({ registry, digest }: TransferReport, before: StatusReport | undefined): boolean {
   const earlier = before?.transfers.find((other) => other.registry === registry && other.digest === digest);
   return earlier === undefined || earlier.state === 'pulling';
 }
 
-/** Undefined: it is no node, or does not answer; then the picture stays as it was, and the pull tells the rest. */
+/** Undefined if it is no node or does not answer: then the picture stays, and the pull itself gives the rest. */
 async function statusOf({ node }: Member, signal: AbortSignal): Promise<StatusReport | undefined> {
   return await node?.admin.status({ signal }).catch(() => undefined);
 }

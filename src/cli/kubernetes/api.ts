@@ -1,6 +1,6 @@
 /**
- * The API server as a pod sees it: its address from the environment, the token and the certificate authority from the
- * folder that a projected volume fills. Two questions of the chart need no more than this (docs/adr/0016).
+ * A client of the API server in a pod. Its address is in the environment; the token and the certificate authority are in
+ * a projected volume. Two requests of the chart need no larger library (docs/adr/0016).
  */
 import { readFile } from 'node:fs/promises';
 import { isIPv6 } from 'node:net';
@@ -9,7 +9,7 @@ import { Agent, request } from 'undici';
 import { SECOND } from '../../util/clock.ts';
 import { errorMessage } from '../../util/errors.ts';
 
-/** Where Kubernetes mounts the token of a pod's service account. */
+/** The folder in which Kubernetes mounts the token of a pod's service account. */
 export const SERVICE_ACCOUNT = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /** Milliseconds for one answer. */
@@ -35,19 +35,19 @@ export class KubernetesApi implements AsyncDisposable {
     this.#agent = agent;
   }
 
-  /** @throws Error where this is not a pod, or one without a token */
+  /** @throws Error outside of a pod, or in a pod without a token */
   static async open({ env, folder = SERVICE_ACCOUNT }: KubernetesApiOptions): Promise<KubernetesApi> {
     const [host, port] = [env['KUBERNETES_SERVICE_HOST'] ?? '', env['KUBERNETES_SERVICE_PORT'] ?? '443'];
-    if (host === '') throw new Error('KUBERNETES_SERVICE_HOST is not set: this runs in a pod only');
+    if (host === '') throw new Error('KUBERNETES_SERVICE_HOST is not set: run this in a pod');
     const ca = await readFile(join(folder, 'ca.crt'), 'utf8');
     const agent = new Agent({ connect: { ca, timeout: TIMEOUT } });
     return new KubernetesApi(`https://${isIPv6(host) ? `[${host}]` : host}:${port}`, folder, agent);
   }
 
-  /** @throws Error that names the path, and what was answered */
+  /** @throws Error with the path and the answer */
   async get(path: string, signal?: AbortSignal): Promise<unknown> {
     const deadline = AbortSignal.timeout(TIMEOUT);
-    // Read anew: tokens are replaced while the pod runs.
+    // Read each time, as tokens are replaced while the pod runs.
     const token = (await readFile(join(this.#folder, 'token'), 'utf8')).trim();
     try {
       const answer = await request(this.#base + path, {
@@ -59,7 +59,7 @@ export class KubernetesApi implements AsyncDisposable {
       if (answer.statusCode !== 200) throw new Error(`${answer.statusCode}: ${text.slice(0, MAX_SHOWN)}`);
       return JSON.parse(text);
     } catch (cause) {
-      throw new Error(`the API server does not tell ${path}: ${errorMessage(cause)}`, { cause });
+      throw new Error(`cannot read ${path} from the API server: ${errorMessage(cause)}`, { cause });
     }
   }
 

@@ -1,4 +1,4 @@
-/** What the chart asks: the zone of a node, and whether all pods of a DaemonSet are ready. */
+/** The requests of the chart: the zone of a node, and whether all pods of a DaemonSet are ready. */
 import * as v from 'valibot';
 import { SECOND, type Clock } from '../../util/clock.ts';
 import type { KubernetesApi } from './api.ts';
@@ -24,7 +24,7 @@ const daemonSetSchema = v.object({
 
 type Asked = Pick<KubernetesApi, 'get'>;
 
-/** Empty where the node has no such label. */
+/** Empty if the node has no such label. */
 export async function zoneOf(api: Asked, node: string, signal?: AbortSignal): Promise<string> {
   const answer = await api.get(`/api/v1/nodes/${encodeURIComponent(node)}`, signal);
   return v.parse(nodeSchema, answer).metadata.labels[ZONE_LABEL] ?? '';
@@ -38,7 +38,7 @@ export interface DaemonSetName {
 /**
  * Resolves with the number of nodes once the DaemonSet has a ready pod on each.
  * @param timeout milliseconds
- * @throws Error that says on how many nodes it is not, after `timeout`
+ * @throws Error with the number of ready nodes, after `timeout`
  */
 export async function untilReady(
   api: Asked,
@@ -56,12 +56,12 @@ export async function untilReady(
     try {
       const { metadata, status } = v.parse(daemonSetSchema, await api.get(path, signal));
       const { desiredNumberScheduled: wanted, numberReady: ready } = status;
-      // An older generation's numbers say nothing: at first all of them are 0.
+      // The numbers of an older generation do not count: at first all of them are 0.
       if (status.observedGeneration >= metadata.generation && ready >= wanted) return wanted;
       problem = `ready on ${ready} of ${wanted} nodes`;
     } catch (error) {
       signal?.throwIfAborted();
-      problem = error instanceof Error ? error.message : String(error); // an API server that restarts is asked again
+      problem = error instanceof Error ? error.message : String(error); // the API server may be restarting: ask again
     }
     if (clock.now() >= deadline) throw new Error(`${namespace}/${name}: ${problem}`);
     await clock.sleep(LOOK_AGAIN, { signal });

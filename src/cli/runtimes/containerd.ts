@@ -1,6 +1,6 @@
 /**
- * containerd: a `hosts.toml` for each registry below `config_path`, read anew at every pull. Its own configuration is
- * looked at, never changed: only a restart would make it read that again.
+ * containerd: a `hosts.toml` for each registry below `config_path`, which it reads at every pull. Its own configuration is
+ * read, never changed: containerd would need a restart to read it again.
  */
 import { posix } from 'node:path';
 import { editing } from './edit.ts';
@@ -10,9 +10,9 @@ import { ALL_REGISTRIES, existsAny, programPaths, type Detect, type Target, type
 import { parseToml, type TomlTable } from './toml-block.ts';
 
 const CONFIG = '/etc/containerd/config.toml';
-/** What everybody sets as `config_path`; no version of containerd has it set by itself. */
+/** The usual `config_path`; no version of containerd has it set by itself. */
 const DEFAULT_HOSTS = '/etc/containerd/certs.d';
-/** Where the registries are configured, by containerd's version of the file: 1, 2, and 3 of containerd 2. */
+/** The table of registries in versions 1, 2 and 3 of the file; version 3 is containerd 2's. */
 const REGISTRY_TABLES = [
   ['plugins', 'cri', 'registry'],
   ['plugins', 'io.containerd.grpc.v1.cri', 'registry'],
@@ -23,7 +23,7 @@ const DISCARD_KEYS = [
   ['plugins', 'io.containerd.cri.v1.images', 'discard_unpacked_layers'],
 ];
 
-/** With it, or with layers discarded, containerd 2 pulls as containerd 1 does. */
+/** With this setting, or with discarded layers, containerd 2 pulls as containerd 1 does. */
 const LOCAL_PULL_KEYS = [['plugins', 'io.containerd.cri.v1.images', 'use_local_image_pull']];
 
 export const detectContainerd: Detect = async (files, wish, isNamed) => {
@@ -52,7 +52,7 @@ export const detectContainerd: Detect = async (files, wish, isNamed) => {
   return { runtime: 'containerd', targets: hostsTargets(folder, wish), notes };
 };
 
-/** The files below a hosts folder, for containerd itself and for those that bring it along. */
+/** The files below a hosts folder, for containerd itself and for k3s and RKE2. */
 export function hostsTargets(folder: string, wish: Wish): readonly Target[] {
   const at = (name: string, edit: Target['edit']): Target => ({
     path: posix.join(folder, name, 'hosts.toml'),
@@ -76,7 +76,7 @@ function configPathNote(root: string, configs: readonly TomlTable[]): string {
     `  config_path = "${DEFAULT_HOSTS}"`,
   ];
   return (
-    `config_path is not set in ${file}: containerd reads no hosts.toml without it, so its pulls go past the mirror. ` +
+    `config_path is not set in ${file}: containerd reads no hosts.toml without it, so its pulls bypass the mirror. ` +
     `Add to that file, then restart containerd once (containers keep running):\n` +
     lines.map((line) => `  ${line}`).join('\n')
   );
@@ -91,10 +91,10 @@ function listNote(folder: string): string {
 }
 
 const DISCARD_NOTE =
-  'discard_unpacked_layers is true: containerd throws layers away once they are unpacked, so Weir cannot serve them from ' +
-  'there and keeps its own copy of what it shares, within store.quota. Set it to false to have one copy on the disk.';
+  'discard_unpacked_layers is true: containerd deletes layers once they are unpacked, so Weir cannot serve them from ' +
+  'there. It keeps its own copy of shared layers, within store.quota. Set it to false to have one copy on the disk.';
 
-/** With `mirrors` of old in its file, containerd refuses `config_path`: its CRI plugin does not start then. */
+/** If its file has the old `mirrors`, containerd refuses `config_path`: its CRI plugin does not start. */
 function legacyNotes(configs: readonly TomlTable[]): readonly string[] {
   const legacy = valuesAt(
     configs,
@@ -108,7 +108,7 @@ function legacyNotes(configs: readonly TomlTable[]): readonly string[] {
     : [];
 }
 
-/** A folder of a registry's own wins over `_default`; it is somebody's decision, so it is told, not changed. */
+/** A registry's own folder wins over `_default`. An administrator decided that, so it is reported, not changed. */
 async function othersNotes(files: HostFiles, folder: string, wish: Wish): Promise<readonly string[]> {
   if (!wish.registries.includes(ALL_REGISTRIES)) return [];
   const asked = new Set([...wish.registries, ...wish.direct]);
@@ -118,12 +118,12 @@ async function othersNotes(files: HostFiles, folder: string, wish: Wish): Promis
   }
   if (own.length === 0) return [];
   return [
-    `${own.join(', ')}: a hosts.toml of its own below ${folder}, so pulls from there do not pass through the mirror; ` +
-      `name it with --registries to put the mirror in front of what is there`,
+    `${own.join(', ')}: has its own hosts.toml below ${folder}, so its pulls bypass the mirror; ` +
+      `name it with --registries to put the mirror in front of its own ones`,
   ];
 }
 
-/** The main file and what it imports, the last first: that one wins. */
+/** The main file and its imports, the last first, as the last one wins. */
 async function readConfigs(files: HostFiles): Promise<readonly TomlTable[]> {
   const main = await readConfig(files, CONFIG);
   if (main === undefined) return [];
@@ -145,7 +145,7 @@ async function readConfig(files: HostFiles, path: string): Promise<TomlTable | u
   return text === undefined ? undefined : editing(path, () => parseToml(text));
 }
 
-/** The files that a pattern means, with `*` in its last part, as containerd's imports have it. */
+/** The files that match a pattern of containerd's imports, with `*` in its last part. */
 async function matches(files: HostFiles, pattern: string): Promise<readonly string[]> {
   const folder = posix.dirname(pattern);
   if (!pattern.includes('*')) return [pattern];

@@ -1,6 +1,6 @@
 /**
- * podman, CRI-O, skopeo and buildah: a file of ours in `registries.conf.d`. It has one table for each registry, since
- * there is none for all. A table in a later file replaces that of an earlier one, so ours begins as a copy of what holds.
+ * podman, CRI-O, skopeo and buildah: a file of ours in `registries.conf.d`. It has one table for each registry, as there
+ * is no table for all. A table in a later file replaces an earlier one, so ours begins as a copy of the effective one.
  */
 import { posix } from 'node:path';
 import { stringify } from 'smol-toml';
@@ -11,7 +11,7 @@ import { block, parseToml, removeBlock, withoutBlock, type TomlTable } from './t
 
 const FOLDER = '/etc/containers/registries.conf.d';
 const MAIN = '/etc/containers/registries.conf';
-/** Behind all others: of several tables for a registry the last one holds. */
+/** Sorted behind all other files: the last table of a registry holds. */
 const OWN = posix.join(FOLDER, '99-weir.conf');
 /** Public registries, for `_default`. */
 const PUBLIC = [
@@ -24,11 +24,11 @@ const PUBLIC = [
   'public.ecr.aws',
 ];
 
-/** They take all of an image from where its manifest came from. */
+/** These runtimes fetch the whole image from the source of its manifest. */
 const DIGEST_ONLY_NOTE =
-  '--resolve registry: podman and CRI-O pull through the mirror what is named by its digest (NAME@sha256:…); what is named ' +
-  'by a tag comes from the registry, with all of its layers. Versions before podman 4.2 and CRI-O 1.25 do not know the ' +
-  'setting and ask the mirror for tags, too';
+  '--resolve registry: podman and CRI-O pull an image through the mirror if it is named by its digest (NAME@sha256:…). ' +
+  'An image that is named by a tag comes from the registry, with all of its layers. podman before 4.2 and CRI-O before ' +
+  '1.25 do not know the setting, and ask the mirror for tags too';
 
 export const detectContainers: Detect = async (files, wish, isNamed) => {
   if (
@@ -55,7 +55,7 @@ export const detectContainers: Detect = async (files, wish, isNamed) => {
     notes: [
       ...(wish.registries.includes(ALL_REGISTRIES)
         ? [
-            `podman and CRI-O have no mirror for all registries: these pull through it: ${names.join(', ')}; name others with --registries`,
+            `podman and CRI-O have no mirror for all registries. Pulls of these go through it: ${names.join(', ')}; name others with --registries`,
           ]
         : []),
       ...(wish.resolve === 'registry' ? [DIGEST_ONLY_NOTE] : []),
@@ -67,7 +67,7 @@ function ownFile(names: readonly string[], tables: ReadonlyMap<string, TomlTable
   const mirror = new URL(wish.mirrorUrl);
   const registries = names.flatMap((name) => {
     const table = tables.get(name);
-    // Its mirror would unblock it. A name with a port cannot stand in a mirror's path.
+    // A mirror would unblock the registry. A name with a port cannot be in a mirror's path.
     return table?.['blocked'] === true || name.includes(':')
       ? []
       : [withMirror(name, table, mirror, wish.resolve)];
@@ -86,7 +86,7 @@ function ownFile(names: readonly string[], tables: ReadonlyMap<string, TomlTable
 
 function withMirror(name: string, table: TomlTable | undefined, mirror: URL, resolve: Resolver): TomlTable {
   const others = Array.isArray(table?.['mirror']) ? table['mirror'] : [];
-  // The two must not stand side by side; the one of the table holds for all of its mirrors.
+  // A file must not have both; the setting of the table holds for all of its mirrors.
   const isSaid = table?.['mirror-by-digest-only'] === true;
   const own = {
     location: `${mirror.host}/${name}`,
@@ -96,7 +96,7 @@ function withMirror(name: string, table: TomlTable | undefined, mirror: URL, res
   return { ...(table ?? { prefix: name, location: name }), mirror: [own, ...others] };
 }
 
-/** The tables that hold without ours, by prefix. */
+/** The effective tables without ours, by prefix. */
 async function readTables(
   files: HostFiles,
 ): Promise<{ tables: Map<string, TomlTable>; isVersion1: boolean }> {

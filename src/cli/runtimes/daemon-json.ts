@@ -1,4 +1,4 @@
-/** Docker's `daemon.json`: the mirror goes to the front of `registry-mirrors`. Every other byte stays. */
+/** Edits Docker's `daemon.json`: the mirror goes to the front of `registry-mirrors`. Every other byte stays. */
 import { isDeepStrictEqual } from 'node:util';
 import { applyEdits, modify, parse, printParseErrorCode, type JSONPath, type ParseError } from 'jsonc-parser';
 import { EditError, endOfLine, lineAt, type Edit } from './edit.ts';
@@ -63,10 +63,10 @@ function mirrorsOf(file: Json): readonly string[] | undefined {
   return mirrors;
 }
 
-/** A key may stand there twice: dockerd takes the last one, the library changes the first one. */
+/** The file may have a key twice: dockerd takes the last one, but the library changes the first one. */
 function checked(text: string, mirrors: readonly string[]): string {
   if (isDeepStrictEqual(mirrorsOf(parseDaemonJson(text)) ?? [], mirrors)) return text;
-  throw new EditError(`has a "${KEY}" that cannot be changed; let it stand there once`);
+  throw new EditError(`has a "${KEY}" that cannot be changed; write it only once`);
 }
 
 /** dockerd takes `http://a` and `http://a/` for the same mirror. */

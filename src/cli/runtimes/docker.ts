@@ -1,4 +1,4 @@
-/** Docker: `registry-mirrors` of daemon.json, which stand for Docker Hub alone and are read again at SIGHUP. */
+/** Docker: `registry-mirrors` of daemon.json. They are for Docker Hub alone, and dockerd reads them again at SIGHUP. */
 import { readFile } from 'node:fs/promises';
 import { editing } from './edit.ts';
 import { daemonJsonEdit, parseDaemonJson } from './daemon-json.ts';
@@ -10,7 +10,7 @@ const PID_FILE = '/var/run/docker.pid';
 const DOCKER_HUB = 'docker.io';
 
 const NO_RESOLVE_NOTE =
-  '--resolve registry: Docker asks a mirror for tags, too, and has no setting for that: it is left without the mirror';
+  '--resolve registry: Docker also asks a mirror for tags, and no setting prevents that: it is left without the mirror';
 
 export const detectDocker: Detect = async (files, wish, isNamed) => {
   if (!isNamed && !(await existsAny(files, [DAEMON_JSON, PID_FILE, ...programPaths('dockerd')])))
@@ -24,11 +24,11 @@ export const detectDocker: Detect = async (files, wish, isNamed) => {
           {
             path: DAEMON_JSON,
             edit: daemonJsonEdit(wish.mirrorUrl),
-            takesEffect: 'once dockerd has read it again',
+            takesEffect: 'when dockerd reads it again',
           },
         ]
       : [],
-    notes: wantsHub ? [] : ['Docker has mirrors for docker.io only, and that is not among --registries'],
+    notes: wantsHub ? [] : ['Docker has mirrors for docker.io only, which is not among --registries'],
   };
 };
 
@@ -39,31 +39,31 @@ async function pidFileOf(files: HostFiles): Promise<string> {
   return typeof pidfile === 'string' && pidfile !== '' ? pidfile : PID_FILE;
 }
 
-/** SIGHUP to the process that the pid file names, if that is a dockerd: a stale file may name anybody. */
+/** Sends SIGHUP to the process of the pid file, if that is a dockerd: a stale file may name any process. */
 export async function reloadDocker(files: HostFiles): Promise<string> {
   const pidFile = await pidFileOf(files);
   const text = (await files.read(pidFile))?.trim() ?? '';
   if (text === '') return 'dockerd is not running: it reads the file when it starts';
-  const byHand = `tell dockerd yourself: kill -HUP $(cat ${pidFile})`;
+  const byHand = `reload dockerd by hand: kill -HUP $(cat ${pidFile})`;
   const pid = Number(text);
   if (!Number.isSafeInteger(pid) || pid <= 1) return `${pidFile} holds no process ID: ${byHand}`;
-  // The processes of here, not those of the mounted root: only these can be signalled.
+  // The processes of this namespace, not those of the mounted root: only these can be signalled.
   const comm = await processName(pid);
   if (comm !== 'dockerd') {
-    return `process ${pid} of ${pidFile} is ${comm === undefined ? 'not to be seen from here' : comm}, not dockerd: ${byHand}`;
+    return `process ${pid} of ${pidFile} is ${comm === undefined ? 'not visible from here' : comm}, not dockerd: ${byHand}`;
   }
   try {
     process.kill(pid, 'SIGHUP');
   } catch (cause) {
-    return `dockerd (process ${pid}) could not be told to read it again (${String(cause)}): ${byHand}`;
+    return `dockerd (process ${pid}) could not be told to reload (${String(cause)}): ${byHand}`;
   }
-  return `dockerd (process ${pid}) was told to read it again (SIGHUP)`;
+  return `dockerd (process ${pid}) was told to reload (SIGHUP)`;
 }
 
 async function processName(pid: number): Promise<string | undefined> {
   try {
     return (await readFile(`/proc/${pid}/comm`, 'utf8')).trim();
   } catch {
-    return undefined; // it has ended, or lives in another process namespace
+    return undefined; // it has ended, or is in another process namespace
   }
 }

@@ -1,17 +1,17 @@
-/** What is done to the text of one configuration file: Weir's part put in, and taken out again. Pure. */
+/** Edits of the text of one configuration file: Weir's part is put in, and taken out again. Pure. */
 import { problem } from './host-files.ts';
 
 export interface Edit {
-  /** The runtime's text with Weir's part in it, or `text` itself where that is in it already. @param text undefined: no such file */
+  /** The runtime's text with Weir's part, or `text` itself if it has the part already. @param text undefined: no such file */
   readonly add: (text: string | undefined) => string;
   /**
-   * `text` without Weir's part, undefined where nothing else is in it and there was no file before.
-   * @param original what was there before Weir's part was put in
+   * `text` without Weir's part; undefined if nothing else is in it and there was no file before.
+   * @param original the text before Weir's part was put in
    */
   readonly remove: (text: string, original: string | undefined) => string | undefined;
 }
 
-/** A file cannot be edited; the line is told where it is known. */
+/** A file cannot be edited; it has the line if that is known. */
 export class EditError extends Error {
   readonly line: number | undefined;
 
@@ -27,15 +27,15 @@ export function lineAt(text: string, offset: number): number {
   return text.slice(0, offset).split('\n').length;
 }
 
-/** How lines end in `text`. */
+/** The end of lines in `text`. */
 export function endOfLine(text: string): '\n' | '\r\n' {
   return /\r\n/.test(text) ? '\r\n' : '\n';
 }
 
 /**
- * Does what reads or edits the text of `path`.
- * @throws WeirError `runtime_config` in the place of an {@link EditError}: it names the file, and the line where it is known;
- *   also where the stack ran out, as the libraries that read these files call themselves for each level
+ * Runs a function that reads or edits the text of `path`.
+ * @throws WeirError `runtime_config` instead of an {@link EditError}: it names the file, and the line if that is known.
+ *   The same if the stack ran out, as the libraries that read these files call themselves for each level
  */
 export function editing<T>(path: string, work: () => T): T {
   try {

@@ -1,9 +1,9 @@
 /**
- * The files of the machine, seen from its root folder or from where that is mounted in a container (`/host`).
+ * The files of the machine, below its root folder or below the mount of that folder in a container (`/host`).
  *
- * A path is always the machine's own (`/etc/docker/daemon.json`). Symbolic links are followed as the machine would,
- * so that an absolute link inside of `/host` stays inside of it, and the file behind the link is written, never
- * the link replaced.
+ * A path is always the machine's own (`/etc/docker/daemon.json`). Symbolic links are followed as the machine would
+ * follow them: an absolute link inside of `/host` stays inside of it. The file behind a link is written; the link is
+ * never replaced.
  */
 import {
   access,
@@ -22,22 +22,22 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { systemCode, WeirError } from '../../util/errors.ts';
 
-/** As the kernel has it (ELOOP). */
+/** Links in one path, as in the kernel (ELOOP). */
 const MAX_LINKS = 40;
-/** A configuration file of a runtime that is larger is none. */
+/** Bytes of a file: no configuration file of a runtime is larger. */
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
-/** End of the name of a file that is being written. */
+/** Suffix of a file that is being written. */
 export const UNFINISHED = '.weir-new';
 const NEW_FILE_MODE = 0o644;
 const NEW_FOLDER_MODE = 0o755;
 const PERMISSIONS = 0o7777;
 
 export interface WriteOptions {
-  /** Mode of a file that is not there yet; one that is there keeps its own, and its owner. */
+  /** Mode of a new file; an existing file keeps its mode and its owner. */
   readonly mode?: number;
 }
 
-/** Codes of `rmdir` for a folder that has to stay. */
+/** Error codes of `rmdir` for a folder that must stay. */
 const IN_USE: ReadonlySet<string> = new Set(['ENOTEMPTY', 'EEXIST', 'ENOTDIR', 'EBUSY', 'EROFS']);
 
 export class HostFiles {
@@ -47,7 +47,7 @@ export class HostFiles {
     this.root = root;
   }
 
-  /** Where `path` really is, with links followed; what does not exist is taken as it is written. */
+  /** The real path behind all links; a part that does not exist stays as it is written. */
   async locate(path: string): Promise<string> {
     const waiting = partsOf(path);
     let found: string[] = [];
@@ -68,7 +68,7 @@ export class HostFiles {
     return join(this.root, ...found);
   }
 
-  /** The text of a file; undefined where there is none. */
+  /** The text of a file; undefined if there is none. */
   async read(path: string): Promise<string | undefined> {
     const bytes = await this.#readBytes(path);
     if (bytes === undefined) return undefined;
@@ -98,11 +98,11 @@ export class HostFiles {
       return true;
     } catch (cause) {
       if (isAbsent(cause)) return false;
-      throw toProblem(path, 'cannot be looked at', cause);
+      throw toProblem(path, 'cannot be accessed', cause);
     }
   }
 
-  /** Names in a folder, sorted; none where there is no such folder. */
+  /** Names in a folder, sorted; none if there is no such folder. */
   async list(folder: string): Promise<readonly string[]> {
     try {
       return (await readdir(await this.locate(folder))).toSorted();
@@ -112,7 +112,7 @@ export class HostFiles {
     }
   }
 
-  /** The folders above `path` that are not there, the topmost first. */
+  /** The missing folders above `path`, the topmost first. */
   async missingFolders(path: string): Promise<readonly string[]> {
     const missing: string[] = [];
     for (let folder = dirname(path); folder !== '/'; folder = dirname(folder)) {
@@ -123,8 +123,8 @@ export class HostFiles {
   }
 
   /**
-   * Puts `text` in the place of a file. A reader sees the old text or the new one, and after a power cut it is one
-   * of them too: a file beside it is written and flushed, then renamed.
+   * Replaces the text of a file. A reader sees the old text or the new one, also after a power cut: a file beside it is
+   * written and flushed, then renamed.
    */
   async write(path: string, text: string, options: WriteOptions = {}): Promise<void> {
     const file = await this.locate(path);
@@ -133,7 +133,7 @@ export class HostFiles {
     try {
       await makeFolder(folder);
       const before = await stat(file).catch(() => undefined);
-      await rm(temporary, { force: true }); // of a run that was cut off
+      await rm(temporary, { force: true }); // left by an interrupted run
       try {
         await using handle = await open(temporary, 'wx', 0o600);
         await handle.writeFile(text);
@@ -153,7 +153,7 @@ export class HostFiles {
     }
   }
 
-  /** Makes a folder that is its owner's alone; one that is there keeps its mode, and must be writable. */
+  /** Makes a folder that only its owner may enter. An existing one keeps its mode, and must be writable. */
   async makePrivateFolder(path: string): Promise<void> {
     const folder = await this.locate(path);
     try {
@@ -166,7 +166,7 @@ export class HostFiles {
     }
   }
 
-  /** Removes what a write that was cut off has left beside a file. */
+  /** Removes the file that an interrupted write has left beside a file. */
   async tidy(path: string): Promise<void> {
     try {
       await rm(temporaryOf(await this.locate(path)), { force: true });
@@ -185,7 +185,7 @@ export class HostFiles {
     }
   }
 
-  /** Removes those of the folders that are empty, the deepest first. */
+  /** Removes the empty ones of the folders, the deepest first. */
   async removeEmpty(folders: readonly string[]): Promise<void> {
     for (const folder of folders.toSorted((a, b) => b.length - a.length)) {
       try {
@@ -200,7 +200,7 @@ export class HostFiles {
   }
 }
 
-/** A failure that names the file, so that somebody can mend it. */
+/** A failure that names the file, so that an operator can mend it. */
 export function problem(path: string, what: string, cause?: unknown): WeirError {
   return new WeirError('runtime_config', `${path} ${what}`, { cause });
 }
@@ -212,7 +212,7 @@ function toProblem(path: string, what: string, cause: unknown): WeirError {
   return problem(path, `${what} (${code ?? String(cause)})${isDenied ? ': run this as root' : ''}`, cause);
 }
 
-/** No runtime reads it: the name begins with a dot and has another ending. */
+/** No runtime reads this file: its name begins with a dot and has another suffix. */
 function temporaryOf(file: string): string {
   return join(dirname(file), `.${basename(file)}${UNFINISHED}`);
 }
@@ -231,11 +231,11 @@ async function linkTarget(path: string): Promise<string | undefined> {
     return (await lstat(path)).isSymbolicLink() ? await readlink(path) : undefined;
   } catch (cause) {
     if (isAbsent(cause)) return undefined;
-    throw toProblem(path, 'cannot be looked at', cause);
+    throw toProblem(path, 'cannot be accessed', cause);
   }
 }
 
-/** And those above it. Not `recursive`, which tells ENOENT of a file system that is read-only. */
+/** Makes a folder and those above it. Not `recursive`, which reports ENOENT for a read-only file system. */
 async function makeFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, { mode: NEW_FOLDER_MODE });

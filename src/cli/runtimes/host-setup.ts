@@ -1,11 +1,11 @@
 /**
- * `weir host configure` and `weir host restore`: points the runtimes of this machine at the mirror, and back.
+ * `weir host configure` and `weir host restore`: point the runtimes of this machine at the mirror, and undo it.
  *
- * What is to be written is worked out for all files first; a file that cannot be edited stops everything before anything
- * was written. Each file has a record of what was there before (original-files.ts):
+ * The changes of all files are planned first: if a file cannot be edited, nothing is written. Each file has a record of
+ * its original text (original-files.ts):
  *
- *     nothing changed in between   the text of before comes back, byte for byte
- *     edited by hand in between    Weir's part is taken out of the text of now, and that is the text of before from then on
+ *     not edited since         the original text comes back, byte for byte
+ *     edited by hand since     Weir's part is taken out of the present text; the result is the new original text
  */
 import { createTwoFilesPatch, FILE_HEADERS_ONLY } from 'diff';
 import { detectContainerd } from './containerd.ts';
@@ -29,42 +29,42 @@ const DETECT: Readonly<globalThis.Record<Runtime, Detect>> = {
   rke2: detectRke2,
 };
 
-/** Tells the running program that its files were written; resolves with what there is to say. */
+/** Tells the running program that its files were written; resolves with lines for people. */
 const RELOAD: Readonly<Partial<globalThis.Record<Runtime, (files: HostFiles) => Promise<string>>>> = {
   docker: reloadDocker,
 };
 
 export interface HostSetupOptions {
-  /** Where the root folder of the machine is: `/`, or `/host` in a container. */
+  /** The root folder of the machine: `/`, or `/host` in a container. */
   readonly root: string;
   readonly stateFolder: string;
-  /** Only these; undefined: all that are there. */
+  /** Only these runtimes; undefined: all that are found. */
   readonly runtimes: readonly Runtime[] | undefined;
   readonly dryRun: boolean;
 }
 
-/** Versions of a file that its record knows; more than one is of use only after a crash. */
+/** Versions of a file in its record; more than one is of use only after a crash. */
 const MAX_WRITTEN = 4;
 
-/** One file: what is there, and what shall be; undefined: no file. */
+/** One file: its present text and its planned text; undefined: no file. */
 interface Change {
   readonly path: string;
   readonly before: string | undefined;
   readonly after: string | undefined;
   readonly record: Record;
-  /** Whether Weir's part is gone, and with it the record. */
+  /** Whether Weir's part is removed, and the record with it. */
   readonly isRestored: boolean;
 }
 
 export interface Outcome {
   /** Lines for people. */
   readonly lines: readonly string[];
-  /** A unified diff of what was changed, or would be. */
+  /** A unified diff of the changes, or of the planned ones. */
   readonly diff: string;
   readonly changed: number;
 }
 
-/** What one run does. */
+/** The plan of one run. */
 interface Plan {
   /** Lines for people. */
   readonly lines: readonly string[];
@@ -91,7 +91,7 @@ async function carryOut(options: HostSetupOptions, planner: Planner): Promise<Ou
   const isIdle = first.changes.length === 0 && !(await records.hasRemains());
   if (options.dryRun || isIdle) return outcomeOf(first);
   await using _lock = await lockHost(files, options.stateFolder);
-  const plan = await planner(files, await records.all()); // somebody else may have been at work until now
+  const plan = await planner(files, await records.all()); // another run may have been at work until now
   await records.tidy();
   for (const change of plan.changes) await apply(change, files, records);
   const told: string[] = [];
@@ -128,7 +128,7 @@ async function planConfigure(
       );
     }
     for (const record of known) {
-      // Written once for a registry that is not asked for any more.
+      // The file is for a registry that --registries no longer names.
       if (record.runtime !== runtime || found.targets.some(({ path }) => path === record.path)) continue;
       const change = await planRestore(files, record);
       changes.push(change);
@@ -140,7 +140,7 @@ async function planConfigure(
   return { lines, changes };
 }
 
-/** Undefined where nothing is to be done. */
+/** Undefined if nothing is to be done. */
 async function planTarget(
   files: HostFiles,
   known: readonly Record[],
@@ -173,7 +173,7 @@ async function planTarget(
   };
 }
 
-/** The text without Weir's part, which the record and the text of now tell. */
+/** The text without Weir's part, from the record and the present text. */
 function originalOf(record: Record, now: string | undefined): string | undefined {
   const original = record.original ?? undefined;
   if (now === undefined || now === original) return now;
@@ -181,7 +181,7 @@ function originalOf(record: Record, now: string | undefined): string | undefined
   return editing(record.path, () => removerOf(record)(now, original));
 }
 
-/** How Weir's part is taken out of a file, though its runtime may be gone by now. */
+/** The function that takes Weir's part out of a file. The runtime itself may be gone by now. */
 function removerOf({ path, mirrorUrl, registries }: Record): Edit['remove'] {
   if (path.endsWith('.json')) return daemonJsonEdit(mirrorUrl).remove;
   if (path.endsWith('.yaml')) return registriesYamlEdit(mirrorUrl, registries.map(yamlName)).remove;
@@ -210,7 +210,7 @@ async function planRestore(files: HostFiles, record: Record): Promise<Change> {
   return { path: record.path, before, after: originalOf(record, before), record, isRestored: true };
 }
 
-/** The record is written first and removed last: it never lacks what the file needs. */
+/** The record is written first and removed last, so that a changed file always has one. */
 async function apply(
   { path, before, after, record, isRestored }: Change,
   files: HostFiles,

@@ -1,8 +1,8 @@
 /**
- * containerd's `hosts.toml`, one in a folder for each registry (`_default`: all that have none).
+ * containerd's `hosts.toml`: one folder for each registry; `_default` is for all registries without a folder.
  *
- * Weir's mirror is put in front of the mirrors that are there: they are tried in the order in which they stand, and
- * behind all of them the registry itself. https://github.com/containerd/containerd/blob/main/docs/hosts.md
+ * Weir's mirror is put in front of the others: containerd tries mirrors in the order of the file, then the registry
+ * itself. https://github.com/containerd/containerd/blob/main/docs/hosts.md
  */
 import { EditError, type Edit } from './edit.ts';
 import type { Resolver, Wish } from './target.ts';
@@ -17,16 +17,16 @@ import {
   type TomlTable,
 } from './toml-block.ts';
 
-/** As Go writes durations. On loopback a connection takes far less than a millisecond. */
+/** A duration as Go writes it. On loopback a connection takes far less than a millisecond. */
 const DIAL_TIMEOUT = '200ms';
 
-/** The mirror of `mirrorUrl` in front of all others; for digests alone if tags are resolved at the registry. */
+/** Puts the mirror in front of all others; for digests alone if tags are resolved at the registry. */
 export function hostsTomlEdit({ mirrorUrl, resolve }: Pick<Wish, 'mirrorUrl' | 'resolve'>): Edit {
   return {
     add: (text = '') => {
       const own = withoutBlock(text);
       const hosts = hostsOf(parseToml(own));
-      if (hosts[mirrorUrl] !== undefined) return own; // somebody wrote it there by hand: it is theirs
+      if (hosts[mirrorUrl] !== undefined) return own; // an administrator wrote it by hand
       return withBlock(own, tableOf(mirrorUrl, resolve), {
         before: /^\s*\[\s*"?host"?\s*\./,
         isRight: (after, before) => isMerged(after, before, mirrorUrl),
@@ -36,7 +36,7 @@ export function hostsTomlEdit({ mirrorUrl, resolve }: Pick<Wish, 'mirrorUrl' | '
   };
 }
 
-/** No mirror: pulls of this registry go straight to it. A file that somebody has written is left as it is. */
+/** No mirror: pulls go straight to the registry. A file that an administrator has written stays as it is. */
 export function directTomlEdit(): Edit {
   return {
     add: (text) => {
@@ -61,7 +61,7 @@ function hostsOf(file: TomlTable): TomlTable {
   return hosts;
 }
 
-/** Ours is the first mirror, and all else is as it was. */
+/** Whether ours is the first mirror, and all else is as before. */
 function isMerged(after: TomlTable, before: TomlTable, mirrorUrl: string): boolean {
   const { [mirrorUrl]: own, ...others } = hostsOf(after);
   const [first] = Object.keys(hostsOf(after));

@@ -1,6 +1,6 @@
 /**
- * k3s and RKE2: they write containerd's hosts files from `registries.yaml` when they start. So both are written: the one
- * for the next start, the others for now, which spares a restart.
+ * k3s and RKE2: they write containerd's hosts files from `registries.yaml` when they start. Weir writes both:
+ * `registries.yaml` for the next start, and the hosts files for now, which saves a restart.
  */
 import { posix } from 'node:path';
 import { hostsTargets } from './containerd.ts';
@@ -14,9 +14,9 @@ export function yamlName(registry: string): string {
 
 function detectRancher(runtime: Runtime & ('k3s' | 'rke2')): Detect {
   return async (files, wish, isNamed) => {
-    const home = `/etc/rancher/${runtime}`;
+    const folder = `/etc/rancher/${runtime}`;
     const data = `/var/lib/rancher/${runtime}`;
-    if (!isNamed && !(await existsAny(files, [home, data, ...programPaths(runtime)]))) return undefined;
+    if (!isNamed && !(await existsAny(files, [folder, data, ...programPaths(runtime)]))) return undefined;
     const names = wish.registries.map(yamlName);
     const generated = posix.join(data, 'agent/etc/containerd/certs.d');
     const isRunning = await files.exists(posix.join(data, 'agent/etc/containerd/config.toml'));
@@ -31,7 +31,7 @@ function detectRancher(runtime: Runtime & ('k3s' | 'rke2')): Detect {
       runtime,
       targets: [
         {
-          path: posix.join(home, 'registries.yaml'),
+          path: posix.join(folder, 'registries.yaml'),
           edit: registriesYamlEdit(wish.mirrorUrl, names),
           takesEffect: `when ${runtime} starts again`,
         },

@@ -1,8 +1,8 @@
 /**
- * What was there before: one record for each file that was written, with the text of before in it. Written in front of
- * the file itself, so that a crash in between leaves a record of something that did not happen, never the reverse.
+ * The original texts: one record for each file that Weir wrote. The record is written before the file itself, so that a
+ * crash in between leaves a record without a change, never a change without a record.
  *
- * Records are trusted with what is written as root: their folder is root's alone, and not Weir's data folder.
+ * Root writes the text of a record back. So only root may enter their folder, which is not Weir's data folder.
  */
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
@@ -13,15 +13,15 @@ export const STATE_FOLDER = '/var/lib/weir-host';
 const RECORD_MODE = 0o600;
 
 const Schema = v.strictObject({
-  /** Of this form; another one is a newer Weir's. */
+  /** Version of this form; another one is from a newer Weir. */
   version: v.literal(1),
   path: v.pipe(v.string(), v.startsWith('/')),
   runtime: v.picklist(['containerd', 'docker', 'containers', 'k3s', 'rke2']),
   mirrorUrl: v.string(),
   registries: v.array(v.string()),
-  /** The text of before; null: there was no file. */
+  /** The original text; null: there was no file. */
   original: v.nullable(v.string()),
-  /** SHA-256 of each text that Weir wrote over it: after a crash the file may hold the one before the last. */
+  /** SHA-256 of each text that Weir wrote: after a crash the file may hold the last but one. */
   written: v.array(v.string()),
   /** Folders that were made for the file. */
   folders: v.array(v.string()),
@@ -57,14 +57,14 @@ export class Records {
     await this.#files.remove(this.#pathOf(path));
   }
 
-  /** Removes records that were cut off while they were written. */
+  /** Removes records whose writing was interrupted. */
   async tidy(): Promise<void> {
     for (const name of await this.#files.list(this.#folder)) {
       if (name.endsWith(UNFINISHED)) await this.#files.remove(posix.join(this.#folder, name));
     }
   }
 
-  /** Whether there is a folder though it holds no record: a run was cut off, or another one is at work. */
+  /** Whether the folder exists without a record: a run was interrupted, or another one is at work. */
   async hasRemains(): Promise<boolean> {
     return (await this.#files.exists(this.#folder)) && (await this.all()).length === 0;
   }
@@ -86,7 +86,7 @@ function parse(path: string, text: string): Record {
   } catch (cause) {
     throw problem(
       path,
-      'is no record of this version of Weir: use the version that wrote it, or remove it',
+      'is not a record of this version of Weir: use the version that wrote it, or remove it',
       cause,
     );
   }

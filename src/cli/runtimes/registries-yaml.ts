@@ -1,6 +1,6 @@
 /**
- * `registries.yaml` of k3s and RKE2, from which they write containerd's hosts files when they start. Comments stay; the
- * library may write the spaces of the file anew.
+ * Edits `registries.yaml` of k3s and RKE2, from which they write containerd's hosts files when they start. Comments stay;
+ * the library may change spaces.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { isMap, isSeq, parseDocument, YAMLMap, YAMLSeq, type Document } from 'yaml';
@@ -8,7 +8,7 @@ import { errorMessage } from '../../util/errors.ts';
 import { EditError, type Edit } from './edit.ts';
 
 const MIRRORS = 'mirrors';
-/** Aliases that the file may expand; more is the "billion laughs" way to fill the memory. */
+/** Aliases that the file may expand; more of them are the "billion laughs" attack on the memory. */
 const MAX_ALIASES = 100;
 
 /** @param names registries; `*` for all */
@@ -58,7 +58,7 @@ function setEndpoint(file: Document, name: string, mirrorUrl: string): void {
 function removeEndpoint(file: Document, before: Document, name: string, mirrorUrl: string): void {
   const index = endpointsOf(file, name).indexOf(mirrorUrl);
   file.deleteIn([MIRRORS, name, 'endpoint', index]);
-  // What was made for it goes too, where nothing else has come into it.
+  // Containers that were made for it are removed too, if they are empty again.
   for (const path of [[MIRRORS, name, 'endpoint'], [MIRRORS, name], [MIRRORS]]) {
     const node = file.getIn(path, true);
     const isEmpty = (isMap(node) || isSeq(node)) && node.items.length === 0;
@@ -97,7 +97,7 @@ function read(text: string): Document {
   return file;
 }
 
-/** @throws EditError for what the library reads and does not write so that it reads the same again */
+/** @throws EditError if the library would not read its own output as the same content */
 function write(file: Document): string {
   let text: string;
   let again: Document;

@@ -1,17 +1,17 @@
-/** What `weir host` knows of a runtime on this machine: the files to edit, and what there is to say. */
+/** A runtime of this machine as `weir host` sees it: the files to edit, and notes for the administrator. */
 import type { Edit } from './edit.ts';
 import type { HostFiles } from './host-files.ts';
 
 export const RUNTIMES = ['containerd', 'docker', 'containers', 'k3s', 'rke2'] as const;
 export type Runtime = (typeof RUNTIMES)[number];
 
-/** All registries that have no file of their own. */
+/** Stands for all registries without a file of their own. */
 export const ALL_REGISTRIES = '_default';
 
 /**
- * Where a runtime learns which digest a tag means: from the mirror, or from the registry itself, so that the mirror is asked
- * for digests alone. What comes for a digest is checked by the runtime; a word on a tag is believed, even that of a program
- * which has taken the mirror's port while no node listened.
+ * Who resolves tags for a runtime: the mirror, or the registry itself. In the latter case the runtime asks the mirror for
+ * digests alone. A runtime checks the content of a digest, but believes any answer for a tag, even from a program that
+ * has taken the mirror's port while no node listened.
  */
 export const RESOLVERS = ['mirror', 'registry'] as const;
 export type Resolver = (typeof RESOLVERS)[number];
@@ -36,13 +36,13 @@ export interface Target {
 export interface Found {
   readonly runtime: Runtime;
   readonly targets: readonly Target[];
-  /** What an administrator should know; something may be for them to do. */
+  /** Notes for the administrator, some with steps to take. */
   readonly notes: readonly string[];
 }
 
 /**
- * Undefined where the runtime is not on this machine.
- * @param isNamed somebody named the runtime, who knows better: its program may be out of sight in a container
+ * Undefined if the runtime is not on this machine.
+ * @param isNamed the user named the runtime: from a container its program may not be visible
  */
 export type Detect = (files: HostFiles, wish: Wish, isNamed: boolean) => Promise<Found | undefined>;
 
@@ -51,7 +51,7 @@ export async function existsAny(files: HostFiles, paths: readonly string[]): Pro
   return false;
 }
 
-/** Where a program may be. */
+/** Possible paths of a program. */
 export function programPaths(name: string): readonly string[] {
   return ['/usr/bin', '/usr/sbin', '/usr/local/bin', '/usr/local/sbin', '/bin', '/opt/bin'].map(
     (folder) => `${folder}/${name}`,

@@ -1,7 +1,7 @@
 /**
- * A part of a TOML file between two marking comments. The libraries that edit TOML write a new table as an inline one
- * at a place of their own, which containerd's reader of old refuses and which changes the order of mirrors; a block
- * of lines keeps every other byte. That nothing else has changed is proven each time by reading both texts.
+ * A part of a TOML file between two marking comments. Libraries that edit TOML write a new table inline and at another
+ * place: old versions of containerd refuse that, and it changes the order of mirrors. A block of lines keeps every other
+ * byte. Both texts are read each time to prove that nothing else has changed.
  */
 import { isDeepStrictEqual } from 'node:util';
 import { parse, TomlError, type TomlTable } from 'smol-toml';
@@ -9,10 +9,10 @@ import { EditError, endOfLine } from './edit.ts';
 
 const BEGIN = '# weir begin: written by "weir host configure", taken out by "weir host restore"';
 const END = '# weir end';
-/** It ends at the next mark: else each one that begins and does not end is followed to the end of the file. */
+/** A block ends at the next mark: otherwise each mark without an end would be followed to the end of the file. */
 const BLOCK = /^# weir begin(?::.*)?\r?\n(?:(?!# weir begin).*\r?\n)*?# weir end[^\n]*(?:\n|$)/gm;
 
-/** Places that are tried before the end of the file: each takes a look at all of it. */
+/** Places to try before the end of the file: each try reads the whole file. */
 const MAX_PLACES = 16;
 
 export type { TomlTable };
@@ -40,7 +40,7 @@ export function withoutBlock(text: string): string {
   return text.replace(BLOCK, '');
 }
 
-/** The `remove` of an edit that puts in a block. */
+/** Takes a block out: the `remove` of an edit. */
 export function removeBlock(text: string, original: string | undefined): string | undefined {
   const rest = withoutBlock(text);
   return original === undefined && rest.trim() === '' ? undefined : rest;
@@ -51,10 +51,10 @@ export function block(lines: readonly string[], eol: '\n' | '\r\n' = '\n'): stri
 }
 
 /**
- * `text` with a block of `lines`, in front of the first table whose header matches `before` where there is one, else at the
+ * `text` with a block of `lines` in front of the first table whose header matches `before`; without such a table, at the
  * end.
- * @param isRight whether the read result is what it should be
- * @throws EditError where no place is right
+ * @param isRight checks the result after reading it
+ * @throws EditError if no place is right
  */
 export function withBlock(
   text: string,
@@ -68,7 +68,7 @@ export function withBlock(
     const gap = head === '' || head.endsWith('\n') ? '' : eol;
     const after = head + gap + block(lines, eol) + text.slice(place);
     const read = tryParse(after);
-    // The block must be whole again where it is taken out: a text that has marks of its own would lose lines.
+    // The block must come out whole again: a text with marks of its own would lose lines.
     if (
       read !== undefined &&
       options.isRight(read, before) &&
@@ -84,11 +84,11 @@ export function isSame(a: unknown, b: unknown): boolean {
   return isDeepStrictEqual(a, b);
 }
 
-/** Starts of lines where a block may go, the best first; a match may be inside of a text of several lines. */
+/** Starts of lines for a block, the best first; a match may be inside of a text of several lines. */
 function places(text: string, before: RegExp): readonly number[] {
   const found: number[] = [];
   let offset = 0;
-  let comments: number | undefined; // where the comment above the present line starts
+  let comments: number | undefined; // start of the comment above the present line
   for (const line of text.split(/(?<=\n)/)) {
     const isComment = /^\s*#/.test(line);
     if (before.test(line)) found.push(comments ?? offset);

@@ -10,7 +10,7 @@ import { promisify } from 'node:util';
 const LAUNCHER = fileURLToPath(new URL('../../../src/cli/weir', import.meta.url));
 const run = promisify(execFile);
 
-describe('the launcher', () => {
+describe('Launcher (src/cli/weir)', () => {
   let directory = '';
   beforeEach(async () => (directory = await mkdtemp(join(tmpdir(), 'weir-test-'))));
   afterEach(() => rm(directory, { recursive: true }));
@@ -41,7 +41,7 @@ describe('the launcher', () => {
     assert.match(stdout, /^weir \d/);
   });
 
-  it('takes a node of PATH that is new enough, and refuses an old one with a word', async () => {
+  it('takes a new enough node of PATH, and refuses an old one with a message', async () => {
     const old = await tree('v20.1.0');
     await assert.rejects(run(old.launcher, [], { env: { PATH: old.path } }), {
       code: 1,
@@ -63,14 +63,14 @@ describe('the launcher', () => {
     assert.equal(homeless.stdout.trim(), 'undefined');
   });
 
-  it('keeps it with the sources where the folder of modules is ours', async () => {
+  it('keeps it with the sources if the user owns the folder of modules', async () => {
     const { launcher, path } = await tree('v26.0.0');
     await mkdir(join(directory, 'app', 'node_modules'));
     const { stdout } = await run(launcher, [], { env: { PATH: path } });
     assert.equal(stdout.trim(), join(directory, 'app', 'node_modules', '.cache', 'weir'));
   });
 
-  it('leaves no shell between: a signal reaches the program', async () => {
+  it('leaves no shell in between, so that a signal reaches the program', async () => {
     const { launcher, path } = await tree('v26.0.0');
     const main = join(directory, 'app', 'src', 'cli', 'main.ts');
     await writeFile(

@@ -31,7 +31,7 @@ async function run(arguments_: readonly string[], env: Record<string, string> = 
   return { code, ...texts };
 }
 
-describe('the command line', () => {
+describe('The command line', () => {
   it('has help on every command', async () => {
     for (const command of [
       [],
@@ -59,7 +59,7 @@ describe('the command line', () => {
     assert.match((await run(['--help'])).out, /Exit codes:\n {2}0 /);
   });
 
-  it('refuses what it does not know, with what was probably meant', async () => {
+  it('refuses unknown commands and options, and suggests the nearest one', async () => {
     assert.deepEqual(await run(['noed']), {
       code: 2,
       out: '',
@@ -92,7 +92,7 @@ describe('the command line', () => {
     );
   });
 
-  it('completes commands, options and words', async () => {
+  it('completes commands, options and values', async () => {
     // The library writes to the console.
     const log = console.log;
     const lines: string[] = [];
@@ -117,7 +117,7 @@ describe('weir config', () => {
   before(async () => (directory = await mkdtemp(join(tmpdir(), 'weir-test-'))));
   after(() => rm(directory, { recursive: true }));
 
-  it('prints values and where they came from', async () => {
+  it('prints values and their sources', async () => {
     const file = join(directory, 'weir.yaml');
     await writeFile(file, 'tags:\n  ttl: 1m\n');
     const lists = ['--mirror-listen', '127.0.0.1:1', '--mirror-listen', '127.0.0.1:2'];
@@ -134,7 +134,7 @@ describe('weir config', () => {
     });
   });
 
-  it('--check prints only what is wrong', async () => {
+  it('--check prints problems only', async () => {
     const nothing = { WEIR_CONFIG: '/dev/null' };
     assert.deepEqual(await run(['config', '--check'], nothing), { code: 0, out: '', err: '' });
     assert.equal((await run(['config', '--check', '--tags-ttl', '5'], nothing)).code, 2);
@@ -146,7 +146,7 @@ describe('weir config', () => {
     );
   });
 
-  it('needs the file that is named', async () => {
+  it('fails without the named file', async () => {
     const { code, err } = await run(['config', '--config', join(directory, 'none')]);
     assert.equal(code, 2);
     assert.match(err, /none: no such configuration file \(flag --config\)/);
@@ -159,7 +159,7 @@ describe('weir pull', () => {
   after(() => rm(directory, { recursive: true }));
   const env = { WEIR_CONFIG: '/dev/null', HOME: '/nonexistent' };
 
-  it('pulls, and tells what came from where', async () => {
+  it('pulls, and prints the bytes of each source', async () => {
     await using registry = await EmbeddedRegistry.start();
     registry.add('a', 'v1', await generateImage(directory, { seed: 'c', layers: [1000] }));
     const { code, out } = await run(['pull', `${registry.host}/a:v1`, '--direct'], env);
@@ -170,7 +170,7 @@ describe('weir pull', () => {
     assert.equal((await run(['pull', `${registry.host}/a:v2`, '--direct'], env)).code, 1);
   });
 
-  it('says how to get a node where none answers', async () => {
+  it('says how to start a node if none answers', async () => {
     const { code, err } = await run(['pull', 'alpine', '--mirror', 'http://127.0.0.1:1'], env);
     assert.equal(code, 1);
     assert.match(err, /^weir: no node answers at http:\/\/127\.0\.0\.1:1 \(start one with "weir node"/);
@@ -184,7 +184,7 @@ describe('weir pull', () => {
 });
 
 describe('weir kubernetes', () => {
-  it('zone: a zone that cannot be had is none, and no failure: the node starts all the same', async () => {
+  it('zone: writes an empty file if the zone cannot be read, so that the node starts', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'weir-cli-'));
     try {
       const file = join(folder, 'zone');
@@ -198,17 +198,17 @@ describe('weir kubernetes', () => {
     }
   });
 
-  it('wait: fails outside of a pod, and refuses a time-out that is none', async () => {
+  it('wait: fails outside of a pod, and refuses an invalid time-out', async () => {
     const wait = ['kubernetes', 'wait', '--namespace', 'weir', '--name', 'x'];
     const outside = await run(wait);
     assert.equal(outside.code, 1);
-    assert.match(outside.err, /runs in a pod only/);
+    assert.match(outside.err, /run this in a pod/);
     assert.equal((await run([...wait, '--timeout', 'soon'])).code, 2);
   });
 });
 
-describe('exit codes', () => {
-  it('tell the failures apart that an operator acts on', () => {
+describe('Exit codes', () => {
+  it('differ for failures on which an operator acts', () => {
     const codes = [
       'config_invalid',
       'store_locked',
@@ -223,7 +223,7 @@ describe('exit codes', () => {
     assert.equal(exitCodeOf(new Error('x')), 1);
   });
 
-  it('come with a message of one line, its causes behind it', () => {
+  it('come with a message of one line that ends with its causes', () => {
     const error = new WeirError('store_unusable', 'cannot open it', { cause: new Error('no space left') });
     assert.equal(describeError(error), 'weir: cannot open it: no space left');
     assert.equal(describeError('text'), 'weir: text');

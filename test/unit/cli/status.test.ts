@@ -28,7 +28,7 @@ async function run(
 }
 
 describe('weir status', () => {
-  it('shows what the node tells, for people or as JSON', async () => {
+  it('shows the report of the node, for people or as JSON', async () => {
     await using node = await fakeNode();
     const { code, out, err } = await run(['status', '--admin', node.address.host]);
     assert.deepEqual([code, err], [0, '']);
@@ -37,14 +37,14 @@ describe('weir status', () => {
     assert.deepEqual(JSON.parse(json.out), node.status);
   });
 
-  it('asks where the configuration says that the node listens', async () => {
+  it('asks the admin address of the configuration', async () => {
     await using node = await fakeNode();
     const { code, out } = await run(['status'], { WEIR_ADMIN_LISTEN: `0.0.0.0:${node.address.port}` });
     assert.equal(code, 0);
     assert.match(out, /node-a/);
   });
 
-  it('asks at loopback where the node listens elsewhere too, as it tells reports there alone', async () => {
+  it('asks the loopback address of several, as only that one gives reports', async () => {
     await using node = await fakeNode();
     const listen = `192.0.2.1:${node.address.port},127.0.0.1:${node.address.port}`;
     const { code, out } = await run(['status'], { WEIR_ADMIN_LISTEN: listen });
@@ -52,7 +52,7 @@ describe('weir status', () => {
     assert.match(out, /node-a/);
   });
 
-  it('says what to check where no node answers', async () => {
+  it('says what to check if no node answers', async () => {
     const { code, err } = await run(['status', '--admin', '127.0.0.1:1']);
     assert.equal(code, 1);
     assert.match(
@@ -64,7 +64,7 @@ describe('weir status', () => {
     assert.match(other.err, /\(environment WEIR_ADMIN_LISTEN: .*--admin\): connect ECONNREFUSED/);
   });
 
-  it('refuses what is no address', async () => {
+  it('refuses a value that is no address', async () => {
     for (const wrong of ['4771', 'a b:1', 'https://x:1', 'x:1/path', 'u@x:1', 'x:99999', '']) {
       const { code, err } = await run(['status', '--admin', wrong]);
       assert.equal(code, 2, wrong);
@@ -137,7 +137,7 @@ describe('weir status --watch', () => {
     return { out: output.text, err: problems.text };
   }
 
-  it('shows blocks where there is no terminal, and says once that the node is gone', async () => {
+  it('writes blocks without a terminal, and reports once that the node is gone', async () => {
     const answers = [
       statusOf({ name: 'a' }),
       statusOf({ name: 'b' }),
@@ -151,7 +151,7 @@ describe('weir status --watch', () => {
     });
   });
 
-  it('prints a line of JSON each time', async () => {
+  it('prints one line of JSON each time', async () => {
     const reports = [statusOf({ name: 'a' }), statusOf({ name: 'b' })];
     const { out } = await watch(reports, { json: true, isTTY: true });
     assert.deepEqual(
@@ -163,7 +163,7 @@ describe('weir status --watch', () => {
     );
   });
 
-  it('redraws in a terminal, and keeps the last picture below the word that the node is gone', async () => {
+  it('redraws in a terminal, and keeps the last picture below the message that the node is gone', async () => {
     const { out } = await watch([statusOf({ name: 'a' }), silent, silent], { isTTY: true });
     const text = stripVTControlCharacters(out);
     assert.match(text, /^a, first/);
@@ -173,7 +173,7 @@ describe('weir status --watch', () => {
     );
   });
 
-  it('does not go on after a failure of its own', async () => {
+  it('ends after a failure of its own', async () => {
     const failure = new TypeError('x');
     const screen: StatusScreen = { output: new Sink(), problems: new Sink(), json: false, render: () => [] };
     const client = { origin: '', status: () => Promise.reject(failure) };

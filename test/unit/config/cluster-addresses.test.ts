@@ -40,7 +40,7 @@ describe('readBootstrap', () => {
 });
 
 describe('readAnnounced', () => {
-  it('takes addresses with a port and without, but no names', () => {
+  it('accepts addresses with or without a port, but no names', () => {
     for (const text of ['10.0.0.7', 'fd00::7', '10.0.0.7:4772', '[fd00::7]:4772', '/ip4/10.0.0.7/tcp/1']) {
       assert.equal(readAnnounced(text), text);
     }
@@ -49,7 +49,7 @@ describe('readAnnounced', () => {
 });
 
 describe('readPeer', () => {
-  it('takes peer IDs alone', () => {
+  it('accepts only peer IDs', () => {
     assert.equal(readPeer(peer), peer);
     assert.throws(() => readPeer('node-1'), /is no peer ID/);
   });

@@ -27,7 +27,7 @@ function load({ flags = {}, env = {}, yaml, files = {}, file }: Sources): Promis
   return loadConfig({ flags, env, file, readFile: async (path) => all[path] });
 }
 
-/** The lines of the error. */
+/** The lines of the error message. */
 async function problemsOf(sources: Sources): Promise<readonly string[]> {
   try {
     await load(sources);
@@ -38,8 +38,8 @@ async function problemsOf(sources: Sources): Promise<readonly string[]> {
   return assert.fail('no error');
 }
 
-describe('configuration', () => {
-  it('has defaults for everything', async () => {
+describe('loadConfig', () => {
+  it('has a default for every setting', async () => {
     const { config, origins, warnings, file } = await load({});
     assert.deepEqual(config, defaultConfig());
     assert.deepEqual(new Set(Object.values(origins)), new Set(['default']));
@@ -53,7 +53,7 @@ describe('configuration', () => {
     assert.equal(config['store.quota'], 'auto');
   });
 
-  it('names of flags and variables are unique', () => {
+  it('has unique names of flags and variables', () => {
     assert.equal(new Set(SETTING_KEYS.map(flagName)).size, SETTING_KEYS.length);
     assert.equal(new Set(SETTING_KEYS.map(envName)).size, SETTING_KEYS.length);
   });
@@ -77,7 +77,7 @@ describe('configuration', () => {
     );
   });
 
-  it('an empty variable counts as not set; an empty flag does not', async () => {
+  it('treats an empty variable as not set, but not an empty flag', async () => {
     const { config } = await load({ env: { WEIR_TAGS_TTL: '', WEIR_UPSTREAM_CA_FILE: '' } });
     assert.equal(config['tags.ttl'], 5000);
     assert.equal(config['upstream.ca-file'], '');
@@ -105,7 +105,7 @@ describe('configuration', () => {
     assert.equal(config['data.dir'], `${process.cwd()}/relative`);
   });
 
-  it('tells everything that is wrong at once: key, value, what is allowed, where from', async () => {
+  it('reports all problems at once: key, value, allowed values, source', async () => {
     const problems = await problemsOf({
       flags: { 'mirror.listen': ':4770', 'pull.max-concurrent': '0' },
       env: { WEIR_LOG_LEVEL: 'loud' },
@@ -123,12 +123,12 @@ describe('configuration', () => {
     ]);
   });
 
-  it('does not look at a wrong value that is overridden', async () => {
+  it('does not check an overridden value', async () => {
     const { config } = await load({ flags: { 'tags.ttl': '1s' }, env: { WEIR_TAGS_TTL: 'nonsense' } });
     assert.equal(config['tags.ttl'], 1000);
   });
 
-  it('property: no value of any source makes it fail otherwise than by config_invalid', async () => {
+  it('property: any value of any source loads or fails with config_invalid', async () => {
     const anything = fc.oneof(
       fc.string(),
       fc.jsonValue().map((value) => JSON.stringify(value)),
@@ -144,7 +144,7 @@ describe('configuration', () => {
     );
   });
 
-  it('takes names of hosts without a port, and says so', async () => {
+  it('accepts host names without a port only, and says so', async () => {
     const hosts = 'weir.example,10.0.0.7,[fd00::7]';
     const { config } = await load({ flags: { 'mirror.hosts': hosts }, yaml: 'admin: {hosts: [a, b.c.]}' });
     assert.deepEqual(config['mirror.hosts'], ['weir.example', '10.0.0.7', 'fd00::7']);
@@ -165,7 +165,7 @@ describe('configuration', () => {
     await assert.doesNotReject(load({ flags }));
   });
 
-  it('refuses timers above what Node.js holds, which would fire at once', async () => {
+  it('refuses durations above a timer of Node.js, which would fire at once', async () => {
     const [problem] = await problemsOf({ flags: { 'access.offline-ttl': '25d' } });
     assert.match(problem ?? '', /is more than 24d/);
   });
@@ -173,8 +173,8 @@ describe('configuration', () => {
 
 const at = (line: number): string => `(file ${DEFAULT_CONFIG_FILE}:${line})`;
 
-describe('the configuration file', () => {
-  it('is the one that --config names, then the one of WEIR_CONFIG, then the default one', async () => {
+describe('loadConfig: the configuration file', () => {
+  it('is that of --config, then that of WEIR_CONFIG, then the default', async () => {
     const files = {
       '/a': 'tags: {ttl: 1s}',
       '/b': 'tags: {ttl: 2s}',
@@ -187,7 +187,7 @@ describe('the configuration file', () => {
     assert.equal(await ttl({}), 3000);
   });
 
-  it('must be there when it is named', async () => {
+  it('must exist if it is named', async () => {
     assert.deepEqual(await problemsOf({ file: '/none' }), [
       '/none: no such configuration file (flag --config)',
     ]);
@@ -196,12 +196,12 @@ describe('the configuration file', () => {
     ]);
   });
 
-  it('may be empty, or hold empty sections', async () => {
+  it('may be empty or have empty sections', async () => {
     assert.deepEqual((await load({ yaml: '' })).config, defaultConfig());
     assert.deepEqual((await load({ yaml: 'mirror:\nstore: {}\nregistries:\n' })).config, defaultConfig());
   });
 
-  it('refuses unknown settings, with what was probably meant', async () => {
+  it('refuses unknown settings, and suggests the nearest one', async () => {
     assert.deepEqual(
       await problemsOf({ yaml: 'miror: {listen: x}\nmirror:\n  listn: y\nfoo: 1\nmirror.listen: z' }),
       [
@@ -217,12 +217,12 @@ describe('the configuration file', () => {
     );
   });
 
-  it('refuses what is no mapping', async () => {
+  it('refuses content that is no mapping', async () => {
     assert.match((await problemsOf({ yaml: '- a' }))[0] ?? '', /sections such as "mirror:" are expected/);
     assert.match((await problemsOf({ yaml: 'just text' }))[0] ?? '', /sections such as/);
   });
 
-  it('tells the line of broken YAML, and never quotes it: a password may stand there', async () => {
+  it('reports the line of broken YAML without quoting it, as it may hold a password', async () => {
     for (const yaml of [
       'tags: {ttl: 1s}\nregistries: {a: {password: hunter2: x}',
       'a:\n  password: "hunter2\n b: 1',
@@ -235,17 +235,17 @@ describe('the configuration file', () => {
     }
   });
 
-  it('lets no warning of the library out, which would quote a key that is no text', async () => {
+  it('suppresses a warning of the library that would quote a key that is no text', async () => {
     const warnings: Error[] = [];
     const onWarning = (warning: Error): unknown => warnings.push(warning);
     process.on('warning', onWarning);
     await problemsOf({ yaml: 'registries:\n  ? {a: {password: hunter2}}\n  : b' });
-    await nextTurn(); // warnings are told after the present work
+    await nextTurn(); // warnings come in the next turn
     process.off('warning', onWarning);
     assert.deepEqual(warnings, []);
   });
 
-  it('bounds aliases ("billion laughs")', async () => {
+  it('refuses many aliases ("billion laughs")', async () => {
     const levels = Array.from({ length: 9 }, (_, level) => {
       const reference = level === 0 ? '"lol"' : `*a${level - 1}`;
       return `a${level}: &a${level} [${Array.from({ length: 9 }, () => reference).join(',')}]`;
@@ -253,30 +253,30 @@ describe('the configuration file', () => {
     assert.match((await problemsOf({ yaml: levels.join('\n') }))[0] ?? '', /no usable YAML: .*alias/i);
   });
 
-  it('refuses what is nested so deeply that the parser runs out of stack', async () => {
+  it('refuses a nesting so deep that the parser runs out of stack', async () => {
     for (const yaml of ['- '.repeat(20_000), '['.repeat(20_000), '{a: '.repeat(20_000)]) {
       const [problem = '', ...more] = await problemsOf({ yaml });
-      // Where the stack ends decides which of the two it is: the parser catches some of its own failures.
+      // Either message may come: the parser catches some of its own failures, depending on where the stack ends.
       assert.match(problem, /no (?:usable|valid) YAML: \S/);
       assert.ok(more.length < 20, `${more.length} more`);
     }
   });
 
-  it('tells the first errors of many', async () => {
+  it('reports the first errors of many', async () => {
     const problems = await problemsOf({ yaml: 'a:\n a:\n'.repeat(1000) });
     assert.equal(problems.length, 20);
   });
 });
 
-describe('environment variables', () => {
-  it('warns of unknown ones', async () => {
+describe('loadConfig: environment variables', () => {
+  it('warns of an unknown variable', async () => {
     const { warnings } = await load({ env: { WEIR_MIROR_LISTEN: 'x', OTHER: 'y' } });
     assert.deepEqual(warnings, [
       'environment WEIR_MIROR_LISTEN: no such setting; did you mean WEIR_MIRROR_LISTEN?',
     ]);
   });
 
-  it('passes over what Kubernetes makes for Services named weir and weir-admin', async () => {
+  it('ignores variables that Kubernetes makes for Services named weir and weir-admin', async () => {
     const { warnings } = await load({
       env: {
         WEIR_SERVICE_HOST: '10.0.0.1',

@@ -19,7 +19,7 @@ describe('readFileBounded', () => {
     });
   });
 
-  it('has nothing where there is no file, and an error where it is none', async () => {
+  it('gives undefined for a missing file, and an error for a folder', async () => {
     assert.equal(await readFileBounded(join(directory, 'none'), 10), undefined);
     assert.equal(await readFileBounded(join(directory, 'none', 'deeper'), 10), undefined);
     await assert.rejects(readFileBounded(directory, 10), {

@@ -35,7 +35,7 @@ registries:
   other.example: {skip-verify: true, username: a, password: "0123"}
 `;
 
-describe('registries', () => {
+describe('loadConfig: registries', () => {
   it('are read by their canonical names', async () => {
     const { config, origins } = await load(FULL, { '/secret': 's3cret\n' });
     const { registries } = config;
@@ -68,7 +68,7 @@ describe('registries', () => {
     }
   });
 
-  it('are refused with all that is wrong', async () => {
+  it('are refused with all their problems', async () => {
     const problems = await problemsOf(
       `registries:
   a.io: {usernam: x, mirrors: ["ftp://m/"], token: 5}
@@ -112,14 +112,14 @@ describe('registries', () => {
   });
 });
 
-describe('presented configuration', () => {
+describe('present: the effective configuration', () => {
   it('as YAML is a file that gives the same configuration', async () => {
     const first = await load('mirror: {listen: ["127.0.0.1:1"]}\nstore: {quota: 3GiB}\ntags: {ttl: 90s}');
     const again = await load(await configAsYaml(presentConfig(first)));
     assert.deepEqual(again.config, first.config);
   });
 
-  it('tells the origin of each value', async () => {
+  it('has the origin of each value', async () => {
     const settings = presentConfig(await load('tags:\n  ttl: 90s'));
     const json = JSON.parse(configAsJson(settings)) as Record<string, unknown>;
     assert.deepEqual(json['tags.ttl'], { value: '90s', origin: `file ${FILE}:2` });

@@ -1,4 +1,4 @@
-/** Which files that hold a secret are told of as open to others. */
+/** Warnings of files with a secret that other users can read. */
 import assert from 'node:assert/strict';
 import { chmod, chown, mkdir, symlink, writeFile } from 'node:fs/promises';
 import { loadConfig } from '../../../src/config/load.ts';
@@ -15,8 +15,8 @@ async function told(mode: number, owner?: readonly [uid: number, gid: number]): 
   return (await exposedFiles([path])).join('\n').replaceAll(path, 'KEY');
 }
 
-describe('files with secrets', () => {
-  it('are told of if others may read or change them, with what to run', async () => {
+describe('exposedFiles: files with secrets', () => {
+  it('cause a warning with a command if others may read or change them', async () => {
     for (const mode of [0o644, 0o604, 0o602, 0o666, 0o620]) {
       const bits = mode.toString(8);
       const line = `KEY holds a secret and is open to other users of this machine (mode 0${bits}); run: chmod 600 KEY`;
@@ -24,15 +24,15 @@ describe('files with secrets', () => {
     }
   });
 
-  it('are not told of if they are their owner’s alone', async () => {
+  it('cause no warning if only the owner may read them', async () => {
     for (const mode of [0o600, 0o400, 0o700]) assert.equal(await told(mode), '');
   });
 
-  it('are not told of if they are missing, as who reads them tells of that', async () => {
+  it('cause no warning if they are missing, as their reader reports that', async () => {
     assert.deepEqual(await exposedFiles(['/nowhere/at-all']), []);
   });
 
-  it('are not told of in a volume of the kubelet, whose modes are the volume’s', async () => {
+  it('cause no warning in a volume of the kubelet, which sets the modes', async () => {
     await using dir = await TempDir.create('volume');
     await mkdir(dir.join('..2026_01_31_12_00_00.123456'));
     await writeFile(dir.join('..2026_01_31_12_00_00.123456/key'), 'secret', { mode: 0o644 });
@@ -43,7 +43,7 @@ describe('files with secrets', () => {
 });
 
 requires('root')('files with secrets, of others', () => {
-  it('may be read by a group if they are root’s: that is how a service gets them', async () => {
+  it('may be readable by a group if root owns them, as a service gets them so', async () => {
     assert.equal(await told(0o640, [0, 1234]), '');
     assert.match(await told(0o660, [0, 1234]), /chmod 600 KEY/);
     assert.match(await told(0o640, [1234, 1234]), /chmod 600 KEY/);
@@ -57,7 +57,7 @@ describe('secretFiles of a configuration', () => {
     return loaded.secretFiles;
   };
 
-  it('are those that hold the key, credentials, or passwords, and itself if passwords stand in it', async () => {
+  it('are those with the key, credentials or passwords, and the file itself if it holds passwords', async () => {
     const named = `
 cluster: { key-file: /key }
 upstream: { docker-config: /config.json }

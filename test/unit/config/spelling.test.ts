@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
 import { editDistance, nearest } from '../../../src/config/spelling.ts';
 
-describe('nearest word', () => {
-  it('is found for a slip, not for another word', () => {
+describe('nearest: the nearest word', () => {
+  it('is found for a typing error, not for another word', () => {
     assert.equal(nearest('listn', ['listen', 'log']), 'listen');
     assert.equal(nearest('LISTEN', ['listen']), 'listen');
     assert.equal(nearest('banana', ['listen', 'log']), undefined);

@@ -6,7 +6,7 @@ import { formatDuration, formatSize, parseDuration, parseSize } from '../../../s
 const refused = (parse: (text: string) => number, text: string, why: RegExp): void =>
   assert.throws(() => parse(text), { code: 'config_invalid', message: why }, JSON.stringify(text));
 
-describe('sizes', () => {
+describe('Sizes', () => {
   const sizes: readonly (readonly [string, number])[] = [
     ['20GiB', 20 * GIB],
     ['20Gi', 20 * GIB],
@@ -26,12 +26,12 @@ describe('sizes', () => {
     it(`reads ${JSON.stringify(text)}`, () => assert.equal(parseSize(text), bytes));
   }
 
-  it('refuses what is ambiguous, with both ways to write it', () => {
+  it('refuses ambiguous units, with both ways to write them', () => {
     refused(parseSize, '20G', /ambiguous: write GB .* 1000 or GiB .* 1024/);
     refused(parseSize, '512m', /ambiguous: write MB/);
   });
 
-  it('refuses what is no size', () => {
+  it('refuses a text that is no size', () => {
     refused(parseSize, '', /no size/);
     refused(parseSize, 'GiB', /no size/);
     refused(parseSize, '-1GiB', /negative/);
@@ -47,7 +47,7 @@ describe('sizes', () => {
     fc.assert(fc.property(round, ([count, unit]) => parseSize(formatSize(count * unit)) === count * unit));
   });
 
-  it('property: no text makes it throw anything else', () => {
+  it('property: any text gives a size or a config_invalid', () => {
     fc.assert(
       fc.property(fc.string(), (text) => {
         try {
@@ -70,7 +70,7 @@ describe('sizes', () => {
   });
 });
 
-describe('durations', () => {
+describe('Durations', () => {
   const durations: readonly (readonly [string, number])[] = [
     ['10s', 10 * SECOND],
     ['5m', 5 * MINUTE],
@@ -85,12 +85,12 @@ describe('durations', () => {
     it(`reads ${JSON.stringify(text)}`, () => assert.equal(parseDuration(text), milliseconds));
   }
 
-  it('refuses a bare number, with what to write', () => {
+  it('refuses a bare number, and says what to write', () => {
     refused(parseDuration, '10', /has no unit: write 10s or 10ms/);
     refused(parseDuration, '0', /has no unit/);
   });
 
-  it('refuses what is no duration', () => {
+  it('refuses a text that is no duration', () => {
     refused(parseDuration, '', /no duration/);
     refused(parseDuration, '-5s', /negative/);
     refused(parseDuration, '1h30m', /two units: write one, such as 90m/);

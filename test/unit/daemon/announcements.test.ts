@@ -1,4 +1,4 @@
-/** When blobs are announced to the DHT. */
+/** The time at which blobs are announced to the DHT. */
 import assert from 'node:assert/strict';
 import { mock } from 'node:test';
 import { systemClock } from '../../../src/util/clock.ts';
@@ -29,7 +29,7 @@ describe('Announcements', () => {
     mock.timers.reset();
   });
 
-  it('wait, the longer the more members there are', () => {
+  it('wait longer in a larger cluster', () => {
     announcements.add(digest);
     announcements.add(digest);
     mock.timers.tick(24_999);
@@ -39,7 +39,7 @@ describe('Announcements', () => {
     assert.deepEqual(log, ['provide ca97']);
   });
 
-  it('are not made for what is gone by then, and taken back for what was announced', () => {
+  it('are not made for a blob that is gone, and withdrawn for an announced one', () => {
     announcements.add(digest);
     announcements.remove(digest);
     mock.timers.tick(100_000);

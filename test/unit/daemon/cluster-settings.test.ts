@@ -1,4 +1,4 @@
-/** What the configuration says about the cluster. */
+/** The configuration of the cluster. */
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
@@ -12,7 +12,7 @@ describe('listenOn', () => {
     { host: '::', port: 4772 },
   ];
 
-  it('keeps to this machine while there is no key', () => {
+  it('listens on loopback without a key', () => {
     assert.deepEqual(listenOn(everywhere, 'loopback'), [
       { host: '127.0.0.1', port: 4772 },
       { host: '::1', port: 4772 },
@@ -23,14 +23,14 @@ describe('listenOn', () => {
     assert.deepEqual(listenOn(own, 'loopback'), own);
   });
 
-  it('listens where it is told with a key, or where that is waived', () => {
+  it('listens on the given addresses with a key, or in an open cluster', () => {
     assert.deepEqual(listenOn(everywhere, 'keyed'), everywhere);
     assert.deepEqual(listenOn(everywhere, 'open'), everywhere);
   });
 });
 
 describe('dataAddresses', () => {
-  it('names the hosts of the control plane where the data port is everywhere', () => {
+  it('gives the hosts of the control plane if the data port is on all interfaces', () => {
     const listening = [
       { host: '0.0.0.0', port: 4773 },
       { host: '::', port: 4773 },
@@ -47,7 +47,7 @@ describe('dataAddresses', () => {
 });
 
 describe('readClusterKey', () => {
-  it('reads a key without the end of its line', async () => {
+  it('reads a key without its newline', async () => {
     await using dir = await TempDir.create('key');
     const path = dir.join('key');
     assert.equal(await readClusterKey(''), undefined);
@@ -57,7 +57,7 @@ describe('readClusterKey', () => {
     await assert.rejects(readClusterKey(dir.join('absent')), (error) => isWeirError(error, 'config_invalid'));
   });
 
-  it('takes what is said to make one, and what programs usually make, whatever comes out', async () => {
+  it('accepts any key of the suggested command and of common programs', async () => {
     await using dir = await TempDir.create('key');
     const encodings = [32, 16].map((bytes) => [bytes, bytes === 32 ? 'base64' : 'hex'] as const);
     for (const [bytes, encoding] of encodings) {
@@ -69,7 +69,7 @@ describe('readClusterKey', () => {
     }
   });
 
-  it('refuses what can be guessed, says how to make one, and shows nothing of it', async () => {
+  it('refuses a key that could be guessed, says how to make one, and does not show it', async () => {
     await using dir = await TempDir.create('key');
     const path = dir.join('key');
     const weak = ['brief', 'thirty-one letters, too few ...', 'changeme'.repeat(8), 'a'.repeat(64), ''];

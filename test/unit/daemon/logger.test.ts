@@ -19,8 +19,8 @@ async function logged(
   return text;
 }
 
-describe('logger', () => {
-  it('writes JSON lines where there is no terminal, from its level on', async () => {
+describe('Logger', () => {
+  it('writes JSON lines without a terminal, from its level on', async () => {
     const text = await logged({}, (logger) => {
       logger.debug('not this');
       logger.info({ address: 'http://127.0.0.1:1' }, 'mirror listening');
@@ -30,7 +30,7 @@ describe('logger', () => {
     assert.match(String(time), /^\d{4}-\d\d-\d\dT.*Z$/);
   });
 
-  it('writes for people in a terminal, with colours only where they are wanted', async () => {
+  it('writes for people in a terminal, with colours only if they are wanted', async () => {
     const text = await logged({ isTerminal: true, color: false }, (logger) => logger.info({ a: 1 }, 'hello'));
     assert.match(text, /^\[\d\d:\d\d:\d\d\.\d{3}\] INFO: hello \{"a":1\}\n$/);
   });
@@ -54,7 +54,7 @@ describe('logger', () => {
     }
   });
 
-  it('tells code, fault, detail and causes of an expected error, without a stack', () => {
+  it('writes code, fault, detail and causes of an expected error, without a stack', () => {
     const cause = Object.assign(new Error('connect failed'), { code: 'ECONNREFUSED' });
     const error = new WeirError('upstream_unreachable', 'no way', { cause, detail: { host: 'x' } });
     assert.deepEqual(serializeError(error), {
@@ -66,7 +66,7 @@ describe('logger', () => {
     });
   });
 
-  it('gives the stack of what nobody expected', () => {
+  it('writes the stack of an unexpected error', () => {
     const thrown = serializeError(new TypeError('x is not a function')) as Record<string, unknown>;
     assert.equal(thrown['type'], 'TypeError');
     assert.match(String(thrown['stack']), /logger\.test/);
@@ -74,13 +74,13 @@ describe('logger', () => {
     assert.match(String((wrapped as Record<string, unknown>)['stack']), /^TypeError: y/);
   });
 
-  it('survives errors that are their own cause', () => {
+  it('writes an error that is its own cause', () => {
     const error = new Error('loop');
     error.cause = error;
     assert.ok(serializeError(error));
   });
 
-  it('takes what is no error, such as an event', async () => {
+  it('writes a thrown value that is no error, such as an event', async () => {
     const event = new Event('abort');
     assert.match(
       await logged({ level: 'debug' }, (logger) => logger.debug({ err: event }, 'x')),

@@ -12,8 +12,8 @@ const SOURCES: MetricsSources = {
   connections: () => 0,
 };
 
-describe('metrics', () => {
-  it('do not wake the process while nobody asks for them', async () => {
+describe('Metrics', () => {
+  it('do not wake the process without a scrape', async () => {
     const script = `
       const { Metrics } = await import(${JSON.stringify(MODULE)});
       const metrics = new Metrics('1.2.3', {});
@@ -25,7 +25,7 @@ describe('metrics', () => {
     assert.ok(turns > 0 && turns < 10, `turns of the event loop in 0.5 s: ${stdout}`);
   });
 
-  it("tell the event loop's lag, but no percentiles, which a timer would have to look after", async () => {
+  it("have the event loop's lag, but no percentiles, which need a timer", async () => {
     const text = await new Metrics('1.2.3', SOURCES).registry.metrics();
     assert.ok(text.includes('\nnodejs_eventloop_lag_seconds '));
     assert.deepEqual(text.match(/nodejs_eventloop_lag_(p\d+|m\w+|stddev)_seconds/), null);

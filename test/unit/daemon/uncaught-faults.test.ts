@@ -27,8 +27,8 @@ function scene() {
   return { process, lines, state, faults };
 }
 
-describe('faults', () => {
-  it('a rejection that nobody handles is logged with its stack and counted; the node goes on', () => {
+describe('watchFaults', () => {
+  it('logs an unhandled rejection with its stack, counts it, and lets the node go on', () => {
     const { process, lines, state } = scene();
     process.emit('unhandledRejection', new WeirError('aborted', 'the caller gave up'));
     assert.equal(state.rejections, 1);
@@ -37,7 +37,7 @@ describe('faults', () => {
     assert.match(String(lines[0]?.fields['stack']), /the caller gave up\n\s+at /);
   });
 
-  it('thousands of them make one line a second, which says how many there were', () => {
+  it('logs one line a second for thousands of rejections, with their number', () => {
     const { process, lines, state } = scene();
     for (let i = 0; i < 1000; i++) process.emit('unhandledRejection', 'no error at all');
     assert.equal(lines.length, 1);
@@ -50,7 +50,7 @@ describe('faults', () => {
     );
   });
 
-  it('an exception that nobody caught ends the node, after it was logged', () => {
+  it('ends the node after it logged an uncaught exception', () => {
     const { process, lines, state } = scene();
     process.emit('uncaughtException', new TypeError('a fault of Weir'));
     assert.equal(state.ended, 1);
@@ -58,13 +58,13 @@ describe('faults', () => {
     assert.match(String(lines[0]?.fields['stack']), /a fault of Weir/);
   });
 
-  it('leaves them to Node.js again afterwards', () => {
+  it('removes its listeners when it is disposed', () => {
     const { process, faults } = scene();
     faults[Symbol.dispose]();
     assert.deepEqual(process.eventNames(), []);
   });
 
-  it('the line of an exception reaches stderr before the process ends', async () => {
+  it('writes the line of an exception to stderr before the process ends', async () => {
     const url = (path: string): string => JSON.stringify(new URL(`../../../${path}`, import.meta.url).href);
     const script = `
       const { watchFaults } = await import(${url('src/daemon/uncaught-faults.ts')});

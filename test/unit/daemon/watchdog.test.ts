@@ -22,8 +22,8 @@ function start(
   });
 }
 
-describe('the watchdog', () => {
-  it('kills a process whose event loop is stuck, and says so', async () => {
+describe('Watchdog', () => {
+  it('kills a process whose event loop is stuck, and logs it', async () => {
     await using program = await start(
       "process.once('SIGUSR2', () => { for (;;); }); console.log('listens');",
     );
@@ -32,7 +32,7 @@ describe('the watchdog', () => {
     assert.equal((await program.exited).signal, 'SIGKILL');
     const told = /"state":"R","waitedForCpu":([\d.e-]+),.*no sign of life for ([\d.]+) s/;
     const [, waited, silent] = (await program.line(told)).map(Number);
-    // To the tick, but for what it had to wait for a core: on a loaded machine that is added.
+    // Exact to the tick, plus the time that it waited for a core on a loaded machine.
     const ownTime = 1000 * ((silent ?? NaN) - (waited ?? NaN));
     assert.ok(ownTime > 0.9 * TIMEOUT - 1 && ownTime <= TIMEOUT + 1, `${ownTime} ms`);
   });
@@ -45,8 +45,8 @@ describe('the watchdog', () => {
     await program.line(/"state":"T"/);
   });
 
-  it('leaves one alone that others keep from running', async () => {
-    // All on one core: what takes 0.3 s of it takes nine times as long, more than the watchdog waits at rest.
+  it('spares a process that waits for a core', async () => {
+    // All on one core: 0.3 s of CPU take nine times as long, which is more than the watchdog waits on an idle machine.
     const [hangTimeout, within] = [1000, ['taskset', '--cpu-list', '0']];
     const work = `
       process.once('SIGUSR2', () => {
@@ -70,11 +70,11 @@ describe('the watchdog', () => {
     assert.equal(program.exit, undefined);
   });
 
-  it('leaves one alone that lives, and one that has ended its watchdog', async () => {
+  it('spares a live process, and one that has disposed of its watchdog', async () => {
     await using living = await start('');
     await using disposed = await start(`
       watchdog[Symbol.dispose]();
-      setImmediate(() => setImmediate(() => console.log('disposed'))); // its pipe is closed then
+      setImmediate(() => setImmediate(() => console.log('disposed'))); // the pipe of the watchdog is closed then
     `);
     await Promise.all([living.line(/started/), disposed.line(/disposed/)]);
     disposed.signal('SIGSTOP');

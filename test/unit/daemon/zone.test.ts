@@ -6,7 +6,7 @@ import { isWeirError } from '../../../src/util/errors.ts';
 import { TempDir } from '../../support/temp.ts';
 
 describe('readZone', () => {
-  it('takes node.zone before the file, and the file without its newline', async () => {
+  it('prefers node.zone to the file, and reads the file without its newline', async () => {
     await using dir = await TempDir.create('zone');
     const file = dir.join('zone');
     await writeFile(file, 'eu-1a\n');
@@ -14,7 +14,7 @@ describe('readZone', () => {
     assert.equal(await readZone(defaultConfig({ 'node.zone-file': file, 'node.zone': 'eu-1b' })), 'eu-1b');
   });
 
-  it('is no zone where there is no file, or an empty one', async () => {
+  it('gives no zone if the file is missing or empty', async () => {
     await using dir = await TempDir.create('zone');
     const config = defaultConfig({ 'node.zone-file': dir.join('zone') });
     assert.equal(await readZone(config), '');
@@ -23,7 +23,7 @@ describe('readZone', () => {
     assert.equal(await readZone(defaultConfig()), '');
   });
 
-  it('refuses what is no zone, and a file that cannot be read', async () => {
+  it('refuses content that is no zone, and an unreadable file', async () => {
     await using dir = await TempDir.create('zone');
     await writeFile(dir.join('zone'), 'two words');
     const isInvalid = (error: unknown): boolean => isWeirError(error, 'config_invalid');

@@ -7,7 +7,7 @@ import { SETTING_KEYS } from '../../../src/config/settings.ts';
 import { ERROR_CODES } from '../../../src/util/errors.ts';
 
 const ROOT = resolve(import.meta.dirname, '../../..');
-/** Where a variable part of a log line stands in the page, and in a template of the code. */
+/** Marks a variable part of a log line, in the page and in a template of the code. */
 const GAP = '…';
 const TEMPLATE_GAP = /\$\{[^{}]*\}/g;
 /** Calls of the node's own logger, with their text. */
@@ -21,7 +21,7 @@ async function sources(): Promise<string> {
   return texts.join('\n');
 }
 
-/** What stands between code marks. */
+/** The texts between code marks. */
 const codes = (text: string): readonly string[] =>
   [...text.matchAll(/`([^`\n]+)`/g)].map(([, code = '']) => code);
 
@@ -47,7 +47,7 @@ function valuePaths(value: unknown, prefix = ''): readonly string[] {
 }
 
 describe('docs/operations.md', () => {
-  it('names log lines that the code writes', async () => {
+  it('names only log lines that the code writes', async () => {
     const code = (await sources()).replaceAll(TEMPLATE_GAP, GAP);
     const lines = firstCells(await read('docs/operations.md'), 'log lines');
     assert.ok(lines.length >= 20, `${lines.length} lines`);
@@ -64,14 +64,14 @@ describe('docs/operations.md', () => {
     for (const text of warnings) assert.ok(lines.includes(text), `not in the page: ${text}`);
   });
 
-  it('names metrics that exist', async () => {
+  it('names only metrics that exist', async () => {
     const known = new Set((await read('docs/metrics.md')).match(/weir_[a-z_]+/g));
     const named = new Set((await read('docs/operations.md')).match(/weir_[a-z_]+/g));
     assert.ok(named.size >= 8, `${named.size} metrics`);
     for (const name of named) assert.ok(known.has(name), name);
   });
 
-  it('names settings and values that exist', async () => {
+  it('names only settings and values that exist', async () => {
     const values = valuePaths(parse(await read('deploy/chart/values.yaml')));
     const isOpen = (value: string): boolean => !values.some((each) => each.startsWith(`${value}.`));
     const settings: readonly string[] = SETTING_KEYS;
@@ -88,14 +88,14 @@ describe('docs/operations.md', () => {
     for (const name of named) assert.ok(isKnown(name), name);
   });
 
-  it('names error codes that exist', async () => {
+  it('names only error codes that exist', async () => {
     const page = await read('docs/operations.md');
     const named = codes(page).filter((code) => /^(store|address|upstream|peer)_[a-z_]+$/.test(code));
     assert.ok(named.length >= 3, `${named.length} codes`);
     for (const code of named) assert.ok(code in ERROR_CODES, code);
   });
 
-  it('points to pages and sections that exist', async () => {
+  it('links only to pages and sections that exist', async () => {
     const page = await read('docs/operations.md');
     for (const [, path = '', section = ''] of page.matchAll(/\]\((?!https?:)([^)#]*)(#[^)]*)?\)/g)) {
       const target =

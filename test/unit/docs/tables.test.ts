@@ -1,4 +1,4 @@
-/** Pages that list what stands in the code: they must list all of it, and nothing else. */
+/** Pages that list things of the code must list all of them, and no others. */
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -25,7 +25,7 @@ const plain = (cell = ''): string => cell.replaceAll('`', '').trim();
 const byName = (a: readonly unknown[], b: readonly unknown[]): number =>
   String(a[0]).localeCompare(String(b[0]));
 
-describe('docs', () => {
+describe('Reference pages', () => {
   it('errors.md lists each code with its fault and status', async () => {
     const listed = (await tableOf('errors.md')).map(([code, fault, status]) => [
       plain(code),

@@ -14,7 +14,7 @@ import { MirrorFixture, sendBytes } from '../../support/mirror-fixture.ts';
 
 const LARGE = 40 * MIB;
 
-/** What arrives of a body until its end or until it breaks off. */
+/** The bytes of a body that arrive before it ends or breaks off. */
 async function received(response: Response): Promise<{ bytes: Buffer; complete: boolean }> {
   const parts: Uint8Array[] = [];
   try {
@@ -25,14 +25,14 @@ async function received(response: Response): Promise<{ bytes: Buffer; complete: 
   }
 }
 
-/** Sends the first `count` bytes and then nothing more. */
+/** Sends the first `count` bytes and no more. */
 function sendAndStop(response: ServerResponse, bytes: Buffer, count: number, sent?: () => void): void {
   response.writeHead(200, { 'Content-Length': bytes.length });
   response.write(bytes.subarray(0, count), sent);
 }
 
-describe('contract with runtimes', () => {
-  describe('1. never send bytes that are not verified', () => {
+describe('Mirror: the contract with runtimes', () => {
+  describe('1. never send unverified bytes', () => {
     it('holds back the end of a large blob until the whole digest is right', async () => {
       await using fixture = await MirrorFixture.start();
       const bytes = seededBytes(LARGE);
@@ -46,7 +46,7 @@ describe('contract with runtimes', () => {
       assert.equal(await fixture.store.stat(digest), undefined, 'never committed');
     });
 
-    it('checks small blobs whole before their first byte', async () => {
+    it('checks a small blob whole before its first byte', async () => {
       await using fixture = await MirrorFixture.start();
       const digest = digestOf(Buffer.from('right'));
       fixture.registry.repository('a/b').blobs.set(digest, Buffer.from('wrong'));
@@ -56,7 +56,7 @@ describe('contract with runtimes', () => {
       assert.equal(fixture.registry.count(/blobs/), 2, 'it was fetched once more');
     });
 
-    it('survives one wrong answer: the second one is right', async () => {
+    it('serves the blob if only the first answer was wrong', async () => {
       await using fixture = await MirrorFixture.start();
       const bytes = seededBytes(1 * MIB);
       const digest = fixture.registry.addBlob('a/b', bytes);
@@ -73,7 +73,7 @@ describe('contract with runtimes', () => {
   });
 
   describe('2. never stall', () => {
-    it('cuts cleanly when nothing comes any more, and answers 404 to the Range that follows', async () => {
+    it('cuts cleanly when bytes stop, and answers 404 to the Range that follows', async () => {
       await using fixture = await MirrorFixture.start({ stallTimeout: 500 });
       const bytes = seededBytes(LARGE);
       const digest = fixture.registry.addBlob('a/b', bytes);
@@ -89,7 +89,7 @@ describe('contract with runtimes', () => {
       assert.match(await retry.text(), /handed_over|upstream_/);
     });
 
-    it('goes on by itself when upstream cuts and comes back', async () => {
+    it('resumes when upstream cuts and comes back', async () => {
       await using fixture = await MirrorFixture.start();
       const bytes = seededBytes(LARGE);
       const digest = fixture.registry.addBlob('a/b', bytes);
@@ -110,7 +110,7 @@ describe('contract with runtimes', () => {
     });
   });
 
-  it('clients may close open-ended ranges early, as containerd 2 does: the next ones are served', async () => {
+  it('serves the next ranges after a client closed open-ended ones early, as containerd 2 does', async () => {
     await using fixture = await MirrorFixture.start();
     const bytes = seededBytes(LARGE);
     const digest = fixture.registry.addBlob('a/b', bytes);
@@ -136,7 +136,7 @@ describe('contract with runtimes', () => {
   });
 
   describe('3. never cut a first response at byte 0', () => {
-    it('answers 404 when upstream breaks off before anything was sent', async () => {
+    it('answers 404 if upstream breaks off before the first byte', async () => {
       await using fixture = await MirrorFixture.start();
       const bytes = seededBytes(LARGE);
       const digest = fixture.registry.addBlob('a/b', bytes);
@@ -149,7 +149,7 @@ describe('contract with runtimes', () => {
   });
 
   describe('4. bound every wait before the first byte', () => {
-    it('answers 404 in time when upstream says nothing', async () => {
+    it('answers 404 in time if upstream does not answer', async () => {
       await using fixture = await MirrorFixture.start({ mirror: { firstByteTimeout: 300 } });
       const { manifest } = fixture.registry.addImage('a/b', 'v1', Buffer.from('layer'));
       fixture.registry.intercept = () => true;
@@ -166,7 +166,7 @@ describe('contract with runtimes', () => {
       }
     });
 
-    it('waits less for a registry that has just let a request wait in vain', async () => {
+    it('waits less for a registry after a request waited in vain', async () => {
       await using fixture = await MirrorFixture.start({ mirror: { firstByteTimeout: 1200 } });
       fixture.registry.addImage('a/b', 'v1', Buffer.from('layer'));
       fixture.registry.intercept = () => true;
@@ -193,7 +193,7 @@ describe('contract with runtimes', () => {
       });
     }
 
-    it("relays upstream's 401 with its challenge, and takes the credential that follows", async () => {
+    it("relays upstream's 401 with its challenge, and accepts the credential that follows", async () => {
       await using fixture = await MirrorFixture.start();
       const { manifest } = fixture.registry.addImage('p/q', 'v1', Buffer.from('layer'));
       const authorization = `Basic ${Buffer.from('user:secret').toString('base64')}`;
@@ -210,7 +210,7 @@ describe('contract with runtimes', () => {
   });
 
   describe('5. deliver everything that a manifest was served for', () => {
-    it('is patient with clients that name the registry in the path: they cannot go upstream for a blob', async () => {
+    it('waits longer for clients with the registry in the path, which cannot go upstream for a blob', async () => {
       await using fixture = await MirrorFixture.start({
         mirror: { firstByteTimeout: 100, patientTimeout: 5000 },
       });
@@ -239,7 +239,7 @@ describe('contract with runtimes', () => {
       assert.equal(await fixture.store.stat(digest), undefined);
     });
 
-    it('goes on without storing when the disk fills up in mid-blob', async () => {
+    it('goes on without storing if the disk fills up in mid-blob', async () => {
       let written = 0;
       await using fixture = await MirrorFixture.start({
         wrapStore: (store) =>
@@ -272,7 +272,7 @@ describe('contract with runtimes', () => {
   });
 
   describe('6. read the registry from ns, else from the path, else docker.io', () => {
-    it('takes ns before the path', async () => {
+    it('prefers ns to the path', async () => {
       await using fixture = await MirrorFixture.start();
       const { bytes } = fixture.registry.addImage('a/b', 'v1', Buffer.from('layer'));
       for (const target of [
@@ -352,7 +352,7 @@ describe('contract with runtimes', () => {
     });
   });
 
-  it('a stalled reader does not stop the download for the others', async () => {
+  it('a stalled reader does not stop the download of other readers', async () => {
     await using fixture = await MirrorFixture.start();
     const bytes = seededBytes(LARGE);
     const digest = fixture.registry.addBlob('a/b', bytes);

@@ -10,11 +10,11 @@ import { MirrorFixture } from '../../support/mirror-fixture.ts';
 
 const LARGE = 3 * MIB;
 
-describe('documents that are held whole', () => {
-  it('are given up with a client that takes nothing', async () => {
+describe('Mirror: manifests and lists held in memory', () => {
+  it('are dropped with a client that takes no byte', async () => {
     const outcome = Promise.withResolvers<void>();
     const server = createServer((_, response) => {
-      // More than the kernel takes for a connection that nobody reads.
+      // More bytes than the kernel buffers for a connection without a reader.
       const sent = sendBytes(response, Buffer.alloc(64 * MIB), 300, new AbortController().signal);
       sent.then(outcome.resolve, outcome.reject);
     });
@@ -28,7 +28,7 @@ describe('documents that are held whole', () => {
     server.close();
   });
 
-  it('are refused without room, and small ones are not', async () => {
+  it('are refused without room, unless they are small', async () => {
     const documents = new DocumentRoom(LARGE);
     await using fixture = await MirrorFixture.start({ mirror: { documents } });
     const large = JSON.stringify({ tags: ['x'.repeat(LARGE)] });
@@ -53,7 +53,7 @@ describe('documents that are held whole', () => {
     assert.equal(documents.used, 0);
   });
 
-  it('take room for what is large of them, and give it back', () => {
+  it('take room if they are large, and give it back', () => {
     const room = new DocumentRoom(MIB);
     using small = room.hold();
     small.grow(64 * KIB);

@@ -7,7 +7,7 @@ interface Scene {
   readonly wait?: number;
   readonly slowness?: number;
   readonly hasPeers?: boolean;
-  /** Milliseconds from the beginning to the last byte; none comes where it is undefined. */
+  /** Milliseconds from the beginning to the last byte; undefined: no byte arrives. */
   readonly lastByte?: (now: number) => number | undefined;
 }
 
@@ -28,45 +28,45 @@ async function waits(scene: Scene): Promise<{ readonly seconds: number; readonly
   return { seconds: passed() / SECOND, isHeldUp };
 }
 
-describe('mirror/first-byte-deadline', () => {
-  it('ends after the wait where nothing comes', async () => {
+describe('firstByteTimeout', () => {
+  it('ends after the wait if no byte arrives', async () => {
     assert.deepEqual(await waits({}), { seconds: 3, isHeldUp: false });
     assert.deepEqual(await waits({ wait: SECOND / 4 }), { seconds: 0.25, isHeldUp: false });
   });
 
-  it('goes on while bytes come, but not for ever', async () => {
+  it('waits on while bytes arrive, but not for ever', async () => {
     assert.equal((await waits({ lastByte: (now) => Math.min(now, 6 * SECOND) })).seconds, 8.5);
     assert.equal((await waits({ lastByte: (now) => now })).seconds, 20.25);
     assert.equal((await waits({ lastByte: (now) => now, wait: 30 * SECOND })).seconds, 30.25);
   });
 
-  it('is longer in company, where all would be sent away at once', async () => {
+  it('waits longer with peers, as all runtimes would be sent away at once', async () => {
     const lastByte = (now: number): number => Math.min(now, SECOND);
     assert.equal((await waits({ lastByte })).seconds, 3.5);
     assert.equal((await waits({ lastByte, hasPeers: true })).seconds, 11);
   });
 
-  it('gives the time back that this node was held up for, and says so', async () => {
+  it('leaves out time in which this node was short of CPU, and reports it', async () => {
     assert.deepEqual(await waits({ slowness: 4 }), { seconds: 12, isHeldUp: true });
     assert.deepEqual(await waits({ slowness: 1.5 }), { seconds: 4.5, isHeldUp: false });
-    // A byte four seconds ago is a fresh one, where each second took four.
+    // A byte of four seconds ago is fresh if each second took four.
     assert.equal((await waits({ slowness: 4, lastByte: () => 5 * SECOND })).seconds, 15);
   });
 
-  it('is longer, too, where bytes come in company and this node has little time', async () => {
+  it('waits longer if bytes arrive with peers and this node is short of CPU', async () => {
     const lastByte = (now: number): number => now;
     assert.equal((await waits({ lastByte, slowness: 1.2 })).seconds, 24.3);
     assert.equal((await waits({ lastByte, slowness: 1.2, hasPeers: true })).seconds, 29.1);
     assert.equal((await waits({ lastByte, slowness: 4, hasPeers: true })).seconds, 61);
   });
 
-  it('ends after a minute by the clock, however long that was', async () => {
+  it('ends after a minute by the clock, however few ticks that was', async () => {
     const { seconds, isHeldUp } = await waits({ slowness: 100 });
     assert.equal(seconds, 75);
     assert.ok(isHeldUp);
   });
 
-  it('ends with its signal', async () => {
+  it('ends when its signal is aborted', async () => {
     const options = { clock: new SlowClock(), wait: 1, hasPeers: () => true, isArriving: () => true };
     await assert.rejects(firstByteTimeout(options, AbortSignal.abort(new Error('answered'))), /answered/);
   });

@@ -49,7 +49,7 @@ describe('Mirror', () => {
     }
   });
 
-  it('takes GET and HEAD alone', async () => {
+  it('refuses methods other than GET and HEAD', async () => {
     await using fixture = await MirrorFixture.start();
     for (const method of ['POST', 'PUT', 'PATCH', 'DELETE']) {
       const response = await fixture.get('a/b/manifests/v1', { method });
@@ -58,7 +58,7 @@ describe('Mirror', () => {
     }
   });
 
-  it('bounds headers', async () => {
+  it('refuses headers above its bound', async () => {
     await using fixture = await MirrorFixture.start();
     const answer = await raw(
       fixture.url,
@@ -75,7 +75,7 @@ describe('Mirror', () => {
     assert.equal(fixture.registry.server.requests.length, 0);
   });
 
-  it('notices that a request goes round in a circle', async () => {
+  it('refuses a request that came from itself', async () => {
     await using fixture = await MirrorFixture.start({ mirror: { firstByteTimeout: 5_000 } });
     const self = new URL(fixture.url).host;
     const response = await fetch(`${fixture.url}/v2/a/b/manifests/v1?ns=${self}`);
@@ -100,7 +100,7 @@ describe('Mirror', () => {
     await Promise.allSettled(pending);
   });
 
-  it('passes tags/list and referrers through, with links that lead back to the mirror', async () => {
+  it('relays tags/list and referrers, with links that lead back to the mirror', async () => {
     await using fixture = await MirrorFixture.start();
     const digest = digestOf(Buffer.from('subject'));
     fixture.registry.intercept = (request, response) => {
@@ -130,7 +130,7 @@ describe('Mirror', () => {
     assert.deepEqual(await referrers.json(), { asked: `/v2/a/b/referrers/${digest}` });
   });
 
-  it('calls lists what they are, and takes what is no JSON for no answer about referrers', async () => {
+  it('sends the right Content-Type for lists, and refuses referrers that are no JSON', async () => {
     await using fixture = await MirrorFixture.start();
     const digest = digestOf(Buffer.from('subject'));
     let type = 'application/json; charset=utf-8';
@@ -154,7 +154,7 @@ describe('Mirror', () => {
     assert.match(await refused.text(), /upstream_protocol/);
   });
 
-  it('drains: refuses new work, lets running responses end', async () => {
+  it('drains: refuses new requests, and lets running responses end', async () => {
     await using fixture = await MirrorFixture.start();
     const bytes = seededBytes(1000);
     const digest = fixture.registry.addBlob('a/b', bytes);
@@ -175,7 +175,7 @@ describe('Mirror', () => {
     await drained;
   });
 
-  it('drains: cuts cleanly what does not end in time', async () => {
+  it('drains: cuts responses cleanly that do not end in time', async () => {
     await using fixture = await MirrorFixture.start();
     const bytes = seededBytes(40 * MIB);
     const digest = fixture.registry.addBlob('a/b', bytes);
@@ -202,7 +202,7 @@ describe('Mirror', () => {
     assert.ok(fixture.reports.some(({ error }) => isWeirError(error, 'draining')));
   });
 
-  it('says which address is in use', async () => {
+  it('names the address that is in use', async () => {
     await using fixture = await MirrorFixture.start();
     const port = Number(new URL(fixture.url).port);
     await assert.rejects(

@@ -6,7 +6,7 @@ import { DOCKER_HUB, repositoryKey } from '../../../src/oci/repository.ts';
 
 const HEX = 'ab'.repeat(32);
 
-/** What a target means, in a line. */
+/** A parsed target as one line. */
 function read(target: string): string {
   const route = parseRoute(target, DOCKER_HUB);
   if (route.kind === 'ping') return 'ping';
@@ -52,8 +52,8 @@ describe('parseRoute', () => {
     it(target.replaceAll(HEX, '…'), () => assert.equal(read(target), meaning));
   }
 
-  it('never throws anything but a WeirError of the caller, whatever comes', () => {
-    const piece = fc.oneof(
+  it('throws only WeirErrors of the caller, for any target', () => {
+    const part = fc.oneof(
       fc.string(),
       fc.constantFrom(
         '/v2/',
@@ -70,9 +70,9 @@ describe('parseRoute', () => {
       ),
     );
     fc.assert(
-      fc.property(fc.array(piece, { maxLength: 12 }), (pieces) => {
+      fc.property(fc.array(part, { maxLength: 12 }), (parts) => {
         try {
-          parseRoute(pieces.join(''), DOCKER_HUB);
+          parseRoute(parts.join(''), DOCKER_HUB);
         } catch (error) {
           assert.ok(error instanceof WeirError && error.fault === 'caller', String(error));
         }

@@ -6,8 +6,8 @@ import { MirrorFixture } from '../../support/mirror-fixture.ts';
 import { QuietPull } from '../../support/quiet-pull.ts';
 import { VirtualClock } from '../network/virtual-clock.ts';
 
-describe('mirror: the wait for a first byte', () => {
-  it('is longer where others pull the blob or have it, and ends for them, too', async () => {
+describe('Mirror: the time limit of the first byte', () => {
+  it('is longer if peers pull the blob or have it, and still ends', async () => {
     const clock = new VirtualClock();
     const pulls = new Map<Digest, QuietPull>();
     await using fixture = await MirrorFixture.start({
@@ -16,7 +16,7 @@ describe('mirror: the wait for a first byte', () => {
       stallTimeout: 60 * SECOND,
       mirror: { clock, firstByteTimeout: 3 * SECOND },
     });
-    const bytes = seededBytes(MIB, 'in company');
+    const bytes = seededBytes(MIB, 'with peers');
     const add = (content: Buffer, hasPeers: boolean): Digest => {
       const digest = fixture.registry.addBlob('a/b', content);
       pulls.set(digest, new QuietPull(MIB, hasPeers));

@@ -9,7 +9,7 @@ import { fakeNode, statusOf } from './fixture.ts';
 const fails = (promise: Promise<unknown>, code: ErrorCode, message: RegExp): Promise<void> =>
   assert.rejects(promise, (error: unknown) => isWeirError(error, code) && message.test(error.message));
 
-/** Something that is no node. */
+/** A server that is no node. */
 async function otherServer(answer: RequestListener): Promise<AsyncDisposable & { readonly url: URL }> {
   const server = createServer(answer).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -32,12 +32,12 @@ describe('AdminClient', () => {
     assert.equal((await client.status()).name, 'renamed');
   });
 
-  it('tells that nothing answers', async () => {
+  it('reports that nothing answers', async () => {
     await using client = new AdminClient(new URL('http://127.0.0.1:1'));
     await fails(client.status(), 'upstream_unreachable', /^no node answers at http:\/\/127\.0\.0\.1:1$/);
   });
 
-  it('tells that something else answers', async () => {
+  it('reports that something other than a node answers', async () => {
     const answers: readonly (readonly [RequestListener, RegExp])[] = [
       [(_, response) => response.writeHead(404).end(), /no admin address.*answers 404/],
       [(_, response) => response.end('<html>'), /no admin address/],
@@ -51,7 +51,7 @@ describe('AdminClient', () => {
     }
   });
 
-  it('tells why a node refuses, in plain characters', async () => {
+  it('reports the refusal of a node in plain characters', async () => {
     await using server = await otherServer((_, response) => {
       response.writeHead(403).end('beyond loopback there is \u001b[31mnothing\n');
     });
@@ -70,8 +70,8 @@ describe('AdminClient', () => {
   });
 });
 
-describe('the admin address', () => {
-  it('answers GET and HEAD with JSON that is not to be kept', async () => {
+describe('AdminServer', () => {
+  it('answers GET and HEAD with JSON that must not be cached', async () => {
     await using node = await fakeNode();
     for (const path of ['/v1/status', '/v1/peers?x=1']) {
       const response = await fetch(new URL(path, node.address));

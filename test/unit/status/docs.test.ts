@@ -1,4 +1,4 @@
-/** docs/admin-api.md lists each field of the reports with its type, and no other. */
+/** docs/admin-api.md must list each field of the reports with its type, and no other field. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { peersSchema, statusSchema } from '../../../src/status/status-report.ts'
 
 const PAGE = join(import.meta.dirname, '../../../docs/admin-api.md');
 
-/** What a valibot schema tells of itself. */
+/** The parts of a valibot schema that this test reads. */
 interface Schema {
   readonly type: string;
   readonly entries?: Readonly<Record<string, Schema>>;
@@ -16,7 +16,7 @@ interface Schema {
 
 const TYPES: Readonly<Record<string, string>> = { picklist: 'string', custom: 'string', record: 'object' };
 
-/** `path type` of each field that holds a value, or a list. */
+/** `path type` of each field with a value or a list. */
 function fieldsOf(schema: Schema, path: string, optional: boolean): string[] {
   if (schema.wrapped !== undefined) return fieldsOf(schema.wrapped, path, true);
   const own = `${path} ${TYPES[schema.type] ?? schema.type}${optional ? '?' : ''}`;

@@ -1,4 +1,4 @@
-/** Reports of a node that is in the middle of things, and an admin address that serves them. */
+/** Reports of a busy node, and an admin address that serves them. */
 import { AdminServer } from '../../../src/daemon/admin-server.ts';
 import { MIB } from '../../../src/util/clock.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
@@ -14,7 +14,7 @@ export function peerOf(n: number): PeerId {
   return peerIdOf(Buffer.alloc(32, n));
 }
 
-/** The bitfield whose `set` chunks are there, in base64. */
+/** Base64 of a bitfield in which the `set` chunks are present. */
 export function bitmapOf(chunks: number, set: readonly number[]): string {
   const bits = Buffer.alloc(Math.ceil(chunks / 8));
   for (const index of set) bits[index >> 3] = (bits[index >> 3] ?? 0) | (0x80 >> (index & 7));
@@ -83,12 +83,12 @@ export function peerReportOf(n: number, more: Partial<PeerReport> = {}): PeerRep
 
 export interface FakeNode extends AsyncDisposable {
   readonly address: URL;
-  /** What it answers from now on. */
+  /** The next answers. */
   status: StatusReport;
   peers: PeersReport;
 }
 
-/** The real admin server, its reports made up. */
+/** The real admin server with made-up reports. */
 export async function fakeNode(status: StatusReport = statusOf(), port = 0): Promise<FakeNode> {
   const admin = await AdminServer.start({
     listen: [{ host: '127.0.0.1', port }],

@@ -5,8 +5,8 @@ import { bitmapOf, peerOf, peerReportOf, statusOf, transferOf } from './fixture.
 
 const suspect = { reason: 'stalled', until: new Date(0).toISOString(), banned: false };
 
-describe('reports', () => {
-  it('come back from JSON as they were', () => {
+describe('Reports of the admin address', () => {
+  it('survive JSON unchanged', () => {
     const status = statusOf({
       transfers: [transferOf('a'), transferOf('b', { state: 'failed', error: 'peer_cut: gone' })],
       suspects: [{ peer: peerOf(9), name: 'node-9', ...suspect }],
@@ -16,14 +16,14 @@ describe('reports', () => {
     assert.deepEqual(v.parse(peersSchema, JSON.parse(JSON.stringify(peers))), peers);
   });
 
-  it('may leave out what there is nothing to tell of, and bring what a later version adds', () => {
+  it('may lack optional fields and have fields of a later version', () => {
     const { direction: _, rtt_ms: __, ...peer } = peerReportOf(2);
     assert.ok(v.is(peersSchema, { peers: [{ ...peer, colour: 'blue' }], more: 1 }));
     const { upstream_bitmap: ___, ...transfer } = transferOf('a');
     assert.ok(v.is(statusSchema, statusOf({ transfers: [transfer] })));
   });
 
-  it('are refused where a field is missing or makes no sense', () => {
+  it('are refused if a field is missing or invalid', () => {
     const { totals: _, ...partial } = statusOf();
     assert.ok(!v.is(statusSchema, partial));
     for (const wrong of [

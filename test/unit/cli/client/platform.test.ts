@@ -15,7 +15,7 @@ const manifestFor = (text: string): Descriptor => ({
   platform: parsePlatform(text),
 });
 
-describe('platforms', () => {
+describe('Platforms', () => {
   it('are read and written', () => {
     for (const text of ['linux/amd64', 'linux/arm/v7', 'windows/amd64']) {
       assert.equal(formatPlatform(parsePlatform(text)), text);
@@ -30,7 +30,7 @@ describe('platforms', () => {
     assert.deepEqual(hostPlatform('arm64'), { os: 'linux', architecture: 'arm64' });
   });
 
-  it('are found in an index: the same variant, else the first where none is asked for', () => {
+  it('are found in an index: the same variant, else the first if none is asked for', () => {
     const manifests = ['linux/arm/v6', 'linux/arm/v7', 'linux/arm64/v8', 'linux/amd64'].map(manifestFor);
     const found = (text: string): string =>
       formatPlatform(selectManifest(manifests, parsePlatform(text)).platform as Platform);

@@ -53,7 +53,7 @@ describe('numbers for people', () => {
 });
 
 describe('progress of a pull', () => {
-  it('fits into 80 columns, without colour codes where none are wanted', () => {
+  it('fits into 80 columns, without colour codes if none are wanted', () => {
     const progress = new PullProgress();
     const [config, layer, waiting] = [
       blobOf('config', 945),
@@ -85,7 +85,7 @@ describe('progress of a pull', () => {
     assert.match(lines.at(-2) ?? '', /30 of 60 blobs done/);
   });
 
-  it('is plain lines where there is no terminal', async () => {
+  it('is plain lines without a terminal', async () => {
     let text = '';
     const output = new Writable({
       write: (chunk: Buffer, _, done) => {

@@ -40,7 +40,7 @@ describe('pulling an image', () => {
   });
   after(() => rm(directory, { recursive: true }));
 
-  it('fetches everything once, in the way of containerd, and checks it', async () => {
+  it('fetches everything once, as containerd does, and checks it', async () => {
     const log: string[] = [];
     await using registry = await serve(image, {
       intercept: (request) => {
@@ -63,7 +63,7 @@ describe('pulling an image', () => {
     assert.ok(pulled.blobs.every(({ source }) => source === 'registry'));
   });
 
-  it('hands the content to the sink, which is waited for', async () => {
+  it('hands the content to the sink, and waits for it', async () => {
     await using registry = await serve(image);
     const parts = new Map<Digest, Buffer[]>();
     await pull(registry, {
@@ -96,7 +96,7 @@ describe('pulling an image', () => {
     assert.equal(pulled.digest, image.top.digest);
   });
 
-  it('asks a mirror with ?ns=, and believes its Weir-Source', async () => {
+  it('asks a mirror with ?ns=, and reads its Weir-Source', async () => {
     const queries = new Set<string | undefined>();
     await using mirror = await serve(image, {
       intercept: (request, response) => {
@@ -138,7 +138,7 @@ describe('pulling an image', () => {
     assert.ok(pulled.blobs.some(({ retries }) => retries >= 5));
   });
 
-  it('takes a whole answer to a ranged request, skipping what it has', async () => {
+  it('accepts a whole answer to a ranged request, and skips the bytes that it has', async () => {
     const [layer] = [...image.blobs.values()].sort((a, b) => b.size - a.size);
     let cut = false;
     await using registry = await serve(image, {
@@ -160,7 +160,7 @@ describe('pulling an image', () => {
     assert.equal((await pull(registry)).bytes, image.size);
   });
 
-  it('gives up after four attempts that bring no byte', async () => {
+  it('gives up after four attempts without a byte', async () => {
     let attempts = 0;
     await using registry = await serve(image, {
       intercept: (request, response) => {
@@ -174,7 +174,7 @@ describe('pulling an image', () => {
     assert.equal(attempts, 4);
   });
 
-  it('says so when a mirror hands a blob over to the registry in mid-blob', async () => {
+  it('reports that a mirror hands a blob over to the registry in mid-blob', async () => {
     const [layer] = [...image.blobs.values()].sort((a, b) => b.size - a.size);
     await using registry = await serve(image, {
       intercept: (request, response) => {
@@ -197,7 +197,7 @@ describe('pulling an image', () => {
     });
   });
 
-  it('asks the fallback what the mirror does not have, from the byte where it stopped, and the mirror again after it', async () => {
+  it('asks the fallback from the byte where the mirror stopped, and then the mirror again', async () => {
     const [layer] = [...image.blobs.values()].sort((a, b) => b.size - a.size);
     assert.ok(layer !== undefined);
     let tags = 0;
@@ -238,7 +238,7 @@ describe('pulling an image', () => {
     assert.equal(sourceOf(pulled.digest), 'mirror');
   });
 
-  it('fails where the fallback fails too, and asks nobody else once it is aborted', async () => {
+  it('fails if the fallback fails too, and sends no request once it is aborted', async () => {
     await using mirror = await serve(image, {
       intercept: (_, response) => {
         response.writeHead(404).end();
@@ -286,7 +286,7 @@ describe('pulling an image', () => {
     await assert.rejects(pull(longer), { code: 'digest_mismatch' });
   });
 
-  it('does not repeat what is not there, and tells what it asked for', async () => {
+  it('does not repeat a request for missing content, and names that content', async () => {
     await using registry = await serve(image);
     await assert.rejects(pull(registry, { image: referenceTo(registry, ':none') }), {
       code: 'manifest_unknown',
@@ -307,7 +307,7 @@ describe('pulling an image', () => {
   });
 });
 
-describe('pulling of an index', () => {
+describe('pulling an index', () => {
   const platforms = [
     { os: 'linux', architecture: 'amd64' },
     { os: 'linux', architecture: 'arm64', variant: 'v8' },
@@ -334,7 +334,7 @@ describe('pulling of an index', () => {
     assert.equal(all.bytes, image.size);
   });
 
-  it('tells which platforms there are', async () => {
+  it('lists the platforms of the index', async () => {
     await assert.rejects(pullIndex({ platform: { os: 'linux', architecture: 's390x' } }), {
       code: 'manifest_unknown',
       message: /no manifest for linux\/s390x \(it has: linux\/amd64, linux\/arm64\/v8\)/,

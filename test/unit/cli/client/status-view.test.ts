@@ -31,7 +31,7 @@ const bar = (whole: number): string => {
 };
 
 describe('the status for people', () => {
-  it('tells node, cluster, zones, transfers with their sources, and who is set aside', () => {
+  it('shows node, cluster, zones, transfers with their sources, and suspects', () => {
     const report = statusOf({
       transfers: [
         transferOf('a'),
@@ -64,7 +64,7 @@ describe('the status for people', () => {
     );
   });
 
-  it('takes rates from an earlier report, where there is one', () => {
+  it('takes rates from an earlier report, if there is one', () => {
     const before = {
       report: statusOf({ transfers: [transferOf('a', { present_bytes: 4 * MIB })] }),
       seconds: 2,
@@ -75,7 +75,7 @@ describe('the status for people', () => {
     );
   });
 
-  it('says what a node on its own is', () => {
+  it('describes a node without a cluster', () => {
     const cluster = { mode: 'off', members: 1, connections: 0, zones: { '': 1 } } as const;
     const totals = { ...statusOf().totals, to_runtimes: 0, saved: 0 };
     const lines = renderStatus(statusOf({ cluster, totals, transfers: [], zone: '' }), plain).join('\n');
@@ -87,7 +87,7 @@ describe('the status for people', () => {
     assert.match(lone, /^cluster {4}no other member, 0 connections; no cluster key: this machine only$/m);
   });
 
-  it('fits into the columns, whatever the report says, and lets nobody else paint the screen', () => {
+  it('fits into the columns for any report, and strips control characters of foreign text', () => {
     const text = fc.string({ unit: 'binary', maxLength: 300 });
     fc.assert(
       fc.property(text, fc.integer({ min: 60, max: 200 }), fc.boolean(), (name, columns, color) => {
@@ -126,8 +126,8 @@ describe('the peers for people', () => {
   });
 });
 
-describe('pictures in a terminal', () => {
-  it('tell sources apart without colour', () => {
+describe('Pictures in a terminal', () => {
+  it('show sources by shape without colour', () => {
     assert.equal(drawCells(['upstream', 'upstream', 'peers', 'local', 'none'], false), '██▒▪·');
     assert.equal(stripVTControlCharacters(drawCells(['upstream', 'peers'], true)), '█▒');
     assert.equal(legend(['peers', 'none'], false), '▒ from peers  · not here yet');

@@ -50,7 +50,7 @@ function outcome(more: Partial<DemoOutcome> = {}): DemoOutcome {
 const problemsOf = (more: Partial<DemoOutcome>): string => findProblems(outcome(more)).join('\n');
 
 describe('demo report', () => {
-  it('has nothing to object to where each byte left the registry once', () => {
+  it('has no problem if each byte left the registry once', () => {
     assert.deepEqual(findProblems(outcome()), []);
     assert.deepEqual(findProblems(outcome({ swarm: wave(5, 1100) })), []);
     assert.deepEqual(findMerits(outcome()), [
@@ -60,7 +60,7 @@ describe('demo report', () => {
     ]);
   });
 
-  it('tells what is wrong', () => {
+  it('lists the problems', () => {
     assert.match(
       problemsOf({ swarm: wave(5, 1101) }),
       /^the swarm cost the registry 1\.1 KiB for an image of 1000 B$/,
@@ -89,7 +89,7 @@ describe('demo report', () => {
     assert.match(table, /digests checked +5 × 2 +5 × 2 +1 × 2$/m);
   });
 
-  it('of one node is cold against warm', () => {
+  it('compares cold and warm for one node', () => {
     const one = outcome({
       nodes: 1,
       direct: wave(1, 1000),

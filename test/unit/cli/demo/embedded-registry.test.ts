@@ -60,7 +60,7 @@ describe('embedded registry', () => {
     });
   });
 
-  it('refuses what it does not have', async () => {
+  it('refuses unknown content', async () => {
     const absent = digestOf(Buffer.from('absent'));
     for (const path of ['/v2/a/c/manifests/v1', '/v2/a/b/manifests/v2', `/v2/a/b/blobs/${absent}`, '/x']) {
       assert.equal((await get(path)).status, 404, path);
@@ -68,7 +68,7 @@ describe('embedded registry', () => {
     assert.equal((await get('/v2/', { method: 'POST' })).status, 405);
   });
 
-  it('keeps to its rate over all connections', async () => {
+  it('limits the rate of all connections together', async () => {
     await using slow = await EmbeddedRegistry.start({ rate: 10 * MIB });
     slow.add('a/b', 'v1', image);
     const started = performance.now();

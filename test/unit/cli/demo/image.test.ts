@@ -17,7 +17,7 @@ describe('generated images', () => {
   beforeEach(async () => (directory = await mkdtemp(join(tmpdir(), 'weir-test-'))));
   afterEach(() => rm(directory, { recursive: true }));
 
-  it('depend on the seed alone, and every digest is right', async () => {
+  it('depend only on the seed, and have right digests', async () => {
     const spec = { layers: [3 * MIB + 7, 1, 0] };
     const one = await generateImage(join(directory, '1'), { ...spec, seed: 'a' });
     const same = await generateImage(join(directory, '2'), { ...spec, seed: 'a' });
@@ -32,7 +32,7 @@ describe('generated images', () => {
     }
   });
 
-  it('have layers that are tar files, with diff ids as the config tells them', async () => {
+  it('have layers that are tar files with the diff ids of the config', async () => {
     const content = Buffer.from('#!/bin/sh\n');
     const files = [{ path: 'bin/hello', content, mode: 0o755 }];
     const image = await generateImage(directory, { seed: 'a', layers: [{ size: 100 * KIB, files }] });
@@ -67,7 +67,7 @@ describe('generated images', () => {
 });
 
 describe('shared bandwidth', () => {
-  it('is given out in turn, whoever asks', async () => {
+  it('is given out in turn', async () => {
     let now = 0;
     const slept: number[] = [];
     const clock = { ...systemClock, monotonic: () => now, sleep: async (ms: number) => void slept.push(ms) };

@@ -21,7 +21,7 @@ function scene(pullers: readonly Puller[], more: Partial<Scene> = {}): Scene {
 const options = { columns: 80, rows: 24, color: false };
 
 describe("the demo's picture", () => {
-  it('has a line for each puller, and tells what the registry has sent', () => {
+  it('has a line for each puller, and the bytes of the registry', () => {
     const pullers = [
       puller('node-1', 32 * MIB),
       puller('node-2', 64 * MIB, { seconds: 2.5 }),
@@ -38,7 +38,7 @@ describe("the demo's picture", () => {
     ]);
   });
 
-  it('fits on the screen, however many there are, in colour and without', () => {
+  it('fits on the screen with any number of pullers, with and without colour', () => {
     for (const color of [true, false]) {
       for (const count of [1, 5, 17, 18, 64]) {
         const pullers = Array.from({ length: count }, (_, n) =>

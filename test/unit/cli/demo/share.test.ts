@@ -13,7 +13,7 @@ const map = new ImageMap([
 const picture = (share: Share, width = 10): string => drawCells(share.cells(width), false);
 
 describe('a share of the image', () => {
-  it('shows where each chunk of each blob came from', () => {
+  it('shows the source of each chunk of each blob', () => {
     const share = new Share(map);
     assert.equal(picture(share), '··········');
     share.applyTransfers([
@@ -30,7 +30,7 @@ describe('a share of the image', () => {
     assert.deepEqual([share.present, share.from('upstream'), share.from('peers')], [500, 300, 200]);
   });
 
-  it('shares out what is new where the node does not say which chunk came from where', () => {
+  it('divides new chunks by the sources of bytes if the node does not report the source of each chunk', () => {
     const share = new Share(map);
     const said = (indices: readonly number[], upstream: number, peers: number): void =>
       share.applyTransfers([
@@ -59,7 +59,7 @@ describe('a share of the image', () => {
     assert.equal(share.present, 1000);
   });
 
-  it('is whole once the client has all, also where the status was not asked in time', () => {
+  it('is whole once the client has all, even if the status was not read in time', () => {
     const share = new Share(map);
     share.applyTransfers([
       transferOf('a', { size: 800, chunks: 8, bitmap: bitmapOf(8, [0]), upstream_bitmap: bitmapOf(8, [0]) }),
@@ -81,7 +81,7 @@ describe('a share of the image', () => {
     assert.equal(share.rate, 0);
   });
 
-  it('property: what is rare is seen, too: a bar shows each source about as often as it has bytes', () => {
+  it('property: a bar shows each source, even a rare one, about as often as it has bytes', () => {
     const source = fc.constantFrom('upstream', 'peers');
     fc.assert(
       fc.property(

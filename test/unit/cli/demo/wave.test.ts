@@ -85,7 +85,7 @@ describe('a wave of the demo', () => {
     };
   }
 
-  it('without nodes pulls from the registry, once for each client', async () => {
+  it('pulls from the registry once for each client without nodes', async () => {
     await using registry = await serve();
     const { outcome, text } = await wave(registry, { pullers: 3 });
     assert.deepEqual(
@@ -100,13 +100,13 @@ describe('a wave of the demo', () => {
     assert.match(text, / {2}client-3 {2}█+ 100 %/);
   });
 
-  it('keeps clients without nodes to the speed of a link', async () => {
+  it('limits clients without nodes to the speed of a link', async () => {
     await using registry = await serve();
     const { outcome } = await wave(registry, { pullers: 1, link: 1000 * KIB });
     assert.ok(outcome.seconds >= 0.35, `400 KiB at 1000 KiB/s took ${outcome.seconds} s`);
   });
 
-  it('through nodes shows what came from peers, and counts this wave alone', async () => {
+  it('shows the bytes from peers, and counts this wave alone', async () => {
     await using mirror = await serve();
     await using registry = await serve();
     const pullers = [nodeOf('node-1', mirror.url), nodeOf('node-2', mirror.url)];
@@ -117,7 +117,7 @@ describe('a wave of the demo', () => {
     assert.deepEqual([unseen.outcome.registryBytes, unseen.outcome.registryRequests], [1, undefined]);
   });
 
-  it('goes on for the others when one cannot pull, and tells who', async () => {
+  it('goes on for the others if one cannot pull, and names it', async () => {
     await using mirror = await serve();
     await using empty = await EmbeddedRegistry.start();
     const pullers = [nodeOf('node-1', empty.url), nodeOf('node-2', mirror.url)];

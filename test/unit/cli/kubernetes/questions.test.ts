@@ -30,8 +30,8 @@ function asked(...answers: readonly unknown[]): { get(path: string): Promise<unk
 const daemonSet = (status: object, generation = 2): object => ({ metadata: { generation }, status });
 const NAME = { namespace: 'weir', name: 'weir-restore' };
 
-describe('kubernetes: questions', () => {
-  it('the zone is the label of the node, and empty where there is none', async () => {
+describe('Kubernetes requests of the chart', () => {
+  it('the zone is the label of the node, or empty without one', async () => {
     const api = asked({ metadata: { labels: { 'topology.kubernetes.io/zone': 'eu-1a' } } }, { metadata: {} });
     assert.equal(await zoneOf(api, 'node-1'), 'eu-1a');
     assert.equal(await zoneOf(api, 'node/2'), '');
@@ -53,7 +53,7 @@ describe('kubernetes: questions', () => {
     assert.equal(api.paths[0], '/apis/apps/v1/namespaces/weir/daemonsets/weir-restore');
   });
 
-  it('after the time-out it tells on how many nodes it is not', async () => {
+  it('reports the number of ready nodes after the time-out', async () => {
     const status = { observedGeneration: 2, desiredNumberScheduled: 3, numberReady: 2 };
     const api = asked(daemonSet(status), daemonSet(status), daemonSet(status));
     let time = 0;
@@ -88,22 +88,22 @@ requires('openssl')('kubernetes: the API server', () => {
     return { dir, env, seen };
   });
 
-  it('is sent the token of the service account, over TLS of the cluster', async () => {
+  it('gets the token of the service account over TLS of the cluster', async () => {
     const { dir, env, seen } = lab();
     await using api = await KubernetesApi.open({ env, folder: dir.path });
     assert.deepEqual(await api.get('/yes'), { a: 1 });
     assert.equal(seen.at(-1), 'Bearer secret-token');
   });
 
-  it('a refusal names the path and the answer, and not the token', async () => {
+  it('reports the path and the answer of a refusal, but not the token', async () => {
     const { dir, env } = lab();
     await using api = await KubernetesApi.open({ env, folder: dir.path });
     const failure = await api.get('/no').catch((error: unknown) => error);
-    assert.match(String(failure), /does not tell \/no: 403: .*forbidden/);
+    assert.match(String(failure), /cannot read \/no from the API server: 403: .*forbidden/);
     assert.ok(!String(failure).includes('secret-token'));
   });
 
-  it('outside of a pod it says so', async () => {
-    await assert.rejects(KubernetesApi.open({ env: {} }), /runs in a pod only/);
+  it('reports that it is outside of a pod', async () => {
+    await assert.rejects(KubernetesApi.open({ env: {} }), /run this in a pod/);
   });
 });

@@ -35,7 +35,7 @@ async function killedAt(step: number, command: 'configure' | 'restore', on: Mach
 describe('weir host, killed', function () {
   this.timeout(120 * SECOND);
 
-  it('in configure: each file is the old or the new one, and restore gives back what was there', async () => {
+  it('during configure: each file has its old or new text, and restore gives back the original', async () => {
     await using whole = await machine();
     const before = await whole.snapshot();
     assert.ok(await killedAt(1_000, 'configure', whole));
@@ -54,7 +54,7 @@ describe('weir host, killed', function () {
     assert.ok(step > 20, `${step} steps`);
   });
 
-  it('in configure: the next configure comes to its end', async () => {
+  it('during configure: the next configure completes', async () => {
     for (const step of [2, 5, 8, 11, 14]) {
       await using cut = await machine();
       const before = await cut.snapshot();
@@ -66,7 +66,7 @@ describe('weir host, killed', function () {
     }
   });
 
-  it('in restore: the next restore comes to its end', async () => {
+  it('during restore: the next restore completes', async () => {
     let step = 0;
     for (let ended = false; !ended; step += 1) {
       await using cut = await machine();
@@ -80,10 +80,10 @@ describe('weir host, killed', function () {
   });
 });
 
-describe('weir host, several at a time', function () {
+describe('weir host, several at one time', function () {
   this.timeout(60 * SECOND);
 
-  it('wait for each other: processes and calls of one process', async () => {
+  it('wait for each other, as processes and as calls of one process', async () => {
     await using shared = await machine();
     const before = await shared.snapshot();
     const processes = [0, 1, 2, 3].map(async () => killedAt(1_000, 'configure', shared));
@@ -96,7 +96,7 @@ describe('weir host, several at a time', function () {
     assert.deepEqual(await shared.snapshot(), before);
   });
 
-  it('do not wait for ever, and say for whom', async () => {
+  it('wait for a limited time, and name the lock', async () => {
     await using held = await machine();
     const files = new HostFiles(held.path('/'));
     const holder = await lockHost(files, STATE_FOLDER);
@@ -110,7 +110,7 @@ describe('weir host, several at a time', function () {
     await using _next = await lockHost(files, STATE_FOLDER, 0);
   });
 
-  it('do not wait for one that has been killed', async () => {
+  it('do not wait for a killed one', async () => {
     await using left = await machine();
     const script = `const { HostFiles } = await import('${import.meta.dirname}/../../../../src/cli/runtimes/host-files.ts');
       const { lockHost } = await import('${import.meta.dirname}/../../../../src/cli/runtimes/host-lock.ts');

@@ -19,7 +19,7 @@ const failsWith = (pattern: RegExp) => (error: unknown) =>
   isWeirError(error, 'runtime_config') && pattern.test(error.message);
 
 describe('host configure', () => {
-  it('says when no runtime is there, and writes nothing', async () => {
+  it('reports that no runtime was found, and writes nothing', async () => {
     await using machine = await Machine.create();
     const before = await machine.snapshot();
     assert.deepEqual((await machine.configure()).lines, [
@@ -38,12 +38,12 @@ describe('host configure', () => {
     assert.deepEqual(await machine.snapshot(), before);
   });
 
-  it('stops at a malformed file, naming it and the line, before anything is written', async () => {
+  it('refuses a malformed file with its name and line before it writes anything', async () => {
     const malformed: readonly (readonly [string, string, RegExp])[] = [
       [PATHS.docker, '{\n  "a": 1,,\n}', /^\/etc\/docker\/daemon\.json:2 is not valid JSON/],
       [PATHS.docker, '{ // no\n}', /^\/etc\/docker\/daemon\.json:1 is not valid JSON/],
       [PATHS.docker, '{"registry-mirrors": "x"}', /has a "registry-mirrors" that is no list/],
-      [PATHS.docker, '{"registry-mirrors": [], "registry-mirrors": ["http://a"]}', /let it stand there once/],
+      [PATHS.docker, '{"registry-mirrors": [], "registry-mirrors": ["http://a"]}', /write it only once/],
       [PATHS.docker, '{"a": '.repeat(20_000), /daemon\.json is nested too deeply/],
       [PATHS.hosts, 'server = "x"\n[host\n', /_default\/hosts\.toml:2 is not valid TOML/],
       [PATHS.k3s, 'mirrors:\n  a: b: c\n', /registries\.yaml:2 is not valid YAML/],
@@ -62,7 +62,7 @@ describe('host configure', () => {
     }
   });
 
-  it("says that nothing was changed where the runtime's own configuration is malformed", async () => {
+  it("reports that nothing was changed if the runtime's own configuration is malformed", async () => {
     for (const [path, text] of [
       [PATHS.containerdConfig, 'bad ['],
       [PATHS.docker, '{'],
@@ -73,7 +73,7 @@ describe('host configure', () => {
     }
   });
 
-  it('says that the root folder is not there', async () => {
+  it('reports a missing root folder', async () => {
     const options = { root: '/nonexistent', stateFolder: STATE_FOLDER, runtimes: undefined, dryRun: false };
     await assert.rejects(restoreHost(options), failsWith(/^\/nonexistent does not exist: see --host-root/));
   });
@@ -104,7 +104,7 @@ describe('host configure', () => {
 });
 
 describe('host configure --runtime', () => {
-  it('takes the word for it that the runtime is there', async () => {
+  it('edits a named runtime even if it is not found', async () => {
     await using machine = await Machine.create();
     await machine.configure({}, ['containerd']);
     assert.match(await machine.read(PATHS.hosts), /4770/);
@@ -112,7 +112,7 @@ describe('host configure --runtime', () => {
 });
 
 describe('host configure: containerd', () => {
-  it('writes below config_path, also where an imported file names it', async () => {
+  it('writes below config_path, also if an imported file names it', async () => {
     await using machine = await Machine.create({
       [PATHS.containerdConfig]: 'version = 2\nimports = ["conf.d/*.toml"]\n',
       '/etc/containerd/conf.d/cri.toml': CONFIG_PATH,
@@ -126,7 +126,7 @@ describe('host configure: containerd', () => {
     }
   });
 
-  it("says what to do where config_path is not set, in the words of the file's version", async () => {
+  it("says what to do if config_path is not set, in the syntax of the file's version", async () => {
     const cases: readonly (readonly [string | undefined, RegExp])[] = [
       [undefined, /^ {2}version = 2\n {2}\[plugins\."io\.containerd\.grpc\.v1\.cri"\.registry\]$/m],
       ['version = 2\n', /once \(.*\):\n {2}\[plugins\."io\.containerd\.grpc\.v1\.cri"\.registry\]$/m],
@@ -156,7 +156,7 @@ describe('host configure: containerd', () => {
     assert.doesNotMatch(await told('discard_unpacked_layers = true'), /several folders/);
   });
 
-  it('says that mirrors of old must go before config_path is set', async () => {
+  it('says that old mirrors must be removed before config_path is set', async () => {
     await using machine = await Machine.create({
       [PATHS.containerdConfig]:
         'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\nendpoint = ["https://mirror.gcr.io"]\n',
@@ -164,7 +164,7 @@ describe('host configure: containerd', () => {
     assert.match((await machine.configure()).lines.join('\n'), /must not stand beside config_path/);
   });
 
-  it('tells what discard_unpacked_layers means', async () => {
+  it('explains discard_unpacked_layers', async () => {
     await using machine = await Machine.create({
       [PATHS.containerdConfig]: `${CONFIG_PATH}[plugins."io.containerd.grpc.v1.cri".containerd]\ndiscard_unpacked_layers = true\n`,
     });
@@ -174,7 +174,7 @@ describe('host configure: containerd', () => {
     );
   });
 
-  it('goes in front of the mirrors that are there, and names registries with a file of their own', async () => {
+  it('puts the mirror in front of others, and names registries with their own file', async () => {
     const own =
       '# ours\nserver = "https://docker.io"\n\n# the company\'s\n[host."https://mirror.corp"]\n  skip_verify = true\n';
     await using machine = await Machine.create({
@@ -187,10 +187,10 @@ describe('host configure: containerd', () => {
     assert.deepEqual(Object.keys(parseToml(after)['host'] ?? {}), [MIRROR, 'https://mirror.corp']);
     assert.ok(own.split('\n').every((line) => after.includes(line)));
     assert.equal(await machine.read('/etc/containerd/certs.d/quay.io/hosts.toml'), own);
-    assert.match(lines.join('\n'), /note: quay\.io: a hosts\.toml of its own/);
+    assert.match(lines.join('\n'), /note: quay\.io: has its own hosts\.toml/);
   });
 
-  it('--direct makes a file without a mirror, and leaves one that is there', async () => {
+  it('--direct writes a file without a mirror, and leaves an existing file alone', async () => {
     const own = '[host."https://mirror.corp"]\n';
     await using machine = await Machine.create({
       [PATHS.containerdConfig]: 'version = 3\n',
@@ -208,7 +208,7 @@ describe('host configure: podman and CRI-O', () => {
     readonly mirror?: readonly { readonly location: string }[];
   }
 
-  it('keeps what holds for a registry, with the mirror in front', async () => {
+  it('keeps the settings of a registry, with the mirror in front', async () => {
     await using machine = await Machine.create({
       [PATHS.containersMain]:
         '[[registry]]\nprefix = "docker.io"\nlocation = "hub.corp"\n[[registry.mirror]]\nlocation = "m.corp"\n',
@@ -229,7 +229,7 @@ describe('host configure: podman and CRI-O', () => {
     );
   });
 
-  it('leaves the old form alone: podman refuses both forms side by side', async () => {
+  it('leaves the old form alone, as podman refuses both forms together', async () => {
     await using machine = await Machine.create({
       [PATHS.containersMain]: '[registries.search]\nregistries = []\n',
     });
@@ -248,7 +248,10 @@ describe('host configure: tags resolved at the registry', () => {
       [PATHS.containersMain]: '[[registry]]\nprefix = "quay.io"\nmirror-by-digest-only = true\n',
     });
     const { lines } = await machine.configure(wish);
-    assert.match(lines.join('\n'), /podman and CRI-O pull through the mirror what is named by its digest/);
+    assert.match(
+      lines.join('\n'),
+      /podman and CRI-O pull an image through the mirror if it is named by its digest/,
+    );
     assert.match(await machine.read(PATHS.hosts), /^ {2}capabilities = \["pull"\]$/m);
     const usage = async (): Promise<readonly unknown[]> => {
       const { registry } = parseToml(await machine.read(PATHS.containers)) as unknown as {
@@ -265,7 +268,7 @@ describe('host configure: tags resolved at the registry', () => {
     assert.ok((await usage()).every((each) => (each as unknown[])[1] === undefined));
   });
 
-  it('leaves Docker and registries.yaml of k3s alone, which cannot, and takes out what was written before', async () => {
+  it('leaves out Docker and registries.yaml of k3s, which cannot do that, and undoes earlier edits', async () => {
     const files = { [PATHS.docker]: '{}', [PATHS.k3s]: 'mirrors: {}\n' };
     await using machine = await Machine.create(files);
     await machine.configure();
@@ -278,7 +281,7 @@ describe('host configure: tags resolved at the registry', () => {
 });
 
 describe('host configure: k3s', () => {
-  it('writes registries.yaml with its comments kept, and the files of the running containerd', async () => {
+  it('writes registries.yaml and keeps its comments, and writes the files of the running containerd', async () => {
     const certs = '/var/lib/rancher/k3s/agent/etc/containerd/certs.d/_default/hosts.toml';
     await using machine = await Machine.create({
       [PATHS.k3s]: '# ours\nmirrors:\n  "*":\n    endpoint:\n      - https://mirror.corp # the company\n',
@@ -298,14 +301,14 @@ describe('host configure: k3s', () => {
 });
 
 describe('host restore', () => {
-  it('does nothing where nothing was configured', async () => {
+  it('does nothing if nothing was configured', async () => {
     await using machine = await Machine.create({ [PATHS.docker]: '{}' });
     const before = await machine.snapshot();
     assert.match((await machine.restore()).lines.join('\n'), /^nothing to restore/);
     assert.deepEqual(await machine.snapshot(), before);
   });
 
-  it('keeps an edit by hand, also one between two configures, and takes only our part out', async () => {
+  it('keeps edits by hand, also between two configures, and takes out only our part', async () => {
     await using machine = await Machine.create({ [PATHS.containerdConfig]: 'version = 3\n' });
     await machine.configure();
     await machine.write(PATHS.hosts, `${await machine.read(PATHS.hosts)}# by hand\n`);
@@ -315,7 +318,7 @@ describe('host restore', () => {
     assert.equal(await machine.read(PATHS.hosts), '# by hand\n');
   });
 
-  it('works though a file of the runtime that it does not need is malformed by now', async () => {
+  it('works even if another file of the runtime is malformed by now', async () => {
     await using machine = await Machine.create({ [PATHS.containerdConfig]: 'version = 3\n' });
     await machine.configure();
     await machine.write(PATHS.containerdConfig, 'bad [');
@@ -353,14 +356,14 @@ describe('host restore', () => {
     assert.deepEqual(await machine.snapshot(), before);
   });
 
-  it('of a registry that is not asked for any more is done by configure', async () => {
+  it('is done by configure for a registry that --registries no longer names', async () => {
     await using machine = await Machine.create({ [PATHS.containerdConfig]: 'version = 3\n' });
     await machine.configure({ registries: ['_default', 'ghcr.io'], direct: ['quay.io:443'] });
     await machine.configure({ registries: ['_default'] });
     assert.deepEqual(await readdir(machine.path('/etc/containerd/certs.d')), ['_default']);
   });
 
-  it('restores one runtime alone, and works where the runtime is gone', async () => {
+  it('restores one runtime alone, and works if the runtime is gone', async () => {
     await using machine = await Machine.create({ [PATHS.docker]: '{}', [PATHS.containerdConfig]: '' });
     await machine.configure();
     await machine.restore(['docker']);
@@ -374,6 +377,6 @@ describe('host restore', () => {
 
   it('refuses the record of a newer version', async () => {
     await using machine = await Machine.create({ [`${STATE_FOLDER}/x.json`]: '{"version": 2}' });
-    await assert.rejects(machine.restore(), failsWith(/x\.json is no record of this version of Weir/));
+    await assert.rejects(machine.restore(), failsWith(/x\.json is not a record of this version of Weir/));
   });
 });

@@ -3,7 +3,7 @@ import { hostsTomlEdit } from '../../../../src/cli/runtimes/hosts-toml.ts';
 import { MIRROR } from './fixture.ts';
 
 describe('hosts.toml', () => {
-  it('is edited in time, however many headers of tables stand in its texts', () => {
+  it('is edited in time, however many table headers are in its texts', () => {
     const edit = hostsTomlEdit({ mirrorUrl: MIRROR, resolve: 'mirror' });
     const text = `x = """\n${'[host."http://a"]\n'.repeat(8000)}"""\n`;
     const start = performance.now();

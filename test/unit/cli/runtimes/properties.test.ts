@@ -138,7 +138,7 @@ for (const { name, path, files, edit, edited, kept } of FORMATS) {
       fc.assert(fc.property(files, (text) => assert.equal(edit.add(edit.add(text)), edit.add(text))));
     });
 
-    it('keeps what was written by hand in between, and loses our part', () => {
+    it('keeps text that was written by hand in between, and loses our part', () => {
       fc.assert(
         fc.property(fc.option(files, { nil: undefined }), (text) => {
           const rest = edit.remove(edited(edit.add(text)), text) ?? '';
