@@ -128,7 +128,7 @@ export class SwarmDownload implements PeerSource {
         signal,
         callers,
       }),
-      ownerDuty: () => ({ repository: name, token: tokenAmong(callers(), registry) }),
+      ownerRequest: () => ({ repository: name, token: tokenAmong(callers(), registry) }),
       onChunk: (index, from) => {
         const bytes = ingest.layout.length(index);
         if (from === undefined) {

@@ -61,7 +61,7 @@ export class ChunkRequest {
     const request = {
       swarm,
       range: { start: layout.start(index), end: layout.end(index) },
-      owner: role === 'owner' ? { ...options.ownerDuty(), size: layout.size } : undefined,
+      owner: role === 'owner' ? { ...options.ownerRequest(), size: layout.size } : undefined,
     };
     this.#cancel = environment.client.fetch(member, request, {
       connecting: () => (this.#connectingAt ??= state.now),

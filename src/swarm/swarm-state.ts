@@ -5,7 +5,7 @@ import type { PeerId } from '../protocol/peer-id.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import type { ReceiveShare } from '../util/receive-budget.ts';
 import type { ChunkLayout } from '../protocol/chunk-layout.ts';
-import type { OwnerDuty } from '../transfer/chunk-exchange.ts';
+import type { OwnerRequest } from '../transfer/chunk-exchange.ts';
 import type { Environment, ChunkUpstream, Sink } from './environment.ts';
 import { ChunkOwners } from './chunk-owners.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
@@ -27,7 +27,7 @@ export interface SwarmStateOptions {
   /** Bytes are arriving. */
   readonly onProgress: () => void;
   /** What an owner needs to fetch a chunk for this node. */
-  readonly ownerDuty: () => OwnerDuty;
+  readonly ownerRequest: () => OwnerRequest;
 }
 
 /** A peer's claim: it says that it is fetching a chunk from upstream. */

@@ -10,7 +10,7 @@ import type { SwarmKey } from '../protocol/messages.ts';
 import type { Attestation } from '../protocol/attestation.ts';
 
 /** Lets the asked member, as owner, fetch a chunk from the registry if it has not got it yet. */
-export interface OwnerDuty {
+export interface OwnerRequest {
   readonly repository: RepositoryName;
   /** A Bearer token that the asker's runtime presented. It is for this request only: never stored, never logged. */
   readonly token: string | undefined;
@@ -23,7 +23,7 @@ export interface ChunkFetch {
   /** Undefined: the whole blob, which is then a manifest. */
   readonly range: { readonly start: number; readonly end: number } | undefined;
   /** Set if the peer is asked as the chunk's owner. */
-  readonly owner: OwnerDuty | undefined;
+  readonly owner: OwnerRequest | undefined;
 }
 
 export type ChunkAnswer =

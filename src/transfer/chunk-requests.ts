@@ -2,7 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { tryParseDigest } from '../oci/digest.ts';
 import { tryParseRegistryHost, tryParseRepositoryName } from '../oci/repository.ts';
-import type { OwnerDuty, ChunkFetch } from './chunk-exchange.ts';
+import type { OwnerRequest, ChunkFetch } from './chunk-exchange.ts';
 import { BLOB_PATH, HEADER, LIMITS, parseNumber } from './wire-format.ts';
 
 export interface RequestHead {
@@ -50,7 +50,7 @@ function parseRange(header: string | undefined): ChunkFetch['range'] | 'bad' {
   return length < 1 || length > LIMITS.chunk || range.end > LIMITS.size ? 'bad' : range;
 }
 
-function parseOwner(headers: IncomingHttpHeaders): OwnerDuty | undefined | 'bad' {
+function parseOwner(headers: IncomingHttpHeaders): OwnerRequest | undefined | 'bad' {
   const name = headers[HEADER.owner];
   // Only an owner needs a credential, and a Basic one never leaves its node.
   if (name === undefined) return headers.authorization === undefined ? undefined : 'bad';

@@ -190,7 +190,7 @@ export class World implements Carrier {
       upstream: {
         fetch: (first, count, _token, events) => this.registry.fetch(node, layout, first, count, events),
       },
-      ownerDuty: () => ({ repository: 'test/image' as RepositoryName, token: undefined }),
+      ownerRequest: () => ({ repository: 'test/image' as RepositoryName, token: undefined }),
       onChunk: () => undefined,
       onProgress: () => undefined,
       onComplete: () => {

