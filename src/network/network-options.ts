@@ -7,6 +7,8 @@ import type { SwarmMessage } from '../protocol/messages.ts';
 import type { SwarmVersion } from '../protocol/codec.ts';
 import type { ListenAddress, Lookup } from './addresses.ts';
 import type { SelfInfo } from './self-record.ts';
+import type { Connection } from '@libp2p/interface';
+import { weirPeerIdOf } from './connection-gater.ts';
 
 export interface NetworkLogger {
   debug(detail: object, message: string): void;
@@ -34,4 +36,22 @@ export interface NetworkOptions {
   /** Versions of the swarm protocol, newest first. */
   readonly protocolVersions?: readonly SwarmVersion[];
   readonly lookup?: Lookup;
+}
+
+export interface ConnectedPeer {
+  readonly peer: PeerId;
+  /** Multiaddr. */
+  readonly address: string;
+  readonly direction: 'inbound' | 'outbound';
+  /** Milliseconds; undefined until it is measured. */
+  readonly rtt: number | undefined;
+  /** Milliseconds since the epoch. */
+  readonly since: number;
+}
+
+export function describe(connection: Connection): ConnectedPeer | undefined {
+  const peer = weirPeerIdOf(connection.remotePeer);
+  if (peer === undefined || connection.status !== 'open') return undefined;
+  const { remoteAddr, direction, rtt, timeline } = connection;
+  return { peer, address: String(remoteAddr), direction, rtt, since: timeline.open };
 }

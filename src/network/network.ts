@@ -23,7 +23,7 @@ import { announced, parseBootstrap, systemLookup } from './addresses.ts';
 import { Bootstrap } from './bootstrap.ts';
 import { Candidates } from './candidates.ts';
 import { ControlStreams } from './control-streams.ts';
-import { describe, type ConnectedPeer } from './connected-peer.ts';
+import { describe, type ConnectedPeer, type NetworkOptions } from './network-options.ts';
 import { PeerPolicy } from './peer-policy.ts';
 import { DhtRouting } from './dht.ts';
 import { boundDht } from './dht-bounds.ts';
@@ -38,7 +38,6 @@ import * as limits from './limits.ts';
 import { MemberSync } from './member-sync.ts';
 import { Neighbours } from './neighbours.ts';
 import { createLibp2pNode, gossipTopic, type Libp2pNode } from './libp2p-node.ts';
-import type { NetworkOptions } from './network-options.ts';
 import { Requests, type RequestHandler, type RequestOptions } from './request-response.ts';
 import { SelfRecord, type SelfInfo } from './self-record.ts';
 

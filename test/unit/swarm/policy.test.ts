@@ -12,7 +12,7 @@ import { PeerSet } from '../../../src/swarm/peer-set.ts';
 import { AdaptiveWindow } from '../../../src/swarm/adaptive-window.ts';
 import { RttEstimator } from '../../../src/swarm/rtt-estimator.ts';
 import { PARAMETERS, type Parameters } from '../../../src/swarm/parameters.ts';
-import { inOrderOfChoice } from '../../../src/swarm/peer-choice.ts';
+import { inOrderOfChoice } from '../../../src/swarm/peer-connector.ts';
 import { Tracker } from '../../../src/swarm/tracker.ts';
 import { DhtSearches } from '../../../src/swarm/dht-searches.ts';
 import { UploadSlots } from '../../../src/swarm/upload-slots.ts';
