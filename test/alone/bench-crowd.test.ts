@@ -1,6 +1,6 @@
 /**
- * `bench crowd` as an operator runs it: eight real nodes in namespaces of their own, with the registry alone and with
- * Weir. What it finds of bytes is asserted, never what it finds of time.
+ * `bench crowd` as an operator runs it: eight real nodes, each in its own namespace, with the registry alone and with
+ * Weir. The tests assert bytes, never times.
  */
 import assert from 'node:assert/strict';
 import { readdir, readFile, readlink, realpath, stat } from 'node:fs/promises';
@@ -19,17 +19,17 @@ import { TempDir } from '../support/temp.ts';
 
 const NODES = 8;
 const LAYERS = [4, 2, 1];
-/** Of the config, a few hundred bytes, and the manifest. */
+/** More bytes than the config, a few hundred, and the manifest have. */
 const SMALL = 64 * 1024;
 /**
- * Eight nodes and their runtimes share two cores with whatever else runs: a node that is held up goes to the registry
- * instead of stalling, or its mirror leaves a blob to the registry, which are right. So the bound must hold, and no
- * mirror be passed by, in one of three goes. A pull that fails ends the test.
+ * Eight nodes and their runtimes share two cores with other work. A node that is held up rightly goes to the registry
+ * instead of stalling, or its mirror leaves a blob to the registry. So one of three goes must keep the bound, with no
+ * request past a mirror. A pull that fails ends the test.
  */
 const GOES = 3;
 const MAX_REGISTRY_RATIO = 1.15;
 
-/** What every result of every report has. */
+/** Figures that every result of every report has. */
 const FIGURES = [
   'nodes',
   'image_bytes',
@@ -49,7 +49,7 @@ async function crowd(out: string, systems: string): Promise<CrowdReport> {
   const size = ['--nodes', String(NODES), '--layers', layers, '--link', '100mbit', '--registry', '100mbit'];
   const options = [...size, '--repeat', '1', '--systems', systems, '--json'];
   const { report, stdout } = await bench('crowd', options, out);
-  assert.deepEqual(JSON.parse(stdout), report, 'what it prints is what it writes');
+  assert.deepEqual(JSON.parse(stdout), report, 'it prints the report that it writes');
   return report as CrowdReport;
 }
 
@@ -62,15 +62,18 @@ function assertWhole(result: BenchResult): void {
   assert.ok(Math.abs(result.image_bytes - image) < SMALL, `an image of ${result.image_bytes} bytes`);
   assert.equal(result.per_node.length, NODES);
   for (const { node, completed_s: completed, bytes } of result.per_node) {
-    assert.ok(completed !== null, `${node} has not all`);
-    assert.ok(bytes.peers + bytes.registry >= result.image_bytes, `bytes of ${node} came from nowhere`);
+    assert.ok(completed !== null, `${node} did not complete`);
+    assert.ok(
+      bytes.peers + bytes.registry >= result.image_bytes,
+      `${node} counts fewer bytes than the image has`,
+    );
   }
-  assert.ok(result.registry_bytes >= result.image_bytes, 'the registry gave all of it once at least');
+  assert.ok(result.registry_bytes >= result.image_bytes, 'the registry sent the image at least once');
 }
 
 const resultOf = ({ results }: CrowdReport, system: string): CrowdResult => {
   const found = results.find((result) => result.system === system);
-  assert.ok(found !== undefined, `there is no result of ${system}`);
+  assert.ok(found !== undefined, `there is no result for ${system}`);
   return found;
 };
 
@@ -86,7 +89,10 @@ requires(
     const registry = resultOf(report, 'registry');
     assertWhole(registry);
     assert.equal(registry.fallback_requests, null, 'there is no mirror to go past');
-    assert.ok(Math.abs(registry.registry_ratio - NODES) < 0.1, `${registry.registry_ratio} images`);
+    assert.ok(
+      Math.abs(registry.registry_ratio - NODES) < 0.1,
+      `the registry sent ${registry.registry_ratio} images`,
+    );
     const page = await readFile(dir.join('report.html'), 'utf8');
     assert.ok(page.includes('lower bound') && page.includes('<svg '), 'the page has its charts');
     let weir = resultOf(report, 'weir');
@@ -97,10 +103,10 @@ requires(
       assert.ok(go < GOES, `the registry sent ${weir.registry_ratio} images; past the mirrors: ${reasons}`);
       weir = resultOf(await crowd(dir.path, 'weir'), 'weir');
     }
-    assert.ok((weir.cpu_s_per_gib ?? 0) > 0 && (weir.rss_max_bytes ?? 0) > 0, 'processes were seen');
+    assert.ok((weir.cpu_s_per_gib ?? 0) > 0 && (weir.rss_max_bytes ?? 0) > 0, 'CPU and memory were measured');
   });
 
-  it('gives a program of another system its own folders, and ends what it has started', async () => {
+  it('gives a program of another system its own folders, and ends the processes that it has started', async () => {
     await using dir = await TempDir.create('bench-own');
     const shared = dir.join('shared');
     const script = `
@@ -113,14 +119,14 @@ requires(
     const args = ['--eval', script];
     const wanted = { command: process.execPath, args, ownFolders: [shared], port: 8080 };
     const running = await startProgram(place, wanted);
-    assert.deepEqual(await readdir(shared), [], 'what it writes there is its own');
+    assert.deepEqual(await readdir(shared), [], 'the program writes to its own folder');
     assert.equal(await readlink(`/proc/${running.pid}/exe`), await realpath(process.execPath));
     const started = await onlyChild(running.pid);
     await running[Symbol.asyncDispose]();
     await assert.rejects(stat(`/proc/${started}`), { code: 'ENOENT' });
   });
 
-  it('says without root what it lacks, and that --loopback needs none', async () => {
+  it('says that it needs root, and that --loopback does not', async () => {
     const nobody = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups', '--'];
     const result = await run(process.execPath, [BENCH, 'crowd', '--nodes', '2'], { within: nobody });
     assert.equal(result.code, 1, describeResult('bench crowd', result));

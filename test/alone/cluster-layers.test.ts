@@ -1,4 +1,4 @@
-/** Images of uncommon shape: very many small layers, and one that is far larger than the memory a node may have. */
+/** Images of unusual shape: very many small layers, and one far larger than the memory that a node may use. */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { GIB, KIB, MIB, MINUTE } from '../../src/util/clock.ts';
@@ -16,21 +16,21 @@ const LARGE = 1 * GIB;
 const MOST_RESIDENT = 400 * MIB;
 const MOST_FROM_REGISTRY = 2;
 
-requires('docker-registry')('images of uncommon shape', () => {
+requires('docker-registry')('images of unusual shape', () => {
   const lab = shared(async (stack) => ({ registry: stack.use(await Registry.start()) }));
 
-  it(`${SMALL_LAYERS} small layers, 5 nodes`, async () => {
+  it(`${SMALL_LAYERS} small layers leave the registry at most ${MOST_FROM_REGISTRY} times for 5 nodes`, async () => {
     const { registry } = lab();
     const sizes = Array.from({ length: SMALL_LAYERS }, (_, i) => 4 * KIB + ((i * 89) % (16 * KIB)));
     const wares = await stock(registry, 'shape/small', sizes);
     await using cluster = await WeirCluster.start(5, { registries: [registry.host] });
     await pullAtOnce(cluster.nodes, wares);
     const ratio = (await blobBytes(registry)) / bytesOf(wares.image);
-    const told = `the registry sent ${ratio.toFixed(3)} of the image: ${await cluster.account()}`;
+    const told = `the registry sent ${ratio.toFixed(3)} times the image: ${await cluster.account()}`;
     assert.ok(ratio <= MOST_FROM_REGISTRY, told);
   });
 
-  it('one layer of 1 GiB, 3 nodes: memory stays bounded', async function () {
+  it(`a layer of 1 GiB takes less than ${MOST_RESIDENT / MIB} MiB of memory on each of 3 nodes`, async function () {
     this.timeout(10 * MINUTE);
     const { registry } = lab();
     await using dir = await TempDir.create('large');
@@ -48,7 +48,7 @@ requires('docker-registry')('images of uncommon shape', () => {
     const pulls = await Promise.all(cluster.nodes.map((node) => pullThrough(node, name)));
     for (const pull of pulls) assert.equal(pull.digest, image.top.digest);
     const ratio = (await blobBytes(registry)) / LARGE;
-    const told = `the registry sent ${ratio.toFixed(3)} of the layer: ${await cluster.account()}`;
+    const told = `the registry sent ${ratio.toFixed(3)} times the layer: ${await cluster.account()}`;
     assert.ok(ratio <= MOST_FROM_REGISTRY, told);
     for (const { pid } of cluster.nodes) {
       const most = await mostResident(pid);
@@ -57,7 +57,7 @@ requires('docker-registry')('images of uncommon shape', () => {
   });
 });
 
-/** Bytes that the process had resident at most since its start (proc(5), VmHWM). */
+/** Peak resident bytes of the process since its start (proc(5), VmHWM). */
 async function mostResident(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1]) * KIB;

@@ -1,4 +1,4 @@
-/** How chunks travel between nodes: zones, limits of the rate, without TLS. */
+/** How chunks travel between nodes: within zones, under rate limits, without TLS. */
 import assert from 'node:assert/strict';
 import { MIB, SECOND } from '../../src/util/clock.ts';
 import { blobBytes, bytesOf, forget, pullAtOnce, stock, type Wares } from '../support/crowd.ts';
@@ -9,7 +9,7 @@ import { WeirCluster } from '../support/weir-cluster.ts';
 import type { WeirNode } from '../support/weir.ts';
 
 const RATE = 2 * MIB;
-/** A limit holds over time: one 50 ms burst, and what lies in the buffers of sockets, may be ahead of it. */
+/** A limit holds over time: a burst of 50 ms, and the bytes in the buffers of sockets, may be ahead of it. */
 const MARGIN = 1.3;
 
 requires('docker-registry')('between nodes', () => {
@@ -22,7 +22,7 @@ requires('docker-registry')('between nodes', () => {
     const { zones } = (await cluster.node(0).status()).cluster;
     assert.deepEqual(zones, { 'zone-0': 3, 'zone-1': 3, 'zone-2': 3 });
     const wares = await stock(registry, 'links/zones', [12 * MIB, 4 * MIB]);
-    // Where all begin at once a chunk often has but one holder, of whatever zone.
+    // If all nodes begin at once, a chunk often has only one holder, in any zone.
     const [first, last] = [cluster.nodes.slice(0, 6), cluster.nodes.slice(6)];
     await pullAtOnce(first, wares);
     await pullAtOnce(last, wares);
@@ -33,7 +33,7 @@ requires('docker-registry')('between nodes', () => {
         bytes[zone] += metrics.sum('weir_peer_bytes_total', { direction: 'in', zone });
     }
     const shares = `${bytes.same / MIB} MiB within zones, ${bytes.other / MIB} between them`;
-    // Of the 6 that have it 2 are of the same zone: by chance a third would come from there.
+    // Of the 6 holders, 2 are in the same zone: by chance, a third of the bytes would come from there.
     assert.ok(bytes.same / (bytes.same + bytes.other) > 0.5, shares);
   });
 
@@ -53,7 +53,7 @@ requires('docker-registry')('between nodes', () => {
     await assertLimited(registry, cluster, wares);
   });
 
-  it('chunks travel without TLS where it is turned off', async () => {
+  it('chunks travel without TLS if it is turned off', async () => {
     const { registry } = lab();
     const wares = await stock(registry, 'links/plain', [6 * MIB, 1 * MIB]);
     await using cluster = await WeirCluster.start(3, {
@@ -68,7 +68,7 @@ requires('docker-registry')('between nodes', () => {
   });
 });
 
-/** The second node pulls what the first one has; all of it comes from there, at no more than the rate. */
+/** The second node pulls an image that the first one has, all of it from there, at no more than the rate. */
 async function assertLimited(registry: Registry, cluster: WeirCluster, wares: Wares): Promise<void> {
   const [from, to] = [cluster.node(0), cluster.node(1)];
   await pullAtOnce([from], wares);

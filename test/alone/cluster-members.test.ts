@@ -1,4 +1,4 @@
-/** Who is a member, and who is not: leaving, coming back, keys, bans, other versions, no cluster at all. */
+/** Membership: leaving, coming back, keys, bans, no cluster at all. */
 import assert from 'node:assert/strict';
 import { readFile, writeFile } from 'node:fs/promises';
 import { networkInterfaces } from 'node:os';
@@ -20,7 +20,7 @@ const LINK = '4MiB/s';
 requires('docker-registry')('members', () => {
   const lab = shared(async (stack) => ({ registry: stack.use(await Registry.start()) }));
 
-  it('one that leaves in the midst of a crowd fails no pull of the others', async () => {
+  it('a member that leaves in mid-pull fails no pull of the others', async () => {
     const { registry } = lab();
     const wares = await stock(registry, 'members/leave', [16 * MIB, 4 * MIB]);
     const node = () => ({ settings: { 'max-download': LINK, 'max-upload': LINK } });
@@ -29,7 +29,7 @@ requires('docker-registry')('members', () => {
     const others = cluster.nodes.filter((each) => each !== leaver);
     const { signal, onProgress } = abortAt(4 * MIB);
     const left = pullThrough(leaver, wares.name, { signal, onProgress }).then(
-      () => assert.fail('it should have been given up'),
+      () => assert.fail('the pull should have been aborted'),
       () => leaver.terminate(),
     );
     await pullAtOnce(others, wares);
@@ -38,7 +38,7 @@ requires('docker-registry')('members', () => {
     await cluster.settled(others.length, others);
   });
 
-  it('one that is started again has the same name, and goes on with what it had', async () => {
+  it('a member that is started again keeps its peer ID, and goes on with the bytes that it had', async () => {
     const { registry } = lab();
     const wares = await stock(registry, 'members/restart', [16 * MIB]);
     const node = (index: number) => ({ settings: index === 0 ? {} : { 'max-download': LINK } });
@@ -58,11 +58,11 @@ requires('docker-registry')('members', () => {
     await pullAtOnce([again], wares);
     const { totals } = await again.status();
     const most = bytesOf(wares.image) - 4 * MIB;
-    assert.ok(totals.from_peers < most, `${totals.from_peers} bytes came after the restart`);
+    assert.ok(totals.from_peers < most, `${totals.from_peers} bytes came from peers after the restart`);
     assert.equal(await blobBytes(registry), 0);
   });
 
-  it('a node whose cluster.mode is off is alone: a mirror and a cache', async () => {
+  it('a node with cluster.mode off is a mirror and a cache, and has no peers', async () => {
     const { registry } = lab();
     const wares = await stock(registry, 'members/off', [2 * MIB]);
     await using cluster = await WeirCluster.start(2, { registries: [registry.host] });
@@ -95,7 +95,7 @@ requires('docker-registry')('members', () => {
     }
   });
 
-  it('with another key never get together, and each cluster pulls for itself', async () => {
+  it('members with different keys stay apart, and each cluster pulls for itself', async () => {
     const { registry } = lab();
     const wares = await stock(registry, 'members/keys', [4 * MIB, 1 * MIB]);
     await using ours = await WeirCluster.start(2, {
@@ -117,7 +117,7 @@ requires('docker-registry')('members', () => {
     for (const node of all) assert.equal((await node.status()).cluster.members, 2);
   });
 
-  it('one that the others ban gets nothing from them, and pulls from the registry', async () => {
+  it('a member that the others ban gets nothing from them, and pulls from the registry', async () => {
     const { registry } = lab();
     const wares = await stock(registry, 'members/banned', [4 * MIB]);
     await using dir = await TempDir.create('banned');
@@ -142,7 +142,7 @@ requires('docker-registry')('members', () => {
   });
 });
 
-/** Aborts when so many bytes of blobs have come. */
+/** Aborts once this many bytes of blobs have arrived. */
 function abortAt(bytes: number) {
   const stop = new AbortController();
   const received = new Map<string, number>();
@@ -157,7 +157,7 @@ function abortAt(bytes: number) {
   };
 }
 
-/** Waits until so many bytes of blobs have arrived at the node. */
+/** Waits until this many bytes of blobs have arrived at the node. */
 async function arrived(node: WeirNode, bytes: number): Promise<void> {
   for (;;) {
     const { transfers } = await node.status();
@@ -174,7 +174,7 @@ function outwardAddresses(): readonly string[] {
     .map(({ address }) => address);
 }
 
-/** One download, or little more. */
+/** Asserts that the registry sent the image once, or at most a fifth more. */
 function assertAbout(bytes: number, image: number): void {
   assert.ok(bytes >= image && bytes <= 1.2 * image, `${bytes} bytes for an image of ${image}`);
 }

@@ -18,7 +18,7 @@ requires('docker-registry')('a member that speaks swarm protocol 1.0 alone', () 
     return { registry, cluster, old };
   });
 
-  it('gets what members of today have', async () => {
+  it('gets content from members of the current version', async () => {
     const { registry, cluster, old } = lab();
     const wares = await stock(registry, 'versions/get', [6 * MIB, 1 * MIB]);
     await pullAtOnce(cluster.nodes, wares);
@@ -29,7 +29,7 @@ requires('docker-registry')('a member that speaks swarm protocol 1.0 alone', () 
     assert.deepEqual([...old.accused.keys()], []);
   });
 
-  it('gives what it has to members of today', async () => {
+  it('gives content to members of the current version', async () => {
     const { registry, cluster, old } = lab();
     const wares = await stock(registry, 'versions/give', [6 * MIB, 1 * MIB]);
     await pullBlobs(old, registry, wares);
@@ -38,7 +38,7 @@ requires('docker-registry')('a member that speaks swarm protocol 1.0 alone', () 
     assert.equal(await blobBytes(registry), 0);
   });
 
-  it('shares in mid-download', async () => {
+  it('shares with the others while all of them download', async () => {
     const { registry, cluster, old } = lab();
     const wares = await stock(registry, 'versions/share', [12 * MIB, 2 * MIB]);
     const before = old.cluster.traffic.toPeers;
@@ -49,13 +49,13 @@ requires('docker-registry')('a member that speaks swarm protocol 1.0 alone', () 
   });
 });
 
-/** As a runtime behind the member would: all blobs of the image, their digests checked. */
+/** Pulls all blobs of the image as a runtime behind the member would, and checks their digests. */
 async function pullBlobs(member: MemberNode, registry: Registry, wares: Wares): Promise<void> {
   const { repository, image } = wares;
   await Promise.all(
     image.blobs.map(async ({ digest, bytes }) => {
       const got = await member.pull({ registry: registry.host, repository, digest });
-      assert.ok(got.equals(bytes), `other bytes than those of ${digest}`);
+      assert.ok(got.equals(bytes), `the bytes of ${digest} are wrong`);
     }),
   );
 }

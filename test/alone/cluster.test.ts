@@ -11,16 +11,16 @@ import { WeirCluster } from '../support/weir-cluster.ts';
 import type { WeirNode, WeirOptions } from '../support/weir.ts';
 
 const NODES = 12;
-/** Slow links, so that not the cores of this machine, which all nodes share, are what they wait for. */
+/** Slow links: the nodes wait for them, not for the cores of this machine, which all nodes share. */
 const LINK = '6MiB/s';
 /**
- * Registry bytes over image bytes; without sharing it would be 12. One is what is aimed at, and reached where each node
- * has a core. On two cores that all share, answers come seconds late, and a node goes to the registry rather than stall.
+ * Registry bytes over image bytes; without sharing it would be 12. The aim is 1, and is reached if each node has a core.
+ * On two cores that all share, answers come seconds late, and a node goes to the registry instead of stalling.
  */
 const MOST_FROM_REGISTRY = 4;
-/** The same of a late joiner: 0 but for that. */
+/** The same ratio for a late joiner: 0 if each node has a core. */
 const MOST_FOR_JOINER = 0.25;
-/** Requests by tag, or for one manifest by digest, of all nodes together: the one in charge, and its stand-ins. */
+/** Requests of all nodes by tag, or for one manifest by digest: from the owner and its backup owners. */
 const MOST_REQUESTS = 3;
 
 requires('docker-registry')(`${NODES} nodes`, function () {
@@ -34,14 +34,14 @@ requires('docker-registry')(`${NODES} nodes`, function () {
   });
   const crowd = (): readonly WeirNode[] => lab().cluster.nodes.slice(0, NODES);
 
-  it('that pull an image at once, all cold, share it', async () => {
+  it('share an image that all of them pull at once into cold stores', async () => {
     const { registry, cluster } = lab();
     const wares = await stock(registry, 'crowd/cold', [12 * MIB, 6 * MIB, 2 * MIB, 200 * KIB]);
     await pullAtOnce(crowd(), wares);
     await assertShared(cluster, await blobBytes(registry), bytesOf(wares.image));
   });
 
-  it('that pull two images at once share what these have in common, too', async () => {
+  it('share a layer that is common to two images that they pull at once', async () => {
     const { registry, cluster } = lab();
     const one = await stock(registry, 'crowd/one', [10 * MIB, 2 * MIB], 'sisters');
     const other = await stock(registry, 'crowd/other', [10 * MIB, 3 * MIB], 'sisters');
@@ -50,7 +50,7 @@ requires('docker-registry')(`${NODES} nodes`, function () {
     await assertShared(cluster, await blobBytes(registry), bytesOf(one.image, other.image));
   });
 
-  it('that have an image are all that a late joiner needs', async () => {
+  it('give a late joiner nearly all of an image that they have', async () => {
     const { registry, cluster } = lab();
     const wares = await stock(registry, 'crowd/late', [10 * MIB, 3 * MIB, 100 * KIB]);
     await pullAtOnce(crowd(), wares);
@@ -62,7 +62,7 @@ requires('docker-registry')(`${NODES} nodes`, function () {
     assert.ok(share <= MOST_FOR_JOINER, `${share} of the image came from the registry`);
   });
 
-  it('one of which pulls an image twice: nothing travels the second time', async () => {
+  it('send nothing to a node that pulls an image for the second time', async () => {
     const { registry, cluster } = lab();
     const wares = await stock(registry, 'crowd/twice', [4 * MIB, 100 * KIB]);
     const [node] = crowd();
@@ -75,7 +75,7 @@ requires('docker-registry')(`${NODES} nodes`, function () {
     assert.equal(await cluster.metric('weir_peer_bytes_total'), before);
   });
 
-  it('that resolve one tag at once cost the registry a few requests, and so does the manifest', async () => {
+  it(`cost the registry at most ${MOST_REQUESTS} requests if all ask for one tag or one manifest at once`, async () => {
     const { registry } = lab();
     const { repository, image } = await stock(registry, 'crowd/tag', [1000]);
     const ask = (method: string, reference: string) =>
@@ -102,7 +102,7 @@ requires('docker-registry')(`${NODES} nodes`, function () {
     assert.ok(byDigest.length <= MOST_REQUESTS, `${byDigest.length} requests by digest`);
   });
 
-  it('three of which know a tag when the registry stops: the others resolve and pull it', async () => {
+  it('resolve and pull a tag that only three of them know when the registry stops', async () => {
     const { mortal } = lab();
     const wares = await stock(mortal, 'crowd/offline', [6 * MIB, 100 * KIB]);
     await pullAtOnce(crowd().slice(0, 3), wares);
@@ -113,7 +113,7 @@ requires('docker-registry')(`${NODES} nodes`, function () {
 
 async function assertShared(cluster: WeirCluster, fromRegistry: number, image: number): Promise<void> {
   const ratio = fromRegistry / image;
-  const told = `the registry sent ${ratio.toFixed(3)} of what the nodes pulled`;
+  const told = `the registry sent ${ratio.toFixed(3)} times the content that the nodes pulled`;
   assert.ok(ratio <= MOST_FROM_REGISTRY, `${told}: ${await cluster.account()}`);
-  assert.ok(ratio >= 0.99, `${told}: less than one image`);
+  assert.ok(ratio >= 0.99, `${told}: less than once`);
 }

@@ -10,11 +10,11 @@ import { WEIR, type WeirNode } from '../support/weir.ts';
 import { WeirCluster } from '../support/weir-cluster.ts';
 
 const LAYER = 4 * GIB;
-/** A registry that has delivered nothing before, not even a manifest, may fill a quarter of it. */
+/** A registry that has delivered nothing before, not even a manifest, may fill a quarter of this. */
 const QUOTA = '17GiB';
-/** Bytes that a node may have, where this machine lets us limit it; the page cache is within. */
+/** Bytes that a node may use, page cache included, if this machine lets the test limit it. */
 const LIMIT = 512 * MIB;
-/** Bytes of its own that it may ever have resident, pages of its program among them. */
+/** Bytes of its own that it may ever have resident, with the pages of its program. */
 const MOST_RESIDENT = 400 * MIB;
 
 describe('a layer of 4 GiB, nodes of 512 MiB', function () {
@@ -35,13 +35,13 @@ describe('a layer of 4 GiB, nodes of 512 MiB', function () {
     return { blob, cluster, isLimited: cgroups.every((cgroup) => cgroup !== undefined) };
   });
 
-  it('one pulls it from the registry in company', async () => {
+  it('the first node of a cluster of two pulls it from the registry once', async () => {
     const { blob, cluster } = lab();
     await pull(cluster.node(0), blob);
     assert.ok(blob.sent < 1.1 * LAYER, `the registry sent ${blob.sent} bytes`);
   });
 
-  it('the other one pulls it from the first', async () => {
+  it('the second node pulls it from the first', async () => {
     const { blob, cluster } = lab();
     const before = blob.sent;
     await pull(cluster.node(1), blob);
@@ -49,7 +49,7 @@ describe('a layer of 4 GiB, nodes of 512 MiB', function () {
   });
 });
 
-/** Reads it all as a runtime does. */
+/** Reads the whole blob as a runtime does. */
 async function pull(node: WeirNode, { host, digest, size }: GeneratedBlob): Promise<void> {
   const began = performance.now();
   const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();

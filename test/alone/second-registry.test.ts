@@ -1,4 +1,4 @@
-/** One content in two registries, and more readers than there are places: each still costs what it has to. */
+/** Content that two registries hold leaves each of them once; readers beyond a limit wait for their turn. */
 import assert from 'node:assert/strict';
 import { KIB, MIB } from '../../src/util/clock.ts';
 import { request } from '../support/client.ts';
@@ -13,11 +13,11 @@ import { WeirCluster } from '../support/weir-cluster.ts';
 const NODES = 4;
 /** Registry bytes over image bytes; four would be no sharing. */
 const ONCE = 1.15;
-/** More than what is passed through, or pulled, at one time. */
+/** More blobs than are passed through, or pulled, at one time. */
 const READERS = 40;
 
 requires('docker-registry')('content that the nodes have from another registry', () => {
-  it('leaves the second registry once, for all who pull it from there at the same time', async () => {
+  it('leaves the second registry once for all nodes that pull it from there at the same time', async () => {
     await using first = await Registry.start();
     await using second = await Registry.start({ storage: first.storage });
     const wares = await stock(first, 'mirrored/app', [30 * MIB, 9 * MIB, 200 * KIB]);
@@ -25,20 +25,20 @@ requires('docker-registry')('content that the nodes have from another registry',
     await pullAtOnce(cluster.nodes, wares);
     await forget(second);
 
-    const elsewhere = { ...wares, name: wares.name.replace(first.host, second.host) };
-    await pullAtOnce(cluster.nodes, elsewhere);
+    const fromSecond = { ...wares, name: wares.name.replace(first.host, second.host) };
+    await pullAtOnce(cluster.nodes, fromSecond);
     const sent = (await blobBytes(second)) / bytesOf(wares.image);
-    assert.ok(sent > 0, 'nothing was asked of the second registry: its word is needed for its callers');
+    assert.ok(sent > 0, 'the second registry was asked for nothing, but only it can admit its callers');
     assert.ok(sent <= ONCE, `${sent.toFixed(2)} images left it; ${await cluster.account()}`);
 
-    // What it has delivered now counts for it, too: nothing more leaves it.
+    // Content that it has delivered counts for it, too: nothing more leaves it.
     await forget(second);
-    await pullAtOnce(cluster.nodes, elsewhere);
+    await pullAtOnce(cluster.nodes, fromSecond);
     assert.equal(await blobBytes(second), 0);
   });
 });
 
-requires('docker-registry')('readers that cannot go elsewhere', () => {
+requires('docker-registry')('readers that have no other source', () => {
   for (const [what, settings] of [
     ['that ask for more blobs than are pulled at one time', { 'pull.max-concurrent': '2' }],
     ['that ask for more blobs than are passed through a store without room', { 'store.quota': '1MiB' }],
@@ -49,7 +49,7 @@ requires('docker-registry')('readers that cannot go elsewhere', () => {
       const image = await buildImage({ seed: what, layers });
       await push(registry.url, 'many/app', 'v1', image);
       await using node = await WeirNode.start({ settings });
-      // The registry stands in the path, as podman has it: such a client has nobody else to ask.
+      // The path names the registry, as podman writes it: such a client cannot ask anybody else.
       const answers = await Promise.all(
         image.blobs.map(({ digest }) =>
           request(`${node.url}/v2/${registry.host}/many/app/blobs/${digest}`).then((answer) => ({

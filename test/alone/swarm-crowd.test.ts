@@ -12,7 +12,7 @@ const LARGE: readonly number[] = [80, 50, 35, 20, 10, 5].map((size) => size * MI
 const SMALL: readonly number[] = [32, 20, 8, 4].map((size) => size * MIB);
 /** Registry bytes over image bytes; five would be no sharing. */
 const ONCE = 1.05;
-/** Five starts over 10 s. */
+/** Spreads five starts over 10 s. */
 const GAP = 2.5 * SECOND;
 
 requires(
@@ -37,7 +37,7 @@ requires(
     return { storage: pantry.storage, large, small };
   });
 
-  it('that pull 200 MiB at once', () =>
+  it('takes 200 MiB from the registry once if all nodes pull at once', () =>
     inOneOfThreeGoes(async () => {
       const { storage, large } = lab();
       await using scene = await SwarmScene.create({ storage });
@@ -45,7 +45,7 @@ requires(
       await pulls.succeed(ONCE);
     }));
 
-  it('that begin to pull 200 MiB one after the other, over 10 s', () =>
+  it('takes 200 MiB from the registry once if the nodes start one after the other, over 10 s', () =>
     inOneOfThreeGoes(async () => {
       const { storage, large } = lab();
       await using scene = await SwarmScene.create({ storage });
@@ -53,7 +53,7 @@ requires(
       await pulls.succeed(ONCE);
     }));
 
-  it('of which one pulls by tag when the registry is gone and the others have the image', () =>
+  it('gives an image to a node that pulls it by tag after the registry is gone', () =>
     inOneOfThreeGoes(async () => {
       const { storage, small } = lab();
       await using scene = await SwarmScene.create({ storage });

@@ -1,4 +1,4 @@
-/** What happens to nodes, links and the registry while five nodes pull an image together: no pull fails for it. */
+/** Faults of nodes, links and the registry while five nodes pull an image: no pull fails because of them. */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { MIB, SECOND } from '../../src/util/clock.ts';
@@ -12,18 +12,18 @@ import { sizeOf, SwarmScene, type SwarmNode } from '../support/swarm-scene.ts';
 /** 200 MiB in 6 layers. */
 const LARGE: readonly number[] = [80, 50, 35, 20, 10, 5].map((size) => size * MIB);
 const SMALL: readonly number[] = [32, 20, 8, 4].map((size) => size * MIB);
-/** A link so thin that what the nodes send each other takes longer than what the registry sends. */
+/** A link so thin that the nodes take longer to send each other chunks than the registry to send the image. */
 const THIN = '30mbit';
-/** What the others have, and a tenth of it. */
+/** The links of the other nodes, and a tenth of them. */
 const QUICK = '100mbit';
 const SLOW = '10mbit';
 const PARTITION = 4 * SECOND;
 
 /** Registry bytes over image bytes; five would be no sharing. */
 const ONCE = 1.05;
-/** The same where one is killed or so slow that others take over: what only that one has, or is getting, leaves twice. */
+/** The same if one is killed, or so slow that others take over: chunks that only it has or fetches leave twice. */
 const HINDERED = 1.25;
-/** The same where the network falls apart: each half needs what only the other one has fetched. */
+/** The same if the network splits: each half needs the chunks that only the other half has fetched. */
 const TWICE = 2;
 
 requires(
@@ -48,7 +48,7 @@ requires(
     return { storage: pantry.storage, large, small };
   });
 
-  it('and one of them is killed: the others succeed', () =>
+  it('the other four succeed if one of them is killed', () =>
     inOneOfThreeGoes(async () => {
       const { storage, large } = lab();
       await using scene = await SwarmScene.create({ storage });
@@ -56,11 +56,11 @@ requires(
       const pulls = await Pulls.start(scene, large);
       await pulls.registrySent(0.4);
       await Promise.all([victim.weir.kill(), victim.containerd.kill()]);
-      // What it alone had fetched, about a fifth of what had left, leaves the registry again.
+      // The chunks that it alone had fetched, about a fifth of those that had left, leave the registry again.
       await pulls.succeed(HINDERED, { except: [victim] });
     }));
 
-  it('and two are cut off from the rest, but not from the registry: all succeed, and meet again', () =>
+  it('all succeed, and meet again, if two are cut off from the rest, but not from the registry', () =>
     inOneOfThreeGoes(async () => {
       const { storage, large } = lab();
       await using scene = await SwarmScene.create({ storage });
@@ -70,24 +70,24 @@ requires(
       const heal = await scene.lan.cut(hosts.slice(0, 2), hosts.slice(2));
       await delay(PARTITION);
       await heal();
-      // At worst each half fetches for itself all that it has not got when it is cut off.
+      // At worst, each half itself fetches everything that it lacks when it is cut off.
       await pulls.succeed(TWICE);
       await scene.acquainted();
     }));
 
-  it('and the registry is gone once the image has left it: all succeed', () =>
+  it('all succeed if the registry stops once the image has left it', () =>
     inOneOfThreeGoes(async () => {
       const { storage, small } = lab();
       await using scene = await SwarmScene.create({ storage });
       for (const { host } of scene.nodes) await scene.lan.shape(host, THIN);
       const pulls = await Pulls.start(scene, small);
       await pulls.registrySent(1);
-      await pulls.haveAllTogether(); // a chunk that has left twice does not stand for one that has not left
+      await pulls.haveAllTogether(); // the bytes may count one chunk twice, and another one not at all
       await scene.registry.stop();
       await pulls.succeed(ONCE);
     }));
 
-  it('and two of a hundred packets between them are lost: all succeed', () =>
+  it('all succeed if 2% of the packets between them are lost', () =>
     inOneOfThreeGoes(async () => {
       const { storage, small } = lab();
       await using scene = await SwarmScene.create({ storage });
@@ -98,7 +98,7 @@ requires(
       await pulls.succeed(ONCE);
     }));
 
-  it('and one has a tenth of the others’ link: all succeed', () =>
+  it('all succeed if one has a tenth of the others’ link', () =>
     inOneOfThreeGoes(async () => {
       const { storage, small } = lab();
       await using scene = await SwarmScene.create({ storage });
@@ -108,7 +108,7 @@ requires(
       await pulls.succeed(HINDERED);
     }));
 
-  it('and four that have it freeze while the fifth has it from them: it goes on from the registry', () =>
+  it('the fifth goes on from the registry if the four that it pulls from freeze', () =>
     inOneOfThreeGoes(async () => {
       const { storage, small } = lab();
       await using scene = await SwarmScene.create({ storage });
@@ -118,7 +118,7 @@ requires(
       await scene.lan.shape(last.host, THIN);
       const pulls = await Pulls.start(scene, small, { nodes: [last] });
       await hasFromPeers(last, sizeOf(small.image) / 4);
-      assert.equal(pulls.pending, 1, 'it was not over');
+      assert.equal(pulls.pending, 1, 'the pull is still running');
       for (const { weir } of others) process.kill(weir.pid, 'SIGSTOP');
       try {
         await pulls.succeed(1);
@@ -129,7 +129,7 @@ requires(
     }));
 });
 
-/** Waits until the node has so many bytes from peers. */
+/** Waits until the node has this many bytes from peers. */
 async function hasFromPeers({ weir }: SwarmNode, bytes: number): Promise<void> {
   while ((await weir.status()).totals.from_peers < bytes) await delay(20);
 }

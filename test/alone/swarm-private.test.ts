@@ -1,4 +1,4 @@
-/** Private images in a cluster: shared between nodes, but given only to those whom the registry lets have them. */
+/** Private images in a cluster: nodes share them, but give them only to callers that the registry admits. */
 import assert from 'node:assert/strict';
 import { KIB, MIB } from '../../src/util/clock.ts';
 import type { CriCredentials } from '../support/cri.ts';
@@ -17,9 +17,9 @@ const REPOSITORY = 'private/app';
 const NODES = 5;
 /** Registry bytes over image bytes; four would be no sharing. */
 const MOST = 1.05;
-/** Registry bytes over image bytes: a chunk at the most, where a peer took its time. */
+/** Registry bytes over image bytes: one chunk at most, if a peer was slow. */
 const NEXT_TO_NOTHING = 0.05;
-/** Each node's pods have a pull secret of their own. */
+/** Each node's pods have their own pull secret. */
 const USERS: Readonly<Record<string, string>> = Object.fromEntries(
   Array.from({ length: NODES }, (_, i) => [`node-${i + 1}`, `secret of node-${i + 1}`]),
 );
@@ -49,22 +49,22 @@ requires(
     const image = `${scene.registry.host}/${wares.path}`;
     for (const auth of [undefined, { username: last.name, password: 'wrong' }]) {
       const refused = await scene.pull(last, wares.path, auth);
-      assert.notEqual(refused.error, undefined, 'a pull without the right secret');
+      assert.notEqual(refused.error, undefined, 'a pull without the right secret fails');
       assert.equal(await last.containerd.cri.imageStatus(image), undefined);
     }
     await assertRefused(last, scene, wares);
-    // With its own secret it has the bytes from the others.
+    // With its own secret, it gets the bytes from the others.
     await (await Pulls.start(scene, wares, { nodes: [last], auth: secretOf })).succeed(NEXT_TO_NOTHING);
     await assertRefused(last, scene, wares);
   };
 
-  it('behind Basic: each node pulls with its own secret, and without one gets nothing', () =>
+  it('behind Basic authentication is pulled by each node with its own secret, and not without one', () =>
     inOneOfThreeGoes(async () => {
       await using lan = await Lan.create();
       await check(lan, { users: USERS });
     }));
 
-  it('behind a token server: each node pulls with its own secret, and without one gets nothing', () =>
+  it('behind a token server is pulled by each node with its own secret, and not without one', () =>
     inOneOfThreeGoes(async () => {
       await using lan = await Lan.create();
       const address = await lan.addTestProcess();
@@ -77,7 +77,7 @@ function secretOf({ name }: SwarmNode): CriCredentials {
   return { username: name, password: USERS[name] ?? '' };
 }
 
-/** The mirror of the node gives its callers neither manifest nor blob when they present nothing. */
+/** Asserts that the node's mirror gives neither manifest nor blob to a caller without credentials. */
 async function assertRefused({ weir, host }: SwarmNode, scene: SwarmScene, { image }: Wares): Promise<void> {
   for (const path of [`manifests/v1`, `manifests/${image.digest}`, `blobs/${largestBlob(image).digest}`]) {
     const url = weir.urlOf(scene.registry.host, `${REPOSITORY}/${path}`);

@@ -1,4 +1,4 @@
-/** deploy/compose.yaml, brought up as its head says: three nodes share an image, and nothing is left. */
+/** Brings up deploy/compose.yaml as its head says: three nodes share an image, and `down` leaves no container. */
 import assert from 'node:assert/strict';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -17,7 +17,7 @@ import { TempDir } from '../support/temp.ts';
 import { WEIR } from '../support/weir.ts';
 
 const COMPOSE = new URL('../../deploy/compose.yaml', import.meta.url);
-/** Of the test's own network, so that the nodes know where the registry is: at the machine's address in it. */
+/** The test's own network. It is fixed, so that the configuration can name the registry: the machine is `.1` in it. */
 const SUBNET = '10.213.77';
 const IMAGE = 'localhost/weir:test';
 
@@ -108,6 +108,6 @@ function override(): string {
 async function until(isSo: () => Promise<boolean>): Promise<void> {
   for (const deadline = Date.now() + MINUTE; ; await delay(200)) {
     if (await isSo().catch(() => false)) return;
-    if (Date.now() > deadline) throw new Error('the nodes do not find each other');
+    if (Date.now() > deadline) throw new Error('the nodes did not find each other within a minute');
   }
 }

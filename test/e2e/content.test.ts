@@ -61,7 +61,7 @@ requires(
   for (const format of ['oci', 'docker'] as const) {
     const name = format === 'oci' ? 'a multi-arch index' : 'a schema 2 manifest list';
 
-    it(`${name}: containerd takes its own platform and leaves the others`, async () => {
+    it(`containerd pulls its own platform of ${name}, and no other`, async () => {
       const { registry, containerd } = lab();
       const options = { layers: [200 * KIB], format };
       const own = await buildRunnableImage({ seed: `own-${format}`, ...options });
@@ -75,7 +75,7 @@ requires(
       assert.equal(registry.accessLog.bytes(digestHex(other.digest)), 0);
     });
 
-    it(`${name}: skopeo copies all of it`, async () => {
+    it(`skopeo copies every platform of ${name}`, async () => {
       const { registry, containers } = lab();
       const children = await Promise.all(
         [AMD, ARM].map((platform) =>
@@ -93,7 +93,7 @@ requires(
     });
   }
 
-  it('an empty layer (a tar without entries)', async () => {
+  it('containerd pulls an empty layer (a tar without entries)', async () => {
     const { registry, containerd } = lab();
     const image = await pushed(
       'content/empty',
@@ -104,7 +104,7 @@ requires(
     assertNoBypass(registry.accessLog);
   });
 
-  it('a blob of no bytes', async () => {
+  it('the mirror serves a blob of 0 bytes', async () => {
     const { registry, weir } = lab();
     const nothing = blob('application/octet-stream', Buffer.alloc(0));
     await pushBlob(registry.url, 'content/nothing', nothing);
@@ -119,7 +119,7 @@ requires(
     }
   });
 
-  it('a blob of one byte, by HTTP and by ctr content fetch', async () => {
+  it('the mirror serves a blob of 1 byte over HTTP and to ctr content fetch', async () => {
     const { registry, weir, containerd } = lab();
     const artifact = await pushed('content/byte', buildArtifact(Buffer.from('x')));
     const { digest = '' } = artifact.blobs[1] ?? {};
@@ -138,7 +138,7 @@ requires(
     assertNoBypass(registry.accessLog);
   });
 
-  it('a layer of 300 MiB', async () => {
+  it('containerd pulls a layer of 300 MiB', async () => {
     const { registry, containerd } = lab();
     const image = await pushed('content/large', await buildImage({ seed: 'large', layers: [300 * MIB] }));
     await containerd.cri.pullOk(`${registry.host}/content/large:v1`);
@@ -147,12 +147,12 @@ requires(
     assertNoBypass(registry.accessLog);
   });
 
-  it('an artifact that refers to an image: its manifest and payload, and the referrers tag', async () => {
+  it('the mirror serves an artifact that refers to an image, and the referrers tag', async () => {
     const { registry, weir } = lab();
     const image = await pushed('content/subject', await buildImage({ seed: 'subject' }));
     const artifact = buildArtifact(Buffer.from('a signature'), image);
     const list = { ...buildIndex([artifact]), children: [artifact] };
-    // docker-registry 2.8 has no referrers endpoint: there the spec's fallback is a tag named for the subject.
+    // docker-registry 2.8 has no referrers endpoint. The spec's fallback is a tag named for the subject.
     const tag = image.digest.replace(':', '-');
     await push(registry.url, 'content/subject', tag, list);
     const at = (path: string): string => weir.urlOf(registry.host, `content/subject/${path}`);
@@ -167,7 +167,7 @@ requires(
     assert.equal((await request(at(`blobs/${payload}`))).body.toString(), 'a signature');
   });
 
-  it('the referrers endpoint of a registry that has one is passed through, with the filter and its header', async () => {
+  it('the mirror passes the referrers endpoint through, with the filter and its header', async () => {
     const { registry } = lab();
     await using proxy = await FaultProxy.start(registry.url);
     await using weir = await WeirNode.start();
@@ -185,17 +185,17 @@ requires(
     assert.equal(answer.digest, index.digest);
     const asked = proxy.exchanges(/referrers/)[0]?.path ?? '';
     assert.ok(asked.includes(filter), `the filter reached upstream: ${asked}`);
-    assert.ok(!asked.includes('ns='), `upstream is not told the mirror's own parameter: ${asked}`);
+    assert.ok(!asked.includes('ns='), `the mirror's own parameter does not reach upstream: ${asked}`);
   });
 
-  it('tags/list, and the link to its next page, which leads through the mirror', async () => {
+  it('the mirror serves tags/list, and the link to its next page leads through the mirror', async () => {
     const { registry, weir } = lab();
     const image = await buildImage({ seed: 'tags' });
     for (const tag of ['v1', 'v2', 'v3']) await push(registry.url, 'content/tags', tag, image);
     const list = await request(weir.urlOf(registry.host, 'content/tags/tags/list'));
     assert.deepEqual(JSON.parse(list.body.toString()), { name: 'content/tags', tags: ['v1', 'v2', 'v3'] });
 
-    // docker-registry 2.8 has no pages, so the proxy answers as a registry that has.
+    // docker-registry 2.8 has no pages, so the proxy answers like a registry that has them.
     await using proxy = await FaultProxy.start(registry.url);
     const headers = {
       'content-type': 'application/json',

@@ -1,4 +1,4 @@
-/** The node or a reader dies in mid-blob: nothing is lost, and upstream sends (nearly) nothing twice. */
+/** A node or a reader is killed in mid-blob: nothing is lost, and upstream sends next to nothing twice. */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KIB, MIB, SECOND } from '../../src/util/clock.ts';
@@ -16,9 +16,9 @@ import { WeirNode, type WeirOptions } from '../support/weir.ts';
 
 const SIZE = 80 * MIB;
 const MID = 30 * MIB;
-/** Slow enough that "mid-blob" is no race, quick enough that a test takes seconds. */
+/** Bytes a second: slow enough that "mid-blob" is no race, fast enough that a test takes seconds. */
 const RATE = 20 * MIB;
-/** What upstream may send in all, in times the blob. */
+/** Upstream may send this many times the size of the blob in all. */
 const MOST = 1.1;
 
 requires('docker-registry')('crash', () => {
@@ -45,7 +45,7 @@ requires('docker-registry')('crash', () => {
     return { layer, proxy, weir, url, [Symbol.asyncDispose]: () => owned.disposeAsync() };
   };
 
-  it('kill -9 of the node in mid-blob: the next pull finishes what was begun', async () => {
+  it('after kill -9 of the node in mid-blob, the next pull goes on with the bytes that were stored', async () => {
     await using at = await scene('kill');
     const first = await readAndAtMid(at.url, () => at.weir.kill());
     assert.notEqual(first.broken, undefined);
@@ -54,7 +54,7 @@ requires('docker-registry')('crash', () => {
     assertFrugal(at.proxy);
   });
 
-  it('kill -9 of the node twice in mid-blob', async () => {
+  it('after two kills of the node in mid-blob, the next pull still goes on with the bytes that were stored', async () => {
     await using at = await scene('kill-twice');
     for (let round = 0; round < 2; round += 1) {
       await readAndAtMid(at.url, () => at.weir.kill());
@@ -64,7 +64,7 @@ requires('docker-registry')('crash', () => {
     assertFrugal(at.proxy);
   });
 
-  it('SIGTERM in mid-blob: the answer completes, then the node ends with code 0', async () => {
+  it('at SIGTERM in mid-blob, the node completes the response, then ends with code 0', async () => {
     await using at = await scene('drain');
     let ended: Promise<unknown> = Promise.resolve();
     const answer = await readAndAtMid(at.url, async () => {
@@ -75,7 +75,7 @@ requires('docker-registry')('crash', () => {
     assertFrugal(at.proxy);
   });
 
-  it('SIGTERM with a short drain: the answer is cut, the partial blob is kept', async () => {
+  it('at SIGTERM with a short drain timeout, the node cuts the response and keeps the partial blob', async () => {
     await using at = await scene('short-drain', { settings: { 'mirror.drain-timeout': '500ms' } });
     let ended: Promise<unknown> = Promise.resolve();
     const answer = await readAndAtMid(at.url, async () => {
@@ -88,7 +88,7 @@ requires('docker-registry')('crash', () => {
     assertFrugal(at.proxy);
   });
 
-  it('kill -9 of a reader in mid-blob: another reader gets all of it, from the same download', async () => {
+  it('after kill -9 of a reader in mid-blob, another reader gets the whole blob from the same download', async () => {
     await using at = await scene('reader');
     const script = `const r = await fetch(${JSON.stringify(at.url)}); let n = 0;
       for await (const c of r.body) { n += c.length; if (n > ${MID}) { console.log('middle'); break; } }
@@ -101,7 +101,7 @@ requires('docker-registry')('crash', () => {
     assertFrugal(at.proxy);
   });
 
-  it('a reader that stops reading holds nobody up', async () => {
+  it('a reader that stops reading does not hold up others', async () => {
     await using at = await scene('stalled-reader');
     const controller = new AbortController();
     const stalled = await fetch(at.url, { signal: controller.signal });
@@ -136,7 +136,7 @@ requires(
   'containerd',
   'ctr',
 )('crash: containerd', () => {
-  it('kill -9 of the node in mid-pull: the pull, or the one after it, finishes with no byte fetched twice', async () => {
+  it('after kill -9 of the node in mid-pull, that pull or the next one succeeds, and little is fetched twice', async () => {
     await using registry = await Registry.start();
     await using proxy = await FaultProxy.start(registry.url);
     await using weir = await WeirNode.start();
@@ -164,13 +164,13 @@ function assertWhole(answer: Answer, layer: TestBlob): void {
   assert.equal(answer.digest, layer.digest);
 }
 
-/** Upstream sent the blob, and not much of it twice. */
+/** Asserts that upstream sent the blob, and less than a tenth of it twice. */
 function assertFrugal(proxy: FaultProxy): void {
   const sent = proxy.bytes(/\/blobs\//);
   assert.ok(sent >= SIZE && sent < MOST * SIZE, `upstream sent ${(sent / SIZE).toFixed(3)} times the blob`);
 }
 
-/** Reads until `MID` bytes have come, then calls `then` while the rest goes on. */
+/** Reads the response. Once `MID` bytes have arrived, calls `then` while it reads on. */
 async function readAndAtMid(url: string, then: () => Promise<unknown>): Promise<Answer> {
   let acted: Promise<unknown> | undefined;
   const answer = await request(url, {
@@ -178,7 +178,7 @@ async function readAndAtMid(url: string, then: () => Promise<unknown>): Promise<
       if (bytes >= MID) acted ??= then();
     },
   });
-  assert.ok(acted !== undefined, `the answer ended at ${answer.body.length} bytes, before its middle`);
+  assert.ok(acted !== undefined, `the response ended after ${answer.body.length} bytes, before its middle`);
   await acted;
   return answer;
 }

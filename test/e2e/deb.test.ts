@@ -1,4 +1,4 @@
-/** The Debian package, on a Debian of its own: installed, a node run from it, removed, purged; nothing stays behind. */
+/** The Debian package in its own Debian: it is installed, runs a node, is removed and purged, and leaves nothing. */
 import assert from 'node:assert/strict';
 import { appendFile, cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
@@ -15,7 +15,7 @@ const HOSTS = 'etc/containerd/certs.d/_default/hosts.toml';
 const CONTAINERD =
   'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n';
 const DAEMON_JSON = '{ "debug": true }\n';
-/** What dpkg and the tools for users write for themselves. */
+/** Paths that dpkg and the user tools write for themselves. */
 const OTHERS =
   /^(var\/lib\/dpkg|var\/log|var\/cache\/debconf|proc|etc\/(passwd|group|shadow|gshadow|subuid|subgid)-?$)/;
 
@@ -97,10 +97,10 @@ requires(
 });
 
 requires('systemd-analyze')('systemd unit', () => {
-  it('has nothing that systemd finds fault with', async () => {
+  it('passes systemd-analyze verify', async () => {
     const { stderr } = await run('systemd-analyze', ['verify', UNIT]);
     const faults = stderr.split('\n').filter((line) => line.includes('weir.service'));
-    // On a machine without the package its program is not there; a wrong key or value is told apart from that.
+    // Without the package, the unit's program is missing here: that fault is left out. A wrong key or value is not.
     assert.deepEqual(
       faults.filter((line) => !/\/usr\/bin\/weir|file:\/\/\//.test(line)),
       [],

@@ -1,4 +1,4 @@
-/** The disk of the data folder runs full, for real: a small tmpfs. Every pull goes on; nothing wrong is kept. */
+/** The disk of the data folder, a small tmpfs, really runs full. Every pull goes on; nothing wrong is kept. */
 import assert from 'node:assert/strict';
 import { appendFile, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,7 +15,7 @@ import { requires } from '../support/requires.ts';
 import { TempDir } from '../support/temp.ts';
 import { WeirNode } from '../support/weir.ts';
 
-/** Room for the blob above the 256 MiB that a node leaves free. */
+/** Has room for the blob beside the 256 MiB that a node leaves free. */
 const DISK = 400 * MIB;
 const SIZE = 60 * MIB;
 
@@ -29,7 +29,7 @@ requires('docker-registry', 'root')('disk full', () => {
     return { layer, proxy };
   });
 
-  it('in mid-blob: the response goes on without storing', async () => {
+  it('a response goes on, unstored, if the disk fills in mid-blob', async () => {
     await using stack = new AsyncDisposableStack();
     const { weir, disk } = await onSmallDisk(stack);
     const { layer, proxy } = lab();
@@ -55,7 +55,7 @@ requires('docker-registry', 'root')('disk full', () => {
     assert.equal(stored.headers.get('weir-source'), 'store');
   });
 
-  it('from the start: blobs pass through, the node starts and answers', async () => {
+  it('on a disk that is full from the start, blobs are passed through, and the node starts and answers', async () => {
     await using stack = new AsyncDisposableStack();
     const { weir, disk } = await onSmallDisk(stack);
     const { layer, proxy } = lab();
@@ -70,21 +70,21 @@ requires('docker-registry', 'root')('disk full', () => {
   });
 });
 
-/** Fills the disk to its last byte: the bulk at once, so that a busy machine does not pull the blob meanwhile. */
+/** Fills the disk to its last byte. The bulk comes at once: else a busy machine pulls the whole blob meanwhile. */
 async function fillUp(disk: string): Promise<void> {
   const filler = join(disk, 'filler');
   const { bavail, bsize } = await statfs(disk);
   const bulk = bavail * bsize - SIZE; // the pull goes on and needs some of the room
   if (bulk > 0) await runOk('fallocate', ['--length', String(bulk), filler]);
-  const piece = Buffer.alloc(8 * MIB);
+  const zeros = Buffer.alloc(8 * MIB);
   for (const step of [8 * MIB, 64 * 1024, 1024, 1]) {
     for (let full = false; !full;) {
-      full = await appendFile(filler, piece.subarray(0, step)).then(() => false, isFull);
+      full = await appendFile(filler, zeros.subarray(0, step)).then(() => false, isFull);
     }
   }
 }
 
-/** @throws what is not "no space left": the disk would count as full without being it */
+/** @throws any other error than "no space left": else the disk would count as full without being it */
 function isFull(error: unknown): true {
   if (systemCode(error) !== 'ENOSPC') throw error;
   return true;
@@ -96,7 +96,7 @@ function assertWhole(answer: Awaited<ReturnType<typeof request>>, layer: TestBlo
   assert.equal(answer.digest, layer.digest);
 }
 
-/** A node whose data folder is a disk of its own; the temporary folder unmounts it. */
+/** A node whose data folder has its own disk; the temporary folder unmounts it. */
 async function onSmallDisk(stack: AsyncDisposableStack): Promise<{ weir: WeirNode; disk: string }> {
   const temp = stack.use(await TempDir.create('disk'));
   const disk = temp.join('disk');

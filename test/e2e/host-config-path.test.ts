@@ -1,6 +1,6 @@
 /**
- * What `weir host configure` says of containerd's own configuration, held against what containerd does: where it says
- * that pulls go past the mirror they do, and with what it says to add they do not.
+ * Compares what `weir host configure` says about containerd's own configuration with what containerd does. If it says
+ * that pulls go past the mirror, they do. With the lines that it says to add, they do not.
  */
 import assert from 'node:assert/strict';
 import { appendFile, writeFile } from 'node:fs/promises';
@@ -36,7 +36,7 @@ for (const [suite, version, config] of [
       return { registry, weir };
     });
 
-    it('without config_path pulls go past the mirror, and with what is said to be added they do not', async () => {
+    it('without config_path, pulls go past the mirror until the lines that Weir names are added', async () => {
       const { registry, weir } = lab();
       await using machine = await TreeMachine.create(suite, config);
       const told = await machine.configure(weir.url);
@@ -48,7 +48,7 @@ for (const [suite, version, config] of [
       assert.match(await pullFrom(machine, registry), /^weir/);
     });
 
-    it('with a list in config_path: what is said of it', async () => {
+    it('containerd treats a list in config_path as Weir says', async () => {
       const { registry, weir } = lab();
       const table = config === 'version = 3\n' ? NEW : OLD;
       const list = `${config}${table}.registry]\nconfig_path = "/etc/containerd/certs.d:/etc/docker/certs.d"\n`;
@@ -63,10 +63,10 @@ for (const [suite, version, config] of [
   });
 }
 
-/** Pulled so far: no two of them are the same. */
+/** Images so far; the number is the seed, so that no two are the same. */
 let images = 0;
 
-/** Pulls a new image with a containerd that starts with nothing. @returns who asked the registry */
+/** Pulls a new image with an empty containerd. @returns the user agents that asked the registry */
 async function pullFrom(machine: TreeMachine, registry: Registry): Promise<string> {
   const repository = `host/app${(images += 1)}`;
   await push(registry.url, repository, 'v1', await buildImage({ seed: repository, layers: [100_000] }));

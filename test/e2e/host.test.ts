@@ -1,6 +1,6 @@
 /**
- * `weir host configure` on a machine with real runtimes: they pull through the mirror without a restart, and after
- * `weir host restore` every file is what it was.
+ * `weir host configure` on a machine with real runtimes. They pull through the mirror without a restart; after
+ * `weir host restore`, every file is as it was.
  */
 import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
@@ -21,7 +21,7 @@ import { WEIR, WeirNode } from '../support/weir.ts';
 
 const LAYERS: readonly number[] = [100 * KIB, 3 * MIB];
 
-/** A machine's root folder; each runtime under test is told to use what is below it. */
+/** The root folder of a machine. Each runtime under test is told to use the paths below it. */
 async function machine(files: Readonly<Record<string, string>>): Promise<TempDir> {
   const root = await TempDir.create('machine');
   for (const folder of ['etc/containerd/certs.d', 'etc/docker', 'etc/containers', 'var/lib', 'var/run']) {
@@ -56,7 +56,7 @@ requires(
 )('weir host: a machine that cannot be written to', () => {
   const files = { 'etc/docker/daemon.json': '{}' };
 
-  it('is left alone where this is not root, which is said', async () => {
+  it('is left alone without root, and the error says so', async () => {
     await using root = await machine(files);
     const user = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups'];
     await run('chmod', ['755', root.path]);
@@ -68,7 +68,7 @@ requires(
     );
   });
 
-  it('is left alone where it is read-only, which is said', async () => {
+  it('is left alone if it is read-only, and the error says so', async () => {
     await using root = await machine(files);
     const script =
       'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && exec "$0" host configure --host-root "$1"';
@@ -85,7 +85,7 @@ requires(
   'containerd',
   'ctr',
 )('weir host: containerd', () => {
-  it('pulls through the mirror at once, directly where that is wished, and gets its files back', async () => {
+  it('pulls through the mirror at once, except from a --direct registry, and gets its files back', async () => {
     await using root = await machine({
       'etc/containerd/config.toml':
         'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n',
@@ -147,7 +147,7 @@ requires(
     }
   });
 
-  it('podman asks the mirror for what is named by its digest, and the registry for the rest', async () => {
+  it('podman asks the mirror for an image named by digest, and the registry for one named by tag', async () => {
     await using registry = await Registry.start();
     const images = await Promise.all(
       ['by-tag', 'by-digest'].map((seed) => buildImage({ seed, layers: LAYERS })),
@@ -179,7 +179,7 @@ requires(
   'nsenter',
   'unshare',
 )('weir host: docker', () => {
-  it('takes the mirror at SIGHUP, without a restart, and gets its file back', async () => {
+  it('uses the mirror after SIGHUP, without a restart, and gets its file back', async () => {
     await using pantry = await Registry.start();
     const image = await buildImage({ seed: 'host-docker', layers: LAYERS, format: 'docker' });
     await push(pantry.url, 'library/hello', 'v1', image);

@@ -1,4 +1,4 @@
-/** The container image: what is in it, that it can be made again, and that it runs where people run images. */
+/** The container image: its contents, that a second build is the same, and that it runs under each runtime. */
 import assert from 'node:assert/strict';
 import { copyFile, mkdir, readFile } from 'node:fs/promises';
 import { arch as hostArch } from 'node:process';
@@ -27,7 +27,7 @@ const VERSION = /^weir \d+\.\d+\.\d+ \(Node\.js v\d+\.\d+\.\d+, linux\/(x64|arm6
 requires(...BUILDING)('image: contents', () => {
   const lab = shared(async () => builtImage());
 
-  it('holds both architectures, each below 60 MiB compressed, with labels and without root', () => {
+  it('holds both architectures, each at most 60 MiB compressed, with labels and a user other than root', () => {
     const { layout, version } = lab();
     assert.deepEqual(
       layout.images.map(({ architecture }) => architecture),
@@ -47,7 +47,7 @@ requires(...BUILDING)('image: contents', () => {
     }
   });
 
-  it('names all of its parts in a valid bill of materials, which it also holds', async () => {
+  it('lists its parts in a valid bill of materials, and holds a copy of it', async () => {
     const { folder, layoutFolder } = lab();
     for (const { name } of ARCHITECTURES) {
       const text = await readFile(`${folder}/weir-${name}.cdx.json`, 'utf8');
@@ -92,7 +92,7 @@ requires(
     return { image, registry, dir, archive };
   });
 
-  it('under containerd, its root read-only, without root', async () => {
+  it('under containerd with a read-only root file system, as a user other than root', async () => {
     const { image, registry, dir } = lab();
     await using containerd = await Containerd.start();
     await writeArchive(image, 'oci-archive', dir.join('oci.tar'), NAME);
@@ -118,7 +118,7 @@ requires(
     await assertServesPull(program, registry, 'containerd');
   });
 
-  it('under Docker, its root read-only, without any capability', async () => {
+  it('under Docker with a read-only root file system and no capability', async () => {
     const { registry, archive } = lab();
     await using docker = await Docker.start();
     await docker.commandOk(['load', '--quiet', '--input', archive]);
@@ -128,7 +128,7 @@ requires(
     await assertServesPull(program, registry, 'docker');
   });
 
-  it('under podman, its root read-only, without any capability', async () => {
+  it('under podman with a read-only root file system and no capability', async () => {
     const { registry, archive } = lab();
     await using containers = await Containers.create();
     assertOk('podman load', await containers.podman('load', '--quiet', '--input', archive));
@@ -146,8 +146,8 @@ requires(
   'docker-registry',
   'qemu-aarch64-static',
 )('image: arm64', () => {
-  it('runs emulated, and serves a pull', async function () {
-    if (hostArch !== 'x64') this.skip(); // there it is the image that the tests above run
+  it('runs under emulation, and serves a pull', async function () {
+    if (hostArch !== 'x64') this.skip(); // on arm64, the tests above run this image
     const image = await builtImage();
     await using dir = await TempDir.create('arm64');
     const root = dir.join('root');
@@ -157,7 +157,7 @@ requires(
     }
     await copyFile('/usr/bin/qemu-aarch64-static', `${root}/qemu`);
     await mkdir(`${root}/proc`);
-    // The kernel need not know the architecture: the emulator is called by its name.
+    // The kernel need not know the architecture: the emulator is started by its path.
     const enter = 'mount -t proc proc "$0/proc" && exec chroot "$0" /qemu /usr/bin/node "$@"';
     const argv = [
       '--mount',

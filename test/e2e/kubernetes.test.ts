@@ -1,7 +1,7 @@
 /**
- * The chart's DaemonSets, run by `podman kube play` as a node would run them: the init container configures a real
+ * The chart's DaemonSets, run by `podman kube play` as a node runs them. The init container configures a real
  * containerd, an image is pulled through the node, and the removal gives the host its files back. There is no API
- * server here: what it and a kubelet would have put into the pod, support/kubelet.ts does.
+ * server: support/kubelet.ts puts into the pod what the API server and a kubelet would.
  */
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
@@ -18,7 +18,7 @@ import { requires } from '../support/requires.ts';
 requires(...POD_NEEDS)('kubernetes: a node', () => {
   const lab = shared(async (stack) => stack.use(await PodScene.start()));
 
-  it('configures containerd, serves its pull, and the removal gives the files back byte for byte', async () => {
+  it('configures containerd, serves its pull, and gives its files back byte for byte on removal', async () => {
     const scene = lab();
     const { host, registry, before, containerd, podman } = scene;
     const manifests = await scene.render();
@@ -49,9 +49,9 @@ requires(...POD_NEEDS)('kubernetes: a node', () => {
 
     const downAgain = await scene.play('weir-restore', manifests);
     const running = await podman.runOk('ps', '--filter', 'name=done', '--format', '{{.State}}');
-    assert.equal(running.trim(), 'running', 'the pod that tells that its node is done');
+    assert.equal(running.trim(), 'running', 'the pod that shows that its node is done is running');
     await downAgain();
-    // What is Weir's own stays, as the store may be wanted again; nothing else has changed.
+    // Weir's own data stays, as the store may be wanted again. Nothing else has changed.
     const after = Object.entries(await snapshot(host.path)).filter(
       ([path]) => !path.startsWith('var/lib/weir/'),
     );

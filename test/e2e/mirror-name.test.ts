@@ -1,4 +1,4 @@
-/** Runtimes whose files name the mirror in a way that it does not know are answered 403, and pull directly. */
+/** A runtime that uses a name of the mirror that Weir does not know gets 403, and pulls directly. */
 import assert from 'node:assert/strict';
 import { request as ask } from 'node:http';
 import { KIB } from '../../src/util/clock.ts';
@@ -18,7 +18,7 @@ import { WeirNode } from '../support/weir.ts';
 const NAME = 'weir.internal:4770';
 const LAYERS = [100 * KIB, 300 * KIB];
 
-/** The node under another name: what is asked here, it is asked for with that as Host. */
+/** The node under another name: a proxy that sends it each request with `NAME` as Host. */
 function underName(weir: WeirNode): Promise<HttpServer> {
   return HttpServer.start(({ url = '', method, headers }, response) => {
     const onward = ask(weir.url + url, { method, headers: { ...headers, host: NAME } }, (answer) => {
@@ -40,8 +40,8 @@ requires(
   'containerd',
   'ctr',
   'runc',
-)('a mirror by another name: containerd', () => {
-  it('pulls from the registry, by CRI and by ctr', async () => {
+)('a mirror by an unknown name: containerd', () => {
+  it('containerd pulls from the registry, by CRI and by ctr', async () => {
     await using registry = await Registry.start();
     await using containerd = await Containerd.start();
     await using weir = await WeirNode.start();
@@ -62,7 +62,7 @@ requires(
   'docker-registry',
   'podman',
   'skopeo',
-)('a mirror by another name: podman and skopeo', () => {
+)('a mirror by an unknown name: podman and skopeo', () => {
   const lab = shared(async (stack) => {
     const registry = stack.use(await Registry.start());
     const image: TestImage = await buildRunnableImage({ seed: 'by another name', layers: LAYERS });
@@ -73,7 +73,7 @@ requires(
     return { image, weir, containers: stack.use(await Containers.create(mirrored)) };
   });
 
-  it('pull from the registry', async () => {
+  it('podman and skopeo pull from the registry', async () => {
     const { image, weir, containers } = lab();
     assertOk('podman pull', await containers.podmanPull('registry.test/named/app:v1'));
     const { result, folder } = await containers.skopeoCopy('registry.test/named/app:v1');
@@ -90,15 +90,15 @@ requires(
   'docker',
   'nsenter',
   'unshare',
-)('a mirror by another name: docker', () => {
-  it('pulls from the registry', async () => {
+)('a mirror by an unknown name: docker', () => {
+  it('docker pulls from the registry', async () => {
     await using pantry = await Registry.start();
     const image = await buildRunnableImage({ seed: 'by another name', layers: LAYERS, format: 'docker' });
     await push(pantry.url, 'library/hello', 'v1', image);
     await using hub = await DockerHub.start(pantry.storage);
     const within = hub.namespace.enter;
     await using weir = await WeirNode.start({ within, settings: { 'upstream.ca-file': hub.caFile } });
-    // A name that leads to loopback in there.
+    // In this namespace, the name leads to loopback.
     const registryMirrors = [`http://index.docker.io:${new URL(weir.url).port}`];
     await using docker = await Docker.start({ within, env: { SSL_CERT_FILE: hub.caFile }, registryMirrors });
     assertOk('docker pull', await docker.pull('hello:v1'));

@@ -1,7 +1,7 @@
 /**
- * Upstream misbehaves, for real: each row of the table is pulled once without the mirror and once through it, side
- * by side, each by a containerd of its own through a faulty proxy of its own. The pull through the mirror must
- * never come out worse, nor more than 5 s later, than the one without.
+ * Upstream really misbehaves. Each row of the table is pulled twice side by side: without the mirror and through it.
+ * Each pull has its own containerd and its own faulty proxy. The pull through the mirror must never end worse, nor
+ * more than 5 s later, than the one without.
  */
 import { KIB, MIB, SECOND } from '../../src/util/clock.ts';
 import type { Fault, Rule } from '../support/fault-rules.ts';
@@ -20,16 +20,16 @@ interface Row {
   readonly title: string;
   readonly rules: (image: TestImage) => readonly Rule[];
   readonly mirror: Expected;
-  /** Milliseconds after which a pull without the mirror counts as one that hangs. */
+  /** Milliseconds after which a pull without the mirror counts as hung. */
   readonly hangs?: number;
 }
 
-/** The first answer for the large layer suffers, or every one. */
+/** The fault hits the first `times` answers for the large layer. */
 const onLayer =
   (fault: Fault, times = Infinity): Row['rules'] =>
   (image) => [{ path: pathOf(largestBlob(image).digest), fault, times }];
 
-/** The same for the small layer, which is checked whole before its first byte. */
+/** The same for the small layer, which Weir verifies whole before it sends the first byte. */
 const onSmallLayer =
   (fault: Fault, times = Infinity): Row['rules'] =>
   (image) => [{ path: pathOf((image.blobs[1] ?? image).digest), fault, times }];
@@ -70,7 +70,7 @@ const ROWS: readonly Row[] = [
   },
   { title: 'clean cut in mid-blob, once', rules: onLayer({ kind: 'cut', at: MID }, 1), mirror: 'succeeds' },
   {
-    title: 'clean cut in mid-blob, again and again',
+    title: 'clean cut in mid-blob, always',
     rules: onLayer({ kind: 'cut', at: MID }),
     mirror: 'succeeds',
   },
@@ -100,18 +100,22 @@ const ROWS: readonly Row[] = [
     mirror: 'as without it',
   },
   {
-    title: 'a slow registry',
+    title: 'a registry that sends 8 MiB/s',
     rules: onLayer({ kind: 'throttle', bytesPerSecond: 8 * MIB }),
     mirror: 'succeeds',
   },
-  { title: 'a late registry', rules: onLayer({ kind: 'delay', ms: 3000 }), mirror: 'succeeds' },
   {
-    title: 'a registry that is late with every answer',
+    title: 'a registry that delays a blob by 3 s',
+    rules: onLayer({ kind: 'delay', ms: 3000 }),
+    mirror: 'succeeds',
+  },
+  {
+    title: 'a registry that delays every answer by 2.5 s',
     rules: onAll({ kind: 'delay', ms: 2500 }),
     mirror: 'succeeds',
   },
   {
-    title: 'a registry that is too late with every answer',
+    title: 'a registry that delays every answer by 4.5 s',
     rules: onAll({ kind: 'delay', ms: 4500 }),
     mirror: 'succeeds',
     hangs: 40 * SECOND,
@@ -158,7 +162,7 @@ requires(
   });
 
   for (const row of ROWS) {
-    it(row.title, async () => {
+    it(`a pull ends no worse than without the mirror: ${row.title}`, async () => {
       const { registry, image } = lab();
       await using direct = await PullScene.create(registry.url);
       await using mirrored = await PullScene.create(registry.url, {});

@@ -1,4 +1,4 @@
-/** What a node shows and what it bounds: addresses, the admin endpoints, clients that do nothing. */
+/** A node's addresses, its admin endpoints, and its bounds on clients that do nothing. */
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
@@ -14,11 +14,11 @@ import { requires } from '../support/requires.ts';
 import { WeirNode } from '../support/weir.ts';
 
 const STALLED_READERS = 100;
-/** Two buffers of 256 KiB, and what a connection costs beside them. */
+/** Two buffers of 256 KiB, and the other costs of a connection. */
 const MOST_PER_READER = 700 * KIB;
 
 describe('a node', () => {
-  it('listens on the loopback addresses alone, both with the same port', async () => {
+  it('listens on the loopback addresses alone, with the same port on both', async () => {
     await using weir = await WeirNode.start({ settings: { 'mirror.listen': '127.0.0.1:0,[::1]:0' } });
     const { port } = new URL(weir.url);
     assert.equal((await fetch(`http://127.0.0.1:${port}/v2/`)).status, 200);
@@ -32,7 +32,7 @@ describe('a node', () => {
     }
   });
 
-  it('says over its admin address that it lives, is ready, and what it has done', async () => {
+  it('serves health, readiness and metrics at its admin address', async () => {
     await using weir = await WeirNode.start();
     const ask = async (path: string): Promise<[number, string]> => {
       const response = await fetch(weir.adminUrl + path);
@@ -48,7 +48,7 @@ describe('a node', () => {
     assert.ok(metrics.sum('process_resident_memory_bytes') > 10 * MIB);
   });
 
-  it('closes connections that never finish their header', async () => {
+  it('closes a connection that never finishes its header', async () => {
     await using weir = await WeirNode.start();
     const socket = connectTo(weir.url);
     socket.write('GET /v2/ HTTP/1.1\r\nHost: localhost\r\nX-Slow: ');
@@ -56,7 +56,7 @@ describe('a node', () => {
     await once(socket, 'close');
   });
 
-  it('takes connections full of nonsense, and goes on', async () => {
+  it('takes connections full of nonsense, and goes on serving', async () => {
     await using weir = await WeirNode.start();
     for (let round = 0; round < 50; round += 1) {
       const socket = connectTo(weir.url);
@@ -72,7 +72,7 @@ describe('a node', () => {
 requires('docker-registry')('a node with stalled readers', () => {
   const lab = shared(async (stack) => ({ registry: stack.use(await Registry.start()) }));
 
-  it(`holds little memory for ${STALLED_READERS} of them, and serves the others`, async () => {
+  it(`uses less than ${MOST_PER_READER / KIB} KiB for each of ${STALLED_READERS}, and serves the others`, async () => {
     const { registry } = lab();
     const layer = blob('application/octet-stream', randomBytes('stalled', 64 * MIB));
     await pushBlob(registry.url, 'stalled/app', layer);
@@ -87,11 +87,11 @@ requires('docker-registry')('a node with stalled readers', () => {
       socket.write(`GET ${pathname}${search} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
       return socket;
     });
-    for (const reader of readers) await once(reader, 'readable'); // one read, and never again
+    for (const reader of readers) await once(reader, 'readable'); // one read each, and never again
     assert.equal((await request(url)).digest, layer.digest, 'the others are served');
     const grown = (await residentBytes(weir.pid)) - before;
     for (const reader of readers) reader.destroy();
-    assert.ok(grown < STALLED_READERS * MOST_PER_READER, `${(grown / MIB).toFixed(0)} MiB more`);
+    assert.ok(grown < STALLED_READERS * MOST_PER_READER, `${(grown / MIB).toFixed(0)} MiB more resident`);
   });
 });
 

@@ -1,6 +1,6 @@
 /**
- * The order of things: a node whose Weir is stopped, hung or being upgraded pulls all the same, and quickly. containerd,
- * the machine's and those of later Debians, has the hosts.toml that `weir host configure` wrote.
+ * A machine whose Weir is stopped, hung or being upgraded still pulls, and quickly. Its containerd has the hosts.toml
+ * that `weir host configure` wrote. The tests run with this machine's containerd and with those of later Debians.
  */
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -20,13 +20,13 @@ import { requires } from '../support/requires.ts';
 import { WeirNode } from '../support/weir.ts';
 
 const LAYERS: readonly number[] = [200 * KIB, 64 * MIB];
-/** At this rate the registry sends to Weir: slow enough that "mid-pull" is no race. */
+/** Bytes a second from the registry to Weir: slow enough that "mid-pull" is no race. */
 const RATE = 16 * MIB;
-/** So much of the large layer has come when something happens to Weir. */
+/** Bytes of the large layer that have arrived when something happens to Weir. */
 const MID = 24 * MIB;
-/** How much later than a direct pull one may end whose mirror refuses the connection. */
+/** A pull whose mirror refuses the connection may end this much later than a direct one. */
 const REFUSED_GRACE = 2 * SECOND;
-/** What a hung mirror may cost: `mirror.hang-timeout` (5 s), a tick of the watchdog, and a loaded machine. */
+/** A hung mirror may cost this much: `mirror.hang-timeout` (5 s), a tick of the watchdog, and a loaded machine. */
 const HUNG_GRACE = 8 * SECOND;
 
 requires(
@@ -34,7 +34,7 @@ requires(
   'docker-registry',
   'containerd',
   'ctr',
-)('order of things: containerd', () => {
+)('order: containerd', () => {
   inOrder(async () => Containerd.start());
 });
 
@@ -43,7 +43,7 @@ for (const [suite, version] of [
   ['forky', '2'],
 ] as const) {
   const needs = ['root', 'docker-registry', 'ctr', 'nsenter', inTree(suite, 'containerd')];
-  requires(...needs)(`order of things: containerd ${version}`, () => {
+  requires(...needs)(`order: containerd ${version}`, () => {
     inOrder(async (stack) => {
       const tree = stack.use(await DebianTree.enter(suite));
       const told = await runOk('containerd', ['--version'], { within: tree.within });
@@ -96,12 +96,12 @@ function inOrder(startContainerd: (stack: AsyncDisposableStack) => Promise<Conta
   const untilMid = async (): Promise<void> => {
     const deadline = Date.now() + 30 * SECOND;
     while (lab().slow.bytes(/\/blobs\//) < MID) {
-      assert.ok(Date.now() < deadline, 'the layer is not being pulled');
+      assert.ok(Date.now() < deadline, 'the middle of the layer was not reached within 30 s');
       await delay(20);
     }
   };
 
-  it('stopped: as quick as without a mirror', async () => {
+  it('a pull is as quick as without a mirror if Weir is stopped', async () => {
     const { image, name, weir, without } = await setUp('stopped');
     await using node = weir;
     await node.terminate();
@@ -110,7 +110,7 @@ function inOrder(startContainerd: (stack: AsyncDisposableStack) => Promise<Conta
     assert.ok(duration < without + REFUSED_GRACE, `${duration} ms, and ${without} ms without a mirror`);
   });
 
-  it('hung: the watchdog ends it, and the pull goes to the registry', async () => {
+  it('the watchdog ends a hung Weir, and the pull goes to the registry', async () => {
     const { image, name, weir, without } = await setUp('hung');
     await using node = weir;
     node.signal('SIGSTOP');
@@ -121,7 +121,7 @@ function inOrder(startContainerd: (stack: AsyncDisposableStack) => Promise<Conta
     await node.logged(/no sign of life for 5 s/);
   });
 
-  it('hung in mid-blob: the pull goes on with the registry', async () => {
+  it('a pull goes on with the registry if Weir hangs in mid-blob', async () => {
     const { image, name, weir, without } = await setUp('hung-in-mid');
     await using node = weir;
     const began = performance.now();
@@ -135,7 +135,7 @@ function inOrder(startContainerd: (stack: AsyncDisposableStack) => Promise<Conta
     assert.ok(lab().direct.bytes(/\/blobs\//) > 0, 'the rest came from the registry');
   });
 
-  it('killed in mid-blob: the pull goes on with the registry', async () => {
+  it('a pull goes on with the registry if Weir is killed in mid-blob', async () => {
     const { image, name, weir } = await setUp('killed');
     await using node = weir;
     const pulling = pull(name);
@@ -145,7 +145,7 @@ function inOrder(startContainerd: (stack: AsyncDisposableStack) => Promise<Conta
     await assertIntact(lab().containerd, image);
   });
 
-  it('upgraded in mid-pull: what is running ends first, then the new one serves', async () => {
+  it('an upgrade in mid-pull lets the pull end first, then the new process serves', async () => {
     const { image, name, weir } = await setUp('upgraded');
     await using node = weir;
     const pulling = pull(name);
@@ -159,7 +159,7 @@ function inOrder(startContainerd: (stack: AsyncDisposableStack) => Promise<Conta
     assert.equal(lab().direct.bytes(), 0, 'the new process serves all of it');
   });
 
-  it('upgraded in mid-pull, with no time to drain: what is running is handed over', async () => {
+  it('a pull succeeds although an upgrade leaves it no time to drain', async () => {
     const { image, name, weir } = await setUp('cut-off', { 'mirror.drain-timeout': '100ms' });
     await using node = weir;
     const pulling = pull(name);
@@ -169,7 +169,7 @@ function inOrder(startContainerd: (stack: AsyncDisposableStack) => Promise<Conta
     await assertIntact(lab().containerd, image);
   });
 
-  it('frozen, its watchdog too: waits, and goes to the registry once something outside ends it', async () => {
+  it('a pull waits for a Weir that is frozen with its watchdog, and goes to the registry once Weir is killed', async () => {
     const { image, name, weir } = await setUp('frozen');
     await using node = weir;
     await using freezer = await Freezer.create();
@@ -183,7 +183,7 @@ function inOrder(startContainerd: (stack: AsyncDisposableStack) => Promise<Conta
   });
 }
 
-/** Until the kernel has taken a request for the port that nobody has read. */
+/** Waits until the kernel holds a request to the port that no process has read. */
 async function requestWaits(port: number): Promise<void> {
   const own = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
   for (const deadline = Date.now() + 30 * SECOND; ; await delay(20)) {
@@ -196,6 +196,6 @@ async function requestWaits(port: number): Promise<void> {
         local?.endsWith(own) && state === '01' && !queues?.endsWith(':00000000'),
     );
     if (isWaiting) return;
-    assert.ok(Date.now() < deadline, 'no request came');
+    assert.ok(Date.now() < deadline, 'no request arrived within 30 s');
   }
 }

@@ -40,7 +40,7 @@ requires(
 )('outages: containerd', () => {
   const lab = shared(prepare);
 
-  it('the registry is stopped in mid-blob and started again 2 s later', async () => {
+  it('a pull succeeds if the registry is stopped in mid-blob and started again 2 s later', async () => {
     const { registry: pantry, image } = lab();
     const { storage } = pantry;
     await using one = await Registry.start({ storage });
@@ -51,12 +51,12 @@ requires(
       pullAndInterrupt(one, direct),
       pullAndInterrupt(other, mirrored),
     ]);
-    // Who fails before the registry is back is not quicker than who waits for it.
+    // A pull that fails before the registry is back is not quicker than one that waits for it.
     const duration = Math.max(without.outcome.duration, through.back);
     await assertNoWorse('succeeds', { ...without.outcome, duration }, through.outcome, mirrored, image);
   });
 
-  it('the registry is down from the start, the store is warm', async () => {
+  it('a pull succeeds from a warm store if the registry is down from the start', async () => {
     const { registry, image } = lab();
     await using scene = await PullScene.create(registry.url, {});
     assert.equal((await scene.pull(IMAGE)).error, undefined);
@@ -69,7 +69,7 @@ requires(
     assert.equal(through.error, undefined);
     assert.ok(through.duration < 5 * SECOND, `took ${Math.round(through.duration)} ms`);
     await assertIntact(fresh, image);
-    // A restart of the node forgets neither the content nor the tag nor who may have it.
+    // After a restart, the node still knows the content, the tag and the callers that may have them.
     await weir.restart();
     await using another = await Containerd.start();
     await another.writeHosts({ registry: proxy.host, server: proxy.url, mirrors: [weir.url] });
@@ -77,7 +77,7 @@ requires(
     await assertIntact(another, image);
   });
 
-  it('the registry is down from the start, the store is cold: the pull fails as it does without Weir', async () => {
+  it('a pull with a cold store fails as without Weir if the registry is down from the start', async () => {
     const { registry, image } = lab();
     await using direct = await PullScene.create(registry.url);
     await using mirrored = await PullScene.create(registry.url, {});
@@ -88,7 +88,7 @@ requires(
     await assertNoWorse('as without it', without, through, mirrored, image);
   });
 
-  it("the registry's name is not in DNS: cold as without Weir, warm from the store", async () => {
+  it("if the registry's name is not in DNS, a cold pull fails as without Weir, a warm one succeeds", async () => {
     const { registry, image } = lab();
     const name = 'registry.invalid/out/age:v1';
     const registries = { 'registry.invalid': { endpoint: registry.url } };
@@ -112,7 +112,7 @@ requires(
     await assertIntact(fresh, image);
   });
 
-  it('the registry takes connections and never answers: 404 within 5 s, then at once', async () => {
+  it('a registry that takes connections and never answers leads to a 404 within 5 s', async () => {
     const { image } = lab();
     await using hole = await BlackHole.start();
     await using weir = await WeirNode.start();
@@ -148,10 +148,11 @@ requires(
   };
 
   for (const [title, fault] of [
-    ['500', internalError],
-    ['a clean cut', cut],
+    ['one 500', internalError],
+    ['one clean cut', cut],
   ] as const) {
-    it(`${title} for a blob, once: skopeo gets all of it, since it cannot go upstream for a blob`, async () => {
+    // skopeo cannot go upstream for a blob.
+    it(`skopeo gets the whole image despite ${title} for a blob`, async () => {
       const { image } = lab();
       await using stack = new AsyncDisposableStack();
       const { proxy, containers } = await scene(stack);
@@ -162,7 +163,7 @@ requires(
     });
   }
 
-  it('wrong bytes in a large blob, once: skopeo fails as without Weir, and the next copy is whole', async () => {
+  it('skopeo fails on wrong bytes in a large blob as without Weir, and its next copy is whole', async () => {
     const { image } = lab();
     await using stack = new AsyncDisposableStack();
     const { proxy, containers } = await scene(stack);
@@ -173,7 +174,7 @@ requires(
     await assertCopied(folder, image);
   });
 
-  it('500 for a blob, once: podman pulls', async () => {
+  it('podman pulls despite one 500 for a blob', async () => {
     const { image } = lab();
     await using stack = new AsyncDisposableStack();
     const { proxy, containers } = await scene(stack);
@@ -181,7 +182,7 @@ requires(
     assertOk('podman pull', await containers.podmanPull(`registry.test/${IMAGE}`));
   });
 
-  it('500 for a blob, always: podman fails, no later than without Weir plus 35 s', async () => {
+  it('podman fails if a blob always gets 500, at most 35 s later than without Weir', async () => {
     const { image } = lab();
     await using stack = new AsyncDisposableStack();
     const { proxy, containers } = await scene(stack);
@@ -206,10 +207,10 @@ requires(
   const lab = shared(prepare);
 
   for (const [title, fault] of [
-    ['500', internalError],
-    ['a clean cut', cut],
+    ['one 500', internalError],
+    ['one clean cut', cut],
   ] as const) {
-    it(`${title} for a blob, once: docker pulls`, async () => {
+    it(`docker pulls despite ${title} for a blob`, async () => {
       const { registry, image } = lab();
       await using proxy = await FaultProxy.start(registry.url);
       await using weir = await WeirNode.start({ registries: { 'docker.io': { endpoint: proxy.url } } });
@@ -221,8 +222,8 @@ requires(
 });
 
 /**
- * The registry goes away when the pull has got some of its content, and comes back.
- * @returns `back`: milliseconds until the registry was there again
+ * Pulls, stops the registry once `MID` bytes of blobs have left it, and starts it again `DOWN` later.
+ * @returns `back`: milliseconds from the start of the pull until the registry was back
  */
 async function pullAndInterrupt(
   registry: Registry,

@@ -1,4 +1,4 @@
-/** Every kind of registry works as upstream, and the mirror gives nobody what the registry would refuse. */
+/** Every kind of registry works as upstream, and no caller gets content that the registry would refuse it. */
 import assert from 'node:assert/strict';
 import { KIB, MIB } from '../../src/util/clock.ts';
 import { assertIntact, assertNoBypass, assertSentOnce } from '../support/assertions.ts';
@@ -23,7 +23,7 @@ const USERS = { [ALICE.username]: ALICE.password, [MALLORY.username]: MALLORY.pa
 const PRIVATE = 'private/app';
 const PUBLIC = 'public/app';
 
-/** A registry that anybody may push to, and what the guarded ones serve from its folder. */
+/** A registry that anybody may push to, and two images in it. The guarded ones serve them from its folder. */
 const stocked = async (stack: AsyncDisposableStack, seed: string) => {
   const pantry = stack.use(await Registry.start());
   const secret = await buildImage({ seed: `${seed}-private`, layers: LAYERS });
@@ -49,7 +49,7 @@ requires(
     return { ...stock, secure, authority };
   });
 
-  it('a public registry over plain HTTP', async () => {
+  it('containerd pulls from a public registry over plain HTTP', async () => {
     const { pantry, open } = lab();
     await using weir = await WeirNode.start();
     await using containerd = await Containerd.start();
@@ -71,9 +71,9 @@ requires(
       (_: string, host: string) => ({ registries: { [host]: { 'skip-verify': true } } }),
     ],
   ] as const) {
-    it(`TLS with a CA of its own, by ${title}`, async () => {
+    it(`containerd pulls from a registry with a private CA, by ${title}`, async () => {
       const { secure, secret, authority } = lab();
-      // Without a setting of its own a registry on this machine would be asked over plain HTTP.
+      // By default, Weir asks a registry on this machine over plain HTTP.
       const registries = { [secure.host]: { 'plain-http': false } };
       const given = { registries, ...options(authority.file, secure.host) };
       await using weir = await WeirNode.start(given);
@@ -88,7 +88,7 @@ requires(
     });
   }
 
-  it('TLS with a CA that Weir does not know: the pull goes past the mirror and succeeds', async () => {
+  it('a pull from a registry whose CA Weir does not know goes past the mirror and succeeds', async () => {
     const { secure, secret, authority } = lab();
     await using weir = await WeirNode.start({ registries: { [secure.host]: { 'plain-http': false } } });
     await using containerd = await Containerd.start();
@@ -139,7 +139,7 @@ requires(
     return { ...stock, guarded, weir };
   });
 
-  it('CRI without credentials is refused, with them it pulls through the mirror', async () => {
+  it('CRI pulls through the mirror with the right credentials, and is refused otherwise', async () => {
     const { guarded, weir, secret } = lab();
     await using containerd = await Containerd.start();
     await containerd.writeHosts({ registry: guarded.host, server: guarded.url, mirrors: [weir.url] });
@@ -156,12 +156,12 @@ requires(
       JSON.stringify(bytes),
     );
 
-    // The content is in the store now, and still only for whom the registry knows.
+    // The content is in the store now, and still only for users that the registry knows.
     await using stranger = await Containerd.start();
     await stranger.writeHosts({ registry: guarded.host, server: guarded.url, mirrors: [weir.url] });
     assert.notEqual((await stranger.cri.pull(name)).error, undefined);
     guarded.accessLog.clear();
-    await stranger.cri.pullOk(name, { auth: MALLORY }); // htpasswd lets every user read all
+    await stranger.cri.pullOk(name, { auth: MALLORY }); // htpasswd lets every user read everything
     assert.equal(guarded.accessLog.bytes(`/blobs/${largestBlob(secret).digest}`), 0);
   });
 
@@ -184,18 +184,18 @@ requires(
   it('a stolen digest is refused under the name of another, public registry', async () => {
     const { guarded, pantry, weir, secret } = lab();
     await warm(weir, guarded.host, secret, basic(ALICE.username, ALICE.password));
-    await using elsewhere = await Registry.start();
-    await push(elsewhere.url, PUBLIC, 'v1', await buildImage({ seed: 'elsewhere' }));
+    await using other = await Registry.start();
+    await push(other.url, PUBLIC, 'v1', await buildImage({ seed: 'elsewhere' }));
     const digest = largestBlob(secret).digest;
-    assert.equal((await request(weir.urlOf(elsewhere.host, `${PUBLIC}/blobs/${digest}`))).status, 404);
+    assert.equal((await request(weir.urlOf(other.host, `${PUBLIC}/blobs/${digest}`))).status, 404);
     assert.equal((await request(weir.urlOf(pantry.host, `${PUBLIC}/blobs/${digest}`))).status, 404);
   });
 
-  it('access.mode open hands it out', async () => {
+  it('access.mode open serves a stolen digest', async () => {
     const { guarded, secret } = lab();
     await using weir = await WeirNode.start({ settings: { 'access.mode': 'open' } });
     await warm(weir, guarded.host, secret, basic(ALICE.username, ALICE.password));
-    // A tag is still asked of upstream, as the caller; what has a digest is handed out.
+    // Weir still asks upstream for a tag, as the caller. It serves content with a digest to anybody.
     for (const path of privatePaths(secret).filter((each) => each.includes('sha256:'))) {
       assert.equal((await request(weir.urlOf(guarded.host, path))).status, 200, path);
     }
@@ -226,7 +226,7 @@ requires(
     return { ...stock, guarded, tokens, tokenFor, weir };
   });
 
-  it('CRI: public without credentials, private with the right ones only', async () => {
+  it('CRI pulls a public image without credentials, and a private one with the right ones only', async () => {
     const { guarded, weir, secret, open } = lab();
     await using containerd = await Containerd.start();
     await containerd.writeHosts({ registry: guarded.host, server: guarded.url, mirrors: [weir.url] });
@@ -263,7 +263,7 @@ requires(
     }
   });
 
-  it("another user's token, and a token for another repository, do not open it", async () => {
+  it("another user's token, and a token for another repository, do not open a private image", async () => {
     const { guarded, weir, secret, tokenFor } = lab();
     await warm(weir, guarded.host, secret, await tokenFor(ALICE.username, PRIVATE));
     const refused = {
@@ -285,7 +285,7 @@ requires(
     }
   });
 
-  it('a stolen digest is refused in the name of a public repository of the same registry', async () => {
+  it('a stolen digest is refused under the name of a public repository of the same registry', async () => {
     const { guarded, weir, secret, open, tokenFor } = lab();
     await warm(weir, guarded.host, secret, await tokenFor(ALICE.username, PRIVATE));
     const headers = await tokenFor(undefined, PUBLIC);
@@ -300,7 +300,7 @@ requires(
     }
   });
 
-  it('with the registry gone, who had access keeps it and nobody else gets it', async () => {
+  it('with the registry gone, a caller that had access keeps it, and no other caller gets it', async () => {
     const { guarded, weir, secret, tokenFor } = lab();
     const alice = await tokenFor(ALICE.username, PRIVATE);
     await warm(weir, guarded.host, secret, alice);
@@ -318,7 +318,7 @@ requires(
     }
   });
 
-  it('credentials of the configuration serve callers that bring none', async () => {
+  it('configured credentials serve callers that bring none', async () => {
     const { guarded, secret } = lab();
     const registries = { [guarded.host]: { username: ALICE.username, password: ALICE.password } };
     await using weir = await WeirNode.start({ registries });
@@ -330,7 +330,7 @@ requires(
   });
 });
 
-/** The image's content goes into the store, as an entitled caller has it. */
+/** Brings the image's content into the store with the requests of an entitled caller. */
 async function warm(
   weir: WeirNode,
   registry: string,
@@ -348,7 +348,7 @@ async function warm(
   }
 }
 
-/** Everything of a private image that somebody could ask for. */
+/** Every path of a private image that a caller could ask for. */
 function privatePaths(image: TestImage): readonly string[] {
   const blobs = image.blobs.map(({ digest }) => `${PRIVATE}/blobs/${digest}`);
   return [`${PRIVATE}/manifests/v1`, `${PRIVATE}/manifests/${image.digest}`, ...blobs];

@@ -1,4 +1,4 @@
-/** What the node's containerd holds is served from there, and Weir keeps no copy of it. */
+/** Weir serves content that the node's containerd holds from there, and keeps no copy of it. */
 import assert from 'node:assert/strict';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KIB, MIB, SECOND } from '../../src/util/clock.ts';
@@ -14,9 +14,9 @@ import { Registry } from '../support/registry.ts';
 import { requires } from '../support/requires.ts';
 import { WeirNode } from '../support/weir.ts';
 
-/** One name for containerd and for skopeo: Weir keeps apart what different registries have delivered. */
+/** One name for containerd and for skopeo: Weir keeps the content of different registries apart. */
 const REGISTRY = 'registry.test';
-/** In which the node notices what containerd has committed or removed. */
+/** The node must notice within this time that containerd has committed or removed content. */
 const NOTICE = 20 * SECOND;
 
 requires(
@@ -29,7 +29,7 @@ requires(
   const lab = shared(async (stack) => {
     const registry = stack.use(await Registry.start());
     const containerd = stack.use(await Containerd.start());
-    // A node in use holds some image; before its first one containerd has no folder that could be watched.
+    // Before its first image, containerd has no folder that could be watched. A node in use holds some image.
     await push(registry.url, 'runtime/first', 'v1', await buildImage({ seed: 'first' }));
     await containerd.cri.pullOk(`${registry.host}/runtime/first:v1`);
     const weir = stack.use(
@@ -58,7 +58,7 @@ requires(
   const get = async (repository: string, blob: TestBlob): Promise<Answer> =>
     request(lab().weir.urlOf(REGISTRY, `${repository}/blobs/${blob.digest}`));
 
-  it('is served instead of a copy, and no longer when containerd has removed it', async () => {
+  it('is served instead of a copy, until containerd removes it', async () => {
     const { registry, containerd, containers } = lab();
     const image = await buildImage({ seed: 'runtime', layers: [200 * KIB, 40 * MIB] });
     await push(registry.url, 'runtime/content', 'v1', image);
@@ -92,7 +92,7 @@ requires(
     assertSentOnce(registry.accessLog, image);
   });
 
-  it('is served also where the mirror had no part in it, once upstream has delivered it to Weir too', async () => {
+  it('is served even if it was pulled past the mirror, once upstream has delivered it to Weir, too', async () => {
     const { registry, containerd, weir } = lab();
     const image = await buildImage({ seed: 'before', layers: [3 * MIB] });
     await push(registry.url, 'runtime/before', 'v1', image);
@@ -101,7 +101,7 @@ requires(
     await weir.restart();
     const used = await diskUsage();
     for (const blob of image.blobs) {
-      // Which registry it came from is not known yet, and another one's private content must not leak.
+      // Weir does not know yet which registry it came from. Private content of another one must not leak.
       const first = await get('runtime/before', blob);
       assert.equal(first.headers.get('weir-source'), 'upstream');
       assert.equal(first.digest, blob.digest);

@@ -21,7 +21,7 @@ import { requires } from '../support/requires.ts';
 import { TempDir } from '../support/temp.ts';
 import { WeirNode } from '../support/weir.ts';
 
-const LAYERS = [100 * KIB, 3 * MIB, 36 * MIB]; // the last one is streamed while it arrives
+const LAYERS = [100 * KIB, 3 * MIB, 36 * MIB]; // the last one is streamed to the runtime while it arrives
 const GREETING = ['/bin/busybox', 'echo', 'hello'];
 
 requires(
@@ -48,7 +48,7 @@ requires(
     return { image, name: `${registry.host}/containerd/${seed}:v1`, weir };
   };
 
-  it('ctr pulls, a container of the image runs, and pulls again with the registry gone', async () => {
+  it('ctr pulls, runs a container of the image, and pulls again with the registry gone', async () => {
     const { registry, containerd } = lab();
     const { image, name, weir: node } = await setUp('ctr');
     await using _weir = node;

@@ -214,11 +214,11 @@ export class EvilPeer implements AsyncDisposable {
     if (bytes === undefined) return owner === undefined ? { kind: 'absent' } : { kind: 'unable' };
     if (range === undefined) return { kind: 'absent' };
     const { mischief = (right) => right } = this.#options;
-    return mischief(this.pieceOf(swarm, bytes, range), bytes, request);
+    return mischief(this.chunkOf(swarm, bytes, range), bytes, request);
   }
 
   /** A chunk of `bytes`, with its hash signed by this peer; not `verified`: as one that the registry gave it. */
-  pieceOf(
+  chunkOf(
     swarm: SwarmKey,
     bytes: Buffer,
     { start, end }: { readonly start: number; readonly end: number },

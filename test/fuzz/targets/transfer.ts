@@ -110,19 +110,19 @@ function received(request: ChunkFetch, parts: readonly Buffer[]): unknown {
     answered: (given) => (answer = given),
     failed: nothing,
   };
-  const reception = new ChunkReceiver(request, events, new ChunkBuffers());
+  const receiver = new ChunkReceiver(request, events, new ChunkBuffers());
   try {
     for (const [index, part] of parts.entries()) {
-      if (!reception.receive(part)) continue;
+      if (!receiver.receive(part)) continue;
       // Nothing may follow a whole answer: a connection carries one request at a time.
       if (index < parts.length - 1) return 'more bytes than announced';
-      reception.deliver();
+      receiver.deliver();
     }
   } catch (error) {
     if (!isWeirError(error, 'peer_protocol', 'peer_cut')) throw error;
     return error.message;
   } finally {
-    reception.cancel();
+    receiver.cancel();
   }
   if (answer?.kind !== 'chunk') return answer ?? 'nothing yet';
   assert.ok(answer.bytes.length <= LIMITS.chunk && answer.size <= LIMITS.size);

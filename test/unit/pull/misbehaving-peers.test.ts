@@ -41,7 +41,7 @@ describe('a member that', function () {
 
   it('attests wrong hashes is banned once the blob is found wrong', async () => {
     await using scene = await EvilScene.start({
-      mischief: (right, bytes, { swarm }) => scene.evil.pieceOf(swarm, flipped(bytes), right),
+      mischief: (right, bytes, { swarm }) => scene.evil.chunkOf(swarm, flipped(bytes), right),
     });
     await scene.pullAll(SIZE);
     for (const { table, accused } of scene.honest) {
@@ -53,7 +53,7 @@ describe('a member that', function () {
 
   it('attests wrong hashes as fetched from a registry is disbelieved about that registry only', async () => {
     await using scene = await EvilScene.start({
-      mischief: (right, bytes, { swarm }) => scene.evil.pieceOf(swarm, flipped(bytes), right, false),
+      mischief: (right, bytes, { swarm }) => scene.evil.chunkOf(swarm, flipped(bytes), right, false),
     });
     const { swarm } = await scene.pullAll(SIZE);
     for (const { cluster, accused } of scene.honest) {
@@ -124,7 +124,7 @@ describe('a member that', function () {
 
   it('lies about hashes is banned, and an honest one beside it is not', async () => {
     await using scene = await EvilScene.start({
-      mischief: (right, bytes, { swarm }) => scene.evil.pieceOf(swarm, flipped(bytes), right),
+      mischief: (right, bytes, { swarm }) => scene.evil.chunkOf(swarm, flipped(bytes), right),
     });
     const [holder, asker] = scene.honest;
     const { bytes, swarm, source } = scene.content(SIZE);
