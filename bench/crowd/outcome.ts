@@ -22,6 +22,8 @@ export interface Seen {
   readonly linkBytes: number | null;
   /** Of all processes of the system. */
   readonly cpuSeconds: number;
+  /** Part of them: the main threads of the processes on nodes; null if the system has none there. */
+  readonly mainCpuSeconds: number | null;
   readonly cpuBusy: number;
   readonly cpuStolen: number;
   readonly peakBytes: readonly (number | null)[];
@@ -78,6 +80,8 @@ export function resultOf(seen: Observed): CrowdResult {
     ...fallbacksOf(seen),
     cross_zone_bytes: sum(perNode.map((node) => node.cross_zone_bytes)),
     cpu_s_per_gib: arrived === 0 ? null : seen.cpuSeconds / (arrived / GIB),
+    main_cpu_s_per_gib:
+      arrived === 0 || seen.mainCpuSeconds === null ? null : seen.mainCpuSeconds / (arrived / GIB),
     cpu_busy: seen.cpuBusy,
     cpu_stolen: seen.cpuStolen,
     start_s: seen.startSeconds,

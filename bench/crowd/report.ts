@@ -144,6 +144,7 @@ const FIGURES: readonly (readonly [name: string, format: (turns: Turns) => strin
   ['  on links, for each of content', spreadOf((turn) => turn.link_ratio, thousandths)],
   ['bytes across zones', spreadOf((turn) => turn.cross_zone_bytes, formatBytes)],
   ['CPU s per GiB', spreadOf((turn) => turn.cpu_s_per_gib, hundredths)],
+  ['  on main threads of nodes', spreadOf((turn) => turn.main_cpu_s_per_gib, hundredths)],
   ['CPU of the machine', spreadOf((turn) => turn.cpu_busy, percent)],
   ['memory, idle node', spreadOf((turn) => turn.rss_idle_bytes, formatBytes)],
   ['  shared with none', spreadOf((turn) => turn.private_idle_bytes, formatBytes)],

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { SECOND } from '../../src/util/clock.ts';
 import { cpuSeconds } from '../support/process-usage.ts';
+import { mainThreadSeconds } from '../support/threads.ts';
 import type { Member, Scene } from './scene.ts';
 import type { RunningSystem } from './systems/system.ts';
 
@@ -18,6 +19,8 @@ export class Sampler implements AsyncDisposable {
   registryConnections: number | null = null;
   /** CPU seconds of the processes of a node when they were last seen. */
   readonly cpu: number[];
+  /** Part of it: their main threads. */
+  readonly mainCpu: number[];
   readonly #scene: Scene;
   readonly #members: readonly Member[];
   readonly #system: RunningSystem;
@@ -32,6 +35,7 @@ export class Sampler implements AsyncDisposable {
     this.#members = members;
     this.connections = members.map(() => 0);
     this.cpu = members.map(() => 0);
+    this.mainCpu = members.map(() => 0);
   }
 
   static async create(scene: Scene, system: RunningSystem, members: readonly Member[]): Promise<Sampler> {
@@ -63,9 +67,11 @@ export class Sampler implements AsyncDisposable {
       const open = (await place.connections()) ?? 0;
       this.connections[index] = Math.max(this.connections[index] ?? 0, open);
       for (const pid of this.#system.pids(index)) {
-        // A node that has just died keeps its last figure.
+        // A node that has just died keeps its last figures.
         const seconds = await cpuSeconds(pid).catch(() => undefined);
         if (seconds !== undefined) this.cpu[index] = seconds;
+        const main = await mainThreadSeconds(pid).catch(() => undefined);
+        if (main !== undefined) this.mainCpu[index] = main;
       }
     }
   }

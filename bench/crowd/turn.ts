@@ -87,6 +87,8 @@ async function observe(
   const linksBefore = await overLinks(members);
   await using sampler = await Sampler.create(scene, system, members);
   const cpuBefore = [...sampler.cpu];
+  const mainCpuBefore = [...sampler.mainCpu];
+  const hasNodes = members.some((_, node) => system.pids(node).length > 0);
   const machineBefore = await cpuTimes();
   const begin = performance.now();
   sampler.run(begin);
@@ -108,11 +110,17 @@ async function observe(
     accesses: registry.accessLog.matching('/v2/'),
     wireBytes,
     linkBytes,
-    cpuSeconds: sampler.cpu.reduce((sum, each, node) => sum + each - (cpuBefore[node] ?? 0), centralCpu),
+    cpuSeconds: centralCpu + increase(sampler.cpu, cpuBefore),
+    mainCpuSeconds: hasNodes ? increase(sampler.mainCpu, mainCpuBefore) : null,
     cpuBusy: busyShare(machineBefore, machineAfter),
     cpuStolen: stolenShare(machineBefore, machineAfter),
     curve: sampler.curve,
   };
+}
+
+/** Of all nodes together. */
+function increase(after: readonly number[], before: readonly number[]): number {
+  return after.reduce((sum, each, node) => sum + each - (before[node] ?? 0), 0);
 }
 
 /** Bytes that have come over the links of all nodes; 0 on loopback, which has none. */

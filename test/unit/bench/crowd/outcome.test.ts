@@ -36,6 +36,7 @@ function observed(changes: Partial<Observed> = {}): Observed {
     wireBytes: null,
     linkBytes: null,
     cpuSeconds: 4,
+    mainCpuSeconds: 3,
     cpuBusy: 0.5,
     cpuStolen: 0,
     startSeconds: 3,
@@ -156,6 +157,13 @@ describe('bench/crowd/outcome', () => {
     assert.equal(whole.cpu_s_per_gib, 4 / ((2 * IMAGE) / GIB));
     const half = resultOf(observed({ pulled: [pulled(0, 5), pulled(0, 9, fails)] }));
     assert.equal(half.cpu_s_per_gib, 4 / (IMAGE / GIB));
+    assert.equal(half.main_cpu_s_per_gib, 3 / (IMAGE / GIB));
+  });
+
+  it('has no CPU time of main threads if nothing arrived, or the system has no process on nodes', () => {
+    assert.equal(resultOf(observed({ mainCpuSeconds: null })).main_cpu_s_per_gib, null);
+    const failed = observed({ pulled: [pulled(0, 7, fails), pulled(0, 9, fails)] });
+    assert.equal(resultOf(failed).main_cpu_s_per_gib, null);
   });
 
   it('takes the memory of living nodes and of central programs', () => {

@@ -27,6 +27,7 @@ const RESULT: CrowdResult = {
   fallback_reasons: [],
   cross_zone_bytes: 0,
   cpu_s_per_gib: 5,
+  main_cpu_s_per_gib: 3.5,
   cpu_busy: 0.5,
   cpu_stolen: 0,
   start_s: 10,
@@ -95,6 +96,10 @@ describe('bench/crowd/report', () => {
     assert.deepEqual(
       rows.find(([name]) => name === 'makespan, s'),
       ['makespan, s', '5.0', '6.0 (5.0–7.0)'],
+    );
+    assert.deepEqual(
+      rows.find(([name]) => name === '  on main threads of nodes'),
+      ['  on main threads of nodes', '3.50', '3.50'],
     );
     assert.deepEqual(
       rows.find(([name]) => name === 'first byte p50, s'),
