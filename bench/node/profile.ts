@@ -2,7 +2,8 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { summarize, type CpuProfile, type ProfileSummary } from '../support/cpu-profile.ts';
-import { INSPECT, Profiler } from '../support/profiler.ts';
+import { INSPECT } from '../support/inspector.ts';
+import { Profiler } from '../support/profiler.ts';
 import { blobTarget, imageReference } from './content.ts';
 import { pull } from './pull.ts';
 import { readBlob } from './read-blob.ts';
