@@ -6,7 +6,7 @@ import { pair, spread, type Pair, type Spread } from '../../test/simulator/stats
 import { imageReference } from './content.ts';
 import { pull } from './pull.ts';
 import { startNode, type Scene } from './scene.ts';
-import { LINK_NAME, ShapedRegistry } from './shaped-network.ts';
+import { LINKS, ShapedRegistry } from './shaped-network.ts';
 
 export interface ColdFigures {
   readonly setup: string;
@@ -23,13 +23,17 @@ export interface ColdReport {
 
 export async function measureCold(scene: Scene): Promise<ColdReport> {
   const setups = [await measureSetup('loopback, no network is the bound', scene.registry, scene)];
-  const shaped = `registry behind a link of ${LINK_NAME}`;
-  if (process.getuid?.() !== 0) {
-    return { setups, leftOut: [`${shaped}: making a network namespace takes root`] };
+  const leftOut: string[] = [];
+  for (const link of LINKS) {
+    const shaped = `registry behind a link of ${link.name}`;
+    if (process.getuid?.() !== 0) {
+      leftOut.push(`${shaped}: making a network namespace takes root`);
+      continue;
+    }
+    await using network = await ShapedRegistry.start(scene.registry.storage, link);
+    setups.push(await measureSetup(shaped, network.registry, scene));
   }
-  await using network = await ShapedRegistry.start(scene.registry.storage);
-  setups.push(await measureSetup(shaped, network.registry, scene));
-  return { setups, leftOut: [] };
+  return { setups, leftOut };
 }
 
 async function measureSetup(setup: string, registry: Registry, scene: Scene): Promise<ColdFigures> {

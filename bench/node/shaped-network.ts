@@ -1,17 +1,27 @@
 /**
- * A registry at the far end of a 1 Gbit/s link: in a network namespace of its own, behind a veth pair whose far
+ * A registry at the far end of a shaped link: in a network namespace of its own, behind a veth pair whose far
  * end sends through a token bucket filter (tc-tbf(8)). Needs root. The link is gone with the namespace.
  */
 import { Namespace } from '../../test/support/namespace.ts';
 import { runOk } from '../../test/support/program.ts';
 import { Registry } from '../../test/support/registry.ts';
 
-/** The rate, for people and for tc. */
-export const LINK_NAME = '1 Gbit/s';
-const LINK_RATE = '1gbit';
+export interface Link {
+  /** The rate, for people. */
+  readonly name: string;
+  /** The rate, for tc. */
+  readonly rate: string;
+  /** Bytes that may leave at once: those of 8 ms. The kernel refills the bucket every 4 ms at worst. */
+  readonly burst: string;
+}
 
-/** Bytes that may leave at once. The kernel refills the bucket every 4 ms at worst, which is 500 kB at this rate. */
-const BURST = '1mb';
+/** Links that a pull is measured over: of small machines, and of those that clouds call 5 and 10 Gbit/s. */
+export const LINKS: readonly Link[] = [
+  { name: '1 Gbit/s', rate: '1gbit', burst: '1mb' },
+  { name: '5 Gbit/s', rate: '5gbit', burst: '5mb' },
+  { name: '10 Gbit/s', rate: '10gbit', burst: '10mb' },
+];
+
 /** Time that a packet may wait before the filter drops it: far above a round trip, below TCP's time-out. */
 const LATENCY = '50ms';
 
@@ -25,7 +35,7 @@ export class ShapedRegistry implements AsyncDisposable {
   }
 
   /** @param storage folder of the registry's content */
-  static async start(storage: string): Promise<ShapedRegistry> {
+  static async start(storage: string, { rate, burst }: Link): Promise<ShapedRegistry> {
     await using stack = new AsyncDisposableStack();
     const namespace = stack.use(await Namespace.create());
     const { near, far } = addresses(process.pid);
@@ -38,7 +48,7 @@ export class ShapedRegistry implements AsyncDisposable {
     await runOk('ip', ['link', 'set', device, 'up']);
     await runOk('ip', ['address', 'add', `${far}/30`, 'dev', 'link0'], inside);
     await runOk('ip', ['link', 'set', 'link0', 'up'], inside);
-    const filter = ['tbf', 'rate', LINK_RATE, 'burst', BURST, 'latency', LATENCY];
+    const filter = ['tbf', 'rate', rate, 'burst', burst, 'latency', LATENCY];
     await runOk('tc', ['qdisc', 'add', 'dev', 'link0', 'root', ...filter], inside);
     const listen = `${far}:0`;
     const registry = stack.use(await Registry.start({ storage, listen, within: namespace.enter }));
