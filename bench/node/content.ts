@@ -29,7 +29,7 @@ export interface Content {
   readonly small: Digest;
 }
 
-interface Tagged {
+export interface Tagged {
   readonly tag: string;
   /** Bytes of all its blobs. */
   readonly bytes: number;
@@ -38,8 +38,8 @@ interface Tagged {
 /** Makes the content below `folder`, pushes it to the registry, and removes the folder. */
 export async function pushContent(url: string, folder: string, signal: AbortSignal): Promise<Content> {
   try {
-    const image = await pushImage(url, folder, 'image', IMAGE_LAYERS, signal);
-    const parallel = await pushImage(url, folder, 'parallel', PARALLEL_BLOBS, signal);
+    const image = await pushImage(url, folder, 'image', layersOf(IMAGE_LAYERS), signal);
+    const parallel = await pushImage(url, folder, 'parallel', layersOf(PARALLEL_BLOBS), signal);
     const small = await pushRandom(url, folder, SMALL_BYTES);
     signal.throwIfAborted();
     const large = await pushRandom(url, folder, LARGE_BYTES);
@@ -59,14 +59,22 @@ export function blobTarget(digest: Digest): string {
   return `${REPOSITORY}/blobs/${digest}`;
 }
 
-async function pushImage(
+function layersOf(count: number): readonly number[] {
+  return Array.from({ length: count }, () => LAYER_BYTES);
+}
+
+/**
+ * Makes an image below `folder` and pushes it.
+ * @param layers bytes of random content of each layer
+ */
+export async function pushImage(
   url: string,
   folder: string,
   tag: string,
-  layers: number,
+  layers: readonly number[],
   signal: AbortSignal,
 ): Promise<Tagged> {
-  const spec = { seed: SEED, layers: Array.from({ length: layers }, () => LAYER_BYTES) };
+  const spec = { seed: SEED, layers };
   const { top, blobs, size } = await generateImage(folder, spec, { signal });
   for (const { digest } of blobs.values()) {
     if (digest === top.digest) continue;
@@ -75,6 +83,11 @@ async function pushImage(
   }
   await putManifest(url, tag, top, blobPath(folder, top.digest));
   return { tag, bytes: size };
+}
+
+/** Path of a manifest below `/v2/`. */
+export function manifestTarget(tag: string): string {
+  return `${REPOSITORY}/manifests/${tag}`;
 }
 
 async function pushRandom(url: string, folder: string, size: number): Promise<Digest> {

@@ -2,7 +2,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Digest } from '../../src/oci/digest.ts';
 import { runOk } from '../../test/support/program.ts';
-import type { ReaderResult } from './reader.ts';
+import type { ReaderResult, ReaderTarget, ReaderWish } from './reader.ts';
 
 const READER = fileURLToPath(new URL('reader.ts', import.meta.url));
 
@@ -12,7 +12,17 @@ const READER = fileURLToPath(new URL('reader.ts', import.meta.url));
  * @throws if an answer is not the expected one
  */
 export async function readBlob(url: string, times: number, digest?: Digest): Promise<ReaderResult> {
-  const check = digest === undefined ? [] : [digest];
-  const printed = await runOk(process.execPath, [READER, url, String(times), ...check]);
-  return JSON.parse(printed) as ReaderResult;
+  return read({ targets: [{ url, ...(digest !== undefined && { digest }) }], times, atOnce: 1 });
+}
+
+/**
+ * Reads each target once over its own connection, `atOnce` at a time.
+ * @throws if an answer is not the expected one
+ */
+export async function readBlobs(targets: readonly ReaderTarget[], atOnce: number): Promise<ReaderResult> {
+  return read({ targets, times: 1, atOnce });
+}
+
+async function read(wish: ReaderWish): Promise<ReaderResult> {
+  return JSON.parse(await runOk(process.execPath, [READER, JSON.stringify(wish)])) as ReaderResult;
 }

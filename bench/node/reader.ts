@@ -1,21 +1,43 @@
 /**
- * Reads one URL over a single connection into a buffer that it uses over and over, and forgets the bytes. This is the
+ * Reads URLs, each over a single connection into a buffer that it uses over and over, and forgets the bytes. This is the
  * least work of a client, in a process of its own, so the client is not measured.
  *
- * `node reader.ts URL TIMES [DIGEST]` prints a {@link ReaderResult} as JSON. With a digest the bytes are hashed,
- * which is slower, and another digest ends it with exit code 1.
+ * `node reader.ts WISH` takes a {@link ReaderWish} and prints a {@link ReaderResult}, both as JSON. With a digest the bytes
+ * are hashed, which is slower, and another digest ends it with exit code 1.
  */
 import { createHash } from 'node:crypto';
 import { connect } from 'node:net';
 import { argv } from 'node:process';
 import { KIB, SECOND } from '../../src/util/clock.ts';
+import { inParallel } from '../support/parallel.ts';
+
+export interface ReaderWish {
+  readonly targets: readonly ReaderTarget[];
+  /** How often each is read. */
+  readonly times: number;
+  /** Targets that are read at a time. */
+  readonly atOnce: number;
+}
+
+export interface ReaderTarget {
+  readonly url: string;
+  /** That the bytes must have; undefined: they are not hashed. */
+  readonly digest?: string;
+}
 
 export interface ReaderResult {
   readonly bytes: number;
-  /** Seconds from the first request to the last byte. */
+  /** Seconds from the first request of any target to the last byte. */
   readonly seconds: number;
   /** CPU seconds of this process in that time. */
   readonly cpuSeconds: number;
+}
+
+/** What one reader read, by performance.now(). */
+interface Read {
+  readonly bytes: number;
+  readonly started: number;
+  readonly ended: number;
 }
 
 /** Bytes of the buffer; a larger one brings no more throughput on loopback. */
@@ -27,7 +49,7 @@ class Reader {
   readonly #url: URL;
   readonly #times: number;
   readonly #digest: string | undefined;
-  readonly #done: PromiseWithResolvers<ReaderResult> = Promise.withResolvers();
+  readonly #done: PromiseWithResolvers<Read> = Promise.withResolvers();
   readonly #socket: ReturnType<typeof connect>;
   /** Missing bytes of the present body; undefined while its header is awaited. */
   #missing: number | undefined;
@@ -35,7 +57,6 @@ class Reader {
   #bodies = 0;
   #bytes = 0;
   #started = 0;
-  #cpu = process.cpuUsage();
 
   constructor(url: URL, times: number, digest: string | undefined) {
     this.#url = url;
@@ -58,14 +79,13 @@ class Reader {
     });
     this.#socket.once('connect', () => {
       this.#started = performance.now();
-      this.#cpu = process.cpuUsage();
       this.#ask();
     });
     this.#socket.once('error', this.#done.reject);
     this.#socket.once('close', () => this.#done.reject(new Error(`${url.href}: the body was cut`)));
   }
 
-  get result(): Promise<ReaderResult> {
+  get result(): Promise<Read> {
     return this.#done.promise;
   }
 
@@ -104,12 +124,24 @@ class Reader {
     this.#bodies += 1;
     this.#missing = undefined;
     if (this.#bodies < this.#times) return this.#ask();
-    const seconds = (performance.now() - this.#started) / SECOND;
-    const { user, system } = process.cpuUsage(this.#cpu);
-    this.#done.resolve({ bytes: this.#bytes, seconds, cpuSeconds: (user + system) / 1e6 });
+    this.#done.resolve({ bytes: this.#bytes, started: this.#started, ended: performance.now() });
     this.#socket.destroy();
   }
 }
 
-const [, , url = '', times = '1', digest] = argv;
-console.log(JSON.stringify(await new Reader(new URL(url), Number(times), digest).result));
+async function readAll({ targets, times, atOnce }: ReaderWish): Promise<ReaderResult> {
+  const before = process.cpuUsage();
+  const reads = await inParallel(
+    targets,
+    atOnce,
+    ({ url, digest }) => new Reader(new URL(url), times, digest).result,
+  );
+  const { user, system } = process.cpuUsage(before);
+  const started = Math.min(...reads.map((read) => read.started));
+  const ended = Math.max(...reads.map((read) => read.ended));
+  const bytes = reads.reduce((sum, read) => sum + read.bytes, 0);
+  return { bytes, seconds: (ended - started) / SECOND, cpuSeconds: (user + system) / 1e6 };
+}
+
+const [, , wish = '{}'] = argv;
+console.log(JSON.stringify(await readAll(JSON.parse(wish) as ReaderWish)));

@@ -2,9 +2,10 @@
 import { GIB } from '../../src/util/clock.ts';
 import type { ProfileSummary } from '../support/cpu-profile.ts';
 import type { Machine } from '../support/machine.ts';
-import type { Pair, Spread } from '../../test/simulator/stats.ts';
-import { formatTable, type Row } from '../support/table.ts';
+import type { Pair } from '../../test/simulator/stats.ts';
+import { formatSpread, formatTable, type Row } from '../support/table.ts';
 import type { ColdReport } from './cold.ts';
+import { lateRows, type LateReport } from './late-figures.ts';
 import type { LatencyFigures, Sides } from './latency.ts';
 import type { MemoryFigures } from './memory.ts';
 import type { ProfileReport } from './profile.ts';
@@ -15,6 +16,7 @@ export interface Figures {
   readonly warm?: WarmFigures;
   readonly memory?: MemoryFigures;
   readonly latency?: LatencyFigures;
+  readonly late?: LateReport;
   readonly profile?: ProfileReport;
 }
 
@@ -72,12 +74,13 @@ function target(name: string, value: number, bound: Target['bound'], limit: numb
 }
 
 export function renderReport(report: NodeReport): string {
-  const { cold, warm, memory, latency, profile } = report;
+  const { cold, warm, memory, latency, late, profile } = report;
   const rows: Row[] = [];
   if (cold !== undefined) rows.push(...coldRows(cold, report));
   if (warm !== undefined) rows.push(...warmRows(warm, report));
   if (memory !== undefined) rows.push(...memoryRows(memory, report));
   if (latency !== undefined) rows.push(...latencyRows(latency));
+  if (late !== undefined) rows.push(...lateRows(late));
   const parts = [describe(report), formatTable(rows)];
   for (const setup of cold?.leftOut ?? []) parts.push(`left out: cold pull, ${setup}`);
   if (profile !== undefined) {
@@ -141,6 +144,7 @@ function latencyRows({ hitSmall, hitLarge, miss }: LatencyFigures): readonly Row
     sidesRow('hit, 1 GiB', hitLarge),
     ['', 'registry', 'weir'],
     sidesRow('miss, until 404', miss),
+    [],
   ];
 }
 
@@ -162,10 +166,6 @@ function judge(isReached: boolean): string {
 
 function pairCells({ reference, weir, ratio }: Pair, digits: number): readonly string[] {
   return [formatSpread(reference, digits), formatSpread(weir, digits), formatSpread(ratio, 2)];
-}
-
-function formatSpread({ median, min, max }: Spread, digits: number): string {
-  return `${median.toFixed(digits)} (${min.toFixed(digits)}–${max.toFixed(digits)})`;
 }
 
 function renderProfile(name: string, { busyMilliseconds, idleMilliseconds, top }: ProfileSummary): string {

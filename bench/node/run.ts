@@ -2,8 +2,8 @@
  * `bench node`: the cost and the speed of one node, against the registry itself and against nginx. README.md says how
  * each figure is measured.
  *
- * The registry with its content, and the scratch folder, live as long as the run; each part starts and ends its
- * own nodes. The parts run one after the other, and nothing else runs meanwhile.
+ * The scratch folder lives as long as the run. The late node comes first, with a registry of its own; the other parts share
+ * one with its content. Each part starts and ends its own nodes. They run one after the other, and nothing else meanwhile.
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -15,6 +15,7 @@ import { describeMachine } from '../support/machine.ts';
 import { Scratch } from '../support/scratch.ts';
 import { measureCold } from './cold.ts';
 import { pushContent } from './content.ts';
+import { measureLate } from './late.ts';
 import { measureLatency } from './latency.ts';
 import { measureMemory } from './memory.ts';
 import { profileNode } from './profile.ts';
@@ -25,13 +26,17 @@ import { measureWarm } from './warm.ts';
 
 /** Bytes: the content in the registry, a second copy in a node or before the push, and one large file. */
 const DISK_NEEDED = 4 * GIB;
+/** Copies of the late node's image: in the registry and in both nodes, and one to spare. */
+const LATE_COPIES = 4;
 
-export const PARTS = ['cold', 'warm', 'memory', 'latency'] as const;
+export const PARTS = ['cold', 'warm', 'memory', 'latency', 'late'] as const;
 export type Part = (typeof PARTS)[number];
 
 export interface NodeBenchOptions {
   readonly repeat: number;
   readonly parts: readonly Part[];
+  /** Bytes of the image that the late node takes. */
+  readonly lateBytes: number;
   /** Folder for report.json. */
   readonly out: string;
   /** Folder for CPU profiles; undefined: none are made. */
@@ -49,19 +54,37 @@ export async function runNodeBench(options: NodeBenchOptions): Promise<NodeRepor
     'docker-registry': [programs['docker-registry'], '--version'],
     nginx: [programs.nginx, '-v'],
   });
-  await using scratch = await Scratch.create(DISK_NEEDED);
-  say(`making 1.5 GiB of content below ${scratch.path} (4 GiB at most are used)`);
-  await using registry = await Registry.start({ storage: scratch.join('storage') });
-  const content = await pushContent(registry.url, scratch.join('content'), signal);
-  const scene: Scene = { registry, content, scratch, repeat, say, signal };
+  await using scratch = await Scratch.create(diskNeeded(options));
   const before = await cpuTimes();
-  const figures = await measure(scene, programs.nginx, options);
+  const late = options.parts.includes('late')
+    ? { late: await measureLate({ scratch, imageBytes: options.lateBytes, repeat, say, signal }) }
+    : {};
+  const others = needsContent(options) ? await measureOthers(scratch, programs.nginx, options) : {};
+  const figures = { ...others, ...late };
   const stolen = stolenShare(before, await cpuTimes());
   const targets = targetsOf(figures);
   const report: NodeReport = { question: 'node', startedAt, repeat, machine, stolen, targets, ...figures };
   await mkdir(out, { recursive: true });
   await writeFile(join(out, 'report.json'), `${JSON.stringify(report, undefined, 2)}\n`);
   return report;
+}
+
+function needsContent({ parts, profile }: NodeBenchOptions): boolean {
+  return profile !== undefined || parts.some((part) => part !== 'late');
+}
+
+/** Bytes. The parts run one after the other, and the late node's image is removed before the others begin. */
+function diskNeeded(options: NodeBenchOptions): number {
+  const late = options.parts.includes('late') ? LATE_COPIES * options.lateBytes : 0;
+  return Math.max(late, needsContent(options) ? DISK_NEEDED : 0);
+}
+
+async function measureOthers(scratch: Scratch, nginx: string, options: NodeBenchOptions): Promise<Figures> {
+  const { repeat, say, signal } = options;
+  say(`making 1.5 GiB of content below ${scratch.path} (4 GiB at most are used)`);
+  await using registry = await Registry.start({ storage: scratch.join('storage') });
+  const content = await pushContent(registry.url, scratch.join('content'), signal);
+  return await measure({ registry, content, scratch, repeat, say, signal }, nginx, options);
 }
 
 async function measure(scene: Scene, nginx: string, options: NodeBenchOptions): Promise<Figures> {

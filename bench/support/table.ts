@@ -1,4 +1,5 @@
 /** A table of text. Pure. */
+import type { Spread } from '../../test/simulator/stats.ts';
 
 /** The first cell is the row's name. Fewer cells than columns leave the rest empty; none: an empty line. */
 export type Row = readonly string[];
@@ -19,4 +20,9 @@ export function formatTable(rows: readonly Row[]): string {
       .trimEnd(),
   );
   return lines.join('\n');
+}
+
+/** The median, and the lowest and the highest value. */
+export function formatSpread({ median, min, max }: Spread, digits: number): string {
+  return `${median.toFixed(digits)} (${min.toFixed(digits)}–${max.toFixed(digits)})`;
 }

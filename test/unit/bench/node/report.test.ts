@@ -48,6 +48,6 @@ describe('bench/node/report', () => {
   it('shows only measured figures', () => {
     const { memory } = FIGURES;
     assert.ok(memory);
-    assert.doesNotMatch(renderReport(reportOf({ memory })), /COLD|WARM HIT|FIRST BYTE|PROFILE/);
+    assert.doesNotMatch(renderReport(reportOf({ memory })), /COLD|WARM HIT|FIRST BYTE|LATE|PROFILE/);
   });
 });
