@@ -30,7 +30,7 @@ fuzz: node ## about 15 minutes: a million inputs to all that reads what stranger
 	@npm run --silent fuzz
 
 bench: setup ## about 10 minutes: one node, 200 simulated nodes, 8 real ones; reports go to bench/out
-	@npm run --silent bench -- node --repeat 1 --out bench/out/node
+	@npm run --silent bench -- node --repeat 1 --late-size 256MiB --out bench/out/node
 	@npm run --silent bench -- simulate --nodes 10,50,200
 	@npm run --silent bench -- crowd --nodes 8 --systems registry,proxy,weir --layers 12MiB,6MiB,3MiB,2MiB,1MiB \
 	  --repeat 1 $(if $(filter 0,$(shell id -u)),,--loopback)
