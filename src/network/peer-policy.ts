@@ -4,6 +4,7 @@
 import { connect } from 'node:net';
 import type { Connection } from '@libp2p/interface';
 import type { Clock } from '../util/clock.ts';
+import { hostPortOf } from '../util/ip-address.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
 import type { SuspicionReason } from '../cluster/membership.ts';
 import type { MemberTable } from '../cluster/member-table.ts';
@@ -100,16 +101,14 @@ function reasonOf(error: unknown): SuspicionReason {
   return isWeirError(error, 'peer_stalled') ? 'stalled' : 'unreachable';
 }
 
-const ADDRESS = /^\/(?:ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/([0-9]+)$/;
-
 /**
  * @param timeout milliseconds for each address
  * @returns whether any address accepts a TCP connection
  */
 export async function isListening(addresses: readonly string[], timeout: number): Promise<boolean> {
   for (const address of addresses) {
-    const [, host, port] = ADDRESS.exec(address) ?? [];
-    if (host !== undefined && (await canConnect(host, Number(port), timeout))) return true;
+    const found = hostPortOf(address);
+    if (found !== undefined && (await canConnect(found.host, Number(found.port), timeout))) return true;
   }
   return false;
 }

@@ -57,12 +57,18 @@ export function placeOf(host: string): string {
   return `${address.split(':').slice(0, NETWORK_GROUPS).join(':')}::/64`;
 }
 
+/** The host, as it is written, and the port in a TCP multiaddr; undefined if it is another one. */
+export function hostPortOf(multiaddr: string): { readonly host: string; readonly port: string } | undefined {
+  const [, host, port] = MULTIADDR.exec(multiaddr) ?? [];
+  return host === undefined || port === undefined ? undefined : { host, port };
+}
+
 /** The addresses and ports in a member's multiaddrs. */
 export function endpointsOf(multiaddrs: readonly string[]): readonly Endpoint[] {
-  return multiaddrs.flatMap((multiaddr) => {
-    const [, host, port] = MULTIADDR.exec(multiaddr) ?? [];
-    return host === undefined || port === undefined ? [] : [{ address: addressOf(host), port }];
-  });
+  return multiaddrs
+    .map(hostPortOf)
+    .filter((found) => found !== undefined)
+    .map(({ host, port }) => ({ address: addressOf(host), port }));
 }
 
 /** The places in a member's multiaddrs, each once. */

@@ -60,7 +60,7 @@ export async function startNetwork({ banned = [], ...options }: TestOptions = {}
   };
 }
 
-/** Waits until the condition holds; checks every 10 ms. */
+/** Waits until the condition holds; checks every 10 ms. Unlike eventually(), it fails at once if `holds` throws. */
 export async function until(what: string, holds: () => boolean, timeout = 15_000): Promise<void> {
   const end = performance.now() + timeout;
   while (!holds()) {
