@@ -36,7 +36,8 @@ const PACKAGE_FOLDER = /^(.*\bnode_modules\/((?:@[^/]+\/)?[^/]+))\//;
 export async function bundle(root: string, folder: string): Promise<readonly NpmPackage[]> {
   const { metafile } = await build({
     absWorkingDir: root,
-    entryPoints: ['src/cli/main.ts'],
+    // The second one is started by byte-workers.ts, as a thread.
+    entryPoints: { main: 'src/cli/main.ts', 'byte-thread': 'src/bytes/thread.ts' },
     outdir: folder,
     outExtension: { '.js': '.mjs' },
     bundle: true,

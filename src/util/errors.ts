@@ -68,6 +68,7 @@ export const ERROR_CODES = {
   store_unusable: info('local', 500, 'UNSUPPORTED'),
   runtime_config: info('local', 500, 'UNSUPPORTED'),
   address_in_use: info('local', 500, 'UNSUPPORTED'),
+  worker_lost: info('local', 404, 'BLOB_UNKNOWN'),
   draining: info('local', 503, 'UNSUPPORTED'),
   internal: info('local', 500, 'UNSUPPORTED'),
 } as const satisfies Record<string, CodeInfo>;

@@ -1,0 +1,54 @@
+/** One byte worker: hands messages of the main thread to its parts. Runs in a thread of its own (thread.ts). */
+import type { MessagePort, Transferable } from 'node:worker_threads';
+import { assertNever } from '../util/errors.ts';
+import { ChunkPlaces } from './chunk-places.ts';
+import { FilesPart } from './files-part.ts';
+import type { Down, PartName, ToMain, ToWorker, Up } from './messages.ts';
+
+/** One part of a worker. */
+export interface Part<Name extends PartName> extends AsyncDisposable {
+  receive(message: ToWorker[Name]): void;
+}
+
+/** Tells the main thread something. */
+export type Post<Name extends PartName> = (message: ToMain[Name], transfer?: readonly Transferable[]) => void;
+
+export class ByteWorker {
+  readonly #port: MessagePort;
+  readonly #files: FilesPart;
+
+  constructor(port: MessagePort) {
+    this.#port = port;
+    const places = new ChunkPlaces();
+    this.#files = new FilesPart(this.#postOf('files'), places);
+    port.on('message', (down: Down) => this.#receive(down));
+  }
+
+  #postOf<Name extends PartName>(part: Name): Post<Name> {
+    return (message, transfer = []) => this.#post({ part, message } as Up, transfer);
+  }
+
+  #post(up: Up, transfer: readonly Transferable[] = []): void {
+    this.#port.postMessage(up, transfer as Transferable[]);
+  }
+
+  #receive(down: Down): void {
+    switch (down.part) {
+      case 'files':
+        return this.#files.receive(down.message);
+      case 'ping':
+        return this.#post({ part: 'alive' });
+      case 'stop':
+        void this.#stop();
+        return;
+      default:
+        assertNever(down);
+    }
+  }
+
+  /** Never rejects. */
+  async #stop(): Promise<void> {
+    await Promise.allSettled([this.#files[Symbol.asyncDispose]()]);
+    this.#port.close();
+  }
+}

@@ -1,0 +1,165 @@
+/** The main thread's side of the byte workers: starts them, spreads work over them, and replaces one that ends. */
+import { type MessagePort, type Transferable, Worker } from 'node:worker_threads';
+import { once, type EventEmitter } from 'node:events';
+import { toError, WeirError } from '../util/errors.ts';
+import type { Down, PartName, ToMain, ToWorker, Up } from './messages.ts';
+import { fromWireError } from './wire-error.ts';
+
+type Handlers = { [Part in PartName]?: (message: ToMain[Part]) => void };
+
+/** One worker, as the main thread sees it. */
+export class ByteThread {
+  /** Names it: no other one has had it, so a place of a worker that ended is not taken for another's. */
+  readonly id: number;
+  readonly #port: MessagePort | Worker;
+  readonly #handlers: Handlers = {};
+  readonly #lost = new Set<(error: WeirError) => void>();
+  readonly #ended: Promise<unknown>;
+  #error: WeirError | undefined;
+  /** Milliseconds, monotonic: when it was last heard of. */
+  aliveAt = performance.now();
+
+  constructor(id: number, port: MessagePort | Worker) {
+    this.id = id;
+    this.#port = port;
+    port.on('message', (up: Up) => this.#receive(up));
+    if (port instanceof Worker) port.on('error', (error) => (this.#error ??= lost(id, toError(error))));
+    this.#ended = once(port as EventEmitter, port instanceof Worker ? 'exit' : 'close').then(() =>
+      this.#end(),
+    );
+  }
+
+  post<Part extends PartName>(
+    part: Part,
+    message: ToWorker[Part],
+    transfer: readonly Transferable[] = [],
+  ): void {
+    this.#post({ part, message } as Down, transfer);
+  }
+
+  #post(down: Down, transfer: readonly Transferable[] = []): void {
+    this.#port.postMessage(down, transfer as Transferable[]);
+  }
+
+  /** Takes the messages of one part. */
+  handle<Part extends PartName>(part: Part, handler: (message: ToMain[Part]) => void): void {
+    this.#handlers[part] = handler as Handlers[Part];
+  }
+
+  /** @param callback called once, when the thread has ended; not if it was stopped in order */
+  onLost(callback: (error: WeirError) => void): void {
+    this.#lost.add(callback);
+  }
+
+  ping(): void {
+    this.#post({ part: 'ping' });
+  }
+
+  /** Ends it in order. */
+  async stop(): Promise<void> {
+    this.#lost.clear();
+    this.#post({ part: 'stop' });
+    await this.#ended;
+  }
+
+  /** Ends it at once, as a defect would. */
+  async kill(): Promise<void> {
+    if (this.#port instanceof Worker) await this.#port.terminate();
+    else this.#port.close();
+  }
+
+  #receive(up: Up): void {
+    this.aliveAt = performance.now();
+    if (up.part === 'alive') return;
+    if (up.part === 'failed') this.#error ??= lost(this.id, fromWireError(up.error));
+    else (this.#handlers[up.part] as ((message: unknown) => void) | undefined)?.(up.message);
+  }
+
+  #end(): void {
+    const error = (this.#error ??= lost(this.id));
+    const callbacks = [...this.#lost];
+    this.#lost.clear();
+    for (const callback of callbacks) callback(error);
+  }
+}
+
+function lost(id: number, cause?: Error): WeirError {
+  const why = cause === undefined ? '' : `: ${cause.message}`;
+  return new WeirError('worker_lost', `byte worker ${id} has ended${why}`, { cause });
+}
+
+export interface ByteWorkersOptions {
+  /** Threads, at least 1. */
+  readonly count: number;
+  /** Default: a thread of its own for each worker. Tests that look inside run a worker in their own thread. */
+  readonly spawn?: () => Worker | MessagePort;
+  /** A worker has ended, and another takes its place. */
+  readonly onLost?: (error: WeirError) => void;
+}
+
+export class ByteWorkers implements AsyncDisposable {
+  readonly #threads: ByteThread[] = [];
+  readonly #options: ByteWorkersOptions;
+  readonly #started = new Set<(thread: ByteThread) => void>();
+  #stopping = false;
+  #next = 0;
+  #nextId = 0;
+
+  constructor(options: ByteWorkersOptions) {
+    this.#options = options;
+    for (let i = 0; i < options.count; i++) this.#start(i);
+  }
+
+  /** All workers. */
+  get threads(): readonly ByteThread[] {
+    return this.#threads;
+  }
+
+  /** The worker with this `id`, unless it has ended. */
+  find(id: number): ByteThread | undefined {
+    return this.#threads.find((each) => each.id === id);
+  }
+
+  /** The worker with this `id`. @throws WeirError `worker_lost` */
+  get(id: number): ByteThread {
+    const thread = this.find(id);
+    if (thread === undefined) throw lost(id);
+    return thread;
+  }
+
+  /** A worker for new work: each in turn. */
+  next(): ByteThread {
+    const [first, ...others] = this.#threads;
+    if (first === undefined) throw new WeirError('internal', 'there are no byte workers');
+    this.#next = (this.#next + 1) % this.#threads.length;
+    return others[this.#next - 1] ?? first;
+  }
+
+  /** @param callback called for each worker, also for those that replace others */
+  onStart(callback: (thread: ByteThread) => void): void {
+    this.#started.add(callback);
+    for (const thread of this.#threads) callback(thread);
+  }
+
+  #start(index: number): void {
+    const thread = new ByteThread(this.#nextId++, (this.#options.spawn ?? newThread)());
+    this.#threads[index] = thread;
+    thread.onLost((error) => {
+      if (this.#stopping) return;
+      this.#start(index); // first, so that what is repeated finds the new one
+      this.#options.onLost?.(error);
+    });
+    for (const callback of this.#started) callback(thread);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stopping = true;
+    await Promise.all(this.#threads.map((thread) => thread.stop()));
+  }
+}
+
+function newThread(): Worker {
+  const isBundled = !import.meta.url.endsWith('.ts');
+  const entry = new URL(isBundled ? './byte-thread.mjs' : './thread.ts', import.meta.url);
+  return new Worker(entry, { name: 'weir-bytes' });
+}

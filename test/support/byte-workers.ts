@@ -1,0 +1,15 @@
+/** Byte workers for tests. */
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { ByteWorker } from '../../src/bytes/byte-worker.ts';
+import { ByteWorkers } from '../../src/bytes/byte-workers.ts';
+
+/** One worker in the thread of the test: it starts at once, and a debugger sees both sides. */
+export function workersInside(): ByteWorkers {
+  return new ByteWorkers({ count: 1, spawn: inside });
+}
+
+function inside(): MessagePort {
+  const { port1, port2 } = new MessageChannel();
+  void new ByteWorker(port2);
+  return port1;
+}
