@@ -3,7 +3,7 @@ import { toError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { digestAlgorithm } from '../oci/digest.ts';
 import type { ByteFiles, FollowedBlob, Following } from '../store/byte-files.ts';
-import type { FileContent, HeldChunk } from '../store/content.ts';
+import type { FileContent, HeldChunk } from '../util/content.ts';
 import type { ByteThread, ByteWorkers } from './byte-workers.ts';
 import type { FilesCommand, FilesEvent, Held, Survey } from './files-messages.ts';
 import { fromWireError } from './wire-error.ts';

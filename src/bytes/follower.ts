@@ -4,7 +4,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { KIB, SECOND } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import type { DigestAlgorithm } from '../oci/digest.ts';
-import { Progress } from '../store/progress.ts';
+import { Progress } from '../util/progress.ts';
 import { readWhole } from './file-calls.ts';
 
 /** Bytes that are read and hashed in one turn: about 0.3 ms, in which sockets wait. */

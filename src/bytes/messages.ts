@@ -16,7 +16,7 @@
  *
  * Three rules:
  * - A message is about a request, a chunk or a file, never about a buffer. How far a blob has come is in shared memory
- *   (store/progress.ts), so a reader in any worker streams a growing blob without messages.
+ *   (util/progress.ts), so a reader in any worker streams a growing blob without messages.
  * - Content is not copied between threads. A chunk in memory is named by its worker and its place there (HeldChunk), a
  *   file by its descriptor (FileContent). Documents (manifests, lists) are no content: the main thread parses them.
  * - A thread may end at any time. All that it had in hand fails with `worker_lost`, and is repeated elsewhere. Bytes that

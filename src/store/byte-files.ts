@@ -1,6 +1,6 @@
 /** What the store has byte workers do with its files. They are open on the main thread, which names their descriptors. */
 import type { Digest, DigestAlgorithm } from '../oci/digest.ts';
-import type { FileContent, HeldChunk } from './content.ts';
+import type { FileContent, HeldChunk } from '../util/content.ts';
 
 export interface FollowedBlob {
   readonly fd: number;

@@ -9,7 +9,7 @@ import { digestOf } from '../../../src/oci/digest.ts';
 import { ChunkLayout } from '../../../src/protocol/chunk-layout.ts';
 import { ByteWorkers } from '../../../src/bytes/byte-workers.ts';
 import { Files } from '../../../src/bytes/files.ts';
-import { Progress } from '../../../src/store/progress.ts';
+import { Progress } from '../../../src/util/progress.ts';
 import { TempDir } from '../../support/temp.ts';
 
 const SIZE = 3 * MIB + 5;

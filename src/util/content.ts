@@ -35,3 +35,6 @@ export interface HeldChunk {
   readonly worker: number;
   readonly place: number;
 }
+
+/** A chunk that can be written: in the memory of a byte worker, or in this thread's. */
+export type ChunkBytes = HeldChunk | Uint8Array;
