@@ -25,7 +25,7 @@ export class ByteWorker {
   }
 
   #postOf<Name extends PartName>(part: Name): Post<Name> {
-    return (message, transfer = []) => this.#post({ part, message } as Up, transfer);
+    return (message, transfer = []) => this.#post({ part, message }, transfer);
   }
 
   #post(up: Up, transfer: readonly Transferable[] = []): void {

@@ -34,7 +34,7 @@ export class ByteThread {
     message: ToWorker[Part],
     transfer: readonly Transferable[] = [],
   ): void {
-    this.#post({ part, message } as Down, transfer);
+    this.#post({ part, message }, transfer);
   }
 
   #post(down: Down, transfer: readonly Transferable[] = []): void {

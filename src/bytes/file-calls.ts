@@ -20,7 +20,7 @@ export function writeWhole(fd: number, bytes: Uint8Array, position: number): voi
 
 /** Writes all buffers, one behind the other. @throws the system's error */
 export function writeAll(fd: number, buffers: readonly Uint8Array[], position: number): void {
-  let written = buffers.length === 0 ? 0 : writevSync(fd, buffers as Uint8Array[], position);
+  let written = buffers.length === 0 ? 0 : writevSync(fd, buffers, position);
   let at = position;
   for (const buffer of buffers) {
     const already = Math.min(written, buffer.length);

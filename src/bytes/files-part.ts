@@ -4,7 +4,7 @@
  */
 import { createHash, hash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
-import { WeirError } from '../util/errors.ts';
+import { assertNever, WeirError } from '../util/errors.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { Part, Post } from './byte-worker.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
@@ -50,8 +50,10 @@ export class FilesPart implements Part<'files'> {
 
   #do(command: Exclude<FilesCommand, { kind: 'give' | 'unfollow' }>): unknown {
     switch (command.kind) {
-      case 'write':
-        return this.#write(command);
+      case 'write': {
+        this.#write(command);
+        return undefined;
+      }
       case 'take': {
         const bytes = this.#places.at(command.place).slice();
         this.#places.give(command.place);
@@ -68,6 +70,8 @@ export class FilesPart implements Part<'files'> {
         return this.#check(command);
       case 'survey':
         return this.#survey(command);
+      default:
+        return assertNever(command);
     }
   }
 

@@ -84,7 +84,7 @@ export class Files implements ByteFiles {
     const { promise, resolve, reject } = Promise.withResolvers<unknown>();
     promise.catch(() => undefined); // a follower that is not asked for its hash may fail
     this.#calls.get(thread)?.set(call, { resolve, reject });
-    thread.post('files', { ...command, call } as WithCall);
+    thread.post('files', { ...command, call });
     return { call, value: promise };
   }
 

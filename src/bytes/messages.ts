@@ -35,7 +35,7 @@ export interface ToMain {
   readonly files: FilesEvent;
 }
 
-export type PartName = keyof ToWorker & keyof ToMain;
+export type PartName = keyof ToWorker;
 
 /** To a worker. */
 export type Down =

@@ -7,6 +7,8 @@ import { systemClock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
 import type { WeirError } from '../util/errors.ts';
 import { BufferPool } from '../util/buffer-pool.ts';
+import { ByteWorkers } from '../bytes/byte-workers.ts';
+import { Files } from '../bytes/files.ts';
 import { DocumentRoom } from '../upstream/document-room.ts';
 import { Mirror } from '../mirror/mirror.ts';
 import { Access } from '../pull/access.ts';
@@ -82,6 +84,13 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     handedOut: () => metrics.handedOut,
     fromUpstream: () => metrics.fromUpstream,
   });
+  const workers = stack.use(
+    new ByteWorkers({
+      count: 1,
+      onLost: (error) => logger.error({ err: error }, 'a byte worker has ended; another takes its place'),
+    }),
+  );
+  const files = new Files(workers);
   const folder = new DataFolder(config['data.dir']);
   await folder.create();
   const catalog = stack.use(Catalog.open(folder.catalog, (message) => logger.warn(message)));
@@ -91,6 +100,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       quota: config['store.quota'],
       partialMaxAge: config['store.partial-max-age'],
       clock,
+      files,
       hasDelivered: (registry) => catalog.hasDelivered(registry),
       onEvict: ({ digest, size }) => {
         metrics.evicted();
@@ -102,7 +112,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     }),
   );
   for (const root of runtimeRoots(config['store.runtime-content'])) {
-    runtimes.push(stack.use(await openRuntime(root, store, logger, () => announced)));
+    runtimes.push(stack.use(await openRuntime(root, store, files, logger, () => announced)));
   }
   const providers = [store, ...runtimes];
 
@@ -270,12 +280,14 @@ function runtimeRoots(setting: Config['store.runtime-content']): readonly string
 function openRuntime(
   root: string,
   store: FsStore,
+  files: Files,
   logger: Logger,
   announced: () => Announcements | undefined,
 ): Promise<RuntimeContent> {
   return RuntimeContent.open({
     root,
     clock: systemClock,
+    files,
     onRemoved: ({ digest }) => announced()?.remove(digest),
     onAdded: ({ digest }) => {
       announced()?.add(digest);

@@ -114,7 +114,7 @@ export class Access {
   /** Whether upstream is known to let this caller have the digest, without asking it again. */
   isAdmitted(request: PullRequest, digest: Digest, kind: ListedAs): boolean {
     const { mode, ttl } = this.#options;
-    return mode === 'open' || (this.isIn(request.repository, digest, kind) && this.grantAge(request) <= ttl);
+    return mode === 'open' || (this.isIn(request.repository, digest, kind) && this.grantAge(request) < ttl);
   }
 
   /** Whether upstream is known to have the digest in this repository. */
@@ -139,7 +139,7 @@ export class Access {
   async admit(request: PullRequest, digest: Digest): Promise<number | undefined> {
     const { mode, ttl, catalog, upstream } = this.#options;
     const size = catalog.listedSize(request.repository, 'blob', digest);
-    if (size !== undefined && (mode === 'open' || this.grantAge(request) <= ttl)) return size;
+    if (size !== undefined && (mode === 'open' || this.grantAge(request) < ttl)) return size;
     try {
       const { caller, signal } = request;
       const head = await upstream.headBlob(request.repository, digest, { caller, signal });
@@ -256,7 +256,7 @@ export class Access {
 
   /** Rules 1 and 2. */
   async #check(request: PullRequest, digest: Digest, kind: ListedAs, isIn: boolean): Promise<void> {
-    if (isIn && this.grantAge(request) <= this.#options.ttl) return;
+    if (isIn && this.grantAge(request) < this.#options.ttl) return;
     const caller = this.#keyOf(request);
     // One request renews the grant for all digests that are known to be in the repository.
     const key = `${repositoryKey(request.repository)} ${caller} ${isIn ? '' : digest}`;

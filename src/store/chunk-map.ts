@@ -8,16 +8,11 @@
  * ..  32 sha256 of each chunk, zeros where absent
  * ```
  *
- * The order of writes is data, hash, bit. After a crash, a bit is trusted only if the data has the hash. So no flush is
- * needed between them: power loss may lose chunks, never invent one.
+ * Data is written before its chunk is in the map. After a crash, a bit is trusted only if the data has the hash. So no
+ * flush is needed between them: power loss may lose chunks, never invent one.
  */
-import type { FileHandle } from 'node:fs/promises';
 import { Bitfield } from '../protocol/bitfield.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
-import { createHash } from 'node:crypto';
-import { WeirError } from '../util/errors.ts';
-import { DigestVerifier, type Digest } from '../oci/digest.ts';
-import { readFully } from './file.ts';
 
 const MAGIC: Buffer = Buffer.from('WEIRCHK1', 'latin1');
 const HEADER_BYTES = 16;
@@ -32,6 +27,13 @@ export class ChunkMap {
     this.layout = layout;
     this.present = present ?? new Bitfield(layout.count);
     this.#hashes = hashes ?? new Uint8Array(layout.count * CHUNK_HASH_BYTES);
+  }
+
+  /** The map of a whole blob. @param hashes of all chunks, one after the other */
+  static full(layout: ChunkLayout, hashes: Uint8Array): ChunkMap {
+    const map = new ChunkMap(layout, undefined, hashes);
+    for (let index = 0; index < layout.count; index++) map.present.set(index);
+    return map;
   }
 
   /** The map in `bytes`; undefined if they are none (cut short, another version, another size). */
@@ -66,29 +68,4 @@ export class ChunkMap {
     this.#hashes.set(hash, index * CHUNK_HASH_BYTES);
     this.present.set(index);
   }
-
-  /** Writes one chunk's part of the map after {@link set}: its hash first, then its bit. */
-  async persist(file: FileHandle, index: number): Promise<void> {
-    const bitBytes = this.present.bytes.length;
-    const hash = this.hash(index);
-    await file.write(hash, 0, hash.length, HEADER_BYTES + bitBytes + index * CHUNK_HASH_BYTES);
-    await file.write(this.present.bytes, index >> 3, 1, HEADER_BYTES + (index >> 3));
-  }
-}
-
-/** @throws WeirError `store_corrupt` if the blob does not have its digest */
-export async function rebuildChunkMap(digest: Digest, size: number, file: FileHandle): Promise<ChunkMap> {
-  const map = new ChunkMap(new ChunkLayout(size));
-  const verifier = new DigestVerifier(digest);
-  const buffer = Buffer.allocUnsafe(map.layout.chunkSize);
-  for (let index = 0; index < map.layout.count; index++) {
-    const bytes = buffer.subarray(0, map.layout.length(index));
-    if (!(await readFully(file, bytes, map.layout.start(index)))) break;
-    verifier.update(bytes);
-    map.set(index, createHash('sha256').update(bytes).digest());
-  }
-  if (!map.present.full || !verifier.matches()) {
-    throw new WeirError('store_corrupt', 'its content does not have its digest');
-  }
-  return map;
 }

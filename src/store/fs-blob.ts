@@ -4,20 +4,27 @@
  * again and again.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
+import type { ChunkCheck, FileContent } from '../util/content.ts';
 import { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Bitfield } from '../protocol/bitfield.ts';
 import type { ChunkMap } from './chunk-map.ts';
 import { readFully } from './file.ts';
 import { readChunkMap } from './scan.ts';
 import type { Blob } from './store.ts';
 
-/** State of a blob that this process has not verified yet. */
+/** State of a blob that this process has not verified yet; shared by its readers in all threads. */
 export interface Unverified {
   readonly map: ChunkMap;
-  /** Chunks that were found good. */
-  readonly checked: Bitfield;
+  readonly check: ChunkCheck;
+}
+
+/** @param map of the whole blob */
+export function unverifiedBy(map: ChunkMap): Unverified {
+  const hashes = new SharedArrayBuffer(map.hashes.length);
+  new Uint8Array(hashes).set(map.hashes);
+  const { chunkSize, count } = map.layout;
+  return { map, check: { chunkSize, hashes, checked: new SharedArrayBuffer(count) } };
 }
 
 export interface FsBlobOptions {
@@ -50,13 +57,20 @@ export class FsBlob implements Blob {
     return this.#options.size;
   }
 
+  get content(): FileContent {
+    const { file, size, unverified } = this.#options;
+    return { fd: file.fd, size, check: unverified?.check };
+  }
+
+  corrupt(): Promise<void> {
+    return this.#options.onCorrupt();
+  }
+
   async read(target: Uint8Array, position: number): Promise<number> {
     const length = Math.min(target.length, this.size - position);
     if (length <= 0) return 0;
     const { file, unverified } = this.#options;
-    if (unverified !== undefined && !unverified.checked.full) {
-      await this.#check(unverified, position, position + length);
-    }
+    if (unverified !== undefined) await this.#check(unverified, position, position + length);
     const { bytesRead } = await file.read(target, 0, length, position);
     if (bytesRead === 0) await this.#corrupt('is shorter than when it was committed');
     return bytesRead;
@@ -67,19 +81,19 @@ export class FsBlob implements Blob {
     return map?.layout.size === this.size && map.present.full ? map.hashes : undefined;
   }
 
-  async #check({ map, checked }: Unverified, start: number, end: number): Promise<void> {
+  async #check({ map, check }: Unverified, start: number, end: number): Promise<void> {
     const { layout } = map;
+    const checked = new Uint8Array(check.checked);
     for (let index = layout.indexOf(start); index < layout.count && layout.start(index) < end; index++) {
-      if (checked.has(index)) continue;
+      if (checked[index] === 1) continue;
       this.#scratch ??= Buffer.allocUnsafe(layout.chunkSize);
       const bytes = this.#scratch.subarray(0, layout.length(index));
       const whole = await readFully(this.#options.file, bytes, layout.start(index));
-      if (!whole || !createHash('sha256').update(bytes).digest().equals(map.hash(index))) {
+      if (!whole || !hash('sha256', bytes, 'buffer').equals(map.hash(index))) {
         await this.#corrupt(`has a damaged chunk ${index}`);
       }
-      checked.set(index);
+      checked[index] = 1;
     }
-    if (checked.full) this.#scratch = undefined;
   }
 
   async #corrupt(problem: string): Promise<never> {

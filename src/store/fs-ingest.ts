@@ -1,46 +1,36 @@
 /**
  * A blob that arrives in a file of the data folder.
  *
- * Bytes go to the file first, then the chunk's hash, then its bit (chunk-map.ts). The whole digest is computed
- * meanwhile over the prefix without a gap: from memory if chunks come in order, else from the file. So a commit need
- * not read the blob again.
+ * Chunks are written by byte workers, from the memory in which they arrived (ByteFiles); documents by this thread. The whole
+ * digest is computed meanwhile by a byte worker, over the prefix without a gap. So a commit need not read the blob again.
+ *
+ * The chunk map on the disk (chunk-map.ts) follows a little later: after a crash, its newest chunks are fetched again.
  */
-import type { FileHandle } from 'node:fs/promises';
 import { createHash, type Hash } from 'node:crypto';
 import { MIB } from '../util/clock.ts';
+import type { ChunkBytes, FileContent } from '../util/content.ts';
 import { WeirError } from '../util/errors.ts';
-import type { Digest } from '../oci/digest.ts';
+import { Progress } from '../util/progress.ts';
+import { digestAlgorithm, digestHex, type Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { ChunkLayout } from '../protocol/chunk-layout.ts';
 import { ChunkMap } from './chunk-map.ts';
-import { readFully, writeError, writeFully } from './file.ts';
-import { PrefixVerifier } from './prefix-verifier.ts';
-import type { Ingest } from './store.ts';
+import { ChunkMapFile } from './chunk-map-file.ts';
+import { writeError, writeFully } from './file.ts';
+import type { IngestFiles, IngestOwner } from './ingest-owner.ts';
+import type { Ingest, Pour } from './store.ts';
+import { WholeHash } from './whole-hash.ts';
 
 /** A chunk that is being written. */
 interface GrowingChunk {
   written: number;
-  readonly hash: Hash;
+  /** Undefined if a byte worker writes it, which hashes it there. */
+  readonly hash: Hash | undefined;
 }
 
 /** Bytes of room that are taken at a time: smaller steps would cost more than they save. */
 const ROOM_STEP = 16 * MIB;
-
-/** What an ingest needs from the store that owns it. */
-export interface IngestOwner {
-  /** So many more bytes are about to be written. @throws WeirError `store_full` */
-  makeRoom(ingest: FsIngest, bytes: number): Promise<void>;
-  /** Moves file and chunk map to the committed blobs. */
-  publish(ingest: FsIngest): Promise<void>;
-  /** The ingest is closed, with or without a commit. */
-  released(ingest: FsIngest, committed: boolean): void;
-}
-
-export interface IngestFiles {
-  readonly data: FileHandle;
-  readonly chunks: FileHandle;
-}
 
 export class FsIngest implements Ingest {
   readonly digest: Digest;
@@ -48,8 +38,10 @@ export class FsIngest implements Ingest {
   readonly #owner: IngestOwner;
   readonly #files: IngestFiles;
   readonly #growing: Map<number, GrowingChunk> = new Map();
+  readonly #progress: Progress = new Progress();
   #map: ChunkMap;
-  #verifier: PrefixVerifier;
+  readonly #mapFile: ChunkMapFile;
+  readonly #wholeHash: WholeHash;
   #presentBytes = 0;
   /** Bytes that were written or are about to be, and bytes of room that was made for them. */
   #taken = 0;
@@ -65,7 +57,17 @@ export class FsIngest implements Ingest {
     this.#map = map;
     this.#files = files;
     this.#owner = owner;
-    this.#verifier = new PrefixVerifier(digest);
+    this.#mapFile = new ChunkMapFile(files.chunks, () => this.#map);
+    const { memory: progress } = this.#progress;
+    const { size } = map.layout;
+    const algorithm = digestAlgorithm(digest);
+    this.#wholeHash = new WholeHash(files.bytes, { fd: files.data.fd, size, algorithm, progress });
+  }
+
+  get content(): FileContent {
+    const { size, lastStart } = this.layout;
+    const { memory } = this.#progress;
+    return { fd: this.#files.data.fd, size, progress: memory, heldBack: size - lastStart };
   }
 
   get layout(): ChunkLayout {
@@ -98,22 +100,19 @@ export class FsIngest implements Ingest {
    * To be called once, before the first write.
    */
   async recover(): Promise<void> {
-    const { present } = this.#map;
-    const chunk = Buffer.allocUnsafe(this.layout.chunkSize);
+    const { present, hashes } = this.#map;
+    const recorded: number[] = [];
     for (let index = present.firstSet(); index < present.length; index = present.firstSet(index + 1)) {
-      const bytes = chunk.subarray(0, this.layout.length(index));
-      const start = this.layout.start(index);
-      const intact =
-        (await readFully(this.#files.data, bytes, start)) && matches(bytes, this.#map.hash(index));
-      if (!intact) {
-        present.clear(index);
-        continue;
-      }
-      this.#presentBytes += bytes.length;
-      if (start === this.#verifier.position) this.#verifier.update(bytes);
+      recorded.push(index);
     }
+    const { bytes } = this.#files;
+    const intact = recorded.length === 0 ? [] : await bytes.check(this.content, hashes, recorded);
+    const isIntact = new Set(intact);
+    for (const index of recorded) if (!isIntact.has(index)) present.clear(index);
+    for (const index of intact) this.#presentBytes += this.layout.length(index);
     this.#taken = this.#presentBytes;
     this.#room = this.#presentBytes;
+    this.#progress.advance(this.readable(0));
   }
 
   nextGap(position = 0): { start: number; end: number } | undefined {
@@ -158,19 +157,20 @@ export class FsIngest implements Ingest {
     try {
       await this.#take(total);
       await writeFully(this.#files.data, buffers, offset);
-      let position = offset;
-      for (const buffer of buffers) {
-        await this.#account(position, buffer);
-        position += buffer.length;
-      }
     } catch (cause) {
       throw writeError(cause);
     }
+    let position = offset;
+    for (const buffer of buffers) {
+      this.#account(position, buffer);
+      position += buffer.length;
+    }
+    this.#progress.advance(this.readable(0));
   }
 
-  async writeChunk(index: number, bytes: Uint8Array, expected?: Uint8Array): Promise<Uint8Array | undefined> {
-    // Hashed in this thread: webcrypto would copy the chunk first, and that garbage costs more than the hash itself.
-    const hash = new Uint8Array(createHash('sha256').update(bytes).digest());
+  async writeChunk(index: number, bytes: ChunkBytes, expected?: Uint8Array): Promise<Uint8Array | undefined> {
+    // A document is hashed in this thread.
+    const hash = 'place' in bytes ? bytes.hash : new Uint8Array(createHash('sha256').update(bytes).digest());
     if (expected !== undefined && Buffer.compare(hash, expected) !== 0) return undefined;
     const result = this.#tail.then(() => this.#writeChunk(index, bytes, hash));
     this.#tail = result.catch(() => undefined); // the caller of this write gets the error; the next write starts afresh
@@ -178,24 +178,31 @@ export class FsIngest implements Ingest {
     return hash;
   }
 
-  async #writeChunk(index: number, bytes: Uint8Array, hash: Uint8Array): Promise<void> {
+  async #writeChunk(index: number, bytes: ChunkBytes, hash: Uint8Array): Promise<void> {
     if (this.#closed) throw new WeirError('aborted', 'the ingest is closed');
     if (bytes.length !== this.layout.length(index)) {
       throw new WeirError('internal', `chunk ${index} of ${bytes.length} bytes`);
     }
     if (this.has(index)) return;
+    const { data, bytes: files } = this.#files;
+    const start = this.layout.start(index);
     try {
       await this.#take(bytes.length);
-      await writeFully(this.#files.data, [bytes], this.layout.start(index));
-      this.#growing.delete(index);
-      this.#map.set(index, hash);
-      this.#presentBytes += bytes.length;
-      await this.#map.persist(this.#files.chunks, index);
+      if ('place' in bytes) await files.write(bytes, data.fd, start, this.#wholeHash.following);
+      else await writeFully(data, [bytes], start);
     } catch (cause) {
       throw writeError(cause);
     }
-    if (this.layout.start(index) === this.#verifier.position) this.#verifier.update(bytes);
-    this.#catchUpLater();
+    this.#growing.delete(index);
+    this.#accept(index, hash);
+    this.#progress.advance(this.readable(0));
+  }
+
+  /** The chunk is whole in the file. */
+  #accept(index: number, hash: Uint8Array): void {
+    this.#map.set(index, hash);
+    this.#presentBytes += this.layout.length(index);
+    this.#mapFile.saveSoon();
   }
 
   /** Takes room for bytes that are about to be written. */
@@ -208,30 +215,7 @@ export class FsIngest implements Ingest {
     this.#room += step;
   }
 
-  /** Whether the chunk that the verifier needs next is here. */
-  #hasBehind(): boolean {
-    const { position } = this.#verifier;
-    return position < this.layout.size && this.has(this.layout.indexOf(position));
-  }
-
-  /**
-   * Lets the verifier read one chunk that came out of order, after the writes that wait. Otherwise a commit would have
-   * to read the whole blob, and the last chunk would be held back for seconds.
-   */
-  #catchUpLater(): void {
-    if (!this.#hasBehind()) return;
-    const caughtUp = this.#tail.then(() => this.#catchUpOne());
-    this.#tail = caughtUp.catch(() => undefined); // the commit meets the same failure, and reports it
-  }
-
-  async #catchUpOne(): Promise<void> {
-    if (this.#closed || !this.#hasBehind()) return;
-    const index = this.layout.indexOf(this.#verifier.position);
-    await this.#verifier.catchUp(this.#files.data, this.layout.end(index));
-    this.#catchUpLater();
-  }
-
-  /** Settles when nothing waits to be written or hashed; the last work may add more. */
+  /** Settles when nothing waits to be written; the last work may add more. */
   async #idle(): Promise<void> {
     for (let tail: Promise<void> | undefined; tail !== this.#tail;) {
       tail = this.#tail;
@@ -240,7 +224,7 @@ export class FsIngest implements Ingest {
   }
 
   /** Hashes bytes that are in the file now, and marks chunks that are whole with them. */
-  async #account(start: number, buffer: Uint8Array): Promise<void> {
+  #account(start: number, buffer: Uint8Array): void {
     let done = 0;
     while (done < buffer.length) {
       const position = start + done;
@@ -249,25 +233,52 @@ export class FsIngest implements Ingest {
       done += part.length;
       if (this.has(index)) continue;
       const chunk = this.#grow(index, position);
-      chunk.hash.update(part);
+      const hash = chunk.hash.update(part);
       chunk.written += part.length;
-      if (position === this.#verifier.position) this.#verifier.update(part);
       if (chunk.written < this.layout.length(index)) continue;
       this.#growing.delete(index);
-      this.#map.set(index, chunk.hash.digest());
-      this.#presentBytes += this.layout.length(index);
-      await this.#map.persist(this.#files.chunks, index);
+      this.#accept(index, hash.digest());
     }
   }
 
-  #grow(index: number, position: number): GrowingChunk {
-    const expected = this.layout.start(index) + (this.#growing.get(index)?.written ?? 0);
+  #grow(index: number, position: number): GrowingChunk & { readonly hash: Hash } {
+    const known = this.#growing.get(index);
+    const expected = this.layout.start(index) + (known?.written ?? 0);
     if (position !== expected) {
       throw new WeirError('internal', `chunk ${index} grows at ${expected}, not at ${position}`);
     }
-    const chunk = this.#growing.get(index) ?? { written: 0, hash: createHash('sha256') };
+    const { written = 0, hash = createHash('sha256') } = known ?? {};
+    if (written > 0 && known?.hash === undefined) {
+      throw new WeirError('internal', `a byte worker writes chunk ${index}`);
+    }
+    const chunk = { written, hash };
     this.#growing.set(index, chunk);
     return chunk;
+  }
+
+  pour(start: number): Pour {
+    let reserved = start;
+    return {
+      file: this.content,
+      start,
+      reserve: async (to) => {
+        if (this.#closed) throw new WeirError('aborted', 'the ingest is closed');
+        const more = Math.max(0, to - reserved);
+        reserved += more;
+        await this.#take(more);
+      },
+      wrote: (index, hash) => {
+        if (this.#closed || this.has(index)) return;
+        this.#growing.delete(index);
+        this.#accept(index, hash);
+        this.#progress.advance(this.readable(0));
+      },
+      ended: (at) => {
+        const index = this.layout.indexOf(at);
+        const written = at - this.layout.start(index);
+        if (written > 0 && !this.has(index)) this.#growing.set(index, { written, hash: undefined });
+      },
+    };
   }
 
   async commit(): Promise<void> {
@@ -278,13 +289,18 @@ export class FsIngest implements Ingest {
         `${this.digest} is not complete: ${this.#presentBytes} of ${this.layout.size}`,
       );
     }
-    await this.#verifier.catchUp(this.#files.data, this.layout.size);
-    if (!this.#verifier.matches()) {
+    if ((await this.#wholeHash.hex()) !== digestHex(this.digest)) {
       await this.#reset();
       throw new WeirError('digest_mismatch', `the received bytes do not have the digest ${this.digest}`);
     }
+    try {
+      await this.#mapFile.save();
+    } catch (cause) {
+      throw writeError(cause);
+    }
     await this.#owner.publish(this);
     this.#committed = true;
+    this.#progress.complete();
   }
 
   /** Forgets all bytes: it is not known which of them are wrong. */
@@ -293,21 +309,19 @@ export class FsIngest implements Ingest {
     this.#growing.clear();
     this.#presentBytes = 0;
     this.#taken = 0;
-    this.#verifier = new PrefixVerifier(this.digest);
-    const bytes = this.#map.encode();
-    await this.#files.chunks.write(bytes, 0, bytes.length, 0);
+    this.#progress.restart();
+    this.#wholeHash.restart();
+    await this.#mapFile.save();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    this.#wholeHash.stop();
     await this.#idle();
+    await this.#mapFile.settle();
     await this.#files.data.close();
     await this.#files.chunks.close();
     this.#owner.released(this, this.#committed);
   }
-}
-
-function matches(bytes: Uint8Array, hash: Uint8Array): boolean {
-  return createHash('sha256').update(bytes).digest().equals(hash);
 }

@@ -7,15 +7,16 @@
 import { type FileHandle, open, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { MINUTE, type Clock } from '../util/clock.ts';
 import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
-import type { Digest } from '../oci/digest.ts';
+import { digestHex, type Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
-import { Bitfield } from '../protocol/bitfield.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
-import { ChunkMap, rebuildChunkMap } from './chunk-map.ts';
+import type { ByteFiles } from './byte-files.ts';
+import { ChunkMap } from './chunk-map.ts';
 import { FILE_MODE, partialName, type DataFolder } from './data-folder.ts';
-import { FsBlob } from './fs-blob.ts';
-import { FsIngest, type IngestOwner } from './fs-ingest.ts';
+import { FsBlob, unverifiedBy, type Unverified } from './fs-blob.ts';
+import { FsIngest } from './fs-ingest.ts';
+import type { IngestOwner } from './ingest-owner.ts';
 import type { Holdings } from './room.ts';
 import { Space, type Victim } from './space.ts';
 import { readChunkMap, removeStrangers, scanBlobs, scanPartials } from './scan.ts';
@@ -34,6 +35,8 @@ export interface FsStoreOptions {
   /** Partial blobs that no pull has resumed for this many milliseconds are dropped at the start. */
   readonly partialMaxAge: number;
   readonly clock: Clock;
+  /** Reads, writes and hashes the files of blobs. */
+  readonly files: ByteFiles;
   /** Whether this registry has delivered anything; default: all have. */
   readonly hasDelivered?: (registry: RegistryHost) => boolean;
   readonly onEvict?: (info: BlobInfo) => void;
@@ -50,7 +53,7 @@ interface Entry {
   /** Open readers. */
   pins: number;
   /** Undefined: not opened yet in this process. */
-  verification: 'verified' | { readonly map: ChunkMap; readonly checked: Bitfield } | undefined;
+  verification: 'verified' | Unverified | undefined;
 }
 
 interface Partial {
@@ -150,10 +153,12 @@ export class FsStore implements Store, IngestOwner {
   /** The state with which a blob of an earlier run is checked while it is read. */
   async #unverified(digest: Digest, found: Entry, file: FileHandle): Promise<Entry['verification']> {
     const map = await readChunkMap(this.#folder.chunkMap(digest));
-    if (map !== undefined && map.layout.size === found.size && map.present.full) {
-      return { map, checked: new Bitfield(map.layout.count) };
+    if (map !== undefined && map.layout.size === found.size && map.present.full) return unverifiedBy(map);
+    const { whole, chunks } = await this.#options.files.survey({ fd: file.fd, size: found.size }, digest);
+    if (whole !== digestHex(digest)) {
+      throw new WeirError('store_corrupt', 'its content does not have its digest');
     }
-    const rebuilt = await rebuildChunkMap(digest, found.size, file);
+    const rebuilt = ChunkMap.full(new ChunkLayout(found.size), chunks);
     try {
       await writeFile(this.#folder.chunkMap(digest), rebuilt.encode(), { mode: FILE_MODE });
     } catch (error) {
@@ -224,7 +229,7 @@ export class FsStore implements Store, IngestOwner {
         await data.truncate(map.layout.size);
         await chunks.write(map.encode(), 0);
       }
-      const ingest = new FsIngest(blob, map, { data, chunks }, this);
+      const ingest = new FsIngest(blob, map, { data, chunks, bytes: this.#options.files }, this);
       this.#ingests.set(name, ingest);
       await ingest.recover();
       this.#partials.delete(name);

@@ -11,14 +11,16 @@ import { watch, type FSWatcher } from 'node:fs';
 import { open, readdir, stat, type FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { MIB, MINUTE, type Clock } from '../util/clock.ts';
+import type { FileContent } from '../util/content.ts';
 import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
-import { digestAlgorithm, digestHex, DigestVerifier, tryParseDigest, type Digest } from '../oci/digest.ts';
+import { Progress } from '../util/progress.ts';
+import { digestAlgorithm, digestHex, tryParseDigest, type Digest } from '../oci/digest.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
+import type { ByteFiles } from './byte-files.ts';
 import type { Blob, BlobInfo, BlobProvider } from './store.ts';
 
 /** Blobs up to this size are verified whole before their first byte, which takes some 20 ms. */
 const VERIFY_FIRST_BYTES = 32 * MIB;
-const VERIFY_READ_BYTES = 1 * MIB;
 /** Milliseconds between two scans: inotify may drop events (its queue is bounded), and the folder may not exist yet. */
 const RESCAN_INTERVAL = 1 * MINUTE;
 const ALGORITHMS = ['sha256', 'sha512'] as const;
@@ -27,6 +29,8 @@ export interface RuntimeContentOptions {
   /** The content folder; it need not exist (yet). */
   readonly root: string;
   readonly clock: Clock;
+  /** Hashes the files of blobs. */
+  readonly files: ByteFiles;
   /** A blob was added; Weir's own copy of it is no longer needed. */
   readonly onAdded?: (info: BlobInfo) => void;
   readonly onRemoved?: (info: BlobInfo) => void;
@@ -36,7 +40,13 @@ export interface RuntimeContentOptions {
 interface Known {
   readonly size: number;
   /** Undefined until the first opening. */
-  verification: Promise<boolean> | undefined;
+  verification: Verification | undefined;
+}
+
+interface Verification {
+  /** All bytes can be read; whether they are right is in there, too. */
+  readonly progress: Progress;
+  readonly isRight: Promise<boolean>;
 }
 
 export class RuntimeContent implements BlobProvider, AsyncDisposable {
@@ -162,28 +172,29 @@ export class RuntimeContent implements BlobProvider, AsyncDisposable {
       await this.#look(digest);
       return undefined;
     }
-    known.verification ??= this.#verify(digest, known.size);
-    if (known.size > VERIFY_FIRST_BYTES || (await known.verification)) {
-      return new RuntimeBlob(digest, known.size, file, known.verification);
+    const verification = (known.verification ??= this.#verification(digest, known.size));
+    if (known.size > VERIFY_FIRST_BYTES || (await verification.isRight)) {
+      return new RuntimeBlob(digest, known.size, file, verification);
     }
     await file.close();
     return undefined;
   }
 
-  /** Whether the file has its digest. Opens the file itself, because a reader may close early. */
-  async #verify(digest: Digest, size: number): Promise<boolean> {
+  #verification(digest: Digest, size: number): Verification {
+    const progress = new Progress();
+    progress.advance(size);
+    const isRight = this.#verify(digest, size, progress);
+    void isRight.then((right) => (right ? progress.complete() : progress.refuse()));
+    return { progress, isRight };
+  }
+
+  /** Whether the file has its digest; never rejects. Opens the file itself, because a reader may close early. */
+  async #verify(digest: Digest, size: number, { memory: progress }: Progress): Promise<boolean> {
+    const algorithm = digestAlgorithm(digest);
     try {
       await using file = await open(this.#path(digest), 'r');
-      const verifier = new DigestVerifier(digest);
-      const buffer = Buffer.allocUnsafe(Math.min(VERIFY_READ_BYTES, Math.max(1, size)));
-      let position = 0;
-      for (;;) {
-        const { bytesRead } = await file.read(buffer, 0, buffer.length, position);
-        if (bytesRead === 0) break;
-        verifier.update(buffer.subarray(0, bytesRead));
-        position += bytesRead;
-      }
-      if (verifier.matches()) return true;
+      const { hash } = this.#options.files.follow({ fd: file.fd, size, algorithm, progress });
+      if ((await hash) === digestHex(digest)) return true;
       this.#options.onProblem?.(`the runtime's blob ${digest} is damaged: not served`);
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') this.#problem(error);
@@ -204,14 +215,25 @@ class RuntimeBlob implements Blob {
   readonly digest: Digest;
   readonly size: number;
   readonly #file: FileHandle;
-  readonly #verified: Promise<boolean>;
+  readonly #verification: Verification;
   #closed = false;
 
-  constructor(digest: Digest, size: number, file: FileHandle, verified: Promise<boolean>) {
+  constructor(digest: Digest, size: number, file: FileHandle, verification: Verification) {
     this.digest = digest;
     this.size = size;
     this.#file = file;
-    this.#verified = verified;
+    this.#verification = verification;
+  }
+
+  get content(): FileContent {
+    const { size } = this;
+    const { memory: progress } = this.#verification.progress;
+    return { fd: this.#file.fd, size, progress, heldBack: size - new ChunkLayout(size).lastStart };
+  }
+
+  /** The runtime's content is not Weir's to drop. */
+  corrupt(): Promise<void> {
+    return Promise.resolve();
   }
 
   async read(target: Uint8Array, position: number): Promise<number> {
@@ -219,7 +241,7 @@ class RuntimeBlob implements Blob {
     let length = Math.min(target.length, this.size - position);
     if (length <= 0) return 0;
     if (position < heldBack) length = Math.min(length, heldBack - position);
-    else if (!(await this.#verified)) {
+    else if (!(await this.#verification.isRight)) {
       throw new WeirError('store_corrupt', `the runtime's blob ${this.digest} is damaged`);
     }
     const { bytesRead } = await this.#file.read(target, 0, length, position);

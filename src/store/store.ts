@@ -16,6 +16,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { ChunkLayout } from '../protocol/chunk-layout.ts';
+import type { ChunkBytes, FileContent } from '../util/content.ts';
 
 export interface BlobInfo {
   readonly digest: Digest;
@@ -29,8 +30,12 @@ export type ProviderName = 'store' | 'runtime';
 /** An open blob. It stays readable until it is closed, even if the blob is deleted meanwhile. */
 export interface Blob extends BlobInfo, AsyncDisposable {
   readonly source: ProviderName;
+  /** For byte workers to read; valid until the blob is closed. */
+  readonly content: FileContent;
+  /** Tells that a byte worker found the content wrong: the blob is dropped. */
+  corrupt(): Promise<void>;
   /**
-   * Reads into `target` from `position` on; resolves with the number of bytes, 0 at the end.
+   * Reads a document, or a few bytes, into `target` from `position` on; resolves with the number of bytes, 0 at the end.
    * @throws WeirError `store_corrupt` if the content does not have its digest; the blob is then gone
    */
   read(target: Uint8Array, position: number): Promise<number>;
@@ -51,6 +56,8 @@ export interface Ingest extends AsyncDisposable {
   readonly digest: Digest;
   readonly registry: RegistryHost;
   readonly layout: ChunkLayout;
+  /** For byte workers to read as it grows; valid until the ingest is closed. */
+  readonly content: FileContent;
   /** Bytes of whole chunks that are present. */
   readonly presentBytes: number;
   /** Whether the chunk is whole. */
@@ -71,14 +78,31 @@ export interface Ingest extends AsyncDisposable {
   /**
    * Writes one whole chunk if it has the hash `expected`, or if none is given.
    * @returns the chunk's sha256; undefined if it is not the expected one: nothing was written then
-   * @throws WeirError `store_full` (ENOSPC), `store_unusable`
+   * @throws WeirError `store_full` (ENOSPC), `store_unusable`, `worker_lost` (with the memory that held the chunk)
    */
-  writeChunk(index: number, bytes: Uint8Array, expected?: Uint8Array): Promise<Uint8Array | undefined>;
+  writeChunk(index: number, bytes: ChunkBytes, expected?: Uint8Array): Promise<Uint8Array | undefined>;
+  /**
+   * Lends the file to a byte worker, which writes consecutive bytes from `start` on. `start` is the start of an absent chunk,
+   * or where an earlier pour ended in it. One pour at a time.
+   */
+  pour(start: number): Pour;
   /**
    * Checks the whole digest and publishes the blob; the ingest stays readable until closed.
    * @throws WeirError `digest_mismatch`: all bytes are dropped, and the ingest is empty again
    */
   commit(): Promise<void>;
+}
+
+/** Consecutive bytes that a byte worker writes into an arriving blob. It advances the blob's Progress itself. */
+export interface Pour {
+  readonly file: FileContent;
+  readonly start: number;
+  /** Makes room for the bytes up to `to`; before that they must not be written. @throws WeirError `store_full` */
+  reserve(to: number): Promise<void>;
+  /** A chunk is whole in the file. @param hash its sha256 */
+  wrote(index: number, hash: Uint8Array): void;
+  /** Nothing was written behind this byte, and nothing will be. */
+  ended(at: number): void;
 }
 
 export interface BlobIngester {

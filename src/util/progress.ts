@@ -5,13 +5,15 @@
  * ```
  * 0   i32  counts up at each change: threads wait for it (Atomics.wait, Atomics.waitAsync)
  * 4   i32  generation: counts up when the bytes turned out wrong and are fetched again
- * 8   i32  1 once the whole digest was found right
+ * 8   i32  1 once the whole digest was found right, 2 if the bytes are wrong and no others will come
  * 16  i64  bytes from the start of the blob on that can be read without a gap
  * ```
  */
 const CHANGES = 0;
 const GENERATION = 1;
-const IS_WHOLE = 2;
+const VERDICT = 2;
+const RIGHT = 1;
+const WRONG = 2;
 const PREFIX = 2;
 const BYTES = 24;
 
@@ -38,7 +40,12 @@ export class Progress {
 
   /** Whether the whole digest was found right. */
   get isWhole(): boolean {
-    return Atomics.load(this.#words, IS_WHOLE) === 1;
+    return Atomics.load(this.#words, VERDICT) === RIGHT;
+  }
+
+  /** Whether the bytes are wrong, and no others will come. */
+  get isWrong(): boolean {
+    return Atomics.load(this.#words, VERDICT) === WRONG;
   }
 
   /** The prefix reaches to `to`, or already further. */
@@ -53,7 +60,13 @@ export class Progress {
 
   /** The whole digest is right. */
   complete(): void {
-    Atomics.store(this.#words, IS_WHOLE, 1);
+    Atomics.store(this.#words, VERDICT, RIGHT);
+    this.wake();
+  }
+
+  /** The bytes are wrong, and no others will come. */
+  refuse(): void {
+    Atomics.store(this.#words, VERDICT, WRONG);
     this.wake();
   }
 

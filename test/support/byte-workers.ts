@@ -2,6 +2,7 @@
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { ByteWorker } from '../../src/bytes/byte-worker.ts';
 import { ByteWorkers } from '../../src/bytes/byte-workers.ts';
+import { Files } from '../../src/bytes/files.ts';
 
 /** One worker in the thread of the test: it starts at once, and a debugger sees both sides. */
 export function workersInside(): ByteWorkers {
@@ -12,4 +13,11 @@ function inside(): MessagePort {
   const { port1, port2 } = new MessageChannel();
   void new ByteWorker(port2);
   return port1;
+}
+
+let files: Files | undefined;
+
+/** Files of one worker in the thread of the test, which all tests of the process share. */
+export function filesInside(): Files {
+  return (files ??= new Files(workersInside()));
 }

@@ -25,6 +25,7 @@ import type { Credential } from '../../src/upstream/credential.ts';
 import { DocumentRoom } from '../../src/upstream/document-room.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
 import { readAll } from './bytes.ts';
+import { filesInside } from './byte-workers.ts';
 import { TempDir } from './temp.ts';
 
 const LOOPBACK = [{ host: '127.0.0.1', port: 0 }] as const;
@@ -99,7 +100,9 @@ export class MemberNode implements AsyncDisposable {
     await folder.create();
     const catalog = stack.use(Catalog.open(folder.catalog));
     const { 'store.quota': quota, 'store.partial-max-age': partialMaxAge } = config;
-    const store = stack.use(await FsStore.open({ folder, quota, partialMaxAge, clock }));
+    const store = stack.use(
+      await FsStore.open({ folder, quota, partialMaxAge, clock, files: filesInside() }),
+    );
     const providers = [store];
     const upstream = new Upstream({ userAgent: 'weir/test', via: 'a-member', environment: {}, clock });
     stack.defer(() => upstream.close());

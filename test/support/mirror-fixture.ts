@@ -22,6 +22,7 @@ import { ReceiveBudget } from '../../src/util/receive-budget.ts';
 import type { BlobProvider, Store } from '../../src/store/store.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
 import { HttpServer, type Handler } from './http-server.ts';
+import { filesInside } from './byte-workers.ts';
 import { TempDir } from './temp.ts';
 
 export interface TestRepository {
@@ -230,7 +231,9 @@ export class MirrorFixture implements AsyncDisposable {
     const catalog = stack.use(Catalog.open(folder.catalog));
     const clock = systemClock;
     const quota = options.quota ?? 512 * MIB;
-    const store = stack.use(await FsStore.open({ folder, quota, partialMaxAge: 1e9, clock }));
+    const store = stack.use(
+      await FsStore.open({ folder, quota, partialMaxAge: 1e9, clock, files: filesInside() }),
+    );
     const wrapped = options.wrapStore?.(store) ?? store;
     const providers: readonly BlobProvider[] = [wrapped];
     const { permit } = options;

@@ -44,6 +44,7 @@ const MAY_IMPORT: Readonly<
   },
   daemon: {
     from: [
+      'bytes',
       'mirror',
       'pull',
       'swarm',
@@ -74,6 +75,11 @@ const MAY_IMPORT: Readonly<
     from: ['cluster', 'protocol', 'oci', 'util'],
     types: ['transfer'],
     because: 'the policy is pure: the simulator runs it without a network, a disk or a clock',
+  },
+  bytes: {
+    from: ['transfer', 'store', 'protocol', 'oci', 'util'],
+    because:
+      'it is the only folder that moves content, in threads of their own; what moves where is decided above it',
   },
   transfer: {
     from: ['http', 'protocol', 'oci', 'util'],

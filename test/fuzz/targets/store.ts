@@ -8,6 +8,7 @@ import { ChunkMap } from '../../../src/store/chunk-map.ts';
 import { DataFolder, isPartialName, partialName, registryMark } from '../../../src/store/data-folder.ts';
 import { FsStore } from '../../../src/store/fs-store.ts';
 import { ChunkLayout } from '../../../src/protocol/chunk-layout.ts';
+import { filesInside } from '../../support/byte-workers.ts';
 import { TempDir } from '../../support/temp.ts';
 import { pure, settledUnlessRefused, type Target } from '../harness/target.ts';
 import { DIGEST, DIGEST_512 } from './samples.ts';
@@ -68,7 +69,13 @@ export const dataFolder: Target = {
       await rm(folder.root, { recursive: true, force: true });
       await folder.create();
       for (const line of input.toString('utf8').split('\n').slice(0, 20)) await place(folder, line);
-      const store = await FsStore.open({ folder, quota: 1e9, partialMaxAge: 1e9, clock: systemClock });
+      const store = await FsStore.open({
+        folder,
+        quota: 1e9,
+        partialMaxAge: 1e9,
+        clock: systemClock,
+        files: filesInside(),
+      });
       for (const digest of [DIGEST, DIGEST_512]) {
         await settledUnlessRefused(['store_corrupt', 'store_unusable'], async () => {
           await using blob = await store.open(digest);

@@ -17,13 +17,18 @@ import { ownersOf, TagOwners } from '../../../src/pull/tag-owners.ts';
 import { Catalog } from '../../../src/store/catalog.ts';
 import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
 import type { Credential } from '../../../src/upstream/credential.ts';
+import type { Store } from '../../../src/store/store.ts';
 import { encodeReferenceAnswer, type ReferenceAnswer } from '../../../src/protocol/reference-messages.ts';
-import { MemoryStore } from '../../support/memory-store.ts';
 
 const digest = digestOf(Buffer.from('manifest'));
 const repository = parseRepository(parseRegistryHost('registry.test'), 'team/app');
 
 const LIE = { digest: digestOf(Buffer.from('a lie')), mediaType: MEDIA_TYPES.ociManifest, size: 8 };
+
+/** Tags are never stored. */
+const NO_STORE: Pick<Store, 'ingest'> = {
+  ingest: () => Promise.reject(new Error('a tag was stored')),
+};
 
 /** Upstream: counts its requests, and gives the answer that a test wants. */
 class FakeUpstream {
@@ -114,7 +119,7 @@ class TestCluster {
     const quiet = { cacheHit: nothing, cacheMiss: nothing, staleTag: nothing, problem: nothing };
     const manifests: Manifests = new Manifests({
       providers: [],
-      store: new MemoryStore(),
+      store: NO_STORE,
       catalog,
       upstream,
       access,

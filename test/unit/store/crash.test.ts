@@ -5,6 +5,7 @@ import { KIB, systemClock } from '../../../src/util/clock.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { DataFolder } from '../../../src/store/data-folder.ts';
 import { FsStore } from '../../../src/store/fs-store.ts';
+import { filesInside } from '../../support/byte-workers.ts';
 import { readAll, seededBytes } from '../../support/bytes.ts';
 import { dieAt } from '../../support/crash-fs.ts';
 import { TempDir } from '../../support/temp.ts';
@@ -20,7 +21,13 @@ interface Life {
 }
 
 const openStore = (path: string): Promise<FsStore> =>
-  FsStore.open({ folder: new DataFolder(path), quota: 1024 * KIB, partialMaxAge: 1e9, clock: systemClock });
+  FsStore.open({
+    folder: new DataFolder(path),
+    quota: 1024 * KIB,
+    partialMaxAge: 1e9,
+    clock: systemClock,
+    files: filesInside(),
+  });
 
 /** The work of a node on a blob: resume it, fetch the missing chunks, commit. */
 async function fetchInto(

@@ -9,6 +9,7 @@ import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import type { RegistryBlob } from '../../../src/oci/registry-blob.ts';
 import { DataFolder, partialName } from '../../../src/store/data-folder.ts';
 import { FsStore, type FsStoreOptions } from '../../../src/store/fs-store.ts';
+import { filesInside } from '../../support/byte-workers.ts';
 import { readAll, seededBytes } from '../../support/bytes.ts';
 import { addBlob, storeConformance } from '../../support/conformance.ts';
 import { TempDir } from '../../support/temp.ts';
@@ -20,6 +21,7 @@ async function openStore(path: string, options: Partial<FsStoreOptions> = {}): P
     quota: 64 * MIB,
     partialMaxAge: 3_600_000,
     clock: systemClock,
+    files: filesInside(),
     ...options,
   });
 }

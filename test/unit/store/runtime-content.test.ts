@@ -6,6 +6,7 @@ import { MIB, systemClock } from '../../../src/util/clock.ts';
 import { isWeirError } from '../../../src/util/errors.ts';
 import { digestHex, digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { RuntimeContent } from '../../../src/store/runtime-content.ts';
+import { filesInside } from '../../support/byte-workers.ts';
 import { readAll, seededBytes } from '../../support/bytes.ts';
 import { providerConformance } from '../../support/conformance.ts';
 import { TempDir } from '../../support/temp.ts';
@@ -27,6 +28,7 @@ class Fixture implements AsyncDisposable {
     fixture.#content = await RuntimeContent.open({
       root: fixture.#temp.join('content'),
       clock: systemClock,
+      files: filesInside(),
       onAdded: ({ digest }) => fixture.events.emit(`+${digest}`),
       onRemoved: ({ digest }) => fixture.events.emit(`-${digest}`),
       onProblem: (message) => fixture.problems.push(message),
