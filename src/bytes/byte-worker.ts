@@ -1,4 +1,6 @@
 /** One byte worker: hands messages of the main thread to its parts. Runs in a thread of its own (thread.ts). */
+import { readlinkSync } from 'node:fs';
+import { basename } from 'node:path';
 import type { MessagePort, Transferable } from 'node:worker_threads';
 import { assertNever } from '../util/errors.ts';
 import { ChunkPlaces } from './chunk-places.ts';
@@ -22,6 +24,7 @@ export class ByteWorker {
     const places = new ChunkPlaces();
     this.#files = new FilesPart(this.#postOf('files'), places);
     port.on('message', (down: Down) => this.#receive(down));
+    this.#post({ part: 'started', tid: Number(basename(readlinkSync('/proc/thread-self'))) });
   }
 
   #postOf<Name extends PartName>(part: Name): Post<Name> {

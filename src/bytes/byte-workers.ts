@@ -1,6 +1,5 @@
 /** The main thread's side of the byte workers: starts them, spreads work over them, and replaces one that ends. */
 import { type MessagePort, type Transferable, Worker } from 'node:worker_threads';
-import { once, type EventEmitter } from 'node:events';
 import { toError, WeirError } from '../util/errors.ts';
 import type { Down, PartName, ToMain, ToWorker, Up } from './messages.ts';
 import { fromWireError } from './wire-error.ts';
@@ -14,19 +13,26 @@ export class ByteThread {
   readonly #port: MessagePort | Worker;
   readonly #handlers: Handlers = {};
   readonly #lost = new Set<(error: WeirError) => void>();
-  readonly #ended: Promise<unknown>;
+  readonly #ended: Promise<void>;
   #error: WeirError | undefined;
-  /** Milliseconds, monotonic: when it was last heard of. */
-  aliveAt = performance.now();
+  #isAlive = true;
+  #isEnding = false;
+  #tid: number | undefined;
 
   constructor(id: number, port: MessagePort | Worker) {
     this.id = id;
     this.#port = port;
     port.on('message', (up: Up) => this.#receive(up));
     if (port instanceof Worker) port.on('error', (error) => (this.#error ??= lost(id, toError(error))));
-    this.#ended = once(port as EventEmitter, port instanceof Worker ? 'exit' : 'close').then(() =>
-      this.#end(),
-    );
+    // Not once() of node:events: that would reject at an error, which comes before the end.
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#ended = promise;
+    const end = (): void => {
+      this.#end();
+      resolve();
+    };
+    if (port instanceof Worker) port.on('exit', end);
+    else port.on('close', end);
   }
 
   post<Part extends PartName>(
@@ -51,7 +57,23 @@ export class ByteThread {
     this.#lost.add(callback);
   }
 
+  /** The kernel's number of its thread; undefined before it has started. */
+  get tid(): number | undefined {
+    return this.#tid;
+  }
+
+  /** Whether it was heard of since the last {@link ping}. */
+  get isAlive(): boolean {
+    return this.#isAlive;
+  }
+
+  /** Whether it has been killed. */
+  get isEnding(): boolean {
+    return this.#isEnding;
+  }
+
   ping(): void {
+    this.#isAlive = false;
     this.#post({ part: 'ping' });
   }
 
@@ -64,13 +86,18 @@ export class ByteThread {
 
   /** Ends it at once, as a defect would. */
   async kill(): Promise<void> {
+    this.#isEnding = true;
     if (this.#port instanceof Worker) await this.#port.terminate();
     else this.#port.close();
   }
 
   #receive(up: Up): void {
-    this.aliveAt = performance.now();
+    this.#isAlive = true;
     if (up.part === 'alive') return;
+    if (up.part === 'started') {
+      this.#tid = up.tid;
+      return;
+    }
     if (up.part === 'failed') this.#error ??= lost(this.id, fromWireError(up.error));
     else (this.#handlers[up.part] as ((message: unknown) => void) | undefined)?.(up.message);
   }

@@ -48,5 +48,7 @@ export type Down =
 /** From a worker. */
 export type Up =
   | { [Part in PartName]: { readonly part: Part; readonly message: ToMain[Part] } }[PartName]
+  /** @param tid the kernel's number of the thread */
+  | { readonly part: 'started'; readonly tid: number }
   | { readonly part: 'alive' }
   | { readonly part: 'failed'; readonly error: WireError };

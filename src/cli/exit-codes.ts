@@ -10,7 +10,12 @@ export const EXIT = {
   notVerified: 5,
   /** EX_SOFTWARE of sysexits(3); Node.js itself never ends with it. */
   crashed: 70,
+  /** EX_OSERR. */
+  workers: 71,
 } as const;
+
+/** Ends a node one of whose threads hangs in a system call: SIGALRM, as nothing else here sends it. */
+export const STUCK_SIGNAL = 'SIGALRM';
 
 export const EXIT_CODES: readonly { readonly code: string; readonly meaning: string }[] = [
   { code: '0', meaning: 'Done; for `weir node`: stopped by SIGTERM or SIGINT, and drained' },
@@ -23,7 +28,20 @@ export const EXIT_CODES: readonly { readonly code: string; readonly meaning: str
     code: '70',
     meaning: 'A defect of Weir; for `weir node`: it ended at once, and should be started again',
   },
+  {
+    code: '71',
+    meaning: 'For `weir node`: threads that move content ended again and again; it should be started again',
+  },
   { code: '128+n', meaning: 'Ended by signal n: 130 for SIGINT, 143 for SIGTERM' },
+  {
+    code: '137',
+    meaning: 'For `weir node`: its main thread hung (`mirror.hang-timeout`), so its watchdog ended it',
+  },
+  {
+    code: '142',
+    meaning:
+      'For `weir node`: a thread that moves content hung in a system call, as on a disk that does not answer',
+  },
 ];
 
 const CODES: Readonly<Partial<Record<ErrorCode, number>>> = {

@@ -94,14 +94,30 @@ export function duration(options: { readonly min?: number } = {}): Kind<number> 
 export function integer(options: { readonly min: number; readonly max: number }): Kind<number> {
   const { min, max } = options;
   return {
-    schema: parsed((text) => {
-      if (!/^-?\d+$/.test(text.trim())) throw new Error('is no whole number');
-      return between(Number(text), min, max, String);
-    }),
+    schema: parsed((text) => wholeNumber(text, min, max)),
     allowed: `a whole number from ${min} to ${max}`,
     placeholder: 'N',
     format: String,
   };
+}
+
+/** `auto`, or a whole number. */
+export function autoOrInteger(options: {
+  readonly min: number;
+  readonly max: number;
+}): Kind<number | 'auto'> {
+  const { min, max } = options;
+  return {
+    schema: parsed((text) => (text === 'auto' ? text : wholeNumber(text, min, max))),
+    allowed: `auto, or a whole number from ${min} to ${max}`,
+    placeholder: 'auto|N',
+    format: String,
+  };
+}
+
+function wholeNumber(text: string, min: number, max: number): number {
+  if (!/^-?\d+$/.test(text.trim())) throw new Error('is no whole number');
+  return between(Number(text), min, max, String);
 }
 
 export function choice<const T extends string>(choices: readonly T[]): Kind<T> {

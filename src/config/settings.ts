@@ -9,6 +9,7 @@ import type { RegistryConfig } from '../upstream/registry-config.ts';
 import { KIB, MIB } from '../util/clock.ts';
 import {
   autoNoneOrPaths,
+  autoOrInteger,
   autoOrSize,
   choice,
   duration,
@@ -122,13 +123,19 @@ export const SETTINGS = {
   'node.zone': setting(
     label({ max: 63 }),
     '',
-    'Topology zone of this node; peers of the same zone are preferred',
+    'Topology zone; peers of the same zone are preferred',
     '--zone',
   ),
   'node.zone-file': setting(
     optionalFile(),
     '',
     'File with the zone, read if node.zone is empty; if it is missing or empty, the node is in no zone',
+  ),
+  'node.workers': setting(
+    autoOrInteger({ min: 1, max: 64 }),
+    'auto',
+    'Threads that move content. auto: one less than the cores that the node may use, 1 to 4. More raise the rate of a link above some Gbit/s, and take some 15 MiB each',
+    '--workers',
   ),
 
   'cluster.mode': setting(choice(['on', 'off']), 'on', 'off: no peers; the node is a mirror with a cache'),

@@ -9,6 +9,7 @@ import type { WeirError } from '../util/errors.ts';
 import { BufferPool } from '../util/buffer-pool.ts';
 import { ByteWorkers } from '../bytes/byte-workers.ts';
 import { Files } from '../bytes/files.ts';
+import { WorkerWatch } from '../bytes/worker-watch.ts';
 import { DocumentRoom } from '../upstream/document-room.ts';
 import { Mirror } from '../mirror/mirror.ts';
 import { Access } from '../pull/access.ts';
@@ -30,6 +31,7 @@ import { Metrics } from './metrics.ts';
 import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
 import { startWatchdog } from './watchdog.ts';
+import { workerCount } from './worker-count.ts';
 
 /** The folder of containerd's content unless its `root` is set. */
 const CONTAINERD_CONTENT = '/var/lib/containerd/io.containerd.content.v1.content';
@@ -40,9 +42,11 @@ export interface NodeOptions {
   readonly logger: Logger;
   /** Is aborted to shut down: running requests end first, within `mirror.drain-timeout`. */
   readonly signal: AbortSignal;
-  /** Ends the process at once, after an uncaught exception. */
-  readonly crash: () => void;
+  readonly crash: Crash;
 }
+
+/** Ends the process at once: after an uncaught exception, if byte workers end again and again, or if one cannot be ended. */
+export type Crash = (cause: 'exception' | 'workers' | 'stuck-worker') => void;
 
 /**
  * Runs a node until the signal is aborted and the drain is over.
@@ -73,7 +77,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       logger,
       now: () => clock.monotonic(),
       onRejection: () => metrics.unhandled(),
-      end: crash,
+      end: () => crash('exception'),
     }),
   );
   const reports = new StatusSource({
@@ -86,11 +90,25 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   });
   const workers = stack.use(
     new ByteWorkers({
-      count: 1,
+      count: workerCount(config['node.workers']),
       onLost: (error) => logger.error({ err: error }, 'a byte worker has ended; another takes its place'),
     }),
   );
   const files = new Files(workers);
+  const end = (cause: 'workers' | 'stuck-worker', error: WeirError, message: string): void => {
+    logger.fatal({ err: error }, message);
+    crash(cause);
+  };
+  stack.use(
+    new WorkerWatch({
+      workers,
+      hangTimeout: config['mirror.hang-timeout'],
+      onHung: (error) => logger.error({ err: error }, 'a byte worker hangs: it is ended'),
+      onStuck: (error) =>
+        end('stuck-worker', error, 'a byte worker hangs and cannot be ended: the node ends'),
+      onMany: (error) => end('workers', error, 'byte workers end again and again: the node ends'),
+    }),
+  );
   const folder = new DataFolder(config['data.dir']);
   await folder.create();
   const catalog = stack.use(Catalog.open(folder.catalog, (message) => logger.warn(message)));

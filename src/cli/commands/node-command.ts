@@ -3,13 +3,20 @@ import { flushCompileCache } from 'node:module';
 import type { Command } from 'commander';
 import { SECOND } from '../../util/clock.ts';
 import { createLogger } from '../../daemon/logger.ts';
-import { runNode } from '../../daemon/node.ts';
-import { EXIT } from '../exit-codes.ts';
+import { runNode, type Crash } from '../../daemon/node.ts';
+import { EXIT, STUCK_SIGNAL } from '../exit-codes.ts';
 import { wantsColor, withSignals, type CliContext } from '../context.ts';
 import { loadCommandConfig } from './config-command.ts';
 
 /** Milliseconds after which all modules of a node are loaded. The cache is written then, as a killed node never would. */
 const FLUSH_AFTER = 5 * SECOND;
+
+/** Ends the process at once. */
+const crash: Crash = (cause) => {
+  // A thread that hangs in a system call would make an orderly exit wait for it. This signal ends the process by default.
+  if (cause === 'stuck-worker') process.kill(process.pid, STUCK_SIGNAL);
+  else process.exit(cause === 'workers' ? EXIT.workers : EXIT.crashed);
+};
 
 export async function runNodeCommand(command: Command, context: CliContext): Promise<void> {
   const loaded = await loadCommandConfig(command, context);
@@ -24,9 +31,7 @@ export async function runNodeCommand(command: Command, context: CliContext): Pro
   for (const warning of loaded.warnings) logger.warn(warning);
   const flush = setTimeout(flushCompileCache, FLUSH_AFTER).unref();
   try {
-    await withSignals((signal) =>
-      runNode({ config, version: context.version, logger, signal, crash: () => process.exit(EXIT.crashed) }),
-    );
+    await withSignals((signal) => runNode({ config, version: context.version, logger, signal, crash }));
   } finally {
     clearTimeout(flush);
   }

@@ -1,14 +1,19 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { writeSync } from 'node:fs';
 import { mkdir, readdir, readFile, stat, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { KIB, MIB, systemClock } from '../../../src/util/clock.ts';
+import type { HeldChunk } from '../../../src/util/content.ts';
 import { isWeirError } from '../../../src/util/errors.ts';
+import { Progress } from '../../../src/util/progress.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import type { RegistryBlob } from '../../../src/oci/registry-blob.ts';
 import { DataFolder, partialName } from '../../../src/store/data-folder.ts';
 import { FsStore, type FsStoreOptions } from '../../../src/store/fs-store.ts';
+import type { Pour } from '../../../src/store/store.ts';
 import { filesInside } from '../../support/byte-workers.ts';
 import { readAll, seededBytes } from '../../support/bytes.ts';
 import { addBlob, storeConformance } from '../../support/conformance.ts';
@@ -339,6 +344,58 @@ describe('FsStore', () => {
     await using again = await openStore(path);
     assert.equal(await again.open(digestOf(Buffer.from('b'))), undefined); // another content by now: dropped with its map
     assert.equal(await readFile(outside, 'utf8'), 'alive');
+  });
+
+  it('takes chunks from the memory of byte workers, and refuses those with another hash', async () => {
+    await using store = await openStore(fresh());
+    const bytes = seededBytes(700_000);
+    const files = filesInside();
+    await using ingest = await store.ingest(blobAt(digestOf(bytes)), bytes.length);
+    const { layout } = ingest;
+    const progress = new Progress(ingest.content.progress);
+    const hold = (index: number): Promise<HeldChunk> =>
+      files.hold(bytes.subarray(layout.start(index), layout.end(index)));
+    const wrong = await hold(1);
+    assert.equal(await ingest.writeChunk(0, wrong, (await hold(0)).hash), undefined);
+    assert.equal(ingest.has(0), false);
+    for (let index = layout.count - 1; index >= 0; index--) {
+      assert.equal(progress.prefix, 0);
+      const chunk = await hold(index);
+      assert.deepEqual(await ingest.writeChunk(index, chunk, chunk.hash), chunk.hash);
+    }
+    assert.equal(progress.prefix, bytes.length);
+    assert.equal(progress.isWhole, false);
+    await ingest.commit();
+    assert.equal(progress.isWhole, true);
+    await using blob = await store.open(digestOf(bytes));
+    assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
+  });
+
+  it('lends its file to a writer of consecutive bytes, which goes on where the last one stopped', async () => {
+    await using store = await openStore(fresh());
+    const bytes = seededBytes(700_000);
+    await using ingest = await store.ingest(blobAt(digestOf(bytes)), bytes.length);
+    const { layout } = ingest;
+    const write = async (pour: Pour, end: number): Promise<void> => {
+      const { file, start } = pour;
+      await pour.reserve(end);
+      writeSync(file.fd, bytes, start, end - start, start);
+      for (let index = layout.indexOf(start); index < layout.count && layout.end(index) <= end; index++) {
+        const chunk = bytes.subarray(layout.start(index), layout.end(index));
+        pour.wrote(index, createHash('sha256').update(chunk).digest());
+      }
+      new Progress(file.progress).advance(end);
+      pour.ended(end);
+    };
+    const half = layout.start(2) + 1000;
+    await write(ingest.pour(0), half);
+    assert.deepEqual(ingest.nextGap(), { start: half, end: bytes.length });
+    assert.equal(ingest.readable(0), half);
+    await write(ingest.pour(half), bytes.length);
+    assert.equal(ingest.nextGap(), undefined);
+    await ingest.commit();
+    await using blob = await store.open(digestOf(bytes));
+    assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
   });
 
   it('forgets partial blobs that are too old', async () => {
