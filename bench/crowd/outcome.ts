@@ -24,6 +24,8 @@ export interface Seen {
   readonly cpuSeconds: number;
   /** Part of them: the main threads of the processes on nodes; null if the system has none there. */
   readonly mainCpuSeconds: number | null;
+  /** Milliseconds by which the event loops of nodes were late, 99 of 100 looks; empty if none told. */
+  readonly loopDelays: readonly number[];
   readonly cpuBusy: number;
   readonly cpuStolen: number;
   readonly peakBytes: readonly (number | null)[];
@@ -80,6 +82,7 @@ export function resultOf(seen: Observed): CrowdResult {
     ...fallbacksOf(seen),
     cross_zone_bytes: sum(perNode.map((node) => node.cross_zone_bytes)),
     cpu_s_per_gib: arrived === 0 ? null : seen.cpuSeconds / (arrived / GIB),
+    loop_p99_ms: seen.loopDelays.length === 0 ? null : Math.max(...seen.loopDelays),
     main_cpu_s_per_gib:
       arrived === 0 || seen.mainCpuSeconds === null ? null : seen.mainCpuSeconds / (arrived / GIB),
     cpu_busy: seen.cpuBusy,

@@ -145,6 +145,7 @@ const FIGURES: readonly (readonly [name: string, format: (turns: Turns) => strin
   ['bytes across zones', spreadOf((turn) => turn.cross_zone_bytes, formatBytes)],
   ['CPU s per GiB', spreadOf((turn) => turn.cpu_s_per_gib, hundredths)],
   ['  on main threads of nodes', spreadOf((turn) => turn.main_cpu_s_per_gib, hundredths)],
+  ['event loop late p99, worst node, ms', spreadOf((turn) => turn.loop_p99_ms, tenths)],
   ['CPU of the machine', spreadOf((turn) => turn.cpu_busy, percent)],
   ['memory, idle node', spreadOf((turn) => turn.rss_idle_bytes, formatBytes)],
   ['  shared with none', spreadOf((turn) => turn.private_idle_bytes, formatBytes)],

@@ -22,6 +22,8 @@ export interface CrowdResult extends BenchResult {
   readonly fallback_reasons: readonly Failure[];
   /** Part of cpu_s_per_gib: the main threads of the processes on nodes; null if there are none, or nothing arrived. */
   readonly main_cpu_s_per_gib: number | null;
+  /** Milliseconds by which the event loop of a node was late, 99 of 100 looks, on the worst node; null if none told. */
+  readonly loop_p99_ms: number | null;
   /** Share of all cores in use while nodes pulled, 0 to 1, with other work of the machine. */
   readonly cpu_busy: number;
   readonly cpu_stolen: number;

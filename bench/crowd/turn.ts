@@ -89,12 +89,14 @@ async function observe(
   const cpuBefore = [...sampler.cpu];
   const mainCpuBefore = [...sampler.mainCpu];
   const hasNodes = members.some((_, node) => system.pids(node).length > 0);
+  await loopDelaysOf(system, members);
   const machineBefore = await cpuTimes();
   const begin = performance.now();
   sampler.run(begin);
   const limit = longestPull(scene);
   const pulled = await pullAll({ members, wares, runtime, system, limit, begin, signal });
   const machineAfter = await cpuTimes();
+  const loopDelays = await loopDelaysOf(system, members);
   await sampler.end();
   const linkBytes = network.isShaped ? (await overLinks(members)) - linksBefore : null;
   const wireBytes = network.isShaped ? await sampler.leftRegistry() : null;
@@ -112,6 +114,7 @@ async function observe(
     linkBytes,
     cpuSeconds: centralCpu + increase(sampler.cpu, cpuBefore),
     mainCpuSeconds: hasNodes ? increase(sampler.mainCpu, mainCpuBefore) : null,
+    loopDelays,
     cpuBusy: busyShare(machineBefore, machineAfter),
     cpuStolen: stolenShare(machineBefore, machineAfter),
     curve: sampler.curve,
@@ -134,6 +137,12 @@ function trafficOf(
   members: readonly Member[],
 ): Promise<readonly (NodeTraffic | undefined)[]> {
   return Promise.all(members.map((_, index) => system.traffic(index)));
+}
+
+/** Milliseconds by which the event loops of nodes that tell were late since the last call: 99 of 100 looks. */
+async function loopDelaysOf(system: RunningSystem, members: readonly Member[]): Promise<readonly number[]> {
+  const told = await Promise.all(members.map(async (_, node) => system.loopDelay?.(node)));
+  return told.filter((delay) => delay !== undefined);
 }
 
 /** Whole milliseconds after which a pull counts as hung. */

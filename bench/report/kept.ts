@@ -75,7 +75,8 @@ const crowdResult = v.object({
   fallback_requests: orNull,
   fallback_bytes: orNull,
   fallback_reasons: v.array(failure),
-  main_cpu_s_per_gib: v.optional(orNull, null), // older results lack it
+  main_cpu_s_per_gib: v.optional(orNull, null), // older results lack it, and the next
+  loop_p99_ms: v.optional(orNull, null),
   cpu_busy: number,
   cpu_stolen: number,
   start_s: number,

@@ -26,6 +26,11 @@ export interface RunningSystem extends AsyncDisposable {
   readonly central: readonly number[];
   /** undefined if the system does not report it. */
   traffic(node: number): Promise<NodeTraffic | undefined>;
+  /**
+   * Milliseconds by which the node's event loop was late since the last call: 99 of 100 looks; undefined if it is dead, or
+   * the system has none.
+   */
+  loopDelay?(node: number): Promise<number | undefined>;
   /** Kills the node's processes. */
   kill(node: number): Promise<void>;
   /** Its log, which is kept if a pull failed; empty if it has none. */

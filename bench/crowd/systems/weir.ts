@@ -9,6 +9,7 @@ import { Metrics } from '../../../test/support/metrics.ts';
 import { TempDir } from '../../../test/support/temp.ts';
 import { WeirNode, type NodeProgram } from '../../../test/support/weir.ts';
 import { installInto } from '../../support/installed.ts';
+import { askLoopDelay, tellsLoopDelay } from '../../support/loop-delay-file.ts';
 import { inParallel } from '../../support/parallel.ts';
 import type { RunningRuntime } from '../runtimes/runtime.ts';
 import type { Member, Scene } from '../scene.ts';
@@ -28,17 +29,27 @@ const LOOK = 250;
 const READY_WITHIN = 2 * MINUTE;
 const KNOWN_WITHIN = 5 * MINUTE;
 
+type LoopFile = (node: number) => string;
+
 class RunningWeir implements RunningSystem {
   readonly versions: Readonly<Record<string, string>>;
   readonly knownSeconds: number;
   readonly central: readonly number[] = [];
   readonly #nodes: readonly WeirNode[];
+  /** Where each node tells the delay of its event loop. */
+  readonly #loopFile: LoopFile;
   readonly #stack: AsyncDisposableStack;
 
-  constructor(version: string, known: number, nodes: readonly WeirNode[], stack: AsyncDisposableStack) {
+  constructor(
+    { version, known }: { readonly version: string; readonly known: number },
+    nodes: readonly WeirNode[],
+    loopFile: LoopFile,
+    stack: AsyncDisposableStack,
+  ) {
     this.versions = { weir: version };
     this.knownSeconds = known;
     this.#nodes = nodes;
+    this.#loopFile = loopFile;
     this.#stack = stack;
   }
 
@@ -60,6 +71,11 @@ class RunningWeir implements RunningSystem {
       sentBytes: peers('out'),
       crossZoneBytes: peers('in', 'other'),
     };
+  }
+
+  async loopDelay(node: number): Promise<number | undefined> {
+    const told = await askLoopDelay(this.#node(node).pid, this.#loopFile(node)).catch(() => undefined);
+    return told?.p99;
   }
 
   kill(node: number): Promise<void> {
@@ -91,12 +107,19 @@ async function startWeir(
   await writeFile(dir.join('key'), 'the key of a cluster that is measured');
   const program = await installInto(dir.join('program'));
   const nodes: WeirNode[] = [];
+  const loopFile: LoopFile = (node) => dir.join(`loop-${node}`);
   stack.defer(async () => void (await Promise.all(nodes.map((node) => node[Symbol.asyncDispose]()))));
   const bootstrap: string[] = [];
   const start = async (member: Member, index: number): Promise<void> => {
     scene.signal.throwIfAborted();
     const content = runtime.containerd(index)?.content;
-    const node = await startNode(scene, member, { program, key: dir.join('key'), bootstrap, content });
+    const node = await startNode(scene, member, {
+      program,
+      key: dir.join('key'),
+      bootstrap,
+      content,
+      loopFile: loopFile(index),
+    });
     nodes[index] = node;
     if (bootstrap.length < BOOTSTRAP_NODES) bootstrap.push(controlAddress(node));
   };
@@ -109,7 +132,8 @@ async function startWeir(
   const started = performance.now();
   await inParallel(nodes, ASKED, (node) => knows(node, members.length, scene.signal));
   const known = (performance.now() - started) / SECOND;
-  return new RunningWeir(await versionOf(nodes[0] as WeirNode), known, nodes, stack.move());
+  const version = await versionOf(nodes[0] as WeirNode);
+  return new RunningWeir({ version, known }, nodes, loopFile, stack.move());
 }
 
 interface NodeWish {
@@ -120,12 +144,13 @@ interface NodeWish {
   readonly bootstrap: readonly string[];
   /** Content folder of the node's containerd, if it has one: content is served from there, and not kept twice. */
   readonly content: string | undefined;
+  readonly loopFile: string;
 }
 
 function startNode(
   { network, registry, settings }: Scene,
   { place, plan }: Member,
-  { program, key, bootstrap, content }: NodeWish,
+  { program, key, bootstrap, content, loopFile }: NodeWish,
 ): Promise<WeirNode> {
   const port = (number: number): number => (network.isShaped ? number : 0);
   return WeirNode.start({
@@ -143,7 +168,7 @@ function startNode(
       'transfer.listen': `${place.address}:${port(DATA_PORT)}`,
     },
     registries: { [registry.host]: { 'plain-http': true } },
-    env: { WEIR_NODE_ZONE: plan.zone }, // an empty one counts as not set
+    env: { ...tellsLoopDelay(loopFile), WEIR_NODE_ZONE: plan.zone }, // an empty zone counts as not set
     within: place.within,
     readyWithin: READY_WITHIN,
   });

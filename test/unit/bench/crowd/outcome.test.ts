@@ -37,6 +37,7 @@ function observed(changes: Partial<Observed> = {}): Observed {
     linkBytes: null,
     cpuSeconds: 4,
     mainCpuSeconds: 3,
+    loopDelays: [4, 9, 2],
     cpuBusy: 0.5,
     cpuStolen: 0,
     startSeconds: 3,
@@ -158,6 +159,8 @@ describe('bench/crowd/outcome', () => {
     const half = resultOf(observed({ pulled: [pulled(0, 5), pulled(0, 9, fails)] }));
     assert.equal(half.cpu_s_per_gib, 4 / (IMAGE / GIB));
     assert.equal(half.main_cpu_s_per_gib, 3 / (IMAGE / GIB));
+    assert.equal(half.loop_p99_ms, 9);
+    assert.equal(resultOf(observed({ loopDelays: [] })).loop_p99_ms, null);
   });
 
   it('has no CPU time of main threads if nothing arrived, or the system has no process on nodes', () => {

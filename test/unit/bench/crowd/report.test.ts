@@ -28,6 +28,7 @@ const RESULT: CrowdResult = {
   cross_zone_bytes: 0,
   cpu_s_per_gib: 5,
   main_cpu_s_per_gib: 3.5,
+  loop_p99_ms: 7,
   cpu_busy: 0.5,
   cpu_stolen: 0,
   start_s: 10,
