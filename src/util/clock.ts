@@ -5,7 +5,7 @@
 export interface Clock {
   /** Milliseconds since the Unix epoch; for expiry that must survive a restart. */
   now(): number;
-  /** Milliseconds that never go backwards; for measuring. */
+  /** Milliseconds that never go backwards, the same in all threads of a process; for measuring. */
   monotonic(): number;
   /** Resolves after `ms` milliseconds; rejects with the signal's reason if the signal is aborted first. */
   sleep(ms: number, options?: { readonly signal?: AbortSignal | undefined }): Promise<void>;

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import { setImmediate } from 'node:timers/promises';
+import { once } from 'node:events';
+import { setImmediate, setTimeout } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
 import * as fc from 'fast-check';
-import { KIB, MIB, type Clock } from '../../../src/util/clock.ts';
+import { KIB, MIB, systemClock, type Clock } from '../../../src/util/clock.ts';
 import { STEP_BYTES, TokenBucket } from '../../../src/util/token-bucket.ts';
 
 /** Time that passes only in sleeps; timers fire `late` milliseconds after they should. */
@@ -125,4 +127,43 @@ describe('TokenBucket', () => {
     assert.ok(Math.abs(bucket.reserve(0) - before) < 1e-6);
     await assert.rejects(bucket.take(1, { signal: gone.signal }), /gone/);
   });
+
+  it('is one limit for all that share its memory', () => {
+    const clock = new FakeClock();
+    const memory = TokenBucket.memory();
+    const buckets = [1, 2].map(() => new TokenBucket(MIB, clock, memory));
+    for (const bucket of buckets) bucket.reserve(MIB);
+    for (const bucket of buckets) {
+      const wait = bucket.reserve(0);
+      assert.ok(wait > 1930 && wait <= 2000, `${wait} ms`);
+    }
+    assert.equal(new TokenBucket(MIB, clock).reserve(0), 0);
+  });
+
+  it('loses no byte of threads that take at once', async () => {
+    const [threads, times, rate] = [3, 20_000, 1000];
+    const memory = TokenBucket.memory();
+    const began = performance.now();
+    await Promise.all(Array.from({ length: threads }, () => inThread('take', { memory, times, rate })));
+    const wait = new TokenBucket(rate, systemClock, memory).reserve(0);
+    // Each takes 1000 bytes at a time, so one that is lost would be a second.
+    const spent = threads * times * 1000 - (STEP_BYTES / rate) * 1000;
+    assert.ok(wait <= spent + 1 && wait > spent - (performance.now() - began) - 1, `${wait} of ${spent} ms`);
+  });
 });
+
+describe('systemClock', () => {
+  it('shows the same monotonic time in all threads', async () => {
+    await setTimeout(20); // a clock that began with the thread would be behind
+    const before = systemClock.monotonic();
+    const there = await inThread('tell', {});
+    assert.ok(typeof there === 'number' && there >= before && there <= systemClock.monotonic());
+  });
+});
+
+/** What the function of taker.ts answers in a thread of its own. */
+async function inThread(call: string, workerData: object): Promise<unknown> {
+  const thread = new Worker(new URL('taker.ts', import.meta.url), { workerData: { call, ...workerData } });
+  const [answer] = (await once(thread, 'message')) as [unknown];
+  return answer;
+}

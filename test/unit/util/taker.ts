@@ -1,0 +1,20 @@
+/** A thread of token-bucket.test.ts. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { systemClock } from '../../../src/util/clock.ts';
+import { TokenBucket } from '../../../src/util/token-bucket.ts';
+
+interface Task {
+  readonly call: 'take' | 'tell';
+  readonly memory: SharedArrayBuffer;
+  /** How often 1000 bytes are taken. */
+  readonly times: number;
+  /** Bytes per second. */
+  readonly rate: number;
+}
+
+const { call, memory, times, rate } = workerData as Task;
+if (call === 'take') {
+  const bucket = new TokenBucket(rate, systemClock, memory);
+  for (let i = 0; i < times; i++) bucket.reserve(1000);
+}
+parentPort?.postMessage(systemClock.monotonic());
