@@ -2,10 +2,10 @@
 import { get as httpGet, Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { get as httpsGet, Agent as HttpsAgent } from 'node:https';
 import { Pool } from 'undici';
-import { systemClock } from '../../src/util/clock.ts';
+import { ByteWorkers } from '../../src/bytes/byte-workers.ts';
+import { PeerClient } from '../../src/bytes/peer-client.ts';
 import type { Address } from '../../src/protocol/member.ts';
 import { parsePeerId } from '../../src/protocol/peer-id.ts';
-import { DataClient } from '../../src/transfer/https-client.ts';
 import { formatRequest } from '../../src/transfer/chunk-requests.ts';
 import { memberOf, requestFor } from './members.ts';
 import type { Setup } from './protocol.ts';
@@ -15,15 +15,15 @@ type Fetch = (index: number) => Promise<void>;
 export function makeFetch(setup: Setup, from: Address): Fetch {
   if (setup.receiverKind === 'undici') return withUndici(setup, from);
   if (setup.receiverKind === 'node:http') return withNode(setup, from);
-  return withWeir(setup, from, setup.receiverKind === 'weir');
+  return withWeir(setup, from);
 }
 
-function withWeir({ secure, asker, sender, piece: chunk }: Setup, from: Address, givesBack: boolean): Fetch {
-  const client = new DataClient({
+function withWeir({ secure, asker, sender, piece: chunk }: Setup, from: Address): Fetch {
+  const client = new PeerClient({
+    workers: new ByteWorkers({ count: 1 }),
     self: parsePeerId(asker.peer),
     tls: secure ? asker : undefined,
     maxDownload: undefined,
-    clock: systemClock,
   });
   const member = memberOf(sender, secure, [from]);
   return (index) => {
@@ -35,7 +35,7 @@ function withWeir({ secure, asker, sender, piece: chunk }: Setup, from: Address,
       progressed: () => {},
       answered: (answer) => {
         if (answer.kind !== 'chunk' || answer.bytes.length !== chunk) return reject(new Error(answer.kind));
-        if (givesBack) answer.release?.();
+        answer.release?.();
         resolve();
       },
       failed: reject,

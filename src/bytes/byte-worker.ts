@@ -6,6 +6,7 @@ import { assertNever } from '../util/errors.ts';
 import { ChunkPlaces } from './chunk-places.ts';
 import { FilesPart } from './files-part.ts';
 import type { Down, PartName, ToMain, ToWorker, Up } from './messages.ts';
+import { PeersPart } from './peers-part.ts';
 
 /** One part of a worker. */
 export interface Part<Name extends PartName> extends AsyncDisposable {
@@ -18,17 +19,19 @@ export type Post<Name extends PartName> = (message: ToMain[Name], transfer?: rea
 export class ByteWorker {
   readonly #port: MessagePort;
   readonly #files: FilesPart;
+  readonly #peers: PeersPart;
 
   constructor(port: MessagePort) {
     this.#port = port;
     const places = new ChunkPlaces();
     this.#files = new FilesPart(this.#postOf('files'), places);
+    this.#peers = new PeersPart(this.#postOf('peers'), places);
     port.on('message', (down: Down) => this.#receive(down));
     this.#post({ part: 'started', tid: Number(basename(readlinkSync('/proc/thread-self'))) });
   }
 
   #postOf<Name extends PartName>(part: Name): Post<Name> {
-    return (message, transfer = []) => this.#post({ part, message }, transfer);
+    return (message, transfer = []) => this.#post({ part, message } as Up, transfer);
   }
 
   #post(up: Up, transfer: readonly Transferable[] = []): void {
@@ -39,6 +42,8 @@ export class ByteWorker {
     switch (down.part) {
       case 'files':
         return this.#files.receive(down.message);
+      case 'peers':
+        return this.#peers.receive(down.message);
       case 'ping':
         return this.#post({ part: 'alive' });
       case 'stop':
@@ -51,7 +56,7 @@ export class ByteWorker {
 
   /** Never rejects. */
   async #stop(): Promise<void> {
-    await Promise.allSettled([this.#files[Symbol.asyncDispose]()]);
+    await Promise.allSettled([this.#files[Symbol.asyncDispose](), this.#peers[Symbol.asyncDispose]()]);
     this.#port.close();
   }
 }

@@ -40,7 +40,7 @@ export class ByteThread {
     message: ToWorker[Part],
     transfer: readonly Transferable[] = [],
   ): void {
-    this.#post({ part, message }, transfer);
+    this.#post({ part, message } as Down, transfer);
   }
 
   #post(down: Down, transfer: readonly Transferable[] = []): void {

@@ -26,13 +26,16 @@
  */
 import type { WireError } from './wire-error.ts';
 import type { FilesCommand, FilesEvent } from './files-messages.ts';
+import type { PeersCommand, PeersEvent } from './peers-messages.ts';
 
 export interface ToWorker {
   readonly files: FilesCommand;
+  readonly peers: PeersCommand;
 }
 
 export interface ToMain {
   readonly files: FilesEvent;
+  readonly peers: PeersEvent;
 }
 
 export type PartName = keyof ToWorker;

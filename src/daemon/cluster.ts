@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { SECOND, type Clock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
 import { WeirError } from '../util/errors.ts';
+import type { ByteWorkers } from '../bytes/byte-workers.ts';
+import { PeerClient } from '../bytes/peer-client.ts';
 import { Network } from '../network/network.ts';
 import { MemberTable } from '../cluster/member-table.ts';
 import { Identity } from '../protocol/identity.ts';
@@ -25,7 +27,6 @@ import { systemScheduler } from '../swarm/scheduler.ts';
 import { isGenuine, attest } from '../protocol/attestation.ts';
 import { SwarmManager } from '../swarm/swarm-manager.ts';
 import { makeCertificate } from '../transfer/certificate.ts';
-import { DataClient } from '../transfer/https-client.ts';
 import { DataServer } from '../transfer/https-server.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -55,6 +56,7 @@ export interface ClusterOptions {
   readonly clock: Clock;
   readonly access: Access;
   readonly upstream: Upstream;
+  readonly workers: ByteWorkers;
   /** Bounds the bytes that are received and not yet written. */
   readonly room: ReceiveBudget;
   readonly providers: readonly BlobProvider[];
@@ -115,12 +117,12 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     }),
   );
   const client = stack.use(
-    new DataClient({
+    new PeerClient({
+      workers: options.workers,
       self: identity.peer,
       tls: keyPair,
       maxDownload: rate(config['transfer.max-download']),
-      introduce: async ({ peer }) => late.network?.ensureKnown(peer),
-      clock,
+      introduce: async (peer) => late.network?.ensureKnown(peer),
     }),
   );
   const network = stack.use(

@@ -169,6 +169,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     clock,
     access,
     upstream,
+    workers,
     room,
     providers,
     documents,

@@ -9,6 +9,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import { MINUTE, SECOND, type Clock } from '../util/clock.ts';
+import { isHeld } from '../util/content.ts';
 import { isWeirError, toWeirError, type WeirError } from '../util/errors.ts';
 import type { Membership } from '../cluster/membership.ts';
 import { digestAlgorithm, digestOf, type Digest } from '../oci/digest.ts';
@@ -165,8 +166,8 @@ export class Peering implements ManifestPeers {
         signal,
       );
       if (answer?.kind === 'redirect') queue.push(...answer.holders);
-      if (answer?.kind !== 'chunk') continue;
-      const bytes = new Uint8Array(answer.bytes);
+      if (answer?.kind !== 'chunk' || isHeld(answer.bytes)) continue; // a whole blob is never held
+      const { bytes } = answer;
       if (digestOf(bytes, digestAlgorithm(digest)) === digest) return bytes;
       membership.suspect(peer, 'wrong-bytes');
     }

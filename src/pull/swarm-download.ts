@@ -3,7 +3,8 @@
  * upstream.
  */
 import { abortable } from '../util/async.ts';
-import { toWeirError, type WeirError } from '../util/errors.ts';
+import type { ChunkBytes } from '../util/content.ts';
+import { isWeirError, toWeirError, type WeirError } from '../util/errors.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryHost, Repository } from '../oci/repository.ts';
@@ -181,7 +182,7 @@ function sinkOf(ingest: Ingest): Sink {
 async function writeChunk(
   ingest: Ingest,
   index: number,
-  bytes: Uint8Array,
+  bytes: ChunkBytes,
   expected: Uint8Array | undefined,
   done: (result: SinkResult) => void,
 ): Promise<void> {
@@ -190,7 +191,8 @@ async function writeChunk(
     const hash = await ingest.writeChunk(index, bytes, expected);
     result = hash === undefined ? { kind: 'mismatch' } : { kind: 'written', hash };
   } catch (error) {
-    result = { kind: 'failed', error: toWeirError(error) };
+    const isLost = isWeirError(error, 'worker_lost');
+    result = isLost ? { kind: 'lost' } : { kind: 'failed', error: toWeirError(error) };
   }
   done(result);
 }

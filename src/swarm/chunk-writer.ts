@@ -1,11 +1,12 @@
 /** Verifies and writes the chunks that came from peers and upstream; a chunk counts once it is written. */
+import type { ChunkBytes } from '../util/content.ts';
 import type { WeirError } from '../util/errors.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { isSameHash, isSameAttestation, type Attestation } from '../protocol/attestation.ts';
 import type { SwarmState } from './swarm-state.ts';
 
 export interface ReceivedChunk {
-  readonly bytes: Uint8Array;
+  readonly bytes: ChunkBytes;
   readonly attestation: Attestation;
   /** The bytes are not needed any more. */
   readonly release: () => void;
@@ -20,6 +21,8 @@ export interface ChunkWriterEvents {
   disputed(index: number): void;
   /** The peer has sent wrong bytes. */
   wrong(from: PeerId): void;
+  /** The chunk's bytes are gone before they were written. */
+  lost(index: number): void;
   /** Nothing can be written. */
   failed(error: WeirError): void;
   changed(): void;
@@ -48,6 +51,7 @@ export class ChunkWriter {
         this.#state.blame(from, 'wrong-bytes');
         this.#events.wrong(from);
       } else if (result.kind === 'failed') this.#events.failed(result.error);
+      else if (result.kind === 'lost') this.#events.lost(index);
       else {
         environment.observer.received(swarm, from, bytes.length);
         environment.membership.clear(from); // not before: a wrong chunk must not clear the peer of an earlier one
@@ -58,7 +62,7 @@ export class ChunkWriter {
     });
   }
 
-  fromUpstream(index: number, bytes: Uint8Array, release: () => void): void {
+  fromUpstream(index: number, bytes: ChunkBytes, release: () => void): void {
     const { have, options, environment, swarm, attestations, layout } = this.#state;
     environment.observer.fetched(swarm, bytes.length);
     if (have.has(index)) {
@@ -70,6 +74,10 @@ export class ChunkWriter {
       release();
       this.#state.ended(index);
       if (result.kind === 'failed') this.#events.failed(result.error);
+      if (result.kind === 'lost') {
+        this.#events.lost(index);
+        this.#events.changed();
+      }
       if (result.kind !== 'written') return;
       const attestation = environment.attest(swarm, layout.size, index, result.hash);
       this.#attested(index, attestation);

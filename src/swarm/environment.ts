@@ -1,4 +1,5 @@
 /** Everything outside of the policy; the daemon and the simulator bring their own. */
+import type { ChunkBytes } from '../util/content.ts';
 import type { WeirError } from '../util/errors.ts';
 import type { Membership, SuspicionReason } from '../cluster/membership.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
@@ -29,7 +30,7 @@ export interface ChunkUpstreamEvents {
   /** Nothing is read for the moment, since this node has no room for it. `false`: reading goes on. */
   held(isHeld: boolean): void;
   /** @param release called by the receiver when it needs the bytes no more */
-  chunk(index: number, bytes: Uint8Array, release: () => void): void;
+  chunk(index: number, bytes: ChunkBytes, release: () => void): void;
   /** The request is over, with all chunks delivered or with an error. */
   ended(error: WeirError | undefined): void;
 }
@@ -42,7 +43,7 @@ export interface Sink {
   /** Writes the chunk if it has the hash (any hash if none is given), then calls back once. */
   write(
     index: number,
-    bytes: Uint8Array,
+    bytes: ChunkBytes,
     hash: Uint8Array | undefined,
     done: (result: SinkResult) => void,
   ): void;
@@ -51,6 +52,8 @@ export interface Sink {
 export type SinkResult =
   | { readonly kind: 'written'; readonly hash: Uint8Array }
   | { readonly kind: 'mismatch' }
+  /** The bytes are gone, with the thread that held them: the chunk is wanted again. */
+  | { readonly kind: 'lost' }
   | { readonly kind: 'failed'; readonly error: WeirError };
 
 /** Of one node, for all blobs. */

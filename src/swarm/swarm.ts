@@ -69,6 +69,7 @@ export class Swarm {
       attested: (attestation) => this.#haveBatcher.attested(attestation, undefined),
       disputed: (index) => this.fetcher.granted(index),
       wrong: (from) => this.peerGone(from),
+      lost: (index) => this.fetcher.requests.landed(index),
       failed: (error) => this.#fail(error),
       changed,
     });

@@ -13,6 +13,7 @@ import {
   SOLO_UPSTREAM_REQUESTS,
   MAX_UPSTREAM_FAILURES,
 } from './parameters.ts';
+import type { ChunkBytes } from '../util/content.ts';
 import { isWeirError, type WeirError } from '../util/errors.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { ClaimWindow } from './claim-window.ts';
@@ -24,7 +25,7 @@ import { between } from './scheduler.ts';
 import type { FetchReason } from './environment.ts';
 import type { SwarmState } from './swarm-state.ts';
 export interface UpstreamFetcherEvents {
-  arrived(index: number, bytes: Uint8Array, release: () => void): void;
+  arrived(index: number, bytes: ChunkBytes, release: () => void): void;
   /** The registry refuses for good, or has failed too often. */
   failed(error: WeirError): void;
   changed(): void;

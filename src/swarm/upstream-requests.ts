@@ -6,12 +6,13 @@ import {
   MAX_UPSTREAM_RESTARTS,
 } from './parameters.ts';
 import { MIB, SECOND } from '../util/clock.ts';
+import type { ChunkBytes } from '../util/content.ts';
 import { WeirError } from '../util/errors.ts';
 import type { FetchReason } from './environment.ts';
 import type { SwarmState } from './swarm-state.ts';
 
 export interface UpstreamRequestsEvents {
-  arrived(index: number, bytes: Uint8Array, release: () => void): void;
+  arrived(index: number, bytes: ChunkBytes, release: () => void): void;
   /** A request is over, with all its chunks or with an error. */
   ended(error: WeirError | undefined): void;
 }

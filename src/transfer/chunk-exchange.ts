@@ -2,6 +2,7 @@
  * The data plane as the swarm sees it: one member asks another for a chunk of a blob. Carriers (today HTTPS)
  * implement both sides; no code above knows how bytes travel.
  */
+import type { ChunkBytes } from '../util/content.ts';
 import type { WeirError } from '../util/errors.ts';
 import type { RepositoryName } from '../oci/repository.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
@@ -29,14 +30,15 @@ export interface ChunkFetch {
 export type ChunkAnswer =
   | {
       readonly kind: 'chunk';
-      readonly bytes: Uint8Array;
+      /** A chunk is in the memory of a byte worker, hashed. A whole blob is here: it is a document. */
+      readonly bytes: ChunkBytes;
       /** Bytes of the whole blob. */
       readonly size: number;
       /** Undefined for a whole blob: its digest is enough. */
       readonly attestation: Attestation | undefined;
       /**
-       * Gives the memory of `bytes` back for the next chunk; no reference to it may be left. Without this call the
-       * garbage collector frees the memory, and receiving costs twice as much CPU.
+       * To be called once `bytes` is not needed any more: the memory of a chunk is not freed otherwise, and is used for
+       * the next one. Harmless after the chunk was written.
        */
       readonly release?: () => void;
     }
@@ -59,7 +61,7 @@ export interface ChunkFetchEvents {
   sent(): void;
   /** The peer has it in hand: queued (HTTP 102) or begun. Called at most once. */
   acknowledged(): void;
-  /** Bytes have arrived. */
+  /** Bytes have arrived; told some time later, for several reads together. */
   progressed(bytes: number): void;
   answered(answer: ChunkAnswer): void;
   /** `peer_unreachable`, `peer_protocol`, `peer_cut`, `aborted`; called instead of `answered`. */

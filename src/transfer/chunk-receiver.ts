@@ -1,15 +1,52 @@
-/** Receives the answer to one request, from its first byte to its last. It knows no socket. */
+/**
+ * Receives the answer to one request, from its first byte to its last, in a byte worker. It knows no socket. A chunk is
+ * received into a place of the worker's memory, and hashed there once it is whole.
+ */
+import { hash } from 'node:crypto';
 import { WeirError } from '../util/errors.ts';
 import { HeadReader } from './answer-head.ts';
 import { interpret } from './answer-parser.ts';
 import type { ChunkAnswer, ChunkFetchEvents, ChunkFetch } from './chunk-exchange.ts';
-import type { ChunkBuffers } from './chunk-buffers.ts';
 import type { Attestation } from '../protocol/attestation.ts';
 
 /** Interim answers to one request; the data port sends one. */
 const MAX_INTERIM = 4;
 
+/** The memory that chunks are received into. */
+export interface ChunkMemory {
+  /** @param length bytes */
+  take(length: number): { readonly place: number; readonly bytes: Uint8Array<ArrayBuffer> };
+  give(place: number): void;
+}
+
+/** A whole chunk in a {@link ChunkMemory}. */
+export interface PlacedChunk {
+  readonly place: number;
+  /** Bytes. */
+  readonly length: number;
+  /** sha256. */
+  readonly hash: Uint8Array;
+}
+
+export type ReceivedAnswer =
+  | {
+      readonly kind: 'chunk';
+      /** The receiver of the event gives the place of a chunk back. */
+      readonly bytes: PlacedChunk | Uint8Array<ArrayBuffer>;
+      /** Bytes of the whole blob. */
+      readonly size: number;
+      readonly attestation: Attestation | undefined;
+    }
+  | Exclude<ChunkAnswer, { readonly kind: 'chunk' }>;
+
+/** As {@link ChunkFetchEvents}, within the worker. */
+export interface ReceiverEvents extends Omit<ChunkFetchEvents, 'answered'> {
+  answered(answer: ReceivedAnswer): void;
+}
+
 interface Incoming {
+  /** Undefined for a whole blob, which leaves this thread. */
+  readonly place: number | undefined;
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly size: number;
   readonly attestation: Attestation | undefined;
@@ -18,21 +55,21 @@ interface Incoming {
 
 export class ChunkReceiver {
   readonly request: ChunkFetch;
-  readonly #events: ChunkFetchEvents;
-  readonly #pool: ChunkBuffers;
+  readonly #events: ReceiverEvents;
+  readonly #memory: ChunkMemory;
   #head = new HeadReader();
   #interim = 0;
   #acknowledged = false;
   #begun = false;
   #lasts = true;
   #incoming: Incoming | undefined;
-  #answer: ChunkAnswer | undefined;
+  #answer: Exclude<ChunkAnswer, { readonly kind: 'chunk' }> | undefined;
   #over = false;
 
-  constructor(request: ChunkFetch, events: ChunkFetchEvents, pool: ChunkBuffers) {
+  constructor(request: ChunkFetch, events: ReceiverEvents, memory: ChunkMemory) {
     this.request = request;
     this.#events = events;
-    this.#pool = pool;
+    this.#memory = memory;
   }
 
   /** Whether a byte of an answer has come. */
@@ -88,7 +125,9 @@ export class ChunkReceiver {
     if (meaning.kind === 'answer') this.#answer = meaning.answer;
     if (meaning.kind === 'chunk') {
       const { length, size, attestation } = meaning;
-      this.#incoming = { bytes: this.#pool.take(length), size, attestation, received: 0 };
+      const isDocument = this.request.range === undefined;
+      const { place, bytes: memory } = isDocument ? document(length) : this.#memory.take(length);
+      this.#incoming = { place, bytes: memory, size, attestation, received: 0 };
     }
     return read.rest;
   }
@@ -119,15 +158,10 @@ export class ChunkReceiver {
       if (this.#answer !== undefined) this.#events.answered(this.#answer);
       return;
     }
-    const { bytes, size, attestation } = chunk;
+    const { place, bytes: memory, size, attestation } = chunk;
     this.#incoming = undefined;
-    let released = false;
-    const release = (): void => {
-      if (released) return; // otherwise two chunks would be received into the same memory
-      released = true;
-      this.#pool.give(bytes);
-    };
-    this.#events.answered({ kind: 'chunk', bytes, size, attestation, release });
+    const bytes = place === undefined ? memory : { place, length: memory.length, hash: sha256(memory) };
+    this.#events.answered({ kind: 'chunk', bytes, size, attestation });
   }
 
   fail(error: WeirError): void {
@@ -140,9 +174,18 @@ export class ChunkReceiver {
   cancel(): void {
     if (this.#over) return;
     this.#over = true;
-    if (this.#incoming !== undefined) this.#pool.give(this.#incoming.bytes);
+    if (this.#incoming?.place !== undefined) this.#memory.give(this.#incoming.place);
     this.#incoming = undefined;
   }
+}
+
+function document(length: number): { readonly place: undefined; readonly bytes: Uint8Array<ArrayBuffer> } {
+  return { place: undefined, bytes: new Uint8Array(length) };
+}
+
+/** A copy of its own: Buffers share memory, and all of that would be cloned into another thread. */
+function sha256(bytes: Uint8Array): Uint8Array {
+  return new Uint8Array(hash('sha256', bytes, 'buffer'));
 }
 
 function protocolError(message: string): WeirError {

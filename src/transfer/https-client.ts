@@ -1,5 +1,6 @@
 /**
- * The asking side of the data plane: HTTP/1.1 over TLS, or over plain TCP if the cluster's network is trusted.
+ * The asking side of the data plane: HTTP/1.1 over TLS, or over plain TCP if the cluster's network is trusted. It runs
+ * in a byte worker (bytes/peers-part.ts).
  *
  * It owns the connections to each member (member-connections.ts), which own the sockets. chunk-receiver.ts reads an
  * answer straight from the socket's buffer into the memory of the chunk. The general HTTP clients (undici,
@@ -9,16 +10,18 @@ import { LRUCache } from 'lru-cache';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import PQueue from 'p-queue';
 import { SECOND, type Clock } from '../util/clock.ts';
-import { WeirError } from '../util/errors.ts';
-import type { Member } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { KeyPair } from './data-port.ts';
-import type { ChunkClient, ChunkFetchEvents, ChunkFetch } from './chunk-exchange.ts';
-import { DIALS_AT_ONCE, MemberConnections, type ConnectionContext } from './member-connections.ts';
-import { ChunkBuffers } from './chunk-buffers.ts';
-import { ChunkReceiver } from './chunk-receiver.ts';
+import type { ChunkFetch } from './chunk-exchange.ts';
+import {
+  DIALS_AT_ONCE,
+  MemberConnections,
+  type ConnectionContext,
+  type DialTarget,
+} from './member-connections.ts';
+import { ChunkReceiver, type ChunkMemory, type ReceiverEvents } from './chunk-receiver.ts';
 import { formatRequest } from './chunk-requests.ts';
-import { TokenBucket } from '../util/token-bucket.ts';
+import type { TokenBucket } from '../util/token-bucket.ts';
 import { CIPHERS, HEADER } from './wire-format.ts';
 
 /** Members to which connections are kept; a swarm has at most 32 peers. */
@@ -31,42 +34,41 @@ export interface DataClientOptions {
   readonly self: PeerId;
   /** This node's certificate; undefined: plain TCP. */
   readonly tls: KeyPair | undefined;
-  /** Bytes per second, over all members. */
-  readonly maxDownload: number | undefined;
+  /** Of the bytes that come, over all members. */
+  readonly limit: TokenBucket | undefined;
   /** Sends this node's record to a member that cut a connection off at once, as members do with strangers. */
-  readonly introduce?: ((member: Member) => Promise<void>) | undefined;
+  readonly introduce: (peer: PeerId) => Promise<void>;
+  /** Receives the chunks. */
+  readonly memory: ChunkMemory;
+  /** There is no connection to the member any more, and no request for it. */
+  readonly onIdle: (peer: PeerId) => void;
   readonly clock: Clock;
 }
 
-export class DataClient implements ChunkClient, AsyncDisposable {
+export class DataClient implements AsyncDisposable {
   readonly #options: DataClientOptions;
   readonly #context: ConnectionContext;
   readonly #members: LRUCache<PeerId, MemberConnections>;
   /** Connections that were replaced, and still have requests under way. */
   readonly #retired = new Set<MemberConnections>();
-  readonly #pool = new ChunkBuffers();
 
   constructor(options: DataClientOptions) {
-    const { tls, maxDownload, clock } = options;
+    const { tls, limit, clock } = options;
     this.#options = options;
     this.#members = new LRUCache({ max: MAX_MEMBERS, dispose: (connections) => this.#retire(connections) });
     this.#context = {
       tls: tls && secureContext(tls),
-      limit: maxDownload === undefined ? undefined : new TokenBucket(maxDownload, clock),
+      limit,
       clock,
       dials: new PQueue({ concurrency: DIALS_AT_ONCE }),
-      introduce: (member) => this.#introduce(member),
+      introduce: (peer) => this.#introduce(peer),
       onIdle: (connections) => this.#idle(connections),
     };
   }
 
-  fetch(member: Member, request: ChunkFetch, events: ChunkFetchEvents): () => void {
-    const receiver = new ChunkReceiver(request, events, this.#pool);
-    const problem = this.#obstacle(member);
-    if (problem !== undefined) {
-      queueMicrotask(() => receiver.fail(new WeirError('peer_unreachable', `${member.peer}: ${problem}`)));
-      return () => receiver.cancel();
-    }
+  /** Begins at once; never throws. @returns cancels the request; no event comes after that */
+  fetch(member: DialTarget, request: ChunkFetch, events: ReceiverEvents): () => void {
+    const receiver = new ChunkReceiver(request, events, this.#options.memory);
     const task = { receiver, text: this.#format(request), retried: false };
     const connections = this.#connectionsTo(member);
     connections.run(task);
@@ -78,15 +80,6 @@ export class DataClient implements ChunkClient, AsyncDisposable {
     const all = [...this.#members.values(), ...this.#retired];
     this.#members.clear();
     for (const connections of all) connections.close();
-    this.#pool.clear();
-  }
-
-  /** The reason why this node cannot ask the member. */
-  #obstacle({ fingerprint, dataAddresses }: Member): string | undefined {
-    const isSecure = fingerprint.length > 0;
-    if (isSecure && this.#context.tls === undefined) return 'it serves with TLS alone, and TLS is off here';
-    if (!isSecure && this.#context.tls !== undefined) return 'it serves without TLS, which is on here';
-    return dataAddresses.length === 0 ? 'it names no data address' : undefined;
   }
 
   #format(request: ChunkFetch): string {
@@ -95,7 +88,7 @@ export class DataClient implements ChunkClient, AsyncDisposable {
     return `GET ${target} HTTP/1.1\r\nHost: weir\r\n${name}${headers}\r\n`;
   }
 
-  #connectionsTo(member: Member): MemberConnections {
+  #connectionsTo(member: DialTarget): MemberConnections {
     const known = this.#members.get(member.peer);
     if (known !== undefined && isSamePort(known.member, member)) return known;
     const connections = new MemberConnections(member, this.#context);
@@ -110,15 +103,17 @@ export class DataClient implements ChunkClient, AsyncDisposable {
 
   #idle(connections: MemberConnections): void {
     this.#retired.delete(connections);
-    if (this.#members.values().every(({ isIdle }) => isIdle)) this.#pool.clear();
+    const { peer } = connections.member;
+    // Its record may have changed, and with it the connections.
+    if (this.#members.peek(peer)?.isIdle ?? true) this.#options.onIdle(peer);
   }
 
   /** Never rejects: if it fails, the member may know this node all the same. */
-  async #introduce(member: Member): Promise<void> {
+  async #introduce(peer: PeerId): Promise<void> {
     const { introduce, clock } = this.#options;
     const over = new AbortController();
     try {
-      await Promise.race([introduce?.(member), clock.sleep(INTRODUCTION_TIMEOUT, { signal: over.signal })]);
+      await Promise.race([introduce(peer), clock.sleep(INTRODUCTION_TIMEOUT, { signal: over.signal })]);
     } catch {
       return; // the member will cut this node off, and that is reported
     } finally {
@@ -132,13 +127,10 @@ function secureContext({ cert, key }: KeyPair): SecureContext {
 }
 
 /** Whether connections that were made for one record of a member can be used for another. */
-function isSamePort(one: Member, other: Member): boolean {
-  return (
-    one === other ||
-    (Buffer.compare(one.fingerprint, other.fingerprint) === 0 && addressesOf(one) === addressesOf(other))
-  );
+function isSamePort(one: DialTarget, other: DialTarget): boolean {
+  return Buffer.compare(one.fingerprint, other.fingerprint) === 0 && addressesOf(one) === addressesOf(other);
 }
 
-function addressesOf({ dataAddresses }: Member): string {
+function addressesOf({ dataAddresses }: DialTarget): string {
   return dataAddresses.map(({ host, port }) => `${host} ${port}`).join();
 }

@@ -8,13 +8,14 @@ import type PQueue from 'p-queue';
 import { SECOND, type Clock } from '../util/clock.ts';
 import { toWeirError, WeirError } from '../util/errors.ts';
 import type { Address, Member } from '../protocol/member.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { MemberConnection, type ConnectionOwner } from './member-connection.ts';
 import { dial } from './dial.ts';
 import type { ChunkReceiver } from './chunk-receiver.ts';
 import type { TokenBucket } from '../util/token-bucket.ts';
 
 /**
- * Connections that are made at one time, to all members. A handshake costs some milliseconds of CPU at both ends; if
+ * Connections that one byte worker makes at a time, to all members. A handshake costs some milliseconds of CPU at both ends; if
  * CPU is short, many handshakes at once would all exceed their time limit.
  */
 export const DIALS_AT_ONCE = 8;
@@ -29,6 +30,9 @@ const MAX_WAITING = 256;
 /** Milliseconds before this node sends its record again to a member that cuts it off. */
 const INTRODUCE_AGAIN = 10 * SECOND;
 
+/** What has to be known of a member to connect to it. */
+export type DialTarget = Pick<Member, 'peer' | 'dataAddresses' | 'fingerprint'>;
+
 export interface ConnectionContext {
   /** Presents this node's certificate; undefined: plain TCP. */
   readonly tls: SecureContext | undefined;
@@ -37,7 +41,7 @@ export interface ConnectionContext {
   /** Queue of the dials to all members. */
   readonly dials: PQueue;
   /** Sends this node's record to the member; never rejects. */
-  readonly introduce: (member: Member) => Promise<void>;
+  readonly introduce: (peer: PeerId) => Promise<void>;
   /** The last connection has closed, and no request waits. */
   readonly onIdle: (connections: MemberConnections) => void;
 }
@@ -50,7 +54,7 @@ export interface Task {
 }
 
 export class MemberConnections implements ConnectionOwner {
-  readonly member: Member;
+  readonly member: DialTarget;
   readonly #context: ConnectionContext;
   readonly #idle: MemberConnection[] = [];
   readonly #busy = new Map<MemberConnection, Task>();
@@ -66,7 +70,7 @@ export class MemberConnections implements ConnectionOwner {
   #best: Address | undefined;
   #again: { readonly at: number; readonly done: Promise<void> } | undefined;
 
-  constructor(member: Member, context: ConnectionContext) {
+  constructor(member: DialTarget, context: ConnectionContext) {
     this.member = member;
     this.#context = context;
   }
@@ -214,7 +218,7 @@ export class MemberConnections implements ConnectionOwner {
     const now = clock.monotonic();
     this.#repeating += 1;
     if (this.#again === undefined || now - this.#again.at > INTRODUCE_AGAIN) {
-      this.#again = { at: now, done: introduce(this.member) };
+      this.#again = { at: now, done: introduce(this.member.peer) };
     }
     await this.#again.done;
     this.#repeating -= 1;

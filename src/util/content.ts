@@ -38,3 +38,7 @@ export interface HeldChunk {
 
 /** A chunk that can be written: in the memory of a byte worker, or in this thread's. */
 export type ChunkBytes = HeldChunk | Uint8Array;
+
+export function isHeld(bytes: ChunkBytes): bytes is HeldChunk {
+  return !(bytes instanceof Uint8Array);
+}

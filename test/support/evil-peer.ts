@@ -17,10 +17,10 @@ import { Bitfield } from '../../src/protocol/bitfield.ts';
 import { ChunkLayout } from '../../src/protocol/chunk-layout.ts';
 import { makeCertificate, type Certificate } from '../../src/transfer/certificate.ts';
 import type { ChunkAnswer, ChunkFetch, ServedChunk } from '../../src/transfer/chunk-exchange.ts';
-import { DataClient } from '../../src/transfer/https-client.ts';
 import { DataServer, type ServedReport } from '../../src/transfer/https-server.ts';
 import { digestOf, digestHex } from '../../src/oci/digest.ts';
 import { startBareNode } from './bare-node.ts';
+import { TestClient } from './peer-client.ts';
 
 export type Chunk = Extract<ServedChunk, { kind: 'chunk' }>;
 
@@ -57,7 +57,7 @@ export class EvilPeer implements AsyncDisposable {
   readonly #claims: Map<string, Buffer> = new Map();
   readonly #joined: Map<string, Set<PeerId>> = new Map();
   #network: Network | undefined;
-  #client: DataClient | undefined;
+  #client: TestClient | undefined;
 
   private constructor(options: EvilPeerOptions, stack: AsyncDisposableStack) {
     this.#options = options;
@@ -145,10 +145,8 @@ export class EvilPeer implements AsyncDisposable {
       }),
     );
     const self = this.peer;
-    const introduce = async ({ peer }: Member): Promise<void> => this.#network?.ensureKnown(peer);
-    this.#client = this.#stack.use(
-      new DataClient({ self, tls: pair, maxDownload: undefined, introduce, clock }),
-    );
+    const introduce = async (peer: PeerId): Promise<void> => this.#network?.ensureKnown(peer);
+    this.#client = this.#stack.use(new TestClient({ self, tls: pair, maxDownload: undefined, introduce }));
     this.#network = this.#stack.use(
       await Network.start({
         identity: this.identity,

@@ -18,6 +18,7 @@ import { Blobs } from '../../src/pull/blobs.ts';
 import { Manifests } from '../../src/pull/manifests.ts';
 import { Catalog } from '../../src/store/catalog.ts';
 import { DataFolder } from '../../src/store/data-folder.ts';
+import { Files } from '../../src/bytes/files.ts';
 import { FsStore } from '../../src/store/fs-store.ts';
 import { ReceiveBudget } from '../../src/util/receive-budget.ts';
 import { callerOf } from '../../src/upstream/caller.ts';
@@ -25,7 +26,7 @@ import type { Credential } from '../../src/upstream/credential.ts';
 import { DocumentRoom } from '../../src/upstream/document-room.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
 import { readAll } from './bytes.ts';
-import { filesInside } from './byte-workers.ts';
+import { workersInside } from './byte-workers.ts';
 import { TempDir } from './temp.ts';
 
 const LOOPBACK = [{ host: '127.0.0.1', port: 0 }] as const;
@@ -100,9 +101,9 @@ export class MemberNode implements AsyncDisposable {
     await folder.create();
     const catalog = stack.use(Catalog.open(folder.catalog));
     const { 'store.quota': quota, 'store.partial-max-age': partialMaxAge } = config;
-    const store = stack.use(
-      await FsStore.open({ folder, quota, partialMaxAge, clock, files: filesInside() }),
-    );
+    const workers = stack.use(workersInside());
+    const files = new Files(workers);
+    const store = stack.use(await FsStore.open({ folder, quota, partialMaxAge, clock, files }));
     const providers = [store];
     const upstream = new Upstream({ userAgent: 'weir/test', via: 'a-member', environment: {}, clock });
     stack.defer(() => upstream.close());
@@ -117,6 +118,7 @@ export class MemberNode implements AsyncDisposable {
       clock,
       access,
       upstream,
+      workers,
       room,
       documents: new DocumentRoom(),
       providers,

@@ -1,10 +1,15 @@
 /** Heads on the data plane: requests and answers as they arrive. */
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { peerIdOf } from '../../../src/protocol/peer-id.ts';
-import type { ChunkAnswer, ChunkFetchEvents, ChunkFetch } from '../../../src/transfer/chunk-exchange.ts';
-import { ChunkBuffers } from '../../../src/transfer/chunk-buffers.ts';
-import { ChunkReceiver } from '../../../src/transfer/chunk-receiver.ts';
+import { ChunkPlaces } from '../../../src/bytes/chunk-places.ts';
+import type { ChunkFetch } from '../../../src/transfer/chunk-exchange.ts';
+import {
+  ChunkReceiver,
+  type ReceivedAnswer,
+  type ReceiverEvents,
+} from '../../../src/transfer/chunk-receiver.ts';
 import { formatRequest, parseRequest } from '../../../src/transfer/chunk-requests.ts';
 import { formatAttestation, LIMITS, parseAttestation } from '../../../src/transfer/wire-format.ts';
 import { isWeirError } from '../../../src/util/errors.ts';
@@ -100,9 +105,10 @@ export const dataAnswer = pure({
 
 /** The result of an answer that arrives in these parts. */
 function received(request: ChunkFetch, parts: readonly Buffer[]): unknown {
-  let answer: ChunkAnswer | undefined;
+  const places = new ChunkPlaces();
+  let answer: ReceivedAnswer | undefined;
   const nothing = (): void => undefined;
-  const events: ChunkFetchEvents = {
+  const events: ReceiverEvents = {
     connecting: nothing,
     sent: nothing,
     acknowledged: nothing,
@@ -110,7 +116,7 @@ function received(request: ChunkFetch, parts: readonly Buffer[]): unknown {
     answered: (given) => (answer = given),
     failed: nothing,
   };
-  const receiver = new ChunkReceiver(request, events, new ChunkBuffers());
+  const receiver = new ChunkReceiver(request, events, places);
   try {
     for (const [index, part] of parts.entries()) {
       if (!receiver.receive(part)) continue;
@@ -126,8 +132,12 @@ function received(request: ChunkFetch, parts: readonly Buffer[]): unknown {
   }
   if (answer?.kind !== 'chunk') return answer ?? 'nothing yet';
   assert.ok(answer.bytes.length <= LIMITS.chunk && answer.size <= LIMITS.size);
-  const { kind, bytes, size, attestation } = answer;
-  return { kind, bytes: Buffer.from(bytes), size, attestation };
+  const { kind, bytes: given, size, attestation } = answer;
+  if (given instanceof Uint8Array) return { kind, bytes: Buffer.from(given), size, attestation };
+  const bytes = Buffer.from(places.at(given.place));
+  assert.equal(bytes.length, given.length);
+  assert.ok(createHash('sha256').update(bytes).digest().equals(given.hash));
+  return { kind, bytes, size, attestation };
 }
 
 export const attestationHeader = pure({

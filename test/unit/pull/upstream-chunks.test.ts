@@ -87,6 +87,7 @@ class Scene {
       progressed: () => undefined,
       held: (isHeld) => void this.held.push(isHeld),
       chunk: (index, bytes, release) => {
+        assert.ok(bytes instanceof Uint8Array);
         chunks.set(index, Buffer.from(bytes));
         release();
       },

@@ -19,8 +19,8 @@ import type {
   ChunkSource,
   ServedChunk,
 } from '../../../src/transfer/chunk-exchange.ts';
-import { DataClient, type DataClientOptions } from '../../../src/transfer/https-client.ts';
 import { DataServer, type DataServerOptions, type ServedReport } from '../../../src/transfer/https-server.ts';
+import { TestClient, type TestClientOptions } from '../../support/peer-client.ts';
 
 export const REGISTRY = parseRegistryHost('registry.example:5000');
 export const LOOPBACK = '127.0.0.1';
@@ -102,14 +102,14 @@ type Serve = ChunkSource['serve'];
 
 export interface SceneOptions extends Partial<Pick<DataServerOptions, 'maxUpload' | 'readerTimeout'>> {
   readonly isSecure?: boolean;
-  readonly client?: Partial<DataClientOptions>;
+  readonly client?: Partial<TestClientOptions>;
   readonly serve?: Serve;
 }
 
 /** A node that serves, a node that asks, and a blob. */
 export class Scene implements AsyncDisposable {
   readonly server: DataServer;
-  readonly client: DataClient;
+  readonly client: TestClient;
   readonly serving: Node;
   readonly asking: Node;
   /** The members, as the serving node sees them. */
@@ -146,11 +146,10 @@ export class Scene implements AsyncDisposable {
       observer: { refused: (reason) => refusals.push(reason), served: (report) => reports.push(report) },
       ...options,
     });
-    const asker = new DataClient({
+    const asker = new TestClient({
       self: asking.peer,
       tls: isSecure ? asking.tls : undefined,
       maxDownload: undefined,
-      clock: systemClock,
       ...client,
     });
     const member = memberOf(serving, server.addresses, { isSecure });

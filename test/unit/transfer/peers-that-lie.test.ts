@@ -3,10 +3,9 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { ErrorCode } from '../../../src/util/errors.ts';
-import { systemClock } from '../../../src/util/clock.ts';
 import { attest } from '../../../src/protocol/attestation.ts';
-import { DataClient } from '../../../src/transfer/https-client.ts';
 import { formatAttestation } from '../../../src/transfer/wire-format.ts';
+import { TestClient } from '../../support/peer-client.ts';
 import { ask, makeNode, requestFor } from './fixture.ts';
 import { RawPeer } from './raw.ts';
 
@@ -112,9 +111,9 @@ const WRONG: readonly (readonly [what: string, answer: string, code: ErrorCode])
   ['an interim answer alone', answer(102, ''), 'peer_cut'],
 ];
 
-function makeClient(): DataClient {
+function makeClient(): TestClient {
   const self = makeNode();
-  return new DataClient({ self: self.peer, tls: self.tls, maxDownload: undefined, clock: systemClock });
+  return new TestClient({ self: self.peer, tls: self.tls, maxDownload: undefined });
 }
 
 describe('an answer with', () => {
@@ -137,7 +136,8 @@ describe('an answer with', () => {
       );
       await using client = makeClient();
       const { answer: given, events } = await ask(client, peer.member, requestFor(0, LENGTH));
-      assert.ok(given?.kind === 'chunk' && Buffer.from(given.bytes).toString() === BODY);
+      assert.ok(given?.kind === 'chunk');
+      assert.equal(Buffer.from(await client.read(given.bytes)).toString(), BODY);
       assert.equal(given.attestation?.by, node.peer);
       assert.deepEqual(events, ['acknowledged', 'progressed', 'chunk']);
     }
