@@ -56,6 +56,8 @@ export interface WorldOptions {
   readonly queue?: number;
   /** Whether data connections take time to open. */
   readonly handshakes?: boolean;
+  /** Whether a chunk is lost before it is written, as with the thread that held it. */
+  readonly loses?: (node: SimulatedNode, index: number) => boolean;
   readonly parameters?: Partial<Parameters>;
 }
 
@@ -183,8 +185,10 @@ export class World implements Carrier {
       sink: {
         has: () => false,
         hash: () => undefined,
-        write: (_index, _bytes, _hash, done) => {
-          this.time.post(WRITE, () => node.isWell && done({ kind: 'written', hash: HASH }));
+        write: (index, _bytes, _hash, done) => {
+          const isLost = this.#options.loses?.(node, index) === true;
+          const result = isLost ? ({ kind: 'lost' } as const) : ({ kind: 'written', hash: HASH } as const);
+          this.time.post(WRITE, () => node.isWell && done(result));
         },
       },
       upstream: {

@@ -5,6 +5,7 @@ import { WeirError } from '../../../src/util/errors.ts';
 import type { SimulatedNode } from '../../simulator/simulated-node.ts';
 import { simulate, type SimulateOptions, type Start } from '../../simulator/simulate.ts';
 import type { PeerId } from '../../../src/protocol/peer-id.ts';
+import { ChunkLayout } from '../../../src/protocol/chunk-layout.ts';
 import { ChunkOwners } from '../../../src/swarm/chunk-owners.ts';
 import { namedSwarm } from '../../simulator/names.ts';
 import { World, type WorldOptions } from '../../simulator/world.ts';
@@ -109,6 +110,26 @@ describe('a swarm', () => {
     assertAllComplete(course);
     assert.equal(course.share, 1);
     assert.ok(course.world.registry.requests <= 10, `${course.world.registry.requests} requests`);
+  });
+
+  it('wants a chunk again that was lost before it was written, and blames nobody', () => {
+    for (const nodes of [1, 12]) {
+      const lost = new Set<string>();
+      const course = run({
+        nodes,
+        loses: ({ member }, index) => {
+          const isLost = index % 5 === 0 && !lost.has(`${member.peer} ${index}`);
+          if (isLost) lost.add(`${member.peer} ${index}`);
+          return isLost;
+        },
+      });
+      assertAllComplete(course);
+      assert.equal(lost.size, nodes * Math.ceil(new ChunkLayout(LAYER).count / 5));
+      assert.deepEqual(
+        course.world.nodes.flatMap(({ blamed }) => blamed),
+        [],
+      );
+    }
   });
 
   it('takes the same course with the same seed', () => {
