@@ -1,8 +1,8 @@
 /** Messages between the measuring process and the two measured ones, over the channel of `fork`. */
 import type { Address } from '../../src/protocol/member.ts';
 
-/** How the receiver receives: as Weir does, or with a general HTTP client that forgets the bytes once they are copied. */
-export type Receiver = 'weir' | 'weir, memory not given back' | 'undici' | 'node:http';
+/** How the receiver receives: as Weir does, in a byte worker, or with a general HTTP client that forgets the bytes once they are copied. */
+export type Receiver = 'weir' | 'undici' | 'node:http';
 
 /** Both sides make the same members from it; keys in PEM, bytes in base64. */
 export interface Setup {
@@ -30,5 +30,10 @@ export type Order =
 export type Reply =
   | { readonly kind: 'listening'; readonly address: Address }
   | { readonly kind: 'fetched'; readonly seconds: number }
-  /** CPU seconds of user and system since the start. */
-  | { readonly kind: 'usage'; readonly user: number; readonly system: number; readonly resident: number };
+  | {
+      readonly kind: 'usage';
+      /** CPU seconds of user and system since the start: of the process, and of its main thread. */
+      readonly process: number;
+      readonly main: number;
+      readonly resident: number;
+    };

@@ -11,6 +11,8 @@ export interface CaseReport extends Case {
   /** CPU seconds per GiB, user and system. */
   readonly sender: Spread;
   readonly receiver: Spread;
+  /** Of the receiver's main thread alone. */
+  readonly main: Spread;
   /** MiB/s. */
   readonly rate: Spread;
   /** Resident bytes of the receiver. */
@@ -28,14 +30,25 @@ export interface TransferReport {
   readonly cases: readonly CaseReport[];
 }
 
-const HEAD: Row = ['carrier', 'chunk', 'sender', 'receiver', 'both', 'MiB/s', 'resident', 'receiver is'];
+const HEAD: Row = [
+  'carrier',
+  'chunk',
+  'sender',
+  'receiver',
+  'its main thread',
+  'both',
+  'MiB/s',
+  'resident',
+  'receiver is',
+];
 
 export function renderTransferReport({ cases, machine, stolen, repeat }: TransferReport): string {
-  const rows = cases.map(({ secure, piece: chunk, sender, receiver, receiverKind, rate, resident }) => [
+  const rows = cases.map(({ secure, piece: chunk, sender, receiver, main, receiverKind, rate, resident }) => [
     secure ? 'TLS 1.3' : 'plain TCP',
     `${chunk / MIB} MiB`,
     range(sender),
     range(receiver),
+    main.median.toFixed(3),
     (sender.median + receiver.median).toFixed(2),
     rate.median.toFixed(0),
     `${(resident.median / MIB).toFixed(0)} MiB`,

@@ -24,7 +24,7 @@ const WARM_UP_BYTES = GIB / 4;
 /** Requests side by side, each on a connection of its own. */
 const CONNECTIONS = 4;
 
-const RECEIVERS: readonly Receiver[] = ['weir', 'weir, memory not given back', 'undici', 'node:http'];
+const RECEIVERS: readonly Receiver[] = ['weir', 'undici', 'node:http'];
 const CASES: readonly Case[] = [true, false].flatMap((secure) => {
   const cases: Case[] = RECEIVERS.map((receiverKind) => ({ secure, receiverKind, piece: 4 * MIB }));
   cases.push({ secure, receiverKind: 'weir', piece: 2 * MIB });
@@ -71,6 +71,7 @@ async function measure(which: Case, repeat: number, signal: AbortSignal): Promis
     ...which,
     sender: of('sender'),
     receiver: of('receiver'),
+    main: of('main'),
     rate: of('rate'),
     resident: of('resident'),
   };
@@ -79,6 +80,7 @@ async function measure(which: Case, repeat: number, signal: AbortSignal): Promis
 interface Turn {
   readonly sender: number;
   readonly receiver: number;
+  readonly main: number;
   readonly rate: number;
   readonly resident: number;
 }
@@ -94,12 +96,16 @@ async function turn(sender: Child, receiver: Child, from: Address, chunks: numbe
     await receiver.ask({ kind: 'usage' }, 'usage'),
   ];
   const gibibytes = (chunks * receiver.piece) / GIB;
-  const [sent = 0, received = 0] = after.map((end, i) => {
-    const begin = before[i] ?? end;
-    return (end.user + end.system - begin.user - begin.system) / gibibytes;
-  });
+  const spent = (side: number, of: 'process' | 'main') =>
+    ((after[side]?.[of] ?? 0) - (before[side]?.[of] ?? 0)) / gibibytes;
   const resident = after[1]?.resident ?? 0;
-  return { sender: sent, receiver: received, rate: (gibibytes * GIB) / MIB / seconds, resident };
+  return {
+    sender: spent(0, 'process'),
+    receiver: spent(1, 'process'),
+    main: spent(1, 'main'),
+    rate: (gibibytes * GIB) / MIB / seconds,
+    resident,
+  };
 }
 
 class Child implements AsyncDisposable {

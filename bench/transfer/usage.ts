@@ -4,11 +4,14 @@ import type { Reply } from './protocol.ts';
 const MICROSECONDS_PER_SECOND = 1e6;
 
 export function usage(): Reply {
-  const { user, system } = process.cpuUsage();
   return {
     kind: 'usage',
-    user: user / MICROSECONDS_PER_SECOND,
-    system: system / MICROSECONDS_PER_SECOND,
+    process: seconds(process.cpuUsage()),
+    main: seconds(process.threadCpuUsage()),
     resident: process.memoryUsage.rss(),
   };
+}
+
+function seconds({ user, system }: NodeJS.CpuUsage): number {
+  return (user + system) / MICROSECONDS_PER_SECOND;
 }
