@@ -5,6 +5,7 @@ import type { MessagePort, Transferable } from 'node:worker_threads';
 import { assertNever } from '../util/errors.ts';
 import { ChunkPlaces } from './chunk-places.ts';
 import { FilesPart } from './files-part.ts';
+import { HttpPart } from './http-part.ts';
 import type { Down, PartName, ToMain, ToWorker, Up } from './messages.ts';
 import { PeersPart } from './peers-part.ts';
 
@@ -20,12 +21,14 @@ export class ByteWorker {
   readonly #port: MessagePort;
   readonly #files: FilesPart;
   readonly #peers: PeersPart;
+  readonly #http: HttpPart;
 
   constructor(port: MessagePort) {
     this.#port = port;
     const places = new ChunkPlaces();
     this.#files = new FilesPart(this.#postOf('files'), places);
     this.#peers = new PeersPart(this.#postOf('peers'), places);
+    this.#http = new HttpPart(this.#postOf('http'), places);
     port.on('message', (down: Down) => this.#receive(down));
     this.#post({ part: 'started', tid: Number(basename(readlinkSync('/proc/thread-self'))) });
   }
@@ -44,6 +47,8 @@ export class ByteWorker {
         return this.#files.receive(down.message);
       case 'peers':
         return this.#peers.receive(down.message);
+      case 'http':
+        return this.#http.receive(down.message);
       case 'ping':
         return this.#post({ part: 'alive' });
       case 'stop':
@@ -56,7 +61,8 @@ export class ByteWorker {
 
   /** Never rejects. */
   async #stop(): Promise<void> {
-    await Promise.allSettled([this.#files[Symbol.asyncDispose](), this.#peers[Symbol.asyncDispose]()]);
+    const parts = [this.#http, this.#peers, this.#files];
+    await Promise.allSettled(parts.map((part) => part[Symbol.asyncDispose]()));
     this.#port.close();
   }
 }

@@ -28,14 +28,18 @@ import type { WireError } from './wire-error.ts';
 import type { FilesCommand, FilesEvent } from './files-messages.ts';
 import type { PeersCommand, PeersEvent } from './peers-messages.ts';
 
+import type { HttpCommand, HttpEvent } from './http-messages.ts';
+
 export interface ToWorker {
   readonly files: FilesCommand;
   readonly peers: PeersCommand;
+  readonly http: HttpCommand;
 }
 
 export interface ToMain {
   readonly files: FilesEvent;
   readonly peers: PeersEvent;
+  readonly http: HttpEvent;
 }
 
 export type PartName = keyof ToWorker;

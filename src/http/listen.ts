@@ -1,6 +1,7 @@
 /** Opens one HTTP server for each address of a setting. */
 import type { Server } from 'node:http';
-import { isIPv6, type AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { createServer, isIPv6, type AddressInfo, type Server as NetServer } from 'node:net';
 import { systemCode, WeirError } from '../util/errors.ts';
 
 export interface ListenAddress {
@@ -10,46 +11,81 @@ export interface ListenAddress {
   readonly port: number;
 }
 
-export interface ListenOptions {
+/** A socket that listens. */
+export interface Listening {
+  /** As the system gave them. */
+  readonly host: string;
+  readonly port: number;
+  /** Takes no more connections. */
+  close(): void;
+}
+
+interface Places {
   readonly addresses: readonly ListenAddress[];
-  readonly create: () => Server;
   /** The setting that names the addresses, for errors: `mirror.listen`. */
   readonly setting: string;
   readonly onWarning: (message: string) => void;
 }
 
+export interface ListenOptions extends Places {
+  readonly create: () => Server;
+}
+
+export interface OpenOptions<Listener> extends Places {
+  /** @throws the system's error, e.g. EADDRINUSE */
+  readonly open: (address: ListenAddress) => Promise<Listener>;
+}
+
 /**
- * Servers that listen, at least one. An address that does not exist on this machine is skipped with a warning.
+ * Listens on all addresses, and on one at least. An address that does not exist on this machine is skipped with a warning.
  * @throws WeirError `address_in_use`
  */
-export async function listen(options: ListenOptions): Promise<readonly Server[]> {
-  const { addresses, create, setting, onWarning } = options;
-  const servers: Server[] = [];
+export async function openAll<Listener extends Listening>(
+  options: OpenOptions<Listener>,
+): Promise<readonly Listener[]> {
+  const { addresses, open, setting, onWarning } = options;
+  const listeners: Listener[] = [];
   try {
     for (const { host, port } of withoutCovered(addresses)) {
-      const server = create();
       // With port 0, all addresses get the port that the system gave the first one.
-      const given = (servers[0]?.address() as AddressInfo | undefined)?.port ?? 0;
+      const wanted = { host, port: port === 0 ? (listeners[0]?.port ?? 0) : port };
       try {
-        await listening(server, host, port === 0 ? given : port);
-        servers.push(server);
+        listeners.push(await open(wanted));
       } catch (cause) {
         if (!isMissing(cause)) throw inUse({ host, port }, setting, cause);
         onWarning(`cannot listen on ${host}: the address does not exist here`);
       }
     }
-    if (servers.length > 0) return servers;
+    if (listeners.length > 0) return listeners;
     throw new WeirError('address_in_use', `none of the addresses of ${setting} exists on this machine`);
   } catch (error) {
-    for (const server of servers) server.close();
+    for (const listener of listeners) listener.close();
     throw error;
   }
+}
+
+/** Servers of this thread that listen, at least one. @throws WeirError `address_in_use` */
+export async function listen({ create, ...places }: ListenOptions): Promise<readonly Server[]> {
+  const opened = await openAll({
+    ...places,
+    open: async ({ host, port }) => {
+      const server = create();
+      await listening(server, host, port);
+      return { server, host, port: (server.address() as AddressInfo).port, close: () => server.close() };
+    },
+  });
+  return opened.map(({ server }) => server);
 }
 
 /** `http://127.0.0.1:4770` */
 export function urlOf(server: Server): string {
   const { address, port } = server.address() as AddressInfo;
-  return `http://${isIPv6(address) ? `[${address}]` : address}:${port}`;
+  return urlAt({ host: address, port });
+}
+
+/** The same of an address. */
+export function urlAt({ host, port }: ListenAddress): string {
+  return `http://${isIPv6(host) ? `[${host}]` : host}:${port}`;
 }
 
 /** Drops addresses that a wildcard of their family covers: two sockets cannot listen on the same port there. */
@@ -74,11 +110,31 @@ function inUse({ host, port }: ListenAddress, setting: string, cause: unknown): 
   });
 }
 
-/** Listens on one address of one family. @throws the system's error, e.g. EADDRINUSE */
-export async function listening(server: Server, host: string, port: number): Promise<void> {
+/**
+ * Listens on one address of one family. @throws the system's error, e.g. EADDRINUSE
+ * @param reusePort other threads listen on the same port, if they all say so
+ */
+export async function listening(
+  server: NetServer,
+  host: string,
+  port: number,
+  { reusePort = false }: { readonly reusePort?: boolean } = {},
+): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once('error', reject);
-  server.listen({ host, port, ipv6Only: true }, resolve);
+  server.listen({ host, port, ipv6Only: true, reusePort }, resolve);
   await promise;
   server.off('error', reject);
+}
+
+/**
+ * Whether the port is free, for servers that share a port: the system would let them share it with those of another
+ * process, too. @throws the system's error, e.g. EADDRINUSE
+ */
+export async function probe({ host, port }: ListenAddress): Promise<void> {
+  const server = createServer();
+  await listening(server, host, port);
+  const closed = once(server, 'close');
+  server.close();
+  await closed;
 }

@@ -69,6 +69,7 @@ const MAY_IMPORT: Readonly<
   },
   pull: {
     from: ['swarm', 'transfer', 'cluster', 'upstream', 'store', 'protocol', 'oci', 'util'],
+    types: ['http'],
     because: 'it decides where bytes come from and who may have them; it knows no HTTP server and no libp2p',
   },
   swarm: {
@@ -77,7 +78,7 @@ const MAY_IMPORT: Readonly<
     because: 'the policy is pure: the simulator runs it without a network, a disk or a clock',
   },
   bytes: {
-    from: ['transfer', 'store', 'protocol', 'oci', 'util'],
+    from: ['transfer', 'store', 'http', 'protocol', 'oci', 'util'],
     because:
       'it is the only folder that moves content, in threads of their own; what moves where is decided above it',
   },
