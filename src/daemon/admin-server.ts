@@ -96,9 +96,9 @@ export class AdminServer implements AsyncDisposable {
     }
   }
 
-  #refusal(request: IncomingMessage): WeirError | undefined {
+  #refusal({ headers, httpVersion, socket }: IncomingMessage): WeirError | undefined {
     try {
-      this.#guard.check(request);
+      this.#guard.check({ headers, httpVersion, localAddress: socket.localAddress });
       return undefined;
     } catch (error) {
       if (isWeirError(error)) return error;

@@ -6,9 +6,9 @@ import { randomBytes } from 'node:crypto';
 import { systemClock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
 import type { WeirError } from '../util/errors.ts';
-import { BufferPool } from '../util/buffer-pool.ts';
 import { ByteWorkers } from '../bytes/byte-workers.ts';
 import { Files } from '../bytes/files.ts';
+import { Http } from '../bytes/http.ts';
 import { WorkerWatch } from '../bytes/worker-watch.ts';
 import { DocumentRoom } from '../upstream/document-room.ts';
 import { Mirror } from '../mirror/mirror.ts';
@@ -262,7 +262,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       blobs,
       manifests,
       upstream,
-      pool: new BufferPool(),
+      http: new Http(workers),
       documents,
       observer: {
         began: () => counted.began(),

@@ -7,7 +7,7 @@
  *   cross-site    browsers name the site that sends a request (Sec-Fetch-Site, Origin), and pages cannot prevent it
  * A page cannot use an answer that a browser gets in spite of these checks, either (local-server.ts).
  */
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders } from 'node:http';
 import { isIPv6 } from 'node:net';
 import { WeirError } from '../util/errors.ts';
 import { isLoopback, plainAddress } from '../util/ip-address.ts';
@@ -32,6 +32,13 @@ export interface WebGuardOptions {
   readonly setting: string;
 }
 
+export interface GuardedRequest {
+  readonly headers: IncomingHttpHeaders;
+  readonly httpVersion: string;
+  /** The server's side of the connection. */
+  readonly localAddress: string | undefined;
+}
+
 export class WebGuard {
   readonly #setting: string;
   readonly #hosts: ReadonlySet<string>;
@@ -49,9 +56,9 @@ export class WebGuard {
   }
 
   /** @throws WeirError `bad_request`, `host_not_allowed`, `cross_site` */
-  check({ headers, httpVersion, socket }: Pick<IncomingMessage, 'headers' | 'httpVersion' | 'socket'>): void {
+  check({ headers, httpVersion, localAddress }: GuardedRequest): void {
     const { host, origin, 'sec-fetch-site': site } = headers;
-    if (host !== undefined) this.#checkHost(host, socket.localAddress);
+    if (host !== undefined) this.#checkHost(host, localAddress);
     // HTTP/1.0 has no Host. Health checks of load balancers still speak it; no browser does.
     else if (httpVersion !== '1.0')
       throw new WeirError('bad_request', `HTTP/${httpVersion} needs a Host header`);

@@ -7,12 +7,9 @@ import type { BlobRequest, Blobs } from '../pull/blobs.ts';
 import type { Manifests } from '../pull/manifests.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { isNotModified, listType, mirrorLink, sendJson, sendNotModified, setDigest } from './responses.ts';
-import type { BufferPool } from '../util/buffer-pool.ts';
-import { sendBytes, openBody as open, type Body } from '../http/body.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
 import type { MirrorRequest } from './mirror-request.ts';
 import type { Route } from './route.ts';
-import type { BlobReader } from '../pull/blob-reader.ts';
 
 /** A Range that starts behind the first byte: the client goes on where it was cut off. */
 const RESUMES = /^bytes=0*[1-9]/i;
@@ -27,11 +24,8 @@ export interface HandlersOptions {
   readonly blobs: Pick<Blobs, 'open' | 'head' | 'handOver' | 'isArriving' | 'isShared' | 'hasPeers'>;
   readonly manifests: Pick<Manifests, 'get' | 'head'>;
   readonly upstream: Pick<Upstream, 'passThrough'>;
-  readonly pool: BufferPool;
   /** Memory for manifests and lists: they count until their client has them. */
   readonly documents: DocumentRoom;
-  /** Milliseconds within which a client must take a buffer. */
-  readonly clientTimeout: number;
   /** Called after a response was cut short of its Content-Length. */
   readonly onCut: (mirrorRequest: MirrorRequest, route: Route, error: WeirError) => void;
 }
@@ -96,7 +90,7 @@ export class Handlers {
 
   /** Sends a body that is held whole in memory until its client has it. @throws WeirError `too_many_requests` */
   async #sendDocument(mirrorRequest: MirrorRequest, route: Route, document: Document): Promise<void> {
-    const { response, isHead, gone } = mirrorRequest;
+    const { response, isHead } = mirrorRequest;
     const { status, headers, bytes = Buffer.of() } = document;
     using held = this.#options.documents.hold();
     held.grow(bytes.length);
@@ -105,11 +99,11 @@ export class Handlers {
       response.end();
       return;
     }
-    mirrorRequest.sent(bytes.length);
     try {
-      await sendBytes(response, bytes, this.#options.clientTimeout, gone);
+      await response.write(bytes);
+      response.end();
     } catch (error) {
-      mirrorRequest.closeShort();
+      response.closeShort();
       this.#options.onCut(mirrorRequest, route, toWeirError(error));
     }
   }
@@ -150,27 +144,27 @@ export class Handlers {
       throw new WeirError('range_unsatisfiable', message, { detail: { size: reader.size } });
     }
     const { start, end } = range.kind === 'part' ? range.range : { start: 0, end: reader.size };
-    const { pool, clientTimeout } = this.#options;
-    const body = await openBody(mirrorRequest, reader, { start, end, pool, clientTimeout }, signal);
+    const { response } = mirrorRequest;
+    await reader.ready(start, signal);
+    response.writeHead(range.kind === 'part' ? 206 : 200, {
+      ...BLOB_HEADERS,
+      'Content-Length': end - start,
+      ...(range.kind === 'part' ? { 'Content-Range': `bytes ${start}-${end - 1}/${reader.size}` } : {}),
+    });
     try {
-      mirrorRequest.response.writeHead(range.kind === 'part' ? 206 : 200, {
-        ...BLOB_HEADERS,
-        'Content-Length': end - start,
-        ...(range.kind === 'part' ? { 'Content-Range': `bytes ${start}-${end - 1}/${reader.size}` } : {}),
-      });
-      await body.send();
-      mirrorRequest.response.end();
+      await reader.sendTo(response, start, end);
+      response.end();
     } catch (error) {
+      if (!response.headersSent) throw error; // not even the first byte could be read
       this.#cut(mirrorRequest, route, toWeirError(error));
-    } finally {
-      body.release();
     }
   }
 
   /** Ends a response that cannot be completed. A clean end short of its length is one that runtimes recover from. */
   #cut(mirrorRequest: MirrorRequest, route: BlobRoute, error: WeirError): void {
-    if (!isWeirError(error, 'aborted')) this.#options.blobs.handOver(blobOf(route));
-    mirrorRequest.closeShort();
+    // A byte worker that ended says nothing of the blob.
+    if (!isWeirError(error, 'aborted', 'worker_lost')) this.#options.blobs.handOver(blobOf(route));
+    mirrorRequest.response.closeShort();
     this.#options.onCut(mirrorRequest, route, error);
   }
 
@@ -198,31 +192,4 @@ export class Handlers {
 /** The blob of a request and its registry. */
 export function blobOf({ repository, digest }: BlobRoute): RegistryBlob {
   return { registry: repository.registry, digest };
-}
-
-export interface BodyOptions {
-  readonly start: number;
-  /** The first byte that is not sent. */
-  readonly end: number;
-  /** Milliseconds within which the client must take a buffer. */
-  readonly clientTimeout: number;
-  readonly pool: BufferPool;
-}
-
-export function openBody(
-  mirrorRequest: MirrorRequest,
-  reader: BlobReader,
-  options: BodyOptions,
-  signal: AbortSignal,
-): Promise<Body> {
-  return open(
-    mirrorRequest.response,
-    {
-      ...options,
-      read: (target, position, until) => reader.read(target, position, { signal: until }),
-      gone: mirrorRequest.gone,
-      onSent: (bytes) => mirrorRequest.sent(bytes),
-    },
-    signal,
-  );
 }

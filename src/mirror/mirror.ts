@@ -1,15 +1,14 @@
 /**
  * The mirror: an HTTP server on localhost from which runtimes pull.
  *
- * It owns the listening sockets and the life of each request: admission, limits, loop detection, the time limit of the
+ * It owns the listeners (whose sockets are in byte workers) and the life of each request: admission, limits, loop detection, the time limit of the
  * first byte, error answers, the drain. {@link Handlers} decide the answer. docs/architecture.md has the contract with
  * runtimes and its reasons.
  */
-import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import { KIB, SECOND, type Clock } from '../util/clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
-import { listen, urlOf, type ListenAddress } from '../http/listen.ts';
-import { createLocalServer } from '../http/local-server.ts';
+import type { Exchange, HttpListener, HttpListeners } from '../http/exchange.ts';
+import { openAll, urlAt, type ListenAddress } from '../http/listen.ts';
 import { WebGuard } from '../http/web-guard.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { sendError } from './responses.ts';
@@ -23,18 +22,19 @@ import {
 import { blobOf, Handlers, type HandlersOptions } from './handlers.ts';
 import { parseRoute, type Route } from './route.ts';
 
-/** Bytes of all headers of a request; a bearer token of Azure's registry alone can have 8 KiB. */
-const MAX_HEADER_BYTES = 32 * KIB;
-/**
- * Milliseconds by the clock for a request to arrive. If all cores of the machine are taken, it may stay in the kernel for
- * long, as its sender is on the same machine. A runtime that gets 408 goes to the registry. Connections are bounded anyway.
- */
-const REQUEST_TIMEOUT = 60 * SECOND;
-/** Milliseconds between two checks of that. */
-const TIMEOUT_CHECK = 5 * SECOND;
-const KEEP_ALIVE = 60 * SECOND;
-/** Connections per listening address: idle ones cost a file descriptor each. */
-const MAX_CONNECTIONS = 2048;
+const LIMITS = {
+  /** Bytes of all headers of a request; a bearer token of Azure's registry alone can have 8 KiB. */
+  maxHeaderSize: 32 * KIB,
+  /**
+   * By the clock. If all cores of the machine are taken, a request may stay in the kernel for long, as its sender is on the
+   * same machine. A runtime that gets 408 goes to the registry. Connections are bounded anyway.
+   */
+  requestTimeout: 60 * SECOND,
+  timeoutCheck: 5 * SECOND,
+  keepAlive: 60 * SECOND,
+  /** For each listening address: idle ones cost a file descriptor each. */
+  maxConnections: 2048,
+} as const;
 
 const NO_FIRST_BYTE: DOMException = new DOMException('no first byte', 'TimeoutError');
 
@@ -52,12 +52,15 @@ export interface MirrorObserver {
 }
 
 export interface MirrorOptions extends Omit<HandlersOptions, 'onCut'>, FirstByteLimits {
+  readonly http: HttpListeners;
   readonly listen: readonly ListenAddress[];
   /** Further names by which runtimes reach it. */
   readonly hosts: readonly string[];
   readonly defaultRegistry: RegistryHost;
   /** Requests that are served at once; more are refused. */
   readonly maxRequests: number;
+  /** Milliseconds within which a client must take a buffer. */
+  readonly clientTimeout: number;
   /** This node's name in the Weir-Via header. */
   readonly via: string;
   readonly clock: Clock;
@@ -70,8 +73,7 @@ export class Mirror implements AsyncDisposable {
   readonly #handlers: Handlers;
   readonly #timeouts: RegistryTimeouts;
   readonly #guard: WebGuard;
-  #servers: readonly Server[] = [];
-  #addresses: readonly string[] = [];
+  #listeners: readonly HttpListener[] = [];
   readonly #active: Set<MirrorRequest> = new Set();
   /** The failures of responses that had to be cut, until they are reported. */
   readonly #cuts: WeakMap<MirrorRequest, WeirError> = new WeakMap();
@@ -90,19 +92,24 @@ export class Mirror implements AsyncDisposable {
   /** @throws WeirError `address_in_use` */
   static async start(options: MirrorOptions): Promise<Mirror> {
     const mirror = new Mirror(options);
-    mirror.#servers = await listen({
+    const { onWarning, clientTimeout, http } = options;
+    mirror.#listeners = await openAll({
       addresses: options.listen,
-      create: () => mirror.#create(),
+      open: (address) =>
+        http.listen(address, {
+          limits: { ...LIMITS, clientTimeout },
+          onExchange: (exchange) => void mirror.#serve(exchange),
+          onWarning,
+        }),
       setting: 'mirror.listen',
-      onWarning: options.onWarning,
+      onWarning,
     });
-    mirror.#addresses = mirror.#servers.map(urlOf);
     return mirror;
   }
 
   /** `http://127.0.0.1:4770`, … */
   get addresses(): readonly string[] {
-    return this.#addresses;
+    return this.#listeners.map(urlAt);
   }
 
   /** Requests that are being served. */
@@ -110,40 +117,24 @@ export class Mirror implements AsyncDisposable {
     return this.#active.size;
   }
 
-  #create(): Server {
-    const server = createLocalServer(
-      {
-        maxHeaderSize: MAX_HEADER_BYTES,
-        headersTimeout: REQUEST_TIMEOUT,
-        requestTimeout: REQUEST_TIMEOUT,
-        connectionsCheckingInterval: TIMEOUT_CHECK,
-        keepAliveTimeout: KEEP_ALIVE,
-        noDelay: true,
-      },
-      (request, response) => void this.#serve(request, response),
-    );
-    server.maxConnections = MAX_CONNECTIONS;
-    return server;
-  }
-
   /** Never rejects. */
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #serve(exchange: Exchange): Promise<void> {
     const { observer, clock } = this.#options;
     const began = clock.monotonic();
-    const mirrorRequest = new MirrorRequest(request, response);
+    const mirrorRequest = new MirrorRequest(exchange);
+    const { request, response } = exchange;
     this.#active.add(mirrorRequest);
     observer.began();
     let route: Route | undefined;
     let failure: WeirError | undefined;
     try {
       this.#admit(mirrorRequest);
-      route = parseRoute(request.url ?? '', this.#options.defaultRegistry);
+      route = parseRoute(request.url, this.#options.defaultRegistry);
       await this.#handle(mirrorRequest, route);
     } catch (error) {
       failure = toWeirError(error);
-      if (response.headersSent) mirrorRequest.closeShort();
-      else if (!mirrorRequest.gone.aborted) sendError(mirrorRequest, failure);
-      else mirrorRequest.closeShort();
+      if (response.headersSent || response.gone.aborted) response.closeShort();
+      else sendError(mirrorRequest, failure);
     } finally {
       this.#active.delete(mirrorRequest);
       if (this.#active.size === 0) this.#drained?.resolve();
@@ -227,10 +218,7 @@ export class Mirror implements AsyncDisposable {
   /** Refuses new requests at once, lets running ones end within `deadline` milliseconds, then cuts the rest cleanly. */
   async drain(deadline: number): Promise<void> {
     this.#drained ??= Promise.withResolvers();
-    for (const server of this.#servers) {
-      server.close();
-      server.closeIdleConnections();
-    }
+    for (const listener of this.#listeners) listener.close();
     if (this.#active.size === 0) return;
     const late = setTimeout(() => {
       for (const mirrorRequest of this.#active) mirrorRequest.cut();
@@ -241,6 +229,6 @@ export class Mirror implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.drain(0);
-    for (const server of this.#servers) server.closeAllConnections();
+    await Promise.all(this.#listeners.map((listener) => listener[Symbol.asyncDispose]()));
   }
 }

@@ -1,13 +1,14 @@
-/** A blob as the mirror reads it, whatever its source. */
+/** A blob as the mirror sends it, whatever its source. The bytes go from the file to the client in a byte worker. */
+import { isWeirError, WeirError } from '../util/errors.ts';
+import type { ExchangeResponse } from '../http/exchange.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Blob } from '../store/store.ts';
 
 /** `swarm`: from peers and upstream together; `peer`: a manifest from a member. */
 export type ByteSource = 'store' | 'runtime' | 'upstream' | 'swarm' | 'peer';
 
-export interface ReadOptions {
-  readonly signal?: AbortSignal | undefined;
-}
+/** What a reader needs of a response. */
+export type BodyTarget = Pick<ExchangeResponse, 'send' | 'give' | 'gone' | 'bytesSent'>;
 
 export interface BlobReader extends AsyncDisposable {
   readonly digest: Digest;
@@ -15,11 +16,16 @@ export interface BlobReader extends AsyncDisposable {
   readonly size: number;
   readonly source: ByteSource;
   /**
-   * Reads into `target` from `position` on, and waits for bytes that have not arrived. Resolves with the number of
-   * bytes read; 0 is the end of the blob, and comes only after the whole digest was found right.
-   * @throws WeirError `upstream_*`, `digest_mismatch`, `store_corrupt`: nothing more will come
+   * Settles when the byte at `start` can be sent. At the end of the blob, that is when the whole digest was found right.
+   * @throws WeirError `upstream_*`, `digest_mismatch`, `store_corrupt`: nothing will come; the signal's reason
    */
-  read(target: Uint8Array, position: number, options?: ReadOptions): Promise<number>;
+  ready(start: number, signal?: AbortSignal): Promise<void>;
+  /**
+   * Sends the bytes from `start` to `end`, and waits for those that have not arrived. Each call goes on where the one
+   * before it ended.
+   * @throws WeirError `upstream_*`, `digest_mismatch`, `store_corrupt`: nothing more will come; what `send` throws
+   */
+  sendTo(target: BodyTarget, start: number, end: number): Promise<void>;
 }
 
 /** Reads a blob of a provider. */
@@ -42,8 +48,21 @@ export class LocalReader implements BlobReader {
     return this.#blob.source;
   }
 
-  read(target: Uint8Array, position: number): Promise<number> {
-    return this.#blob.read(target, position);
+  /** At once: if the first bytes are damaged, nothing is sent. */
+  ready(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  async sendTo(target: BodyTarget, start: number, end: number): Promise<void> {
+    const blob = this.#blob;
+    try {
+      const position = await target.send(blob.content, start, end);
+      if (position === end) return;
+    } catch (error) {
+      if (isWeirError(error, 'store_corrupt')) await blob.corrupt();
+      throw error;
+    }
+    throw new WeirError('internal', `${this.digest} was not sent to byte ${end}`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

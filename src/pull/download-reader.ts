@@ -6,9 +6,10 @@ import { MIB, SECOND, type Clock } from '../util/clock.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Ingest } from '../store/store.ts';
+import { Progress } from '../util/progress.ts';
 import type { Caller } from '../upstream/caller.ts';
 import type { Download } from './download.ts';
-import type { ByteSource, BlobReader, ReadOptions } from './blob-reader.ts';
+import type { BodyTarget, ByteSource, BlobReader } from './blob-reader.ts';
 
 /** Blobs up to this are verified whole before their first byte. */
 const WHOLE_FIRST_BYTES = 32 * MIB;
@@ -22,7 +23,7 @@ const OVER = new Error('the wait is over');
 export interface DownloadReaderOptions {
   readonly caller: Caller;
   readonly clock: Clock;
-  /** Milliseconds without a byte from upstream after which a read fails. */
+  /** Milliseconds without a byte from upstream after which a reader fails. */
   readonly stallTimeout: number;
   /** Goes on without the store, after the bytes that have arrived. */
   readonly passThrough: (prefix: Ingest, signal: AbortSignal) => Promise<BlobReader>;
@@ -32,7 +33,7 @@ export class DownloadReader implements BlobReader {
   readonly #download: Download;
   readonly #options: DownloadReaderOptions;
   readonly #began: number;
-  /** The generation of the bytes that this reader has read; undefined before the first. */
+  /** The generation of the bytes that this reader has sent; undefined before the first. */
   #generation: number | undefined;
   #passThrough: Promise<BlobReader> | undefined;
   /** Ends the wait for this reader's own request to upstream. */
@@ -58,11 +59,12 @@ export class DownloadReader implements BlobReader {
     return this.#download.ingest.layout.size;
   }
 
-  async read(target: Uint8Array, position: number, options: ReadOptions = {}): Promise<number> {
+  async ready(start: number, signal?: AbortSignal): Promise<void> {
     const download = this.#download;
     const waitingSince = this.#options.clock.monotonic();
     for (;;) {
-      if (this.#passThrough !== undefined) return (await this.#passThrough).read(target, position, options);
+      const { mark } = this.#progress;
+      if (this.#passThrough !== undefined) return (await this.#passThrough).ready(start, signal);
       if (this.#generation !== undefined && this.#generation !== download.generation) {
         throw new WeirError(
           'digest_mismatch',
@@ -72,25 +74,87 @@ export class DownloadReader implements BlobReader {
       const { failure } = download;
       const isFull = isWeirError(failure, 'store_full');
       if (failure !== undefined && !isFull) throw failure;
-      const visible = this.#visible(position);
-      if (visible > 0) {
-        this.#generation = download.generation;
-        return download.ingest.read(target.subarray(0, Math.min(target.length, visible)), position);
-      }
-      if (download.committed) return 0;
+      if (this.#visible(start) > 0 || download.committed) return;
       if (isFull) this.#passThrough = this.#options.passThrough(download.ingest, this.#leaving.signal);
-      else await this.#wait(waitingSince, options.signal);
+      else await this.#wait(waitingSince, mark, signal);
     }
+  }
+
+  async sendTo(target: BodyTarget, start: number, end: number): Promise<void> {
+    for (let position = start; position < end;) {
+      await this.ready(position, target.gone);
+      if (this.#passThrough !== undefined) return (await this.#passThrough).sendTo(target, position, end);
+      position = await this.#send(target, position, end);
+    }
+  }
+
+  /**
+   * Sends what a byte worker finds in the ingest's file, until the download has changed.
+   * @returns the position behind the last byte
+   */
+  async #send(target: BodyTarget, start: number, end: number): Promise<number> {
+    const download = this.#download;
+    const { generation, ingest, failure } = download;
+    // Without room nothing more will come: what is here is sent, and the rest is passed through.
+    const most = failure === undefined ? end : Math.min(end, start + this.#visible(start));
+    const stop = new AbortController();
+    const over = new AbortController();
+    const sent = download.sends.begin(() => stop.abort(OVER));
+    let stalled: number | undefined;
+    try {
+      const position = await target.send(ingest.content, start, most, {
+        stop: stop.signal,
+        onWaiting: (at) => {
+          void this.#untilStalled(at, over.signal).then((isStalled) => {
+            if (isStalled) stalled = at;
+            if (isStalled) stop.abort(OVER);
+            return isStalled;
+          });
+        },
+      });
+      if (position > start) this.#generation ??= generation;
+      if (stalled === position) throw this.#stall();
+      return position;
+    } catch (error) {
+      // Bytes may have left, also if it is not known how many.
+      if (target.bytesSent > 0) this.#generation ??= generation;
+      throw error;
+    } finally {
+      over.abort(OVER);
+      sent();
+    }
+  }
+
+  /** Whether a byte that a body waits for does not come in time. Never rejects. */
+  async #untilStalled(position: number, over: AbortSignal): Promise<boolean> {
+    const { clock, stallTimeout } = this.#options;
+    const since = clock.monotonic();
+    while (!over.aborted && this.#visible(position) === 0) {
+      const left = Math.max(since, this.#download.lastProgress) + stallTimeout - clock.monotonic();
+      if (left <= 0) return true;
+      await clock.sleep(left + 1, { signal: over }).catch(() => undefined);
+    }
+    return false;
+  }
+
+  #stall(): WeirError {
+    const { stallTimeout } = this.#options;
+    return new WeirError('upstream_stalled', `nothing of ${this.digest} came for ${stallTimeout / SECOND} s`);
   }
 
   /** Number of bytes that may be read now from `position` on. */
   #visible(position: number): number {
     const { ingest, committed } = this.#download;
-    const readable = ingest.readable(position);
+    // A byte worker that writes the file tells how far it is before this thread knows.
+    const readable = Math.max(ingest.readable(position), this.#progress.prefix - position);
     if (committed) return readable;
     const { size, lastStart } = ingest.layout;
     const heldBack = this.#wholeFirst && size <= WHOLE_FIRST_BYTES ? 0 : lastStart;
     return Math.max(0, Math.min(readable, heldBack - position));
+  }
+
+  get #progress(): Progress {
+    return new Progress(this.#download.ingest.content.progress);
   }
 
   get #wholeFirst(): boolean {
@@ -98,24 +162,20 @@ export class DownloadReader implements BlobReader {
   }
 
   /** Waits for a change, the end of {@link WHOLE_FIRST_PATIENCE}, or the moment at which it counts as a stall. */
-  async #wait(since: number, signal: AbortSignal | undefined): Promise<void> {
+  async #wait(since: number, mark: number, signal: AbortSignal | undefined): Promise<void> {
     const { clock, stallTimeout } = this.#options;
     const now = clock.monotonic();
     const stallsAt = Math.max(since, this.#download.lastProgress) + stallTimeout;
-    if (now >= stallsAt) {
-      throw new WeirError(
-        'upstream_stalled',
-        `nothing of ${this.digest} came for ${stallTimeout / SECOND} s`,
-      );
-    }
+    if (now >= stallsAt) throw this.#stall();
     const patienceEnds = this.#wholeFirst ? this.#began + WHOLE_FIRST_PATIENCE : stallsAt;
     const stop = new AbortController();
     const either = signal === undefined ? stop.signal : AbortSignal.any([stop.signal, signal]);
     try {
       // One millisecond more than is left: a timer may fire a fraction early, and would have to be set again.
-      const timer = clock.sleep(Math.min(stallsAt, patienceEnds) - now + 1, { signal: either });
+      const wait = Math.min(stallsAt, patienceEnds) - now + 1;
+      const timer = clock.sleep(wait, { signal: either });
       timer.catch(() => undefined); // its abort below is no news
-      await Promise.race([timer, this.#download.changed(either)]);
+      await Promise.race([timer, this.#download.changed(either), this.#progress.changed(mark, wait)]);
     } finally {
       stop.abort(OVER);
     }
@@ -125,7 +185,7 @@ export class DownloadReader implements BlobReader {
     if (this.#closed) return;
     this.#closed = true;
     this.#leaving.abort(OVER);
-    const passThrough = await this.#passThrough?.catch(() => undefined); // read() has reported it
+    const passThrough = await this.#passThrough?.catch(() => undefined); // ready() has reported it
     await passThrough?.[Symbol.asyncDispose]();
     this.#download.leave(this);
   }

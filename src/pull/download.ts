@@ -4,7 +4,7 @@
  * credentials, that came for another registry's blob.
  *
  * A download owns the {@link Ingest} and the request that fills it. Readers follow the ingest, each at its own
- * speed, and hold nothing in memory. When the last reader leaves, the download goes on for a while (`linger`),
+ * speed, and hold nothing in memory. Byte workers read its file for them, so it is not closed before they have stopped. When the last reader leaves, the download goes on for a while (`linger`),
  * because a runtime that was cut off comes back. Then it stops, and keeps the partial blob.
  *
  * Readers see a growing prefix (download-reader.ts). If the whole digest is wrong, the blob is fetched once more for
@@ -22,6 +22,7 @@ import type { Caller } from '../upstream/caller.ts';
 import type { BlobStream, Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
 import type { PeerSource } from './download-target.ts';
+import { Sends } from './sends.ts';
 import { WriteBehind } from '../store/write-behind.ts';
 
 /** Times that a blob is fetched if its digest is wrong. */
@@ -61,6 +62,8 @@ export class Download {
   readonly #stop: AbortController = new AbortController();
   readonly #changed: Bell = new Bell();
   readonly #readers: Map<object, Caller> = new Map();
+  /** Bodies that are sent out of the ingest's file: it is closed after them. They stop when the bytes turn out wrong. */
+  readonly sends: Sends = new Sends();
   readonly #run: Promise<void>;
   #ingest: Ingest | undefined;
   #generation = 0;
@@ -153,6 +156,12 @@ export class Download {
     return abortable(this.#changed.next, signal);
   }
 
+  /** Readers look again at what may be sent. */
+  #interrupt(): void {
+    this.sends.stop();
+    this.#changed.ring();
+  }
+
   /** Adds a reader. Upstream is asked in its name if the first caller is refused in the middle of the blob. */
   addReader(reader: object, caller: Caller): void {
     this.#readers.set(reader, caller);
@@ -196,6 +205,7 @@ export class Download {
       this.#failure = toWeirError(this.#stop.signal.aborted ? this.#stop.signal.reason : error);
       this.#stop.abort(this.#failure); // a request that was opened and not read must not linger
       this.#opening.reject(this.#failure);
+      this.#interrupt();
       // The next download must find the partial blob in the store. Only if the disk is full do readers keep the
       // ingest: they go on without the store.
       if (!isWeirError(this.#failure, 'store_full')) await this.#release();
@@ -265,12 +275,14 @@ export class Download {
   async #ingestOf(size: number): Promise<Ingest> {
     const before = this.#ingest;
     if (before?.layout.size === size) return before;
-    await before?.[Symbol.asyncDispose]();
-    const ingest = await this.#options.store.ingest(this.blob, size);
-    this.#ingest = ingest;
-    if (before === undefined) return ingest;
+    if (before === undefined) return (this.#ingest = await this.#options.store.ingest(this.blob, size));
     const sizes = `${size} bytes now, ${before.layout.size} before`;
-    throw new WeirError('upstream_protocol', `upstream says that ${this.digest} has ${sizes}`);
+    this.#failure = new WeirError('upstream_protocol', `upstream says that ${this.digest} has ${sizes}`);
+    this.#interrupt();
+    await this.sends.ended();
+    await before[Symbol.asyncDispose]();
+    this.#ingest = await this.#options.store.ingest(this.blob, size);
+    throw this.#failure;
   }
 
   #fill(ingest: Ingest, stream: BlobStream, start: number): Promise<void> {
@@ -291,7 +303,7 @@ export class Download {
     } catch (error) {
       this.#generation++;
       this.#peerSource?.abandon();
-      this.#changed.ring();
+      this.#interrupt();
       if (!isWeirError(error, 'digest_mismatch') || this.#generation >= MAX_GENERATIONS) throw error;
       return false;
     }
@@ -300,6 +312,7 @@ export class Download {
   /** Never rejects: a download that cannot close its files must end all the same. */
   async #release(): Promise<void> {
     try {
+      await this.sends.ended();
       await this.#ingest?.[Symbol.asyncDispose]();
     } catch (error) {
       this.#options.onProblem(error);

@@ -4,7 +4,7 @@
  * are hashed as they pass, and the last chunk is held back in memory until the whole digest is right.
  */
 import { abortable } from '../util/async.ts';
-import { MIB, SECOND } from '../util/clock.ts';
+import { KIB, MIB, SECOND } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import { DigestVerifier, type Digest } from '../oci/digest.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
@@ -12,9 +12,12 @@ import type { Ingest } from '../store/store.ts';
 import { ByteQueue } from '../util/byte-queue.ts';
 import type { BlobStream, Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
-import type { BlobReader, ReadOptions } from './blob-reader.ts';
+import type { BlobReader, BodyTarget } from './blob-reader.ts';
 
 const PREFIX_READ_BYTES = 1 * MIB;
+/** Bytes that are handed to a response at a time, and how often before the first are taken by the client. */
+const WRITE_BYTES = 256 * KIB;
+const WRITES_AHEAD = 2;
 
 export interface PassThroughReaderOptions {
   readonly upstream: Pick<Upstream, 'openBlob'>;
@@ -82,22 +85,55 @@ export class PassThroughReader implements BlobReader {
     return this.#layout.size;
   }
 
-  /** Reads forward only: bytes before an earlier position are gone. */
-  async read(target: Uint8Array, position: number, { signal }: ReadOptions = {}): Promise<number> {
-    const { prefix } = this.#options;
-    if (position < this.#position) {
-      if (prefix !== undefined) return prefix.read(target, position);
-      throw new WeirError('internal', `cannot read back to ${position}, at ${this.#position}`);
+  async ready(start: number, signal?: AbortSignal): Promise<void> {
+    if (start >= this.#position) await this.#visible(start, signal);
+    else if (this.#options.prefix === undefined) {
+      throw new WeirError('internal', `cannot read back to ${start}, at ${this.#position}`);
     }
-    this.#skip(position);
+  }
+
+  async sendTo(target: BodyTarget, start: number, end: number): Promise<void> {
+    const writes: Promise<void>[] = [];
+    try {
+      for (let position = start; position < end;) {
+        const bytes = await this.#next(position, end, target.gone);
+        if (bytes.length === 0) {
+          throw new WeirError('internal', `the blob ended at byte ${position} of ${end}`);
+        }
+        position += bytes.length;
+        if (writes.length >= WRITES_AHEAD) await writes.shift();
+        const write = target.give(bytes);
+        write.catch(() => undefined); // awaited before the last one, or below
+        writes.push(write);
+      }
+    } finally {
+      await Promise.all(writes);
+    }
+  }
+
+  /** The next bytes, in memory of their own; empty at the end. Bytes before an earlier position are gone. */
+  async #next(position: number, end: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
+    const { prefix } = this.#options;
+    if (position < this.#position && prefix !== undefined) {
+      const bytes = new Uint8Array(Math.min(WRITE_BYTES, end - position, this.#position - position));
+      return bytes.subarray(0, await prefix.read(bytes, position));
+    }
+    const visible = await this.#visible(position, signal);
+    const bytes = new Uint8Array(Math.min(WRITE_BYTES, end - position, visible));
+    this.#position += this.#queue.read(bytes);
+    return bytes;
+  }
+
+  /** Bytes that may be handed out from `position` on, at least 1, after waiting for them; 0 at the end of the blob. */
+  async #visible(position: number, signal: AbortSignal | undefined): Promise<number> {
     const heldBack = this.#layout.lastStart;
     for (;;) {
+      this.#skip(position);
       const here = this.#position === position ? this.#queue.bytes : 0;
       const visible = this.#verified ? here : Math.min(here, heldBack - position);
-      if (visible > 0) return this.#take(target.subarray(0, Math.min(target.length, visible)));
+      if (visible > 0) return visible;
       if (this.#verified) return 0;
       await this.#wait(signal);
-      this.#skip(position);
     }
   }
 
@@ -133,12 +169,6 @@ export class PassThroughReader implements BlobReader {
       if (dropped === 0) return;
       this.#position += dropped;
     }
-  }
-
-  #take(target: Uint8Array): number {
-    const length = this.#queue.read(target);
-    this.#position += length;
-    return length;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

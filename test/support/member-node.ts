@@ -25,8 +25,8 @@ import { callerOf } from '../../src/upstream/caller.ts';
 import type { Credential } from '../../src/upstream/credential.ts';
 import { DocumentRoom } from '../../src/upstream/document-room.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
-import { readAll } from './bytes.ts';
 import { workersInside } from './byte-workers.ts';
+import { readBody } from './body-collector.ts';
 import { TempDir } from './temp.ts';
 
 const LOOPBACK = [{ host: '127.0.0.1', port: 0 }] as const;
@@ -192,7 +192,7 @@ export class MemberNode implements AsyncDisposable {
       resuming: false,
       dependent: true,
     });
-    return await readAll(reading);
+    return await readBody(reading);
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,11 +1,10 @@
 /** Manifests and lists that a client is slow to take, or that a registry makes large. */
 import assert from 'node:assert/strict';
-import { once } from 'node:events';
-import { createServer } from 'node:http';
-import { connect, type AddressInfo } from 'node:net';
-import { KIB, MIB } from '../../../src/util/clock.ts';
-import { sendBytes } from '../../../src/http/body.ts';
+import { connect } from 'node:net';
+import { KIB, MIB, SECOND } from '../../../src/util/clock.ts';
+import { Http } from '../../../src/bytes/http.ts';
 import { DocumentRoom } from '../../../src/upstream/document-room.ts';
+import { workersInside } from '../../support/byte-workers.ts';
 import { MirrorFixture } from '../../support/mirror-fixture.ts';
 
 const LARGE = 3 * MIB;
@@ -13,19 +12,23 @@ const LARGE = 3 * MIB;
 describe('Mirror: manifests and lists held in memory', () => {
   it('are dropped with a client that takes no byte', async () => {
     const outcome = Promise.withResolvers<void>();
-    const server = createServer((_, response) => {
-      // More bytes than the kernel buffers for a connection without a reader.
-      const sent = sendBytes(response, Buffer.alloc(64 * MIB), 300, new AbortController().signal);
-      sent.then(outcome.resolve, outcome.reject);
-    });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
+    await using workers = workersInside();
+    const limits = { maxHeaderSize: KIB, requestTimeout: SECOND, timeoutCheck: SECOND, keepAlive: SECOND };
+    await using listener = await new Http(workers).listen(
+      { host: '127.0.0.1', port: 0 },
+      {
+        limits: { ...limits, maxConnections: 1, clientTimeout: 300 },
+        // More bytes than the kernel buffers for a connection without a reader.
+        onExchange: ({ response }) =>
+          void response.write(Buffer.alloc(64 * MIB)).then(outcome.resolve, outcome.reject),
+        onWarning: () => undefined,
+      },
+    );
+    const socket = connect(listener.port, '127.0.0.1');
     socket.on('error', () => undefined);
     socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
     await assert.rejects(outcome.promise, { code: 'aborted', message: 'the client took no byte for 0.3 s' });
     socket.destroy();
-    server.close();
   });
 
   it('are refused without room, unless they are small', async () => {

@@ -6,7 +6,8 @@ import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { parseManifestReference } from '../../../src/oci/reference.ts';
 import { parseRegistryHost, parseRepository, type Repository } from '../../../src/oci/repository.ts';
 import type { BlobRequest } from '../../../src/pull/blobs.ts';
-import { readAll, seededBytes } from '../../support/bytes.ts';
+import { readBody } from '../../support/body-collector.ts';
+import { seededBytes } from '../../support/bytes.ts';
 import { eventually } from '../../support/eventually.ts';
 import { Unhandled } from '../../support/faults.ts';
 import { MirrorFixture, type MirrorFixtureOptions } from '../../support/mirror-fixture.ts';
@@ -163,13 +164,7 @@ async function readBlob(
   more: Partial<BlobRequest> & { readonly digest: Digest },
 ): Promise<void> {
   await using reading = await scene.fixture.blobs.open(request(scene, more));
-  let position = 0;
-  const buffer = Buffer.alloc(256 * KIB);
-  for (;;) {
-    const read = await reading.read(buffer, position, { signal: more.signal });
-    if (read === 0) return;
-    position += read;
-  }
+  await readBody(reading, { step: 256 * KIB, ...(more.signal && { signal: more.signal }) });
 }
 
 function down({ fixture }: Scene): void {
@@ -210,7 +205,7 @@ async function assertPlaces(scene: Scene): Promise<void> {
     }),
   );
   for (const reading of all) {
-    assert.equal(digestOf(await readAll(reading)), reading.digest);
+    assert.equal(digestOf(await readBody(reading)), reading.digest);
     await reading[Symbol.asyncDispose]();
   }
 }

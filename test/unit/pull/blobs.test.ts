@@ -6,7 +6,8 @@ import type { BlobRequest } from '../../../src/pull/blobs.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
 import type { Credential } from '../../../src/upstream/credential.ts';
-import { readAll, seededBytes } from '../../support/bytes.ts';
+import { BodyCollector, readBody } from '../../support/body-collector.ts';
+import { seededBytes } from '../../support/bytes.ts';
 import { MirrorFixture } from '../../support/mirror-fixture.ts';
 import { QuietPull } from '../../support/quiet-pull.ts';
 
@@ -29,7 +30,9 @@ describe('Blobs', () => {
       [1, 2, 3, 4].map(() => fixture.blobs.open(requestFor(fixture, digest))),
     );
     const steps = [10_000, 100_000, 1_000_000, 7_777];
-    const all = await Promise.all(readers.map((reader, index) => readAll(reader, 0, steps[index])));
+    const all = await Promise.all(
+      readers.map((reader, index) => readBody(reader, { step: steps[index] ?? 1 })),
+    );
     for (const got of all) assert.ok(got.equals(bytes));
     for (const reader of readers) await reader[Symbol.asyncDispose]();
     assert.equal(fixture.registry.count(/blobs/), 1);
@@ -59,7 +62,7 @@ describe('Blobs', () => {
     go.resolve();
     // The first caller may leave before the second is a reader: then the download is begun again, and never fails it.
     await using reading = await second;
-    assert.ok((await readAll(reading)).equals(bytes));
+    assert.ok((await readBody(reading)).equals(bytes));
   });
 
   it('stops after the last reader has left, and keeps the bytes that have arrived', async () => {
@@ -76,11 +79,11 @@ describe('Blobs', () => {
     };
     {
       await using reading = await fixture.blobs.open(requestFor(fixture, digest));
-      await reading.read(Buffer.alloc(100), 19 * MIB);
+      await reading.sendTo(new BodyCollector(), 19 * MIB, 19 * MIB + 100);
     }
     await closed.promise;
     await using again = await fixture.blobs.open(requestFor(fixture, digest));
-    assert.ok((await readAll(again, 0, MIB)).equals(bytes));
+    assert.ok((await readBody(again, { step: MIB })).equals(bytes));
     const ranges = fixture.registry.server.requests.map(({ headers }) => headers['range']).filter(Boolean);
     assert.deepEqual(ranges, [`bytes=${19 * MIB}-${40 * MIB - 1}`], 'whole chunks were kept (1 MiB each)');
   });
@@ -91,10 +94,10 @@ describe('Blobs', () => {
     const digest = fixture.registry.addBlob('a/b', bytes);
     {
       await using reading = await fixture.blobs.open(requestFor(fixture, digest));
-      await reading.read(Buffer.alloc(100), 0);
+      await reading.sendTo(new BodyCollector(), 0, 100);
     }
     await using again = await fixture.blobs.open(requestFor(fixture, digest));
-    assert.ok((await readAll(again, 0, MIB)).equals(bytes));
+    assert.ok((await readBody(again, { step: MIB })).equals(bytes));
     assert.equal(fixture.registry.count(/blobs/), 1);
   });
 
@@ -115,7 +118,7 @@ describe('Blobs', () => {
       return true;
     };
     await using reading = await fixture.blobs.open(requestFor(fixture, digest));
-    assert.ok((await readAll(reading, 0, MIB)).equals(bytes));
+    assert.ok((await readBody(reading, { step: MIB })).equals(bytes));
   });
 
   it('refuses pulls above its bound of pulls at once', async () => {
@@ -146,7 +149,7 @@ describe('Blobs', () => {
     assert.equal(fixture.registry.server.requests.length, asked);
     fixture.registry.intercept = () => false;
     await using reading = await fixture.blobs.open(requestFor(fixture, digest, { dependent: true }));
-    assert.ok((await readAll(reading)).equals(bytes));
+    assert.ok((await readBody(reading)).equals(bytes));
   });
 
   it('counts a blob as arriving while any blob that is pulled with peers gets bytes: they take turns', async () => {
@@ -187,7 +190,7 @@ describe('Blobs', () => {
       for (const source of ['upstream', 'store']) {
         await using reading = await fixture.blobs.open(requestFor(fixture, digest));
         assert.equal(reading.source, source);
-        assert.ok((await readAll(reading)).equals(bytes));
+        assert.ok((await readBody(reading)).equals(bytes));
       }
     }
   });
@@ -198,7 +201,7 @@ describe('Blobs', () => {
     const digest = digestOf(bytes, 'sha512');
     fixture.registry.repository('a/b').blobs.set(digest, bytes);
     await using reading = await fixture.blobs.open(requestFor(fixture, digest));
-    assert.ok((await readAll(reading)).equals(bytes));
+    assert.ok((await readBody(reading)).equals(bytes));
   });
 
   it('begins a new pull for the next caller after one failed for its caller', async () => {
@@ -213,6 +216,6 @@ describe('Blobs', () => {
     const right = fixture.blobs.open(requestFor(fixture, digest, { caller: as(good) }));
     await assert.rejects(bad, (error) => isWeirError(error, 'upstream_unauthorized'));
     await using reading = await right;
-    assert.ok((await readAll(reading)).equals(bytes));
+    assert.ok((await readBody(reading)).equals(bytes));
   });
 });
