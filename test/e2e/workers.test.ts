@@ -56,7 +56,7 @@ requires('docker-registry')('byte workers', () => {
   }
 
   it(`hand one blob to ${MANY} clients at once, each byte right, in bounded memory`, async () => {
-    await using blob = await GeneratedBlob.start(32 * MIB);
+    await using blob = await GeneratedBlob.start(4 * MIB);
     await using weir = await WeirNode.start({ settings: { workers: '2', 'mirror.max-requests': '2000' } });
     const url = weir.urlOf(blob.host, `a/b/blobs/${blob.digest}`);
     assert.equal(await digestOf(url), blob.digest);
