@@ -15,9 +15,18 @@ function inside(): MessagePort {
   return port1;
 }
 
-let files: Files | undefined;
+let shared: { readonly workers: ByteWorkers; readonly files: Files } | undefined;
 
 /** Files of one worker in the thread of the test, which all tests of the process share. */
 export function filesInside(): Files {
-  return (files ??= new Files(workersInside()));
+  if (shared === undefined) {
+    const workers = workersInside();
+    shared = { workers, files: new Files(workers) };
+  }
+  return shared.files;
 }
+
+// A hook of all tests: otherwise the worker's port would keep the process alive when they are over.
+after(async () => {
+  await shared?.workers[Symbol.asyncDispose]();
+});
