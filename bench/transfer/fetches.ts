@@ -1,4 +1,5 @@
 /** The compared ways to receive a chunk. */
+import { hash } from 'node:crypto';
 import { get as httpGet, Agent as HttpAgent, type IncomingMessage } from 'node:http';
 import { get as httpsGet, Agent as HttpsAgent } from 'node:https';
 import { Pool } from 'undici';
@@ -44,7 +45,7 @@ function withWeir({ secure, asker, sender, piece: chunk }: Setup, from: Address)
   };
 }
 
-/** The least work that is needed: the bytes end in one buffer. */
+/** The least work that is needed: the bytes end in one buffer, and are hashed there. */
 class Sink {
   readonly #bytes: Buffer;
   #at = 0;
@@ -58,8 +59,9 @@ class Sink {
     this.#at += bytes.length;
   }
 
-  get isFull(): boolean {
-    return this.#at === this.#bytes.length;
+  /** Whether all bytes are here, and hashed. */
+  end(): boolean {
+    return this.#at === this.#bytes.length && hash('sha256', this.#bytes, 'buffer').length > 0;
   }
 }
 
@@ -77,7 +79,7 @@ function withUndici({ secure, asker, piece: chunk, connections }: Setup, { host,
         onRequestStart: () => {},
         onResponseStart: () => {},
         onResponseData: (_controller, bytes) => sink.add(bytes),
-        onResponseEnd: () => (sink.isFull ? resolve() : reject(new Error('short'))),
+        onResponseEnd: () => (sink.end() ? resolve() : reject(new Error('short'))),
         onResponseError: (_controller, error) => reject(error),
       },
     );
@@ -95,7 +97,7 @@ function withNode({ secure, asker, piece: chunk, connections }: Setup, { host, p
     const onResponse = (response: IncomingMessage): void => {
       const sink = new Sink(chunk);
       response.on('data', (bytes: Buffer) => sink.add(bytes));
-      response.on('end', () => (sink.isFull ? resolve() : reject(new Error('short'))));
+      response.on('end', () => (sink.end() ? resolve() : reject(new Error('short'))));
     };
     const what = { host, port, path: target, headers, agent };
     (secure ? httpsGet(what, onResponse) : httpGet(what, onResponse)).on('error', reject);
