@@ -2,19 +2,20 @@
  * Buffers of the bodies that one byte worker sends. A body takes two, and takes turns between them. When many bodies are
  * being sent, each takes one small buffer: hundreds of clients that read slowly must not fill the memory.
  */
-import { KIB } from '../util/clock.ts';
+import { KIB, SECOND } from '../util/clock.ts';
 
 /** Bytes: so large that system calls cost little. */
 export const LARGE: number = 256 * KIB;
 const SMALL = 32 * KIB;
-/** Large buffers at a time: 16 MiB. */
+/** Large buffers at a time: 16 MiB. They are kept, as new ones would have to be cleared and collected. */
 const MAX_LARGE = 64;
-/** Large buffers that are kept for the next body. */
-const MAX_SPARE = 8;
+/** Milliseconds for which memory is kept that no body uses: longer than the pauses between the blobs of an image. */
+const KEEP = 2 * SECOND;
 
 export class BodyBuffers {
   readonly #spare: Buffer[] = [];
   #large = 0;
+  #timer: NodeJS.Timeout | undefined;
 
   /** Two large buffers, or a small one. */
   take(): readonly [Buffer, ...Buffer[]] {
@@ -31,7 +32,15 @@ export class BodyBuffers {
     for (const buffer of buffers) {
       if (buffer.length < LARGE) continue;
       this.#large--;
-      if (this.#spare.length < MAX_SPARE) this.#spare.push(buffer);
+      this.#spare.push(buffer);
     }
+    if (this.#large === 0) this.#clearLater();
+  }
+
+  #clearLater(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      if (this.#large === 0) this.#spare.length = 0;
+    }, KEEP).unref();
   }
 }

@@ -15,6 +15,8 @@ import type { BodyTarget, ByteSource, BlobReader } from './blob-reader.ts';
 const WHOLE_FIRST_BYTES = 32 * MIB;
 /** Milliseconds that a reader waits for a small blob to be whole before it takes the prefix as it grows. */
 const WHOLE_FIRST_PATIENCE = 2 * SECOND;
+/** Milliseconds after which a waiting reader looks again: the wait for shared memory cannot be ended otherwise. */
+const LOOK_AGAIN = 1 * SECOND;
 /**
  * The reason with which a wait ends. Made once: an abort without a reason makes an exception with a stack each time.
  */
@@ -175,7 +177,11 @@ export class DownloadReader implements BlobReader {
       const wait = Math.min(stallsAt, patienceEnds) - now + 1;
       const timer = clock.sleep(wait, { signal: either });
       timer.catch(() => undefined); // its abort below is no news
-      await Promise.race([timer, this.#download.changed(either), this.#progress.changed(mark, wait)]);
+      await Promise.race([
+        timer,
+        this.#download.changed(either),
+        this.#progress.changed(mark, Math.min(wait, LOOK_AGAIN)),
+      ]);
     } finally {
       stop.abort(OVER);
     }
