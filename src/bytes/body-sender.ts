@@ -10,6 +10,7 @@ import { MILLISECOND, SECOND } from '../util/clock.ts';
 import type { ChunkCheck, FileContent } from '../util/content.ts';
 import { WeirError } from '../util/errors.ts';
 import { Progress } from '../util/progress.ts';
+import { STEP_BYTES, type TokenBucket } from '../util/token-bucket.ts';
 import type { BodyBuffers } from './body-buffers.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
 import { readWhole } from './file-calls.ts';
@@ -18,6 +19,8 @@ import { readWhole } from './file-calls.ts';
 const WORTH_TELLING = 100 * MILLISECOND;
 /** Milliseconds after which a waiting body looks again, so that a lost wake-up cannot hold it for ever. */
 const LOOK_AGAIN = 1 * SECOND;
+/** Made once: an abort without a reason makes an exception with a stack each time. */
+const STOPPED = new Error('the body was stopped');
 /** Bytes of a chunk's hash: sha256. */
 const HASH_BYTES = 32;
 
@@ -27,6 +30,8 @@ export interface SentPart {
   readonly end: number;
   /** The generation whose bytes may be sent. */
   readonly generation: number;
+  /** All of the bytes are in the file, also those that its progress does not reach. */
+  readonly isPresent?: boolean | undefined;
 }
 
 export interface SenderOptions {
@@ -34,6 +39,8 @@ export interface SenderOptions {
   readonly write: (bytes: Uint8Array) => Promise<void>;
   readonly onWaiting: (position: number) => void;
   readonly buffers: BodyBuffers;
+  /** Shared with other bodies. */
+  readonly limit?: TokenBucket | undefined;
   /** Memory for chunks that are checked. */
   readonly places: ChunkPlaces;
 }
@@ -43,7 +50,7 @@ export class BodySender {
   readonly #options: SenderOptions;
   readonly #progress: Progress | undefined;
   #position: number;
-  #isStopped = false;
+  readonly #stop = new AbortController();
   /** Ends the wait that is under way. */
   #wake: (() => void) | undefined;
 
@@ -61,7 +68,7 @@ export class BodySender {
 
   /** Ends {@link run} soon, without a failure, and without waiting for the client. */
   stop(): void {
-    this.#isStopped = true;
+    this.#stop.abort(STOPPED);
     this.#wake?.();
   }
 
@@ -71,18 +78,22 @@ export class BodySender {
    * @throws WeirError `store_corrupt`, `aborted`; the system's error
    */
   async run(): Promise<void> {
-    const { buffers, write } = this.#options;
-    const taken = buffers.take();
+    const { buffers, write, limit } = this.#options;
+    let taken: ReturnType<BodyBuffers['take']> | undefined;
     let writing: Promise<void> = Promise.resolve();
     try {
       for (let count = 0; this.#position < this.#part.end; count++) {
         const available = await this.#available();
         if (available === 0) return;
+        taken ??= buffers.take(); // a body that waits for its first byte needs none
         // A single buffer must not be filled while it is being written.
         if (taken.length === 1) await this.#until(writing);
         if (this.#isOver) return;
         const buffer = taken[count % taken.length] ?? taken[0];
-        const bytes = buffer.subarray(0, Math.min(available, buffer.length));
+        const step = limit === undefined ? buffer.length : STEP_BYTES;
+        const bytes = buffer.subarray(0, Math.min(available, buffer.length, step));
+        if (limit !== undefined) await this.#until(limit.take(bytes.length, { signal: this.#stop.signal }));
+        if (this.#isOver) return;
         this.#read(bytes);
         await this.#until(writing);
         if (this.#isOver) return; // also if the file was changed while it was being read
@@ -93,11 +104,15 @@ export class BodySender {
       }
       await this.#until(writing);
     } finally {
-      writing.then(
-        () => buffers.give(taken),
-        () => buffers.give(taken),
-      );
+      const give = (): void => {
+        if (taken !== undefined) buffers.give(taken);
+      };
+      writing.then(give, give);
     }
+  }
+
+  get #isStopped(): boolean {
+    return this.#stop.signal.aborted;
   }
 
   get #isOver(): boolean {
@@ -108,7 +123,9 @@ export class BodySender {
   async #available(): Promise<number> {
     const { size, heldBack = 0 } = this.#part.content;
     const progress = this.#progress;
-    if (progress === undefined) return this.#isStopped ? 0 : this.#part.end - this.#position;
+    if (progress === undefined || this.#part.isPresent === true) {
+      return this.#isOver ? 0 : this.#part.end - this.#position;
+    }
     const began = performance.now();
     for (let isTold = false; ;) {
       const mark = progress.mark;

@@ -2,6 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SECOND } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
+import { STEP_BYTES, type TokenBucket } from '../util/token-bucket.ts';
 import { LARGE, type BodyBuffers } from './body-buffers.ts';
 import { BodySender } from './body-sender.ts';
 import type { Post } from './byte-worker.ts';
@@ -19,6 +20,7 @@ export interface AnswerOptions {
   readonly places: ChunkPlaces;
   /** Milliseconds in which the client must take a buffer. */
   readonly clientTimeout: number;
+  readonly limit?: TokenBucket | undefined;
   /** The response is over, and nothing of it is being sent any more. */
   readonly onOver: () => void;
 }
@@ -67,6 +69,9 @@ export class Answer {
         if (this.#current?.call === command.call) this.#current.stop();
         else this.#stopped.add(command.call);
         return;
+      case 'processing':
+        if (!this.#isGone && !this.#response.headersSent) this.#response.writeProcessing();
+        return;
       case 'closeShort':
         this.#response.socket?.destroySoon();
         return;
@@ -114,16 +119,30 @@ export class Answer {
   async #writeAll({ call, bytes }: WriteCommand): Promise<number> {
     const stopped = new WeirError('aborted', 'the response was given up');
     if (this.#stopped.has(call)) throw stopped;
-    this.#current = { call, stop: () => this.#fail?.(stopped) };
-    for (let at = 0; at < bytes.length; at += LARGE) await this.#write(bytes.subarray(at, at + LARGE));
+    const stop = new AbortController();
+    this.#current = {
+      call,
+      stop: () => {
+        stop.abort(stopped);
+        this.#fail?.(stopped);
+      },
+    };
+    const { limit } = this.#options;
+    const step = limit === undefined ? LARGE : STEP_BYTES;
+    for (let at = 0; at < bytes.length; at += step) {
+      const part = bytes.subarray(at, at + step);
+      await limit?.take(part.length, { signal: stop.signal });
+      await this.#write(part);
+    }
     return bytes.length;
   }
 
   async #send({ call, ...part }: SendCommand): Promise<number> {
-    const { exchange, post, buffers, places } = this.#options;
+    const { exchange, post, buffers, places, limit } = this.#options;
     if (this.#stopped.has(call)) return part.start;
     const sender = new BodySender(part, {
       buffers,
+      limit,
       places,
       write: (bytes) => this.#write(bytes),
       onWaiting: (position) => post({ kind: 'waiting', exchange, call, position }),
@@ -179,7 +198,7 @@ export class Answer {
     this.#isGone = true;
     this.#fail?.(connectionGone());
     this.#current?.stop();
-    post({ kind: 'gone', exchange });
+    post({ kind: 'gone', exchange, isComplete: this.#response.writableFinished });
     void this.#tail.then(onOver);
   }
 }

@@ -98,8 +98,10 @@ export class WorkerResponse implements ExchangeResponse {
   }
 
   async send(content: FileContent, start: number, end: number, options: SendOptions = {}): Promise<number> {
-    const generation = content.progress === undefined ? 0 : new Progress(content.progress).generation;
-    const { position } = await this.#do({ kind: 'send', content, start, end, generation }, [], options);
+    const isPresent = options.presentIn !== undefined;
+    const now = content.progress === undefined ? 0 : new Progress(content.progress).generation;
+    const part = { content, start, end, generation: options.presentIn ?? now, isPresent };
+    const { position } = await this.#do({ kind: 'send', ...part }, [], options);
     if (position < end) this.gone.throwIfAborted();
     return position;
   }
@@ -132,6 +134,10 @@ export class WorkerResponse implements ExchangeResponse {
     }
   }
 
+  processing(): void {
+    if (!this.#isOver) this.#thread.post('http', { kind: 'processing', exchange: this.#exchange });
+  }
+
   interrupt(reason: Error): void {
     this.#gone.abort(reason);
   }
@@ -158,8 +164,9 @@ export class WorkerResponse implements ExchangeResponse {
     this.#calls.get(call)?.onWaiting?.(position);
   }
 
-  onGone(): void {
+  onGone(isComplete: boolean): void {
     this.#isOver = true;
+    if (isComplete) return;
     this.#gone.abort(new WeirError('aborted', 'the client closed the connection'));
   }
 

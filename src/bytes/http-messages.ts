@@ -9,7 +9,7 @@
  * ```
  */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { ServerLimits } from '../http/exchange.ts';
+import type { PeerServerOptions, PresentedCertificate, ServerLimits } from '../http/exchange.ts';
 import type { FileContent } from '../util/content.ts';
 import type { WireError } from './wire-error.ts';
 
@@ -27,7 +27,11 @@ export interface ListenCommand {
   readonly host: string;
   readonly port: number;
   readonly limits: ServerLimits;
+  /** Of a server for peers. */
+  readonly peers: PeerOptions | undefined;
 }
+
+export type PeerOptions = Pick<PeerServerOptions, 'tls' | 'maxRate' | 'maxAhead'>;
 
 export interface WriteCommand {
   readonly kind: 'write';
@@ -47,6 +51,8 @@ export interface SendCommand {
   readonly end: number;
   /** The generation of the content whose bytes may be sent. */
   readonly generation: number;
+  /** All of the bytes are in the file, also those that its progress does not reach. */
+  readonly isPresent: boolean;
 }
 
 export interface EndCommand {
@@ -63,7 +69,16 @@ export type ExchangeCommand =
   | EndCommand
   /** Ends the send with this number at the next buffer. */
   | { readonly kind: 'stop'; readonly exchange: number; readonly call: number }
+  | { readonly kind: 'processing'; readonly exchange: number }
   | { readonly kind: 'closeShort'; readonly exchange: number };
+
+/** What is done to a connection of a peer. */
+export type ConnectionCommand =
+  /** HTTP is spoken with it. */
+  | { readonly kind: 'admit'; readonly connection: number }
+  /** A member is at the other end, so that bytes that are no HTTP are answered with an error. */
+  | { readonly kind: 'known'; readonly connection: number }
+  | { readonly kind: 'cut'; readonly connection: number };
 
 export type HttpCommand =
   | ListenCommand
@@ -71,6 +86,7 @@ export type HttpCommand =
   | { readonly kind: 'close'; readonly listener: number }
   /** Closes all connections, too. Answered with `closed`. */
   | { readonly kind: 'destroy'; readonly call: number; readonly listener: number }
+  | ConnectionCommand
   | ExchangeCommand;
 
 export interface RequestEvent {
@@ -78,6 +94,8 @@ export interface RequestEvent {
   readonly listener: number;
   /** Names request and response in this worker. */
   readonly exchange: number;
+  /** Of a peer. */
+  readonly connection: number | undefined;
   readonly method: string;
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
@@ -101,11 +119,32 @@ export interface DoneEvent {
   readonly error: WireError | undefined;
 }
 
+/** What a connection of a peer does. */
+export type ConnectionEvent =
+  | {
+      readonly kind: 'accepted';
+      readonly listener: number;
+      /** Names it in this worker. */
+      readonly connection: number;
+      readonly remoteAddress: string;
+      readonly remotePort: number;
+    }
+  /** The handshake is done; answered with `admit` or `cut`. */
+  | {
+      readonly kind: 'secured';
+      readonly connection: number;
+      readonly certificate: PresentedCertificate | undefined;
+    }
+  /** It is being closed, as it sent too many requests at a time. */
+  | { readonly kind: 'flooded'; readonly connection: number }
+  | { readonly kind: 'disconnected'; readonly connection: number };
+
 export type HttpEvent =
   | { readonly kind: 'listening'; readonly call: number; readonly host: string; readonly port: number }
   | { readonly kind: 'closed'; readonly call: number }
   | { readonly kind: 'failed'; readonly call: number; readonly error: WireError }
   | RequestEvent
+  | ConnectionEvent
   | DoneEvent
   /** Bytes of the body so far, at most once a second. */
   | { readonly kind: 'sent'; readonly exchange: number; readonly sent: number }
@@ -117,4 +156,4 @@ export type HttpEvent =
       readonly position: number;
     }
   /** The response is over: ended, or its connection is closed. Writes and sends that are not done yet are done later. */
-  | { readonly kind: 'gone'; readonly exchange: number };
+  | { readonly kind: 'gone'; readonly exchange: number; readonly isComplete: boolean };

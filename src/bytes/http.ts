@@ -2,11 +2,12 @@
  * HTTP listeners whose sockets are in byte workers. Each worker listens on the same port, and the system spreads the
  * connections. Implements what servers ask for (http/exchange.ts).
  */
-import type { HttpListener, HttpListeners, ServerOptions } from '../http/exchange.ts';
+import type { HttpListener, HttpListeners, PeerServerOptions, ServerOptions } from '../http/exchange.ts';
 import { probe, type ListenAddress } from '../http/listen.ts';
 import { toError, type WeirError } from '../util/errors.ts';
 import type { ByteThread, ByteWorkers } from './byte-workers.ts';
-import type { HttpEvent, RequestEvent } from './http-messages.ts';
+import type { ConnectionEvent, HttpEvent, PeerOptions, RequestEvent } from './http-messages.ts';
+import { WorkerConnection } from './http-connection.ts';
 import { WorkerResponse } from './http-exchange.ts';
 import { fromWireError } from './wire-error.ts';
 
@@ -19,11 +20,12 @@ interface Call {
 interface InHand {
   /** By their number in the worker. */
   readonly responses: Map<number, WorkerResponse>;
+  readonly connections: Map<number, WorkerConnection>;
   readonly calls: Map<number, Call>;
 }
 
 interface Listener {
-  readonly options: ServerOptions;
+  readonly options: ServerOptions | PeerServerOptions;
   /** Undefined until the first worker listens. */
   bound: ListenAddress | undefined;
   /** Workers that were told to listen. */
@@ -43,7 +45,15 @@ export class Http implements HttpListeners {
     workers.onStart((thread) => this.#attach(thread));
   }
 
-  async listen(address: ListenAddress, options: ServerOptions): Promise<HttpListener> {
+  listen(address: ListenAddress, options: ServerOptions): Promise<HttpListener> {
+    return this.#listen(address, options);
+  }
+
+  listenToPeers(address: ListenAddress, options: PeerServerOptions): Promise<HttpListener> {
+    return this.#listen(address, options);
+  }
+
+  async #listen(address: ListenAddress, options: Listener['options']): Promise<HttpListener> {
     // Workers share the port, and would share it with another program's.
     await probe(address);
     const id = this.#nextListener++;
@@ -70,13 +80,15 @@ export class Http implements HttpListeners {
     thread: ByteThread,
     id: number,
     { host, port }: ListenAddress,
-    { threads, options: { limits } }: Listener,
+    { threads, options }: Listener,
   ): Promise<ListenAddress> {
     threads.add(thread);
+    const { limits } = options;
+    const peers = 'onAccepted' in options ? peerOptionsOf(options) : undefined;
     const maxConnections = Math.ceil(limits.maxConnections / this.#workers.threads.length);
     return this.#call(thread, (call) => {
       const all = { ...limits, maxConnections };
-      thread.post('http', { kind: 'listen', call, listener: id, host, port, limits: all });
+      thread.post('http', { kind: 'listen', call, listener: id, host, port, limits: all, peers });
     });
   }
 
@@ -103,7 +115,7 @@ export class Http implements HttpListeners {
   }
 
   #attach(thread: ByteThread): void {
-    const inHand: InHand = { responses: new Map(), calls: new Map() };
+    const inHand: InHand = { responses: new Map(), connections: new Map(), calls: new Map() };
     this.#inHand.set(thread, inHand);
     thread.handle('http', (event) => this.#receive(thread, inHand, event));
     thread.onLost((error) => lose(inHand, error));
@@ -118,10 +130,16 @@ export class Http implements HttpListeners {
     }
   }
 
-  #receive(thread: ByteThread, { responses, calls }: InHand, event: HttpEvent): void {
+  #receive(thread: ByteThread, inHand: InHand, event: HttpEvent): void {
+    const { responses, calls } = inHand;
     switch (event.kind) {
       case 'request':
-        return this.#onRequest(thread, responses, event);
+        return this.#onRequest(thread, inHand, event);
+      case 'accepted':
+      case 'secured':
+      case 'flooded':
+      case 'disconnected':
+        return this.#onConnection(thread, inHand, event);
       case 'listening':
         return settle(calls, event.call)?.resolve({ host: event.host, port: event.port });
       case 'closed':
@@ -132,7 +150,7 @@ export class Http implements HttpListeners {
         responses.get(event.exchange)?.onDone(event);
         break;
       case 'gone':
-        responses.get(event.exchange)?.onGone();
+        responses.get(event.exchange)?.onGone(event.isComplete);
         break;
       case 'sent':
         return responses.get(event.exchange)?.onSent(event.sent);
@@ -144,13 +162,39 @@ export class Http implements HttpListeners {
 
   #onRequest(
     thread: ByteThread,
-    responses: Map<number, WorkerResponse>,
-    { exchange, listener, ...request }: RequestEvent,
+    { responses, connections }: InHand,
+    { exchange, listener, connection: id, ...request }: RequestEvent,
   ): void {
     const response = new WorkerResponse(thread, exchange);
-    const options = this.#listeners.get(listener)?.options;
     responses.set(exchange, response);
-    options?.onExchange({ request, response });
+    const options = this.#listeners.get(listener)?.options;
+    if (options === undefined) return;
+    if (!('onAccepted' in options)) return options.onExchange({ request, response });
+    const connection = id === undefined ? undefined : connections.get(id);
+    if (connection?.isOver === false) options.onExchange({ request, response }, connection);
+  }
+
+  #onConnection(thread: ByteThread, { connections }: InHand, event: ConnectionEvent): void {
+    if (event.kind === 'accepted') {
+      const options = this.#listeners.get(event.listener)?.options;
+      if (options === undefined || !('onAccepted' in options)) return;
+      const accepted = new WorkerConnection(thread, options, event);
+      connections.set(event.connection, accepted);
+      if (!options.onAccepted(accepted)) accepted.destroy();
+      else if (options.tls === undefined) accepted.admit();
+      return;
+    }
+    const connection = connections.get(event.connection);
+    if (event.kind === 'disconnected') {
+      connections.delete(event.connection);
+      connection?.closed();
+      return;
+    }
+    if (connection === undefined || connection.isOver) return;
+    const { onFlooded, onSecured } = connection.options;
+    if (event.kind === 'flooded') return onFlooded(connection);
+    if (onSecured(connection, event.certificate)) connection.admit();
+    else connection.destroy();
   }
 }
 
@@ -160,8 +204,14 @@ function settle(calls: Map<number, Call>, call: number): Call | undefined {
   return found;
 }
 
-function lose({ responses, calls }: InHand, error: WeirError): void {
+function peerOptionsOf({ tls, maxRate, maxAhead }: PeerServerOptions): PeerOptions {
+  return { tls, maxRate, maxAhead };
+}
+
+function lose({ responses, connections, calls }: InHand, error: WeirError): void {
   for (const response of responses.values()) response.onLost(error);
+  for (const connection of connections.values()) connection.closed();
+  connections.clear();
   for (const { reject } of calls.values()) reject(error);
   responses.clear();
   calls.clear();

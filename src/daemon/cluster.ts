@@ -8,6 +8,7 @@ import type { Config } from '../config/settings.ts';
 import { WeirError } from '../util/errors.ts';
 import type { ByteWorkers } from '../bytes/byte-workers.ts';
 import { PeerClient } from '../bytes/peer-client.ts';
+import type { HttpListeners } from '../http/exchange.ts';
 import { Network } from '../network/network.ts';
 import { MemberTable } from '../cluster/member-table.ts';
 import { Identity } from '../protocol/identity.ts';
@@ -57,6 +58,7 @@ export interface ClusterOptions {
   readonly access: Access;
   readonly upstream: Upstream;
   readonly workers: ByteWorkers;
+  readonly http: HttpListeners;
   /** Bounds the bytes that are received and not yet written. */
   readonly room: ReceiveBudget;
   readonly providers: readonly BlobProvider[];
@@ -103,6 +105,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   const late: { service?: ChunkServer; network?: Network; swarms?: SwarmManager } = {};
   const data = stack.use(
     await DataServer.start({
+      http: options.http,
       listen: listenOn(config['transfer.listen'], mode),
       tls: keyPair,
       membership: table,
@@ -220,7 +223,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   late.service = new ChunkServer({
     swarms,
     providers,
-    ingest: (swarm) => peering.ingest(swarm),
+    arriving: (swarm) => peering.arriving(swarm),
     isProven: (swarm) => access.isProven(swarm),
     attest: (swarm, size, index, hash) => attest(identity, swarm, size, { index, hash, verified: true }),
     fetchManifest: (from: PeerId, { swarm, owner }) =>

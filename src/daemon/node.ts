@@ -95,6 +95,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     }),
   );
   const files = new Files(workers);
+  const http = new Http(workers);
   const end = (cause: 'workers' | 'stuck-worker', error: WeirError, message: string): void => {
     logger.fatal({ err: error }, message);
     crash(cause);
@@ -170,6 +171,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     access,
     upstream,
     workers,
+    http,
     room,
     providers,
     documents,
@@ -262,7 +264,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       blobs,
       manifests,
       upstream,
-      http: new Http(workers),
+      http,
       documents,
       observer: {
         began: () => counted.began(),

@@ -23,6 +23,11 @@ export interface ExchangeRequest {
 }
 
 export interface SendOptions {
+  /**
+   * All of the bytes are in the file, also those that the content's progress does not reach: chunks arrive in any order. They
+   * are right as long as the content has this generation.
+   */
+  readonly presentIn?: number | undefined;
   /** Ends the sending at the next buffer. That is no failure. */
   readonly stop?: AbortSignal | undefined;
   /** The body has waited a tenth of a second for the byte at this position; called once for each wait. */
@@ -37,10 +42,12 @@ export interface ExchangeResponse {
   readonly headersSent: boolean;
   /** Bytes of the body that were handed to the connection, as far as it is known here. */
   readonly bytesSent: number;
-  /** Aborted when the response is over, with the connection or without it, or when it was {@link interrupt}ed. */
+  /** Aborted when the connection is closed before the end of the response, or when it was {@link interrupt}ed. */
   readonly gone: AbortSignal;
   setHeader(name: string, value: string | number): void;
   removeHeader(name: string): void;
+  /** Tells the client that its request is in hand (102). */
+  processing(): void;
   /** The head is sent with what follows. May be called again as long as nothing was sent. */
   writeHead(status: number, headers?: HeaderValues): void;
   /** Ends the response. `body` is small, or undefined. */
@@ -74,7 +81,6 @@ export interface Exchange {
   readonly response: ExchangeResponse;
 }
 
-/** Limits of a server for programs on this machine. */
 export interface ServerLimits {
   /** Bytes. */
   readonly maxHeaderSize: number;
@@ -89,9 +95,69 @@ export interface ServerLimits {
   readonly clientTimeout: number;
 }
 
+/** A server for programs on this machine (local-server.ts). */
 export interface ServerOptions {
   readonly limits: ServerLimits;
   readonly onExchange: (exchange: Exchange) => void;
+  readonly onWarning: (message: string) => void;
+}
+
+/** A connection of a peer. */
+export interface Connection {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  /** @param callback called once, when it is closed; never if it is closed already */
+  onClose(callback: () => void): void;
+  /** A member is at the other end: bytes that are no HTTP are then answered with an error. So it is with TLS. */
+  known(): void;
+  /** Closes it at once. No request of it comes after that. */
+  destroy(): void;
+}
+
+/** The certificate that a peer presented, unchecked. */
+export interface PresentedCertificate {
+  /** sha256 of its DER. */
+  readonly fingerprint: Uint8Array;
+  /** Empty if it names none. */
+  readonly name: string;
+}
+
+/** A limit on bytes per second, over all bodies (util/token-bucket.ts). */
+export interface SharedRate {
+  /** Bytes per second. */
+  readonly rate: number;
+  readonly memory: SharedArrayBuffer;
+}
+
+/** Options of TLS that can be cloned into another thread. */
+export interface PeerTls {
+  readonly cert: string;
+  readonly key: string;
+  readonly minVersion: 'TLSv1.3';
+  readonly ciphers: string;
+  readonly honorCipherOrder: boolean;
+  readonly requestCert: boolean;
+  readonly rejectUnauthorized: boolean;
+  /** Milliseconds. */
+  readonly handshakeTimeout: number;
+  readonly secureOptions: number;
+}
+
+/** A server for peers: nothing of HTTP is read from a connection before it is admitted. */
+export interface PeerServerOptions {
+  readonly limits: ServerLimits;
+  /** Undefined: plain HTTP. */
+  readonly tls: PeerTls | undefined;
+  readonly maxRate: SharedRate | undefined;
+  /** Requests of one connection at a time; one more closes it. */
+  readonly maxAhead: number;
+  /** A connection was accepted. @returns whether it may go on */
+  readonly onAccepted: (connection: Connection) => boolean;
+  /** Its TLS handshake is done. @returns whether HTTP is spoken with it */
+  readonly onSecured: (connection: Connection, certificate: PresentedCertificate | undefined) => boolean;
+  /** It was closed because of too many requests at a time. */
+  readonly onFlooded: (connection: Connection) => void;
+  readonly onExchange: (exchange: Exchange, connection: Connection) => void;
   readonly onWarning: (message: string) => void;
 }
 
@@ -108,6 +174,8 @@ export interface HttpListener extends AsyncDisposable {
 export interface HttpListeners {
   /** @throws the system's error: EADDRINUSE, EADDRNOTAVAIL */
   listen(address: ListenAddress, options: ServerOptions): Promise<HttpListener>;
+  /** @throws the same */
+  listenToPeers(address: ListenAddress, options: PeerServerOptions): Promise<HttpListener>;
 }
 
 /** Headers by name, whatever its case, in the spelling in which they are sent. */

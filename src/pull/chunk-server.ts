@@ -6,18 +6,21 @@
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { MIB } from '../util/clock.ts';
+import type { FileContent } from '../util/content.ts';
 import { WeirError } from '../util/errors.ts';
+import { Progress } from '../util/progress.ts';
 import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
-import type { Blob, BlobProvider, Ingest } from '../store/store.ts';
+import type { Blob, BlobProvider } from '../store/store.ts';
 import type { UploadDecision } from '../swarm/uploader.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 import { HASH_BYTES, type Attestation } from '../protocol/attestation.ts';
 import type { SwarmManager } from '../swarm/swarm-manager.ts';
-import type { ChunkFetch, ChunkSource, ServedChunk } from '../transfer/chunk-exchange.ts';
+import type { ChunkFetch, ChunkSource, ServedBody, ServedChunk } from '../transfer/chunk-exchange.ts';
 import { ChunkBuffers } from '../transfer/chunk-buffers.ts';
+import type { ArrivingBlob } from './download-target.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
 
 /** Bytes of chunk hashes that are kept of blobs that were served. */
@@ -27,7 +30,7 @@ export interface ChunkServerOptions {
   readonly swarms: SwarmManager;
   readonly providers: readonly BlobProvider[];
   /** A blob that is arriving in this swarm. */
-  readonly ingest: (swarm: SwarmKey) => Ingest | undefined;
+  readonly arriving: (swarm: SwarmKey) => ArrivingBlob | undefined;
   readonly isProven: (swarm: SwarmKey) => boolean;
   readonly attest: (swarm: SwarmKey, size: number, index: number, hash: Uint8Array) => Attestation;
   /** As the manifest's owner, gets it from upstream for `from`, or names the peers that have it; undefined: neither. */
@@ -43,7 +46,10 @@ export interface ChunkServerOptions {
 /** Bytes that can be sent, stored or arriving. */
 interface Held {
   readonly size: number;
-  read(target: Uint8Array, position: number): Promise<number>;
+  readonly content: FileContent;
+  readonly presentIn?: number | undefined;
+  readonly stop?: AbortSignal | undefined;
+  readonly corrupt?: (() => Promise<void>) | undefined;
   attestation(index: number): Promise<Attestation>;
   close(): Promise<void>;
 }
@@ -138,43 +144,45 @@ export class ChunkServer implements ChunkSource {
   ): Promise<ServedChunk> {
     const { swarms, sent } = this.#options;
     try {
-      const held = stored ?? this.#arriving(swarm) ?? (await this.#stored(swarm));
+      const held = stored ?? this.#arriving(swarm, index) ?? (await this.#stored(swarm));
       if (held === undefined || range === undefined) {
         swarms.uploader.slots.give();
         return { kind: 'absent' };
       }
-      const attestation = await held.attestation(index);
+      const attestation = await this.#attestationOf(held, index);
       const { start, end } = range;
       const close = (wasSent: boolean): void => {
         swarms.uploader.slots.give();
         if (wasSent) sent(swarm, from, end - start);
         held.close().catch(() => undefined); // a file that was read: nothing is lost
       };
-      const read = (target: Uint8Array, position: number): Promise<number> => held.read(target, position);
-      return { kind: 'chunk', size: held.size, start, end, attestation, read, close };
+      return { kind: 'chunk', ...bodyOf(held), start, end, attestation, close };
     } catch (error) {
       swarms.uploader.slots.give();
       throw error;
     }
   }
 
-  #arriving(swarm: SwarmKey): Held | undefined {
+  #arriving(swarm: SwarmKey, wanted: number): Held | undefined {
     const joined = this.#options.swarms.get(swarm);
-    const ingest = this.#options.ingest(swarm);
-    if (joined === undefined || ingest === undefined) return undefined;
+    const arriving = this.#options.arriving(swarm);
+    if (joined === undefined || arriving === undefined || joined.state.isVoid) return undefined;
+    const { ingest, sends } = arriving;
+    if (!ingest.has(wanted)) return undefined; // it has just been dropped, as the whole digest is wrong
+    const { content } = ingest;
+    const stop = new AbortController();
+    const sent = sends.begin(() => stop.abort());
     return {
       size: ingest.layout.size,
-      read: async (target, position) => {
-        // Otherwise bytes of the second fetch would go out with attestations of the first one's chunks.
-        if (joined.state.isVoid) throw new WeirError('aborted', 'the blob turned out wrong');
-        return ingest.read(target, position);
-      },
+      content,
+      presentIn: new Progress(content.progress).generation,
+      stop: stop.signal,
       attestation: (index) => {
         const attestation = joined.state.attestations[index];
         if (attestation === undefined) throw new WeirError('internal', `nobody has attested chunk ${index}`);
         return Promise.resolve(attestation);
       },
-      close: () => Promise.resolve(),
+      close: async () => sent(),
     };
   }
 
@@ -186,7 +194,8 @@ export class ChunkServer implements ChunkSource {
       if (blob === undefined) continue;
       return {
         size: blob.size,
-        read: (target, position) => blob.read(target, position),
+        content: blob.content,
+        corrupt: () => blob.corrupt(),
         attestation: (index) => this.#attestStored(swarm, blob, index),
         close: async () => blob[Symbol.asyncDispose](),
       };
@@ -218,16 +227,7 @@ export class ChunkServer implements ChunkSource {
         if (wasSent) sent(swarm, from, held.size);
         held.close().catch(() => undefined); // a file that was read: nothing is lost
       };
-      const read = (target: Uint8Array, position: number): Promise<number> => held.read(target, position);
-      return {
-        kind: 'chunk',
-        size: held.size,
-        start: 0,
-        end: held.size,
-        attestation: undefined,
-        read,
-        close,
-      };
+      return { kind: 'chunk', ...bodyOf(held), start: 0, end: held.size, attestation: undefined, close };
     }
     await held?.close();
     if (held !== undefined || owner === undefined) return { kind: 'absent' };
@@ -236,17 +236,22 @@ export class ChunkServer implements ChunkSource {
     if (!(found instanceof Uint8Array)) return { kind: 'redirect', holders: found };
     const document = documents.hold();
     if (!document.tryGrow(found.length)) return { kind: 'unable' };
-    const read = (target: Uint8Array, position: number): Promise<number> => {
-      const part = found.subarray(position, position + target.length);
-      target.set(part);
-      return Promise.resolve(part.length);
-    };
     const close = (wasSent: boolean): void => {
       document[Symbol.dispose]();
       if (wasSent) sent(swarm, from, found.length);
     };
     const end = found.length;
-    return { kind: 'chunk', size: end, start: 0, end, attestation: undefined, read, close };
+    return { kind: 'chunk', size: end, start: 0, end, attestation: undefined, body: found, close };
+  }
+
+  /** The file is released if there is none. */
+  async #attestationOf(held: Held, index: number): Promise<Attestation> {
+    try {
+      return await held.attestation(index);
+    } catch (error) {
+      await held.close();
+      throw error;
+    }
   }
 
   /** Hashes a chunk of a blob of the runtime, which keeps no chunk hashes. */
@@ -264,4 +269,8 @@ export class ChunkServer implements ChunkSource {
       this.#memory.give(bytes);
     }
   }
+}
+
+function bodyOf({ size, content, presentIn, stop, corrupt }: Held): ServedBody {
+  return { size, body: content, presentIn, stop, corrupt };
 }

@@ -1,11 +1,18 @@
 /** A pull together with peers, as a download sees it: the download lends its ingest, and is told of progress. */
 import type { WeirError } from '../util/errors.ts';
 import type { Ingest } from '../store/store.ts';
+import type { Sends } from './sends.ts';
 import type { Caller } from '../upstream/caller.ts';
 
-/** What a download lends to the peer source that fills it. */
-export interface DownloadTarget {
+/** A blob that is arriving. */
+export interface ArrivingBlob {
   readonly ingest: Ingest;
+  /** Bodies that are sent out of its file: it is closed after them. */
+  readonly sends: Sends;
+}
+
+/** What a download lends to the peer source that fills it. */
+export interface DownloadTarget extends ArrivingBlob {
   readonly signal: AbortSignal;
   /** All callers that wait for the blob now. */
   readonly callers: () => readonly Caller[];

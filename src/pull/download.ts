@@ -244,6 +244,7 @@ export class Download {
     this.#opening.resolve();
     await source.fetchInto({
       ingest,
+      sends: this.sends,
       signal: this.#stop.signal,
       callers: () => [this.#request.caller, ...this.#readers.values()],
       progressed: () => (this.#lastProgress = this.#options.clock.monotonic()),

@@ -16,7 +16,6 @@ import { digestAlgorithm, digestOf, type Digest } from '../oci/digest.ts';
 import type { Repository } from '../oci/repository.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
-import type { Ingest } from '../store/store.ts';
 import { ChunkOwners } from '../swarm/chunk-owners.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
 import { MESSAGE_LIMITS, type SwarmKey } from '../protocol/messages.ts';
@@ -27,7 +26,7 @@ import { ChunkBuffers } from '../transfer/chunk-buffers.ts';
 import { bearerOf } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Access, PullRequest } from './access.ts';
-import type { PeerSource } from './download-target.ts';
+import type { ArrivingBlob, PeerSource } from './download-target.ts';
 import type { ManifestPeers, ManifestRequest } from './manifest-request.ts';
 import type { TagOwners } from './tag-owners.ts';
 import { SwarmDownload, type PullView } from './swarm-download.ts';
@@ -106,8 +105,8 @@ export class Peering implements ManifestPeers {
   }
 
   /** The blob that is arriving in this swarm. */
-  ingest(swarm: SwarmKey): Ingest | undefined {
-    return this.#pulls.get(registryBlobId(swarm))?.pull.ingest;
+  arriving(swarm: SwarmKey): ArrivingBlob | undefined {
+    return this.#pulls.get(registryBlobId(swarm))?.pull.arriving;
   }
 
   /**

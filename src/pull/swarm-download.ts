@@ -20,7 +20,7 @@ import type { ChunkBuffers } from '../transfer/chunk-buffers.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
 import { UpstreamChunks } from './upstream-chunks.ts';
-import type { DownloadTarget, PeerSource } from './download-target.ts';
+import type { ArrivingBlob, DownloadTarget, PeerSource } from './download-target.ts';
 import type { UnfinishedChunks } from './unfinished-chunks.ts';
 
 export interface SwarmDownloadOptions {
@@ -101,8 +101,8 @@ export class SwarmDownload implements PeerSource {
   }
 
   /** The blob as it arrives; undefined before {@link fetchInto}. */
-  get ingest(): Ingest | undefined {
-    return this.#target?.ingest;
+  get arriving(): ArrivingBlob | undefined {
+    return this.#target;
   }
 
   async fetchInto(target: DownloadTarget): Promise<void> {

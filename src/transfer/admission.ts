@@ -4,13 +4,11 @@
  * With TLS, the certificate identifies the member. Without TLS, a header names the peer ID, and the connection must
  * come from an address of that member's record. That trusts the network not to forge addresses.
  */
-import type { Socket } from 'node:net';
-import type { TLSSocket } from 'node:tls';
+import type { Connection, PresentedCertificate } from '../http/exchange.ts';
 import type { Membership } from '../cluster/membership.ts';
 import type { Member } from '../protocol/member.ts';
 import { tryParsePeerId, type PeerId } from '../protocol/peer-id.ts';
 import { addressOf, placeOf } from '../util/ip-address.ts';
-import { fingerprintOf, nameIn } from './certificate.ts';
 
 /**
  * Connections of one member: the 8 of its client, and as many that it gave up and that this side has not closed yet.
@@ -36,12 +34,12 @@ export type KnownMembers = Pick<Membership, 'get' | 'isBanned' | 'names' | 'onCh
 export class Admission implements Disposable {
   readonly #members: KnownMembers;
   readonly #withTls: boolean;
-  /** The place of each, by address and port, because the sockets of TCP and of TLS over it are two objects. */
-  readonly #pending = new Map<string, string>();
+  /** The place of each. */
+  readonly #pending = new Map<Connection, string>();
   /** By place. */
   readonly #pendingFrom = new Map<string, number>();
-  readonly #owners = new WeakMap<Socket, PeerId>();
-  readonly #sockets = new Map<PeerId, Set<Socket>>();
+  readonly #owners = new WeakMap<Connection, PeerId>();
+  readonly #connections = new Map<PeerId, Set<Connection>>();
   readonly #unsubscribe: () => void;
 
   constructor(members: KnownMembers, withTls: boolean) {
@@ -52,7 +50,7 @@ export class Admission implements Disposable {
 
   /** Connections whose member is known. */
   get connections(): number {
-    return this.#sockets.values().reduce((sum, sockets) => sum + sockets.size, 0);
+    return this.#connections.values().reduce((sum, { size }) => sum + size, 0);
   }
 
   [Symbol.dispose](): void {
@@ -60,8 +58,8 @@ export class Admission implements Disposable {
   }
 
   /** Counts a connection whose member is not known yet. @returns false if it is one too many */
-  begin(socket: Socket): boolean {
-    const { remoteAddress = '', remotePort = 0 } = socket;
+  begin(connection: Connection): boolean {
+    const { remoteAddress } = connection;
     const isKnown = this.#members.names(remoteAddress);
     if (!isKnown && this.#pending.size >= MAX_PENDING_STRANGERS) return false;
     // An address of a member is a place of its own. Otherwise a stranger in the same /64 would keep that member out.
@@ -69,16 +67,15 @@ export class Admission implements Disposable {
     const count = (this.#pendingFrom.get(place) ?? 0) + 1;
     if (count > MAX_PENDING) return false;
     this.#pendingFrom.set(place, count);
-    this.#pending.set(`${remoteAddress} ${remotePort}`, place);
-    socket.once('close', () => this.#settle(remoteAddress, remotePort));
+    this.#pending.set(connection, place);
+    connection.onClose(() => this.#settle(connection));
     return true;
   }
 
-  #settle(address = '', port = 0): void {
-    const key = `${address} ${port}`;
-    const place = this.#pending.get(key);
+  #settle(connection: Connection): void {
+    const place = this.#pending.get(connection);
     if (place === undefined) return;
-    this.#pending.delete(key);
+    this.#pending.delete(connection);
     const left = (this.#pendingFrom.get(place) ?? 1) - 1;
     if (left === 0) this.#pendingFrom.delete(place);
     else this.#pendingFrom.set(place, left);
@@ -89,55 +86,51 @@ export class Admission implements Disposable {
    * certificate's fingerprint. A peer that copies a fingerprint into its record is not named in the certificate. A
    * peer that names another in its certificate has another fingerprint.
    */
-  byCertificate(socket: TLSSocket): Verdict {
-    const certificate = socket.getPeerX509Certificate();
+  byCertificate(connection: Connection, certificate: PresentedCertificate | undefined): Verdict {
     if (certificate === undefined) return { refused: 'no-certificate' };
-    const named = tryParsePeerId(nameIn(certificate));
+    const named = tryParsePeerId(certificate.name);
     const member = named === undefined ? undefined : this.#members.get(named);
     const isTheirs =
-      member !== undefined && Buffer.compare(member.fingerprint, fingerprintOf(certificate.raw)) === 0;
-    return this.#admit(socket, isTheirs ? member : undefined);
+      member !== undefined && Buffer.compare(member.fingerprint, certificate.fingerprint) === 0;
+    return this.#admit(connection, isTheirs ? member : undefined);
   }
 
   /** Identifies the sender of a request. @param name the peer ID in its header; counts without TLS only */
-  ofRequest(socket: Socket, name: string | string[] | undefined): Verdict {
-    const owner = this.#owners.get(socket);
+  ofRequest(connection: Connection, name: string | string[] | undefined): Verdict {
+    const owner = this.#owners.get(connection);
     if (owner !== undefined) {
       if (this.#members.isBanned(owner)) return { refused: 'banned' };
       return this.#withTls || owner === name ? { peer: owner } : { refused: 'stranger' };
     }
     const peer = typeof name === 'string' && !this.#withTls ? tryParsePeerId(name) : undefined;
     const member = peer === undefined ? undefined : this.#members.get(peer);
-    const isThere = member !== undefined && addressesOf(member).has(plainAddress(socket.remoteAddress));
-    return this.#admit(socket, isThere ? member : undefined);
+    const isThere = member !== undefined && addressesOf(member).has(plainAddress(connection.remoteAddress));
+    const verdict = this.#admit(connection, isThere ? member : undefined);
+    if ('peer' in verdict) connection.known();
+    return verdict;
   }
 
-  /** Whether the member at the other end is known. */
-  knows(socket: Socket): boolean {
-    return this.#owners.has(socket);
-  }
-
-  #admit(socket: Socket, member: Member | undefined): Verdict {
+  #admit(connection: Connection, member: Member | undefined): Verdict {
     if (member === undefined) return { refused: 'stranger' };
     const { peer } = member;
     if (this.#members.isBanned(peer)) return { refused: 'banned' };
-    const sockets = this.#sockets.get(peer) ?? new Set();
-    if (sockets.size >= MAX_PER_MEMBER) return { refused: 'too-many' };
-    this.#sockets.set(peer, sockets.add(socket));
-    this.#owners.set(socket, peer);
-    this.#settle(socket.remoteAddress, socket.remotePort);
-    socket.once('close', () => {
-      sockets.delete(socket);
-      if (sockets.size === 0 && this.#sockets.get(peer) === sockets) this.#sockets.delete(peer);
+    const all = this.#connections.get(peer) ?? new Set();
+    if (all.size >= MAX_PER_MEMBER) return { refused: 'too-many' };
+    this.#connections.set(peer, all.add(connection));
+    this.#owners.set(connection, peer);
+    this.#settle(connection);
+    connection.onClose(() => {
+      all.delete(connection);
+      if (all.size === 0 && this.#connections.get(peer) === all) this.#connections.delete(peer);
     });
     return { peer };
   }
 
   /** Cuts off peers that are banned or not members any more. */
   #review(): void {
-    for (const [peer, sockets] of this.#sockets) {
+    for (const [peer, connections] of this.#connections) {
       if (this.#members.get(peer) !== undefined && !this.#members.isBanned(peer)) continue;
-      for (const socket of sockets) socket.destroy();
+      for (const connection of connections) connection.destroy();
     }
   }
 }

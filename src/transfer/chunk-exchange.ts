@@ -2,7 +2,7 @@
  * The data plane as the swarm sees it: one member asks another for a chunk of a blob. Carriers (today HTTPS)
  * implement both sides; no code above knows how bytes travel.
  */
-import type { ChunkBytes } from '../util/content.ts';
+import type { ChunkBytes, FileContent } from '../util/content.ts';
 import type { WeirError } from '../util/errors.ts';
 import type { RepositoryName } from '../oci/repository.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
@@ -74,20 +74,30 @@ export interface ChunkClient {
   fetch(member: Member, request: ChunkFetch, events: ChunkFetchEvents): () => void;
 }
 
+/** Where the bytes of an answer are. */
+export interface ServedBody {
+  /** Bytes of the whole blob. */
+  readonly size: number;
+  /** The whole blob: its file, or the bytes of a document. */
+  readonly body: FileContent | Uint8Array;
+  /** Of a blob that is arriving: the generation of the file in which the chunk is there (http/exchange.ts). */
+  readonly presentIn?: number | undefined;
+  /** Aborted when the file is to be closed before its time. */
+  readonly stop?: AbortSignal | undefined;
+  /** A byte worker found the file wrong. */
+  readonly corrupt?: (() => Promise<void>) | undefined;
+}
+
 /** The answer of the serving side. */
 export type ServedChunk =
-  | {
+  | (ServedBody & {
       readonly kind: 'chunk';
-      /** Bytes of the whole blob. */
-      readonly size: number;
       readonly start: number;
       readonly end: number;
       readonly attestation: Attestation | undefined;
-      /** Reads into `target` from `position` of the blob on; resolves with the number of bytes, at least 1. */
-      read(target: Uint8Array, position: number): Promise<number>;
       /** Called once, when all bytes are sent or the peer has gone. `sent`: all bytes have left. */
       close(sent: boolean): void;
-    }
+    })
   | Exclude<ChunkAnswer, { readonly kind: 'chunk' }>;
 
 /** The serving side: decides on requests of members. */

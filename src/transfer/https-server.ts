@@ -5,11 +5,9 @@
  * (chunk-requests.ts), lets the {@link ChunkSource} decide on it, and sends the answer (replies.ts) within the upload
  * limit. The protocol is described in docs/protocol.md, section "Data plane".
  */
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Connection, Exchange } from '../http/exchange.ts';
 import { SECOND, type Clock } from '../util/clock.ts';
 import { toWeirError, WeirError } from '../util/errors.ts';
-import type { RateLimit } from '../http/body.ts';
-import { BufferPool } from '../util/buffer-pool.ts';
 import type { Address } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { Refusal } from './admission.ts';
@@ -17,7 +15,7 @@ import { DataPort, type DataPortOptions } from './data-port.ts';
 import type { ChunkSource, ServedChunk } from './chunk-exchange.ts';
 import { READER_TIMEOUT, sendChunk, sendRefusal, sendStatus } from './replies.ts';
 import { parseRequest } from './chunk-requests.ts';
-import { STEP_BYTES, TokenBucket } from '../util/token-bucket.ts';
+import { TokenBucket } from '../util/token-bucket.ts';
 
 /** Report of one request that was answered, or cut. */
 export interface ServedReport {
@@ -37,7 +35,7 @@ export interface DataServerObserver {
   served(report: ServedReport): void;
 }
 
-export interface DataServerOptions extends Pick<DataPortOptions, 'listen' | 'tls' | 'membership'> {
+export interface DataServerOptions extends Pick<DataPortOptions, 'http' | 'listen' | 'tls' | 'membership'> {
   readonly server: ChunkSource;
   /** Bytes per second, over all answers. */
   readonly maxUpload: number | undefined;
@@ -55,28 +53,27 @@ interface Outcome {
 
 export class DataServer implements AsyncDisposable {
   readonly #options: DataServerOptions;
-  readonly #pool: BufferPool = new BufferPool();
-  readonly #rateLimit: RateLimit | undefined;
   readonly #port: DataPort;
 
   private constructor(options: DataServerOptions, port: DataPort) {
-    const { maxUpload, clock } = options;
-    const bucket = maxUpload === undefined ? undefined : new TokenBucket(maxUpload, clock);
     this.#options = options;
-    this.#rateLimit = bucket && { step: STEP_BYTES, take: (bytes, until) => bucket.take(bytes, until) };
     this.#port = port;
   }
 
   /** @throws WeirError `address_in_use` */
   static async start(options: DataServerOptions): Promise<DataServer> {
-    const { observer, onWarning } = options;
+    const { observer, onWarning, maxUpload, readerTimeout = READER_TIMEOUT } = options;
     const ready = Promise.withResolvers<DataServer>();
     const port = await DataPort.open({
+      http: options.http,
       listen: options.listen,
+      maxRate: maxUpload === undefined ? undefined : { rate: maxUpload, memory: TokenBucket.memory() },
+      readerTimeout,
       tls: options.tls,
       membership: options.membership,
       // A member may ask before this node listens on the last of the addresses.
-      onRequest: async (peer, request, response) => (await ready.promise).#serve(peer, request, response),
+      onRequest: async (peer, exchange, connection) =>
+        (await ready.promise).#serve(peer, exchange, connection),
       onRefused: (reason, address) => observer.refused(reason, address),
       onWarning: (message) => onWarning?.(message),
     });
@@ -101,61 +98,43 @@ export class DataServer implements AsyncDisposable {
   }
 
   /** Never rejects. */
-  async #serve(peer: PeerId, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #serve(peer: PeerId, exchange: Exchange, connection: Connection): Promise<void> {
     const { clock, observer } = this.#options;
-    const { socket } = request;
+    const { response } = exchange;
     const began = clock.monotonic();
     const outcome: Outcome = { kind: 'invalid', bytes: 0 };
-    const gone = new AbortController();
-    const onGone = (): void => gone.abort(new WeirError('aborted', 'the asker closed the connection'));
-    // Not the response's event: a response that waits for the one before it would not get it.
-    socket.once('close', onGone);
     let failure: WeirError | undefined;
     try {
-      await this.#answer(peer, request, response, gone.signal, outcome);
+      await this.#answer(peer, exchange, outcome);
     } catch (error) {
       failure = toWeirError(error);
-      gone.abort(failure);
-      if (response.headersSent) socket.destroy();
+      if (response.headersSent) connection.destroy();
       else sendStatus(response, 500);
-    } finally {
-      socket.off('close', onGone);
+      response.interrupt(failure);
     }
+    outcome.bytes = response.bytesSent;
     const seconds = (clock.monotonic() - began) / SECOND;
     observer.served({ peer, ...outcome, seconds, error: failure });
   }
 
-  async #answer(
-    peer: PeerId,
-    request: IncomingMessage,
-    response: ServerResponse,
-    gone: AbortSignal,
-    outcome: Outcome,
-  ): Promise<void> {
-    const { server, membership, readerTimeout = READER_TIMEOUT } = this.#options;
-    response.sendDate = false;
+  async #answer(peer: PeerId, { request, response }: Exchange, outcome: Outcome): Promise<void> {
+    const { server, membership } = this.#options;
+    const { gone } = response;
     const parsed = parseRequest(request);
     if ('refused' in parsed) {
-      response.shouldKeepAlive = false; // a body may follow
+      response.setHeader('Connection', 'close'); // a body may follow
       return sendStatus(response, parsed.refused);
     }
     let acknowledged = false;
     const acknowledge = (): void => {
-      if (!acknowledged && !response.headersSent && !gone.aborted) response.writeProcessing();
+      if (!acknowledged && !response.headersSent && !gone.aborted) response.processing();
       acknowledged = true;
     };
     const served = await server.serve(peer, parsed.request, acknowledge, gone);
     outcome.kind = served.kind;
     if (served.kind !== 'chunk') return sendRefusal(response, served);
-    await sendChunk(response, parsed.request, served, {
-      pool: this.#pool,
-      rateLimit: this.#rateLimit,
-      readerTimeout,
-      gone,
-      onSent: (bytes) => (outcome.bytes += bytes),
-      mayGoOn: () => {
-        if (membership.isBanned(peer)) throw new WeirError('peer_refused', `${peer} is banned`);
-      },
+    await sendChunk(response, parsed.request, served, () => {
+      if (membership.isBanned(peer)) throw new WeirError('peer_refused', `${peer} is banned`);
     });
   }
 }

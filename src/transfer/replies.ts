@@ -1,9 +1,7 @@
 /** Sends the answer to one request at the data port. */
-import type { ServerResponse } from 'node:http';
+import type { ExchangeResponse } from '../http/exchange.ts';
 import { SECOND } from '../util/clock.ts';
-import { WeirError } from '../util/errors.ts';
-import { openBody, type RateLimit } from '../http/body.ts';
-import type { BufferPool } from '../util/buffer-pool.ts';
+import { isWeirError, WeirError } from '../util/errors.ts';
 import type { ChunkFetch, ServedChunk } from './chunk-exchange.ts';
 import { formatAttestation, HEADER, LIMITS } from './wire-format.ts';
 
@@ -13,59 +11,43 @@ type Refusal = Exclude<ServedChunk, Chunk>;
 /** Milliseconds in which a reader must take one buffer of 256 KiB: a slower one holds a slot that others want. */
 export const READER_TIMEOUT: number = 10 * SECOND;
 
-export interface ReplyOptions {
-  readonly pool: BufferPool;
-  readonly rateLimit: RateLimit | undefined;
-  readonly readerTimeout: number;
-  /** Aborted when the asker is gone. */
-  readonly gone: AbortSignal;
-  readonly onSent: (bytes: number) => void;
-  /** Called before each buffer; throws if this peer may not have more bytes. */
-  readonly mayGoOn: () => void;
-}
-
-/** @throws WeirError `internal` if the chunk is not the requested one; an error of reading; `aborted` */
+/**
+ * @param mayGoOn throws if this peer may not have bytes
+ * @throws WeirError `internal` if the chunk is not the requested one; an error of reading; `aborted`
+ */
 export async function sendChunk(
-  response: ServerResponse,
+  response: ExchangeResponse,
   request: ChunkFetch,
   chunk: Chunk,
-  options: ReplyOptions,
+  mayGoOn: () => void,
 ): Promise<void> {
   let sent = false;
   try {
     checkChunk(request, chunk);
-    const { start, end } = chunk;
-    const read = (target: Buffer, position: number): Promise<number> => {
-      options.mayGoOn();
-      return chunk.read(target, position);
-    };
-    const body = { ...options, start, end, read, clientTimeout: options.readerTimeout };
-    await sendBody(response, request, chunk, body);
+    mayGoOn();
+    await sendBody(response, request, chunk);
     sent = true;
+  } catch (error) {
+    if (isWeirError(error, 'store_corrupt')) await chunk.corrupt?.();
+    throw error;
   } finally {
     chunk.close(sent);
   }
 }
 
-async function sendBody(
-  response: ServerResponse,
-  request: ChunkFetch,
-  chunk: Chunk,
-  body: Parameters<typeof openBody>[1],
-): Promise<void> {
-  const { start, end, size, attestation } = chunk;
-  const opened = end > start ? await openBody(response, body, body.gone) : undefined;
-  try {
-    response.writeHead(request.range === undefined ? 200 : 206, {
-      'content-length': end - start,
-      ...(request.range !== undefined && { 'content-range': `bytes ${start}-${end - 1}/${size}` }),
-      ...(attestation !== undefined && { [HEADER.attestation]: formatAttestation(attestation) }),
-    });
-    await opened?.send();
-    response.end();
-  } finally {
-    opened?.release();
+async function sendBody(response: ExchangeResponse, request: ChunkFetch, chunk: Chunk): Promise<void> {
+  const { start, end, size, attestation, body, presentIn, stop } = chunk;
+  response.writeHead(request.range === undefined ? 200 : 206, {
+    'content-length': end - start,
+    ...(request.range !== undefined && { 'content-range': `bytes ${start}-${end - 1}/${size}` }),
+    ...(attestation !== undefined && { [HEADER.attestation]: formatAttestation(attestation) }),
+  });
+  if (body instanceof Uint8Array) await response.write(body.subarray(start, end));
+  else if ((await response.send(body, start, end, { presentIn, stop })) < end) {
+    // Bytes of a second fetch must not go out with attestations of the first one's chunks.
+    throw new WeirError('aborted', 'the blob turned out wrong, or its pull was given up');
   }
+  response.end();
 }
 
 /** The asker would refuse other bytes, so they must not be sent. */
@@ -78,7 +60,7 @@ function checkChunk({ range }: ChunkFetch, { start, end, size }: Chunk): void {
     throw new WeirError('internal', `bytes ${start} to ${end} of ${size} are not the requested ones`);
 }
 
-export function sendRefusal(response: ServerResponse, answer: Refusal): void {
+export function sendRefusal(response: ExchangeResponse, answer: Refusal): void {
   switch (answer.kind) {
     case 'absent':
       return sendStatus(response, 404);
@@ -96,7 +78,7 @@ export function sendRefusal(response: ServerResponse, answer: Refusal): void {
 }
 
 export function sendStatus(
-  response: ServerResponse,
+  response: ExchangeResponse,
   status: number,
   headers: Readonly<Record<string, string | number>> = {},
 ): void {

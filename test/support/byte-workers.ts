@@ -3,6 +3,7 @@ import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { ByteWorker } from '../../src/bytes/byte-worker.ts';
 import { ByteWorkers } from '../../src/bytes/byte-workers.ts';
 import { Files } from '../../src/bytes/files.ts';
+import { Http } from '../../src/bytes/http.ts';
 
 /** One worker in the thread of the test: it starts at once, and a debugger sees both sides. */
 export function workersInside(): ByteWorkers {
@@ -15,15 +16,29 @@ function inside(): MessagePort {
   return port1;
 }
 
-let shared: { readonly workers: ByteWorkers; readonly files: Files } | undefined;
+interface Shared {
+  readonly workers: ByteWorkers;
+  readonly files: Files;
+  readonly http: Http;
+}
 
-/** Files of one worker in the thread of the test, which all tests of the process share. */
-export function filesInside(): Files {
+let shared: Shared | undefined;
+
+/** One worker in the thread of the test, which all tests of the process share. */
+function share(): Shared {
   if (shared === undefined) {
     const workers = workersInside();
-    shared = { workers, files: new Files(workers) };
+    shared = { workers, files: new Files(workers), http: new Http(workers) };
   }
-  return shared.files;
+  return shared;
+}
+
+export function filesInside(): Files {
+  return share().files;
+}
+
+export function httpInside(): Http {
+  return share().http;
 }
 
 // A hook of all tests: otherwise the worker's port would keep the process alive when they are over.

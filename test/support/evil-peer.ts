@@ -21,6 +21,7 @@ import { DataServer, type ServedReport } from '../../src/transfer/https-server.t
 import { digestOf, digestHex } from '../../src/oci/digest.ts';
 import { startBareNode } from './bare-node.ts';
 import { TestClient } from './peer-client.ts';
+import { httpInside } from './byte-workers.ts';
 
 export type Chunk = Extract<ServedChunk, { kind: 'chunk' }>;
 
@@ -135,6 +136,7 @@ export class EvilPeer implements AsyncDisposable {
     const pair = { cert: certificate.certPem, key: certificate.keyPem };
     const data = this.#stack.use(
       await DataServer.start({
+        http: httpInside(),
         listen: [{ host: '127.0.0.1', port: 0 }],
         tls: pair,
         membership: this.table,
@@ -234,8 +236,7 @@ export class EvilPeer implements AsyncDisposable {
         hash: new Uint8Array(hash),
         verified,
       }),
-      read: async (target, position) =>
-        bytes.copy(target, 0, position, Math.min(end, position + target.length)),
+      body: bytes,
       close: () => undefined,
     };
   }

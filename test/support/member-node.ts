@@ -25,8 +25,8 @@ import { callerOf } from '../../src/upstream/caller.ts';
 import type { Credential } from '../../src/upstream/credential.ts';
 import { DocumentRoom } from '../../src/upstream/document-room.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
-import { workersInside } from './byte-workers.ts';
 import { readBody } from './body-collector.ts';
+import { httpInside, workersInside } from './byte-workers.ts';
 import { TempDir } from './temp.ts';
 
 const LOOPBACK = [{ host: '127.0.0.1', port: 0 }] as const;
@@ -119,6 +119,7 @@ export class MemberNode implements AsyncDisposable {
       access,
       upstream,
       workers,
+      http: httpInside(),
       room,
       documents: new DocumentRoom(),
       providers,

@@ -5,7 +5,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { MIB, systemClock, type Clock } from '../../src/util/clock.ts';
 import { WeirError } from '../../src/util/errors.ts';
-import { Http } from '../../src/bytes/http.ts';
 import { DocumentRoom } from '../../src/upstream/document-room.ts';
 import { Mirror, type MirrorOptions, type RequestReport } from '../../src/mirror/mirror.ts';
 import { digestOf, type Digest } from '../../src/oci/digest.ts';
@@ -21,9 +20,8 @@ import { FsStore } from '../../src/store/fs-store.ts';
 import { ReceiveBudget } from '../../src/util/receive-budget.ts';
 import type { BlobProvider, Store } from '../../src/store/store.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
-import { workersInside } from './byte-workers.ts';
 import { HttpServer, type Handler } from './http-server.ts';
-import { filesInside } from './byte-workers.ts';
+import { filesInside, httpInside } from './byte-workers.ts';
 import { TempDir } from './temp.ts';
 
 export interface TestRepository {
@@ -295,7 +293,7 @@ export class MirrorFixture implements AsyncDisposable {
         blobs,
         manifests,
         upstream,
-        http: new Http(stack.use(workersInside())),
+        http: httpInside(),
         documents: new DocumentRoom(),
         observer: { began: () => undefined, ended: (report) => void reports.push(report) },
         onWarning: () => undefined,

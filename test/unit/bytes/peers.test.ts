@@ -12,7 +12,10 @@ import { PeerClient } from '../../../src/bytes/peer-client.ts';
 import type { ChunkAnswer, ChunkSource } from '../../../src/transfer/chunk-exchange.ts';
 import { formatAttestation } from '../../../src/transfer/wire-format.ts';
 import { DataServer } from '../../../src/transfer/https-server.ts';
+import { Progress } from '../../../src/util/progress.ts';
+import { httpInside } from '../../support/byte-workers.ts';
 import { eventually } from '../../support/eventually.ts';
+import { fileOf } from '../../support/file-content.ts';
 import {
   askChunk,
   LOOPBACK,
@@ -39,13 +42,10 @@ function halting(node: Node, gate: Promise<void>, onGone: () => void = () => und
     signal.addEventListener('abort', onGone);
     const chunk = serveChunk(BYTES, request, node.identity);
     if (chunk.kind !== 'chunk') return chunk;
-    return {
-      ...chunk,
-      read: async (target, position) => {
-        if (position > chunk.start) await gate;
-        return chunk.read(target.subarray(0, 1 << 16), position);
-      },
-    };
+    const progress = new Progress();
+    progress.advance(chunk.start + (1 << 16));
+    void gate.then(() => progress.advance(BYTES.length));
+    return { ...chunk, body: { ...fileOf(BYTES), progress: progress.memory } };
   };
 }
 
@@ -87,6 +87,7 @@ describe('byte workers: peers', () => {
     const serve: Serve = async (_from, request) => serveChunk(BYTES, request, node.identity);
     const server = stack.use(
       await DataServer.start({
+        http: httpInside(),
         listen: [{ host: LOOPBACK, port: 0 }],
         tls: node.tls,
         membership: members,

@@ -3,14 +3,15 @@
  * well, and only the culprit is suspected or banned.
  */
 import assert from 'node:assert/strict';
-import { setTimeout as delay } from 'node:timers/promises';
 import { KIB, MIB, SECOND } from '../../../src/util/clock.ts';
 import type { SuspicionReason } from '../../../src/cluster/membership.ts';
 import { encodeFrame } from '../../../src/protocol/frames.ts';
+import { Progress } from '../../../src/util/progress.ts';
 import { seededBytes } from '../../support/bytes.ts';
 import type { Mischief } from '../../support/evil-peer.ts';
 import { eventually } from '../../support/eventually.ts';
 import { EvilScene, type EvilSceneOptions } from '../../support/evil-scene.ts';
+import { fileOf } from '../../support/file-content.ts';
 import { makeNode } from '../transfer/fixture.ts';
 import { RawPeer } from '../transfer/raw.ts';
 
@@ -35,7 +36,7 @@ describe('a member that', function () {
   this.timeout(60 * SECOND);
 
   it('sends wrong bytes under a right hash is found out with the first chunk', async () => {
-    const mischief: Mischief = (right, bytes) => ({ ...right, read: reading(flipped(bytes)) });
+    const mischief: Mischief = (right, bytes) => ({ ...right, body: flipped(bytes) });
     await assertSuspected('wrong-bytes', { mischief });
   });
 
@@ -68,13 +69,13 @@ describe('a member that', function () {
   });
 
   it('sends a few KiB/s does not hold the others up', async () => {
-    const mischief: Mischief = (right) => ({
-      ...right,
-      read: async (target, position) => {
-        await delay(250);
-        return right.read(target.subarray(0, KIB), position);
-      },
-    });
+    const mischief: Mischief = (right, bytes) => {
+      const progress = new Progress();
+      const trickle = setInterval(() => progress.advance(progress.prefix + KIB), 250);
+      progress.advance(right.start);
+      const body = { ...fileOf(bytes), progress: progress.memory };
+      return { ...right, body, close: () => clearInterval(trickle) };
+    };
     await assertSuspected('stalled', { mischief });
   });
 
@@ -83,11 +84,11 @@ describe('a member that', function () {
   });
 
   it('stops in the middle of a chunk is suspected', async () => {
-    const mischief: Mischief = (right) => ({
-      ...right,
-      read: (target, position) =>
-        position > right.start ? new Promise(() => undefined) : right.read(target.subarray(0, KIB), position),
-    });
+    const mischief: Mischief = (right, bytes) => {
+      const progress = new Progress();
+      progress.advance(right.start + KIB);
+      return { ...right, body: { ...fileOf(bytes), progress: progress.memory } };
+    };
     await assertSuspected('stalled', { mischief });
   });
 
@@ -168,8 +169,4 @@ function flipped(bytes: Buffer): Buffer {
   const lie = Buffer.from(bytes);
   for (let at = 0; at < lie.length; at += KIB) lie[at] = (lie[at] ?? 0) ^ 1;
   return lie;
-}
-
-function reading(bytes: Buffer): (target: Uint8Array, position: number) => Promise<number> {
-  return async (target, position) => bytes.copy(target, 0, position, position + target.length);
 }

@@ -1,13 +1,25 @@
 /** The number of connections that strangers may hold at the data port. */
 import assert from 'node:assert/strict';
-import { EventEmitter } from 'node:events';
-import type { Socket } from 'node:net';
+import type { Connection } from '../../../src/http/exchange.ts';
 import { Admission, type KnownMembers } from '../../../src/transfer/admission.ts';
 
 let port = 0;
 
-function from(remoteAddress: string): Socket {
-  return Object.assign(new EventEmitter(), { remoteAddress, remotePort: port++ }) as unknown as Socket;
+/** A connection that a test can close. */
+interface TestConnection extends Connection {
+  close(): void;
+}
+
+function from(remoteAddress: string): TestConnection {
+  const closed: (() => void)[] = [];
+  return {
+    remoteAddress,
+    remotePort: port++,
+    onClose: (callback) => void closed.push(callback),
+    known: () => undefined,
+    destroy: () => undefined,
+    close: () => closed.forEach((callback) => callback()),
+  };
 }
 
 function admission(known: readonly string[] = []): Admission {
@@ -39,7 +51,7 @@ describe('connections whose member is not known yet', () => {
     admits.begin(first);
     take(admits, 1000, (i) => `fd00::${(i + 2).toString(16)}`);
     assert.ok(!admits.begin(from('fd00::ffff')));
-    first.emit('close');
+    first.close();
     assert.ok(admits.begin(from('fd00::ffff')));
   });
 

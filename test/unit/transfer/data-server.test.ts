@@ -1,7 +1,7 @@
 /** The serving side against malformed requests, slow readers, and its own failures. */
 import assert from 'node:assert/strict';
 import type { ServedChunk } from '../../../src/transfer/chunk-exchange.ts';
-import { WeirError } from '../../../src/util/errors.ts';
+import { fileOf } from '../../support/file-content.ts';
 import {
   ask,
   askFails,
@@ -24,13 +24,15 @@ function text(target: string, headers = '', method = 'GET', rest = ''): string {
   return `${method} ${target} HTTP/1.1\r\nHost: weir\r\n${headers}\r\n${rest}`;
 }
 
+const ANY_BYTES = Buffer.alloc(8 << 20);
+
 const chunkOf = (start: number, end: number, size: number): ServedChunk => ({
   kind: 'chunk',
   size,
   start,
   end,
   attestation: undefined,
-  read: async (target) => target.length,
+  body: ANY_BYTES,
   close: () => {},
 });
 
@@ -140,9 +142,7 @@ describe('the data port', () => {
       serve: async (_from, request) => {
         const chunk = serveChunk(bytes, request, node.identity, closed);
         // More than all buffers on the way can hold.
-        return chunk.kind === 'chunk'
-          ? { ...chunk, size: 8 << 20, read: async (target) => target.length }
-          : chunk;
+        return chunk.kind === 'chunk' ? { ...chunk, size: 8 << 20, body: fileOf(ANY_BYTES) } : chunk;
       },
     });
     const [at = { host: '', port: 0 }] = scene.member.dataAddresses;
@@ -164,11 +164,8 @@ describe('the data port', () => {
         serve: async (_from, request) => {
           const chunk = serveChunk(bytes, request, node.identity, closed);
           if (chunk.kind !== 'chunk') return chunk;
-          const read = async (target: Uint8Array, position: number): Promise<number> => {
-            if (position === failsAt) throw new WeirError('store_corrupt', 'bad sector');
-            return chunk.read(target, position);
-          };
-          return { ...chunk, read };
+          // The file ends there.
+          return { ...chunk, body: fileOf(bytes.subarray(0, failsAt)) };
         },
       });
       const { error, events } = await ask(scene.client, scene.member, requestFor(0, 1_000_000));

@@ -19,6 +19,8 @@ import type {
   ChunkSource,
   ServedChunk,
 } from '../../../src/transfer/chunk-exchange.ts';
+import { httpInside } from '../../support/byte-workers.ts';
+import { fileOf } from '../../support/file-content.ts';
 import { DataServer, type DataServerOptions, type ServedReport } from '../../../src/transfer/https-server.ts';
 import { TestClient, type TestClientOptions } from '../../support/peer-client.ts';
 
@@ -137,6 +139,7 @@ export class Scene implements AsyncDisposable {
     const refusals: Refusal[] = [];
     const reports: ServedReport[] = [];
     const server = await DataServer.start({
+      http: httpInside(),
       listen: [{ host: LOOPBACK, port: 0 }],
       tls: isSecure ? serving.tls : undefined,
       membership: members,
@@ -197,8 +200,7 @@ export function serveChunk(
     start,
     end,
     attestation: range && attest(identity, swarm, bytes.length, { index: 3, hash, verified: true }),
-    read: async (target, position) =>
-      bytes.copy(target, 0, position, Math.min(end, position + target.length)),
+    body: range === undefined ? bytes : fileOf(bytes),
     close: (sent) => closed.push(sent),
   };
 }
