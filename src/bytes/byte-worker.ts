@@ -8,6 +8,7 @@ import { FilesPart } from './files-part.ts';
 import { HttpPart } from './http-part.ts';
 import type { Down, PartName, ToMain, ToWorker, Up } from './messages.ts';
 import { PeersPart } from './peers-part.ts';
+import { UpstreamPart } from './upstream-part.ts';
 
 /** One part of a worker. */
 export interface Part<Name extends PartName> extends AsyncDisposable {
@@ -22,6 +23,7 @@ export class ByteWorker {
   readonly #files: FilesPart;
   readonly #peers: PeersPart;
   readonly #http: HttpPart;
+  readonly #upstream: UpstreamPart;
 
   constructor(port: MessagePort) {
     this.#port = port;
@@ -29,6 +31,7 @@ export class ByteWorker {
     this.#files = new FilesPart(this.#postOf('files'), places);
     this.#peers = new PeersPart(this.#postOf('peers'), places);
     this.#http = new HttpPart(this.#postOf('http'), places);
+    this.#upstream = new UpstreamPart(this.#postOf('upstream'), places);
     port.on('message', (down: Down) => this.#receive(down));
     this.#post({ part: 'started', tid: Number(basename(readlinkSync('/proc/thread-self'))) });
   }
@@ -49,6 +52,8 @@ export class ByteWorker {
         return this.#peers.receive(down.message);
       case 'http':
         return this.#http.receive(down.message);
+      case 'upstream':
+        return this.#upstream.receive(down.message);
       case 'ping':
         return this.#post({ part: 'alive' });
       case 'stop':
@@ -61,7 +66,7 @@ export class ByteWorker {
 
   /** Never rejects. */
   async #stop(): Promise<void> {
-    const parts = [this.#http, this.#peers, this.#files];
+    const parts = [this.#http, this.#peers, this.#upstream, this.#files];
     await Promise.allSettled(parts.map((part) => part[Symbol.asyncDispose]()));
     this.#port.close();
   }

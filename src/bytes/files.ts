@@ -32,7 +32,7 @@ export class Files implements ByteFiles {
     await this.#call(this.#workers.get(worker), { kind: 'write', place, fd, position, follower });
   }
 
-  give({ worker, place }: HeldChunk): void {
+  give({ worker, place }: Pick<HeldChunk, 'worker' | 'place'>): void {
     this.#workers.find(worker)?.post('files', { kind: 'give', place });
   }
 

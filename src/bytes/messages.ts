@@ -26,20 +26,22 @@
  */
 import type { WireError } from './wire-error.ts';
 import type { FilesCommand, FilesEvent } from './files-messages.ts';
-import type { PeersCommand, PeersEvent } from './peers-messages.ts';
-
 import type { HttpCommand, HttpEvent } from './http-messages.ts';
+import type { PeersCommand, PeersEvent } from './peers-messages.ts';
+import type { UpstreamCommand, UpstreamEvent } from './upstream-messages.ts';
 
 export interface ToWorker {
   readonly files: FilesCommand;
-  readonly peers: PeersCommand;
   readonly http: HttpCommand;
+  readonly peers: PeersCommand;
+  readonly upstream: UpstreamCommand;
 }
 
 export interface ToMain {
   readonly files: FilesEvent;
   readonly peers: PeersEvent;
   readonly http: HttpEvent;
+  readonly upstream: UpstreamEvent;
 }
 
 export type PartName = keyof ToWorker;

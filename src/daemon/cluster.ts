@@ -21,6 +21,7 @@ import { manifestFor, Peering } from '../pull/peering.ts';
 import { ProviderAnnouncer } from '../network/provider-announcer.ts';
 import { ProviderSearch } from '../network/provider-search.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
+import type { ByteFiles } from '../store/byte-files.ts';
 import type { BlobProvider } from '../store/store.ts';
 import { nodeState } from '../swarm/node-state.ts';
 import { PARAMETERS } from '../swarm/parameters.ts';
@@ -59,6 +60,7 @@ export interface ClusterOptions {
   readonly upstream: Upstream;
   readonly workers: ByteWorkers;
   readonly http: HttpListeners;
+  readonly files: Pick<ByteFiles, 'give'>;
   /** Bounds the bytes that are received and not yet written. */
   readonly room: ReceiveBudget;
   readonly providers: readonly BlobProvider[];
@@ -86,7 +88,8 @@ export interface Cluster extends AsyncDisposable {
  * @throws WeirError `config_invalid`, `address_in_use`, `store_unusable`
  */
 export async function startCluster(options: ClusterOptions): Promise<Cluster | undefined> {
-  const { config, version, logger, clock, access, upstream, room, providers, manifests, isPulling } = options;
+  const { config, version, logger, clock, access, upstream, files, room, providers, manifests, isPulling } =
+    options;
   const mode = clusterMode(config);
   if (mode === 'off') return undefined;
   await using stack = new AsyncDisposableStack();
@@ -214,6 +217,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     client,
     upstream,
     access,
+    files,
     room,
     clock,
     tagOwners: config['tags.share'] === 'on' ? tagOwners : undefined,

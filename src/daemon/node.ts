@@ -10,6 +10,7 @@ import { ByteWorkers } from '../bytes/byte-workers.ts';
 import { Files } from '../bytes/files.ts';
 import { Http } from '../bytes/http.ts';
 import { WorkerWatch } from '../bytes/worker-watch.ts';
+import { UpstreamClient } from '../bytes/upstream-client.ts';
 import { DocumentRoom } from '../upstream/document-room.ts';
 import { Mirror } from '../mirror/mirror.ts';
 import { Access } from '../pull/access.ts';
@@ -137,6 +138,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
 
   const documents = new DocumentRoom();
   const upstream = new Upstream({
+    blobs: new UpstreamClient(workers),
     documents,
     registries: config.registries,
     userAgent: `weir/${version}`,
@@ -172,6 +174,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     upstream,
     workers,
     http,
+    files,
     room,
     providers,
     documents,
@@ -192,7 +195,6 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       store,
       upstream,
       access,
-      room,
       clock,
       linger: config['pull.linger'],
       stallTimeout: config['mirror.stall-timeout'],

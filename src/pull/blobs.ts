@@ -16,7 +16,6 @@ import type { Clock } from '../util/clock.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
-import type { ReceiveBudget } from '../util/receive-budget.ts';
 import type { BlobProvider, Ingest, Store } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { isOffline, type Access } from './access.ts';
@@ -48,8 +47,6 @@ export interface BlobsOptions {
   readonly store: Store;
   readonly upstream: Pick<Upstream, 'openBlob' | 'headBlob'>;
   readonly access: Access;
-  /** What may be received and not be written yet. */
-  readonly room: ReceiveBudget;
   readonly clock: Clock;
   readonly observer: BlobsObserver;
   /** Milliseconds. */
@@ -237,14 +234,13 @@ export class Blobs implements AsyncDisposable {
   }
 
   async #startDownload(request: BlobRequest, leave: Leave): Promise<BlobReader> {
-    const { access, observer, clock, linger, store, room, upstream } = this.#options;
+    const { access, observer, clock, linger, store, upstream } = this.#options;
     const { digest } = request;
     const id = registryBlobId(blobOf(request));
     observer.cacheMiss();
     const download: Download = new Download(request, digest, {
       upstream,
       store,
-      room,
       clock,
       linger,
       admit: (asked) => access.admit(asked, digest),

@@ -16,14 +16,13 @@ import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { Repository } from '../oci/repository.ts';
-import type { ReceiveBudget } from '../util/receive-budget.ts';
 import type { Ingest, Store } from '../store/store.ts';
 import type { Caller } from '../upstream/caller.ts';
-import type { BlobStream, Upstream } from '../upstream/upstream.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { BlobStream } from '../upstream/upstream-blob.ts';
 import type { PullRequest } from './access.ts';
 import type { PeerSource } from './download-target.ts';
 import { Sends } from './sends.ts';
-import { WriteBehind } from '../store/write-behind.ts';
 
 /** Times that a blob is fetched if its digest is wrong. */
 const MAX_GENERATIONS = 2;
@@ -31,8 +30,6 @@ const MAX_GENERATIONS = 2;
 export interface DownloadOptions {
   readonly upstream: Pick<Upstream, 'openBlob'>;
   readonly store: Pick<Store, 'resume' | 'ingest'>;
-  /** Bounds the bytes that are received and not written yet. */
-  readonly room: ReceiveBudget;
   readonly clock: Clock;
   /** Milliseconds that the download goes on without a reader. */
   readonly linger: number;
@@ -286,13 +283,23 @@ export class Download {
     throw this.#failure;
   }
 
-  #fill(ingest: Ingest, stream: BlobStream, start: number): Promise<void> {
-    const writer = new WriteBehind(start, this.#options.room, async (offset, buffers) => {
-      await ingest.write(offset, buffers);
+  /** A byte worker writes the body into the ingest's file. */
+  async #fill(ingest: Ingest, stream: BlobStream, start: number): Promise<void> {
+    const pour = ingest.pour(start);
+    const { file } = pour;
+    const reserve = (to: number): Promise<void> => pour.reserve(to);
+    const wrote = (index: number, hash: Uint8Array): void => pour.wrote(index, hash);
+    let at = start;
+    try {
+      await stream.readInto({ kind: 'file', file, reserve, wrote }, (position) => {
+        at = Math.max(at, position);
+        this.#lastProgress = this.#options.clock.monotonic();
+        this.#changed.ring();
+      });
+    } finally {
+      pour.ended(at);
       this.#changed.ring();
-    });
-    const progressed = (): void => void (this.#lastProgress = this.#options.clock.monotonic());
-    return writer.fill(stream.chunks, progressed, this.#stop.signal);
+    }
   }
 
   /** False if the digest is wrong and another try is due. */

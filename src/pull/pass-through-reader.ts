@@ -10,7 +10,8 @@ import { DigestVerifier, type Digest } from '../oci/digest.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { Ingest } from '../store/store.ts';
 import { ByteQueue } from '../util/byte-queue.ts';
-import type { BlobStream, Upstream } from '../upstream/upstream.ts';
+import type { Upstream } from '../upstream/upstream.ts';
+import type { BlobStream } from '../upstream/upstream-blob.ts';
 import type { PullRequest } from './access.ts';
 import type { BlobReader, BodyTarget } from './blob-reader.ts';
 

@@ -16,13 +16,13 @@ import { digestAlgorithm, digestOf, type Digest } from '../oci/digest.ts';
 import type { Repository } from '../oci/repository.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
+import type { ByteFiles } from '../store/byte-files.ts';
 import { ChunkOwners } from '../swarm/chunk-owners.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
 import { MESSAGE_LIMITS, type SwarmKey } from '../protocol/messages.ts';
 import { PARAMETERS } from '../swarm/parameters.ts';
 import type { SwarmManager } from '../swarm/swarm-manager.ts';
 import type { ChunkAnswer, ChunkClient, ChunkFetch } from '../transfer/chunk-exchange.ts';
-import { ChunkBuffers } from '../transfer/chunk-buffers.ts';
 import { bearerOf } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Access, PullRequest } from './access.ts';
@@ -52,6 +52,8 @@ export interface PeeringOptions {
   readonly client: ChunkClient;
   readonly upstream: Pick<Upstream, 'openBlob'>;
   readonly access: Access;
+  /** Takes the memory of chunks back. */
+  readonly files: Pick<ByteFiles, 'give'>;
   /** Bounds the bytes that are received and not written yet. */
   readonly room: ReceiveBudget;
   readonly clock: Clock;
@@ -81,14 +83,14 @@ interface RunningPull {
 export class Peering implements ManifestPeers {
   readonly #options: PeeringOptions;
   readonly #pulls: Map<string, RunningPull> = new Map();
-  readonly #memory: ChunkBuffers = new ChunkBuffers();
-  readonly #unfinished: UnfinishedChunks = new UnfinishedChunks(this.#memory);
+  readonly #unfinished: UnfinishedChunks;
   readonly #ended: LRUCache<string, PullRecord>;
   /** Swarms that this node has left because the registry contradicted itself, by {@link registryBlobId}. */
   readonly #left: LRUCache<string, true>;
 
   constructor(options: PeeringOptions) {
     this.#options = options;
+    this.#unfinished = new UnfinishedChunks(options.files);
     const perf = { now: (): number => options.clock.monotonic() };
     this.#ended = new LRUCache({ max: MAX_ENDED, ttl: ENDED_FOR, perf });
     this.#left = new LRUCache({ max: MAX_LEFT, ttl: LEFT_FOR, perf });
@@ -114,7 +116,7 @@ export class Peering implements ManifestPeers {
    * @throws WeirError upstream's answer to this caller
    */
   async share(request: PullRequest, digest: Digest): Promise<PeerSource | undefined> {
-    const { settled, membership, access, swarms, upstream, room, clock } = this.#options;
+    const { settled, membership, access, swarms, upstream, files, room, clock } = this.#options;
     await settled;
     const id = registryBlobId({ registry: request.repository.registry, digest });
     if (membership.live().length < 2 || this.#left.has(id)) return undefined;
@@ -127,7 +129,7 @@ export class Peering implements ManifestPeers {
       size,
       swarms,
       upstream,
-      memory: this.#memory,
+      files,
       room,
       unfinished: this.#unfinished,
       onSettled: (settledPull, kept, failure) => this.#settled(id, settledPull, kept, failure),
@@ -217,7 +219,6 @@ export class Peering implements ManifestPeers {
     const record = this.#pulls.get(id);
     if (record?.pull !== pull) return;
     this.#pulls.delete(id);
-    if (this.#pulls.size === 0) this.#memory.clear();
     const { view } = pull;
     // Only the view is kept, so that the pull's memory is freed.
     if (view !== undefined)

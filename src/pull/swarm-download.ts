@@ -8,6 +8,7 @@ import { isWeirError, toWeirError, type WeirError } from '../util/errors.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryHost, Repository } from '../oci/repository.ts';
+import type { ByteFiles } from '../store/byte-files.ts';
 import type { Ingest } from '../store/store.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
@@ -16,7 +17,6 @@ import type { Swarm } from '../swarm/swarm.ts';
 import type { Sink, SinkResult } from '../swarm/environment.ts';
 import type { SwarmManager } from '../swarm/swarm-manager.ts';
 import { bearerOf, type Caller } from '../upstream/caller.ts';
-import type { ChunkBuffers } from '../transfer/chunk-buffers.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { PullRequest } from './access.ts';
 import { UpstreamChunks } from './upstream-chunks.ts';
@@ -30,8 +30,8 @@ export interface SwarmDownloadOptions {
   readonly size: number;
   readonly swarms: SwarmManager;
   readonly upstream: Pick<Upstream, 'openBlob'>;
-  /** Memory in which chunks are put together. */
-  readonly memory: ChunkBuffers;
+  /** Takes the memory of chunks back. */
+  readonly files: Pick<ByteFiles, 'give'>;
   readonly room: ReceiveBudget;
   readonly unfinished: UnfinishedChunks;
   readonly onSettled: (pull: SwarmDownload, kept: boolean, failure: WeirError | undefined) => void;
@@ -106,7 +106,7 @@ export class SwarmDownload implements PeerSource {
   }
 
   async fetchInto(target: DownloadTarget): Promise<void> {
-    const { swarms, upstream, memory, room, unfinished, digest, request, size } = this.#options;
+    const { swarms, upstream, files, room, unfinished, digest, request, size } = this.#options;
     const { registry, name } = request.repository;
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const { ingest, signal, callers } = target;
@@ -122,7 +122,7 @@ export class SwarmDownload implements PeerSource {
         request,
         digest,
         layout: ingest.layout,
-        memory,
+        files,
         room,
         unfinished,
         name: registryBlobId({ registry, digest }),

@@ -1,29 +1,23 @@
 /**
- * Chunks that came only in part because their request to upstream ended early. The next request goes on from there.
+ * Chunks in byte workers that came only in part because their request to upstream ended early. The next request goes on from there.
  * They are kept for the whole node, and bounded, because the next request may never come.
  */
 import { MIB } from '../util/clock.ts';
-import type { ChunkBuffers } from '../transfer/chunk-buffers.ts';
+import type { ByteFiles } from '../store/byte-files.ts';
+import type { UnfinishedPlace } from '../upstream/blob-transport.ts';
 
 /** Bytes that are kept: the unfinished chunks of a dozen requests. */
 const MAX_KEPT = 16 * MIB;
 
-/** A chunk and the number of its bytes that have come. */
-export interface UnfinishedChunk {
-  readonly index: number;
-  readonly chunk: Uint8Array<ArrayBuffer>;
-  readonly filled: number;
-}
-
 export class UnfinishedChunks {
-  readonly #memory: ChunkBuffers;
+  readonly #files: Pick<ByteFiles, 'give'>;
   /** By pull and index, the oldest first. */
-  readonly #kept: Map<string, UnfinishedChunk> = new Map();
+  readonly #kept: Map<string, UnfinishedPlace> = new Map();
   #bytes = 0;
 
-  /** @param memory takes back the buffers of chunks that are dropped */
-  constructor(memory: ChunkBuffers) {
-    this.#memory = memory;
+  /** @param files takes back the memory of chunks that are dropped */
+  constructor(files: Pick<ByteFiles, 'give'>) {
+    this.#files = files;
   }
 
   /** Bytes that are kept. */
@@ -31,11 +25,11 @@ export class UnfinishedChunks {
     return this.#bytes;
   }
 
-  keep(pull: string, unfinished: UnfinishedChunk): void {
+  keep(pull: string, unfinished: UnfinishedPlace): void {
     const key = keyOf(pull, unfinished.index);
     this.#drop(key);
     this.#kept.set(key, unfinished);
-    this.#bytes += unfinished.chunk.length;
+    this.#bytes += unfinished.length;
     for (const oldest of this.#kept.keys()) {
       if (this.#bytes <= MAX_KEPT) return;
       this.#drop(oldest);
@@ -43,12 +37,12 @@ export class UnfinishedChunks {
   }
 
   /** Hands the chunk over. */
-  take(pull: string, index: number): UnfinishedChunk | undefined {
+  take(pull: string, index: number): UnfinishedPlace | undefined {
     const key = keyOf(pull, index);
     const found = this.#kept.get(key);
     if (found === undefined) return undefined;
     this.#kept.delete(key);
-    this.#bytes -= found.chunk.length;
+    this.#bytes -= found.length;
     return found;
   }
 
@@ -61,8 +55,8 @@ export class UnfinishedChunks {
     const found = this.#kept.get(key);
     if (found === undefined) return;
     this.#kept.delete(key);
-    this.#bytes -= found.chunk.length;
-    this.#memory.give(found.chunk);
+    this.#bytes -= found.length;
+    this.#files.give(found);
   }
 }
 

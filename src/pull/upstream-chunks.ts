@@ -1,16 +1,22 @@
 /**
- * Upstream as the swarm's policy asks it: chunk by chunk. If a request ends early, the bytes of its unfinished chunk
- * are kept for a while. The next request goes on from there, so that no byte leaves the registry twice for that.
+ * Upstream as the swarm's policy asks it: chunk by chunk. A byte worker puts each chunk together and hashes it; whether it
+ * may begin one is decided here, within the node's receive budget. If a request ends early, the bytes of its unfinished
+ * chunk are kept for a while. The next request goes on from there, in the same worker, so that no byte leaves the registry
+ * twice for that.
  */
-import { toWeirError, WeirError } from '../util/errors.ts';
+import type { HeldChunk } from '../util/content.ts';
+import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
+import type { ByteFiles } from '../store/byte-files.ts';
 import type { ChunkUpstream, ChunkUpstreamEvents } from '../swarm/environment.ts';
-import type { ChunkBuffers } from '../transfer/chunk-buffers.ts';
+import type { UnfinishedPlace } from '../upstream/blob-transport.ts';
 import { remoteCallerOf, type Caller } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+import type { BlobStream } from '../upstream/upstream-blob.ts';
 import type { PullRequest } from './access.ts';
+import { ChunkRoom } from './chunk-room.ts';
 import type { UnfinishedChunks } from './unfinished-chunks.ts';
 
 export interface UpstreamChunksOptions {
@@ -18,8 +24,8 @@ export interface UpstreamChunksOptions {
   readonly request: PullRequest;
   readonly digest: Digest;
   readonly layout: ChunkLayout;
-  /** Memory in which chunks are put together. */
-  readonly memory: ChunkBuffers;
+  /** Takes the memory of chunks back. */
+  readonly files: Pick<ByteFiles, 'give'>;
   /** Bounds the bytes that are received and not written yet. */
   readonly room: ReceiveBudget;
   /** Keeps chunks that came only in part, under the name of this pull. */
@@ -30,128 +36,138 @@ export interface UpstreamChunksOptions {
   readonly callers: () => readonly Caller[];
 }
 
-/** A chunk that is arriving. */
-interface Coming {
-  index: number;
-  /** Undefined before the chunk's first byte: until then it takes no room. */
-  chunk: Uint8Array<ArrayBuffer> | undefined;
-  filled: number;
+/** A request for some chunks. */
+interface Fetching {
+  readonly first: number;
+  /** Excluded. */
+  readonly end: number;
+  readonly token: string | undefined;
+  readonly events: ChunkUpstreamEvents;
+  readonly stop: AbortController;
+  readonly room: ChunkRoom;
+  /** The next chunk, if it has come in part. */
+  unfinished: UnfinishedPlace | undefined;
+  /** No events are wanted any more. */
+  over: boolean;
 }
 
 export class UpstreamChunks implements ChunkUpstream {
   readonly #options: UpstreamChunksOptions;
+  /** Requests that were given up, and whose worker may still hold an unfinished chunk. */
+  readonly #leaving: Set<Promise<void>> = new Set();
 
   constructor(options: UpstreamChunksOptions) {
     this.#options = options;
   }
 
   fetch(first: number, count: number, token: string | undefined, events: ChunkUpstreamEvents): () => void {
+    const { layout, room, signal } = this.#options;
     const stop = new AbortController();
-    const coming = this.#resume(first);
-    let over = false;
-    const end = (): boolean => {
-      if (over) return false;
-      over = true;
-      this.#keep(coming);
-      return true;
+    const either = AbortSignal.any([stop.signal, signal]);
+    const fetching: Fetching = {
+      first,
+      end: first + count,
+      token,
+      events,
+      stop,
+      room: new ChunkRoom(first, { layout, room, signal: either, held: (isHeld) => held(isHeld) }),
+      unfinished: undefined,
+      over: false,
     };
-    const ended = (error: WeirError | undefined): void => void (end() && events.ended(error));
-    this.#fetch(coming, first + count, token, events, stop.signal).then(
-      () => ended(undefined),
-      (error: unknown) => ended(toWeirError(error)),
+    const held = (isHeld: boolean): void => {
+      if (!fetching.over) events.held(isHeld);
+    };
+    const ended = (error?: WeirError): void => {
+      if (fetching.over) return;
+      fetching.over = true;
+      events.ended(error);
+    };
+    const work = this.#fetch(fetching, either).then(
+      () => this.#finish(fetching, undefined, ended),
+      (error: unknown) => this.#finish(fetching, toWeirError(error), ended),
     );
     return () => {
-      if (end()) stop.abort(new WeirError('aborted', 'the chunk is not wanted any more'));
+      if (fetching.over) return;
+      fetching.over = true;
+      this.#leaving.add(work);
+      void work.finally(() => this.#leaving.delete(work));
+      stop.abort(new WeirError('aborted', 'the chunk is not wanted any more'));
     };
   }
 
-  /** @param end excluded */
-  async #fetch(
-    coming: Coming,
-    end: number,
-    token: string | undefined,
-    events: ChunkUpstreamEvents,
-    stop: AbortSignal,
-  ): Promise<void> {
-    const { upstream, request, digest, layout, signal, callers } = this.#options;
+  async #fetch(fetching: Fetching, signal: AbortSignal): Promise<void> {
+    const { upstream, request, digest, layout, callers } = this.#options;
+    const { first, end, token } = fetching;
     const { registry } = request.repository;
     const delegated = token === undefined ? [] : [remoteCallerOf(registry, token)];
-    const either = AbortSignal.any([stop, signal]);
+    while (this.#leaving.size > 0) await Promise.all(this.#leaving); // what they leave, this request goes on with
+    signal.throwIfAborted();
+    fetching.unfinished = this.#resume(fetching);
     const stream = await upstream.openBlob(request.repository, digest, {
-      start: layout.start(coming.index) + coming.filled,
+      start: layout.start(first) + (fetching.unfinished?.filled ?? 0),
       end: layout.end(end - 1),
       caller: request.caller,
       callers: () => [...callers(), ...delegated],
       retries: 0, // the policy tries again, and has peers to ask meanwhile
-      signal: either,
+      signal,
+      worker: () => fetching.unfinished?.worker,
     });
     if (stream.size !== layout.size) {
       throw new WeirError('upstream_protocol', `upstream says that ${digest} has ${stream.size} bytes`);
     }
-    for await (const bytes of stream.chunks) {
-      if (stop.aborted) return;
-      events.progressed(bytes.length);
-      for (let done = 0; done < bytes.length && coming.index < layout.count && !stop.aborted;) {
-        if (coming.chunk === undefined) await this.#begin(coming, events, either);
-        else done += this.#fill(coming, coming.chunk, bytes.subarray(done), events);
-      }
-    }
+    await this.#read(stream, fetching);
   }
 
-  /** Gets memory for the chunk; nothing is read until there is room. @throws the signal's reason */
-  async #begin(coming: Coming, events: ChunkUpstreamEvents, signal: AbortSignal): Promise<void> {
-    const { layout, memory, room } = this.#options;
-    const length = layout.length(coming.index);
-    if (!room.tryTake(length)) {
-      events.held(true);
-      await room.take(length, signal);
-      if (signal.aborted) {
-        room.give(length); // it was given up in the moment in which it got room
-        throw signal.reason;
-      }
-      events.held(false);
-    }
-    coming.chunk = memory.take(length);
+  async #read(stream: BlobStream, fetching: Fetching): Promise<void> {
+    const { layout } = this.#options;
+    let at = layout.start(fetching.first) + (fetching.unfinished?.filled ?? 0);
+    const sink = {
+      kind: 'chunks',
+      size: layout.size,
+      // The worker takes it over when it begins to read.
+      get unfinished() {
+        const taken = fetching.unfinished;
+        fetching.unfinished = undefined;
+        return taken;
+      },
+      begin: (index: number) => fetching.room.take(index),
+      chunk: (index: number, chunk: HeldChunk) => this.#arrived(fetching, index, chunk),
+      left: (unfinished: UnfinishedPlace) => (fetching.unfinished = unfinished),
+    } as const;
+    await stream.readInto(sink, (position) => {
+      if (position > at && !fetching.over) fetching.events.progressed(position - at);
+      at = Math.max(at, position);
+    });
   }
 
-  /** Copies bytes into the chunk, and hands it over once it is whole. @returns the number of bytes that it took */
-  #fill(
-    coming: Coming,
-    chunk: Uint8Array<ArrayBuffer>,
-    bytes: Uint8Array,
-    events: ChunkUpstreamEvents,
-  ): number {
-    const { index } = coming;
-    const part = bytes.subarray(0, chunk.length - coming.filled);
-    chunk.set(part, coming.filled);
-    coming.filled += part.length;
-    if (coming.filled === chunk.length) {
-      Object.assign(coming, { index: index + 1, chunk: undefined, filled: 0 });
-      events.chunk(index, chunk, () => this.#release(chunk));
-    }
-    return part.length;
-  }
-
-  #release(chunk: Uint8Array<ArrayBuffer>): void {
-    const { memory, room } = this.#options;
-    memory.give(chunk);
-    room.give(chunk.length);
+  #arrived(fetching: Fetching, index: number, chunk: HeldChunk): void {
+    const { files, room } = this.#options;
+    const release = (): void => {
+      files.give(chunk);
+      room.give(chunk.length);
+    };
+    fetching.room.arrived(index);
+    if (fetching.over) return release(); // it came as it was given up
+    fetching.events.chunk(index, chunk, release);
+    fetching.room.tell();
   }
 
   /** Goes on with an unfinished chunk, if there is one and there is room for it. */
-  #resume(index: number): Coming {
-    const { unfinished, name, memory, room } = this.#options;
-    const kept = unfinished.take(name, index);
-    if (kept !== undefined && room.tryTake(kept.chunk.length)) return { ...kept };
-    if (kept !== undefined) memory.give(kept.chunk);
-    return { index, chunk: undefined, filled: 0 };
+  #resume({ first, room }: Fetching): UnfinishedPlace | undefined {
+    const { unfinished, name, files } = this.#options;
+    const kept = unfinished.take(name, first);
+    if (kept === undefined || room.tryTake(first)) return kept;
+    files.give(kept);
+    return undefined;
   }
 
-  #keep({ index, chunk, filled }: Coming): void {
-    const { unfinished, name, room } = this.#options;
-    if (chunk === undefined) return;
-    if (filled === 0) return this.#release(chunk);
-    room.give(chunk.length);
-    unfinished.keep(name, { index, chunk, filled });
+  #finish(fetching: Fetching, error: WeirError | undefined, ended: (error?: WeirError) => void): void {
+    const { unfinished: kept, name } = this.#options;
+    const { room, unfinished, stop } = fetching;
+    stop.abort(error); // a response that is not read must not keep its connection
+    room.close();
+    const isLost = isWeirError(error, 'worker_lost'); // and with it what it held
+    if (unfinished !== undefined && !isLost) kept.keep(name, unfinished);
+    ended(isLost ? new WeirError('upstream_cut', error.message, { cause: error }) : error);
   }
 }

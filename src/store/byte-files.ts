@@ -24,8 +24,8 @@ export interface Following {
 export interface ByteFiles {
   /** Writes the chunk, and gives its memory back. @throws WeirError `worker_lost`; the system's error, with its `code` */
   write(chunk: HeldChunk, fd: number, position: number, following?: Following): Promise<void>;
-  /** Gives the memory of a chunk back that is not wanted. */
-  give(chunk: HeldChunk): void;
+  /** Gives the memory of a chunk back that is not wanted; harmless if it was given back before. */
+  give(chunk: Pick<HeldChunk, 'worker' | 'place'>): void;
   follow(blob: FollowedBlob): Following;
   /** Those of the chunks that have their hash. @param hashes sha256 of all chunks, one after the other */
   check(content: FileContent, hashes: Uint8Array, chunks: readonly number[]): Promise<readonly number[]>;

@@ -132,7 +132,8 @@ export class FsIngest implements Ingest {
     const absent = present.firstClear(index);
     if (absent >= present.length) return layout.size - position;
     const end = layout.start(absent) + (this.#growing.get(absent)?.written ?? 0);
-    return Math.max(0, end - position);
+    // A byte worker that pours is ahead of what it has told.
+    return Math.max(0, end - position, this.#progress.prefix - position);
   }
 
   async read(target: Uint8Array, position: number): Promise<number> {
@@ -274,6 +275,7 @@ export class FsIngest implements Ingest {
         this.#progress.advance(this.readable(0));
       },
       ended: (at) => {
+        this.#taken -= Math.max(0, reserved - at); // the next pour reserves them again
         const index = this.layout.indexOf(at);
         const written = at - this.layout.start(index);
         if (written > 0 && !this.has(index)) this.#growing.set(index, { written, hash: undefined });

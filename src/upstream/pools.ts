@@ -35,12 +35,18 @@ export interface PoolOptions {
   readonly headerTimeout: number;
   /** Milliseconds without a byte of a body while it is wanted. */
   readonly stallTimeout: number;
-  /** Per origin, both lanes together. */
-  readonly maxConnections: number;
+  /** Per origin and lane. */
+  readonly connections: Readonly<Record<Lane, number>>;
   readonly environment: Environment;
   readonly trust: TrustStore;
   /** Resolves names; default: as all programs of the machine do. */
   readonly lookup?: Lookup | undefined;
+}
+
+/** Shares a bound on connections to one origin between the lanes; each gets at least one. */
+export function shareConnections(maxConnections: number): Readonly<Record<Lane, number>> {
+  const control = Math.max(1, maxConnections >> 3);
+  return { control, blob: Math.max(1, maxConnections - control) };
 }
 
 export class Pools {
@@ -60,8 +66,7 @@ export class Pools {
    *   resolves to one, requests fail with it
    */
   get(origin: string, tls: TlsProfile, lane: Lane, reach: Reach): Dispatcher {
-    const own = this.#options.maxConnections > 1 ? lane : 'shared';
-    const key = `${own} ${origin} ${tls.skipVerify ? 'insecure' : 'verify'} ${reach} ${tls.caFile ?? ''}`;
+    const key = `${lane} ${origin} ${tls.skipVerify ? 'insecure' : 'verify'} ${reach} ${tls.caFile ?? ''}`;
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
     // Literal addresses are never resolved, nor are names behind a proxy: guardedLookup would not see them.
@@ -89,7 +94,7 @@ export class Pools {
       ...secure,
     };
     const limits = {
-      connections: this.#connections(lane),
+      connections: this.#options.connections[lane],
       connectTimeout,
       headersTimeout: headerTimeout,
       bodyTimeout: stallTimeout,
@@ -112,13 +117,6 @@ export class Pools {
       factory,
       clientFactory: factory,
     });
-  }
-
-  #connections(lane: Lane): number {
-    const { maxConnections } = this.#options;
-    if (maxConnections <= 1) return 1;
-    const control = Math.max(1, maxConnections >> 3);
-    return lane === 'control' ? control : maxConnections - control;
   }
 
   #close(pool: Dispatcher): void {

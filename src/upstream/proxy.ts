@@ -29,6 +29,14 @@ export function proxyFor(origin: URL, environment: Environment): ProxySettings |
   return { httpProxy: url.href, httpsProxy: url.href, noProxy };
 }
 
+/** The variables that {@link proxyFor} reads. */
+export function proxyVariables(environment: Environment): Environment {
+  const names = ['http_proxy', 'https_proxy', 'no_proxy'];
+  return Object.fromEntries(
+    names.flatMap((name) => [name, name.toUpperCase()]).map((name) => [name, environment[name]]),
+  );
+}
+
 function read(environment: Environment, name: string): string {
   return environment[name] ?? environment[name.toUpperCase()] ?? '';
 }

@@ -3,7 +3,7 @@
  * origin that they were meant for, and TLS is never given up.
  */
 import { WeirError } from '../util/errors.ts';
-import type { Response } from './response.ts';
+import type { ResponseHead } from './response.ts';
 
 /** Registries redirect once, to their storage; some through a load balancer. */
 const MAX_REDIRECTS = 5;
@@ -19,8 +19,8 @@ export interface Hop {
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface Followed {
-  readonly response: Response;
+export interface Followed<Head extends ResponseHead> {
+  readonly response: Head;
   /** Whether the answer came from another origin than the one asked. */
   readonly isElsewhere: boolean;
 }
@@ -29,7 +29,10 @@ export interface Followed {
  * @param sendHop sends one request
  * @throws WeirError `upstream_protocol` for a redirect that is not followed
  */
-export async function follow(hop: Hop, sendHop: (hop: Hop) => Promise<Response>): Promise<Followed> {
+export async function follow<Head extends ResponseHead>(
+  hop: Hop,
+  sendHop: (hop: Hop) => Promise<Head>,
+): Promise<Followed<Head>> {
   let { url, headers, from } = hop;
   if (from !== undefined) checkStep(from, url, 'a token server');
   for (let count = 0; ; count++) {

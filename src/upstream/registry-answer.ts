@@ -2,7 +2,7 @@
 import type { Clock } from '../util/clock.ts';
 import { WeirError, type ErrorCode } from '../util/errors.ts';
 import type { Followed } from './redirect.ts';
-import type { Response } from './response.ts';
+import type { ResponseHead } from './response.ts';
 import { parseRetryAfter } from './retry.ts';
 
 const LENGTH = /^[0-9]{1,15}$/;
@@ -14,12 +14,12 @@ const UNSATISFIED_RANGE = /^bytes \*\/([0-9]{1,15})$/;
  * @param notFound the code for a 404
  * @throws WeirError `notFound`, `upstream_denied`, `upstream_throttled`, `upstream_status`
  */
-export function expectStatus(
-  followed: Followed,
+export function expectStatus<Head extends ResponseHead>(
+  followed: Followed<Head>,
   expected: readonly number[],
   notFound: ErrorCode,
   clock: Pick<Clock, 'now'>,
-): Response {
+): Head {
   const { response, isElsewhere } = followed;
   if (expected.includes(response.status)) return response;
   response.discard();
@@ -27,7 +27,7 @@ export function expectStatus(
 }
 
 function statusError(
-  response: Response,
+  response: ResponseHead,
   isElsewhere: boolean,
   notFound: ErrorCode,
   clock: Pick<Clock, 'now'>,
@@ -52,7 +52,7 @@ function statusError(
 }
 
 /** Content-Length in bytes; undefined if it is missing. @throws WeirError `upstream_protocol` */
-export function contentLength(response: Response): number | undefined {
+export function contentLength(response: ResponseHead): number | undefined {
   const header = response.header('content-length');
   if (header === undefined) return undefined;
   if (!LENGTH.test(header)) throw protocolError(response, 'a malformed Content-Length');
@@ -67,7 +67,7 @@ export interface ContentRange {
 }
 
 /** Content-Range of a 206. @throws WeirError `upstream_protocol` if it is missing, malformed or without a total */
-export function contentRange(response: Response): ContentRange {
+export function contentRange(response: ResponseHead): ContentRange {
   const match = CONTENT_RANGE.exec(response.header('content-range') ?? '');
   const [start, last, total] = (match ?? []).slice(1).map(Number);
   if (start === undefined || last === undefined || total === undefined || last < start || last >= total) {
@@ -77,19 +77,19 @@ export function contentRange(response: Response): ContentRange {
 }
 
 /** The size in a 416. */
-export function unsatisfiedTotal(response: Response): number | undefined {
+export function unsatisfiedTotal(response: ResponseHead): number | undefined {
   const match = UNSATISFIED_RANGE.exec(response.header('content-range') ?? '');
   return match?.[1] === undefined ? undefined : Number(match[1]);
 }
 
 /** Only identity was asked for; any other encoding has another length and another digest. */
-export function refuseEncoding(response: Response): void {
+export function refuseEncoding(response: ResponseHead): void {
   const encoding = response.header('content-encoding');
   if (encoding === undefined || encoding === '' || encoding.toLowerCase() === 'identity') return;
   throw protocolError(response, `content encoding ${JSON.stringify(encoding.slice(0, 40))}`);
 }
 
-export function protocolError(response: Response, problem: string): WeirError {
+export function protocolError(response: ResponseHead, problem: string): WeirError {
   response.discard();
   return new WeirError('upstream_protocol', `${response.origin} answered with ${problem}`, {
     detail: { status: response.status },

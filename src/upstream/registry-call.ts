@@ -20,12 +20,12 @@ import { parseChallenges, type Challenge } from './challenge.ts';
 import { formatAuthorization, type StoredCredential } from './credential.ts';
 import type { DockerConfig } from './docker-config.ts';
 import type { Endpoint } from './endpoint.ts';
-import type { Lane, Pools } from './pools.ts';
 import type { Reaches } from './reach.ts';
 import { follow, type Followed, type Hop } from './redirect.ts';
 import type { RegistryConfig, RequestKind, UpstreamObserver } from './registry-config.ts';
-import { send, type Response } from './response.ts';
+import type { Response, ResponseHead } from './response.ts';
 import { TokenSource, type TokenRequest } from './token.ts';
+import type { Transport } from './transport.ts';
 
 /** Repositories whose challenges are remembered. */
 const MAX_CHALLENGES = 2000;
@@ -38,7 +38,6 @@ const PRINTABLE = /^[\t\x20-\x7e]{1,8192}$/;
 interface Asked {
   readonly endpoint: Endpoint;
   readonly kind: RequestKind;
-  readonly lane: Lane;
   readonly caller: Caller;
 }
 
@@ -53,7 +52,8 @@ export interface RegistryCallRequest extends Asked {
 }
 
 export interface RegistryCallOptions {
-  readonly pools: Pools;
+  /** Sends requests for tokens. */
+  readonly control: Transport<Response>;
   readonly reaches: Reaches;
   readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
   readonly dockerConfig: DockerConfig | undefined;
@@ -94,17 +94,21 @@ export class RegistryCall {
 
   /**
    * The registry's answer of any status except 401.
+   * @param transport sends the request, and each of its redirects
    * @throws WeirError `upstream_unauthorized` with the challenge to relay in `detail.challenge`, and the errors of
    *   failed requests and redirects
    */
-  async run(request: RegistryCallRequest): Promise<Followed> {
+  async run<Head extends ResponseHead>(
+    request: RegistryCallRequest,
+    transport: Transport<Head>,
+  ): Promise<Followed<Head>> {
     const { endpoint } = request;
     const credential = await this.#credential(request);
     const key = learnedKey(request);
     let learned = this.#learned.get(key);
     let authorization = await this.#authorize(request, credential, learned);
     for (let sends = 1; ; sends++) {
-      const followed = await this.#send(request, authorization);
+      const followed = await this.#send(request, authorization, transport);
       const { response, isElsewhere } = followed;
       if (response.status !== 401 || isElsewhere) return followed;
       response.discard();
@@ -161,10 +165,11 @@ export class RegistryCall {
     rejected: string | undefined,
   ): Promise<{ readonly token: string; readonly isFresh: boolean }> {
     const { endpoint, caller, signal } = request;
-    const asked = { endpoint, caller, kind: 'token', lane: 'control' } as const;
+    const asked = { endpoint, caller, kind: 'token' } as const;
+    const { control } = this.#options;
     const context = {
       send: async (hop: Hop): Promise<Response> =>
-        (await follow(hop, (next) => this.#hop(next, asked))).response,
+        (await follow(hop, (next) => this.#hop(next, asked, control))).response,
       from: new URL(endpoint.origin),
       caller,
       signal,
@@ -179,26 +184,32 @@ export class RegistryCall {
     }
   }
 
-  #send(request: RegistryCallRequest, authorization: Authorization | undefined): Promise<Followed> {
+  #send<Head extends ResponseHead>(
+    request: RegistryCallRequest,
+    authorization: Authorization | undefined,
+    transport: Transport<Head>,
+  ): Promise<Followed<Head>> {
     const { endpoint, method, signal } = request;
     const headers = {
       ...request.headers,
       ...(authorization !== undefined && { authorization: authorization.header }),
     };
     const url = new URL(`${endpoint.origin}${request.target}`);
-    return follow({ url, method, headers, signal }, (hop) => this.#hop(hop, request));
+    return follow({ url, method, headers, signal }, (hop) => this.#hop(hop, request, transport));
   }
 
-  async #hop(hop: Hop, asked: Asked): Promise<Response> {
-    const { clock, observer, pools, reaches } = this.#options;
-    const { endpoint, caller, kind, lane } = asked;
+  async #hop<Head extends ResponseHead>(hop: Hop, asked: Asked, transport: Transport<Head>): Promise<Head> {
+    const { clock, observer, reaches } = this.#options;
+    const { endpoint, caller, kind } = asked;
     const { origin, pathname, search } = hop.url;
     const start = clock.monotonic();
     const seconds = (): number => (clock.monotonic() - start) / 1000;
     try {
       const reach = reaches.of({ url: hop.url, from: hop.from, endpoint, caller });
-      const response = await send(pools.get(origin, endpoint.tls, lane, reach), {
+      const response = await transport.send({
         origin,
+        tls: endpoint.tls,
+        reach,
         method: hop.method,
         path: pathname + search,
         headers: { ...this.#options.headers, ...hop.headers },
@@ -230,7 +241,7 @@ function canTryAgain(used: Authorization | undefined, learned: Learned): boolean
   return !used.isFinal && learned.error !== 'insufficient_scope';
 }
 
-function learn(response: Response, name: RepositoryName, firstRaw: string | undefined): Learned {
+function learn(response: ResponseHead, name: RepositoryName, firstRaw: string | undefined): Learned {
   const header = response.header('www-authenticate');
   const challenges = header === undefined ? [] : parseOrNone(header);
   const bearer = challenges.find(({ scheme }) => scheme === 'bearer');

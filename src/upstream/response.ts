@@ -15,6 +15,23 @@ import { abortError, transportError } from './failure.ts';
 
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
 
+/** What a response says before its body, wherever the body is read. */
+export interface ResponseHead {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly origin: string;
+  /** The value of a header; repeated headers are joined. */
+  header(name: string): string | undefined;
+  /** Drops the body. */
+  discard(): void;
+}
+
+/** The value of a header; repeated headers are joined as RFC 9110, section 5.3, says. */
+export function headerOf(headers: Headers, name: string): string | undefined {
+  const value = headers[name];
+  return typeof value === 'object' ? value.join(', ') : value;
+}
+
 /**
  * Bytes that may wait for the reader before the socket is paused: some reads of 64 KiB, so that both sides keep busy.
  */
@@ -59,7 +76,7 @@ interface Waiter {
   readonly reject: (error: WeirError) => void;
 }
 
-export class Response implements Dispatcher.DispatchHandler {
+export class Response implements Dispatcher.DispatchHandler, ResponseHead {
   status = 0;
   headers: Headers = {};
   readonly origin: string;
@@ -81,10 +98,8 @@ export class Response implements Dispatcher.DispatchHandler {
     signal?.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  /** The value of a header; repeated headers are joined as RFC 9110, section 5.3, says. */
   header(name: string): string | undefined {
-    const value = this.headers[name];
-    return typeof value === 'object' ? value.join(', ') : value;
+    return headerOf(this.headers, name);
   }
 
   /**

@@ -25,22 +25,20 @@ const SYSTEM_BUNDLES = [
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 
+/** Certificates from files, so that another thread need not read them again. PEM; can be cloned. */
+export interface TrustedFiles {
+  readonly extra: readonly string[];
+  readonly files: ReadonlyMap<string, readonly string[]>;
+}
+
 export class TrustStore {
-  readonly #extra: readonly string[];
-  readonly #files = new Map<string, readonly string[]>();
+  readonly #trusted: TrustedFiles;
   readonly #contexts = new Map<string, SecureContext>();
   #roots: readonly string[] | undefined;
 
-  /**
-   * @param caFile trusted for all registries
-   * @param profiles of all registries; their files are read now, so that a wrong path is found at the start
-   * @throws WeirError `config_invalid` if a file cannot be read or contains no certificate
-   */
-  constructor(caFile: string | undefined, profiles: Iterable<TlsProfile>) {
-    this.#extra = caFile ? readCertificates(caFile) : [];
-    for (const { caFile: file } of profiles) {
-      if (file && !this.#files.has(file)) this.#files.set(file, readCertificates(file));
-    }
+  /** @param trusted read by {@link readTrusted} */
+  constructor(trusted: TrustedFiles) {
+    this.#trusted = trusted;
   }
 
   context(profile: TlsProfile): SecureContext {
@@ -48,11 +46,26 @@ export class TrustStore {
     const known = this.#contexts.get(key);
     if (known !== undefined) return known;
     this.#roots ??= [...getCACertificates('default'), ...systemCertificates()];
-    const own = this.#files.get(key) ?? [];
-    const context = createSecureContext({ ca: [...new Set([...this.#roots, ...this.#extra, ...own])] });
+    const { extra, files } = this.#trusted;
+    const own = files.get(key) ?? [];
+    const context = createSecureContext({ ca: [...new Set([...this.#roots, ...extra, ...own])] });
     this.#contexts.set(key, context);
     return context;
   }
+}
+
+/**
+ * @param caFile trusted for all registries
+ * @param profiles of all registries; their files are read now, so that a wrong path is found at the start
+ * @throws WeirError `config_invalid` if a file cannot be read or contains no certificate
+ */
+export function readTrusted(caFile: string | undefined, profiles: Iterable<TlsProfile>): TrustedFiles {
+  const extra = caFile ? readCertificates(caFile) : [];
+  const files = new Map<string, readonly string[]>();
+  for (const { caFile: file } of profiles) {
+    if (file && !files.has(file)) files.set(file, readCertificates(file));
+  }
+  return { extra, files };
 }
 
 function readCertificates(file: string): readonly string[] {

@@ -1,5 +1,6 @@
 /**
- * Reads the bytes of one blob in order, from a given byte on, and resumes after broken connections.
+ * Asks for the bytes of one blob in order, from a given byte on, and resumes after broken connections. The bytes themselves
+ * are read in byte workers (blob-transport.ts).
  *
  * After a cut, a reset or a stall it asks the registry again, from the byte where the stream stopped. It does not ask
  * the storage that the registry had redirected to, because signed URLs expire.
@@ -8,7 +9,6 @@
  * gives the same blob different ETags (multipart uploads, CDN edges). A condition would only turn resumptions into
  * whole downloads. This file checks that the size stays the same, and the reader checks the digest.
  */
-import { MIB } from '../util/clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Repository } from '../oci/repository.ts';
@@ -21,13 +21,11 @@ import {
   unsatisfiedTotal,
 } from './registry-answer.ts';
 import { Attempts, type AttemptsContext } from './attempts.ts';
+import type { BlobResponse, BlobTransport, BodySink } from './blob-transport.ts';
 import { callerId, type Caller } from './caller.ts';
 import { requestTarget, type Endpoint } from './endpoint.ts';
 import type { RegistryCall } from './registry-call.ts';
-import type { Response } from './response.ts';
-
-/** The observer is told after so many bytes; a call for each buffer would cost more than it is worth. */
-const REPORT_STEP = MIB;
+import { RelayedBody } from './relayed-body.ts';
 
 export interface BlobRequest {
   readonly repository: Repository;
@@ -40,88 +38,104 @@ export interface BlobRequest {
   readonly end: number | undefined;
   readonly retries: number;
   readonly signal: AbortSignal | undefined;
+  /** The byte worker that holds bytes before the wanted ones; undefined: any will do. */
+  readonly worker: (() => number | undefined) | undefined;
 }
 
 /** One good response: its body is bytes `from` to `to` of the blob, `to` excluded. */
 interface Part {
-  readonly response: Response;
+  readonly response: BlobResponse;
   readonly from: number;
   readonly to: number;
 }
 
+export interface BlobStream {
+  /** Bytes of the whole blob, even if a part of it was asked for. */
+  readonly size: number;
+  /**
+   * Reads the wanted bytes into `sink`; holds a connection until then, or until the call's signal is aborted. To be called
+   * once. When it settles, nothing is written any more.
+   * @param reached told how far bytes have come
+   * @throws WeirError `upstream_*`, `aborted`, `store_full`, `store_unusable`, `worker_lost`
+   */
+  readInto(sink: BodySink, reached?: (position: number) => void): Promise<void>;
+  /** The same bytes for this thread. Leaving the loop early closes the connection. */
+  readonly chunks: AsyncIterable<Uint8Array>;
+}
+
 export class UpstreamBlob {
   readonly #registryCall: RegistryCall;
+  readonly #transport: BlobTransport;
   readonly #context: AttemptsContext;
   readonly #request: BlobRequest;
+  /** Aborted with the request's signal, or if the reader leaves. */
+  readonly #signal: AbortSignal;
+  readonly #leaving = new AbortController();
   readonly #attempts: Attempts;
   #caller: Caller;
   #position: number;
   #end: number;
   #size: number | undefined;
-  #unreported = 0;
 
-  constructor(registryCall: RegistryCall, context: AttemptsContext, request: BlobRequest) {
+  constructor(
+    registryCall: RegistryCall,
+    transport: BlobTransport,
+    context: AttemptsContext,
+    request: BlobRequest,
+  ) {
     this.#registryCall = registryCall;
+    this.#transport = transport;
     this.#context = context;
     this.#request = request;
-    this.#attempts = new Attempts(context, request.repository.registry, request.retries, request.signal);
+    const { signal } = this.#leaving;
+    this.#signal = request.signal === undefined ? signal : AbortSignal.any([request.signal, signal]);
+    this.#attempts = new Attempts(context, request.repository.registry, request.retries, this.#signal);
     this.#caller = request.caller;
     this.#position = request.start;
     this.#end = request.end ?? Number.POSITIVE_INFINITY;
   }
 
   /** Resolves with the blob's size when the first good response has begun. @throws WeirError */
-  async open(): Promise<{
-    readonly size: number;
-    readonly chunks: AsyncGenerator<Uint8Array, void, undefined>;
-  }> {
+  async open(): Promise<BlobStream> {
     const first = await this.#next();
     if (this.#size === undefined) throw new WeirError('internal', 'a part without the size of its blob');
-    return { size: this.#size, chunks: this.#chunks(first) };
+    const readInto = (sink: BodySink, reached?: (position: number) => void): Promise<void> =>
+      this.#readInto(first, sink, reached);
+    return {
+      size: this.#size,
+      readInto,
+      chunks: new RelayedBody((sink) => readInto(sink), this.#leaving),
+    };
   }
 
-  async *#chunks(first: Part | undefined): AsyncGenerator<Uint8Array, void, undefined> {
-    try {
-      for (
-        let part = first;
-        part !== undefined;
-        part = this.#position < this.#end ? await this.#next() : undefined
-      ) {
-        try {
-          yield* this.#read(part);
-        } catch (error) {
-          if (this.#position < this.#end) await this.#attempts.failed(toWeirError(error));
-        }
+  async #readInto(
+    first: Part | undefined,
+    sink: BodySink,
+    reached?: (position: number) => void,
+  ): Promise<void> {
+    const progressed = (position: number): void => {
+      this.#progressed(position);
+      reached?.(position);
+    };
+    for (
+      let part = first;
+      part !== undefined;
+      part = this.#position < this.#end ? await this.#next() : undefined
+    ) {
+      const { response, from, to } = part;
+      try {
+        await response.read({ from, to, start: this.#position, end: this.#end }, sink, progressed);
+      } catch (error) {
+        if (this.#position < this.#end) await this.#attempts.failed(toWeirError(error));
       }
-    } finally {
-      this.#report();
     }
   }
 
-  async *#read({ response, from, to }: Part): AsyncGenerator<Uint8Array, void, undefined> {
-    let at = from;
-    for await (const chunk of response.chunks()) {
-      // A registry that ignores ranges sends bytes before `position`; bytes after `end` are not wanted.
-      const begin = Math.max(0, this.#position - at);
-      at += chunk.length;
-      if (at > to) throw protocolError(response, 'more bytes than announced');
-      const wanted = Math.min(chunk.length, chunk.length - (at - this.#end));
-      if (begin >= wanted) continue;
-      this.#position += wanted - begin;
-      this.#unreported += wanted - begin;
-      if (this.#unreported >= REPORT_STEP) this.#report();
-      this.#attempts.progressed();
-      yield begin === 0 && wanted === chunk.length ? chunk : chunk.subarray(begin, wanted);
-      if (this.#position >= this.#end && at < to) return;
-    }
-    if (at < to)
-      throw new WeirError('upstream_cut', `${response.origin} ended a blob ${to - at} bytes early`);
-  }
-
-  #report(): void {
-    if (this.#unreported === 0) return;
-    this.#context.observer?.bytes(this.#request.repository.registry, this.#unreported);
-    this.#unreported = 0;
+  #progressed(position: number): void {
+    if (position <= this.#position) return;
+    this.#context.observer?.bytes(this.#request.repository.registry, position - this.#position);
+    this.#position = position;
+    this.#attempts.progressed();
   }
 
   /** A good response for the missing bytes; undefined if the blob ends here. */
@@ -146,20 +160,21 @@ export class UpstreamBlob {
   }
 
   async #ask(endpoint: Endpoint): Promise<Part | undefined> {
-    const { repository, digest, signal } = this.#request;
+    const { repository, digest, worker } = this.#request;
+    const transport = this.#transport.via(worker?.());
     const isWhole = this.#position === 0 && this.#request.end === undefined;
     const last = this.#request.end === undefined ? '' : this.#end - 1;
-    const followed = await this.#registryCall.run({
+    const request = {
       endpoint,
       kind: 'blob',
-      lane: 'blob',
       method: 'GET',
       target: requestTarget(endpoint, repository.name, `blobs/${digest}`),
       name: repository.name,
       headers: { accept: '*/*', ...(!isWhole && { range: `bytes=${this.#position}-${last}` }) },
       caller: this.#caller,
-      signal,
-    });
+      signal: this.#signal,
+    } as const;
+    const followed = await this.#registryCall.run(request, transport);
     const expected = isWhole ? [200] : [200, 206, 416];
     const response = expectStatus(followed, expected, 'blob_unknown', this.#context.clock);
     try {
@@ -170,7 +185,7 @@ export class UpstreamBlob {
     }
   }
 
-  #accept(response: Response): Part | undefined {
+  #accept(response: BlobResponse): Part | undefined {
     refuseEncoding(response);
     if (response.status === 416) return this.#atEnd(response);
     const length = contentLength(response);
@@ -188,7 +203,7 @@ export class UpstreamBlob {
   }
 
   /** A 416 is correct for a range that begins at the blob's end: nothing is missing. */
-  #atEnd(response: Response): undefined {
+  #atEnd(response: BlobResponse): undefined {
     const total = unsatisfiedTotal(response);
     if (total !== this.#position) throw protocolError(response, 'status 416 to a range within the blob');
     response.discard();
@@ -196,7 +211,7 @@ export class UpstreamBlob {
     return undefined;
   }
 
-  #fixSize(response: Response, size: number): void {
+  #fixSize(response: BlobResponse, size: number): void {
     if (this.#size !== undefined && this.#size !== size) {
       throw protocolError(response, `another size of the blob (${size}, not ${this.#size} bytes)`);
     }

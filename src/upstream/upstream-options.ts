@@ -1,5 +1,6 @@
 /** The options of the registry client. */
 import { SECOND, type Clock } from '../util/clock.ts';
+import type { BlobTransport } from './blob-transport.ts';
 import type { DocumentRoom } from './document-room.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { Lookup } from './guarded-lookup.ts';
@@ -18,6 +19,8 @@ export const LIMITS = {
 
 /** Times in milliseconds; the defaults are in {@link LIMITS}. */
 export interface UpstreamOptions {
+  /** Reads the bodies of blobs. It belongs to this client alone. */
+  readonly blobs: BlobTransport;
   readonly registries?: ReadonlyMap<RegistryHost, RegistryConfig> | undefined;
   /** `weir/<version>`. */
   readonly userAgent: string;
@@ -35,7 +38,7 @@ export interface UpstreamOptions {
   readonly stallTimeout?: number | undefined;
   /** Repetitions without progress for a blob. */
   readonly retries?: number | undefined;
-  /** Connections to one origin. */
+  /** Connections to one origin; of blobs at least one for each byte worker, and at least one of documents. */
   readonly maxConnections?: number | undefined;
   /** Where manifests and lists count while they arrive; default: a room of its own. */
   readonly documents?: DocumentRoom | undefined;
@@ -43,7 +46,7 @@ export interface UpstreamOptions {
   readonly environment?: Environment | undefined;
   /** Whether registries and members may name addresses of private networks. */
   readonly allowPrivate?: boolean | undefined;
-  /** Resolves names; default `dns.lookup`. */
+  /** Resolves names of servers that send documents; default `dns.lookup`, as byte workers always do. */
   readonly lookup?: Lookup | undefined;
   readonly clock?: Clock | undefined;
   readonly observer?: UpstreamObserver | undefined;

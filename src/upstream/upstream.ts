@@ -4,10 +4,11 @@
  * Who owns what:
  *     Upstream (this file)  the calls, and the meaning of their answers
  *     Attempts              which endpoint is tried when, and how often (retry.ts, breaker.ts, endpoint.ts)
- *     UpstreamBlob          the bytes of a blob, resumed where they stopped
+ *     UpstreamBlob          the requests for a blob, resumed where its bytes stopped
  *     RegistryCall          one request with its credential (token.ts, docker-config.ts) and redirects
  *     Reaches               how far each of these may go (reach.ts), by address (address-guard.ts)
- *     Pools, Response       connections and bodies (undici)
+ *     Pools, Response       connections and bodies (undici): of documents here, of blobs in byte workers
+ *     BlobTransport         sends requests for blobs through a byte worker, which reads their bodies
  *
  * A call flows downwards: Upstream → Attempts → RegistryCall → follow → send → a pool. Blobs pass through
  * UpstreamBlob, which starts again for each resumption. All failures are WeirErrors; those of the registry are
@@ -23,19 +24,21 @@ import type { RegistryHost, Repository } from '../oci/repository.ts';
 import { DocumentRoom } from './document-room.ts';
 import { contentLength, expectStatus, refuseEncoding } from './registry-answer.ts';
 import { Attempts, type AttemptsContext } from './attempts.ts';
-import { UpstreamBlob } from './upstream-blob.ts';
+import { UpstreamBlob, type BlobStream } from './upstream-blob.ts';
+import type { BlobTransport } from './blob-transport.ts';
 import { Breaker } from './breaker.ts';
 import type { Caller } from './caller.ts';
 import { DockerConfig } from './docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from './endpoint.ts';
 import { RegistryCall } from './registry-call.ts';
 import { passOn, type PassedThrough } from './passed-through.ts';
-import { Pools } from './pools.ts';
+import { Pools, shareConnections } from './pools.ts';
 import { Reaches } from './reach.ts';
 import { LIMITS, type UpstreamOptions } from './upstream-options.ts';
 import type { Followed } from './redirect.ts';
 import type { Response } from './response.ts';
-import { TrustStore } from './trust.ts';
+import { PoolTransport, type Transport } from './transport.ts';
+import { readTrusted, TrustStore } from './trust.ts';
 
 /** Repetitions of a request with a small answer: its caller has a fallback and little time. */
 const SMALL_RETRIES = 2;
@@ -60,6 +63,8 @@ export interface BlobOptions extends CallOptions {
   readonly retries?: number | undefined;
   /** All callers that wait for the blob now: if one is refused, the next one is asked for. */
   readonly callers?: (() => readonly Caller[]) | undefined;
+  /** The byte worker that holds bytes before `start`; undefined: any will do. */
+  readonly worker?: (() => number | undefined) | undefined;
 }
 
 export interface ManifestHead {
@@ -75,15 +80,10 @@ export interface FetchedManifest {
   readonly bytes: Uint8Array;
 }
 
-export interface BlobStream {
-  /** Bytes of the whole blob, even if a part of it was asked for. */
-  readonly size: number;
-  /** Holds a connection until it is read or left early, or the call's signal is aborted. */
-  readonly chunks: AsyncIterable<Uint8Array>;
-}
-
 export class Upstream {
   readonly #pools: Pools;
+  readonly #control: Transport<Response>;
+  readonly #blobs: BlobTransport;
   readonly #registryCall: RegistryCall;
   readonly #context: AttemptsContext;
   readonly #retries: number;
@@ -98,15 +98,23 @@ export class Upstream {
     const profiles = [...registries.keys()]
       .flatMap((host) => endpointsOf(host, registries))
       .map(({ tls }) => tls);
-    this.#pools = new Pools({
+    const connections = shareConnections(options.maxConnections ?? LIMITS.maxConnections);
+    const trusted = readTrusted(options.caFile, profiles);
+    const common = {
       connectTimeout: options.connectTimeout ?? LIMITS.connectTimeout,
       headerTimeout: options.headerTimeout ?? LIMITS.headerTimeout,
       stallTimeout: options.stallTimeout ?? LIMITS.stallTimeout,
-      maxConnections: options.maxConnections ?? LIMITS.maxConnections,
       environment: options.environment ?? process.env,
-      trust: new TrustStore(options.caFile, profiles),
+    };
+    this.#pools = new Pools({
+      ...common,
+      connections,
+      trust: new TrustStore(trusted),
       lookup: options.lookup,
     });
+    this.#control = new PoolTransport(this.#pools, 'control');
+    this.#blobs = options.blobs;
+    this.#blobs.configure({ ...common, connections: connections.blob, trusted });
     this.#retries = options.retries ?? LIMITS.retries;
     this.#documents = options.documents ?? new DocumentRoom();
     this.#context = { registries, breaker: new Breaker(clock), clock, observer };
@@ -114,7 +122,7 @@ export class Upstream {
       ? new DockerConfig(dockerConfig, clock, options.warn ?? ignore)
       : undefined;
     this.#registryCall = new RegistryCall({
-      pools: this.#pools,
+      control: this.#control,
       reaches: new Reaches(registries, options.allowPrivate ?? LIMITS.allowPrivate),
       registries,
       dockerConfig: this.#dockerConfig,
@@ -184,16 +192,16 @@ export class Upstream {
   }
 
   /**
-   * Resolves when the first good answer has begun. `chunks` then resumes by itself; if that does not help, it throws
-   * a WeirError. The bytes are not verified.
+   * Resolves when the first good answer has begun. Reading then resumes by itself; if that does not help, it throws a
+   * WeirError. The bytes are not verified.
    * @throws WeirError `blob_unknown`, `range_unsatisfiable`, `upstream_*`, `aborted`
    */
   async openBlob(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<BlobStream> {
-    const { caller = 'configured', callers, signal, start = 0, end } = options;
+    const { caller = 'configured', callers, signal, start = 0, end, worker } = options;
     if (end !== undefined && end <= start) throw new WeirError('range_unsatisfiable', 'an empty range');
     const retries = options.retries ?? this.#retries;
-    const request = { repository, digest, caller, callers, start, end, retries, signal };
-    return new UpstreamBlob(this.#registryCall, this.#context, request).open();
+    const request = { repository, digest, caller, callers, start, end, retries, signal, worker };
+    return new UpstreamBlob(this.#registryCall, this.#blobs, this.#context, request).open();
   }
 
   /** The registry's own answer, even a 4xx. @throws WeirError `upstream_*` for 401, 403, 429, 5xx; `aborted` */
@@ -236,6 +244,7 @@ export class Upstream {
 
   /** Ends all connections at once. */
   async close(): Promise<void> {
+    this.#blobs.close();
     await this.#pools.close();
   }
 
@@ -265,25 +274,15 @@ export class Upstream {
       readonly query?: URLSearchParams;
     },
     { caller = 'configured', signal }: CallOptions,
-    read: (followed: Followed, endpoint: Endpoint) => Promise<T>,
+    read: (followed: Followed<Response>, endpoint: Endpoint) => Promise<T>,
   ): Promise<T> {
     const { method, kind, rest, accept, query } = request;
     const { registry, name } = repository;
     return new Attempts(this.#context, registry, SMALL_RETRIES, signal).run(async (endpoint) => {
       const target = requestTarget(endpoint, name, rest, query);
       const headers = { accept };
-      const lane = 'control';
-      const followed = await this.#registryCall.run({
-        endpoint,
-        kind,
-        lane,
-        method,
-        target,
-        name,
-        headers,
-        caller,
-        signal,
-      });
+      const asked = { endpoint, kind, method, target, name, headers, caller, signal };
+      const followed = await this.#registryCall.run(asked, this.#control);
       return read(followed, endpoint);
     });
   }

@@ -12,13 +12,14 @@ import type { SuspicionReason } from '../../src/cluster/membership.ts';
 import type { MemberTable } from '../../src/cluster/member-table.ts';
 import type { Digest } from '../../src/oci/digest.ts';
 import { parseRegistryHost, parseRepository } from '../../src/oci/repository.ts';
+import { Files } from '../../src/bytes/files.ts';
+import { UpstreamClient } from '../../src/bytes/upstream-client.ts';
 import type { PeerId } from '../../src/protocol/peer-id.ts';
 import { Access } from '../../src/pull/access.ts';
 import { Blobs } from '../../src/pull/blobs.ts';
 import { Manifests } from '../../src/pull/manifests.ts';
 import { Catalog } from '../../src/store/catalog.ts';
 import { DataFolder } from '../../src/store/data-folder.ts';
-import { Files } from '../../src/bytes/files.ts';
 import { FsStore } from '../../src/store/fs-store.ts';
 import { ReceiveBudget } from '../../src/util/receive-budget.ts';
 import { callerOf } from '../../src/upstream/caller.ts';
@@ -105,7 +106,13 @@ export class MemberNode implements AsyncDisposable {
     const files = new Files(workers);
     const store = stack.use(await FsStore.open({ folder, quota, partialMaxAge, clock, files }));
     const providers = [store];
-    const upstream = new Upstream({ userAgent: 'weir/test', via: 'a-member', environment: {}, clock });
+    const upstream = new Upstream({
+      blobs: new UpstreamClient(workers),
+      userAgent: 'weir/test',
+      via: 'a-member',
+      environment: {},
+      clock,
+    });
     stack.defer(() => upstream.close());
     const { 'access.mode': mode, 'access.ttl': ttl, 'access.offline-ttl': offlineTtl } = config;
     const access = new Access({ mode, ttl, offlineTtl, catalog, upstream, clock });
@@ -120,6 +127,7 @@ export class MemberNode implements AsyncDisposable {
       upstream,
       workers,
       http: httpInside(),
+      files,
       room,
       documents: new DocumentRoom(),
       providers,
@@ -136,7 +144,6 @@ export class MemberNode implements AsyncDisposable {
         store,
         upstream,
         access,
-        room,
         clock,
         linger: config['pull.linger'],
         stallTimeout: STALL_TIMEOUT,

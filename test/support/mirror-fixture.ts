@@ -17,11 +17,12 @@ import { Manifests } from '../../src/pull/manifests.ts';
 import { Catalog } from '../../src/store/catalog.ts';
 import { DataFolder } from '../../src/store/data-folder.ts';
 import { FsStore } from '../../src/store/fs-store.ts';
-import { ReceiveBudget } from '../../src/util/receive-budget.ts';
 import type { BlobProvider, Store } from '../../src/store/store.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
 import { HttpServer, type Handler } from './http-server.ts';
-import { filesInside, httpInside } from './byte-workers.ts';
+import { httpInside, workersInside } from './byte-workers.ts';
+import { Files } from '../../src/bytes/files.ts';
+import { UpstreamClient } from '../../src/bytes/upstream-client.ts';
 import { TempDir } from './temp.ts';
 
 export interface TestRepository {
@@ -230,13 +231,14 @@ export class MirrorFixture implements AsyncDisposable {
     const catalog = stack.use(Catalog.open(folder.catalog));
     const clock = systemClock;
     const quota = options.quota ?? 512 * MIB;
-    const store = stack.use(
-      await FsStore.open({ folder, quota, partialMaxAge: 1e9, clock, files: filesInside() }),
-    );
+    const workers = stack.use(workersInside());
+    const files = new Files(workers);
+    const store = stack.use(await FsStore.open({ folder, quota, partialMaxAge: 1e9, clock, files }));
     const wrapped = options.wrapStore?.(store) ?? store;
     const providers: readonly BlobProvider[] = [wrapped];
     const { permit } = options;
     const upstream = new (permit === undefined ? Upstream : upstreamFor(permit))({
+      blobs: new UpstreamClient(workers),
       userAgent: 'weir/test',
       via: 'this-node',
       environment: {},
@@ -258,7 +260,6 @@ export class MirrorFixture implements AsyncDisposable {
         store: wrapped,
         upstream,
         access,
-        room: new ReceiveBudget({ later: (callback) => void setImmediate(callback) }),
         clock: options.clock ?? clock,
         ...(options.share && { share: options.share }),
         linger: options.linger ?? 50,

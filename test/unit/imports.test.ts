@@ -78,7 +78,7 @@ const MAY_IMPORT: Readonly<
     because: 'the policy is pure: the simulator runs it without a network, a disk or a clock',
   },
   bytes: {
-    from: ['transfer', 'store', 'http', 'protocol', 'oci', 'util'],
+    from: ['transfer', 'upstream', 'store', 'http', 'protocol', 'oci', 'util'],
     because:
       'it is the only folder that moves content, in threads of their own; what moves where is decided above it',
   },

@@ -12,12 +12,13 @@ import { contentRange, expectStatus, protocolError, refuseEncoding } from '../..
 import { DockerConfig } from '../../upstream/docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from '../../upstream/endpoint.ts';
 import { RegistryCall } from '../../upstream/registry-call.ts';
-import { Pools } from '../../upstream/pools.ts';
+import { Pools, shareConnections } from '../../upstream/pools.ts';
 import { Reaches } from '../../upstream/reach.ts';
 import type { Environment } from '../../upstream/proxy.ts';
 import type { RegistryConfig } from '../../upstream/registry-config.ts';
 import type { Response } from '../../upstream/response.ts';
-import { TrustStore } from '../../upstream/trust.ts';
+import { PoolTransport, type Transport } from '../../upstream/transport.ts';
+import { readTrusted, TrustStore } from '../../upstream/trust.ts';
 
 /** Its name in the User-Agent. */
 export const CLIENT_NAME = 'weir-client';
@@ -83,6 +84,8 @@ export class RegistrySession implements AsyncDisposable {
   readonly #fallback: Endpoint | undefined;
   readonly #onFallback: (error: WeirError) => void;
   readonly #pools: Pools;
+  readonly #control: Transport<Response>;
+  readonly #blobs: Transport<Response>;
   readonly #call: RegistryCall;
   readonly #clock: Clock;
   #requests = 0;
@@ -103,13 +106,15 @@ export class RegistrySession implements AsyncDisposable {
       connectTimeout: CONNECT_TIMEOUT,
       headerTimeout: HEADER_TIMEOUT,
       stallTimeout: STALL_TIMEOUT,
-      maxConnections: MAX_CONNECTIONS,
+      connections: shareConnections(MAX_CONNECTIONS),
       environment: options.environment ?? {},
-      trust: new TrustStore(options.caFile, [this.#endpoint.tls]),
+      trust: new TrustStore(readTrusted(options.caFile, [this.#endpoint.tls])),
     });
+    this.#control = new PoolTransport(this.#pools, 'control');
+    this.#blobs = new PoolTransport(this.#pools, 'blob');
     const { dockerConfig } = options;
     this.#call = new RegistryCall({
-      pools: this.#pools,
+      control: this.#control,
       reaches: new Reaches(registries, true),
       registries,
       dockerConfig:
@@ -223,17 +228,17 @@ export class RegistrySession implements AsyncDisposable {
   async #ask(endpoint: Endpoint, { method, path, headers, expected, signal }: Request): Promise<Response> {
     const { name } = this.#image.repository;
     const isBlob = path.startsWith('blobs/');
-    const followed = await this.#call.run({
+    const asked = {
       endpoint,
       kind: isBlob ? 'blob' : 'manifest',
-      lane: isBlob ? 'blob' : 'control',
       method,
       target: requestTarget(endpoint, name, path),
       name,
       headers,
       caller: 'configured',
       signal,
-    });
+    } as const;
+    const followed = await this.#call.run(asked, isBlob ? this.#blobs : this.#control);
     try {
       return expectStatus(followed, expected, isBlob ? 'blob_unknown' : 'manifest_unknown', this.#clock);
     } catch (error) {

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { validateHeaderValue } from 'node:http';
 import { isIPv4 } from 'node:net';
+import type { Dispatcher } from 'undici';
 import { systemClock } from '../../../src/util/clock.ts';
 import type { ErrorCode } from '../../../src/util/errors.ts';
 import {
@@ -21,11 +22,11 @@ import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
 import { formatChallenges, parseChallenges } from '../../../src/upstream/challenge.ts';
 import { RegistryCall } from '../../../src/upstream/registry-call.ts';
 import { endpointsOf, requestTarget } from '../../../src/upstream/endpoint.ts';
-import type { Pools } from '../../../src/upstream/pools.ts';
 import { Reaches } from '../../../src/upstream/reach.ts';
 import { follow, type Hop } from '../../../src/upstream/redirect.ts';
 import type { Response, SendOptions } from '../../../src/upstream/response.ts';
 import { parseRetryAfter, retryDelay } from '../../../src/upstream/retry.ts';
+import { PoolTransport } from '../../../src/upstream/transport.ts';
 import { TokenSource } from '../../../src/upstream/token.ts';
 import type { Run } from '../harness/target.ts';
 import { pure, settledUnlessRefused, splitLine, unlessRefused } from '../harness/target.ts';
@@ -66,7 +67,7 @@ export const challenge = pure({
 const callRun: Run = async (input) => {
   const script = new Script(answersOf(input));
   const seen: { readonly origin: string; readonly authorization: string }[] = [];
-  const pools: Pick<Pools, 'get'> = {
+  const pools: ConstructorParameters<typeof PoolTransport>[0] = {
     get: (origin, _tls, _lane, reach) => {
       checkHost(origin, reach);
       assert.doesNotMatch(new URL(origin).hostname, FORBIDDEN);
@@ -77,11 +78,12 @@ const callRun: Run = async (input) => {
         seen.push({ origin, authorization: headers['authorization'] ?? '' });
         return dispatcher.dispatch(options, handler);
       };
-      return { dispatch } as unknown as ReturnType<Pools['get']>;
+      return { dispatch } as unknown as Dispatcher;
     },
   };
+  const control = new PoolTransport(pools, 'control');
   const call = new RegistryCall({
-    pools: pools as Pools,
+    control,
     reaches,
     registries: new Map(),
     dockerConfig: undefined,
@@ -108,14 +110,13 @@ const callRun: Run = async (input) => {
       endpoint,
       caller,
       kind: 'manifest',
-      lane: 'control',
       method: 'GET',
       target: requestTarget(endpoint, NAME, 'manifests/latest'),
       name: NAME,
       headers: { accept: '*/*' },
       signal: undefined,
     } as const;
-    const followed = await settledUnlessRefused(codes, () => call.run(request));
+    const followed = await settledUnlessRefused(codes, () => call.run(request, control));
     followed?.response.discard();
     // Four requests, a token for three of them, and five redirects of each.
     assert.ok(seen.length <= 7 * 6, `${seen.length} requests`);

@@ -8,16 +8,25 @@ import type { UpstreamOptions } from '../../../src/upstream/upstream-options.ts'
 import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
 import type { Credential } from '../../../src/upstream/credential.ts';
 import { Upstream } from '../../../src/upstream/upstream.ts';
+import type { ByteWorkers } from '../../../src/bytes/byte-workers.ts';
+import { UpstreamClient } from '../../../src/bytes/upstream-client.ts';
+import { workersInside } from '../../support/byte-workers.ts';
 import type { HttpServer } from '../../support/http-server.ts';
 
 /** An {@link Upstream} that is closed at the end of its block. */
 export class TestUpstream extends Upstream implements AsyncDisposable {
+  readonly #workers: ByteWorkers;
+
   constructor(options: Partial<UpstreamOptions> = {}) {
-    super({ userAgent: 'weir/test', environment: {}, retries: 3, ...options });
+    const workers = workersInside();
+    const blobs = new UpstreamClient(workers);
+    super({ blobs, userAgent: 'weir/test', environment: {}, retries: 3, ...options });
+    this.#workers = workers;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+    await this.#workers[Symbol.asyncDispose]();
   }
 }
 

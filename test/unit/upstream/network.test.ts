@@ -5,7 +5,7 @@ import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
 import type { IncomingMessage } from 'node:http';
 import { parseManifestReference } from '../../../src/oci/reference.ts';
 import type { RegistryHost } from '../../../src/oci/repository.ts';
-import { TrustStore } from '../../../src/upstream/trust.ts';
+import { readTrusted } from '../../../src/upstream/trust.ts';
 import { CertificateAuthority } from '../../support/certificates.ts';
 import { HttpServer, type Handler } from '../../support/http-server.ts';
 import { freePort } from '../../support/ports.ts';
@@ -153,8 +153,8 @@ describe('upstream: TLS', () => {
     const empty = dir.join('empty.pem');
     await writeFile(empty, 'nothing');
     for (const file of [empty, dir.join('missing.pem')]) {
-      assert.throws(() => new TrustStore(file, []), { code: 'config_invalid' });
-      assert.throws(() => new TrustStore(undefined, [{ caFile: file, skipVerify: false }]), /CA file/);
+      assert.throws(() => readTrusted(file, []), { code: 'config_invalid' });
+      assert.throws(() => readTrusted(undefined, [{ caFile: file, skipVerify: false }]), /CA file/);
     }
   });
 

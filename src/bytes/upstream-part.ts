@@ -1,0 +1,160 @@
+/**
+ * Reads from registries in a byte worker: sends the requests that the main thread makes, and puts their bodies where it says.
+ * Addresses are checked here, where names are resolved and connections are made.
+ */
+import { assertNever, WeirError } from '../util/errors.ts';
+import { Pools } from '../upstream/pools.ts';
+import type { Response } from '../upstream/response.ts';
+import { PoolTransport } from '../upstream/transport.ts';
+import { TrustStore } from '../upstream/trust.ts';
+import type { BlobSettings } from '../upstream/blob-transport.ts';
+import { BodyRelay } from './body-relay.ts';
+import type { Part, Post } from './byte-worker.ts';
+import { ChunkCollector } from './chunk-collector.ts';
+import type { ChunkPlaces } from './chunk-places.ts';
+import { FilePour } from './file-pour.ts';
+import type {
+  BodyCommand,
+  LeftChunk,
+  PouredChunk,
+  ReadCommand,
+  UpstreamCommand,
+} from './upstream-messages.ts';
+import { fromWireError, toWireError } from './wire-error.ts';
+
+/** Where a body went. */
+export interface BodyEnd {
+  readonly position: number;
+  readonly chunks: readonly PouredChunk[];
+  readonly left: LeftChunk | undefined;
+}
+
+/** A body that is being read. */
+export interface BodyReading {
+  receive(command: BodyCommand): void;
+  /** Settles when the body is read, or broke off; nothing is written afterwards. */
+  run(): Promise<void>;
+  /** To be asked for once, afterwards. */
+  readonly end: BodyEnd;
+}
+
+interface Call {
+  readonly stop: AbortController;
+  response?: Response;
+  body?: BodyReading;
+}
+
+export class UpstreamPart implements Part<'upstream'> {
+  readonly #post: Post<'upstream'>;
+  readonly #places: ChunkPlaces;
+  readonly #calls = new Map<number, Call>();
+  #pools: Pools | undefined;
+
+  constructor(post: Post<'upstream'>, places: ChunkPlaces) {
+    this.#post = post;
+    this.#places = places;
+  }
+
+  receive(command: UpstreamCommand): void {
+    switch (command.kind) {
+      case 'configure':
+        return this.#configure(command.settings);
+      case 'send':
+        void this.#send(command);
+        return;
+      case 'discard':
+        return this.#discard(command.call);
+      case 'abort':
+        return this.#abort(command.call, fromWireError(command.error));
+      case 'pour':
+      case 'collect':
+      case 'relay':
+        void this.#read(command);
+        return;
+      case 'credit':
+      case 'refuse':
+      case 'begin':
+      case 'taken':
+        return this.#calls.get(command.call)?.body?.receive(command);
+      case 'close':
+        void this.#pools?.close();
+        return;
+      default:
+        assertNever(command);
+    }
+  }
+
+  #configure({ connections, trusted, ...settings }: BlobSettings): void {
+    const lanes = { control: connections, blob: connections };
+    this.#pools = new Pools({ ...settings, connections: lanes, trust: new TrustStore(trusted) });
+  }
+
+  /** Never rejects. */
+  async #send({ call, request }: Extract<UpstreamCommand, { kind: 'send' }>): Promise<void> {
+    const stop = new AbortController();
+    const known: Call = { stop };
+    this.#calls.set(call, known);
+    try {
+      if (this.#pools === undefined) throw new WeirError('internal', 'the byte worker is not configured');
+      const response = await new PoolTransport(this.#pools, 'blob').send({ ...request, signal: stop.signal });
+      known.response = response;
+      const { status, headers } = response;
+      this.#post({ kind: 'head', call, status, headers });
+    } catch (error) {
+      this.#calls.delete(call);
+      this.#post({ kind: 'failed', call, error: toWireError(error) });
+    }
+  }
+
+  #discard(call: number): void {
+    this.#calls.get(call)?.response?.discard();
+    this.#calls.delete(call);
+  }
+
+  #abort(call: number, error: Error): void {
+    const known = this.#calls.get(call);
+    known?.stop.abort(error);
+    if (known?.body === undefined) this.#calls.delete(call);
+  }
+
+  /** Never rejects. */
+  async #read(command: ReadCommand): Promise<void> {
+    const { call } = command;
+    let body: BodyReading | undefined;
+    let error: unknown;
+    try {
+      body = this.#begin(command);
+      await body.run();
+    } catch (thrown) {
+      error = thrown;
+      this.#calls.get(call)?.response?.abort(new WeirError('aborted', 'the body cannot be read'));
+    }
+    this.#calls.delete(call);
+    if (body === undefined && command.kind === 'collect' && command.place !== undefined) {
+      this.#places.give(command.place);
+    }
+    const end = body?.end ?? { position: command.part.start, chunks: [], left: undefined };
+    this.#post({ kind: 'ended', call, ...end, error: error === undefined ? undefined : toWireError(error) });
+  }
+
+  /** @throws WeirError `internal` */
+  #begin(command: ReadCommand): BodyReading {
+    const known = this.#calls.get(command.call);
+    if (known?.response === undefined) throw new WeirError('internal', 'there is no such response');
+    const { response } = known;
+    const { signal } = known.stop;
+    const parts = { post: this.#post, places: this.#places, response, signal };
+    const body =
+      command.kind === 'pour'
+        ? new FilePour(command, this.#post, response, signal)
+        : command.kind === 'collect'
+          ? new ChunkCollector(command, parts)
+          : new BodyRelay(command, this.#post, response, signal);
+    known.body = body;
+    return body;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#pools?.close();
+  }
+}

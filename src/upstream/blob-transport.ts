@@ -1,0 +1,83 @@
+/**
+ * Bodies of blobs are read in byte workers: this thread sends requests, sees the heads of their responses, and says where
+ * each body goes. The byte workers implement these interfaces (bytes/upstream-client.ts).
+ */
+import type { FileContent, HeldChunk } from '../util/content.ts';
+import type { BlobPart } from './blob-part.ts';
+import type { PoolOptions } from './pools.ts';
+import type { ResponseHead } from './response.ts';
+import type { Transport } from './transport.ts';
+import type { TrustedFiles } from './trust.ts';
+
+/** Consecutive bytes for a file. */
+export interface FileSink {
+  readonly kind: 'file';
+  readonly file: FileContent;
+  /** Makes room for the bytes up to `to`; before that they are not written. @throws WeirError `store_full` */
+  reserve(to: number): Promise<void>;
+  /** A chunk is whole in the file. @param hash its sha256 */
+  wrote(index: number, hash: Uint8Array): void;
+}
+
+/** A chunk that has come only in part, in the memory of a byte worker. */
+export interface UnfinishedPlace {
+  readonly index: number;
+  /** The `id` of the worker, and the place in its memory. */
+  readonly worker: number;
+  readonly place: number;
+  /** Bytes of the whole chunk, and those of them that have come. */
+  readonly length: number;
+  readonly filled: number;
+}
+
+/** Chunks in the memory of a byte worker, hashed. */
+export interface ChunkSink {
+  readonly kind: 'chunks';
+  /** Bytes of the blob. */
+  readonly size: number;
+  /** The chunk in which the wanted bytes begin, if its first bytes are there already; the worker takes it over. */
+  readonly unfinished: UnfinishedPlace | undefined;
+  /** Settles when there is room for this chunk: the next one, or the one behind it. @throws if there will be none */
+  begin(index: number): Promise<void>;
+  chunk(index: number, chunk: HeldChunk): void;
+  /** The body is over, and this chunk has come only in part. The sink takes it over. */
+  left(unfinished: UnfinishedPlace): void;
+}
+
+/** Bytes for this thread, a bounded number at a time. */
+export interface StreamSink {
+  readonly kind: 'stream';
+  /** @param taken to be called when further bytes are wanted */
+  bytes(bytes: Uint8Array, taken: () => void): void;
+}
+
+export type BodySink = FileSink | ChunkSink | StreamSink;
+
+export interface BlobResponse extends ResponseHead {
+  /**
+   * Reads the body; to be called once. Settles when nothing is written any more.
+   * @param reached told how far bytes have come, at least before it settles: the next request goes on there
+   * @throws WeirError as readPart, `upstream_cut` if the worker ended (`worker_lost` if it held chunks); an error of the sink;
+   *   `store_full`, `store_unusable` if a file cannot be written
+   */
+  read(part: BlobPart, sink: BodySink, reached: (position: number) => void): Promise<void>;
+}
+
+export interface BlobSettings extends Pick<PoolOptions, 'connectTimeout' | 'headerTimeout' | 'stallTimeout'> {
+  /** Connections to one origin, for all workers together; each worker has at least one. */
+  readonly connections: number;
+  readonly environment: PoolOptions['environment'];
+  readonly trusted: TrustedFiles;
+}
+
+export interface BlobTransport {
+  /** To be called before the first request. */
+  configure(settings: BlobSettings): void;
+  /**
+   * @param worker the worker that holds the beginning of the wanted bytes; default: any
+   * @throws WeirError `worker_lost` if that worker has ended
+   */
+  via(worker: number | undefined): Transport<BlobResponse>;
+  /** Ends all connections at once. */
+  close(): void;
+}

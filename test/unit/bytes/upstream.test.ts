@@ -1,0 +1,286 @@
+/** Bodies of blobs in byte workers: real threads, real files, real sockets. */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readSync } from 'node:fs';
+import type { ServerResponse } from 'node:http';
+import { ByteWorkers } from '../../../src/bytes/byte-workers.ts';
+import { Files } from '../../../src/bytes/files.ts';
+import { UpstreamClient } from '../../../src/bytes/upstream-client.ts';
+import { KIB, MIB, systemClock } from '../../../src/util/clock.ts';
+import { WeirError } from '../../../src/util/errors.ts';
+import { ChunkLayout } from '../../../src/protocol/chunk-layout.ts';
+import { DataFolder } from '../../../src/store/data-folder.ts';
+import { FsStore } from '../../../src/store/fs-store.ts';
+import type { Ingest } from '../../../src/store/store.ts';
+import type { FileSink } from '../../../src/upstream/blob-transport.ts';
+import { remoteCallerOf } from '../../../src/upstream/caller.ts';
+import { Upstream } from '../../../src/upstream/upstream.ts';
+import type { UpstreamOptions } from '../../../src/upstream/upstream-options.ts';
+import { blobAt } from '../../support/registry-blob.ts';
+import { eventually } from '../../support/eventually.ts';
+import { HttpServer, type Handler } from '../../support/http-server.ts';
+import { TempDir } from '../../support/temp.ts';
+import { collect, failsWith, makeBlob, ranges, repositoryAt, serveBytes } from '../upstream/fixture.ts';
+
+const blob = makeBlob(40 * MIB + 12_345);
+const LAYOUT = new ChunkLayout(blob.bytes.length);
+const impatient = { ...systemClock, sleep: async () => undefined };
+
+/** Answers request number n (from 0) with `faults[n]`, further ones correctly. */
+function faulty(...faults: readonly Handler[]): Handler {
+  let count = 0;
+  return (request, response) => {
+    const fault = faults[count++];
+    if (fault) return fault(request, response);
+    return serveBytes(request.headers.range, response, blob.bytes);
+  };
+}
+
+/** Sends the first requested bytes, then runs `then`. */
+function partial(length: number, then: (response: ServerResponse) => void): Handler {
+  return (request, response) => {
+    const start = Number(/=([0-9]+)/.exec(request.headers.range ?? '')?.[1] ?? 0);
+    const total = blob.bytes.length;
+    const range = { 'content-range': `bytes ${start}-${total - 1}/${total}` };
+    const isPart = request.headers.range !== undefined;
+    response.writeHead(isPart ? 206 : 200, { 'content-length': total - start, ...(isPart && range) });
+    response.write(blob.bytes.subarray(start, start + length), () => then(response));
+  };
+}
+
+const cut = (response: ServerResponse): void => void response.socket?.end();
+/** A registry that ignores Range. */
+const whole: Handler = (_, response) => serveBytes(undefined, response, blob.bytes);
+
+describe('byte workers: bodies from registries', () => {
+  let stack: AsyncDisposableStack;
+  let workers: ByteWorkers;
+  let store: FsStore;
+  let ingest: Ingest;
+  /** Chunks that became whole, in order. */
+  let wrote: number[];
+  let at: number;
+
+  beforeEach(async () => {
+    stack = new AsyncDisposableStack();
+    workers = stack.use(new ByteWorkers({ count: 2 }));
+    const folder = new DataFolder(stack.use(await TempDir.create('bytes-upstream')).join('data'));
+    await folder.create();
+    const files = new Files(workers);
+    store = stack.use(
+      await FsStore.open({ folder, quota: 512 * MIB, partialMaxAge: 1e9, clock: systemClock, files }),
+    );
+    ingest = stack.use(await store.ingest(blobAt(blob.digest), blob.bytes.length));
+    wrote = [];
+    at = 0;
+  });
+
+  afterEach(() => stack.disposeAsync());
+
+  async function serve(handler: Handler): Promise<HttpServer> {
+    return stack.use(await HttpServer.start(handler));
+  }
+
+  function client(options: Partial<UpstreamOptions> = {}, readers = workers): Upstream {
+    const blobs = new UpstreamClient(readers);
+    const upstream = new Upstream({
+      blobs,
+      userAgent: 'weir/test',
+      environment: {},
+      retries: 3,
+      clock: impatient,
+      ...options,
+    });
+    stack.defer(() => upstream.close());
+    return upstream;
+  }
+
+  /** Pours the bytes from `start` on into the ingest. */
+  async function pour(
+    registry: HttpServer,
+    upstream: Upstream,
+    { start = 0, end, ...own }: { start?: number; end?: number } & Partial<FileSink> = {},
+  ): Promise<void> {
+    const pouring = ingest.pour(start);
+    at = start;
+    const sink = {
+      kind: 'file',
+      file: pouring.file,
+      reserve: (to: number) => pouring.reserve(to),
+      wrote: (index: number, hash: Uint8Array) => {
+        const bytes = blob.bytes.subarray(LAYOUT.start(index), LAYOUT.end(index));
+        assert.deepEqual(Buffer.from(hash), createHash('sha256').update(bytes).digest(), `chunk ${index}`);
+        wrote.push(index);
+        pouring.wrote(index, hash);
+      },
+      ...own,
+    } as const;
+    const stream = await upstream.openBlob(repositoryAt(registry.host), blob.digest, { start, end });
+    try {
+      await stream.readInto(sink, (position) => (at = Math.max(at, position)));
+    } finally {
+      pouring.ended(at);
+    }
+  }
+
+  /** The blob has its digest, and each chunk became whole once, in order. */
+  async function committed(): Promise<void> {
+    assert.deepEqual(wrote, [...Array(LAYOUT.count).keys()]);
+    await ingest.commit();
+    assert.equal((await store.stat(blob.digest))?.size, blob.bytes.length);
+  }
+
+  it('a body that is cut goes on at the byte at which it stopped, and has its digest', async () => {
+    const registry = await serve(faulty(partial(7_654_321, cut), partial(MIB, cut), partial(100, cut)));
+    await pour(registry, client());
+    const starts = [7_654_321, 7_654_321 + MIB, 7_654_421 + MIB];
+    assert.deepEqual(ranges(registry), [undefined, ...starts.map((start) => `bytes=${start}-`)]);
+    await committed();
+  });
+
+  it('a second pour goes on in the middle of a chunk, and skips what a registry without Range repeats', async () => {
+    const middle = 5 * MIB + 77_777;
+    const registry = await serve(whole);
+    const upstream = client();
+    await pour(registry, upstream, { end: middle });
+    assert.equal(at, middle);
+    assert.deepEqual(ingest.nextGap(), { start: middle, end: blob.bytes.length });
+    await pour(registry, upstream, { start: middle });
+    await committed();
+  });
+
+  it('another size of the blob is refused', async () => {
+    const registry = await serve((_, response) => {
+      const headers = { 'content-range': `bytes 10-${MIB}/${MIB}`, 'content-length': MIB };
+      response.writeHead(206, headers).end();
+    });
+    await failsWith('upstream_protocol', pour(registry, client(), { start: 10 }));
+  });
+
+  it('nothing is written beyond the credit: it waits for more', async () => {
+    const registry = await serve(whole);
+    const asked: number[] = [];
+    const more = Promise.withResolvers<void>();
+    const reserve = (to: number): Promise<void> => {
+      asked.push(to);
+      return asked.length === 1 ? Promise.resolve() : more.promise;
+    };
+    const pouring = pour(registry, client(), { reserve });
+    await eventually(() => assert.equal(at, 16 * MIB));
+    assert.deepEqual(asked, [16 * MIB, 32 * MIB]);
+    const beyond = Buffer.alloc(MIB);
+    readSync(ingest.content.fd, beyond, 0, beyond.length, 16 * MIB);
+    assert.ok(beyond.every((byte) => byte === 0));
+    assert.equal(ingest.readable(0), 16 * MIB);
+    more.resolve();
+    await pouring;
+    assert.deepEqual(asked, [16, 32].map((to) => to * MIB).concat(blob.bytes.length));
+    await committed();
+  });
+
+  it('a body ends where its credit ends if no more is given, with the reason', async () => {
+    const registry = await serve(whole);
+    const reserve = async (to: number): Promise<void> => {
+      if (to > 16 * MIB) throw new WeirError('store_full', 'the quota is used up');
+    };
+    const error = await failsWith('store_full', pour(registry, client(), { reserve }));
+    assert.equal(error.message, 'the quota is used up');
+    assert.equal(at, 16 * MIB);
+    assert.equal(registry.requests.length, 1, 'it is not asked for again');
+    await eventually(() => assert.equal(registry.connections, 0));
+  });
+
+  it('a file that cannot be written ends the body', async () => {
+    const registry = await serve(whole);
+    const file = { ...ingest.content, fd: 9999 };
+    const error = await failsWith('store_unusable', pour(registry, client(), { file }));
+    assert.match(error.message, /EBADF/);
+    assert.equal(at, 0);
+    assert.equal(registry.requests.length, 1);
+  });
+
+  it('another worker goes on if one ends in mid-body', async () => {
+    const registry = await serve(faulty(partial(3 * MIB + 1000, () => undefined)));
+    const reasons: string[] = [];
+    const retry = (_registry: unknown, reason: string): void => void reasons.push(reason);
+    const readers = stack.use(new ByteWorkers({ count: 1 }));
+    const observer = { request: () => undefined, bytes: () => undefined, retry };
+    const upstream = client({ observer }, readers);
+    const pouring = pour(registry, upstream);
+    await eventually(() => assert.equal(at, 3 * MIB + 1000));
+    const [reader] = readers.threads;
+    await reader?.kill();
+    await pouring;
+    assert.deepEqual(reasons, ['upstream_cut']);
+    assert.notEqual(readers.threads[0], reader);
+    assert.deepEqual(ranges(registry), [undefined, `bytes=${3 * MIB + 1000}-`]);
+    await committed();
+  });
+
+  it('a slow body is written and told soon', async () => {
+    let go = (): void => undefined;
+    const registry = await serve((_, response) => {
+      response.writeHead(200, { 'content-length': blob.bytes.length });
+      response.write(blob.bytes.subarray(0, 1000));
+      go = () => void response.end(blob.bytes.subarray(1000));
+    });
+    const pouring = pour(registry, client());
+    await eventually(() => assert.equal(at, 1000));
+    assert.equal(ingest.readable(0), 1000);
+    go();
+    await pouring;
+    await committed();
+  });
+
+  it('refuses addresses where connections are made', async () => {
+    const registry = await serve((_, response) => {
+      response.writeHead(307, { location: 'http://169.254.169.254/latest/meta-data/' }).end();
+    });
+    const upstream = client();
+    const repository = repositoryAt(registry.host);
+    await failsWith('address_refused', upstream.openBlob(repository, blob.digest));
+    assert.equal(registry.requests.length, 1);
+    const caller = remoteCallerOf(repository.registry, 'token-of-a-member');
+    await failsWith('address_refused', upstream.openBlob(repository, blob.digest, { caller }));
+    assert.equal(registry.requests.length, 1);
+  });
+
+  it('bytes for this thread come whole, and leaving early closes the connection', async () => {
+    const registry = await serve(whole);
+    const upstream = client();
+    const { chunks } = await upstream.openBlob(repositoryAt(registry.host), blob.digest);
+    let longest = 0;
+    const counted = async function* (): AsyncGenerator<Uint8Array> {
+      for await (const chunk of chunks) {
+        longest = Math.max(longest, chunk.length);
+        yield chunk;
+      }
+    };
+    assert.ok((await collect(counted())).equals(blob.bytes));
+    assert.ok(longest <= 256 * KIB);
+    registry.handler = partial(MIB, () => undefined);
+    const again = await upstream.openBlob(repositoryAt(registry.host), blob.digest);
+    for await (const chunk of again.chunks) {
+      assert.ok(chunk.length > 0);
+      break;
+    }
+    await eventually(() => assert.ok(registry.connections <= 1, 'one is idle'));
+  });
+
+  it('connections to one registry are shared out between the workers', async () => {
+    const registry = await serve(partial(10, () => undefined));
+    const upstream = client({ maxConnections: 7, headerTimeout: 10_000 });
+    const stop = new AbortController();
+    const opening = Array.from({ length: 20 }, () =>
+      upstream.openBlob(repositoryAt(registry.host), blob.digest, { signal: stop.signal }),
+    );
+    const opened = Promise.allSettled(opening);
+    await Promise.all(opening.slice(0, 6));
+    await new Promise(setImmediate);
+    assert.equal(registry.connections, 6);
+    assert.equal(registry.requests.length, 6);
+    stop.abort();
+    assert.equal((await opened).filter(({ status }) => status === 'fulfilled').length, 6);
+    await eventually(() => assert.equal(registry.connections, 0));
+  });
+});
