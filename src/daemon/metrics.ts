@@ -132,7 +132,7 @@ export class Metrics {
     this.#measure('weir_cluster_connections', 'Control connections to other members', () =>
       sources.connections(),
     );
-    this.#measure('weir_unwritten_bytes', 'Bytes requested or received, and not yet written', () =>
+    this.#measure('weir_unwritten_bytes', 'Bytes of chunks requested or received, and not yet written', () =>
       sources.unwrittenBytes(),
     );
     this.#measure('weir_blobs_in_flight', 'Blobs that are arriving', () => sources.blobsInFlight());
