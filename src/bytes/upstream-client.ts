@@ -1,4 +1,7 @@
-/** Requests for blobs, as the main thread has byte workers send them. Implements what upstream/ asks for. */
+/**
+ * Requests for blobs, as the main thread has byte workers send them. Implements what upstream/ asks for. One for all of a
+ * node's byte workers.
+ */
 import { WeirError } from '../util/errors.ts';
 import { proxyVariables } from '../upstream/proxy.ts';
 import { abortError } from '../upstream/failure.ts';

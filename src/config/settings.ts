@@ -272,7 +272,7 @@ export const SETTINGS = {
   'upstream.max-connections': setting(
     integer({ min: 1, max: 1024 }),
     '32',
-    'Connections to one registry at one time',
+    'Connections to one registry at one time; at least one for each byte worker, and one for manifests',
   ),
   'upstream.allow-private': setting(
     choice(['yes', 'no']),

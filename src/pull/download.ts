@@ -224,7 +224,9 @@ export class Download {
         const stream = await this.#open(gap);
         const ingest = await this.#ingestOf(stream.size);
         this.#opening.resolve();
-        await this.#fill(ingest, stream, gap.start);
+        // Chunks of an earlier pull have turned up: only the gaps between them are wanted.
+        if (gap.end === undefined && ingest.presentBytes > 0) stream.leave();
+        else await this.#fill(ingest, stream, gap.start);
       }
     } while (!(await this.#commit(this.ingest)));
     this.#peerSource?.judge(this.ingest);

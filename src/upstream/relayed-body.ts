@@ -1,5 +1,5 @@
 /** The bytes of a blob for this thread, relayed by a byte worker. Only pass-through needs them here. */
-import { toError, WeirError } from '../util/errors.ts';
+import { toError } from '../util/errors.ts';
 import type { StreamSink } from './blob-transport.ts';
 
 interface Received {
@@ -9,12 +9,12 @@ interface Received {
 
 export class RelayedBody implements AsyncIterable<Uint8Array> {
   readonly #readInto: (sink: StreamSink) => Promise<void>;
-  readonly #leaving: AbortController;
+  readonly #leave: () => void;
 
-  /** @param leaving aborted if the reader leaves early */
-  constructor(readInto: (sink: StreamSink) => Promise<void>, leaving: AbortController) {
+  /** @param leave called if the reader leaves early */
+  constructor(readInto: (sink: StreamSink) => Promise<void>, leave: () => void) {
     this.#readInto = readInto;
-    this.#leaving = leaving;
+    this.#leave = leave;
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
@@ -51,7 +51,7 @@ export class RelayedBody implements AsyncIterable<Uint8Array> {
         }
       }
     } finally {
-      if (end === undefined) this.#leaving.abort(new WeirError('aborted', 'the reader left'));
+      if (end === undefined) this.#leave();
     }
   }
 }

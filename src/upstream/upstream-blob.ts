@@ -61,6 +61,8 @@ export interface BlobStream {
   readInto(sink: BodySink, reached?: (position: number) => void): Promise<void>;
   /** The same bytes for this thread. Leaving the loop early closes the connection. */
   readonly chunks: AsyncIterable<Uint8Array>;
+  /** Closes the connection: the bytes are not wanted. */
+  leave(): void;
 }
 
 export class UpstreamBlob {
@@ -101,10 +103,12 @@ export class UpstreamBlob {
     if (this.#size === undefined) throw new WeirError('internal', 'a part without the size of its blob');
     const readInto = (sink: BodySink, reached?: (position: number) => void): Promise<void> =>
       this.#readInto(first, sink, reached);
+    const leave = (): void => this.#leaving.abort(new WeirError('aborted', 'the reader left'));
     return {
       size: this.#size,
       readInto,
-      chunks: new RelayedBody((sink) => readInto(sink), this.#leaving),
+      chunks: new RelayedBody((sink) => readInto(sink), leave),
+      leave,
     };
   }
 

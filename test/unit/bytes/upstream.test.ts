@@ -12,7 +12,7 @@ import { ChunkLayout } from '../../../src/protocol/chunk-layout.ts';
 import { DataFolder } from '../../../src/store/data-folder.ts';
 import { FsStore } from '../../../src/store/fs-store.ts';
 import type { Ingest } from '../../../src/store/store.ts';
-import type { FileSink } from '../../../src/upstream/blob-transport.ts';
+import type { ChunkSink, FileSink, UnfinishedPlace } from '../../../src/upstream/blob-transport.ts';
 import { remoteCallerOf } from '../../../src/upstream/caller.ts';
 import { Upstream } from '../../../src/upstream/upstream.ts';
 import type { UpstreamOptions } from '../../../src/upstream/upstream-options.ts';
@@ -229,6 +229,47 @@ describe('byte workers: bodies from registries', () => {
     assert.equal(ingest.readable(0), 1000);
     go();
     await pouring;
+    await committed();
+  });
+
+  it('chunks are put together in places, also over a cut, and are written from there', async () => {
+    const registry = await serve(
+      faulty(partial(LAYOUT.chunkSize + 300_000, cut), partial(LAYOUT.chunkSize, cut)),
+    );
+    let unfinished: UnfinishedPlace | undefined;
+    const lefts: UnfinishedPlace[] = [];
+    const begun: number[] = [];
+    const writing: Promise<unknown>[] = [];
+    const stream = await client().openBlob(repositoryAt(registry.host), blob.digest, {
+      worker: () => unfinished?.worker,
+    });
+    const sink: ChunkSink = {
+      kind: 'chunks',
+      size: stream.size,
+      get unfinished() {
+        return unfinished;
+      },
+      begin: async (index) => void begun.push(index),
+      chunk: (index, chunk) => {
+        wrote.push(index);
+        writing.push(ingest.writeChunk(index, chunk));
+      },
+      left: (place) => lefts.push((unfinished = place)),
+    };
+    await stream.readInto(sink);
+    await Promise.all(writing);
+    assert.deepEqual(
+      lefts.map(({ index, filled }) => [index, filled]),
+      [
+        [1, 300_000],
+        [2, 300_000],
+      ],
+    );
+    assert.deepEqual(
+      ranges(registry).slice(1),
+      [1, 2].map((index) => `bytes=${LAYOUT.start(index) + 300_000}-`),
+    );
+    assert.deepEqual([...new Set(begun)], [...Array(LAYOUT.count).keys()]);
     await committed();
   });
 

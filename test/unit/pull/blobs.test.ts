@@ -88,6 +88,44 @@ describe('Blobs', () => {
     assert.deepEqual(ranges, [`bytes=${19 * MIB}-${40 * MIB - 1}`], 'whole chunks were kept (1 MiB each)');
   });
 
+  it('asks for the gaps only if chunks turn up after it has asked for the whole blob', async () => {
+    let isHidden = false;
+    await using fixture = await MirrorFixture.start({
+      linger: 10,
+      upstreamStallTimeout: 30_000,
+      wrapStore: (store) =>
+        new Proxy(store, {
+          get: (target, name) => {
+            if (name === 'resume' && isHidden) return () => Promise.resolve(undefined);
+            return Reflect.get(target, name, target)?.bind?.(target) ?? Reflect.get(target, name);
+          },
+        }),
+    });
+    const bytes = seededBytes(40 * MIB);
+    const digest = fixture.registry.addBlob('a/b', bytes);
+    const { registry } = fixture;
+    let left = Promise.withResolvers<void>();
+    registry.intercept = (request, response) => {
+      response.once('close', () => left.resolve());
+      if (request.headers.range !== undefined) return false;
+      response.writeHead(200, { 'Content-Length': bytes.length });
+      response.write(bytes.subarray(0, 19 * MIB));
+      return true;
+    };
+    {
+      await using reading = await fixture.blobs.open(requestFor(fixture, digest));
+      await reading.read(Buffer.alloc(100), 19 * MIB - 100);
+    }
+    await left.promise;
+    left = Promise.withResolvers();
+    isHidden = true;
+    await using again = await fixture.blobs.open(requestFor(fixture, digest));
+    await left.promise;
+    assert.ok((await readAll(again)).equals(bytes));
+    const ranges = registry.server.requests.map(({ headers }) => headers['range']);
+    assert.deepEqual(ranges, [undefined, undefined, `bytes=${19 * MIB}-${40 * MIB - 1}`]);
+  });
+
   it('goes on for a while after the last reader, so that a reader can come back', async () => {
     await using fixture = await MirrorFixture.start({ linger: 60_000 });
     const bytes = seededBytes(40 * MIB);
