@@ -6,10 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { systemClock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
 import type { WeirError } from '../util/errors.ts';
-import { ByteWorkers } from '../bytes/byte-workers.ts';
 import { Files } from '../bytes/files.ts';
 import { Http } from '../bytes/http.ts';
-import { WorkerWatch } from '../bytes/worker-watch.ts';
 import { UpstreamClient } from '../bytes/upstream-client.ts';
 import { DocumentRoom } from '../upstream/document-room.ts';
 import { Mirror } from '../mirror/mirror.ts';
@@ -32,7 +30,7 @@ import { Metrics } from './metrics.ts';
 import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
 import { startWatchdog } from './watchdog.ts';
-import { workerCount } from './worker-count.ts';
+import { startWorkers } from './workers.ts';
 
 /** The folder of containerd's content unless its `root` is set. */
 const CONTAINERD_CONTENT = '/var/lib/containerd/io.containerd.content.v1.content';
@@ -89,28 +87,11 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     handedOut: () => metrics.handedOut,
     fromUpstream: () => metrics.fromUpstream,
   });
-  const workers = stack.use(
-    new ByteWorkers({
-      count: workerCount(config['node.workers']),
-      onLost: (error) => logger.error({ err: error }, 'a byte worker has ended; another takes its place'),
-    }),
-  );
+  const { workers, watch } = startWorkers(config, logger, crash);
+  stack.use(workers);
+  stack.use(watch);
   const files = new Files(workers);
   const http = new Http(workers);
-  const end = (cause: 'workers' | 'stuck-worker', error: WeirError, message: string): void => {
-    logger.fatal({ err: error }, message);
-    crash(cause);
-  };
-  stack.use(
-    new WorkerWatch({
-      workers,
-      hangTimeout: config['mirror.hang-timeout'],
-      onHung: (error) => logger.error({ err: error }, 'a byte worker hangs: it is ended'),
-      onStuck: (error) =>
-        end('stuck-worker', error, 'a byte worker hangs and cannot be ended: the node ends'),
-      onMany: (error) => end('workers', error, 'byte workers end again and again: the node ends'),
-    }),
-  );
   const folder = new DataFolder(config['data.dir']);
   await folder.create();
   const catalog = stack.use(Catalog.open(folder.catalog, (message) => logger.warn(message)));

@@ -288,12 +288,11 @@ export class Download {
   /** A byte worker writes the body into the ingest's file. */
   async #fill(ingest: Ingest, stream: BlobStream, start: number): Promise<void> {
     const pour = ingest.pour(start);
-    const { file } = pour;
     const reserve = (to: number): Promise<void> => pour.reserve(to);
     const wrote = (index: number, hash: Uint8Array): void => pour.wrote(index, hash);
     let at = start;
     try {
-      await stream.readInto({ kind: 'file', file, reserve, wrote }, (position) => {
+      await stream.readInto({ kind: 'file', file: pour.file, reserve, wrote }, (position) => {
         at = Math.max(at, position);
         this.#lastProgress = this.#options.clock.monotonic();
         this.#changed.ring();

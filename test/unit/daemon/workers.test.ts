@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmod, writeFile } from 'node:fs/promises';
-import { workerCount } from '../../../src/daemon/worker-count.ts';
+import { workerCount } from '../../../src/daemon/workers.ts';
 import { TempDir } from '../../support/temp.ts';
 
 describe('the number of byte workers', () => {
