@@ -102,7 +102,9 @@ export class Members {
 
 type Serve = ChunkSource['serve'];
 
-export interface SceneOptions extends Partial<Pick<DataServerOptions, 'maxUpload' | 'readerTimeout'>> {
+export interface SceneOptions extends Partial<
+  Pick<DataServerOptions, 'http' | 'maxUpload' | 'readerTimeout'>
+> {
   readonly isSecure?: boolean;
   readonly client?: Partial<TestClientOptions>;
   readonly serve?: Serve;
