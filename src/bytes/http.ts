@@ -4,7 +4,7 @@
  */
 import type { HttpListener, HttpListeners, PeerServerOptions, ServerOptions } from '../http/exchange.ts';
 import { probe, type ListenAddress } from '../http/listen.ts';
-import { toError, type WeirError } from '../util/errors.ts';
+import { isWeirError, toError, type WeirError } from '../util/errors.ts';
 import type { ByteThread, ByteWorkers } from './byte-workers.ts';
 import type { ConnectionEvent, HttpEvent, PeerOptions, RequestEvent } from './http-messages.ts';
 import { WorkerConnection } from './http-connection.ts';
@@ -60,10 +60,13 @@ export class Http implements HttpListeners {
     const listener: Listener = { options, bound: undefined, threads: new WeakSet(), isClosing: false };
     this.#listeners.set(id, listener);
     try {
-      // One after the other: the first one may be given any port.
-      for (const thread of this.#workers.threads) {
-        if (listener.threads.has(thread)) continue;
-        listener.bound = await this.#listenIn(thread, id, listener.bound ?? address, listener);
+      // One after the other: the first one may be given any port. A worker that replaces another is new here.
+      for (let thread = this.#without(listener); thread !== undefined; thread = this.#without(listener)) {
+        try {
+          listener.bound = await this.#listenIn(thread, id, listener.bound ?? address, listener);
+        } catch (error) {
+          if (!isWeirError(error, 'worker_lost')) throw error;
+        }
       }
       return {
         ...(listener.bound ?? address),
@@ -74,6 +77,11 @@ export class Http implements HttpListeners {
       await this.#destroy(id);
       throw error;
     }
+  }
+
+  /** A worker that was not told to listen yet. */
+  #without({ threads }: Listener): ByteThread | undefined {
+    return this.#workers.threads.find((thread) => !threads.has(thread));
   }
 
   #listenIn(

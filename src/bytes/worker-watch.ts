@@ -71,7 +71,9 @@ export class WorkerWatch implements Disposable {
     const { onHung, onStuck } = this.#options;
     if (silent < SIGNS_IN_TIMEOUT) return;
     const starved = (waitedFor(thread.tid) - waited) / this.#interval;
-    if (silent < STARVED_TIMES * SIGNS_IN_TIMEOUT && silent - starved < SIGNS_IN_TIMEOUT) return;
+    // Nobody can tell for how long a thread that is starting has waited.
+    const isHungSurely = thread.tid !== undefined && silent - starved >= SIGNS_IN_TIMEOUT;
+    if (!isHungSurely && silent < STARVED_TIMES * SIGNS_IN_TIMEOUT) return;
     const seconds = (silent * this.#interval) / SECOND;
     const error = new WeirError(
       'worker_lost',

@@ -16,12 +16,17 @@ interface Scene extends AsyncDisposable {
   readonly names: readonly string[];
 }
 
+/** A thread begins as a byte worker does. */
+const BEGIN = `const { parentPort } = require('node:worker_threads');
+  const tid = Number(require('node:fs').readlinkSync('/proc/thread-self').split('/').pop());
+  parentPort.postMessage({ part: 'started', tid });`;
+
 /** @param codes what each thread runs, in the order in which they start; the last one repeats */
 function watch(codes: readonly string[], hangTimeout = 200): Scene {
   let started = 0;
   const spawn = (): Worker => {
     const code = codes[Math.min(started++, codes.length - 1)] ?? '';
-    return new Worker(`const { parentPort } = require('node:worker_threads');${code}`, { eval: true });
+    return new Worker(BEGIN + code, { eval: true });
   };
   const workers = new ByteWorkers({ count: 1, spawn });
   const { promise, resolve } = Promise.withResolvers<{ name: string; error: WeirError }>();
