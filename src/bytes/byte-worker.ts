@@ -33,7 +33,7 @@ export class ByteWorker {
     this.#http = new HttpPart(this.#postOf('http'), places);
     this.#upstream = new UpstreamPart(this.#postOf('upstream'), places);
     port.on('message', (down: Down) => this.#receive(down));
-    this.#post({ part: 'started', tid: Number(basename(readlinkSync('/proc/thread-self'))) });
+    this.#post({ part: 'started', tid: threadId() });
   }
 
   #postOf<Name extends PartName>(part: Name): Post<Name> {
@@ -69,5 +69,14 @@ export class ByteWorker {
     const parts = [this.#http, this.#peers, this.#upstream, this.#files];
     await Promise.allSettled(parts.map((part) => part[Symbol.asyncDispose]()));
     this.#port.close();
+  }
+}
+
+/** The kernel's number of this thread; undefined without /proc. */
+function threadId(): number | undefined {
+  try {
+    return Number(basename(readlinkSync('/proc/thread-self')));
+  } catch {
+    return undefined;
   }
 }

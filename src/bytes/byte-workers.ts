@@ -17,6 +17,7 @@ export class ByteThread {
   #error: WeirError | undefined;
   #isAlive = true;
   #isEnding = false;
+  #isStarted = false;
   #tid: number | undefined;
 
   constructor(id: number, port: MessagePort | Worker) {
@@ -57,7 +58,11 @@ export class ByteThread {
     this.#lost.add(callback);
   }
 
-  /** The kernel's number of its thread; undefined before it has started. */
+  get isStarted(): boolean {
+    return this.#isStarted;
+  }
+
+  /** The kernel's number of its thread; undefined before it has started, and without /proc. */
   get tid(): number | undefined {
     return this.#tid;
   }
@@ -95,6 +100,7 @@ export class ByteThread {
     this.#isAlive = true;
     if (up.part === 'alive') return;
     if (up.part === 'started') {
+      this.#isStarted = true;
       this.#tid = up.tid;
       return;
     }

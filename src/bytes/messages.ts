@@ -57,7 +57,7 @@ export type Down =
 /** From a worker. */
 export type Up =
   | { [Part in PartName]: { readonly part: Part; readonly message: ToMain[Part] } }[PartName]
-  /** @param tid the kernel's number of the thread */
-  | { readonly part: 'started'; readonly tid: number }
+  /** `tid`: the kernel's number of the thread, if it can be known. */
+  | { readonly part: 'started'; readonly tid: number | undefined }
   | { readonly part: 'alive' }
   | { readonly part: 'failed'; readonly error: WireError };

@@ -1,7 +1,7 @@
 /** A report that is made soon after something has changed, but not more often than the main thread wants to hear of it. */
 
 /** Milliseconds between two reports. A message costs 16 µs; no time-out that looks at progress is shorter than 200 ms. */
-const INTERVAL = 50;
+const INTERVAL = 20;
 
 export class PacedReport {
   readonly #report: () => void;

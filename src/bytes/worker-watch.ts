@@ -72,7 +72,7 @@ export class WorkerWatch implements Disposable {
     if (silent < SIGNS_IN_TIMEOUT) return;
     const starved = (waitedFor(thread.tid) - waited) / this.#interval;
     // Nobody can tell for how long a thread that is starting has waited.
-    const isHungSurely = thread.tid !== undefined && silent - starved >= SIGNS_IN_TIMEOUT;
+    const isHungSurely = thread.isStarted && silent - starved >= SIGNS_IN_TIMEOUT;
     if (!isHungSurely && silent < STARVED_TIMES * SIGNS_IN_TIMEOUT) return;
     const seconds = (silent * this.#interval) / SECOND;
     const error = new WeirError(

@@ -5,7 +5,7 @@ import type { ChunkMap } from './chunk-map.ts';
 import { writeFully } from './file.ts';
 
 /** Milliseconds for which the file may be behind: a write for each chunk would cost two more calls. */
-const DELAY = 100 * MILLISECOND;
+const DELAY = 20 * MILLISECOND;
 
 export class ChunkMapFile {
   readonly #file: FileHandle;
