@@ -61,6 +61,7 @@ export class SwarmDownload implements PeerSource {
   readonly request: PullRequest;
   readonly #options: SwarmDownloadOptions;
   #swarm: Swarm | undefined;
+  #upstream: UpstreamChunks | undefined;
   #target: DownloadTarget | undefined;
   readonly #fromUpstreamAt: Set<number> = new Set();
   #fromPeers = 0;
@@ -113,22 +114,23 @@ export class SwarmDownload implements PeerSource {
     this.#target = target;
     if (ingest.nextGap() === undefined) return; // an earlier run brought all of it
     signal.throwIfAborted(); // otherwise a swarm would be opened that nobody closes
+    this.#upstream = new UpstreamChunks({
+      upstream,
+      request,
+      digest,
+      layout: ingest.layout,
+      files,
+      room,
+      unfinished,
+      name: registryBlobId({ registry, digest }),
+      signal,
+      callers,
+    });
     this.#swarm = swarms.open({
       swarm: { registry, digest },
       layout: new ChunkLayout(size),
       sink: sinkOf(ingest),
-      upstream: new UpstreamChunks({
-        upstream,
-        request,
-        digest,
-        layout: ingest.layout,
-        files,
-        room,
-        unfinished,
-        name: registryBlobId({ registry, digest }),
-        signal,
-        callers,
-      }),
+      upstream: this.#upstream,
       ownerRequest: () => ({ repository: name, token: tokenAmong(callers(), registry) }),
       onChunk: (index, from) => {
         const bytes = ingest.layout.length(index);
@@ -159,11 +161,9 @@ export class SwarmDownload implements PeerSource {
   }
 
   settle(kept: boolean, failure: WeirError | undefined): void {
-    const { swarms, unfinished, onSettled } = this.#options;
-    if (this.#swarm !== undefined) {
-      swarms.close(this.#swarm, kept);
-      unfinished.forget(registryBlobId(this.#swarm.state.swarm));
-    }
+    const { swarms, onSettled } = this.#options;
+    if (this.#swarm !== undefined) swarms.close(this.#swarm, kept);
+    this.#upstream?.close();
     onSettled(this, kept, failure);
   }
 }

@@ -55,6 +55,7 @@ export class UpstreamChunks implements ChunkUpstream {
   readonly #options: UpstreamChunksOptions;
   /** Requests that were given up, and whose worker may still hold an unfinished chunk. */
   readonly #leaving: Set<Promise<void>> = new Set();
+  #closed = false;
 
   constructor(options: UpstreamChunksOptions) {
     this.#options = options;
@@ -64,18 +65,18 @@ export class UpstreamChunks implements ChunkUpstream {
     const { layout, room, signal } = this.#options;
     const stop = new AbortController();
     const either = AbortSignal.any([stop.signal, signal]);
+    const held = (isHeld: boolean): void => {
+      if (!fetching.over) events.held(isHeld);
+    };
     const fetching: Fetching = {
       first,
       end: first + count,
       token,
       events,
       stop,
-      room: new ChunkRoom(first, { layout, room, signal: either, held: (isHeld) => held(isHeld) }),
+      room: new ChunkRoom(first, { layout, room, signal: either, held }),
       unfinished: undefined,
       over: false,
-    };
-    const held = (isHeld: boolean): void => {
-      if (!fetching.over) events.held(isHeld);
     };
     const ended = (error?: WeirError): void => {
       if (fetching.over) return;
@@ -95,13 +96,21 @@ export class UpstreamChunks implements ChunkUpstream {
     };
   }
 
+  /** The pull is over: nothing is kept for it. */
+  close(): void {
+    this.#closed = true;
+    this.#options.unfinished.forget(this.#options.name);
+  }
+
   async #fetch(fetching: Fetching, signal: AbortSignal): Promise<void> {
     const { upstream, request, digest, layout, callers } = this.#options;
     const { first, end, token } = fetching;
     const { registry } = request.repository;
     const delegated = token === undefined ? [] : [remoteCallerOf(registry, token)];
-    while (this.#leaving.size > 0) await Promise.all(this.#leaving); // what they leave, this request goes on with
-    signal.throwIfAborted();
+    while (this.#leaving.size > 0) {
+      await Promise.all(this.#leaving); // this request goes on with what they leave
+      signal.throwIfAborted(); // otherwise it would wait for itself
+    }
     fetching.unfinished = this.#resume(fetching);
     const stream = await upstream.openBlob(request.repository, digest, {
       start: layout.start(first) + (fetching.unfinished?.filled ?? 0),
@@ -162,12 +171,13 @@ export class UpstreamChunks implements ChunkUpstream {
   }
 
   #finish(fetching: Fetching, error: WeirError | undefined, ended: (error?: WeirError) => void): void {
-    const { unfinished: kept, name } = this.#options;
+    const { unfinished: kept, name, files } = this.#options;
     const { room, unfinished, stop } = fetching;
     stop.abort(error); // a response that is not read must not keep its connection
     room.close();
     const isLost = isWeirError(error, 'worker_lost'); // and with it what it held
-    if (unfinished !== undefined && !isLost) kept.keep(name, unfinished);
+    if (unfinished !== undefined && this.#closed) files.give(unfinished);
+    else if (unfinished !== undefined && !isLost) kept.keep(name, unfinished);
     ended(isLost ? new WeirError('upstream_cut', error.message, { cause: error }) : error);
   }
 }

@@ -175,6 +175,22 @@ describe('UpstreamChunks', () => {
     assert.equal(first.chunks.size, 0);
   });
 
+  it('goes on after several requests were given up, one while it waited for another', async () => {
+    await using scene = await Scene.start();
+    scene.allowance = 3 * STEP;
+    const first = scene.fetch(1);
+    await eventually(() => assert.equal(scene.progressed, 3 * STEP));
+    first.cancel();
+    scene.fetch(1).cancel();
+    scene.fetch(1).cancel();
+    scene.allowance = Infinity;
+    const { chunks, ended } = scene.fetch(1);
+    assert.equal(await ended, undefined);
+    assert.ok(isChunk(chunks.get(1), 1));
+    assert.equal(scene.asked.at(-1)?.start, LAYOUT.start(1) + 3 * STEP);
+    assert.equal(scene.asked.length, 2);
+  });
+
   it('goes on at the byte at which the registry broke off', async () => {
     await using scene = await Scene.start();
     scene.allowance = LAYOUT.length(0) + 2 * STEP;
@@ -211,6 +227,25 @@ describe('UpstreamChunks', () => {
     const { place } = await scene.files.hold(Buffer.of(1));
     for (let earlier = 0; earlier < place; earlier++) {
       await assert.rejects(scene.files.take({ ...chunk, place: earlier }), { code: 'internal' });
+    }
+  });
+
+  it('keeps nothing once the pull is over, also of requests that are being given up', async () => {
+    await using scene = await Scene.start();
+    scene.allowance = 3 * STEP;
+    const [first, second] = [scene.fetch(1), scene.fetch(4)];
+    await eventually(() => assert.equal(scene.progressed, 6 * STEP));
+    first.cancel();
+    await eventually(() => assert.equal(scene.unfinished.bytes, LAYOUT.length(1)));
+    second.cancel();
+    scene.upstream.close();
+    await eventually(() => assert.equal(scene.room.used, 0));
+    assert.equal(scene.unfinished.bytes, 0);
+    const { place } = await scene.files.hold(Buffer.of(1));
+    assert.ok(place >= 2);
+    for (let earlier = 0; earlier < place; earlier++) {
+      const chunk = { worker: 0, place: earlier, length: 0, hash: Buffer.of() };
+      await assert.rejects(scene.files.take(chunk), { code: 'internal' });
     }
   });
 
