@@ -206,7 +206,7 @@ function commandOf(call: number, { part, sink, reserved }: Reading): ReadCommand
     case 'file':
       return { kind: 'pour', call, part, file: sink.file, reserved };
     case 'chunks':
-      return { kind: 'collect', call, part, size: sink.size, place: sink.unfinished?.place };
+      return { kind: 'collect', call, part, size: sink.size, place: sink.resume()?.place };
     case 'stream':
       return { kind: 'relay', call, part };
     default:

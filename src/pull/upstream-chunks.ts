@@ -11,7 +11,7 @@ import type { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
 import type { ByteFiles } from '../store/byte-files.ts';
 import type { ChunkUpstream, ChunkUpstreamEvents } from '../swarm/environment.ts';
-import type { UnfinishedPlace } from '../upstream/blob-transport.ts';
+import type { ChunkSink, UnfinishedPlace } from '../upstream/blob-transport.ts';
 import { remoteCallerOf, type Caller } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobStream } from '../upstream/upstream-blob.ts';
@@ -130,19 +130,18 @@ export class UpstreamChunks implements ChunkUpstream {
   async #read(stream: BlobStream, fetching: Fetching): Promise<void> {
     const { layout } = this.#options;
     let at = layout.start(fetching.first) + (fetching.unfinished?.filled ?? 0);
-    const sink = {
+    const sink: ChunkSink = {
       kind: 'chunks',
       size: layout.size,
-      // The worker takes it over when it begins to read.
-      get unfinished() {
-        const taken = fetching.unfinished;
+      resume: () => {
+        const { unfinished } = fetching;
         fetching.unfinished = undefined;
-        return taken;
+        return unfinished;
       },
-      begin: (index: number) => fetching.room.take(index),
-      chunk: (index: number, chunk: HeldChunk) => this.#arrived(fetching, index, chunk),
-      left: (unfinished: UnfinishedPlace) => (fetching.unfinished = unfinished),
-    } as const;
+      begin: (index) => fetching.room.take(index),
+      chunk: (index, chunk) => this.#arrived(fetching, index, chunk),
+      left: (unfinished) => void (fetching.unfinished = unfinished),
+    };
     await stream.readInto(sink, (position) => {
       if (position > at && !fetching.over) fetching.events.progressed(position - at);
       at = Math.max(at, position);

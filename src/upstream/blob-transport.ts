@@ -35,8 +35,8 @@ export interface ChunkSink {
   readonly kind: 'chunks';
   /** Bytes of the blob. */
   readonly size: number;
-  /** The chunk in which the wanted bytes begin, if its first bytes are there already; the worker takes it over. */
-  readonly unfinished: UnfinishedPlace | undefined;
+  /** Hands over the chunk in which the wanted bytes begin, if its first bytes are there already. */
+  resume(): UnfinishedPlace | undefined;
   /** Settles when there is room for this chunk: the next one, or the one behind it. @throws if there will be none */
   begin(index: number): Promise<void>;
   chunk(index: number, chunk: HeldChunk): void;

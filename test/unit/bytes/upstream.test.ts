@@ -8,6 +8,7 @@ import { Files } from '../../../src/bytes/files.ts';
 import { UpstreamClient } from '../../../src/bytes/upstream-client.ts';
 import { KIB, MIB, systemClock } from '../../../src/util/clock.ts';
 import { WeirError } from '../../../src/util/errors.ts';
+import { parseRegistryHost } from '../../../src/oci/repository.ts';
 import { ChunkLayout } from '../../../src/protocol/chunk-layout.ts';
 import { DataFolder } from '../../../src/store/data-folder.ts';
 import { FsStore } from '../../../src/store/fs-store.ts';
@@ -246,15 +247,13 @@ describe('byte workers: bodies from registries', () => {
     const sink: ChunkSink = {
       kind: 'chunks',
       size: stream.size,
-      get unfinished() {
-        return unfinished;
-      },
+      resume: () => unfinished,
       begin: async (index) => void begun.push(index),
       chunk: (index, chunk) => {
         wrote.push(index);
         writing.push(ingest.writeChunk(index, chunk));
       },
-      left: (place) => lefts.push((unfinished = place)),
+      left: (place) => void lefts.push((unfinished = place)),
     };
     await stream.readInto(sink);
     await Promise.all(writing);
@@ -284,6 +283,15 @@ describe('byte workers: bodies from registries', () => {
     const caller = remoteCallerOf(repository.registry, 'token-of-a-member');
     await failsWith('address_refused', upstream.openBlob(repository, blob.digest, { caller }));
     assert.equal(registry.requests.length, 1);
+  });
+
+  it('uses the proxy of the environment', async () => {
+    const proxy = await serve(whole);
+    const registries = new Map([[parseRegistryHost('plain.test'), { plainHttp: true }]]);
+    const upstream = client({ registries, environment: { http_proxy: proxy.url } });
+    const { chunks } = await upstream.openBlob(repositoryAt('plain.test'), blob.digest);
+    assert.ok((await collect(chunks)).equals(blob.bytes));
+    assert.equal(proxy.requests[0]?.url, `http://plain.test/v2/team/app/blobs/${blob.digest}`);
   });
 
   it('bytes for this thread come whole, and leaving early closes the connection', async () => {
