@@ -153,9 +153,8 @@ export class Download {
     return abortable(this.#changed.next, signal);
   }
 
-  /** Readers look again at what may be sent. */
   #interrupt(): void {
-    this.sends.stop();
+    this.sends.stop(); // its reader looks again at what may be sent
     this.#changed.ring();
   }
 
