@@ -78,9 +78,10 @@ export class Answer {
     }
   }
 
-  /** @param work never rejects */
   #later(work: () => Promise<void> | void): void {
-    this.#tail = this.#tail.then(work);
+    this.#tail = this.#tail.then(work).catch(() => {
+      this.#response.req.socket.destroy(); // a head that cannot be sent: the client must not wait for ever
+    });
   }
 
   #end({ head, body }: EndCommand): void {

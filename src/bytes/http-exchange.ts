@@ -3,7 +3,7 @@ import { WeirError } from '../util/errors.ts';
 import { Progress } from '../util/progress.ts';
 import type { FileContent } from '../util/content.ts';
 import {
-  Headers,
+  HeaderList,
   type ExchangeRequest,
   type ExchangeResponse,
   type HeaderValues,
@@ -26,7 +26,7 @@ type Part =
 export class WorkerResponse implements ExchangeResponse {
   readonly #thread: ByteThread;
   readonly #exchange: number;
-  readonly #headers = new Headers();
+  readonly #headers = new HeaderList();
   /** What is sent with the next part; undefined if it has left or was not made yet. */
   #head: Head | undefined;
   readonly #calls = new Map<number, Call>();
@@ -74,7 +74,7 @@ export class WorkerResponse implements ExchangeResponse {
 
   writeHead(status: number, headers: HeaderValues = {}): void {
     if (this.#isHeadSent) throw new WeirError('internal', 'the head has been sent');
-    const all = new Headers(this.#headers);
+    const all = new HeaderList(this.#headers);
     for (const [name, value] of Object.entries(headers)) all.set(name, value);
     this.#status = status;
     this.#head = { status, headers: all.entries };

@@ -1,6 +1,6 @@
 /**
  * HTTP listeners whose sockets are in byte workers. Each worker listens on the same port, and the system spreads the
- * connections. Implements what servers ask for (http/exchange.ts).
+ * connections. Implements what servers ask for (http/exchange.ts). One for all workers of a node.
  */
 import type { HttpListener, HttpListeners, PeerServerOptions, ServerOptions } from '../http/exchange.ts';
 import { probe, type ListenAddress } from '../http/listen.ts';

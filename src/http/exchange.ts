@@ -6,7 +6,7 @@
  * The head of a response leaves with the first bytes of its body. If these cannot be read, nothing has been sent, and the
  * request can still be answered with an error.
  */
-import { validateHeaderValue, type IncomingHttpHeaders } from 'node:http';
+import { validateHeaderName, validateHeaderValue, type IncomingHttpHeaders } from 'node:http';
 import type { FileContent } from '../util/content.ts';
 import type { ListenAddress } from './listen.ts';
 
@@ -179,15 +179,16 @@ export interface HttpListeners {
 }
 
 /** Headers by name, whatever its case, in the spelling in which they are sent. */
-export class Headers {
+export class HeaderList {
   readonly #values = new Map<string, readonly [string, string | number]>();
 
-  constructor(from?: Headers) {
+  constructor(from?: HeaderList) {
     if (from !== undefined) for (const [key, entry] of from.#values) this.#values.set(key, entry);
   }
 
-  /** @throws TypeError for a value that cannot be sent */
+  /** @throws TypeError for a name or a value that cannot be sent */
   set(name: string, value: string | number): void {
+    validateHeaderName(name);
     validateHeaderValue(name, String(value));
     this.#values.set(name.toLowerCase(), [name, value]);
   }
