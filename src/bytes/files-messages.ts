@@ -42,6 +42,14 @@ export type FilesCommand =
       readonly hashes: Uint8Array;
       readonly chunks: readonly number[];
     }
+  /** Hashes a part of a file. Answered with its sha256: Uint8Array. */
+  | {
+      readonly kind: 'hash';
+      readonly call: number;
+      readonly fd: number;
+      readonly start: number;
+      readonly end: number;
+    }
   /** Hashes a whole file, and each of its chunks. Answered with a {@link Survey}. */
   | {
       readonly kind: 'survey';

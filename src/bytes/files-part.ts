@@ -66,6 +66,8 @@ export class FilesPart implements Part<'files'> {
       }
       case 'follow':
         return this.#follow(command);
+      case 'hash':
+        return this.#hash(command);
       case 'check':
         return this.#check(command);
       case 'survey':
@@ -92,6 +94,16 @@ export class FilesPart implements Part<'files'> {
       return await follower.run();
     } finally {
       this.#followers.delete(command.call);
+    }
+  }
+
+  #hash({ fd, start, end }: Command<'hash'>): Uint8Array {
+    const { place, bytes } = this.#places.take(end - start);
+    try {
+      if (readWhole(fd, bytes, start)) return new Uint8Array(hash('sha256', bytes, 'buffer'));
+      throw new WeirError('store_corrupt', 'the file is shorter than it should be');
+    } finally {
+      this.#places.give(place);
     }
   }
 

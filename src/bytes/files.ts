@@ -67,6 +67,10 @@ export class Files implements ByteFiles {
     return found as readonly number[];
   }
 
+  async hash({ fd }: FileContent, start: number, end: number): Promise<Uint8Array> {
+    return (await this.#call(this.#workers.next(), { kind: 'hash', fd, start, end })) as Uint8Array;
+  }
+
   async survey({ fd, size }: FileContent, digest: Digest): Promise<Survey> {
     const algorithm = digestAlgorithm(digest);
     return (await this.#call(this.#workers.next(), { kind: 'survey', fd, size, algorithm })) as Survey;

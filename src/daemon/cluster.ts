@@ -60,7 +60,7 @@ export interface ClusterOptions {
   readonly upstream: Upstream;
   readonly workers: ByteWorkers;
   readonly http: HttpListeners;
-  readonly files: Pick<ByteFiles, 'give'>;
+  readonly files: Pick<ByteFiles, 'give' | 'hash'>;
   /** Bounds the bytes that are received and not yet written. */
   readonly room: ReceiveBudget;
   readonly providers: readonly BlobProvider[];
@@ -225,6 +225,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     problem: (message, error) => logger.debug({ err: error }, message),
   });
   late.service = new ChunkServer({
+    files,
     swarms,
     providers,
     arriving: (swarm) => peering.arriving(swarm),

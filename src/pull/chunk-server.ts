@@ -3,7 +3,6 @@
  * a slot. This class finds the bytes, and hands them out only in the name of a registry that is known to have
  * delivered them.
  */
-import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
 import { MIB } from '../util/clock.ts';
 import type { FileContent } from '../util/content.ts';
@@ -13,13 +12,13 @@ import { MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
+import type { ByteFiles } from '../store/byte-files.ts';
 import type { Blob, BlobProvider } from '../store/store.ts';
 import type { UploadDecision } from '../swarm/uploader.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 import { HASH_BYTES, type Attestation } from '../protocol/attestation.ts';
 import type { SwarmManager } from '../swarm/swarm-manager.ts';
 import type { ChunkFetch, ChunkSource, ServedBody, ServedChunk } from '../transfer/chunk-exchange.ts';
-import { ChunkBuffers } from '../transfer/chunk-buffers.ts';
 import type { ArrivingBlob } from './download-target.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
 
@@ -31,6 +30,8 @@ export interface ChunkServerOptions {
   readonly providers: readonly BlobProvider[];
   /** A blob that is arriving in this swarm. */
   readonly arriving: (swarm: SwarmKey) => ArrivingBlob | undefined;
+  /** Hashes chunks of the runtime's blobs. */
+  readonly files: Pick<ByteFiles, 'hash'>;
   readonly isProven: (swarm: SwarmKey) => boolean;
   readonly attest: (swarm: SwarmKey, size: number, index: number, hash: Uint8Array) => Attestation;
   /** As the manifest's owner, gets it from upstream for `from`, or names the peers that have it; undefined: neither. */
@@ -60,8 +61,6 @@ export class ChunkServer implements ChunkSource {
     maxSize: MAX_HASH_BYTES,
     sizeCalculation: (hashes) => hashes.length,
   });
-
-  readonly #memory: ChunkBuffers = new ChunkBuffers();
 
   constructor(options: ChunkServerOptions) {
     this.#options = options;
@@ -214,7 +213,10 @@ export class ChunkServer implements ChunkSource {
       await blob.read(new Uint8Array(1), blob.size - 1);
     }
     const known = hashes.subarray(index * HASH_BYTES, (index + 1) * HASH_BYTES);
-    if (known.every((byte) => byte === 0)) known.set(await this.#hashOfChunk(blob, layout, index));
+    if (known.every((byte) => byte === 0)) {
+      // The runtime keeps no chunk hashes.
+      known.set(await this.#options.files.hash(blob.content, layout.start(index), layout.end(index)));
+    }
     return this.#options.attest(swarm, blob.size, index, new Uint8Array(known));
   }
 
@@ -251,22 +253,6 @@ export class ChunkServer implements ChunkSource {
     } catch (error) {
       await held.close();
       throw error;
-    }
-  }
-
-  /** Hashes a chunk of a blob of the runtime, which keeps no chunk hashes. */
-  async #hashOfChunk(blob: Blob, layout: ChunkLayout, index: number): Promise<Uint8Array> {
-    const bytes = this.#memory.take(layout.length(index));
-    try {
-      let filled = 0;
-      while (filled < bytes.length) {
-        const read = await blob.read(bytes.subarray(filled), layout.start(index) + filled);
-        if (read === 0) throw new WeirError('store_corrupt', `${blob.digest} ended early`);
-        filled += read;
-      }
-      return createHash('sha256').update(bytes).digest();
-    } finally {
-      this.#memory.give(bytes);
     }
   }
 }

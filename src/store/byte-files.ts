@@ -29,6 +29,8 @@ export interface ByteFiles {
   follow(blob: FollowedBlob): Following;
   /** Those of the chunks that have their hash. @param hashes sha256 of all chunks, one after the other */
   check(content: FileContent, hashes: Uint8Array, chunks: readonly number[]): Promise<readonly number[]>;
+  /** sha256 of a part of the file, of a chunk at most. @throws WeirError `store_corrupt`, `worker_lost` */
+  hash(content: FileContent, start: number, end: number): Promise<Uint8Array>;
   /** Hashes the whole file, and each of its chunks. */
   survey(
     content: FileContent,

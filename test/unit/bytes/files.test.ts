@@ -106,6 +106,17 @@ describe('byte workers: files', () => {
     );
   });
 
+  it('hashes a part of a file, unless the file ends before', async () => {
+    const blob = randomBytes(SIZE);
+    await file.write(blob);
+    const content = { fd: file.fd, size: SIZE };
+    const expected = createHash('sha256').update(blob.subarray(7, MIB)).digest();
+    assert.deepEqual(Buffer.from(await files.hash(content, 7, MIB)), expected);
+    await assert.rejects(files.hash(content, SIZE - 5, SIZE + 1), (error) =>
+      isWeirError(error, 'store_corrupt'),
+    );
+  });
+
   it('a worker that ends fails what it had in hand, and another takes its place', async () => {
     const chunk = await files.hold(randomBytes(10));
     const thread = workers.get(chunk.worker);
