@@ -187,7 +187,7 @@ export class PeerClient implements ChunkClient, AsyncDisposable {
     const calls = [...this.#requests].filter(([, { assignment }]) => assignment.thread === thread);
     this.#fail(
       calls.map(([call]) => call),
-      new WeirError('peer_cut', cause.message, { cause }),
+      cause, // no peer is to blame
     );
   }
 

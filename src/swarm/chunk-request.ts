@@ -12,13 +12,13 @@ import type { SwarmState } from './swarm-state.ts';
 export type Role = 'holder' | 'owner';
 
 /**
- * Why there is no answer: no connection, no acknowledgement, no further bytes, too long in the peer's queue, or a
- * breach of the protocol.
+ * Why there is no answer: no connection, no acknowledgement, no further bytes, too long in the peer's queue, a breach
+ * of the protocol, or a thread of this node that has ended, which is held against nobody.
  */
-export type RequestFailure = 'unreachable' | 'silent' | 'stalled' | 'queued' | 'protocol';
+export type RequestFailure = 'unreachable' | 'silent' | 'stalled' | 'queued' | 'protocol' | 'lost';
 
-/** The reason under which each failure is held against the peer. */
-export const FAILURE_REASONS: Readonly<Record<RequestFailure, SuspicionReason>> = {
+/** The reason under which a failure is held against the peer. */
+export const FAILURE_REASONS: Readonly<Record<Exclude<RequestFailure, 'lost'>, SuspicionReason>> = {
   unreachable: 'unreachable',
   silent: 'unreachable',
   stalled: 'stalled',
@@ -166,5 +166,6 @@ export class ChunkRequest {
 
 function failureOf(code: string, bytes: number): RequestFailure {
   if (code === 'peer_protocol') return 'protocol';
+  if (code === 'worker_lost') return 'lost';
   return bytes > 0 ? 'stalled' : 'unreachable';
 }

@@ -289,6 +289,7 @@ export class Downloader {
     const { environment } = this.#state;
     const { peer, index, role } = chunkRequest;
     environment.contacted.delete(peer);
+    if (failure === 'lost') return this.#events.changed();
     if (failure === 'queued') {
       snub(this.#state, peer, environment.parameters.firstBackoff);
       // An owner that acknowledged is asked again: a chunk of a slow registry takes longer than the queue limit.

@@ -64,7 +64,7 @@ export interface ChunkFetchEvents {
   /** Bytes have arrived; told some time later, for several reads together. */
   progressed(bytes: number): void;
   answered(answer: ChunkAnswer): void;
-  /** `peer_unreachable`, `peer_protocol`, `peer_cut`, `aborted`; called instead of `answered`. */
+  /** `peer_unreachable`, `peer_protocol`, `peer_cut`, `aborted`, `worker_lost`; called instead of `answered`. */
   failed(error: WeirError): void;
 }
 

@@ -2,6 +2,7 @@
  * A cluster in virtual time: nodes with links, a registry, and messages with latency. The daemon's own `src/swarm`
  * decides; this file only brings messages, bytes and time to it. The same seed gives the same course.
  */
+import { WeirError } from '../../src/util/errors.ts';
 import { MILLISECOND, SECOND } from '../../src/util/clock.ts';
 import type { Member } from '../../src/protocol/member.ts';
 import type { RepositoryName } from '../../src/oci/repository.ts';
@@ -58,6 +59,8 @@ export interface WorldOptions {
   readonly handshakes?: boolean;
   /** Whether a chunk is lost before it is written, as with the thread that held it. */
   readonly loses?: (node: SimulatedNode, index: number) => boolean;
+  /** Whether a request to a peer is lost, as with the thread that has its connection. */
+  readonly losesRequest?: (node: SimulatedNode, request: ChunkFetch) => boolean;
   readonly parameters?: Partial<Parameters>;
 }
 
@@ -280,6 +283,10 @@ export class World implements Carrier {
   }
 
   #ask(from: SimulatedNode, member: Member, request: ChunkFetch, events: ChunkFetchEvents): () => void {
+    if (this.#options.losesRequest?.(from, request) === true) {
+      const error = new WeirError('worker_lost', 'the thread has ended');
+      return this.time.after(1, () => events.failed(error));
+    }
     const to = this.node(member.peer);
     from.connections.use(to.connections, this.time.now);
     const transfer = new Transfer(this, [from, to], request, events, this.#latencyBetween(from, to));

@@ -222,7 +222,7 @@ describe('byte workers: peers', () => {
     const { member: cut, code } = await Promise.race(
       requests.map(async ({ member, request }) => ({ member, code: await request.ended })),
     );
-    assert.equal(code, 'peer_cut');
+    assert.equal(code, 'worker_lost');
     gate.resolve();
     const chunk = held(await askChunk(client, cut, requestFor(0, CHUNK)));
     assert.ok(sha256(BYTES.subarray(0, CHUNK)).equals(chunk.hash));

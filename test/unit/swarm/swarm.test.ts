@@ -112,6 +112,26 @@ describe('a swarm', () => {
     assert.ok(course.world.registry.requests <= 10, `${course.world.registry.requests} requests`);
   });
 
+  it('asks again for a chunk whose request was lost in this node, and blames nobody', () => {
+    const lost = new Set<string>();
+    const course = run({
+      nodes: 12,
+      losesRequest: ({ member }, { range }) => {
+        const name = `${member.peer} ${range?.start}`;
+        const isLost = lost.size < 100 && !lost.has(name);
+        if (isLost) lost.add(name);
+        return isLost;
+      },
+    });
+    assertAllComplete(course);
+    assert.equal(lost.size, 100);
+    assert.deepEqual(
+      course.world.nodes.flatMap(({ blamed }) => blamed),
+      [],
+    );
+    assert.ok(course.world.nodes.every(({ fromPeers }) => fromPeers > 0));
+  });
+
   it('wants a chunk again that was lost before it was written, and blames nobody', () => {
     for (const nodes of [1, 12]) {
       const lost = new Set<string>();
