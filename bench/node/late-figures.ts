@@ -22,6 +22,8 @@ export interface LateFigures {
   readonly receiver: SideFigures;
   /** CPU seconds of the sender per GiB while it pulled the image from the registry. */
   readonly first: CpuFigures;
+  /** CPU seconds per GiB of a plain write to a new file (support/plain-write.ts): a part of the receiver's, and none of its own. */
+  readonly plainWrite: Spread;
   /** Bytes that the late node took from the registry instead of the peer, over all. */
   readonly upstreamShare: Spread;
   /** CPU seconds of the client per second. */
@@ -48,6 +50,8 @@ export interface LateTurn {
   readonly upstreamShare: number;
   /** CPU seconds per GiB of the sender's pull from the registry. */
   readonly first: GroupSeconds;
+  /** CPU seconds per GiB of a plain write to a new file, just before. */
+  readonly plainWrite: number;
   readonly sender: SideTurn;
   readonly receiver: SideTurn;
 }
@@ -79,6 +83,7 @@ export function figuresOf(
     sender: side('sender'),
     receiver: side('receiver'),
     first: cpuOf(turns.map((turn) => turn.first)),
+    plainWrite: spread(turns.map((turn) => turn.plainWrite)),
     upstreamShare: spread(turns.map((turn) => turn.upstreamShare)),
     readerBusy: spread(turns.map((turn) => turn.readerBusy)),
   };
@@ -119,6 +124,7 @@ export function lateRows({ imageBytes, layers, atOnce, setups }: LateReport): re
     ),
     ['CPU of the first pull from the registry, s/GiB', formatSpread(figures.first.cpu, 2)],
     ['  of this, main', formatSpread(mainOf(figures.first), 2)],
+    ['a plain write to a new file, CPU s/GiB', '', formatSpread(figures.plainWrite, 2)],
     ['share from the registry instead of the peer', '', formatSpread(figures.upstreamShare, 3)],
     ['cores that the client kept busy', '', '', formatSpread(figures.readerBusy, 2)],
     [],

@@ -9,6 +9,7 @@ import type { Percentiles } from '../../test/simulator/stats.ts';
 import { Registry } from '../../test/support/registry.ts';
 import { controlAddress, knows } from '../../test/support/weir-cluster.ts';
 import { WeirNode } from '../../test/support/weir.ts';
+import { plainWrite } from '../support/plain-write.ts';
 import { INSPECT } from '../support/inspector.ts';
 import { LoopDelay } from '../support/loop-delay.ts';
 import { peakResidentBytes, resetPeak } from '../support/process-usage.ts';
@@ -101,6 +102,9 @@ async function takeTurn(scene: LateScene, { checks, watchesLoop }: TurnWish): Pr
   const loops = watchesLoop
     ? [stack.use(await LoopDelay.start(sender.log)), stack.use(await LoopDelay.start(receiver.log))]
     : [];
+  // Kept until the pull is over: otherwise the receiver would write into the memory that this has touched.
+  const plain = scratch.join('plain-write');
+  const plainCpu = plainWrite(plain);
   const both = [await watch(sender, image.bytes), await watch(receiver, image.bytes)] as const;
   const layers = await layersThrough(receiver, registry, image);
   const targets = layers.map(({ digest }) => {
@@ -110,12 +114,14 @@ async function takeTurn(scene: LateScene, { checks, watchesLoop }: TurnWish): Pr
   const read = await readBlobs(targets, AT_ONCE);
   const [sent, received] = [await both[0](), await both[1]()];
   const [senderDelay, receiverDelay] = await Promise.all(loops.map((loop) => loop.stop()));
+  await rm(plain);
   const upstream = (await receiver.metrics()).sum('weir_upstream_bytes_total');
   const figures = {
     rate: read.bytes / MIB / read.seconds,
     readerBusy: read.cpuSeconds / read.seconds,
     upstreamShare: upstream / read.bytes,
     first: first.groups,
+    plainWrite: plainCpu,
     sender: sent,
     receiver: received,
   };

@@ -6,6 +6,7 @@ import { GIB } from '../../../../src/util/clock.ts';
 const TURN: LateTurn = {
   rate: 200,
   readerBusy: 0.1,
+  plainWrite: 0.4,
   upstreamShare: 0,
   first: { main: 2, 'libuv pool': 1 },
   sender: { groups: { main: 1, V8: 0.5 }, resident: 150 },
@@ -50,6 +51,7 @@ describe('bench/node/late-figures', () => {
     assert.match(text, /^event loop late, .* +0\.5 \/ 3\.0 \/ 9\.0 +1\.0 \/ 10\.0 \/ 20\.3$/m);
     assert.match(text, /^CPU of the first pull .* 3\.00 \(3\.00–3\.00\)\n {2}of this, main +2\.00 /m);
     assert.match(text, /^share from the registry .* 0\.000 \(0\.000–0\.500\)$/m);
+    assert.match(text, /^a plain write to a new file, CPU s\/GiB +0\.40 /m);
     assert.doesNotMatch(text, /SignalInspector/);
   });
 });
