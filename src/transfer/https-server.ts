@@ -7,7 +7,7 @@
  */
 import type { Connection, Exchange } from '../http/exchange.ts';
 import { SECOND, type Clock } from '../util/clock.ts';
-import { toWeirError, WeirError } from '../util/errors.ts';
+import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import type { Address } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { Refusal } from './admission.ts';
@@ -109,7 +109,7 @@ export class DataServer implements AsyncDisposable {
     } catch (error) {
       failure = toWeirError(error);
       if (response.headersSent) connection.destroy();
-      else sendStatus(response, 500);
+      else sendStatus(response, statusOf(failure));
       response.interrupt(failure);
     }
     outcome.bytes = response.bytesSent;
@@ -137,4 +137,9 @@ export class DataServer implements AsyncDisposable {
       if (membership.isBanned(peer)) throw new WeirError('peer_refused', `${peer} is banned`);
     });
   }
+}
+
+/** A chunk whose pull is given up, or begun anew, is not here any more: this node has not failed. */
+function statusOf(failure: WeirError): 404 | 500 {
+  return isWeirError(failure, 'aborted') ? 404 : 500;
 }

@@ -96,7 +96,7 @@ describe('byte workers: data port', () => {
     progress.advance(BYTES.length);
     progress.complete();
     const [refused = ''] = await exchangeAll(at, 1);
-    assert.match(refused, /^HTTP\/1\.1 500 /);
+    assert.match(refused, /^HTTP\/1\.1 404 /);
     assert.equal(bodyOf(refused).length, 0);
     assert.equal(scene.reports.at(-1)?.error?.code, 'aborted');
   });
