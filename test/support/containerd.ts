@@ -175,6 +175,9 @@ state = "${dir.join('state')}"
   address = "${dir.join('containerd.sock')}"
 [ttrpc]
   address = "${dir.join('containerd.sock.ttrpc')}"
+# "ctr images import" of 1.6 has no lease while it unpacks: the collection at the start would take its content away.
+[plugins."io.containerd.gc.v1.scheduler"]
+  startup_delay = "1h"
 [plugins."io.containerd.grpc.v1.cri"]
   stream_server_port = "0"
   [plugins."io.containerd.grpc.v1.cri".registry]
