@@ -7,13 +7,14 @@
 import { hash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { MILLISECOND, SECOND } from '../util/clock.ts';
-import type { ChunkCheck, FileContent } from '../util/content.ts';
+import type { ChunkCheck, Content, FileContent } from '../util/content.ts';
 import { WeirError } from '../util/errors.ts';
 import { Progress } from '../util/progress.ts';
 import { STEP_BYTES, type TokenBucket } from '../util/token-bucket.ts';
 import type { BodyBuffers } from './body-buffers.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
 import { readWhole } from './file-calls.ts';
+import { passOf } from './pass.ts';
 
 /** Milliseconds of a wait for content after which it is told: shorter ones are the rule while a blob arrives. */
 const WORTH_TELLING = 100 * MILLISECOND;
@@ -25,7 +26,7 @@ const STOPPED = new Error('the body was stopped');
 const HASH_BYTES = 32;
 
 export interface SentPart {
-  readonly content: FileContent;
+  readonly content: Content;
   readonly start: number;
   readonly end: number;
   /** The generation whose bytes may be sent. */
@@ -145,16 +146,17 @@ export class BodySender {
 
   /** @throws WeirError `store_corrupt` */
   #read(bytes: Uint8Array): void {
-    const { fd, check } = this.#part.content;
-    if (check !== undefined) this.#check(check, bytes.length);
+    const { content } = this.#part;
+    if ('pass' in content) return passOf(content.pass).read(bytes, this.#position);
+    const { fd, check } = content;
+    if (check !== undefined) this.#check(content, check, bytes.length);
     if (!readWhole(fd, bytes, this.#position)) {
       throw new WeirError('store_corrupt', 'the file is shorter than its blob');
     }
   }
 
   /** Compares the chunks of the next `length` bytes with their hashes, unless a reader has done so. */
-  #check({ chunkSize, hashes, checked }: ChunkCheck, length: number): void {
-    const { fd, size } = this.#part.content;
+  #check({ fd, size }: FileContent, { chunkSize, hashes, checked }: ChunkCheck, length: number): void {
     const good = new Uint8Array(checked);
     const last = Math.floor((this.#position + length - 1) / chunkSize);
     for (let index = Math.floor(this.#position / chunkSize); index <= last; index++) {

@@ -1,7 +1,7 @@
 /** A request and its response on the main thread, while a byte worker has the socket. Implements http/exchange.ts. */
 import { WeirError } from '../util/errors.ts';
 import { Progress } from '../util/progress.ts';
-import type { FileContent } from '../util/content.ts';
+import type { Content } from '../util/content.ts';
 import {
   HeaderList,
   type ExchangeRequest,
@@ -41,6 +41,10 @@ export class WorkerResponse implements ExchangeResponse {
   constructor(thread: ByteThread, exchange: number) {
     this.#thread = thread;
     this.#exchange = exchange;
+  }
+
+  get worker(): number {
+    return this.#thread.id;
   }
 
   get statusCode(): number {
@@ -89,15 +93,15 @@ export class WorkerResponse implements ExchangeResponse {
     this.#thread.post('http', { kind: 'end', exchange: this.#exchange, head, body });
   }
 
-  write(bytes: Uint8Array): Promise<void> {
-    return this.give(new Uint8Array(bytes)); // a message would copy all of the memory that it is a part of
+  async write(bytes: Uint8Array): Promise<void> {
+    const copy = new Uint8Array(bytes); // a message would copy all of the memory that it is a part of
+    await this.#do({ kind: 'write', bytes: copy }, [copy.buffer]);
   }
 
-  async give(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-    await this.#do({ kind: 'write', bytes }, [bytes.buffer]);
-  }
-
-  async send(content: FileContent, start: number, end: number, options: SendOptions = {}): Promise<number> {
+  async send(content: Content, start: number, end: number, options: SendOptions = {}): Promise<number> {
+    if ('pass' in content && content.worker !== this.worker) {
+      throw new WeirError('internal', 'the blob passes through another byte worker');
+    }
     const isPresent = options.presentIn !== undefined;
     const now = content.progress === undefined ? 0 : new Progress(content.progress).generation;
     const part = { content, start, end, generation: options.presentIn ?? now, isPresent };

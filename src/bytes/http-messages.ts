@@ -10,7 +10,7 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { PeerServerOptions, PresentedCertificate, ServerLimits } from '../http/exchange.ts';
-import type { FileContent } from '../util/content.ts';
+import type { Content } from '../util/content.ts';
 import type { WireError } from './wire-error.ts';
 
 /** It leaves with the first bytes of the body, or with the end. */
@@ -46,7 +46,7 @@ export interface SendCommand {
   readonly exchange: number;
   readonly call: number;
   readonly head: Head | undefined;
-  readonly content: FileContent;
+  readonly content: Content;
   readonly start: number;
   readonly end: number;
   /** The generation of the content whose bytes may be sent. */

@@ -5,7 +5,14 @@
 import { WeirError } from '../util/errors.ts';
 import { proxyVariables } from '../upstream/proxy.ts';
 import { abortError } from '../upstream/failure.ts';
-import type { BlobResponse, BlobSettings, BlobTransport } from '../upstream/blob-transport.ts';
+import type {
+  BlobResponse,
+  BlobSettings,
+  BlobTransport,
+  PassThroughBlob,
+  PassWish,
+} from '../upstream/blob-transport.ts';
+import { Progress } from '../util/progress.ts';
 import type { OutgoingRequest, Transport } from '../upstream/transport.ts';
 import type { ByteThread, ByteWorkers } from './byte-workers.ts';
 import type { UpstreamEvent } from './upstream-messages.ts';
@@ -17,6 +24,9 @@ interface Call {
   receive(event: UpstreamEvent): void;
   lost(error: WeirError): void;
 }
+
+/** Of all clients of this process: a test has several workers in one thread. */
+let nextPass = 0;
 
 export class UpstreamClient implements BlobTransport {
   readonly #workers: ByteWorkers;
@@ -49,6 +59,21 @@ export class UpstreamClient implements BlobTransport {
     }
     const thread = this.#workers.next();
     return { send: (request) => this.#send(thread, request, 'upstream_cut') };
+  }
+
+  pass(worker: number | undefined, { size, heldBack, digest, prefix }: PassWish): PassThroughBlob {
+    const thread = worker === undefined ? this.#workers.next() : this.#workers.get(worker);
+    const pass = nextPass++;
+    const { memory: progress } = new Progress();
+    const options = { digest, heldBack, progress, prefix };
+    thread.post('upstream', { kind: 'openPass', pass, options });
+    return {
+      content: { pass, worker: thread.id, size, progress, heldBack },
+      sink: { kind: 'pass', pass },
+      skip: (to) => thread.post('upstream', { kind: 'skip', pass, to }),
+      finish: () => thread.post('upstream', { kind: 'finish', pass }),
+      close: () => thread.post('upstream', { kind: 'closePass', pass }),
+    };
   }
 
   close(): void {

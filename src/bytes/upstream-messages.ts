@@ -5,10 +5,10 @@
  * main                                              worker
  *   send ─────────────────────────────────────────►   undici
  *   ◄───────────────────── head (status, headers), or failed: the call is over
- *   discard: the call is over. Or one of pour, collect, relay:
+ *   discard: the call is over. Or one of pour, collect, pass:
  *   pour    ◄── progress (written, whole chunks) ──   a file, up to its credit; credit, refuse ──►
  *   collect ◄── want, chunk, progress ─────────────   places in memory; begin ──►
- *   relay   ◄── bytes ─────────────────────────────   this thread, as far as it has taken earlier ones; taken ──►
+ *   pass    ◄── progress ──────────────────────────   the client of an exchange in the same worker
  *   ◄──────────────────────────────── ended: nothing is written any more, and the call is over
  * ```
  */
@@ -17,6 +17,7 @@ import type { Headers } from '../upstream/response.ts';
 import type { OutgoingRequest } from '../upstream/transport.ts';
 import type { BlobSettings } from '../upstream/blob-transport.ts';
 import type { FileContent } from '../util/content.ts';
+import type { PassOptions } from './pass.ts';
 import type { WireError } from './wire-error.ts';
 
 /** A body is poured into a file. */
@@ -40,13 +41,15 @@ export interface CollectCommand {
   readonly place: number | undefined;
 }
 
-export interface RelayCommand {
-  readonly kind: 'relay';
+/** A body is handed to a blob that passes through. */
+export interface PassCommand {
+  readonly kind: 'pass';
   readonly call: number;
   readonly part: BlobPart;
+  readonly pass: number;
 }
 
-export type ReadCommand = PourCommand | CollectCommand | RelayCommand;
+export type ReadCommand = PourCommand | CollectCommand | PassCommand;
 
 /** To a body that is being read. */
 export type BodyCommand =
@@ -55,9 +58,16 @@ export type BodyCommand =
   /** There is no more credit: it ends where its credit ends. */
   | { readonly kind: 'refuse'; readonly call: number }
   /** It may begin one more chunk. */
-  | { readonly kind: 'begin'; readonly call: number }
-  /** One relayed buffer has been taken. */
-  | { readonly kind: 'taken'; readonly call: number };
+  | { readonly kind: 'begin'; readonly call: number };
+
+/** To a blob that passes through this worker. `pass` names it. */
+export type OnPass =
+  | { readonly kind: 'openPass'; readonly pass: number; readonly options: PassOptions }
+  /** Its client wants no byte before `to`. */
+  | { readonly kind: 'skip'; readonly pass: number; readonly to: number }
+  /** All of it has come. Its Progress then tells whether its digest is right. */
+  | { readonly kind: 'finish'; readonly pass: number }
+  | { readonly kind: 'closePass'; readonly pass: number };
 
 export type UpstreamCommand =
   /** The first of all. `connections` is this worker's share. */
@@ -72,6 +82,7 @@ export type UpstreamCommand =
   | { readonly kind: 'abort'; readonly call: number; readonly error: WireError }
   | ReadCommand
   | BodyCommand
+  | OnPass
   /** Ends all connections at once. */
   | { readonly kind: 'close' };
 
@@ -106,7 +117,7 @@ export type UpstreamEvent =
     }
   /** The request failed before its head. */
   | { readonly kind: 'failed'; readonly call: number; readonly error: WireError }
-  /** At most every 50 ms, and for each whole chunk of a file. */
+  /** At most every 20 ms, and for each whole chunk of a file. */
   | {
       readonly kind: 'progress';
       readonly call: number;
@@ -120,12 +131,6 @@ export type UpstreamEvent =
       readonly call: number;
       readonly position: number;
       readonly chunk: CollectedChunk;
-    }
-  | {
-      readonly kind: 'bytes';
-      readonly call: number;
-      readonly position: number;
-      readonly bytes: Uint8Array<ArrayBuffer>;
     }
   | {
       readonly kind: 'ended';

@@ -8,11 +8,12 @@ import type { Response } from '../upstream/response.ts';
 import { PoolTransport } from '../upstream/transport.ts';
 import { TrustStore } from '../upstream/trust.ts';
 import type { BlobSettings } from '../upstream/blob-transport.ts';
-import { BodyRelay } from './body-relay.ts';
+import { BodyPass } from './body-pass.ts';
 import type { Part, Post } from './byte-worker.ts';
 import { ChunkCollector } from './chunk-collector.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
 import { FilePour } from './file-pour.ts';
+import { closePass, openPass, passOf } from './pass.ts';
 import type {
   BodyCommand,
   LeftChunk,
@@ -68,14 +69,22 @@ export class UpstreamPart implements Part<'upstream'> {
         return this.#abort(command.call, fromWireError(command.error));
       case 'pour':
       case 'collect':
-      case 'relay':
+      case 'pass':
         void this.#read(command);
         return;
       case 'credit':
       case 'refuse':
       case 'begin':
-      case 'taken':
         return this.#calls.get(command.call)?.body?.receive(command);
+      case 'openPass':
+        return openPass(command.pass, command.options);
+      case 'skip':
+        return passOf(command.pass).skip(command.to);
+      case 'finish':
+        void passOf(command.pass).finish();
+        return;
+      case 'closePass':
+        return closePass(command.pass);
       case 'close':
         void this.#pools?.close();
         return;
@@ -149,7 +158,7 @@ export class UpstreamPart implements Part<'upstream'> {
         ? new FilePour(command, this.#post, response, signal)
         : command.kind === 'collect'
           ? new ChunkCollector(command, parts)
-          : new BodyRelay(command, this.#post, response, signal);
+          : new BodyPass(command, this.#post, response, signal);
     known.body = body;
     return body;
   }

@@ -109,19 +109,11 @@ export class UpstreamResponse implements BlobResponse {
         if (sink.kind === 'chunks') sink.chunk(index, { ...chunk, worker: this.#options.worker });
         return;
       }
-      case 'bytes':
-        reached(event.position);
-        if (sink.kind === 'stream') sink.bytes(event.bytes, () => this.#taken());
-        return;
       case 'ended':
         return this.#ended(event, reading);
       default:
         assertNever(event);
     }
-  }
-
-  #taken(): void {
-    this.#options.post({ kind: 'taken', call: this.#options.call });
   }
 
   #want(index: number, reading: Reading): void {
@@ -195,8 +187,8 @@ export class UpstreamResponse implements BlobResponse {
   }
 
   #lostError({ kind }: BodySink): WeirError {
-    // A file keeps what was written: another worker goes on there. Chunks are gone with the worker's memory.
-    const code = kind === 'chunks' ? 'worker_lost' : 'upstream_cut';
+    // A file keeps what was written: another worker goes on there. The rest is gone with the worker's memory.
+    const code = kind === 'file' ? 'upstream_cut' : 'worker_lost';
     return new WeirError(code, `${this.origin}: the byte worker that read from it has ended`);
   }
 }
@@ -207,8 +199,8 @@ function commandOf(call: number, { part, sink, reserved }: Reading): ReadCommand
       return { kind: 'pour', call, part, file: sink.file, reserved };
     case 'chunks':
       return { kind: 'collect', call, part, size: sink.size, place: sink.resume()?.place };
-    case 'stream':
-      return { kind: 'relay', call, part };
+    case 'pass':
+      return { kind: 'pass', call, part, pass: sink.pass };
     default:
       return assertNever(sink);
   }

@@ -7,7 +7,7 @@
  * request can still be answered with an error.
  */
 import { validateHeaderName, validateHeaderValue, type IncomingHttpHeaders } from 'node:http';
-import type { FileContent } from '../util/content.ts';
+import type { Content } from '../util/content.ts';
 import type { ListenAddress } from './listen.ts';
 
 export interface ExchangeRequest {
@@ -37,6 +37,8 @@ export interface SendOptions {
 export type HeaderValues = Readonly<Record<string, string | number>>;
 
 export interface ExchangeResponse {
+  /** The `id` of the byte worker that has the socket. */
+  readonly worker: number;
   readonly statusCode: number;
   /** Whether a byte of the response has left. */
   readonly headersSent: boolean;
@@ -57,8 +59,6 @@ export interface ExchangeResponse {
    * @throws WeirError `aborted` if the client left, or took nothing for too long
    */
   write(bytes: Uint8Array): Promise<void>;
-  /** The same, without a copy: the memory goes to the other thread, and cannot be used here any more. */
-  give(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /**
    * Sends the bytes of `content` from `start` on, as they become readable. The file may be closed when this settles. A
    * response with a Content-Length ends by itself with the last of its bytes.
@@ -66,7 +66,7 @@ export interface ExchangeResponse {
    *   anew
    * @throws WeirError `aborted` if the client left, or took nothing for too long; `store_corrupt`; `worker_lost`
    */
-  send(content: FileContent, start: number, end: number, options?: SendOptions): Promise<number>;
+  send(content: Content, start: number, end: number, options?: SendOptions): Promise<number>;
   /** Fails what is being sent now or later with this reason. */
   interrupt(reason: Error): void;
   /**

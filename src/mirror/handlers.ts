@@ -115,7 +115,8 @@ export class Handlers {
   ): BlobRequest {
     const resuming = RESUMES.test(mirrorRequest.request.headers.range ?? '');
     const caller = mirrorRequest.callerOf(repository.registry);
-    return { repository, digest, caller, signal, resuming, dependent: byPath };
+    const { worker } = mirrorRequest.response;
+    return { repository, digest, caller, signal, worker, resuming, dependent: byPath };
   }
 
   async #headBlob(mirrorRequest: MirrorRequest, route: BlobRoute, signal: AbortSignal): Promise<void> {

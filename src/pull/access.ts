@@ -31,6 +31,8 @@ export interface PullRequest {
   readonly repository: Repository;
   readonly caller: Caller;
   readonly signal?: AbortSignal | undefined;
+  /** The byte worker of the caller's connection. */
+  readonly worker?: number | undefined;
 }
 
 export interface AccessOptions {

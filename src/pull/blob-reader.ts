@@ -8,7 +8,7 @@ import type { Blob } from '../store/store.ts';
 export type ByteSource = 'store' | 'runtime' | 'upstream' | 'swarm' | 'peer';
 
 /** What a reader needs of a response. */
-export type BodyTarget = Pick<ExchangeResponse, 'send' | 'give' | 'gone' | 'bytesSent'>;
+export type BodyTarget = Pick<ExchangeResponse, 'send' | 'gone' | 'bytesSent'>;
 
 export interface BlobReader extends AsyncDisposable {
   readonly digest: Digest;

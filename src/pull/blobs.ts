@@ -45,7 +45,7 @@ export interface BlobsOptions {
   /** Asked in this order. */
   readonly providers: readonly BlobProvider[];
   readonly store: Store;
-  readonly upstream: Pick<Upstream, 'openBlob' | 'headBlob'>;
+  readonly upstream: Pick<Upstream, 'openBlob' | 'headBlob' | 'pass'>;
   readonly access: Access;
   readonly clock: Clock;
   readonly observer: BlobsObserver;

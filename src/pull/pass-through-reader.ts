@@ -1,32 +1,32 @@
 /**
  * Serves a blob without storing it, because the disk is full or the blob is larger than the quota. It also serves a
- * caller that may only have bytes that upstream itself delivers to it. One reader has one request to upstream. Bytes
- * are hashed as they pass, and the last chunk is held back in memory until the whole digest is right.
+ * caller that may only have bytes that upstream itself delivers to it. One reader has one request to upstream. The bytes
+ * go from there to the caller's connection in one byte worker, which hashes them, and holds the last chunk back until the
+ * whole digest is right (bytes/pass.ts).
  */
 import { abortable } from '../util/async.ts';
-import { KIB, MIB, SECOND } from '../util/clock.ts';
-import { WeirError } from '../util/errors.ts';
-import { DigestVerifier, type Digest } from '../oci/digest.ts';
+import { SECOND } from '../util/clock.ts';
+import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
+import { Progress } from '../util/progress.ts';
+import type { Digest } from '../oci/digest.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { Ingest } from '../store/store.ts';
-import { ByteQueue } from '../util/byte-queue.ts';
+import type { PassThroughBlob } from '../upstream/blob-transport.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobStream } from '../upstream/upstream-blob.ts';
 import type { PullRequest } from './access.ts';
 import type { BlobReader, BodyTarget } from './blob-reader.ts';
 
-const PREFIX_READ_BYTES = 1 * MIB;
-/** Bytes that are handed to a response at a time, and how often before the first are taken by the client. */
-const WRITE_BYTES = 256 * KIB;
-const WRITES_AHEAD = 2;
+/** The reason with which a part of a body is stopped, or a wait ends. Made once, as its stack costs. */
+const OVER = new Error('it is over');
 
 export interface PassThroughReaderOptions {
-  readonly upstream: Pick<Upstream, 'openBlob'>;
+  readonly upstream: Pick<Upstream, 'openBlob' | 'pass'>;
   readonly request: PullRequest;
   readonly digest: Digest;
   /** The bytes that arrived before the disk was full; stays open as long as this reader. */
   readonly prefix?: Ingest | undefined;
-  /** Milliseconds without a byte from upstream after which a read fails. */
+  /** Milliseconds without a byte from upstream after which a reader fails. */
   readonly stallTimeout: number;
   /** The digest is right: upstream has delivered this blob to this caller. */
   readonly onVerified: () => void;
@@ -35,43 +35,54 @@ export interface PassThroughReaderOptions {
 
 export class PassThroughReader implements BlobReader {
   readonly source = 'upstream';
+  readonly size: number;
   readonly #options: PassThroughReaderOptions;
   readonly #stop: AbortController;
-  readonly #layout: ChunkLayout;
-  readonly #iterator: AsyncIterator<Uint8Array>;
-  readonly #verifier: DigestVerifier;
-  /** Bytes that have come and are not read yet, from {@link #position} on. */
-  readonly #queue = new ByteQueue();
-  #position: number;
-  #verified = false;
+  readonly #passing: PassThroughBlob;
+  readonly #progress: Progress;
+  /** Bytes before it come from the prefix's file. */
+  readonly #from: number;
+  readonly #run: Promise<void>;
+  #lastProgress = performance.now();
+  #failure: WeirError | undefined;
+  /** Ends the part of the body that is being sent. */
+  #interrupt: (() => void) | undefined;
   #closed = false;
 
   private constructor(
     options: PassThroughReaderOptions,
     stop: AbortController,
     stream: BlobStream,
-    verifier: DigestVerifier,
-    start: number,
+    from: number,
   ) {
+    const { upstream, request, digest, prefix } = options;
+    const { size } = stream;
     this.#options = options;
     this.#stop = stop;
-    this.#layout = new ChunkLayout(stream.size);
-    this.#iterator = stream.chunks[Symbol.asyncIterator]();
-    this.#verifier = verifier;
-    this.#position = start;
+    this.#from = from;
+    this.size = size;
+    const fd = prefix?.content.fd;
+    this.#passing = upstream.pass(request.worker, {
+      digest,
+      size,
+      heldBack: size - new ChunkLayout(size).lastStart,
+      prefix: fd === undefined || from === 0 ? undefined : { fd, bytes: from },
+    });
+    this.#progress = new Progress(this.#passing.content.progress);
+    this.#run = this.#read(stream);
   }
 
   static async open(options: PassThroughReaderOptions): Promise<PassThroughReader> {
     const { upstream, request, digest, prefix } = options;
-    const verifier = new DigestVerifier(digest);
-    const start = prefix === undefined ? 0 : await hashPrefix(prefix, verifier);
+    const start = prefix?.readable(0) ?? 0;
     request.signal?.throwIfAborted(); // otherwise a request would start that nobody waits for
     // The request to upstream must outlive the first-byte deadline, which is part of the caller's signal.
     const stop = new AbortController();
-    const { caller, signal } = request;
-    const opening = upstream.openBlob(request.repository, digest, { caller, signal: stop.signal, start });
+    const { caller, signal, worker } = request;
+    const wish = { caller, signal: stop.signal, start, worker: (): number | undefined => worker };
+    const opening = upstream.openBlob(request.repository, digest, wish);
     try {
-      return new PassThroughReader(options, stop, await abortable(opening, signal), verifier, start);
+      return new PassThroughReader(options, stop, await abortable(opening, signal), start);
     } catch (error) {
       stop.abort();
       throw error;
@@ -82,117 +93,131 @@ export class PassThroughReader implements BlobReader {
     return this.#options.digest;
   }
 
-  get size(): number {
-    return this.#layout.size;
+  /** Never rejects. */
+  async #read(stream: BlobStream): Promise<void> {
+    try {
+      await stream.readInto(this.#passing.sink, () => (this.#lastProgress = performance.now()));
+      this.#passing.finish();
+      await this.#judged();
+      if (this.#progress.isWhole) this.#options.onVerified();
+      else this.#fail(this.#wrong());
+    } catch (error) {
+      this.#fail(toWeirError(error));
+    }
+  }
+
+  /** Settles when the whole digest was found right or wrong. */
+  async #judged(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!this.#progress.isWhole && !this.#progress.isWrong) {
+      signal.throwIfAborted();
+      await this.#progress.changed(this.#progress.mark, SECOND);
+    }
+  }
+
+  #fail(failure: WeirError): void {
+    this.#failure = failure;
+    this.#progress.wake();
+    this.#interrupt?.();
+  }
+
+  #wrong(): WeirError {
+    return new WeirError('digest_mismatch', `the bytes from upstream do not have the digest ${this.digest}`);
   }
 
   async ready(start: number, signal?: AbortSignal): Promise<void> {
-    if (start >= this.#position) await this.#visible(start, signal);
-    else if (this.#options.prefix === undefined) {
-      throw new WeirError('internal', `cannot read back to ${start}, at ${this.#position}`);
+    if (start < this.#from) return; // it is in the file
+    this.#passing.skip(start);
+    const since = performance.now();
+    for (;;) {
+      const { mark } = this.#progress;
+      signal?.throwIfAborted();
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.#visible > start || this.#progress.isWhole) return;
+      const left = this.#patience(since);
+      if (left <= 0) throw this.#stalled();
+      await abortable(this.#progress.changed(mark, left), signal);
     }
+  }
+
+  /** Bytes before it may be handed out. */
+  get #visible(): number {
+    const { heldBack } = this.#passing.content;
+    return this.#progress.isWhole ? this.size : Math.min(this.#progress.prefix, this.size - heldBack);
+  }
+
+  /** Milliseconds for which a reader that has waited since then goes on waiting. */
+  #patience(since: number): number {
+    return Math.max(since, this.#lastProgress) + this.#options.stallTimeout - performance.now();
+  }
+
+  #stalled(): WeirError {
+    const seconds = this.#options.stallTimeout / SECOND;
+    return new WeirError('upstream_stalled', `upstream sent nothing for ${seconds} s`);
   }
 
   async sendTo(target: BodyTarget, start: number, end: number): Promise<void> {
-    const writes: Promise<void>[] = [];
-    try {
-      for (let position = start; position < end;) {
-        const bytes = await this.#next(position, end, target.gone);
-        if (bytes.length === 0) {
-          throw new WeirError('internal', `the blob ended at byte ${position} of ${end}`);
-        }
-        position += bytes.length;
-        if (writes.length >= WRITES_AHEAD) await writes.shift();
-        const write = target.give(bytes);
-        write.catch(() => undefined); // awaited before the last one, or below
-        writes.push(write);
-      }
-    } finally {
-      await Promise.all(writes);
-    }
-  }
-
-  /** The next bytes, in memory of their own; empty at the end. Bytes before an earlier position are gone. */
-  async #next(position: number, end: number, signal: AbortSignal): Promise<Uint8Array<ArrayBuffer>> {
     const { prefix } = this.#options;
-    if (position < this.#position && prefix !== undefined) {
-      const bytes = new Uint8Array(Math.min(WRITE_BYTES, end - position, this.#position - position));
-      return bytes.subarray(0, await prefix.read(bytes, position));
+    let position = start;
+    if (prefix !== undefined && position < this.#from) {
+      position = await target.send(prefix.content, position, Math.min(end, this.#from));
     }
-    const visible = await this.#visible(position, signal);
-    const bytes = new Uint8Array(Math.min(WRITE_BYTES, end - position, visible));
-    this.#position += this.#queue.read(bytes);
-    return bytes;
+    if (position < Math.min(end, this.#from)) throw new WeirError('aborted', 'the partial blob is gone');
+    if (position < end) await this.#pass(target, position, end);
   }
 
-  /** Bytes that may be handed out from `position` on, at least 1, after waiting for them; 0 at the end of the blob. */
-  async #visible(position: number, signal: AbortSignal | undefined): Promise<number> {
-    const heldBack = this.#layout.lastStart;
-    for (;;) {
-      this.#skip(position);
-      const here = this.#position === position ? this.#queue.bytes : 0;
-      const visible = this.#verified ? here : Math.min(here, heldBack - position);
-      if (visible > 0) return visible;
-      if (this.#verified) return 0;
-      await this.#wait(signal);
-    }
-  }
-
-  async #wait(signal: AbortSignal | undefined): Promise<void> {
-    const stalled = AbortSignal.timeout(this.#options.stallTimeout);
+  async #pass(target: BodyTarget, start: number, end: number): Promise<void> {
+    const stop = new AbortController();
+    const over = new AbortController();
+    let isStalled = false;
+    this.#interrupt = () => stop.abort(OVER);
+    if (this.#failure !== undefined) throw this.#failure;
     try {
-      await abortable(this.#receive(), signal === undefined ? stalled : AbortSignal.any([stalled, signal]));
-    } catch (cause) {
-      if (!stalled.aborted) throw cause;
-      const seconds = this.#options.stallTimeout / SECOND;
-      throw new WeirError('upstream_stalled', `upstream sent nothing for ${seconds} s`, { cause });
+      const position = await target.send(this.#passing.content, start, end, {
+        stop: stop.signal,
+        onWaiting: (at) => {
+          void this.#untilStalled(at, over.signal).then((stalled) => {
+            isStalled = stalled;
+            if (stalled) stop.abort(OVER);
+            return stalled;
+          });
+        },
+      });
+      if (position === end) return;
+      throw (
+        this.#failure ?? (isStalled ? this.#stalled() : new WeirError('aborted', 'the reader was closed'))
+      );
+    } catch (error) {
+      // The byte worker finds it out first.
+      throw isWeirError(error, 'store_corrupt') ? this.#wrong() : error;
+    } finally {
+      over.abort(OVER);
+      this.#interrupt = undefined;
     }
   }
 
-  async #receive(): Promise<void> {
-    const { done, value } = await this.#iterator.next();
-    if (done !== true) {
-      this.#verifier.update(value);
-      this.#queue.push(value);
-      return;
+  /** Whether a byte that the body waits for does not come in time. Never rejects. */
+  async #untilStalled(position: number, over: AbortSignal): Promise<boolean> {
+    const since = performance.now();
+    while (!over.aborted && this.#visible <= position) {
+      const { mark } = this.#progress;
+      const left = this.#patience(since);
+      if (left <= 0) return true;
+      await abortable(this.#progress.changed(mark, left + 1), over).catch(() => undefined);
     }
-    if (!this.#verifier.matches()) {
-      throw new WeirError('digest_mismatch', `the bytes from upstream do not have the digest ${this.digest}`);
-    }
-    this.#verified = true;
-    this.#options.onVerified();
-  }
-
-  /** Drops the bytes before `position`. */
-  #skip(position: number): void {
-    while (this.#position < position) {
-      const dropped = this.#queue.drop(position - this.#position);
-      if (dropped === 0) return;
-      this.#position += dropped;
-    }
+    return false;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#stop.abort();
-    this.#queue.takeAll();
+    this.#stop.abort(new WeirError('aborted', 'the reader left'));
+    this.#progress.wake();
     try {
-      await this.#iterator.return?.();
+      await this.#run;
     } finally {
+      this.#passing.close();
       this.#options.onClose(); // otherwise its place would be taken for ever
     }
-  }
-}
-
-/** Hashes the blob from its start to the first gap; resolves with the number of bytes. */
-async function hashPrefix(ingest: Ingest, verifier: DigestVerifier): Promise<number> {
-  const buffer = Buffer.allocUnsafe(PREFIX_READ_BYTES);
-  let position = 0;
-  for (;;) {
-    const length = await ingest.read(buffer, position);
-    if (length === 0) return position;
-    verifier.update(buffer.subarray(0, length));
-    position += length;
   }
 }

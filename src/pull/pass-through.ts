@@ -18,7 +18,7 @@ export interface PassThroughRequest extends PullRequest {
 }
 
 export interface PassThroughOptions {
-  readonly upstream: Pick<Upstream, 'openBlob'>;
+  readonly upstream: Pick<Upstream, 'openBlob' | 'pass'>;
   readonly access: Access;
   /** Milliseconds. */
   readonly stallTimeout: number;

@@ -2,7 +2,8 @@
  * Bodies of blobs are read in byte workers: this thread sends requests, sees the heads of their responses, and says where
  * each body goes. The byte workers implement these interfaces (bytes/upstream-client.ts).
  */
-import type { FileContent, HeldChunk } from '../util/content.ts';
+import type { FileContent, HeldChunk, PassContent } from '../util/content.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { BlobPart } from './blob-part.ts';
 import type { PoolOptions } from './pools.ts';
 import type { ResponseHead } from './response.ts';
@@ -44,14 +45,13 @@ export interface ChunkSink {
   left(unfinished: UnfinishedPlace): void;
 }
 
-/** Bytes for this thread, a bounded number at a time. */
-export interface StreamSink {
-  readonly kind: 'stream';
-  /** @param taken to be called when further bytes are wanted */
-  bytes(bytes: Uint8Array, taken: () => void): void;
+/** A blob that passes through a byte worker, to a client that is connected to it. */
+export interface PassSink {
+  readonly kind: 'pass';
+  readonly pass: number;
 }
 
-export type BodySink = FileSink | ChunkSink | StreamSink;
+export type BodySink = FileSink | ChunkSink | PassSink;
 
 export interface BlobResponse extends ResponseHead {
   /**
@@ -61,6 +61,28 @@ export interface BlobResponse extends ResponseHead {
    *   `store_full`, `store_unusable` if a file cannot be written
    */
   read(part: BlobPart, sink: BodySink, reached: (position: number) => void): Promise<void>;
+}
+
+export interface PassWish {
+  readonly digest: Digest;
+  /** Bytes of the blob. */
+  readonly size: number;
+  /** Bytes at the end that are held back until the whole digest was found right. */
+  readonly heldBack: number;
+  /** The first bytes of the blob, if the client has them from a file. */
+  readonly prefix: { readonly fd: number; readonly bytes: number } | undefined;
+}
+
+/** A blob that passes through a byte worker. */
+export interface PassThroughBlob {
+  /** For the client's response, which must be in the same worker. */
+  readonly content: PassContent;
+  readonly sink: PassSink;
+  /** The client wants no byte before `to`. */
+  skip(to: number): void;
+  /** All of it has come: its Progress then tells whether its digest is right. */
+  finish(): void;
+  close(): void;
 }
 
 export interface BlobSettings extends Pick<PoolOptions, 'connectTimeout' | 'headerTimeout' | 'stallTimeout'> {
@@ -78,6 +100,8 @@ export interface BlobTransport {
    * @throws WeirError `worker_lost` if that worker has ended
    */
   via(worker: number | undefined): Transport<BlobResponse>;
+  /** @param worker the worker of the client's connection; undefined: any. @throws WeirError `worker_lost` */
+  pass(worker: number | undefined, wish: PassWish): PassThroughBlob;
   /** Ends all connections at once. */
   close(): void;
 }

@@ -25,7 +25,6 @@ import type { BlobResponse, BlobTransport, BodySink } from './blob-transport.ts'
 import { callerId, type Caller } from './caller.ts';
 import { requestTarget, type Endpoint } from './endpoint.ts';
 import type { RegistryCall } from './registry-call.ts';
-import { RelayedBody } from './relayed-body.ts';
 
 export interface BlobRequest {
   readonly repository: Repository;
@@ -59,8 +58,6 @@ export interface BlobStream {
    * @throws WeirError `upstream_*`, `aborted`, `store_full`, `store_unusable`, `worker_lost`
    */
   readInto(sink: BodySink, reached?: (position: number) => void): Promise<void>;
-  /** The same bytes for this thread. Leaving the loop early closes the connection. */
-  readonly chunks: AsyncIterable<Uint8Array>;
   /** Closes the connection: the bytes are not wanted. */
   leave(): void;
 }
@@ -107,7 +104,6 @@ export class UpstreamBlob {
     return {
       size: this.#size,
       readInto,
-      chunks: new RelayedBody((sink) => readInto(sink), leave),
       leave,
     };
   }

@@ -25,7 +25,7 @@ import { DocumentRoom } from './document-room.ts';
 import { contentLength, expectStatus, refuseEncoding } from './registry-answer.ts';
 import { Attempts, type AttemptsContext } from './attempts.ts';
 import { UpstreamBlob, type BlobStream } from './upstream-blob.ts';
-import type { BlobTransport } from './blob-transport.ts';
+import type { BlobTransport, PassThroughBlob, PassWish } from './blob-transport.ts';
 import { Breaker } from './breaker.ts';
 import type { Caller } from './caller.ts';
 import { DockerConfig } from './docker-config.ts';
@@ -202,6 +202,11 @@ export class Upstream {
     const retries = options.retries ?? this.#retries;
     const request = { repository, digest, caller, callers, start, end, retries, signal, worker };
     return new UpstreamBlob(this.#registryCall, this.#blobs, this.#context, request).open();
+  }
+
+  /** Lets a blob pass through a byte worker. @param worker the one of the client's connection @throws WeirError `worker_lost` */
+  pass(worker: number | undefined, wish: PassWish): PassThroughBlob {
+    return this.#blobs.pass(worker, wish);
   }
 
   /** The registry's own answer, even a 4xx. @throws WeirError `upstream_*` for 401, 403, 429, 5xx; `aborted` */

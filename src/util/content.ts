@@ -16,6 +16,23 @@ export interface FileContent {
   readonly check?: ChunkCheck | undefined;
 }
 
+/** A blob on its way through the memory of one byte worker, from a registry to one client. */
+export interface PassContent {
+  /** Names it in its worker. */
+  readonly pass: number;
+  /** The `id` of that worker. */
+  readonly worker: number;
+  /** Bytes of the whole blob. */
+  readonly size: number;
+  /** Memory of its Progress. */
+  readonly progress: SharedArrayBuffer;
+  /** Bytes at the end that are held back until the whole digest was found right. */
+  readonly heldBack: number;
+}
+
+/** What a byte worker can send. */
+export type Content = FileContent | PassContent;
+
 /** How content that this process has not verified yet is checked, chunk by chunk. */
 export interface ChunkCheck {
   readonly chunkSize: number;

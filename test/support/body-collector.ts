@@ -4,7 +4,7 @@ import { BodySender } from '../../src/bytes/body-sender.ts';
 import { ChunkPlaces } from '../../src/bytes/chunk-places.ts';
 import type { SendOptions } from '../../src/http/exchange.ts';
 import type { BlobReader, BodyTarget } from '../../src/pull/blob-reader.ts';
-import type { FileContent } from '../../src/util/content.ts';
+import type { Content } from '../../src/util/content.ts';
 import { Progress } from '../../src/util/progress.ts';
 
 const BUFFERS = new BodyBuffers();
@@ -23,13 +23,13 @@ export class BodyCollector implements BodyTarget {
     return Buffer.concat(this.#parts);
   }
 
-  async send(content: FileContent, start: number, end: number, options: SendOptions = {}): Promise<number> {
+  async send(content: Content, start: number, end: number, options: SendOptions = {}): Promise<number> {
     this.gone.throwIfAborted();
     const generation = content.progress === undefined ? 0 : new Progress(content.progress).generation;
     const sender = new BodySender(
       { content, start, end, generation },
       {
-        write: (bytes) => this.give(bytes),
+        write: (bytes) => this.#take(bytes),
         onWaiting: (position) => options.onWaiting?.(position),
         buffers: BUFFERS,
         places: PLACES,
@@ -48,7 +48,7 @@ export class BodyCollector implements BodyTarget {
     return sender.position;
   }
 
-  give(bytes: Uint8Array): Promise<void> {
+  #take(bytes: Uint8Array): Promise<void> {
     this.#parts.push(Buffer.from(bytes)); // a copy: the memory is used again
     this.bytesSent += bytes.length;
     return Promise.resolve();

@@ -5,11 +5,15 @@ import { readSync } from 'node:fs';
 import type { ServerResponse } from 'node:http';
 import { ByteWorkers } from '../../../src/bytes/byte-workers.ts';
 import { Files } from '../../../src/bytes/files.ts';
+import { Http } from '../../../src/bytes/http.ts';
+import type { ExchangeResponse, ServerLimits } from '../../../src/http/exchange.ts';
 import { UpstreamClient } from '../../../src/bytes/upstream-client.ts';
-import { KIB, MIB, systemClock } from '../../../src/util/clock.ts';
+import { KIB, MIB, SECOND, systemClock } from '../../../src/util/clock.ts';
 import { WeirError } from '../../../src/util/errors.ts';
+import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';
 import { ChunkLayout } from '../../../src/protocol/chunk-layout.ts';
+import { PassThroughReader } from '../../../src/pull/pass-through-reader.ts';
 import { DataFolder } from '../../../src/store/data-folder.ts';
 import { FsStore } from '../../../src/store/fs-store.ts';
 import type { Ingest } from '../../../src/store/store.ts';
@@ -25,6 +29,14 @@ import { collect, failsWith, makeBlob, ranges, repositoryAt, serveBytes } from '
 
 const blob = makeBlob(40 * MIB + 12_345);
 const LAYOUT = new ChunkLayout(blob.bytes.length);
+const LIMITS: ServerLimits = {
+  maxHeaderSize: 16 * KIB,
+  requestTimeout: 10 * SECOND,
+  timeoutCheck: SECOND,
+  keepAlive: 10 * SECOND,
+  maxConnections: 16,
+  clientTimeout: 10 * SECOND,
+};
 const impatient = { ...systemClock, sleep: async () => undefined };
 
 /** Answers request number n (from 0) with `faults[n]`, further ones correctly. */
@@ -289,31 +301,56 @@ describe('byte workers: bodies from registries', () => {
     const proxy = await serve(whole);
     const registries = new Map([[parseRegistryHost('plain.test'), { plainHttp: true }]]);
     const upstream = client({ registries, environment: { http_proxy: proxy.url } });
-    const { chunks } = await upstream.openBlob(repositoryAt('plain.test'), blob.digest);
-    assert.ok((await collect(chunks)).equals(blob.bytes));
+    const stream = await upstream.openBlob(repositoryAt('plain.test'), blob.digest);
+    assert.ok((await collect(stream)).equals(blob.bytes));
     assert.equal(proxy.requests[0]?.url, `http://plain.test/v2/team/app/blobs/${blob.digest}`);
   });
 
-  it('bytes for this thread come whole, and leaving early closes the connection', async () => {
+  it('a blob passes through to a client, and its last chunk only if its digest is right', async () => {
     const registry = await serve(whole);
     const upstream = client();
-    const { chunks } = await upstream.openBlob(repositoryAt(registry.host), blob.digest);
-    let longest = 0;
-    const counted = async function* (): AsyncGenerator<Uint8Array> {
-      for await (const chunk of chunks) {
-        longest = Math.max(longest, chunk.length);
-        yield chunk;
-      }
-    };
-    assert.ok((await collect(counted())).equals(blob.bytes));
-    assert.ok(longest <= 256 * KIB);
-    registry.handler = partial(MIB, () => undefined);
-    const again = await upstream.openBlob(repositoryAt(registry.host), blob.digest);
-    for await (const chunk of again.chunks) {
-      assert.ok(chunk.length > 0);
-      break;
+    const http = new Http(workers);
+    const verified: string[] = [];
+    const listener = stack.use(
+      await http.listen(
+        { host: '127.0.0.1', port: 0 },
+        {
+          limits: LIMITS,
+          onWarning: (message) => assert.fail(message),
+          onExchange: ({ request, response }) => {
+            void passTo(response, request.url.slice(1) as Digest);
+          },
+        },
+      ),
+    );
+    async function passTo(response: ExchangeResponse, digest: Digest): Promise<void> {
+      await using reader = await PassThroughReader.open({
+        upstream,
+        request: { repository: repositoryAt(registry.host), caller: 'configured', worker: response.worker },
+        digest,
+        stallTimeout: 5000,
+        onVerified: () => void verified.push(digest),
+        onClose: () => undefined,
+      });
+      await reader.ready(0);
+      response.writeHead(200, { 'Content-Length': reader.size });
+      await reader.sendTo(response, 0, reader.size).catch(() => response.closeShort());
     }
-    await eventually(() => assert.ok(registry.connections <= 1, 'one is idle'));
+    const get = async (digest: Digest): Promise<Buffer> => {
+      const parts: Buffer[] = [];
+      const response = await fetch(`http://127.0.0.1:${listener.port}/${digest}`);
+      try {
+        for await (const part of response.body ?? []) parts.push(Buffer.from(part as Uint8Array));
+      } catch {
+        // It was cut.
+      }
+      return Buffer.concat(parts);
+    };
+    assert.ok((await get(blob.digest)).equals(blob.bytes));
+    const wrong = await get(digestOf(Buffer.from('another blob')));
+    assert.ok(wrong.length <= LAYOUT.lastStart, 'the last chunk is held back');
+    assert.ok(wrong.equals(blob.bytes.subarray(0, wrong.length)));
+    assert.deepEqual(verified, [blob.digest]);
   });
 
   it('connections to one registry are shared out between the workers', async () => {

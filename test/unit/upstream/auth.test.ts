@@ -281,14 +281,14 @@ describe('upstream: authentication', () => {
       response.write(blob.bytes.subarray(at, at + 40_000), () => response.socket?.end());
     });
     await using upstream = new TestUpstream();
-    const { chunks } = await upstream.openBlob(repositoryAt(registry.host), blob.digest, {
+    const stream = await upstream.openBlob(repositoryAt(registry.host), blob.digest, {
       ...as(registry.host, ann),
       callers: () => [
         as(registry.host, ann).caller,
         as(registry.host, { kind: 'bearer', token: 'bob' }).caller,
       ],
     });
-    assert.deepEqual(await collect(chunks), blob.bytes);
+    assert.deepEqual(await collect(stream), blob.bytes);
     assert.equal(authorizations(registry).at(-1), 'Bearer bob');
     assert.equal(auth.requests.length, 3);
   });
@@ -303,7 +303,7 @@ describe('upstream: authentication', () => {
     const stream = await upstream.openBlob(repositoryAt(registry.host), blob.digest, {
       callers: () => ['first', 'second'].map((token) => as(registry.host, { kind: 'bearer', token }).caller),
     });
-    assert.deepEqual(await collect(stream.chunks), blob.bytes);
+    assert.deepEqual(await collect(stream), blob.bytes);
     assert.deepEqual(authorizations(registry), [undefined, 'Bearer first', 'Bearer second']);
   });
 });

@@ -61,12 +61,12 @@ async function pull(upstream: TestUpstream, host: string, credential?: Credentia
     size: layer.bytes.length,
   });
   const start = 123_456;
-  const { size, chunks } = await upstream.openBlob(repository, layer.digest, {
+  const stream = await upstream.openBlob(repository, layer.digest, {
     ...as(host, credential),
     start,
   });
-  assert.equal(size, layer.bytes.length);
-  assert.ok((await collect(chunks)).equals(layer.bytes.subarray(start)));
+  assert.equal(stream.size, layer.bytes.length);
+  assert.ok((await collect(stream, start)).equals(layer.bytes.subarray(start)));
   const tags = await upstream.passThrough(
     repository,
     'tags/list',

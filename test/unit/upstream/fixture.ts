@@ -1,5 +1,6 @@
 /** Shared by the tests of the registry client. */
 import assert from 'node:assert/strict';
+import { open } from 'node:fs/promises';
 import type { ServerResponse } from 'node:http';
 import { parseRegistryHost, parseRepository, type Repository } from '../../../src/oci/repository.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
@@ -8,10 +9,12 @@ import type { UpstreamOptions } from '../../../src/upstream/upstream-options.ts'
 import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
 import type { Credential } from '../../../src/upstream/credential.ts';
 import { Upstream } from '../../../src/upstream/upstream.ts';
+import type { BlobStream } from '../../../src/upstream/upstream-blob.ts';
 import type { ByteWorkers } from '../../../src/bytes/byte-workers.ts';
 import { UpstreamClient } from '../../../src/bytes/upstream-client.ts';
 import { workersInside } from '../../support/byte-workers.ts';
 import type { HttpServer } from '../../support/http-server.ts';
+import { TempDir } from '../../support/temp.ts';
 
 /** An {@link Upstream} that is closed at the end of its block. */
 export class TestUpstream extends Upstream implements AsyncDisposable {
@@ -55,10 +58,24 @@ export function makeBlob(length: number, seed = 1): Blob {
   return { bytes, digest: digestOf(bytes) };
 }
 
-export async function collect(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
-  const parts: Uint8Array[] = [];
-  for await (const chunk of chunks) parts.push(Buffer.from(chunk));
-  return Buffer.concat(parts);
+/** The bytes of a stream that begins at `start`: a byte worker writes them into a file. */
+export async function collect(stream: BlobStream, start = 0): Promise<Buffer> {
+  await using temp = await TempDir.create('stream');
+  await using file = await open(temp.join('blob'), 'w+');
+  await file.truncate(stream.size); // a chunk that began before `start` is hashed from its beginning
+  let end = start;
+  await stream.readInto(
+    {
+      kind: 'file',
+      file: { fd: file.fd, size: stream.size },
+      reserve: () => Promise.resolve(),
+      wrote: () => undefined,
+    },
+    (position) => (end = Math.max(end, position)),
+  );
+  const bytes = Buffer.alloc(end - start);
+  await file.read(bytes, 0, bytes.length, start);
+  return bytes;
 }
 
 export async function failure(work: Promise<unknown>): Promise<WeirError> {

@@ -81,8 +81,8 @@ describe('upstream: redirects', () => {
       });
       await using upstream = new TestUpstream();
       const options = as(registry.host, bearer);
-      const { chunks } = await upstream.openBlob(repositoryAt(registry.host), blob.digest, options);
-      assert.deepEqual(await collect(chunks), blob.bytes);
+      const stream = await upstream.openBlob(repositoryAt(registry.host), blob.digest, options);
+      assert.deepEqual(await collect(stream), blob.bytes);
       assert.equal(registry.requests[0]?.headers['authorization'], 'Bearer secret');
     }
     assert.equal(storage.requests.length, 5);
@@ -111,8 +111,8 @@ describe('upstream: redirects', () => {
       response.writeHead(307, { location: storage.url + given }).end();
     });
     await using upstream = new TestUpstream();
-    const { chunks } = await upstream.openBlob(repositoryAt(registry.host), blob.digest);
-    assert.deepEqual(await collect(chunks), blob.bytes);
+    const stream = await upstream.openBlob(repositoryAt(registry.host), blob.digest);
+    assert.deepEqual(await collect(stream), blob.bytes);
     assert.deepEqual(ranges(registry), [undefined, 'bytes=50000-', 'bytes=50000-']);
     assert.deepEqual(ranges(storage), [undefined, 'bytes=50000-', 'bytes=50000-']);
   });
@@ -130,8 +130,8 @@ describe('upstream: mirrors', () => {
       );
       await using upstream = new TestUpstream({ registries: withMirrors(registry, [mirror]) });
       const options = as(registry.host, bearer);
-      const { chunks } = await upstream.openBlob(repositoryAt(registry.host), blob.digest, options);
-      assert.deepEqual(await collect(chunks), blob.bytes);
+      const stream = await upstream.openBlob(repositoryAt(registry.host), blob.digest, options);
+      assert.deepEqual(await collect(stream), blob.bytes);
       assert.equal(mirror.requests.length, 1);
       assert.equal(mirror.requests[0]?.headers['authorization'], undefined);
       assert.match(mirror.requests[0]?.url ?? '', /\?ns=127\.0\.0\.1%3A[0-9]+$/);
@@ -149,8 +149,8 @@ describe('upstream: mirrors', () => {
       serveBytes(request.headers.range, response, blob.bytes),
     );
     await using upstream = new TestUpstream({ registries: withMirrors(registry, [mirror]) });
-    const { chunks } = await upstream.openBlob(repositoryAt(registry.host), blob.digest);
-    assert.deepEqual(await collect(chunks), blob.bytes);
+    const stream = await upstream.openBlob(repositoryAt(registry.host), blob.digest);
+    assert.deepEqual(await collect(stream), blob.bytes);
     assert.deepEqual(ranges(registry), ['bytes=1000-']);
   });
 

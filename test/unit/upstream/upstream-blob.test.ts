@@ -3,6 +3,8 @@ import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ErrorCode } from '../../../src/util/errors.ts';
+import { Progress } from '../../../src/util/progress.ts';
+import { BodyCollector } from '../../support/body-collector.ts';
 import { HttpServer, type Handler } from '../../support/http-server.ts';
 import { collect, failsWith, makeBlob, ranges, repositoryAt, serveBytes, TestUpstream } from './fixture.ts';
 
@@ -58,7 +60,7 @@ async function pull(
   });
   const stream = await upstream.openBlob(repositoryAt(registry.host), blob.digest, options);
   assert.equal(stream.size, blob.bytes.length);
-  const got = await collect(stream.chunks);
+  const got = await collect(stream, options.start);
   assert.ok(got.equals(blob.bytes.subarray(options.start ?? 0, options.end)), 'the bytes differ');
   return registry;
 }
@@ -129,7 +131,7 @@ describe('upstream: blobs', () => {
       await using upstream = new TestUpstream(settings);
       const work = upstream
         .openBlob(repositoryAt(registry.host), blob.digest)
-        .then(({ chunks }) => collect(chunks));
+        .then((stream) => collect(stream));
       await failsWith(code, work);
       assert.equal(registry.requests.length, 3);
     });
@@ -181,8 +183,8 @@ describe('upstream: blobs', () => {
       }),
     );
     await using upstream = new TestUpstream({ clock: impatientClock });
-    const { chunks } = await upstream.openBlob(repositoryAt(registry.host), blob.digest);
-    await failsWith('upstream_protocol', collect(chunks));
+    const stream = await upstream.openBlob(repositoryAt(registry.host), blob.digest);
+    await failsWith('upstream_protocol', collect(stream));
   });
 
   it('reads empty blobs, and ranges that begin at the end', async () => {
@@ -197,12 +199,12 @@ describe('upstream: blobs', () => {
     await using upstream = new TestUpstream();
     const none = await upstream.openBlob(repositoryAt(registry.host), empty.digest);
     assert.equal(none.size, 0);
-    assert.equal((await collect(none.chunks)).length, 0);
+    assert.equal((await collect(none)).length, 0);
     const end = await upstream.openBlob(repositoryAt(registry.host), blob.digest, {
       start: blob.bytes.length,
     });
     assert.equal(end.size, blob.bytes.length);
-    assert.equal((await collect(end.chunks)).length, 0);
+    assert.equal((await collect(end, blob.bytes.length)).length, 0);
   });
 
   it('does not take a slow reader for a stalled registry, and bounds its read-ahead', async () => {
@@ -222,34 +224,39 @@ describe('upstream: blobs', () => {
     });
     await using upstream = new TestUpstream({ stallTimeout: 150 });
     await using other = new TestUpstream({ stallTimeout: 150, retries: 0 });
-    const { chunks } = await upstream.openBlob(repositoryAt(registry.host), big.digest);
-    let got = 0;
-    for await (const chunk of chunks) {
-      got += chunk.length;
-      if (got === chunk.length) {
-        // So long that a registry that does stall, and is asked only now, is given up.
-        const stalled = await other.openBlob(repositoryAt(stalling.host), blob.digest);
-        await failsWith('upstream_stalled', collect(stalled.chunks));
-        assert.ok(sent < 20_000_000, `${sent} bytes were taken before the reader wanted them`);
-      }
-    }
-    assert.equal(got, big.bytes.length);
-    assert.equal(registry.requests.length, 1);
+    const stream = await upstream.openBlob(repositoryAt(registry.host), big.digest);
+    const pass = upstream.pass(undefined, {
+      digest: big.digest,
+      size: stream.size,
+      heldBack: 0,
+      prefix: undefined,
+    });
+    const reading = stream.readInto(pass.sink);
+    const { progress } = pass.content;
+    await new Progress(progress).changed(0, 5000); // the first bytes are there
+    // So long that a registry that does stall, and is asked only now, is given up.
+    const stalled = await other.openBlob(repositoryAt(stalling.host), blob.digest);
+    await failsWith('upstream_stalled', collect(stalled));
+    assert.ok(sent < 20_000_000, `${sent} bytes were taken before the reader wanted them`);
+    const reader = new BodyCollector();
+    assert.equal(await reader.send(pass.content, 0, stream.size), stream.size);
+    await reading;
+    assert.ok(reader.bytes.equals(big.bytes));
+    pass.close();
   });
 
   it('closes the connection when the reader leaves, or the signal is aborted', async () => {
     await using registry = await HttpServer.start(partial(2_000_000, stall));
     await using upstream = new TestUpstream({ stallTimeout: 10_000 });
     const repository = repositoryAt(registry.host);
-    const { chunks } = await upstream.openBlob(repository, blob.digest);
-    for await (const chunk of chunks) {
-      assert.ok(chunk.length > 0);
-      break;
-    }
+    const stream = await upstream.openBlob(repository, blob.digest);
+    const left = collect(stream);
+    stream.leave();
+    await failsWith('aborted', left);
     const controller = new AbortController();
     const second = await upstream.openBlob(repository, blob.digest, { signal: controller.signal });
     controller.abort();
-    await failsWith('aborted', collect(second.chunks));
+    await failsWith('aborted', collect(second));
     while (registry.connections > 0) await delay(5);
   });
 
