@@ -134,7 +134,7 @@ export const SETTINGS = {
   'node.workers': setting(
     autoOrInteger({ min: 1, max: 64 }),
     'auto',
-    'Threads that move content. auto: one less than the cores that the node may use, 1 to 4. More raise the rate of a link above some Gbit/s, and take some 15 MiB each',
+    'Threads that move content. auto: one less than the cores that the node may use, 1 to 4. More raise the rate of a link above some Gbit/s, and take some 30 MiB each',
     '--workers',
   ),
 
