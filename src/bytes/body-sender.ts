@@ -11,6 +11,7 @@ import type { ChunkCheck, Content, FileContent } from '../util/content.ts';
 import { WeirError } from '../util/errors.ts';
 import { Progress } from '../util/progress.ts';
 import { STEP_BYTES, type TokenBucket } from '../util/token-bucket.ts';
+import { HASH_BYTES } from '../protocol/attestation.ts';
 import type { BodyBuffers } from './body-buffers.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
 import { readWhole } from './file-calls.ts';
@@ -22,8 +23,6 @@ const WORTH_TELLING = 100 * MILLISECOND;
 const LOOK_AGAIN = 1 * SECOND;
 /** Made once: an abort without a reason makes an exception with a stack each time. */
 const STOPPED = new Error('the body was stopped');
-/** Bytes of a chunk's hash: sha256. */
-const HASH_BYTES = 32;
 
 export interface SentPart {
   readonly content: Content;

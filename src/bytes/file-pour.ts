@@ -14,7 +14,7 @@ import { readPart } from '../upstream/blob-part.ts';
 import { abortError } from '../upstream/failure.ts';
 import type { Response } from '../upstream/response.ts';
 import type { Post } from './byte-worker.ts';
-import { readWhole, writeAll } from './file-calls.ts';
+import { readSteps, writeAll } from './file-calls.ts';
 import { PacedReport } from './paced-report.ts';
 import type { BodyReading, BodyEnd } from './upstream-part.ts';
 import type { BodyCommand, PouredChunk, PourCommand } from './upstream-messages.ts';
@@ -25,8 +25,6 @@ const WORTH_WRITING = 512 * KIB;
 const MAX_WAIT = 10 * MILLISECOND;
 /** Bytes of credit below which more is asked for: 6 ms at 10 Gbit/s, a hundred times as long as the answer takes. */
 const ASK_BELOW = 8 * MIB;
-/** Bytes that are read back at a time. */
-const READ_BACK = 512 * KIB;
 
 export class FilePour implements BodyReading {
   readonly #command: PourCommand;
@@ -95,17 +93,8 @@ export class FilePour implements BodyReading {
 
   /** Hashes the bytes of the first chunk that an earlier body has brought. */
   #readBack(): void {
-    const { fd } = this.#command.file;
-    let position = this.#layout.start(this.#layout.indexOf(this.#received));
-    const buffer = Buffer.allocUnsafe(Math.min(READ_BACK, this.#received - position));
-    while (position < this.#received) {
-      const part = buffer.subarray(0, Math.min(buffer.length, this.#received - position));
-      if (!readWhole(fd, part, position)) {
-        throw new WeirError('store_corrupt', 'the partial blob was cut short from outside');
-      }
-      this.#hash.update(part);
-      position += part.length;
-    }
+    const start = this.#layout.start(this.#layout.indexOf(this.#received));
+    for (const part of readSteps(this.#command.file.fd, start, this.#received)) this.#hash.update(part);
   }
 
   /** Takes bytes as far as there is credit, and waits for it if there is none. @returns their number */

@@ -15,7 +15,7 @@ export type FilesCommand =
     }
   /** Gives a place back: the chunk is not wanted. */
   | { readonly kind: 'give'; readonly place: number }
-  /** Takes the bytes at a place out of the worker, for a document. Answered with a Uint8Array. */
+  /** Takes the bytes at a place out of the worker, for tests. Answered with a Uint8Array. */
   | { readonly kind: 'take'; readonly call: number; readonly place: number }
   /** Puts bytes into a place, for tests. Answered with a {@link Held}. */
   | { readonly kind: 'hold'; readonly call: number; readonly bytes: Uint8Array }

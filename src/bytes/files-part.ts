@@ -5,6 +5,7 @@
 import { createHash, hash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { assertNever, WeirError } from '../util/errors.ts';
+import { HASH_BYTES } from '../protocol/attestation.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { Part, Post } from './byte-worker.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
@@ -12,9 +13,6 @@ import { readWhole, writeWhole } from './file-calls.ts';
 import type { FilesCommand, Survey } from './files-messages.ts';
 import { Follower } from './follower.ts';
 import { toWireError } from './wire-error.ts';
-
-/** Bytes of a chunk's hash: sha256. */
-const HASH_BYTES = 32;
 
 type Command<Kind extends FilesCommand['kind']> = Extract<FilesCommand, { kind: Kind }>;
 

@@ -1,7 +1,7 @@
 /** The response to one request, in the byte worker that has its socket: does what the main thread says, in its order. */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SECOND } from '../util/clock.ts';
-import { WeirError } from '../util/errors.ts';
+import { assertNever, WeirError } from '../util/errors.ts';
 import { STEP_BYTES, type TokenBucket } from '../util/token-bucket.ts';
 import { LARGE, type BodyBuffers } from './body-buffers.ts';
 import { BodySender } from './body-sender.ts';
@@ -75,6 +75,8 @@ export class Answer {
       case 'closeShort':
         this.#response.socket?.destroySoon();
         return;
+      default:
+        assertNever(command);
     }
   }
 

@@ -8,8 +8,12 @@
  *          gone {exchange 7}                                ──► the response is over
  * ```
  */
-import type { IncomingHttpHeaders } from 'node:http';
-import type { PeerServerOptions, PresentedCertificate, ServerLimits } from '../http/exchange.ts';
+import type {
+  ExchangeRequest,
+  PeerServerOptions,
+  PresentedCertificate,
+  ServerLimits,
+} from '../http/exchange.ts';
 import type { Content } from '../util/content.ts';
 import type { WireError } from './wire-error.ts';
 
@@ -89,20 +93,13 @@ export type HttpCommand =
   | ConnectionCommand
   | ExchangeCommand;
 
-export interface RequestEvent {
+export interface RequestEvent extends ExchangeRequest {
   readonly kind: 'request';
   readonly listener: number;
   /** Names request and response in this worker. */
   readonly exchange: number;
   /** Of a peer. */
   readonly connection: number | undefined;
-  readonly method: string;
-  readonly url: string;
-  readonly headers: IncomingHttpHeaders;
-  readonly httpVersion: string;
-  readonly localAddress: string;
-  readonly remoteAddress: string;
-  readonly remotePort: number;
 }
 
 export interface DoneEvent {

@@ -2,7 +2,8 @@
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import type { ServerLimits } from '../http/exchange.ts';
+import { nodeOptionsOf, type ServerLimits } from '../http/exchange.ts';
+import { assertNever } from '../util/errors.ts';
 import { listening } from '../http/listen.ts';
 import { createLocalServer } from '../http/local-server.ts';
 import { systemClock } from '../util/clock.ts';
@@ -64,7 +65,9 @@ export class HttpPart implements Part<'http'> {
       case 'stop':
       case 'processing':
       case 'closeShort':
-        this.#do(command);
+        return this.#do(command);
+      default:
+        assertNever(command);
     }
   }
 
@@ -98,16 +101,8 @@ export class HttpPart implements Part<'http'> {
   }
 
   #create(listener: number, limits: ServerLimits): Server {
-    const server = createLocalServer(
-      {
-        maxHeaderSize: limits.maxHeaderSize,
-        headersTimeout: limits.requestTimeout,
-        requestTimeout: limits.requestTimeout,
-        connectionsCheckingInterval: limits.timeoutCheck,
-        keepAliveTimeout: limits.keepAlive,
-        noDelay: true,
-      },
-      (request, response) => this.#onRequest(listener, request, response, { limits }),
+    const server = createLocalServer(nodeOptionsOf(limits), (request, response) =>
+      this.#onRequest(listener, request, response, { limits }),
     );
     server.maxConnections = limits.maxConnections;
     return server;

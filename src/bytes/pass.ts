@@ -7,17 +7,15 @@ import { createHash, type Hash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { abortable } from '../util/async.ts';
 import { ByteQueue } from '../util/byte-queue.ts';
-import { KIB, MIB } from '../util/clock.ts';
+import { MIB } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import { Progress } from '../util/progress.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../oci/digest.ts';
 import { abortError } from '../upstream/failure.ts';
-import { readWhole } from './file-calls.ts';
+import { readSteps } from './file-calls.ts';
 
 /** Bytes beyond those held back that may wait for the client. */
 const AHEAD = 1 * MIB;
-/** Bytes of the stored prefix that are hashed at a time. */
-const STEP = 512 * KIB;
 
 export interface PassOptions {
   readonly digest: Digest;
@@ -115,14 +113,10 @@ export class Pass {
   async #hashPrefix(): Promise<void> {
     const { prefix } = this.#options;
     if (prefix === undefined) return;
-    const buffer = Buffer.allocUnsafeSlow(STEP);
-    for (let at = 0; at < prefix.bytes && !this.#closed; at += STEP) {
-      const part = buffer.subarray(0, Math.min(STEP, prefix.bytes - at));
-      if (!readWhole(prefix.fd, part, at)) {
-        throw new WeirError('store_corrupt', 'the partial blob was cut short from outside');
-      }
+    for (const part of readSteps(prefix.fd, 0, prefix.bytes)) {
       this.#hash.update(part);
       await turn();
+      if (this.#closed) return;
     }
   }
 }

@@ -6,7 +6,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTlsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import type { PresentedCertificate, ServerLimits } from '../http/exchange.ts';
+import { nodeOptionsOf, type PresentedCertificate, type ServerLimits } from '../http/exchange.ts';
 import { fingerprintOf, nameIn } from '../transfer/certificate.ts';
 import { systemCode } from '../util/errors.ts';
 import type { ConnectionCommand, ConnectionEvent, PeerOptions } from './http-messages.ts';
@@ -51,15 +51,8 @@ export class PeerServer {
   constructor(context: PeerServerContext) {
     this.#context = context;
     const { tls, limits } = context;
-    const http = {
-      maxHeaderSize: limits.maxHeaderSize,
-      headersTimeout: limits.requestTimeout,
-      requestTimeout: limits.requestTimeout,
-      connectionsCheckingInterval: limits.timeoutCheck,
-      keepAliveTimeout: limits.keepAlive,
-      noDelay: true,
-      requireHostHeader: false, // otherwise node:http would answer by itself, also to strangers
-    };
+    // Otherwise node:http would answer a request without Host by itself, also to strangers.
+    const http = { ...nodeOptionsOf(limits), requireHostHeader: false };
     const server: Server = tls === undefined ? createServer(http) : createTlsServer({ ...http, ...tls });
     this.server = server;
     server.maxConnections = limits.maxConnections;

@@ -6,7 +6,12 @@
  * The head of a response leaves with the first bytes of its body. If these cannot be read, nothing has been sent, and the
  * request can still be answered with an error.
  */
-import { validateHeaderName, validateHeaderValue, type IncomingHttpHeaders } from 'node:http';
+import {
+  validateHeaderName,
+  validateHeaderValue,
+  type IncomingHttpHeaders,
+  type ServerOptions as NodeOptions,
+} from 'node:http';
 import type { Content } from '../util/content.ts';
 import type { ListenAddress } from './listen.ts';
 
@@ -96,6 +101,23 @@ export interface ServerLimits {
 }
 
 /** A server for programs on this machine (local-server.ts). */
+/** The same in the words of node:http; what is counted here is not in them. */
+export function nodeOptionsOf({
+  maxHeaderSize,
+  requestTimeout,
+  timeoutCheck,
+  keepAlive,
+}: ServerLimits): NodeOptions {
+  return {
+    maxHeaderSize,
+    headersTimeout: requestTimeout,
+    requestTimeout,
+    connectionsCheckingInterval: timeoutCheck,
+    keepAliveTimeout: keepAlive,
+    noDelay: true,
+  };
+}
+
 export interface ServerOptions {
   readonly limits: ServerLimits;
   readonly onExchange: (exchange: Exchange) => void;
