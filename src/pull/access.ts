@@ -220,7 +220,7 @@ export class Access {
   holds(request: PullRequest, error: unknown): boolean {
     const { mode, ttl, offlineTtl } = this.#options;
     const limit = hasAnswered(error) ? ttl : offlineTtl;
-    return mode === 'open' || this.grantAge(request) <= limit;
+    return mode === 'open' || this.grantAge(request) < limit;
   }
 
   /** Whether the caller's grant still holds if upstream has not been asked, or if the reason is not known. */
