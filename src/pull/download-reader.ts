@@ -147,8 +147,7 @@ export class DownloadReader implements BlobReader {
   /** Number of bytes that may be read now from `position` on. */
   #visible(position: number): number {
     const { ingest, committed } = this.#download;
-    // A byte worker that writes the file tells how far it is before this thread knows.
-    const readable = Math.max(ingest.readable(position), this.#progress.prefix - position);
+    const readable = ingest.readable(position);
     if (committed) return readable;
     const { size, lastStart } = ingest.layout;
     const heldBack = this.#wholeFirst && size <= WHOLE_FIRST_BYTES ? 0 : lastStart;

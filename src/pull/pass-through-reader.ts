@@ -109,9 +109,11 @@ export class PassThroughReader implements BlobReader {
   /** Settles when the whole digest was found right or wrong. */
   async #judged(): Promise<void> {
     const { signal } = this.#stop;
-    while (!this.#progress.isWhole && !this.#progress.isWrong) {
+    for (;;) {
+      const { mark } = this.#progress; // before the look, so that no change is missed
+      if (this.#progress.isWhole || this.#progress.isWrong) return;
       signal.throwIfAborted();
-      await this.#progress.changed(this.#progress.mark, SECOND);
+      await this.#progress.changed(mark, SECOND);
     }
   }
 
