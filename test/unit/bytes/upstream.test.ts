@@ -2,7 +2,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { readSync } from 'node:fs';
-import type { ServerResponse } from 'node:http';
 import { ByteWorkers } from '../../../src/bytes/byte-workers.ts';
 import { Files } from '../../../src/bytes/files.ts';
 import { Http } from '../../../src/bytes/http.ts';
@@ -25,7 +24,7 @@ import { blobAt } from '../../support/registry-blob.ts';
 import { eventually } from '../../support/eventually.ts';
 import { HttpServer, type Handler } from '../../support/http-server.ts';
 import { TempDir } from '../../support/temp.ts';
-import { collect, failsWith, makeBlob, ranges, repositoryAt, serveBytes } from '../upstream/fixture.ts';
+import { answersOf, cut, collect, failsWith, makeBlob, ranges, repositoryAt } from '../upstream/fixture.ts';
 
 const blob = makeBlob(40 * MIB + 12_345);
 const LAYOUT = new ChunkLayout(blob.bytes.length);
@@ -39,31 +38,7 @@ const LIMITS: ServerLimits = {
 };
 const impatient = { ...systemClock, sleep: async () => undefined };
 
-/** Answers request number n (from 0) with `faults[n]`, further ones correctly. */
-function faulty(...faults: readonly Handler[]): Handler {
-  let count = 0;
-  return (request, response) => {
-    const fault = faults[count++];
-    if (fault) return fault(request, response);
-    return serveBytes(request.headers.range, response, blob.bytes);
-  };
-}
-
-/** Sends the first requested bytes, then runs `then`. */
-function partial(length: number, then: (response: ServerResponse) => void): Handler {
-  return (request, response) => {
-    const start = Number(/=([0-9]+)/.exec(request.headers.range ?? '')?.[1] ?? 0);
-    const total = blob.bytes.length;
-    const range = { 'content-range': `bytes ${start}-${total - 1}/${total}` };
-    const isPart = request.headers.range !== undefined;
-    response.writeHead(isPart ? 206 : 200, { 'content-length': total - start, ...(isPart && range) });
-    response.write(blob.bytes.subarray(start, start + length), () => then(response));
-  };
-}
-
-const cut = (response: ServerResponse): void => void response.socket?.end();
-/** A registry that ignores Range. */
-const whole: Handler = (_, response) => serveBytes(undefined, response, blob.bytes);
+const { faulty, partial, whole } = answersOf(blob.bytes);
 
 describe('byte workers: bodies from registries', () => {
   let stack: AsyncDisposableStack;

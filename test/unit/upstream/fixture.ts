@@ -13,7 +13,7 @@ import type { BlobStream } from '../../../src/upstream/upstream-blob.ts';
 import type { ByteWorkers } from '../../../src/bytes/byte-workers.ts';
 import { UpstreamClient } from '../../../src/bytes/upstream-client.ts';
 import { workersInside } from '../../support/byte-workers.ts';
-import type { HttpServer } from '../../support/http-server.ts';
+import type { Handler, HttpServer } from '../../support/http-server.ts';
 import { TempDir } from '../../support/temp.ts';
 
 /** An {@link Upstream} that is closed at the end of its block. */
@@ -117,3 +117,35 @@ export function serveBytes(range: string | undefined, response: ServerResponse, 
 export function ranges(server: HttpServer): readonly (string | undefined)[] {
   return server.requests.map(({ headers }) => headers['range'] as string | undefined);
 }
+
+/** Answers of a registry that has one blob. */
+export function answersOf(bytes: Buffer): {
+  /** Answers request number n (from 0) with `faults[n]`, further ones correctly. */
+  readonly faulty: (...faults: readonly Handler[]) => Handler;
+  /** Sends the first requested bytes, then runs `then`. */
+  readonly partial: (length: number, then: (response: ServerResponse) => void) => Handler;
+  /** Of a registry that ignores Range. */
+  readonly whole: Handler;
+} {
+  return {
+    faulty: (...faults) => {
+      let count = 0;
+      return (request, response) => {
+        const fault = faults[count++];
+        if (fault) return fault(request, response);
+        return serveBytes(request.headers.range, response, bytes);
+      };
+    },
+    partial: (length, then) => (request, response) => {
+      const start = Number(/=([0-9]+)/.exec(request.headers.range ?? '')?.[1] ?? 0);
+      const total = bytes.length;
+      const range = { 'content-range': `bytes ${start}-${total - 1}/${total}` };
+      const isPart = request.headers.range !== undefined;
+      response.writeHead(isPart ? 206 : 200, { 'content-length': total - start, ...(isPart && range) });
+      response.write(bytes.subarray(start, start + length), () => then(response));
+    },
+    whole: (_, response) => serveBytes(undefined, response, bytes),
+  };
+}
+
+export const cut = (response: ServerResponse): void => void response.socket?.end();

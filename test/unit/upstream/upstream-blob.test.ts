@@ -6,7 +6,17 @@ import type { ErrorCode } from '../../../src/util/errors.ts';
 import { Progress } from '../../../src/util/progress.ts';
 import { BodyCollector } from '../../support/body-collector.ts';
 import { HttpServer, type Handler } from '../../support/http-server.ts';
-import { collect, failsWith, makeBlob, ranges, repositoryAt, serveBytes, TestUpstream } from './fixture.ts';
+import {
+  answersOf,
+  cut,
+  collect,
+  failsWith,
+  makeBlob,
+  ranges,
+  repositoryAt,
+  serveBytes,
+  TestUpstream,
+} from './fixture.ts';
 
 const blob = makeBlob(3_000_000);
 const impatientClock = {
@@ -16,34 +26,10 @@ const impatientClock = {
   random: () => 0,
 };
 
-/** Answers request number n (from 0) with `faults[n]`, further ones correctly. */
-function faulty(...faults: readonly Handler[]): Handler {
-  let count = 0;
-  return (request, response) => {
-    const fault = faults[count++];
-    if (fault) return fault(request, response);
-    return serveBytes(request.headers.range, response, blob.bytes);
-  };
-}
-
-/** Sends the first requested bytes, then runs `then`. */
-function partial(length: number, then: (response: ServerResponse) => void): Handler {
-  return (request, response) => {
-    const start = Number(/=([0-9]+)/.exec(request.headers.range ?? '')?.[1] ?? 0);
-    const total = blob.bytes.length;
-    const headers = { 'content-length': total - start };
-    if (start === 0) response.writeHead(200, headers);
-    else response.writeHead(206, { ...headers, 'content-range': `bytes ${start}-${total - 1}/${total}` });
-    response.write(blob.bytes.subarray(start, start + length), () => then(response));
-  };
-}
-
-/** A registry that ignores Range. */
-const whole: Handler = (_, response) => serveBytes(undefined, response, blob.bytes);
+const { faulty, partial, whole } = answersOf(blob.bytes);
 const reset = (response: ServerResponse): void => {
   (response.socket as Socket).resetAndDestroy();
 };
-const cut = (response: ServerResponse): void => void response.socket?.end();
 const stall = (): void => undefined;
 
 async function pull(
