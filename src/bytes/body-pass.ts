@@ -1,24 +1,20 @@
 /** Hands a body to a blob that passes through this worker, as fast as its client takes it. */
 import { readPart } from '../upstream/blob-part.ts';
-import type { Response } from '../upstream/response.ts';
-import type { Post } from './byte-worker.ts';
 import { PacedReport } from './paced-report.ts';
 import { passOf } from './pass.ts';
 import type { PassCommand } from './upstream-messages.ts';
-import type { BodyEnd, BodyReading } from './upstream-part.ts';
+import type { BodyEnd, BodyReading, ReadingParts } from './upstream-part.ts';
 
 export class BodyPass implements BodyReading {
   readonly #command: PassCommand;
-  readonly #response: Response;
-  readonly #signal: AbortSignal;
+  readonly #response: ReadingParts['response'];
   readonly #report: PacedReport;
   #position: number;
 
-  constructor(command: PassCommand, post: Post<'upstream'>, response: Response, signal: AbortSignal) {
+  constructor(command: PassCommand, { post, response }: ReadingParts) {
     const { call, part } = command;
     this.#command = command;
     this.#response = response;
-    this.#signal = signal;
     this.#position = part.start;
     this.#report = new PacedReport(() =>
       post({ kind: 'progress', call, position: this.#position, chunks: [] }),
@@ -31,12 +27,15 @@ export class BodyPass implements BodyReading {
   async run(): Promise<void> {
     const pass = passOf(this.#command.pass);
     try {
-      for await (const bytes of readPart(this.#response, this.#command.part)) {
-        this.#position += bytes.length;
-        this.#report.soon();
-        await pass.write(bytes, this.#signal);
-      }
+      pass.onWanted = () => this.#response.more();
+      await readPart(this.#response, this.#command.part, (bytes) => {
+        const taken = pass.take(bytes);
+        this.#position += taken;
+        if (taken > 0) this.#report.soon();
+        return taken;
+      });
     } finally {
+      pass.onWanted = undefined;
       this.#report.stop();
     }
   }

@@ -1,15 +1,10 @@
 /** Puts chunks together in places as their bytes arrive, and hashes each when it is whole. */
 import { hash } from 'node:crypto';
-import { abortable } from '../util/async.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import { readPart } from '../upstream/blob-part.ts';
-import { abortError } from '../upstream/failure.ts';
-import type { Response } from '../upstream/response.ts';
-import type { Post } from './byte-worker.ts';
-import type { ChunkPlaces } from './chunk-places.ts';
 import { PacedReport } from './paced-report.ts';
 import type { BodyCommand, CollectCommand } from './upstream-messages.ts';
-import type { BodyEnd, BodyReading } from './upstream-part.ts';
+import type { BodyEnd, BodyReading, ReadingParts } from './upstream-part.ts';
 
 interface Arriving {
   readonly place: number;
@@ -17,16 +12,9 @@ interface Arriving {
   filled: number;
 }
 
-export interface CollectorParts {
-  readonly post: Post<'upstream'>;
-  readonly places: ChunkPlaces;
-  readonly response: Response;
-  readonly signal: AbortSignal;
-}
-
 export class ChunkCollector implements BodyReading {
   readonly #command: CollectCommand;
-  readonly #parts: CollectorParts;
+  readonly #parts: ReadingParts;
   readonly #layout: ChunkLayout;
   #position: number;
   /** The chunk of {@link #position}; undefined before its first byte: until then it takes no memory. */
@@ -34,10 +22,9 @@ export class ChunkCollector implements BodyReading {
   /** Chunks that may be begun; the first chunk for which that was not asked. */
   #granted = 0;
   #unasked: number;
-  #begun = Promise.withResolvers<void>();
   readonly #report = new PacedReport(() => this.#tell());
 
-  constructor(command: CollectCommand, parts: CollectorParts) {
+  constructor(command: CollectCommand, parts: ReadingParts) {
     this.#command = command;
     this.#parts = parts;
     this.#layout = new ChunkLayout(command.size);
@@ -53,16 +40,13 @@ export class ChunkCollector implements BodyReading {
   receive({ kind }: BodyCommand): void {
     if (kind !== 'begin') return;
     this.#granted++;
-    this.#begun.resolve();
-    this.#begun = Promise.withResolvers();
+    this.#parts.response.more();
   }
 
   async run(): Promise<void> {
     const { response } = this.#parts;
     try {
-      for await (const bytes of readPart(response, this.#command.part)) {
-        for (let rest = bytes; rest.length > 0;) rest = rest.subarray(await this.#take(rest));
-      }
+      await readPart(response, this.#command.part, (bytes) => this.#takeAll(bytes));
     } finally {
       this.#report.stop();
     }
@@ -83,13 +67,18 @@ export class ChunkCollector implements BodyReading {
   }
 
   /** @returns the number of bytes that it took */
-  async #take(bytes: Uint8Array): Promise<number> {
-    const index = this.#layout.indexOf(this.#position);
-    const arriving = this.#arriving;
-    if (arriving === undefined) {
-      await this.#begin(index);
-      return 0;
+  #takeAll(bytes: Uint8Array): number {
+    let taken = 0;
+    while (taken < bytes.length) {
+      const arriving = (this.#arriving ??= this.#begin());
+      if (arriving === undefined) break;
+      taken += this.#take(bytes.subarray(taken), arriving);
     }
+    return taken;
+  }
+
+  #take(bytes: Uint8Array, arriving: Arriving): number {
+    const index = this.#layout.indexOf(this.#position);
     const part = bytes.subarray(0, arriving.bytes.length - arriving.filled);
     arriving.bytes.set(part, arriving.filled);
     arriving.filled += part.length;
@@ -100,13 +89,13 @@ export class ChunkCollector implements BodyReading {
     return part.length;
   }
 
-  /** Nothing is read until there is room for the chunk. @throws the signal's reason */
-  async #begin(index: number): Promise<void> {
-    const { places, signal } = this.#parts;
+  /** Undefined: nothing is taken until there is room for the chunk. */
+  #begin(): Arriving | undefined {
+    const index = this.#layout.indexOf(this.#position);
     this.#ask(index);
-    while (this.#granted === 0) await abortable(this.#begun.promise, signal, abortError);
+    if (this.#granted === 0) return undefined;
     this.#granted--;
-    this.#arriving = { ...places.take(this.#layout.length(index)), filled: 0 };
+    return { ...this.#parts.places.take(this.#layout.length(index)), filled: 0 };
   }
 
   /** Asks one chunk ahead, so that the body does not stop between two chunks. */

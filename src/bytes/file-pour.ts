@@ -3,20 +3,15 @@
  * Progress behind each write. Large writes cost less, and wake each reader of the blob once.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { abortable } from '../util/async.ts';
-import { ByteQueue } from '../util/byte-queue.ts';
 import { KIB, MIB, MILLISECOND } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import { Progress } from '../util/progress.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import { writeError } from '../store/file.ts';
 import { readPart } from '../upstream/blob-part.ts';
-import { abortError } from '../upstream/failure.ts';
-import type { Response } from '../upstream/response.ts';
-import type { Post } from './byte-worker.ts';
-import { readSteps, writeAll } from './file-calls.ts';
+import { readSteps, writeWhole } from './file-calls.ts';
 import { PacedReport } from './paced-report.ts';
-import type { BodyReading, BodyEnd } from './upstream-part.ts';
+import type { BodyEnd, BodyReading, ReadingParts } from './upstream-part.ts';
 import type { BodyCommand, PouredChunk, PourCommand } from './upstream-messages.ts';
 
 /** Bytes of a write: a multiple of the bytes that readers take at once. */
@@ -28,9 +23,7 @@ const ASK_BELOW = 8 * MIB;
 
 export class FilePour implements BodyReading {
   readonly #command: PourCommand;
-  readonly #post: Post<'upstream'>;
-  readonly #response: Response;
-  readonly #signal: AbortSignal;
+  readonly #parts: ReadingParts;
   readonly #layout: ChunkLayout;
   readonly #progress: Progress | undefined;
   /** The chunk that is arriving. */
@@ -38,7 +31,8 @@ export class FilePour implements BodyReading {
   /** Bytes before it are hashed, and written or gathered. */
   #received: number;
   #written: number;
-  readonly #gathered = new ByteQueue();
+  /** The bytes between the two; undefined while there are none: until then it takes no memory. */
+  #gathered: { readonly place: number; readonly bytes: Uint8Array } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #failure: { readonly error: unknown } | undefined;
   /** Chunks that are whole once the gathered bytes are written, and those that are. */
@@ -48,13 +42,10 @@ export class FilePour implements BodyReading {
   #reserved: number;
   #isAsking = false;
   #isRefused = false;
-  #credited = Promise.withResolvers<void>();
 
-  constructor(command: PourCommand, post: Post<'upstream'>, response: Response, signal: AbortSignal) {
+  constructor(command: PourCommand, parts: ReadingParts) {
     this.#command = command;
-    this.#post = post;
-    this.#response = response;
-    this.#signal = signal;
+    this.#parts = parts;
     const { file, part, reserved } = command;
     this.#layout = new ChunkLayout(file.size);
     this.#progress = file.progress && new Progress(file.progress);
@@ -68,21 +59,20 @@ export class FilePour implements BodyReading {
     else if (command.kind === 'refuse') this.#isRefused = true;
     else return;
     this.#isAsking = false;
-    this.#credited.resolve();
-    this.#credited = Promise.withResolvers();
+    this.#parts.response.more();
   }
 
   async run(): Promise<void> {
     try {
       this.#readBack();
-      for await (const buffer of readPart(this.#response, this.#command.part)) {
-        for (let rest = buffer; rest.length > 0;) rest = rest.subarray(await this.#take(rest));
-      }
+      await readPart(this.#parts.response, this.#command.part, (bytes) => this.#takeAll(bytes));
     } finally {
       try {
         this.#flush(); // also bytes that came before upstream broke off: the next request goes on after them
       } finally {
         this.#report.stop();
+        if (this.#gathered !== undefined) this.#parts.places.give(this.#gathered.place);
+        this.#gathered = undefined;
       }
     }
   }
@@ -97,29 +87,40 @@ export class FilePour implements BodyReading {
     for (const part of readSteps(this.#command.file.fd, start, this.#received)) this.#hash.update(part);
   }
 
-  /** Takes bytes as far as there is credit, and waits for it if there is none. @returns their number */
-  async #take(buffer: Uint8Array): Promise<number> {
-    if (this.#failure !== undefined) throw this.#failure.error;
-    const credit = this.#reserved - this.#received;
-    if (credit < ASK_BELOW) this.#ask();
-    if (credit <= 0) {
+  /** Takes bytes as far as there is credit. @returns their number */
+  #takeAll(bytes: Uint8Array): number {
+    let taken = 0;
+    while (taken < bytes.length) {
+      if (this.#failure !== undefined) throw this.#failure.error;
+      const credit = this.#reserved - this.#received;
+      if (credit < ASK_BELOW) this.#ask();
+      if (credit > 0) {
+        taken += this.#take(bytes.subarray(taken, taken + credit));
+        continue;
+      }
       this.#flush();
       if (this.#isRefused) throw new WeirError('store_full', 'there is no room for more bytes');
-      await abortable(this.#credited.promise, this.#signal, abortError);
-      return 0;
+      break;
     }
-    const bytes = buffer.subarray(0, credit);
-    this.#hashed(bytes);
-    this.#gathered.push(bytes);
-    if (this.#gathered.bytes >= WORTH_WRITING) this.#flush();
+    return taken;
+  }
+
+  /** Takes bytes as far as there is room for them in memory. @returns their number */
+  #take(bytes: Uint8Array): number {
+    const gathered = (this.#gathered ??= this.#parts.places.take(WORTH_WRITING));
+    const filled = this.#received - this.#written;
+    const part = bytes.subarray(0, WORTH_WRITING - filled);
+    gathered.bytes.set(part, filled);
+    this.#hashed(part);
+    if (filled + part.length === WORTH_WRITING) this.#flush();
     else this.#timer ??= setTimeout(() => this.#flushDue(), MAX_WAIT);
-    return bytes.length;
+    return part.length;
   }
 
   #ask(): void {
     if (this.#isAsking || this.#isRefused || this.#reserved >= this.#command.part.end) return;
     this.#isAsking = true;
-    this.#post({ kind: 'want', call: this.#command.call, index: this.#layout.indexOf(this.#reserved) });
+    this.#parts.post({ kind: 'want', call: this.#command.call, index: this.#layout.indexOf(this.#reserved) });
   }
 
   #hashed(bytes: Uint8Array): void {
@@ -140,7 +141,7 @@ export class FilePour implements BodyReading {
     try {
       this.#flush();
     } catch {
-      this.#response.abort(new WeirError('aborted', 'its bytes cannot be written'));
+      this.#parts.response.abort(new WeirError('aborted', 'its bytes cannot be written'));
     }
   }
 
@@ -149,10 +150,10 @@ export class FilePour implements BodyReading {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#failure !== undefined) throw this.#failure.error;
-    const { bytes } = this.#gathered;
-    if (bytes === 0) return;
+    const bytes = this.#received - this.#written;
+    if (bytes === 0 || this.#gathered === undefined) return;
     try {
-      writeAll(this.#command.file.fd, this.#gathered.takeAll(), this.#written);
+      writeWhole(this.#command.file.fd, this.#gathered.bytes.subarray(0, bytes), this.#written);
     } catch (cause) {
       this.#failure = { error: writeError(cause) };
       throw this.#failure.error;
@@ -168,6 +169,6 @@ export class FilePour implements BodyReading {
 
   #tell(): void {
     const chunks = this.#unreported.splice(0);
-    this.#post({ kind: 'progress', call: this.#command.call, position: this.#written, chunks });
+    this.#parts.post({ kind: 'progress', call: this.#command.call, position: this.#written, chunks });
   }
 }

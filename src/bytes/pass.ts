@@ -5,13 +5,11 @@
  */
 import { createHash, type Hash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
-import { abortable } from '../util/async.ts';
 import { ByteQueue } from '../util/byte-queue.ts';
 import { MIB } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import { Progress } from '../util/progress.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../oci/digest.ts';
-import { abortError } from '../upstream/failure.ts';
 import { readSteps } from './file-calls.ts';
 
 /** Bytes beyond those held back that may wait for the client. */
@@ -36,10 +34,13 @@ export class Pass {
   #position: number;
   /** Bytes before it are not wanted. */
   #wanted = 0;
-  #drained = Promise.withResolvers<void>();
   /** Settles when the prefix is hashed. */
   readonly #prefix: Promise<void>;
+  #isPrefixHashed = false;
+  #failure: { readonly error: unknown } | undefined;
   #closed = false;
+  /** Called when {@link take} may take more. */
+  onWanted: (() => void) | undefined;
 
   constructor(options: PassOptions) {
     const { digest, prefix, progress } = options;
@@ -48,19 +49,25 @@ export class Pass {
     this.#hash = createHash(digestAlgorithm(digest));
     this.#position = prefix?.bytes ?? 0;
     this.#prefix = this.#hashPrefix();
-    this.#prefix.catch(() => undefined); // write() meets the failure
+    this.#prefix
+      .then(
+        () => (this.#isPrefixHashed = true),
+        (error: unknown) => (this.#failure = { error }),
+      )
+      .finally(() => this.#wake());
   }
 
-  /** Takes the next bytes of the blob, and settles when more are wanted. @throws the signal's reason; the system's error */
-  async write(bytes: Uint8Array, signal: AbortSignal): Promise<void> {
-    await this.#prefix;
+  /** Takes the next bytes of the blob, if it wants any now. @returns their number @throws the system's error */
+  take(bytes: Uint8Array): number {
+    if (this.#closed) return bytes.length;
+    if (this.#failure !== undefined) throw this.#failure.error;
+    const isFull = this.#queue.bytes > this.#options.heldBack + AHEAD;
+    if (isFull || !this.#isPrefixHashed) return 0;
     this.#hash.update(bytes);
-    this.#queue.push(bytes);
+    this.#queue.copy(bytes);
     this.#drop();
     this.#progress.advance(this.#position + this.#queue.bytes);
-    while (this.#queue.bytes > this.#options.heldBack + AHEAD && !this.#closed) {
-      await abortable(this.#drained.promise, signal, abortError);
-    }
+    return bytes.length;
   }
 
   /** The blob has ended: the held back bytes are right, or nothing is. */
@@ -106,8 +113,7 @@ export class Pass {
   }
 
   #wake(): void {
-    this.#drained.resolve();
-    this.#drained = Promise.withResolvers();
+    this.onWanted?.();
   }
 
   async #hashPrefix(): Promise<void> {

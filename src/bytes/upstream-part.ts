@@ -39,6 +39,13 @@ export interface BodyReading {
   readonly end: BodyEnd;
 }
 
+/** What a body is read with. */
+export interface ReadingParts {
+  readonly post: Post<'upstream'>;
+  readonly places: ChunkPlaces;
+  readonly response: Response;
+}
+
 interface Call {
   readonly stop: AbortController;
   response?: Response;
@@ -150,15 +157,13 @@ export class UpstreamPart implements Part<'upstream'> {
   #begin(command: ReadCommand): BodyReading {
     const known = this.#calls.get(command.call);
     if (known?.response === undefined) throw new WeirError('internal', 'there is no such response');
-    const { response } = known;
-    const { signal } = known.stop;
-    const parts = { post: this.#post, places: this.#places, response, signal };
+    const parts = { post: this.#post, places: this.#places, response: known.response };
     const body =
       command.kind === 'pour'
-        ? new FilePour(command, this.#post, response, signal)
+        ? new FilePour(command, parts)
         : command.kind === 'collect'
           ? new ChunkCollector(command, parts)
-          : new BodyPass(command, this.#post, response, signal);
+          : new BodyPass(command, parts);
     known.body = body;
     return body;
   }

@@ -10,12 +10,16 @@
  */
 import { lookup } from 'node:dns';
 import { LRUCache } from 'lru-cache';
-import { EnvHttpProxyAgent, Pool, type Dispatcher } from 'undici';
+import type { Dispatcher } from 'undici';
+// By their paths: undici's index also loads fetch, WebSocket, caches and mocks, 7 MiB in each thread that imports it.
+import EnvHttpProxyAgent from 'undici/lib/dispatcher/env-http-proxy-agent.js';
+import Pool from 'undici/lib/dispatcher/pool.js';
 import { KIB, SECOND } from '../util/clock.ts';
 import { checkHost, type Reach } from './address-guard.ts';
 import type { TlsProfile } from './endpoint.ts';
 import { guardedLookup, type Lookup } from './guarded-lookup.ts';
 import { proxyFor, type Environment } from './proxy.ts';
+import { READ_AHEAD, reusedMemory } from './reused-memory.ts';
 import type { TrustStore } from './trust.ts';
 
 /** Bodies of blobs have their own connections, so that a manifest never waits behind a layer. */
@@ -91,6 +95,8 @@ export class Pools {
       timeout: connectTimeout,
       rejectUnauthorized: !tls.skipVerify,
       lookup: guardedLookup(this.#options.lookup ?? lookup, origin, reach),
+      highWaterMark: READ_AHEAD,
+      onread: reusedMemory(),
       ...secure,
     };
     const limits = {

@@ -1,10 +1,10 @@
 /**
  * One response, as undici's dispatcher delivers it.
  *
- * The body is a queue of the socket's own buffers, because blobs are GiBs. There is no stream object in between, and
- * only small buffers are copied. Reading pauses while {@link HIGH_WATER} bytes wait for the reader. The time-out for
- * a stalled body rests meanwhile (undici does not count while paused). So a slow reader is never taken for a stalled
- * registry.
+ * The body comes in memory that is used again (reused-memory.ts), because blobs are GiBs: a {@link BodyTaker} gets it there,
+ * with no stream object in between. Bytes that nobody takes at once are copied and wait. Reading pauses while {@link
+ * HIGH_WATER} bytes wait. The time-out for a stalled body rests meanwhile (undici does not count while paused). So a slow
+ * reader is never taken for a stalled registry.
  */
 import type { Dispatcher } from 'undici';
 import { KIB } from '../util/clock.ts';
@@ -71,6 +71,20 @@ export function send(dispatcher: Dispatcher, options: SendOptions): Promise<Resp
   });
 }
 
+/**
+ * Takes bytes of a body, which are valid until it returns.
+ * @returns how many it took; after fewer than all it gets none until {@link Response.more}
+ * @throws what {@link Response.into} rejects with
+ */
+export type BodyTaker = (bytes: Uint8Array) => number;
+
+interface Taking {
+  readonly take: BodyTaker;
+  readonly done: PromiseWithResolvers<void>;
+  /** It took fewer bytes than there were. */
+  isFull: boolean;
+}
+
 interface Waiter {
   readonly resolve: (response: Response) => void;
   readonly reject: (error: WeirError) => void;
@@ -90,6 +104,7 @@ export class Response implements Dispatcher.DispatchHandler, ResponseHead {
   /** Bytes discarded so far; undefined while the body is wanted. */
   #discarded: number | undefined;
   #wake: (() => void) | undefined;
+  #taking: Taking | undefined;
 
   constructor(origin: string, signal: AbortSignal | undefined, waiter: Waiter) {
     this.origin = origin;
@@ -100,6 +115,62 @@ export class Response implements Dispatcher.DispatchHandler, ResponseHead {
 
   header(name: string): string | undefined {
     return headerOf(this.headers, name);
+  }
+
+  /**
+   * Gives the body to `take` as it comes; settles when all of it is taken, or with {@link leave}.
+   * @throws WeirError `upstream_cut`, `upstream_stalled`, `aborted`; an error of `take`, which closes the connection
+   */
+  async into(take: BodyTaker): Promise<void> {
+    const taking = { take, done: Promise.withResolvers<void>(), isFull: false };
+    this.#taking = taking;
+    try {
+      this.more();
+      await taking.done.promise;
+    } finally {
+      this.#signal?.removeEventListener('abort', this.#onAbort);
+    }
+  }
+
+  /** Whoever takes the body takes more now. */
+  more(): void {
+    const taking = this.#taking;
+    if (taking === undefined) return;
+    taking.isFull = false;
+    while (this.#taking === taking && !taking.isFull && this.#queue.first !== undefined) {
+      this.#queue.drop(this.#give(this.#queue.first, taking));
+    }
+    if (this.#queue.bytes < LOW_WATER) this.#controller?.resume();
+    this.#settle();
+  }
+
+  /** Whoever takes the body has all that it wants: the connection is closed if there is more. */
+  leave(): void {
+    this.#taking?.done.resolve();
+    this.#taking = undefined;
+    this.abort(new WeirError('aborted', 'the reader left'));
+  }
+
+  /** @returns how many bytes were taken */
+  #give(bytes: Uint8Array, taking: Taking): number {
+    try {
+      const taken = taking.take(bytes);
+      taking.isFull = taken < bytes.length;
+      return taken;
+    } catch (error) {
+      taking.done.reject(error);
+      this.#taking = undefined;
+      this.abort(new WeirError('aborted', 'the body cannot be taken'));
+      return bytes.length;
+    }
+  }
+
+  /** Ends {@link into} if nothing more comes. What came before a failure is taken first; after an abort nothing is. */
+  #settle(): void {
+    const taking = this.#taking;
+    if (taking === undefined || (this.#queue.bytes > 0 && this.#aborted === undefined)) return;
+    if (this.#failure !== undefined) taking.done.reject(this.#failure);
+    else if (this.#ended) taking.done.resolve();
   }
 
   /**
@@ -123,6 +194,7 @@ export class Response implements Dispatcher.DispatchHandler, ResponseHead {
       }
     } finally {
       if (!this.#ended) this.abort(new WeirError('aborted', 'the reader left'));
+      this.#signal?.removeEventListener('abort', this.#onAbort);
     }
   }
 
@@ -156,6 +228,7 @@ export class Response implements Dispatcher.DispatchHandler, ResponseHead {
   discard(): void {
     if (this.#ended) {
       this.#queue.takeAll();
+      this.#signal?.removeEventListener('abort', this.#onAbort);
       return;
     }
     this.#discarded = this.#queue.bytes;
@@ -168,7 +241,8 @@ export class Response implements Dispatcher.DispatchHandler, ResponseHead {
   }
 
   abort(reason: WeirError): void {
-    if (this.#ended || this.#failure !== undefined) return;
+    if (this.#failure !== undefined) return;
+    if (this.#ended) return this.#taking?.done.reject(reason); // its last bytes may wait to be taken
     this.#aborted = reason;
     // Without a controller the request still waits for a connection: onRequestStart aborts it then.
     if (this.#controller === undefined) this.#fail(reason);
@@ -194,14 +268,17 @@ export class Response implements Dispatcher.DispatchHandler, ResponseHead {
       if (this.#discarded > MAX_DISCARD) this.abort(new WeirError('aborted', 'the body is not wanted'));
       return;
     }
-    this.#queue.push(chunk);
+    const taking = this.#queue.bytes === 0 ? this.#taking : undefined;
+    const taken = taking === undefined || taking.isFull ? 0 : this.#give(chunk, taking);
+    if (taken === chunk.length) return;
+    this.#queue.copy(chunk.subarray(taken));
     if (this.#queue.bytes >= HIGH_WATER) controller.pause();
     this.#notify();
   }
 
   onResponseEnd(): void {
     this.#ended = true;
-    this.#signal?.removeEventListener('abort', this.#onAbort);
+    if (this.#queue.bytes === 0) this.#signal?.removeEventListener('abort', this.#onAbort);
     this.#notify();
   }
 
@@ -223,6 +300,7 @@ export class Response implements Dispatcher.DispatchHandler, ResponseHead {
   }
 
   #notify(): void {
+    this.#settle();
     const wake = this.#wake;
     this.#wake = undefined;
     wake?.();

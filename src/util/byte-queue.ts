@@ -24,6 +24,11 @@ export class ByteQueue {
     return this.#bytes;
   }
 
+  /** The first buffer, which stays. */
+  get first(): Uint8Array | undefined {
+    return this.#buffers[0];
+  }
+
   push(buffer: Uint8Array): void {
     if (buffer.length === 0) return;
     this.#bytes += buffer.length;
@@ -44,6 +49,11 @@ export class ByteQueue {
     if (this.#isOpen) this.#buffers[this.#buffers.length - 1] = joined;
     else this.#buffers.push(joined);
     this.#isOpen = true;
+  }
+
+  /** Puts in a copy of bytes whose memory is used again. */
+  copy(bytes: Uint8Array): void {
+    this.push(bytes.length < SMALL ? bytes : Buffer.from(bytes));
   }
 
   /** Takes the first buffer; undefined if no bytes wait. */
