@@ -158,7 +158,7 @@ export const PARAMETERS: Parameters = {
   busyBackoffShare: 0.5,
   retryBackoff: [50 * MILLISECOND, 150 * MILLISECOND],
   upstreamRetryBackoff: [500 * MILLISECOND, 1500 * MILLISECOND],
-  soloFetchGroup: 16,
+  soloFetchGroup: 64,
   trackers: 2,
 };
 

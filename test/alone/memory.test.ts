@@ -6,12 +6,13 @@ import { shared } from '../support/fixture.ts';
 import { GeneratedBlob } from '../support/generated-blob.ts';
 import { MemoryCgroup } from '../support/memory-cgroup.ts';
 import { memoryOf } from '../support/process-memory.ts';
-import { WEIR, type WeirNode } from '../support/weir.ts';
+import { WEIR, WeirNode } from '../support/weir.ts';
 import { WeirCluster } from '../support/weir-cluster.ts';
 
 const LAYER = 4 * GIB;
+const LARGE_LAYER = 10 * GIB;
 /** A registry that has delivered nothing before, not even a manifest, may fill a quarter of this. */
-const QUOTA = '17GiB';
+const QUOTA = '41GiB';
 /** Bytes that a node may use, page cache included, if this machine lets the test limit it. */
 const LIMIT = 512 * MIB;
 /** Bytes of its own that it may ever have resident, with the pages of its program. */
@@ -46,6 +47,23 @@ describe('a layer of 4 GiB, nodes of 512 MiB', function () {
     const before = blob.sent;
     await pull(cluster.node(1), blob);
     assert.ok(blob.sent - before < LAYER / 10, `the registry sent ${blob.sent - before} bytes`);
+  });
+});
+
+describe('a layer of 10 GiB, a node of 512 MiB', function () {
+  this.timeout(10 * MINUTE);
+
+  it('a node that is alone pulls it from the registry once', async () => {
+    await using blob = await GeneratedBlob.start(LARGE_LAYER);
+    await using cgroup = await MemoryCgroup.create(LIMIT);
+    const program = cgroup?.starting(WEIR);
+    await using node = await WeirNode.start({
+      settings: { 'store.quota': QUOTA },
+      registries: { [blob.host]: { 'plain-http': true } },
+      ...(program && { program }),
+    });
+    await pull(node, blob);
+    assert.equal(blob.sent, LARGE_LAYER);
   });
 });
 
