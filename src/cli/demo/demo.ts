@@ -12,7 +12,7 @@ import { paint, type TerminalOutput } from '../client/terminal.ts';
 import { SECOND, systemClock } from '../../util/clock.ts';
 import { formatImageReference } from '../../oci/reference.ts';
 import { Crowd, type DemoNode } from './crowd.ts';
-import { findMerits, findProblems, renderTable, type DemoOutcome } from './demo-report.ts';
+import { findMerits, findProblems, findShortfalls, renderTable, type DemoOutcome } from './demo-report.ts';
 import { embeddedUpstream, realUpstream, type DemoUpstream } from './demo-upstream.ts';
 import { runWave, type WaveNode, type WaveOutcome } from './wave.ts';
 
@@ -70,6 +70,7 @@ export async function runDemo(options: DemoOptions): Promise<boolean> {
   for (const line of failed) say(`  ${line}`);
   if (problems.length > 0) return false;
   for (const merit of findMerits(outcome)) say(`${color ? paint('green', '✔') : '✔'} ${merit}`);
+  for (const shortfall of findShortfalls(outcome)) say(`- ${shortfall}`);
   return true;
 }
 

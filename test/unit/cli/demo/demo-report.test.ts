@@ -3,6 +3,7 @@ import type { PulledImage } from '../../../../src/cli/client/pull-image.ts';
 import {
   findMerits,
   findProblems,
+  findShortfalls,
   renderTable,
   type DemoOutcome,
 } from '../../../../src/cli/demo/demo-report.ts';
@@ -55,9 +56,24 @@ describe('demo report', () => {
     assert.deepEqual(findProblems(outcome({ swarm: wave(5, 1100) })), []);
     assert.deepEqual(findMerits(outcome()), [
       'every digest is right, all 22 of them',
-      '5 nodes in 2.00 s instead of 10.00 s: the registry sent 1.00 images, not 5.00',
+      'the registry sent 1.00 images, not 5.00',
+      '5 nodes in 2.00 s instead of 10.00 s: 5.0 times as fast',
       'a node that came later got all of it from its peers in 2.00 s',
     ]);
+    assert.deepEqual(findShortfalls(outcome()), []);
+  });
+
+  it('tells how many times as fast the swarm was from three times on, and praises no slowdown', () => {
+    const at = (seconds: number): DemoOutcome => outcome({ swarm: wave(5, 1000, { seconds }) });
+    assert.equal(findMerits(at(10 / 3))[2], '5 nodes in 3.33 s instead of 10.00 s: 3.0 times as fast');
+    assert.equal(findMerits(at(3.4))[2], '5 nodes in 3.40 s instead of 10.00 s');
+    for (const seconds of [10, 12]) {
+      assert.equal(findMerits(at(seconds)).length, 3);
+      assert.match(
+        findShortfalls(at(seconds)).join(''),
+        new RegExp(`^no time was saved here: 5 nodes took ${seconds}`),
+      );
+    }
   });
 
   it('lists the problems', () => {
