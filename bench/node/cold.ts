@@ -6,10 +6,11 @@ import { pair, spread, type Pair, type Spread } from '../../test/simulator/stats
 import { imageReference } from './content.ts';
 import { pull } from './pull.ts';
 import { startNode, type Scene } from './scene.ts';
-import { LINKS, ShapedRegistry } from './shaped-network.ts';
+import { LINKS, ShapedRegistry, type Limits } from './shaped-network.ts';
 
 export interface ColdFigures {
   readonly setup: string;
+  readonly limits?: Limits;
   readonly seconds: Pair;
   /** CPU seconds of the node per GiB. */
   readonly nodeCpu: Spread;
@@ -31,7 +32,9 @@ export async function measureCold(scene: Scene): Promise<ColdReport> {
       continue;
     }
     await using network = await ShapedRegistry.start(scene.registry.storage, link);
-    setups.push(await measureSetup(shaped, network.registry, scene));
+    const { limits } = link;
+    const figures = await measureSetup(shaped, network.registry, scene);
+    setups.push(limits === undefined ? figures : { ...figures, limits });
   }
   return { setups, leftOut };
 }
@@ -56,12 +59,12 @@ async function measureSetup(setup: string, registry: Registry, scene: Scene): Pr
 
 async function takeTurn(
   registry: Registry,
-  { content, scratch, signal }: Scene,
+  { program, content, scratch, signal }: Scene,
 ): Promise<[direct: number, through: { readonly seconds: number; readonly cpu: number }]> {
   const image = imageReference(registry.host, content.image);
   await scratch.settle();
   const direct = await pull(image, { source: 'registry', signal });
-  await using node = await startNode(registry);
+  await using node = await startNode(program, registry);
   await scratch.settle();
   const before = await cpuSeconds(node.pid);
   const through = await pull(image, { node, source: 'upstream', signal });

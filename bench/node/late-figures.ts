@@ -2,6 +2,7 @@
 import { formatBytes } from '../../src/cli/client/format.ts';
 import { spread, type Percentiles, type Spread } from '../../test/simulator/stats.ts';
 import { formatSpread, type Row } from '../support/table.ts';
+import { lateName, verdict, type Target } from './targets.ts';
 import { MAIN, type GroupSeconds } from '../support/threads.ts';
 
 export interface LateReport {
@@ -106,24 +107,36 @@ const NONE: Spread = spread([0]);
 /** Groups of threads that use less, in CPU seconds per GiB, have no row: they would show as 0.00. */
 const SHOWN_FROM = 0.005;
 
-export function lateRows({ imageBytes, layers, atOnce, setups }: LateReport): readonly Row[] {
+export function lateRows(
+  { imageBytes, layers, atOnce, setups }: LateReport,
+  targets: readonly Target[],
+): readonly Row[] {
   const image = `${formatBytes(imageBytes)} in ${layers} layers, ${atOnce} at a time`;
+  const judged = (figure: string, { setup }: LateFigures): string =>
+    verdict(targets, lateName(figure, setup));
   return setups.flatMap((figures) => [
-    [`LATE NODE, ${figures.setup}, ${image}`, 'sender', 'receiver', 'both'],
-    ['throughput, MiB/s', '', '', formatSpread(figures.rate, 0)],
+    [`LATE NODE, ${figures.setup}, ${image}`, 'sender', 'receiver', 'both', 'target'],
+    ['throughput, MiB/s', '', '', formatSpread(figures.rate, 0), judged('rate', figures)],
     [
       'CPU of the node, s/GiB',
       formatSpread(figures.sender.cpu, 2),
       formatSpread(figures.receiver.cpu, 2),
       formatSpread(figures.cpu, 2),
+      judged('CPU', figures),
     ],
     ...threadRows(figures),
     sidesRow('memory, most, MiB', figures, ({ resident }) => formatSpread(resident, 0)),
     sidesRow('event loop late, ms, p50 / p99 / most', figures, ({ loopDelay: { p50, p99, max } }) =>
       [p50, p99, max].map((each) => each.toFixed(1)).join(' / '),
-    ),
-    ['CPU of the first pull from the registry, s/GiB', formatSpread(figures.first.cpu, 2)],
-    ['  of this, main', formatSpread(mainOf(figures.first), 2)],
+    ).concat('', judged('event loop', figures)),
+    [
+      'CPU of the first pull from the registry, s/GiB',
+      formatSpread(figures.first.cpu, 2),
+      '',
+      '',
+      judged('CPU, cold', figures),
+    ],
+    ['  of this, main', formatSpread(mainOf(figures.first), 2), '', '', judged('main thread, cold', figures)],
     ['a plain write to a new file, CPU s/GiB', '', formatSpread(figures.plainWrite, 2)],
     ['share from the registry instead of the peer', '', formatSpread(figures.upstreamShare, 3)],
     ['cores that the client kept busy', '', '', formatSpread(figures.readerBusy, 2)],

@@ -24,7 +24,7 @@ const LAYERS = 4;
 /** Layers at a time, as containerd. */
 const AT_ONCE = 3;
 
-export interface LateWish extends Pick<Scene, 'scratch' | 'repeat' | 'say' | 'signal'> {
+export interface LateWish extends Pick<Scene, 'program' | 'scratch' | 'repeat' | 'say' | 'signal'> {
   /** Bytes of random content of the image. */
   readonly imageBytes: number;
 }
@@ -131,11 +131,12 @@ async function takeTurn(scene: LateScene, { checks, watchesLoop }: TurnWish): Pr
 
 /** A member of a cluster of its own, with the settings that users get. @param bootstrap empty: it is the first one */
 function startMember(
-  { registry, keyFile, secure }: LateScene,
+  { program, registry, keyFile, secure }: LateScene,
   bootstrap: string,
   env: Readonly<Record<string, string>>,
 ): Promise<WeirNode> {
   return WeirNode.start({
+    program,
     settings: {
       'log.level': 'info',
       'cluster.key-file': keyFile,

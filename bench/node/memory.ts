@@ -40,8 +40,8 @@ export async function measureMemory(scene: Scene): Promise<MemoryFigures> {
   return { idle: of('idle'), cold: of('cold'), warm: of('warm'), idleAgain: of('idleAgain') };
 }
 
-async function takeRound({ registry, content, scratch, signal }: Scene): Promise<Round> {
-  await using node = await startNode(registry);
+async function takeRound({ program, registry, content, scratch, signal }: Scene): Promise<Round> {
+  await using node = await startNode(program, registry);
   const { pid } = node;
   const image = imageReference(registry.host, content.parallel);
   const peakOf = async (source: 'upstream' | 'store'): Promise<number> => {

@@ -23,9 +23,9 @@ export interface ProfileReport {
 
 /** Not part of a measurement: profiling makes a node slower. */
 export async function profileNode(scene: Scene, folder: string): Promise<ProfileReport> {
-  const { registry, content, signal, say } = scene;
+  const { program, registry, content, signal, say } = scene;
   await mkdir(folder, { recursive: true });
-  await using node = await startNode(registry, { NODE_OPTIONS: INSPECT });
+  await using node = await startNode(program, registry, { NODE_OPTIONS: INSPECT });
   using profiler = await Profiler.connect(node.log);
   const cold = await profiler.during(async () => {
     await pull(imageReference(registry.host, content.image), { node, source: 'upstream', signal });

@@ -9,6 +9,7 @@ import { lateRows, type LateReport } from './late-figures.ts';
 import type { LatencyFigures, Sides } from './latency.ts';
 import type { MemoryFigures } from './memory.ts';
 import type { ProfileReport } from './profile.ts';
+import { coldName, verdict, type Target } from './targets.ts';
 import type { WarmFigures } from './warm.ts';
 
 export interface Figures {
@@ -31,56 +32,14 @@ export interface NodeReport extends Figures {
   readonly targets: readonly Target[];
 }
 
-export interface Target {
-  readonly name: string;
-  readonly value: number;
-  readonly bound: 'at most' | 'at least';
-  readonly target: number;
-  /** The aim beyond the target. */
-  readonly aim?: number;
-  readonly reached: boolean;
-}
-
-/** A cold pull through the mirror may take this multiple of a direct pull. */
-const MAX_COLD_RATIO = 1.03;
-/** Share of nginx' throughput. */
-const MIN_WARM_RATIO = 0.6;
-const WARM_AIM = 0.8;
-/** MiB. */
-const MAX_IDLE_MEMORY = 100;
-
-export function targetsOf({ cold, warm, memory }: Figures): readonly Target[] {
-  const targets = (cold?.setups ?? []).map(({ setup, seconds }) =>
-    target(`cold pull, ${setup}`, seconds.ratio.median, 'at most', MAX_COLD_RATIO),
-  );
-  if (warm !== undefined) {
-    const reached = target('warm hit', warm.rate.ratio.median, 'at least', MIN_WARM_RATIO);
-    targets.push({ ...reached, aim: WARM_AIM });
-  }
-  if (memory !== undefined) {
-    targets.push(target('idle memory, MiB', memory.idle.median, 'at most', MAX_IDLE_MEMORY));
-  }
-  return targets;
-}
-
-function target(name: string, value: number, bound: Target['bound'], limit: number): Target {
-  return {
-    name,
-    value,
-    bound,
-    target: limit,
-    reached: bound === 'at most' ? value <= limit : value >= limit,
-  };
-}
-
 export function renderReport(report: NodeReport): string {
-  const { cold, warm, memory, latency, late, profile } = report;
+  const { cold, warm, memory, latency, late, profile, targets } = report;
   const rows: Row[] = [];
-  if (cold !== undefined) rows.push(...coldRows(cold, report));
-  if (warm !== undefined) rows.push(...warmRows(warm, report));
-  if (memory !== undefined) rows.push(...memoryRows(memory, report));
-  if (latency !== undefined) rows.push(...latencyRows(latency));
-  if (late !== undefined) rows.push(...lateRows(late));
+  if (cold !== undefined) rows.push(...coldRows(cold, targets));
+  if (warm !== undefined) rows.push(...warmRows(warm, targets));
+  if (memory !== undefined) rows.push(...memoryRows(memory, targets));
+  if (latency !== undefined) rows.push(...latencyRows(latency, targets));
+  if (late !== undefined) rows.push(...lateRows(late, targets));
   const parts = [describe(report), formatTable(rows)];
   for (const setup of cold?.leftOut ?? []) parts.push(`left out: cold pull, ${setup}`);
   if (profile !== undefined) {
@@ -104,21 +63,24 @@ function describe({ machine, stolen, repeat, startedAt }: NodeReport): string {
   ].join('\n');
 }
 
-function coldRows({ setups }: ColdReport, report: NodeReport): readonly Row[] {
+function coldRows({ setups }: ColdReport, targets: readonly Target[]): readonly Row[] {
   const rows: Row[] = [['COLD PULL, 4 × 64 MiB', 'direct', 'weir', 'weir / direct', 'target']];
   for (const { setup, seconds, nodeCpu } of setups) {
     rows.push(
-      [`${setup}, s`, ...pairCells(seconds, 2), verdict(report, `cold pull, ${setup}`)],
+      [`${setup}, s`, ...pairCells(seconds, 2), verdict(targets, coldName(setup))],
       ['  CPU of the node, s/GiB', '', formatSpread(nodeCpu, 2)],
     );
   }
   return [...rows, []];
 }
 
-function warmRows({ rate, cpu, serverBusy, readerBusy }: WarmFigures, report: NodeReport): readonly Row[] {
+function warmRows(
+  { rate, cpu, serverBusy, readerBusy }: WarmFigures,
+  targets: readonly Target[],
+): readonly Row[] {
   return [
     ['WARM HIT, 1 GiB', 'nginx', 'weir', 'weir / nginx', 'target'],
-    ['throughput, MiB/s', ...pairCells(rate, 0), verdict(report, 'warm hit')],
+    ['throughput, MiB/s', ...pairCells(rate, 0), verdict(targets, 'warm hit')],
     ['CPU of the server, s/GiB', ...pairCells(cpu, 2)],
     ['cores that the server kept busy', ...pairCells(serverBusy, 2)],
     ['cores that the reader kept busy', ...pairCells(readerBusy, 2)],
@@ -126,21 +88,33 @@ function warmRows({ rate, cpu, serverBusy, readerBusy }: WarmFigures, report: No
   ];
 }
 
-function memoryRows({ idle, cold, warm, idleAgain }: MemoryFigures, report: NodeReport): readonly Row[] {
+function memoryRows(
+  { idle, cold, warm, idleAgain }: MemoryFigures,
+  targets: readonly Target[],
+): readonly Row[] {
   return [
     ['RESIDENT MEMORY, MiB', '', 'weir', '', 'target'],
-    ['idle', '', formatSpread(idle, 0), '', verdict(report, 'idle memory, MiB')],
-    ['most during 8 cold pulls of 64 MiB', '', formatSpread(cold, 0)],
+    ['idle', '', formatSpread(idle, 0), '', verdict(targets, 'idle memory, MiB')],
+    [
+      'most during 8 cold pulls of 64 MiB',
+      '',
+      formatSpread(cold, 0),
+      '',
+      verdict(targets, 'memory of 8 pulls, MiB'),
+    ],
     ['most during 8 warm reads of 64 MiB', '', formatSpread(warm, 0)],
     ['idle again', '', formatSpread(idleAgain, 0)],
     [],
   ];
 }
 
-function latencyRows({ hitSmall, hitLarge, miss }: LatencyFigures): readonly Row[] {
+function latencyRows(
+  { hitSmall, hitLarge, miss }: LatencyFigures,
+  targets: readonly Target[],
+): readonly Row[] {
   return [
-    ['FIRST BYTE, ms, p50 / p99', 'nginx', 'weir'],
-    sidesRow('hit, 1 KiB', hitSmall),
+    ['FIRST BYTE, ms, p50 / p99', 'nginx', 'weir', '', 'target of p50'],
+    [...sidesRow('hit, 1 KiB', hitSmall), '', verdict(targets, 'first byte of a hit, ms')],
     sidesRow('hit, 1 GiB', hitLarge),
     ['', 'registry', 'weir'],
     sidesRow('miss, until 404', miss),
@@ -150,18 +124,6 @@ function latencyRows({ hitSmall, hitLarge, miss }: LatencyFigures): readonly Row
 
 function sidesRow(name: string, { reference, weir }: Sides): Row {
   return [name, ...[reference, weir].map(({ p50, p99 }) => `${p50.toFixed(2)} / ${p99.toFixed(2)}`)];
-}
-
-function verdict({ targets }: NodeReport, name: string): string {
-  const found = targets.find((each) => each.name === name);
-  if (found === undefined) return '';
-  const sign = found.bound === 'at most' ? '≤' : '≥';
-  const text = `${sign} ${found.target} ${judge(found.reached)}`;
-  return found.aim === undefined ? text : `${text} (aim ${found.aim} ${judge(found.value >= found.aim)})`;
-}
-
-function judge(isReached: boolean): string {
-  return isReached ? 'reached' : 'not reached';
 }
 
 function pairCells({ reference, weir, ratio }: Pair, digits: number): readonly string[] {

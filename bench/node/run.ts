@@ -11,6 +11,7 @@ import { GIB } from '../../src/util/clock.ts';
 import { Registry } from '../../test/support/registry.ts';
 import { findProgram } from '../../test/support/requires.ts';
 import { cpuTimes, stolenShare } from '../support/cpu-share.ts';
+import { installInto } from '../support/installed.ts';
 import { describeMachine } from '../support/machine.ts';
 import { Scratch } from '../support/scratch.ts';
 import { measureCold } from './cold.ts';
@@ -19,8 +20,9 @@ import { measureLate } from './late.ts';
 import { measureLatency } from './latency.ts';
 import { measureMemory } from './memory.ts';
 import { profileNode } from './profile.ts';
-import { targetsOf, type Figures, type NodeReport } from './report.ts';
+import type { Figures, NodeReport } from './report.ts';
 import type { Scene } from './scene.ts';
+import { targetsOf } from './targets.ts';
 import { WarmScene } from './warm-scene.ts';
 import { measureWarm } from './warm.ts';
 
@@ -55,11 +57,23 @@ export async function runNodeBench(options: NodeBenchOptions): Promise<NodeRepor
     nginx: [programs.nginx, '-v'],
   });
   await using scratch = await Scratch.create(diskNeeded(options));
+  const weir = await installInto(scratch.join('weir'));
   const before = await cpuTimes();
   const late = options.parts.includes('late')
-    ? { late: await measureLate({ scratch, imageBytes: options.lateBytes, repeat, say, signal }) }
+    ? {
+        late: await measureLate({
+          program: weir,
+          scratch,
+          imageBytes: options.lateBytes,
+          repeat,
+          say,
+          signal,
+        }),
+      }
     : {};
-  const others = needsContent(options) ? await measureOthers(scratch, programs.nginx, options) : {};
+  const others = needsContent(options)
+    ? await measureOthers({ program: weir, scratch }, programs.nginx, options)
+    : {};
   const figures = { ...others, ...late };
   const stolen = stolenShare(before, await cpuTimes());
   const targets = targetsOf(figures);
@@ -79,12 +93,17 @@ function diskNeeded(options: NodeBenchOptions): number {
   return Math.max(late, needsContent(options) ? DISK_NEEDED : 0);
 }
 
-async function measureOthers(scratch: Scratch, nginx: string, options: NodeBenchOptions): Promise<Figures> {
+async function measureOthers(
+  own: Pick<Scene, 'program' | 'scratch'>,
+  nginx: string,
+  options: NodeBenchOptions,
+): Promise<Figures> {
+  const { scratch } = own;
   const { repeat, say, signal } = options;
   say(`making 1.5 GiB of content below ${scratch.path} (4 GiB at most are used)`);
   await using registry = await Registry.start({ storage: scratch.join('storage') });
   const content = await pushContent(registry.url, scratch.join('content'), signal);
-  return await measure({ registry, content, scratch, repeat, say, signal }, nginx, options);
+  return await measure({ ...own, registry, content, repeat, say, signal }, nginx, options);
 }
 
 async function measure(scene: Scene, nginx: string, options: NodeBenchOptions): Promise<Figures> {

@@ -13,12 +13,20 @@ export interface Link {
   readonly rate: string;
   /** Bytes that may leave at once: those of 8 ms. The kernel refills the bucket every 4 ms at worst. */
   readonly burst: string;
+  /** What a cold pull over it may take, over a direct pull; undefined: nothing is asked. */
+  readonly limits?: Limits;
+}
+
+/** Ratios: the target, and the aim beyond. */
+export interface Limits {
+  readonly target: number;
+  readonly aim?: number;
 }
 
 /** Links that a pull is measured over: of small machines, and of those that clouds call 5 and 10 Gbit/s. */
 export const LINKS: readonly Link[] = [
-  { name: '1 Gbit/s', rate: '1gbit', burst: '1mb' },
-  { name: '5 Gbit/s', rate: '5gbit', burst: '5mb' },
+  { name: '1 Gbit/s', rate: '1gbit', burst: '1mb', limits: { target: 1.03 } },
+  { name: '5 Gbit/s', rate: '5gbit', burst: '5mb', limits: { target: 1.15, aim: 1.05 } },
   { name: '10 Gbit/s', rate: '10gbit', burst: '10mb' },
 ];
 

@@ -27,7 +27,7 @@ export class WarmScene implements AsyncDisposable {
   /** @param nginxProgram path of nginx */
   static async start(scene: Scene, nginxProgram: string): Promise<WarmScene> {
     await using stack = new AsyncDisposableStack();
-    const node = stack.use(await startNode(scene.registry));
+    const node = stack.use(await startNode(scene.program, scene.registry));
     const nginx = stack.use(
       await Nginx.start({
         program: nginxProgram,

@@ -129,6 +129,22 @@ const spread = v.object({ median: number, min: number, max: number });
 const pair = v.object({ reference: spread, weir: spread, ratio: spread });
 const percentiles = v.object({ p50: number, p99: number });
 const sides = v.object({ reference: percentiles, weir: percentiles });
+const cpu = v.object({ cpu: spread, threads: v.object({ main: spread }) });
+const side = v.object({ ...cpu.entries, resident: spread, loopDelay: percentiles });
+const late = v.object({
+  imageBytes: number,
+  setups: v.array(
+    v.object({
+      setup: text,
+      rate: spread,
+      cpu: spread,
+      sender: side,
+      receiver: side,
+      first: cpu,
+      plainWrite: spread,
+    }),
+  ),
+});
 const node = v.object({
   question: v.literal('node'),
   ...about,
@@ -140,6 +156,7 @@ const node = v.object({
   warm: v.object({ rate: pair, cpu: pair }),
   memory: v.object({ idle: spread, cold: spread, warm: spread }),
   latency: v.object({ hitSmall: sides, hitLarge: sides, miss: sides }),
+  late,
 });
 
 /** The second one was measured before byte workers. */

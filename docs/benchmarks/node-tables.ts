@@ -1,4 +1,5 @@
 /** The tables of `bench node` and `bench transfer`: one node, beside nginx and general HTTP clients. */
+import { coldName, lateName } from '../../bench/node/targets.ts';
 import type { Kept } from '../../bench/report/kept.ts';
 import { MIB } from '../../src/util/clock.ts';
 import { table } from '../markdown.ts';
@@ -8,29 +9,74 @@ type Pair = Kept<'node'>['warm']['rate'];
 type Sides = Kept<'node'>['latency']['miss'];
 
 export function nodeTable({ cold, warm, memory, latency, targets }: Kept<'node'>): string {
-  const verdict = (name: string): string => {
-    const found = targets.find((target) => target.name === name);
-    if (found === undefined) throw new Error(`bench node has no target "${name}"`);
-    const met = found.bound === 'at most' ? found.value <= found.target : found.value >= found.target;
-    return `${found.bound} ${found.target}: ${judgement(met)}`;
-  };
+  const judged = (name: string): string => verdict(targets, name);
   const rows = [
-    ...cold.setups.map(({ setup, seconds }) =>
-      pairCells(`Cold pull, ${setup}, s`, seconds, 2).concat(verdict(`cold pull, ${setup}`)),
-    ),
-    [...pairCells('Warm hit, MiB/s', warm.rate, 0), verdict('warm hit')],
+    ...cold.setups.map(({ setup, seconds }) => [
+      ...pairCells(`Cold pull, ${setup}, s`, seconds, 2),
+      judged(coldName(setup)),
+    ]),
+    [...pairCells('Warm hit, MiB/s', warm.rate, 0), judged('warm hit')],
     [...pairCells('CPU of a warm hit, s per GiB', warm.cpu, 2), ''],
-    sideCells('First byte of 1 KiB, ms, p50 / p99', latency.hitSmall),
-    sideCells('A miss, until 404, ms, p50 / p99', latency.miss),
+    [...sideCells('First byte of 1 KiB, ms, p50 / p99', latency.hitSmall), judged('first byte of a hit, ms')],
+    [...sideCells('A miss, until 404, ms, p50 / p99', latency.miss), ''],
+    ['Resident, idle, MiB', '', memory.idle.median.toFixed(0), '', judged('idle memory, MiB')],
     [
-      'Resident, idle / most during 8 cold pulls, MiB',
+      'Resident, most during 8 cold pulls, MiB',
       '',
-      [memory.idle, memory.cold].map(({ median }) => median.toFixed(0)).join(' / '),
+      memory.cold.median.toFixed(0),
       '',
-      verdict('idle memory, MiB'),
+      judged('memory of 8 pulls, MiB'),
     ],
   ];
   return table(['', 'Registry or nginx', 'Weir', 'Weir over it', 'Target'], rows, 'figures');
+}
+
+export function lateTable({ late, targets }: Kept<'node'>): string {
+  const rows = late.setups.flatMap(({ setup, rate, cpu, sender, receiver, first, plainWrite }) => {
+    const judged = (figure: string): string => verdict(targets, lateName(figure, setup));
+    const each = (of: (side: typeof sender) => string): readonly string[] => [of(sender), of(receiver)];
+    return [
+      [`${setup}: MiB/s`, '', '', rate.median.toFixed(0), judged('rate')],
+      [
+        `${setup}: CPU s per GiB`,
+        ...each((side) => side.cpu.median.toFixed(2)),
+        cpu.median.toFixed(2),
+        judged('CPU'),
+      ],
+      [`${setup}: of this on main threads`, ...each(({ threads }) => threads.main.median.toFixed(2)), '', ''],
+      [
+        `${setup}: event loop late, p99, ms`,
+        ...each(({ loopDelay }) => loopDelay.p99.toFixed(1)),
+        '',
+        judged('event loop'),
+      ],
+      [`${setup}: most resident, MiB`, ...each(({ resident }) => resident.median.toFixed(0)), '', ''],
+      [
+        `${setup}: before, from the registry, CPU s per GiB`,
+        first.cpu.median.toFixed(2),
+        '',
+        '',
+        judged('CPU, cold'),
+      ],
+      [
+        `${setup}: of this on the main thread`,
+        first.threads.main.median.toFixed(2),
+        '',
+        '',
+        judged('main thread, cold'),
+      ],
+      [`${setup}: a plain write to a file, CPU s per GiB`, '', plainWrite.median.toFixed(2), '', ''],
+    ];
+  });
+  return table(['A late node', 'Sender', 'Receiver', 'Both', 'Target'], rows, 'figures');
+}
+
+/** Empty if it has no target. */
+function verdict(targets: Kept<'node'>['targets'], name: string): string {
+  const found = targets.find((target) => target.name === name);
+  if (found === undefined) return '';
+  const met = found.bound === 'at most' ? found.value <= found.target : found.value >= found.target;
+  return `${found.bound} ${found.target}: ${judgement(met)}`;
 }
 
 function pairCells(name: string, { reference, weir, ratio }: Pair, digits: number): readonly string[] {
@@ -39,7 +85,7 @@ function pairCells(name: string, { reference, weir, ratio }: Pair, digits: numbe
 
 function sideCells(name: string, { reference, weir }: Sides): readonly string[] {
   const cells = [reference, weir].map(({ p50, p99 }) => `${p50.toFixed(2)} / ${p99.toFixed(2)}`);
-  return [name, ...cells, '', ''];
+  return [name, ...cells, ''];
 }
 
 /** How a receiver is named, and by what the bench knows it. The bench's README tells of the other cases. */

@@ -1,7 +1,7 @@
 /** The generated parts of benchmarks.md, from the kept results in bench/results: one part for each question. */
 import { readKept, type Kept, type Question } from '../../bench/report/kept.ts';
 import { crowdTable } from './crowd-table.ts';
-import { nodeTable, transferTable } from './node-tables.ts';
+import { lateTable, nodeTable, transferTable } from './node-tables.ts';
 import { churnTable, simulationTable } from './simulation-tables.ts';
 import { sourceTable } from './source-table.ts';
 import { crowdColumn, simulatedColumn, targetTable } from './target-table.ts';
@@ -27,6 +27,7 @@ export async function benchmarkParts(): Promise<Readonly<Record<string, string>>
     crowd: crowdTable([thin.result, thinFetch.result, fast.result]),
     rolling: crowdTable([rolling.result]),
     node: nodeTable(node.result),
+    late: lateTable(node.result),
     transfer: transferTable(transfer.result),
   };
 }

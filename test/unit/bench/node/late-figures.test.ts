@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { figuresOf, lateRows, type LateTurn } from '../../../../bench/node/late-figures.ts';
+import { targetsOf } from '../../../../bench/node/targets.ts';
 import { formatTable } from '../../../../bench/support/table.ts';
 import { GIB } from '../../../../src/util/clock.ts';
 
@@ -42,14 +43,26 @@ describe('bench/node/late-figures', () => {
 
   it('has columns of both nodes, and no row for threads that did nothing', () => {
     const report = { imageBytes: GIB, layers: 4, atOnce: 3, setups: [FIGURES] };
-    const text = formatTable(lateRows(report));
-    assert.match(text, /^LATE NODE, TLS, 1\.0 GiB in 4 layers, 3 at a time +sender +receiver +both$/m);
-    assert.match(text, /^throughput, MiB\/s +150 \(100–200\)$/m);
-    assert.match(text, /^CPU of the node, s\/GiB +1\.50 \(.*\) +5\.25 \(4\.00–5\.25\) +6\.75 \(/m);
+    const text = formatTable(lateRows(report, targetsOf({ late: report })));
+    assert.match(
+      text,
+      /^LATE NODE, TLS, 1\.0 GiB in 4 layers, 3 at a time +sender +receiver +both +target$/m,
+    );
+    assert.match(text, /^throughput, MiB\/s +150 \(100–200\) +≥ 250 not reached \(aim 350 not reached\)$/m);
+    assert.match(
+      text,
+      /^CPU of the node, s\/GiB +1\.50 \(.*\) +5\.25 \(4\.00–5\.25\) +6\.75 \(.*\) +≤ 7 reached \(aim 5\.5 not reached\)$/m,
+    );
     assert.match(text, /^ {2}of this, data +0\.00 \(0\.00–0\.00\) +3\.00 \(0\.00–3\.00\)$/m);
     assert.match(text, /^memory, most, MiB +150 \(150–150\) +250 \(250–350\)$/m);
-    assert.match(text, /^event loop late, .* +0\.5 \/ 3\.0 \/ 9\.0 +1\.0 \/ 10\.0 \/ 20\.3$/m);
-    assert.match(text, /^CPU of the first pull .* 3\.00 \(3\.00–3\.00\)\n {2}of this, main +2\.00 /m);
+    assert.match(
+      text,
+      /^event loop late, .* +0\.5 \/ 3\.0 \/ 9\.0 +1\.0 \/ 10\.0 \/ 20\.3 +≤ 25 reached \(aim 10 reached\)$/m,
+    );
+    assert.match(
+      text,
+      /^CPU of the first pull .* 3\.00 \(3\.00–3\.00\) +≤ 4\.5 reached .*\n {2}of this, main +2\.00 /m,
+    );
     assert.match(text, /^share from the registry .* 0\.000 \(0\.000–0\.500\)$/m);
     assert.match(text, /^a plain write to a new file, CPU s\/GiB +0\.40 /m);
     assert.doesNotMatch(text, /SignalInspector/);

@@ -1,12 +1,19 @@
 import assert from 'node:assert/strict';
-import { renderReport, targetsOf, type Figures, type NodeReport } from '../../../../bench/node/report.ts';
+import { renderReport, type Figures, type NodeReport } from '../../../../bench/node/report.ts';
+import { targetsOf } from '../../../../bench/node/targets.ts';
 import { pair, spread } from '../../../simulator/stats.ts';
 
 const FIGURES: Figures = {
   cold: {
     setups: [
       { setup: 'loopback', seconds: pair([1, 1, 1], [1.5, 1.4, 1.6]), nodeCpu: spread([2]) },
-      { setup: 'shaped', seconds: pair([2], [2.06]), nodeCpu: spread([2]) },
+      { setup: 'slow', limits: { target: 1.03 }, seconds: pair([2], [2.06]), nodeCpu: spread([2]) },
+      {
+        setup: 'fast',
+        limits: { target: 1.15, aim: 1.05 },
+        seconds: pair([1], [1.2]),
+        nodeCpu: spread([2]),
+      },
     ],
     leftOut: ['on the moon: no rocket'],
   },
@@ -30,18 +37,21 @@ describe('bench/node/report', () => {
   it('compares the medians with the targets', () => {
     const reached = targetsOf(FIGURES).map((target) => [target.name, target.value, target.reached]);
     assert.deepEqual(reached, [
-      ['cold pull, loopback', 1.5, false],
-      ['cold pull, shaped', 1.03, true],
-      ['warm hit', 0.7, true],
-      ['idle memory, MiB', 101, false],
+      ['cold pull, slow', 1.03, true],
+      ['cold pull, fast', 1.2, false],
+      ['warm hit', 0.7, false],
+      ['idle memory, MiB', 101, true],
+      ['memory of 8 pulls, MiB', 150, true],
     ]);
   });
 
   it('shows targets beside the figures, the aim, and skipped measurements', () => {
     const text = renderReport(reportOf(FIGURES));
-    assert.match(text, /^loopback, s .* 1\.50 \(1\.40–1\.60\) {2}≤ 1\.03 not reached$/m);
-    assert.match(text, /^throughput, MiB\/s .* ≥ 0\.6 reached \(aim 0\.8 not reached\)$/m);
-    assert.match(text, /^idle +101 \(101–101\) +≤ 100 not reached$/m);
+    assert.match(text, /^loopback, s .* 1\.50 \(1\.40–1\.60\)$/m);
+    assert.match(text, /^slow, s .* 1\.03 \(1\.03–1\.03\) {2}≤ 1\.03 reached$/m);
+    assert.match(text, /^fast, s .* {2}≤ 1\.15 not reached \(aim 1\.05 not reached\)$/m);
+    assert.match(text, /^throughput, MiB\/s .* ≥ 0\.8 not reached \(aim 1 not reached\)$/m);
+    assert.match(text, /^idle +101 \(101–101\) +≤ 115 reached \(aim 100 not reached\)$/m);
     assert.match(text, /^left out: cold pull, on the moon: no rocket$/m);
   });
 
