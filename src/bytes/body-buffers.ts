@@ -40,7 +40,8 @@ export class BodyBuffers {
   #clearLater(): void {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
-      if (this.#large === 0) this.#spare.length = 0;
+      if (this.#large > 0) return;
+      for (const { buffer } of this.#spare.splice(0)) (buffer as ArrayBuffer).transfer(0);
     }, KEEP).unref();
   }
 }

@@ -35,7 +35,8 @@ export class ChunkBuffers {
   /** Takes back a buffer of {@link take}, to which no reference may be left. */
   give({ buffer }: Uint8Array<ArrayBuffer>): void {
     const capacity = buffer.byteLength;
-    if (capacity < MIN_POOLED || this.#spareBytes + capacity > MAX_SPARE) return;
+    if (capacity < MIN_POOLED) return;
+    if (this.#spareBytes + capacity > MAX_SPARE) return free(buffer);
     this.#spareBytes += capacity;
     const spare = this.#spare.get(capacity);
     if (spare === undefined) this.#spare.set(capacity, [buffer]);
@@ -44,9 +45,15 @@ export class ChunkBuffers {
 
   /** Frees all memory that is kept. */
   clear(): void {
+    for (const buffer of [...this.#spare.values()].flat()) free(buffer);
     this.#spare.clear();
     this.#spareBytes = 0;
   }
+}
+
+/** Gives the memory back now. A node that is idle collects no garbage for hours. */
+function free(buffer: ArrayBuffer): void {
+  buffer.transfer(0);
 }
 
 function capacityFor(length: number): number {
