@@ -131,20 +131,17 @@ const percentiles = v.object({ p50: number, p99: number });
 const sides = v.object({ reference: percentiles, weir: percentiles });
 const cpu = v.object({ cpu: spread, threads: v.object({ main: spread }) });
 const side = v.object({ ...cpu.entries, resident: spread, loopDelay: percentiles });
-const late = v.object({
-  imageBytes: number,
-  setups: v.array(
-    v.object({
-      setup: text,
-      rate: spread,
-      cpu: spread,
-      sender: side,
-      receiver: side,
-      first: cpu,
-      plainWrite: spread,
-    }),
-  ),
+const lateSetup = v.object({
+  setup: text,
+  rate: spread,
+  cpu: spread,
+  sender: side,
+  receiver: side,
+  first: cpu,
+  plainWrite: spread,
 });
+/** With TLS, and without. */
+const late = v.object({ imageBytes: number, setups: v.tuple([lateSetup, lateSetup]) });
 const node = v.object({
   question: v.literal('node'),
   ...about,
@@ -152,7 +149,16 @@ const node = v.object({
   targets: v.array(
     v.object({ name: text, value: number, bound: v.picklist(['at most', 'at least']), target: number }),
   ),
-  cold: v.object({ setups: v.array(v.object({ setup: text, seconds: pair, nodeCpu: spread })) }),
+  cold: v.object({
+    setups: v.array(
+      v.object({
+        setup: text,
+        limits: v.optional(v.object({ target: number })),
+        seconds: pair,
+        nodeCpu: spread,
+      }),
+    ),
+  }),
   warm: v.object({ rate: pair, cpu: pair }),
   memory: v.object({ idle: spread, cold: spread, warm: spread }),
   latency: v.object({ hitSmall: sides, hitLarge: sides, miss: sides }),

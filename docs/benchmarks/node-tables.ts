@@ -7,74 +7,88 @@ import { judgement } from './target-table.ts';
 
 type Pair = Kept<'node'>['warm']['rate'];
 type Sides = Kept<'node'>['latency']['miss'];
+type Late = Kept<'node'>['late']['setups'][0];
 
 export function nodeTable({ cold, warm, memory, latency, targets }: Kept<'node'>): string {
   const judged = (name: string): string => verdict(targets, name);
+  const memoryRow = (name: string, { median }: { readonly median: number }, target: string): string[] => [
+    `Resident, ${name}, MiB`,
+    '',
+    median.toFixed(0),
+    '',
+    judged(target),
+  ];
   const rows = [
-    ...cold.setups.map(({ setup, seconds }) => [
+    ...cold.setups.map(({ setup, limits, seconds }) => [
       ...pairCells(`Cold pull, ${setup}, s`, seconds, 2),
-      judged(coldName(setup)),
+      limits === undefined ? '' : judged(coldName(setup)),
     ]),
     [...pairCells('Warm hit, MiB/s', warm.rate, 0), judged('warm hit')],
     [...pairCells('CPU of a warm hit, s per GiB', warm.cpu, 2), ''],
     [...sideCells('First byte of 1 KiB, ms, p50 / p99', latency.hitSmall), judged('first byte of a hit, ms')],
     [...sideCells('A miss, until 404, ms, p50 / p99', latency.miss), ''],
-    ['Resident, idle, MiB', '', memory.idle.median.toFixed(0), '', judged('idle memory, MiB')],
-    [
-      'Resident, most during 8 cold pulls, MiB',
-      '',
-      memory.cold.median.toFixed(0),
-      '',
-      judged('memory of 8 pulls, MiB'),
-    ],
+    memoryRow('idle', memory.idle, 'idle memory, MiB'),
+    memoryRow('most during 8 cold pulls', memory.cold, 'memory of 8 pulls, MiB'),
   ];
   return table(['', 'Registry or nginx', 'Weir', 'Weir over it', 'Target'], rows, 'figures');
 }
 
+/** The late node with TLS; `open` is that without. */
 export function lateTable({ late, targets }: Kept<'node'>): string {
-  const rows = late.setups.flatMap(({ setup, rate, cpu, sender, receiver, first, plainWrite }) => {
-    const judged = (figure: string): string => verdict(targets, lateName(figure, setup));
-    const each = (of: (side: typeof sender) => string): readonly string[] => [of(sender), of(receiver)];
-    return [
-      [`${setup}: MiB/s`, '', '', rate.median.toFixed(0), judged('rate')],
-      [
-        `${setup}: CPU s per GiB`,
-        ...each((side) => side.cpu.median.toFixed(2)),
-        cpu.median.toFixed(2),
-        judged('CPU'),
-      ],
-      [`${setup}: of this on main threads`, ...each(({ threads }) => threads.main.median.toFixed(2)), '', ''],
-      [
-        `${setup}: event loop late, p99, ms`,
-        ...each(({ loopDelay }) => loopDelay.p99.toFixed(1)),
-        '',
-        judged('event loop'),
-      ],
-      [`${setup}: most resident, MiB`, ...each(({ resident }) => resident.median.toFixed(0)), '', ''],
-      [
-        `${setup}: before, from the registry, CPU s per GiB`,
-        first.cpu.median.toFixed(2),
-        '',
-        '',
-        judged('CPU, cold'),
-      ],
-      [
-        `${setup}: of this on the main thread`,
-        first.threads.main.median.toFixed(2),
-        '',
-        '',
-        judged('main thread, cold'),
-      ],
-      [`${setup}: a plain write to a file, CPU s per GiB`, '', plainWrite.median.toFixed(2), '', ''],
-    ];
-  });
-  return table(['A late node', 'Sender', 'Receiver', 'Both', 'Target'], rows, 'figures');
+  const [secure, open] = late.setups;
+  const judged = (figure: string, { setup }: Late): string => verdict(targets, lateName(figure, setup));
+  const each = (of: (side: Late['sender']) => string): readonly string[] => [
+    of(secure.sender),
+    of(secure.receiver),
+  ];
+  const rows = [
+    ['MiB/s', '', '', secure.rate.median.toFixed(0), judged('rate', secure), open.rate.median.toFixed(0), ''],
+    [
+      'CPU s per GiB',
+      ...each(({ cpu }) => cpu.median.toFixed(2)),
+      secure.cpu.median.toFixed(2),
+      judged('CPU', secure),
+      open.cpu.median.toFixed(2),
+      judged('CPU', open),
+    ],
+    ['of this on main threads', ...each(({ threads }) => threads.main.median.toFixed(2)), '', '', '', ''],
+    [
+      'Event loop late, p99, ms',
+      ...each(({ loopDelay }) => loopDelay.p99.toFixed(1)),
+      '',
+      judged('event loop', secure),
+      '',
+      '',
+    ],
+    ['Resident, most, MiB', ...each(({ resident }) => resident.median.toFixed(0)), '', '', '', ''],
+    [
+      'Before, from the registry: CPU s per GiB',
+      secure.first.cpu.median.toFixed(2),
+      '',
+      '',
+      judged('CPU, cold', secure),
+      '',
+      '',
+    ],
+    [
+      'of this on the main thread',
+      secure.first.threads.main.median.toFixed(2),
+      '',
+      '',
+      judged('main thread, cold', secure),
+      '',
+      '',
+    ],
+    ['A plain write to a file, CPU s per GiB', '', secure.plainWrite.median.toFixed(2), '', '', '', ''],
+  ];
+  const head = ['A late node', 'Sender', 'Receiver', 'Both', 'Target', 'Both, no TLS', 'Target, no TLS'];
+  return table(head, rows, 'figures');
 }
 
-/** Empty if it has no target. */
+/** @throws Error that names a target which the result lacks */
 function verdict(targets: Kept<'node'>['targets'], name: string): string {
   const found = targets.find((target) => target.name === name);
-  if (found === undefined) return '';
+  if (found === undefined) throw new Error(`bench node has no target "${name}"`);
   const met = found.bound === 'at most' ? found.value <= found.target : found.value >= found.target;
   return `${found.bound} ${found.target}: ${judgement(met)}`;
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readKept, type Kept } from '../../../bench/report/kept.ts';
 import { crowdTable } from '../../../docs/benchmarks/crowd-table.ts';
-import { nodeTable, transferTable } from '../../../docs/benchmarks/node-tables.ts';
+import { lateTable, nodeTable, transferTable } from '../../../docs/benchmarks/node-tables.ts';
 import { churnTable, simulationTable } from '../../../docs/benchmarks/simulation-tables.ts';
 import { commandOf, sourceTable } from '../../../docs/benchmarks/source-table.ts';
 import { crowdColumn, targetTable } from '../../../docs/benchmarks/target-table.ts';
@@ -65,6 +65,7 @@ describe('docs/benchmarks', () => {
   it('refuses a result in which a row is missing', async () => {
     const node = await readKept('node', 'node');
     assert.throws(() => nodeTable({ ...node, targets: [] }), /no target "cold pull/);
+    assert.throws(() => lateTable({ ...node, targets: [] }), /no target "late node/);
     const transfer = await readKept('transfer', 'transfer');
     const cases = transfer.cases.filter(({ secure }) => secure);
     assert.throws(() => transferTable({ ...transfer, cases }), /no receiver weir, TLS false/);
