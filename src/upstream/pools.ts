@@ -11,9 +11,6 @@
 import { lookup } from 'node:dns';
 import { LRUCache } from 'lru-cache';
 import type { Dispatcher } from 'undici';
-// By their paths: undici's index also loads fetch, WebSocket, caches and mocks, 7 MiB in each thread that imports it.
-import EnvHttpProxyAgent from 'undici/lib/dispatcher/env-http-proxy-agent.js';
-import Pool from 'undici/lib/dispatcher/pool.js';
 import { KIB, SECOND } from '../util/clock.ts';
 import { checkHost, type Reach } from './address-guard.ts';
 import type { TlsProfile } from './endpoint.ts';
@@ -21,6 +18,7 @@ import { guardedLookup, type Lookup } from './guarded-lookup.ts';
 import { proxyFor, type Environment } from './proxy.ts';
 import { READ_AHEAD, reusedMemory } from './reused-memory.ts';
 import type { TrustStore } from './trust.ts';
+import { EnvHttpProxyAgent, Pool } from './undici.ts';
 
 /** Bodies of blobs have their own connections, so that a manifest never waits behind a layer. */
 export type Lane = 'control' | 'blob';
