@@ -5,6 +5,7 @@ import { describeError, EXIT, exitCodeOf } from '../src/cli/exit-codes.ts';
 import { parseSize } from '../src/config/units.ts';
 import { GIB, MIB } from '../src/util/clock.ts';
 import { addChurn } from './churn/command.ts';
+import { measureControl, renderControl } from './control/run.ts';
 import { addCrowd } from './crowd/command.ts';
 import { renderReport } from './node/report.ts';
 import { addKeep } from './report/keep-command.ts';
@@ -69,6 +70,18 @@ async function main(): Promise<number> {
     .option('--repeat <N>', 'number of turns', parseRepeat, DEFAULT_REPEAT)
     .option('--json', 'print the report as JSON instead of a table')
     .action(runTransfer);
+  program
+    .command('control')
+    .summary('What connections and messages cost members')
+    .description(
+      'Measures the CPU time of a libp2p connection, a TLS connection and a message, both ends together, in this process. ' +
+        'The simulator charges for them (test/simulator/costs.ts). Takes a minute.',
+    )
+    .option('--repeat <N>', 'number of turns', parseRepeat, DEFAULT_REPEAT)
+    .action(async ({ repeat }: Pick<NodeFlags, 'repeat'>) => {
+      const figures = await withSignals((signal) => measureControl({ repeat, say: console.error, signal }));
+      process.stdout.write(`\n${renderControl(figures)}`);
+    });
   addSimulate(program);
   addCrowd(program);
   addChurn(program);

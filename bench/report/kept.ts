@@ -95,11 +95,17 @@ const crowd: v.GenericSchema<unknown, CrowdReport & { readonly commit: string }>
   results: v.pipe(v.array(crowdResult), v.nonEmpty()),
 });
 
+const clusterCpu = v.object({
+  main_s: number,
+  workers_s: number,
+  busiest_main_s: number,
+  main_wait_s: number,
+});
 const simulate = v.object({
   question: v.literal('simulate'),
   ...about,
   ...asked,
-  results: v.pipe(v.array(v.object(figures)), v.nonEmpty()),
+  results: v.pipe(v.array(v.object({ ...figures, cpu: v.exactOptional(clusterCpu) })), v.nonEmpty()),
 });
 
 const sample = v.tuple([number, number]);

@@ -23,6 +23,27 @@ export interface NodeResult {
   readonly cross_zone_bytes: number;
   readonly connections: number;
   readonly rss_bytes: number | null;
+  /** In simulation with cores. */
+  readonly cpu?: NodeCpu;
+}
+
+/** Of all nodes of a simulation with cores. */
+export interface ClusterCpu {
+  /** CPU seconds of a node, the mean. */
+  readonly main_s: number;
+  readonly workers_s: number;
+  /** Of the node with the busiest main thread. */
+  readonly busiest_main_s: number;
+  /** Seconds that something waited for a main thread at most. */
+  readonly main_wait_s: number;
+}
+
+/** CPU seconds of a simulated node; all of them count as main where both have less than a core. */
+export interface NodeCpu {
+  readonly main_s: number;
+  readonly workers_s: number;
+  /** Seconds that something waited for the main thread at most. */
+  readonly main_wait_s: number;
 }
 
 export interface Failure {
@@ -52,8 +73,10 @@ export interface BenchResult {
   readonly registry_ratio: number;
   readonly registry_requests: number;
   readonly cross_zone_bytes: number;
-  /** All processes of the system; null in simulation. */
+  /** All processes of the system; null in simulation without cores. */
   readonly cpu_s_per_gib: number | null;
+  /** In simulation with cores. */
+  readonly cpu?: ClusterCpu;
   /** Of the system's largest process on any node; null in simulation. */
   readonly rss_max_bytes: number | null;
   readonly connections_max: number;

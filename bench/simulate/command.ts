@@ -7,8 +7,9 @@ import { CHURN_DEFAULTS } from '../churn/options.ts';
 import { describeMachine } from '../support/machine.ts';
 import { writeReport, type BenchReport, type SettingValue } from '../report/report.ts';
 import { renderTable } from '../report/table.ts';
-import type { BenchResult } from '../report/result.ts';
+import type { BenchResult, ClusterCpu } from '../report/result.ts';
 import {
+  parseCores,
   parseLayers,
   parseNodes,
   parsePolicy,
@@ -87,6 +88,7 @@ export function addSimulate(program: Command): void {
     parseTime,
     '0ms',
   );
+  option('--cores <N>', 'of each node, which is charged for its work; default: CPU time is free', parseCores);
   option('--loss <SHARE>', 'of packets, on all links', parseShare, '0%');
   option('--join-delay <TIME>', 'time until a node that comes up knows others and is known', parseTime);
   option('--membership-delay <TIME>', 'until all nodes know of a death', parseTime, '5s');
@@ -163,9 +165,20 @@ function runTurns(flags: Flags): readonly BenchResult[] {
       const took = ((performance.now() - began) / SECOND).toFixed(1);
       const twice = Object.entries(again).map(([reason, count]) => `${count} ${reason}`);
       console.error(`${nodes} nodes, turn ${turn}: ${messages} messages, simulated in ${took} s`);
+      if (result.cpu !== undefined) console.error(`  ${describeCpu(result.cpu)}`);
       if (twice.length > 0) console.error(`  chunks that left the registry again: ${twice.join(', ')}`);
       results.push(result);
     }
   }
   return results;
+}
+
+function describeCpu({
+  main_s: main,
+  workers_s: workers,
+  busiest_main_s: most,
+  main_wait_s: wait,
+}: ClusterCpu): string {
+  const mean = `main ${main.toFixed(2)}, workers ${workers.toFixed(2)}`;
+  return `CPU s of a node: ${mean}; busiest main ${most.toFixed(2)}; longest wait for main ${wait.toFixed(2)} s`;
 }

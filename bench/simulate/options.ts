@@ -11,6 +11,8 @@ const MILLISECONDS = 1000;
 
 export const LEAST_NODES = 1;
 export const MOST_NODES = 5000;
+const LEAST_CORES = 0.01;
+const MOST_CORES = 256;
 
 /** `20mbit`, as tc(8) writes it. @returns bytes per millisecond */
 export function parseRate(text: string): number {
@@ -60,6 +62,13 @@ export function parseStart(text: string): Start {
     if (kind === 'rolling') return { kind, share: parseShare(value) };
   }
   throw new InvalidArgumentError('It is none of simultaneous, jitter:2s, rolling:20%.');
+}
+
+/** `2` or `0.25`. */
+export function parseCores(text: string): number {
+  const cores = Number(text);
+  if (/^\d+(\.\d+)?$/.test(text) && cores >= LEAST_CORES && cores <= MOST_CORES) return cores;
+  throw new InvalidArgumentError(`It is not a number of cores from ${LEAST_CORES} to ${MOST_CORES}.`);
 }
 
 export function parseWhole(least: number, most: number): (text: string) => number {

@@ -2,7 +2,7 @@
 import { readKept, type Kept, type Question } from '../../bench/report/kept.ts';
 import { crowdTable } from './crowd-table.ts';
 import { lateTable, nodeTable, transferTable } from './node-tables.ts';
-import { churnTable, simulationTable } from './simulation-tables.ts';
+import { chargedTable, churnTable, simulationTable } from './simulation-tables.ts';
 import { sourceTable } from './source-table.ts';
 import { crowdColumn, simulatedColumn, targetTable } from './target-table.ts';
 
@@ -10,6 +10,8 @@ import { crowdColumn, simulatedColumn, targetTable } from './target-table.ts';
 export async function benchmarkParts(): Promise<Readonly<Record<string, string>>> {
   const simulated = await read('simulate-1gbit', 'simulate');
   const simulatedWide = await read('simulate-10gbit', 'simulate');
+  const charged = await read('simulate-cores-1gbit', 'simulate');
+  const chargedWide = await read('simulate-cores-10gbit', 'simulate');
   const churn = await read('simulate-churn', 'churn');
   const thin = await read('crowd-20mbit', 'crowd');
   const thinFetch = await read('crowd-20mbit-fetch', 'crowd');
@@ -17,12 +19,25 @@ export async function benchmarkParts(): Promise<Readonly<Record<string, string>>
   const rolling = await read('rolling-5gbit', 'crowd');
   const node = await read('node', 'node');
   const transfer = await read('transfer', 'transfer');
-  const all = [simulated, simulatedWide, churn, thin, thinFetch, fast, rolling, node, transfer];
+  const all = [
+    simulated,
+    simulatedWide,
+    charged,
+    chargedWide,
+    churn,
+    thin,
+    thinFetch,
+    fast,
+    rolling,
+    node,
+    transfer,
+  ];
   const crowds = [thin, fast, rolling].map(({ result }) => crowdColumn(result));
   return {
     results: sourceTable(all),
     targets: targetTable([simulatedColumn(simulated.result), ...crowds]),
     simulation: simulationTable([simulated.result, simulatedWide.result]),
+    charged: chargedTable([charged.result, chargedWide.result]),
     churn: churnTable(churn.result),
     crowd: crowdTable([thin.result, thinFetch.result, fast.result]),
     rolling: crowdTable([rolling.result]),

@@ -25,6 +25,37 @@ function simulationCells({ results }: Kept<'simulate'>, count: number): readonly
   return [makespan.toFixed(2), ratio.toFixed(3), images.toFixed(3), String(turn.connections_max)];
 }
 
+/** The same with cores, whose nodes are charged for CPU time: a row for each number of nodes. */
+export function chargedTable(results: readonly Kept<'simulate'>[]): string {
+  const counts = [...new Set(results.flatMap((result) => result.results.map(({ nodes }) => nodes)))];
+  const head = results.flatMap(({ settings }) => [
+    `${String(settings['link'])}, ${String(settings['cores'])} cores: makespan, s`,
+    'over the bound',
+    'CPU s per GiB',
+    'main thread busy, mean (most)',
+    'workers, CPU s',
+  ]);
+  const rows = counts.map((count) =>
+    [count.toLocaleString('en')].concat(results.flatMap((result) => chargedCells(result, count))),
+  );
+  return table(['Nodes', ...head], rows, 'figures');
+}
+
+function chargedCells({ results }: Kept<'simulate'>, count: number): readonly string[] {
+  const turn = results.find(({ nodes }) => nodes === count);
+  if (turn === undefined) throw new Error(`a simulation has no ${count} nodes, beside one that has`);
+  const { makespan_s: makespan, makespan_ratio: ratio, cpu_s_per_gib: each, cpu } = turn;
+  if (cpu === undefined || each === null) throw new Error('a simulation was not charged for CPU time');
+  const share = (seconds: number): string => `${((100 * seconds) / makespan).toFixed(0)} %`;
+  return [
+    makespan.toFixed(2),
+    ratio.toFixed(3),
+    each.toFixed(2),
+    `${share(cpu.main_s)} (${share(cpu.busiest_main_s)})`,
+    cpu.workers_s.toFixed(2),
+  ];
+}
+
 /** How the page names what is watched of the nodes that stay; the store is told in MiB. */
 const WATCHED: Readonly<Record<string, string>> = {
   remembered: 'Entries remembered of others',

@@ -7,7 +7,7 @@ import { table } from '../markdown.ts';
 /** Options that a command is told with, in this order; with these values they go without saying. */
 const OPTIONS: Readonly<Record<'crowd' | 'simulate' | 'churn', readonly string[]>> = {
   crowd: ['nodes', 'systems', 'runtime', 'layers', 'link', 'registry', 'start', 'pulled', 'repeat'],
-  simulate: ['nodes', 'link', 'registry'],
+  simulate: ['nodes', 'link', 'registry', 'cores'],
   churn: ['nodes', 'churn'],
 };
 const USUAL: Readonly<Record<string, unknown>> = { start: 'simultaneous', pulled: 0, runtime: 'fetch' };

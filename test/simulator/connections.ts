@@ -13,6 +13,8 @@ interface Pair {
   readonly ends: readonly [Connections, Connections];
   /** Milliseconds. */
   usedAt: number;
+  /** A message has gone over it: it has a control connection. */
+  hasControl: boolean;
 }
 
 export class Connections {
@@ -29,16 +31,29 @@ export class Connections {
     this.#number = number;
   }
 
-  /** A message goes to `other` at the instant `now`. */
+  /** A request for a chunk goes to `other` at the instant `now`. */
   use(other: Connections, now: number): void {
+    this.#pairWith(other, now);
+  }
+
+  /** A message goes to `other` at the instant `now`. @returns whether it takes a new control connection */
+  send(other: Connections, now: number): boolean {
+    const pair = this.#pairWith(other, now);
+    const isNew = !pair.hasControl;
+    pair.hasControl = true;
+    return isNew;
+  }
+
+  #pairWith(other: Connections, now: number): Pair {
     const known = this.#open.get(other.#number);
     if (known !== undefined) {
       known.usedAt = now;
-      return;
+      return known;
     }
-    const pair: Pair = { ends: [this, other], usedAt: now };
+    const pair: Pair = { ends: [this, other], usedAt: now, hasControl: false };
     this.#add(other, pair, now);
     other.#add(this, pair, now);
+    return pair;
   }
 
   /** Whether one to `other` is open; does not look for how long it has been idle. */

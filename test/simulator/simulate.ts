@@ -1,8 +1,9 @@
 /** One simulated run: all nodes pull one image, as a container runtime does. */
-import { SECOND } from '../../src/util/clock.ts';
-import type { BenchResult, Failure, NodeResult } from '../../bench/report/result.ts';
+import { GIB, SECOND } from '../../src/util/clock.ts';
+import type { BenchResult, ClusterCpu, Failure, NodeCpu, NodeResult } from '../../bench/report/result.ts';
 import type { Parameters } from '../../src/swarm/parameters.ts';
 import { percentiles } from './stats.ts';
+import type { Processors } from './processors.ts';
 import type { SimulatedNode } from './simulated-node.ts';
 import { namedSwarm } from './names.ts';
 import { World } from './world.ts';
@@ -44,6 +45,8 @@ export interface SimulateOptions {
   readonly queue?: number;
   /** Whether data connections take time to open. */
   readonly handshakes?: boolean;
+  /** Cores of a node, which is charged for what it does; undefined: CPU time is free. */
+  readonly cores?: number;
   readonly start: Start;
   /** Shares of the nodes. */
   readonly kill: number;
@@ -97,7 +100,8 @@ export function simulate(options: SimulateOptions, turn: number): Go {
     registry_ratio: world.registry.bytes / image,
     registry_requests: world.registry.requests,
     cross_zone_bytes: world.nodes.reduce((sum, node) => sum + node.fromOtherZones, 0),
-    cpu_s_per_gib: null,
+    cpu_s_per_gib: cpuPerGib(world, image),
+    ...clusterCpuOf(perNode),
     rss_max_bytes: null,
     connections_max: Math.max(...world.nodes.map(({ connections }) => connections.most)),
     failures: failed.length,
@@ -117,6 +121,13 @@ export function simulate(options: SimulateOptions, turn: number): Go {
     outcomes: Object.fromEntries(world.tally.outcomes),
     blamed,
   };
+}
+
+/** CPU seconds of all nodes for each GiB that they pulled; null: CPU time is free. */
+function cpuPerGib({ nodes }: World, image: number): number | null {
+  if (nodes.some(({ processors }) => processors === undefined)) return null;
+  const used = nodes.reduce((sum, { processors }) => sum + (processors?.used ?? 0), 0);
+  return used / SECOND / ((nodes.length * image) / GIB);
 }
 
 /** Milliseconds; no run can be faster. If some nodes have a slower link, they are the last ones. */
@@ -139,6 +150,7 @@ function worldOf(options: SimulateOptions, seed: number): World {
     loss,
     queue,
     handshakes,
+    cores: options.cores,
     zones,
     latency,
     farLatency: zones > 1 ? zoneLatency : latency,
@@ -258,6 +270,30 @@ function resultOf(node: SimulatedNode, startedAt: number, { busy }: Course): Nod
     cross_zone_bytes: node.fromOtherZones,
     connections: node.connections.most,
     rss_bytes: null,
+    ...(node.processors !== undefined && { cpu: cpuOf(node.processors) }),
+  };
+}
+
+/** Nothing if CPU time is free. */
+function clusterCpuOf(nodes: readonly NodeResult[]): { readonly cpu?: ClusterCpu } {
+  const all = nodes.flatMap(({ cpu }) => cpu ?? []);
+  if (all.length === 0) return {};
+  const mean = (of: (cpu: NodeCpu) => number): number =>
+    all.reduce((sum, cpu) => sum + of(cpu), 0) / all.length;
+  const cpu = {
+    main_s: mean(({ main_s: main }) => main),
+    workers_s: mean(({ workers_s: workers }) => workers),
+    busiest_main_s: Math.max(...all.map(({ main_s: main }) => main)),
+    main_wait_s: Math.max(...all.map(({ main_wait_s: wait }) => wait)),
+  };
+  return { cpu };
+}
+
+function cpuOf({ main, workers }: Processors): NodeCpu {
+  return {
+    main_s: main.used / SECOND,
+    workers_s: main === workers ? 0 : workers.used / SECOND,
+    main_wait_s: main.longestWait / SECOND,
   };
 }
 

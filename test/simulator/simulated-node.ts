@@ -8,6 +8,7 @@ import type { SwarmMessage } from '../../src/protocol/messages.ts';
 import type { SwarmManager } from '../../src/swarm/swarm-manager.ts';
 import { Connections } from './connections.ts';
 import { Handshakes } from './handshakes.ts';
+import type { Processors } from './processors.ts';
 import type { Link } from './simulated-network.ts';
 
 /** The messages of one turn of the event loop for one peer: they leave in one write, and come in one read. */
@@ -22,6 +23,8 @@ export class SimulatedNode {
   readonly member: Member;
   readonly up: Link;
   readonly down: Link;
+  /** Undefined: CPU time is free. */
+  readonly processors: Processors | undefined;
   swarms: SwarmManager;
   readonly blamed: { peer: PeerId; reason: SuspicionReason }[] = [];
   /** When each blob was complete, in milliseconds. */
@@ -49,13 +52,14 @@ export class SimulatedNode {
   constructor(
     number: number,
     member: Member,
-    links: { up: Link; down: Link },
+    { up, down, processors }: { up: Link; down: Link; processors: Processors | undefined },
     make: (node: SimulatedNode) => SwarmManager,
   ) {
     this.connections = new Connections(number);
     this.member = member;
-    this.up = links.up;
-    this.down = links.down;
+    this.up = up;
+    this.down = down;
+    this.processors = processors;
     this.#make = make;
     this.swarms = make(this);
   }

@@ -3,6 +3,7 @@ import { SECOND } from '../../src/util/clock.ts';
 import { WeirError } from '../../src/util/errors.ts';
 import type { ChunkLayout } from '../../src/protocol/chunk-layout.ts';
 import type { ChunkUpstreamEvents } from '../../src/swarm/environment.ts';
+import { COSTS } from './costs.ts';
 import type { Flow, Link, Network } from './simulated-network.ts';
 import type { SimulatedNode } from './simulated-node.ts';
 import { NO_BYTES, PROGRESS } from './simulated-transfer.ts';
@@ -70,6 +71,11 @@ export class SimulatedRegistry {
       };
       const done = (): void => {
         this.#account(node, bytes - told);
+        if (node.processors === undefined) return came();
+        node.processors.main.charge(COSTS.main.upstream);
+        node.processors.workers.after(COSTS.workers.upstream, bytes, came);
+      };
+      const came = (): void => {
         if (over || !node.isWell) return;
         events.progressed(bytes - told);
         events.chunk(index, NO_BYTES, () => undefined);

@@ -4,6 +4,7 @@ import { WeirError } from '../../src/util/errors.ts';
 import { ChunkLayout } from '../../src/protocol/chunk-layout.ts';
 import type { Uploader, UploadDecision } from '../../src/swarm/uploader.ts';
 import type { ChunkFetchEvents, ChunkFetch } from '../../src/transfer/chunk-exchange.ts';
+import { COSTS } from './costs.ts';
 import type { Loss } from './loss.ts';
 import type { Flow, Network } from './simulated-network.ts';
 import type { SimulatedNode } from './simulated-node.ts';
@@ -70,7 +71,7 @@ export class Transfer {
     const { start = 0, end = 0 } = request.range ?? {};
     this.#bytes = end - start;
     events.connecting();
-    const opening = carrier.opening(from, to);
+    const opening = (from.processors?.main.charge(COSTS.main.request) ?? 0) + carrier.opening(from, to);
     if (opening === 0) this.#depart();
     else this.#later(opening, () => this.#depart());
   }
@@ -108,6 +109,12 @@ export class Transfer {
       return;
     }
     if (to.isFrozen) return;
+    if (to.processors === undefined) this.#ask();
+    else to.processors.main.begin(COSTS.main.answer, () => to.isWell && !this.#over && this.#ask());
+  }
+
+  #ask(): void {
+    const [to, events] = [this.#to, this.#events];
     const { swarm, owner, range } = this.#request;
     const kept = to.kept.get(swarm.digest);
     const state = to.swarms.get(swarm)?.state;
@@ -144,8 +151,18 @@ export class Transfer {
 
   #send(): void {
     const [from, to] = [this.#from, this.#to];
-    const { network, loss } = this.#carrier;
     if (this.#over || !from.isWell) {
+      this.#giveBack();
+      return;
+    }
+    if (to.processors === undefined) this.#flowOut();
+    else to.processors.workers.after(COSTS.workers.send, this.#bytes, () => this.#flowOut());
+  }
+
+  #flowOut(): void {
+    const [from, to] = [this.#from, this.#to];
+    const { network, loss } = this.#carrier;
+    if (this.#over || !from.isWell || !to.isWell) {
       this.#giveBack();
       return;
     }
@@ -173,24 +190,35 @@ export class Transfer {
   }
 
   #sent(): void {
-    const [to, events] = [this.#to, this.#events];
+    const to = this.#to;
     if (!to.isWell) return;
     this.#giveBack();
     if (this.#over) return;
     this.#carrier.delivered(this.#from, to, this.#bytes);
-    this.#later(this.#latency + this.#carrier.waits(to, this.#from), () => {
-      this.#over = true;
-      this.#carrier.freed(this.#from, to);
-      events.progressed(this.#bytes - this.#told);
-      const attestation = {
-        index: this.#index,
-        hash: HASH,
-        verified: false,
-        by: to.member.peer,
-        signature: SIGNATURE,
-      };
-      events.answered({ kind: 'chunk', bytes: NO_BYTES, size: this.#size, attestation });
+    this.#later(this.#latency + this.#carrier.waits(to, this.#from), () => this.#came());
+  }
+
+  #came(): void {
+    const { processors } = this.#from;
+    if (processors === undefined) return this.#received();
+    processors.workers.after(COSTS.workers.receive, this.#bytes, () => {
+      if (!this.#over && this.#from.isWell) this.#received();
     });
+  }
+
+  #received(): void {
+    const [to, events] = [this.#to, this.#events];
+    this.#over = true;
+    this.#carrier.freed(this.#from, to);
+    events.progressed(this.#bytes - this.#told);
+    const attestation = {
+      index: this.#index,
+      hash: HASH,
+      verified: false,
+      by: to.member.peer,
+      signature: SIGNATURE,
+    };
+    events.answered({ kind: 'chunk', bytes: NO_BYTES, size: this.#size, attestation });
   }
 
   #giveBack(): void {

@@ -17,6 +17,8 @@ import { SwarmManager } from '../../src/swarm/swarm-manager.ts';
 import type { ChunkFetchEvents, ChunkFetch } from '../../src/transfer/chunk-exchange.ts';
 import { seeded } from './random.ts';
 import { Loss } from './loss.ts';
+import { COSTS } from './costs.ts';
+import { Processors } from './processors.ts';
 import { Roster } from './simulated-membership.ts';
 import { memberNamed } from './names.ts';
 import { Network } from './simulated-network.ts';
@@ -61,6 +63,8 @@ export interface WorldOptions {
   readonly loses?: (node: SimulatedNode, index: number) => boolean;
   /** Whether a request to a peer is lost, as with the thread that has its connection. */
   readonly losesRequest?: (node: SimulatedNode, request: ChunkFetch) => boolean;
+  /** Cores of a node, which is charged for what it does (costs.ts); undefined: CPU time is free. */
+  readonly cores?: number | undefined;
   readonly parameters?: Partial<Parameters>;
 }
 
@@ -119,8 +123,13 @@ export class World implements Carrier {
     this.roster = new Roster(options.joinDelay === undefined ? members : []);
     members.forEach((member, index) => {
       const speed = link * (options.speed?.(index) ?? 1);
-      const links = { up: this.network.link(speed), down: this.network.link(speed) };
-      const node = new SimulatedNode(index, member, links, (made) => this.#swarmsOf(made));
+      const { cores } = options;
+      const parts = {
+        up: this.network.link(speed),
+        down: this.network.link(speed),
+        processors: cores === undefined ? undefined : new Processors(this.time, cores),
+      };
+      const node = new SimulatedNode(index, member, parts, (made) => this.#swarmsOf(made));
       this.nodes.push(node);
       this.#byName.set(member.peer, node);
     });
@@ -191,7 +200,11 @@ export class World implements Carrier {
         write: (index, _bytes, _hash, done) => {
           const isLost = this.#options.loses?.(node, index) === true;
           const result = isLost ? ({ kind: 'lost' } as const) : ({ kind: 'written', hash: HASH } as const);
-          this.time.post(WRITE, () => node.isWell && done(result));
+          const written = (): void => {
+            if (node.isWell) done(result);
+          };
+          if (node.processors === undefined) this.time.post(WRITE, written);
+          else node.processors.workers.after(COSTS.workers.store, layout.length(index), written);
         },
       },
       upstream: {
@@ -265,16 +278,37 @@ export class World implements Carrier {
     const { letter } = from;
     if (letter?.to === target && letter.at === now) {
       letter.messages.push(message);
+      from.processors?.main.charge(COSTS.main.further);
       return;
     }
-    from.connections.use(target.connections, now);
-    const late = this.loss.delay() + this.waits(from, target);
+    const isFirst = from.connections.send(target.connections, now);
+    const late = this.loss.delay() + this.waits(from, target) + this.#chargeSender(from, target, isFirst);
     const messages = [message];
     from.letter = { to: target, at: now, messages };
     this.time.post(this.#latencyBetween(from, target) + late, () => this.#deliver(from, target, messages));
   }
 
+  /** Both ends make the connection, if it is the first message. @returns milliseconds until the message has left */
+  #chargeSender({ processors }: SimulatedNode, to: SimulatedNode, isFirst: boolean): number {
+    if (processors === undefined) return 0;
+    const { message, connection } = COSTS.main;
+    if (!isFirst) return processors.main.charge(message);
+    return Math.max(
+      processors.main.charge(connection + message),
+      to.processors?.main.charge(connection) ?? 0,
+    );
+  }
+
   #deliver(from: SimulatedNode, to: SimulatedNode, messages: readonly SwarmMessage[]): void {
+    const { message, further } = COSTS.main;
+    if (to.processors === undefined || !to.isWell) this.#take(from, to, messages);
+    else
+      to.processors.main.begin(message + further * (messages.length - 1), () =>
+        this.#take(from, to, messages),
+      );
+  }
+
+  #take(from: SimulatedNode, to: SimulatedNode, messages: readonly SwarmMessage[]): void {
     for (const message of messages) {
       if (!to.isAlive) {
         if (from.isWell) from.swarms.unreachable(to.member.peer);
@@ -305,13 +339,20 @@ export class World implements Carrier {
   }
 
   opening(from: SimulatedNode, to: SimulatedNode): number {
-    if (this.#options.handshakes !== true) return 0;
+    if (!this.#hasHandshakes) return 0;
+    const roundTrips = from.handshakes.begin(to);
+    if (roundTrips === 0) return 0;
     const roundTrip = 2 * this.#latencyBetween(from, to) + this.waits(from, to) + this.waits(to, from);
-    return from.handshakes.begin(to) * roundTrip;
+    const ends = [from, to].map(({ processors }) => processors?.workers.charge(COSTS.workers.handshake) ?? 0);
+    return roundTrips * roundTrip + Math.max(...ends);
   }
 
   freed(from: SimulatedNode, to: SimulatedNode): void {
-    if (this.#options.handshakes === true) from.handshakes.end(to);
+    if (this.#hasHandshakes) from.handshakes.end(to);
+  }
+
+  get #hasHandshakes(): boolean {
+    return this.#options.handshakes === true || this.#options.cores !== undefined;
   }
 
   waits(from: SimulatedNode, to: SimulatedNode): number {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readKept, type Kept } from '../../../bench/report/kept.ts';
 import { crowdTable } from '../../../docs/benchmarks/crowd-table.ts';
 import { lateTable, nodeTable, transferTable } from '../../../docs/benchmarks/node-tables.ts';
-import { churnTable, simulationTable } from '../../../docs/benchmarks/simulation-tables.ts';
+import { chargedTable, churnTable, simulationTable } from '../../../docs/benchmarks/simulation-tables.ts';
 import { commandOf, sourceTable } from '../../../docs/benchmarks/source-table.ts';
 import { crowdColumn, targetTable } from '../../../docs/benchmarks/target-table.ts';
 
@@ -60,6 +60,7 @@ describe('docs/benchmarks', () => {
     const kept = await readKept('simulate-1gbit', 'simulate');
     const smaller = { ...kept, results: kept.results.slice(1) };
     assert.throws(() => simulationTable([kept, smaller]), /has no 10 nodes/);
+    assert.throws(() => chargedTable([kept]), /was not charged/);
   });
 
   it('refuses a result in which a row is missing', async () => {

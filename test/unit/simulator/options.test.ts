@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { InvalidArgumentError } from 'commander';
 import {
+  parseCores,
   parseLayers,
   parseNodes,
   parsePolicy,
@@ -16,6 +17,7 @@ describe('Simulator options', () => {
     assert.deepEqual(parseLayers('2MiB,1MiB'), [2 ** 21, 2 ** 20]);
     assert.deepEqual(parseNodes('10,5000'), [10, 5000]);
     assert.equal(parseShare('5%'), 0.05);
+    assert.equal(parseCores('0.25'), 0.25);
     assert.deepEqual(parsePolicy('requestsMax=4,inOrderShare=0.5'), { requestsMax: 4, inOrderShare: 0.5 });
     assert.deepEqual(parseStart('simultaneous'), { kind: 'simultaneous' });
     assert.deepEqual(parseStart('jitter:2s'), { kind: 'jitter', ms: 2000 });
@@ -32,6 +34,9 @@ describe('Simulator options', () => {
       [parseNodes, '1.5'],
       [parseShare, '101%'],
       [parseShare, '5'],
+      [parseCores, '0'],
+      [parseCores, '2 cores'],
+      [parseCores, '1000'],
       [parsePolicy, 'bogus=1'],
       [parsePolicy, 'requests'],
       [parsePolicy, 'requestsMax=many'],

@@ -1,6 +1,6 @@
 /** Whole goes. What is asserted is right or wrong on any machine: never how long anything took. */
 import assert from 'node:assert/strict';
-import { MIB, SECOND } from '../../../src/util/clock.ts';
+import { GIB, MIB, SECOND } from '../../../src/util/clock.ts';
 import { simulate, type Go, type SimulateOptions } from '../../simulator/simulate.ts';
 
 const IMAGE = [24, 12, 6, 3, 2, 1].map((size) => size * MIB);
@@ -49,6 +49,20 @@ describe('Simulator', () => {
     const once = JSON.stringify(go(options));
     assert.equal(JSON.stringify(go(options)), once);
     assert.notEqual(JSON.stringify(go({ ...options, seed: 2 })), once);
+  });
+
+  it('charges nodes that have cores, and is the slower the fewer they are', () => {
+    const free = go({});
+    const [many, few] = [go({ cores: 4 }), go({ cores: 0.1 })];
+    for (const each of [many, few]) assertWhole(each, 20);
+    assert.equal(free.result.cpu_s_per_gib, null);
+    assert.ok(free.result.per_node.every(({ cpu }) => cpu === undefined));
+    assert.ok(few.result.makespan_s > 2 * many.result.makespan_s);
+    const { per_node: nodes, cpu_s_per_gib: each, image_bytes: image } = many.result;
+    const used = nodes.reduce((sum, { cpu }) => sum + (cpu?.main_s ?? 0) + (cpu?.workers_s ?? 0), 0);
+    assert.ok(Math.abs(used / ((20 * image) / GIB) - (each ?? 0)) < 1e-6);
+    // Each byte is received, hashed and handed over by every node.
+    assert.ok((each ?? 0) > 2, `${each}`);
   });
 
   it('completes 200 nodes with little more than one image from the registry', function () {

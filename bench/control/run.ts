@@ -1,0 +1,237 @@
+/**
+ * `bench control`: what members cost each other before any byte of content moves: connections and messages. Both ends run in
+ * this process, so that a figure is that of both.
+ */
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { createSecureContext, createServer } from 'node:tls';
+import { multiaddr } from '@multiformats/multiaddr';
+import { spread, type Spread } from '../../test/simulator/stats.ts';
+import { MemberTable } from '../../src/cluster/member-table.ts';
+import { createLibp2pNode, type Libp2pNode } from '../../src/network/libp2p-node.ts';
+import { Network } from '../../src/network/network.ts';
+import { digestOf } from '../../src/oci/digest.ts';
+import { parseRegistryHost } from '../../src/oci/repository.ts';
+import { Identity } from '../../src/protocol/identity.ts';
+import type { SwarmMessage } from '../../src/protocol/messages.ts';
+import type { PeerId } from '../../src/protocol/peer-id.ts';
+import { makeCertificate } from '../../src/transfer/certificate.ts';
+import { dial } from '../../src/transfer/dial.ts';
+import { systemClock } from '../../src/util/clock.ts';
+
+/** Milliseconds of CPU time, both ends together. */
+export interface ControlFigures {
+  /** A libp2p connection: TCP, noise, yamux. */
+  readonly connection: Spread;
+  /** A mutual TLS 1.3 connection. */
+  readonly handshake: Spread;
+  /** A message on a control stream, and each further one that leaves in the same turn of the event loop. */
+  readonly message: Spread;
+  readonly further: Spread;
+}
+
+export interface ControlWish {
+  readonly repeat: number;
+  readonly say: (message: string) => void;
+  readonly signal: AbortSignal;
+}
+
+/** Of each in one turn: so many that a garbage collection more or less is not seen. */
+const CONNECTIONS = 60;
+const HANDSHAKES = 300;
+const TURNS = 3000;
+const TOGETHER = 11;
+
+const KEY = new Uint8Array(32).fill(7);
+const LISTEN = [{ host: '127.0.0.1', port: 0 }];
+const HAVE: SwarmMessage = {
+  kind: 'have',
+  swarm: { registry: parseRegistryHost('registry.example'), digest: digestOf(Buffer.alloc(0)) },
+  indices: [7],
+};
+
+/** The first turn is not counted: code is compiled in it. */
+export async function measureControl({ repeat, say, signal }: ControlWish): Promise<ControlFigures> {
+  const turns: Record<keyof ControlFigures, number>[] = [];
+  for (let count = 0; count <= repeat; count++) {
+    signal.throwIfAborted();
+    const figures = {
+      connection: await connections(),
+      handshake: await handshakes(signal),
+      ...(await messages()),
+    };
+    const text = Object.entries(figures).map(([name, value]) => `${name} ${value.toFixed(3)} ms`);
+    say(`${text.join(', ')}${count === 0 ? ' (not counted)' : ''}`);
+    if (count > 0) turns.push(figures);
+  }
+  const of = (name: keyof ControlFigures): Spread => spread(turns.map((each) => each[name]));
+  return {
+    connection: of('connection'),
+    handshake: of('handshake'),
+    message: of('message'),
+    further: of('further'),
+  };
+}
+
+async function cpuOf(count: number, work: () => Promise<void>): Promise<number> {
+  const before = process.cpuUsage();
+  await work();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1e3 / count;
+}
+
+async function connections(): Promise<number> {
+  const [near, far] = [await startLibp2p(), await startLibp2p()];
+  const [listening] = far.getMultiaddrs().map(String);
+  const [address] = listening?.split('/p2p/') ?? [];
+  if (address === undefined) throw new Error('it does not listen');
+  const opened = (): Promise<void> =>
+    new Promise((resolve) => far.addEventListener('connection:open', () => resolve(), { once: true }));
+  try {
+    return await cpuOf(CONNECTIONS, async () => {
+      for (let i = 0; i < CONNECTIONS; i++) {
+        const accepted = opened();
+        const connection = await near.dial(multiaddr(address));
+        await accepted;
+        await connection.close();
+      }
+    });
+  } finally {
+    await Promise.all([near.stop(), far.stop()]);
+  }
+}
+
+async function startLibp2p(): Promise<Libp2pNode> {
+  const node = await createLibp2pNode({
+    identity: Identity.generate(),
+    clusterKey: KEY,
+    listen: LISTEN,
+    announced: (addresses) => addresses,
+    mdns: false,
+    version: '0',
+    isRefused: () => false,
+    isKnown: () => true,
+  });
+  await node.start();
+  return node;
+}
+
+async function handshakes(signal: AbortSignal): Promise<number> {
+  const own = makeCertificate(Identity.generate().peer, systemClock);
+  const other = makeCertificate(Identity.generate().peer, systemClock);
+  const options = { cert: other.certPem, key: other.keyPem, requestCert: true, rejectUnauthorized: false };
+  const server = createServer(options, (socket) => socket.on('error', () => undefined));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const context = createSecureContext({ cert: own.certPem, key: own.keyPem });
+  const expected = { fingerprint: other.fingerprint, context };
+  try {
+    return await cpuOf(HANDSHAKES, async () => {
+      for (let i = 0; i < HANDSHAKES; i++) {
+        const accepted = once(server, 'secureConnection');
+        const { wire } = await dial([{ host: '127.0.0.1', port }], expected, systemClock, { signal });
+        await accepted;
+        wire.socket.destroy();
+      }
+    });
+  } finally {
+    server.close();
+  }
+}
+
+async function messages(): Promise<{ readonly message: number; readonly further: number }> {
+  await using far = await Member.start([]);
+  await using near = await Member.start([far.address]);
+  await near.knows(far.peer);
+  const send = async (count: number): Promise<void> => {
+    const came = far.receives(count);
+    for (let i = 0; i < count; i++) near.network.send(far.peer, HAVE);
+    await came;
+  };
+  await send(1);
+  const each = (together: number): Promise<number> =>
+    cpuOf(TURNS, async () => {
+      for (let i = 0; i < TURNS; i++) await send(together);
+    });
+  const message = await each(1);
+  const together = await each(TOGETHER);
+  return { message, further: Math.max(0, (together - message) / (TOGETHER - 1)) };
+}
+
+/** Messages that are still to come, and what is called then. */
+interface Expected {
+  expected: number;
+  came: () => void;
+}
+
+/** A member with the whole control plane, on loopback. */
+class Member implements AsyncDisposable {
+  readonly network: Network;
+  readonly peer: PeerId;
+  readonly #table: MemberTable;
+  readonly #events: Expected;
+
+  private constructor(network: Network, peer: PeerId, table: MemberTable, events: Expected) {
+    this.network = network;
+    this.peer = peer;
+    this.#table = table;
+    this.#events = events;
+  }
+
+  static async start(bootstrap: readonly string[]): Promise<Member> {
+    const identity = Identity.generate();
+    const table = new MemberTable({ self: identity.peer, clock: systemClock, banned: [] });
+    const events = { expected: 0, came: (): void => undefined };
+    const network = await Network.start({
+      identity,
+      clock: systemClock,
+      clusterKey: KEY,
+      listen: LISTEN,
+      announce: [],
+      bootstrap,
+      mdns: false,
+      selfInfo: { name: 'bench', zone: '', version: '0', dataAddresses: [], fingerprint: new Uint8Array() },
+      logger: { debug: () => undefined, warn: () => undefined },
+      onMessage: () => {
+        if (--events.expected === 0) events.came();
+      },
+      onUnreachable: () => undefined,
+      table,
+    });
+    return new Member(network, identity.peer, table, events);
+  }
+
+  get address(): string {
+    return `/ip4/127.0.0.1/tcp/${this.network.addresses[0]?.split('/').at(-1)}`;
+  }
+
+  async knows(peer: PeerId): Promise<void> {
+    while (this.#table.get(peer) === undefined) await delay(10);
+  }
+
+  receives(count: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#events.expected = count;
+    this.#events.came = resolve;
+    return promise;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.network.stop();
+  }
+}
+
+/** As a table for people. */
+export function renderControl({ connection, handshake, message, further }: ControlFigures): string {
+  const line = (name: string, { median, min, max }: Spread): string =>
+    `${name.padEnd(42)}${median.toFixed(3)} (${min.toFixed(3)}–${max.toFixed(3)})\n`;
+  return [
+    'CPU, ms, both ends together\n',
+    line('libp2p connection', connection),
+    line('mutual TLS 1.3 connection', handshake),
+    line('message on a control stream', message),
+    line('each further one in the same turn', further),
+  ].join('');
+}
