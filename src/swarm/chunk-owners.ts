@@ -42,6 +42,11 @@ export class ChunkOwners {
     return index - (index % this.#fetchGroup);
   }
 
+  /** The key of the chunk's order of members (HRW). */
+  keyOf(index: number): number {
+    return chunkKey(this.#blob, this.groupOf(index));
+  }
+
   /** The chunk's owner, then its backup owners. */
   of(index: number): readonly Member[] {
     this.#refresh();

@@ -1,6 +1,6 @@
 /** Which chunk to ask for next, and of which peer. The same state and random numbers give the same choice. */
 import type { Bitfield } from '../protocol/bitfield.ts';
-import type { Seats } from './availability.ts';
+import type { ZoneTurns } from './zone-turns.ts';
 import type { SwarmPeer, PeerSet } from './peer-set.ts';
 
 export interface Choice {
@@ -8,8 +8,11 @@ export interface Choice {
   readonly peer: SwarmPeer;
 }
 
+type Free = ReturnType<PeerSet['free']>;
+
 export interface ChunkPickerOptions {
   readonly peers: PeerSet;
+  readonly zones: Pick<ZoneTurns, 'mayCross' | 'takeNextAt'>;
   /** Neither here nor asked for. */
   readonly wanted: Bitfield;
   readonly random: () => number;
@@ -43,33 +46,43 @@ export class ChunkPicker {
     const index = this.#choose(peers.free(now));
     const peer = index === undefined ? undefined : peers.best(index, now, random);
     if (index !== undefined && peer !== undefined) return { index, peer };
-    this.#emptyHanded = { gains, changes, until: peers.nextFree(now) };
+    this.#emptyHanded = {
+      gains,
+      changes,
+      until: Math.min(peers.nextFree(now), this.#options.zones.takeNextAt()),
+    };
     return undefined;
   }
 
-  #choose(free: Seats): number | undefined {
-    const { peers, wanted, random, inOrder } = this.#options;
-    if (free.isEmpty) return undefined;
+  #choose(free: Free): number | undefined {
+    const { wanted, random, inOrder } = this.#options;
+    if (free.all.isEmpty) return undefined;
     // Chunk 0 comes first: until it is here, a runtime waits for its first byte, and not for long.
-    if (wanted.has(0) && peers.isHeld(0, free)) return 0;
+    if (wanted.has(0) && this.#mayAsk(0, free)) return 0;
     return random() < inOrder ? this.#first(free) : this.#rarest(free);
   }
 
-  #first(free: Seats): number | undefined {
-    const { peers, wanted } = this.#options;
+  #mayAsk(index: number, { all, near }: Free): boolean {
+    const { peers, zones } = this.#options;
+    if (peers.isHeld(index, near)) return true;
+    return peers.isHeld(index, all) && zones.mayCross(index, peers.isHeldNear(index));
+  }
+
+  #first(free: Free): number | undefined {
+    const { wanted } = this.#options;
     for (let index = wanted.firstSet(); index < wanted.length; index = wanted.firstSet(index + 1)) {
-      if (peers.isHeld(index, free)) return index;
+      if (this.#mayAsk(index, free)) return index;
     }
     return undefined;
   }
 
-  #rarest(free: Seats): number | undefined {
+  #rarest(free: Free): number | undefined {
     const { peers, wanted, random } = this.#options;
     let choice: number | undefined;
     let fewest = Infinity;
     let ties = 0;
     for (let index = wanted.firstSet(); index < wanted.length; index = wanted.firstSet(index + 1)) {
-      if (!peers.isHeld(index, free)) continue;
+      if (!this.#mayAsk(index, free)) continue;
       const holders = peers.holders(index);
       if (holders > fewest) continue;
       ties = holders < fewest ? 1 : ties + 1;

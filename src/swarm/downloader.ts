@@ -15,6 +15,7 @@ import { OwnerPicker } from './owner-picker.ts';
 import { ChunkRequester } from './chunk-requester.ts';
 import { between, shuffle } from './scheduler.ts';
 import { snub, strike } from './peer-health.ts';
+import { ZoneTurns } from './zone-turns.ts';
 import type { SwarmState } from './swarm-state.ts';
 
 export interface DownloaderEvents {
@@ -37,6 +38,7 @@ export class Downloader {
   readonly #ownerPicker: OwnerPicker;
   readonly #hedger: Hedger;
   readonly #picker: ChunkPicker;
+  readonly #zones: ZoneTurns;
   /** Per chunk, scheduler's milliseconds until which holders that are no peers rest: they were busy. */
   readonly #otherHoldersAfter: Map<number, number> = new Map();
   #wake: (() => void) | undefined;
@@ -44,12 +46,19 @@ export class Downloader {
   constructor(state: SwarmState, events: DownloaderEvents) {
     this.#state = state;
     this.#events = events;
-    this.#ownerPicker = new OwnerPicker(state);
     this.#hedger = new Hedger(state);
     const { peers, wanted, environment } = state;
     const { scheduler, parameters } = environment;
     const random = (): number => scheduler.random();
-    this.#picker = new ChunkPicker({ peers, wanted, random, inOrder: parameters.inOrderShare });
+    this.#zones = new ZoneTurns(state, () => this.usual);
+    this.#ownerPicker = new OwnerPicker(state, this.#zones);
+    this.#picker = new ChunkPicker({
+      peers,
+      zones: this.#zones,
+      wanted,
+      random,
+      inOrder: parameters.inOrderShare,
+    });
     this.#requests = new ChunkRequester(state, {
       answered: (chunkRequest, answer) => this.#answered(chunkRequest, answer),
       failed: (chunkRequest, failure, error) => this.#failed(chunkRequest, failure, error),
@@ -79,6 +88,7 @@ export class Downloader {
   settled(index: number): void {
     this.#requests.drop((chunkRequest) => chunkRequest.index === index);
     this.#ownerPicker.settled(index);
+    this.#zones.settled(index);
     this.#otherHoldersAfter.delete(index);
   }
 

@@ -1,6 +1,7 @@
 /** For chunks that no peer has: which to ask for, of a seed, the chunk's owner, or the next backup owner. */
 import { OWNER_RANKS } from './parameters.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
+import type { ZoneTurns } from './zone-turns.ts';
 import type { SwarmState } from './swarm-state.ts';
 
 export interface OwnerChoice {
@@ -12,6 +13,7 @@ export interface OwnerChoice {
 
 export class OwnerPicker {
   readonly #state: SwarmState;
+  readonly #zones: ZoneTurns;
   /** Per chunk, the rank of the owner to ask next. */
   readonly #ranks: Map<number, number> = new Map();
   /** Per chunk, scheduler's milliseconds of when it may be asked for again. */
@@ -19,8 +21,9 @@ export class OwnerPicker {
   /** Scheduler's milliseconds until which no owner is asked for anything. */
   #restUntil = 0;
 
-  constructor(state: SwarmState) {
+  constructor(state: SwarmState, zones: ZoneTurns) {
     this.#state = state;
+    this.#zones = zones;
   }
 
   /** When the next chunk may be asked for again; Infinity if none waits. */
@@ -64,9 +67,16 @@ export class OwnerPicker {
       if (this.#state.isReachable(i)) continue;
       far++;
       const isWanted = this.#state.isWanted(i) && !this.#state.isClaimed(i);
-      if (isWanted && (this.#askAgain.get(i) ?? 0) <= now && this.#hasTurn(i)) found.push(i);
+      if (isWanted && (this.#askAgain.get(i) ?? 0) <= now && this.#hasTurn(i) && this.#mayCross(i))
+        found.push(i);
     }
     return found;
+  }
+
+  #mayCross(index: number): boolean {
+    const [owner] = this.#state.owners.of(index);
+    const { zone } = this.#state.environment.membership.self;
+    return owner === undefined || owner.zone === zone || this.#zones.mayCross(index, false);
   }
 
   /** Which member to ask for the chunk; undefined if this node is its owner. */

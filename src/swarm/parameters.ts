@@ -71,6 +71,10 @@ export interface Parameters {
   readonly peersMax: number;
   /** Share of peers that should be of the same zone. */
   readonly sameZoneShare: number;
+  /** Milliseconds that each further member of a zone leaves a chunk of another zone to the one before: at least, at most. */
+  readonly zonePatience: readonly [number, number];
+  /** The same as a multiple of what a transfer usually takes. */
+  readonly zonePatienceFactor: number;
   /** Members that keep the peer list of a swarm. */
   readonly trackers: number;
   /** Milliseconds within which news for peers is sent together: at least, and if chunks take long, at most. */
@@ -137,6 +141,8 @@ export const PARAMETERS: Parameters = {
   peersWanted: 10,
   peersMax: 32,
   sameZoneShare: 0.75,
+  zonePatience: [150 * MILLISECOND, 5 * SECOND],
+  zonePatienceFactor: 2,
   inOrderShare: 0.25,
   ackTimeout: [250 * MILLISECOND, 1 * SECOND, 5 * SECOND],
   firstContactTimeout: 2 * SECOND,
@@ -184,8 +190,8 @@ export const ALONE_AFTER_LAST_PEER = 5 * SECOND;
 export const FEW_PEERS_NAMED = 4;
 /** Peers that are chosen because they have the whole blob: a swarm must not depend on its seeds alone. */
 export const MAX_SEED_PEERS = 3;
-/** A peer of another zone counts as so many times busier than it says. */
-export const OTHER_ZONE_LOAD_FACTOR = 2;
+/** A peer of another zone counts as so many times busier than it says: as the last resort, while one of the own zone is free. */
+export const OTHER_ZONE_LOAD_FACTOR = 16;
 /** Peers of a swarm that a tracker tells of each new one. */
 export const NEW_MEMBER_TOLD = 4;
 /** Members on one tracker's list of a swarm, on average, if all pull at once. */

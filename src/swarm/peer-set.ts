@@ -23,6 +23,7 @@ export class PeerSet {
   readonly #busyUntil: number[] = [];
   readonly #holders: Availability;
   #gains = 0;
+  #version = 0;
 
   constructor(chunks: number) {
     this.#chunks = chunks;
@@ -42,6 +43,11 @@ export class PeerSet {
   /** Counts how often peers could give more, or sooner: while it stands, a search that found nothing finds nothing. */
   get gains(): number {
     return this.#gains;
+  }
+
+  /** Counts how often peers came and went. */
+  get version(): number {
+    return this.#version;
   }
 
   get(peer: PeerId): SwarmPeer | undefined {
@@ -70,6 +76,7 @@ export class PeerSet {
   put(peer: PeerId, have: Bitfield, sameZone: boolean): SwarmPeer {
     const before = this.#known.get(peer);
     if (before !== undefined) this.#clear(before);
+    else this.#version++;
     const { load, outstanding, seat } = before ?? { load: 0, outstanding: 0, seat: this.#freeSeat() };
     const swarmPeer = { id: peer, sameZone, seat, load, outstanding };
     this.#known.set(peer, swarmPeer);
@@ -91,6 +98,7 @@ export class PeerSet {
     const swarmPeer = this.#known.get(peer);
     if (swarmPeer === undefined) return [];
     this.#known.delete(peer);
+    this.#version++;
     this.#seats[swarmPeer.seat] = undefined;
     this.#busyUntil[swarmPeer.seat] = 0;
     return this.#clear(swarmPeer);
@@ -106,13 +114,20 @@ export class PeerSet {
     return (this.#busyUntil[seat] ?? 0) <= now;
   }
 
-  /** The seats of the peers that can be asked now. */
-  free(now: number): Seats {
-    const free = new Seats();
+  /** The seats of the peers that can be asked now: all of them, and those of the same zone. */
+  free(now: number): { readonly all: Seats; readonly near: Seats } {
+    const free = { all: new Seats(), near: new Seats() };
     for (let seat = 0; seat < this.#busyUntil.length; seat++) {
-      if ((this.#busyUntil[seat] ?? 0) <= now) free.add(seat);
+      if ((this.#busyUntil[seat] ?? 0) > now) continue;
+      free.all.add(seat);
+      if (this.#seats[seat]?.sameZone === true) free.near.add(seat);
     }
     return free;
+  }
+
+  /** Whether a peer of the same zone has the chunk. */
+  isHeldNear(index: number): boolean {
+    return this.#seats.some((peer) => peer?.sameZone === true && this.#holders.has(index, peer.seat));
   }
 
   /** Scheduler's milliseconds of when the next resting peer can be asked again; Infinity if none rests. */

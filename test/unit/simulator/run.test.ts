@@ -121,6 +121,16 @@ describe('Simulator', () => {
     assertWhole(go({ throttle: 10 }), 20);
   });
 
+  it('brings each chunk into a zone about once, and takes little longer for it', () => {
+    const [apart, together] = [go({ nodes: 12, zones: 3 }), go({ nodes: 12 })];
+    assertWhole(apart, 12);
+    const { cross_zone_bytes: crossed, image_bytes: image } = apart.result;
+    // A third of each zone's bytes comes from the registry itself.
+    assert.ok(crossed <= 3 * image, `${crossed / image} images crossed zones`);
+    assert.ok(crossed >= 2 * image * 0.9, 'each zone needs what others brought in');
+    assert.ok(apart.result.makespan_ratio <= together.result.makespan_ratio + 0.1);
+  });
+
   it('counts bytes that cross zones', () => {
     const { result } = go({ zones: 2 });
     assert.ok(result.cross_zone_bytes > 0);

@@ -11,7 +11,7 @@ import { Claims } from '../../../src/swarm/claims.ts';
 import { PeerSet } from '../../../src/swarm/peer-set.ts';
 import { AdaptiveWindow } from '../../../src/swarm/adaptive-window.ts';
 import { RttEstimator } from '../../../src/swarm/rtt-estimator.ts';
-import { PARAMETERS, type Parameters } from '../../../src/swarm/parameters.ts';
+import { PARAMETERS, type Parameters, OTHER_ZONE_LOAD_FACTOR } from '../../../src/swarm/parameters.ts';
 import { inOrderOfChoice } from '../../../src/swarm/peer-connector.ts';
 import { Tracker } from '../../../src/swarm/tracker.ts';
 import { DhtSearches } from '../../../src/swarm/dht-searches.ts';
@@ -108,10 +108,12 @@ describe('rank (rendezvous hashing)', () => {
   });
 });
 
+const ANY_ZONE = { mayCross: () => true, takeNextAt: () => Infinity };
+
 describe('ChunkPicker', () => {
   const wanted = chunksOf([0, 1, 2, 3]);
   const pick = (peers: PeerSet, inOrder: number, seed = 1): number | undefined =>
-    new ChunkPicker({ peers, wanted, random: seeded(seed), inOrder }).pick(0)?.index;
+    new ChunkPicker({ peers, zones: ANY_ZONE, wanted, random: seeded(seed), inOrder }).pick(0)?.index;
 
   it('takes the rarest chunk', () => {
     const peers = scene({ a: [1, 2, 3], b: [1, 2], c: [1] });
@@ -151,7 +153,7 @@ describe('ChunkPicker', () => {
       fc.property(fc.array(action, { maxLength: 60, size: 'max' }), (actions) => {
         const peers = scene({ 0: [], 1: [] });
         const desired = chunksOf([]);
-        const options = { peers: peers, wanted: desired, random: half, inOrder: 0 };
+        const options = { peers, zones: ANY_ZONE, wanted: desired, random: half, inOrder: 0 };
         const picker = new ChunkPicker(options);
         let now = 0;
         for (const { kind, peer: number, number: value } of actions) {
@@ -172,12 +174,14 @@ describe('ChunkPicker', () => {
 });
 
 describe('PeerSet', () => {
-  it('prefers the least loaded peer, and counts another zone twice', () => {
+  it('prefers the least loaded peer, and one of another zone only if the own zone is very busy', () => {
     const peers = new PeerSet(1);
     peers.put(named('far'), oneChunk(), false);
     const near = peers.put(named('near'), oneChunk(), true);
     assert.equal(peers.best(0, 0, half)?.id, named('near'));
-    near.outstanding = 2;
+    near.outstanding = OTHER_ZONE_LOAD_FACTOR - 2;
+    assert.equal(peers.best(0, 0, half)?.id, named('near'));
+    near.outstanding = OTHER_ZONE_LOAD_FACTOR;
     assert.equal(peers.best(0, 0, half)?.id, named('far'));
   });
 
@@ -220,7 +224,7 @@ describe('PeerSet', () => {
           assert.deepEqual(peers.holdersOf(index).toSorted(), holders.toSorted());
           assert.equal(peers.holders(index), holders.length);
           assert.equal(peers.isHeld(index), holders.length > 0);
-          assert.equal(peers.isHeld(index, peers.free(0)), holders.length > 0);
+          assert.equal(peers.isHeld(index, peers.free(0).all), holders.length > 0);
           for (const swarmPeer of peers.all()) {
             assert.equal(peers.has(swarmPeer, index), holders.includes(swarmPeer.id));
           }
@@ -236,11 +240,11 @@ describe('PeerSet', () => {
     peers.rest(a, 10);
     peers.rest(b, 20);
     assert.equal(peers.nextFree(0), 10);
-    assert.ok(peers.free(9).isEmpty);
+    assert.ok(peers.free(9).all.isEmpty);
     assert.equal(peers.best(0, 9, half), undefined);
     assert.equal(peers.best(0, 10, half), a);
-    assert.ok(!peers.isHeld(1, peers.free(10)));
-    assert.ok(peers.isHeld(1, peers.free(20)));
+    assert.ok(!peers.isHeld(1, peers.free(10).all));
+    assert.ok(peers.isHeld(1, peers.free(20).all));
     assert.equal(peers.nextFree(20), Infinity);
     peers.remove(b.id);
     const after = peers.put(named('c'), chunksOf([1]), true);
