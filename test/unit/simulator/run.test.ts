@@ -122,13 +122,14 @@ describe('Simulator', () => {
   });
 
   it('brings each chunk into a zone about once, and takes little longer for it', () => {
-    const [apart, together] = [go({ nodes: 12, zones: 3 }), go({ nodes: 12 })];
+    const links = { nodes: 12, link: 12_500, registry: 12_500 }; // 100 Mbit/s
+    const [apart, together] = [go({ ...links, zones: 3 }), go(links)];
     assertWhole(apart, 12);
     const { cross_zone_bytes: crossed, image_bytes: image } = apart.result;
     // A third of each zone's bytes comes from the registry itself.
-    assert.ok(crossed <= 3 * image, `${crossed / image} images crossed zones`);
+    assert.ok(crossed <= 3 * 1.3 * image, `${crossed / image} images crossed zones`);
     assert.ok(crossed >= 2 * image * 0.9, 'each zone needs what others brought in');
-    assert.ok(apart.result.makespan_ratio <= together.result.makespan_ratio + 0.1);
+    assert.ok(apart.result.makespan_ratio <= together.result.makespan_ratio + 0.05);
   });
 
   it('counts bytes that cross zones', () => {
