@@ -5,7 +5,7 @@
  */
 import { SECOND } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
-import { ChunkBuffers } from '../transfer/chunk-buffers.ts';
+import { ChunkBuffers } from './chunk-buffers.ts';
 
 /** Milliseconds for which memory is kept that nobody uses: longer than the pauses between the chunks of an image. */
 const KEEP = 2 * SECOND;

@@ -10,6 +10,7 @@ import { Progress } from '../util/progress.ts';
 import type { Caller } from '../upstream/caller.ts';
 import type { Download } from './download.ts';
 import type { BodyTarget, ByteSource, BlobReader } from './blob-reader.ts';
+import { OVER, sendWatched } from './watched-send.ts';
 
 /** Blobs up to this are verified whole before their first byte. */
 const WHOLE_FIRST_BYTES = 32 * MIB;
@@ -17,11 +18,6 @@ const WHOLE_FIRST_BYTES = 32 * MIB;
 const WHOLE_FIRST_PATIENCE = 2 * SECOND;
 /** Milliseconds after which a waiting reader looks again: the wait for shared memory cannot be ended otherwise. */
 const LOOK_AGAIN = 1 * SECOND;
-/**
- * The reason with which a wait ends. Made once: an abort without a reason makes an exception with a stack each time.
- */
-const OVER = new Error('the wait is over');
-
 export interface DownloadReaderOptions {
   readonly caller: Caller;
   readonly clock: Clock;
@@ -100,29 +96,23 @@ export class DownloadReader implements BlobReader {
     // Without room nothing more will come: what is here is sent, and the rest is passed through.
     const most = failure === undefined ? end : Math.min(end, start + this.#visible(start));
     const stop = new AbortController();
-    const over = new AbortController();
     const sent = download.sends.begin(() => stop.abort(OVER));
-    let stalled: number | undefined;
     try {
-      const position = await target.send(ingest.content, start, most, {
-        stop: stop.signal,
-        onWaiting: (at) => {
-          void this.#untilStalled(at, over.signal).then((isStalled) => {
-            if (isStalled) stalled = at;
-            if (isStalled) stop.abort(OVER);
-            return isStalled;
-          });
-        },
+      const { position, stalledAt } = await sendWatched(target, {
+        content: ingest.content,
+        start,
+        end: most,
+        stop,
+        untilStalled: (at, over) => this.#untilStalled(at, over),
       });
       if (position > start) this.#generation ??= generation;
-      if (stalled === position) throw this.#stall();
+      if (stalledAt === position) throw this.#stall();
       return position;
     } catch (error) {
       // Bytes may have left, also if it is not known how many.
       if (target.bytesSent > 0) this.#generation ??= generation;
       throw error;
     } finally {
-      over.abort(OVER);
       sent();
     }
   }

@@ -16,9 +16,7 @@ import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobStream } from '../upstream/upstream-blob.ts';
 import type { PullRequest } from './access.ts';
 import type { BlobReader, BodyTarget } from './blob-reader.ts';
-
-/** The reason with which a part of a body is stopped, or a wait ends. Made once, as its stack costs. */
-const OVER = new Error('it is over');
+import { OVER, sendWatched } from './watched-send.ts';
 
 export interface PassThroughReaderOptions {
   readonly upstream: Pick<Upstream, 'openBlob' | 'pass'>;
@@ -170,30 +168,25 @@ export class PassThroughReader implements BlobReader {
 
   async #pass(target: BodyTarget, start: number, end: number): Promise<void> {
     const stop = new AbortController();
-    const over = new AbortController();
-    let isStalled = false;
     this.#interrupt = () => stop.abort(OVER);
     if (this.#failure !== undefined) throw this.#failure;
     try {
-      const position = await target.send(this.#passing.content, start, end, {
-        stop: stop.signal,
-        onWaiting: (at) => {
-          void this.#untilStalled(at, over.signal).then((stalled) => {
-            isStalled = stalled;
-            if (stalled) stop.abort(OVER);
-            return stalled;
-          });
-        },
+      const { position, stalledAt } = await sendWatched(target, {
+        content: this.#passing.content,
+        start,
+        end,
+        stop,
+        untilStalled: (at, over) => this.#untilStalled(at, over),
       });
       if (position === end) return;
       throw (
-        this.#failure ?? (isStalled ? this.#stalled() : new WeirError('aborted', 'the reader was closed'))
+        this.#failure ??
+        (stalledAt !== undefined ? this.#stalled() : new WeirError('aborted', 'the reader was closed'))
       );
     } catch (error) {
       // The byte worker finds it out first.
       throw isWeirError(error, 'store_corrupt') ? this.#wrong() : error;
     } finally {
-      over.abort(OVER);
       this.#interrupt = undefined;
     }
   }
