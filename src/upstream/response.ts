@@ -226,7 +226,7 @@ export class Response implements Dispatcher.DispatchHandler, ResponseHead {
 
   /** Drops the body. A short one is read in the background, so that the connection can be used again. */
   discard(): void {
-    if (this.#ended) {
+    if (this.#ended || this.#failure !== undefined) {
       this.#queue.takeAll();
       this.#signal?.removeEventListener('abort', this.#onAbort);
       return;
@@ -241,8 +241,8 @@ export class Response implements Dispatcher.DispatchHandler, ResponseHead {
   }
 
   abort(reason: WeirError): void {
-    if (this.#failure !== undefined) return;
-    if (this.#ended) return this.#taking?.done.reject(reason); // its last bytes may wait to be taken
+    // Its last bytes may wait to be taken.
+    if (this.#ended || this.#failure !== undefined) return this.#taking?.done.reject(reason);
     this.#aborted = reason;
     // Without a controller the request still waits for a connection: onRequestStart aborts it then.
     if (this.#controller === undefined) this.#fail(reason);
@@ -293,7 +293,7 @@ export class Response implements Dispatcher.DispatchHandler, ResponseHead {
   #fail(error: WeirError): void {
     if (this.#ended || this.#failure !== undefined) return;
     this.#failure = error;
-    this.#signal?.removeEventListener('abort', this.#onAbort);
+    if (this.#queue.bytes === 0) this.#signal?.removeEventListener('abort', this.#onAbort);
     this.#waiter?.reject(error);
     this.#waiter = undefined;
     this.#notify();

@@ -117,6 +117,18 @@ for (const scheme of ['http', 'https'] as const) {
       }
     });
 
+    it('end when the signal is aborted, also after a registry cut them', async () => {
+      const stop = new AbortController();
+      const response = await get((request, answer) => {
+        answer.writeHead(200, { 'content-length': BODY.length });
+        answer.write(BODY.subarray(0, 100 * KIB), () => request.socket.destroySoon());
+      }, stop.signal);
+      const taken = response.into(() => 0);
+      await delay(50); // nothing tells when undici has seen the cut
+      stop.abort(new WeirError('aborted', 'not wanted'));
+      await assert.rejects(taken, (error) => isWeirError(error, 'aborted'));
+    });
+
     it('give what came before a registry cut them', async () => {
       const response = await get((request, answer) => {
         answer.writeHead(200, { 'content-length': BODY.length });
