@@ -4,18 +4,16 @@
  */
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
 import { createSecureContext, createServer } from 'node:tls';
 import { multiaddr } from '@multiformats/multiaddr';
 import { spread, type Spread } from '../../test/simulator/stats.ts';
-import { MemberTable } from '../../src/cluster/member-table.ts';
-import { createLibp2pNode, type Libp2pNode } from '../../src/network/libp2p-node.ts';
-import { Network } from '../../src/network/network.ts';
+import { startBareNode } from '../../test/support/bare-node.ts';
+import { KEY, startNetwork, until } from '../../test/support/test-network.ts';
+import type { Libp2pNode } from '../../src/network/libp2p-node.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../src/oci/repository.ts';
 import { Identity } from '../../src/protocol/identity.ts';
 import type { SwarmMessage } from '../../src/protocol/messages.ts';
-import type { PeerId } from '../../src/protocol/peer-id.ts';
 import { makeCertificate } from '../../src/transfer/certificate.ts';
 import { dial } from '../../src/transfer/dial.ts';
 import { systemClock } from '../../src/util/clock.ts';
@@ -43,7 +41,6 @@ const HANDSHAKES = 300;
 const TURNS = 3000;
 const TOGETHER = 11;
 
-const KEY = new Uint8Array(32).fill(7);
 const LISTEN = [{ host: '127.0.0.1', port: 0 }];
 const HAVE: SwarmMessage = {
   kind: 'have',
@@ -82,7 +79,8 @@ async function cpuOf(count: number, work: () => Promise<void>): Promise<number> 
 }
 
 async function connections(): Promise<number> {
-  const [near, far] = [await startLibp2p(), await startLibp2p()];
+  const start = (): Promise<Libp2pNode> => startBareNode(Identity.generate(), KEY, LISTEN);
+  const [near, far] = [await start(), await start()];
   const [listening] = far.getMultiaddrs().map(String);
   const [address] = listening?.split('/p2p/') ?? [];
   if (address === undefined) throw new Error('it does not listen');
@@ -100,21 +98,6 @@ async function connections(): Promise<number> {
   } finally {
     await Promise.all([near.stop(), far.stop()]);
   }
-}
-
-async function startLibp2p(): Promise<Libp2pNode> {
-  const node = await createLibp2pNode({
-    identity: Identity.generate(),
-    clusterKey: KEY,
-    listen: LISTEN,
-    announced: (addresses) => addresses,
-    mdns: false,
-    version: '0',
-    isRefused: () => false,
-    isKnown: () => true,
-  });
-  await node.start();
-  return node;
 }
 
 async function handshakes(signal: AbortSignal): Promise<number> {
@@ -142,13 +125,20 @@ async function handshakes(signal: AbortSignal): Promise<number> {
 }
 
 async function messages(): Promise<{ readonly message: number; readonly further: number }> {
-  await using far = await Member.start([]);
-  await using near = await Member.start([far.address]);
-  await near.knows(far.peer);
+  /** Messages that are still to come, and what is called then. */
+  const awaited = { count: 0, came: (): void => undefined };
+  await using far = await startNetwork({
+    onMessage: () => {
+      if (--awaited.count === 0) awaited.came();
+    },
+  });
+  await using near = await startNetwork({ bootstrap: [far.address] });
+  await until('they know each other', () => near.table.get(far.peer) !== undefined);
   const send = async (count: number): Promise<void> => {
-    const came = far.receives(count);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    Object.assign(awaited, { count, came: resolve });
     for (let i = 0; i < count; i++) near.network.send(far.peer, HAVE);
-    await came;
+    await promise;
   };
   await send(1);
   const each = (together: number): Promise<number> =>
@@ -158,69 +148,6 @@ async function messages(): Promise<{ readonly message: number; readonly further:
   const message = await each(1);
   const together = await each(TOGETHER);
   return { message, further: Math.max(0, (together - message) / (TOGETHER - 1)) };
-}
-
-/** Messages that are still to come, and what is called then. */
-interface Expected {
-  expected: number;
-  came: () => void;
-}
-
-/** A member with the whole control plane, on loopback. */
-class Member implements AsyncDisposable {
-  readonly network: Network;
-  readonly peer: PeerId;
-  readonly #table: MemberTable;
-  readonly #events: Expected;
-
-  private constructor(network: Network, peer: PeerId, table: MemberTable, events: Expected) {
-    this.network = network;
-    this.peer = peer;
-    this.#table = table;
-    this.#events = events;
-  }
-
-  static async start(bootstrap: readonly string[]): Promise<Member> {
-    const identity = Identity.generate();
-    const table = new MemberTable({ self: identity.peer, clock: systemClock, banned: [] });
-    const events = { expected: 0, came: (): void => undefined };
-    const network = await Network.start({
-      identity,
-      clock: systemClock,
-      clusterKey: KEY,
-      listen: LISTEN,
-      announce: [],
-      bootstrap,
-      mdns: false,
-      selfInfo: { name: 'bench', zone: '', version: '0', dataAddresses: [], fingerprint: new Uint8Array() },
-      logger: { debug: () => undefined, warn: () => undefined },
-      onMessage: () => {
-        if (--events.expected === 0) events.came();
-      },
-      onUnreachable: () => undefined,
-      table,
-    });
-    return new Member(network, identity.peer, table, events);
-  }
-
-  get address(): string {
-    return `/ip4/127.0.0.1/tcp/${this.network.addresses[0]?.split('/').at(-1)}`;
-  }
-
-  async knows(peer: PeerId): Promise<void> {
-    while (this.#table.get(peer) === undefined) await delay(10);
-  }
-
-  receives(count: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#events.expected = count;
-    this.#events.came = resolve;
-    return promise;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.network.stop();
-  }
 }
 
 /** As a table for people. */

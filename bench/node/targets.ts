@@ -1,4 +1,5 @@
 /** What a node has to reach, and the aims beyond. Pure. */
+import { MAIN } from '../support/threads.ts';
 import type { Figures } from './report.ts';
 
 export interface Target {
@@ -42,7 +43,7 @@ export function targetsOf({ cold, warm, memory, latency, late }: Figures): reado
     const loops = [sender, receiver].map(({ loopDelay }) => loopDelay.p99);
     atMost(lateName('event loop', setup), 25, 10, Math.max(...loops));
     atMost(lateName('CPU, cold', setup), 4.5, 3.5, first.cpu.median);
-    atMost(lateName('main thread, cold', setup), 0.4, 0.2, first.threads['main']?.median);
+    atMost(lateName('main thread, cold', setup), 0.4, 0.2, first.threads[MAIN]?.median);
   }
   return rules.flatMap(({ value, ...rule }) =>
     value === undefined ? [] : [{ ...rule, value, reached: isWithin(rule.bound, value, rule.target) }],
@@ -66,7 +67,8 @@ export function verdict(targets: readonly Target[], name: string): string {
   return aim === undefined ? text : `${text} (aim ${aim} ${judge(isWithin(bound, value, aim))})`;
 }
 
-function isWithin(bound: Target['bound'], value: number, limit: number): boolean {
+/** Whether the value keeps the bound. */
+export function isWithin(bound: Target['bound'], value: number, limit: number): boolean {
   return bound === 'at most' ? value <= limit : value >= limit;
 }
 

@@ -1,5 +1,5 @@
 /** The tables of `bench node` and `bench transfer`: one node, beside nginx and general HTTP clients. */
-import { coldName, lateName } from '../../bench/node/targets.ts';
+import { coldName, isWithin, lateName } from '../../bench/node/targets.ts';
 import type { Kept } from '../../bench/report/kept.ts';
 import { MIB } from '../../src/util/clock.ts';
 import { table } from '../markdown.ts';
@@ -89,8 +89,8 @@ export function lateTable({ late, targets }: Kept<'node'>): string {
 function verdict(targets: Kept<'node'>['targets'], name: string): string {
   const found = targets.find((target) => target.name === name);
   if (found === undefined) throw new Error(`bench node has no target "${name}"`);
-  const met = found.bound === 'at most' ? found.value <= found.target : found.value >= found.target;
-  return `${found.bound} ${found.target}: ${judgement(met)}`;
+  const { bound, value, target } = found;
+  return `${bound} ${target}: ${judgement(isWithin(bound, value, target))}`;
 }
 
 function pairCells(name: string, { reference, weir, ratio }: Pair, digits: number): readonly string[] {

@@ -5,29 +5,20 @@ import { table } from '../markdown.ts';
 
 /** A row for each number of nodes, columns for each kept result. */
 export function simulationTable(results: readonly Kept<'simulate'>[]): string {
-  const counts = [...new Set(results.flatMap((result) => result.results.map(({ nodes }) => nodes)))];
   const head = results.flatMap(({ settings }) => [
     `Registry ${String(settings['registry'])}: makespan, s`,
     'over the bound',
     'left the registry, images',
     'connections of the busiest',
   ]);
-  const rows = counts.map((count) =>
-    [count.toLocaleString('en')].concat(results.flatMap((result) => simulationCells(result, count))),
-  );
-  return table(['Nodes', ...head], rows, 'figures');
-}
-
-function simulationCells({ results }: Kept<'simulate'>, count: number): readonly string[] {
-  const turn = results.find(({ nodes }) => nodes === count);
-  if (turn === undefined) throw new Error(`a simulation has no ${count} nodes, beside one that has`);
-  const { makespan_s: makespan, makespan_ratio: ratio, registry_ratio: images } = turn;
-  return [makespan.toFixed(2), ratio.toFixed(3), images.toFixed(3), String(turn.connections_max)];
+  return byNodes(results, head, (turn) => {
+    const { makespan_s: makespan, makespan_ratio: ratio, registry_ratio: images } = turn;
+    return [makespan.toFixed(2), ratio.toFixed(3), images.toFixed(3), String(turn.connections_max)];
+  });
 }
 
 /** The same with cores, whose nodes are charged for CPU time: a row for each number of nodes. */
 export function chargedTable(results: readonly Kept<'simulate'>[]): string {
-  const counts = [...new Set(results.flatMap((result) => result.results.map(({ nodes }) => nodes)))];
   const head = results.flatMap(({ settings }) => [
     `${String(settings['link'])}, ${String(settings['cores'])} cores: makespan, s`,
     'over the bound',
@@ -35,25 +26,37 @@ export function chargedTable(results: readonly Kept<'simulate'>[]): string {
     'main thread busy, mean (most)',
     'workers, CPU s',
   ]);
-  const rows = counts.map((count) =>
-    [count.toLocaleString('en')].concat(results.flatMap((result) => chargedCells(result, count))),
-  );
-  return table(['Nodes', ...head], rows, 'figures');
+  return byNodes(results, head, (turn) => {
+    const { makespan_s: makespan, makespan_ratio: ratio, cpu_s_per_gib: each, cpu } = turn;
+    if (cpu === undefined || each === null) throw new Error('a simulation was not charged for CPU time');
+    const share = (seconds: number): string => `${((100 * seconds) / makespan).toFixed(0)} %`;
+    return [
+      makespan.toFixed(2),
+      ratio.toFixed(3),
+      each.toFixed(2),
+      `${share(cpu.main_s)} (${share(cpu.busiest_main_s)})`,
+      cpu.workers_s.toFixed(2),
+    ];
+  });
 }
 
-function chargedCells({ results }: Kept<'simulate'>, count: number): readonly string[] {
-  const turn = results.find(({ nodes }) => nodes === count);
-  if (turn === undefined) throw new Error(`a simulation has no ${count} nodes, beside one that has`);
-  const { makespan_s: makespan, makespan_ratio: ratio, cpu_s_per_gib: each, cpu } = turn;
-  if (cpu === undefined || each === null) throw new Error('a simulation was not charged for CPU time');
-  const share = (seconds: number): string => `${((100 * seconds) / makespan).toFixed(0)} %`;
-  return [
-    makespan.toFixed(2),
-    ratio.toFixed(3),
-    each.toFixed(2),
-    `${share(cpu.main_s)} (${share(cpu.busiest_main_s)})`,
-    cpu.workers_s.toFixed(2),
-  ];
+/** A row for each number of nodes, with the cells of each result. */
+function byNodes(
+  results: readonly Kept<'simulate'>[],
+  head: readonly string[],
+  cells: (turn: Kept<'simulate'>['results'][number]) => readonly string[],
+): string {
+  const counts = [...new Set(results.flatMap((result) => result.results.map(({ nodes }) => nodes)))];
+  const rows = counts.map((count) =>
+    [count.toLocaleString('en')].concat(
+      results.flatMap((result) => {
+        const turn = result.results.find(({ nodes }) => nodes === count);
+        if (turn === undefined) throw new Error(`a simulation has no ${count} nodes, beside one that has`);
+        return cells(turn);
+      }),
+    ),
+  );
+  return table(['Nodes', ...head], rows, 'figures');
 }
 
 /** How the page names what is watched of the nodes that stay; the store is told in MiB. */

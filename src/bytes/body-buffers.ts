@@ -3,6 +3,7 @@
  * being sent, each takes one small buffer: hundreds of clients that read slowly must not fill the memory.
  */
 import { KIB, SECOND } from '../util/clock.ts';
+import { free } from './chunk-buffers.ts';
 
 /** Bytes: so large that system calls cost little. */
 export const LARGE: number = 256 * KIB;
@@ -41,7 +42,7 @@ export class BodyBuffers {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       if (this.#large > 0) return;
-      for (const { buffer } of this.#spare.splice(0)) (buffer as ArrayBuffer).transfer(0);
+      for (const { buffer } of this.#spare.splice(0)) free(buffer as ArrayBuffer);
     }, KEEP).unref();
   }
 }

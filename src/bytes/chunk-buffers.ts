@@ -52,7 +52,7 @@ export class ChunkBuffers {
 }
 
 /** Gives the memory back now. A node that is idle collects no garbage for hours. */
-function free(buffer: ArrayBuffer): void {
+export function free(buffer: ArrayBuffer): void {
   buffer.transfer(0);
 }
 

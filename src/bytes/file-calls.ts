@@ -1,5 +1,5 @@
 /** Synchronous file calls of byte workers, each done in full. */
-import { readSync, writeSync, writevSync } from 'node:fs';
+import { readSync, writeSync } from 'node:fs';
 import { KIB } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 
@@ -36,16 +36,4 @@ export function* readSteps(fd: number, start: number, end: number): Generator<Ui
 export function writeWhole(fd: number, bytes: Uint8Array, position: number): void {
   let done = 0;
   while (done < bytes.length) done += writeSync(fd, bytes, done, bytes.length - done, position + done);
-}
-
-/** Writes all buffers, one behind the other. @throws the system's error */
-export function writeAll(fd: number, buffers: readonly Uint8Array[], position: number): void {
-  let written = buffers.length === 0 ? 0 : writevSync(fd, buffers, position);
-  let at = position;
-  for (const buffer of buffers) {
-    const already = Math.min(written, buffer.length);
-    written -= already;
-    if (already < buffer.length) writeWhole(fd, buffer.subarray(already), at + already);
-    at += buffer.length;
-  }
 }

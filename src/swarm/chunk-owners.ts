@@ -53,7 +53,7 @@ export class ChunkOwners {
     const group = this.groupOf(index);
     let ranked = this.#ranked.get(group);
     if (ranked === undefined) {
-      ranked = rank(this.#membership.live(), chunkKey(this.#blob, group), OWNER_RANKS);
+      ranked = rank(this.#membership.live(), this.keyOf(index), OWNER_RANKS);
       this.#ranked.set(group, ranked);
     }
     return ranked;
@@ -84,7 +84,7 @@ export class ChunkOwners {
       this.#hashOf = peer;
       this.#hash = hashText(peer);
     }
-    return shareBefore(this.#hash, chunkKey(this.#blob, this.groupOf(index)));
+    return shareBefore(this.#hash, this.keyOf(index));
   }
 
   #refresh(): void {

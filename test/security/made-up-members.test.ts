@@ -19,7 +19,7 @@ import { signMember, type SignedMember } from '../../src/protocol/signed-record.
 import { startBareNode } from '../support/bare-node.ts';
 import { MemberNode } from '../support/member-node.ts';
 import { TempDir } from '../support/temp.ts';
-import { until } from '../unit/network/fixture.ts';
+import { until } from '../support/test-network.ts';
 
 const MADE_UP = 8192;
 /** Members of the cluster that the node has met. */

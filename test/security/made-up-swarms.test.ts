@@ -5,7 +5,7 @@ import { digestOf } from '../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../src/oci/repository.ts';
 import type { SwarmKey } from '../../src/protocol/messages.ts';
 import { EvilScene } from '../support/evil-scene.ts';
-import { until } from '../unit/network/fixture.ts';
+import { until } from '../support/test-network.ts';
 
 const MADE_UP = 4000;
 /** Messages that may wait for a peer; with one more all of them are lost. */

@@ -84,6 +84,7 @@ export function simulate(options: SimulateOptions, turn: number): Go {
   const firsts = perNode.flatMap(({ first_byte_s: first }) => first ?? []);
   const makespan = Math.max(...perNode.map(({ completed_s: done }) => done ?? 0));
   const failed = failuresOf(course);
+  const cpu = clusterCpuOf(perNode);
   const result: BenchResult = {
     system: 'weir',
     nodes: options.nodes,
@@ -100,8 +101,8 @@ export function simulate(options: SimulateOptions, turn: number): Go {
     registry_ratio: world.registry.bytes / image,
     registry_requests: world.registry.requests,
     cross_zone_bytes: world.nodes.reduce((sum, node) => sum + node.fromOtherZones, 0),
-    cpu_s_per_gib: cpuPerGib(world, image),
-    ...clusterCpuOf(perNode),
+    cpu_s_per_gib: cpu === undefined ? null : (cpu.main_s + cpu.workers_s) / (image / GIB),
+    ...(cpu !== undefined && { cpu }),
     rss_max_bytes: null,
     connections_max: Math.max(...world.nodes.map(({ connections }) => connections.most)),
     failures: failed.length,
@@ -121,13 +122,6 @@ export function simulate(options: SimulateOptions, turn: number): Go {
     outcomes: Object.fromEntries(world.tally.outcomes),
     blamed,
   };
-}
-
-/** CPU seconds of all nodes for each GiB that they pulled; null: CPU time is free. */
-function cpuPerGib({ nodes }: World, image: number): number | null {
-  if (nodes.some(({ processors }) => processors === undefined)) return null;
-  const used = nodes.reduce((sum, { processors }) => sum + (processors?.used ?? 0), 0);
-  return used / SECOND / ((nodes.length * image) / GIB);
 }
 
 /** Milliseconds; no run can be faster. If some nodes have a slower link, they are the last ones. */
@@ -274,25 +268,24 @@ function resultOf(node: SimulatedNode, startedAt: number, { busy }: Course): Nod
   };
 }
 
-/** Nothing if CPU time is free. */
-function clusterCpuOf(nodes: readonly NodeResult[]): { readonly cpu?: ClusterCpu } {
+/** Undefined: CPU time is free. */
+function clusterCpuOf(nodes: readonly NodeResult[]): ClusterCpu | undefined {
   const all = nodes.flatMap(({ cpu }) => cpu ?? []);
-  if (all.length === 0) return {};
+  if (all.length === 0) return undefined;
   const mean = (of: (cpu: NodeCpu) => number): number =>
     all.reduce((sum, cpu) => sum + of(cpu), 0) / all.length;
-  const cpu = {
+  return {
     main_s: mean(({ main_s: main }) => main),
     workers_s: mean(({ workers_s: workers }) => workers),
     busiest_main_s: Math.max(...all.map(({ main_s: main }) => main)),
     main_wait_s: Math.max(...all.map(({ main_wait_s: wait }) => wait)),
   };
-  return { cpu };
 }
 
-function cpuOf({ main, workers }: Processors): NodeCpu {
+function cpuOf({ main, used }: Processors): NodeCpu {
   return {
     main_s: main.used / SECOND,
-    workers_s: main === workers ? 0 : workers.used / SECOND,
+    workers_s: (used - main.used) / SECOND,
     main_wait_s: main.longestWait / SECOND,
   };
 }

@@ -1,16 +1,17 @@
-import { createLibp2pNode, type Libp2pNode } from '../../src/network/libp2p-node.ts';
+import { createLibp2pNode, type Libp2pNode, type Libp2pNodeOptions } from '../../src/network/libp2p-node.ts';
 import type { Identity } from '../../src/protocol/identity.ts';
 
-/** A libp2p node of the cluster that nobody can dial, without the rest of a member. The caller stops it. */
+/** A libp2p node of the cluster, without the rest of a member. The caller stops it. @param listen default: nobody can dial it */
 export async function startBareNode(
   identity: Identity,
   clusterKey: Uint8Array | undefined,
+  listen: Libp2pNodeOptions['listen'] = [],
 ): Promise<Libp2pNode> {
   const node = await createLibp2pNode({
     identity,
     clusterKey,
-    listen: [],
-    announced: () => [],
+    listen,
+    announced: (listening) => listening,
     mdns: false,
     version: '0',
     isRefused: () => false,

@@ -74,7 +74,9 @@ export function findMerits(outcome: DemoOutcome): readonly string[] {
     ...merits,
     `the registry sent ${ratio(swarm)} images, not ${ratio(direct)}`,
     ...(times > 1
-      ? [`${nodes} nodes in ${now} instead of ${before}${isTold ? `: ${by(times)} as fast` : ''}`]
+      ? [
+          `${nodes} nodes in ${now} instead of ${before}${isTold ? `: ${times.toFixed(1)} times as fast` : ''}`,
+        ]
       : []),
     `a node that came later got all of it from its peers in ${formatSeconds(last.seconds)}`,
   ];
@@ -88,10 +90,6 @@ export function findShortfalls({ direct, swarm, nodes }: DemoOutcome): readonly 
     `no time was saved here: ${nodes} nodes took ${now}, and ${before} without Weir. This machine's processors, or the ` +
       'registry that all reach equally fast, were the bound, and not a registry that all wait for',
   ];
-}
-
-function by(times: number): string {
-  return `${times.toFixed(1)} times`;
 }
 
 function ratio(wave: WaveOutcome): string {

@@ -20,7 +20,7 @@ import { decodeReferenceAnswer, encodeReferenceQuestion } from '../../../src/pro
 import { TagOwners } from '../../../src/pull/tag-owners.ts';
 import { startBareNode } from '../../support/bare-node.ts';
 import { eventually } from '../../support/eventually.ts';
-import { KEY, startNetwork, until, type TestNetwork } from './fixture.ts';
+import { KEY, startNetwork, until, type TestNetwork } from '../../support/test-network.ts';
 
 /** Streams for each of the seven protocols; WEIR_ABUSE=20000 makes them 140,000. */
 const STREAMS = Number(process.env['WEIR_ABUSE'] ?? 200);

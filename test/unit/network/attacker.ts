@@ -22,7 +22,7 @@ import { encodeFrame } from '../../../src/protocol/frames.ts';
 import { encodeReferenceQuestion } from '../../../src/protocol/reference-messages.ts';
 import { signMember } from '../../../src/protocol/signed-record.ts';
 import { startBareNode } from '../../support/bare-node.ts';
-import { KEY } from './fixture.ts';
+import { KEY } from '../../support/test-network.ts';
 
 /** With the number of streams that a peer may have open at one time: more would be reset unread. */
 const PROTOCOLS: readonly (readonly [protocol: string, parallel: number])[] = [

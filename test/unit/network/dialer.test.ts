@@ -10,7 +10,7 @@ import type { MemberTable } from '../../../src/cluster/member-table.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { settled, VirtualClock } from './virtual-clock.ts';
 import { startBareNode } from '../../support/bare-node.ts';
-import { KEY } from './fixture.ts';
+import { KEY } from '../../support/test-network.ts';
 
 interface DialOptions {
   readonly signal: AbortSignal;

@@ -13,7 +13,7 @@ import { cidOf } from '../../../src/network/content-routing.ts';
 import type { SwarmMessage } from '../../../src/protocol/messages.ts';
 import { signMember } from '../../../src/protocol/signed-record.ts';
 import { eventually } from '../../support/eventually.ts';
-import { KEY, startNetwork, until, type TestNetwork, type TestOptions } from './fixture.ts';
+import { KEY, startNetwork, until, type TestNetwork, type TestOptions } from '../../support/test-network.ts';
 
 const SWARM = { registry: parseRegistryHost('ghcr.io'), digest: parseDigest(`sha256:${'ab'.repeat(32)}`) };
 const have = (...indices: readonly number[]): SwarmMessage => ({ swarm: SWARM, kind: 'have', indices });

@@ -1,10 +1,10 @@
-import { systemClock, type Clock } from '../../../src/util/clock.ts';
-import { Network } from '../../../src/network/network.ts';
-import type { NetworkLogger, NetworkOptions } from '../../../src/network/network-options.ts';
-import { MemberTable } from '../../../src/cluster/member-table.ts';
-import { Identity } from '../../../src/protocol/identity.ts';
-import type { PeerId } from '../../../src/protocol/peer-id.ts';
-import type { SwarmMessage } from '../../../src/protocol/messages.ts';
+import { systemClock, type Clock } from '../../src/util/clock.ts';
+import { Network } from '../../src/network/network.ts';
+import type { NetworkLogger, NetworkOptions } from '../../src/network/network-options.ts';
+import { MemberTable } from '../../src/cluster/member-table.ts';
+import { Identity } from '../../src/protocol/identity.ts';
+import type { PeerId } from '../../src/protocol/peer-id.ts';
+import type { SwarmMessage } from '../../src/protocol/messages.ts';
 
 export const KEY: Uint8Array = new Uint8Array(32).fill(7);
 
