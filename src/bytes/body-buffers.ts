@@ -8,6 +8,8 @@ import { free } from './chunk-buffers.ts';
 /** Bytes: so large that system calls cost little. */
 export const LARGE: number = 256 * KIB;
 const SMALL = 32 * KIB;
+/** Bytes before each buffer, for the head of a frame that is sent together with it. */
+export const HEADROOM = 8;
 /** Large buffers at a time: 16 MiB. They are kept, as new ones would have to be cleared and collected. */
 const MAX_LARGE = 64;
 /** Milliseconds for which memory is kept that no body uses: longer than the pauses between the blobs of an image. */
@@ -20,13 +22,13 @@ export class BodyBuffers {
 
   /** Two large buffers, or a small one. */
   take(): readonly [Buffer, ...Buffer[]] {
-    if (this.#large + 2 > MAX_LARGE) return [Buffer.allocUnsafeSlow(SMALL)];
+    if (this.#large + 2 > MAX_LARGE) return [withHeadroom(SMALL)];
     this.#large += 2;
     return [this.#takeLarge(), this.#takeLarge()];
   }
 
   #takeLarge(): Buffer {
-    return this.#spare.pop() ?? Buffer.allocUnsafeSlow(LARGE);
+    return this.#spare.pop() ?? withHeadroom(LARGE);
   }
 
   give(buffers: readonly Buffer[]): void {
@@ -45,4 +47,8 @@ export class BodyBuffers {
       for (const { buffer } of this.#spare.splice(0)) free(buffer as ArrayBuffer);
     }, KEEP).unref();
   }
+}
+
+function withHeadroom(length: number): Buffer {
+  return Buffer.allocUnsafeSlow(HEADROOM + length).subarray(HEADROOM);
 }

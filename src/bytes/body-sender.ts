@@ -41,6 +41,8 @@ export interface SenderOptions {
   readonly buffers: BodyBuffers;
   /** Shared with other bodies. */
   readonly limit?: TokenBucket | undefined;
+  /** Bytes of the next write, at most; default: a whole buffer. */
+  readonly step?: (() => number) | undefined;
   /** Memory for chunks that are checked. */
   readonly places: ChunkPlaces;
 }
@@ -78,7 +80,7 @@ export class BodySender {
    * @throws WeirError `store_corrupt`, `aborted`; the system's error
    */
   async run(): Promise<void> {
-    const { buffers, write, limit } = this.#options;
+    const { buffers, write, limit, step: nextStep } = this.#options;
     let taken: ReturnType<BodyBuffers['take']> | undefined;
     let writing: Promise<void> = Promise.resolve();
     try {
@@ -90,7 +92,7 @@ export class BodySender {
         if (taken.length === 1) await this.#until(writing);
         if (this.#isOver) return;
         const buffer = taken[count % taken.length] ?? taken[0];
-        const step = limit === undefined ? buffer.length : STEP_BYTES;
+        const step = Math.min(limit === undefined ? buffer.length : STEP_BYTES, nextStep?.() ?? Infinity);
         const bytes = buffer.subarray(0, Math.min(available, buffer.length, step));
         if (limit !== undefined) await this.#until(limit.take(bytes.length, { signal: this.#stop.signal }));
         if (this.#isOver) return;

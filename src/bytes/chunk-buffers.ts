@@ -3,7 +3,7 @@
  * receiving side: the kernel clears each page at its first touch (0.4 CPU seconds per GiB).
  */
 import { KIB, MIB } from '../util/clock.ts';
-import { LIMITS } from '../transfer/wire-format.ts';
+import { LIMITS } from '../transfer/limits.ts';
 
 /** Bytes of a buffer below which a new one costs less than keeping it. */
 const MIN_POOLED = 128 * KIB;

@@ -2,7 +2,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { SECOND } from '../util/clock.ts';
 import { assertNever, WeirError } from '../util/errors.ts';
-import { STEP_BYTES, type TokenBucket } from '../util/token-bucket.ts';
 import { LARGE, type BodyBuffers } from './body-buffers.ts';
 import { BodySender } from './body-sender.ts';
 import type { Post } from './byte-worker.ts';
@@ -20,7 +19,6 @@ export interface AnswerOptions {
   readonly places: ChunkPlaces;
   /** Milliseconds in which the client must take a buffer. */
   readonly clientTimeout: number;
-  readonly limit?: TokenBucket | undefined;
   /** The response is over, and nothing of it is being sent any more. */
   readonly onOver: () => void;
 }
@@ -130,22 +128,18 @@ export class Answer {
         this.#fail?.(stopped);
       },
     };
-    const { limit } = this.#options;
-    const step = limit === undefined ? LARGE : STEP_BYTES;
-    for (let at = 0; at < bytes.length; at += step) {
-      const part = bytes.subarray(at, at + step);
-      await limit?.take(part.length, { signal: stop.signal });
-      await this.#write(part);
+    for (let at = 0; at < bytes.length; at += LARGE) {
+      stop.signal.throwIfAborted();
+      await this.#write(bytes.subarray(at, at + LARGE));
     }
     return bytes.length;
   }
 
   async #send({ call, ...part }: SendCommand): Promise<number> {
-    const { exchange, post, buffers, places, limit } = this.#options;
+    const { exchange, post, buffers, places } = this.#options;
     if (this.#stopped.has(call)) return part.start;
     const sender = new BodySender(part, {
       buffers,
-      limit,
       places,
       write: (bytes) => this.#write(bytes),
       onWaiting: (position) => post({ kind: 'waiting', exchange, call, position }),

@@ -8,12 +8,7 @@
  *          gone {exchange 7}                                ──► the response is over
  * ```
  */
-import type {
-  ExchangeRequest,
-  PeerServerOptions,
-  PresentedCertificate,
-  ServerLimits,
-} from '../http/exchange.ts';
+import type { ExchangeRequest, ServerLimits } from '../http/exchange.ts';
 import type { Content } from '../util/content.ts';
 import type { WireError } from './wire-error.ts';
 
@@ -31,11 +26,7 @@ export interface ListenCommand {
   readonly host: string;
   readonly port: number;
   readonly limits: ServerLimits;
-  /** Of a server for peers. */
-  readonly peers: PeerOptions | undefined;
 }
-
-export type PeerOptions = Pick<PeerServerOptions, 'tls' | 'maxRate' | 'maxAhead'>;
 
 export interface WriteCommand {
   readonly kind: 'write';
@@ -76,21 +67,12 @@ export type ExchangeCommand =
   | { readonly kind: 'processing'; readonly exchange: number }
   | { readonly kind: 'closeShort'; readonly exchange: number };
 
-/** What is done to a connection of a peer. */
-export type ConnectionCommand =
-  /** HTTP is spoken with it. */
-  | { readonly kind: 'admit'; readonly connection: number }
-  /** A member is at the other end, so that bytes that are no HTTP are answered with an error. */
-  | { readonly kind: 'known'; readonly connection: number }
-  | { readonly kind: 'cut'; readonly connection: number };
-
 export type HttpCommand =
   | ListenCommand
   /** Takes no more connections, and closes those that are idle. */
   | { readonly kind: 'close'; readonly listener: number }
   /** Closes all connections, too. Answered with `closed`. */
   | { readonly kind: 'destroy'; readonly call: number; readonly listener: number }
-  | ConnectionCommand
   | ExchangeCommand;
 
 export interface RequestEvent extends ExchangeRequest {
@@ -98,8 +80,6 @@ export interface RequestEvent extends ExchangeRequest {
   readonly listener: number;
   /** Names request and response in this worker. */
   readonly exchange: number;
-  /** Of a peer. */
-  readonly connection: number | undefined;
 }
 
 export interface DoneEvent {
@@ -116,32 +96,11 @@ export interface DoneEvent {
   readonly error: WireError | undefined;
 }
 
-/** What a connection of a peer does. */
-export type ConnectionEvent =
-  | {
-      readonly kind: 'accepted';
-      readonly listener: number;
-      /** Names it in this worker. */
-      readonly connection: number;
-      readonly remoteAddress: string;
-      readonly remotePort: number;
-    }
-  /** The handshake is done; answered with `admit` or `cut`. */
-  | {
-      readonly kind: 'secured';
-      readonly connection: number;
-      readonly certificate: PresentedCertificate | undefined;
-    }
-  /** It is being closed, as it sent too many requests at a time. */
-  | { readonly kind: 'flooded'; readonly connection: number }
-  | { readonly kind: 'disconnected'; readonly connection: number };
-
 export type HttpEvent =
   | { readonly kind: 'listening'; readonly call: number; readonly host: string; readonly port: number }
   | { readonly kind: 'closed'; readonly call: number }
   | { readonly kind: 'failed'; readonly call: number; readonly error: WireError }
   | RequestEvent
-  | ConnectionEvent
   | DoneEvent
   /** Bytes of the body so far, at most once a second. */
   | { readonly kind: 'sent'; readonly exchange: number; readonly sent: number }

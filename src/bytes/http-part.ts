@@ -6,26 +6,16 @@ import { nodeOptionsOf, type ServerLimits } from '../http/exchange.ts';
 import { assertNever } from '../util/errors.ts';
 import { listening } from '../http/listen.ts';
 import { createLocalServer } from '../http/local-server.ts';
-import { systemClock } from '../util/clock.ts';
-import { TokenBucket } from '../util/token-bucket.ts';
 import { BodyBuffers } from './body-buffers.ts';
 import type { Part, Post } from './byte-worker.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
 import { Answer, connectionGone } from './http-answer.ts';
 import type { ExchangeCommand, HttpCommand, ListenCommand } from './http-messages.ts';
-import { PeerServer, type PeerConnection } from './peer-server.ts';
 import { toWireError } from './wire-error.ts';
 
 interface Listening {
   readonly server: Server;
   readonly closed: Promise<unknown>;
-  readonly peers: PeerServer | undefined;
-}
-
-interface AnswerSettings {
-  readonly limits: ServerLimits;
-  readonly limit?: TokenBucket | undefined;
-  readonly connection?: PeerConnection | undefined;
 }
 
 export class HttpPart implements Part<'http'> {
@@ -36,7 +26,6 @@ export class HttpPart implements Part<'http'> {
   /** By their number. */
   readonly #answers = new Map<number, Answer>();
   #next = 0;
-  #nextConnection = 0;
 
   constructor(post: Post<'http'>, places: ChunkPlaces) {
     this.#post = post;
@@ -53,11 +42,6 @@ export class HttpPart implements Part<'http'> {
         return;
       case 'destroy':
         void this.#destroy(command.listener).then(() => this.#post({ kind: 'closed', call: command.call }));
-        return;
-      case 'admit':
-      case 'known':
-      case 'cut':
-        for (const { peers } of this.#servers.values()) peers?.do(command);
         return;
       case 'write':
       case 'send':
@@ -85,12 +69,11 @@ export class HttpPart implements Part<'http'> {
 
   /** Never rejects. */
   async #listen(command: ListenCommand): Promise<void> {
-    const { call, listener, host, port } = command;
-    const peers = command.peers && this.#createForPeers(command);
-    const server = peers?.server ?? this.#create(listener, command.limits);
+    const { call, listener, host, port, limits } = command;
+    const server = this.#create(listener, limits);
     try {
       // Known before it listens: a connection may come at once.
-      this.#servers.set(listener, { server, closed: once(server, 'close'), peers });
+      this.#servers.set(listener, { server, closed: once(server, 'close') });
       await listening(server, host, port, { reusePort: true });
       const bound = server.address() as AddressInfo;
       this.#post({ kind: 'listening', call, host: bound.address, port: bound.port });
@@ -102,32 +85,17 @@ export class HttpPart implements Part<'http'> {
 
   #create(listener: number, limits: ServerLimits): Server {
     const server = createLocalServer(nodeOptionsOf(limits), (request, response) =>
-      this.#onRequest(listener, request, response, { limits }),
+      this.#onRequest(listener, request, response, limits),
     );
     server.maxConnections = limits.maxConnections;
     return server;
-  }
-
-  #createForPeers({ listener, limits, peers }: ListenCommand): PeerServer {
-    const { tls, maxRate, maxAhead = 1 } = peers ?? {};
-    const limit = maxRate && new TokenBucket(maxRate.rate, systemClock, maxRate.memory);
-    return new PeerServer({
-      listener,
-      limits,
-      tls,
-      maxAhead,
-      number: () => this.#nextConnection++,
-      post: (event) => this.#post(event),
-      onRequest: (connection, request, response) =>
-        this.#onRequest(listener, request, response, { limits, limit, connection }),
-    });
   }
 
   #onRequest(
     listener: number,
     request: IncomingMessage,
     response: ServerResponse,
-    { limits, limit, connection }: AnswerSettings,
+    { clientTimeout }: ServerLimits,
   ): void {
     const exchange = this.#next++;
     const answer = new Answer(request, response, {
@@ -135,14 +103,13 @@ export class HttpPart implements Part<'http'> {
       post: this.#post,
       buffers: this.#buffers,
       places: this.#places,
-      clientTimeout: limits.clientTimeout,
-      limit,
+      clientTimeout,
       onOver: () => this.#answers.delete(exchange),
     });
     this.#answers.set(exchange, answer);
     const { method = '', url = '', headers, httpVersion, socket } = request;
     const { localAddress = '', remoteAddress = '', remotePort = 0 } = socket;
-    const addresses = { localAddress, remoteAddress, remotePort, connection: connection?.id };
+    const addresses = { localAddress, remoteAddress, remotePort };
     this.#post({ kind: 'request', listener, exchange, method, url, headers, httpVersion, ...addresses });
   }
 
@@ -158,7 +125,6 @@ export class HttpPart implements Part<'http'> {
     this.#servers.delete(listener);
     found.server.close();
     found.server.closeAllConnections();
-    found.peers?.cutAll();
     await found.closed;
   }
 

@@ -1,9 +1,25 @@
-/** The part of a byte worker that asks other members for chunks: what it is told, and what it reports. */
-import type { PeerId } from '../protocol/peer-id.ts';
-import type { ChunkFetch } from '../transfer/chunk-exchange.ts';
-import type { ReceivedAnswer } from '../transfer/chunk-receiver.ts';
-import type { KeyPair } from '../transfer/data-port.ts';
-import type { DialTarget } from '../transfer/member-connections.ts';
+/**
+ * The part of a byte worker that speaks the peer wire: it owns the connections to members, receives chunks into its memory
+ * and sends them out of files. Which member is asked what, and what a member gets, the main thread decides.
+ *
+ * ```
+ * main     dial {connection 4, member}              ──►
+ *          ◄── open {connection 4}                       the member has admitted this node
+ *          request {connection 4, id 0, frame}      ──►
+ *          ◄── answered {connection 4, id 0, place, hash}
+ *          ◄── frames {connection 4, messages and requests of the member}
+ *          serve {connection 4, id 9, head, file, 0 to n} ──►
+ *          ◄── served {connection 4, id 9}
+ * ```
+ *
+ * Orders and events of one turn of the event loop travel together.
+ */
+import type { Member } from '../protocol/member.ts';
+import type { PresentedCertificate } from '../transfer/admission.ts';
+import type { KeyPair } from '../transfer/limits.ts';
+import type { Hello } from '../transfer/wire-codec.ts';
+import type { Content } from '../util/content.ts';
+import type { ReceivedAnswer } from './chunk-receiver.ts';
 import type { WireError } from './wire-error.ts';
 
 /** A limit on a rate that holds for all workers together (util/token-bucket.ts). */
@@ -13,43 +29,116 @@ export interface SharedLimit {
   readonly memory: SharedArrayBuffer;
 }
 
+/** What has to be known of a member to connect to it. */
+export type DialTarget = Pick<Member, 'peer' | 'dataAddresses' | 'fingerprint'>;
+
+/** What is done with a connection. `connection` names it in its worker. */
+export type ConnectionOrder = { readonly connection: number } & (
+  | { readonly kind: 'dial'; readonly target: DialTarget }
+  /** A member has opened it. */
+  | { readonly kind: 'admit' }
+  /** Closes it at once. */
+  | { readonly kind: 'cut' }
+  /** Closes it as soon as nothing is under way. */
+  | { readonly kind: 'retire' }
+  /** Sends whole frames. */
+  | { readonly kind: 'write'; readonly frames: Uint8Array }
+  | {
+      readonly kind: 'request';
+      readonly id: number;
+      readonly frame: Uint8Array;
+      /** Bytes that are asked for; undefined: a whole blob. */
+      readonly length: number | undefined;
+    }
+  | { readonly kind: 'cancel'; readonly id: number; readonly frame: Uint8Array }
+  | ({ readonly kind: 'serve'; readonly id: number } & ServedPart)
+  /** Ends the sending at the next buffer. */
+  | { readonly kind: 'unserve'; readonly id: number }
+  /** So many bytes of `frames` have been dealt with. */
+  | { readonly kind: 'taken'; readonly bytes: number }
+);
+
+/** A chunk to be sent: the frame that announces it, and its bytes. */
+export interface ServedPart {
+  readonly head: Uint8Array;
+  readonly content: Content | Uint8Array;
+  readonly start: number;
+  readonly end: number;
+  /** The generation of the content whose bytes may be sent. */
+  readonly generation: number;
+  /** All of the bytes are in the file, also those that its progress does not reach. */
+  readonly isPresent: boolean;
+}
+
 export type PeersCommand =
   /** Comes before all others. */
   | {
       readonly kind: 'start';
-      /** This node's peer ID. */
-      readonly self: PeerId;
+      /** The frame with which this node greets. */
+      readonly hello: Uint8Array;
       /** Its certificate; undefined: plain TCP. */
       readonly tls: KeyPair | undefined;
       readonly download: SharedLimit | undefined;
+      readonly upload: SharedLimit | undefined;
+      /** Milliseconds in which a peer must take a buffer of a chunk. */
+      readonly readerTimeout: number;
     }
-  /** Ended by one `answered` or `failed`, unless it is cancelled before. `call` names the request. */
+  /** Answered with `listening` or `failed`. */
   | {
-      readonly kind: 'fetch';
+      readonly kind: 'listen';
       readonly call: number;
-      readonly member: DialTarget;
-      readonly request: ChunkFetch;
+      readonly listener: number;
+      readonly host: string;
+      readonly port: number;
+      readonly maxConnections: number;
     }
-  | { readonly kind: 'cancel'; readonly call: number }
-  /** Answers `introduce`: the member has this node's record, or could not be given it. */
-  | { readonly kind: 'introduced'; readonly call: number }
-  /** Ends all requests and connections. */
+  /** Takes no more connections. Those that are there stay. */
+  | { readonly kind: 'close'; readonly listener: number }
+  | { readonly kind: 'orders'; readonly orders: readonly ConnectionOrder[] }
+  /** Closes everything. */
   | { readonly kind: 'stop' };
 
-/** The end of a request, with the bytes that were not reported before. */
-interface End {
-  readonly call: number;
-  readonly bytes: number;
-}
+/** What a connection does. */
+export type ConnectionEvent = { readonly connection: number } & (
+  | {
+      readonly kind: 'accepted';
+      readonly listener: number;
+      readonly remoteAddress: string;
+      readonly remotePort: number;
+    }
+  /** The peer that opened it says who it is; answered with `admit` or `cut`. */
+  | {
+      readonly kind: 'greeted';
+      readonly hello: Hello;
+      readonly certificate: PresentedCertificate | undefined;
+    }
+  /** A dial has left the queue of dials. */
+  | { readonly kind: 'connecting' }
+  /** The dialled member has admitted this node. */
+  | { readonly kind: 'open'; readonly hello: Hello }
+  | { readonly kind: 'closed'; readonly error: WireError }
+  /** Whole frames that the main thread deals with. */
+  | { readonly kind: 'frames'; readonly frames: Uint8Array }
+  | { readonly kind: 'acknowledged'; readonly id: number }
+  /** So many more bytes have come. At most every 50 ms for each request. */
+  | { readonly kind: 'progressed'; readonly id: number; readonly bytes: number }
+  /** `bytes` were not reported before. A chunk stays in the worker until its place is given back. */
+  | {
+      readonly kind: 'answered';
+      readonly id: number;
+      readonly bytes: number;
+      readonly answer: ReceivedAnswer;
+    }
+  /** Nothing of the chunk is read any more. */
+  | {
+      readonly kind: 'served';
+      readonly id: number;
+      readonly sent: number;
+      readonly error: WireError | undefined;
+    }
+);
 
 export type PeersEvent =
-  | { readonly kind: 'connecting' | 'sent' | 'acknowledged'; readonly call: number }
-  /** So many more bytes have come. At most every 50 ms for each request. */
-  | { readonly kind: 'progressed'; readonly call: number; readonly bytes: number }
-  /** A chunk stays in the worker until its place is given back; a whole blob, a document, is transferred. */
-  | (End & { readonly kind: 'answered'; readonly answer: ReceivedAnswer })
-  | (End & { readonly kind: 'failed'; readonly error: WireError })
-  /** The member does not know this node: its record has to be sent to it. Answered with `introduced`. */
-  | { readonly kind: 'introduce'; readonly call: number; readonly peer: PeerId }
-  /** This worker has no connection to the member any more, and no request for it. */
-  | { readonly kind: 'idle'; readonly peer: PeerId };
+  | { readonly kind: 'listening'; readonly call: number; readonly host: string; readonly port: number }
+  | { readonly kind: 'failed'; readonly call: number; readonly error: WireError }
+  | { readonly kind: 'events'; readonly events: readonly ConnectionEvent[] };

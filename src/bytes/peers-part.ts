@@ -1,32 +1,55 @@
-/**
- * Asks other members for chunks, in a byte worker: it owns the connections (transfer/https-client.ts). A chunk is
- * received into a place of this worker, hashed there, and stays until it is written or given back.
- */
-import type { Transferable } from 'node:worker_threads';
-import { MILLISECOND, systemClock } from '../util/clock.ts';
-import { assertNever, WeirError } from '../util/errors.ts';
+/** The part of a byte worker that speaks the peer wire: its listeners, its dials, and its connections. */
+import type { Socket } from 'node:net';
+import { createSecureContext, type SecureContext } from 'node:tls';
+import PQueue from 'p-queue';
+import { SECOND, systemClock } from '../util/clock.ts';
+import { assertNever, toWeirError, WeirError } from '../util/errors.ts';
 import { TokenBucket } from '../util/token-bucket.ts';
-import type { PeerId } from '../protocol/peer-id.ts';
-import type { ReceivedAnswer, ReceiverEvents } from '../transfer/chunk-receiver.ts';
-import { DataClient } from '../transfer/https-client.ts';
+import { dial, type Wire } from '../transfer/dial.ts';
+import { CIPHERS } from '../transfer/limits.ts';
+import { BodyBuffers } from './body-buffers.ts';
 import type { Part, Post } from './byte-worker.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
-import type { PeersCommand } from './peers-messages.ts';
+import { PeerConnection, type PeerConnectionOptions } from './peer-connection.ts';
+import { PeerListener, presentedBy } from './peer-listener.ts';
+import type { ConnectionEvent, ConnectionOrder, PeersCommand, SharedLimit } from './peers-messages.ts';
 import { toWireError } from './wire-error.ts';
 
-/** Between two reports of one request's bytes: a message for each read would cost more than the read. */
-const REPORT_INTERVAL = 50 * MILLISECOND;
+/**
+ * Connections that one worker makes at a time, to all members. A handshake costs some milliseconds of CPU at both ends; if
+ * CPU is short, many handshakes at once would all exceed their time limit.
+ */
+const DIALS_AT_ONCE = 8;
+const TICK = SECOND;
 
 type Command<Kind extends PeersCommand['kind']> = Extract<PeersCommand, { kind: Kind }>;
+type Dial = Extract<ConnectionOrder, { kind: 'dial' }>;
+
+interface Settings extends Pick<PeerConnectionOptions, 'hello' | 'download' | 'upload' | 'readerTimeout'> {
+  readonly tls: Command<'start'>['tls'];
+  readonly context: SecureContext | undefined;
+}
+
+/** A connection that is being made, in either direction. */
+interface Pending {
+  readonly cut: () => void;
+}
 
 export class PeersPart implements Part<'peers'> {
   readonly #post: Post<'peers'>;
   readonly #places: ChunkPlaces;
-  /** Cancel the requests under way. */
-  readonly #requests = new Map<number, () => void>();
-  readonly #introductions = new Map<number, () => void>();
-  #nextIntroduction = 0;
-  #client: DataClient | undefined;
+  readonly #buffers = new BodyBuffers();
+  readonly #dials = new PQueue({ concurrency: DIALS_AT_ONCE });
+  readonly #listeners = new Map<number, PeerListener>();
+  readonly #pending = new Map<number, Pending>();
+  readonly #connections = new Map<number, PeerConnection>();
+  /** Accepted connections have odd numbers, and those that this node dialled even ones. */
+  #nextAccepted = 1;
+  #settings: Settings | undefined;
+  #ticks: NodeJS.Timeout | undefined;
+  #events: ConnectionEvent[] = [];
+  #transfer: ArrayBuffer[] = [];
+  #isStopped = false;
 
   constructor(post: Post<'peers'>, places: ChunkPlaces) {
     this.#post = post;
@@ -36,17 +59,17 @@ export class PeersPart implements Part<'peers'> {
   receive(command: PeersCommand): void {
     switch (command.kind) {
       case 'start':
-        this.#client = this.#makeClient(command);
+        this.#settings = settingsOf(command);
         return;
-      case 'fetch':
-        return this.#fetch(command);
-      case 'cancel':
-        this.#requests.get(command.call)?.();
-        this.#requests.delete(command.call);
+      case 'listen':
+        void this.#listen(command);
         return;
-      case 'introduced':
-        this.#introductions.get(command.call)?.();
-        this.#introductions.delete(command.call);
+      case 'close':
+        this.#listeners.get(command.listener)?.close();
+        this.#listeners.delete(command.listener);
+        return;
+      case 'orders':
+        for (const order of command.orders) this.#do(order);
         return;
       case 'stop':
         void this[Symbol.asyncDispose]();
@@ -56,73 +79,154 @@ export class PeersPart implements Part<'peers'> {
     }
   }
 
-  #makeClient({ self, tls, download }: Command<'start'>): DataClient {
-    return new DataClient({
-      self,
-      tls,
-      limit: download && new TokenBucket(download.rate, systemClock, download.memory),
-      introduce: (peer) => this.#introduce(peer),
-      memory: this.#places,
-      onIdle: (peer) => this.#post({ kind: 'idle', peer }),
-      clock: systemClock,
+  #do(order: ConnectionOrder): void {
+    if (order.kind === 'dial') return void this.#dial(order);
+    const connection = this.#connections.get(order.connection);
+    if (connection !== undefined) return connection.do(order);
+    if (order.kind === 'cut' || order.kind === 'retire') this.#pending.get(order.connection)?.cut();
+    if (order.kind !== 'serve') return;
+    const error = toWireError(new WeirError('aborted', 'the peer closed the connection'));
+    this.#tell({ kind: 'served', connection: order.connection, id: order.id, sent: 0, error });
+  }
+
+  /** Never rejects. */
+  async #listen({ call, listener: id, host, port, maxConnections }: Command<'listen'>): Promise<void> {
+    const numbers = new Map<Socket, number>();
+    try {
+      const listener = await PeerListener.open({
+        host,
+        port,
+        maxConnections,
+        tls: this.#settings?.tls,
+        onAccepted: (socket) => {
+          const connection = this.#nextAccepted;
+          this.#nextAccepted += 2;
+          numbers.set(socket, connection);
+          this.#accepted(connection, id, socket);
+          socket.once('close', () => numbers.delete(socket));
+        },
+        onReady: (accepted, socket) => {
+          const connection = numbers.get(accepted);
+          if (connection === undefined) socket.destroy();
+          else this.#ready(connection, socket);
+        },
+      });
+      this.#listeners.set(id, listener);
+      if (this.#isStopped) listener.close();
+      const { address, port: bound } = listener.address;
+      this.#post({ kind: 'listening', call, host: address, port: bound });
+    } catch (error) {
+      this.#post({ kind: 'failed', call, error: toWireError(error) });
+    }
+  }
+
+  #accepted(connection: number, listener: number, socket: Socket): void {
+    const { remoteAddress = '', remotePort = 0 } = socket;
+    this.#tell({ kind: 'accepted', connection, listener, remoteAddress, remotePort });
+    this.#pending.set(connection, { cut: () => socket.destroy() });
+    socket.once('close', () => {
+      if (!this.#pending.delete(connection)) return; // told by its own end
+      const error = toWireError(new WeirError('peer_cut', 'it was closed before its greeting'));
+      this.#tell({ kind: 'closed', connection, error });
     });
   }
 
-  #fetch({ call, member, request }: Command<'fetch'>): void {
-    const client = this.#client;
-    if (client === undefined) {
-      const error = toWireError(new WeirError('aborted', 'the data client is closed'));
-      this.#post({ kind: 'failed', call, bytes: 0, error });
-      return;
+  /** Over the socket of a connection that was accepted, frames can be sent. */
+  #ready(connection: number, socket: Socket): void {
+    this.#pending.delete(connection);
+    const opened = this.#open(connection, socket, (hello) => {
+      this.#tell({ kind: 'greeted', connection, hello, certificate: presentedBy(socket) });
+    });
+    socket.on('data', (bytes: Buffer) => opened.read(bytes));
+  }
+
+  /** Never rejects. */
+  async #dial({ connection, target }: Dial): Promise<void> {
+    const over = new AbortController();
+    const given = new WeirError('aborted', 'the dial was given up');
+    this.#pending.set(connection, { cut: () => over.abort(given) });
+    try {
+      const wire = await this.#dials.add(() => this.#connect(connection, target, over.signal), {
+        signal: over.signal,
+      });
+      this.#pending.delete(connection);
+      const opened = this.#open(connection, wire.socket, undefined);
+      wire.reader = (bytes) => opened.read(bytes);
+    } catch (error) {
+      this.#pending.delete(connection);
+      this.#tell({ kind: 'closed', connection, error: toWireError(toWeirError(error)) });
     }
-    this.#requests.set(call, client.fetch(member, request, this.#eventsOf(call)));
   }
 
-  /** No end of a request comes before `fetch` has returned. */
-  #eventsOf(call: number): ReceiverEvents {
-    let bytes = 0;
-    let reportedAt = Number.NEGATIVE_INFINITY;
-    return {
-      connecting: () => this.#post({ kind: 'connecting', call }),
-      sent: () => this.#post({ kind: 'sent', call }),
-      acknowledged: () => this.#post({ kind: 'acknowledged', call }),
-      progressed: (more) => {
-        bytes += more;
-        const now = systemClock.monotonic();
-        if (now - reportedAt < REPORT_INTERVAL) return;
-        this.#post({ kind: 'progressed', call, bytes });
-        reportedAt = now;
-        bytes = 0;
-      },
-      answered: (answer) => {
-        this.#requests.delete(call);
-        this.#post({ kind: 'answered', call, bytes, answer }, documentIn(answer));
-      },
-      failed: (error) => {
-        this.#requests.delete(call);
-        this.#post({ kind: 'failed', call, bytes, error: toWireError(error) });
-      },
-    };
+  /** @throws WeirError as {@link dial} */
+  async #connect(connection: number, target: Dial['target'], signal: AbortSignal): Promise<Wire> {
+    this.#tell({ kind: 'connecting', connection });
+    const context = this.#settings?.context;
+    const expected = context && { fingerprint: target.fingerprint, context };
+    const { wire } = await dial(target.dataAddresses, expected, systemClock, { signal });
+    return wire;
   }
 
-  #introduce(peer: PeerId): Promise<void> {
-    const call = this.#nextIntroduction++;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#introductions.set(call, resolve);
-    this.#post({ kind: 'introduce', call, peer });
-    return promise;
+  #open(connection: number, socket: Socket, onHello: PeerConnectionOptions['onHello']): PeerConnection {
+    const settings = this.#settings;
+    if (settings === undefined) throw new WeirError('internal', 'the peer wire has not been started');
+    const opened = new PeerConnection({
+      ...settings,
+      socket,
+      hasDialled: onHello === undefined,
+      post: (event, transfer) => this.#tell({ ...event, connection } as ConnectionEvent, transfer),
+      places: this.#places,
+      buffers: this.#buffers,
+      clock: systemClock,
+      onHello,
+      onClosed: () => this.#forget(connection),
+    });
+    this.#connections.set(connection, opened);
+    this.#ticks ??= setInterval(() => this.#tick(), TICK);
+    return opened;
+  }
+
+  #tick(): void {
+    for (const connection of this.#connections.values()) connection.tick();
+  }
+
+  #forget(connection: number): void {
+    this.#connections.delete(connection);
+    if (this.#connections.size > 0) return;
+    clearInterval(this.#ticks);
+    this.#ticks = undefined;
+  }
+
+  /** Events of one turn leave together. */
+  #tell(event: ConnectionEvent, transfer: readonly ArrayBuffer[] = []): void {
+    if (this.#events.length === 0) setImmediate(() => this.#flush());
+    this.#events.push(event);
+    this.#transfer.push(...transfer);
+  }
+
+  #flush(): void {
+    const events = this.#events;
+    const transfer = this.#transfer;
+    this.#events = [];
+    this.#transfer = [];
+    this.#post({ kind: 'events', events }, transfer);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const client = this.#client;
-    this.#client = undefined;
-    for (const resolve of this.#introductions.values()) resolve(); // none will be answered
-    this.#introductions.clear();
-    await client?.[Symbol.asyncDispose]();
+    this.#isStopped = true;
+    for (const listener of this.#listeners.values()) listener.close();
+    this.#listeners.clear();
+    for (const { cut } of this.#pending.values()) cut();
+    const error = new WeirError('aborted', 'the node stops');
+    for (const connection of this.#connections.values()) connection.close(error);
   }
 }
 
-/** The memory of a whole blob leaves this thread. */
-function documentIn(answer: ReceivedAnswer): readonly Transferable[] {
-  return answer.kind === 'chunk' && answer.bytes instanceof Uint8Array ? [answer.bytes.buffer] : [];
+function settingsOf({ hello, tls, download, upload, readerTimeout }: Command<'start'>): Settings {
+  const context = tls && createSecureContext({ ...tls, minVersion: 'TLSv1.3', ciphers: CIPHERS });
+  return { hello, tls, context, download: bucketOf(download), upload: bucketOf(upload), readerTimeout };
+}
+
+function bucketOf(limit: SharedLimit | undefined): TokenBucket | undefined {
+  return limit && new TokenBucket(limit.rate, systemClock, limit.memory);
 }

@@ -7,8 +7,7 @@ import { SECOND, type Clock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
 import { WeirError } from '../util/errors.ts';
 import type { ByteWorkers } from '../bytes/byte-workers.ts';
-import { PeerClient } from '../bytes/peer-client.ts';
-import type { HttpListeners } from '../http/exchange.ts';
+import { PeerWire } from '../bytes/peer-wire.ts';
 import { Network } from '../network/network.ts';
 import { MemberTable } from '../cluster/member-table.ts';
 import { Identity } from '../protocol/identity.ts';
@@ -29,10 +28,8 @@ import { systemScheduler } from '../swarm/scheduler.ts';
 import { isGenuine, attest } from '../protocol/attestation.ts';
 import { SwarmManager } from '../swarm/swarm-manager.ts';
 import { makeCertificate } from '../transfer/certificate.ts';
-import { DataServer } from '../transfer/https-server.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import type { SwarmVersion } from '../protocol/codec.ts';
 import { Announcements } from './announcements.ts';
 import {
   clusterMode,
@@ -59,14 +56,11 @@ export interface ClusterOptions {
   readonly access: Access;
   readonly upstream: Upstream;
   readonly workers: ByteWorkers;
-  readonly http: HttpListeners;
   readonly files: Pick<ByteFiles, 'give' | 'hash'>;
   /** Bounds the bytes that are received and not yet written. */
   readonly room: ReceiveBudget;
   readonly providers: readonly BlobProvider[];
   readonly documents: DocumentRoom;
-  /** Versions of the swarm protocol that this node speaks; default: all known ones. */
-  readonly protocolVersions?: readonly SwarmVersion[];
   /** Made after the cluster, as it needs it. */
   readonly manifests: () => Manifests;
   /** Whether the node is pulling. */
@@ -79,7 +73,7 @@ export interface Cluster extends AsyncDisposable {
   readonly swarms: SwarmManager;
   readonly peering: Peering;
   readonly traffic: Traffic;
-  readonly data: DataServer;
+  readonly wire: PeerWire;
   readonly announcements: Announcements;
 }
 
@@ -102,33 +96,31 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   });
   const traffic = new Traffic(table, logger);
   const tls = config['transfer.tls'] === 'on' ? makeCertificate(identity.peer, clock) : undefined;
-  const keyPair = tls && { cert: tls.certPem, key: tls.keyPem };
 
-  // The data port comes first: a member that hears of this node may request a chunk at once.
+  // The peer wire comes first: a member that hears of this node may request a chunk at once.
   const late: { service?: ChunkServer; network?: Network; swarms?: SwarmManager } = {};
-  const data = stack.use(
-    await DataServer.start({
-      http: options.http,
+  const wire = stack.use(
+    await PeerWire.open({
+      workers: options.workers,
       listen: listenOn(config['transfer.listen'], mode),
-      tls: keyPair,
-      membership: table,
-      server: {
+      self: identity.peer,
+      tls: tls && { cert: tls.certPem, key: tls.keyPem },
+      members: table,
+      source: {
         serve: (from, request, acknowledge, signal) =>
           late.service?.serve(from, request, acknowledge, signal) ?? Promise.resolve({ kind: 'absent' }),
       },
+      maxDownload: rate(config['transfer.max-download']),
       maxUpload: rate(config['transfer.max-upload']),
       clock,
       observer: traffic,
-      onWarning: (message) => logger.warn(message),
-    }),
-  );
-  const client = stack.use(
-    new PeerClient({
-      workers: options.workers,
-      self: identity.peer,
-      tls: keyPair,
-      maxDownload: rate(config['transfer.max-download']),
       introduce: async (peer) => late.network?.ensureKnown(peer),
+      onMessage: (peer, message) => late.swarms?.message(peer, message),
+      onReached: (peer) => late.network?.reached(peer),
+      onUnreachable: (peer, error) => late.network?.unreachable(peer, error),
+      onBroken: (peer, error) => late.network?.broken(peer, error),
+      onGone: (peer) => late.network?.gone(peer),
+      onWarning: (message) => logger.warn(message),
     }),
   );
   const network = stack.use(
@@ -149,13 +141,12 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
       },
       clock,
       logger,
-      ...(options.protocolVersions && { protocolVersions: options.protocolVersions }),
-      onMessage: (peer, message) => late.swarms?.message(peer, message),
+      dataAddresses: (addresses) => dataAddresses(wire.addresses, addresses),
       onUnreachable: (peer) => late.swarms?.unreachable(peer),
+      onHangUp: (peer, reason) => wire.drop(peer, reason),
     }),
   );
   late.network = network;
-  await network.setSelf({ dataAddresses: dataAddresses(data.addresses, network.addresses) });
 
   const onProblem = (error: unknown): void => logger.debug({ err: error }, 'the DHT failed');
   const contentRouting = network.contentRouting;
@@ -180,13 +171,13 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     environment: {
       membership: table,
       ...nodeState(PARAMETERS, scheduler, room),
-      client,
+      client: wire,
       send: (peer, message) => {
         // A message to this node itself arrives in the next turn, as one of another member would.
         if (peer === identity.peer) setImmediate(() => swarms.message(peer, message));
-        else network.send(peer, message);
+        else wire.send(peer, message);
       },
-      isConnected: (peer) => network.isConnected(peer),
+      isConnected: (peer) => wire.isConnected(peer),
       attest: (swarm, size, index, hash) => attest(identity, swarm, size, { index, hash, verified: false }),
       isGenuine,
       observer: traffic,
@@ -214,7 +205,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   const peering = new Peering({
     membership: table,
     swarms,
-    client,
+    client: wire,
     upstream,
     access,
     files,
@@ -245,7 +236,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   await announcements.announceAll(providers);
   const all = stack.move();
   const dispose = (): Promise<void> => all.disposeAsync();
-  return { network, table, swarms, peering, traffic, data, announcements, [Symbol.asyncDispose]: dispose };
+  return { network, table, swarms, peering, traffic, wire, announcements, [Symbol.asyncDispose]: dispose };
 }
 
 /** Resolves when another member is known, or after a while: a node that just started must not pull as if it were alone. */

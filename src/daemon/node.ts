@@ -154,7 +154,6 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     access,
     upstream,
     workers,
-    http,
     files,
     room,
     providers,

@@ -6,7 +6,8 @@ import type { PeerId } from '../protocol/peer-id.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 import type { FetchReason, SwarmObserver } from '../swarm/environment.ts';
 import type { Refusal } from '../transfer/admission.ts';
-import type { DataServerObserver, ServedReport } from '../transfer/https-server.ts';
+import type { PeerWireObserver } from '../bytes/peer-wire.ts';
+import type { ServedReport } from '../bytes/peer-serving.ts';
 import type { Logger } from './logger.ts';
 
 /** Peers with counters of their own: as many as the largest cluster has members. */
@@ -27,7 +28,7 @@ export interface TrafficMeter {
   served(kind: ServedReport['kind']): void;
 }
 
-export class Traffic implements SwarmObserver, DataServerObserver {
+export class Traffic implements SwarmObserver, PeerWireObserver {
   /** Bytes since the start. */
   fromPeers = 0;
   fromOtherZones = 0;

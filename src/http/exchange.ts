@@ -100,7 +100,6 @@ export interface ServerLimits {
   readonly clientTimeout: number;
 }
 
-/** A server for programs on this machine (local-server.ts). */
 /** The same in the words of node:http; what is counted here is not in them. */
 export function nodeOptionsOf({
   maxHeaderSize,
@@ -118,68 +117,10 @@ export function nodeOptionsOf({
   };
 }
 
+/** A server for programs on this machine (local-server.ts). */
 export interface ServerOptions {
   readonly limits: ServerLimits;
   readonly onExchange: (exchange: Exchange) => void;
-  readonly onWarning: (message: string) => void;
-}
-
-/** A connection of a peer. */
-export interface Connection {
-  readonly remoteAddress: string;
-  readonly remotePort: number;
-  /** @param callback called once, when it is closed; never if it is closed already */
-  onClose(callback: () => void): void;
-  /** A member is at the other end: bytes that are no HTTP are then answered with an error. So it is with TLS. */
-  known(): void;
-  /** Closes it at once. No request of it comes after that. */
-  destroy(): void;
-}
-
-/** The certificate that a peer presented, unchecked. */
-export interface PresentedCertificate {
-  /** sha256 of its DER. */
-  readonly fingerprint: Uint8Array;
-  /** Empty if it names none. */
-  readonly name: string;
-}
-
-/** A limit on bytes per second, over all bodies (util/token-bucket.ts). */
-export interface SharedRate {
-  /** Bytes per second. */
-  readonly rate: number;
-  readonly memory: SharedArrayBuffer;
-}
-
-/** Options of TLS that can be cloned into another thread. */
-export interface PeerTls {
-  readonly cert: string;
-  readonly key: string;
-  readonly minVersion: 'TLSv1.3';
-  readonly ciphers: string;
-  readonly honorCipherOrder: boolean;
-  readonly requestCert: boolean;
-  readonly rejectUnauthorized: boolean;
-  /** Milliseconds. */
-  readonly handshakeTimeout: number;
-  readonly secureOptions: number;
-}
-
-/** A server for peers: nothing of HTTP is read from a connection before it is admitted. */
-export interface PeerServerOptions {
-  readonly limits: ServerLimits;
-  /** Undefined: plain HTTP. */
-  readonly tls: PeerTls | undefined;
-  readonly maxRate: SharedRate | undefined;
-  /** Requests of one connection at a time; one more closes it. */
-  readonly maxAhead: number;
-  /** A connection was accepted. @returns whether it may go on */
-  readonly onAccepted: (connection: Connection) => boolean;
-  /** Its TLS handshake is done. @returns whether HTTP is spoken with it */
-  readonly onSecured: (connection: Connection, certificate: PresentedCertificate | undefined) => boolean;
-  /** It was closed because of too many requests at a time. */
-  readonly onFlooded: (connection: Connection) => void;
-  readonly onExchange: (exchange: Exchange, connection: Connection) => void;
   readonly onWarning: (message: string) => void;
 }
 
@@ -196,8 +137,6 @@ export interface HttpListener extends AsyncDisposable {
 export interface HttpListeners {
   /** @throws the system's error: EADDRINUSE, EADDRNOTAVAIL */
   listen(address: ListenAddress, options: ServerOptions): Promise<HttpListener>;
-  /** @throws the same */
-  listenToPeers(address: ListenAddress, options: PeerServerOptions): Promise<HttpListener>;
 }
 
 /** Headers by name, whatever its case, in the spelling in which they are sent. */

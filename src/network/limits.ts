@@ -64,18 +64,8 @@ export const MAX_STREAMS_PER_CONNECTION = 256;
 export const FIRST_FRAME_TIMEOUT: number = 3 * SECOND;
 /** From a frame's first byte to its last. */
 export const FRAME_TIMEOUT: number = 6 * SECOND;
-/** Control streams of one peer on a connection: the old and the new one while it reopens, and some reserve. */
-export const MAX_CONTROL_STREAMS = 4;
-/**
- * Messages and bytes that wait for one peer. A peer that takes no more is reset, or the queue would grow with the
- * cluster.
- */
-export const MAX_QUEUED_MESSAGES = 512;
-export const MAX_QUEUED_BYTES: number = 256 * KIB;
-/** A control stream without a message for so long is closed: each costs a few KiB on both sides. */
-export const IDLE_STREAM: number = 2 * MINUTE;
-/** Control streams open at one time; far more than the peers of all swarms together. */
-export const MAX_OPEN_CONTROL_STREAMS = 2048;
+/** Hellos at a time on one connection: one in each direction, and some reserve. */
+export const MAX_HELLOS = 4;
 
 export const REQUEST_TIMEOUT: number = 2 * SECOND;
 /** Requests of each kind under way from one connection, and from all peers; more are refused at once. */

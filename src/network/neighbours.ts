@@ -41,7 +41,7 @@ export interface NeighboursOptions {
   readonly table: MemberTable;
   readonly clock: Clock;
   /** Whether closing this connection would cut something. */
-  readonly isUsed: (connection: Connection, peer: PeerId) => boolean;
+  readonly isUsed: (peer: PeerId) => boolean;
   readonly onUnreachable: (peer: PeerId, error: unknown) => void;
   /** Peers with whom this node gossips. */
   readonly gossipPeers: () => ReadonlySet<PeerId>;
@@ -197,7 +197,7 @@ export class Neighbours {
 
   #isIdle(peer: PeerId, connections: readonly Connection[]): boolean {
     const isOld = Date.now() - openedAt(connections) >= IDLE_CONNECTION;
-    return isOld && !connections.some((connection) => this.#options.isUsed(connection, peer));
+    return isOld && !this.#options.isUsed(peer);
   }
 
   #byPeer(): ReadonlyMap<PeerId, Connection[]> {

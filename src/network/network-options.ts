@@ -1,10 +1,10 @@
 /** What a network is made from, and the events that it reports. */
 import type { Clock } from '../util/clock.ts';
+import type { WeirError } from '../util/errors.ts';
 import type { MemberTable } from '../cluster/member-table.ts';
 import type { Identity } from '../protocol/identity.ts';
+import type { Address } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
-import type { SwarmMessage } from '../protocol/messages.ts';
-import type { SwarmVersion } from '../protocol/codec.ts';
 import type { ListenAddress, Lookup } from './addresses.ts';
 import type { SelfInfo } from './self-record.ts';
 import type { Connection } from '@libp2p/interface';
@@ -28,13 +28,14 @@ export interface NetworkOptions {
   readonly mdns: boolean;
   readonly table: MemberTable;
   readonly selfInfo: SelfInfo;
+  /** Where the peer wire listens, given the addresses of this node (multiaddrs); default: as in `selfInfo`. */
+  readonly dataAddresses?: (addresses: readonly string[]) => readonly Address[];
   readonly clock: Clock;
   readonly logger: NetworkLogger;
-  readonly onMessage: (peer: PeerId, message: SwarmMessage) => void;
-  /** The peer cannot be reached, and messages to it are lost. The table suspects it already. */
+  /** The peer cannot be reached. The table suspects it already. */
   readonly onUnreachable: (peer: PeerId) => void;
-  /** Versions of the swarm protocol, newest first. */
-  readonly protocolVersions?: readonly SwarmVersion[];
+  /** Nothing more is to be said to the peer: it is banned, or has broken the protocol. */
+  readonly onHangUp: (peer: PeerId, reason: WeirError) => void;
   readonly lookup?: Lookup;
 }
 

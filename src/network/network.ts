@@ -1,14 +1,14 @@
 /**
- * The control plane of a node: its libp2p node and all traffic over it. Chunks go over src/transfer instead.
+ * How the members find each other: the libp2p node and all traffic over it. What they say about blobs goes over the peer
+ * wire instead (src/bytes/peer-wire.ts).
  *
  * Who owns what: libp2p-node.ts makes the libp2p node. The member table is handed in, and every record that arrives
- * reaches it through record-intake.ts. control-streams.ts carries swarm messages, request-response.ts questions,
- * member-sync.ts and gossip.ts records; dht.ts answers who has a blob. bootstrap.ts, neighbours.ts and dialer.ts make
- * connections, heartbeats.ts cuts dead ones, and peer-policy.ts decides what misbehaviour costs. This file starts and
- * stops them, and drives periodic work.
+ * reaches it through record-intake.ts. hellos.ts, member-sync.ts and gossip.ts carry records, request-response.ts
+ * questions; dht.ts answers who has a blob. bootstrap.ts, neighbours.ts and dialer.ts make connections, heartbeats.ts
+ * cuts dead ones, and peer-policy.ts decides what misbehaviour costs. This file starts and stops them, and drives
+ * periodic work.
  *
  *     start → listen → bootstrap names → connection → member sync → gossip "I am here"
- *     swarm → send() → control stream → /weir/swarm/1.x → onMessage() of the peer
  *     stop  → "I leave" by gossip and to each connected peer → close
  */
 import { repeat, within } from '../util/async.ts';
@@ -16,13 +16,10 @@ import { errorMessage, WeirError } from '../util/errors.ts';
 import type { Member } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { ContentRouting } from './content-routing.ts';
-import type { SwarmMessage } from '../protocol/messages.ts';
-import { SWARM_VERSIONS } from '../protocol/codec.ts';
 import type { SignedMember } from '../protocol/signed-record.ts';
 import { announced, parseBootstrap, systemLookup } from './addresses.ts';
 import { Bootstrap } from './bootstrap.ts';
 import { Candidates } from './candidates.ts';
-import { ControlStreams } from './control-streams.ts';
 import { describe, type ConnectedPeer, type NetworkOptions } from './network-options.ts';
 import { PeerPolicy } from './peer-policy.ts';
 import { DhtRouting } from './dht.ts';
@@ -33,6 +30,7 @@ import type { OnAborted } from './frame-stream.ts';
 import { weirPeerIdOf } from './connection-gater.ts';
 import { Gossip } from './gossip.ts';
 import { Heartbeats } from './heartbeats.ts';
+import { Hellos } from './hellos.ts';
 import { RecordIntake } from './record-intake.ts';
 import * as limits from './limits.ts';
 import { MemberSync } from './member-sync.ts';
@@ -49,7 +47,7 @@ export class Network implements AsyncDisposable {
   readonly #self: SelfRecord;
   readonly #dialer: Dialer;
   readonly #peerPolicy: PeerPolicy;
-  readonly #controlStreams: ControlStreams;
+  readonly #hellos: Hellos;
   readonly #requests: Requests;
   readonly #memberSync: MemberSync;
   readonly #gossip: Gossip;
@@ -61,7 +59,7 @@ export class Network implements AsyncDisposable {
   readonly #running: Set<Promise<void>> = new Set();
 
   private constructor(options: NetworkOptions, libp2p: Libp2pNode) {
-    const { table, clock, identity, selfInfo, clusterKey, protocolVersions = SWARM_VERSIONS } = options;
+    const { table, clock, identity, selfInfo, clusterKey } = options;
     this.#options = options;
     this.#libp2p = libp2p;
     this.#self = new SelfRecord(identity, table, clock, selfInfo);
@@ -79,23 +77,14 @@ export class Network implements AsyncDisposable {
       clock,
       logger: options.logger,
       stopped: this.#stop.signal,
-      drop: (peer, reason) => this.#controlStreams.drop(peer, reason),
+      drop: options.onHangUp,
       onUnreachable: options.onUnreachable,
     });
     const onAborted: OnAborted = (peer, error) => this.#peerPolicy.aborted(peer, error);
     boundDht(libp2p.services.dht, onAborted);
     const self = (): SignedMember => this.#self.current;
-    this.#controlStreams = new ControlStreams({
-      libp2p,
-      dialer: this.#dialer,
-      clock,
-      recordIntake,
-      self,
-      onAborted,
-      versions: protocolVersions,
-      onMessage: options.onMessage,
-      onFailed: (peer, error) => this.#peerPolicy.unreachable(peer, error),
-    });
+    const dialer = this.#dialer;
+    this.#hellos = new Hellos({ libp2p, dialer, clock, recordIntake, self, onAborted });
     this.#requests = new Requests(libp2p, this.#dialer, onAborted);
     this.#memberSync = new MemberSync(libp2p, table, recordIntake, self, onAborted);
     this.#gossip = new Gossip(libp2p, gossipTopic(clusterKey), recordIntake);
@@ -106,7 +95,7 @@ export class Network implements AsyncDisposable {
       clock,
       onUnreachable: (peer, error) => this.#peerPolicy.unreachable(peer, error),
       gossipPeers: () => this.#gossip.peers,
-      isUsed: (connection, peer) => this.#controlStreams.isUsed(connection) || this.#gossip.isMeshPeer(peer),
+      isUsed: (peer) => this.#gossip.isMeshPeer(peer),
     });
     this.#heartbeats = new Heartbeats(clock);
     this.#candidates = new Candidates(clock);
@@ -149,15 +138,25 @@ export class Network implements AsyncDisposable {
     return this.#libp2p.getMultiaddrs().map((address) => String(address).replace(/\/p2p\/[^/]+$/, ''));
   }
 
-  /** Sends a message to a peer. If the peer cannot be reached, the message is lost. Never throws, never waits. */
-  send(peer: PeerId, message: SwarmMessage): void {
-    if (!this.#stop.signal.aborted && !this.#options.table.isBanned(peer))
-      this.#controlStreams.send(peer, message);
+  /** The peer has answered elsewhere than over libp2p. */
+  reached(peer: PeerId): void {
+    const { table } = this.#options;
+    if (table.suspicion(peer) === 'unreachable') table.clear(peer);
   }
 
-  /** Whether a message to this peer needs no new connection: there is one, or it is being made. */
-  isConnected(peer: PeerId): boolean {
-    return this.#controlStreams.has(peer) || this.#dialer.isConnected(peer);
+  /** The same failed. The peer becomes a suspect. */
+  unreachable(peer: PeerId, error: unknown): void {
+    this.#peerPolicy.unreachable(peer, error);
+  }
+
+  /** The peer has broken the protocol elsewhere. */
+  broken(peer: PeerId, error: unknown): void {
+    this.#peerPolicy.aborted(peer, error);
+  }
+
+  /** The peer has closed a connection: whether it is still there is looked at. */
+  gone(peer: PeerId): void {
+    this.#background(this.#peerPolicy.disconnected(peer));
   }
 
   /**
@@ -166,7 +165,7 @@ export class Network implements AsyncDisposable {
    *   reason
    */
   async ensureKnown(peer: PeerId, { signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    await this.#controlStreams.ready(peer, signal);
+    await this.#hellos.exchange(peer, signal);
   }
 
   /** @throws WeirError as {@link Requests.ask} says */
@@ -186,7 +185,7 @@ export class Network implements AsyncDisposable {
   /** Changes what this node says about itself, and tells all members. */
   async setSelf(info: Partial<SelfInfo>): Promise<void> {
     this.#self.change(info, this.addresses);
-    await Promise.all([this.#controlStreams.reopen(), this.#announce()]);
+    await this.#announce();
   }
 
   /** Tells the others that it leaves, and closes; within a second. */
@@ -195,10 +194,9 @@ export class Network implements AsyncDisposable {
     const limit = AbortSignal.timeout(limits.LEAVE_TIMEOUT);
     const record = this.#self.leave();
     const connections = this.#libp2p.getConnections();
-    const telling = connections.map((connection) => this.#controlStreams.tell(connection, limit));
+    const telling = connections.map((connection) => this.#hellos.tell(connection, limit));
     await within(limits.LEAVE_TIMEOUT, Promise.allSettled([this.#gossip.publish(record), ...telling]));
     this.#stop.abort(new WeirError('aborted', 'the node stops'));
-    this.#controlStreams.stop();
     await within(limits.STOP_TIMEOUT, Promise.allSettled([this.#libp2p.stop(), ...this.#running]));
   }
 
@@ -207,9 +205,9 @@ export class Network implements AsyncDisposable {
   }
 
   async #start(): Promise<void> {
-    const { table, clock, logger } = this.#options;
+    const { table, clock, logger, dataAddresses } = this.#options;
     // Handlers come before the first connection, which may use them at once.
-    await Promise.all([this.#controlStreams.start(), this.#memberSync.start()]);
+    await Promise.all([this.#hellos.start(), this.#memberSync.start()]);
     this.#listen();
     try {
       await this.#libp2p.start();
@@ -217,7 +215,9 @@ export class Network implements AsyncDisposable {
       throw new WeirError('address_in_use', `cannot listen: ${errorMessage(cause)}`, { cause });
     }
     this.#gossip.start();
-    this.#self.change({}, this.addresses);
+    const { addresses } = this;
+    const found = dataAddresses?.(addresses);
+    this.#self.change(found === undefined ? {} : { dataAddresses: found }, addresses);
     const { signal } = this.#stop;
     const onError = (error: unknown): void => logger.debug({ err: error }, 'network');
     const every = (interval: (turn: number) => number, work: () => Promise<void> | void): void => {
@@ -231,7 +231,6 @@ export class Network implements AsyncDisposable {
         table.tick();
         this.#heartbeats.look();
         this.#neighbours.maintain(signal);
-        this.#controlStreams.sweep();
       },
     );
     every(

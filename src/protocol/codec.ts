@@ -2,9 +2,8 @@
  * Encodes and decodes swarm messages (weir.proto, docs/protocol.md).
  *
  * A decoded message respects every bound of MESSAGE_LIMITS and holds copies, never views of the frame. A newer peer
- * may send messages of an unknown kind, which decode to undefined, and unknown fields, which are ignored. Version 1.1
- * writes the indices of `have` as runs, which take about a tenth of the bytes while a blob fills from its front.
- * Version 1.0 does not know runs.
+ * may send messages of an unknown kind, which decode to undefined, and unknown fields, which are ignored. The indices of
+ * `have` travel as runs, which take about a tenth of the bytes while a blob fills from its front.
  */
 import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { assertNever } from '../util/errors.ts';
@@ -27,11 +26,6 @@ import { multihashOf } from './multihash.ts';
 import { indicesOf, runsOf } from './runs.ts';
 import { SwarmMessageSchema, type SwarmMessage as WireMessage } from './weir_pb.ts';
 
-/** Versions of the swarm protocol, newest first. */
-export const SWARM_VERSIONS = ['1.1', '1.0'] as const;
-
-export type SwarmVersion = (typeof SWARM_VERSIONS)[number];
-
 /**
  * Bytes of one message: `handshake` has at most 16 KiB of bitfield, `attested` 64 attestations of about 140 bytes. It
  * is small, because decoding allocates a multiple of what it reads.
@@ -45,34 +39,26 @@ const STATES = ['have', 'fetching', 'none'] as const;
 
 type Body = NonNullable<MessageInitShape<typeof SwarmMessageSchema>['body']>;
 
-/** @param version that the receiver understands */
-export function encodeSwarmMessage(message: SwarmMessage, version: SwarmVersion = '1.1'): Uint8Array {
+export function encodeSwarmMessage(message: SwarmMessage): Uint8Array {
   const { registry, digest } = message.swarm;
   return toBinary(
     SwarmMessageSchema,
-    create(SwarmMessageSchema, { registry, digest: multihashOf(digest), body: bodyOf(message, version) }),
+    create(SwarmMessageSchema, { registry, digest: multihashOf(digest), body: bodyOf(message) }),
   );
 }
 
-/**
- * @param version that the two sides agreed on
- * @returns undefined for an unknown kind of message
- * @throws WeirError `peer_protocol`
- */
-export function decodeSwarmMessage(
-  bytes: Uint8Array,
-  version: SwarmVersion = '1.1',
-): SwarmMessage | undefined {
+/** @returns undefined for an unknown kind of message @throws WeirError `peer_protocol` */
+export function decodeSwarmMessage(bytes: Uint8Array): SwarmMessage | undefined {
   if (bytes.length > MAX_MESSAGE_BYTES) {
     throw protocolError(`a message of ${bytes.length} bytes, at most ${MAX_MESSAGE_BYTES} are allowed`);
   }
   const wire = parse(SwarmMessageSchema, bytes);
   if (wire.body.case === undefined) return undefined;
   const swarm = { registry: registryOf(wire.registry), digest: digestField(wire.digest) };
-  return messageOf(swarm, wire.body, version);
+  return messageOf(swarm, wire.body);
 }
 
-function bodyOf(message: SwarmMessage, version: SwarmVersion): Body {
+function bodyOf(message: SwarmMessage): Body {
   switch (message.kind) {
     case 'announce':
       return { case: 'announce', value: { size: BigInt(message.size), complete: message.complete } };
@@ -86,13 +72,8 @@ function bodyOf(message: SwarmMessage, version: SwarmVersion): Body {
     }
     case 'bye':
       return { case: 'bye', value: { reason: REASONS.indexOf(message.reason) + 1 } };
-    case 'have': {
-      const { indices } = message;
-      return {
-        case: 'have',
-        value: version === '1.0' ? { indices: [...indices] } : { runs: runsOf(indices) },
-      };
-    }
+    case 'have':
+      return { case: 'have', value: { runs: runsOf(message.indices) } };
     case 'attested': {
       const attestations = message.attestations.map(({ by, ...rest }) => ({ by: keyOf(by), ...rest }));
       return { case: 'attested', value: { fetchGroup: message.fetchGroup, attestations } };
@@ -110,7 +91,7 @@ function bodyOf(message: SwarmMessage, version: SwarmVersion): Body {
 
 type KnownBody = Exclude<WireMessage['body'], { case: undefined }>;
 
-function messageOf(swarm: SwarmKey, { case: kind, value }: KnownBody, version: SwarmVersion): SwarmMessage {
+function messageOf(swarm: SwarmKey, { case: kind, value }: KnownBody): SwarmMessage {
   switch (kind) {
     case 'announce':
       return { swarm, kind, size: sizeOf(value.size), complete: value.complete };
@@ -129,8 +110,7 @@ function messageOf(swarm: SwarmKey, { case: kind, value }: KnownBody, version: S
     case 'bye':
       return { swarm, kind, reason: REASONS[value.reason - 1] ?? 'done' };
     case 'have': {
-      const indices = version === '1.1' && value.runs.length > 0 ? indicesOf(value.runs) : value.indices;
-      atMost('indices', indices, MESSAGE_LIMITS.indices);
+      const indices = atMost('indices', indicesOf(value.runs), MESSAGE_LIMITS.indices);
       return { swarm, kind, indices: indices.map(indexOf) };
     }
     case 'attested': {

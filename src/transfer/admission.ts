@@ -1,19 +1,16 @@
 /**
- * Admits connections to the data port: of members that are not banned, a bounded number for each.
+ * Admits connections that peers open: of members that are not banned, a bounded number for each.
  *
- * With TLS, the certificate identifies the member. Without TLS, a header names the peer ID, and the connection must
+ * With TLS, the certificate identifies the member. Without TLS, its hello names the peer ID, and the connection must
  * come from an address of that member's record. That trusts the network not to forge addresses.
  */
-import type { Connection, PresentedCertificate } from '../http/exchange.ts';
 import type { Membership } from '../cluster/membership.ts';
 import type { Member } from '../protocol/member.ts';
-import { tryParsePeerId, type PeerId } from '../protocol/peer-id.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { addressOf, placeOf } from '../util/ip-address.ts';
 
-/**
- * Connections of one member: the 8 of its client, and as many that it gave up and that this side has not closed yet.
- */
-const MAX_PER_MEMBER = 16;
+/** Connections that one member has opened: one, and some that it gave up and that this side has not closed yet. */
+const MAX_PER_MEMBER = 4;
 /**
  * Connections from one place (an IPv4 address, a /64 of IPv6) whose member is not known yet. A dozen nodes behind one
  * address may begin a pull together, but a stranger must not take all connections of this port.
@@ -29,6 +26,23 @@ export type Refusal = 'no-certificate' | 'stranger' | 'banned' | 'too-many';
 /** The member, or the reason for a refusal. */
 export type Verdict = { readonly peer: PeerId } | { readonly refused: Refusal };
 
+/** A connection that a peer has opened. */
+export interface Connection {
+  readonly remoteAddress: string;
+  /** @param callback called once, when it is closed; never if it is closed already */
+  onClose(callback: () => void): void;
+  /** Closes it at once. */
+  destroy(): void;
+}
+
+/** The certificate that a peer presented, unchecked. */
+export interface PresentedCertificate {
+  /** sha256 of its DER. */
+  readonly fingerprint: Uint8Array;
+  /** Empty if it names none. */
+  readonly name: string;
+}
+
 export type KnownMembers = Pick<Membership, 'get' | 'isBanned' | 'names' | 'onChange'>;
 
 export class Admission implements Disposable {
@@ -38,7 +52,6 @@ export class Admission implements Disposable {
   readonly #pending = new Map<Connection, string>();
   /** By place. */
   readonly #pendingFrom = new Map<string, number>();
-  readonly #owners = new WeakMap<Connection, PeerId>();
   readonly #connections = new Map<PeerId, Set<Connection>>();
   readonly #unsubscribe: () => void;
 
@@ -82,32 +95,23 @@ export class Admission implements Disposable {
   }
 
   /**
-   * Identifies a connection after its TLS handshake: the certificate must name a member whose record has the
-   * certificate's fingerprint. A peer that copies a fingerprint into its record is not named in the certificate. A
-   * peer that names another in its certificate has another fingerprint.
+   * Identifies the peer that has greeted. With TLS, its certificate must name the member, whose record must have the
+   * certificate's fingerprint. A peer that copies a fingerprint into its record is not named in the certificate. A peer
+   * that names another in its certificate has another fingerprint.
+   * @param peer as which it greeted
    */
-  byCertificate(connection: Connection, certificate: PresentedCertificate | undefined): Verdict {
-    if (certificate === undefined) return { refused: 'no-certificate' };
-    const named = tryParsePeerId(certificate.name);
-    const member = named === undefined ? undefined : this.#members.get(named);
-    const isTheirs =
-      member !== undefined && Buffer.compare(member.fingerprint, certificate.fingerprint) === 0;
-    return this.#admit(connection, isTheirs ? member : undefined);
-  }
-
-  /** Identifies the sender of a request. @param name the peer ID in its header; counts without TLS only */
-  ofRequest(connection: Connection, name: string | string[] | undefined): Verdict {
-    const owner = this.#owners.get(connection);
-    if (owner !== undefined) {
-      if (this.#members.isBanned(owner)) return { refused: 'banned' };
-      return this.#withTls || owner === name ? { peer: owner } : { refused: 'stranger' };
+  admit(connection: Connection, peer: PeerId, certificate: PresentedCertificate | undefined): Verdict {
+    const member = this.#members.get(peer);
+    if (!this.#withTls) {
+      const isThere = member !== undefined && addressesOf(member).has(plainAddress(connection.remoteAddress));
+      return this.#admit(connection, isThere ? member : undefined);
     }
-    const peer = typeof name === 'string' && !this.#withTls ? tryParsePeerId(name) : undefined;
-    const member = peer === undefined ? undefined : this.#members.get(peer);
-    const isThere = member !== undefined && addressesOf(member).has(plainAddress(connection.remoteAddress));
-    const verdict = this.#admit(connection, isThere ? member : undefined);
-    if ('peer' in verdict) connection.known();
-    return verdict;
+    if (certificate === undefined) return { refused: 'no-certificate' };
+    const isTheirs =
+      member !== undefined &&
+      certificate.name === peer &&
+      Buffer.compare(member.fingerprint, certificate.fingerprint) === 0;
+    return this.#admit(connection, isTheirs ? member : undefined);
   }
 
   #admit(connection: Connection, member: Member | undefined): Verdict {
@@ -117,7 +121,6 @@ export class Admission implements Disposable {
     const all = this.#connections.get(peer) ?? new Set();
     if (all.size >= MAX_PER_MEMBER) return { refused: 'too-many' };
     this.#connections.set(peer, all.add(connection));
-    this.#owners.set(connection, peer);
     this.#settle(connection);
     connection.onClose(() => {
       all.delete(connection);

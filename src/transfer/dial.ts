@@ -9,6 +9,7 @@ import { errorMessage, WeirError } from '../util/errors.ts';
 import type { Address } from '../protocol/member.ts';
 import { ActiveTimer } from '../util/active-time.ts';
 import { fingerprintOf } from './certificate.ts';
+import { ALPN } from './limits.ts';
 
 /**
  * Milliseconds of active time (active-time.ts) for TCP. Within a cluster it takes a few, but if the packet that opens a
@@ -145,7 +146,7 @@ function createWire(address: Address, expected: Expected | undefined): Wire {
           secureContext: expected.context,
           minVersion: 'TLSv1.3',
           rejectUnauthorized: false, // the fingerprint decides, not an authority
-          ALPNProtocols: ['http/1.1'],
+          ALPNProtocols: [ALPN],
         });
   const wire: Wire = { socket, reader: undefined };
   return wire;

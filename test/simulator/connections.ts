@@ -4,10 +4,10 @@
  * alone, which are closed sooner (transfer/member-connections.ts). Such a pair counts as long as one with a control
  * connection, so the figures are an upper bound. The few connections that gossip needs are not counted.
  */
-import { IDLE_CONNECTION, IDLE_STREAM } from '../../src/network/limits.ts';
+import { LIMITS } from '../../src/transfer/limits.ts';
 
-/** Milliseconds: first the idle control stream is closed, then the connection without a stream. */
-const IDLE = IDLE_STREAM + IDLE_CONNECTION;
+/** Milliseconds. */
+const IDLE = LIMITS.idle;
 
 interface Pair {
   readonly ends: readonly [Connections, Connections];

@@ -1,10 +1,12 @@
 /**
  * A member with the right key and bad intent: it joins the cluster, says that it has the blobs of {@link EvilPeer.claim},
- * and serves the bytes that a test chooses. Its network and its data port are the real ones.
+ * and serves the bytes that a test chooses. Its network and its peer wire are the real ones.
  */
 import { multiaddr } from '@multiformats/multiaddr';
 import { readFile } from 'node:fs/promises';
 import { systemClock } from '../../src/util/clock.ts';
+import { PeerWire } from '../../src/bytes/peer-wire.ts';
+import type { ServedReport } from '../../src/bytes/peer-serving.ts';
 import { Network } from '../../src/network/network.ts';
 import { MemberTable } from '../../src/cluster/member-table.ts';
 import type { Address, Member } from '../../src/protocol/member.ts';
@@ -17,11 +19,9 @@ import { Bitfield } from '../../src/protocol/bitfield.ts';
 import { ChunkLayout } from '../../src/protocol/chunk-layout.ts';
 import { makeCertificate, type Certificate } from '../../src/transfer/certificate.ts';
 import type { ChunkAnswer, ChunkFetch, ServedChunk } from '../../src/transfer/chunk-exchange.ts';
-import { DataServer, type ServedReport } from '../../src/transfer/https-server.ts';
 import { digestOf, digestHex } from '../../src/oci/digest.ts';
 import { startBareNode } from './bare-node.ts';
-import { TestClient } from './peer-client.ts';
-import { httpInside } from './byte-workers.ts';
+import { workersInside } from './byte-workers.ts';
 
 export type Chunk = Extract<ServedChunk, { kind: 'chunk' }>;
 
@@ -39,7 +39,7 @@ export interface EvilPeerOptions {
   readonly mischief?: Mischief;
   /** Its answer to a question about a reference; default: none. */
   readonly answers?: (question: Uint8Array) => Uint8Array;
-  /** Its identity and certificate, if another server answers at `dataAddresses` instead of its data port. */
+  /** Its identity and certificate, if another server answers at `dataAddresses` instead of its port. */
   readonly node?: { readonly identity: Identity; readonly certificate: Certificate };
   readonly dataAddresses?: readonly Address[];
 }
@@ -47,10 +47,10 @@ export interface EvilPeerOptions {
 export class EvilPeer implements AsyncDisposable {
   readonly identity: Identity;
   readonly table: MemberTable;
-  /** Requests to its data port, and how each ended. */
+  /** Requests to it, and how each ended. */
   readonly requests: ChunkFetch[] = [];
   readonly reports: ServedReport[] = [];
-  /** Messages that it got over the control plane; questions about references as raw bytes. */
+  /** Messages that it got; questions about references as raw bytes. */
   readonly messages: SwarmMessage[] = [];
   readonly questions: Uint8Array[] = [];
   readonly #options: EvilPeerOptions;
@@ -58,7 +58,7 @@ export class EvilPeer implements AsyncDisposable {
   readonly #claims: Map<string, Buffer> = new Map();
   readonly #joined: Map<string, Set<PeerId>> = new Map();
   #network: Network | undefined;
-  #client: TestClient | undefined;
+  #wire: PeerWire | undefined;
 
   private constructor(options: EvilPeerOptions, stack: AsyncDisposableStack) {
     this.#options = options;
@@ -86,15 +86,15 @@ export class EvilPeer implements AsyncDisposable {
   claim(swarm: SwarmKey, bytes: Buffer): void {
     this.#claims.set(registryBlobId(swarm), bytes);
     const message = { kind: 'announce', swarm, size: bytes.length, complete: true } as const;
-    for (const { peer } of this.table.live()) if (peer !== this.peer) this.#network?.send(peer, message);
+    for (const { peer } of this.table.live()) if (peer !== this.peer) this.#wire?.send(peer, message);
   }
 
-  /** Sends a message to another member over the control plane. */
+  /** Sends a message to another member. */
   say(to: PeerId, message: SwarmMessage): void {
-    this.#network?.send(to, message);
+    this.#wire?.send(to, message);
   }
 
-  /** Asks another member's data port for a chunk. */
+  /** Asks another member for a chunk. */
   ask(member: Member, request: ChunkFetch): Promise<ChunkAnswer> {
     const { promise, resolve, reject } = Promise.withResolvers<ChunkAnswer>();
     const ignore = (): void => undefined;
@@ -106,7 +106,7 @@ export class EvilPeer implements AsyncDisposable {
       answered: resolve,
       failed: reject,
     };
-    this.#client?.fetch(member, request, events);
+    this.#wire?.fetch(member, request, events);
     return promise;
   }
 
@@ -134,21 +134,28 @@ export class EvilPeer implements AsyncDisposable {
     const clock = systemClock;
     const certificate = node?.certificate ?? makeCertificate(this.peer, clock);
     const pair = { cert: certificate.certPem, key: certificate.keyPem };
-    const data = this.#stack.use(
-      await DataServer.start({
-        http: httpInside(),
+    const wire = this.#stack.use(
+      await PeerWire.open({
+        workers: this.#stack.use(workersInside()),
         listen: [{ host: '127.0.0.1', port: 0 }],
+        self: this.peer,
         tls: pair,
-        membership: this.table,
-        server: { serve: (_from, request) => this.#serve(request) },
+        members: this.table,
+        source: { serve: (_from, request) => this.#serve(request) },
+        maxDownload: undefined,
         maxUpload: undefined,
         clock,
         observer: { refused: () => undefined, served: (report) => this.reports.push(report) },
+        introduce: async (peer) => this.#network?.ensureKnown(peer),
+        onMessage: (from, message) => this.#message(from, message),
+        onReached: () => undefined,
+        onUnreachable: () => undefined,
+        onBroken: () => undefined,
+        onGone: () => undefined,
+        onWarning: () => undefined,
       }),
     );
-    const self = this.peer;
-    const introduce = async (peer: PeerId): Promise<void> => this.#network?.ensureKnown(peer);
-    this.#client = this.#stack.use(new TestClient({ self, tls: pair, maxDownload: undefined, introduce }));
+    this.#wire = wire;
     this.#network = this.#stack.use(
       await Network.start({
         identity: this.identity,
@@ -162,13 +169,13 @@ export class EvilPeer implements AsyncDisposable {
           name: 'evil',
           zone: '',
           version: 'evil',
-          dataAddresses: dataAddresses ?? data.addresses,
+          dataAddresses: dataAddresses ?? wire.addresses,
           fingerprint: certificate.fingerprint,
         },
         clock,
         logger: { debug: () => undefined, warn: () => undefined },
-        onMessage: (from, message) => this.#message(from, message),
         onUnreachable: () => undefined,
+        onHangUp: () => undefined,
       }),
     );
     await this.#network.handle('reference', async (_from, bytes) => {
@@ -191,9 +198,9 @@ export class EvilPeer implements AsyncDisposable {
     if (bytes === undefined) return;
     const size = bytes.length;
     if (kind === 'handshake' && message.asks) {
-      this.#network?.send(from, { kind: 'handshake', swarm, size, have: allOf(size), asks: false });
+      this.#wire?.send(from, { kind: 'handshake', swarm, size, have: allOf(size), asks: false });
     } else if (kind === 'claim-query') {
-      this.#network?.send(from, { kind: 'claim-state', swarm, index: message.index, state: 'have' });
+      this.#wire?.send(from, { kind: 'claim-state', swarm, index: message.index, state: 'have' });
     }
   }
 
@@ -204,7 +211,7 @@ export class EvilPeer implements AsyncDisposable {
     this.#joined.set(id, joined.add(from));
     const others = [...joined].filter((peer) => peer !== from).map((peer) => ({ peer, complete: false }));
     const own = this.#claims.has(id) ? [{ peer: this.peer, complete: true }] : [];
-    this.#network?.send(from, { kind: 'peers', swarm, peers: [...own, ...others] });
+    this.#wire?.send(from, { kind: 'peers', swarm, peers: [...own, ...others] });
   }
 
   async #serve(request: ChunkFetch): Promise<ServedChunk> {

@@ -6,7 +6,7 @@ import { systemClock, MIB, SECOND, type Clock } from '../../src/util/clock.ts';
 import { defaultConfig } from '../../src/config/load.ts';
 import { isWeirError } from '../../src/util/errors.ts';
 import type { Config } from '../../src/config/settings.ts';
-import { startCluster, type Cluster, type ClusterOptions } from '../../src/daemon/cluster.ts';
+import { startCluster, type Cluster } from '../../src/daemon/cluster.ts';
 import { createLogger } from '../../src/daemon/logger.ts';
 import type { SuspicionReason } from '../../src/cluster/membership.ts';
 import type { MemberTable } from '../../src/cluster/member-table.ts';
@@ -27,7 +27,7 @@ import type { Credential } from '../../src/upstream/credential.ts';
 import { DocumentRoom } from '../../src/upstream/document-room.ts';
 import { Upstream } from '../../src/upstream/upstream.ts';
 import { readBody } from './body-collector.ts';
-import { httpInside, workersInside } from './byte-workers.ts';
+import { workersInside } from './byte-workers.ts';
 import { TempDir } from './temp.ts';
 
 const LOOPBACK = [{ host: '127.0.0.1', port: 0 }] as const;
@@ -42,7 +42,6 @@ export interface MemberNodeOptions {
   readonly config?: Partial<Config>;
   /** Default: the system's. */
   readonly clock?: Clock;
-  readonly protocolVersions?: ClusterOptions['protocolVersions'];
 }
 
 export interface PullOf {
@@ -126,14 +125,12 @@ export class MemberNode implements AsyncDisposable {
       access,
       upstream,
       workers,
-      http: httpInside(),
       files,
       room,
       documents: new DocumentRoom(),
       providers,
       manifests: () => manifests,
       isPulling: () => blobs.inFlight > 0,
-      ...(options.protocolVersions && { protocolVersions: options.protocolVersions }),
     });
     if (cluster === undefined) throw new Error('the cluster is turned off');
     stack.use(cluster);

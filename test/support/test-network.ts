@@ -4,7 +4,6 @@ import type { NetworkLogger, NetworkOptions } from '../../src/network/network-op
 import { MemberTable } from '../../src/cluster/member-table.ts';
 import { Identity } from '../../src/protocol/identity.ts';
 import type { PeerId } from '../../src/protocol/peer-id.ts';
-import type { SwarmMessage } from '../../src/protocol/messages.ts';
 
 export const KEY: Uint8Array = new Uint8Array(32).fill(7);
 
@@ -20,8 +19,9 @@ export interface TestNetwork extends AsyncDisposable {
   readonly table: MemberTable;
   readonly peer: PeerId;
   readonly address: string;
-  readonly received: { readonly from: PeerId; readonly message: SwarmMessage }[];
   readonly unreachable: PeerId[];
+  /** Peers to which nothing more is to be said. */
+  readonly hungUp: PeerId[];
 }
 
 export type TestOptions = Partial<NetworkOptions> & { readonly banned?: readonly PeerId[] };
@@ -30,8 +30,8 @@ export async function startNetwork({ banned = [], ...options }: TestOptions = {}
   const identity = options.identity ?? Identity.generate();
   const clock: Clock = options.clock ?? systemClock;
   const table = options.table ?? new MemberTable({ self: identity.peer, clock, banned });
-  const received: TestNetwork['received'] = [];
   const unreachable: PeerId[] = [];
+  const hungUp: PeerId[] = [];
   const network = await Network.start({
     identity,
     clock,
@@ -42,8 +42,8 @@ export async function startNetwork({ banned = [], ...options }: TestOptions = {}
     mdns: false,
     selfInfo: { name: 'test', zone: '', version: '0.1.0', dataAddresses: [], fingerprint: new Uint8Array() },
     logger: process.env['WEIR_TEST_LOG'] === undefined ? quiet : loud,
-    onMessage: (from, message) => received.push({ from, message }),
     onUnreachable: (peer) => unreachable.push(peer),
+    onHangUp: (peer) => hungUp.push(peer),
     ...options,
     table,
   });
@@ -54,8 +54,8 @@ export async function startNetwork({ banned = [], ...options }: TestOptions = {}
     table,
     peer: identity.peer,
     address,
-    received,
     unreachable,
+    hungUp,
     [Symbol.asyncDispose]: () => network.stop(),
   };
 }

@@ -1,0 +1,315 @@
+/**
+ * One connection to a member, in the byte worker that has its socket: cuts what comes into frames, receives the chunks that
+ * this node asked for, and sends those that the member asked for. All other frames go to the main thread.
+ *
+ * ```
+ * greeting ─► open ─► closed
+ * ```
+ *
+ * Each side sends a hello first: the one that dialled at once, the other one as soon as the main thread has admitted it.
+ * Before that nothing else is said or taken.
+ */
+import type { Socket } from 'node:net';
+import { KIB, SECOND, type Clock } from '../util/clock.ts';
+import { assertNever, errorMessage, isWeirError, WeirError } from '../util/errors.ts';
+import type { TokenBucket } from '../util/token-bucket.ts';
+import { protocolError } from '../protocol/fields.ts';
+import { encodeFrame, FrameReader, KIND, type FrameKind } from '../transfer/frames.ts';
+import { LIMITS } from '../transfer/limits.ts';
+import { decodeAnswer, decodeConcerning, decodeHello, encodeAnswer } from '../transfer/wire-codec.ts';
+import type { BodyBuffers } from './body-buffers.ts';
+import { BodyQueue, type ServedOutcome } from './body-queue.ts';
+import { ChunkReceiver } from './chunk-receiver.ts';
+import type { ChunkPlaces } from './chunk-places.ts';
+import type { ConnectionEvent, ConnectionOrder } from './peers-messages.ts';
+import { SocketPause } from './socket-pause.ts';
+import { toWireError } from './wire-error.ts';
+
+/** Ticks of a second until a silent connection gets a ping, and then until it is cut. */
+const SILENCE = 10;
+const ANSWER = 5;
+/** Ticks until a connection that nothing was said over is closed: sooner by the side that dialled. */
+const IDLE_DIALLER = LIMITS.idle / SECOND;
+const IDLE_DIALLED = 1.5 * IDLE_DIALLER;
+/** Ticks for the greeting. A handshake takes three packets, and seconds if CPU is short. */
+const GREETING = 15;
+/** Bytes of frames that wait for a peer that reads none: far more than a swarm has to say at a time. */
+const MAX_UNSENT = 256 * KIB;
+/** Bytes of frames that wait for the main thread; above this nothing more is read. */
+const MAX_UNTAKEN = 256 * KIB;
+
+/** An event without the number of its connection. */
+type Told<Event = ConnectionEvent> = Event extends unknown ? Omit<Event, 'connection'> : never;
+
+export interface PeerConnectionOptions {
+  readonly socket: Socket;
+  /** The frame with which this node greets. */
+  readonly hello: Uint8Array;
+  readonly hasDialled: boolean;
+  readonly post: (event: Told, transfer?: readonly ArrayBuffer[]) => void;
+  readonly places: ChunkPlaces;
+  readonly buffers: BodyBuffers;
+  readonly download: TokenBucket | undefined;
+  readonly upload: TokenBucket | undefined;
+  /** Milliseconds in which the peer must take a buffer. */
+  readonly readerTimeout: number;
+  readonly clock: Clock;
+  /** It says who it is, and waits to be admitted. Set for a connection that the peer opened. */
+  readonly onHello: ((hello: ReturnType<typeof decodeHello>) => void) | undefined;
+  readonly onClosed: () => void;
+}
+
+export class PeerConnection {
+  readonly #options: PeerConnectionOptions;
+  readonly #reader: FrameReader;
+  readonly #receivers = new Map<number, ChunkReceiver>();
+  /** The largest number of a request so far. */
+  #lastRequest = -1;
+  readonly #bodies: BodyQueue;
+  readonly #pause: SocketPause;
+  #state: 'greeting' | 'greeted' | 'open' = 'greeting';
+  #isRetired = false;
+  #unsent = 0;
+  #untaken = 0;
+  /** Ticks since a byte came, and since something was said. */
+  #silent = 0;
+  #unused = 0;
+  #error: WeirError | undefined;
+
+  constructor(options: PeerConnectionOptions) {
+    const { socket, places, buffers, upload, download, clock } = options;
+    this.#options = options;
+    this.#reader = new FrameReader({
+      frame: (kind, body) => this.#onFrame(kind, body),
+      data: (id, bytes) => this.#onData(id, bytes),
+    });
+    this.#pause = new SocketPause(socket, download, clock);
+    this.#bodies = new BodyQueue({
+      send: (frame) => this.#send(frame),
+      write: (frame) => this.#write(frame),
+      buffers,
+      places,
+      limit: upload,
+      onServed: (id, outcome) => this.#onServed(id, outcome),
+    });
+    socket.on('error', (error) => (this.#error ??= cut(errorMessage(error))));
+    socket.once('close', () => this.#onClose());
+    if (options.hasDialled) this.#send(options.hello);
+  }
+
+  do(order: ConnectionOrder): void {
+    if (this.#error !== undefined && order.kind !== 'cut') return this.#refuse(order);
+    switch (order.kind) {
+      case 'dial':
+        return; // done
+      case 'admit':
+        this.#state = 'open';
+        this.#silent = 0;
+        return this.#send(this.#options.hello);
+      case 'cut':
+        return this.close(new WeirError('aborted', 'the connection is not wanted any more'));
+      case 'retire':
+        this.#isRetired = true;
+        return this.#closeIfDone();
+      case 'write':
+        return this.#say(order.frames);
+      case 'request':
+        return this.#request(order);
+      case 'cancel':
+        this.#receivers.get(order.id)?.cancel();
+        this.#receivers.delete(order.id);
+        this.#say(order.frame);
+        return this.#closeIfDone();
+      case 'serve':
+        this.#unused = 0;
+        return this.#bodies.add(order.id, order);
+      case 'unserve':
+        return this.#bodies.stop(order.id);
+      case 'taken':
+        this.#untaken -= order.bytes;
+        this.#pause.hold('main', this.#untaken > MAX_UNTAKEN);
+        return;
+      default:
+        assertNever(order);
+    }
+  }
+
+  /** It is closing: what is asked of it will not be done, and its end tells the rest. */
+  #refuse(order: ConnectionOrder): void {
+    if (order.kind === 'serve') this.#onServed(order.id, { sent: 0, isAnnounced: false, error: this.#error });
+  }
+
+  /** Takes bytes that have come, and keeps no reference to them. @returns false to pause the socket */
+  read(bytes: Buffer): boolean {
+    this.#silent = 0;
+    try {
+      this.#reader.push(bytes);
+    } catch (error) {
+      if (!isWeirError(error)) throw error;
+      this.close(error);
+      return false;
+    }
+    this.#pause.count(bytes.length);
+    return !this.#pause.isPaused;
+  }
+
+  /** Closes it at once. */
+  close(error: WeirError): void {
+    this.#error ??= error;
+    this.#reader.stop();
+    this.#options.socket.destroy();
+  }
+
+  /** Called each second. */
+  tick(): void {
+    if (this.#error !== undefined) return;
+    if (!this.#pause.isPaused) this.#silent++;
+    const isBusy = this.#receivers.size > 0 || !this.#bodies.isEmpty;
+    this.#unused = isBusy ? 0 : this.#unused + 1;
+    if (this.#state !== 'open') {
+      if (this.#silent >= GREETING)
+        this.close(new WeirError('peer_stalled', `no greeting within ${GREETING} s`));
+      return;
+    }
+    if (this.#unused >= (this.#options.hasDialled ? IDLE_DIALLER : IDLE_DIALLED)) {
+      return this.close(new WeirError('aborted', 'the connection was idle'));
+    }
+    if (this.#silent === SILENCE) this.#send(encodeFrame(KIND.ping));
+    if (this.#silent < SILENCE + ANSWER) return;
+    this.close(new WeirError('peer_stalled', `nothing came for ${SILENCE + ANSWER} s`));
+  }
+
+  #request({ id, frame, length }: Extract<ConnectionOrder, { kind: 'request' }>): void {
+    const { post, places } = this.#options;
+    const receiver = new ChunkReceiver(length, places, {
+      acknowledged: () => post({ kind: 'acknowledged', id }),
+      progressed: (bytes) => post({ kind: 'progressed', id, bytes }),
+      answered: (answer, bytes) => {
+        this.#receivers.delete(id);
+        const isDocument = answer.kind === 'chunk' && answer.bytes instanceof Uint8Array;
+        post({ kind: 'answered', id, bytes, answer }, isDocument ? [answer.bytes.buffer as ArrayBuffer] : []);
+      },
+    });
+    this.#receivers.set(id, receiver);
+    this.#lastRequest = Math.max(this.#lastRequest, id);
+    this.#say(frame);
+  }
+
+  #onFrame(kind: number, body: Buffer): void {
+    if (this.#state !== 'open') return this.#onGreeting(kind, body);
+    switch (kind as FrameKind) {
+      case KIND.hello:
+        throw protocolError('a second hello');
+      case KIND.ping:
+        return this.#send(encodeFrame(KIND.pong));
+      case KIND.pong:
+      case KIND.data:
+        return;
+      case KIND.answer: {
+        const { id, answer } = decodeAnswer(body);
+        if (this.#receiver(id)?.answer(answer) === true) this.#closeIfDone();
+        return;
+      }
+      case KIND.acknowledged:
+        this.#receiver(decodeConcerning(body))?.acknowledged();
+        return;
+      case KIND.cancel:
+        this.#bodies.stop(decodeConcerning(body));
+        return this.#forward(kind, body);
+      case KIND.message:
+      case KIND.request:
+        return this.#forward(kind, body);
+      default:
+      // Of a later minor version.
+    }
+  }
+
+  #onGreeting(kind: number, body: Buffer): void {
+    const { hasDialled, post, onHello } = this.#options;
+    if (kind !== KIND.hello || this.#state === 'greeted') throw protocolError('a frame before the greeting');
+    const hello = decodeHello(body);
+    this.#state = hasDialled ? 'open' : 'greeted';
+    if (hasDialled) post({ kind: 'open', hello });
+    else onHello?.(hello);
+  }
+
+  /** To the main thread. */
+  #forward(kind: number, body: Buffer): void {
+    this.#unused = 0;
+    const frames = encodeFrame(kind as FrameKind, body);
+    this.#untaken += frames.length;
+    this.#options.post({ kind: 'frames', frames });
+    this.#pause.hold('main', this.#untaken > MAX_UNTAKEN);
+  }
+
+  #onData(id: number, bytes: Buffer): void {
+    if (this.#state !== 'open') throw protocolError('data before the greeting');
+    if (this.#receiver(id)?.data(bytes) === true) this.#closeIfDone();
+  }
+
+  /** Undefined for a request that was cancelled. */
+  #receiver(id: number): ChunkReceiver | undefined {
+    if (id > this.#lastRequest) throw protocolError('an answer to no request');
+    return this.#receivers.get(id);
+  }
+
+  /** Sends what the main thread has to say. */
+  #say(frames: Uint8Array): void {
+    this.#unused = 0;
+    this.#send(frames);
+  }
+
+  #send(frames: Uint8Array): void {
+    this.#unsent += frames.length;
+    if (this.#unsent > MAX_UNSENT) return this.close(new WeirError('peer_stalled', 'the peer does not read'));
+    this.#options.socket.write(frames, () => (this.#unsent -= frames.length));
+  }
+
+  #write(frame: Uint8Array): Promise<void> {
+    const { socket, readerTimeout } = this.#options;
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    if (this.#error !== undefined) return Promise.reject(this.#error);
+    const timer = setTimeout(() => {
+      const error = new WeirError('aborted', `the peer took no byte for ${readerTimeout / SECOND} s`);
+      this.close(error);
+      reject(error);
+    }, readerTimeout);
+    socket.write(frame, (error) => {
+      clearTimeout(timer);
+      if (error) reject(new WeirError('aborted', 'the peer closed the connection', { cause: error }));
+      else resolve();
+    });
+    return promise;
+  }
+
+  #onServed(id: number, { sent, isAnnounced, error }: ServedOutcome): void {
+    if (error !== undefined && this.#error === undefined) {
+      // The announced bytes will not come. A chunk that is given up is not here any more, so this node has not failed.
+      const kind = !isAnnounced && isWeirError(error, 'aborted') ? 'absent' : 'failed';
+      this.#send(encodeFrame(KIND.answer, encodeAnswer(id, { kind })));
+    }
+    const failure = error === undefined ? undefined : toWireError(error);
+    this.#options.post({ kind: 'served', id, sent, error: failure });
+    this.#closeIfDone();
+  }
+
+  #closeIfDone(): void {
+    if (!this.#isRetired || this.#receivers.size > 0 || !this.#bodies.isEmpty) return;
+    this.close(new WeirError('aborted', 'the member has moved'));
+  }
+
+  #onClose(): void {
+    const error = (this.#error ??= cut('the peer closed the connection'));
+    this.#reader.stop();
+    this.#pause.stop();
+    for (const receiver of this.#receivers.values()) receiver.cancel();
+    this.#receivers.clear();
+    this.#bodies.stopAll();
+    this.#options.onClosed();
+    this.#options.post({ kind: 'closed', error: toWireError(error) });
+  }
+}
+
+function cut(message: string): WeirError {
+  return new WeirError('peer_cut', message);
+}

@@ -1,0 +1,425 @@
+/**
+ * The peer wire (docs/protocol.md): one connection for each pair of members carries all that they say about blobs, and the
+ * blobs themselves. This is its part on the main thread; the sockets are in byte workers (peers-part.ts).
+ *
+ * ```
+ * swarm ── send(), fetch() ──► PeerLink ──► PeerEnd ──► worker ──► member
+ * swarm ◄── onMessage() ───────────────────◄ worker ◄── member
+ * ChunkSource ◄── PeerServing ─────────────◄
+ * ```
+ *
+ * A peer that opens a connection is admitted by {@link Admission}, before anything but its hello is read. A stranger is cut
+ * off without an answer.
+ */
+import { openAll } from '../http/listen.ts';
+import type { HttpListener } from '../http/exchange.ts';
+import { SECOND, type Clock } from '../util/clock.ts';
+import { assertNever, isWeirError, toWeirError, WeirError } from '../util/errors.ts';
+import { TokenBucket } from '../util/token-bucket.ts';
+import { decodeSwarmMessage, encodeSwarmMessage } from '../protocol/codec.ts';
+import type { Address, Member } from '../protocol/member.ts';
+import type { SwarmMessage } from '../protocol/messages.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
+import { Admission, type KnownMembers, type Refusal } from '../transfer/admission.ts';
+import type { ChunkClient, ChunkFetch, ChunkFetchEvents, ChunkSource } from '../transfer/chunk-exchange.ts';
+import { encodeFrame, FrameReader, KIND } from '../transfer/frames.ts';
+import type { KeyPair } from '../transfer/limits.ts';
+import { decodeConcerning, encodeHello, MINOR_VERSION } from '../transfer/wire-codec.ts';
+import type { ByteThread, ByteWorkers } from './byte-workers.ts';
+import { PeerEnd, PeerThread } from './peer-end.ts';
+import { giveBack, PeerLink, type LinkContext } from './peer-link.ts';
+import { PeerServing, type ServedReport } from './peer-serving.ts';
+import type { ConnectionEvent, PeersEvent, SharedLimit } from './peers-messages.ts';
+import { SharedPort } from './shared-port.ts';
+import { fromWireError } from './wire-error.ts';
+
+/** For each listening address: each takes a file descriptor and, with TLS, some 60 KiB. */
+const MAX_CONNECTIONS = 1024;
+/** Milliseconds in which a peer must take one buffer of 256 KiB: a slower one holds a slot that others want. */
+const READER_TIMEOUT = 10 * SECOND;
+/** Milliseconds for this node's record to reach a member. */
+const INTRODUCTION_TIMEOUT = 3 * SECOND;
+/** Milliseconds since something was last said over a connection that was in use. */
+const IN_USE = 30 * SECOND;
+/** Bytes of frames after which a worker is told that they have been dealt with. */
+const TOLD_AT = 32 * 1024;
+
+export interface PeerWireObserver {
+  /** A connection was cut off. @param address its remote address */
+  refused(reason: Refusal, address: string): void;
+  served(report: ServedReport): void;
+}
+
+export interface PeerWireOptions {
+  readonly workers: ByteWorkers;
+  readonly listen: readonly Address[];
+  /** This node's peer ID. */
+  readonly self: PeerId;
+  /** This node's certificate; undefined: plain TCP, for a trusted network. */
+  readonly tls: KeyPair | undefined;
+  readonly members: KnownMembers;
+  readonly source: ChunkSource;
+  /** Bytes per second, over all members. */
+  readonly maxDownload: number | undefined;
+  readonly maxUpload: number | undefined;
+  readonly clock: Clock;
+  readonly observer: PeerWireObserver;
+  /** Sends this node's record to a member that cut a connection off at once, as members do with strangers. */
+  readonly introduce: (peer: PeerId) => Promise<void>;
+  readonly onMessage: (peer: PeerId, message: SwarmMessage) => void;
+  /** It has been connected to. */
+  readonly onReached: (peer: PeerId) => void;
+  /** It cannot be connected to, or takes nothing. What was to be said to it is lost. */
+  readonly onUnreachable: (peer: PeerId, error: WeirError) => void;
+  /** It has broken the protocol. */
+  readonly onBroken: (peer: PeerId, error: WeirError) => void;
+  /** It has closed a connection that was in use. */
+  readonly onGone: (peer: PeerId) => void;
+  readonly onWarning: (message: string) => void;
+  /** Milliseconds in which a peer must take a buffer of 256 KiB. */
+  readonly readerTimeout?: number | undefined;
+}
+
+interface Call {
+  readonly resolve: (bound: Address) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class PeerWire implements ChunkClient, AsyncDisposable {
+  readonly #options: PeerWireOptions;
+  readonly #admission: Admission;
+  readonly #serving: PeerServing;
+  readonly #threads = new Map<ByteThread, PeerThread>();
+  readonly #links = new Map<PeerId, PeerLink>();
+  readonly #context: LinkContext;
+  readonly #hello: Uint8Array;
+  readonly #download: SharedLimit | undefined;
+  readonly #upload: SharedLimit | undefined;
+  readonly #calls = new Map<number, Call>();
+  #listeners: readonly HttpListener[] = [];
+  #next = 0;
+  #isClosed = false;
+
+  private constructor(options: PeerWireOptions) {
+    const { members, tls, self, source, clock, observer, workers } = options;
+    this.#options = options;
+    this.#admission = new Admission(members, tls !== undefined);
+    this.#hello = encodeFrame(KIND.hello, encodeHello({ peer: self, minor: MINOR_VERSION }));
+    this.#download = limitOf(options.maxDownload);
+    this.#upload = limitOf(options.maxUpload);
+    this.#serving = new PeerServing({
+      source,
+      clock,
+      isBanned: (peer) => members.isBanned(peer),
+      onServed: (report) => observer.served(report),
+      onFlooded: (end) => this.#refuse('too-many', end),
+    });
+    this.#context = {
+      clock,
+      member: (peer) => members.get(peer),
+      obstacle: (member) => this.#obstacle(member),
+      dial: (member) => this.#dial(member),
+      introduce: (peer) => this.#introduce(peer),
+      unreachable: (peer, error) => options.onUnreachable(peer, error),
+      forget: (link) => this.#links.delete(link.peer),
+    };
+    workers.onStart((thread) => this.#attach(thread));
+  }
+
+  /** @throws WeirError `address_in_use` */
+  static async open(options: PeerWireOptions): Promise<PeerWire> {
+    const wire = new PeerWire(options);
+    try {
+      await wire.#listen();
+      return wire;
+    } catch (error) {
+      await wire[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** The addresses that it listens on, with the ports that the system gave. */
+  get addresses(): readonly Address[] {
+    return this.#listeners.map(({ host, port }) => ({ host, port }));
+  }
+
+  /** Connections to members. */
+  get connections(): number {
+    let count = 0;
+    for (const { ends } of this.#threads.values()) {
+      for (const end of ends.values()) if (end.peer !== undefined && !end.isOver) count++;
+    }
+    return count;
+  }
+
+  /** Whether a message to this peer needs no new connection: there is one, or it is being made. */
+  isConnected(peer: PeerId): boolean {
+    return this.#links.get(peer)?.isConnected === true;
+  }
+
+  /** If the peer cannot be reached, the message is lost. Never throws, never waits. */
+  send(peer: PeerId, message: SwarmMessage): void {
+    if (this.#isClosed || this.#options.members.isBanned(peer)) return;
+    this.#link(peer).send(encodeFrame(KIND.message, encodeSwarmMessage(message)));
+  }
+
+  fetch({ peer }: Pick<Member, 'peer'>, request: ChunkFetch, events: ChunkFetchEvents): () => void {
+    if (this.#isClosed) return failSoon(events, closed());
+    return this.#link(peer).fetch(request, events);
+  }
+
+  /** Closes all connections to this peer. */
+  drop(peer: PeerId, reason: WeirError): void {
+    this.#links.get(peer)?.drop(reason);
+  }
+
+  /** Ends all requests and connections at once. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#admission[Symbol.dispose]();
+    for (const link of this.#links.values()) link.drop(closed());
+    this.#links.clear();
+    await Promise.all(this.#listeners.map((listener) => listener[Symbol.asyncDispose]()));
+    for (const thread of this.#options.workers.threads) thread.post('peers', { kind: 'stop' });
+  }
+
+  async #listen(): Promise<void> {
+    const { workers, listen, onWarning } = this.#options;
+    this.#listeners = await openAll({
+      addresses: listen,
+      setting: 'transfer.listen',
+      onWarning,
+      open: (address) => {
+        const listener = this.#next++;
+        const close = (thread: ByteThread): void => thread.post('peers', { kind: 'close', listener });
+        return SharedPort.open(workers, address, {
+          open: (thread, at) => this.#listenIn(thread, listener, at),
+          close,
+          destroy: async (thread) => close(thread),
+          warn: onWarning,
+        });
+      },
+    });
+  }
+
+  #listenIn(thread: ByteThread, listener: number, { host, port }: Address): Promise<Address> {
+    const { promise, resolve, reject } = Promise.withResolvers<Address>();
+    const call = this.#next++;
+    this.#calls.set(call, { resolve, reject });
+    thread.onLost(reject);
+    const maxConnections = Math.ceil(MAX_CONNECTIONS / this.#options.workers.threads.length);
+    thread.post('peers', { kind: 'listen', call, listener, host, port, maxConnections });
+    return promise;
+  }
+
+  #link(peer: PeerId): PeerLink {
+    let link = this.#links.get(peer);
+    if (link === undefined) this.#links.set(peer, (link = new PeerLink(peer, this.#context)));
+    return link;
+  }
+
+  /** The reason why this node cannot connect to the member. */
+  #obstacle(member: Member | undefined): WeirError | undefined {
+    if (this.#isClosed) return closed();
+    if (member === undefined) return new WeirError('peer_unreachable', 'it is not known');
+    const { peer, fingerprint, dataAddresses } = member;
+    const { tls } = this.#options;
+    const because = (problem: string): WeirError => new WeirError('peer_unreachable', `${peer}: ${problem}`);
+    if (fingerprint.length > 0 && tls === undefined) {
+      return because('it serves with TLS alone, and TLS is off here');
+    }
+    if (fingerprint.length === 0 && tls !== undefined) {
+      return because('it serves without TLS, which is on here');
+    }
+    return dataAddresses.length === 0 ? because('it names no data address') : undefined;
+  }
+
+  #dial({ peer, dataAddresses, fingerprint }: Member): PeerEnd {
+    const { workers, clock } = this.#options;
+    const thread = this.#threads.get(workers.next());
+    if (thread === undefined) throw new WeirError('internal', 'a byte worker is not known');
+    const end = new PeerEnd(thread, 2 * this.#next++, clock.monotonic());
+    end.peer = peer;
+    end.fingerprint = Buffer.from(fingerprint).toString('hex');
+    // A copy: a fingerprint that was decoded is a part of its message, and all of that would be cloned.
+    const target = { peer, dataAddresses, fingerprint: new Uint8Array(fingerprint) };
+    end.onClose((error) => this.#closed(end, peer, error));
+    end.order({ kind: 'dial', target });
+    return end;
+  }
+
+  #attach(thread: ByteThread): void {
+    if (this.#isClosed) return;
+    const known = new PeerThread(thread);
+    this.#threads.set(thread, known);
+    thread.handle('peers', (event) => this.#receive(known, event));
+    thread.onLost((error) => {
+      this.#threads.delete(thread);
+      for (const end of known.ends.values()) end.lost(error);
+    });
+    const { tls, readerTimeout = READER_TIMEOUT } = this.#options;
+    const limits = { download: this.#download, upload: this.#upload, readerTimeout };
+    thread.post('peers', { kind: 'start', hello: this.#hello, tls, ...limits });
+  }
+
+  #receive(thread: PeerThread, event: PeersEvent): void {
+    switch (event.kind) {
+      case 'events':
+        for (const each of event.events) this.#onEvent(thread, each);
+        return;
+      case 'listening':
+        this.#calls.get(event.call)?.resolve({ host: event.host, port: event.port });
+        break;
+      case 'failed':
+        this.#calls.get(event.call)?.reject(fromWireError(event.error));
+        break;
+      default:
+        assertNever(event);
+    }
+    this.#calls.delete(event.call);
+  }
+
+  #onEvent(thread: PeerThread, event: ConnectionEvent): void {
+    const end = thread.ends.get(event.connection);
+    if (event.kind === 'accepted') return this.#onAccepted(thread, event.connection, event.remoteAddress);
+    if (end === undefined) return;
+    if (event.kind === 'closed') return end.closed(toWeirError(fromWireError(event.error)));
+    if (event.kind === 'served') {
+      const { id, sent, error } = event;
+      end.serving.get(id)?.done(sent, error && fromWireError(error));
+      return;
+    }
+    const link = end.peer === undefined ? undefined : this.#links.get(end.peer);
+    if (event.kind === 'answered') {
+      link?.progressed(end, event.id, event.bytes);
+      // Also if nobody wants it any more: its memory is given back.
+      if (link?.answered(end, event.id, event.answer) !== true) giveBack(end, event.answer);
+      return;
+    }
+    if (end.isOver) return;
+    switch (event.kind) {
+      case 'greeted':
+        return this.#onGreeted(end, event);
+      case 'open':
+        return this.#onOpen(end, event.hello.peer);
+      case 'connecting':
+        return link?.connecting();
+      case 'acknowledged':
+        return link?.acknowledged(end, event.id);
+      case 'progressed':
+        return link?.progressed(end, event.id, event.bytes);
+      case 'frames':
+        return this.#onFrames(end, event.frames);
+      default:
+        assertNever(event);
+    }
+  }
+
+  #onAccepted(thread: PeerThread, connection: number, remoteAddress: string): void {
+    const end = new PeerEnd(thread, connection, this.#options.clock.monotonic(), remoteAddress);
+    if (this.#isClosed) return end.destroy();
+    if (!this.#admission.begin(end)) this.#refuse('too-many', end);
+  }
+
+  #onGreeted(
+    end: PeerEnd,
+    { hello: { peer }, certificate }: Extract<ConnectionEvent, { kind: 'greeted' }>,
+  ): void {
+    const verdict = this.#admission.admit(end, peer, certificate);
+    if ('refused' in verdict) return this.#refuse(verdict.refused, end);
+    end.peer = peer;
+    end.fingerprint = Buffer.from(certificate?.fingerprint ?? []).toString('hex');
+    end.order({ kind: 'admit' });
+    end.onClose((error) => this.#closed(end, peer, error));
+    this.#opened(end, peer);
+  }
+
+  /** A member that this node has dialled greets back. */
+  #onOpen(end: PeerEnd, greeted: PeerId): void {
+    const { peer } = end;
+    if (peer === greeted) return this.#opened(end, peer);
+    end.closed(new WeirError('peer_protocol', `it greets as ${greeted}`));
+    end.order({ kind: 'cut' });
+  }
+
+  #opened(end: PeerEnd, peer: PeerId): void {
+    this.#options.onReached(peer);
+    this.#link(peer).opened(end);
+  }
+
+  #onFrames(end: PeerEnd, frames: Uint8Array): void {
+    const { peer } = end;
+    if (peer === undefined) return;
+    end.usedAt = this.#options.clock.monotonic();
+    end.untold += frames.length;
+    if (end.untold >= TOLD_AT) {
+      end.order({ kind: 'taken', bytes: end.untold });
+      end.untold = 0;
+    }
+    const reader = new FrameReader({
+      frame: (kind, body) => this.#onFrame(end, peer, kind, body),
+      data: () => undefined,
+    });
+    try {
+      reader.push(Buffer.from(frames.buffer, frames.byteOffset, frames.length));
+    } catch (error) {
+      if (!isWeirError(error, 'peer_protocol')) throw error;
+      end.destroy();
+      end.closed(error);
+    }
+  }
+
+  #onFrame(end: PeerEnd, peer: PeerId, kind: number, body: Buffer): void {
+    if (end.isOver) return;
+    if (kind === KIND.request) return this.#serving.request(end, peer, body);
+    if (kind === KIND.cancel) return this.#serving.cancel(end, decodeConcerning(body));
+    const message = decodeSwarmMessage(body);
+    if (message !== undefined) this.#options.onMessage(peer, message);
+  }
+
+  #closed(end: PeerEnd, peer: PeerId, error: WeirError): void {
+    const { onBroken, onUnreachable, onGone, clock } = this.#options;
+    const wasInUse = clock.monotonic() - end.usedAt < IN_USE;
+    const isDialled = this.#links.get(peer)?.closed(end, error) === 'dialled';
+    if (this.#isClosed || isDialled) return;
+    if (error.code === 'peer_protocol') onBroken(peer, error);
+    else if (error.code === 'peer_stalled') onUnreachable(peer, error);
+    else if (error.code === 'peer_cut' && wasInUse) onGone(peer);
+  }
+
+  #refuse(reason: Refusal, end: PeerEnd): void {
+    this.#options.observer.refused(reason, end.remoteAddress);
+    end.destroy();
+  }
+
+  /** Never rejects: if it fails, the member may know this node all the same, or cuts it off, which is reported. */
+  async #introduce(peer: PeerId): Promise<void> {
+    const { introduce, clock } = this.#options;
+    const over = new AbortController();
+    try {
+      await Promise.race([introduce(peer), clock.sleep(INTRODUCTION_TIMEOUT, { signal: over.signal })]);
+    } catch {
+      // As above.
+    } finally {
+      over.abort();
+    }
+  }
+}
+
+function limitOf(rate: number | undefined): SharedLimit | undefined {
+  return rate === undefined ? undefined : { rate, memory: TokenBucket.memory() };
+}
+
+function closed(): WeirError {
+  return new WeirError('aborted', 'the peer wire is closed');
+}
+
+/** @returns cancels it */
+function failSoon(events: ChunkFetchEvents, error: WeirError): () => void {
+  let isCancelled = false;
+  queueMicrotask(() => {
+    if (!isCancelled) events.failed(error);
+  });
+  return () => void (isCancelled = true);
+}
