@@ -39,7 +39,7 @@ export const MINOR_VERSION = 0;
 type Body = NonNullable<MessageInitShape<typeof AnswerSchema>['body']>;
 
 /** token68 (RFC 9110, section 11.2), no longer than the mirror accepts. */
-const TOKEN = /^[A-Za-z0-9._~+/-]{1,16384}=*$/;
+const TOKEN = /^(?=.{1,16384}$)[A-Za-z0-9._~+/-]+=*$/;
 const MAX_ID = 2 ** 32 - 1;
 
 export interface Hello {
