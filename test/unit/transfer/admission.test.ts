@@ -1,9 +1,6 @@
 /** The number of connections that strangers may hold at the data port. */
 import assert from 'node:assert/strict';
-import type { Connection } from '../../../src/http/exchange.ts';
-import { Admission, type KnownMembers } from '../../../src/transfer/admission.ts';
-
-let port = 0;
+import { Admission, type Connection, type KnownMembers } from '../../../src/transfer/admission.ts';
 
 /** A connection that a test can close. */
 interface TestConnection extends Connection {
@@ -14,9 +11,7 @@ function from(remoteAddress: string): TestConnection {
   const closed: (() => void)[] = [];
   return {
     remoteAddress,
-    remotePort: port++,
     onClose: (callback) => void closed.push(callback),
-    known: () => undefined,
     destroy: () => undefined,
     close: () => closed.forEach((callback) => callback()),
   };
