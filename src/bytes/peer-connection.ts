@@ -33,8 +33,8 @@ const IDLE_DIALLER = LIMITS.idle / SECOND;
 const IDLE_DIALLED = 1.5 * IDLE_DIALLER;
 /** Ticks for the greeting. A handshake takes three packets, and seconds if CPU is short. */
 const GREETING = 15;
-/** Bytes of frames that wait for a peer that reads none: far more than a swarm has to say at a time. */
-const MAX_UNSENT = 256 * KIB;
+/** Bytes of frames that wait for a peer that reads none: more than leaves at once over a new connection (peer-link.ts). */
+const MAX_UNSENT = 512 * KIB;
 /** Bytes of frames that wait for the main thread; above this nothing more is read. */
 const MAX_UNTAKEN = 256 * KIB;
 
