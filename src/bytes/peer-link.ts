@@ -6,7 +6,7 @@
  * being idle. A member that closes a new connection without a greeting may not know this node yet: it is sent this node's
  * record, and dialled once more. The caller acts on all other failures.
  */
-import { SECOND, type Clock } from '../util/clock.ts';
+import type { Clock } from '../util/clock.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
 import type { Member } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
@@ -15,6 +15,7 @@ import { encodeFrame, KIND } from '../transfer/frames.ts';
 import { LIMITS } from '../transfer/limits.ts';
 import { encodeConcerning, encodeRequest } from '../transfer/wire-codec.ts';
 import type { ReceivedAnswer } from './chunk-receiver.ts';
+import type { Introductions } from './introductions.ts';
 import type { PeerEnd } from './peer-end.ts';
 
 /** Requests that wait for a connection; far more than the swarm sends to one member. */
@@ -22,8 +23,6 @@ const MAX_WAITING = 256;
 /** Messages and bytes that wait for one. */
 const MAX_MESSAGES = 512;
 const MAX_MESSAGE_BYTES = 256 * 1024;
-/** Milliseconds before this node sends its record again to a member that cuts it off. */
-const INTRODUCE_AGAIN = 10 * SECOND;
 
 export interface LinkContext {
   readonly clock: Clock;
@@ -32,8 +31,7 @@ export interface LinkContext {
   /** The reason why this node cannot connect to the member. */
   obstacle(member: Member | undefined): WeirError | undefined;
   dial(member: Member): PeerEnd;
-  /** Sends this node's record to the member; never rejects. */
-  introduce(peer: PeerId): Promise<void>;
+  readonly introductions: Introductions;
   /** All that waited for it is dropped. */
   unreachable(peer: PeerId, error: WeirError): void;
   /** Nothing is left of it. */
@@ -63,7 +61,6 @@ export class PeerLink {
   readonly #nextIds = new WeakMap<PeerEnd, number>();
   #messages: Uint8Array[] = [];
   #messageBytes = 0;
-  #introduced: { readonly at: number; readonly done: Promise<void> } | undefined;
   #isIntroducing = false;
   #isScheduled = false;
 
@@ -103,7 +100,7 @@ export class PeerLink {
   /** A connection is there: one that the member has opened, or the one that was dialled. */
   opened(end: PeerEnd): void {
     if (end === this.#dialled) this.#endDial();
-    this.#introduced = undefined; // the member knows this node
+    this.#context.introductions.settle(this.peer);
     this.#ends.push(end);
     this.#schedule();
   }
@@ -209,7 +206,7 @@ export class PeerLink {
     const end = this.#best();
     if (end !== undefined) return this.#pumpInto(end);
     if (!hasWork) {
-      if (this.#dialled === undefined && !this.#isIntroducing) this.#context.forget(this);
+      if (this.#isIdle) this.#context.forget(this);
       return;
     }
     if (this.#dialled !== undefined || this.#isIntroducing) return;
@@ -219,6 +216,12 @@ export class PeerLink {
       return this.#fail(obstacle ?? new WeirError('peer_unreachable', `${this.peer} is not known`));
     }
     this.#dialled = this.#context.dial(member);
+  }
+
+  /** Nothing is left to be done, not even over a connection that is retired. */
+  get #isIdle(): boolean {
+    if (this.#dialled !== undefined || this.#isIntroducing) return false;
+    return this.#tasks.values().every(({ size }) => size === 0);
   }
 
   #pumpInto(end: PeerEnd): void {
@@ -265,18 +268,19 @@ export class PeerLink {
 
   #dialFailed(error: WeirError): void {
     if (this.#best() !== undefined) return this.#schedule(); // the member has dialled meanwhile
-    const { clock, introduce } = this.#context;
-    const now = clock.monotonic();
-    const isStranger = isWeirError(error, 'peer_cut');
-    if (!isStranger || (this.#introduced !== undefined && now - this.#introduced.at < INTRODUCE_AGAIN)) {
-      return this.#fail(isStranger ? new WeirError('peer_cut', `${this.peer} refuses this node`) : error);
+    if (!isWeirError(error, 'peer_cut')) return this.#fail(error);
+    const introduction = this.#context.introductions.begin(this.peer);
+    if (introduction === undefined) {
+      return this.#fail(new WeirError('peer_cut', `${this.peer} refuses this node`));
     }
+    void this.#introduce(introduction);
+  }
+
+  async #introduce(introduction: Promise<void>): Promise<void> {
     this.#isIntroducing = true;
-    const done = introduce(this.peer).then(() => {
-      this.#isIntroducing = false;
-      this.#schedule();
-    });
-    this.#introduced = { at: now, done };
+    await introduction;
+    this.#isIntroducing = false;
+    this.#schedule();
   }
 
   /** Nothing that waits will be said. */

@@ -26,6 +26,7 @@ import { encodeFrame, FrameReader, KIND } from '../transfer/frames.ts';
 import type { KeyPair } from '../transfer/limits.ts';
 import { decodeConcerning, encodeHello, MINOR_VERSION } from '../transfer/wire-codec.ts';
 import type { ByteThread, ByteWorkers } from './byte-workers.ts';
+import { Introductions } from './introductions.ts';
 import { PeerEnd, PeerThread } from './peer-end.ts';
 import { giveBack, PeerLink, type LinkContext } from './peer-link.ts';
 import { PeerServing, type ServedReport } from './peer-serving.ts';
@@ -37,8 +38,6 @@ import { fromWireError } from './wire-error.ts';
 const MAX_CONNECTIONS = 1024;
 /** Milliseconds in which a peer must take one buffer of 256 KiB: a slower one holds a slot that others want. */
 const READER_TIMEOUT = 10 * SECOND;
-/** Milliseconds for this node's record to reach a member. */
-const INTRODUCTION_TIMEOUT = 3 * SECOND;
 /** Milliseconds since something was last said over a connection that was in use. */
 const IN_USE = 30 * SECOND;
 /** Bytes of frames after which a worker is told that they have been dealt with. */
@@ -119,7 +118,7 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
       member: (peer) => members.get(peer),
       obstacle: (member) => this.#obstacle(member),
       dial: (member) => this.#dial(member),
-      introduce: (peer) => this.#introduce(peer),
+      introductions: new Introductions(options.introduce, clock),
       unreachable: (peer, error) => options.onUnreachable(peer, error),
       forget: (link) => this.#links.delete(link.peer),
     };
@@ -391,19 +390,6 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
   #refuse(reason: Refusal, end: PeerEnd): void {
     this.#options.observer.refused(reason, end.remoteAddress);
     end.destroy();
-  }
-
-  /** Never rejects: if it fails, the member may know this node all the same, or cuts it off, which is reported. */
-  async #introduce(peer: PeerId): Promise<void> {
-    const { introduce, clock } = this.#options;
-    const over = new AbortController();
-    try {
-      await Promise.race([introduce(peer), clock.sleep(INTRODUCTION_TIMEOUT, { signal: over.signal })]);
-    } catch {
-      // As above.
-    } finally {
-      over.abort();
-    }
   }
 }
 
