@@ -354,3 +354,20 @@ export async function askFails(
   assert.equal(error.code, code, error.message);
   return error;
 }
+
+/** Places are numbered from 0; no test takes so many. */
+const PLACES = 200;
+
+/** Places for chunks that are taken in all workers of a node. Their memory is given back by looking. */
+export async function takenPlaces({ workers, files }: WireNode): Promise<number> {
+  const takes = workers.threads.flatMap(({ id }) =>
+    Array.from({ length: PLACES }, (_, place) =>
+      files.take({ worker: id, place, length: 0, hash: new Uint8Array() }),
+    ),
+  );
+  const outcomes = await Promise.allSettled(takes);
+  for (const outcome of outcomes) {
+    if (outcome.status === 'rejected') assert.ok(isWeirError(outcome.reason, 'internal'));
+  }
+  return outcomes.filter(({ status }) => status === 'fulfilled').length;
+}
