@@ -101,7 +101,12 @@ export class PeerServing {
     if (served.kind !== 'chunk') return refuse(end, id, served);
     let isSent = false;
     try {
-      this.#check(peer, request, served, gone);
+      gone.throwIfAborted();
+      const problem = this.#problemOf(peer, request, served);
+      if (problem !== undefined) {
+        refuse(end, id, { kind: 'failed' }); // without an answer, the asker would wait
+        throw problem;
+      }
       outcome.bytes = await send(end, id, served, { gone, sent });
       isSent = true;
     } catch (error) {
@@ -112,16 +117,15 @@ export class PeerServing {
     }
   }
 
-  /** @throws WeirError `internal`, `peer_refused`, `aborted` */
-  #check(peer: PeerId, { range }: ChunkFetch, { start, end, size }: Chunk, gone: AbortSignal): void {
-    gone.throwIfAborted();
-    if (this.#options.isBanned(peer)) throw new WeirError('peer_refused', `${peer} is banned`);
+  /** The reason why the chunk must not be sent. */
+  #problemOf(peer: PeerId, { range }: ChunkFetch, { start, end, size }: Chunk): WeirError | undefined {
+    if (this.#options.isBanned(peer)) return new WeirError('peer_refused', `${peer} is banned`);
     const fits =
       range === undefined
-        ? start === 0 && end === size && size <= LIMITS.whole
+        ? start === 0 && end === size && size > 0 && size <= LIMITS.whole
         : start === range.start && end === range.end && end <= size;
-    if (!fits)
-      throw new WeirError('internal', `bytes ${start} to ${end} of ${size} are not the requested ones`);
+    if (fits) return undefined;
+    return new WeirError('internal', `bytes ${start} to ${end} of ${size} are not the requested ones`);
   }
 }
 
