@@ -113,6 +113,7 @@ export class BodyQueue {
       for (let at = part.start; at < part.end; at += STEP_BYTES) {
         const bytes = content.subarray(at, Math.min(at + STEP_BYTES, part.end));
         await limit?.take(bytes.length);
+        if (body.isStopped) return;
         await write(Buffer.concat([dataHead(id, bytes.length), bytes]));
       }
       return;

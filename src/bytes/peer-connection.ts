@@ -104,7 +104,6 @@ export class PeerConnection {
         return; // done
       case 'admit':
         this.#state = 'open';
-        this.#silent = 0;
         return this.#send(this.#options.hello);
       case 'cut':
         return this.close(new WeirError('aborted', 'the connection is not wanted any more'));
@@ -167,7 +166,8 @@ export class PeerConnection {
     const isBusy = this.#receivers.size > 0 || !this.#bodies.isEmpty;
     this.#unused = isBusy ? 0 : this.#unused + 1;
     if (this.#state !== 'open') {
-      if (this.#silent >= GREETING)
+      // Whatever has come: a stranger must not hold a connection with a byte now and then.
+      if (this.#unused >= GREETING)
         this.close(new WeirError('peer_stalled', `no greeting within ${GREETING} s`));
       return;
     }
@@ -187,7 +187,7 @@ export class PeerConnection {
       answered: (answer, bytes) => {
         this.#receivers.delete(id);
         const isDocument = answer.kind === 'chunk' && answer.bytes instanceof Uint8Array;
-        post({ kind: 'answered', id, bytes, answer }, isDocument ? [answer.bytes.buffer as ArrayBuffer] : []);
+        post({ kind: 'answered', id, bytes, answer }, isDocument ? [answer.bytes.buffer] : []);
       },
     });
     this.#receivers.set(id, receiver);

@@ -166,7 +166,7 @@ export class PeerLink {
   drop(reason: WeirError): void {
     const ends = [...this.#ends.splice(0), ...(this.#dialled === undefined ? [] : [this.#dialled])];
     this.#endDial();
-    const tasks = [...this.#tasks.values()].flatMap((byId) => [...byId.values()]);
+    const tasks = [...this.#tasks.values()].flatMap((byId) => Array.from(byId.values()));
     this.#tasks.clear();
     for (const end of ends) end.destroy();
     for (const task of [...this.#waiting.splice(0), ...tasks]) fail(task, reason);
