@@ -180,7 +180,7 @@ describe('a request that is cancelled', () => {
     one.cancel();
     const answer = await two;
     assert.ok(bytes.subarray(1, 1_000_000).equals(await asking.read(answer.bytes)));
-    await eventually(() => assert.deepEqual(closed.toSorted(), [false, true]));
+    await eventually(() => assert.deepEqual([closed.length, closed.filter(Boolean).length], [2, 1]));
     assert.deepEqual(one.events, ['sent', 'acknowledged', 'progressed']);
     assert.equal(await takenPlaces(asking), 0);
     assert.deepEqual([serving.wire.connections, serving.reached.length, asking.broken.length], [1, 1, 0]);
