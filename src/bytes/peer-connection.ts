@@ -186,8 +186,8 @@ export class PeerConnection {
       progressed: (bytes) => post({ kind: 'progressed', id, bytes }),
       answered: (answer, bytes) => {
         this.#receivers.delete(id);
-        const isDocument = answer.kind === 'chunk' && answer.bytes instanceof Uint8Array;
-        post({ kind: 'answered', id, bytes, answer }, isDocument ? [answer.bytes.buffer] : []);
+        const content = answer.kind === 'chunk' ? answer.bytes : undefined;
+        post({ kind: 'answered', id, bytes, answer }, content instanceof Uint8Array ? [content.buffer] : []);
       },
     });
     this.#receivers.set(id, receiver);

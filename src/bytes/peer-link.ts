@@ -166,10 +166,11 @@ export class PeerLink {
   drop(reason: WeirError): void {
     const ends = [...this.#ends.splice(0), ...(this.#dialled === undefined ? [] : [this.#dialled])];
     this.#endDial();
-    const tasks = [...this.#tasks.values()].flatMap((byId) => Array.from(byId.values()));
+    const tasks = this.#waiting.splice(0);
+    for (const byId of this.#tasks.values()) tasks.push(...byId.values());
     this.#tasks.clear();
     for (const end of ends) end.destroy();
-    for (const task of [...this.#waiting.splice(0), ...tasks]) fail(task, reason);
+    for (const task of tasks) fail(task, reason);
     this.#messages = [];
     this.#messageBytes = 0;
     this.#schedule();

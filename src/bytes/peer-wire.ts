@@ -11,10 +11,9 @@
  * A peer that opens a connection is admitted by {@link Admission}, before anything but its hello is read. A stranger is cut
  * off without an answer.
  */
-import { openAll } from '../http/listen.ts';
 import type { HttpListener } from '../http/exchange.ts';
 import { SECOND, type Clock } from '../util/clock.ts';
-import { assertNever, isWeirError, toWeirError, WeirError } from '../util/errors.ts';
+import { assertNever, isWeirError, WeirError } from '../util/errors.ts';
 import { TokenBucket } from '../util/token-bucket.ts';
 import { decodeSwarmMessage, encodeSwarmMessage } from '../protocol/codec.ts';
 import type { Address, Member } from '../protocol/member.ts';
@@ -25,17 +24,14 @@ import type { ChunkClient, ChunkFetch, ChunkFetchEvents, ChunkSource } from '../
 import { encodeFrame, FrameReader, KIND } from '../transfer/frames.ts';
 import type { KeyPair } from '../transfer/limits.ts';
 import { decodeConcerning, encodeHello, MINOR_VERSION } from '../transfer/wire-codec.ts';
-import type { ByteThread, ByteWorkers } from './byte-workers.ts';
+import type { ByteWorkers } from './byte-workers.ts';
 import { Introductions } from './introductions.ts';
-import { PeerEnd, PeerThread } from './peer-end.ts';
+import type { PeerEnd } from './peer-end.ts';
 import { giveBack, PeerLink, type LinkContext } from './peer-link.ts';
 import { PeerServing, type ServedReport } from './peer-serving.ts';
-import type { ConnectionEvent, PeersEvent, SharedLimit } from './peers-messages.ts';
-import { SharedPort } from './shared-port.ts';
-import { fromWireError } from './wire-error.ts';
+import { PeerThreads, type EndEvent } from './peer-threads.ts';
+import type { SharedLimit } from './peers-messages.ts';
 
-/** For each listening address: each takes a file descriptor and, with TLS, some 60 KiB. */
-const MAX_CONNECTIONS = 1024;
 /** Milliseconds in which a peer must take one buffer of 256 KiB: a slower one holds a slot that others want. */
 const READER_TIMEOUT = 10 * SECOND;
 /** Milliseconds since something was last said over a connection that was in use. */
@@ -79,33 +75,20 @@ export interface PeerWireOptions {
   readonly readerTimeout?: number | undefined;
 }
 
-interface Call {
-  readonly resolve: (bound: Address) => void;
-  readonly reject: (error: Error) => void;
-}
-
 export class PeerWire implements ChunkClient, AsyncDisposable {
   readonly #options: PeerWireOptions;
   readonly #admission: Admission;
   readonly #serving: PeerServing;
-  readonly #threads = new Map<ByteThread, PeerThread>();
+  readonly #threads: PeerThreads;
   readonly #links = new Map<PeerId, PeerLink>();
   readonly #context: LinkContext;
-  readonly #hello: Uint8Array;
-  readonly #download: SharedLimit | undefined;
-  readonly #upload: SharedLimit | undefined;
-  readonly #calls = new Map<number, Call>();
   #listeners: readonly HttpListener[] = [];
-  #next = 0;
   #isClosed = false;
 
   private constructor(options: PeerWireOptions) {
     const { members, tls, self, source, clock, observer, workers } = options;
     this.#options = options;
     this.#admission = new Admission(members, tls !== undefined);
-    this.#hello = encodeFrame(KIND.hello, encodeHello({ peer: self, minor: MINOR_VERSION }));
-    this.#download = limitOf(options.maxDownload);
-    this.#upload = limitOf(options.maxUpload);
     this.#serving = new PeerServing({
       source,
       clock,
@@ -122,14 +105,28 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
       unreachable: (peer, error) => options.onUnreachable(peer, error),
       forget: (link) => this.#links.delete(link.peer),
     };
-    workers.onStart((thread) => this.#attach(thread));
+    this.#threads = new PeerThreads({
+      workers,
+      clock,
+      start: {
+        kind: 'start',
+        hello: encodeFrame(KIND.hello, encodeHello({ peer: self, minor: MINOR_VERSION })),
+        tls,
+        download: limitOf(options.maxDownload),
+        upload: limitOf(options.maxUpload),
+        readerTimeout: options.readerTimeout ?? READER_TIMEOUT,
+      },
+      onAccepted: (end) => this.#onAccepted(end),
+      onEvent: (end, event) => this.#onEvent(end, event),
+      onWarning: options.onWarning,
+    });
   }
 
   /** @throws WeirError `address_in_use` */
   static async open(options: PeerWireOptions): Promise<PeerWire> {
     const wire = new PeerWire(options);
     try {
-      await wire.#listen();
+      wire.#listeners = await wire.#threads.listen(options.listen, 'transfer.listen');
       return wire;
     } catch (error) {
       await wire[Symbol.asyncDispose]();
@@ -144,11 +141,7 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
 
   /** Connections to members. */
   get connections(): number {
-    let count = 0;
-    for (const { ends } of this.#threads.values()) {
-      for (const end of ends.values()) if (end.peer !== undefined && !end.isOver) count++;
-    }
-    return count;
+    return this.#threads.connections;
   }
 
   /** Whether a message to this peer needs no new connection: there is one, or it is being made. */
@@ -163,7 +156,6 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
   }
 
   fetch({ peer }: Pick<Member, 'peer'>, request: ChunkFetch, events: ChunkFetchEvents): () => void {
-    if (this.#isClosed) return failSoon(events, closed());
     return this.#link(peer).fetch(request, events);
   }
 
@@ -180,36 +172,7 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
     for (const link of this.#links.values()) link.drop(closed());
     this.#links.clear();
     await Promise.all(this.#listeners.map((listener) => listener[Symbol.asyncDispose]()));
-    for (const thread of this.#options.workers.threads) thread.post('peers', { kind: 'stop' });
-  }
-
-  async #listen(): Promise<void> {
-    const { workers, listen, onWarning } = this.#options;
-    this.#listeners = await openAll({
-      addresses: listen,
-      setting: 'transfer.listen',
-      onWarning,
-      open: (address) => {
-        const listener = this.#next++;
-        const close = (thread: ByteThread): void => thread.post('peers', { kind: 'close', listener });
-        return SharedPort.open(workers, address, {
-          open: (thread, at) => this.#listenIn(thread, listener, at),
-          close,
-          destroy: async (thread) => close(thread),
-          warn: onWarning,
-        });
-      },
-    });
-  }
-
-  #listenIn(thread: ByteThread, listener: number, { host, port }: Address): Promise<Address> {
-    const { promise, resolve, reject } = Promise.withResolvers<Address>();
-    const call = this.#next++;
-    this.#calls.set(call, { resolve, reject });
-    thread.onLost(reject);
-    const maxConnections = Math.ceil(MAX_CONNECTIONS / this.#options.workers.threads.length);
-    thread.post('peers', { kind: 'listen', call, listener, host, port, maxConnections });
-    return promise;
+    this.#threads.stop();
   }
 
   #link(peer: PeerId): PeerLink {
@@ -234,61 +197,13 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
     return dataAddresses.length === 0 ? because('it names no data address') : undefined;
   }
 
-  #dial({ peer, dataAddresses, fingerprint }: Member): PeerEnd {
-    const { workers, clock } = this.#options;
-    const thread = this.#threads.get(workers.next());
-    if (thread === undefined) throw new WeirError('internal', 'a byte worker is not known');
-    const end = new PeerEnd(thread, 2 * this.#next++, clock.monotonic());
-    end.peer = peer;
-    end.fingerprint = Buffer.from(fingerprint).toString('hex');
-    // A copy: a fingerprint that was decoded is a part of its message, and all of that would be cloned.
-    const target = { peer, dataAddresses, fingerprint: new Uint8Array(fingerprint) };
-    end.onClose((error) => this.#closed(end, peer, error));
-    end.order({ kind: 'dial', target });
+  #dial(member: Member): PeerEnd {
+    const end = this.#threads.dial(member);
+    end.onClose((error) => this.#closed(end, member.peer, error));
     return end;
   }
 
-  #attach(thread: ByteThread): void {
-    if (this.#isClosed) return;
-    const known = new PeerThread(thread);
-    this.#threads.set(thread, known);
-    thread.handle('peers', (event) => this.#receive(known, event));
-    thread.onLost((error) => {
-      this.#threads.delete(thread);
-      for (const end of known.ends.values()) end.lost(error);
-    });
-    const { tls, readerTimeout = READER_TIMEOUT } = this.#options;
-    const limits = { download: this.#download, upload: this.#upload, readerTimeout };
-    thread.post('peers', { kind: 'start', hello: this.#hello, tls, ...limits });
-  }
-
-  #receive(thread: PeerThread, event: PeersEvent): void {
-    switch (event.kind) {
-      case 'events':
-        for (const each of event.events) this.#onEvent(thread, each);
-        return;
-      case 'listening':
-        this.#calls.get(event.call)?.resolve({ host: event.host, port: event.port });
-        break;
-      case 'failed':
-        this.#calls.get(event.call)?.reject(fromWireError(event.error));
-        break;
-      default:
-        assertNever(event);
-    }
-    this.#calls.delete(event.call);
-  }
-
-  #onEvent(thread: PeerThread, event: ConnectionEvent): void {
-    const end = thread.ends.get(event.connection);
-    if (event.kind === 'accepted') return this.#onAccepted(thread, event.connection, event.remoteAddress);
-    if (end === undefined) return;
-    if (event.kind === 'closed') return end.closed(toWeirError(fromWireError(event.error)));
-    if (event.kind === 'served') {
-      const { id, sent, error } = event;
-      end.serving.get(id)?.done(sent, error && fromWireError(error));
-      return;
-    }
+  #onEvent(end: PeerEnd, event: EndEvent): void {
     const link = end.peer === undefined ? undefined : this.#links.get(end.peer);
     if (event.kind === 'answered') {
       link?.progressed(end, event.id, event.bytes);
@@ -315,16 +230,12 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
     }
   }
 
-  #onAccepted(thread: PeerThread, connection: number, remoteAddress: string): void {
-    const end = new PeerEnd(thread, connection, this.#options.clock.monotonic(), remoteAddress);
+  #onAccepted(end: PeerEnd): void {
     if (this.#isClosed) return end.destroy();
     if (!this.#admission.begin(end)) this.#refuse('too-many', end);
   }
 
-  #onGreeted(
-    end: PeerEnd,
-    { hello: { peer }, certificate }: Extract<ConnectionEvent, { kind: 'greeted' }>,
-  ): void {
+  #onGreeted(end: PeerEnd, { hello: { peer }, certificate }: Extract<EndEvent, { kind: 'greeted' }>): void {
     const verdict = this.#admission.admit(end, peer, certificate);
     if ('refused' in verdict) return this.#refuse(verdict.refused, end);
     end.peer = peer;
@@ -399,13 +310,4 @@ function limitOf(rate: number | undefined): SharedLimit | undefined {
 
 function closed(): WeirError {
   return new WeirError('aborted', 'the peer wire is closed');
-}
-
-/** @returns cancels it */
-function failSoon(events: ChunkFetchEvents, error: WeirError): () => void {
-  let isCancelled = false;
-  queueMicrotask(() => {
-    if (!isCancelled) events.failed(error);
-  });
-  return () => void (isCancelled = true);
 }
