@@ -8,7 +8,8 @@ import { createSecureContext, createServer } from 'node:tls';
 import { multiaddr } from '@multiformats/multiaddr';
 import { spread, type Spread } from '../../test/simulator/stats.ts';
 import { startBareNode } from '../../test/support/bare-node.ts';
-import { KEY, startNetwork, until } from '../../test/support/test-network.ts';
+import { KEY } from '../../test/support/test-network.ts';
+import { ByteWorkers } from '../../src/bytes/byte-workers.ts';
 import type { Libp2pNode } from '../../src/network/libp2p-node.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { parseRegistryHost } from '../../src/oci/repository.ts';
@@ -16,7 +17,10 @@ import { Identity } from '../../src/protocol/identity.ts';
 import type { SwarmMessage } from '../../src/protocol/messages.ts';
 import { makeCertificate } from '../../src/transfer/certificate.ts';
 import { dial } from '../../src/transfer/dial.ts';
+import { ALPN } from '../../src/transfer/limits.ts';
 import { systemClock } from '../../src/util/clock.ts';
+import { openWire } from '../support/member-wire.ts';
+import { makeParty, memberOf } from '../transfer/members.ts';
 
 /** Milliseconds of CPU time, both ends together. */
 export interface ControlFigures {
@@ -24,7 +28,7 @@ export interface ControlFigures {
   readonly connection: Spread;
   /** A mutual TLS 1.3 connection. */
   readonly handshake: Spread;
-  /** A message on a control stream, and each further one that leaves in the same turn of the event loop. */
+  /** A message on the peer wire, and each further one that leaves in the same turn of the event loop. */
   readonly message: Spread;
   readonly further: Spread;
 }
@@ -103,7 +107,13 @@ async function connections(): Promise<number> {
 async function handshakes(signal: AbortSignal): Promise<number> {
   const own = makeCertificate(Identity.generate().peer, systemClock);
   const other = makeCertificate(Identity.generate().peer, systemClock);
-  const options = { cert: other.certPem, key: other.keyPem, requestCert: true, rejectUnauthorized: false };
+  const options = {
+    cert: other.certPem,
+    key: other.keyPem,
+    requestCert: true,
+    rejectUnauthorized: false,
+    ALPNProtocols: [ALPN],
+  };
   const server = createServer(options, (socket) => socket.on('error', () => undefined));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -127,17 +137,29 @@ async function handshakes(signal: AbortSignal): Promise<number> {
 async function messages(): Promise<{ readonly message: number; readonly further: number }> {
   /** Messages that are still to come, and what is called then. */
   const awaited = { count: 0, came: (): void => undefined };
-  await using far = await startNetwork({
+  const [one, other] = [makeParty(), makeParty()];
+  await using workers = new ByteWorkers({ count: 2 });
+  await using far = await openWire({
+    workers,
+    tls: other,
+    self: memberOf(other, true, []),
+    others: [memberOf(one, true, [])],
     onMessage: () => {
       if (--awaited.count === 0) awaited.came();
     },
   });
-  await using near = await startNetwork({ bootstrap: [far.address] });
-  await until('they know each other', () => near.table.get(far.peer) !== undefined);
+  const member = memberOf(other, true, far.addresses);
+  await using ownWorkers = new ByteWorkers({ count: 1 });
+  await using near = await openWire({
+    workers: ownWorkers,
+    tls: one,
+    self: memberOf(one, true, []),
+    others: [member],
+  });
   const send = async (count: number): Promise<void> => {
     const { promise, resolve } = Promise.withResolvers<void>();
     Object.assign(awaited, { count, came: resolve });
-    for (let i = 0; i < count; i++) near.network.send(far.peer, HAVE);
+    for (let i = 0; i < count; i++) near.send(member.peer, HAVE);
     await promise;
   };
   await send(1);
@@ -158,7 +180,7 @@ export function renderControl({ connection, handshake, message, further }: Contr
     'CPU, ms, both ends together\n',
     line('libp2p connection', connection),
     line('mutual TLS 1.3 connection', handshake),
-    line('message on a control stream', message),
+    line('message on the peer wire', message),
     line('each further one in the same turn', further),
   ].join('');
 }

@@ -4,29 +4,27 @@ import { get as httpGet, Agent as HttpAgent, type IncomingMessage } from 'node:h
 import { get as httpsGet, Agent as HttpsAgent } from 'node:https';
 import { Pool } from 'undici';
 import { ByteWorkers } from '../../src/bytes/byte-workers.ts';
-import { PeerClient } from '../../src/bytes/peer-client.ts';
 import type { Address } from '../../src/protocol/member.ts';
-import { parsePeerId } from '../../src/protocol/peer-id.ts';
-import { formatRequest } from '../../src/transfer/chunk-requests.ts';
+import { openWire } from '../support/member-wire.ts';
 import { memberOf, requestFor } from './members.ts';
 import type { Setup } from './protocol.ts';
 
 type Fetch = (index: number) => Promise<void>;
 
-export function makeFetch(setup: Setup, from: Address): Fetch {
+export async function makeFetch(setup: Setup, from: Address): Promise<Fetch> {
   if (setup.receiverKind === 'undici') return withUndici(setup, from);
   if (setup.receiverKind === 'node:http') return withNode(setup, from);
   return withWeir(setup, from);
 }
 
-function withWeir({ secure, asker, sender, piece: chunk }: Setup, from: Address): Fetch {
-  const client = new PeerClient({
-    workers: new ByteWorkers({ count: 1 }),
-    self: parsePeerId(asker.peer),
-    tls: secure ? asker : undefined,
-    maxDownload: undefined,
-  });
+async function withWeir({ secure, asker, sender, piece: chunk }: Setup, from: Address): Promise<Fetch> {
   const member = memberOf(sender, secure, [from]);
+  const client = await openWire({
+    workers: new ByteWorkers({ count: 1 }),
+    self: memberOf(asker, secure, []),
+    tls: secure ? asker : undefined,
+    others: [member],
+  });
   return (index) => {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     client.fetch(member, requestFor(index, chunk), {
@@ -65,16 +63,15 @@ class Sink {
   }
 }
 
-function withUndici({ secure, asker, piece: chunk, connections }: Setup, { host, port }: Address): Fetch {
+function withUndici({ secure, asker, connections, piece: chunk }: Setup, { host, port }: Address): Fetch {
   const tls = { cert: asker.cert, key: asker.key, rejectUnauthorized: false };
   const origin = `${secure ? 'https' : 'http'}://${host}:${port}`;
   const pool = new Pool(origin, { connections, allowH2: false, connect: tls });
-  return (index) => {
-    const { target, headers } = plain(index, chunk, asker.peer);
+  return () => {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const sink = new Sink(chunk);
     pool.dispatch(
-      { path: target, method: 'GET', headers },
+      { path: '/', method: 'GET' },
       {
         onRequestStart: () => {},
         onResponseStart: () => {},
@@ -87,30 +84,19 @@ function withUndici({ secure, asker, piece: chunk, connections }: Setup, { host,
   };
 }
 
-function withNode({ secure, asker, piece: chunk, connections }: Setup, { host, port }: Address): Fetch {
+function withNode({ secure, asker, connections, piece: chunk }: Setup, { host, port }: Address): Fetch {
   const tls = { cert: asker.cert, key: asker.key, rejectUnauthorized: false };
   const options = { keepAlive: true, maxSockets: connections };
   const agent = secure ? new HttpsAgent({ ...options, ...tls }) : new HttpAgent(options);
-  return (index) => {
-    const { target, headers } = plain(index, chunk, asker.peer);
+  return () => {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const onResponse = (response: IncomingMessage): void => {
       const sink = new Sink(chunk);
       response.on('data', (bytes: Buffer) => sink.add(bytes));
       response.on('end', () => (sink.end() ? resolve() : reject(new Error('short'))));
     };
-    const what = { host, port, path: target, headers, agent };
+    const what = { host, port, path: '/', agent };
     (secure ? httpsGet(what, onResponse) : httpGet(what, onResponse)).on('error', reject);
     return promise;
   };
-}
-
-function plain(
-  index: number,
-  chunk: number,
-  peer: string,
-): { target: string; headers: Record<string, string> } {
-  const { target, headers } = formatRequest(requestFor(index, chunk));
-  const [, range = ''] = /^Range: (.*)\r\n/.exec(headers) ?? [];
-  return { target, headers: { range, 'weir-peer': peer } };
 }

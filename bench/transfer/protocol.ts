@@ -1,7 +1,7 @@
 /** Messages between the measuring process and the two measured ones, over the channel of `fork`. */
 import type { Address } from '../../src/protocol/member.ts';
 
-/** How the receiver receives: as Weir does, in a byte worker, or with a general HTTP client that forgets the bytes once they are copied. */
+/** How chunks are carried: as Weir does it, between byte workers, or by HTTP, with a client that forgets the bytes once they are copied. */
 export type Receiver = 'weir' | 'undici' | 'node:http';
 
 /** Both sides make the same members from it; keys in PEM, bytes in base64. */

@@ -6,12 +6,12 @@ import type { Order, Reply, Setup } from './protocol.ts';
 import { usage } from './usage.ts';
 
 const setup = JSON.parse(process.argv[2] ?? '') as Setup;
-let fetchChunk: ((index: number) => Promise<void>) | undefined;
+let fetchChunk: Awaited<ReturnType<typeof makeFetch>> | undefined;
 
 const reply = (message: Reply): void => void process.send?.(message);
 
 async function fetchAll(from: Address, chunks: number): Promise<void> {
-  fetchChunk ??= makeFetch(setup, from);
+  fetchChunk ??= await makeFetch(setup, from);
   const began = performance.now();
   let next = 0;
   const lanes = Array.from({ length: setup.connections }, async () => {
