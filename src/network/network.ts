@@ -160,12 +160,17 @@ export class Network implements AsyncDisposable {
   }
 
   /**
-   * Resolves when the peer has confirmed that it knows this node's record.
+   * Resolves when the peer has confirmed that it knows this node's record. If it does not, it becomes a suspect.
    * @throws WeirError `peer_unreachable`, `peer_refused`, `peer_cut`, `peer_stalled`, `peer_protocol`; the signal's
    *   reason
    */
   async ensureKnown(peer: PeerId, { signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
-    await this.#hellos.exchange(peer, signal);
+    try {
+      await this.#hellos.exchange(peer, signal);
+    } catch (error) {
+      if (signal?.aborted !== true) this.#peerPolicy.unreachable(peer, error);
+      throw error;
+    }
   }
 
   /** @throws WeirError as {@link Requests.ask} says */

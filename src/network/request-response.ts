@@ -1,6 +1,6 @@
 /**
  * One question and one answer, `/weir/<name>/1.0`: one frame each way, on a stream of its own. It serves the few
- * questions whose asker must wait for the answer. Messages that may be lost go over control-streams.ts.
+ * questions about tags.
  */
 import type { Connection, Stream } from '@libp2p/interface';
 import { toError, WeirError } from '../util/errors.ts';

@@ -1,6 +1,6 @@
 /**
  * Frames on streams: the length as an unsigned varint (multiformats/unsigned-varint), then so many bytes. The decoder
- * is synchronous and push-driven. One event on a control stream brings many small frames, and a promise for each
+ * is synchronous and push-driven. One event on a stream can bring many small frames, and a promise for each
  * would cost more than the frame.
  */
 import { protocolError } from './fields.ts';

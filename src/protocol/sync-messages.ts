@@ -1,5 +1,5 @@
 /**
- * Messages about members: the hello that opens a control stream, member sync between two neighbours, and the records
+ * Messages about members: the hello of a node to another one, member sync between two neighbours, and the records
  * on the gossip topic. docs/protocol.md says when each is sent.
  */
 import { create, toBinary } from '@bufbuild/protobuf';

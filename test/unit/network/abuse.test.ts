@@ -121,12 +121,12 @@ describe('Network under attack', function () {
   it('keeps a peer that breaks the protocol off, for longer each time', async () => {
     await startVictim();
     await startAttacker();
-    await say('/weir/swarm/1.1', randomBytes(40));
+    await say('/weir/hello/1.0', randomBytes(40));
     await until('it is suspected', isSuspected);
     assert.deepEqual(victim.network.peers(), []);
     await assert.rejects(dial().then((connection) => connection.newStream('/weir/reference/1.0')));
     await until('the suspicion ends', () => !isSuspected());
-    await say('/weir/swarm/1.1', encodeHello(record), randomBytes(40));
+    await say('/weir/hello/1.0', randomBytes(40));
     await until('it is suspected again', isSuspected);
     const [suspect] = victim.table.suspects();
     assert.ok((suspect?.until ?? 0) - Date.now() > 1000);
@@ -140,7 +140,7 @@ describe('Network under attack', function () {
       () => ({ ...record, signature: randomBytes(64) }),
     ]) {
       await startAttacker();
-      await say('/weir/swarm/1.1', encodeHello(make()));
+      await say('/weir/hello/1.0', encodeHello(make()));
       await until('it is suspected', isSuspected);
       assert.equal(victim.table.live().length, 1);
     }

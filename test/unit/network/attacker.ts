@@ -26,8 +26,7 @@ import { KEY } from '../../support/test-network.ts';
 
 /** With the number of streams that a peer may have open at one time: more would be reset unread. */
 const PROTOCOLS: readonly (readonly [protocol: string, parallel: number])[] = [
-  ['/weir/swarm/1.1', 4],
-  ['/weir/swarm/1.0', 4],
+  ['/weir/hello/1.0', 4],
   ['/weir/members/1.0', 1],
   ['/weir/reference/1.0', 16],
   ['/weir/kad/1.0.0', 16],

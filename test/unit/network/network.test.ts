@@ -3,20 +3,16 @@ import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import { MINUTE, systemClock, type Clock } from '../../../src/util/clock.ts';
-import { isWeirError, type ErrorCode } from '../../../src/util/errors.ts';
-import { digestOf, parseDigest } from '../../../src/oci/digest.ts';
-import { parseRegistryHost } from '../../../src/oci/repository.ts';
+import { systemClock, type Clock } from '../../../src/util/clock.ts';
+import { isWeirError, WeirError, type ErrorCode } from '../../../src/util/errors.ts';
+import { digestOf } from '../../../src/oci/digest.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import type { PeerId } from '../../../src/protocol/peer-id.ts';
 import { cidOf } from '../../../src/network/content-routing.ts';
-import type { SwarmMessage } from '../../../src/protocol/messages.ts';
 import { signMember } from '../../../src/protocol/signed-record.ts';
 import { eventually } from '../../support/eventually.ts';
 import { KEY, startNetwork, until, type TestNetwork, type TestOptions } from '../../support/test-network.ts';
 
-const SWARM = { registry: parseRegistryHost('ghcr.io'), digest: parseDigest(`sha256:${'ab'.repeat(32)}`) };
-const have = (...indices: readonly number[]): SwarmMessage => ({ swarm: SWARM, kind: 'have', indices });
 const failsWith =
   (code: ErrorCode) =>
   (error: unknown): boolean =>
@@ -227,21 +223,8 @@ describe('Network', function () {
     });
   });
 
-  describe('messages', () => {
-    it('arrive in order, also at a peer that it has not met before', async () => {
-      const [first, second] = await startPair();
-      const third = await start({ bootstrap: [first.address] });
-      await until('known', () => knows(second, third));
-      for (let i = 0; i < 300; i += 1) second.network.send(third.peer, have(i));
-      await until('all have arrived', () => third.received.length === 300);
-      assert.ok(
-        third.received.every(({ from, message }, i) => {
-          return from === second.peer && message.kind === 'have' && message.indices[0] === i;
-        }),
-      );
-    });
-
-    it('come after the hello, so that the receiver knows the sender', async () => {
+  describe('hellos', () => {
+    it('make this node known to a peer that has never heard of it', async () => {
       const first = await start();
       const second = await start();
       // Second knows first by chance; first has never heard of second.
@@ -252,46 +235,19 @@ describe('Network', function () {
       assert.deepEqual(first.table.get(second.peer), second.table.self);
     });
 
-    it('are in 1.0 for a peer that speaks only 1.0', async () => {
-      const [old, current] = await startPair({ protocolVersions: ['1.0'] });
-      current.network.send(old.peer, have(1, 2, 3, 7));
-      old.network.send(current.peer, have(4, 5));
-      await until('both have arrived', () => old.received.length + current.received.length === 2);
-      assert.deepEqual(old.received[0]?.message, have(1, 2, 3, 7));
-      assert.deepEqual(current.received[0]?.message, have(4, 5));
-    });
-
-    it('open a stream again that was closed when idle', async () => {
-      const [first, second] = await startPair({ clock: fast });
-      await first.network.ensureKnown(second.peer);
-      await fast.sleep(2.5 * MINUTE);
-      first.network.send(second.peer, have(1));
-      const expected = [{ from: first.peer, message: have(1) }];
-      await eventually(() => assert.deepEqual(second.received, expected));
-    });
-
-    it('to an unreachable peer are reported, without an error to the sender', async () => {
+    it('to an unreachable peer fail, and make it a suspect', async () => {
       const [first, second] = await startPair();
       const absent = Identity.generate();
       const controlAddresses = ['/ip4/127.0.0.1/tcp/1'];
       first.table.apply(signMember(absent, { ...second.table.self, peer: absent.peer, controlAddresses }));
-      first.network.send(absent.peer, have(1));
-      await until('it is reported', () => first.unreachable.includes(absent.peer));
+      await assert.rejects(first.network.ensureKnown(absent.peer), failsWith('peer_unreachable'));
+      assert.deepEqual(first.unreachable, [absent.peer]);
       assert.equal(first.table.suspicion(absent.peer), 'unreachable');
       assert.ok(!first.table.live().some(({ peer }) => peer === absent.peer));
-      await assert.rejects(first.network.ensureKnown(absent.peer), failsWith('peer_unreachable'));
       await assert.rejects(
         first.network.ensureKnown(Identity.generate().peer),
         failsWith('peer_unreachable'),
       );
-    });
-
-    it('that a peer does not take are dropped', async () => {
-      const [first, second] = await startPair();
-      await first.network.ensureKnown(second.peer);
-      for (let i = 0; i < 600; i += 1) first.network.send(second.peer, have(i));
-      await until('it is reported', () => first.unreachable.includes(second.peer));
-      assert.equal(first.table.suspicion(second.peer), 'stalled');
     });
 
     it('do not hold a caller whose signal is aborted', async () => {
@@ -427,13 +383,39 @@ describe('Network', function () {
       assert.deepEqual(first.network.peers(), []);
       await until('the other side knows', () => second.network.peers().length === 0);
       await assert.rejects(second.network.ensureKnown(first.peer));
-      // A second message goes to a peer that is not banned: once it is there, both would be.
-      const third = await start({ bootstrap: [first.address] });
-      await until('known', () => knows(first, third));
-      first.network.send(second.peer, have(1));
-      first.network.send(third.peer, have(2));
-      await until('the other one has arrived', () => third.received.length === 1);
-      assert.deepEqual(second.received, []);
+      assert.deepEqual(first.hungUp, [second.peer]);
+    });
+  });
+
+  describe('is told of a peer that another connection', () => {
+    it('has reached: it is no suspect any more, unless for another reason', async () => {
+      const [first, second] = await startPair();
+      first.network.unreachable(second.peer, new WeirError('peer_unreachable', 'no connection'));
+      assert.equal(first.table.suspicion(second.peer), 'unreachable');
+      first.network.reached(second.peer);
+      assert.equal(first.table.suspicion(second.peer), undefined);
+      first.network.unreachable(second.peer, new WeirError('peer_stalled', 'it says nothing'));
+      first.network.reached(second.peer);
+      assert.equal(first.table.suspicion(second.peer), 'stalled');
+    });
+
+    it('has found to break the protocol: it is kept off', async () => {
+      const [first, second] = await startPair();
+      first.network.broken(second.peer, new WeirError('peer_protocol', 'nonsense'));
+      assert.equal(first.table.suspicion(second.peer), 'protocol');
+      assert.deepEqual(first.network.peers(), []);
+      assert.deepEqual(first.hungUp, [second.peer]);
+    });
+
+    it('has lost: it is a suspect only if it does not listen any more', async () => {
+      const [first, second] = await startPair();
+      first.network.gone(second.peer);
+      const absent = Identity.generate();
+      const controlAddresses = ['/ip4/127.0.0.1/tcp/1'];
+      first.table.apply(signMember(absent, { ...second.table.self, peer: absent.peer, controlAddresses }));
+      first.network.gone(absent.peer);
+      await until('it is suspected', () => first.table.suspicion(absent.peer) === 'unreachable');
+      assert.equal(first.table.suspicion(second.peer), undefined);
     });
   });
 
