@@ -3,16 +3,12 @@
  * once it is whole.
  */
 import { hash } from 'node:crypto';
-import { MILLISECOND } from '../util/clock.ts';
 import { protocolError } from '../protocol/fields.ts';
 import type { Attestation } from '../protocol/attestation.ts';
 import type { ChunkAnswer } from '../transfer/chunk-exchange.ts';
 import { LIMITS } from '../transfer/limits.ts';
 import type { AnswerHead } from '../transfer/wire-codec.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
-
-/** Between two reports of one request's bytes: a message for each read would cost more than the read. */
-const REPORT_INTERVAL = 50 * MILLISECOND;
 
 /** A whole chunk in the memory of a worker. */
 export interface PlacedChunk {
@@ -37,7 +33,8 @@ export type ReceivedAnswer =
 
 export interface ReceiverEvents {
   acknowledged(): void;
-  progressed(bytes: number): void;
+  /** Bytes have come; called again only after {@link ChunkReceiver.report}. */
+  progressed(): void;
   /** @param bytes that were not reported before */
   answered(answer: ReceivedAnswer, bytes: number): void;
 }
@@ -59,7 +56,6 @@ export class ChunkReceiver {
   #isAcknowledged = false;
   #incoming: Incoming | undefined;
   #unreported = 0;
-  #reportedAt = Number.NEGATIVE_INFINITY;
 
   constructor(length: number | undefined, places: ChunkPlaces, events: ReceiverEvents) {
     this.#length = length;
@@ -80,7 +76,7 @@ export class ChunkReceiver {
     this.acknowledged();
     if (head.kind !== 'chunk') {
       this.cancel();
-      this.#events.answered(head, this.#unreported);
+      this.#events.answered(head, this.report());
       return true;
     }
     const { size, attestation } = head;
@@ -101,12 +97,13 @@ export class ChunkReceiver {
     if (bytes.length > chunk.bytes.length - chunk.received) throw protocolError('more bytes than requested');
     chunk.bytes.set(bytes, chunk.received);
     chunk.received += bytes.length;
-    this.#progressed(bytes.length);
+    if (this.#unreported === 0) this.#events.progressed();
+    this.#unreported += bytes.length;
     if (chunk.received < chunk.bytes.length) return false;
     this.#incoming = undefined;
     const { place, bytes: memory, size, attestation } = chunk;
     const content = place === undefined ? memory : { place, length: memory.length, hash: sha256(memory) };
-    this.#events.answered({ kind: 'chunk', bytes: content, size, attestation }, this.#unreported);
+    this.#events.answered({ kind: 'chunk', bytes: content, size, attestation }, this.report());
     return true;
   }
 
@@ -116,13 +113,11 @@ export class ChunkReceiver {
     this.#incoming = undefined;
   }
 
-  #progressed(bytes: number): void {
-    this.#unreported += bytes;
-    const now = performance.now();
-    if (now - this.#reportedAt < REPORT_INTERVAL) return;
-    this.#events.progressed(this.#unreported);
-    this.#reportedAt = now;
+  /** @returns the bytes that have come since the last time */
+  report(): number {
+    const bytes = this.#unreported;
     this.#unreported = 0;
+    return bytes;
   }
 }
 

@@ -57,6 +57,8 @@ export interface PeerConnectionOptions {
   /** It says who it is, and waits to be admitted. Set for a connection that the peer opened. */
   readonly onHello: ((hello: ReturnType<typeof decodeHello>) => void) | undefined;
   readonly onClosed: () => void;
+  /** Bytes of chunks have come, which {@link PeerConnection.report} tells. */
+  readonly onProgress: () => void;
 }
 
 export class PeerConnection {
@@ -159,6 +161,14 @@ export class PeerConnection {
     this.#options.socket.destroy();
   }
 
+  /** Tells how many bytes have come of each chunk. */
+  report(): void {
+    for (const [id, receiver] of this.#receivers) {
+      const bytes = receiver.report();
+      if (bytes > 0) this.#options.post({ kind: 'progressed', id, bytes });
+    }
+  }
+
   /** Called each second. */
   tick(): void {
     if (this.#error !== undefined) return;
@@ -183,7 +193,7 @@ export class PeerConnection {
     const { post, places } = this.#options;
     const receiver = new ChunkReceiver(length, places, {
       acknowledged: () => post({ kind: 'acknowledged', id }),
-      progressed: (bytes) => post({ kind: 'progressed', id, bytes }),
+      progressed: () => this.#options.onProgress(),
       answered: (answer, bytes) => {
         this.#receivers.delete(id);
         const content = answer.kind === 'chunk' ? answer.bytes : undefined;

@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { createSecureContext, type SecureContext } from 'node:tls';
 import PQueue from 'p-queue';
-import { SECOND, systemClock } from '../util/clock.ts';
+import { MILLISECOND, SECOND, systemClock } from '../util/clock.ts';
 import { assertNever, toWeirError, WeirError } from '../util/errors.ts';
 import { TokenBucket } from '../util/token-bucket.ts';
 import { dial, type Wire } from '../transfer/dial.ts';
@@ -21,6 +21,8 @@ import { toWireError } from './wire-error.ts';
  */
 const DIALS_AT_ONCE = 8;
 const TICK = SECOND;
+/** Between two reports of the bytes that have come: a message for each read would cost more than the read. */
+const REPORT_INTERVAL = 50 * MILLISECOND;
 
 type Command<Kind extends PeersCommand['kind']> = Extract<PeersCommand, { kind: Kind }>;
 type Dial = Extract<ConnectionOrder, { kind: 'dial' }>;
@@ -47,6 +49,8 @@ export class PeersPart implements Part<'peers'> {
   #nextAccepted = 1;
   #settings: Settings | undefined;
   #ticks: NodeJS.Timeout | undefined;
+  #reports: NodeJS.Timeout | undefined;
+  #reportedAt = Number.NEGATIVE_INFINITY;
   #events: ConnectionEvent[] = [];
   #transfer: ArrayBuffer[] = [];
   #isStopped = false;
@@ -180,6 +184,7 @@ export class PeersPart implements Part<'peers'> {
       clock: systemClock,
       onHello,
       onClosed: () => this.#forget(connection),
+      onProgress: () => this.#reportSoon(),
     });
     this.#connections.set(connection, opened);
     this.#ticks ??= setInterval(() => this.#tick(), TICK);
@@ -188,6 +193,16 @@ export class PeersPart implements Part<'peers'> {
 
   #tick(): void {
     for (const connection of this.#connections.values()) connection.tick();
+  }
+
+  /** At once if it was not done lately, so that the first byte is told of. */
+  #reportSoon(): void {
+    const wait = Math.max(0, this.#reportedAt + REPORT_INTERVAL - performance.now());
+    this.#reports ??= setTimeout(() => {
+      this.#reports = undefined;
+      this.#reportedAt = performance.now();
+      for (const connection of this.#connections.values()) connection.report();
+    }, wait);
   }
 
   #forget(connection: number): void {
@@ -214,6 +229,7 @@ export class PeersPart implements Part<'peers'> {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isStopped = true;
+    clearTimeout(this.#reports);
     for (const listener of this.#listeners.values()) listener.close();
     this.#listeners.clear();
     for (const { cut } of this.#pending.values()) cut();
