@@ -1,6 +1,7 @@
 /** One side of the peer wire, as a node runs it, between members that a measurement has made. */
 import type { ByteWorkers } from '../../src/bytes/byte-workers.ts';
-import { PeerWire, type PeerWireOptions } from '../../src/bytes/peer-wire.ts';
+import { PeerWire } from '../../src/bytes/peer-wire.ts';
+import type { PeerWireOptions } from '../../src/bytes/peer-wire-options.ts';
 import { systemClock } from '../../src/util/clock.ts';
 import type { Member } from '../../src/protocol/member.ts';
 
@@ -32,6 +33,7 @@ export function openWire({ self, workers, others, ...options }: MemberWireOption
     observer: { refused: (reason) => console.error(`bench: refused: ${reason}`), served: () => undefined },
     introduce: async () => undefined,
     onMessage: () => undefined,
+    onQuestion: async () => new Uint8Array(),
     onReached: () => undefined,
     onUnreachable: report('a member cannot be reached'),
     onBroken: report('a member has broken the protocol'),

@@ -228,6 +228,8 @@ export class PeerConnection {
         return this.#forward(kind, body);
       case KIND.message:
       case KIND.request:
+      case KIND.question:
+      case KIND.reply:
         return this.#forward(kind, body);
       default:
       // Of a later minor version.

@@ -12,24 +12,24 @@
  * off without an answer.
  */
 import type { HttpListener } from '../http/exchange.ts';
-import { SECOND, type Clock } from '../util/clock.ts';
+import { SECOND } from '../util/clock.ts';
 import { assertNever, isWeirError, WeirError } from '../util/errors.ts';
 import { TokenBucket } from '../util/token-bucket.ts';
 import { decodeSwarmMessage, encodeSwarmMessage } from '../protocol/codec.ts';
 import type { Address, Member } from '../protocol/member.ts';
 import type { SwarmMessage } from '../protocol/messages.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
-import { Admission, type KnownMembers, type Refusal } from '../transfer/admission.ts';
-import type { ChunkClient, ChunkFetch, ChunkFetchEvents, ChunkSource } from '../transfer/chunk-exchange.ts';
+import { Admission, type Refusal } from '../transfer/admission.ts';
+import type { ChunkClient, ChunkFetch, ChunkFetchEvents } from '../transfer/chunk-exchange.ts';
 import { encodeFrame, FrameReader, KIND } from '../transfer/frames.ts';
-import type { KeyPair } from '../transfer/limits.ts';
 import { decodeConcerning, encodeHello, MINOR_VERSION } from '../transfer/wire-codec.ts';
-import type { ByteWorkers } from './byte-workers.ts';
 import { Introductions } from './introductions.ts';
 import type { PeerEnd } from './peer-end.ts';
 import { giveBack, PeerLink, type LinkContext } from './peer-link.ts';
-import { PeerServing, type ServedReport } from './peer-serving.ts';
+import { PeerQuestions, type AskOptions } from './peer-questions.ts';
+import { PeerServing } from './peer-serving.ts';
 import { PeerThreads, type EndEvent } from './peer-threads.ts';
+import type { PeerWireOptions } from './peer-wire-options.ts';
 import type { SharedLimit } from './peers-messages.ts';
 
 /** Milliseconds in which a peer must take one buffer of 256 KiB: a slower one holds a slot that others want. */
@@ -39,46 +39,11 @@ const IN_USE = 30 * SECOND;
 /** Bytes of frames after which a worker is told that they have been dealt with. */
 const TOLD_AT = 32 * 1024;
 
-export interface PeerWireObserver {
-  /** A connection was cut off. @param address its remote address */
-  refused(reason: Refusal, address: string): void;
-  served(report: ServedReport): void;
-}
-
-export interface PeerWireOptions {
-  readonly workers: ByteWorkers;
-  readonly listen: readonly Address[];
-  /** This node's peer ID. */
-  readonly self: PeerId;
-  /** This node's certificate; undefined: plain TCP, for a trusted network. */
-  readonly tls: KeyPair | undefined;
-  readonly members: KnownMembers;
-  readonly source: ChunkSource;
-  /** Bytes per second, over all members. */
-  readonly maxDownload: number | undefined;
-  readonly maxUpload: number | undefined;
-  readonly clock: Clock;
-  readonly observer: PeerWireObserver;
-  /** Sends this node's record to a member that cut a connection off at once, as members do with strangers. */
-  readonly introduce: (peer: PeerId) => Promise<void>;
-  readonly onMessage: (peer: PeerId, message: SwarmMessage) => void;
-  /** It has been connected to. */
-  readonly onReached: (peer: PeerId) => void;
-  /** It cannot be connected to, or takes nothing. What was to be said to it is lost. */
-  readonly onUnreachable: (peer: PeerId, error: WeirError) => void;
-  /** It has broken the protocol. */
-  readonly onBroken: (peer: PeerId, error: WeirError) => void;
-  /** It has closed a connection that was in use. */
-  readonly onGone: (peer: PeerId) => void;
-  readonly onWarning: (message: string) => void;
-  /** Milliseconds in which a peer must take a buffer of 256 KiB. */
-  readonly readerTimeout?: number | undefined;
-}
-
 export class PeerWire implements ChunkClient, AsyncDisposable {
   readonly #options: PeerWireOptions;
   readonly #admission: Admission;
   readonly #serving: PeerServing;
+  readonly #questions: PeerQuestions;
   readonly #threads: PeerThreads;
   readonly #links = new Map<PeerId, PeerLink>();
   readonly #context: LinkContext;
@@ -96,13 +61,21 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
       onServed: (report) => observer.served(report),
       onFlooded: (end) => this.#refuse('too-many', end),
     });
+    this.#questions = new PeerQuestions({
+      send: (peer, frame) => this.#link(peer).send(frame),
+      answer: options.onQuestion,
+      onBroken: (end, error) => breach(end, error),
+    });
     this.#context = {
       clock,
       member: (peer) => members.get(peer),
       obstacle: (member) => this.#obstacle(member),
       dial: (member) => this.#dial(member),
       introductions: new Introductions(options.introduce, clock),
-      unreachable: (peer, error) => options.onUnreachable(peer, error),
+      unreachable: (peer, error) => {
+        this.#questions.fail(peer, error);
+        options.onUnreachable(peer, error);
+      },
       forget: (link) => this.#links.delete(link.peer),
     };
     this.#threads = new PeerThreads({
@@ -153,6 +126,13 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
   send(peer: PeerId, message: SwarmMessage): void {
     if (this.#isClosed || this.#options.members.isBanned(peer)) return;
     this.#link(peer).send(encodeFrame(KIND.message, encodeSwarmMessage(message)));
+  }
+
+  /** @throws WeirError as {@link PeerQuestions.ask}; `peer_refused` if it is banned */
+  async ask(peer: PeerId, question: Uint8Array, options: AskOptions): Promise<Uint8Array> {
+    if (this.#isClosed) throw closed();
+    if (this.#options.members.isBanned(peer)) throw new WeirError('peer_refused', `${peer} is banned`);
+    return await this.#questions.ask(peer, question, options);
   }
 
   fetch({ peer }: Pick<Member, 'peer'>, request: ChunkFetch, events: ChunkFetchEvents): () => void {
@@ -249,8 +229,7 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
   #onOpen(end: PeerEnd, greeted: PeerId): void {
     const { peer } = end;
     if (peer === greeted) return this.#opened(end, peer);
-    end.closed(new WeirError('peer_protocol', `it greets as ${greeted}`));
-    end.order({ kind: 'cut' });
+    breach(end, new WeirError('peer_protocol', `it greets as ${greeted}`));
   }
 
   #opened(end: PeerEnd, peer: PeerId): void {
@@ -275,8 +254,7 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
       reader.push(Buffer.from(frames.buffer, frames.byteOffset, frames.length));
     } catch (error) {
       if (!isWeirError(error, 'peer_protocol')) throw error;
-      end.destroy();
-      end.closed(error);
+      breach(end, error);
     }
   }
 
@@ -284,12 +262,15 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
     if (end.isOver) return;
     if (kind === KIND.request) return this.#serving.request(end, peer, body);
     if (kind === KIND.cancel) return this.#serving.cancel(end, decodeConcerning(body));
+    if (kind === KIND.question) return this.#questions.onQuestion(end, peer, body);
+    if (kind === KIND.reply) return this.#questions.onReply(peer, body);
     const message = decodeSwarmMessage(body);
     if (message !== undefined) this.#options.onMessage(peer, message);
   }
 
   #closed(end: PeerEnd, peer: PeerId, error: WeirError): void {
     const { onBroken, onUnreachable, onGone, clock } = this.#options;
+    this.#questions.fail(peer, error);
     const wasInUse = clock.monotonic() - end.usedAt < IN_USE;
     const isDialled = this.#links.get(peer)?.closed(end, error) === 'dialled';
     if (this.#isClosed || isDialled) return;
@@ -302,6 +283,12 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
     this.#options.observer.refused(reason, end.remoteAddress);
     end.destroy();
   }
+}
+
+/** The peer has broken the protocol. */
+function breach(end: PeerEnd, error: WeirError): void {
+  end.destroy();
+  end.closed(error);
 }
 
 function limitOf(rate: number | undefined): SharedLimit | undefined {

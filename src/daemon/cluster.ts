@@ -98,7 +98,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   const tls = config['transfer.tls'] === 'on' ? makeCertificate(identity.peer, clock) : undefined;
 
   // The peer wire comes first: a member that hears of this node may request a chunk at once.
-  const late: { service?: ChunkServer; network?: Network; swarms?: SwarmManager } = {};
+  const late: { service?: ChunkServer; network?: Network; swarms?: SwarmManager; tagOwners?: TagOwners } = {};
   const wire = stack.use(
     await PeerWire.open({
       workers: options.workers,
@@ -116,6 +116,10 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
       observer: traffic,
       introduce: async (peer) => late.network?.ensureKnown(peer),
       onMessage: (peer, message) => late.swarms?.message(peer, message),
+      onQuestion: async (_peer, question, signal) => {
+        if (late.tagOwners === undefined) throw new WeirError('internal', 'this node is starting');
+        return await late.tagOwners.answer(question, signal);
+      },
       onReached: (peer) => late.network?.reached(peer),
       onUnreachable: (peer, error) => late.network?.unreachable(peer, error),
       onBroken: (peer, error) => late.network?.broken(peer, error),
@@ -197,11 +201,11 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
 
   const tagOwners = new TagOwners({
     membership: table,
-    ask: (peer, question, asked) => network.request(peer, 'reference', question, asked),
+    ask: (peer, question, asked) => wire.ask(peer, question, asked),
     clock,
     answer: (question) => manifests().answer(question),
   });
-  await network.handle('reference', (_from, bytes, signal) => tagOwners.answer(bytes, signal));
+  late.tagOwners = tagOwners;
   const peering = new Peering({
     membership: table,
     swarms,

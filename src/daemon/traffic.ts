@@ -6,7 +6,7 @@ import type { PeerId } from '../protocol/peer-id.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 import type { FetchReason, SwarmObserver } from '../swarm/environment.ts';
 import type { Refusal } from '../transfer/admission.ts';
-import type { PeerWireObserver } from '../bytes/peer-wire.ts';
+import type { PeerWireObserver } from '../bytes/peer-wire-options.ts';
 import type { ServedReport } from '../bytes/peer-serving.ts';
 import type { Logger } from './logger.ts';
 

@@ -67,11 +67,6 @@ export const FRAME_TIMEOUT: number = 6 * SECOND;
 /** Hellos at a time on one connection: one in each direction, and some reserve. */
 export const MAX_HELLOS = 4;
 
-export const REQUEST_TIMEOUT: number = 2 * SECOND;
-/** Requests of each kind under way from one connection, and from all peers; more are refused at once. */
-export const MAX_REQUESTS_PER_CONNECTION = 16;
-export const MAX_HANDLERS = 128;
-
 /**
  * For a peer to say which protocols it speaks; and the time until it is asked again if there is still no gossip with
  * it.

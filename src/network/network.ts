@@ -3,8 +3,7 @@
  * wire instead (src/bytes/peer-wire.ts).
  *
  * Who owns what: libp2p-node.ts makes the libp2p node. The member table is handed in, and every record that arrives
- * reaches it through record-intake.ts. hellos.ts, member-sync.ts and gossip.ts carry records, request-response.ts
- * questions; dht.ts answers who has a blob. bootstrap.ts, neighbours.ts and dialer.ts make connections, heartbeats.ts
+ * reaches it through record-intake.ts. hellos.ts, member-sync.ts and gossip.ts carry records; dht.ts answers who has a blob. bootstrap.ts, neighbours.ts and dialer.ts make connections, heartbeats.ts
  * cuts dead ones, and peer-policy.ts decides what misbehaviour costs. This file starts and stops them, and drives
  * periodic work.
  *
@@ -36,7 +35,6 @@ import * as limits from './limits.ts';
 import { MemberSync } from './member-sync.ts';
 import { Neighbours } from './neighbours.ts';
 import { createLibp2pNode, gossipTopic, type Libp2pNode } from './libp2p-node.ts';
-import { Requests, type RequestHandler, type RequestOptions } from './request-response.ts';
 import { SelfRecord, type SelfInfo } from './self-record.ts';
 
 export class Network implements AsyncDisposable {
@@ -48,7 +46,6 @@ export class Network implements AsyncDisposable {
   readonly #dialer: Dialer;
   readonly #peerPolicy: PeerPolicy;
   readonly #hellos: Hellos;
-  readonly #requests: Requests;
   readonly #memberSync: MemberSync;
   readonly #gossip: Gossip;
   readonly #neighbours: Neighbours;
@@ -85,7 +82,6 @@ export class Network implements AsyncDisposable {
     const self = (): SignedMember => this.#self.current;
     const dialer = this.#dialer;
     this.#hellos = new Hellos({ libp2p, dialer, clock, recordIntake, self, onAborted });
-    this.#requests = new Requests(libp2p, this.#dialer, onAborted);
     this.#memberSync = new MemberSync(libp2p, table, recordIntake, self, onAborted);
     this.#gossip = new Gossip(libp2p, gossipTopic(clusterKey), recordIntake);
     this.#neighbours = new Neighbours({
@@ -171,16 +167,6 @@ export class Network implements AsyncDisposable {
       if (signal?.aborted !== true) this.#peerPolicy.unreachable(peer, error);
       throw error;
     }
-  }
-
-  /** @throws WeirError as {@link Requests.ask} says */
-  request(peer: PeerId, name: string, bytes: Uint8Array, options?: RequestOptions): Promise<Uint8Array> {
-    return this.#requests.ask(peer, name, bytes, options);
-  }
-
-  /** Answers requests of this name from now on. */
-  handle(name: string, handler: RequestHandler): Promise<void> {
-    return this.#requests.handle(name, handler);
   }
 
   peers(): readonly ConnectedPeer[] {

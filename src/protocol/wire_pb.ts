@@ -17,7 +17,7 @@ import type { Message } from '@bufbuild/protobuf';
 export const file_wire: GenFile =
   /*@__PURE__*/
   fileDesc(
-    'Cgp3aXJlLnByb3RvEgx3ZWlyLndpcmUudjEiJAoFSGVsbG8SDAoEcGVlchgBIAEoDBINCgVtaW5vchgCIAEoDSJ8CgdSZXF1ZXN0EgoKAmlkGAEgASgNEhAKCHJlZ2lzdHJ5GAIgASgJEg4KBmRpZ2VzdBgDIAEoDBINCgVzdGFydBgEIAEoBBILCgNlbmQYBSABKAQSJwoFb3duZXIYBiABKAsyGC53ZWlyLndpcmUudjEuRGVsZWdhdGlvbiJLCgpEZWxlZ2F0aW9uEhIKCnJlcG9zaXRvcnkYASABKAkSEQoEc2l6ZRgCIAEoBEgAiAEBEg0KBXRva2VuGAMgASgJQgcKBV9zaXplIhgKCkNvbmNlcm5pbmcSCgoCaWQYASABKA0isAIKBkFuc3dlchIKCgJpZBgBIAEoDRIkCgVjaHVuaxgCIAEoCzITLndlaXIud2lyZS52MS5DaHVua0gAEiYKBmFic2VudBgDIAEoCzIULndlaXIud2lyZS52MS5BYnNlbnRIABIiCgRidXN5GAQgASgLMhIud2Vpci53aXJlLnYxLkJ1c3lIABIkCgVyZXRyeRgFIAEoCzITLndlaXIud2lyZS52MS5SZXRyeUgAEioKCHJlZGlyZWN0GAYgASgLMhYud2Vpci53aXJlLnYxLlJlZGlyZWN0SAASJgoGdW5hYmxlGAcgASgLMhQud2Vpci53aXJlLnYxLlVuYWJsZUgAEiYKBmZhaWxlZBgIIAEoCzIULndlaXIud2lyZS52MS5GYWlsZWRIAEIGCgRib2R5IkAKBUNodW5rEgwKBHNpemUYASABKAQSKQoLYXR0ZXN0YXRpb24YAiABKAsyFC53ZWlyLnYxLkF0dGVzdGF0aW9uIggKBkFic2VudCIUCgRCdXN5EgwKBGxvYWQYASABKA0iFgoFUmV0cnkSDQoFYWZ0ZXIYASABKA0iGwoIUmVkaXJlY3QSDwoHaG9sZGVycxgBIAMoDCIICgZVbmFibGUiCAoGRmFpbGVkYgZwcm90bzM',
+    'Cgp3aXJlLnByb3RvEgx3ZWlyLndpcmUudjEiJAoFSGVsbG8SDAoEcGVlchgBIAEoDBINCgVtaW5vchgCIAEoDSJ8CgdSZXF1ZXN0EgoKAmlkGAEgASgNEhAKCHJlZ2lzdHJ5GAIgASgJEg4KBmRpZ2VzdBgDIAEoDBINCgVzdGFydBgEIAEoBBILCgNlbmQYBSABKAQSJwoFb3duZXIYBiABKAsyGC53ZWlyLndpcmUudjEuRGVsZWdhdGlvbiJLCgpEZWxlZ2F0aW9uEhIKCnJlcG9zaXRvcnkYASABKAkSEQoEc2l6ZRgCIAEoBEgAiAEBEg0KBXRva2VuGAMgASgJQgcKBV9zaXplIhgKCkNvbmNlcm5pbmcSCgoCaWQYASABKA0isAIKBkFuc3dlchIKCgJpZBgBIAEoDRIkCgVjaHVuaxgCIAEoCzITLndlaXIud2lyZS52MS5DaHVua0gAEiYKBmFic2VudBgDIAEoCzIULndlaXIud2lyZS52MS5BYnNlbnRIABIiCgRidXN5GAQgASgLMhIud2Vpci53aXJlLnYxLkJ1c3lIABIkCgVyZXRyeRgFIAEoCzITLndlaXIud2lyZS52MS5SZXRyeUgAEioKCHJlZGlyZWN0GAYgASgLMhYud2Vpci53aXJlLnYxLlJlZGlyZWN0SAASJgoGdW5hYmxlGAcgASgLMhQud2Vpci53aXJlLnYxLlVuYWJsZUgAEiYKBmZhaWxlZBgIIAEoCzIULndlaXIud2lyZS52MS5GYWlsZWRIAEIGCgRib2R5IkAKBUNodW5rEgwKBHNpemUYASABKAQSKQoLYXR0ZXN0YXRpb24YAiABKAsyFC53ZWlyLnYxLkF0dGVzdGF0aW9uIggKBkFic2VudCIUCgRCdXN5EgwKBGxvYWQYASABKA0iFgoFUmV0cnkSDQoFYWZ0ZXIYASABKA0iGwoIUmVkaXJlY3QSDwoHaG9sZGVycxgBIAMoDCIICgZVbmFibGUiCAoGRmFpbGVkIigKCFF1ZXN0aW9uEgoKAmlkGAEgASgNEhAKCHF1ZXN0aW9uGAIgASgMIiIKBVJlcGx5EgoKAmlkGAEgASgNEg0KBXJlcGx5GAIgASgMYgZwcm90bzM',
     [file_weir],
   );
 
@@ -325,3 +325,51 @@ export type Failed = Message<'weir.wire.v1.Failed'> & {};
  * Use `create(FailedSchema)` to create a new message.
  */
 export const FailedSchema: GenMessage<Failed> = /*@__PURE__*/ messageDesc(file_wire, 11);
+
+/**
+ * A question whose asker waits for the reply; both are of references.proto.
+ *
+ * @generated from message weir.wire.v1.Question
+ */
+export type Question = Message<'weir.wire.v1.Question'> & {
+  /**
+   * Chosen by the asking side; no other question of its that waits has it.
+   *
+   * @generated from field: uint32 id = 1;
+   */
+  id: number;
+
+  /**
+   * @generated from field: bytes question = 2;
+   */
+  question: Uint8Array;
+};
+
+/**
+ * Describes the message weir.wire.v1.Question.
+ * Use `create(QuestionSchema)` to create a new message.
+ */
+export const QuestionSchema: GenMessage<Question> = /*@__PURE__*/ messageDesc(file_wire, 12);
+
+/**
+ * @generated from message weir.wire.v1.Reply
+ */
+export type Reply = Message<'weir.wire.v1.Reply'> & {
+  /**
+   * @generated from field: uint32 id = 1;
+   */
+  id: number;
+
+  /**
+   * Empty if there is none.
+   *
+   * @generated from field: bytes reply = 2;
+   */
+  reply: Uint8Array;
+};
+
+/**
+ * Describes the message weir.wire.v1.Reply.
+ * Use `create(ReplySchema)` to create a new message.
+ */
+export const ReplySchema: GenMessage<Reply> = /*@__PURE__*/ messageDesc(file_wire, 13);

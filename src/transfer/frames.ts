@@ -18,6 +18,8 @@ export const KIND = {
   data: 6,
   ping: 7,
   pong: 8,
+  question: 9,
+  reply: 10,
 } as const;
 
 export type FrameKind = (typeof KIND)[keyof typeof KIND];
@@ -41,6 +43,9 @@ const MAX_BYTES: Readonly<Record<number, number>> = {
   [KIND.data]: ID_BYTES + MAX_DATA_BYTES,
   [KIND.ping]: 0,
   [KIND.pong]: 0,
+  /** With a token of 16 KiB and an Accept header of 4 KiB. */
+  [KIND.question]: 24 * KIB,
+  [KIND.reply]: 2 * KIB,
 };
 
 export function encodeFrame(kind: FrameKind, body: Uint8Array = new Uint8Array()): Uint8Array<ArrayBuffer> {

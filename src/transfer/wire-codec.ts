@@ -25,6 +25,8 @@ import {
   AnswerSchema,
   ConcerningSchema,
   HelloSchema,
+  QuestionSchema,
+  ReplySchema,
   RequestSchema,
   type Answer,
   type Chunk,
@@ -193,4 +195,30 @@ function chunkOf({ size: total, attestation }: Chunk): AnswerHead {
       verified,
     },
   };
+}
+
+export interface Asked {
+  readonly id: number;
+  readonly bytes: Uint8Array;
+}
+
+export function encodeQuestion({ id, bytes }: Asked): Uint8Array {
+  return toBinary(QuestionSchema, create(QuestionSchema, { id, question: bytes }));
+}
+
+/** @throws WeirError `peer_protocol` */
+export function decodeQuestion(body: Uint8Array): Asked {
+  const { id, question } = parse(QuestionSchema, body);
+  return { id, bytes: new Uint8Array(question) };
+}
+
+/** @param bytes empty if there is no reply */
+export function encodeReply({ id, bytes }: Asked): Uint8Array {
+  return toBinary(ReplySchema, create(ReplySchema, { id, reply: bytes }));
+}
+
+/** @throws WeirError `peer_protocol` */
+export function decodeReply(body: Uint8Array): Asked {
+  const { id, reply } = parse(ReplySchema, body);
+  return { id, bytes: new Uint8Array(reply) };
 }

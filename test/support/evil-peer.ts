@@ -112,8 +112,8 @@ export class EvilPeer implements AsyncDisposable {
 
   /** Asks another member for the digest of a reference, in raw bytes. */
   inquire(peer: PeerId, question: Uint8Array): Promise<Uint8Array> {
-    if (this.#network === undefined) throw new Error('it has not started');
-    return this.#network.request(peer, 'reference', question, { timeout: 10_000 });
+    if (this.#wire === undefined) throw new Error('it has not started');
+    return this.#wire.ask(peer, question, { timeout: 10_000 });
   }
 
   /** Writes these bytes on a stream of the protocol, over a connection of its own. @param address multiaddr */
@@ -148,6 +148,12 @@ export class EvilPeer implements AsyncDisposable {
         observer: { refused: () => undefined, served: (report) => this.reports.push(report) },
         introduce: async (peer) => this.#network?.ensureKnown(peer),
         onMessage: (from, message) => this.#message(from, message),
+        onQuestion: async (_from, question) => {
+          this.questions.push(question);
+          const { answers } = this.#options;
+          if (answers === undefined) throw new Error('it does not answer');
+          return answers(question);
+        },
         onReached: () => undefined,
         onUnreachable: () => undefined,
         onBroken: () => undefined,
@@ -178,12 +184,6 @@ export class EvilPeer implements AsyncDisposable {
         onHangUp: () => undefined,
       }),
     );
-    await this.#network.handle('reference', async (_from, bytes) => {
-      this.questions.push(bytes);
-      const { answers } = this.#options;
-      if (answers === undefined) throw new Error('it does not answer');
-      return answers(bytes);
-    });
   }
 
   async #clusterKey(): Promise<Uint8Array> {

@@ -14,7 +14,8 @@ import { attest } from '../../../src/protocol/attestation.ts';
 import type { ByteWorkers } from '../../../src/bytes/byte-workers.ts';
 import { Files } from '../../../src/bytes/files.ts';
 import type { ServedReport } from '../../../src/bytes/peer-serving.ts';
-import { PeerWire, type PeerWireOptions } from '../../../src/bytes/peer-wire.ts';
+import { PeerWire } from '../../../src/bytes/peer-wire.ts';
+import type { PeerWireOptions } from '../../../src/bytes/peer-wire-options.ts';
 import type { Refusal } from '../../../src/transfer/admission.ts';
 import type {
   ChunkAnswer,

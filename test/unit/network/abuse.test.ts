@@ -14,24 +14,12 @@ import { Identity } from '../../../src/protocol/identity.ts';
 import { encodeHello } from '../../../src/protocol/sync-messages.ts';
 import { encodeFrame } from '../../../src/protocol/frames.ts';
 import { signMember, type SignedMember } from '../../../src/protocol/signed-record.ts';
-import { parseManifestReference } from '../../../src/oci/reference.ts';
-import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
-import { decodeReferenceAnswer, encodeReferenceQuestion } from '../../../src/protocol/reference-messages.ts';
-import { TagOwners } from '../../../src/pull/tag-owners.ts';
 import { startBareNode } from '../../support/bare-node.ts';
 import { eventually } from '../../support/eventually.ts';
 import { KEY, startNetwork, until, type TestNetwork } from '../../support/test-network.ts';
 
-/** Streams for each of the seven protocols; WEIR_ABUSE=20000 makes them 140,000. */
+/** Streams for each of the five protocols; WEIR_ABUSE=20000 makes them 100,000. */
 const STREAMS = Number(process.env['WEIR_ABUSE'] ?? 200);
-
-const QUESTION = encodeReferenceQuestion({
-  repository: parseRepository(parseRegistryHost('ghcr.io'), 'org/app'),
-  reference: parseManifestReference('v1'),
-  accept: undefined,
-  token: undefined,
-  knownOnly: false,
-});
 
 /** Suspects nobody, so that the same peer can go on for as long as the test needs. */
 class LenientTable extends MemberTable {
@@ -52,14 +40,6 @@ describe('Network under attack', function () {
 
   const startVictim = async (own = Identity.generate(), table?: MemberTable): Promise<void> => {
     victim = stack.use(await startNetwork({ identity: own, ...(table === undefined ? {} : { table }) }));
-    // The product's own reader of these questions.
-    const owners = new TagOwners({
-      membership: victim.table,
-      clock: systemClock,
-      ask: () => assert.fail('it asks nobody'),
-      answer: async () => ({ status: 'unknown' }),
-    });
-    await victim.network.handle('reference', (_from, bytes, signal) => owners.answer(bytes, signal));
   };
   const startAttacker = async (): Promise<void> => {
     identity = Identity.generate();
@@ -93,8 +73,7 @@ describe('Network under attack', function () {
     await using friend = await startNetwork({ bootstrap: [victim.address] });
     await until('a friend is known', () => victim.table.live().some(({ peer }) => peer === friend.peer));
     await until('the victim is known', () => friend.table.get(victim.peer) !== undefined);
-    const answer = await friend.network.request(victim.peer, 'reference', QUESTION);
-    assert.deepEqual(decodeReferenceAnswer(answer), { status: 'unknown' });
+    await friend.network.ensureKnown(victim.peer);
   };
 
   beforeEach(() => void (stack = new AsyncDisposableStack()));
@@ -124,7 +103,7 @@ describe('Network under attack', function () {
     await say('/weir/hello/1.0', randomBytes(40));
     await until('it is suspected', isSuspected);
     assert.deepEqual(victim.network.peers(), []);
-    await assert.rejects(dial().then((connection) => connection.newStream('/weir/reference/1.0')));
+    await assert.rejects(dial().then((connection) => connection.newStream('/weir/hello/1.0')));
     await until('the suspicion ends', () => !isSuspected());
     await say('/weir/hello/1.0', randomBytes(40));
     await until('it is suspected again', isSuspected);
@@ -150,7 +129,7 @@ describe('Network under attack', function () {
     await startVictim();
     await startAttacker();
     const connection = await dial();
-    const slow = await connection.newStream('/weir/reference/1.0');
+    const slow = await connection.newStream('/weir/hello/1.0');
     const silent = await connection.newStream('/weir/members/1.0');
     slow.send(Uint8Array.from([100]));
     const drip = setInterval(() => {
@@ -166,7 +145,7 @@ describe('Network under attack', function () {
     await startAttacker();
     const connection = await dial();
     const opening = Array.from({ length: 200 }, () =>
-      connection.newStream('/weir/reference/1.0', { maxOutboundStreams: 1000 }),
+      connection.newStream('/weir/hello/1.0', { maxOutboundStreams: 1000 }),
     );
     await Promise.allSettled(opening);
     await eventually(() => {

@@ -28,7 +28,6 @@ import { KEY } from '../../support/test-network.ts';
 const PROTOCOLS: readonly (readonly [protocol: string, parallel: number])[] = [
   ['/weir/hello/1.0', 4],
   ['/weir/members/1.0', 1],
-  ['/weir/reference/1.0', 16],
   ['/weir/kad/1.0.0', 16],
   ['/meshsub/1.2.0', 1],
   ['/weir/id/1.0.0', 1],

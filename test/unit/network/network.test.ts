@@ -258,40 +258,6 @@ describe('Network', function () {
     });
   });
 
-  describe('requests', () => {
-    it('get answers of up to 64 KiB', async () => {
-      const [first, second] = await startPair();
-      await second.network.handle('echo', async (from, bytes) => Buffer.concat([Buffer.from(from), bytes]));
-      const bytes = new Uint8Array(60_000).fill(5);
-      const answer = await first.network.request(second.peer, 'echo', bytes);
-      assert.deepEqual(Buffer.from(answer), Buffer.concat([Buffer.from(first.peer), bytes]));
-    });
-
-    it('fail with the reason why there is no answer', async () => {
-      const [first, second] = await startPair();
-      const never = Promise.withResolvers<Uint8Array>();
-      let gone = false;
-      await second.network.handle('slow', (_from, _bytes, signal) => {
-        signal.addEventListener('abort', () => (gone = true));
-        return never.promise;
-      });
-      await second.network.handle('broken', async () => {
-        throw new Error('broken');
-      });
-      const ask = (name: string, timeout?: number): Promise<Uint8Array> =>
-        first.network.request(second.peer, name, new Uint8Array(1), { timeout });
-      await assert.rejects(ask('slow', 100), failsWith('peer_stalled'));
-      await until('the handler is told', () => gone);
-      await assert.rejects(ask('broken'), failsWith('peer_cut'));
-      await assert.rejects(ask('unknown'), failsWith('peer_refused'));
-      const stop = new AbortController();
-      const asked = first.network.request(second.peer, 'slow', new Uint8Array(1), { signal: stop.signal });
-      stop.abort(new Error('enough'));
-      await assert.rejects(asked, /enough/);
-      assert.equal(first.table.suspicion(second.peer), undefined);
-    });
-  });
-
   describe('DHT', () => {
     it('finds a blob that another member has', async () => {
       const first = await start();
