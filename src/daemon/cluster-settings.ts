@@ -89,7 +89,7 @@ export function usesMdns(config: Config, mode: ClusterMode): boolean {
 }
 
 /**
- * The addresses at which peers find the data port. If it listens on all interfaces, they have the hosts of the control plane.
+ * The addresses at which peers find the peer port. If it listens on all interfaces, they have the hosts of libp2p's addresses.
  * @param control multiaddrs
  */
 export function dataAddresses(listening: readonly Address[], control: readonly string[]): readonly Address[] {

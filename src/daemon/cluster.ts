@@ -1,5 +1,5 @@
 /**
- * Builds the node's part in the cluster: identity, members, control plane, data plane, swarms, and the source of pulls.
+ * Builds the node's part in the cluster: identity, members, peer wire, network, swarms, and the source of pulls.
  * As in node.ts, nothing is decided here. The parts are stopped in the reverse order, so that peers are told first.
  */
 import { join } from 'node:path';

@@ -98,7 +98,7 @@ export class Metrics {
   ]);
   readonly #refusals = this.#counter(
     'weir_transfer_refused_total',
-    'Connections to the data port that were refused',
+    'Connections to the peer port that were refused',
     ['reason'],
   );
   readonly #rejections = this.#counter(

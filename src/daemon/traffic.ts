@@ -91,7 +91,7 @@ export class Traffic implements SwarmObserver, PeerWireObserver {
 
   refused(reason: Refusal, address: string): void {
     this.meter?.refused(reason);
-    this.#logger.debug({ reason, address }, 'connection to the data port refused');
+    this.#logger.debug({ reason, address }, 'connection to the peer port refused');
   }
 
   served(report: ServedReport): void {

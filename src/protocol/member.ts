@@ -23,7 +23,7 @@ export interface Member {
   readonly controlAddresses: readonly string[];
   /** Where it serves chunks; at most 8. */
   readonly dataAddresses: readonly Address[];
-  /** sha256 of the DER of the certificate at its data port; empty if it serves without TLS. */
+  /** sha256 of the DER of its certificate on the peer wire; empty if that has no TLS. */
   readonly fingerprint: Uint8Array;
   /** Program version, for people. */
   readonly version: string;

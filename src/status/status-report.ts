@@ -94,7 +94,7 @@ export interface PeerReport {
   readonly name: string;
   readonly zone: string;
   readonly version: string;
-  /** Multiaddrs of its control plane. */
+  /** Multiaddrs of its libp2p node. */
   readonly addresses: readonly string[];
   readonly connected: boolean;
   /** `outbound`: this node opened the connection. */

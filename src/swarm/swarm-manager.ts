@@ -2,7 +2,7 @@
  * All swarms that one node is in, and its two services for other swarms. As a tracker it keeps the list of their peers
  * (Tracker). As an owner it grants claims, so that one member fetches each chunk (Uploader, Claims).
  *
- * Messages come in here and go on to their swarm. Requests of the data plane go to the uploader.
+ * Messages come in here and go on to their swarm. Requests for chunks go to the uploader.
  */
 import { assertNever } from '../util/errors.ts';
 import { MAX_HOLDERS_NAMED, NEW_MEMBER_TOLD } from './parameters.ts';

@@ -1,5 +1,5 @@
 /**
- * The certificate of the data port: self-signed, and made anew at each start. Peers trust it by its fingerprint
+ * The certificate of the peer wire: self-signed, and made anew at each start. Peers trust it by its fingerprint
  * alone, which the member's signed record carries. The certificate names the member's peer ID, so that nobody passes
  * for a member by copying its fingerprint. Peers do not check its dates; they help people who read a packet trace.
  *

@@ -1,6 +1,6 @@
 /**
- * The data plane as the swarm sees it: one member asks another for a chunk of a blob. Carriers (today HTTPS)
- * implement both sides; no code above knows how bytes travel.
+ * The peer wire as the swarm sees it: one member asks another for a chunk of a blob. No code above knows how bytes
+ * travel.
  */
 import type { ChunkBytes, FileContent } from '../util/content.ts';
 import type { WeirError } from '../util/errors.ts';
@@ -59,7 +59,7 @@ export interface ChunkFetchEvents {
   connecting(): void;
   /** It has been sent over a connection. Called again if it is sent once more, over another connection. */
   sent(): void;
-  /** The peer has it in hand: queued (HTTP 102) or begun. Called at most once. */
+  /** The peer has it in hand: queued or begun. Called at most once. */
   acknowledged(): void;
   /** Bytes have arrived; told some time later, for several reads together. */
   progressed(bytes: number): void;
@@ -80,7 +80,7 @@ export interface ServedBody {
   readonly size: number;
   /** The whole blob: its file, or the bytes of a document. */
   readonly body: FileContent | Uint8Array;
-  /** Of a blob that is arriving: the generation of the file in which the chunk is there (http/exchange.ts). */
+  /** Of a blob that is arriving: the generation of the file in which the chunk is there. */
   readonly presentIn?: number | undefined;
   /** Aborted when the file is to be closed before its time. */
   readonly stop?: AbortSignal | undefined;

@@ -1,5 +1,5 @@
 /**
- * Dials a member's data port: all its addresses are tried, a little apart (as in RFC 8305), and the first one that
+ * Dials a member's peer port: all its addresses are tried, a little apart (as in RFC 8305), and the first one that
  * answers with the right certificate wins. Nothing is written before the certificate is checked.
  */
 import { connect as connectTcp, isIP, type Socket } from 'node:net';

@@ -30,7 +30,7 @@ describe('listenOn', () => {
 });
 
 describe('dataAddresses', () => {
-  it('gives the hosts of the control plane if the data port is on all interfaces', () => {
+  it('gives the hosts of the multiaddrs if the peer port is on all interfaces', () => {
     const listening = [
       { host: '0.0.0.0', port: 4773 },
       { host: '::', port: 4773 },
