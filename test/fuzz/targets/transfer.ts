@@ -1,152 +1,204 @@
-/** Heads on the data plane: requests and answers as they arrive. */
+/** The peer wire: its frames, what they carry, and the answer to a request as it arrives. */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import type { IncomingHttpHeaders } from 'node:http';
+import * as fc from 'fast-check';
 import { peerIdOf } from '../../../src/protocol/peer-id.ts';
 import { ChunkPlaces } from '../../../src/bytes/chunk-places.ts';
-import type { ChunkFetch } from '../../../src/transfer/chunk-exchange.ts';
+import { ChunkReceiver, type ReceivedAnswer } from '../../../src/bytes/chunk-receiver.ts';
+import { dataHead, encodeFrame, FrameReader, KIND, type FrameKind } from '../../../src/transfer/frames.ts';
+import { LIMITS } from '../../../src/transfer/limits.ts';
 import {
-  ChunkReceiver,
-  type ReceivedAnswer,
-  type ReceiverEvents,
-} from '../../../src/transfer/chunk-receiver.ts';
-import { formatRequest, parseRequest } from '../../../src/transfer/chunk-requests.ts';
-import { formatAttestation, LIMITS, parseAttestation } from '../../../src/transfer/wire-format.ts';
+  decodeAnswer,
+  decodeConcerning,
+  decodeHello,
+  decodeRequest,
+  encodeAnswer,
+  encodeConcerning,
+  encodeHello,
+  encodeRequest,
+} from '../../../src/transfer/wire-codec.ts';
 import { isWeirError } from '../../../src/util/errors.ts';
-import { pure } from '../harness/target.ts';
-import { DIGEST, DIGEST_512 } from './samples.ts';
+import { answerHeads, chunkFetches } from '../../unit/transfer/arbitraries.ts';
+import { pure, unlessRefused } from '../harness/target.ts';
 
+const CODES = ['peer_protocol'] as const;
 const PEER = peerIdOf(new Uint8Array(32).fill(5));
-const ATTESTATION = formatAttestation({
+const ATTESTATION = {
   index: 3,
   hash: new Uint8Array(32).fill(1),
   by: PEER,
   signature: new Uint8Array(64).fill(2),
   verified: true,
-});
+};
+const ids = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 
-export const dataRequest = pure({
-  name: 'data-request',
-  seeds: [
-    `GET /weir/1/blobs/${DIGEST}?registry=ghcr.io\nhost: a\nrange: bytes=0-1048575\n`,
-    `GET /weir/1/blobs/${DIGEST_512}?registry=%5B%3A%3A1%5D%3A5000\nhost: a\nweir-home: org/app\nweir-size: 2000000\nauthorization: Bearer abc==\n`,
-    `POST /weir/1/blobs/x\nhost: a\ncontent-length: 5\ntransfer-encoding: chunked\nexpect: 100-continue\n`,
-  ],
-  words: [
-    'host: a\n',
-    'range: bytes=',
-    'weir-home: ',
-    'weir-size: ',
-    'authorization: Bearer ',
-    '?registry=',
-    '%3A',
-    DIGEST,
-  ],
-  run: (input) => {
-    const [first = '', ...lines] = input.toString('latin1').split('\n');
-    const [method = '', url = ''] = first.split(' ');
-    const read = parseRequest({ method, url, headers: headersOf(lines) });
-    if ('refused' in read) return;
-    const { target, headers } = formatRequest(read.request);
-    assert.match(target, /^[\x21-\x7e]+$/);
-    assert.match(headers, /^(?:[A-Za-z-]+: [\x20-\x7e]*\r\n)*$/);
-    const again = parseRequest({
-      method: 'GET',
-      url: target,
-      headers: headersOf(['host: a', ...headers.split('\r\n')]),
-    });
-    assert.deepEqual(again, read);
-  },
-});
-
-function headersOf(lines: readonly string[]): IncomingHttpHeaders {
-  const headers: Record<string, string> = {};
-  for (const line of lines) {
-    const colon = line.indexOf(':');
-    if (colon > 0) headers[line.slice(0, colon).toLowerCase()] ??= line.slice(colon + 1).trim();
-  }
-  return headers;
+function data(id: number, bytes: string): Buffer {
+  return Buffer.concat([dataHead(id, bytes.length), Buffer.from(bytes)]);
 }
 
-const REQUESTS: readonly ChunkFetch[] = [
-  { swarm: { registry: 'ghcr.io' as never, digest: DIGEST }, range: { start: 0, end: 10 }, owner: undefined },
-  {
-    swarm: { registry: 'ghcr.io' as never, digest: DIGEST },
-    range: undefined,
-    owner: { repository: 'org/app' as never, token: undefined },
-  },
-];
+function answer(id: number, head: Parameters<typeof encodeAnswer>[1]): Uint8Array {
+  return encodeFrame(KIND.answer, encodeAnswer(id, head));
+}
 
-export const dataAnswer = pure({
-  name: 'data-answer',
+export const wireHello = pure({
+  name: 'wire-hello',
+  share: 10,
+  seeds: [encodeHello({ peer: PEER, minor: 0 }), encodeConcerning(2 ** 32 - 1)],
+  run: (input) => {
+    const hello = unlessRefused(CODES, () => decodeHello(input));
+    if (hello !== undefined) assert.deepEqual(decodeHello(encodeHello(hello)), hello);
+    const id = unlessRefused(CODES, () => decodeConcerning(input));
+    if (id !== undefined) assert.equal(decodeConcerning(encodeConcerning(id)), id);
+  },
+});
+
+export const wireRequest = pure({
+  name: 'wire-request',
+  seeds: [''],
+  structured: fc.tuple(ids, chunkFetches).map(([id, request]) => encodeRequest(id, request)),
+  words: ['ghcr.io', '[::1]:5000', 'org/app', 'abc.def=='],
+  run: (input) => {
+    const read = unlessRefused(CODES, () => decodeRequest(input));
+    if (read === undefined) return;
+    const { range, owner } = read.request;
+    if (range !== undefined) {
+      assert.ok(range.start >= 0 && range.start < range.end && range.end <= LIMITS.size);
+      assert.ok(range.end - range.start <= LIMITS.chunk);
+    }
+    assert.match(owner?.token ?? '', /^[!-~]{0,16384}$/);
+    const encoded = encodeRequest(read.id, read.request);
+    assert.ok(encoded.length <= 20 * 1024);
+    assert.deepEqual(decodeRequest(encoded), read);
+  },
+});
+
+export const wireAnswer = pure({
+  name: 'wire-answer',
+  seeds: [''],
+  structured: fc.tuple(ids, answerHeads).map(([id, head]) => encodeAnswer(id, head)),
+  run: (input) => {
+    const read = unlessRefused(CODES, () => decodeAnswer(input));
+    if (read !== undefined) assert.deepEqual(decodeAnswer(encodeAnswer(read.id, read.answer)), read);
+  },
+});
+
+const someFrames = fc
+  .array(fc.tuple(fc.integer({ min: 0, max: 12 }), fc.uint8Array({ maxLength: 300, size: 'max' })), {
+    maxLength: 8,
+  })
+  .map((list) => Buffer.concat(list.map(([kind, body]) => encodeFrame(kind as FrameKind, body))));
+
+export const peerFrames = pure({
+  name: 'peer-frames',
   seeds: [
-    `HTTP/1.1 206 Partial Content\r\ncontent-length: 10\r\ncontent-range: bytes 0-9/100\r\nweir-statement: ${ATTESTATION}\r\n\r\n0123456789`,
-    'HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\nweir-load: 5\r\n\r\n',
-    `HTTP/1.1 307 Temporary Redirect\r\ncontent-length: 0\r\nweir-holders: ${PEER},${PEER}\r\n\r\n`,
-    'HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\nabc',
-    'HTTP/1.1 503 X\r\ncontent-length: 0\r\nweir-retry-in: 250\r\n\r\n',
-    'HTTP/1.1 403 X\r\ncontent-length: 0\r\nweir-unable: 1\r\n\r\n',
+    Buffer.concat([
+      encodeFrame(KIND.ping),
+      data(7, 'some bytes'),
+      encodeFrame(KIND.message, Buffer.alloc(300)),
+    ]),
+    Uint8Array.from([KIND.data, 0xff, 0xff, 0xff]),
+    Uint8Array.from([KIND.data, 0, 0, 4, 0, 0, 0, 1]),
+    Uint8Array.from([99, 1, 0, 0]),
   ],
-  words: [
-    'HTTP/1.1 206 P\r\n',
-    'content-length: 10\r\n',
-    'content-range: bytes 0-9/100\r\n',
-    '\r\n\r\n',
-    'transfer-encoding: chunked\r\n',
-    'weir-holders: ',
-  ],
+  structured: someFrames,
   run: (input, chance) => {
-    for (const request of REQUESTS) {
-      const whole = received(request, [input]);
-      assert.deepEqual(received(request, [...chance.parts(input)]), whole);
+    const whole = framesOf([input]);
+    assert.deepEqual(framesOf([...chance.parts(input)]), whole);
+    assert.ok(whole.bytes <= input.length);
+  },
+});
+
+/** The frames before a refused one. Data of one request that come one after the other are joined. */
+function framesOf(parts: readonly Buffer[]): {
+  readonly frames: readonly (readonly [kind: number, id: number, body: Buffer])[];
+  readonly bytes: number;
+  readonly isRefused: boolean;
+} {
+  const frames: [kind: number, id: number, body: Buffer][] = [];
+  let bytes = 0;
+  const reader = new FrameReader({
+    frame: (kind, body) => {
+      bytes += body.length;
+      frames.push([kind, 0, Buffer.from(body)]);
+    },
+    data: (id, body) => {
+      bytes += body.length;
+      const last = frames.at(-1);
+      if (last?.[0] === KIND.data && last[1] === id) last[2] = Buffer.concat([last[2], body]);
+      else frames.push([KIND.data, id, Buffer.from(body)]);
+    },
+  });
+  const isWhole = unlessRefused(CODES, () => {
+    for (const part of parts) reader.push(part);
+    return true;
+  });
+  return { frames, bytes, isRefused: isWhole === undefined };
+}
+
+export const chunkAnswer = pure({
+  name: 'chunk-answer',
+  seeds: [
+    Buffer.concat([answer(0, { kind: 'chunk', size: 100, attestation: ATTESTATION }), data(0, '0123456789')]),
+    Buffer.concat([answer(0, { kind: 'chunk', size: 3, attestation: undefined }), data(0, 'abc')]),
+    Buffer.concat([
+      encodeFrame(KIND.acknowledged, encodeConcerning(0)),
+      answer(0, { kind: 'busy', load: 5 }),
+    ]),
+    answer(0, { kind: 'redirect', holders: [PEER, PEER] }),
+    answer(0, { kind: 'retry', after: 250 }),
+    Buffer.concat([
+      answer(0, { kind: 'chunk', size: 100, attestation: undefined }),
+      data(0, '01234'),
+      answer(0, { kind: 'failed' }),
+    ]),
+  ],
+  structured: fc
+    .tuple(answerHeads, fc.string({ minLength: 1, maxLength: 20, unit: 'binary-ascii' }))
+    .map(([head, bytes]) => Buffer.concat([answer(0, head), data(0, bytes)])),
+  run: (input, chance) => {
+    for (const length of [10, undefined]) {
+      const whole = received(length, [input]);
+      assert.deepEqual(received(length, [...chance.parts(input)]), whole);
     }
   },
 });
 
-/** The result of an answer that arrives in these parts. */
-function received(request: ChunkFetch, parts: readonly Buffer[]): unknown {
+/** The result of an answer that arrives in these parts. @param length undefined: a whole blob is asked for */
+function received(length: number | undefined, parts: readonly Buffer[]): unknown {
   const places = new ChunkPlaces();
-  let answer: ReceivedAnswer | undefined;
+  const answers: ReceivedAnswer[] = [];
   const nothing = (): void => undefined;
-  const events: ReceiverEvents = {
-    connecting: nothing,
-    sent: nothing,
+  const events = {
     acknowledged: nothing,
     progressed: nothing,
-    answered: (given) => (answer = given),
-    failed: nothing,
+    answered: (given: ReceivedAnswer) => void answers.push(given),
   };
-  const receiver = new ChunkReceiver(request, events, places);
+  const receiver = new ChunkReceiver(length, places, events);
+  const reader: FrameReader = new FrameReader({
+    frame: (kind, body) => {
+      if (kind === KIND.acknowledged) receiver.acknowledged();
+      if (kind === KIND.answer && receiver.answer(decodeAnswer(body).answer)) reader.stop();
+    },
+    data: (_id, bytes) => {
+      if (receiver.data(bytes)) reader.stop();
+    },
+  });
   try {
-    for (const [index, part] of parts.entries()) {
-      if (!receiver.receive(part)) continue;
-      // Nothing may follow a whole answer: a connection carries one request at a time.
-      if (index < parts.length - 1) return 'more bytes than announced';
-      receiver.deliver();
-    }
+    for (const part of parts) reader.push(part);
   } catch (error) {
-    if (!isWeirError(error, 'peer_protocol', 'peer_cut')) throw error;
+    if (!isWeirError(error, ...CODES)) throw error;
     return error.message;
   } finally {
     receiver.cancel();
   }
-  if (answer?.kind !== 'chunk') return answer ?? 'nothing yet';
-  assert.ok(answer.bytes.length <= LIMITS.chunk && answer.size <= LIMITS.size);
-  const { kind, bytes: given, size, attestation } = answer;
-  if (given instanceof Uint8Array) return { kind, bytes: Buffer.from(given), size, attestation };
-  const bytes = Buffer.from(places.at(given.place));
-  assert.equal(bytes.length, given.length);
-  assert.ok(createHash('sha256').update(bytes).digest().equals(given.hash));
-  return { kind, bytes, size, attestation };
+  const [given, ...more] = answers;
+  assert.deepEqual(more, []);
+  if (given?.kind !== 'chunk') return given ?? 'nothing yet';
+  assert.ok(given.bytes.length <= LIMITS.chunk && given.size <= LIMITS.size);
+  const { kind, bytes, size, attestation } = given;
+  if (bytes instanceof Uint8Array) return { kind, bytes: Buffer.from(bytes), size, attestation };
+  const memory = Buffer.from(places.at(bytes.place));
+  assert.equal(memory.length, bytes.length);
+  assert.ok(createHash('sha256').update(memory).digest().equals(bytes.hash));
+  return { kind, bytes: memory, size, attestation };
 }
-
-export const attestationHeader = pure({
-  name: 'attestation',
-  seeds: [ATTESTATION, 'A'.repeat(178), ATTESTATION.replace('A', '-')],
-  words: ['=', '-', '_', '+', '/'],
-  run: (input) => {
-    const text = input.toString('latin1');
-    const read = parseAttestation(text);
-    if (read !== undefined) assert.equal(formatAttestation(read), text);
-  },
-});
