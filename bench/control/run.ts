@@ -28,8 +28,9 @@ export interface ControlFigures {
   readonly connection: Spread;
   /** A mutual TLS 1.3 connection. */
   readonly handshake: Spread;
-  /** A message on the peer wire, and each further one that leaves in the same turn of the event loop. */
+  /** A message on the peer wire; of this, on the main threads; and each further one that leaves in the same turn. */
   readonly message: Spread;
+  readonly main: Spread;
   readonly further: Spread;
 }
 
@@ -71,6 +72,7 @@ export async function measureControl({ repeat, say, signal }: ControlWish): Prom
     connection: of('connection'),
     handshake: of('handshake'),
     message: of('message'),
+    main: of('main'),
     further: of('further'),
   };
 }
@@ -134,7 +136,7 @@ async function handshakes(signal: AbortSignal): Promise<number> {
   }
 }
 
-async function messages(): Promise<{ readonly message: number; readonly further: number }> {
+async function messages(): Promise<Record<'message' | 'main' | 'further', number>> {
   /** Messages that are still to come, and what is called then. */
   const awaited = { count: 0, came: (): void => undefined };
   const [one, other] = [makeParty(), makeParty()];
@@ -167,13 +169,16 @@ async function messages(): Promise<{ readonly message: number; readonly further:
     cpuOf(TURNS, async () => {
       for (let i = 0; i < TURNS; i++) await send(together);
     });
+  const before = process.threadCpuUsage();
   const message = await each(1);
+  const { user, system } = process.threadCpuUsage(before);
   const together = await each(TOGETHER);
-  return { message, further: Math.max(0, (together - message) / (TOGETHER - 1)) };
+  const main = (user + system) / 1e3 / TURNS;
+  return { message, main, further: Math.max(0, (together - message) / (TOGETHER - 1)) };
 }
 
 /** As a table for people. */
-export function renderControl({ connection, handshake, message, further }: ControlFigures): string {
+export function renderControl({ connection, handshake, message, main, further }: ControlFigures): string {
   const line = (name: string, { median, min, max }: Spread): string =>
     `${name.padEnd(42)}${median.toFixed(3)} (${min.toFixed(3)}–${max.toFixed(3)})\n`;
   return [
@@ -181,6 +186,7 @@ export function renderControl({ connection, handshake, message, further }: Contr
     line('libp2p connection', connection),
     line('mutual TLS 1.3 connection', handshake),
     line('message on the peer wire', message),
+    line('  of this, main threads', main),
     line('each further one in the same turn', further),
   ].join('');
 }

@@ -1,8 +1,7 @@
 /**
- * The connections of a simulated node to other members. As in the daemon, the first message in either direction opens
- * one, and it is closed after a time without messages. A pair that has only asked for chunks has data connections
- * alone, which are closed sooner (transfer/member-connections.ts). Such a pair counts as long as one with a control
- * connection, so the figures are an upper bound. The few connections that gossip needs are not counted.
+ * The connections of a simulated node to other members. As in the daemon, the first message or request in either direction
+ * opens one, which carries all in both directions, and it is closed after a time without any. The few connections of libp2p
+ * are not counted.
  */
 import { LIMITS } from '../../src/transfer/limits.ts';
 
@@ -13,8 +12,8 @@ interface Pair {
   readonly ends: readonly [Connections, Connections];
   /** Milliseconds. */
   usedAt: number;
-  /** A message has gone over it: it has a control connection. */
-  hasControl: boolean;
+  /** Milliseconds: from when on something can be sent. */
+  openAt: number;
 }
 
 export class Connections {
@@ -31,32 +30,24 @@ export class Connections {
     this.#number = number;
   }
 
-  /** A request for a chunk goes to `other` at the instant `now`. */
-  use(other: Connections, now: number): void {
-    this.#pairWith(other, now);
-  }
-
-  /** A message goes to `other` at the instant `now`. @returns whether it takes a new control connection */
-  send(other: Connections, now: number): boolean {
-    const pair = this.#pairWith(other, now);
-    const isNew = !pair.hasControl;
-    pair.hasControl = true;
-    return isNew;
-  }
-
-  #pairWith(other: Connections, now: number): Pair {
+  /**
+   * Something goes to `other` at the instant `now`.
+   * @param opening opens the connection, if there is none. @returns milliseconds that this takes
+   * @returns milliseconds until it can be sent
+   */
+  use(other: Connections, now: number, opening: () => number): number {
     const known = this.#open.get(other.#number);
     if (known !== undefined) {
       known.usedAt = now;
-      return known;
+      return Math.max(0, known.openAt - now);
     }
-    const pair: Pair = { ends: [this, other], usedAt: now, hasControl: false };
+    const pair: Pair = { ends: [this, other], usedAt: now, openAt: now + opening() };
     this.#add(other, pair, now);
     other.#add(this, pair, now);
-    return pair;
+    return pair.openAt - now;
   }
 
-  /** Whether one to `other` is open; does not look for how long it has been idle. */
+  /** Whether one to `other` is open, or is being opened; does not look for how long it has been idle. */
   has(other: Connections): boolean {
     return this.#open.has(other.#number);
   }

@@ -43,7 +43,7 @@ export interface SimulateOptions {
   readonly loss?: number;
   /** Milliseconds that a message waits at each full link. */
   readonly queue?: number;
-  /** Whether data connections take time to open. */
+  /** Whether connections take time to open. */
   readonly handshakes?: boolean;
   /** Cores of a node, which is charged for what it does; undefined: CPU time is free. */
   readonly cores?: number;

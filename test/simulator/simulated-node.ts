@@ -7,7 +7,6 @@ import type { PeerId } from '../../src/protocol/peer-id.ts';
 import type { SwarmMessage } from '../../src/protocol/messages.ts';
 import type { SwarmManager } from '../../src/swarm/swarm-manager.ts';
 import { Connections } from './connections.ts';
-import { Handshakes } from './handshakes.ts';
 import type { Processors } from './processors.ts';
 import type { Link } from './simulated-network.ts';
 
@@ -33,7 +32,6 @@ export class SimulatedNode {
   /** Blobs that it keeps, and their sizes. */
   readonly kept: Map<Digest, number> = new Map();
   readonly connections: Connections;
-  handshakes: Handshakes<SimulatedNode> = new Handshakes();
   isAlive = true;
   /** Frozen at once and for ever, as by SIGSTOP. */
   isFrozen = false;
@@ -67,7 +65,6 @@ export class SimulatedNode {
   /** It has come back, with the blobs on its disk and nothing else. */
   revive(): void {
     this.isAlive = true;
-    this.handshakes = new Handshakes();
     this.swarms = this.#make(this);
   }
 

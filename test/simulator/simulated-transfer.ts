@@ -26,12 +26,8 @@ export interface Carrier {
   delivered(from: SimulatedNode, to: SimulatedNode, bytes: number): void;
   /** Milliseconds that a message from one to the other waits behind bulk data. */
   waits(from: SimulatedNode, to: SimulatedNode): number;
-  /**
-   * Milliseconds until a request from one to the other has a connection; {@link Carrier.freed} when it has its
-   * answer.
-   */
+  /** Milliseconds until a request from one to the other has a connection. */
   opening(from: SimulatedNode, to: SimulatedNode): number;
-  freed(from: SimulatedNode, to: SimulatedNode): void;
 }
 
 export class Transfer {
@@ -144,7 +140,6 @@ export class Transfer {
     }
     this.#later(this.#back, () => {
       this.#over = true;
-      this.#carrier.freed(this.#from, this.#to);
       this.#events.answered(decision);
     });
   }
@@ -209,7 +204,6 @@ export class Transfer {
   #received(): void {
     const [to, events] = [this.#to, this.#events];
     this.#over = true;
-    this.#carrier.freed(this.#from, to);
     events.progressed(this.#bytes - this.#told);
     const attestation = {
       index: this.#index,

@@ -30,6 +30,8 @@ import { HASH, PROGRESS, SIGNATURE, Transfer, type Carrier } from './simulated-t
 
 /** Milliseconds to hash and write a chunk. */
 const WRITE = 3 * MILLISECOND;
+/** Until something can be said over a new connection: TCP, TLS 1.3 (RFC 8446, section 2), and the hellos. */
+const ROUND_TRIPS = 3;
 /** The tick of a swarm (swarm/swarm.ts). */
 const TICK = 100 * MILLISECOND;
 
@@ -57,7 +59,7 @@ export interface WorldOptions {
   readonly loss?: number;
   /** Milliseconds that a message waits at each full link on its way, behind bulk data in the buffer. */
   readonly queue?: number;
-  /** Whether data connections take time to open. */
+  /** Whether connections take time to open. */
   readonly handshakes?: boolean;
   /** Whether a chunk is lost before it is written, as with the thread that held it. */
   readonly loses?: (node: SimulatedNode, index: number) => boolean;
@@ -281,31 +283,28 @@ export class World implements Carrier {
       from.processors?.main.charge(COSTS.main.further);
       return;
     }
-    const isFirst = from.connections.send(target.connections, now);
-    const late = this.loss.delay() + this.waits(from, target) + this.#chargeSender(from, target, isFirst);
+    const late = this.loss.delay() + this.waits(from, target) + this.#leaving(from, target);
     const messages = [message];
     from.letter = { to: target, at: now, messages };
     this.time.post(this.#latencyBetween(from, target) + late, () => this.#deliver(from, target, messages));
   }
 
-  /** Both ends make the connection, if it is the first message. @returns milliseconds until the message has left */
-  #chargeSender({ processors }: SimulatedNode, to: SimulatedNode, isFirst: boolean): number {
-    if (processors === undefined) return 0;
-    const { message, connection } = COSTS.main;
-    if (!isFirst) return processors.main.charge(message);
-    return Math.max(
-      processors.main.charge(connection + message),
-      to.processors?.main.charge(connection) ?? 0,
-    );
+  /** @returns milliseconds until a message has left */
+  #leaving(from: SimulatedNode, to: SimulatedNode): number {
+    const { processors } = from;
+    const opening = this.opening(from, to);
+    if (processors === undefined) return opening;
+    const said = processors.main.charge(COSTS.main.message);
+    return Math.max(opening, said + processors.workers.charge(COSTS.workers.message));
   }
 
   #deliver(from: SimulatedNode, to: SimulatedNode, messages: readonly SwarmMessage[]): void {
+    const { main, workers } = to.processors ?? {};
+    if (main === undefined || workers === undefined || !to.isWell) return this.#take(from, to, messages);
     const { message, further } = COSTS.main;
-    if (to.processors === undefined || !to.isWell) this.#take(from, to, messages);
-    else
-      to.processors.main.begin(message + further * (messages.length - 1), () =>
-        this.#take(from, to, messages),
-      );
+    workers.begin(COSTS.workers.message, () =>
+      main.begin(message + further * (messages.length - 1), () => this.#take(from, to, messages)),
+    );
   }
 
   #take(from: SimulatedNode, to: SimulatedNode, messages: readonly SwarmMessage[]): void {
@@ -322,7 +321,6 @@ export class World implements Carrier {
       return this.time.after(1, () => events.failed(error));
     }
     const to = this.node(member.peer);
-    from.connections.use(to.connections, this.time.now);
     const transfer = new Transfer(this, [from, to], request, events, this.#latencyBetween(from, to));
     return () => transfer.cancel();
   }
@@ -339,16 +337,13 @@ export class World implements Carrier {
   }
 
   opening(from: SimulatedNode, to: SimulatedNode): number {
-    if (!this.#hasHandshakes) return 0;
-    const roundTrips = from.handshakes.begin(to);
-    if (roundTrips === 0) return 0;
-    const roundTrip = 2 * this.#latencyBetween(from, to) + this.waits(from, to) + this.waits(to, from);
-    const ends = [from, to].map(({ processors }) => processors?.workers.charge(COSTS.workers.handshake) ?? 0);
-    return roundTrips * roundTrip + Math.max(...ends);
-  }
-
-  freed(from: SimulatedNode, to: SimulatedNode): void {
-    if (this.#hasHandshakes) from.handshakes.end(to);
+    return from.connections.use(to.connections, this.time.now, () => {
+      if (!this.#hasHandshakes) return 0;
+      const roundTrip = 2 * this.#latencyBetween(from, to) + this.waits(from, to) + this.waits(to, from);
+      const charge = ({ processors }: SimulatedNode): number =>
+        processors?.workers.charge(COSTS.workers.handshake) ?? 0;
+      return ROUND_TRIPS * roundTrip + Math.max(charge(from), charge(to));
+    });
   }
 
   get #hasHandshakes(): boolean {
