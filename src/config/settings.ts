@@ -256,6 +256,11 @@ export const SETTINGS = {
     'Time for which a download goes on after its last reader has left',
   ),
   'pull.max-concurrent': setting(integer({ min: 1, max: 4096 }), '64', 'Downloads at one time'),
+  'pull.prefetch': setting(
+    choice(['on', 'off']),
+    'on',
+    'on: small layers are fetched before the runtime asks for them, where its content can be seen',
+  ),
 
   'upstream.connect-timeout': setting(duration(), '3s', 'Longest time to connect to a registry'),
   'upstream.header-timeout': setting(duration(), '5s', "Longest wait until a registry's answer begins"),

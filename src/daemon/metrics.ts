@@ -112,6 +112,11 @@ export class Metrics {
   /** Bytes of bodies handed to runtimes, and of blobs from upstream. */
   handedOut = 0;
   fromUpstream = 0;
+  readonly #prefetched = this.#counter(
+    'weir_prefetch_bytes_total',
+    'Bytes of layers that were fetched before the runtime asked: used, or in vain',
+    ['outcome'],
+  );
   readonly #evictions = this.#counter('weir_store_evictions_total', 'Blobs evicted from the store', []);
 
   constructor(version: string, sources: MetricsSources) {
@@ -192,6 +197,10 @@ export class Metrics {
 
   staleTag(): void {
     this.#staleTags.inc();
+  }
+
+  prefetched(bytes: number, outcome: 'used' | 'vain'): void {
+    this.#prefetched.inc({ outcome }, bytes);
   }
 
   evicted(): void {

@@ -14,11 +14,12 @@ import { Mirror } from '../mirror/mirror.ts';
 import { Access } from '../pull/access.ts';
 import { Blobs } from '../pull/blobs.ts';
 import { Manifests } from '../pull/manifests.ts';
+import { Prefetch } from '../pull/prefetch.ts';
 import { Catalog } from '../store/catalog.ts';
 import { DataFolder } from '../store/data-folder.ts';
 import { FsStore } from '../store/fs-store.ts';
 import { ReceiveBudget } from '../util/receive-budget.ts';
-import { RuntimeContent } from '../store/runtime-content.ts';
+import type { RuntimeContent } from '../store/runtime-content.ts';
 import { Upstream } from '../upstream/upstream.ts';
 import { AdminServer } from './admin-server.ts';
 import type { Announcements } from './announcements.ts';
@@ -27,13 +28,14 @@ import { startCluster } from './cluster.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
+import { openRuntime, runtimeRoots } from './runtime-folders.ts';
 import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
 import { startWatchdog } from './watchdog.ts';
 import { startWorkers } from './workers.ts';
 
-/** The folder of containerd's content unless its `root` is set. */
-const CONTAINERD_CONTENT = '/var/lib/containerd/io.containerd.content.v1.content';
+/** Prefetched layers that nobody has asked for take at most this part of the store. */
+const PREFETCH_SHARE = 8;
 
 export interface NodeOptions {
   readonly config: Config;
@@ -113,7 +115,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     }),
   );
   for (const root of runtimeRoots(config['store.runtime-content'])) {
-    runtimes.push(stack.use(await openRuntime(root, store, files, logger, () => announced)));
+    runtimes.push(stack.use(await openRuntime(root, { store, files, logger, announced: () => announced })));
   }
   const providers = [store, ...runtimes];
 
@@ -212,9 +214,21 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
           'upstream cannot be reached: tag answered with its last known digest',
         );
       },
+      handedOut: (repository, bytes) => prefetch?.listed(repository, bytes),
       problem,
     },
   });
+  const prefetch =
+    config['pull.prefetch'] === 'off'
+      ? undefined
+      : new Prefetch({
+          blobs,
+          canSee: () => runtimes.some(({ isVisible }) => isVisible),
+          maxUnused: () => store.usage().quota / PREFETCH_SHARE,
+          clock,
+          linger: config['pull.linger'],
+          observer: { prefetched: (bytes, outcome) => metrics.prefetched(bytes, outcome), problem },
+        });
 
   let ready = false;
   const admin = stack.use(
@@ -244,6 +258,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       via,
       clock,
       blobs,
+      openBlob: (request) => (prefetch ?? blobs).open(request),
       manifests,
       upstream,
       http,
@@ -273,34 +288,6 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   logger.info({ serving: mirror.active }, 'shutting down');
   await mirror.drain(config['mirror.drain-timeout']);
   logger.info('stopped');
-}
-
-function runtimeRoots(setting: Config['store.runtime-content']): readonly string[] {
-  if (setting === 'none') return [];
-  return setting === 'auto' ? [CONTAINERD_CONTENT] : setting;
-}
-
-function openRuntime(
-  root: string,
-  store: FsStore,
-  files: Files,
-  logger: Logger,
-  announced: () => Announcements | undefined,
-): Promise<RuntimeContent> {
-  return RuntimeContent.open({
-    root,
-    clock: systemClock,
-    files,
-    onRemoved: ({ digest }) => announced()?.remove(digest),
-    onAdded: ({ digest }) => {
-      announced()?.add(digest);
-      // The runtime has the blob now: one copy on the disk is enough.
-      store
-        .delete(digest)
-        .catch((error: unknown) => logger.warn({ err: error, digest }, 'cannot drop own copy'));
-    },
-    onProblem: (message) => logger.warn(message),
-  });
 }
 
 async function aborted(signal: AbortSignal): Promise<void> {

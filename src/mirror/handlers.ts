@@ -3,7 +3,8 @@ import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import { parseRangeHeader } from '../oci/range.ts';
 import { formatManifestReference } from '../oci/reference.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
-import type { BlobRequest, Blobs } from '../pull/blobs.ts';
+import type { Blobs } from '../pull/blobs.ts';
+import type { BlobRequest } from '../pull/blobs-options.ts';
 import type { Manifests } from '../pull/manifests.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { isNotModified, listType, mirrorLink, sendJson, sendNotModified, setDigest } from './responses.ts';
@@ -21,7 +22,9 @@ const BLOB_HEADERS = {
 } as const;
 
 export interface HandlersOptions {
-  readonly blobs: Pick<Blobs, 'open' | 'head' | 'handOver' | 'isArriving' | 'isShared' | 'hasPeers'>;
+  /** Opens a blob that a runtime asks for. */
+  readonly openBlob: Blobs['open'];
+  readonly blobs: Pick<Blobs, 'head' | 'handOver' | 'isArriving' | 'isShared' | 'hasPeers'>;
   readonly manifests: Pick<Manifests, 'get' | 'head'>;
   readonly upstream: Pick<Upstream, 'passThrough'>;
   /** Memory for manifests and lists: they count until their client has them. */
@@ -133,7 +136,7 @@ export class Handlers {
   }
 
   async #blob(mirrorRequest: MirrorRequest, route: BlobRoute, signal: AbortSignal): Promise<void> {
-    await using reader = await this.#options.blobs.open(this.#blobRequest(mirrorRequest, route, signal));
+    await using reader = await this.#options.openBlob(this.#blobRequest(mirrorRequest, route, signal));
     mirrorRequest.from(reader.source);
     setDigest(mirrorRequest, route.digest);
     mirrorRequest.response.setHeader('Accept-Ranges', 'bytes');

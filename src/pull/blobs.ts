@@ -12,51 +12,21 @@
  * Whatever is remembered of a blob belongs to one registry's blob: see RegistryBlob.
  */
 import { abortable } from '../util/async.ts';
-import type { Clock } from '../util/clock.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
-import type { BlobProvider, Ingest, Store } from '../store/store.ts';
-import type { Upstream } from '../upstream/upstream.ts';
-import { isOffline, type Access } from './access.ts';
+import type { Ingest } from '../store/store.ts';
+import { isOffline, type PullRequest } from './access.ts';
+import type { BlobRequest, BlobsOptions } from './blobs-options.ts';
 import { DownloadReader } from './download-reader.ts';
-import { Download, type DownloadOptions } from './download.ts';
+import { Download } from './download.ts';
 import { HandedOver } from './handed-over.ts';
-import { PassThrough, type PassThroughRequest } from './pass-through.ts';
+import { PassThrough } from './pass-through.ts';
 import { Semaphore, type Leave } from '../util/semaphore.ts';
 import { LocalReader, type ByteSource, type BlobReader } from './blob-reader.ts';
 
 /** Times that one caller tries to read a blob if the download that it waits for fails for its first caller. */
 const MAX_TRIES = 3;
-
-export interface BlobRequest extends PassThroughRequest {
-  /** The runtime goes on with a response that was cut (a Range that does not start at 0). */
-  readonly resuming: boolean;
-}
-
-export interface BlobsObserver {
-  cacheHit(source: ByteSource): void;
-  cacheMiss(): void;
-  problem(message: string, error: unknown): void;
-  pulled(digest: Digest, failure: WeirError | undefined): void;
-}
-
-export interface BlobsOptions {
-  /** Asked in this order. */
-  readonly providers: readonly BlobProvider[];
-  readonly store: Store;
-  readonly upstream: Pick<Upstream, 'openBlob' | 'headBlob' | 'pass'>;
-  readonly access: Access;
-  readonly clock: Clock;
-  readonly observer: BlobsObserver;
-  /** Milliseconds. */
-  readonly linger: number;
-  readonly stallTimeout: number;
-  /** How many blobs may arrive at once. */
-  readonly maxConcurrent: number;
-  /** Finds peers for a pull; undefined if there are no peers at all. */
-  readonly share?: DownloadOptions['share'];
-}
 
 export class Blobs implements AsyncDisposable {
   readonly #options: BlobsOptions;
@@ -137,6 +107,34 @@ export class Blobs implements AsyncDisposable {
     await this.#options.access.join(request, digest, download.repository);
     const isThere = this.#downloads.get(id) === download && !download.failing;
     return isThere ? this.#attach(download, request) : 'again';
+  }
+
+  /**
+   * Has the blob arrive before anybody reads it. The download goes on until it is whole, or the signal is aborted.
+   * @returns false if there is nothing to do: it is here or arriving, or too many others are
+   * @throws WeirError why it did not arrive: upstream's answer to this caller, `store_full`, …; the signal's reason
+   */
+  async prefetch(request: PullRequest & { readonly digest: Digest }): Promise<boolean> {
+    const { repository, digest, caller, signal } = request;
+    for (const provider of this.#options.providers) {
+      if ((await provider.stat(digest)) !== undefined) return false;
+    }
+    if (this.#downloads.has(registryBlobId({ registry: repository.registry, digest }))) return false;
+    const place = this.#downloadSlots.tryTake();
+    if (place === undefined) return false;
+    const download = this.#begin(request, place);
+    const reader = {};
+    download.addReader(reader, caller);
+    try {
+      await abortable(download.done, signal);
+      if (download.failure !== undefined) throw download.failure;
+      return true;
+    } catch (error) {
+      this.#options.access.failed(request, error);
+      throw error;
+    } finally {
+      download.leave(reader);
+    }
   }
 
   /** Size of the blob, for HEAD. */
@@ -233,11 +231,10 @@ export class Blobs implements AsyncDisposable {
     throw new WeirError('too_many_requests', `${maxConcurrent} blobs are being pulled already`);
   }
 
-  async #startDownload(request: BlobRequest, leave: Leave): Promise<BlobReader> {
+  #begin(request: PullRequest & { readonly digest: Digest }, leave: Leave): Download {
     const { access, observer, clock, linger, store, upstream } = this.#options;
     const { digest } = request;
     const id = registryBlobId(blobOf(request));
-    observer.cacheMiss();
     const download: Download = new Download(request, digest, {
       upstream,
       store,
@@ -261,6 +258,13 @@ export class Blobs implements AsyncDisposable {
       share: this.#options.share,
     });
     this.#downloads.set(id, download);
+    return download;
+  }
+
+  async #startDownload(request: BlobRequest, leave: Leave): Promise<BlobReader> {
+    const { access, observer } = this.#options;
+    observer.cacheMiss();
+    const download = this.#begin(request, leave);
     const placeholder = {};
     download.addReader(placeholder, request.caller); // so that the download stops if this caller gives up
     try {
@@ -301,7 +305,7 @@ export class Blobs implements AsyncDisposable {
   }
 }
 
-function blobOf({ repository, digest }: BlobRequest): RegistryBlob {
+function blobOf({ repository, digest }: Pick<BlobRequest, 'repository' | 'digest'>): RegistryBlob {
   return { registry: repository.registry, digest };
 }
 

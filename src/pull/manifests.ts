@@ -26,6 +26,8 @@ export interface ManifestsObserver {
   cacheHit(source: ByteSource): void;
   cacheMiss(): void;
   staleTag(repository: string, tag: string, error: unknown): void;
+  /** A runtime gets this manifest, or index. */
+  handedOut(repository: Repository, bytes: Uint8Array): void;
   problem(message: string, error: unknown): void;
 }
 
@@ -82,11 +84,12 @@ export class Manifests {
 
   /** @throws WeirError upstream's answer to this caller, `upstream_*` if upstream could not be asked */
   async get(request: ManifestRequest): Promise<ResolvedManifest> {
-    if (!isTagged(request)) {
-      return { ...(await this.#find(request, digestOfReference(request))), stale: false };
-    }
-    const { record, stale } = await this.#tags.resolve(request);
-    return { ...(await this.#find(request, record.digest)), stale };
+    const { record, stale } = isTagged(request)
+      ? await this.#tags.resolve(request)
+      : { record: { digest: digestOfReference(request) }, stale: false };
+    const found = await this.#find(request, record.digest);
+    if (found.bytes !== undefined) this.#options.observer.handedOut(request.repository, found.bytes);
+    return { ...found, stale };
   }
 
   async #headTag(request: TagRequest): Promise<Omit<TagRecord, 'at'>> {

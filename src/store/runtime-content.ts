@@ -73,6 +73,11 @@ export class RuntimeContent implements BlobProvider, AsyncDisposable {
     return this.#known.size;
   }
 
+  /** Whether the folder is there, so that a blob which is not known is not in it. */
+  get isVisible(): boolean {
+    return this.#watchers.size > 0;
+  }
+
   /** Scans the whole folder; scans run one after the other. */
   rescan(): Promise<void> {
     this.#scanning = this.#scanning.then(() => this.#scan());

@@ -158,7 +158,7 @@ export class MemberNode implements AsyncDisposable {
       clock,
       tagTtl: config['tags.ttl'],
       peers: cluster.peering,
-      observer: { ...quiet, staleTag: () => undefined },
+      observer: { ...quiet, staleTag: () => undefined, handedOut: () => undefined },
     });
     return new MemberNode({ cluster, blobs, manifests, access }, stack.move());
   }

@@ -12,7 +12,9 @@ import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { parseRangeHeader } from '../../src/oci/range.ts';
 import { DOCKER_HUB, type RegistryHost, type Repository } from '../../src/oci/repository.ts';
 import { Access, type AccessMode } from '../../src/pull/access.ts';
-import { Blobs, type BlobsOptions } from '../../src/pull/blobs.ts';
+import { Blobs } from '../../src/pull/blobs.ts';
+import type { BlobsOptions } from '../../src/pull/blobs-options.ts';
+import { Prefetch } from '../../src/pull/prefetch.ts';
 import { Manifests } from '../../src/pull/manifests.ts';
 import { Catalog } from '../../src/store/catalog.ts';
 import { DataFolder } from '../../src/store/data-folder.ts';
@@ -68,19 +70,33 @@ export class TestRegistry implements AsyncDisposable {
 
   /** Adds an image of one layer, under a tag. */
   addImage(name: string, tag: string, layer: Buffer): { manifest: Digest; layer: Digest; bytes: Buffer } {
+    const { manifest, layers, bytes } = this.addLayers(name, tag, [layer]);
+    return { manifest, layer: layers[0] as Digest, bytes };
+  }
+
+  /** Adds an image of several layers, under a tag. */
+  addLayers(
+    name: string,
+    tag: string,
+    contents: readonly Buffer[],
+  ): { manifest: Digest; layers: readonly Digest[]; bytes: Buffer } {
     const config = this.addBlob(name, Buffer.from('{}'));
-    const layerDigest = this.addBlob(name, layer);
+    const layers = contents.map((content) => this.addBlob(name, content));
     const bytes = Buffer.from(
       JSON.stringify({
         schemaVersion: 2,
         mediaType: MEDIA_TYPES.ociManifest,
         config: { mediaType: MEDIA_TYPES.ociConfig, digest: config, size: 2 },
-        layers: [{ mediaType: MEDIA_TYPES.ociLayerGzip, digest: layerDigest, size: layer.length }],
+        layers: layers.map((digest, at) => ({
+          mediaType: MEDIA_TYPES.ociLayerGzip,
+          digest,
+          size: contents[at]?.length ?? 0,
+        })),
       }),
     );
     const manifest = this.addBlob(name, bytes);
     this.repository(name).tags.set(tag, manifest);
-    return { manifest, layer: layerDigest, bytes };
+    return { manifest, layers, bytes };
   }
 
   /** Requests whose target matches. */
@@ -186,6 +202,10 @@ export interface MirrorFixtureOptions {
   readonly upstreamStallTimeout?: number;
   readonly maxConcurrent?: number;
   readonly share?: BlobsOptions['share'];
+  /** Whether the runtime's content can be seen, so that layers are prefetched; default: no. */
+  readonly seesRuntime?: boolean;
+  /** Bytes of prefetched layers that nobody has asked for, at most. */
+  readonly maxUnused?: number;
   /** Quota of the blobs alone. */
   readonly clock?: Clock;
   readonly wrapStore?: (store: Store) => Store;
@@ -203,6 +223,8 @@ export class MirrorFixture implements AsyncDisposable {
   readonly catalog: Catalog;
   readonly reports: readonly RequestReport[];
   readonly pulls: ReadonlyMap<Digest, WeirError | undefined>;
+  /** What became of prefetched layers. */
+  readonly prefetched: { readonly bytes: number; readonly outcome: 'used' | 'vain' }[];
   /** The data folder. */
   readonly folder: string;
   readonly #stack: AsyncDisposableStack;
@@ -219,6 +241,7 @@ export class MirrorFixture implements AsyncDisposable {
     this.catalog = parts.catalog;
     this.reports = parts.reports;
     this.pulls = parts.pulls;
+    this.prefetched = parts.prefetched;
     this.folder = parts.folder;
     this.#stack = stack;
   }
@@ -269,7 +292,20 @@ export class MirrorFixture implements AsyncDisposable {
       }),
     );
     const tagTtl = options.tagTtl ?? 0;
-    const observer = { ...quiet, staleTag: () => undefined };
+    const prefetched: MirrorFixture['prefetched'] = [];
+    const prefetch = new Prefetch({
+      blobs,
+      clock: options.clock ?? clock,
+      linger: options.linger ?? 50,
+      canSee: () => options.seesRuntime === true,
+      maxUnused: () => options.maxUnused ?? Infinity,
+      observer: { ...quiet, prefetched: (bytes, outcome) => void prefetched.push({ bytes, outcome }) },
+    });
+    const observer = {
+      ...quiet,
+      staleTag: () => undefined,
+      handedOut: (...seen: Parameters<Prefetch['listed']>) => prefetch.listed(...seen),
+    };
     const manifests = new Manifests({
       providers,
       store: wrapped,
@@ -292,6 +328,7 @@ export class MirrorFixture implements AsyncDisposable {
         via: 'this-node',
         clock,
         blobs,
+        openBlob: (request) => prefetch.open(request),
         manifests,
         upstream,
         http: httpInside(),
@@ -302,7 +339,7 @@ export class MirrorFixture implements AsyncDisposable {
       }),
     );
     return new MirrorFixture(
-      { registry, mirror, store, blobs, manifests, catalog, reports, pulls, folder: folder.root },
+      { registry, mirror, store, blobs, manifests, catalog, reports, pulls, prefetched, folder: folder.root },
       stack.move(),
     );
   }

@@ -5,7 +5,7 @@ import { KIB, MIB, SECOND } from '../../../src/util/clock.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { parseManifestReference } from '../../../src/oci/reference.ts';
 import { parseRegistryHost, parseRepository, type Repository } from '../../../src/oci/repository.ts';
-import type { BlobRequest } from '../../../src/pull/blobs.ts';
+import type { BlobRequest } from '../../../src/pull/blobs-options.ts';
 import { readBody } from '../../support/body-collector.ts';
 import { seededBytes } from '../../support/bytes.ts';
 import { eventually } from '../../support/eventually.ts';

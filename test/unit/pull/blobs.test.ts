@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { MIB, systemClock } from '../../../src/util/clock.ts';
 import { isWeirError, type ErrorCode } from '../../../src/util/errors.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
-import type { BlobRequest } from '../../../src/pull/blobs.ts';
+import type { BlobRequest } from '../../../src/pull/blobs-options.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
 import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
 import type { Credential } from '../../../src/upstream/credential.ts';

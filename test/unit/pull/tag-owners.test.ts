@@ -125,7 +125,7 @@ class TestCluster {
       access,
       clock,
       tagTtl: 5 * SECOND,
-      observer: quiet,
+      observer: { ...quiet, handedOut: () => undefined },
       peers: { tagOwners: () => references, fetch: () => Promise.resolve(undefined), stored: nothing },
     });
     return { manifests, tagOwners: references };
