@@ -171,6 +171,7 @@ describe('dialling', () => {
     const after = scene.begin();
     await eventually(() => assert.ok(scene.asking.wire.isConnected(late.member.peer)));
     late.cancel();
+    await scene.settled(8); // and the worker has been told
     scene.silent.sockets[0]?.destroy();
     await Promise.race(others.map(({ ended }) => ended));
     await eventually(() => assert.equal(after.turns.count, 1));
