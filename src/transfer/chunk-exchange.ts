@@ -1,6 +1,6 @@
 /**
- * The data plane as the swarm sees it: one member asks another for a chunk of a blob. Carriers (today HTTPS)
- * implement both sides; no code above knows how bytes travel.
+ * The exchange of chunks as the swarm sees it: one member asks another for a chunk of a blob. A carrier (the peer wire)
+ * implements both sides; no code above knows how bytes travel.
  */
 import type { ChunkBytes, FileContent } from '../util/content.ts';
 import type { WeirError } from '../util/errors.ts';

@@ -83,7 +83,7 @@ const MAY_IMPORT: Readonly<
       'it is the only folder that moves content, in threads of their own; what moves where is decided above it',
   },
   transfer: {
-    from: ['http', 'protocol', 'oci', 'util'],
+    from: ['protocol', 'oci', 'util'],
     types: ['cluster'],
     because: 'it carries chunks between members; which, and to whom, is decided by what it is given',
   },
