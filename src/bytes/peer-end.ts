@@ -82,7 +82,7 @@ export class PeerEnd {
   }
 
   order(order: Order): void {
-    this.#thread.order({ ...order, connection: this.id } as ConnectionOrder);
+    this.#thread.order({ ...order, connection: this.id });
   }
 
   /** Closes it at once. */

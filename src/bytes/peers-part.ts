@@ -174,7 +174,7 @@ export class PeersPart implements Part<'peers'> {
       ...settings,
       socket,
       hasDialled: onHello === undefined,
-      post: (event, transfer) => this.#tell({ ...event, connection } as ConnectionEvent, transfer),
+      post: (event, transfer) => this.#tell({ ...event, connection }, transfer),
       places: this.#places,
       buffers: this.#buffers,
       clock: systemClock,
