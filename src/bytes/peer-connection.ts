@@ -16,7 +16,13 @@ import type { TokenBucket } from '../util/token-bucket.ts';
 import { protocolError } from '../protocol/fields.ts';
 import { encodeFrame, FrameReader, KIND, type FrameKind } from '../transfer/frames.ts';
 import { LIMITS } from '../transfer/limits.ts';
-import { decodeAnswer, decodeConcerning, decodeHello, encodeAnswer } from '../transfer/wire-codec.ts';
+import {
+  decodeAnswer,
+  decodeConcerning,
+  decodeHello,
+  encodeAnswer,
+  encodeConcerning,
+} from '../transfer/wire-codec.ts';
 import type { BodyBuffers } from './body-buffers.ts';
 import { BodyQueue, type ServedOutcome } from './body-queue.ts';
 import { ChunkReceiver } from './chunk-receiver.ts';
@@ -123,6 +129,8 @@ export class PeerConnection {
         return this.#closeIfDone();
       case 'serve':
         this.#unused = 0;
+        // It waits behind others: without a word, the peer would take this node for dead.
+        if (!this.#bodies.isEmpty) this.#send(encodeFrame(KIND.acknowledged, encodeConcerning(order.id)));
         return this.#bodies.add(order.id, order);
       case 'unserve':
         return this.#bodies.stop(order.id);

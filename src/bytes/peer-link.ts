@@ -181,6 +181,7 @@ export class PeerLink {
     task.isOver = true;
     const at = this.#waiting.indexOf(task);
     if (at !== -1) this.#waiting.splice(at, 1);
+    this.#schedule();
     const { sent } = task;
     if (sent === undefined) return;
     this.#tasks.get(sent.end)?.delete(sent.id);
@@ -189,7 +190,6 @@ export class PeerLink {
       id: sent.id,
       frame: encodeFrame(KIND.cancel, encodeConcerning(sent.id)),
     });
-    this.#schedule();
   }
 
   /** Callers get no event before their call has returned. */
@@ -207,6 +207,11 @@ export class PeerLink {
     const end = this.#best();
     if (end !== undefined) return this.#pumpInto(end);
     if (!hasWork) {
+      // A dial that waits for its turn would keep others waiting.
+      if (this.#dialled !== undefined && !this.#isConnecting) {
+        this.#dialled.destroy();
+        this.#endDial();
+      }
       if (this.#isIdle) this.#context.forget(this);
       return;
     }

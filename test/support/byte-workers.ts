@@ -41,7 +41,10 @@ export function httpInside(): Http {
   return share().http;
 }
 
-// A hook of all tests: otherwise the worker's port would keep the process alive when they are over.
-after(async () => {
-  await shared?.workers[Symbol.asyncDispose]();
-});
+// A hook of all tests: otherwise the worker's port would keep the process alive when they are over. The fuzzer has no hooks,
+// and ends its process itself.
+if ('after' in globalThis) {
+  after(async () => {
+    await shared?.workers[Symbol.asyncDispose]();
+  });
+}

@@ -50,6 +50,8 @@ export class EvilPeer implements AsyncDisposable {
   /** Requests to it, and how each ended. */
   readonly requests: ChunkFetch[] = [];
   readonly reports: ServedReport[] = [];
+  /** Members that sent it what the protocol does not allow. */
+  readonly broken: PeerId[] = [];
   /** Messages that it got; questions about references as raw bytes. */
   readonly messages: SwarmMessage[] = [];
   readonly questions: Uint8Array[] = [];
@@ -156,7 +158,7 @@ export class EvilPeer implements AsyncDisposable {
         },
         onReached: () => undefined,
         onUnreachable: () => undefined,
-        onBroken: () => undefined,
+        onBroken: (peer) => this.broken.push(peer),
         onGone: () => undefined,
         onWarning: () => undefined,
       }),

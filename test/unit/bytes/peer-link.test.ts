@@ -7,6 +7,7 @@ import { WeirError } from '../../../src/util/errors.ts';
 import { Progress } from '../../../src/util/progress.ts';
 import { eventually } from '../../support/eventually.ts';
 import { fileOf } from '../../support/file-content.ts';
+import { ShiftedClock } from '../../support/shifted-clock.ts';
 import {
   acknowledgedFrame,
   answerFrame,
@@ -377,6 +378,17 @@ describe('a connection to a member', () => {
     await eventually(() => assert.deepEqual(asking.gone, [serving.peer]));
     await askFails('peer_unreachable', asking, serving, requestFor(0, 1));
     assert.equal(asking.unreachable[0]?.code, 'peer_unreachable');
+  });
+
+  it('tells nothing when the member leaves it long after it was in use', async () => {
+    const clock = new ShiftedClock();
+    await using scene = await Scene.start({ asker: { clock } });
+    const { asking, serving } = scene;
+    await askChunk(asking, serving, requestFor(0, 10));
+    clock.advance(30_001);
+    await serving.wire[Symbol.asyncDispose]();
+    await eventually(() => assert.equal(asking.wire.connections, 0));
+    assert.deepEqual([asking.gone, asking.unreachable], [[], []]);
   });
 });
 

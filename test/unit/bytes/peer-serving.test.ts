@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import type { ServedChunk } from '../../../src/transfer/chunk-exchange.ts';
 import { encodeFrame, KIND } from '../../../src/transfer/frames.ts';
 import { encodeRequest } from '../../../src/transfer/wire-codec.ts';
+import { Progress } from '../../../src/util/progress.ts';
 import { eventually } from '../../support/eventually.ts';
 import { fileOf } from '../../support/file-content.ts';
 import {
@@ -238,6 +239,27 @@ describe('the serving side of the peer wire', () => {
     assert.equal((await asked.ended).error?.code, 'peer_cut');
     await askFails('peer_unreachable', asking, serving, requestFor(0, 1));
     assert.deepEqual(closed, [false]);
+  });
+
+  it('acknowledges a chunk that waits behind another one', async () => {
+    const progress = new Progress();
+    progress.advance(1000); // the rest never comes
+    const { identity } = makeNode();
+    await using scene = await Scene.start({
+      serve: async (_from, asked) => {
+        const chunk = serveChunk(makeBytes(), asked, identity);
+        return { ...chunk, body: { ...fileOf(makeBytes()), progress: progress.memory } };
+      },
+    });
+    const { asking, serving } = scene;
+    const one = begin(asking, serving, requestFor(0, 100_000));
+    await one.first;
+    const two = begin(asking, serving, requestFor(1, 500));
+    await two.acknowledged;
+    assert.deepEqual(two.events, ['sent', 'acknowledged']);
+    one.cancel();
+    assert.equal((await two.ended).answer?.kind, 'chunk');
+    assert.deepEqual(two.events, ['sent', 'acknowledged', 'progressed', 'chunk']);
   });
 
   it('sends messages between the frames of a chunk, which hold it up for a frame at most', async () => {

@@ -286,6 +286,27 @@ describe('the port of the peer wire with TLS', () => {
     await raw.closed;
   });
 
+  it('cuts off after 15 s who says nothing, before the handshake or after it', async function () {
+    this.slow(20_000);
+    await using fixture = await withAsked();
+    await using plain = await withAsked({ isSecure: false });
+    const { node } = fixture.scene.asking;
+    const began = performance.now();
+    const answers = await Promise.all([
+      exchangeRaw(fixture.scene.address, '', { isSecure: false }),
+      exchangeRaw(fixture.scene.address, '', { node }),
+      exchangeRaw(fixture.scene.address, helloFrame(node.peer).subarray(0, 10), { node }),
+      exchangeRaw(plain.scene.address, '', { isSecure: false }),
+    ]);
+    const seconds = (performance.now() - began) / 1000;
+    assert.ok(seconds > 10 && seconds < 25, `${seconds} s`);
+    assert.deepEqual(
+      answers.slice(1).map(({ length }) => length),
+      [0, 0, 0],
+    );
+    for (const each of [fixture, plain]) assertNothing(each);
+  }).timeout(40_000);
+
   it('bounds the connections of one member', async () => {
     await using scene = await Scene.start();
     const { node } = scene.asking;

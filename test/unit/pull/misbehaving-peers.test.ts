@@ -5,15 +5,14 @@
 import assert from 'node:assert/strict';
 import { KIB, MIB, SECOND } from '../../../src/util/clock.ts';
 import type { SuspicionReason } from '../../../src/cluster/membership.ts';
-import { encodeFrame } from '../../../src/protocol/frames.ts';
+import { KIND } from '../../../src/transfer/frames.ts';
 import { Progress } from '../../../src/util/progress.ts';
 import { seededBytes } from '../../support/bytes.ts';
 import type { Mischief } from '../../support/evil-peer.ts';
 import { eventually } from '../../support/eventually.ts';
 import { EvilScene, type EvilSceneOptions } from '../../support/evil-scene.ts';
 import { fileOf } from '../../support/file-content.ts';
-import { makeNode } from '../transfer/fixture.ts';
-import { RawPeer } from '../transfer/raw.ts';
+import { answerFrame, dataFrame, frameOf, makeNode, RawConnection, RawPeer } from '../../support/raw-peer.ts';
 
 const SIZE = 8 * MIB;
 /** Milliseconds that a pull with a culprit may take: several time limits of the policy, one after the other. */
@@ -22,14 +21,18 @@ const MOST = 15 * SECOND;
 const MORE_PULLS = 10;
 const NOISE: Buffer = seededBytes(4 * KIB, 'noise');
 
-const DATA_GARBAGE: readonly (readonly [what: string, answer: string | Buffer])[] = [
-  ['noise', Buffer.concat([NOISE, Buffer.from('\r\n\r\n')])],
-  ['a head without an end', `HTTP/1.1 206 X\r\nX: ${'x'.repeat(64 * KIB)}`],
-  ['more bytes than it announced', `HTTP/1.1 404 X\r\nContent-Length: 0\r\n\r\nand more`],
+/** Answers to a request. */
+const DATA_GARBAGE: readonly (readonly [what: string, answer: Uint8Array])[] = [
+  ['noise', NOISE],
+  ['an answer that is none', frameOf(KIND.answer, NOISE.subarray(0, 100))],
+  ['bytes before their answer', dataFrame(0, NOISE)],
+  ['a chunk of a smaller blob', answerFrame(0, { kind: 'chunk', size: 1, attestation: undefined })],
 ];
+/** Frames that no one has asked for. */
 const FRAME_GARBAGE: readonly (readonly [what: string, bytes: Uint8Array])[] = [
-  ['noise', encodeFrame(NOISE)],
-  ['a frame of a GiB', Buffer.concat([Uint8Array.from([0x80, 0x80, 0x80, 0x80, 0x04]), NOISE])],
+  ['noise', NOISE],
+  ['a message that is none', frameOf(KIND.message, NOISE)],
+  ['a frame of 16 MiB', frameOf(KIND.message, NOISE, 0xffffff)],
 ];
 
 describe('a member that', function () {
@@ -99,21 +102,24 @@ describe('a member that', function () {
   for (const [what, answer] of DATA_GARBAGE) {
     it(`answers ${what} is suspected`, async () => {
       const node = makeNode();
-      await using raw = await RawPeer.start(node, (socket) => void socket.write(answer));
+      await using raw = await RawPeer.greeting(node, (connection, { kind }) => {
+        if (kind === KIND.request) connection.send(answer);
+      });
       await assertSuspected('protocol', { node, dataAddresses: raw.member.dataAddresses });
     });
   }
 
   for (const [what, bytes] of FRAME_GARBAGE) {
-    it(`sends ${what} over the control plane is suspected`, async () => {
-      await using scene = await EvilScene.start();
+    it(`sends ${what} is suspected`, async () => {
+      const evil = makeNode();
+      await using scene = await EvilScene.start({ node: evil });
       const pulling = scene.pullAll(SIZE);
-      for (const node of scene.honest) {
-        await scene.evil.shout(
-          `${node.cluster.network.addresses[0]}/p2p/${node.peer}`,
-          '/weir/swarm/1.1',
-          bytes,
-        );
+      for (const { cluster } of scene.honest) {
+        const [address] = cluster.wire.addresses;
+        assert.ok(address !== undefined);
+        const raw = await RawConnection.open(address, { node: evil });
+        raw.send(bytes);
+        await raw.closed;
       }
       await pulling;
       for (const { accused } of scene.honest) {
