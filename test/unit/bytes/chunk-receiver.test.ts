@@ -15,9 +15,10 @@ function receive(
 ): { readonly place: number; readonly bytes: Uint8Array } {
   const answers: ReceivedAnswer[] = [];
   let reported = 0;
+  let progressed = 0;
   const receiver = new ChunkReceiver(bytes.length, places, {
     acknowledged: () => undefined,
-    progressed: (count) => void (reported += count),
+    progressed: () => void (progressed += 1),
     answered: (answer, count) => {
       answers.push(answer);
       reported += count;
@@ -27,11 +28,16 @@ function receive(
   const step = Math.ceil(bytes.length / parts);
   for (let at = 0; at < bytes.length; at += step) {
     const isWhole = receiver.data(Buffer.from(bytes.subarray(at, at + step)));
+    if (at === 0) {
+      assert.equal(progressed, 1);
+      reported += receiver.report();
+      assert.equal(receiver.report(), 0);
+    }
     assert.equal(isWhole, at + step >= bytes.length);
   }
   const [answer] = answers;
   assert.ok(answer?.kind === 'chunk' && 'place' in answer.bytes);
-  assert.deepEqual([answers.length, reported], [1, bytes.length]);
+  assert.deepEqual([answers.length, reported, progressed], [1, bytes.length, 2]);
   const { place, hash } = answer.bytes;
   assert.ok(createHash('sha256').update(bytes).digest().equals(hash));
   return { place, bytes: places.at(place) };

@@ -65,6 +65,7 @@ class Pair implements AsyncDisposable {
       clock: systemClock,
       onHello: hasDialled ? undefined : () => void events.push({ kind: 'greeted' }),
       onClosed: () => undefined,
+      onProgress: () => undefined,
     });
     socket.on('data', (bytes: Buffer) => void connection.read(bytes));
     return new Pair({ connection, peer: new RawConnection(far), socket, events }, () => server.close());

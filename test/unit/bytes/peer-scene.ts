@@ -77,7 +77,7 @@ export class Members {
 type Serve = ChunkSource['serve'];
 
 export interface WireNodeOptions extends Partial<
-  Pick<PeerWireOptions, 'maxUpload' | 'maxDownload' | 'readerTimeout' | 'onMessage'>
+  Pick<PeerWireOptions, 'maxUpload' | 'maxDownload' | 'readerTimeout' | 'onMessage' | 'onQuestion'>
 > {
   readonly node?: Node;
   readonly isSecure?: boolean;
@@ -121,7 +121,14 @@ export class WireNode implements AsyncDisposable {
     return self;
   }
 
-  async #open({ serve, introduce, clock, onMessage, ...options }: WireNodeOptions): Promise<void> {
+  async #open({
+    serve,
+    introduce,
+    clock,
+    onMessage,
+    onQuestion,
+    ...options
+  }: WireNodeOptions): Promise<void> {
     const { node, isSecure, workers, members } = this;
     this.#wire = await PeerWire.open({
       workers,
@@ -147,6 +154,7 @@ export class WireNode implements AsyncDisposable {
         this.messages.push(message);
         onMessage?.(peer, message);
       },
+      onQuestion: onQuestion ?? (async () => new Uint8Array()),
       onReached: (peer) => void this.reached.push(peer),
       onUnreachable: (_peer, error) => void this.unreachable.push(error),
       onBroken: (peer, { message }) => void this.broken.push([peer, message]),

@@ -78,7 +78,9 @@ const BOUNDS: readonly (readonly [kind: number, most: number])[] = [
   [KIND.data, 4 + MAX_DATA_BYTES],
   [KIND.ping, 0],
   [KIND.pong, 0],
-  [9, 64 * 1024],
+  [KIND.question, 24 * 1024],
+  [KIND.reply, 2 * 1024],
+  [11, 64 * 1024],
   [255, 64 * 1024],
 ];
 
@@ -154,9 +156,9 @@ describe('frames of the peer wire', () => {
   it('that are refused take no memory', () => {
     const spy = mock.method(Buffer, 'allocUnsafeSlow');
     try {
-      assert.throws(() => reader().reader.push(Buffer.concat([head(9, 0xffffff), Buffer.alloc(10)])));
+      assert.throws(() => reader().reader.push(Buffer.concat([head(11, 0xffffff), Buffer.alloc(10)])));
       assert.equal(spy.mock.callCount(), 0);
-      reader().reader.push(Buffer.concat([head(9, 1000), Buffer.alloc(10)]));
+      reader().reader.push(Buffer.concat([head(11, 1000), Buffer.alloc(10)]));
       assert.equal(spy.mock.callCount(), 1); // else this test would see nothing
     } finally {
       spy.mock.restore();
