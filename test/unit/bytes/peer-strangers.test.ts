@@ -109,7 +109,7 @@ describe('the port of the peer wire with TLS', () => {
     const impostor = makeCertificate(scene.asking.peer, systemClock);
     const named = { ...thief, tls: { cert: impostor.certPem, key: impostor.keyPem } };
     for (const node of [thief, named]) {
-      assert.equal((await exchangeRaw(scene.address, asked(scene.asking), { node })).length, 0);
+      assert.equal((await exchangeRaw(scene.address, helloFrame(scene.asking.peer), { node })).length, 0);
     }
     assertNothing(fixture);
     assert.deepEqual(serving.refusals, ['stranger', 'stranger']);
@@ -120,7 +120,8 @@ describe('the port of the peer wire with TLS', () => {
     const { scene, serving } = fixture;
     const other = makeNode();
     serving.members.add(memberOf(other, []));
-    assert.equal((await exchangeRaw(scene.address, asked(other), { node: scene.asking.node })).length, 0);
+    const answer = await exchangeRaw(scene.address, helloFrame(other.peer), { node: scene.asking.node });
+    assert.equal(answer.length, 0);
     assertNothing(fixture);
     assert.deepEqual(serving.refusals, ['stranger']);
   });
@@ -133,8 +134,10 @@ describe('the port of the peer wire with TLS', () => {
     serving.members.remove(node.peer);
     const copycat = makeNode();
     serving.members.add({ ...memberOf(copycat, []), fingerprint: node.certificate.fingerprint });
-    assert.equal((await exchangeRaw(scene.address, asked(copycat), { node })).length, 0);
-    assert.equal((await exchangeRaw(scene.address, asked(node), { node })).length, 0);
+    for (const { peer } of [copycat, node]) {
+      assert.equal((await exchangeRaw(scene.address, helloFrame(peer), { node })).length, 0);
+    }
+    assert.deepEqual(serving.refusals, ['stranger', 'stranger']);
     serving.members.add(memberOf(node, []));
     assert.equal(await askRaw(scene, { node }), 100);
     assert.deepEqual(from, [node.peer]);
@@ -196,7 +199,7 @@ describe('the port of the peer wire with TLS', () => {
       { ALPNProtocols: ['h2', 'weir/2'] },
       { ALPNProtocols: [] },
     ] as const) {
-      const answer = await exchangeRaw(scene.address, asked(node), {
+      const answer = await exchangeRaw(scene.address, helloFrame(node.peer), {
         node,
         tls: { ...tls, ...('ALPNProtocols' in tls && { ALPNProtocols: [...tls.ALPNProtocols] }) },
       });
@@ -229,7 +232,7 @@ describe('the port of the peer wire with TLS', () => {
     await once(again, 'secureConnect');
     assert.equal(again.isSessionReused(), false);
     again.destroy();
-    const stolen = await exchangeRaw(scene.address, asked(node), { tls: { session: joined } });
+    const stolen = await exchangeRaw(scene.address, helloFrame(node.peer), { tls: { session: joined } });
     assert.equal(stolen.length, 0);
     assert.deepEqual(fixture.from, []);
   });
@@ -259,7 +262,8 @@ describe('the port of the peer wire with TLS', () => {
       await raw.closed;
       assert.ok(received() < 300_000);
       assert.equal(serving.wire.connections, 0);
-      assert.equal((await exchangeRaw(scene.address, asked(asking), { node: asking.node })).length, 0);
+      const again = await exchangeRaw(scene.address, helloFrame(asking.peer), { node: asking.node });
+      assert.equal(again.length, 0);
     }
   });
 
@@ -343,7 +347,7 @@ describe('the port of the peer wire without TLS', () => {
     serving.members.add(memberOf(banned, [{ host: LOOPBACK, port: 1 }], plain));
     serving.members.ban(banned.peer);
     for (const each of [elsewhere, banned, makeNode()]) {
-      assert.equal((await exchangeRaw(scene.address, asked(each), plain)).length, 0);
+      assert.equal((await exchangeRaw(scene.address, helloFrame(each.peer), plain)).length, 0);
     }
     assert.deepEqual([from.length, serving.refusals], [1, ['stranger', 'banned', 'stranger']]);
 
