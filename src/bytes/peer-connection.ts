@@ -15,7 +15,6 @@ import { assertNever, errorMessage, isWeirError, WeirError } from '../util/error
 import type { TokenBucket } from '../util/token-bucket.ts';
 import { protocolError } from '../protocol/fields.ts';
 import { encodeFrame, FrameReader, KIND, type FrameKind } from '../transfer/frames.ts';
-import { LIMITS } from '../transfer/limits.ts';
 import {
   decodeAnswer,
   decodeConcerning,
@@ -28,17 +27,10 @@ import { BodyQueue, type ServedOutcome } from './body-queue.ts';
 import { ChunkReceiver } from './chunk-receiver.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
 import type { ConnectionEvent, ConnectionOrder } from './peers-messages.ts';
+import { Silence } from './silence.ts';
 import { SocketPause } from './socket-pause.ts';
 import { toWireError } from './wire-error.ts';
 
-/** Ticks of a second until a silent connection gets a ping, and then until it is cut. */
-const SILENCE = 10;
-const ANSWER = 5;
-/** Ticks until a connection that nothing was said over is closed: sooner by the side that dialled. */
-const IDLE_DIALLER = LIMITS.idle / SECOND;
-const IDLE_DIALLED = 1.5 * IDLE_DIALLER;
-/** Ticks for the greeting. A handshake takes three packets, and seconds if CPU is short. */
-const GREETING = 15;
 /** Bytes of frames that wait for a peer that reads none: more than leaves at once over a new connection (peer-link.ts). */
 const MAX_UNSENT = 512 * KIB;
 /** Bytes of frames that wait for the main thread; above this nothing more is read. */
@@ -79,9 +71,7 @@ export class PeerConnection {
   #isRetired = false;
   #unsent = 0;
   #untaken = 0;
-  /** Ticks since a byte came, and since something was said. */
-  #silent = 0;
-  #unused = 0;
+  readonly #silence: Silence;
   #error: WeirError | undefined;
 
   constructor(options: PeerConnectionOptions) {
@@ -91,6 +81,7 @@ export class PeerConnection {
       frame: (kind, body) => this.#onFrame(kind, body),
       data: (id, bytes) => this.#onData(id, bytes),
     });
+    this.#silence = new Silence(options.hasDialled);
     this.#pause = new SocketPause(socket, download, clock);
     this.#bodies = new BodyQueue({
       send: (frame) => this.#send(frame),
@@ -128,7 +119,7 @@ export class PeerConnection {
         this.#say(order.frame);
         return this.#closeIfDone();
       case 'serve':
-        this.#unused = 0;
+        this.#silence.said();
         // It waits behind others: without a word, the peer would take this node for dead.
         if (!this.#bodies.isEmpty) this.#send(encodeFrame(KIND.acknowledged, encodeConcerning(order.id)));
         return this.#bodies.add(order.id, order);
@@ -150,7 +141,7 @@ export class PeerConnection {
 
   /** Takes bytes that have come, and keeps no reference to them. @returns false to pause the socket */
   read(bytes: Buffer): boolean {
-    this.#silent = 0;
+    this.#silence.heard();
     try {
       this.#reader.push(bytes);
     } catch (error) {
@@ -180,21 +171,13 @@ export class PeerConnection {
   /** Called each second. */
   tick(): void {
     if (this.#error !== undefined) return;
-    if (!this.#pause.isPaused) this.#silent++;
-    const isBusy = this.#receivers.size > 0 || !this.#bodies.isEmpty;
-    this.#unused = isBusy ? 0 : this.#unused + 1;
-    if (this.#state !== 'open') {
-      // Whatever has come: a stranger must not hold a connection with a byte now and then.
-      if (this.#unused >= GREETING)
-        this.close(new WeirError('peer_stalled', `no greeting within ${GREETING} s`));
-      return;
-    }
-    if (this.#unused >= (this.#options.hasDialled ? IDLE_DIALLER : IDLE_DIALLED)) {
-      return this.close(new WeirError('aborted', 'the connection was idle'));
-    }
-    if (this.#silent === SILENCE) this.#send(encodeFrame(KIND.ping));
-    if (this.#silent < SILENCE + ANSWER) return;
-    this.close(new WeirError('peer_stalled', `nothing came for ${SILENCE + ANSWER} s`));
+    const found = this.#silence.tick({
+      isOpen: this.#state === 'open',
+      isBusy: this.#receivers.size > 0 || !this.#bodies.isEmpty,
+      isPaused: this.#pause.isPaused,
+    });
+    if (found === 'ping') this.#send(encodeFrame(KIND.ping));
+    else if (found !== undefined) this.close(found);
   }
 
   #request({ id, frame, length }: Extract<ConnectionOrder, { kind: 'request' }>): void {
@@ -255,7 +238,7 @@ export class PeerConnection {
 
   /** To the main thread. */
   #forward(kind: number, body: Buffer): void {
-    this.#unused = 0;
+    this.#silence.said();
     const frames = encodeFrame(kind as FrameKind, body);
     this.#untaken += frames.length;
     this.#options.post({ kind: 'frames', frames });
@@ -275,7 +258,7 @@ export class PeerConnection {
 
   /** Sends what the main thread has to say. */
   #say(frames: Uint8Array): void {
-    this.#unused = 0;
+    this.#silence.said();
     this.#send(frames);
   }
 

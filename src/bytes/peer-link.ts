@@ -10,12 +10,13 @@ import type { Clock } from '../util/clock.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
 import type { Member } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
-import type { ChunkAnswer, ChunkFetch, ChunkFetchEvents } from '../transfer/chunk-exchange.ts';
+import type { ChunkFetch, ChunkFetchEvents } from '../transfer/chunk-exchange.ts';
 import { encodeFrame, KIND } from '../transfer/frames.ts';
 import { LIMITS } from '../transfer/limits.ts';
 import { encodeConcerning, encodeRequest } from '../transfer/wire-codec.ts';
 import type { ReceivedAnswer } from './chunk-receiver.ts';
 import type { Introductions } from './introductions.ts';
+import { fromWorker, giveBack, problemOf } from './peer-answers.ts';
 import type { PeerEnd } from './peer-end.ts';
 
 /** Requests that wait for a connection; far more than the swarm sends to one member. */
@@ -304,28 +305,4 @@ function fail(task: Task, error: WeirError): void {
   if (task.isOver) return;
   task.isOver = true;
   task.events.failed(error);
-}
-
-function fromWorker(end: PeerEnd, answer: Exclude<ReceivedAnswer, { kind: 'failed' }>): ChunkAnswer {
-  if (answer.kind !== 'chunk') return answer;
-  const { bytes } = answer;
-  if (bytes instanceof Uint8Array) return { ...answer, bytes };
-  return { ...answer, bytes: { ...bytes, worker: end.thread.id }, release: () => giveBack(end, answer) };
-}
-
-/** Frees the memory of a chunk. Harmless if it was given back before. */
-export function giveBack({ thread }: PeerEnd, answer: ReceivedAnswer): void {
-  if (answer.kind !== 'chunk' || answer.bytes instanceof Uint8Array) return;
-  thread.post('files', { kind: 'give', place: answer.bytes.place });
-}
-
-/** What makes this no answer to the request. */
-function problemOf({ range, owner }: ChunkFetch, answer: ReceivedAnswer): WeirError | undefined {
-  if (answer.kind === 'chunk' && answer.size < (range?.end ?? 0)) {
-    return new WeirError('peer_protocol', 'a chunk of a smaller blob');
-  }
-  if (answer.kind === 'redirect' && owner === undefined) {
-    return new WeirError('peer_protocol', 'other holders, though no owner was asked');
-  }
-  return undefined;
 }

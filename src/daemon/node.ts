@@ -221,14 +221,16 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   const prefetch =
     config['pull.prefetch'] === 'off'
       ? undefined
-      : new Prefetch({
-          blobs,
-          canSee: () => runtimes.some(({ isVisible }) => isVisible),
-          maxUnused: () => store.usage().quota / PREFETCH_SHARE,
-          clock,
-          linger: config['pull.linger'],
-          observer: { prefetched: (bytes, outcome) => metrics.prefetched(bytes, outcome), problem },
-        });
+      : stack.use(
+          new Prefetch({
+            blobs,
+            canSee: () => runtimes.some(({ isVisible }) => isVisible),
+            maxUnused: () => store.usage().quota / PREFETCH_SHARE,
+            clock,
+            linger: config['pull.linger'],
+            observer: { prefetched: (bytes, outcome) => metrics.prefetched(bytes, outcome), problem },
+          }),
+        );
 
   let ready = false;
   const admin = stack.use(

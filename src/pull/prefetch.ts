@@ -13,7 +13,7 @@
  */
 import { LRUCache } from 'lru-cache';
 import { HOUR, MIB, MINUTE, type Clock } from '../util/clock.ts';
-import { isWeirError } from '../util/errors.ts';
+import { isWeirError, WeirError } from '../util/errors.ts';
 import { parseManifest, type Descriptor } from '../oci/manifest.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
 import type { Repository } from '../oci/repository.ts';
@@ -69,8 +69,9 @@ interface Ahead {
   readonly asked: AbortController;
 }
 
-export class Prefetch {
+export class Prefetch implements Disposable {
   readonly #options: PrefetchOptions;
+  readonly #over = new AbortController();
   /** By {@link registryBlobId} of a layer: the image whose manifest was read last. */
   readonly #images = new LRUCache<string, Image>({ max: MAX_LAYERS });
   /** Prefetched, or being so, and not asked for. */
@@ -85,6 +86,10 @@ export class Prefetch {
 
   constructor(options: PrefetchOptions) {
     this.#options = options;
+  }
+
+  [Symbol.dispose](): void {
+    this.#over.abort(new WeirError('aborted', 'the node stops'));
   }
 
   /** A runtime has read this manifest, or anything else that is stored like one. */
@@ -146,9 +151,14 @@ export class Prefetch {
   /** Never rejects: nothing of the image is being read; after a while nothing more is prefetched. */
   async #leave(image: Image): Promise<void> {
     const { stop } = image;
-    await this.#options.clock.sleep(this.#options.linger);
+    const { clock, linger } = this.#options;
+    try {
+      await clock.sleep(linger, { signal: this.#over.signal });
+    } catch {
+      return; // the node stops, and with it all downloads
+    }
     if (image.readers > 0 || image.stop !== stop) return;
-    stop?.abort();
+    stop?.abort(new WeirError('aborted', 'the runtime has gone'));
     image.stop = undefined;
   }
 
@@ -196,10 +206,11 @@ export class Prefetch {
   /** Never rejects. */
   async #expire(id: string, ahead: Ahead): Promise<void> {
     try {
-      await this.#options.clock.sleep(VAIN_AFTER, { signal: ahead.asked.signal });
+      const signal = AbortSignal.any([ahead.asked.signal, this.#over.signal]);
+      await this.#options.clock.sleep(VAIN_AFTER, { signal });
       this.#forget(id, ahead, 'vain');
     } catch {
-      // Somebody has asked for it.
+      // Somebody has asked for it, or the node stops.
     }
   }
 }

@@ -293,14 +293,16 @@ export class MirrorFixture implements AsyncDisposable {
     );
     const tagTtl = options.tagTtl ?? 0;
     const prefetched: MirrorFixture['prefetched'] = [];
-    const prefetch = new Prefetch({
-      blobs,
-      clock: options.clock ?? clock,
-      linger: options.linger ?? 50,
-      canSee: () => options.seesRuntime === true,
-      maxUnused: () => options.maxUnused ?? Infinity,
-      observer: { ...quiet, prefetched: (bytes, outcome) => void prefetched.push({ bytes, outcome }) },
-    });
+    const prefetch = stack.use(
+      new Prefetch({
+        blobs,
+        clock: options.clock ?? clock,
+        linger: options.linger ?? 50,
+        canSee: () => options.seesRuntime === true,
+        maxUnused: () => options.maxUnused ?? Infinity,
+        observer: { ...quiet, prefetched: (bytes, outcome) => void prefetched.push({ bytes, outcome }) },
+      }),
+    );
     const observer = {
       ...quiet,
       staleTag: () => undefined,

@@ -277,7 +277,7 @@ describe('byte workers: peers', () => {
     const asked = begin(member, node, requestFor(0, CHUNK));
     assert.equal((await asked.ended).answer?.kind, 'absent');
     assert.equal(asked.bytes.count, 0);
-    assert.equal(node.reports.at(-1)?.error?.code, 'aborted');
+    await eventually(() => assert.equal(node.reports.at(-1)?.error?.code, 'aborted'));
   });
 
   it('a chunk whose file is to be closed is stopped, and it is told when it is not read any more', async () => {
