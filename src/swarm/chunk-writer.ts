@@ -108,7 +108,7 @@ export class ChunkWriter {
     const isAttested = known !== undefined && isSameHash(known.hash, attestation.hash);
     if (!this.#state.isBelieved(attestation.by)) return isAttested || this.#disputed(index);
     if (!environment.isGenuine(attestation, swarm, layout.size)) {
-      this.#state.blame(from, 'protocol', { detail: 'a chunk with a forged attestation' });
+      this.#state.blame(from, 'protocol', 'a chunk with a forged attestation');
       return false;
     }
     if (known === undefined || isAttested) return true;

@@ -3,7 +3,7 @@
  * takes long. The swarm's tick checks the time limits.
  */
 import { assertNever } from '../util/errors.ts';
-import { URGENT_OWNER_REQUESTS, UNABLE_OWNER_BACKOFF } from './parameters.ts';
+import { URGENT_OWNER_REQUESTS } from './parameters.ts';
 import type { WeirError } from '../util/errors.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { ChunkAnswer } from '../transfer/chunk-exchange.ts';
@@ -21,8 +21,8 @@ import type { SwarmState } from './swarm-state.ts';
 export interface DownloaderEvents {
   /** A chunk came from a peer; its hash is not checked yet. */
   arrived(index: number, chunk: ReceivedChunk, from: PeerId): void;
-  /** This node is to fetch the chunk from upstream: the owner granted it the claim, or no owner answers. */
-  claimGranted(index: number): void;
+  /** This node is to fetch the chunk from upstream. `granter`: the owner that says so; undefined: none answers. */
+  claimGranted(index: number, granter: PeerId | undefined): void;
   /** How many chunks this node is fetching from upstream. */
   fetches(): number;
   /** How many chunks that have not entered the cluster may be fetched at a time. */
@@ -192,7 +192,7 @@ export class Downloader {
       case 'redirect':
         return this.#redirected(chunkRequest.index, chunkRequest.peer, answer.holders);
       case 'unable':
-        return this.#unable(chunkRequest.index);
+        return this.#claim(chunkRequest.index, chunkRequest.peer);
       case 'absent':
         return this.#absent(chunkRequest);
       default:
@@ -206,7 +206,7 @@ export class Downloader {
     if (attestation?.index !== chunkRequest.index) {
       answer.release?.();
       const detail = `a chunk with the attestation of chunk ${attestation?.index} instead of ${chunkRequest.index}`;
-      this.#state.blame(chunkRequest.peer, 'protocol', { detail });
+      this.#state.blame(chunkRequest.peer, 'protocol', detail);
       return;
     }
     if (answer.size !== layout.size) {
@@ -253,9 +253,7 @@ export class Downloader {
   }
 
   #retry(index: number, after: number): void {
-    const until = this.#state.now + after;
-    this.#ownerPicker.notBefore(index, until);
-    this.#ownerPicker.rest(until);
+    this.#ownerPicker.notBefore(index, this.#state.now + after);
   }
 
   #redirected(index: number, from: PeerId, holders: readonly PeerId[]): void {
@@ -272,12 +270,6 @@ export class Downloader {
       index,
       now + between(environment.scheduler, environment.parameters.retryBackoff),
     );
-  }
-
-  /** The owner grants this node the claim. */
-  #unable(index: number): void {
-    this.#ownerPicker.notBefore(index, this.#state.now + UNABLE_OWNER_BACKOFF);
-    this.#claim(index);
   }
 
   #absent({ peer, index, role }: ChunkRequest): void {
@@ -311,7 +303,7 @@ export class Downloader {
       if (role === 'owner') this.#nextRank(index);
     } else {
       // A blamed peer is no owner any more: the next one moves up by itself.
-      this.#state.blame(peer, FAILURE_REASONS[failure], { detail: error?.message });
+      this.#state.blame(peer, FAILURE_REASONS[failure], error?.message);
     }
     if (failure !== 'queued') this.peerGone(peer); // its other chunks will not come either
     this.#events.changed();
@@ -321,8 +313,8 @@ export class Downloader {
     if (!this.#ownerPicker.nextRank(index)) this.#claim(index);
   }
 
-  #claim(index: number): void {
+  #claim(index: number, granter?: PeerId): void {
     this.#ownerPicker.settled(index);
-    this.#events.claimGranted(index);
+    this.#events.claimGranted(index, granter);
   }
 }

@@ -1,11 +1,12 @@
 /** What one node knows of one blob in its swarm. The parts of a `Swarm` (swarm.ts) share it, and decide by it. */
-import { PEER_CLAIM_HOLDS } from './parameters.ts';
 import type { SuspicionReason } from '../cluster/membership.ts';
+import type { Member } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import type { ReceiveShare } from '../util/receive-budget.ts';
 import type { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { OwnerRequest } from '../transfer/chunk-exchange.ts';
+import type { Claims } from './claims.ts';
 import type { Environment, ChunkUpstream, Sink } from './environment.ts';
 import { ChunkOwners } from './chunk-owners.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
@@ -13,29 +14,18 @@ import { PeerSet } from './peer-set.ts';
 import type { Attestation } from '../protocol/attestation.ts';
 import { Verdicts } from './verdicts.ts';
 
-export interface BlameOptions {
-  readonly isSlow?: boolean;
-  readonly detail?: string | undefined;
-}
-
 export interface SwarmStateOptions {
   readonly swarm: SwarmKey;
   readonly layout: ChunkLayout;
   readonly sink: Sink;
   readonly upstream: ChunkUpstream;
   readonly environment: Environment;
+  /** What this node has granted as an owner, and takes for its own chunks. */
+  readonly claims: Claims;
   /** Bytes are arriving. */
   readonly onProgress: () => void;
   /** What an owner needs to fetch a chunk for this node. */
   readonly ownerRequest: () => OwnerRequest;
-}
-
-/** A peer's claim: it says that it is fetching a chunk from upstream. */
-interface PeerClaim {
-  readonly by: PeerId;
-  /** Scheduler's milliseconds: when it said so first, and until when that holds. */
-  readonly since: number;
-  readonly until: number;
 }
 
 export class SwarmState {
@@ -60,8 +50,6 @@ export class SwarmState {
   readonly wanted: Bitfield;
   /** Members that have a chunk and are no peers of this node. */
   readonly otherHolders: Map<number, Set<PeerId>> = new Map();
-  /** Chunks that a peer is fetching from upstream without being their owner. */
-  readonly #claims: Map<number, PeerClaim> = new Map();
   /** Members that are said to have the whole blob, peers or not: while one answers, upstream need not be asked. */
   readonly seeds: Set<PeerId> = new Set();
   /** Members that were said to have the whole blob and lack it: their store may have dropped it. */
@@ -141,7 +129,7 @@ export class SwarmState {
    * member another size of the blob, and then its messages have no meaning here.
    */
   offended(peer: PeerId, detail: string): void {
-    if (this.peers.get(peer) !== undefined) this.blame(peer, 'protocol', { detail });
+    if (this.peers.get(peer) !== undefined) this.blame(peer, 'protocol', detail);
   }
 
   /** The registry has named the peer another size of this blob: neither has the bytes that the other pulls. */
@@ -162,32 +150,49 @@ export class SwarmState {
   }
 
   /**
-   * A peer claims the chunk: others leave it to that peer.
-   * @param until scheduler's milliseconds
+   * Whether this node is among the first `count` members of the swarm in the chunk's own order; among twice as many for
+   * each {@link Parameters.ownerPatience} waited.
    */
-  claimed(index: number, by: PeerId, until: number = this.now + PEER_CLAIM_HOLDS): void {
-    const before = this.#claims.get(index);
-    const since = before?.by === by ? before.since : this.now;
-    this.#claims.set(index, { by, since, until });
+  hasTurn(index: number, count: number, waited: number): boolean {
+    const { membership, parameters } = this.environment;
+    // One of the first members was named few peers, and has many now.
+    const isPopular = this.peers.size >= 2 * parameters.peersWanted;
+    // The very first member was named no peers, and will be sent some in a moment.
+    const isUnknown = this.swarmSize === 0;
+    const swarmSize = isPopular || isUnknown ? membership.live().length : this.swarmSize;
+    if (swarmSize <= count) return true;
+    return (
+      swarmSize * this.owners.shareBefore(index, this.self) < count * 2 ** (waited / parameters.ownerPatience)
+    );
   }
 
-  /** The peer has released its claim. */
-  unclaimed(index: number, by: PeerId): void {
-    if (this.#claims.get(index)?.by === by) this.#claims.delete(index);
-  }
-
-  /** Whether a peer other than `except` claims the chunk. */
-  isClaimed(index: number, except?: PeerId): boolean {
-    const claim = this.#claims.get(index);
-    if (claim === undefined || claim.by === except) return false;
-    if (claim.until > this.now) return true;
-    this.#claims.delete(index);
+  /** Whether this node fetches the chunk unasked: it is the owner, or those before it have missed two acknowledgements. */
+  isArbiter(index: number): boolean {
+    const { strikes, snubbed } = this.environment;
+    for (const { peer } of this.owners.of(index)) {
+      if (peer === this.self) return true;
+      if ((strikes.get(peer) ?? 0) < 2 || (snubbed.get(peer) ?? 0) <= this.now) return false;
+    }
     return false;
   }
 
-  /** Whether a peer has claimed the chunk within the last `ms` milliseconds. */
-  isClaimedWithin(index: number, ms: number): boolean {
-    return this.isClaimed(index) && this.now - (this.#claims.get(index)?.since ?? 0) < ms;
+  /**
+   * The owner to ask: the first that answers, as far as this node knows. One that acknowledges nothing would hold up
+   * each of its chunks.
+   * @param rank of the first owner that is considered
+   */
+  ownerOf(index: number, rank = 0): PeerId | undefined {
+    const owners = this.owners.of(index);
+    for (let at = rank; at < owners.length; at++) {
+      const { peer } = owners[at] as Member;
+      if (!this.isSnubbed(peer)) return peer;
+    }
+    return owners[rank]?.peer;
+  }
+
+  /** Whether this node, as the chunk's owner, has granted the claim to another member. */
+  isClaimed(index: number): boolean {
+    return this.options.claims.isTaken(this.swarm, index, this.self);
   }
 
   /** The first `count` chunks that have not entered the cluster. */
@@ -249,14 +254,13 @@ export class SwarmState {
     if (!this.have.has(index)) this.addOtherHolder(index, peer);
   }
 
-  /** Forgets what the peer has. `isSlow`: its claims stay, since it may yet bring those chunks. */
-  forget(peer: PeerId, isSlow = false): void {
+  /** Forgets what the peer has. */
+  forget(peer: PeerId): void {
     const claimed = this.peers.remove(peer);
     this.seeds.delete(peer);
     for (const [index, peers] of this.otherHolders) {
       if (peers.delete(peer) && peers.size === 0) this.otherHolders.delete(index);
     }
-    if (!isSlow) for (const [index, { by }] of this.#claims) if (by === peer) this.#claims.delete(index);
     this.#doubt(claimed, peer);
     this.attestations.forEach((attestation, index) => {
       if (attestation?.by === peer && this.isLost(index)) this.attested.clear(index);
@@ -285,20 +289,25 @@ export class SwarmState {
    */
   look(index: number): void {
     const by = this.attestations[index]?.by;
-    if (by !== undefined && by !== this.self && this.environment.membership.isLive(by)) {
+    if (
+      by !== undefined &&
+      by !== this.self &&
+      !this.isSnubbed(by) &&
+      this.environment.membership.isLive(by)
+    ) {
       this.addOtherHolder(index, by);
     } else this.attested.clear(index);
   }
 
   /**
-   * Blames a peer, and forgets what it has; `isSlow` as for {@link forget}.
+   * Blames a peer, and forgets what it has.
    * @param detail for the log: what the peer did
    */
-  blame(peer: PeerId, reason: SuspicionReason, { isSlow = false, detail }: BlameOptions = {}): void {
+  blame(peer: PeerId, reason: SuspicionReason, detail?: string): void {
     this.environment.observer.blamed(this.swarm, peer, reason, detail);
     if (reason === 'wrong-hash') this.environment.membership.ban(peer, reason);
     else this.environment.membership.suspect(peer, reason);
-    this.forget(peer, isSlow);
+    this.forget(peer);
   }
 }
 

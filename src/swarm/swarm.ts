@@ -54,7 +54,7 @@ export class Swarm {
     this.state = state;
     this.#downloader = new Downloader(state, {
       arrived: (index, chunk, from) => this.#chunkWriter.fromPeer(index, chunk, from),
-      claimGranted: (index) => this.fetcher.granted(index),
+      claimGranted: (index, granter) => this.fetcher.granted(index, granter),
       fetches: () => this.fetcher.fetches,
       window: () => this.fetcher.window,
       changed,
@@ -126,23 +126,20 @@ export class Swarm {
   message(from: PeerId, message: SwarmMessage): void {
     const { kind } = message;
     // The blob is complete, but still being stored: a peer that comes now would wait for an answer in vain.
-    const isAnswered = kind === 'handshake' || kind === 'claim-query';
-    if (this.#over && !(isAnswered && this.state.have.full)) return;
+    if (this.#over && !(kind === 'handshake' && this.state.have.full)) return;
     switch (message.kind) {
       case 'peers':
         return this.#connector.peersNamed(from, message.peers);
       case 'handshake':
-        return this.#handshake(from, message);
+        return this.#connector.handshake(from, message);
       case 'bye':
         return this.#connector.bye(from, message.reason);
       case 'have':
         return this.#have(from, message.indices);
       case 'attested':
         return this.#attested(from, message);
-      case 'claim-query':
-        return this.#claimQuery(from, message.index);
-      case 'claim-state':
-        return this.#claimState(from, message);
+      case 'claim':
+        return this.#claim(message);
       case 'announce':
         return; // the tracker's, which swarm-manager.ts asks
       default:
@@ -150,13 +147,12 @@ export class Swarm {
     }
   }
 
-  /** Nothing can be asked of this peer any more. `isSlow`: its claims stay, since it may yet bring those chunks. */
-  peerGone(peer: PeerId, isSlow = false): void {
+  /** Nothing can be asked of this peer any more. */
+  peerGone(peer: PeerId): void {
     if (this.#over) return;
-    this.state.forget(peer, isSlow);
+    this.state.forget(peer);
     this.#connector.peerGone(peer);
     this.#downloader.peerGone(peer);
-    this.fetcher.peerGone(peer);
     this.pump();
   }
 
@@ -182,16 +178,6 @@ export class Swarm {
     this.fetcher.requests.tick();
     this.pump();
     if (!this.#over) this.#stopTick = scheduler.after(TICK_INTERVAL, () => this.#tick());
-  }
-
-  #handshake(from: PeerId, message: Extract<SwarmMessage, { kind: 'handshake' }>): void {
-    const { swarm, environment } = this.state;
-    this.#connector.handshake(from, message, () => {
-      // The answer makes the other peer ask owners for unclaimed chunks: it must know our claims before.
-      for (const index of this.fetcher.requests.underWay()) {
-        environment.send(from, { kind: 'claim-state', swarm, index, state: 'fetching' });
-      }
-    });
   }
 
   #have(from: PeerId, indices: readonly number[]): void {
@@ -262,20 +248,10 @@ export class Swarm {
     return true;
   }
 
-  #claimQuery(from: PeerId, index: number): void {
-    const { swarm, attested, environment } = this.state;
-    const isComing = (): boolean =>
-      this.fetcher.isFetching(index) ||
-      this.state.isClaimed(index, from) ||
-      this.fetcher.intends(index, from);
-    // A chunk that has entered the cluster is on its way to here as long as a holder is known.
-    const isOnItsWay = attested.has(index) ? this.state.isReachable(index) : isComing();
-    const state = this.state.isShareable(index) ? 'have' : isOnItsWay ? 'fetching' : 'none';
-    environment.send(from, { kind: 'claim-state', swarm, index, state });
-  }
-
-  #claimState(from: PeerId, message: Extract<SwarmMessage, { kind: 'claim-state' }>): void {
-    if (message.index < this.state.layout.count) this.fetcher.claimState(from, message);
+  /** A member has taken or released a claim at this node, the chunk's owner. */
+  #claim({ held }: Extract<SwarmMessage, { kind: 'claim' }>): void {
+    if (held) this.state.heard();
+    else this.pump();
   }
 
   #present(index: number, from: PeerId | undefined): void {

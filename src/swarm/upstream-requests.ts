@@ -1,6 +1,6 @@
-/** Upstream requests that are under way, and the claims that others are told of. */
+/** Upstream requests that are under way, and the claims on their chunks. */
 import {
-  CLAIM_RENEWAL,
+  CLAIM_TIMEOUT,
   UPSTREAM_HUNG_AFTER,
   UPSTREAM_LAG_FACTOR,
   MAX_UPSTREAM_RESTARTS,
@@ -9,24 +9,37 @@ import { MIB, SECOND } from '../util/clock.ts';
 import type { ChunkBytes } from '../util/content.ts';
 import { WeirError } from '../util/errors.ts';
 import type { FetchReason } from './environment.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { SwarmState } from './swarm-state.ts';
+
+/** What a request is allowed by. */
+export interface FetchLeave {
+  /** The owner that granted the claim. */
+  readonly granter?: PeerId | undefined;
+  /** Delegated by a peer. */
+  readonly token?: string | undefined;
+}
 
 export interface UpstreamRequestsEvents {
   arrived(index: number, bytes: ChunkBytes, release: () => void): void;
+  /** A failed request has not brought the chunk, and the claim on it is released. */
+  released(index: number): void;
   /** A request is over, with all its chunks or with an error. */
   ended(error: WeirError | undefined): void;
 }
 
 interface Request {
   readonly first: number;
+  /** The owner that granted the claim; undefined: the chunks' owners are told. */
+  readonly granter: PeerId | undefined;
   /** Fewer than asked for if the rest was left to others. */
   count: number;
   next: number;
   /** Bytes of the present chunk, and scheduler's milliseconds of its start. */
   bytes: number;
   since: number;
-  /** Scheduler's milliseconds of the last claim that was sent. */
-  toldAt: number;
+  /** Scheduler's milliseconds when its claims were taken or renewed last. */
+  claimedAt: number;
   /** The same of its last byte. */
   movedAt: number;
   /** It is not read, for lack of room: it neither hangs nor lags. */
@@ -64,28 +77,24 @@ export class UpstreamRequests {
     return false;
   }
 
-  /** Chunks that are on their way. */
-  *underWay(): Generator<number> {
-    for (const { first, count } of this.#requests) {
-      for (let index = first; index < first + count; index++) if (!this.#state.have.has(index)) yield index;
-    }
-  }
-
   /** The chunk is here, or has entered the cluster elsewhere. */
   landed(index: number): void {
     this.#landing.delete(index);
   }
 
-  begin(first: number, count: number, reason: FetchReason, token?: string): void {
-    const { environment, swarm, now, owners, self } = this.#state;
+  /** @param leave the owner that granted the claim, and a token that a peer delegated */
+  begin(first: number, count: number, reason: FetchReason, leave: FetchLeave = {}): void {
+    const { environment, swarm, now, self } = this.#state;
+    const { granter, token } = leave;
     environment.observer.fetching(swarm, first, count, reason);
     const request: Request = {
       first,
+      granter,
       count,
       next: first,
       bytes: 0,
       since: now,
-      toldAt: now,
+      claimedAt: now,
       movedAt: now,
       isHeld: false,
       cancel: nothing,
@@ -94,8 +103,8 @@ export class UpstreamRequests {
     environment.requestWindow.fetches++;
     for (let index = first; index < first + count; index++) {
       this.#state.began(index);
-      // Others assume that an owner fetches its own chunks.
-      if (owners.rankOf(index, self) !== 0) this.#sendState(index, 'fetching');
+      // An owner that granted the first chunk has not granted the others of its group.
+      if (granter === undefined || granter === self || index > first) this.#claim(index, granter, true);
     }
     request.cancel = this.#state.options.upstream.fetch(first, count, token, {
       progressed: (bytes) => {
@@ -145,10 +154,10 @@ export class UpstreamRequests {
         this.#ended(request, undefined);
         continue;
       }
-      if (now - request.toldAt < CLAIM_RENEWAL || request.movedAt <= request.toldAt) continue;
-      request.toldAt = now;
+      if (now - request.claimedAt < CLAIM_TIMEOUT / 2 || request.movedAt <= request.claimedAt) continue;
+      request.claimedAt = now;
       for (let index = request.next; index < request.first + request.count; index++) {
-        this.#sendState(index, 'fetching');
+        this.#claim(index, request.granter, true);
       }
     }
   }
@@ -183,7 +192,7 @@ export class UpstreamRequests {
       while (kept < end && owners.rankOf(kept, self) === 0) kept++;
       for (let index = kept; index < end; index++) {
         this.#state.ended(index);
-        this.#sendState(index, 'none');
+        this.#claim(index, request.granter, false);
       }
       request.count = kept - first;
       if (kept > next) continue;
@@ -194,31 +203,38 @@ export class UpstreamRequests {
 
   /** Ends all requests and releases their claims, so that others can fetch at once. */
   stop(): void {
-    for (const index of this.underWay()) this.#sendState(index, 'none');
     for (const request of this.#requests) {
       request.cancel();
       this.#over(request);
+      this.#release(request);
     }
     this.#requests.clear();
   }
 
-  /**
-   * Tells the peers, and the owner even if it is no peer: a node that comes a moment later asks the owner before it has
-   * any peers.
-   */
-  #sendState(index: number, state: 'fetching' | 'none'): void {
-    const { owners, self, peers, environment, swarm } = this.#state;
-    const [owner] = owners.of(index);
-    const told = new Set([...peers.all()].map(({ id }) => id));
-    if (owner !== undefined) told.add(owner.peer);
-    told.delete(self);
-    for (const peer of told) environment.send(peer, { kind: 'claim-state', swarm, index, state });
+  /** Takes or releases the claim on a chunk: at the owner that granted it, else at the first owner that answers. */
+  #claim(index: number, granter: PeerId | undefined, held: boolean): void {
+    const { self, environment, swarm, options } = this.#state;
+    const owner = granter ?? this.#state.ownerOf(index);
+    if (owner === undefined) return;
+    if (owner !== self) environment.send(owner, { kind: 'claim', swarm, index, held });
+    else if (held) options.claims.take(swarm, index, self);
+    else options.claims.release(swarm, index, self);
   }
 
   #ended(request: Request, error: WeirError | undefined): void {
     if (!this.#requests.delete(request)) return;
     this.#over(request);
+    // Its owner decides who tries again.
+    if (error !== undefined) this.#release(request);
     this.#events.ended(error);
+  }
+
+  /** Releases the claims on what has not come. */
+  #release({ first, next, count, granter }: Request): void {
+    for (let index = next; index < first + count; index++) {
+      this.#claim(index, granter, false);
+      this.#events.released(index);
+    }
   }
 
   #over({ first, count }: Request): void {
