@@ -204,6 +204,10 @@ export const MAX_PENDING_SEARCHES = 2048;
 
 // Owners and claims
 
+/** Members that own the chunks of one blob, at least: each fetches as much as its link allows. */
+export const OWNERS_MIN = 16;
+/** The same as a share of all members: in a large cluster more nodes pull, and ask. */
+export const OWNERS_SHARE = 1 / 8;
 /** The owner of a chunk and its two backup owners. */
 export const OWNER_RANKS = 3;
 /** Chunks whose claimant an owner remembers. */

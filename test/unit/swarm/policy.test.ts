@@ -101,6 +101,12 @@ describe('rank (rendezvous hashing)', () => {
     }
   });
 
+  it('ranks many as it ranks few', () => {
+    const members = candidates(500);
+    for (const key of [1, 2, 3])
+      assert.deepEqual(rank(members, key, 300).slice(0, 20), rank(members, key, 20));
+  });
+
   it('names each member once, even if more are asked for', () => {
     const ranked = rank(candidates(5), 12_345, 8);
     assert.equal(new Set(ranked.map(({ peer }) => peer)).size, 5);
