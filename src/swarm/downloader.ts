@@ -151,8 +151,11 @@ export class Downloader {
   }
 
   #hedge(): void {
-    for (const { index, peer } of this.#hedger.late(this.#requests.underWay)) {
-      if (!this.#requests.hedge(peer, index)) return;
+    const { now, self } = this.#state;
+    for (const { request, peer, role } of this.#hedger.late(this.#requests.underWay)) {
+      request.hedgedAt = now;
+      if (peer === self) this.#claim(request.index);
+      else if (!this.#requests.hedge(peer, request.index, role)) return;
     }
   }
 
@@ -215,7 +218,7 @@ export class Downloader {
       this.#absent(chunkRequest);
       return;
     }
-    this.#hedger.observe(now - chunkRequest.startedAt);
+    this.#hedger.observe(now - chunkRequest.startedAt, chunkRequest.role);
     environment.requestWindow.onTransferDone(now - chunkRequest.firstByteAt);
     const swarmPeer = peers.get(chunkRequest.peer);
     if (swarmPeer !== undefined) swarmPeer.load = 0;

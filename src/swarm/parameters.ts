@@ -56,12 +56,11 @@ export interface Parameters {
 
   // Second requests (hedger.ts)
 
-  /** Milliseconds after which one of the last chunks is asked of a second peer, at least. */
-  readonly hedgeMin: number;
-  /** The same as a multiple of what a transfer usually takes: half of all transfers take longer than that. */
-  readonly hedgeFactorEndgame: number;
-  /** A transfer that has taken so many times the usual time is asked of a second peer too. */
-  readonly hedgeFactor: number;
+  /**
+   * Milliseconds after which a request is asked of a second source: at least, before the first measurement, and at most
+   * (rtt-estimator.ts).
+   */
+  readonly hedgeAfter: readonly [number, number, number];
 
   // Peers and trackers (peer-connector.ts, tracker.ts)
 
@@ -106,7 +105,7 @@ export interface Parameters {
   readonly upstreamWindowMin: number;
   /** The most that the window grows to if the registry limits each connection. */
   readonly upstreamWindowMax: number;
-  /** Milliseconds after which a chunk from upstream that lags far behind the others is begun anew, at least. */
+  /** Milliseconds after which a chunk from upstream that lags behind the usual time is begun anew, at least. */
   readonly upstreamStallMin: number;
   /** Milliseconds until a request that the registry answered with 429 or 5xx is repeated. */
   readonly upstreamRetryBackoff: readonly [number, number];
@@ -146,9 +145,7 @@ export const PARAMETERS: Parameters = {
   queueTimeout: 2 * SECOND,
   stallToUrgent: 1 * SECOND,
   stallToUpstream: [1.5 * SECOND, 2.5 * SECOND],
-  hedgeMin: 300 * MILLISECOND,
-  hedgeFactorEndgame: 2,
-  hedgeFactor: 4,
+  hedgeAfter: [300 * MILLISECOND, 1 * SECOND, MINUTE],
   batchInterval: [20 * MILLISECOND, 640 * MILLISECOND],
   batchShare: 1 / 4,
   busyBackoff: [10 * MILLISECOND, 30 * MILLISECOND],
@@ -233,10 +230,6 @@ export const SOLO_UPSTREAM_REQUESTS = 2;
 export const MAX_UPSTREAM_FAILURES = 5;
 /** Milliseconds without a byte after which an upstream request counts as hung, for this node and for others. */
 export const UPSTREAM_HUNG_AFTER = 5 * SECOND;
-/** An upstream request lags if it has taken so many times the usual time and less than half of the chunk is here. */
-export const UPSTREAM_LAG_FACTOR = 2.5;
-/** Times that one chunk is begun anew: if all are slow, each restart only loses what has come. */
-export const MAX_UPSTREAM_RESTARTS = 2;
 /** Chunks whose arrival makes one measurement of the upstream window: two windows of the usual size. */
 export const WINDOW_SAMPLE_CHUNKS = 24;
 /** Factor by which the upstream window grows. */
@@ -257,10 +250,6 @@ export const MIN_TRANSFER_RATE = 16 * KIB;
 export const TRANSFER_RATE_GRACE = 2 * SECOND;
 /** Second requests beyond the request window. */
 export const MAX_EXTRA_HEDGES = 2;
-/** Weight of the newest transfer in the usual time of one. */
-export const TRANSFER_TIME_GAIN = 0.2;
-/** Milliseconds before which no transfer counts as slow: less is noise. */
-export const HEDGE_SLOW_MIN = 1 * SECOND;
 /** By how much one transfer moves the request window. */
 export const REQUEST_WINDOW_STEP = 0.5;
 /** Weights of the newest value in the mean and in its variation, and variations in a limit (RFC 6298, section 2). */

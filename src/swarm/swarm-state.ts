@@ -1,4 +1,5 @@
 /** What one node knows of one blob in its swarm. The parts of a `Swarm` (swarm.ts) share it, and decide by it. */
+import { OWNER_RANKS } from './parameters.ts';
 import type { SuspicionReason } from '../cluster/membership.ts';
 import type { Member } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
@@ -164,6 +165,12 @@ export class SwarmState {
     return (
       swarmSize * this.owners.shareBefore(index, this.self) < count * 2 ** (waited / parameters.ownerPatience)
     );
+  }
+
+  /** The owner that ranks next after `peer`; undefined if none does. */
+  ownerAfter(index: number, peer: PeerId): PeerId | undefined {
+    const rank = this.owners.rankOf(index, peer) + 1;
+    return rank < OWNER_RANKS ? this.ownerOf(index, rank) : undefined;
   }
 
   /** Whether this node fetches the chunk unasked: it is the owner, or those before it have missed two acknowledgements. */

@@ -1,10 +1,5 @@
 /** Upstream requests that are under way, and the claims on their chunks. */
-import {
-  CLAIM_TIMEOUT,
-  UPSTREAM_HUNG_AFTER,
-  UPSTREAM_LAG_FACTOR,
-  MAX_UPSTREAM_RESTARTS,
-} from './parameters.ts';
+import { CLAIM_TIMEOUT, UPSTREAM_HUNG_AFTER } from './parameters.ts';
 import { MIB, SECOND } from '../util/clock.ts';
 import type { ChunkBytes } from '../util/content.ts';
 import { WeirError } from '../util/errors.ts';
@@ -53,7 +48,8 @@ export class UpstreamRequests {
   readonly #requests: Set<Request> = new Set();
   /** Chunks that have come and are being written: they are not here yet. */
   readonly #landing: Set<number> = new Set();
-  readonly #restarts: Map<number, number> = new Map();
+  /** Chunks that were begun anew: if all are slow, each restart only loses what has come. */
+  readonly #restarted: Set<number> = new Set();
 
   constructor(state: SwarmState, events: UpstreamRequestsEvents) {
     this.#state = state;
@@ -149,7 +145,7 @@ export class UpstreamRequests {
         continue;
       }
       if (this.#lags(request)) {
-        this.#restarts.set(request.next, (this.#restarts.get(request.next) ?? 0) + 1);
+        this.#restarted.add(request.next);
         request.cancel();
         this.#ended(request, undefined);
         continue;
@@ -168,9 +164,7 @@ export class UpstreamRequests {
     const isHalfHere = 2 * bytes >= layout.length(next);
     if (isHalfHere || took < environment.parameters.upstreamStallMin) return false;
     if (this.#state.isReachable(next)) return true; // a peer is quicker
-    const { usual } = environment.rtt.upstream;
-    const isBehind = usual > 0 && took * this.#perMiB(next) > UPSTREAM_LAG_FACTOR * usual;
-    return isBehind && (this.#restarts.get(next) ?? 0) < MAX_UPSTREAM_RESTARTS;
+    return took * this.#perMiB(next) > environment.rtt.upstream.limit && !this.#restarted.has(next);
   }
 
   /** Factor from the milliseconds of this chunk to those of a MiB. */
