@@ -59,7 +59,7 @@ export class ChunkRequest {
     this.startedAt = this.hedgedAt = state.now;
     this.#state = state;
     this.#events = events;
-    state.began(index);
+    state.chunks.begin(index);
     const request = {
       swarm,
       range: { start: layout.start(index), end: layout.end(index) },
@@ -108,7 +108,7 @@ export class ChunkRequest {
   cancel(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#state.ended(this.index);
+    this.#state.chunks.end(this.index);
     this.#cancel();
   }
 
@@ -162,7 +162,7 @@ export class ChunkRequest {
   #end(report: () => void): void {
     if (this.#over) return;
     this.#over = true;
-    this.#state.ended(this.index);
+    this.#state.chunks.end(this.index);
     report();
   }
 }

@@ -40,7 +40,9 @@ export class Claims {
     const claim = this.#current(swarm, index);
     if (claim !== undefined && claim.holder !== peer && !claim.done && !this.#isOverdue(claim)) return false;
     const now = this.#scheduler.now();
-    const since = claim?.holder === peer ? claim.since : now;
+    // A claimant that asks again for a chunk that it had begins anew.
+    const isRenewal = claim?.holder === peer && !claim.done;
+    const since = isRenewal ? claim.since : now;
     this.#set(swarm, index, { holder: peer, since, until: now + CLAIM_TIMEOUT, done: false });
     return true;
   }

@@ -47,7 +47,7 @@ export class Downloader {
     this.#state = state;
     this.#events = events;
     this.#hedger = new Hedger(state);
-    const { peers, wanted, environment } = state;
+    const { peers, chunks, environment } = state;
     const { scheduler, parameters } = environment;
     const random = (): number => scheduler.random();
     this.#zones = new ZoneTurns(state, () => this.usual);
@@ -55,7 +55,7 @@ export class Downloader {
     this.#picker = new ChunkPicker({
       peers,
       zones: this.#zones,
-      wanted,
+      wanted: chunks.missing,
       random,
       inOrder: parameters.inOrderShare,
     });
@@ -264,7 +264,7 @@ export class Downloader {
     const others = holders.filter((holder) => holder !== self && holder !== from);
     if (others.length > 0 && others.every((holder) => absent.has(holder))) {
       // They had it once. The owner learns from the claim that they lack it now.
-      this.#state.attested.clear(index);
+      this.#state.chunks.doubt(index);
       this.#claim(index);
       return;
     }
@@ -281,7 +281,7 @@ export class Downloader {
       return;
     }
     this.#state.onMissing(peer); // others had named it
-    if (this.#state.isLost(index)) this.#state.attested.clear(index); // it was the only holder
+    if (this.#state.isLost(index)) this.#state.chunks.doubt(index); // it was the only holder
     const { peers, environment, swarm } = this.#state;
     const swarmPeer = peers.get(peer);
     if (swarmPeer === undefined || !peers.has(swarmPeer, index)) return;

@@ -39,13 +39,13 @@ export class Hedger {
 
   /** A second source for each request that is late. */
   *late(chunkRequests: ReadonlySet<ChunkRequest>): Generator<SecondSource> {
-    const { environment, peers, now, inFlight } = this.#state;
+    const { environment, peers, now, chunks } = this.#state;
     const { limit } = this.#transfers;
     const [oldest] = chunkRequests; // oldest first
     if (oldest === undefined || now - oldest.startedAt < limit) return;
     for (const request of Array.from(chunkRequests)) {
       const { role, index, hedgedAt, peer } = request;
-      if ((inFlight[index] ?? 0) > 1 || now - hedgedAt < limit) continue;
+      if (chunks.requests(index) > 1 || now - hedgedAt < limit) continue;
       const other = peers.best(index, now, () => environment.scheduler.random(), peer);
       if (other !== undefined) yield { request, peer: other.id, role: 'holder' };
       else if (role === 'owner' && now - hedgedAt >= this.#upstreamLimit(index)) {

@@ -214,7 +214,7 @@ export class PeerConnector {
   }
 
   handshake(from: PeerId, message: Extract<SwarmMessage, { kind: 'handshake' }>): void {
-    const { peers, layout, environment, swarm, attested } = this.#state;
+    const { peers, layout, environment, swarm, chunks } = this.#state;
     const wasAsked = this.#asked.delete(from);
     const isKnown = peers.get(from) !== undefined;
     if (message.size !== layout.size) {
@@ -235,7 +235,7 @@ export class PeerConnector {
     }
     const have = new Bitfield(layout.count, message.have.slice());
     peers.put(from, have, this.#isSameZone(from));
-    for (let i = have.firstSet(); i < layout.count; i = have.firstSet(i + 1)) attested.set(i);
+    for (let i = have.firstSet(); i < layout.count; i = have.firstSet(i + 1)) chunks.enter(i);
     if (message.asks) this.#sendHandshake(from, false);
     this.#changed();
   }

@@ -3,13 +3,14 @@ import { OWNER_RANKS } from './parameters.ts';
 import type { SuspicionReason } from '../cluster/membership.ts';
 import type { Member } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
-import { Bitfield } from '../protocol/bitfield.ts';
+import { Bitfield, type ReadonlyBitfield } from '../protocol/bitfield.ts';
 import type { ReceiveShare } from '../util/receive-budget.ts';
 import type { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { OwnerRequest } from '../transfer/chunk-exchange.ts';
 import type { Claims } from './claims.ts';
 import type { Environment, ChunkUpstream, Sink } from './environment.ts';
 import { ChunkOwners } from './chunk-owners.ts';
+import { ChunkTable } from './chunk-table.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 import { PeerSet } from './peer-set.ts';
 import type { Attestation } from '../protocol/attestation.ts';
@@ -37,18 +38,11 @@ export class SwarmState {
   readonly #scheduler: Environment['scheduler'];
   readonly peers: PeerSet;
   readonly owners: ChunkOwners;
-  /** Chunks that are here. */
-  readonly have: Bitfield;
-  /** Chunks that have entered the cluster, as far as this node knows. */
-  readonly attested: Bitfield;
-  readonly attestations: (Attestation | undefined)[];
+  /** The state of each chunk, and its only writer. */
+  readonly chunks: ChunkTable;
   readonly verdicts: Verdicts = new Verdicts(this);
   /** The whole blob has a wrong digest: no chunk of it is sent any more. */
   isVoid = false;
-  /** For each chunk, the requests for it that are under way, to peers or upstream. */
-  readonly inFlight: Uint8Array;
-  /** Chunks that are neither here nor on their way. */
-  readonly wanted: Bitfield;
   /** Members that have a chunk and are no peers of this node. */
   readonly otherHolders: Map<number, Set<PeerId>> = new Map();
   /** Members that are said to have the whole blob, peers or not: while one answers, upstream need not be asked. */
@@ -76,17 +70,24 @@ export class SwarmState {
     this.room = environment.room.join(() => this.onRoom());
     this.peers = new PeerSet(layout.count);
     this.owners = new ChunkOwners(swarm, environment.membership);
-    this.have = new Bitfield(layout.count);
-    this.attested = new Bitfield(layout.count);
-    this.attestations = Array.from({ length: layout.count });
-    this.inFlight = new Uint8Array(layout.count);
-    this.wanted = new Bitfield(layout.count);
+    this.chunks = new ChunkTable(layout.count);
     this.lastProgress = environment.scheduler.now();
     this.lastByte = this.lastProgress;
     for (let index = 0; index < layout.count; index++) {
-      if (sink.has(index)) this.arrived(index);
-      else this.wanted.set(index);
+      if (sink.has(index)) this.chunks.arrive(index);
     }
+  }
+
+  get have(): ReadonlyBitfield {
+    return this.chunks.have;
+  }
+
+  get attested(): ReadonlyBitfield {
+    return this.chunks.attested;
+  }
+
+  get attestations(): readonly (Attestation | undefined)[] {
+    return this.chunks.attestations;
   }
 
   /** Whether the chunk can be sent to peers: it is here, and attested. */
@@ -142,7 +143,7 @@ export class SwarmState {
 
   /** Neither here nor on its way. */
   isWanted(index: number): boolean {
-    return this.wanted.has(index);
+    return this.chunks.missing.has(index);
   }
 
   /** Whether a member that can be asked has it. */
@@ -224,24 +225,6 @@ export class SwarmState {
     this.options.onProgress();
   }
 
-  began(index: number): void {
-    this.inFlight[index] = (this.inFlight[index] ?? 0) + 1;
-    this.wanted.clear(index);
-  }
-
-  ended(index: number): void {
-    const left = Math.max(0, (this.inFlight[index] ?? 0) - 1);
-    this.inFlight[index] = left;
-    if (left === 0 && !this.have.has(index)) this.wanted.set(index);
-  }
-
-  /** The chunk is here. */
-  arrived(index: number): void {
-    this.have.set(index);
-    this.attested.set(index);
-    this.wanted.clear(index);
-  }
-
   addOtherHolder(index: number, peer: PeerId): void {
     if (this.isSnubbed(peer)) return;
     const known = this.otherHolders.get(index) ?? new Set();
@@ -257,7 +240,7 @@ export class SwarmState {
 
   /** A member that is no peer of this node says that it has the chunk. */
   onHave(index: number, peer: PeerId): void {
-    this.attested.set(index);
+    this.chunks.enter(index);
     if (!this.have.has(index)) this.addOtherHolder(index, peer);
   }
 
@@ -270,7 +253,7 @@ export class SwarmState {
     }
     this.#doubt(claimed, peer);
     this.attestations.forEach((attestation, index) => {
-      if (attestation?.by === peer && this.isLost(index)) this.attested.clear(index);
+      if (attestation?.by === peer && this.isLost(index)) this.chunks.doubt(index);
     });
   }
 
@@ -281,7 +264,7 @@ export class SwarmState {
       if (this.have.has(i) || this.isReachable(i)) continue;
       const by = this.attestations[i]?.by;
       const isElsewhere = by !== undefined && by !== peer && membership.isLive(by);
-      if (!isElsewhere) this.attested.clear(i);
+      if (!isElsewhere) this.chunks.doubt(i);
     }
   }
 
@@ -303,7 +286,7 @@ export class SwarmState {
       this.environment.membership.isLive(by)
     ) {
       this.addOtherHolder(index, by);
-    } else this.attested.clear(index);
+    } else this.chunks.doubt(index);
   }
 
   /**

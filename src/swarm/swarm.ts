@@ -69,7 +69,6 @@ export class Swarm {
       attested: (attestation) => this.#haveBatcher.attested(attestation, undefined),
       disputed: (index) => this.fetcher.granted(index),
       wrong: (from) => this.peerGone(from),
-      lost: (index) => this.fetcher.requests.landed(index),
       failed: (error) => this.#fail(error),
       changed,
     });
@@ -181,7 +180,7 @@ export class Swarm {
   }
 
   #have(from: PeerId, indices: readonly number[]): void {
-    const { peers, layout, attested, have, environment, now } = this.state;
+    const { peers, layout, chunks, have, environment, now } = this.state;
     const swarmPeer = peers.get(from);
     const isFree =
       swarmPeer !== undefined && peers.isFree(swarmPeer, now) && environment.requestWindow.isFree;
@@ -194,9 +193,8 @@ export class Swarm {
       if (swarmPeer !== undefined) peers.gained(swarmPeer, index);
       else if (!have.has(index)) this.state.addOtherHolder(index, from);
       if (isFree && this.state.isWanted(index)) isNews = true;
-      if (attested.has(index)) continue;
+      if (!chunks.enter(index)) continue;
       isNews = true;
-      attested.set(index);
       this.state.progressed(); // more than a claim: the peer can be asked for it now, and is blamed if it lacks it
       this.fetcher.entered(index);
     }
@@ -225,7 +223,7 @@ export class Swarm {
 
   /** Keeps a new attestation, and passes it on. @returns false if it is forged */
   #learn(attestation: Attestation, from: PeerId): boolean {
-    const { attestations, attested, swarm, layout, environment, have, options } = this.state;
+    const { chunks, swarm, layout, environment, have, options } = this.state;
     const { index, by } = attestation;
     if (!this.state.isBelieved(by)) return true;
     if (!environment.isGenuine(attestation, swarm, layout.size)) {
@@ -238,13 +236,10 @@ export class Swarm {
       this.state.verdicts.contest(attestation);
       return true;
     }
-    attestations[index] = attestation;
+    chunks.attest(attestation);
     this.state.heard();
     this.#haveBatcher.attested(attestation, from);
-    if (!attested.has(index)) {
-      attested.set(index);
-      this.fetcher.entered(index);
-    }
+    if (chunks.enter(index)) this.fetcher.entered(index);
     return true;
   }
 
@@ -257,7 +252,7 @@ export class Swarm {
   #present(index: number, from: PeerId | undefined): void {
     const { have } = this.state;
     if (have.has(index) || this.#over) return;
-    this.state.arrived(index);
+    this.state.chunks.arrive(index);
     this.state.progressed();
     this.state.otherHolders.delete(index);
     this.fetcher.entered(index);
@@ -273,7 +268,11 @@ export class Swarm {
   #upstreamFailed(error: WeirError): void {
     const { have, layout } = this.state;
     for (let i = have.firstClear(); i < layout.count; i = have.firstClear(i + 1)) {
-      if (!this.state.isReachable(i) && this.state.inFlight[i] === 0) {
+      if (
+        !this.state.isReachable(i) &&
+        this.state.chunks.requests(i) === 0 &&
+        !this.state.chunks.isWriting(i)
+      ) {
         this.#fail(error);
         return;
       }

@@ -120,7 +120,6 @@ export class UpstreamFetcher {
   entered(index: number): void {
     this.#window.entered();
     this.#wanted.delete(index);
-    this.requests.landed(index);
   }
 
   pump(isAlone: boolean): void {

@@ -46,8 +46,6 @@ export class UpstreamRequests {
   readonly #state: SwarmState;
   readonly #events: UpstreamRequestsEvents;
   readonly #requests: Set<Request> = new Set();
-  /** Chunks that have come and are being written: they are not here yet. */
-  readonly #landing: Set<number> = new Set();
   /** Chunks that were begun anew: if all are slow, each restart only loses what has come. */
   readonly #restarted: Set<number> = new Set();
 
@@ -68,14 +66,9 @@ export class UpstreamRequests {
 
   /** Whether a request is for this chunk, or the chunk is being written. */
   has(index: number): boolean {
-    if (this.#landing.has(index)) return true;
+    if (this.#state.chunks.isWriting(index)) return true;
     for (const { first, count } of this.#requests) if (index >= first && index < first + count) return true;
     return false;
-  }
-
-  /** The chunk is here, or has entered the cluster elsewhere. */
-  landed(index: number): void {
-    this.#landing.delete(index);
   }
 
   /** @param leave the owner that granted the claim, and a token that a peer delegated */
@@ -98,7 +91,7 @@ export class UpstreamRequests {
     this.#requests.add(request);
     environment.requestWindow.fetches++;
     for (let index = first; index < first + count; index++) {
-      this.#state.began(index);
+      this.#state.chunks.begin(index);
       // An owner that granted the first chunk has not granted the others of its group.
       if (granter === undefined || granter === self || index > first) this.#claim(index, granter, true);
     }
@@ -117,7 +110,6 @@ export class UpstreamRequests {
         request.next = index + 1;
         request.bytes = 0;
         request.since = this.#state.now;
-        this.#landing.add(index);
         this.#events.arrived(index, bytes, release);
         if (request.next < first + request.count || request.count === count) return;
         request.cancel(); // others fetch the rest
@@ -185,7 +177,7 @@ export class UpstreamRequests {
       let kept = 2 * request.bytes >= layout.length(next) ? next + 1 : next;
       while (kept < end && owners.rankOf(kept, self) === 0) kept++;
       for (let index = kept; index < end; index++) {
-        this.#state.ended(index);
+        this.#state.chunks.end(index);
         this.#claim(index, request.granter, false);
       }
       request.count = kept - first;
@@ -233,7 +225,7 @@ export class UpstreamRequests {
 
   #over({ first, count }: Request): void {
     this.#state.environment.requestWindow.fetches--;
-    for (let index = first; index < first + count; index++) this.#state.ended(index);
+    for (let index = first; index < first + count; index++) this.#state.chunks.end(index);
   }
 }
 

@@ -57,6 +57,15 @@ describe('Claims', () => {
     assert.ok(!claims.take(swarm, 1, a));
   });
 
+  it('begins anew if a claimant that had the chunk asks for it again', () => {
+    const { claims, clock } = claimsOf();
+    claims.take(swarm, 1, a);
+    claims.done(swarm, 1, a);
+    clock.now += 2 * CLAIM_OVERDUE;
+    assert.ok(claims.take(swarm, 1, a));
+    assert.ok(!claims.take(swarm, 1, b));
+  });
+
   it('remembers a bounded number', () => {
     const { claims } = claimsOf();
     for (let index = 0; index < 2 * MAX_CLAIMS; index++) claims.take(swarm, index, a);
