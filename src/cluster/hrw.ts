@@ -39,6 +39,8 @@ export function shareBefore(hash: number, key: number): number {
 
 /** Rankings that are kept for one set of members: far more than the blobs pulled at a time need. */
 const MAX_RANKINGS = 8192;
+/** Ranks up to which members are inserted one by one: for more it is quicker to sort all. */
+const MAX_INSERTED = 32;
 /** Ranks that a key of {@link Known.rankings} tells apart. */
 const MAX_COUNT = 2 ** 16;
 
@@ -76,6 +78,12 @@ export function rank<T extends Candidate>(members: readonly T[], key: number, co
 
 /** Indices of the hashes whose weights for `key` are highest, in that order. */
 function highest(hashes: Uint32Array, key: number, count: number): readonly number[] {
+  if (count > MAX_INSERTED) {
+    const all = Float64Array.from(hashes, (hash) => mix(hash ^ key));
+    return Array.from(all.keys())
+      .sort((a, b) => (all[b] ?? 0) - (all[a] ?? 0) || a - b)
+      .slice(0, count);
+  }
   const best: number[] = [];
   const weights: number[] = [];
   for (let i = 0; i < hashes.length; i++) {

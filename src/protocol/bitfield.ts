@@ -1,3 +1,6 @@
+/** A bitfield that somebody else writes. */
+export type ReadonlyBitfield = Omit<Bitfield, 'set' | 'clear'>;
+
 /** Which chunks are present. Bits only go from 0 to 1, until the blob is given up. */
 export class Bitfield {
   readonly length: number;

@@ -35,7 +35,6 @@ export const MAX_MESSAGE_BYTES = 24 * 1024;
 /** sha256. */
 const HASH_BYTES = 32;
 const REASONS = ['full', 'absent', 'done'] as const;
-const STATES = ['have', 'fetching', 'none'] as const;
 
 type Body = NonNullable<MessageInitShape<typeof SwarmMessageSchema>['body']>;
 
@@ -78,12 +77,8 @@ function bodyOf(message: SwarmMessage): Body {
       const attestations = message.attestations.map(({ by, ...rest }) => ({ by: keyOf(by), ...rest }));
       return { case: 'attested', value: { fetchGroup: message.fetchGroup, attestations } };
     }
-    case 'claim-query':
-      return { case: 'claimQuery', value: { index: message.index } };
-    case 'claim-state': {
-      const { index, state } = message;
-      return { case: 'claimState', value: { index, state: STATES.indexOf(state) + 1 } };
-    }
+    case 'claim':
+      return { case: 'claim', value: { index: message.index, held: message.held } };
     default:
       return assertNever(message);
   }
@@ -127,12 +122,8 @@ function messageOf(swarm: SwarmKey, { case: kind, value }: KnownBody): SwarmMess
       );
       return { swarm, kind, fetchGroup, attestations };
     }
-    case 'claimQuery':
-      return { swarm, kind: 'claim-query', index: indexOf(value.index) };
-    case 'claimState': {
-      const state = STATES[value.state - 1] ?? 'none';
-      return { swarm, kind: 'claim-state', index: indexOf(value.index), state };
-    }
+    case 'claim':
+      return { swarm, kind, index: indexOf(value.index), held: value.held };
     default:
       return assertNever(kind);
   }

@@ -75,14 +75,10 @@ export type SwarmMessage = { readonly swarm: SwarmKey } & (
       readonly attestations: readonly Attestation[];
     }
   | {
-      /** From one owner to another: do you have this chunk, or are you fetching it from the registry? */
-      readonly kind: 'claim-query';
+      /** To the chunk's owner: I am fetching it from the registry; if not `held`: I am not, any more. */
+      readonly kind: 'claim';
       readonly index: number;
-    }
-  | {
-      readonly kind: 'claim-state';
-      readonly index: number;
-      readonly state: 'have' | 'fetching' | 'none';
+      readonly held: boolean;
     }
 );
 

@@ -16,7 +16,7 @@ import type { Message } from '@bufbuild/protobuf';
 export const file_weir: GenFile =
   /*@__PURE__*/
   fileDesc(
-    'Cgp3ZWlyLnByb3RvEgd3ZWlyLnYxIuQCCgxTd2FybU1lc3NhZ2USEAoIcmVnaXN0cnkYASABKAkSDgoGZGlnZXN0GAIgASgMEiUKCGFubm91bmNlGAMgASgLMhEud2Vpci52MS5Bbm5vdW5jZUgAEh8KBXBlZXJzGAQgASgLMg4ud2Vpci52MS5QZWVyc0gAEicKCWhhbmRzaGFrZRgFIAEoCzISLndlaXIudjEuSGFuZHNoYWtlSAASGwoDYnllGAYgASgLMgwud2Vpci52MS5CeWVIABIdCgRoYXZlGAcgASgLMg0ud2Vpci52MS5IYXZlSAASJQoIYXR0ZXN0ZWQYCCABKAsyES53ZWlyLnYxLkF0dGVzdGVkSAASKgoLY2xhaW1fcXVlcnkYCSABKAsyEy53ZWlyLnYxLkNsYWltUXVlcnlIABIqCgtjbGFpbV9zdGF0ZRgKIAEoCzITLndlaXIudjEuQ2xhaW1TdGF0ZUgAQgYKBGJvZHkiKgoIQW5ub3VuY2USDAoEc2l6ZRgBIAEoBBIQCghjb21wbGV0ZRgCIAEoCCIsCgVQZWVycxIjCgVwZWVycxgBIAMoCzIULndlaXIudjEuVHJhY2tlZFBlZXIiLQoLVHJhY2tlZFBlZXISDAoEcGVlchgBIAEoDBIQCghjb21wbGV0ZRgCIAEoCCI1CglIYW5kc2hha2USDAoEc2l6ZRgBIAEoBBIMCgRoYXZlGAIgASgMEgwKBGFza3MYAyABKAgiFQoDQnllEg4KBnJlYXNvbhgBIAEoDSIUCgRIYXZlEgwKBHJ1bnMYASADKA0iSwoIQXR0ZXN0ZWQSEwoLZmV0Y2hfZ3JvdXAYASABKA0SKgoMYXR0ZXN0YXRpb25zGAIgAygLMhQud2Vpci52MS5BdHRlc3RhdGlvbiJbCgtBdHRlc3RhdGlvbhINCgVpbmRleBgBIAEoDRIMCgRoYXNoGAIgASgMEgoKAmJ5GAMgASgMEhEKCXNpZ25hdHVyZRgEIAEoDBIQCgh2ZXJpZmllZBgFIAEoCCIbCgpDbGFpbVF1ZXJ5Eg0KBWluZGV4GAEgASgNIioKCkNsYWltU3RhdGUSDQoFaW5kZXgYASABKA0SDQoFc3RhdGUYAiABKA0iygEKDE1lbWJlclJlY29yZBIMCgRwZWVyGAEgASgMEhAKCHNlcXVlbmNlGAIgASgEEgwKBG5hbWUYAyABKAkSDAoEem9uZRgEIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgFIAMoCRIsCg5kYXRhX2FkZHJlc3NlcxgGIAMoCzIULndlaXIudjEuRGF0YUFkZHJlc3MSEwoLZmluZ2VycHJpbnQYByABKAwSDwoHdmVyc2lvbhgIIAEoCRIPCgdsZWF2aW5nGAkgASgIIikKC0RhdGFBZGRyZXNzEgwKBGhvc3QYASABKAkSDAoEcG9ydBgCIAEoDSIxCgxTaWduZWRSZWNvcmQSDgoGcmVjb3JkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCIuCgVIZWxsbxIlCgZyZWNvcmQYASABKAsyFS53ZWlyLnYxLlNpZ25lZFJlY29yZCJVCghTeW5jSGVhZBIlCgZyZWNvcmQYASABKAsyFS53ZWlyLnYxLlNpZ25lZFJlY29yZBIPCgdkaWdlc3RzGAIgASgMEhEKCWRpZmZlcmluZxgDIAEoDCJQCgpSZWNvcmRQYWdlEiYKB3JlY29yZHMYASADKAsyFS53ZWlyLnYxLlNpZ25lZFJlY29yZBIMCgRsYXN0GAIgASgIEgwKBGFnZXMYAyADKA0iOQoGR29zc2lwEicKBm1lbWJlchgBIAEoCzIVLndlaXIudjEuU2lnbmVkUmVjb3JkSABCBgoEYm9keWIGcHJvdG8z',
+    'Cgp3ZWlyLnByb3RvEgd3ZWlyLnYxIq0CCgxTd2FybU1lc3NhZ2USEAoIcmVnaXN0cnkYASABKAkSDgoGZGlnZXN0GAIgASgMEiUKCGFubm91bmNlGAMgASgLMhEud2Vpci52MS5Bbm5vdW5jZUgAEh8KBXBlZXJzGAQgASgLMg4ud2Vpci52MS5QZWVyc0gAEicKCWhhbmRzaGFrZRgFIAEoCzISLndlaXIudjEuSGFuZHNoYWtlSAASGwoDYnllGAYgASgLMgwud2Vpci52MS5CeWVIABIdCgRoYXZlGAcgASgLMg0ud2Vpci52MS5IYXZlSAASJQoIYXR0ZXN0ZWQYCCABKAsyES53ZWlyLnYxLkF0dGVzdGVkSAASHwoFY2xhaW0YCSABKAsyDi53ZWlyLnYxLkNsYWltSABCBgoEYm9keSIqCghBbm5vdW5jZRIMCgRzaXplGAEgASgEEhAKCGNvbXBsZXRlGAIgASgIIiwKBVBlZXJzEiMKBXBlZXJzGAEgAygLMhQud2Vpci52MS5UcmFja2VkUGVlciItCgtUcmFja2VkUGVlchIMCgRwZWVyGAEgASgMEhAKCGNvbXBsZXRlGAIgASgIIjUKCUhhbmRzaGFrZRIMCgRzaXplGAEgASgEEgwKBGhhdmUYAiABKAwSDAoEYXNrcxgDIAEoCCIVCgNCeWUSDgoGcmVhc29uGAEgASgNIhQKBEhhdmUSDAoEcnVucxgBIAMoDSJLCghBdHRlc3RlZBITCgtmZXRjaF9ncm91cBgBIAEoDRIqCgxhdHRlc3RhdGlvbnMYAiADKAsyFC53ZWlyLnYxLkF0dGVzdGF0aW9uIlsKC0F0dGVzdGF0aW9uEg0KBWluZGV4GAEgASgNEgwKBGhhc2gYAiABKAwSCgoCYnkYAyABKAwSEQoJc2lnbmF0dXJlGAQgASgMEhAKCHZlcmlmaWVkGAUgASgIIiQKBUNsYWltEg0KBWluZGV4GAEgASgNEgwKBGhlbGQYAiABKAgiygEKDE1lbWJlclJlY29yZBIMCgRwZWVyGAEgASgMEhAKCHNlcXVlbmNlGAIgASgEEgwKBG5hbWUYAyABKAkSDAoEem9uZRgEIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgFIAMoCRIsCg5kYXRhX2FkZHJlc3NlcxgGIAMoCzIULndlaXIudjEuRGF0YUFkZHJlc3MSEwoLZmluZ2VycHJpbnQYByABKAwSDwoHdmVyc2lvbhgIIAEoCRIPCgdsZWF2aW5nGAkgASgIIikKC0RhdGFBZGRyZXNzEgwKBGhvc3QYASABKAkSDAoEcG9ydBgCIAEoDSIxCgxTaWduZWRSZWNvcmQSDgoGcmVjb3JkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCIuCgVIZWxsbxIlCgZyZWNvcmQYASABKAsyFS53ZWlyLnYxLlNpZ25lZFJlY29yZCJVCghTeW5jSGVhZBIlCgZyZWNvcmQYASABKAsyFS53ZWlyLnYxLlNpZ25lZFJlY29yZBIPCgdkaWdlc3RzGAIgASgMEhEKCWRpZmZlcmluZxgDIAEoDCJQCgpSZWNvcmRQYWdlEiYKB3JlY29yZHMYASADKAsyFS53ZWlyLnYxLlNpZ25lZFJlY29yZBIMCgRsYXN0GAIgASgIEgwKBGFnZXMYAyADKA0iOQoGR29zc2lwEicKBm1lbWJlchgBIAEoCzIVLndlaXIudjEuU2lnbmVkUmVjb3JkSABCBgoEYm9keWIGcHJvdG8z',
   );
 
 /**
@@ -85,17 +85,10 @@ export type SwarmMessage = Message<'weir.v1.SwarmMessage'> & {
       }
     | {
         /**
-         * @generated from field: weir.v1.ClaimQuery claim_query = 9;
+         * @generated from field: weir.v1.Claim claim = 9;
          */
-        value: ClaimQuery;
-        case: 'claimQuery';
-      }
-    | {
-        /**
-         * @generated from field: weir.v1.ClaimState claim_state = 10;
-         */
-        value: ClaimState;
-        case: 'claimState';
+        value: Claim;
+        case: 'claim';
       }
     | { case: undefined; value?: undefined };
 };
@@ -288,43 +281,25 @@ export type Attestation = Message<'weir.v1.Attestation'> & {
 export const AttestationSchema: GenMessage<Attestation> = /*@__PURE__*/ messageDesc(file_weir, 8);
 
 /**
- * @generated from message weir.v1.ClaimQuery
+ * @generated from message weir.v1.Claim
  */
-export type ClaimQuery = Message<'weir.v1.ClaimQuery'> & {
-  /**
-   * @generated from field: uint32 index = 1;
-   */
-  index: number;
-};
-
-/**
- * Describes the message weir.v1.ClaimQuery.
- * Use `create(ClaimQuerySchema)` to create a new message.
- */
-export const ClaimQuerySchema: GenMessage<ClaimQuery> = /*@__PURE__*/ messageDesc(file_weir, 9);
-
-/**
- * @generated from message weir.v1.ClaimState
- */
-export type ClaimState = Message<'weir.v1.ClaimState'> & {
+export type Claim = Message<'weir.v1.Claim'> & {
   /**
    * @generated from field: uint32 index = 1;
    */
   index: number;
 
   /**
-   * 1 have, 2 fetching, 3 none; others are read as 3.
-   *
-   * @generated from field: uint32 state = 2;
+   * @generated from field: bool held = 2;
    */
-  state: number;
+  held: boolean;
 };
 
 /**
- * Describes the message weir.v1.ClaimState.
- * Use `create(ClaimStateSchema)` to create a new message.
+ * Describes the message weir.v1.Claim.
+ * Use `create(ClaimSchema)` to create a new message.
  */
-export const ClaimStateSchema: GenMessage<ClaimState> = /*@__PURE__*/ messageDesc(file_weir, 10);
+export const ClaimSchema: GenMessage<Claim> = /*@__PURE__*/ messageDesc(file_weir, 9);
 
 /**
  * A member's data about itself.
@@ -382,7 +357,7 @@ export type MemberRecord = Message<'weir.v1.MemberRecord'> & {
  * Describes the message weir.v1.MemberRecord.
  * Use `create(MemberRecordSchema)` to create a new message.
  */
-export const MemberRecordSchema: GenMessage<MemberRecord> = /*@__PURE__*/ messageDesc(file_weir, 11);
+export const MemberRecordSchema: GenMessage<MemberRecord> = /*@__PURE__*/ messageDesc(file_weir, 10);
 
 /**
  * @generated from message weir.v1.DataAddress
@@ -403,7 +378,7 @@ export type DataAddress = Message<'weir.v1.DataAddress'> & {
  * Describes the message weir.v1.DataAddress.
  * Use `create(DataAddressSchema)` to create a new message.
  */
-export const DataAddressSchema: GenMessage<DataAddress> = /*@__PURE__*/ messageDesc(file_weir, 12);
+export const DataAddressSchema: GenMessage<DataAddress> = /*@__PURE__*/ messageDesc(file_weir, 11);
 
 /**
  * The record as its member encoded it, so that relays keep fields that they do not know.
@@ -426,7 +401,7 @@ export type SignedRecord = Message<'weir.v1.SignedRecord'> & {
  * Describes the message weir.v1.SignedRecord.
  * Use `create(SignedRecordSchema)` to create a new message.
  */
-export const SignedRecordSchema: GenMessage<SignedRecord> = /*@__PURE__*/ messageDesc(file_weir, 13);
+export const SignedRecordSchema: GenMessage<SignedRecord> = /*@__PURE__*/ messageDesc(file_weir, 12);
 
 /**
  * The only frame of a hello, in both directions.
@@ -444,7 +419,7 @@ export type Hello = Message<'weir.v1.Hello'> & {
  * Describes the message weir.v1.Hello.
  * Use `create(HelloSchema)` to create a new message.
  */
-export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/ messageDesc(file_weir, 14);
+export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/ messageDesc(file_weir, 13);
 
 /**
  * First frame of a member sync, in both directions.
@@ -476,7 +451,7 @@ export type SyncHead = Message<'weir.v1.SyncHead'> & {
  * Describes the message weir.v1.SyncHead.
  * Use `create(SyncHeadSchema)` to create a new message.
  */
-export const SyncHeadSchema: GenMessage<SyncHead> = /*@__PURE__*/ messageDesc(file_weir, 15);
+export const SyncHeadSchema: GenMessage<SyncHead> = /*@__PURE__*/ messageDesc(file_weir, 14);
 
 /**
  * @generated from message weir.v1.RecordPage
@@ -506,7 +481,7 @@ export type RecordPage = Message<'weir.v1.RecordPage'> & {
  * Describes the message weir.v1.RecordPage.
  * Use `create(RecordPageSchema)` to create a new message.
  */
-export const RecordPageSchema: GenMessage<RecordPage> = /*@__PURE__*/ messageDesc(file_weir, 16);
+export const RecordPageSchema: GenMessage<RecordPage> = /*@__PURE__*/ messageDesc(file_weir, 15);
 
 /**
  * On the gossip topic. An unknown body is passed on without being read.
@@ -532,4 +507,4 @@ export type Gossip = Message<'weir.v1.Gossip'> & {
  * Describes the message weir.v1.Gossip.
  * Use `create(GossipSchema)` to create a new message.
  */
-export const GossipSchema: GenMessage<Gossip> = /*@__PURE__*/ messageDesc(file_weir, 17);
+export const GossipSchema: GenMessage<Gossip> = /*@__PURE__*/ messageDesc(file_weir, 16);

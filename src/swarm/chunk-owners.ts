@@ -1,5 +1,11 @@
 /** The owners of a blob's chunks: the member that fetches a chunk from upstream, and its backup owners. */
-import { MEMBERS_PER_TRACKER, TRACKER_LEVEL_FACTOR, OWNER_RANKS } from './parameters.ts';
+import {
+  MEMBERS_PER_TRACKER,
+  OWNER_RANKS,
+  OWNERS_MIN,
+  OWNERS_SHARE,
+  TRACKER_LEVEL_FACTOR,
+} from './parameters.ts';
 import type { Membership } from '../cluster/membership.ts';
 import type { Member } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
@@ -53,7 +59,7 @@ export class ChunkOwners {
     const group = this.groupOf(index);
     let ranked = this.#ranked.get(group);
     if (ranked === undefined) {
-      ranked = rank(this.#membership.live(), this.keyOf(index), OWNER_RANKS);
+      ranked = rank(this.#set(), this.keyOf(index), OWNER_RANKS);
       this.#ranked.set(group, ranked);
     }
     return ranked;
@@ -85,6 +91,13 @@ export class ChunkOwners {
       this.#hash = hashText(peer);
     }
     return shareBefore(this.#hash, this.keyOf(index));
+  }
+
+  /** The members that own chunks of this blob. If all did, everybody would have a connection to everybody. */
+  #set(): readonly Member[] {
+    const members = this.#membership.live();
+    const count = Math.max(OWNERS_MIN, Math.ceil(members.length * OWNERS_SHARE));
+    return count >= members.length ? members : rank(members, this.#blob, count);
   }
 
   #refresh(): void {

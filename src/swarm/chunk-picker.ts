@@ -1,5 +1,5 @@
 /** Which chunk to ask for next, and of which peer. The same state and random numbers give the same choice. */
-import type { Bitfield } from '../protocol/bitfield.ts';
+import type { ReadonlyBitfield } from '../protocol/bitfield.ts';
 import type { ZoneTurns } from './zone-turns.ts';
 import type { SwarmPeer, PeerSet } from './peer-set.ts';
 
@@ -14,7 +14,7 @@ export interface ChunkPickerOptions {
   readonly peers: PeerSet;
   readonly zones: Pick<ZoneTurns, 'mayCross' | 'takeNextAt'>;
   /** Neither here nor asked for. */
-  readonly wanted: Bitfield;
+  readonly wanted: ReadonlyBitfield;
   readonly random: () => number;
   /** How often the first chunk is taken instead of the rarest. */
   readonly inOrder: number;

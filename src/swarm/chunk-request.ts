@@ -37,6 +37,8 @@ export class ChunkRequest {
   readonly peer: PeerId;
   readonly role: Role;
   readonly startedAt: number;
+  /** When a second source was asked last; before that, {@link startedAt}. */
+  hedgedAt: number;
   readonly #state: SwarmState;
   readonly #events: ChunkRequestEvents;
   readonly #cancel: () => void;
@@ -54,10 +56,10 @@ export class ChunkRequest {
     this.index = index;
     this.peer = member.peer;
     this.role = role;
-    this.startedAt = state.now;
+    this.startedAt = this.hedgedAt = state.now;
     this.#state = state;
     this.#events = events;
-    state.began(index);
+    state.chunks.begin(index);
     const request = {
       swarm,
       range: { start: layout.start(index), end: layout.end(index) },
@@ -106,7 +108,7 @@ export class ChunkRequest {
   cancel(): void {
     if (this.#over) return;
     this.#over = true;
-    this.#state.ended(this.index);
+    this.#state.chunks.end(this.index);
     this.#cancel();
   }
 
@@ -119,7 +121,8 @@ export class ChunkRequest {
     if (this.#lastByteAt !== undefined)
       return now - this.#lastByteAt > rtt.stall.limit || this.#isCrawling(now) ? 'stalled' : undefined;
     if (this.#acknowledgedAt === undefined) return now - this.#leftAt > ack ? 'silent' : undefined;
-    return now - this.#acknowledgedAt > queueTimeout ? 'queued' : undefined;
+    // An owner fetches it, which takes as long as the registry: the hedger looks at that.
+    return this.role !== 'owner' && now - this.#acknowledgedAt > queueTimeout ? 'queued' : undefined;
   }
 
   /**
@@ -159,7 +162,7 @@ export class ChunkRequest {
   #end(report: () => void): void {
     if (this.#over) return;
     this.#over = true;
-    this.#state.ended(this.index);
+    this.#state.chunks.end(this.index);
     report();
   }
 }

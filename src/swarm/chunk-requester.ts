@@ -74,10 +74,10 @@ export class ChunkRequester {
   }
 
   /** Asks a second peer for a chunk under way. @returns false if even the window for hedges is full */
-  hedge(peer: PeerId, index: number): boolean {
+  hedge(peer: PeerId, index: number, role: Role): boolean {
     const { environment, layout, room } = this.#state;
     if (!room.hasRoom(layout.chunkSize) || !environment.requestWindow.take(MAX_EXTRA_HEDGES)) return false;
-    this.#begin(peer, index, 'holder');
+    this.#begin(peer, index, role);
     return true;
   }
 

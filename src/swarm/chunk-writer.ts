@@ -21,8 +21,6 @@ export interface ChunkWriterEvents {
   disputed(index: number): void;
   /** The peer has sent wrong bytes. */
   wrong(from: PeerId): void;
-  /** The chunk's bytes are gone before they were written. */
-  lost(index: number): void;
   /** Nothing can be written. */
   failed(error: WeirError): void;
   changed(): void;
@@ -38,21 +36,20 @@ export class ChunkWriter {
   }
 
   fromPeer(index: number, { bytes, attestation, release }: ReceivedChunk, from: PeerId): void {
-    const { have, options, environment, swarm } = this.#state;
-    if (have.has(index) || !this.#isTrusted(index, attestation, from)) {
+    const { chunks, options, environment, swarm } = this.#state;
+    if (chunks.have.has(index) || !this.#isTrusted(index, attestation, from)) {
       release();
       return;
     }
-    this.#state.began(index);
+    chunks.startWriting(index);
     options.sink.write(index, bytes, attestation.hash, (result) => {
       release();
-      this.#state.ended(index);
+      chunks.stopWriting(index);
       if (result.kind === 'mismatch') {
         this.#state.blame(from, 'wrong-bytes');
         this.#events.wrong(from);
       } else if (result.kind === 'failed') this.#events.failed(result.error);
-      else if (result.kind === 'lost') this.#events.lost(index);
-      else {
+      else if (result.kind === 'written') {
         environment.observer.received(swarm, from, bytes.length);
         environment.membership.clear(from); // not before: a wrong chunk must not clear the peer of an earlier one
         this.#attested(index, attestation);
@@ -63,25 +60,22 @@ export class ChunkWriter {
   }
 
   fromUpstream(index: number, bytes: ChunkBytes, release: () => void): void {
-    const { have, options, environment, swarm, attestations, layout } = this.#state;
+    const { chunks, options, environment, swarm, layout } = this.#state;
     environment.observer.fetched(swarm, bytes.length);
-    if (have.has(index)) {
+    if (chunks.have.has(index)) {
       release();
       return;
     }
-    this.#state.began(index);
+    chunks.startWriting(index);
     options.sink.write(index, bytes, undefined, (result) => {
       release();
-      this.#state.ended(index);
+      chunks.stopWriting(index);
       if (result.kind === 'failed') this.#events.failed(result.error);
-      if (result.kind === 'lost') {
-        this.#events.lost(index);
-        this.#events.changed();
-      }
+      if (result.kind === 'lost') this.#events.changed();
       if (result.kind !== 'written') return;
       const attestation = environment.attest(swarm, layout.size, index, result.hash);
       this.#attested(index, attestation);
-      attestations[index] = attestation;
+      chunks.attest(attestation);
       this.#events.attested(attestation);
       this.#events.written(index, undefined);
       this.#events.changed();
@@ -97,7 +91,7 @@ export class ChunkWriter {
     const before = attestations[index];
     if (before !== undefined && isSameHash(before.hash, attestation.hash)) return;
     if (before !== undefined) this.#state.verdicts.contest(before);
-    attestations[index] = attestation;
+    this.#state.chunks.attest(attestation);
   }
 
   /** Whether the attestation is genuine, its maker is believed, and no other one differs. */
@@ -108,7 +102,7 @@ export class ChunkWriter {
     const isAttested = known !== undefined && isSameHash(known.hash, attestation.hash);
     if (!this.#state.isBelieved(attestation.by)) return isAttested || this.#disputed(index);
     if (!environment.isGenuine(attestation, swarm, layout.size)) {
-      this.#state.blame(from, 'protocol', { detail: 'a chunk with a forged attestation' });
+      this.#state.blame(from, 'protocol', 'a chunk with a forged attestation');
       return false;
     }
     if (known === undefined || isAttested) return true;
@@ -119,7 +113,7 @@ export class ChunkWriter {
   /** No attestation is believed: upstream is asked. */
   #disputed(index: number): false {
     this.#events.disputed(index);
-    this.#state.attested.clear(index);
+    this.#state.chunks.doubt(index);
     return false;
   }
 }

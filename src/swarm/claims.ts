@@ -1,28 +1,25 @@
 /**
- * The claims that an owner grants while it does not pull the blob itself. It fetches nothing: one asker at a time gets
- * the claim to fetch a chunk from upstream, and the others are sent to that claimant. So no byte passes through a node
- * that does not need it, and no credential leaves the node whose runtime brought it.
+ * The claims that this node grants as an owner, whether or not it pulls the blob: the one lock on fetching a chunk from
+ * upstream. One member at a time has the claim, and renews it while bytes come. A claim that brings no chunk for long
+ * is granted to one more member: its holder's link is slow, or TCP starves it.
  */
-import { MAX_CLAIMS, CLAIM_TIMEOUT, CLAIM_DONE_HOLDS } from './parameters.ts';
-import { LRUCache } from 'lru-cache';
+import { MAX_CLAIMS, CLAIM_DONE_HOLDS, CLAIM_OVERDUE, CLAIM_TIMEOUT } from './parameters.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
+import { registryBlobId } from '../oci/registry-blob.ts';
+import type { SwarmKey } from '../protocol/messages.ts';
 import type { Scheduler } from './scheduler.ts';
 
 interface Claim {
   readonly holder: PeerId;
-  /** Scheduler's milliseconds. */
-  until: number;
-  done: boolean;
+  /** Scheduler's milliseconds: of its grant, and of its end. */
+  readonly since: number;
+  readonly until: number;
+  readonly done: boolean;
 }
 
-export type ClaimAnswer =
-  | { readonly kind: 'yours' }
-  | { readonly kind: 'taken' }
-  | { readonly kind: 'done'; readonly holder: PeerId };
-
 export class Claims {
-  /** Undefined before the first claim: the cache takes half a MiB, and most nodes never need it. */
-  #claims: LRUCache<string, Claim> | undefined;
+  /** The oldest first. */
+  readonly #claims: Map<string, Claim> = new Map();
   readonly #scheduler: Pick<Scheduler, 'now'>;
   readonly #isLive: (peer: PeerId) => boolean;
 
@@ -32,57 +29,72 @@ export class Claims {
   }
 
   get size(): number {
-    return this.#claims?.size ?? 0;
+    return this.#claims.size;
   }
 
-  /** Whether no claim was ever made. */
-  get isEmpty(): boolean {
-    return this.#claims === undefined;
-  }
-
-  ask(key: string, asker: PeerId): ClaimAnswer {
-    const claim = this.current(key);
-    if (claim !== undefined && claim.holder !== asker) {
-      return claim.done ? { kind: 'done', holder: claim.holder } : { kind: 'taken' };
-    }
-    this.#set(key, asker);
-    return { kind: 'yours' };
-  }
-
-  /** The peer fetches the chunk unasked; it also replaces a claimant that was said to have the chunk but lacks it. */
-  take(key: string, peer: PeerId): void {
-    const claim = this.current(key);
-    if (claim === undefined || claim.done || claim.holder === peer) this.#set(key, peer);
+  /**
+   * Grants the claim to `peer`, or renews it, unless another member has it.
+   * @returns whether `peer` has the claim now
+   */
+  take(swarm: SwarmKey, index: number, peer: PeerId): boolean {
+    const claim = this.#current(swarm, index);
+    if (claim !== undefined && claim.holder !== peer && !claim.done && !this.#isOverdue(claim)) return false;
+    const now = this.#scheduler.now();
+    // A claimant that asks again for a chunk that it had begins anew.
+    const isRenewal = claim?.holder === peer && !claim.done;
+    const since = isRenewal ? claim.since : now;
+    this.#set(swarm, index, { holder: peer, since, until: now + CLAIM_TIMEOUT, done: false });
+    return true;
   }
 
   /** The peer releases its claim. */
-  release(key: string, peer: PeerId): void {
-    const claim = this.#claims?.get(key);
-    if (claim?.holder === peer && !claim.done) this.#claims?.delete(key);
+  release(swarm: SwarmKey, index: number, peer: PeerId): void {
+    const id = chunkId(swarm, index);
+    const claim = this.#claims.get(id);
+    if (claim?.holder === peer && !claim.done) this.#claims.delete(id);
   }
 
-  #set(key: string, holder: PeerId): void {
-    this.#claims ??= new LRUCache({ max: MAX_CLAIMS });
-    this.#claims.set(key, { holder, until: this.#scheduler.now() + CLAIM_TIMEOUT, done: false });
+  /** The peer says that it has the chunk. */
+  done(swarm: SwarmKey, index: number, peer: PeerId): void {
+    if (this.#claims.size === 0) return;
+    const claim = this.#claims.get(chunkId(swarm, index));
+    if (claim?.holder !== peer) return;
+    const until = this.#scheduler.now() + CLAIM_DONE_HOLDS;
+    this.#set(swarm, index, { ...claim, until, done: true });
   }
 
-  /** The present claim: its holder fetches the chunk, or has it. */
-  current(key: string): Readonly<Claim> | undefined {
-    const claim = this.#claims?.get(key);
+  /** The claimant that has the chunk. */
+  holder(swarm: SwarmKey, index: number): PeerId | undefined {
+    const claim = this.#current(swarm, index);
+    return claim?.done === true ? claim.holder : undefined;
+  }
+
+  /** Whether a member other than `peer` is fetching the chunk, and is not overdue. */
+  isTaken(swarm: SwarmKey, index: number, peer: PeerId): boolean {
+    const claim = this.#current(swarm, index);
+    return claim !== undefined && claim.holder !== peer && !claim.done && !this.#isOverdue(claim);
+  }
+
+  #isOverdue({ since }: Claim): boolean {
+    return this.#scheduler.now() - since >= CLAIM_OVERDUE;
+  }
+
+  #current(swarm: SwarmKey, index: number): Claim | undefined {
+    if (this.#claims.size === 0) return undefined;
+    const claim = this.#claims.get(chunkId(swarm, index));
     if (claim === undefined || !this.#isLive(claim.holder)) return undefined;
     return claim.until > this.#scheduler.now() ? claim : undefined;
   }
 
-  /** Whether a member is fetching it now. */
-  isTaken(key: string): boolean {
-    return this.current(key)?.done === false;
+  #set(swarm: SwarmKey, index: number, claim: Claim): void {
+    const id = chunkId(swarm, index);
+    this.#claims.delete(id); // the newest is last
+    this.#claims.set(id, claim);
+    const [oldest] = this.#claims.keys();
+    if (this.#claims.size > MAX_CLAIMS && oldest !== undefined) this.#claims.delete(oldest);
   }
+}
 
-  /** The claimant says that it has the chunk. */
-  done(key: string, holder: PeerId): void {
-    const claim = this.#claims?.get(key);
-    if (claim?.holder !== holder) return;
-    claim.done = true;
-    claim.until = this.#scheduler.now() + CLAIM_DONE_HOLDS;
-  }
+export function chunkId(swarm: SwarmKey, index: number): string {
+  return `${registryBlobId(swarm)} ${index}`;
 }

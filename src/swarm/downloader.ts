@@ -3,7 +3,7 @@
  * takes long. The swarm's tick checks the time limits.
  */
 import { assertNever } from '../util/errors.ts';
-import { URGENT_OWNER_REQUESTS, UNABLE_OWNER_BACKOFF } from './parameters.ts';
+import { URGENT_OWNER_REQUESTS } from './parameters.ts';
 import type { WeirError } from '../util/errors.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { ChunkAnswer } from '../transfer/chunk-exchange.ts';
@@ -21,8 +21,8 @@ import type { SwarmState } from './swarm-state.ts';
 export interface DownloaderEvents {
   /** A chunk came from a peer; its hash is not checked yet. */
   arrived(index: number, chunk: ReceivedChunk, from: PeerId): void;
-  /** This node is to fetch the chunk from upstream: the owner granted it the claim, or no owner answers. */
-  claimGranted(index: number): void;
+  /** This node is to fetch the chunk from upstream. `granter`: the owner that says so; undefined: none answers. */
+  claimGranted(index: number, granter: PeerId | undefined): void;
   /** How many chunks this node is fetching from upstream. */
   fetches(): number;
   /** How many chunks that have not entered the cluster may be fetched at a time. */
@@ -47,7 +47,7 @@ export class Downloader {
     this.#state = state;
     this.#events = events;
     this.#hedger = new Hedger(state);
-    const { peers, wanted, environment } = state;
+    const { peers, chunks, environment } = state;
     const { scheduler, parameters } = environment;
     const random = (): number => scheduler.random();
     this.#zones = new ZoneTurns(state, () => this.usual);
@@ -55,7 +55,7 @@ export class Downloader {
     this.#picker = new ChunkPicker({
       peers,
       zones: this.#zones,
-      wanted,
+      wanted: chunks.missing,
       random,
       inOrder: parameters.inOrderShare,
     });
@@ -151,8 +151,11 @@ export class Downloader {
   }
 
   #hedge(): void {
-    for (const { index, peer } of this.#hedger.late(this.#requests.underWay)) {
-      if (!this.#requests.hedge(peer, index)) return;
+    const { now, self } = this.#state;
+    for (const { request, peer, role } of this.#hedger.late(this.#requests.underWay)) {
+      request.hedgedAt = now;
+      if (peer === self) this.#claim(request.index);
+      else if (!this.#requests.hedge(peer, request.index, role)) return;
     }
   }
 
@@ -192,7 +195,7 @@ export class Downloader {
       case 'redirect':
         return this.#redirected(chunkRequest.index, chunkRequest.peer, answer.holders);
       case 'unable':
-        return this.#unable(chunkRequest.index);
+        return this.#claim(chunkRequest.index, chunkRequest.peer);
       case 'absent':
         return this.#absent(chunkRequest);
       default:
@@ -206,7 +209,7 @@ export class Downloader {
     if (attestation?.index !== chunkRequest.index) {
       answer.release?.();
       const detail = `a chunk with the attestation of chunk ${attestation?.index} instead of ${chunkRequest.index}`;
-      this.#state.blame(chunkRequest.peer, 'protocol', { detail });
+      this.#state.blame(chunkRequest.peer, 'protocol', detail);
       return;
     }
     if (answer.size !== layout.size) {
@@ -215,7 +218,7 @@ export class Downloader {
       this.#absent(chunkRequest);
       return;
     }
-    this.#hedger.observe(now - chunkRequest.startedAt);
+    this.#hedger.observe(now - chunkRequest.startedAt, chunkRequest.role);
     environment.requestWindow.onTransferDone(now - chunkRequest.firstByteAt);
     const swarmPeer = peers.get(chunkRequest.peer);
     if (swarmPeer !== undefined) swarmPeer.load = 0;
@@ -253,9 +256,7 @@ export class Downloader {
   }
 
   #retry(index: number, after: number): void {
-    const until = this.#state.now + after;
-    this.#ownerPicker.notBefore(index, until);
-    this.#ownerPicker.rest(until);
+    this.#ownerPicker.notBefore(index, this.#state.now + after);
   }
 
   #redirected(index: number, from: PeerId, holders: readonly PeerId[]): void {
@@ -263,7 +264,7 @@ export class Downloader {
     const others = holders.filter((holder) => holder !== self && holder !== from);
     if (others.length > 0 && others.every((holder) => absent.has(holder))) {
       // They had it once. The owner learns from the claim that they lack it now.
-      this.#state.attested.clear(index);
+      this.#state.chunks.doubt(index);
       this.#claim(index);
       return;
     }
@@ -274,19 +275,13 @@ export class Downloader {
     );
   }
 
-  /** The owner grants this node the claim. */
-  #unable(index: number): void {
-    this.#ownerPicker.notBefore(index, this.#state.now + UNABLE_OWNER_BACKOFF);
-    this.#claim(index);
-  }
-
   #absent({ peer, index, role }: ChunkRequest): void {
     if (role === 'owner') {
       this.#nextRank(index);
       return;
     }
     this.#state.onMissing(peer); // others had named it
-    if (this.#state.isLost(index)) this.#state.attested.clear(index); // it was the only holder
+    if (this.#state.isLost(index)) this.#state.chunks.doubt(index); // it was the only holder
     const { peers, environment, swarm } = this.#state;
     const swarmPeer = peers.get(peer);
     if (swarmPeer === undefined || !peers.has(swarmPeer, index)) return;
@@ -311,7 +306,7 @@ export class Downloader {
       if (role === 'owner') this.#nextRank(index);
     } else {
       // A blamed peer is no owner any more: the next one moves up by itself.
-      this.#state.blame(peer, FAILURE_REASONS[failure], { detail: error?.message });
+      this.#state.blame(peer, FAILURE_REASONS[failure], error?.message);
     }
     if (failure !== 'queued') this.peerGone(peer); // its other chunks will not come either
     this.#events.changed();
@@ -321,8 +316,8 @@ export class Downloader {
     if (!this.#ownerPicker.nextRank(index)) this.#claim(index);
   }
 
-  #claim(index: number): void {
+  #claim(index: number, granter?: PeerId): void {
     this.#ownerPicker.settled(index);
-    this.#events.claimGranted(index);
+    this.#events.claimGranted(index, granter);
   }
 }

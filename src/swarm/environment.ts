@@ -91,10 +91,10 @@ export interface Environment {
 }
 
 /**
- * Why a node fetches from upstream: it is the chunk's owner or backup owner; the owner granted it the claim (or a peer
- * asks this node as owner); it is alone; or nothing else makes progress.
+ * Why a node fetches from upstream: it is the chunk's owner; an owner granted it the claim, or a peer asks this node as
+ * owner; it is alone; or nothing else makes progress.
  */
-export type FetchReason = 'owner' | 'backup' | 'claimed' | 'alone' | 'rescue';
+export type FetchReason = 'owner' | 'claimed' | 'alone' | 'rescue';
 
 export interface SwarmObserver {
   /** An upstream request begins. */

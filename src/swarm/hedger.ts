@@ -1,44 +1,63 @@
-/** Which requests get a second peer: those for the last chunks of a blob, and those much slower than usual. */
-import { TRANSFER_TIME_GAIN, HEDGE_SLOW_MIN } from './parameters.ts';
+/**
+ * The one rule for slow sources: a request that takes longer than its limit is asked of a second source, and the first
+ * answer counts. The limit follows what is usual (rtt-estimator.ts).
+ */
+import { MIB } from '../util/clock.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
-import type { ChunkRequest } from './chunk-request.ts';
+import type { ChunkRequest, Role } from './chunk-request.ts';
+import { RttEstimator } from './rtt-estimator.ts';
 import type { SwarmState } from './swarm-state.ts';
+
+export interface SecondSource {
+  readonly request: ChunkRequest;
+  readonly peer: PeerId;
+  readonly role: Role;
+}
 
 export class Hedger {
   readonly #state: SwarmState;
-  /** Usual milliseconds of a transfer, smoothed; 0 before the first. */
-  #usual = 0;
+  /** Of chunks that peers had. */
+  readonly #transfers: RttEstimator;
+  /** Of all chunks, also of those that an owner had to fetch first. */
+  readonly #all: RttEstimator = new RttEstimator(0, 0, 0);
 
   constructor(state: SwarmState) {
     this.#state = state;
+    this.#transfers = new RttEstimator(...state.environment.parameters.hedgeAfter);
   }
 
-  /** Usual milliseconds of a transfer; 0 before the first. */
+  /** Usual milliseconds of a request for a chunk; 0 before the first. */
   get usual(): number {
-    return this.#usual;
+    return this.#all.usual;
   }
 
-  /** A transfer took so many milliseconds. */
-  observe(took: number): void {
-    this.#usual = this.#usual === 0 ? took : this.#usual + TRANSFER_TIME_GAIN * (took - this.#usual);
+  /** A request for a chunk took so many milliseconds. */
+  observe(took: number, role: Role): void {
+    this.#all.observe(took);
+    if (role === 'holder') this.#transfers.observe(took);
   }
 
-  /** A second peer to ask, for each request that is late. */
-  *late(
-    chunkRequests: ReadonlySet<ChunkRequest>,
-  ): Generator<{ readonly index: number; readonly peer: PeerId }> {
-    const { environment, peers, now, have, layout, inFlight } = this.#state;
-    const { parameters, scheduler } = environment;
-    const isEndgame = have.count + chunkRequests.size >= layout.count;
-    const limit = isEndgame
-      ? Math.max(parameters.hedgeMin, this.#usual * parameters.hedgeFactorEndgame)
-      : Math.max(HEDGE_SLOW_MIN, this.#usual * parameters.hedgeFactor);
+  /** A second source for each request that is late. */
+  *late(chunkRequests: ReadonlySet<ChunkRequest>): Generator<SecondSource> {
+    const { environment, peers, now, chunks } = this.#state;
+    const { limit } = this.#transfers;
     const [oldest] = chunkRequests; // oldest first
     if (oldest === undefined || now - oldest.startedAt < limit) return;
-    for (const { role, index, startedAt, peer } of Array.from(chunkRequests)) {
-      if (role === 'owner' || (inFlight[index] ?? 0) > 1 || now - startedAt < limit) continue;
-      const other = peers.best(index, now, () => scheduler.random(), peer);
-      if (other !== undefined) yield { index, peer: other.id };
+    for (const request of Array.from(chunkRequests)) {
+      const { role, index, hedgedAt, peer } = request;
+      if (chunks.requests(index) > 1 || now - hedgedAt < limit) continue;
+      const other = peers.best(index, now, () => environment.scheduler.random(), peer);
+      if (other !== undefined) yield { request, peer: other.id, role: 'holder' };
+      else if (role === 'owner' && now - hedgedAt >= this.#upstreamLimit(index)) {
+        const next = this.#state.ownerAfter(index, peer);
+        if (next !== undefined) yield { request, peer: next, role };
+      }
     }
+  }
+
+  /** Milliseconds after which an owner takes too long to fetch the chunk; Infinity if this node has fetched none itself. */
+  #upstreamLimit(index: number): number {
+    const { environment, layout } = this.#state;
+    return (environment.rtt.upstream.limit * layout.length(index)) / MIB;
   }
 }

@@ -40,7 +40,7 @@ export function nodeState(
     rtt: {
       ack: new RttEstimator(...parameters.ackTimeout),
       stall: new RttEstimator(...parameters.stallTimeout),
-      upstream: new RttEstimator(parameters.upstreamStallMin, Infinity, Infinity),
+      upstream: new RttEstimator(0, Infinity, Infinity),
     },
     requestWindow: new RequestWindow(parameters, scheduler),
     room,

@@ -18,8 +18,6 @@ export class OwnerPicker {
   readonly #ranks: Map<number, number> = new Map();
   /** Per chunk, scheduler's milliseconds of when it may be asked for again. */
   readonly #askAgain: Map<number, number> = new Map();
-  /** Scheduler's milliseconds until which no owner is asked for anything. */
-  #restUntil = 0;
 
   constructor(state: SwarmState, zones: ZoneTurns) {
     this.#state = state;
@@ -31,26 +29,17 @@ export class OwnerPicker {
     let next = Infinity;
     const { now } = this.#state;
     for (const at of this.#askAgain.values()) if (at > now) next = Math.min(next, at);
-    return next === Infinity || this.#restUntil <= now ? next : Math.max(next, this.#restUntil);
+    return next;
   }
 
   /**
-   * Whether it is this node's turn to ask the chunk's owner, or a seed. In a large cluster each chunk has its own few
-   * members that ask: if all did, its owner and backup owners would have a connection to everybody. A few are enough to
-   * bring the chunk to peers of all others. On a stall, because those few do not pull the blob or have died, more and
-   * more have their turn.
+   * Whether it is this node's turn to ask the chunk's owner, or a seed. If all members of a large cluster did, its owner
+   * and backup owners would have a connection to everybody. A few are enough to bring the chunk to peers of all others.
+   * On a stall, because those few do not pull the blob or have died, more and more have their turn.
    */
   #hasTurn(index: number): boolean {
-    const { owners, self, now, lastProgress, environment, peers } = this.#state;
-    const { ownerAskers, ownerPatience, peersWanted } = environment.parameters;
-    // One of the first members was named few peers, and has many now.
-    const isPopular = peers.size >= 2 * peersWanted;
-    // The very first member was named no peers, and will be sent some in a moment.
-    const isUnknown = this.#state.swarmSize === 0;
-    const swarmSize = isPopular || isUnknown ? environment.membership.live().length : this.#state.swarmSize;
-    if (swarmSize <= ownerAskers) return true;
-    const before = swarmSize * owners.shareBefore(index, self);
-    return before < ownerAskers * 2 ** ((now - lastProgress) / ownerPatience);
+    const { now, lastProgress, environment } = this.#state;
+    return this.#state.hasTurn(index, environment.parameters.ownerAskers, now - lastProgress);
   }
 
   /**
@@ -60,14 +49,17 @@ export class OwnerPicker {
    */
   candidates(window: number): number[] {
     const { have, layout, now } = this.#state;
-    if (now < this.#restUntil) return [];
     const found: number[] = [];
     let far = 0;
     for (let i = have.firstClear(); i < layout.count && far < window; i = have.firstClear(i + 1)) {
       if (this.#state.isReachable(i)) continue;
       far++;
-      const isWanted = this.#state.isWanted(i) && !this.#state.isClaimed(i);
-      if (isWanted && (this.#askAgain.get(i) ?? 0) <= now && this.#hasTurn(i) && this.#mayCross(i))
+      if (
+        this.#state.isWanted(i) &&
+        (this.#askAgain.get(i) ?? 0) <= now &&
+        this.#hasTurn(i) &&
+        this.#mayCross(i)
+      )
         found.push(i);
     }
     return found;
@@ -81,22 +73,18 @@ export class OwnerPicker {
 
   /** Which member to ask for the chunk; undefined if this node is its owner. */
   choose(index: number): OwnerChoice | undefined {
-    const { owners, self } = this.#state;
     const seed = this.#randomSeed();
     if (seed !== undefined) return { index, peer: seed, role: 'holder' };
-    const left = owners.of(index).slice(this.#ranks.get(index) ?? 0);
-    // An owner that acknowledges nothing would hold up each of its chunks.
-    const owner = left.find(({ peer }) => !this.#state.isSnubbed(peer)) ?? left[0];
-    return owner?.peer === self ? undefined : { index, peer: owner?.peer, role: 'owner' };
+    const rank = this.#ranks.get(index) ?? 0;
+    const peer = this.#state.ownerOf(index, rank);
+    if (peer !== this.#state.self) return { index, peer, role: 'owner' };
+    if (this.#state.isLost(index)) this.#state.look(index);
+    // If the owners before this node do not answer, it is the arbiter.
+    return rank === 0 ? undefined : { index, peer: undefined, role: 'owner' };
   }
 
   notBefore(index: number, at: number): void {
     this.#askAgain.set(index, at);
-  }
-
-  /** An owner is overloaded, and so are the others then: asking them all would open connections to all members. */
-  rest(until: number): void {
-    this.#restUntil = until;
   }
 
   /** This owner did not help. @returns whether another one is left */

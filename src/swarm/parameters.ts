@@ -56,12 +56,11 @@ export interface Parameters {
 
   // Second requests (hedger.ts)
 
-  /** Milliseconds after which one of the last chunks is asked of a second peer, at least. */
-  readonly hedgeMin: number;
-  /** The same as a multiple of what a transfer usually takes: half of all transfers take longer than that. */
-  readonly hedgeFactorEndgame: number;
-  /** A transfer that has taken so many times the usual time is asked of a second peer too. */
-  readonly hedgeFactor: number;
+  /**
+   * Milliseconds after which a request is asked of a second source: at least, before the first measurement, and at most
+   * (rtt-estimator.ts).
+   */
+  readonly hedgeAfter: readonly [number, number, number];
 
   // Peers and trackers (peer-connector.ts, tracker.ts)
 
@@ -93,10 +92,8 @@ export interface Parameters {
   readonly ownerQueue: number;
   /** Members that may ask an owner for its chunk while the swarm makes progress. Others wait until a peer has it. */
   readonly ownerAskers: number;
-  /** Milliseconds without progress after which twice as many members may ask; and so on. */
+  /** Milliseconds without progress after which twice as many members may ask, or fetch on a stall; and so on. */
   readonly ownerPatience: number;
-  /** Milliseconds after which the next backup owner takes over, for each rank. */
-  readonly backupDelay: number;
   /** Milliseconds until an owner that said `retry` is asked again. */
   readonly retryBackoff: readonly [number, number];
 
@@ -108,17 +105,12 @@ export interface Parameters {
   readonly upstreamWindowMin: number;
   /** The most that the window grows to if the registry limits each connection. */
   readonly upstreamWindowMax: number;
-  /** Milliseconds after which a chunk from upstream that lags far behind the others is begun anew, at least. */
+  /** Milliseconds after which a chunk from upstream that lags behind the usual time is begun anew, at least. */
   readonly upstreamStallMin: number;
   /** Milliseconds until a request that the registry answered with 429 or 5xx is repeated. */
   readonly upstreamRetryBackoff: readonly [number, number];
   /** Chunks that a node that is alone in its swarm fetches with one upstream request. */
   readonly soloFetchGroup: number;
-  /**
-   * Milliseconds after which members fetch the first chunk from upstream even though others have claimed it: a runtime
-   * waits for its first byte, and not much longer.
-   */
-  readonly firstChunkTimeout: number;
   /** Milliseconds without progress after which a node asks owners for several chunks at a time. */
   readonly stallToUrgent: number;
   /** Milliseconds without progress after which a node fetches from upstream itself. */
@@ -148,16 +140,12 @@ export const PARAMETERS: Parameters = {
   firstContactTimeout: 2 * SECOND,
   stallTimeout: [1 * SECOND, 1.5 * SECOND, 2.5 * SECOND],
   upstreamStallMin: 3 * SECOND,
-  firstChunkTimeout: 8 * SECOND,
   firstBackoff: 1 * SECOND,
   strikesToSuspect: 3,
   queueTimeout: 2 * SECOND,
-  backupDelay: 500 * MILLISECOND,
   stallToUrgent: 1 * SECOND,
   stallToUpstream: [1.5 * SECOND, 2.5 * SECOND],
-  hedgeMin: 300 * MILLISECOND,
-  hedgeFactorEndgame: 2,
-  hedgeFactor: 4,
+  hedgeAfter: [300 * MILLISECOND, 1 * SECOND, MINUTE],
   batchInterval: [20 * MILLISECOND, 640 * MILLISECOND],
   batchShare: 1 / 4,
   busyBackoff: [10 * MILLISECOND, 30 * MILLISECOND],
@@ -213,45 +201,35 @@ export const MAX_PENDING_SEARCHES = 2048;
 
 // Owners and claims
 
+/** Members that own the chunks of one blob, at least: each fetches as much as its link allows. */
+export const OWNERS_MIN = 16;
+/** The same as a share of all members: in a large cluster more nodes pull, and ask. */
+export const OWNERS_SHARE = 1 / 8;
 /** The owner of a chunk and its two backup owners. */
 export const OWNER_RANKS = 3;
 /** Chunks whose claimant an owner remembers. */
 export const MAX_CLAIMS = 16_384;
-/** Milliseconds that a claim lasts before another member gets it: a chunk takes seconds on a slow link. */
+/** Milliseconds that a claim lasts unless it is renewed, which happens in half the time while bytes come. */
 export const CLAIM_TIMEOUT = 5 * SECOND;
+/** Milliseconds after which a claim that has brought no chunk is granted to one more member: a runtime waits for it. */
+export const CLAIM_OVERDUE = 8 * SECOND;
 /** Milliseconds that others are sent to the claimant that has the chunk: its store may drop the blob later. */
 export const CLAIM_DONE_HOLDS = 10 * MINUTE;
-/** Milliseconds that another owner's claim state `fetching` holds. */
-export const CLAIM_STATE_HOLDS = 500 * MILLISECOND;
-/** A backup owner waits so many times longer: it is there for an owner that is dead, not for a slow one. */
-export const BACKUP_WAIT_FACTOR = 3;
-/** Milliseconds that a peer's claim on a chunk holds: a chunk takes seconds on a slow link. */
-export const PEER_CLAIM_HOLDS = 5 * SECOND;
-/** Milliseconds after which a node repeats its claim on a chunk: well within PEER_CLAIM_HOLDS. */
-export const CLAIM_RENEWAL = 1 * SECOND;
 
 // Upstream
 
-/** Upstream requests side by side while nothing else makes progress. */
+/** The first missing chunks, which are fetched from upstream while nothing else makes progress. */
 export const STALLED_UPSTREAM_REQUESTS = 2;
 /** Usual acknowledgement times that a stall lasts at least: if answers take long, a pause means little. */
 export const STALL_ACKS = 3;
 /** Milliseconds that claims of others count as progress. After that a node wants bytes, whatever others say. */
 export const CLAIMS_WITHOUT_BYTES_HOLD = 15 * SECOND;
-/** Milliseconds after which twice as many members fetch an overdue first chunk. */
-export const FIRST_CHUNK_DOUBLING = SECOND / 2;
-/** Milliseconds that another member's claim on an overdue first chunk holds. */
-export const FIRST_CHUNK_CLAIM_HOLDS = 4 * SECOND;
 /** Upstream requests side by side of a node that is alone: one begins while another ends. */
 export const SOLO_UPSTREAM_REQUESTS = 2;
 /** Failures in a row after which upstream is given up, unless bytes come from elsewhere. */
 export const MAX_UPSTREAM_FAILURES = 5;
 /** Milliseconds without a byte after which an upstream request counts as hung, for this node and for others. */
 export const UPSTREAM_HUNG_AFTER = 5 * SECOND;
-/** An upstream request lags if it has taken so many times the usual time and less than half of the chunk is here. */
-export const UPSTREAM_LAG_FACTOR = 2.5;
-/** Times that one chunk is begun anew: if all are slow, each restart only loses what has come. */
-export const MAX_UPSTREAM_RESTARTS = 2;
 /** Chunks whose arrival makes one measurement of the upstream window: two windows of the usual size. */
 export const WINDOW_SAMPLE_CHUNKS = 24;
 /** Factor by which the upstream window grows. */
@@ -263,8 +241,6 @@ export const WINDOW_WORTHWHILE_GAIN = 1.15;
 
 /** Requests to owners side by side while nothing makes progress. */
 export const URGENT_OWNER_REQUESTS = 4;
-/** Milliseconds that an owner that cannot fetch is not asked again. */
-export const UNABLE_OWNER_BACKOFF = 1 * SECOND;
 /**
  * Bytes per second below which a transfer counts as stalled although bytes come: a peer that sends a byte now and then
  * would hold up all nodes that have no other source. A third of what the lowest `--max-upload` leaves to a slot.
@@ -274,10 +250,6 @@ export const MIN_TRANSFER_RATE = 16 * KIB;
 export const TRANSFER_RATE_GRACE = 2 * SECOND;
 /** Second requests beyond the request window. */
 export const MAX_EXTRA_HEDGES = 2;
-/** Weight of the newest transfer in the usual time of one. */
-export const TRANSFER_TIME_GAIN = 0.2;
-/** Milliseconds before which no transfer counts as slow: less is noise. */
-export const HEDGE_SLOW_MIN = 1 * SECOND;
 /** By how much one transfer moves the request window. */
 export const REQUEST_WINDOW_STEP = 0.5;
 /** Weights of the newest value in the mean and in its variation, and variations in a limit (RFC 6298, section 2). */

@@ -213,9 +213,8 @@ export class PeerConnector {
     this.announce();
   }
 
-  /** @param accepted called if the sender is a peer now, before it is answered */
-  handshake(from: PeerId, message: Extract<SwarmMessage, { kind: 'handshake' }>, accepted: () => void): void {
-    const { peers, layout, environment, swarm, attested } = this.#state;
+  handshake(from: PeerId, message: Extract<SwarmMessage, { kind: 'handshake' }>): void {
+    const { peers, layout, environment, swarm, chunks } = this.#state;
     const wasAsked = this.#asked.delete(from);
     const isKnown = peers.get(from) !== undefined;
     if (message.size !== layout.size) {
@@ -226,7 +225,7 @@ export class PeerConnector {
     }
     if (message.have.length !== Math.ceil(layout.count / 8)) {
       const detail = `a handshake with ${message.have.length} bytes for ${layout.count} chunks`;
-      this.#state.blame(from, 'protocol', { detail });
+      this.#state.blame(from, 'protocol', detail);
       return;
     }
     const isFull = !isKnown && !wasAsked && peers.size >= environment.parameters.peersMax;
@@ -236,8 +235,7 @@ export class PeerConnector {
     }
     const have = new Bitfield(layout.count, message.have.slice());
     peers.put(from, have, this.#isSameZone(from));
-    for (let i = have.firstSet(); i < layout.count; i = have.firstSet(i + 1)) attested.set(i);
-    accepted();
+    for (let i = have.firstSet(); i < layout.count; i = have.firstSet(i + 1)) chunks.enter(i);
     if (message.asks) this.#sendHandshake(from, false);
     this.#changed();
   }

@@ -10,7 +10,8 @@ import type { PeerId } from '../protocol/peer-id.ts';
 import type { Digest } from '../oci/digest.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
-import { chunkId, Uploader } from './uploader.ts';
+import { Claims } from './claims.ts';
+import { Uploader } from './uploader.ts';
 import type { SwarmKey, SwarmMessage } from '../protocol/messages.ts';
 import { ChunkOwners } from './chunk-owners.ts';
 import { Tracker } from './tracker.ts';
@@ -28,6 +29,7 @@ export interface SwarmManagerOptions {
 
 export class SwarmManager {
   readonly uploader: Uploader;
+  readonly #claims: Claims;
   readonly #options: SwarmManagerOptions;
   /** By digest, and there one for each registry: a message finds its swarm without a new string. */
   readonly #swarms: Map<Digest, readonly Swarm[]> = new Map();
@@ -39,7 +41,9 @@ export class SwarmManager {
     const { membership, scheduler, parameters } = options.environment;
     this.#options = options;
     const isLive = (peer: PeerId): boolean => membership.isLive(peer);
-    this.uploader = new Uploader({ parameters, scheduler, swarmOf: (swarm) => this.get(swarm), isLive });
+    this.#claims = new Claims(scheduler, isLive);
+    const swarmOf = (swarm: SwarmKey): Swarm | undefined => this.get(swarm);
+    this.uploader = new Uploader({ parameters, scheduler, swarmOf, claims: this.#claims });
     const zoneOf = (peer: PeerId): string | undefined => membership.get(peer)?.zone;
     this.#tracker = new Tracker({ scheduler, isLive, zoneOf, peers: 2 * parameters.peersWanted });
     this.#searches = new DhtSearches((swarm, found) => options.findProviders(swarm, found));
@@ -58,7 +62,7 @@ export class SwarmManager {
   get remembered(): number {
     const { contacted, strikes, snubbed, distrust } = this.#options.environment;
     const ofPeers = contacted.size + strikes.size + snubbed.size + distrust.size;
-    return ofPeers + this.#tracker.size + this.uploader.claims.size;
+    return ofPeers + this.#tracker.size + this.#claims.size;
   }
 
   get({ registry, digest }: SwarmKey): Swarm | undefined {
@@ -69,11 +73,12 @@ export class SwarmManager {
   }
 
   /** Begins to pull a blob with others. The caller closes the swarm when the blob is stored or given up. */
-  open(options: Omit<SwarmOptions, 'environment'>): Swarm {
+  open(options: Omit<SwarmOptions, 'environment' | 'claims'>): Swarm {
     const { environment } = this.#options;
     const joined = new Swarm({
       ...options,
       environment,
+      claims: this.#claims,
       onChunk: (index, from) => {
         this.uploader.arrived(options.swarm, index);
         this.#tellOwner(options.swarm, joined, index, from);
@@ -83,21 +88,8 @@ export class SwarmManager {
     const { registry, digest } = options.swarm;
     const others = this.#swarms.get(digest)?.filter(({ state }) => state.swarm.registry !== registry);
     this.#swarms.set(digest, [...(others ?? []), joined]);
-    this.#takeOver(joined);
     joined.start();
     return joined;
-  }
-
-  /** Takes over the claims that this node granted as an owner before it pulled the blob itself. */
-  #takeOver({ state }: Swarm): void {
-    const { claims } = this.uploader;
-    if (claims.isEmpty) return;
-    for (let index = 0; index < state.layout.count; index++) {
-      const key = chunkId(state.swarm, index);
-      const claim = claims.current(key);
-      if (claim?.done === true) state.onHave(index, claim.holder);
-      else if (claim !== undefined) state.claimed(index, claim.holder, claim.until);
-    }
   }
 
   /** @param kept whether the blob is whole and stays */
@@ -127,15 +119,11 @@ export class SwarmManager {
         this.#options.environment.missing.settle(swarm, from);
         break;
       case 'have':
-        if (!this.uploader.claims.isEmpty) {
-          for (const index of message.indices) this.uploader.claims.done(chunkId(swarm, index), from);
-        }
+        for (const index of message.indices) this.#claims.done(swarm, index, from);
         break;
-      case 'claim-query':
-        if (joined === undefined) return this.#claimQuery(from, swarm, message.index);
-        break;
-      case 'claim-state':
-        if (joined === undefined) return this.#claimState(from, message);
+      case 'claim':
+        if (message.held) this.#claims.take(swarm, message.index, from);
+        else this.#claims.release(swarm, message.index, from);
         break;
       case 'handshake':
         if (joined === undefined) return this.#handshakeWithoutSwarm(from, message);
@@ -195,21 +183,6 @@ export class SwarmManager {
     this.#options.environment.send(peer, { kind: 'peers', swarm, peers });
   }
 
-  /**
-   * A member claims a chunk that this node owns: other askers wait for that member until it releases the claim.
-   */
-  #claimState(from: PeerId, message: Extract<SwarmMessage, { kind: 'claim-state' }>): void {
-    const { swarm, index, state } = message;
-    if (state === 'fetching') this.uploader.claims.take(chunkId(swarm, index), from);
-    else if (state === 'none') this.uploader.claims.release(chunkId(swarm, index), from);
-  }
-
-  #claimQuery(from: PeerId, swarm: SwarmKey, index: number): void {
-    const isTaken = this.uploader.claims.isTaken(chunkId(swarm, index));
-    const state = isTaken ? 'fetching' : 'none';
-    this.#options.environment.send(from, { kind: 'claim-state', swarm, index, state });
-  }
-
   /** A node with the whole blob answers as a peer that has all chunks; it keeps nothing for that. */
   #handshakeWithoutSwarm(from: PeerId, message: Extract<SwarmMessage, { kind: 'handshake' }>): void {
     const { swarm, size, asks } = message;
@@ -263,7 +236,7 @@ export class SwarmManager {
     }
     for (const joined of this.swarms) {
       for (const { id } of Array.from(joined.state.peers.all())) {
-        if (!membership.isLive(id)) joined.peerGone(id, membership.get(id) !== undefined);
+        if (!membership.isLive(id)) joined.peerGone(id);
       }
       joined.pump();
     }

@@ -1,22 +1,20 @@
 /** What one node knows of one blob in its swarm. The parts of a `Swarm` (swarm.ts) share it, and decide by it. */
-import { PEER_CLAIM_HOLDS } from './parameters.ts';
+import { OWNER_RANKS } from './parameters.ts';
 import type { SuspicionReason } from '../cluster/membership.ts';
+import type { Member } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
-import { Bitfield } from '../protocol/bitfield.ts';
+import { Bitfield, type ReadonlyBitfield } from '../protocol/bitfield.ts';
 import type { ReceiveShare } from '../util/receive-budget.ts';
 import type { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { OwnerRequest } from '../transfer/chunk-exchange.ts';
+import type { Claims } from './claims.ts';
 import type { Environment, ChunkUpstream, Sink } from './environment.ts';
 import { ChunkOwners } from './chunk-owners.ts';
+import { ChunkTable } from './chunk-table.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 import { PeerSet } from './peer-set.ts';
 import type { Attestation } from '../protocol/attestation.ts';
 import { Verdicts } from './verdicts.ts';
-
-export interface BlameOptions {
-  readonly isSlow?: boolean;
-  readonly detail?: string | undefined;
-}
 
 export interface SwarmStateOptions {
   readonly swarm: SwarmKey;
@@ -24,18 +22,12 @@ export interface SwarmStateOptions {
   readonly sink: Sink;
   readonly upstream: ChunkUpstream;
   readonly environment: Environment;
+  /** What this node has granted as an owner, and takes for its own chunks. */
+  readonly claims: Claims;
   /** Bytes are arriving. */
   readonly onProgress: () => void;
   /** What an owner needs to fetch a chunk for this node. */
   readonly ownerRequest: () => OwnerRequest;
-}
-
-/** A peer's claim: it says that it is fetching a chunk from upstream. */
-interface PeerClaim {
-  readonly by: PeerId;
-  /** Scheduler's milliseconds: when it said so first, and until when that holds. */
-  readonly since: number;
-  readonly until: number;
 }
 
 export class SwarmState {
@@ -46,22 +38,13 @@ export class SwarmState {
   readonly #scheduler: Environment['scheduler'];
   readonly peers: PeerSet;
   readonly owners: ChunkOwners;
-  /** Chunks that are here. */
-  readonly have: Bitfield;
-  /** Chunks that have entered the cluster, as far as this node knows. */
-  readonly attested: Bitfield;
-  readonly attestations: (Attestation | undefined)[];
+  /** The state of each chunk, and its only writer. */
+  readonly chunks: ChunkTable;
   readonly verdicts: Verdicts = new Verdicts(this);
   /** The whole blob has a wrong digest: no chunk of it is sent any more. */
   isVoid = false;
-  /** For each chunk, the requests for it that are under way, to peers or upstream. */
-  readonly inFlight: Uint8Array;
-  /** Chunks that are neither here nor on their way. */
-  readonly wanted: Bitfield;
   /** Members that have a chunk and are no peers of this node. */
   readonly otherHolders: Map<number, Set<PeerId>> = new Map();
-  /** Chunks that a peer is fetching from upstream without being their owner. */
-  readonly #claims: Map<number, PeerClaim> = new Map();
   /** Members that are said to have the whole blob, peers or not: while one answers, upstream need not be asked. */
   readonly seeds: Set<PeerId> = new Set();
   /** Members that were said to have the whole blob and lack it: their store may have dropped it. */
@@ -87,17 +70,24 @@ export class SwarmState {
     this.room = environment.room.join(() => this.onRoom());
     this.peers = new PeerSet(layout.count);
     this.owners = new ChunkOwners(swarm, environment.membership);
-    this.have = new Bitfield(layout.count);
-    this.attested = new Bitfield(layout.count);
-    this.attestations = Array.from({ length: layout.count });
-    this.inFlight = new Uint8Array(layout.count);
-    this.wanted = new Bitfield(layout.count);
+    this.chunks = new ChunkTable(layout.count);
     this.lastProgress = environment.scheduler.now();
     this.lastByte = this.lastProgress;
     for (let index = 0; index < layout.count; index++) {
-      if (sink.has(index)) this.arrived(index);
-      else this.wanted.set(index);
+      if (sink.has(index)) this.chunks.arrive(index);
     }
+  }
+
+  get have(): ReadonlyBitfield {
+    return this.chunks.have;
+  }
+
+  get attested(): ReadonlyBitfield {
+    return this.chunks.attested;
+  }
+
+  get attestations(): readonly (Attestation | undefined)[] {
+    return this.chunks.attestations;
   }
 
   /** Whether the chunk can be sent to peers: it is here, and attested. */
@@ -141,7 +131,7 @@ export class SwarmState {
    * member another size of the blob, and then its messages have no meaning here.
    */
   offended(peer: PeerId, detail: string): void {
-    if (this.peers.get(peer) !== undefined) this.blame(peer, 'protocol', { detail });
+    if (this.peers.get(peer) !== undefined) this.blame(peer, 'protocol', detail);
   }
 
   /** The registry has named the peer another size of this blob: neither has the bytes that the other pulls. */
@@ -153,7 +143,7 @@ export class SwarmState {
 
   /** Neither here nor on its way. */
   isWanted(index: number): boolean {
-    return this.wanted.has(index);
+    return this.chunks.missing.has(index);
   }
 
   /** Whether a member that can be asked has it. */
@@ -162,32 +152,55 @@ export class SwarmState {
   }
 
   /**
-   * A peer claims the chunk: others leave it to that peer.
-   * @param until scheduler's milliseconds
+   * Whether this node is among the first `count` members of the swarm in the chunk's own order; among twice as many for
+   * each {@link Parameters.ownerPatience} waited.
    */
-  claimed(index: number, by: PeerId, until: number = this.now + PEER_CLAIM_HOLDS): void {
-    const before = this.#claims.get(index);
-    const since = before?.by === by ? before.since : this.now;
-    this.#claims.set(index, { by, since, until });
+  hasTurn(index: number, count: number, waited: number): boolean {
+    const { membership, parameters } = this.environment;
+    // One of the first members was named few peers, and has many now.
+    const isPopular = this.peers.size >= 2 * parameters.peersWanted;
+    // The very first member was named no peers, and will be sent some in a moment.
+    const isUnknown = this.swarmSize === 0;
+    const swarmSize = isPopular || isUnknown ? membership.live().length : this.swarmSize;
+    if (swarmSize <= count) return true;
+    return (
+      swarmSize * this.owners.shareBefore(index, this.self) < count * 2 ** (waited / parameters.ownerPatience)
+    );
   }
 
-  /** The peer has released its claim. */
-  unclaimed(index: number, by: PeerId): void {
-    if (this.#claims.get(index)?.by === by) this.#claims.delete(index);
+  /** The owner that ranks next after `peer`; undefined if none does. */
+  ownerAfter(index: number, peer: PeerId): PeerId | undefined {
+    const rank = this.owners.rankOf(index, peer) + 1;
+    return rank < OWNER_RANKS ? this.ownerOf(index, rank) : undefined;
   }
 
-  /** Whether a peer other than `except` claims the chunk. */
-  isClaimed(index: number, except?: PeerId): boolean {
-    const claim = this.#claims.get(index);
-    if (claim === undefined || claim.by === except) return false;
-    if (claim.until > this.now) return true;
-    this.#claims.delete(index);
+  /** Whether this node fetches the chunk unasked: it is the owner, or those before it have missed two acknowledgements. */
+  isArbiter(index: number): boolean {
+    const { strikes, snubbed } = this.environment;
+    for (const { peer } of this.owners.of(index)) {
+      if (peer === this.self) return true;
+      if ((strikes.get(peer) ?? 0) < 2 || (snubbed.get(peer) ?? 0) <= this.now) return false;
+    }
     return false;
   }
 
-  /** Whether a peer has claimed the chunk within the last `ms` milliseconds. */
-  isClaimedWithin(index: number, ms: number): boolean {
-    return this.isClaimed(index) && this.now - (this.#claims.get(index)?.since ?? 0) < ms;
+  /**
+   * The owner to ask: the first that answers, as far as this node knows. One that acknowledges nothing would hold up
+   * each of its chunks.
+   * @param rank of the first owner that is considered
+   */
+  ownerOf(index: number, rank = 0): PeerId | undefined {
+    const owners = this.owners.of(index);
+    for (let at = rank; at < owners.length; at++) {
+      const { peer } = owners[at] as Member;
+      if (!this.isSnubbed(peer)) return peer;
+    }
+    return owners[rank]?.peer;
+  }
+
+  /** Whether this node, as the chunk's owner, has granted the claim to another member. */
+  isClaimed(index: number): boolean {
+    return this.options.claims.isTaken(this.swarm, index, this.self);
   }
 
   /** The first `count` chunks that have not entered the cluster. */
@@ -212,24 +225,6 @@ export class SwarmState {
     this.options.onProgress();
   }
 
-  began(index: number): void {
-    this.inFlight[index] = (this.inFlight[index] ?? 0) + 1;
-    this.wanted.clear(index);
-  }
-
-  ended(index: number): void {
-    const left = Math.max(0, (this.inFlight[index] ?? 0) - 1);
-    this.inFlight[index] = left;
-    if (left === 0 && !this.have.has(index)) this.wanted.set(index);
-  }
-
-  /** The chunk is here. */
-  arrived(index: number): void {
-    this.have.set(index);
-    this.attested.set(index);
-    this.wanted.clear(index);
-  }
-
   addOtherHolder(index: number, peer: PeerId): void {
     if (this.isSnubbed(peer)) return;
     const known = this.otherHolders.get(index) ?? new Set();
@@ -245,21 +240,20 @@ export class SwarmState {
 
   /** A member that is no peer of this node says that it has the chunk. */
   onHave(index: number, peer: PeerId): void {
-    this.attested.set(index);
+    this.chunks.enter(index);
     if (!this.have.has(index)) this.addOtherHolder(index, peer);
   }
 
-  /** Forgets what the peer has. `isSlow`: its claims stay, since it may yet bring those chunks. */
-  forget(peer: PeerId, isSlow = false): void {
+  /** Forgets what the peer has. */
+  forget(peer: PeerId): void {
     const claimed = this.peers.remove(peer);
     this.seeds.delete(peer);
     for (const [index, peers] of this.otherHolders) {
       if (peers.delete(peer) && peers.size === 0) this.otherHolders.delete(index);
     }
-    if (!isSlow) for (const [index, { by }] of this.#claims) if (by === peer) this.#claims.delete(index);
     this.#doubt(claimed, peer);
     this.attestations.forEach((attestation, index) => {
-      if (attestation?.by === peer && this.isLost(index)) this.attested.clear(index);
+      if (attestation?.by === peer && this.isLost(index)) this.chunks.doubt(index);
     });
   }
 
@@ -270,7 +264,7 @@ export class SwarmState {
       if (this.have.has(i) || this.isReachable(i)) continue;
       const by = this.attestations[i]?.by;
       const isElsewhere = by !== undefined && by !== peer && membership.isLive(by);
-      if (!isElsewhere) this.attested.clear(i);
+      if (!isElsewhere) this.chunks.doubt(i);
     }
   }
 
@@ -285,20 +279,25 @@ export class SwarmState {
    */
   look(index: number): void {
     const by = this.attestations[index]?.by;
-    if (by !== undefined && by !== this.self && this.environment.membership.isLive(by)) {
+    if (
+      by !== undefined &&
+      by !== this.self &&
+      !this.isSnubbed(by) &&
+      this.environment.membership.isLive(by)
+    ) {
       this.addOtherHolder(index, by);
-    } else this.attested.clear(index);
+    } else this.chunks.doubt(index);
   }
 
   /**
-   * Blames a peer, and forgets what it has; `isSlow` as for {@link forget}.
+   * Blames a peer, and forgets what it has.
    * @param detail for the log: what the peer did
    */
-  blame(peer: PeerId, reason: SuspicionReason, { isSlow = false, detail }: BlameOptions = {}): void {
+  blame(peer: PeerId, reason: SuspicionReason, detail?: string): void {
     this.environment.observer.blamed(this.swarm, peer, reason, detail);
     if (reason === 'wrong-hash') this.environment.membership.ban(peer, reason);
     else this.environment.membership.suspect(peer, reason);
-    this.forget(peer, isSlow);
+    this.forget(peer);
   }
 }
 

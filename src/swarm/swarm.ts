@@ -54,7 +54,7 @@ export class Swarm {
     this.state = state;
     this.#downloader = new Downloader(state, {
       arrived: (index, chunk, from) => this.#chunkWriter.fromPeer(index, chunk, from),
-      claimGranted: (index) => this.fetcher.granted(index),
+      claimGranted: (index, granter) => this.fetcher.granted(index, granter),
       fetches: () => this.fetcher.fetches,
       window: () => this.fetcher.window,
       changed,
@@ -69,7 +69,6 @@ export class Swarm {
       attested: (attestation) => this.#haveBatcher.attested(attestation, undefined),
       disputed: (index) => this.fetcher.granted(index),
       wrong: (from) => this.peerGone(from),
-      lost: (index) => this.fetcher.requests.landed(index),
       failed: (error) => this.#fail(error),
       changed,
     });
@@ -126,23 +125,20 @@ export class Swarm {
   message(from: PeerId, message: SwarmMessage): void {
     const { kind } = message;
     // The blob is complete, but still being stored: a peer that comes now would wait for an answer in vain.
-    const isAnswered = kind === 'handshake' || kind === 'claim-query';
-    if (this.#over && !(isAnswered && this.state.have.full)) return;
+    if (this.#over && !(kind === 'handshake' && this.state.have.full)) return;
     switch (message.kind) {
       case 'peers':
         return this.#connector.peersNamed(from, message.peers);
       case 'handshake':
-        return this.#handshake(from, message);
+        return this.#connector.handshake(from, message);
       case 'bye':
         return this.#connector.bye(from, message.reason);
       case 'have':
         return this.#have(from, message.indices);
       case 'attested':
         return this.#attested(from, message);
-      case 'claim-query':
-        return this.#claimQuery(from, message.index);
-      case 'claim-state':
-        return this.#claimState(from, message);
+      case 'claim':
+        return this.#claim(message);
       case 'announce':
         return; // the tracker's, which swarm-manager.ts asks
       default:
@@ -150,13 +146,12 @@ export class Swarm {
     }
   }
 
-  /** Nothing can be asked of this peer any more. `isSlow`: its claims stay, since it may yet bring those chunks. */
-  peerGone(peer: PeerId, isSlow = false): void {
+  /** Nothing can be asked of this peer any more. */
+  peerGone(peer: PeerId): void {
     if (this.#over) return;
-    this.state.forget(peer, isSlow);
+    this.state.forget(peer);
     this.#connector.peerGone(peer);
     this.#downloader.peerGone(peer);
-    this.fetcher.peerGone(peer);
     this.pump();
   }
 
@@ -184,18 +179,8 @@ export class Swarm {
     if (!this.#over) this.#stopTick = scheduler.after(TICK_INTERVAL, () => this.#tick());
   }
 
-  #handshake(from: PeerId, message: Extract<SwarmMessage, { kind: 'handshake' }>): void {
-    const { swarm, environment } = this.state;
-    this.#connector.handshake(from, message, () => {
-      // The answer makes the other peer ask owners for unclaimed chunks: it must know our claims before.
-      for (const index of this.fetcher.requests.underWay()) {
-        environment.send(from, { kind: 'claim-state', swarm, index, state: 'fetching' });
-      }
-    });
-  }
-
   #have(from: PeerId, indices: readonly number[]): void {
-    const { peers, layout, attested, have, environment, now } = this.state;
+    const { peers, layout, chunks, have, environment, now } = this.state;
     const swarmPeer = peers.get(from);
     const isFree =
       swarmPeer !== undefined && peers.isFree(swarmPeer, now) && environment.requestWindow.isFree;
@@ -208,9 +193,8 @@ export class Swarm {
       if (swarmPeer !== undefined) peers.gained(swarmPeer, index);
       else if (!have.has(index)) this.state.addOtherHolder(index, from);
       if (isFree && this.state.isWanted(index)) isNews = true;
-      if (attested.has(index)) continue;
+      if (!chunks.enter(index)) continue;
       isNews = true;
-      attested.set(index);
       this.state.progressed(); // more than a claim: the peer can be asked for it now, and is blamed if it lacks it
       this.fetcher.entered(index);
     }
@@ -239,7 +223,7 @@ export class Swarm {
 
   /** Keeps a new attestation, and passes it on. @returns false if it is forged */
   #learn(attestation: Attestation, from: PeerId): boolean {
-    const { attestations, attested, swarm, layout, environment, have, options } = this.state;
+    const { chunks, swarm, layout, environment, have, options } = this.state;
     const { index, by } = attestation;
     if (!this.state.isBelieved(by)) return true;
     if (!environment.isGenuine(attestation, swarm, layout.size)) {
@@ -252,36 +236,23 @@ export class Swarm {
       this.state.verdicts.contest(attestation);
       return true;
     }
-    attestations[index] = attestation;
+    chunks.attest(attestation);
     this.state.heard();
     this.#haveBatcher.attested(attestation, from);
-    if (!attested.has(index)) {
-      attested.set(index);
-      this.fetcher.entered(index);
-    }
+    if (chunks.enter(index)) this.fetcher.entered(index);
     return true;
   }
 
-  #claimQuery(from: PeerId, index: number): void {
-    const { swarm, attested, environment } = this.state;
-    const isComing = (): boolean =>
-      this.fetcher.isFetching(index) ||
-      this.state.isClaimed(index, from) ||
-      this.fetcher.intends(index, from);
-    // A chunk that has entered the cluster is on its way to here as long as a holder is known.
-    const isOnItsWay = attested.has(index) ? this.state.isReachable(index) : isComing();
-    const state = this.state.isShareable(index) ? 'have' : isOnItsWay ? 'fetching' : 'none';
-    environment.send(from, { kind: 'claim-state', swarm, index, state });
-  }
-
-  #claimState(from: PeerId, message: Extract<SwarmMessage, { kind: 'claim-state' }>): void {
-    if (message.index < this.state.layout.count) this.fetcher.claimState(from, message);
+  /** A member has taken or released a claim at this node, the chunk's owner. */
+  #claim({ held }: Extract<SwarmMessage, { kind: 'claim' }>): void {
+    if (held) this.state.heard();
+    else this.pump();
   }
 
   #present(index: number, from: PeerId | undefined): void {
     const { have } = this.state;
     if (have.has(index) || this.#over) return;
-    this.state.arrived(index);
+    this.state.chunks.arrive(index);
     this.state.progressed();
     this.state.otherHolders.delete(index);
     this.fetcher.entered(index);
@@ -297,7 +268,11 @@ export class Swarm {
   #upstreamFailed(error: WeirError): void {
     const { have, layout } = this.state;
     for (let i = have.firstClear(); i < layout.count; i = have.firstClear(i + 1)) {
-      if (!this.state.isReachable(i) && this.state.inFlight[i] === 0) {
+      if (
+        !this.state.isReachable(i) &&
+        this.state.chunks.requests(i) === 0 &&
+        !this.state.chunks.isWriting(i)
+      ) {
         this.#fail(error);
         return;
       }

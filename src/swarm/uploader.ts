@@ -3,7 +3,7 @@
  * owner, a node also fetches a missing chunk, or grants the claim to the peer that asks (claims.ts).
  */
 import type { PeerId } from '../protocol/peer-id.ts';
-import { Claims } from './claims.ts';
+import { chunkId, type Claims } from './claims.ts';
 import type { SwarmKey } from '../protocol/messages.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
 import { MAX_HOLDERS_NAMED, type Parameters } from './parameters.ts';
@@ -35,7 +35,7 @@ export interface UploaderOptions {
   readonly parameters: Parameters;
   readonly scheduler: Scheduler;
   readonly swarmOf: (swarm: SwarmKey) => Swarm | undefined;
-  readonly isLive: (peer: PeerId) => boolean;
+  readonly claims: Claims;
 }
 
 interface Waiter {
@@ -44,16 +44,14 @@ interface Waiter {
 
 export class Uploader {
   readonly slots: UploadSlots;
-  readonly claims: Claims;
   readonly #options: UploaderOptions;
   /** Requests that wait for a chunk that this node, as its owner, is fetching. */
   readonly #waiting: Map<string, Set<Waiter>> = new Map();
 
   constructor(options: UploaderOptions) {
-    const { parameters, scheduler, isLive } = options;
+    const { parameters } = options;
     this.#options = options;
     this.slots = new UploadSlots(parameters.uploadSlots, parameters.uploadQueue);
-    this.claims = new Claims(scheduler, isLive);
   }
 
   /**
@@ -120,22 +118,19 @@ export class Uploader {
       decide({ kind: 'redirect', holders });
       return nothing;
     }
-    if (joined.fetcher.isBlocked) {
-      // The registry throttles: only the owner tries again, unless it is refused for good.
-      decide(joined.fetcher.isRefused ? { kind: 'unable' } : this.#retry());
-      return nothing;
-    }
-    if (joined.state.isClaimed(index, from)) {
-      decide(this.#retry()); // another member fetches it
-      return nothing;
-    }
-    if (joined.fetcher.isLaden && !joined.fetcher.isFetching(index)) {
-      decide(this.#claim({ swarm, index, from }));
+    const { fetcher, state } = joined;
+    if (!this.#mayFetch(joined, index, from)) {
+      // If the registry throttles, only the owner tries again.
+      decide(
+        fetcher.isBlocked && !fetcher.isRefused
+          ? this.#retry(fetcher.blockedFor)
+          : this.#claim({ swarm, index, from }),
+      );
       return nothing;
     }
     const key = chunkId(swarm, index);
     const waiters = this.#waiting.get(key) ?? new Set();
-    if (waiters.size >= this.#options.parameters.ownerQueue || joined.state.attested.has(index)) {
+    if (waiters.size >= this.#options.parameters.ownerQueue || state.attested.has(index)) {
       decide(this.#retry());
       return nothing;
     }
@@ -143,14 +138,24 @@ export class Uploader {
     waiters.add(waiter);
     this.#waiting.set(key, waiters);
     acknowledge();
-    joined.fetcher.asked(index, token);
+    fetcher.asked(index, token);
     joined.pump();
     return () => void waiters.delete(waiter);
   }
 
+  /** Whether this node fetches the chunk, or is to: nobody has the claim, and it has time for one more. */
+  #mayFetch({ fetcher, state }: Swarm, index: number, asker: PeerId): boolean {
+    if (fetcher.isBlocked) return false;
+    const { claims } = this.#options;
+    if (fetcher.isFetching(index)) return claims.isTaken(state.swarm, index, asker);
+    return !fetcher.isLaden && !claims.isTaken(state.swarm, index, asker);
+  }
+
   #holders(joined: Swarm, index: number, except: PeerId): readonly PeerId[] {
-    const { otherHolders, peers } = joined.state;
+    const { otherHolders, peers, absent, swarm } = joined.state;
+    const claimant = this.#options.claims.holder(swarm, index);
     const holders = [...(otherHolders.get(index) ?? []), ...peers.holdersOf(index)];
+    if (claimant !== undefined && !absent.has(claimant) && holders.length === 0) holders.push(claimant);
     return shuffle(
       holders.filter((peer) => peer !== except),
       this.#options.scheduler,
@@ -158,19 +163,17 @@ export class Uploader {
   }
 
   #claim({ swarm, index, from }: Pick<UploadRequest, 'from' | 'swarm' | 'index'>): UploadDecision {
-    const answer = this.claims.ask(chunkId(swarm, index), from);
-    if (answer.kind === 'yours') return { kind: 'unable' };
-    return answer.kind === 'done' ? { kind: 'redirect', holders: [answer.holder] } : this.#retry();
+    const { claims } = this.#options;
+    const holder = claims.holder(swarm, index);
+    if (holder !== undefined && holder !== from) return { kind: 'redirect', holders: [holder] };
+    return claims.take(swarm, index, from) ? { kind: 'unable' } : this.#retry();
   }
 
-  #retry(): UploadDecision {
+  /** @param least milliseconds */
+  #retry(least = 0): UploadDecision {
     const { scheduler, parameters } = this.#options;
-    return { kind: 'retry', after: Math.round(between(scheduler, parameters.retryBackoff)) };
+    return { kind: 'retry', after: Math.round(least + between(scheduler, parameters.retryBackoff)) };
   }
-}
-
-export function chunkId(swarm: SwarmKey, index: number): string {
-  return `${registryBlobId(swarm)} ${index}`;
 }
 
 function nothing(): void {

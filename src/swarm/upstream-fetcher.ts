@@ -4,22 +4,17 @@
  */
 import {
   UPSTREAM_HUNG_AFTER,
-  OWNER_RANKS,
   STALLED_UPSTREAM_REQUESTS,
   STALL_ACKS,
   CLAIMS_WITHOUT_BYTES_HOLD,
-  FIRST_CHUNK_DOUBLING,
-  FIRST_CHUNK_CLAIM_HOLDS,
   SOLO_UPSTREAM_REQUESTS,
   MAX_UPSTREAM_FAILURES,
 } from './parameters.ts';
 import type { ChunkBytes } from '../util/content.ts';
 import { isWeirError, type WeirError } from '../util/errors.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
-import { ClaimWindow } from './claim-window.ts';
-import { ClaimQueries } from './claim-queries.ts';
-import { MESSAGE_LIMITS, type SwarmMessage } from '../protocol/messages.ts';
-import { UpstreamRequests } from './upstream-requests.ts';
+import { MESSAGE_LIMITS } from '../protocol/messages.ts';
+import { UpstreamRequests, type FetchLeave } from './upstream-requests.ts';
 import { AdaptiveWindow } from './adaptive-window.ts';
 import { between } from './scheduler.ts';
 import type { FetchReason } from './environment.ts';
@@ -31,23 +26,13 @@ export interface UpstreamFetcherEvents {
   changed(): void;
 }
 
-/** A chunk that this node fetches because another member left it to it or asked for it. */
-interface Want {
-  /** Asked for by a peer that takes this node for the chunk's owner; else granted. */
-  readonly asked: boolean;
-  readonly token: string | undefined;
-}
-
 export class UpstreamFetcher {
   readonly requests: UpstreamRequests;
   readonly #state: SwarmState;
   readonly #events: UpstreamFetcherEvents;
   readonly #window: AdaptiveWindow;
-  /** Chunks granted to this node, or asked of it as their owner, with a token that a peer delegated. */
-  readonly #wanted: Map<number, Want> = new Map();
-  readonly #claimQueries: ClaimQueries;
-  readonly #claimWindow: ClaimWindow;
-  readonly #began: number;
+  /** Chunks granted to this node, or asked of it as their owner. */
+  readonly #wanted: Map<number, FetchLeave> = new Map();
   #soloFetchGroup = 0.5;
   #wasAlone = false;
   #blockedUntil = 0;
@@ -57,15 +42,15 @@ export class UpstreamFetcher {
   constructor(state: SwarmState, events: UpstreamFetcherEvents) {
     const { parameters, scheduler } = state.environment;
     this.#state = state;
-    this.#began = state.now;
     this.#events = events;
-    this.#claimQueries = new ClaimQueries(state);
-    this.#claimWindow = new ClaimWindow(state);
     this.requests = new UpstreamRequests(state, {
       arrived: (index, bytes, release) => {
         this.#failures = 0;
         this.#lastError = undefined;
         events.arrived(index, bytes, release);
+      },
+      released: (index) => {
+        if (this.#wanted.get(index)?.granter !== undefined) this.#wanted.delete(index);
       },
       ended: (error) => {
         if (error !== undefined) this.#stumbled(error);
@@ -92,7 +77,12 @@ export class UpstreamFetcher {
   }
 
   get isBlocked(): boolean {
-    return this.#state.now < this.#blockedUntil;
+    return this.blockedFor > 0;
+  }
+
+  /** Milliseconds until this node asks the registry again; 0: at once. */
+  get blockedFor(): number {
+    return Math.max(0, this.#blockedUntil - this.#state.now);
   }
 
   /** It fetches as much as an owner should, over all blobs: further chunks are left to the nodes that ask. */
@@ -113,24 +103,23 @@ export class UpstreamFetcher {
     return this.requests.has(index) || this.#wanted.has(index);
   }
 
-  /** The owner has granted this node the claim, or two attestations of the chunk differ. */
-  granted(index: number): void {
-    this.#wanted.set(index, { asked: false, token: undefined });
+  /** An owner has granted this node the claim, or, without one, none answers or two attestations of the chunk differ. */
+  granted(index: number, granter?: PeerId): void {
+    this.#wanted.set(index, { granter });
   }
 
   /** A peer asks this node as the chunk's owner. */
   asked(index: number, token: string | undefined): void {
-    const want = this.#wanted.get(index);
-    this.#wanted.set(index, { asked: want?.asked ?? true, token: token ?? want?.token });
+    const { self, swarm, options } = this.#state;
+    const known = this.#wanted.get(index)?.token;
+    if (options.claims.take(swarm, index, self))
+      this.#wanted.set(index, { granter: self, token: token ?? known });
   }
 
   /** A chunk has entered the cluster. */
   entered(index: number): void {
     this.#window.entered();
     this.#wanted.delete(index);
-    this.requests.landed(index);
-    this.#claimQueries.settled(index);
-    this.#claimWindow.entered(index);
   }
 
   pump(isAlone: boolean): void {
@@ -144,49 +133,15 @@ export class UpstreamFetcher {
       else this.#ownChunks();
     }
     this.#rescue();
-    this.#rescueFirst();
-    for (const [index, { asked, token }] of this.#wanted) {
+    for (const [index, leave] of this.#wanted) {
       if (this.#state.attested.has(index) || this.#state.have.has(index)) this.#wanted.delete(index);
-      else if (!this.requests.has(index) && (!asked || this.#isFirst(index))) {
-        this.#fetchGroup(index, 'claimed', token);
-      }
+      else if (!this.requests.has(index)) this.#fetchGroup(index, 'claimed', leave);
     }
   }
 
   get #hasSeed(): boolean {
     for (const peer of this.#state.seeds) if (!this.#state.isSnubbed(peer)) return true;
     return false;
-  }
-
-  peerGone(peer: PeerId): void {
-    this.#claimQueries.gone(peer);
-  }
-
-  /** Whether this node is about to fetch the chunk, and ranks before `other` among its owners. */
-  intends(index: number, other: PeerId): boolean {
-    if (this.isBlocked || !this.#claimQueries.isOpen(index)) return false;
-    const { owners, self } = this.#state;
-    const theirs = owners.rankOf(index, other);
-    return theirs < 0 || owners.rankOf(index, self) < theirs;
-  }
-
-  /** Whether no owner that ranks before this node fetches it: the peer that asks may know other members. */
-  #isFirst(index: number): boolean {
-    const rank = this.#state.owners.rankOf(index, this.#state.self);
-    return rank === 0 || this.#claimQueries.mayFetch(index, rank < 0 ? OWNER_RANKS : rank);
-  }
-
-  claimState(from: PeerId, message: Extract<SwarmMessage, { kind: 'claim-state' }>): void {
-    const { index, state } = message;
-    const hasIt = this.#claimQueries.answered(from, message);
-    if (state === 'fetching') this.#state.heard();
-    if (hasIt === undefined && state === 'fetching') this.#state.claimed(index, from);
-    if (state === 'none') this.#state.unclaimed(index, from);
-    if (hasIt === true) {
-      this.#state.onHave(index, from);
-      this.entered(index);
-    }
-    this.#events.changed();
   }
 
   /** Alone: long requests one after the other, as if there were no swarm. */
@@ -210,23 +165,25 @@ export class UpstreamFetcher {
     }
   }
 
-  /** As owner or backup owner, over the first chunks that have not entered the cluster. */
+  /** As owner, over the first chunks that have not entered the cluster. */
   #ownChunks(): void {
-    for (const index of this.#claimWindow.open(this.window)) {
-      if (this.isLaden) return;
-      if (this.requests.has(index) || this.#state.have.has(index) || this.#state.isClaimed(index)) continue;
-      const rank = this.#claimWindow.rankDue(index);
-      if (rank === undefined) continue;
-      if (this.#claimQueries.mayFetch(index, rank)) this.#fetchGroup(index, rank === 0 ? 'owner' : 'backup');
+    const { have, swarm, absent, options } = this.#state;
+    const { claims } = options;
+    for (const index of this.#state.unattested(this.window)) {
+      if (!this.#state.isArbiter(index) || this.requests.has(index) || have.has(index)) continue;
+      const holder = claims.holder(swarm, index);
+      if (holder !== undefined && !absent.has(holder)) this.#state.onHave(index, holder);
+      else if (this.isLaden) return;
+      else if (!this.#state.isClaimed(index)) this.#fetchGroup(index, 'owner');
     }
   }
 
-  #fetchGroup(index: number, reason: FetchReason, token?: string): void {
+  #fetchGroup(index: number, reason: FetchReason, leave?: FetchLeave): void {
     const { owners, layout } = this.#state;
     const end = Math.min(layout.count, owners.groupOf(index) + owners.fetchGroup);
     let count = 1;
     while (index + count < end && this.#isFree(index + count)) count++;
-    this.requests.begin(index, count, reason, token);
+    this.requests.begin(index, count, reason, leave);
   }
 
   /** A stall over all blobs: this node fetches the next chunks itself, whatever others were to bring. */
@@ -239,30 +196,20 @@ export class UpstreamFetcher {
     const isWaiting = !requestWindow.isFree && now - requestWindow.lastByte < factor;
     const doClaimsCount = now - lastByte < CLAIMS_WITHOUT_BYTES_HOLD;
     if ((isWaiting || now - lastProgress < factor) && doClaimsCount) return;
+    const waited = doClaimsCount ? now - lastProgress - factor : now - lastByte - CLAIMS_WITHOUT_BYTES_HOLD;
     let index = have.firstClear();
-    while (this.requests.size < STALLED_UPSTREAM_REQUESTS && index < layout.count) {
-      const isComing = doClaimsCount && this.#state.isClaimed(index);
-      if (!isComing && !this.isFetching(index)) this.requests.begin(index, 1, 'rescue');
+    for (let i = 0; i < STALLED_UPSTREAM_REQUESTS && index < layout.count; i++) {
+      // If all stall, because a chunk is lost, one is enough to fetch it.
+      if (!this.isFetching(index) && this.#state.hasTurn(index, 1, waited))
+        this.requests.begin(index, 1, 'rescue');
       index = have.firstClear(index + 1);
     }
   }
 
-  /**
-   * Chunk 0 is overdue: its claimant has a slow link, or TCP starves it. One member fetches it despite that claim, and
-   * twice as many every 0.5 s, until one announces that it has begun.
-   */
-  #rescueFirst(): void {
-    const { have, now, owners, self, environment } = this.#state;
-    const overdue = now - this.#began - environment.parameters.firstChunkTimeout;
-    if (overdue < 0 || have.has(0) || this.isFetching(0) || this.#state.isReachable(0)) return;
-    if (this.#state.isClaimedWithin(0, FIRST_CHUNK_CLAIM_HOLDS)) return;
-    const before = environment.membership.live().length * owners.shareBefore(0, self);
-    if (before < 2 ** (overdue / FIRST_CHUNK_DOUBLING)) this.requests.begin(0, 1, 'rescue');
-  }
-
   #isFree(index: number): boolean {
     const { layout, have, attested } = this.#state;
-    return index < layout.count && !have.has(index) && !attested.has(index) && !this.requests.has(index);
+    if (index >= layout.count || have.has(index) || attested.has(index)) return false;
+    return !this.requests.has(index) && !this.#state.isClaimed(index);
   }
 
   #stumbled(error: WeirError): void {

@@ -1,32 +1,40 @@
-/** Upstream requests that are under way, and the claims that others are told of. */
-import {
-  CLAIM_RENEWAL,
-  UPSTREAM_HUNG_AFTER,
-  UPSTREAM_LAG_FACTOR,
-  MAX_UPSTREAM_RESTARTS,
-} from './parameters.ts';
+/** Upstream requests that are under way, and the claims on their chunks. */
+import { CLAIM_TIMEOUT, UPSTREAM_HUNG_AFTER } from './parameters.ts';
 import { MIB, SECOND } from '../util/clock.ts';
 import type { ChunkBytes } from '../util/content.ts';
 import { WeirError } from '../util/errors.ts';
 import type { FetchReason } from './environment.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { SwarmState } from './swarm-state.ts';
+
+/** What a request is allowed by. */
+export interface FetchLeave {
+  /** The owner that granted the claim. */
+  readonly granter?: PeerId | undefined;
+  /** Delegated by a peer. */
+  readonly token?: string | undefined;
+}
 
 export interface UpstreamRequestsEvents {
   arrived(index: number, bytes: ChunkBytes, release: () => void): void;
+  /** A failed request has not brought the chunk, and the claim on it is released. */
+  released(index: number): void;
   /** A request is over, with all its chunks or with an error. */
   ended(error: WeirError | undefined): void;
 }
 
 interface Request {
   readonly first: number;
+  /** The owner that granted the claim; undefined: the chunks' owners are told. */
+  readonly granter: PeerId | undefined;
   /** Fewer than asked for if the rest was left to others. */
   count: number;
   next: number;
   /** Bytes of the present chunk, and scheduler's milliseconds of its start. */
   bytes: number;
   since: number;
-  /** Scheduler's milliseconds of the last claim that was sent. */
-  toldAt: number;
+  /** Scheduler's milliseconds when its claims were taken or renewed last. */
+  claimedAt: number;
   /** The same of its last byte. */
   movedAt: number;
   /** It is not read, for lack of room: it neither hangs nor lags. */
@@ -38,9 +46,8 @@ export class UpstreamRequests {
   readonly #state: SwarmState;
   readonly #events: UpstreamRequestsEvents;
   readonly #requests: Set<Request> = new Set();
-  /** Chunks that have come and are being written: they are not here yet. */
-  readonly #landing: Set<number> = new Set();
-  readonly #restarts: Map<number, number> = new Map();
+  /** Chunks that were begun anew: if all are slow, each restart only loses what has come. */
+  readonly #restarted: Set<number> = new Set();
 
   constructor(state: SwarmState, events: UpstreamRequestsEvents) {
     this.#state = state;
@@ -59,33 +66,24 @@ export class UpstreamRequests {
 
   /** Whether a request is for this chunk, or the chunk is being written. */
   has(index: number): boolean {
-    if (this.#landing.has(index)) return true;
+    if (this.#state.chunks.isWriting(index)) return true;
     for (const { first, count } of this.#requests) if (index >= first && index < first + count) return true;
     return false;
   }
 
-  /** Chunks that are on their way. */
-  *underWay(): Generator<number> {
-    for (const { first, count } of this.#requests) {
-      for (let index = first; index < first + count; index++) if (!this.#state.have.has(index)) yield index;
-    }
-  }
-
-  /** The chunk is here, or has entered the cluster elsewhere. */
-  landed(index: number): void {
-    this.#landing.delete(index);
-  }
-
-  begin(first: number, count: number, reason: FetchReason, token?: string): void {
-    const { environment, swarm, now, owners, self } = this.#state;
+  /** @param leave the owner that granted the claim, and a token that a peer delegated */
+  begin(first: number, count: number, reason: FetchReason, leave: FetchLeave = {}): void {
+    const { environment, swarm, now, self } = this.#state;
+    const { granter, token } = leave;
     environment.observer.fetching(swarm, first, count, reason);
     const request: Request = {
       first,
+      granter,
       count,
       next: first,
       bytes: 0,
       since: now,
-      toldAt: now,
+      claimedAt: now,
       movedAt: now,
       isHeld: false,
       cancel: nothing,
@@ -93,9 +91,9 @@ export class UpstreamRequests {
     this.#requests.add(request);
     environment.requestWindow.fetches++;
     for (let index = first; index < first + count; index++) {
-      this.#state.began(index);
-      // Others assume that an owner fetches its own chunks.
-      if (owners.rankOf(index, self) !== 0) this.#sendState(index, 'fetching');
+      this.#state.chunks.begin(index);
+      // An owner that granted the first chunk has not granted the others of its group.
+      if (granter === undefined || granter === self || index > first) this.#claim(index, granter, true);
     }
     request.cancel = this.#state.options.upstream.fetch(first, count, token, {
       progressed: (bytes) => {
@@ -112,7 +110,6 @@ export class UpstreamRequests {
         request.next = index + 1;
         request.bytes = 0;
         request.since = this.#state.now;
-        this.#landing.add(index);
         this.#events.arrived(index, bytes, release);
         if (request.next < first + request.count || request.count === count) return;
         request.cancel(); // others fetch the rest
@@ -140,15 +137,15 @@ export class UpstreamRequests {
         continue;
       }
       if (this.#lags(request)) {
-        this.#restarts.set(request.next, (this.#restarts.get(request.next) ?? 0) + 1);
+        this.#restarted.add(request.next);
         request.cancel();
         this.#ended(request, undefined);
         continue;
       }
-      if (now - request.toldAt < CLAIM_RENEWAL || request.movedAt <= request.toldAt) continue;
-      request.toldAt = now;
+      if (now - request.claimedAt < CLAIM_TIMEOUT / 2 || request.movedAt <= request.claimedAt) continue;
+      request.claimedAt = now;
       for (let index = request.next; index < request.first + request.count; index++) {
-        this.#sendState(index, 'fetching');
+        this.#claim(index, request.granter, true);
       }
     }
   }
@@ -159,9 +156,7 @@ export class UpstreamRequests {
     const isHalfHere = 2 * bytes >= layout.length(next);
     if (isHalfHere || took < environment.parameters.upstreamStallMin) return false;
     if (this.#state.isReachable(next)) return true; // a peer is quicker
-    const { usual } = environment.rtt.upstream;
-    const isBehind = usual > 0 && took * this.#perMiB(next) > UPSTREAM_LAG_FACTOR * usual;
-    return isBehind && (this.#restarts.get(next) ?? 0) < MAX_UPSTREAM_RESTARTS;
+    return took * this.#perMiB(next) > environment.rtt.upstream.limit && !this.#restarted.has(next);
   }
 
   /** Factor from the milliseconds of this chunk to those of a MiB. */
@@ -182,8 +177,8 @@ export class UpstreamRequests {
       let kept = 2 * request.bytes >= layout.length(next) ? next + 1 : next;
       while (kept < end && owners.rankOf(kept, self) === 0) kept++;
       for (let index = kept; index < end; index++) {
-        this.#state.ended(index);
-        this.#sendState(index, 'none');
+        this.#state.chunks.end(index);
+        this.#claim(index, request.granter, false);
       }
       request.count = kept - first;
       if (kept > next) continue;
@@ -194,36 +189,43 @@ export class UpstreamRequests {
 
   /** Ends all requests and releases their claims, so that others can fetch at once. */
   stop(): void {
-    for (const index of this.underWay()) this.#sendState(index, 'none');
     for (const request of this.#requests) {
       request.cancel();
       this.#over(request);
+      this.#release(request);
     }
     this.#requests.clear();
   }
 
-  /**
-   * Tells the peers, and the owner even if it is no peer: a node that comes a moment later asks the owner before it has
-   * any peers.
-   */
-  #sendState(index: number, state: 'fetching' | 'none'): void {
-    const { owners, self, peers, environment, swarm } = this.#state;
-    const [owner] = owners.of(index);
-    const told = new Set([...peers.all()].map(({ id }) => id));
-    if (owner !== undefined) told.add(owner.peer);
-    told.delete(self);
-    for (const peer of told) environment.send(peer, { kind: 'claim-state', swarm, index, state });
+  /** Takes or releases the claim on a chunk: at the owner that granted it, else at the first owner that answers. */
+  #claim(index: number, granter: PeerId | undefined, held: boolean): void {
+    const { self, environment, swarm, options } = this.#state;
+    const owner = granter ?? this.#state.ownerOf(index);
+    if (owner === undefined) return;
+    if (owner !== self) environment.send(owner, { kind: 'claim', swarm, index, held });
+    else if (held) options.claims.take(swarm, index, self);
+    else options.claims.release(swarm, index, self);
   }
 
   #ended(request: Request, error: WeirError | undefined): void {
     if (!this.#requests.delete(request)) return;
     this.#over(request);
+    // Its owner decides who tries again.
+    if (error !== undefined) this.#release(request);
     this.#events.ended(error);
+  }
+
+  /** Releases the claims on what has not come. */
+  #release({ first, next, count, granter }: Request): void {
+    for (let index = next; index < first + count; index++) {
+      this.#claim(index, granter, false);
+      this.#events.released(index);
+    }
   }
 
   #over({ first, count }: Request): void {
     this.#state.environment.requestWindow.fetches--;
-    for (let index = first; index < first + count; index++) this.#state.ended(index);
+    for (let index = first; index < first + count; index++) this.#state.chunks.end(index);
   }
 }
 

@@ -201,8 +201,6 @@ export class EvilPeer implements AsyncDisposable {
     const size = bytes.length;
     if (kind === 'handshake' && message.asks) {
       this.#wire?.send(from, { kind: 'handshake', swarm, size, have: allOf(size), asks: false });
-    } else if (kind === 'claim-query') {
-      this.#wire?.send(from, { kind: 'claim-state', swarm, index: message.index, state: 'have' });
     }
   }
 

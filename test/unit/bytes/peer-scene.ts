@@ -249,7 +249,7 @@ export function requestFor(start?: number, end?: number, more: Partial<ChunkFetc
 
 /** A message that names its number. */
 export function messageOf(index: number): SwarmMessage {
-  return { swarm: SWARM, kind: 'claim-query', index };
+  return { swarm: SWARM, kind: 'claim', index, held: true };
 }
 
 /** Serves each range of `bytes` at once. */

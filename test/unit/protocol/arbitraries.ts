@@ -66,12 +66,7 @@ const bodies = fc.oneof(
       },
     ),
   }),
-  record({ kind: fc.constant('claim-query' as const), index }),
-  record({
-    kind: fc.constant('claim-state' as const),
-    index,
-    state: fc.constantFrom('have' as const, 'fetching' as const, 'none' as const),
-  }),
+  record({ kind: fc.constant('claim' as const), index, held: fc.boolean() }),
 );
 
 export const messages: fc.Arbitrary<SwarmMessage> = fc

@@ -96,12 +96,17 @@ describe('the swarm codec', () => {
   });
 
   it('ignores unknown kinds and unknown fields', () => {
-    const known = encodeSwarmMessage({ swarm: SWARM, kind: 'claim-query', index: 3 });
+    const known = encodeSwarmMessage({ swarm: SWARM, kind: 'claim', index: 3, held: false });
     const head = known.subarray(0, known.length - 4); // tag, length, tag and value of the body
     const unknownKind = Buffer.concat([head, Buffer.from([0xfa, 0x07, 0x01, 0x00])]); // field 127, one byte
     assert.equal(decodeSwarmMessage(unknownKind), undefined);
     const unknownField = Buffer.concat([known, Buffer.from([0xfa, 0x07, 0x01, 0x00])]);
-    assert.deepEqual(decodeSwarmMessage(unknownField), { swarm: SWARM, kind: 'claim-query', index: 3 });
+    assert.deepEqual(decodeSwarmMessage(unknownField), {
+      swarm: SWARM,
+      kind: 'claim',
+      index: 3,
+      held: false,
+    });
   });
 
   it('reads unknown choices as the harmless one', () => {
@@ -110,14 +115,13 @@ describe('the swarm codec', () => {
       create(SwarmMessageSchema, {
         registry: 'ghcr.io',
         digest: multihashOf(DIGEST),
-        body: { case: 'claimState', value: { index: 1, state: 99 } },
+        body: { case: 'bye', value: { reason: 99 } },
       }),
     );
     assert.deepEqual(decodeSwarmMessage(bytes), {
       swarm: SWARM,
-      kind: 'claim-state',
-      index: 1,
-      state: 'none',
+      kind: 'bye',
+      reason: 'done',
     });
   });
 
@@ -149,7 +153,7 @@ describe('the swarm codec', () => {
         value: { fetchGroup: 1, attestations: [{ ...attestation, hash: new Uint8Array(31) }] },
       },
     });
-    refuses({ body: { case: 'claimQuery', value: { index: MESSAGE_LIMITS.chunks } } });
+    refuses({ body: { case: 'claim', value: { index: MESSAGE_LIMITS.chunks } } });
   });
 
   it('keeps no view of the frame', () => {

@@ -39,8 +39,7 @@ class Scene {
         parameters: PARAMETERS,
         rtt: { ack: this.ack, stall: new RttEstimator(...PARAMETERS.stallTimeout) },
       },
-      began: ignore,
-      ended: ignore,
+      chunks: { begin: ignore, end: ignore },
       heard: ignore,
       progressed: ignore,
     };

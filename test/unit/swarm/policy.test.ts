@@ -7,7 +7,6 @@ import { TurnBatcher } from '../../../src/swarm/turn-batcher.ts';
 import { RequestWindow } from '../../../src/swarm/request-window.ts';
 import { ChunkPicker } from '../../../src/swarm/chunk-picker.ts';
 import { chunkKey, hashText, rank, shareBefore } from '../../../src/cluster/hrw.ts';
-import { Claims } from '../../../src/swarm/claims.ts';
 import { PeerSet } from '../../../src/swarm/peer-set.ts';
 import { AdaptiveWindow } from '../../../src/swarm/adaptive-window.ts';
 import { RttEstimator } from '../../../src/swarm/rtt-estimator.ts';
@@ -100,6 +99,12 @@ describe('rank (rendezvous hashing)', () => {
       // Places are random: the standard deviation is 22 in the middle.
       assert.ok(Math.abs(before - place) < 100, `${before} instead of ${place}`);
     }
+  });
+
+  it('ranks many as it ranks few', () => {
+    const members = candidates(500);
+    for (const key of [1, 2, 3])
+      assert.deepEqual(rank(members, key, 300).slice(0, 20), rank(members, key, 20));
   });
 
   it('names each member once, even if more are asked for', () => {
@@ -399,32 +404,6 @@ describe('TurnBatcher', () => {
       new Set([...at].filter(([name]) => name.startsWith(kind)).map(([, time]) => time));
     assert.equal(ends('short').size, 4);
     assert.equal(ends('long').size, 1);
-  });
-});
-
-describe('Claims', () => {
-  it('grants one claim at a time, and sends the others to the claimant', () => {
-    let now = 0;
-    const dead = new Set<PeerId>();
-    const claims = new Claims({ now: () => now }, (name) => !dead.has(name));
-    assert.deepEqual(claims.ask('chunk', named('a')), { kind: 'yours' });
-    assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'taken' });
-    assert.ok(claims.isTaken('chunk'));
-    claims.done('chunk', named('b')); // it is not the claimant
-    assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'taken' });
-    claims.done('chunk', named('a'));
-    assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'done', holder: named('a') });
-    claims.release('chunk', named('a')); // it has the chunk all the same
-    assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'done', holder: named('a') });
-    dead.add(named('a'));
-    assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'yours' });
-    claims.release('chunk', named('a')); // it is not the claimant
-    assert.ok(claims.isTaken('chunk'));
-    claims.release('chunk', named('b'));
-    assert.ok(!claims.isTaken('chunk'));
-    assert.deepEqual(claims.ask('chunk', named('b')), { kind: 'yours' });
-    now += 60_000;
-    assert.deepEqual(claims.ask('chunk', named('c')), { kind: 'yours' });
   });
 });
 

@@ -187,7 +187,7 @@ describe('a swarm', () => {
     });
     assertAllComplete(course);
     assert.ok(begun > 1);
-    assert.equal(course.share, 1);
+    assert.ok(course.share <= 1 + 1 / 64, `${course.share}`);
   });
 
   it('lets another member fetch chunk 0 if its claimant is starved', () => {
@@ -204,6 +204,19 @@ describe('a swarm', () => {
     assert.ok(starved !== undefined);
     assert.ok(Math.max(...course.times) < 15 * SECOND, String(course.times));
     assert.ok(course.share <= 1 + 2 / 64, String(course.share));
+  });
+
+  it('is held up little by one node on a slow link', () => {
+    const four = (slow: number, seed: number): number => {
+      const speed = (index: number): number => (index === 4 ? slow : 1);
+      const course = run({ nodes: 5, size: 20 * MIB, link: 6_250, registry: 6_250, speed, seed });
+      assert.ok(course.share <= 1.15, `${course.share}`);
+      const others = course.world.nodes.slice(0, 4);
+      return Math.max(...others.map(({ complete }) => complete.get(swarm.digest) ?? Infinity));
+    };
+    const ratios = [1, 2, 3, 4, 5, 6].map((seed) => four(0.1, seed) / four(1, seed));
+    const mean = ratios.reduce((sum, ratio) => sum + ratio, 0) / ratios.length;
+    assert.ok(mean < 1.5, String(ratios));
   });
 
   it('does not ask again and again for a slot while a chunk takes seconds', () => {
