@@ -41,6 +41,8 @@ export class Downloader {
   readonly #zones: ZoneTurns;
   /** Per chunk, scheduler's milliseconds until which holders that are no peers rest: they were busy. */
   readonly #otherHoldersAfter: Map<number, number> = new Map();
+  /** Per chunk, scheduler's milliseconds since when its owner has it in hand. */
+  readonly #askedSince: Map<number, number> = new Map();
   #wake: (() => void) | undefined;
 
   constructor(state: SwarmState, events: DownloaderEvents) {
@@ -90,6 +92,7 @@ export class Downloader {
     this.#ownerPicker.settled(index);
     this.#zones.settled(index);
     this.#otherHoldersAfter.delete(index);
+    this.#askedSince.delete(index);
   }
 
   peerGone(peer: PeerId): void {
@@ -146,7 +149,7 @@ export class Downloader {
       const choice = this.#ownerPicker.choose(index);
       if (choice === undefined) continue; // this node is the owner
       if (choice.peer === undefined) this.#claim(index);
-      else if (this.#requests.ask(choice.peer, index, choice.role)) under++;
+      else if (this.#requests.ask(choice.peer, index, choice.role, this.#askedSince.get(index))) under++;
     }
   }
 
@@ -297,9 +300,11 @@ export class Downloader {
     if (failure === 'lost') return this.#events.changed();
     if (failure === 'queued') {
       snub(this.#state, peer, environment.parameters.firstBackoff);
-      // An owner that acknowledged is asked again: a chunk of a slow registry takes longer than the queue limit.
-      if (role === 'owner')
+      // An owner that acknowledged is asked again, and so shows that it lives: a slow registry takes longer than this.
+      if (role === 'owner') {
+        this.#askedSince.set(index, chunkRequest.hedgedAt);
         this.#ownerPicker.notBefore(index, this.#state.now + environment.parameters.busyBackoff[1]);
+      }
     } else if (failure === 'silent' || failure === 'stalled') {
       environment.requestWindow.onTransferDone(Infinity);
       strike(this.#state, peer, failure);

@@ -41,8 +41,6 @@ export class Hedger {
   *late(chunkRequests: ReadonlySet<ChunkRequest>): Generator<SecondSource> {
     const { environment, peers, now, chunks } = this.#state;
     const { limit } = this.#transfers;
-    const [oldest] = chunkRequests; // oldest first
-    if (oldest === undefined || now - oldest.startedAt < limit) return;
     for (const request of Array.from(chunkRequests)) {
       const { role, index, hedgedAt, peer } = request;
       if (chunks.requests(index) > 1 || now - hedgedAt < limit) continue;
