@@ -68,7 +68,7 @@ export class Downloader {
     });
   }
 
-  /** Usual milliseconds of a transfer of this blob; 0 before the first. */
+  /** Usual milliseconds of a request for a chunk of this blob; 0 before the first. */
   get usual(): number {
     return this.#hedger.usual;
   }
@@ -194,7 +194,7 @@ export class Downloader {
       case 'busy':
         return this.#busy(chunkRequest, answer.load);
       case 'retry':
-        return this.#retry(chunkRequest.index, answer.after);
+        return this.#retry(chunkRequest, answer.after);
       case 'redirect':
         return this.#redirected(chunkRequest.index, chunkRequest.peer, answer.holders);
       case 'unable':
@@ -225,12 +225,8 @@ export class Downloader {
     environment.requestWindow.onTransferDone(now - chunkRequest.firstByteAt);
     const swarmPeer = peers.get(chunkRequest.peer);
     if (swarmPeer !== undefined) swarmPeer.load = 0;
-    const release = (): void => answer.release?.();
-    this.#events.arrived(
-      chunkRequest.index,
-      { bytes: answer.bytes, attestation, release },
-      chunkRequest.peer,
-    );
+    const chunk = { bytes: answer.bytes, attestation, release: () => answer.release?.() };
+    this.#events.arrived(chunkRequest.index, chunk, chunkRequest.peer);
   }
 
   #busy({ peer, index, role }: ChunkRequest, load: number): void {
@@ -258,7 +254,12 @@ export class Downloader {
     this.#state.addOtherHolder(index, peer);
   }
 
-  #retry(index: number, after: number): void {
+  #retry({ index, hedgedAt }: ChunkRequest, after: number): void {
+    // The registry throttles: whoever else is asked has to wait, too.
+    const [, most] = this.#state.environment.parameters.retryBackoff;
+    if (after > most) this.#askedSince.delete(index);
+    else if (this.#hedger.isLate(index, hedgedAt)) return this.#nextRank(index);
+    else this.#askedSince.set(index, hedgedAt);
     this.#ownerPicker.notBefore(index, this.#state.now + after);
   }
 
@@ -318,6 +319,7 @@ export class Downloader {
   }
 
   #nextRank(index: number): void {
+    this.#askedSince.delete(index);
     if (!this.#ownerPicker.nextRank(index)) this.#claim(index);
   }
 
