@@ -37,7 +37,7 @@ export class ChunkRequest {
   readonly peer: PeerId;
   readonly role: Role;
   readonly startedAt: number;
-  /** When a second source was asked last; before that, {@link startedAt}. */
+  /** When a second source was asked last; before that, when the chunk was asked for first. */
   hedgedAt: number;
   readonly #state: SwarmState;
   readonly #events: ChunkRequestEvents;
@@ -121,8 +121,7 @@ export class ChunkRequest {
     if (this.#lastByteAt !== undefined)
       return now - this.#lastByteAt > rtt.stall.limit || this.#isCrawling(now) ? 'stalled' : undefined;
     if (this.#acknowledgedAt === undefined) return now - this.#leftAt > ack ? 'silent' : undefined;
-    // An owner fetches it, which takes as long as the registry: the hedger looks at that.
-    return this.role !== 'owner' && now - this.#acknowledgedAt > queueTimeout ? 'queued' : undefined;
+    return now - this.#acknowledgedAt > queueTimeout ? 'queued' : undefined;
   }
 
   /**

@@ -68,16 +68,19 @@ export class ChunkRequester {
     this.#share.wants(this.#chunkRequests.size);
   }
 
-  /** @returns false if nothing was asked: the window is full, or the peer is no live member any more */
-  ask(peer: PeerId, index: number, role: Role): boolean {
-    return this.#state.environment.requestWindow.take() && this.#begin(peer, index, role);
+  /**
+   * @param since scheduler's milliseconds since when the chunk is asked for, if not only now
+   * @returns false if nothing was asked: the window is full, or the peer is no live member any more
+   */
+  ask(peer: PeerId, index: number, role: Role, since: number = this.#state.now): boolean {
+    return this.#state.environment.requestWindow.take() && this.#begin(peer, index, role, since);
   }
 
   /** Asks a second peer for a chunk under way. @returns false if even the window for hedges is full */
   hedge(peer: PeerId, index: number, role: Role): boolean {
     const { environment, layout, room } = this.#state;
     if (!room.hasRoom(layout.chunkSize) || !environment.requestWindow.take(MAX_EXTRA_HEDGES)) return false;
-    this.#begin(peer, index, role);
+    this.#begin(peer, index, role, this.#state.now);
     return true;
   }
 
@@ -102,7 +105,7 @@ export class ChunkRequester {
   }
 
   /** A place in the window is already taken. */
-  #begin(peer: PeerId, index: number, role: Role): boolean {
+  #begin(peer: PeerId, index: number, role: Role, since: number): boolean {
     const { environment, peers } = this.#state;
     const member = environment.membership.get(peer);
     // A suspect may announce chunks again: nothing is asked of it until its suspicion ends.
@@ -114,7 +117,9 @@ export class ChunkRequester {
     const swarmPeer = peers.get(peer);
     if (swarmPeer !== undefined) swarmPeer.outstanding++;
     this.#state.room.take(this.#state.layout.length(index));
-    this.#chunkRequests.add(new ChunkRequest(this.#state, member, index, role, this.#chunkRequestEvents));
+    const chunkRequest = new ChunkRequest(this.#state, member, index, role, this.#chunkRequestEvents);
+    chunkRequest.hedgedAt = since;
+    this.#chunkRequests.add(chunkRequest);
     return true;
   }
 

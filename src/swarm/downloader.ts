@@ -41,6 +41,8 @@ export class Downloader {
   readonly #zones: ZoneTurns;
   /** Per chunk, scheduler's milliseconds until which holders that are no peers rest: they were busy. */
   readonly #otherHoldersAfter: Map<number, number> = new Map();
+  /** Per chunk, scheduler's milliseconds since when its owner has it in hand. */
+  readonly #askedSince: Map<number, number> = new Map();
   #wake: (() => void) | undefined;
 
   constructor(state: SwarmState, events: DownloaderEvents) {
@@ -66,7 +68,7 @@ export class Downloader {
     });
   }
 
-  /** Usual milliseconds of a transfer of this blob; 0 before the first. */
+  /** Usual milliseconds of a request for a chunk of this blob; 0 before the first. */
   get usual(): number {
     return this.#hedger.usual;
   }
@@ -90,6 +92,7 @@ export class Downloader {
     this.#ownerPicker.settled(index);
     this.#zones.settled(index);
     this.#otherHoldersAfter.delete(index);
+    this.#askedSince.delete(index);
   }
 
   peerGone(peer: PeerId): void {
@@ -146,7 +149,7 @@ export class Downloader {
       const choice = this.#ownerPicker.choose(index);
       if (choice === undefined) continue; // this node is the owner
       if (choice.peer === undefined) this.#claim(index);
-      else if (this.#requests.ask(choice.peer, index, choice.role)) under++;
+      else if (this.#requests.ask(choice.peer, index, choice.role, this.#askedSince.get(index))) under++;
     }
   }
 
@@ -191,7 +194,7 @@ export class Downloader {
       case 'busy':
         return this.#busy(chunkRequest, answer.load);
       case 'retry':
-        return this.#retry(chunkRequest.index, answer.after);
+        return this.#retry(chunkRequest, answer.after);
       case 'redirect':
         return this.#redirected(chunkRequest.index, chunkRequest.peer, answer.holders);
       case 'unable':
@@ -222,12 +225,8 @@ export class Downloader {
     environment.requestWindow.onTransferDone(now - chunkRequest.firstByteAt);
     const swarmPeer = peers.get(chunkRequest.peer);
     if (swarmPeer !== undefined) swarmPeer.load = 0;
-    const release = (): void => answer.release?.();
-    this.#events.arrived(
-      chunkRequest.index,
-      { bytes: answer.bytes, attestation, release },
-      chunkRequest.peer,
-    );
+    const chunk = { bytes: answer.bytes, attestation, release: () => answer.release?.() };
+    this.#events.arrived(chunkRequest.index, chunk, chunkRequest.peer);
   }
 
   #busy({ peer, index, role }: ChunkRequest, load: number): void {
@@ -255,7 +254,12 @@ export class Downloader {
     this.#state.addOtherHolder(index, peer);
   }
 
-  #retry(index: number, after: number): void {
+  #retry({ index, hedgedAt }: ChunkRequest, after: number): void {
+    // The registry throttles: whoever else is asked has to wait, too.
+    const [, most] = this.#state.environment.parameters.retryBackoff;
+    if (after > most) this.#askedSince.delete(index);
+    else if (this.#hedger.isLate(index, hedgedAt)) return this.#nextRank(index);
+    else this.#askedSince.set(index, hedgedAt);
     this.#ownerPicker.notBefore(index, this.#state.now + after);
   }
 
@@ -297,9 +301,11 @@ export class Downloader {
     if (failure === 'lost') return this.#events.changed();
     if (failure === 'queued') {
       snub(this.#state, peer, environment.parameters.firstBackoff);
-      // An owner that acknowledged is asked again: a chunk of a slow registry takes longer than the queue limit.
-      if (role === 'owner')
+      // An owner that acknowledged is asked again, and so shows that it lives: a slow registry takes longer than this.
+      if (role === 'owner') {
+        this.#askedSince.set(index, chunkRequest.hedgedAt);
         this.#ownerPicker.notBefore(index, this.#state.now + environment.parameters.busyBackoff[1]);
+      }
     } else if (failure === 'silent' || failure === 'stalled') {
       environment.requestWindow.onTransferDone(Infinity);
       strike(this.#state, peer, failure);
@@ -313,6 +319,7 @@ export class Downloader {
   }
 
   #nextRank(index: number): void {
+    this.#askedSince.delete(index);
     if (!this.#ownerPicker.nextRank(index)) this.#claim(index);
   }
 

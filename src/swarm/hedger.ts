@@ -41,23 +41,25 @@ export class Hedger {
   *late(chunkRequests: ReadonlySet<ChunkRequest>): Generator<SecondSource> {
     const { environment, peers, now, chunks } = this.#state;
     const { limit } = this.#transfers;
-    const [oldest] = chunkRequests; // oldest first
-    if (oldest === undefined || now - oldest.startedAt < limit) return;
     for (const request of Array.from(chunkRequests)) {
       const { role, index, hedgedAt, peer } = request;
       if (chunks.requests(index) > 1 || now - hedgedAt < limit) continue;
       const other = peers.best(index, now, () => environment.scheduler.random(), peer);
       if (other !== undefined) yield { request, peer: other.id, role: 'holder' };
-      else if (role === 'owner' && now - hedgedAt >= this.#upstreamLimit(index)) {
+      else if (role === 'owner' && this.isLate(index, hedgedAt)) {
         const next = this.#state.ownerAfter(index, peer);
         if (next !== undefined) yield { request, peer: next, role };
       }
     }
   }
 
-  /** Milliseconds after which an owner takes too long to fetch the chunk; Infinity if this node has fetched none itself. */
-  #upstreamLimit(index: number): number {
-    const { environment, layout } = this.#state;
-    return (environment.rtt.upstream.limit * layout.length(index)) / MIB;
+  /**
+   * Whether a chunk that was asked for then, and is fetched from upstream, takes too long: longer than this node's own
+   * fetches and a transfer.
+   */
+  isLate(index: number, since: number): boolean {
+    const { environment, layout, now } = this.#state;
+    const fetch = (environment.rtt.upstream.limit * layout.length(index)) / MIB;
+    return now - since >= fetch + this.#transfers.limit;
   }
 }

@@ -82,6 +82,13 @@ describe('Simulator', () => {
     }
   });
 
+  it('takes one image although a chunk takes longer than anybody waits', () => {
+    const slow = { link: 625, registry: 625, layers: [12, 6, 3].map((size) => size * MIB) }; // 5 Mbit/s
+    const course = go({ ...slow, headers: 0.15, queue: 50, handshakes: true });
+    assertWhole(course, 20);
+    assert.ok(course.result.registry_ratio <= 1.03, `${course.result.registry_ratio}`);
+  });
+
   it('completes if packets are lost, and if nodes know no member when they begin', () => {
     const slow = { link: 2500, registry: 2500, nodes: 12, headers: 0.05 } as const;
     const lossy = go({ ...slow, loss: 0.02 });
