@@ -1,20 +1,15 @@
 /**
  * Sends the chunks that a peer has asked for over its connection, one after the other: the first one is whole soonest that
- * way. Other frames go between the data frames. On a slow link data frames are shorter, so that those need not wait long.
+ * way. Other frames go between the data frames, and a window keeps few bytes on the way, so that those need not wait long.
  */
-import { KIB, MILLISECOND } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import { STEP_BYTES, type TokenBucket } from '../util/token-bucket.ts';
-import { dataHead, MAX_DATA_BYTES } from '../transfer/frames.ts';
+import { dataHead } from '../transfer/frames.ts';
 import { HEADROOM, type BodyBuffers } from './body-buffers.ts';
 import { BodySender } from './body-sender.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
 import type { ServedPart } from './peers-messages.ts';
-
-/** Milliseconds that a data frame takes to leave: above the first they get shorter, below the second longer. */
-const SLOW = 100 * MILLISECOND;
-const FAST = 20 * MILLISECOND;
-const MIN_STEP = 32 * KIB;
+import type { SendWindow } from './send-window.ts';
 
 const GIVEN_UP = 'the blob turned out wrong, or its pull was given up';
 
@@ -23,6 +18,7 @@ export interface BodyQueueOptions {
   readonly send: (frame: Uint8Array) => void;
   /** Sends a data frame; settles when it has left for the kernel. @throws WeirError `aborted` */
   readonly write: (frame: Uint8Array) => Promise<void>;
+  readonly window: SendWindow;
   readonly buffers: BodyBuffers;
   readonly places: ChunkPlaces;
   readonly limit: TokenBucket | undefined;
@@ -52,7 +48,6 @@ export class BodyQueue {
   readonly #options: BodyQueueOptions;
   readonly #bodies: Body[] = [];
   #isRunning = false;
-  #step = MAX_DATA_BYTES;
 
   constructor(options: BodyQueueOptions) {
     this.#options = options;
@@ -89,6 +84,7 @@ export class BodyQueue {
         error = thrown;
       }
       this.#bodies.shift();
+      this.#options.window.mark();
       const { id, sent, isAnnounced } = body;
       this.#options.onServed(id, { sent, isAnnounced, error });
     }
@@ -98,15 +94,16 @@ export class BodyQueue {
   async #send(body: Body): Promise<void> {
     const { part, id } = body;
     if (body.isStopped) return;
-    const { buffers, places, limit } = this.#options;
+    const { buffers, places, limit, window } = this.#options;
     const write = async (frame: Uint8Array): Promise<void> => {
+      await window.take(frame.length);
+      if (body.isStopped) return;
       // With the first bytes, and not before: if these cannot be read, nothing has been sent.
       if (!body.isAnnounced) this.#options.send(part.head);
       body.isAnnounced = true;
       body.sent += frame.length - HEADROOM;
-      const began = performance.now();
       await this.#options.write(frame);
-      this.#adapt(performance.now() - began);
+      window.sent(frame.length);
     };
     const { content } = part;
     if (content instanceof Uint8Array) {
@@ -124,7 +121,7 @@ export class BodyQueue {
         buffers,
         places,
         limit,
-        step: () => this.#step,
+        step: () => window.step,
         write: (bytes) => write(withHead(id, bytes)),
         onWaiting: () => undefined,
       },
@@ -132,11 +129,6 @@ export class BodyQueue {
     body.sender = sender;
     if (body.isStopped) sender.stop();
     await sender.run();
-  }
-
-  #adapt(took: number): void {
-    if (took > SLOW) this.#step = Math.max(MIN_STEP, this.#step / 2);
-    else if (took < FAST) this.#step = Math.min(MAX_DATA_BYTES, this.#step * 2);
   }
 }
 

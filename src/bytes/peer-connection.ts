@@ -27,6 +27,7 @@ import { BodyQueue, type ServedOutcome } from './body-queue.ts';
 import { ChunkReceiver } from './chunk-receiver.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
 import type { ConnectionEvent, ConnectionOrder } from './peers-messages.ts';
+import { SendWindow } from './send-window.ts';
 import { Silence } from './silence.ts';
 import { SocketPause } from './socket-pause.ts';
 import { toWireError } from './wire-error.ts';
@@ -65,6 +66,7 @@ export class PeerConnection {
   readonly #receivers = new Map<number, ChunkReceiver>();
   /** The largest number of a request so far. */
   #lastRequest = -1;
+  readonly #window: SendWindow;
   readonly #bodies: BodyQueue;
   readonly #pause: SocketPause;
   #state: 'greeting' | 'greeted' | 'open' = 'greeting';
@@ -83,7 +85,12 @@ export class PeerConnection {
     });
     this.#silence = new Silence(options.hasDialled);
     this.#pause = new SocketPause(socket, download, clock);
+    this.#window = new SendWindow(
+      (id) => this.#send(encodeFrame(KIND.mark, markOf(id))),
+      () => clock.monotonic(),
+    );
     this.#bodies = new BodyQueue({
+      window: this.#window,
       send: (frame) => this.#send(frame),
       write: (frame) => this.#write(frame),
       buffers,
@@ -171,6 +178,9 @@ export class PeerConnection {
   /** Called each second. */
   tick(): void {
     if (this.#error !== undefined) return;
+    if (this.#window.waits > this.#options.readerTimeout) {
+      return this.close(new WeirError('aborted', 'the peer took no byte for too long'));
+    }
     const found = this.#silence.tick({
       isOpen: this.#state === 'open',
       isBusy: this.#receivers.size > 0 || !this.#bodies.isEmpty,
@@ -214,6 +224,10 @@ export class PeerConnection {
       case KIND.acknowledged:
         this.#receiver(decodeConcerning(body))?.acknowledged();
         return;
+      case KIND.mark:
+        return this.#send(encodeFrame(KIND.returned, body));
+      case KIND.returned:
+        return this.#window.returned(body.readUInt32BE(0));
       case KIND.cancel:
         this.#bodies.stop(decodeConcerning(body));
         return this.#forward(kind, body);
@@ -308,9 +322,16 @@ export class PeerConnection {
     for (const receiver of this.#receivers.values()) receiver.cancel();
     this.#receivers.clear();
     this.#bodies.stopAll();
+    this.#window.close(error);
     this.#options.onClosed();
     this.#options.post({ kind: 'closed', error: toWireError(error) });
   }
+}
+
+function markOf(id: number): Buffer {
+  const body = Buffer.allocUnsafe(4);
+  body.writeUInt32BE(id);
+  return body;
 }
 
 function cut(message: string): WeirError {

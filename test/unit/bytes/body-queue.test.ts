@@ -1,10 +1,10 @@
 /** Chunks that are sent over one connection: their order, what comes between them, and how each ends. */
 import assert from 'node:assert/strict';
-import { mock } from 'node:test';
 import { BodyBuffers } from '../../../src/bytes/body-buffers.ts';
 import { BodyQueue, type ServedOutcome } from '../../../src/bytes/body-queue.ts';
 import { ChunkPlaces } from '../../../src/bytes/chunk-places.ts';
 import type { ServedPart } from '../../../src/bytes/peers-messages.ts';
+import { SendWindow } from '../../../src/bytes/send-window.ts';
 import { FrameReader, MAX_DATA_BYTES } from '../../../src/transfer/frames.ts';
 import { isWeirError, WeirError } from '../../../src/util/errors.ts';
 import { KIB } from '../../../src/util/clock.ts';
@@ -15,7 +15,8 @@ import { answerFrame } from '../../support/raw-peer.ts';
 import { makeBytes } from './peer-scene.ts';
 
 const BYTES = makeBytes();
-const STEP = 32 * KIB;
+/** Bytes of a data frame before it is known how fast the link is. */
+const FIRST_STEP = 64 * KIB;
 
 /** A queue, and what it sent: heads as `head 0`, data as `0: 262144`. */
 class Scene {
@@ -23,6 +24,16 @@ class Scene {
   readonly bytes: Map<number, Buffer[]> = new Map();
   readonly outcomes: Map<number, ServedOutcome> = new Map();
   readonly queue: BodyQueue;
+  readonly marks: number[] = [];
+  /** Whether the peer returns marks, as it does at once. */
+  returns = true;
+  readonly window: SendWindow = new SendWindow(
+    (id) => {
+      this.marks.push(id);
+      if (this.returns) setImmediate(() => this.window.returned(id));
+    },
+    () => performance.now(),
+  );
   /** Called for each data frame, before it has left. */
   onWrite: () => Promise<void> = () => Promise.resolve();
 
@@ -41,6 +52,7 @@ class Scene {
       },
     });
     this.queue = new BodyQueue({
+      window: this.window,
       send: (frame) => head.push(Buffer.from(frame)),
       write: async (frame) => {
         data.push(Buffer.from(frame));
@@ -75,14 +87,6 @@ class Scene {
   }
 }
 
-/** Readings of the clock by which each write takes so many milliseconds. */
-function slowLink(scene: Scene, took: () => number): { restore(): void } {
-  let now = performance.now();
-  const clock = mock.method(performance, 'now', () => now);
-  scene.onWrite = async () => void (now += took());
-  return { restore: () => clock.mock.restore() };
-}
-
 describe('the queue of chunks to be sent', () => {
   it('sends one after the other, each with its head first', async () => {
     const scene = new Scene();
@@ -91,15 +95,20 @@ describe('the queue of chunks to be sent', () => {
     scene.add(3, { content: BYTES, start: 10, end: 100_010 });
     assert.equal(scene.queue.isEmpty, false);
     await scene.ended(1, 2, 3);
+    const steps = (id: number, length: number): readonly string[] => {
+      const sizes = scene.log.filter((line) => line.startsWith(`${id}: `));
+      assert.equal(
+        sizes.reduce((sum, line) => sum + Number(line.split(': ')[1]), 0),
+        length,
+      );
+      return sizes;
+    };
     assert.deepEqual(scene.log, [
       'head 1',
-      '1: 262144',
-      '1: 262144',
-      '1: 75712',
+      ...steps(1, 600_000),
       'end 1',
       'head 2',
-      '2: 262144',
-      '2: 37856',
+      ...steps(2, 300_000),
       'end 2',
       'head 3',
       '3: 65536',
@@ -136,37 +145,34 @@ describe('the queue of chunks to be sent', () => {
     assert.equal(most, 1);
   });
 
-  it('sends shorter frames over a slow link, and longer ones again once it is fast', async () => {
+  it('waits for room in the window, and asks for the way of each quarter and of the end', async () => {
     const scene = new Scene();
-    let took = 101;
-    const clock = slowLink(scene, () => took);
-    try {
-      scene.add(1, { end: BYTES.length });
-      await scene.ended(1);
-      took = 50; // neither
-      scene.add(2, { end: 100_000 });
-      await scene.ended(2);
-      const slow = [...scene.sizes];
-      took = 19;
-      scene.add(3, { end: 2_000_000 });
-      await scene.ended(3);
-      const fast = scene.sizes.slice(slow.length);
-      // The frame after next is shorter: one is being filled while another is written.
-      assert.equal(slow[0], MAX_DATA_BYTES);
-      assert.ok(
-        slow.slice(8, 20).every((size) => size === STEP),
-        slow.join(),
-      );
-      assert.equal(
-        slow.slice(-4).every((size) => size <= STEP),
-        true,
-      );
-      assert.equal(fast[0], STEP);
-      assert.equal(Math.max(...fast), MAX_DATA_BYTES);
-    } finally {
-      clock.restore();
-    }
-    assert.ok(scene.bytesOf(1).equals(BYTES));
+    scene.returns = false;
+    scene.add(1, { end: 600_000 });
+    await eventually(() => assert.equal(scene.sizes.length, 3)); // the fourth would exceed the window with its heads
+    assert.deepEqual(scene.marks, [0, 1, 2]);
+    await new Promise(setImmediate);
+    assert.equal(scene.sizes.length, 3);
+    scene.window.returned(2);
+    await eventually(() => assert.ok(scene.sizes.length > 3));
+    scene.returns = true;
+    for (const id of scene.marks) scene.window.returned(id);
+    await scene.ended(1);
+    assert.ok(scene.bytesOf(1).equals(BYTES.subarray(0, 600_000)));
+  });
+
+  it('sends nothing more of a chunk that is stopped while it waits for room', async () => {
+    const scene = new Scene();
+    scene.returns = false;
+    scene.add(1, { end: 600_000 });
+    scene.add(2);
+    await eventually(() => assert.equal(scene.sizes.length, 3));
+    scene.queue.stop(1);
+    await eventually(() => assert.ok(scene.outcomes.has(1)));
+    scene.returns = true;
+    for (const id of scene.marks) scene.window.returned(id);
+    await scene.ended(2);
+    assert.equal(scene.bytesOf(1).length, 3 * FIRST_STEP);
   });
 
   it('stops a chunk in its middle, and goes on with the next one', async () => {

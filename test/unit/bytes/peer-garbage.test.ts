@@ -57,7 +57,7 @@ function harmless(next: () => number): Uint8Array {
   if (kind < 0.03) return encodeFrame(KIND.request, encodeRequest(next(), requestFor(0, 1 + below(2000))));
   if (kind < 0.2) return cancelFrame(below(50));
   if (kind < 0.3) return encodeFrame(pick<FrameKind>([KIND.ping, KIND.pong]));
-  if (kind < 0.5) return frameOf(11 + below(240), noise(below(40)));
+  if (kind < 0.5) return frameOf(13 + below(240), noise(below(40)));
   return pick(MESSAGES);
 }
 
@@ -67,7 +67,7 @@ function breach(): Uint8Array {
     case 0:
       return helloFrame(STRANGER);
     case 1:
-      return frameOf(below(11), '', 0xffffff - below(1000));
+      return frameOf(below(13), '', 0xffffff - below(1000));
     case 2:
       return frameOf(KIND.request, Buffer.concat([Buffer.from([0xff]), noise(below(60))]));
     case 3:

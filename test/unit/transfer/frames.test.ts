@@ -80,7 +80,7 @@ const BOUNDS: readonly (readonly [kind: number, most: number])[] = [
   [KIND.pong, 0],
   [KIND.question, 24 * 1024],
   [KIND.reply, 2 * 1024],
-  [11, 64 * 1024],
+  [13, 64 * 1024],
   [255, 64 * 1024],
 ];
 
@@ -156,12 +156,18 @@ describe('frames of the peer wire', () => {
   it('that are refused take no memory', () => {
     const spy = mock.method(Buffer, 'allocUnsafeSlow');
     try {
-      assert.throws(() => reader().reader.push(Buffer.concat([head(11, 0xffffff), Buffer.alloc(10)])));
+      assert.throws(() => reader().reader.push(Buffer.concat([head(13, 0xffffff), Buffer.alloc(10)])));
       assert.equal(spy.mock.callCount(), 0);
-      reader().reader.push(Buffer.concat([head(11, 1000), Buffer.alloc(10)]));
+      reader().reader.push(Buffer.concat([head(13, 1000), Buffer.alloc(10)]));
       assert.equal(spy.mock.callCount(), 1); // else this test would see nothing
     } finally {
       spy.mock.restore();
+    }
+  });
+
+  it('with a mark of another length are refused', () => {
+    for (const kind of [KIND.mark, KIND.returned]) {
+      for (const length of [0, 3]) assert.throws(() => reader().reader.push(head(kind, length)));
     }
   });
 
