@@ -9,10 +9,8 @@
  * Each side sends a hello first: the one that dialled at once, the other one as soon as the main thread has admitted it.
  * Before that nothing else is said or taken.
  */
-import type { Socket } from 'node:net';
-import { KIB, SECOND, type Clock } from '../util/clock.ts';
+import { KIB, SECOND } from '../util/clock.ts';
 import { assertNever, errorMessage, isWeirError, WeirError } from '../util/errors.ts';
-import type { TokenBucket } from '../util/token-bucket.ts';
 import { protocolError } from '../protocol/fields.ts';
 import { encodeFrame, FrameReader, KIND, type FrameKind } from '../transfer/frames.ts';
 import {
@@ -22,11 +20,10 @@ import {
   encodeAnswer,
   encodeConcerning,
 } from '../transfer/wire-codec.ts';
-import type { BodyBuffers } from './body-buffers.ts';
 import { BodyQueue, type ServedOutcome } from './body-queue.ts';
 import { ChunkReceiver } from './chunk-receiver.ts';
-import type { ChunkPlaces } from './chunk-places.ts';
-import type { ConnectionEvent, ConnectionOrder } from './peers-messages.ts';
+import type { PeerConnectionOptions } from './peer-connection-options.ts';
+import type { ConnectionOrder } from './peers-messages.ts';
 import { SendWindow } from './send-window.ts';
 import { Silence } from './silence.ts';
 import { SocketPause } from './socket-pause.ts';
@@ -36,29 +33,6 @@ import { toWireError } from './wire-error.ts';
 const MAX_UNSENT = 512 * KIB;
 /** Bytes of frames that wait for the main thread; above this nothing more is read. */
 const MAX_UNTAKEN = 256 * KIB;
-
-/** An event without the number of its connection. */
-type Told<Event = ConnectionEvent> = Event extends unknown ? Omit<Event, 'connection'> : never;
-
-export interface PeerConnectionOptions {
-  readonly socket: Socket;
-  /** The frame with which this node greets. */
-  readonly hello: Uint8Array;
-  readonly hasDialled: boolean;
-  readonly post: (event: Told, transfer?: readonly ArrayBuffer[]) => void;
-  readonly places: ChunkPlaces;
-  readonly buffers: BodyBuffers;
-  readonly download: TokenBucket | undefined;
-  readonly upload: TokenBucket | undefined;
-  /** Milliseconds in which the peer must take a buffer. */
-  readonly readerTimeout: number;
-  readonly clock: Clock;
-  /** It says who it is, and waits to be admitted. Set for a connection that the peer opened. */
-  readonly onHello: ((hello: ReturnType<typeof decodeHello>) => void) | undefined;
-  readonly onClosed: () => void;
-  /** Bytes of chunks have come, which {@link PeerConnection.report} tells. */
-  readonly onProgress: () => void;
-}
 
 export class PeerConnection {
   readonly #options: PeerConnectionOptions;

@@ -18,6 +18,8 @@ const MOST = 4 * MIB;
 const TARGET = 150 * MILLISECOND;
 /** Bytes of the shortest data frame. */
 const MIN_STEP = 16 * KIB;
+/** By how much one mark shrinks the window at most. */
+const MOST_SHRINK = 1 / 8;
 /** Marks in a window. */
 const MARKS = 4;
 /** A window with the longest data frames: on a fast link it grows so far although it is never full. */
@@ -113,7 +115,7 @@ export class SendWindow {
     const took = this.#now() - at;
     if (took > TARGET) {
       if (at < this.#shrunkAt) return;
-      this.#size = Math.max(LEAST, this.#size * Math.max(0.5, TARGET / took));
+      this.#size = Math.max(LEAST, this.#size * Math.max(MOST_SHRINK, TARGET / took));
       this.#shrunkAt = this.#now();
       this.#wasFull = false;
     } else if (this.#wasFull || (took < TARGET / 4 && this.#size < LONGEST_STEPS)) {

@@ -135,6 +135,7 @@ export class RawConnection {
     this.socket = socket;
     const take = (kind: number, body: Buffer): void => {
       const frame = { kind, body };
+      if (kind === KIND.mark) this.send(encodeFrame(KIND.returned, body)); // or nothing more would come
       this.frames.push(frame);
       onFrame(frame);
       this.#wake?.();
