@@ -52,16 +52,17 @@ export class PeerEnd {
   lastRequest = -1;
   /** Bytes of frames that the worker has not been told of. */
   untold = 0;
-  /** Milliseconds, monotonic: when something was last said. */
-  usedAt: number;
+  /** Milliseconds, monotonic: when something was last said; before anything was, never. */
+  usedAt = Number.NEGATIVE_INFINITY;
+  /** Both sides have greeted. */
+  isOpen = false;
   readonly #thread: PeerThread;
   readonly #closed: ((error: WeirError) => void)[] = [];
   #isOver = false;
 
-  constructor(thread: PeerThread, id: number, now: number, remoteAddress = '') {
+  constructor(thread: PeerThread, id: number, remoteAddress = '') {
     this.#thread = thread;
     this.id = id;
-    this.usedAt = now;
     this.remoteAddress = remoteAddress;
     this.hasDialled = id % 2 === 0;
     thread.ends.set(id, this);

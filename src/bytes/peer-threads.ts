@@ -1,7 +1,6 @@
 /** The byte workers that speak the peer wire, as the main thread sees them: has them listen and dial, and hears of their connections. */
 import type { HttpListener } from '../http/exchange.ts';
 import { openAll } from '../http/listen.ts';
-import type { Clock } from '../util/clock.ts';
 import { assertNever, toWeirError, WeirError } from '../util/errors.ts';
 import type { Address, Member } from '../protocol/member.ts';
 import type { ByteThread, ByteWorkers } from './byte-workers.ts';
@@ -18,7 +17,6 @@ export type EndEvent = Exclude<ConnectionEvent, { readonly kind: 'accepted' | 'c
 
 export interface PeerThreadsOptions {
   readonly workers: ByteWorkers;
-  readonly clock: Clock;
   /** What each worker is told first. */
   readonly start: Extract<PeersCommand, { kind: 'start' }>;
   readonly onAccepted: (end: PeerEnd) => void;
@@ -47,7 +45,7 @@ export class PeerThreads {
   get connections(): number {
     let count = 0;
     for (const { ends } of this.#threads.values()) {
-      for (const end of ends.values()) if (end.peer !== undefined && !end.isOver) count++;
+      for (const end of ends.values()) if (end.isOpen && !end.isOver) count++;
     }
     return count;
   }
@@ -75,7 +73,7 @@ export class PeerThreads {
   dial({ peer, dataAddresses, fingerprint }: Member): PeerEnd {
     const thread = this.#threads.get(this.#options.workers.next());
     if (thread === undefined) throw new WeirError('internal', 'a byte worker is not known');
-    const end = new PeerEnd(thread, 2 * this.#next++, this.#options.clock.monotonic());
+    const end = new PeerEnd(thread, 2 * this.#next++);
     end.peer = peer;
     end.fingerprint = Buffer.from(fingerprint).toString('hex');
     // A copy: a fingerprint that was decoded is a part of its message, and all of that would be cloned.
@@ -131,8 +129,7 @@ export class PeerThreads {
   #onEvent(thread: PeerThread, event: ConnectionEvent): void {
     const { connection } = event;
     if (event.kind === 'accepted') {
-      const now = this.#options.clock.monotonic();
-      return this.#options.onAccepted(new PeerEnd(thread, connection, now, event.remoteAddress));
+      return this.#options.onAccepted(new PeerEnd(thread, connection, event.remoteAddress));
     }
     const end = thread.ends.get(connection);
     if (end === undefined) return;

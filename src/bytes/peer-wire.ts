@@ -81,7 +81,6 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
     };
     this.#threads = new PeerThreads({
       workers,
-      clock,
       start: {
         kind: 'start',
         hello: encodeFrame(KIND.hello, encodeHello({ peer: self, minor: MINOR_VERSION })),
@@ -234,6 +233,7 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
   }
 
   #opened(end: PeerEnd, peer: PeerId): void {
+    end.isOpen = true;
     this.#options.onReached(peer);
     this.#link(peer).opened(end);
   }

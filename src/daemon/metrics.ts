@@ -32,8 +32,10 @@ export interface MetricsSources {
   unwrittenBytes(): number;
   /** Live members of the cluster, this node among them. */
   members(): number;
-  /** Control connections to other members. */
+  /** libp2p connections to other members. */
   connections(): number;
+  /** Connections to other members on the peer wire. */
+  peerConnections(): number;
 }
 
 export class Metrics {
@@ -134,8 +136,11 @@ export class Metrics {
     this.#measure('weir_cluster_members', 'Live members of the cluster, this node among them', () =>
       sources.members(),
     );
-    this.#measure('weir_cluster_connections', 'Control connections to other members', () =>
+    this.#measure('weir_cluster_connections', 'libp2p connections to other members', () =>
       sources.connections(),
+    );
+    this.#measure('weir_peer_connections', 'Connections to other members on the peer wire', () =>
+      sources.peerConnections(),
     );
     this.#measure('weir_unwritten_bytes', 'Bytes of chunks requested or received, and not yet written', () =>
       sources.unwrittenBytes(),

@@ -69,6 +69,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     unwrittenBytes: () => room.used,
     members: () => 1,
     connections: () => 0,
+    peerConnections: () => 0,
   };
   const metrics: Metrics = new Metrics(version, sources);
   // First to start and last to stop.
@@ -169,6 +170,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     cluster.traffic.meter = metrics.traffic;
     sources.members = () => cluster.table.live().length;
     sources.connections = () => cluster.network.peers().length;
+    sources.peerConnections = () => cluster.wire.connections;
   }
   const problem = (message: string, error: unknown): void => logger.warn({ err: error }, message);
   const blobs: Blobs = stack.use(

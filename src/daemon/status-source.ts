@@ -80,7 +80,7 @@ export class StatusSource {
 
   peers(cluster: Cluster | undefined): PeersReport {
     if (cluster === undefined) return { peers: [] };
-    const { table, network, swarms, traffic } = cluster;
+    const { table, network, swarms, traffic, wire } = cluster;
     const connected = new Map(network.peers().map((peer) => [peer.peer, peer]));
     const suspects = new Map(table.suspects().map((suspect) => [suspect.peer, suspect]));
     const running = [...swarms.swarms];
@@ -98,7 +98,7 @@ export class StatusSource {
           zone,
           version,
           addresses: controlAddresses,
-          connected: connection !== undefined,
+          connected: connection !== undefined || wire.isConnected(peer),
           direction: connection?.direction,
           rtt_ms: connection?.rtt,
           swarms: running.filter(({ state }) => state.peers.get(peer) !== undefined).length,

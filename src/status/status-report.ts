@@ -21,7 +21,7 @@ export interface ClusterReport {
   readonly mode: ClusterMode;
   /** Live members, this node among them. */
   readonly members: number;
-  /** Control connections. */
+  /** libp2p connections. */
   readonly connections: number;
   /** Members by zone; the empty name stands for members without one. */
   readonly zones: Readonly<Record<string, number>>;
@@ -96,8 +96,9 @@ export interface PeerReport {
   readonly version: string;
   /** Multiaddrs of its libp2p node. */
   readonly addresses: readonly string[];
+  /** By libp2p, or on the peer wire. */
   readonly connected: boolean;
-  /** `outbound`: this node opened the connection. */
+  /** Of the libp2p connection; `outbound`: this node opened it. */
   readonly direction?: 'inbound' | 'outbound' | undefined;
   readonly rtt_ms?: number | undefined;
   /** Swarms in which it is a peer of this node. */

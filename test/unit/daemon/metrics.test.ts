@@ -10,6 +10,7 @@ const SOURCES: MetricsSources = {
   unwrittenBytes: () => 0,
   members: () => 1,
   connections: () => 0,
+  peerConnections: () => 0,
 };
 
 describe('Metrics', () => {

@@ -48,6 +48,7 @@ describe('Reference pages', () => {
       runtimeBlobs: () => 0,
       members: () => 1,
       connections: () => 0,
+      peerConnections: () => 0,
       blobsInFlight: () => 0,
       unwrittenBytes: () => 0,
     });
