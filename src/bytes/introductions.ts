@@ -1,6 +1,6 @@
 /**
  * Sends this node's record to members that cut it off at once, as members do with strangers. A member that goes on to do so
- * does not get it each time: that takes a control connection.
+ * does not get it each time: that takes a libp2p connection.
  */
 import { SECOND, type Clock } from '../util/clock.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
