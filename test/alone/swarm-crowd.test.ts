@@ -11,7 +11,7 @@ import { SwarmScene } from '../support/swarm-scene.ts';
 const LARGE: readonly number[] = [80, 50, 35, 20, 10, 5].map((size) => size * MIB);
 const SMALL: readonly number[] = [32, 20, 8, 4].map((size) => size * MIB);
 /** Registry bytes over image bytes; five would be no sharing. */
-const ONCE = 1.05;
+const ONCE = 1.1;
 /** Spreads five starts over 10 s. */
 const GAP = 2.5 * SECOND;
 

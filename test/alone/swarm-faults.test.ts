@@ -20,7 +20,7 @@ const SLOW = '10mbit';
 const PARTITION = 4 * SECOND;
 
 /** Registry bytes over image bytes; five would be no sharing. */
-const ONCE = 1.05;
+const ONCE = 1.1;
 /** The same if one is killed, or so slow that others take over: chunks that only it has or fetches leave twice. */
 const HINDERED = 1.25;
 /** The same if the network splits: each half needs the chunks that only the other half has fetched. */
