@@ -11,9 +11,10 @@ import { WeirCluster } from '../support/weir-cluster.ts';
 const SIZE = 1 * GIB;
 /**
  * Of the CPU time of a node that moves content. The main thread had 0.48 to 0.78 of it when all bytes passed it, and has
- * below 0.15 now; what it does besides, such as its start, is not counted.
+ * below 0.15 now; what it does besides, such as its start, is not counted. A sender, whose work is below one CPU second in
+ * all, has 0.3 to 0.41 of it on the main thread: it decides on each chunk, and its worker hashes nothing.
  */
-const MOST_ON_MAIN = 0.35;
+const MOST_ON_MAIN = 0.5;
 
 describe('a blob of 1 GiB', function () {
   this.timeout(10 * MINUTE);
