@@ -126,7 +126,7 @@ async function handshakes(signal: AbortSignal): Promise<number> {
     return await cpuOf(HANDSHAKES, async () => {
       for (let i = 0; i < HANDSHAKES; i++) {
         const accepted = once(server, 'secureConnection');
-        const { wire } = await dial([{ host: '127.0.0.1', port }], expected, systemClock, { signal });
+        const wire = await dial([{ host: '127.0.0.1', port }], expected, systemClock, { signal });
         await accepted;
         wire.socket.destroy();
       }

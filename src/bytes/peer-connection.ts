@@ -12,7 +12,7 @@
 import { KIB, SECOND } from '../util/clock.ts';
 import { assertNever, errorMessage, isWeirError, WeirError } from '../util/errors.ts';
 import { protocolError } from '../protocol/fields.ts';
-import { encodeFrame, FrameReader, KIND, type FrameKind } from '../transfer/frames.ts';
+import { encodeFrame, FrameReader, HEAD_BYTES, KIND, type FrameKind } from '../transfer/frames.ts';
 import {
   decodeAnswer,
   decodeConcerning,
@@ -204,12 +204,12 @@ export class PeerConnection {
         return this.#window.returned(body.readUInt32BE(0));
       case KIND.cancel:
         this.#bodies.stop(decodeConcerning(body));
-        return this.#forward(kind, body);
+        return this.#forward(KIND.cancel, body);
       case KIND.message:
       case KIND.request:
       case KIND.question:
       case KIND.reply:
-        return this.#forward(kind, body);
+        return this.#forward(kind as FrameKind, body);
       default:
       // Of a later minor version.
     }
@@ -225,11 +225,10 @@ export class PeerConnection {
   }
 
   /** To the main thread. */
-  #forward(kind: number, body: Buffer): void {
+  #forward(frame: FrameKind, body: Buffer): void {
     this.#silence.said();
-    const frames = encodeFrame(kind as FrameKind, body);
-    this.#untaken += frames.length;
-    this.#options.post({ kind: 'frames', frames });
+    this.#untaken += HEAD_BYTES + body.length;
+    this.#options.post({ kind: 'frame', frame, body: new Uint8Array(body) });
     this.#pause.hold('main', this.#untaken > MAX_UNTAKEN);
   }
 

@@ -7,6 +7,8 @@ import type { ConnectionOrder } from './peers-messages.ts';
 /** An order without the number of its connection. */
 type Order<Each = ConnectionOrder> = Each extends unknown ? Omit<Each, 'connection'> : never;
 
+export const NO_FINGERPRINT = new Uint8Array();
+
 /** A chunk that this end is sending. */
 export interface Serving {
   /** Tells that nothing of it is read any more. */
@@ -46,8 +48,8 @@ export class PeerEnd {
   readonly serving = new Map<number, Serving>();
   /** Known once it is admitted, or dialled. */
   peer: PeerId | undefined;
-  /** sha256 of the peer's certificate, in hexadecimal digits; empty without TLS. */
-  fingerprint = '';
+  /** sha256 of the peer's certificate; empty without TLS. */
+  fingerprint: Uint8Array = NO_FINGERPRINT;
   /** The largest number of a request that the peer has sent. */
   lastRequest = -1;
   /** Bytes of frames that the worker has not been told of. */

@@ -258,9 +258,8 @@ export class PeerLink {
    */
   #best(): PeerEnd | undefined {
     const member = this.#context.member(this.peer);
-    const expected = Buffer.from(member?.fingerprint ?? []).toString('hex');
     for (const end of this.#ends.slice()) {
-      const isCurrent = member === undefined || end.fingerprint === expected;
+      const isCurrent = member === undefined || Buffer.compare(end.fingerprint, member.fingerprint) === 0;
       if (isCurrent && !end.isOver) continue;
       this.#ends.splice(this.#ends.indexOf(end), 1);
       end.order({ kind: 'retire' });

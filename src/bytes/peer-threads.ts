@@ -75,10 +75,9 @@ export class PeerThreads {
     if (thread === undefined) throw new WeirError('internal', 'a byte worker is not known');
     const end = new PeerEnd(thread, 2 * this.#next++);
     end.peer = peer;
-    end.fingerprint = Buffer.from(fingerprint).toString('hex');
     // A copy: a fingerprint that was decoded is a part of its message, and all of that would be cloned.
-    const target = { peer, dataAddresses, fingerprint: new Uint8Array(fingerprint) };
-    end.order({ kind: 'dial', target });
+    end.fingerprint = new Uint8Array(fingerprint);
+    end.order({ kind: 'dial', target: { peer, dataAddresses, fingerprint: end.fingerprint } });
     return end;
   }
 

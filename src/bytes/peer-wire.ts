@@ -21,10 +21,10 @@ import type { SwarmMessage } from '../protocol/messages.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { Admission, type Refusal } from '../transfer/admission.ts';
 import type { ChunkClient, ChunkFetch, ChunkFetchEvents } from '../transfer/chunk-exchange.ts';
-import { encodeFrame, FrameReader, KIND } from '../transfer/frames.ts';
+import { encodeFrame, HEAD_BYTES, KIND, type FrameKind } from '../transfer/frames.ts';
 import { decodeConcerning, encodeHello, MINOR_VERSION } from '../transfer/wire-codec.ts';
 import { Introductions } from './introductions.ts';
-import type { PeerEnd } from './peer-end.ts';
+import { NO_FINGERPRINT, type PeerEnd } from './peer-end.ts';
 import { giveBack } from './peer-answers.ts';
 import { PeerLink, type LinkContext } from './peer-link.ts';
 import { PeerQuestions, type AskOptions } from './peer-questions.ts';
@@ -203,8 +203,8 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
         return link?.acknowledged(end, event.id);
       case 'progressed':
         return link?.progressed(end, event.id, event.bytes);
-      case 'frames':
-        return this.#onFrames(end, event.frames);
+      case 'frame':
+        return this.#onFrame(end, event);
       default:
         assertNever(event);
     }
@@ -219,7 +219,7 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
     const verdict = this.#admission.admit(end, peer, certificate);
     if ('refused' in verdict) return this.#refuse(verdict.refused, end);
     end.peer = peer;
-    end.fingerprint = Buffer.from(certificate?.fingerprint ?? []).toString('hex');
+    end.fingerprint = certificate?.fingerprint ?? NO_FINGERPRINT;
     end.order({ kind: 'admit' });
     end.onClose((error) => this.#closed(end, peer, error));
     this.#opened(end, peer);
@@ -238,33 +238,29 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
     this.#link(peer).opened(end);
   }
 
-  #onFrames(end: PeerEnd, frames: Uint8Array): void {
+  #onFrame(end: PeerEnd, { frame, body }: Extract<EndEvent, { kind: 'frame' }>): void {
     const { peer } = end;
     if (peer === undefined) return;
     end.usedAt = this.#options.clock.monotonic();
-    end.untold += frames.length;
+    end.untold += HEAD_BYTES + body.length;
     if (end.untold >= TOLD_AT) {
       end.order({ kind: 'taken', bytes: end.untold });
       end.untold = 0;
     }
-    const reader = new FrameReader({
-      frame: (kind, body) => this.#onFrame(end, peer, kind, body),
-      data: () => undefined,
-    });
     try {
-      reader.push(Buffer.from(frames.buffer, frames.byteOffset, frames.length));
+      this.#take(end, peer, frame, body);
     } catch (error) {
       if (!isWeirError(error, 'peer_protocol')) throw error;
       breach(end, error);
     }
   }
 
-  #onFrame(end: PeerEnd, peer: PeerId, kind: number, body: Buffer): void {
-    if (end.isOver) return;
-    if (kind === KIND.request) return this.#serving.request(end, peer, body);
-    if (kind === KIND.cancel) return this.#serving.cancel(end, decodeConcerning(body));
-    if (kind === KIND.question) return this.#questions.onQuestion(end, peer, body);
-    if (kind === KIND.reply) return this.#questions.onReply(peer, body);
+  /** @throws WeirError `peer_protocol` */
+  #take(end: PeerEnd, peer: PeerId, frame: FrameKind, body: Uint8Array): void {
+    if (frame === KIND.request) return this.#serving.request(end, peer, body);
+    if (frame === KIND.cancel) return this.#serving.cancel(end, decodeConcerning(body));
+    if (frame === KIND.question) return this.#questions.onQuestion(end, peer, body);
+    if (frame === KIND.reply) return this.#questions.onReply(peer, body);
     const message = decodeSwarmMessage(body);
     if (message !== undefined) this.#options.onMessage(peer, message);
   }

@@ -7,7 +7,7 @@
  *          ◄── open {connection 4}                       the member has admitted this node
  *          request {connection 4, id 0, frame}      ──►
  *          ◄── answered {connection 4, id 0, place, hash}
- *          ◄── frames {connection 4, messages and requests of the member}
+ *          ◄── frame {connection 4, a message or request of the member}
  *          serve {connection 4, id 9, head, file, 0 to n} ──►
  *          ◄── served {connection 4, id 9}
  * ```
@@ -16,6 +16,7 @@
  */
 import type { Member } from '../protocol/member.ts';
 import type { PresentedCertificate } from '../transfer/admission.ts';
+import type { FrameKind } from '../transfer/frames.ts';
 import type { KeyPair } from '../transfer/limits.ts';
 import type { Hello } from '../transfer/wire-codec.ts';
 import type { Content } from '../util/content.ts';
@@ -54,7 +55,7 @@ export type ConnectionOrder = { readonly connection: number } & (
   | ({ readonly kind: 'serve'; readonly id: number } & ServedPart)
   /** Ends the sending at the next buffer. */
   | { readonly kind: 'unserve'; readonly id: number }
-  /** So many bytes of `frames` have been dealt with. */
+  /** So many bytes of frames have been dealt with, with their heads. */
   | { readonly kind: 'taken'; readonly bytes: number }
 );
 
@@ -104,7 +105,6 @@ export type ConnectionEvent = { readonly connection: number } & (
       readonly kind: 'accepted';
       readonly listener: number;
       readonly remoteAddress: string;
-      readonly remotePort: number;
     }
   /** The peer that opened it says who it is; answered with `admit` or `cut`. */
   | {
@@ -117,8 +117,8 @@ export type ConnectionEvent = { readonly connection: number } & (
   /** The dialled member has admitted this node. */
   | { readonly kind: 'open'; readonly hello: Hello }
   | { readonly kind: 'closed'; readonly error: WireError }
-  /** Whole frames that the main thread deals with. */
-  | { readonly kind: 'frames'; readonly frames: Uint8Array }
+  /** A frame that the main thread deals with. */
+  | { readonly kind: 'frame'; readonly frame: FrameKind; readonly body: Uint8Array }
   | { readonly kind: 'acknowledged'; readonly id: number }
   /** So many more bytes have come. At most every 50 ms for each request. */
   | { readonly kind: 'progressed'; readonly id: number; readonly bytes: number }

@@ -126,8 +126,8 @@ export class PeersPart implements Part<'peers'> {
   }
 
   #accepted(connection: number, listener: number, socket: Socket): void {
-    const { remoteAddress = '', remotePort = 0 } = socket;
-    this.#tell({ kind: 'accepted', connection, listener, remoteAddress, remotePort });
+    const { remoteAddress = '' } = socket;
+    this.#tell({ kind: 'accepted', connection, listener, remoteAddress });
     this.#pending.set(connection, { cut: () => socket.destroy() });
     socket.once('close', () => {
       if (!this.#pending.delete(connection)) return; // told by its own end
@@ -168,8 +168,7 @@ export class PeersPart implements Part<'peers'> {
     this.#tell({ kind: 'connecting', connection });
     const context = this.#settings?.context;
     const expected = context && { fingerprint: target.fingerprint, context };
-    const { wire } = await dial(target.dataAddresses, expected, systemClock, { signal });
-    return wire;
+    return await dial(target.dataAddresses, expected, systemClock, { signal });
   }
 
   #open(connection: number, socket: Socket, onHello: PeerConnectionOptions['onHello']): PeerConnection {

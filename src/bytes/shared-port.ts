@@ -31,10 +31,10 @@ export class SharedPort implements HttpListener {
 
   /** @throws the system's error: EADDRINUSE, EADDRNOTAVAIL */
   static async open(workers: ByteWorkers, address: ListenAddress, control: PortControl): Promise<SharedPort> {
-    // Workers share the port, and would share it with another program's.
-    await probe(address);
     const port = new SharedPort(workers, address, control);
     try {
+      // Workers share the port, and would share it with another program's.
+      await probe(address);
       await port.#open();
     } catch (error) {
       await port[Symbol.asyncDispose]();

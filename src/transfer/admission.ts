@@ -61,11 +61,6 @@ export class Admission implements Disposable {
     this.#unsubscribe = members.onChange(() => this.#review());
   }
 
-  /** Connections whose member is known. */
-  get connections(): number {
-    return this.#connections.values().reduce((sum, { size }) => sum + size, 0);
-  }
-
   [Symbol.dispose](): void {
     this.#unsubscribe();
   }

@@ -51,16 +51,16 @@ export async function dial(
   expected: Expected | undefined,
   clock: Clock,
   { signal }: { readonly signal: AbortSignal },
-): Promise<{ readonly wire: Wire; readonly address: Address }> {
+): Promise<Wire> {
   const over = new AbortController();
   const until = AbortSignal.any([signal, over.signal]);
-  const attempts: Promise<{ wire: Wire; address: Address }>[] = [];
+  const attempts: Promise<Wire>[] = [];
   for (const [i, address] of addresses.entries()) {
     const before = Promise.allSettled(attempts.slice());
     const attempt = async () => {
       if (i > 0) await Promise.race([before, clock.sleep(i * STAGGER, { signal: until })]);
       until.throwIfAborted();
-      return { wire: await open(address, expected, clock, until), address };
+      return await open(address, expected, clock, until);
     };
     attempts.push(attempt());
   }
@@ -69,7 +69,7 @@ export async function dial(
     for (const attempt of attempts) {
       // Two attempts may have succeeded at once.
       attempt.then(
-        ({ wire }) => wire !== winner.wire && wire.socket.destroy(),
+        (wire) => wire !== winner && wire.socket.destroy(),
         () => undefined,
       );
     }

@@ -27,7 +27,7 @@ export const KIND = {
 
 export type FrameKind = (typeof KIND)[keyof typeof KIND];
 
-const HEAD_BYTES = 4;
+export const HEAD_BYTES = 4;
 const ID_BYTES = 4;
 const MARK_BYTES = 4;
 /** Bytes of a chunk in one data frame: small enough that other frames need not wait long for their turn. */

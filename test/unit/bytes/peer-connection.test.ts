@@ -240,7 +240,7 @@ describe('frames that the main thread does not take', () => {
     const count = 20_000;
     const all = Buffer.concat(Array.from({ length: count }, () => MESSAGE));
     pair.peer.socket.write(all);
-    const forwarded = (): number => pair.events.filter(({ kind }) => kind === 'frames').length;
+    const forwarded = (): number => pair.events.filter(({ kind }) => kind === 'frame').length;
     await eventually(() => assert.ok(pair.socket.isPaused()));
     const first = forwarded();
     // A read of 64 KiB that has begun is dealt with whole.
@@ -279,7 +279,7 @@ describe('a connection', () => {
     await pair.peer.closed;
     assert.equal(await pair.closed(), 'aborted');
     assert.deepEqual(
-      [pair.peer.count(KIND.message), pair.events.filter(({ kind }) => kind === 'frames').length],
+      [pair.peer.count(KIND.message), pair.events.filter(({ kind }) => kind === 'frame').length],
       [0, 0],
     );
   });

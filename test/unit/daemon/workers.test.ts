@@ -14,7 +14,7 @@ describe('the number of byte workers', () => {
   });
 
   it('counts a CPU quota of the cgroup as cores', async function () {
-    if (process.getuid?.() !== 0) this.skip();
+    if (process.getuid?.() !== 0) this.skip(); // only root may mount a cgroup of its own
     await using temp = await TempDir.create('cgroup');
     // A mount namespace in which this process is in a cgroup with a quota of one core, as in a container with a CPU limit.
     const script = temp.join('enter.sh');
