@@ -7,10 +7,9 @@
  */
 import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { assertNever } from '../util/errors.ts';
-import { SIGNATURE_BYTES } from './identity.ts';
 import type { PeerId } from './peer-id.ts';
 import { MESSAGE_LIMITS, type SwarmKey, type SwarmMessage } from './messages.ts';
-import type { Attestation } from './attestation.ts';
+import { attestationFromWire, attestationToWire, attestingPeer, chunkIndex } from './attestation-codec.ts';
 import {
   atMost,
   bytesOf,
@@ -32,8 +31,6 @@ import { SwarmMessageSchema, type SwarmMessage as WireMessage } from './weir_pb.
  */
 export const MAX_MESSAGE_BYTES = 24 * 1024;
 
-/** sha256. */
-const HASH_BYTES = 32;
 const REASONS = ['full', 'absent', 'done'] as const;
 
 type Body = NonNullable<MessageInitShape<typeof SwarmMessageSchema>['body']>;
@@ -74,7 +71,7 @@ function bodyOf(message: SwarmMessage): Body {
     case 'have':
       return { case: 'have', value: { runs: runsOf(message.indices) } };
     case 'attested': {
-      const attestations = message.attestations.map(({ by, ...rest }) => ({ by: keyOf(by), ...rest }));
+      const attestations = message.attestations.map(attestationToWire);
       return { case: 'attested', value: { fetchGroup: message.fetchGroup, attestations } };
     }
     case 'claim':
@@ -106,24 +103,18 @@ function messageOf(swarm: SwarmKey, { case: kind, value }: KnownBody): SwarmMess
       return { swarm, kind, reason: REASONS[value.reason - 1] ?? 'done' };
     case 'have': {
       const indices = atMost('indices', indicesOf(value.runs), MESSAGE_LIMITS.indices);
-      return { swarm, kind, indices: indices.map(indexOf) };
+      return { swarm, kind, indices: indices.map(chunkIndex) };
     }
     case 'attested': {
       const fetchGroup = numberIn('fetch group', value.fetchGroup, 1, MESSAGE_LIMITS.fetchGroup);
       const peers = new Map<string, PeerId>();
       const attestations = atMost('attestations', value.attestations, MESSAGE_LIMITS.attestations).map(
-        ({ index, hash, by, signature, verified }): Attestation => ({
-          index: indexOf(index),
-          hash: bytesOf('hash', hash, HASH_BYTES),
-          by: peerOnce(peers, by),
-          signature: bytesOf('signature', signature, SIGNATURE_BYTES),
-          verified,
-        }),
+        (attestation) => attestationFromWire(attestation, (key) => peerOnce(peers, key)),
       );
       return { swarm, kind, fetchGroup, attestations };
     }
     case 'claim':
-      return { swarm, kind, index: indexOf(value.index), held: value.held };
+      return { swarm, kind, index: chunkIndex(value.index), held: value.held };
     default:
       return assertNever(kind);
   }
@@ -134,15 +125,11 @@ function peerOnce(peers: Map<string, PeerId>, key: Uint8Array): PeerId {
   const hex = Buffer.from(key.buffer, key.byteOffset, key.byteLength).toString('latin1');
   const known = peers.get(hex);
   if (known !== undefined) return known;
-  const peer = peerOf('the attesting peer', key);
+  const peer = attestingPeer(key);
   peers.set(hex, peer);
   return peer;
 }
 
 function sizeOf(value: bigint): number {
   return numberIn('size', value, 0, MESSAGE_LIMITS.size);
-}
-
-function indexOf(value: number): number {
-  return numberIn('chunk', value, 0, MESSAGE_LIMITS.chunks - 1);
 }

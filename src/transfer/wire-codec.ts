@@ -5,10 +5,10 @@
 import { create, toBinary, type MessageInitShape } from '@bufbuild/protobuf';
 import { assertNever } from '../util/errors.ts';
 import { tryParseRepositoryName } from '../oci/repository.ts';
-import { HASH_BYTES, type Attestation } from '../protocol/attestation.ts';
+import type { Attestation } from '../protocol/attestation.ts';
+import { attestationFromWire, attestationToWire } from '../protocol/attestation-codec.ts';
 import {
   atMost,
-  bytesOf,
   digestField,
   keyOf,
   numberIn,
@@ -17,8 +17,6 @@ import {
   protocolError,
   registryOf,
 } from '../protocol/fields.ts';
-import { SIGNATURE_BYTES } from '../protocol/identity.ts';
-import { MESSAGE_LIMITS } from '../protocol/messages.ts';
 import { multihashOf } from '../protocol/multihash.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import {
@@ -133,8 +131,8 @@ function bodyOf(answer: AnswerHead): Body {
   switch (answer.kind) {
     case 'chunk': {
       const { size, attestation } = answer;
-      const signed = attestation && { ...attestation, by: keyOf(attestation.by) };
-      return { case: 'chunk', value: { size: BigInt(size), ...(signed && { attestation: signed }) } };
+      const signed = attestation && { attestation: attestationToWire(attestation) };
+      return { case: 'chunk', value: { size: BigInt(size), ...signed } };
     }
     case 'busy':
       return { case: 'busy', value: { load: Math.min(answer.load, LIMITS.load) } };
@@ -183,18 +181,7 @@ function answerOf(body: Answer['body']): AnswerHead {
 function chunkOf({ size: total, attestation }: Chunk): AnswerHead {
   const size = numberIn('size', total, 0, LIMITS.size);
   if (attestation === undefined) return { kind: 'chunk', size, attestation: undefined };
-  const { index, hash, by, signature, verified } = attestation;
-  return {
-    kind: 'chunk',
-    size,
-    attestation: {
-      index: numberIn('chunk', index, 0, MESSAGE_LIMITS.chunks - 1),
-      hash: bytesOf('hash', hash, HASH_BYTES),
-      by: peerOf('the attesting peer', by),
-      signature: bytesOf('signature', signature, SIGNATURE_BYTES),
-      verified,
-    },
-  };
+  return { kind: 'chunk', size, attestation: attestationFromWire(attestation) };
 }
 
 export interface Asked {
