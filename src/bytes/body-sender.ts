@@ -7,7 +7,7 @@
 import { hash } from 'node:crypto';
 import { setImmediate as turn } from 'node:timers/promises';
 import { MILLISECOND, SECOND } from '../util/clock.ts';
-import type { ChunkCheck, Content, FileContent } from '../util/content.ts';
+import type { ChunkCheck, FileContent } from '../util/content.ts';
 import { WeirError } from '../util/errors.ts';
 import { Progress } from '../util/progress.ts';
 import { STEP_BYTES, type TokenBucket } from '../util/token-bucket.ts';
@@ -16,6 +16,7 @@ import type { BodyBuffers } from './body-buffers.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
 import { readWhole } from './file-calls.ts';
 import { passOf } from './pass.ts';
+import type { SentPart } from './sent-part.ts';
 
 /** Milliseconds of a wait for content after which it is told: shorter ones are the rule while a blob arrives. */
 const WORTH_TELLING = 100 * MILLISECOND;
@@ -23,16 +24,6 @@ const WORTH_TELLING = 100 * MILLISECOND;
 const LOOK_AGAIN = 1 * SECOND;
 /** Made once: an abort without a reason makes an exception with a stack each time. */
 const STOPPED = new Error('the body was stopped');
-
-export interface SentPart {
-  readonly content: Content;
-  readonly start: number;
-  readonly end: number;
-  /** The generation whose bytes may be sent. */
-  readonly generation: number;
-  /** All of the bytes are in the file, also those that its progress does not reach. */
-  readonly isPresent?: boolean | undefined;
-}
 
 export interface SenderOptions {
   /** Settles when the bytes have left for the kernel. @throws WeirError `aborted` */
@@ -125,7 +116,7 @@ export class BodySender {
   async #available(): Promise<number> {
     const { size, heldBack = 0 } = this.#part.content;
     const progress = this.#progress;
-    if (progress === undefined || this.#part.isPresent === true) {
+    if (progress === undefined || this.#part.isPresent) {
       return this.#isOver ? 0 : this.#part.end - this.#position;
     }
     const began = performance.now();

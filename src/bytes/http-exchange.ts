@@ -1,6 +1,5 @@
 /** A request and its response on the main thread, while a byte worker has the socket. Implements http/exchange.ts. */
 import { WeirError } from '../util/errors.ts';
-import { Progress } from '../util/progress.ts';
 import type { Content } from '../util/content.ts';
 import {
   HeaderList,
@@ -11,6 +10,7 @@ import {
 } from '../http/exchange.ts';
 import type { ByteThread } from './byte-workers.ts';
 import type { DoneEvent, Head, SendCommand, WriteCommand } from './http-messages.ts';
+import { sentPart } from './sent-part.ts';
 import { fromWireError } from './wire-error.ts';
 
 interface Call {
@@ -102,9 +102,7 @@ export class WorkerResponse implements ExchangeResponse {
     if ('pass' in content && content.worker !== this.worker) {
       throw new WeirError('internal', 'the blob passes through another byte worker');
     }
-    const isPresent = options.presentIn !== undefined;
-    const now = content.progress === undefined ? 0 : new Progress(content.progress).generation;
-    const part = { content, start, end, generation: options.presentIn ?? now, isPresent };
+    const part = sentPart(content, start, end, options.presentIn);
     const { position } = await this.#do({ kind: 'send', ...part }, [], options);
     if (position < end) this.gone.throwIfAborted();
     return position;

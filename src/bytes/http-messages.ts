@@ -9,7 +9,7 @@
  * ```
  */
 import type { ExchangeRequest, ServerLimits } from '../http/exchange.ts';
-import type { Content } from '../util/content.ts';
+import type { SentPart } from './sent-part.ts';
 import type { WireError } from './wire-error.ts';
 
 /** It leaves with the first bytes of the body, or with the end. */
@@ -36,18 +36,11 @@ export interface WriteCommand {
   readonly bytes: Uint8Array;
 }
 
-export interface SendCommand {
+export interface SendCommand extends SentPart {
   readonly kind: 'send';
   readonly exchange: number;
   readonly call: number;
   readonly head: Head | undefined;
-  readonly content: Content;
-  readonly start: number;
-  readonly end: number;
-  /** The generation of the content whose bytes may be sent. */
-  readonly generation: number;
-  /** All of the bytes are in the file, also those that its progress does not reach. */
-  readonly isPresent: boolean;
 }
 
 export interface EndCommand {

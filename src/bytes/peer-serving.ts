@@ -1,7 +1,6 @@
 /** Serves the requests of members: lets the {@link ChunkSource} decide on each, and has a byte worker send what it gives. */
 import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import { SECOND, type Clock } from '../util/clock.ts';
-import { Progress } from '../util/progress.ts';
 import { protocolError } from '../protocol/fields.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { ChunkFetch, ChunkSource, ServedChunk } from '../transfer/chunk-exchange.ts';
@@ -10,6 +9,7 @@ import { LIMITS } from '../transfer/limits.ts';
 import { decodeRequest, encodeAnswer, encodeConcerning, type AnswerHead } from '../transfer/wire-codec.ts';
 import type { PeerEnd } from './peer-end.ts';
 import type { ServedPart } from './peers-messages.ts';
+import { sentPart } from './sent-part.ts';
 
 /** Requests of one connection at a time: a member may ask for more before it knows that its last ones are answered. */
 const MAX_SERVING = 2 * LIMITS.requests;
@@ -166,8 +166,7 @@ function partOf(id: number, { size, attestation, body, start, end, presentIn }: 
     const content = new Uint8Array(body.subarray(start, end));
     return { head, content, start: 0, end: content.length, generation: 0, isPresent: true };
   }
-  const generation = presentIn ?? (body.progress === undefined ? 0 : new Progress(body.progress).generation);
-  return { head, content: body, start, end, generation, isPresent: presentIn !== undefined };
+  return { head, ...sentPart(body, start, end, presentIn) };
 }
 
 function refuse(end: PeerEnd, id: number, answer: Exclude<AnswerHead, { kind: 'chunk' }>): void {

@@ -19,8 +19,8 @@ import type { PresentedCertificate } from '../transfer/admission.ts';
 import type { FrameKind } from '../transfer/frames.ts';
 import type { KeyPair } from '../transfer/limits.ts';
 import type { Hello } from '../transfer/wire-codec.ts';
-import type { Content } from '../util/content.ts';
 import type { ReceivedAnswer } from './chunk-receiver.ts';
+import type { SentPart } from './sent-part.ts';
 import type { WireError } from './wire-error.ts';
 
 /** A limit on a rate that holds for all workers together (util/token-bucket.ts). */
@@ -60,15 +60,9 @@ export type ConnectionOrder = { readonly connection: number } & (
 );
 
 /** A chunk to be sent: the frame that announces it, and its bytes. */
-export interface ServedPart {
+export interface ServedPart extends Omit<SentPart, 'content'> {
   readonly head: Uint8Array;
-  readonly content: Content | Uint8Array;
-  readonly start: number;
-  readonly end: number;
-  /** The generation of the content whose bytes may be sent. */
-  readonly generation: number;
-  /** All of the bytes are in the file, also those that its progress does not reach. */
-  readonly isPresent: boolean;
+  readonly content: SentPart['content'] | Uint8Array;
 }
 
 export type PeersCommand =

@@ -2,10 +2,10 @@
 import { BodyBuffers } from '../../src/bytes/body-buffers.ts';
 import { BodySender } from '../../src/bytes/body-sender.ts';
 import { ChunkPlaces } from '../../src/bytes/chunk-places.ts';
+import { sentPart } from '../../src/bytes/sent-part.ts';
 import type { SendOptions } from '../../src/http/exchange.ts';
 import type { BlobReader, BodyTarget } from '../../src/pull/blob-reader.ts';
 import type { Content } from '../../src/util/content.ts';
-import { Progress } from '../../src/util/progress.ts';
 
 const BUFFERS = new BodyBuffers();
 const PLACES = new ChunkPlaces();
@@ -25,16 +25,12 @@ export class BodyCollector implements BodyTarget {
 
   async send(content: Content, start: number, end: number, options: SendOptions = {}): Promise<number> {
     this.gone.throwIfAborted();
-    const generation = content.progress === undefined ? 0 : new Progress(content.progress).generation;
-    const sender = new BodySender(
-      { content, start, end, generation },
-      {
-        write: (bytes) => this.#take(bytes),
-        onWaiting: (position) => options.onWaiting?.(position),
-        buffers: BUFFERS,
-        places: PLACES,
-      },
-    );
+    const sender = new BodySender(sentPart(content, start, end, undefined), {
+      write: (bytes) => this.#take(bytes),
+      onWaiting: (position) => options.onWaiting?.(position),
+      buffers: BUFFERS,
+      places: PLACES,
+    });
     const stop = (): void => sender.stop();
     const signals = options.stop === undefined ? [this.gone] : [this.gone, options.stop];
     for (const signal of signals) signal.addEventListener('abort', stop, { once: true });
