@@ -8,13 +8,14 @@ import { writeFully } from './file.ts';
 const DELAY = 20 * MILLISECOND;
 
 export class ChunkMapFile {
-  readonly #file: FileHandle;
+  readonly #file: FileHandle | undefined;
   readonly #map: () => ChunkMap;
   #timer: NodeJS.Timeout | undefined;
   /** Saves run one after the other. */
   #saved: Promise<void> = Promise.resolve();
 
-  constructor(file: FileHandle, map: () => ChunkMap) {
+  /** @param file undefined if the blob needs none */
+  constructor(file: FileHandle | undefined, map: () => ChunkMap) {
     this.#file = file;
     this.#map = map;
   }
@@ -23,6 +24,7 @@ export class ChunkMapFile {
    * The map has changed. If it cannot be written, nothing but time is lost: its chunks are fetched again after a restart.
    */
   saveSoon(): void {
+    if (this.#file === undefined) return;
     this.#timer ??= setTimeout(() => void this.save().catch(() => undefined), DELAY);
   }
 
@@ -30,7 +32,9 @@ export class ChunkMapFile {
   async save(): Promise<void> {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    const saved = this.#saved.then(() => writeFully(this.#file, [this.#map().encode()], 0));
+    const file = this.#file;
+    if (file === undefined) return;
+    const saved = this.#saved.then(() => writeFully(file, [this.#map().encode()], 0));
     this.#saved = saved.catch(() => undefined); // the caller gets the error; the next save starts afresh
     await saved;
   }

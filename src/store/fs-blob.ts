@@ -10,7 +10,6 @@ import { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { ChunkMap } from './chunk-map.ts';
 import { readFully } from './file.ts';
-import { readChunkMap } from './scan.ts';
 import type { Blob } from './store.ts';
 
 /** State of a blob that this process has not verified yet; shared by its readers in all threads. */
@@ -32,8 +31,8 @@ export interface FsBlobOptions {
   readonly size: number;
   readonly file: FileHandle;
   readonly unverified: Unverified | undefined;
-  /** Path of its chunk map. */
-  readonly chunkMap: string;
+  /** Reads its chunk map; undefined if it is missing or damaged. */
+  readonly chunkMap: () => Promise<ChunkMap | undefined>;
   /** Called once, when the content is found to be wrong. */
   readonly onCorrupt: () => Promise<void>;
   readonly onClose: () => void;
@@ -77,7 +76,7 @@ export class FsBlob implements Blob {
   }
 
   async chunkHashes(): Promise<Uint8Array | undefined> {
-    const map = this.#options.unverified?.map ?? (await readChunkMap(this.#options.chunkMap));
+    const map = this.#options.unverified?.map ?? (await this.#options.chunkMap());
     return map?.layout.size === this.size && map.present.full ? map.hashes : undefined;
   }
 

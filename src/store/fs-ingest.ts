@@ -323,7 +323,7 @@ export class FsIngest implements Ingest {
     await this.#idle();
     await this.#mapFile.settle();
     await this.#files.data.close();
-    await this.#files.chunks.close();
+    await this.#files.chunks?.close();
     this.#owner.released(this, this.#committed);
   }
 }

@@ -12,9 +12,10 @@ import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { ByteFiles } from './byte-files.ts';
-import { ChunkMap } from './chunk-map.ts';
+import { BlobIndex, type Entry } from './blob-index.ts';
+import { ChunkMap, impliedMap } from './chunk-map.ts';
 import { FILE_MODE, partialName, type DataFolder } from './data-folder.ts';
-import { FsBlob, unverifiedBy, type Unverified } from './fs-blob.ts';
+import { FsBlob, unverifiedBy } from './fs-blob.ts';
 import { FsIngest } from './fs-ingest.ts';
 import type { IngestOwner } from './ingest-owner.ts';
 import type { Holdings } from './room.ts';
@@ -46,16 +47,6 @@ export interface FsStoreOptions {
   readonly onProblem?: (message: string) => void;
 }
 
-interface Entry {
-  readonly size: number;
-  lastUsed: number;
-  touchedAt: number;
-  /** Open readers. */
-  pins: number;
-  /** Undefined: not opened yet in this process. */
-  verification: 'verified' | Unverified | undefined;
-}
-
 interface Partial {
   readonly bytes: number;
   readonly lastUsed: number;
@@ -67,7 +58,7 @@ export class FsStore implements Store, IngestOwner {
   readonly name = 'store';
   readonly #options: FsStoreOptions;
   readonly #folder: DataFolder;
-  readonly #blobs: Map<Digest, Entry> = new Map();
+  readonly #blobs: BlobIndex = new BlobIndex();
   /** By {@link partialName}, as {@link #ingests}. */
   readonly #partials: Map<string, Partial> = new Map();
   readonly #ingests: Map<string, FsIngest> = new Map();
@@ -96,7 +87,7 @@ export class FsStore implements Store, IngestOwner {
     const { clock, partialMaxAge, onProblem } = this.#options;
     await this.#space.open();
     for await (const { digest, size, lastUsed } of scanBlobs(this.#folder)) {
-      this.#blobs.set(digest, entry(size, lastUsed, undefined));
+      this.#blobs.add(digest, size, lastUsed, undefined);
     }
     const strangers = await removeStrangers(this.#folder);
     if (strangers > 0) {
@@ -117,7 +108,7 @@ export class FsStore implements Store, IngestOwner {
   }
 
   async *list(): AsyncIterable<BlobInfo> {
-    for (const [digest, { size }] of this.#blobs) yield { digest, size };
+    for (const { digest, size } of this.#blobs.list()) yield { digest, size };
   }
 
   async open(digest: Digest): Promise<Blob | undefined> {
@@ -141,7 +132,8 @@ export class FsStore implements Store, IngestOwner {
       size: found.size,
       file,
       unverified: found.verification === 'verified' ? undefined : found.verification,
-      chunkMap: this.#folder.chunkMap(digest),
+      chunkMap: async () =>
+        impliedMap(digest, found.size) ?? (await readChunkMap(this.#folder.chunkMap(digest))),
       onCorrupt: async () => {
         this.#options.onProblem?.(`the stored blob ${digest} is damaged: dropped`);
         await this.delete(digest);
@@ -152,12 +144,15 @@ export class FsStore implements Store, IngestOwner {
 
   /** The state with which a blob of an earlier run is checked while it is read. */
   async #unverified(digest: Digest, found: Entry, file: FileHandle): Promise<Entry['verification']> {
-    const map = await readChunkMap(this.#folder.chunkMap(digest));
+    // A blob without a map is small, and is checked whole: it may have been cut short.
+    const hasMap = impliedMap(digest, found.size) === undefined;
+    const map = hasMap ? await readChunkMap(this.#folder.chunkMap(digest)) : undefined;
     if (map !== undefined && map.layout.size === found.size && map.present.full) return unverifiedBy(map);
     const { whole, chunks } = await this.#options.files.survey({ fd: file.fd, size: found.size }, digest);
     if (whole !== digestHex(digest)) {
       throw new WeirError('store_corrupt', 'its content does not have its digest');
     }
+    if (!hasMap) return 'verified';
     const rebuilt = ChunkMap.full(new ChunkLayout(found.size), chunks);
     try {
       await writeFile(this.#folder.chunkMap(digest), rebuilt.encode(), { mode: FILE_MODE });
@@ -180,10 +175,10 @@ export class FsStore implements Store, IngestOwner {
   }
 
   async delete(digest: Digest): Promise<boolean> {
-    const known = this.#blobs.delete(digest);
+    const isKnown = this.#blobs.remove(digest);
     await rm(this.#folder.blob(digest), WHATEVER);
     await rm(this.#folder.chunkMap(digest), WHATEVER);
-    return known;
+    return isKnown;
   }
 
   async resume(blob: RegistryBlob): Promise<Ingest | undefined> {
@@ -224,8 +219,11 @@ export class FsStore implements Store, IngestOwner {
     await using files = new AsyncDisposableStack();
     try {
       const data = files.use(await open(this.#folder.partial(name), flags, FILE_MODE));
-      const chunks = files.use(await open(this.#folder.partialChunkMap(name), flags, FILE_MODE));
-      if (flags === 'w+') {
+      const hasMap = impliedMap(blob.digest, map.layout.size) === undefined;
+      const chunks = hasMap
+        ? files.use(await open(this.#folder.partialChunkMap(name), flags, FILE_MODE))
+        : undefined;
+      if (flags === 'w+' && chunks !== undefined) {
         await data.truncate(map.layout.size);
         await chunks.write(map.encode(), 0);
       }
@@ -246,15 +244,16 @@ export class FsStore implements Store, IngestOwner {
   async publish(ingest: FsIngest): Promise<void> {
     const { digest } = ingest;
     const name = partialName(ingest);
-    if (this.#blobs.has(digest)) {
+    if (this.#blobs.get(digest) !== undefined) {
       await this.#removePartial(name); // another registry's pull of this digest was quicker: one copy is enough
       return;
     }
     // The map goes first: a blob without one would have to be read whole before it is served.
-    await rename(this.#folder.partialChunkMap(name), this.#folder.chunkMap(digest));
-    await rename(this.#folder.partial(name), this.#folder.blob(digest));
     const { size } = ingest.layout;
-    this.#blobs.set(digest, entry(size, this.#options.clock.now(), 'verified'));
+    if (impliedMap(digest, size) === undefined)
+      await rename(this.#folder.partialChunkMap(name), this.#folder.chunkMap(digest));
+    await rename(this.#folder.partial(name), this.#folder.blob(digest));
+    this.#blobs.add(digest, size, this.#options.clock.now(), 'verified');
     this.#options.onCommit?.({ digest, size });
   }
 
@@ -278,10 +277,8 @@ export class FsStore implements Store, IngestOwner {
     const partials = [...this.#partials].map(([name, { bytes, lastUsed, registry }]) => {
       return { name, bytes, lastUsed, registry };
     });
-    const blobs = [...this.#blobs].map(([digest, { size, lastUsed, pins }]) => {
-      return { digest, size, lastUsed, isPinned: pins > 0 };
-    });
-    return { isKnown, arriving, partials, blobs };
+    const { bytes: blobBytes } = this.#blobs;
+    return { isKnown, arriving, partials, blobBytes, blobs: () => this.#blobs.list() };
   }
 
   async #evict({ digest, partial }: Victim): Promise<void> {
@@ -297,21 +294,16 @@ export class FsStore implements Store, IngestOwner {
   }
 
   usage(): StoreUsage {
-    let blobBytes = 0;
-    for (const { size } of this.#blobs.values()) blobBytes += size;
+    const { bytes: blobBytes, count: blobs } = this.#blobs;
     let partialBytes = 0;
     for (const { bytes } of this.#partials.values()) partialBytes += bytes;
     for (const { committed, room } of this.#ingests.values()) if (!committed) partialBytes += room;
     const partials = this.#partials.size + this.#ingests.size;
-    return { blobs: this.#blobs.size, blobBytes, partials, partialBytes, quota: this.#space.quota };
+    return { blobs, blobBytes, partials, partialBytes, quota: this.#space.quota };
   }
 
   /** Closes blobs that are still arriving; their bytes are kept for the next start. */
   async [Symbol.asyncDispose](): Promise<void> {
     for (const ingest of this.#ingests.values()) await ingest[Symbol.asyncDispose]();
   }
-}
-
-function entry(size: number, lastUsed: number, verification: Entry['verification']): Entry {
-  return { size, lastUsed, touchedAt: lastUsed, pins: 0, verification };
 }

@@ -14,7 +14,8 @@ export interface IngestOwner {
 
 export interface IngestFiles {
   readonly data: FileHandle;
-  readonly chunks: FileHandle;
+  /** Undefined if the blob needs no chunk map on the disk. */
+  readonly chunks: FileHandle | undefined;
   /** Works on them. */
   readonly bytes: ByteFiles;
 }

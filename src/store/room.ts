@@ -31,13 +31,18 @@ export interface Holdings {
     /** Milliseconds since the epoch. */
     readonly lastUsed: number;
   }[];
-  readonly blobs: readonly {
-    readonly digest: Digest;
-    readonly size: number;
-    readonly lastUsed: number;
-    /** Being read. */
-    readonly isPinned: boolean;
-  }[];
+  /** Of the committed blobs, all together. */
+  readonly blobBytes: number;
+  /** The committed blobs: there may be tens of thousands. */
+  readonly blobs: () => Iterable<HeldBlob>;
+}
+
+export interface HeldBlob {
+  readonly digest: Digest;
+  readonly size: number;
+  readonly lastUsed: number;
+  /** Being read. */
+  readonly isPinned: boolean;
 }
 
 /** @returns the reason why a blob of this size cannot begin to arrive; undefined if it can */
@@ -47,16 +52,16 @@ export function admissionProblem(
   size: number,
   limits: { readonly quota: number; /** Bytes that are free on the disk. */ readonly disk: number },
 ): string | undefined {
-  const { arriving, blobs, partials, isKnown } = holdings;
+  const { arriving, blobs, blobBytes, partials, isKnown } = holdings;
   const taken = sum(arriving.map(({ room }) => room));
   const announced = sum(
     arriving.filter((each) => isKnown(each.registry)).map((each) => each.size - each.room),
   );
   const reserved = Math.min(announced, ANNOUNCED_SHARE * limits.quota);
-  const inUse = sum(blobs.map((blob) => (blob.isPinned ? blob.size : 0)));
+  let inUse = 0;
+  for (const blob of blobs()) if (blob.isPinned) inUse += blob.size;
   if (taken + reserved + inUse + size > limits.quota) return 'the stored blobs are in use';
-  const evictable =
-    sum(blobs.map((blob) => (blob.isPinned ? 0 : blob.size))) + sum(partials.map(({ bytes }) => bytes));
+  const evictable = blobBytes - inUse + sum(partials.map(({ bytes }) => bytes));
   if (reserved + size > limits.disk + evictable) return 'the disk is full';
   return growthProblem(holdings, registry, size, limits.quota);
 }

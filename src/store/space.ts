@@ -1,6 +1,6 @@
 /** Keeps the store within its quota and the free disk, by evicting. */
 import { statfs } from 'node:fs/promises';
-import { GIB, MIB } from '../util/clock.ts';
+import { GIB, MIB, MILLISECOND } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
@@ -10,6 +10,8 @@ import { admissionProblem, growthProblem, type Holdings } from './room.ts';
 
 /** Bytes that are left free on the disk for other programs: a full disk makes the kubelet evict pods. */
 const DISK_RESERVE = 256 * MIB;
+/** Milliseconds for which a look at the disk counts: in that time no node writes more than the reserve. */
+const FREE_COUNTS = 100 * MILLISECOND;
 const AUTO_QUOTA_MAX = 20 * GIB;
 const AUTO_QUOTA_SHARE = 0.1;
 
@@ -30,6 +32,9 @@ export interface SpaceOptions {
 export class Space {
   readonly #options: SpaceOptions;
   #quota = 0;
+  /** Bytes that were free at the last look. */
+  #freeThen = 0;
+  #lookedAt = -Infinity;
   /** Room is given to one request after the other: two at once would get the same room. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -80,21 +85,26 @@ export class Space {
   }
 
   async #free(): Promise<number> {
-    const disk = await statfs(this.#options.root);
-    return disk.bavail * disk.bsize - DISK_RESERVE;
+    const now = performance.now();
+    if (now - this.#lookedAt > FREE_COUNTS) {
+      const disk = await statfs(this.#options.root);
+      this.#freeThen = disk.bavail * disk.bsize - DISK_RESERVE;
+      this.#lookedAt = now;
+    }
+    return this.#freeThen;
   }
 
   get #overQuota(): number {
-    const { arriving, partials, blobs } = this.#options.holdings();
+    const { arriving, partials, blobBytes } = this.#options.holdings();
     let used = -this.#quota;
     for (const { room } of arriving) used += room;
     for (const { bytes } of partials) used += bytes;
-    for (const { size } of blobs) used += size;
-    return used;
+    return used + blobBytes;
   }
 
   /** @returns false if so many bytes cannot be freed; nothing is evicted then */
   async #evict(bytes: number, registry: RegistryHost | undefined): Promise<boolean> {
+    if (bytes <= 0) return true;
     const victims = planEviction(candidates(this.#options.holdings(), registry), bytes);
     for (const victim of victims ?? []) await this.#options.evict(victim);
     return victims !== undefined;
@@ -111,7 +121,7 @@ function* candidates(
     const isOwn = registry !== undefined && owner === registry;
     yield { key: { partial: name }, bytes, lastUsed: isOwn ? 0 : lastUsed, pinned: false };
   }
-  for (const { digest, size, lastUsed, isPinned } of blobs) {
+  for (const { digest, size, lastUsed, isPinned } of blobs()) {
     yield { key: { digest }, bytes: size, lastUsed, pinned: isPinned };
   }
 }

@@ -25,12 +25,14 @@ export class DhtSearches {
     return this.#owed.size > 0 && this.#owed.has(registryBlobId(swarm));
   }
 
+  /** The search is made when a member announces itself in this swarm again. */
+  putOff(swarm: SwarmKey): void {
+    this.#owed.set(registryBlobId(swarm), true);
+  }
+
   begin(swarm: SwarmKey, by: PeerId, found: (peers: readonly PeerId[]) => void): void {
     const running = this.#running.get(by) ?? 0;
-    if (running >= MAX_SEARCHES_PER_MEMBER) {
-      this.#owed.set(registryBlobId(swarm), true);
-      return;
-    }
+    if (running >= MAX_SEARCHES_PER_MEMBER) return this.putOff(swarm);
     this.#owed.delete(registryBlobId(swarm));
     this.#running.set(by, running + 1);
     this.#find(swarm, (peers) => {

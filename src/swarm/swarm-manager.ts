@@ -153,21 +153,24 @@ export class SwarmManager {
     for (const joined of this.swarms) this.close(joined, false);
   }
 
-  #announced(from: PeerId, { swarm, complete }: Extract<SwarmMessage, { kind: 'announce' }>): void {
+  #announced(from: PeerId, { swarm, size, complete }: Extract<SwarmMessage, { kind: 'announce' }>): void {
     const { environment, holds } = this.#options;
     const before = this.#tracker.members(swarm);
     const outcome = this.#tracker.announce(swarm, from, complete);
-    this.#answer(from, swarm);
+    if (!complete) this.#answer(from, swarm);
     if (outcome === 'new member' && before.length <= NEW_MEMBER_TOLD) {
       // A node that was alone until now must hear of it at once, or it would go on alone.
       for (const peer of before) this.#answer(peer, swarm);
     }
-    if ((outcome !== 'new swarm' && !this.#searches.isOwed(swarm)) || complete) return;
+    if (complete || (outcome !== 'new swarm' && !this.#searches.isOwed(swarm))) return;
     // A member may have the blob from a time that this tracker does not remember.
-    holds(swarm, (size) => {
-      if (size !== undefined) this.#discovered(swarm, [environment.membership.self.peer]);
+    holds(swarm, (held) => {
+      if (held !== undefined) this.#discovered(swarm, [environment.membership.self.peer]);
     });
-    this.#searches.begin(swarm, from, (peers) => this.#discovered(swarm, peers));
+    // A single chunk is here from upstream before a search ends: one that has it waits for the second announce.
+    const isSmall = new ChunkLayout(size).count === 1;
+    if (isSmall && outcome !== 'known') this.#searches.putOff(swarm);
+    else this.#searches.begin(swarm, from, (peers) => this.#discovered(swarm, peers));
   }
 
   #discovered(swarm: SwarmKey, peers: readonly PeerId[]): void {

@@ -4,6 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { KIB, MIB, SECOND } from '../../../src/util/clock.ts';
+import { BACKOFF_MAX } from '../../../src/swarm/parameters.ts';
 import type { SuspicionReason } from '../../../src/cluster/membership.ts';
 import { KIND } from '../../../src/transfer/frames.ts';
 import { Progress } from '../../../src/util/progress.ts';
@@ -153,7 +154,7 @@ async function assertSuspected(reason: SuspicionReason, options: EvilSceneOption
   // A fault that may be chance counts only if it is repeated, which need not happen in the first pull.
   const isAccused = (): boolean => scene.honest.some(({ accused }) => accused.size > 0);
   for (let more = 1; more <= MORE_PULLS && !isAccused(); more++) {
-    scene.clock.advance(SECOND); // it is snubbed for a while
+    scene.clock.advance(BACKOFF_MAX); // it is snubbed for a while, longer if a busy machine made it miss more
     await scene.pullAll(SIZE + more * KIB);
   }
   assertAccused(scene, reason);

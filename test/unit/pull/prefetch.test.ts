@@ -18,7 +18,7 @@ interface Scene extends AsyncDisposable {
 
 /** A runtime that has read the manifest of an image. */
 async function sceneOf(sizes: readonly number[], options: MirrorFixtureOptions = {}): Promise<Scene> {
-  const fixture = await MirrorFixture.start({ seesRuntime: true, ...options });
+  const fixture = await MirrorFixture.start({ seesRuntime: true, linger: MINUTE, ...options });
   const contents = sizes.map((size, index) => seededBytes(size, `layer ${index}`));
   const { manifest, layers } = fixture.registry.addLayers('a/b', 'v1', contents);
   assert.equal((await fixture.get(`a/b/manifests/${manifest}`)).status, 200);

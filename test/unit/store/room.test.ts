@@ -21,7 +21,8 @@ const EMPTY: Holdings = {
   isKnown: (registry) => registry === KNOWN || registry === OTHER,
   arriving: [],
   partials: [],
-  blobs: [],
+  blobBytes: 0,
+  blobs: () => [],
 };
 
 const arriving = fc.array(
@@ -39,9 +40,15 @@ describe('room in the store', () => {
   it('is there for a blob of a known registry, however much is stored that nobody reads', () => {
     const blob = { digest: digestOf(Buffer.of(1)), size: QUOTA, lastUsed: 0, isPinned: false };
     const limits = { quota: QUOTA, disk: 0 };
-    assert.equal(admissionProblem({ ...EMPTY, blobs: [blob] }, KNOWN, QUOTA, limits), undefined);
+    assert.equal(
+      admissionProblem({ ...EMPTY, blobBytes: QUOTA, blobs: () => [blob] }, KNOWN, QUOTA, limits),
+      undefined,
+    );
     const read = [{ ...blob, isPinned: true }];
-    assert.match(admissionProblem({ ...EMPTY, blobs: read }, KNOWN, 1, limits) ?? '', /in use/);
+    assert.match(
+      admissionProblem({ ...EMPTY, blobBytes: QUOTA, blobs: () => read }, KNOWN, 1, limits) ?? '',
+      /in use/,
+    );
   });
 
   it('is bounded by a share for registries that have delivered nothing', () => {
