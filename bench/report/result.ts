@@ -79,7 +79,10 @@ export interface BenchResult {
   readonly cpu?: ClusterCpu;
   /** Of the system's largest process on any node; null in simulation. */
   readonly rss_max_bytes: number | null;
+  /** Of the node that had the most open at a time. */
   readonly connections_max: number;
+  /** The same over all nodes, on average; in simulation. */
+  readonly connections_mean?: number;
   readonly failures: number;
   readonly failure_reasons: readonly Failure[];
   readonly per_node: readonly NodeResult[];

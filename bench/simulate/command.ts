@@ -165,6 +165,8 @@ function runTurns(flags: Flags): readonly BenchResult[] {
       const took = ((performance.now() - began) / SECOND).toFixed(1);
       const twice = Object.entries(again).map(([reason, count]) => `${count} ${reason}`);
       console.error(`${nodes} nodes, turn ${turn}: ${messages} messages, simulated in ${took} s`);
+      const { connections_mean: mean = 0, connections_max: most } = result;
+      console.error(`  connections of a node: ${mean.toFixed(1)}; most ${most}`);
       if (result.cpu !== undefined) console.error(`  ${describeCpu(result.cpu)}`);
       if (twice.length > 0) console.error(`  chunks that left the registry again: ${twice.join(', ')}`);
       results.push(result);

@@ -5,6 +5,7 @@ import {
   OWNERS_MIN,
   OWNERS_SHARE,
   TRACKER_LEVEL_FACTOR,
+  TRACKERS_PER_GROUP,
 } from './parameters.ts';
 import type { Membership } from '../cluster/membership.ts';
 import type { Member } from '../protocol/member.ts';
@@ -112,10 +113,11 @@ export class ChunkOwners {
   }
 
   /**
-   * The trackers to which `asker` announces itself. A large cluster has more of them, and each asker has its own few:
-   * the lists overlap, and no tracker hears from all. If few nodes pull the blob, these lists are short or empty;
-   * such a node goes on to the next `level`, which has a quarter as many. The last level is the same few for
-   * everybody.
+   * The trackers to which `asker` announces itself. In a large cluster the askers are in groups, in two independent ways,
+   * and each group has its own few trackers, whatever the blob: members of a group meet again with each blob, over
+   * connections that are there. If few nodes pull the blob, these lists are short or empty; such a node goes on to the
+   * next `level`, which has a quarter as many groups. At the last level all are in one group, and any member may be the
+   * blob's tracker.
    */
   static trackers(
     swarm: SwarmKey,
@@ -125,10 +127,18 @@ export class ChunkOwners {
     level = 0,
   ): readonly Member[] {
     const width = ChunkOwners.trackersAt(members.length, count, level);
-    // Each level has other trackers than the one before, or one would hear from all askers.
-    const between = level > 0 && width > count ? `${level} ` : '';
-    const ranked = rank(members, hashText(`rendezvous ${between}${registryBlobId(swarm)}`), width);
-    return ranked.length <= count ? ranked : rank(ranked, hashText(asker), count);
+    const groups = Math.max(1, Math.floor(width / count));
+    const blob = registryBlobId(swarm);
+    const chosen: Member[] = [];
+    for (let at = 0; at < count; at++) {
+      // Each level has other trackers than the one before, or one would hear from all askers.
+      const group = `rendezvous ${level} ${at} ${hashText(`${at} ${asker}`) % groups}`;
+      const few = groups === 1 ? members : rank(members, hashText(group), TRACKERS_PER_GROUP);
+      const key = hashText(`${group} ${blob}`);
+      const next = rank(few, key, count).find((member) => !chosen.includes(member));
+      if (next !== undefined) chosen.push(next);
+    }
+    return chosen;
   }
 
   /** How many trackers one swarm has at this level of {@link trackers}; `count` at the last one. */

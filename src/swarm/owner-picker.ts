@@ -78,7 +78,7 @@ export class OwnerPicker {
     const rank = this.#ranks.get(index) ?? 0;
     const peer = this.#state.ownerOf(index, rank);
     if (peer !== this.#state.self) return { index, peer, role: 'owner' };
-    if (this.#state.isLost(index)) this.#state.look(index);
+    if (this.#state.isLost(index)) this.#state.chunks.doubt(index);
     // If the owners before this node do not answer, it is the arbiter.
     return rank === 0 ? undefined : { index, peer: undefined, role: 'owner' };
   }

@@ -184,6 +184,8 @@ export const OTHER_ZONE_LOAD_FACTOR = 16;
 export const NEW_MEMBER_TOLD = 4;
 /** Members on one tracker's list of a swarm, on average, if all pull at once. */
 export const MEMBERS_PER_TRACKER = 50;
+/** Members of which one is the tracker of a blob for a group of askers: blobs spread over them. */
+export const TRACKERS_PER_GROUP = 2;
 /** Each further level has so many times fewer trackers. */
 export const TRACKER_LEVEL_FACTOR = 4;
 /** Swarms that a tracker keeps. At some 100 bytes a member, all full, they take 100 MiB; in practice 1 MiB. */
@@ -281,5 +283,3 @@ export const MAX_CONTESTED_ATTESTATIONS = 512;
 export const TICK_INTERVAL = 100 * MILLISECOND;
 /** A timer that fires so many milliseconds late shows that the process did not run. */
 export const LATE_TIMER = 50 * MILLISECOND;
-/** Phases of the batch interval; one of them is the node's own. */
-export const BATCH_PHASES = 16;

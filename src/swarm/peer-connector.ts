@@ -16,7 +16,6 @@ import type { PeerId } from '../protocol/peer-id.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import { ChunkOwners } from './chunk-owners.ts';
 import type { TrackedPeer, SwarmMessage } from '../protocol/messages.ts';
-import { shuffle } from './scheduler.ts';
 import type { SwarmState } from './swarm-state.ts';
 
 export class PeerConnector {
@@ -154,7 +153,7 @@ export class PeerConnector {
     // The tick would see it too, but later: the first byte waits for this.
     if (!this.#checked) this.#state.environment.scheduler.after(ALONE_AFTER + 1, this.#changed);
     this.#checked = true;
-    const { scheduler, parameters } = this.#state.environment;
+    const { parameters } = this.#state.environment;
     const isNew = ({ peer }: TrackedPeer): boolean =>
       peer !== this.#state.self &&
       this.#state.peers.get(peer) === undefined &&
@@ -162,7 +161,7 @@ export class PeerConnector {
       !this.#refused.has(peer) &&
       !this.#state.isSnubbed(peer) &&
       this.#isLive(peer);
-    const fresh = shuffle(members.filter(isNew), scheduler);
+    const fresh = members.filter(isNew);
     // A quarter of the peers is to be of other zones.
     const forFar = Math.ceil(parameters.peersWanted * (1 - parameters.sameZoneShare));
     const { peers, environment } = this.#state;

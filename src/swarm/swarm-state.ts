@@ -274,22 +274,6 @@ export class SwarmState {
   }
 
   /**
-   * Tries the member that attested a lost chunk, since it brought the chunk in. If it died before it sent the chunk
-   * to a peer, nobody else would notice: all count the chunk as attested.
-   */
-  look(index: number): void {
-    const by = this.attestations[index]?.by;
-    if (
-      by !== undefined &&
-      by !== this.self &&
-      !this.isSnubbed(by) &&
-      this.environment.membership.isLive(by)
-    ) {
-      this.addOtherHolder(index, by);
-    } else this.chunks.doubt(index);
-  }
-
-  /**
    * Blames a peer, and forgets what it has.
    * @param detail for the log: what the peer did
    */

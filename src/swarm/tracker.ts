@@ -12,17 +12,16 @@ import { LRUCache } from 'lru-cache';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { MESSAGE_LIMITS, type TrackedPeer, type SwarmKey } from '../protocol/messages.ts';
 import { registryBlobId } from '../oci/registry-blob.ts';
-import { shuffle, type Scheduler } from './scheduler.ts';
+import { hashText, mix } from '../cluster/hrw.ts';
+import type { Scheduler } from './scheduler.ts';
 
 interface Entry {
   complete: boolean;
   at: number;
-  /** How often it was named to others: each of them may want to be its peer. */
-  named: number;
 }
 
-interface Named extends TrackedPeer {
-  readonly entry: Entry;
+interface Weighed extends TrackedPeer {
+  readonly weight: number;
 }
 
 export interface TrackerOptions {
@@ -60,9 +59,8 @@ export class Tracker {
       this.#swarms.set(id, members);
     }
     const now = this.#options.scheduler.now();
-    const known = members.get(peer);
-    members.delete(peer); // the newest are last
-    members.set(peer, { complete, at: now, named: known?.named ?? 0 });
+    const isKnown = members.delete(peer);
+    members.set(peer, { complete, at: now }); // the newest are last
     this.#note(peer, id);
     for (const [oldest, { at }] of members) {
       if (now - at <= TRACKED_PEER_EXPIRY) break;
@@ -73,7 +71,7 @@ export class Tracker {
       if (oldest !== undefined) this.#drop(id, members, oldest);
     }
     if (isNew) return 'new swarm';
-    return known === undefined ? 'new member' : 'known';
+    return isKnown ? 'known' : 'new member';
   }
 
   /** Notes that the member is in this swarm; if it is in too many, its oldest entry goes. */
@@ -112,46 +110,28 @@ export class Tracker {
   }
 
   /**
-   * Members of the swarm, the asker's zone first, otherwise at random. Of two, the one that was named less often:
-   * otherwise the first ones would be named to all others while the list fills.
+   * Members of the swarm, the asker's zone first. Two members have a weight for each other, and those of most weight are
+   * named: so the same two meet again in each swarm, over the connection that they have.
    */
   peersFor(swarm: SwarmKey, asker: PeerId): readonly TrackedPeer[] {
     const { scheduler, isLive, zoneOf, peers } = this.#options;
+    const own = hashText(asker);
     const id = registryBlobId(swarm);
     const members = this.#swarms.get(id);
     if (members === undefined) return [];
     const zone = zoneOf(asker);
-    const near: Named[] = [];
-    const far: Named[] = [];
-    for (const [peer, entry] of members) {
-      const { complete, at } = entry;
+    const near: Weighed[] = [];
+    const far: Weighed[] = [];
+    for (const [peer, { complete, at }] of members) {
       if (scheduler.now() - at > TRACKED_PEER_EXPIRY) this.#drop(id, members, peer);
       else if (peer !== asker && isLive(peer))
-        (zoneOf(peer) === zone ? near : far).push({ peer, complete, entry });
+        (zoneOf(peer) === zone ? near : far).push({ peer, complete, weight: mix(own ^ hashText(peer)) });
     }
     const count = Math.min(peers, MESSAGE_LIMITS.peers);
     // Always some of other zones: otherwise a zone that has all could not be found.
     const fromFar = Math.min(far.length, Math.max(count - near.length, Math.ceil(count / 4)));
-    const chosen = [...this.#choose(near, count - fromFar), ...this.#choose(far, fromFar)];
-    for (const { entry } of chosen) entry.named++;
+    const chosen = [...heaviest(near, count - fromFar), ...heaviest(far, fromFar)];
     return chosen.map(({ peer, complete }) => ({ peer, complete }));
-  }
-
-  /** `count` members at random, each the one of two that was named less often (Mitzenmacher, 2001). */
-  #choose(members: Named[], count: number): readonly Named[] {
-    const { scheduler } = this.#options;
-    shuffle(members, scheduler);
-    if (members.length <= count) return members;
-    const chosen: Named[] = [];
-    for (let left = members.length; chosen.length < count; left--) {
-      const last = members[left - 1] as Named;
-      const at = Math.floor(scheduler.random() * (left - 1));
-      const other = members[at] as Named;
-      const isOther = other.entry.named < last.entry.named;
-      chosen.push(isOther ? other : last);
-      if (isOther) members[at] = last;
-    }
-    return chosen;
   }
 
   /** Entries that are kept, over all swarms. */
@@ -165,4 +145,8 @@ export class Tracker {
   members(swarm: SwarmKey): readonly PeerId[] {
     return [...(this.#swarms.get(registryBlobId(swarm))?.keys() ?? [])];
   }
+}
+
+function heaviest(members: readonly Weighed[], count: number): readonly Weighed[] {
+  return members.toSorted((a, b) => b.weight - a.weight).slice(0, count);
 }

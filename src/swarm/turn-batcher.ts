@@ -2,7 +2,6 @@
  * Gathers callbacks that may wait a little. The news of all blobs leaves in the same turn of the event loop. It
  * costs one write for each peer, and one read there.
  */
-import { BATCH_PHASES } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
 
 export class TurnBatcher {
@@ -17,7 +16,7 @@ export class TurnBatcher {
   constructor(scheduler: Pick<Scheduler, 'now' | 'after' | 'random'>, shortest: number) {
     this.#scheduler = scheduler;
     this.#shortest = shortest;
-    this.#phase = scheduler.random() * BATCH_PHASES * shortest;
+    this.#phase = scheduler.random() * shortest;
   }
 
   /**

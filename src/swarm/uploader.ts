@@ -112,7 +112,7 @@ export class Uploader {
     acknowledge: () => void,
     decide: (decision: UploadDecision) => void,
   ): () => void {
-    if (joined.state.isLost(index)) joined.state.look(index);
+    if (joined.state.isLost(index)) joined.state.chunks.doubt(index);
     const holders = this.#holders(joined, index, from);
     if (holders.length > 0) {
       decide({ kind: 'redirect', holders });

@@ -105,6 +105,8 @@ export function simulate(options: SimulateOptions, turn: number): Go {
     ...(cpu !== undefined && { cpu }),
     rss_max_bytes: null,
     connections_max: Math.max(...world.nodes.map(({ connections }) => connections.most)),
+    connections_mean:
+      world.nodes.reduce((sum, { connections }) => sum + connections.most, 0) / world.nodes.length,
     failures: failed.length,
     failure_reasons: failed,
     per_node: perNode,

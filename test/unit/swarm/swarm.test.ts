@@ -455,6 +455,20 @@ describe('a swarm', () => {
     this.timeout(60 * SECOND);
     const { world } = run({ nodes: 600, size: 16 * MIB });
     assert.ok(mostConnections(world) < 130, `${mostConnections(world)}`);
+    const mean = meanConnections(world);
+    assert.ok(mean < 35, `${mean} on average`);
+  });
+
+  it('meets the same members with each blob of an image', function () {
+    this.timeout(60 * SECOND);
+    const world = new World({ nodes: 400 });
+    const layers = ['one', 'two', 'three', 'four'].map((name) => namedSwarm(name));
+    for (const layer of layers) {
+      for (const node of world.nodes) world.pull(node, layer, 4 * MIB);
+      world.time.run(() => world.nodes.every((node) => node.kept.has(layer.digest)), LIMIT);
+    }
+    const mean = meanConnections(world);
+    assert.ok(mean < 60, `${mean} on average`);
   });
 
   it('bounds them if many nodes die: no backup owner is asked by all', function () {
@@ -468,10 +482,15 @@ describe('a swarm', () => {
           made.time.after(200 * made.random(), () => made.kill(node));
       },
     });
-    assert.ok(mostConnections(world) < 130, `${mostConnections(world)}`);
+    // A member that takes a dead tracker's place hears from two groups of 50.
+    assert.ok(mostConnections(world) < 160, `${mostConnections(world)}`);
   });
 });
 
 function mostConnections({ nodes }: World): number {
   return Math.max(...nodes.map(({ connections }) => connections.most));
+}
+
+function meanConnections({ nodes }: World): number {
+  return nodes.reduce((sum, { connections }) => sum + connections.most, 0) / nodes.length;
 }
