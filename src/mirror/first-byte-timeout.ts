@@ -10,6 +10,7 @@
  */
 import { MILLISECOND, SECOND, type Clock } from '../util/clock.ts';
 import { LRUCache } from 'lru-cache';
+import type { Digest } from '../oci/digest.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 
 /** Longest tick in milliseconds. */
@@ -74,8 +75,10 @@ export async function firstByteTimeout(
 
 /** The time limit in milliseconds while the breaker of a registry is open. */
 const SHORT_WAIT = 250 * MILLISECOND;
-/** Milliseconds for which the breaker stays open after a wait in vain. */
+/** Milliseconds for which waits in vain count. */
 const BREAKER_OPEN = 10 * SECOND;
+/** Blobs that must have been waited for in vain: one speaks for itself alone, or for the storage that it is in. */
+const OPENED_BY_BLOBS = 2;
 const MAX_REGISTRIES = 1_000;
 
 export interface FirstByteLimits {
@@ -86,30 +89,35 @@ export interface FirstByteLimits {
   readonly clock: Clock;
 }
 
-/** The time limit of each registry: a short one after a request waited in vain. */
+/** The time limit of each registry: a short one after a manifest, or two blobs, were waited for in vain. */
 export class RegistryTimeouts {
   readonly #options: FirstByteLimits;
-  readonly #openBreakers: LRUCache<RegistryHost, true>;
+  /** By registry, the blobs that were waited for in vain lately; `all` if it was anything else. */
+  readonly #inVain: LRUCache<RegistryHost, ReadonlySet<Digest> | 'all'>;
 
   constructor(options: FirstByteLimits) {
     this.#options = options;
     const perf = { now: (): number => options.clock.monotonic() };
-    this.#openBreakers = new LRUCache({ max: MAX_REGISTRIES, ttl: BREAKER_OPEN, perf });
+    this.#inVain = new LRUCache({ max: MAX_REGISTRIES, ttl: BREAKER_OPEN, perf });
   }
 
   /** Milliseconds until the first byte, at most. @param byPath the client cannot fall back to the registry for a blob */
   for(registry: RegistryHost, byPath: boolean): number {
     if (byPath) return this.#options.patientTimeout;
-    return this.#openBreakers.has(registry) ? SHORT_WAIT : this.#options.firstByteTimeout;
+    const inVain = this.#inVain.get(registry);
+    const isOpen = inVain === 'all' || (inVain?.size ?? 0) >= OPENED_BY_BLOBS;
+    return isOpen ? SHORT_WAIT : this.#options.firstByteTimeout;
   }
 
-  /** A request waited in vain. */
-  lost(registry: RegistryHost): void {
-    this.#openBreakers.set(registry, true);
+  /** A request waited in vain. @param blob undefined if it was for anything else */
+  lost(registry: RegistryHost, blob: Digest | undefined): void {
+    const before = this.#inVain.get(registry);
+    if (blob === undefined || before === 'all') this.#inVain.set(registry, 'all');
+    else this.#inVain.set(registry, new Set([...(before ?? []), blob].slice(-OPENED_BY_BLOBS)));
   }
 
   /** The registry answered. */
   restored(registry: RegistryHost): void {
-    this.#openBreakers.delete(registry);
+    this.#inVain.delete(registry);
   }
 }

@@ -134,7 +134,7 @@ export class Mirror implements AsyncDisposable {
     } catch (error) {
       failure = toWeirError(error);
       if (response.headersSent || response.gone.aborted) response.closeShort();
-      else sendError(mirrorRequest, failure);
+      else sendError(mirrorRequest, failure, route);
     } finally {
       this.#active.delete(mirrorRequest);
       if (this.#active.size === 0) this.#drained?.resolve();
@@ -192,7 +192,7 @@ export class Mirror implements AsyncDisposable {
         (timedOut && !isCrowd && !(await waited).isHeldUp) ||
         isWeirError(error, 'upstream_timeout', 'upstream_unreachable', 'upstream_stalled')
       ) {
-        this.#timeouts.lost(registry);
+        this.#timeouts.lost(registry, route.kind === 'blob' ? route.digest : undefined);
       }
       if (!timedOut) throw error;
       throw new WeirError('upstream_timeout', `no first byte within ${wait / SECOND} s`, { cause: error });

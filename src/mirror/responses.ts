@@ -12,11 +12,14 @@ const IS_JSON = /^application\/(?:[a-z0-9.+-]{1,100}\+)?json$/;
 
 type ListRoute = Route & { kind: 'tags' | 'referrers' };
 
-/** Answers with an error. Nothing of the body may have been sent before. */
-export function sendError(mirrorRequest: MirrorRequest, error: WeirError): void {
+/**
+ * Answers with an error. Nothing of the body may have been sent before.
+ * @param route undefined if the request named none
+ */
+export function sendError(mirrorRequest: MirrorRequest, error: WeirError, route: Route | undefined): void {
   const { response } = mirrorRequest;
   const challenge = error.detail['challenge'];
-  const { oci } = ERROR_CODES[error.code];
+  const oci = ociCode(error, route);
   if (isWeirError(error, 'upstream_unauthorized') && typeof challenge === 'string') {
     response.setHeader('WWW-Authenticate', challenge);
   }
@@ -30,6 +33,15 @@ export function sendError(mirrorRequest: MirrorRequest, error: WeirError): void 
     'Content-Length': Buffer.byteLength(body),
   });
   response.end(mirrorRequest.isHead ? undefined : body);
+}
+
+/**
+ * The error code of the distribution spec. Of a blob that is not to be had here, the client is to know just that:
+ * containers/image goes on to the registry after BLOB_UNKNOWN alone.
+ */
+function ociCode(error: WeirError, route: Route | undefined): string {
+  const isElsewhere = error.status === 404 && (error.fault !== 'caller' || error.code === 'loop');
+  return route?.kind === 'blob' && isElsewhere ? 'BLOB_UNKNOWN' : ERROR_CODES[error.code].oci;
 }
 
 export function sendJson(mirrorRequest: MirrorRequest, body: string): void {

@@ -58,23 +58,32 @@ const digestSchema = v.pipe(
     return NEVER;
   }),
 );
+// Builders write null for what is absent.
 const descriptorSchema = v.object({
-  mediaType: v.optional(v.string(), 'application/octet-stream'),
+  mediaType: v.nullish(v.string(), 'application/octet-stream'),
   digest: digestSchema,
   size: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
-  platform: v.optional(
-    v.object({ os: v.string(), architecture: v.string(), variant: v.optional(v.string()) }),
+  // Nothing that is fetched depends on it, so an odd one counts as none.
+  platform: v.fallback(
+    v.optional(
+      v.object({
+        os: v.string(),
+        architecture: v.string(),
+        variant: v.fallback(v.optional(v.string()), undefined),
+      }),
+    ),
+    undefined,
   ),
   urls: v.fallback(v.optional(v.array(v.string())), undefined),
 });
 const indexSchema = v.object({
-  mediaType: v.optional(v.string()),
+  mediaType: v.nullish(v.string()),
   manifests: v.array(descriptorSchema),
 });
 const imageSchema = v.object({
-  mediaType: v.optional(v.string()),
+  mediaType: v.nullish(v.string()),
   config: descriptorSchema,
-  layers: v.array(descriptorSchema),
+  layers: v.nullish(v.array(descriptorSchema), []),
 });
 
 /**

@@ -52,23 +52,24 @@ const UNDECIDED: readonly ErrorCode[] = [
   'upstream_timeout',
   'upstream_stalled',
   'upstream_cut',
-  'upstream_status',
   'upstream_throttled',
 ];
+/** The first status that is a failure of the server. Any lower one is upstream's word, however odd. */
+const SERVER_ERROR = 500;
 
 /** Descriptors of a manifest that are remembered. No longer list is: writing it would block everybody for seconds. */
 const MAX_LISTED = 1_000;
 
+/** Whether nobody has answered, as far as it matters: what upstream said last stands in. */
 export function isOffline(error: unknown): boolean {
+  if (isWeirError(error, 'upstream_status')) return Number(error.detail['status']) >= SERVER_ERROR;
   return isWeirError(error, ...UNDECIDED) || (error instanceof Error && error.name === 'TimeoutError');
 }
 
 /** Whether upstream was reached, although it has not decided: it throttles us, or its status is no decision. */
 function hasAnswered(error: unknown): boolean {
   if (isWeirError(error, 'upstream_throttled')) return true;
-  if (!isWeirError(error, 'upstream_status')) return false;
-  const { status, retryAfter } = error.detail;
-  return retryAfter !== undefined || (typeof status === 'number' && status < 500);
+  return isWeirError(error, 'upstream_status') && error.detail['retryAfter'] !== undefined;
 }
 
 export class Access {
@@ -125,6 +126,11 @@ export class Access {
     return catalog.isServed(repository, digest) || catalog.listedSize(repository, kind, digest) !== undefined;
   }
 
+  /** Bytes of the blob, if a manifest of the repository lists it. */
+  listedSize(repository: Repository, digest: Digest): number | undefined {
+    return this.#options.catalog.listedSize(repository, 'blob', digest);
+  }
+
   /**
    * Whether members may be given this blob's bytes in the registry's name. It counts in any mode: members have their
    * own callers.
@@ -146,7 +152,7 @@ export class Access {
       const { caller, signal } = request;
       const head = await upstream.headBlob(request.repository, digest, { caller, signal });
       this.accepted(request);
-      return head.size;
+      return head.size ?? size;
     } catch (error) {
       this.#toldOf(request, digest, error);
       if (size === undefined || !isOffline(error)) throw error;
@@ -209,7 +215,9 @@ export class Access {
   grantAge(request: PullRequest): number {
     const { catalog, clock } = this.#options;
     const at = catalog.grantedAt(request.repository, this.#keyOf(request));
-    return at === undefined ? Infinity : Math.max(0, clock.now() - at);
+    if (at === undefined) return Infinity;
+    const age = clock.now() - at;
+    return age < 0 ? Infinity : age; // it was written by a clock that was ahead: nobody knows how old it is
   }
 
   /**

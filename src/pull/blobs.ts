@@ -149,10 +149,11 @@ export class Blobs implements AsyncDisposable {
     }
     observer.cacheMiss();
     try {
-      const { size } = await abortable(
+      const head = await abortable(
         upstream.headBlob(request.repository, request.digest, { caller: request.caller }),
         request.signal,
       );
+      const size = head.size ?? access.listedSize(request.repository, request.digest);
       if (size === undefined)
         throw new WeirError('upstream_protocol', 'upstream did not tell the size of the blob');
       access.accepted(request);
@@ -241,6 +242,7 @@ export class Blobs implements AsyncDisposable {
       clock,
       linger,
       admit: (asked) => access.admit(asked, digest),
+      listedSize: () => access.listedSize(request.repository, digest),
       onDelivered: () => {
         // Bytes from peers do not show that upstream accepts the caller.
         if (download.isShared) access.proven(request.repository, digest);

@@ -1,14 +1,12 @@
 /**
- * The download of one blob from one registry into the store, shared by all its readers. The same digest of another
- * registry is another download: otherwise a registry could name any digest, and would be given the bytes, or the
- * credentials, that came for another registry's blob.
+ * The download of one blob from one registry into the store, shared by all its readers. The same digest of another registry is
+ * another download: else a registry could name any digest, and get bytes or credentials that came for another one's blob.
  *
- * A download owns the {@link Ingest} and the request that fills it. Readers follow the ingest, each at its own
- * speed, and hold nothing in memory. Byte workers read its file for them, so it is not closed before they have stopped. When the last reader leaves, the download goes on for a while (`linger`),
- * because a runtime that was cut off comes back. Then it stops, and keeps the partial blob.
+ * A download owns the {@link Ingest} and the request that fills it. Readers follow the ingest, each at its own speed, and
+ * hold nothing in memory: byte workers read its file, which is closed after them. When the last reader leaves, the download
+ * goes on for a while (`linger`), because a runtime that was cut off comes back. Then it stops, and keeps the partial blob.
  *
- * Readers see a growing prefix (download-reader.ts). If the whole digest is wrong, the blob is fetched once more for
- * readers that have read nothing yet; the others are cut off.
+ * Readers see a growing prefix (download-reader.ts). If the digest is wrong, those that have read nothing wait for a second try.
  */
 import { abortable, Bell } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
@@ -41,6 +39,8 @@ export interface DownloadOptions {
   readonly onProblem: (error: unknown) => void;
   /** Asks upstream whether the first caller may have the blob. @throws WeirError upstream's answer */
   readonly admit: (request: PullRequest, digest: Digest) => Promise<number | undefined>;
+  /** As a manifest of the repository lists it. */
+  readonly listedSize: () => number | undefined;
   /** Finds peers to fetch the blob with; undefined if there are none, or nothing is to be gained. */
   readonly share: ((request: PullRequest, digest: Digest) => Promise<PeerSource | undefined>) | undefined;
 }
@@ -264,6 +264,7 @@ export class Download {
     const { repository, caller } = this.#request;
     return upstream.openBlob(repository, this.digest, {
       ...gap,
+      size: this.#ingest?.layout.size ?? this.#options.listedSize(),
       caller,
       callers: () => [...this.#readers.values()],
       signal: this.#stop.signal,

@@ -24,6 +24,8 @@ export interface PassThroughReaderOptions {
   readonly digest: Digest;
   /** The bytes that arrived before the disk was full; stays open as long as this reader. */
   readonly prefix?: Ingest | undefined;
+  /** Bytes of the blob, if a manifest of the repository lists it. */
+  readonly listedSize: number | undefined;
   /** Milliseconds without a byte from upstream after which a reader fails. */
   readonly stallTimeout: number;
   /** The digest is right: upstream has delivered this blob to this caller. */
@@ -77,7 +79,8 @@ export class PassThroughReader implements BlobReader {
     // The request to upstream must outlive the first-byte deadline, which is part of the caller's signal.
     const stop = new AbortController();
     const { caller, signal, worker } = request;
-    const wish = { caller, signal: stop.signal, start, worker: (): number | undefined => worker };
+    const size = prefix?.layout.size ?? options.listedSize;
+    const wish = { caller, signal: stop.signal, start, size, worker: (): number | undefined => worker };
     const opening = upstream.openBlob(request.repository, digest, wish);
     try {
       return new PassThroughReader(options, stop, await abortable(opening, signal), start);

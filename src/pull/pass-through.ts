@@ -47,7 +47,8 @@ export class PassThrough {
     }
     const onVerified = (): void => access.delivered(request, digest);
     try {
-      const options = { upstream, request, digest, prefix, stallTimeout, onVerified, onClose };
+      const listedSize = access.listedSize(request.repository, digest);
+      const options = { upstream, request, digest, prefix, listedSize, stallTimeout, onVerified, onClose };
       return await PassThroughReader.open(options);
     } catch (error) {
       onClose();

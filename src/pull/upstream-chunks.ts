@@ -115,6 +115,7 @@ export class UpstreamChunks implements ChunkUpstream {
     const stream = await upstream.openBlob(request.repository, digest, {
       start: layout.start(first) + (fetching.unfinished?.filled ?? 0),
       end: layout.end(end - 1),
+      size: layout.size,
       caller: request.caller,
       callers: () => [...callers(), ...delegated],
       retries: 0, // the policy tries again, and has peers to ask meanwhile

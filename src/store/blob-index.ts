@@ -9,8 +9,10 @@ export interface Entry {
   touchedAt: number;
   /** Open readers. */
   pins: number;
-  /** Undefined: not opened yet in this process. */
+  /** Undefined: not opened yet in this process, or long ago. */
   verification: 'verified' | Unverified | undefined;
+  /** Milliseconds since the epoch: since when `verification` holds. */
+  verifiedAt: number;
 }
 
 export class BlobIndex {
@@ -33,7 +35,14 @@ export class BlobIndex {
   add(digest: Digest, size: number, lastUsed: number, verification: Entry['verification']): void {
     this.remove(digest);
     this.#bytes += size;
-    this.#entries.set(digest, { size, lastUsed, touchedAt: lastUsed, pins: 0, verification });
+    this.#entries.set(digest, {
+      size,
+      lastUsed,
+      touchedAt: lastUsed,
+      pins: 0,
+      verification,
+      verifiedAt: lastUsed,
+    });
   }
 
   /** @returns whether it was there */

@@ -26,6 +26,9 @@ import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from './store.ts';
 /** Milliseconds between two updates of a file's mtime: eviction needs no finer order. */
 const TOUCH_INTERVAL = 1 * MINUTE;
 
+/** Milliseconds for which a blob that was found right is read unchecked. */
+const VERIFIED_FOR = 10 * MINUTE;
+
 /** Removes a file that may be gone, or that may have been replaced by a folder. */
 const WHATEVER = { force: true, recursive: true } as const;
 
@@ -118,7 +121,7 @@ export class FsStore implements Store, IngestOwner {
     let file: FileHandle | undefined;
     try {
       file = await open(this.#folder.blob(digest), 'r');
-      found.verification ??= await this.#unverified(digest, found, file);
+      await this.#verify(digest, found, file);
     } catch (error) {
       found.pins--;
       await file?.close();
@@ -142,7 +145,16 @@ export class FsStore implements Store, IngestOwner {
     });
   }
 
-  /** The state with which a blob of an earlier run is checked while it is read. */
+  /** A blob that was found right long ago is checked again: it may have left the page cache, and rotted on the disk. */
+  async #verify(digest: Digest, found: Entry, file: FileHandle): Promise<void> {
+    const now = this.#options.clock.now();
+    if (Math.abs(now - found.verifiedAt) > VERIFIED_FOR) found.verification = undefined;
+    if (found.verification !== undefined) return;
+    found.verification = await this.#unverified(digest, found, file);
+    found.verifiedAt = now;
+  }
+
+  /** The state with which a blob is checked while it is read. */
   async #unverified(digest: Digest, found: Entry, file: FileHandle): Promise<Entry['verification']> {
     // A blob without a map is small, and is checked whole: it may have been cut short.
     const hasMap = impliedMap(digest, found.size) === undefined;

@@ -11,6 +11,9 @@ const OPEN_TIME = 2 * SECOND;
 /** Callers name endpoints, so the number is bounded; forgetting the oldest only costs a time-out. */
 const MAX_ENDPOINTS = 256;
 
+/** Codes of time-outs in which no connection was made (undici, Node.js). */
+const CONNECTING: ReadonlySet<string> = new Set(['UND_ERR_CONNECT_TIMEOUT', 'ETIMEDOUT']);
+
 interface Opened {
   readonly until: number;
   readonly code: ErrorCode;
@@ -38,11 +41,12 @@ export class Breaker {
   }
 
   /**
-   * `error` ended the last attempt. Opens if the endpoint itself does not answer at all; failures of its storage or
-   * its token server do not count.
+   * `error` ended the last attempt. Opens if no connection to the endpoint could be made. A request that is not answered
+   * speaks for itself alone, and failures of the storage or the token server do not count.
    */
   failed(endpoint: string, error: WeirError): void {
-    if (error.code !== 'upstream_unreachable' && error.code !== 'upstream_timeout') return;
+    const isConnecting = CONNECTING.has(String(error.detail['reason']));
+    if (error.code !== 'upstream_unreachable' && !isConnecting) return;
     if (error.detail['origin'] !== endpoint) return;
     this.#open.set(endpoint, { until: this.#clock.monotonic() + OPEN_TIME, code: error.code });
   }

@@ -1,9 +1,11 @@
 /**
  * The WWW-Authenticate header (RFC 9110, section 11.6.1). One value holds several challenges; each is a scheme with
  * one token68 or with parameters, whose values are tokens or quoted strings.
+ *
+ * Registries write much else, which other clients read: values with slashes and colons that are not quoted, blanks or
+ * semicolons in place of commas. What can be read is read, and the rest is passed over.
  */
 import { KIB } from '../util/clock.ts';
-import { WeirError } from '../util/errors.ts';
 
 export interface Challenge {
   /** Lower case. */
@@ -23,19 +25,24 @@ const TOKEN68 = /[A-Za-z0-9._~+/-]+=*(?=[ \t]*(?:,|$))/y;
 const QUOTED = /"((?:[^"\\]|\\.)*)"/sy;
 const EQUALS = /[ \t]*=[ \t]*/y;
 const SPACES = /[ \t]+/y;
+/** A value that is not quoted, as far as it goes. */
+const BARE = /[^\s,;"]+/y;
 /** RFC 9110, section 5.6.1: a recipient accepts empty list elements. */
-const COMMAS = /[ \t]*(?:,[ \t]*)+/y;
+const SEPARATORS = /[\s,;]+/y;
+/** Up to where something can begin again. */
+const JUNK = /[^\s,;]+/y;
 
-/** @throws WeirError `upstream_protocol` if the header does not follow the grammar or exceeds the bounds */
+/** The challenges in `header`, the first of each kind of them that can be read; none of a header of more than 8 KiB. */
 export function parseChallenges(header: string): readonly Challenge[] {
-  if (header.length > MAX_HEADER_LENGTH) throw malformed('longer than 8 KiB');
-  const text = header.trim();
-  const scanner = new Scanner(text);
   const challenges: Challenge[] = [];
-  scanner.take(COMMAS);
-  while (!scanner.atEnd()) {
-    if (challenges.length === MAX_CHALLENGES) throw malformed('too many challenges');
-    challenges.push(parseChallenge(scanner));
+  if (header.length > MAX_HEADER_LENGTH) return challenges;
+  const scanner = new Scanner(header);
+  scanner.take(SEPARATORS);
+  while (!scanner.atEnd() && challenges.length < MAX_CHALLENGES) {
+    const challenge = parseChallenge(scanner);
+    if (challenge === undefined) scanner.take(JUNK);
+    else challenges.push(challenge);
+    scanner.take(SEPARATORS);
   }
   return challenges;
 }
@@ -52,32 +59,20 @@ export function formatChallenges(challenges: readonly Challenge[]): string {
     .join(', ');
 }
 
-function parseChallenge(scanner: Scanner): Challenge {
+function parseChallenge(scanner: Scanner): Challenge | undefined {
   const scheme = scanner.take(TOKEN)?.[0].toLowerCase();
-  if (scheme === undefined) throw malformed('a scheme is missing');
+  if (scheme === undefined) return undefined;
   const parameters = new Map<string, string>();
-  if (scanner.take(SPACES) === undefined) {
-    endOfChallenge(scanner);
-    return { scheme, parameters };
-  }
+  if (scanner.take(SPACES) === undefined) return { scheme, parameters };
   const token68 = scanner.take(TOKEN68)?.[0];
-  if (token68 !== undefined) {
-    endOfChallenge(scanner);
-    return { scheme, token68, parameters };
-  }
-  for (let count = 0; ; count++) {
+  if (token68 !== undefined) return { scheme, token68, parameters };
+  while (parameters.size < MAX_PARAMETERS) {
     const parameter = parseParameter(scanner);
     if (parameter === undefined) break; // the next challenge, or the end
-    if (count === MAX_PARAMETERS) throw malformed('too many parameters');
     if (!parameters.has(parameter.name)) parameters.set(parameter.name, parameter.value);
-    endOfChallenge(scanner);
+    scanner.take(SEPARATORS);
   }
   return { scheme, parameters };
-}
-
-/** A comma, or the end. */
-function endOfChallenge(scanner: Scanner): void {
-  if (!scanner.atEnd() && scanner.take(COMMAS) === undefined) throw malformed('a comma is missing');
 }
 
 function parseParameter(scanner: Scanner): { readonly name: string; readonly value: string } | undefined {
@@ -89,9 +84,7 @@ function parseParameter(scanner: Scanner): { readonly name: string; readonly val
   }
   const quoted = scanner.take(QUOTED);
   if (quoted !== undefined) return { name, value: (quoted[1] ?? '').replaceAll(/\\(.)/gs, '$1') };
-  const value = scanner.take(TOKEN)?.[0];
-  if (value === undefined) throw malformed('a value is missing');
-  return { name, value };
+  return { name, value: scanner.take(BARE)?.[0] ?? '' };
 }
 
 class Scanner {
@@ -114,8 +107,4 @@ class Scanner {
     this.position = pattern.lastIndex;
     return match;
   }
-}
-
-function malformed(problem: string): WeirError {
-  return new WeirError('upstream_protocol', `malformed WWW-Authenticate header: ${problem}`);
 }

@@ -20,7 +20,9 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
 export function transportError(error: unknown, origin: string): WeirError {
   if (error instanceof WeirError) return error;
   const code = systemCode(error) ?? '';
-  const known = CODES[code] ?? (code.startsWith('HPE_') ? 'upstream_protocol' : 'upstream_unreachable');
+  // undici's parser gives some of its errors no code.
+  const isParsing = code.startsWith('HPE_') || (error instanceof Error && error.name === 'HTTPParserError');
+  const known = CODES[code] ?? (isParsing ? 'upstream_protocol' : 'upstream_unreachable');
   return new WeirError(known, `${origin}: ${errorMessage(error) || code}`, {
     cause: error,
     detail: { origin, ...(code !== '' && { reason: code }) },

@@ -26,7 +26,7 @@ export type Lane = 'control' | 'blob';
 /** Origins that one node uses at a time: a few registries, each with its storage and its token server. */
 const MAX_POOLS = 128;
 /** Bytes; signed URLs in `location` are some KiB long. */
-const MAX_HEADER_SIZE = 32 * KIB;
+const MAX_HEADER_SIZE = 256 * KIB;
 /** Milliseconds that an idle connection is kept: requests of one pull come closer together. */
 const IDLE_TIMEOUT = 15 * SECOND;
 

@@ -5,8 +5,8 @@
 import { WeirError } from '../util/errors.ts';
 import type { ResponseHead } from './response.ts';
 
-/** Registries redirect once, to their storage; some through a load balancer. */
-const MAX_REDIRECTS = 5;
+/** As many as Go's client follows, which runtimes use. Registries redirect once, to their storage. */
+const MAX_REDIRECTS = 9;
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
 export interface Hop {

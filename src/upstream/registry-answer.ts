@@ -82,10 +82,19 @@ export function unsatisfiedTotal(response: ResponseHead): number | undefined {
   return match?.[1] === undefined ? undefined : Number(match[1]);
 }
 
-/** Only identity was asked for; any other encoding has another length and another digest. */
-export function refuseEncoding(response: ResponseHead): void {
+/** Encodings that change bytes (IANA, HTTP Content Coding Registry). Names that are no coding are passed over. */
+const CODINGS: ReadonlySet<string> = new Set(['gzip', 'x-gzip', 'deflate', 'compress', 'br', 'zstd']);
+
+/**
+ * Only identity was asked for; any other encoding has another length and another digest. Storage may keep a name of one
+ * with content that it never encoded: if the length is right, the bytes are taken as they are, and the digest decides.
+ * @param size bytes of the content, if that is known
+ * @throws WeirError `upstream_protocol`
+ */
+export function refuseEncoding(response: ResponseHead, size?: number): void {
   const encoding = response.header('content-encoding');
-  if (encoding === undefined || encoding === '' || encoding.toLowerCase() === 'identity') return;
+  if (encoding === undefined || !CODINGS.has(encoding.trim().toLowerCase())) return;
+  if (size !== undefined && contentLength(response) === size) return;
   throw protocolError(response, `content encoding ${JSON.stringify(encoding.slice(0, 40))}`);
 }
 

@@ -24,11 +24,13 @@ import type { Reaches } from './reach.ts';
 import { follow, type Followed, type Hop } from './redirect.ts';
 import type { RegistryConfig, RequestKind, UpstreamObserver } from './registry-config.ts';
 import type { Response, ResponseHead } from './response.ts';
-import { TokenSource, type TokenRequest } from './token.ts';
+import { TokenSource, type IssuedToken, type TokenRequest } from './token.ts';
 import type { Transport } from './transport.ts';
 
 /** Repositories whose challenges are remembered. */
 const MAX_CHALLENGES = 2000;
+/** Statuses with which registries were seen to answer a token that they have dropped. */
+const MAY_MEAN_DROPPED: ReadonlySet<number> = new Set([400, 403, 404]);
 /** The most that one call needs: without a token, with one that the registry has dropped, with a new one. */
 const MAX_SENDS = 4;
 /** Challenges that may be relayed in a header. */
@@ -80,6 +82,8 @@ interface Authorization {
   readonly request?: TokenRequest;
   /** Whether no newer one can be had. */
   readonly isFinal: boolean;
+  /** See {@link IssuedToken}; undefined if it holds none. */
+  readonly isYoung?: boolean;
 }
 
 export class RegistryCall {
@@ -93,7 +97,7 @@ export class RegistryCall {
   }
 
   /**
-   * The registry's answer of any status except 401.
+   * The registry's answer of any status except 401. Only what it answers to a token that was fetched for this call counts.
    * @param transport sends the request, and each of its redirects
    * @throws WeirError `upstream_unauthorized` with the challenge to relay in `detail.challenge`, and the errors of
    *   failed requests and redirects
@@ -110,9 +114,17 @@ export class RegistryCall {
     for (let sends = 1; ; sends++) {
       const followed = await this.#send(request, authorization, transport);
       const { response, isElsewhere } = followed;
-      if (response.status !== 401 || isElsewhere) return followed;
+      if (isElsewhere) return followed;
+      if (response.status !== 401) {
+        const kept = authorization?.isYoung === false ? authorization.token : undefined;
+        if (kept === undefined || sends === MAX_SENDS || !MAY_MEAN_DROPPED.has(response.status))
+          return followed;
+        response.discard();
+        authorization = await this.#authorize(request, credential, learned, kept);
+        continue;
+      }
       response.discard();
-      learned = learn(response, request.name, learned?.raw);
+      learned = learn(response, request.name, learned);
       if (learned.bearer !== undefined || learned.isBasic) this.#learned.set(key, learned);
       if (sends === MAX_SENDS || !canTryAgain(authorization, learned))
         throw unauthorized(endpoint, learned.raw);
@@ -144,14 +156,14 @@ export class RegistryCall {
   ): Promise<Authorization | undefined> {
     if (credential?.kind === 'bearer') return { header: formatAuthorization(credential), isFinal: true };
     if (learned?.bearer !== undefined) {
-      const { token, isFresh } = await this.#token(
+      const { token, isFresh, isYoung } = await this.#token(
         request,
         learned.bearer,
         credential,
         learned.raw,
         rejected,
       );
-      return { header: `Bearer ${token}`, token, request: learned.bearer, isFinal: isFresh };
+      return { header: `Bearer ${token}`, token, request: learned.bearer, isFinal: isFresh, isYoung };
     }
     if (!learned?.isBasic || credential?.kind !== 'basic') return undefined;
     return { header: formatAuthorization(credential), isFinal: true };
@@ -163,7 +175,7 @@ export class RegistryCall {
     credential: StoredCredential | undefined,
     challenge: string | undefined,
     rejected: string | undefined,
-  ): Promise<{ readonly token: string; readonly isFresh: boolean }> {
+  ): Promise<IssuedToken> {
     const { endpoint, caller, signal } = request;
     const asked = { endpoint, caller, kind: 'token' } as const;
     const { control } = this.#options;
@@ -241,9 +253,12 @@ function canTryAgain(used: Authorization | undefined, learned: Learned): boolean
   return !used.isFinal && learned.error !== 'insufficient_scope';
 }
 
-function learn(response: ResponseHead, name: RepositoryName, firstRaw: string | undefined): Learned {
+function learn(response: ResponseHead, name: RepositoryName, before: Learned | undefined): Learned {
+  const firstRaw = before?.raw;
   const header = response.header('www-authenticate');
-  const challenges = header === undefined ? [] : parseOrNone(header);
+  // A refusal without a challenge says nothing new.
+  if (header === undefined && before !== undefined) return { ...before, error: undefined };
+  const challenges = header === undefined ? [] : parseChallenges(header);
   const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
   const error = bearer?.parameters.get('error');
   const raw = header !== undefined && PRINTABLE.test(header) ? header : undefined;
@@ -259,18 +274,8 @@ function learn(response: ResponseHead, name: RepositoryName, firstRaw: string | 
 function tokenRequest(challenge: Challenge, name: RepositoryName): TokenRequest | undefined {
   const realm = challenge.parameters.get('realm');
   if (realm === undefined) return undefined;
-  const scope = challenge.parameters.get('scope') ?? `repository:${name}:pull`;
+  const scope = challenge.parameters.get('scope') || `repository:${name}:pull`; // an empty one is none
   return { realm, service: challenge.parameters.get('service'), scope };
-}
-
-/** A challenge that cannot be parsed can still be relayed. */
-function parseOrNone(header: string): readonly Challenge[] {
-  try {
-    return parseChallenges(header);
-  } catch (error) {
-    if (isWeirError(error, 'upstream_protocol')) return [];
-    throw error;
-  }
 }
 
 function unauthorized(endpoint: Endpoint, challenge: string | undefined, cause?: unknown): WeirError {

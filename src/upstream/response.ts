@@ -20,16 +20,23 @@ export interface ResponseHead {
   readonly status: number;
   readonly headers: Headers;
   readonly origin: string;
-  /** The value of a header; repeated headers are joined. */
+  /** The value of a header, see {@link headerOf}. */
   header(name: string): string | undefined;
   /** Drops the body. */
   discard(): void;
 }
 
-/** The value of a header; repeated headers are joined as RFC 9110, section 5.3, says. */
+/** Headers that hold a list, so that repeated lines are joined (RFC 9110, section 5.3). */
+const LISTS: ReadonlySet<string> = new Set(['www-authenticate', 'link']);
+
+/**
+ * The value of a header. Of any other than a list the first line counts: a proxy that adds a line again must not make
+ * two types, or two places, of one.
+ */
 export function headerOf(headers: Headers, name: string): string | undefined {
   const value = headers[name];
-  return typeof value === 'object' ? value.join(', ') : value;
+  if (typeof value !== 'object') return value;
+  return LISTS.has(name) ? value.join(', ') : value[0];
 }
 
 /**

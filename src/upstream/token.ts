@@ -28,14 +28,16 @@ const DEFAULT_EXPIRY = 60;
 const MAX_EXPIRY = 3600;
 /** A token is renewed so many milliseconds before it expires: it must outlive the request that carries it. */
 const RENEWAL_MARGIN = 10 * SECOND;
+/** Milliseconds for which a token is young: many 404s in a row cost one token, not one each. */
+const YOUNG = 1 * SECOND;
 /** Milliseconds for one token request, whichever callers wait for it. */
 const TOKEN_TIMEOUT = 15 * SECOND;
 const CLIENT_ID = 'weir';
 
 const answerSchema = v.object({
-  token: v.optional(v.string()),
-  access_token: v.optional(v.string()),
-  expires_in: v.optional(v.number()),
+  token: v.nullish(v.string()),
+  access_token: v.nullish(v.string()),
+  expires_in: v.nullish(v.number()),
 });
 
 /** The token that a Bearer challenge asks for. */
@@ -50,6 +52,8 @@ export interface IssuedToken {
   readonly token: string;
   /** Whether it was fetched for this call. */
   readonly isFresh: boolean;
+  /** Whether it was fetched a moment ago: a refusal is hardly about the token. */
+  readonly isYoung: boolean;
 }
 
 export interface TokenContext {
@@ -63,6 +67,8 @@ export interface TokenContext {
 
 interface Entry {
   readonly token: string;
+  /** When it was asked for; {@link Clock.monotonic}. */
+  readonly at: number;
   /** Time at which it must be renewed; {@link Clock.monotonic}. */
   readonly until: number;
 }
@@ -94,14 +100,14 @@ export class TokenSource {
     const key = [asker, realm, service, scope, credentialKey(credential)].join('\n');
     const known = this.#tokens.get(key);
     if (known !== undefined && known.token !== rejected && known.until > this.#clock.monotonic()) {
-      return { token: known.token, isFresh: false };
+      return { token: known.token, isFresh: false, isYoung: this.#clock.monotonic() - known.at < YOUNG };
     }
     let running = this.#running.get(key);
     if (running === undefined) {
       running = this.#fetch(key, request, credential, context).finally(() => this.#running.delete(key));
       this.#running.set(key, running);
     }
-    return { token: await abortable(running, context.signal, abortError), isFresh: true };
+    return { token: await abortable(running, context.signal, abortError), isFresh: true, isYoung: true };
   }
 
   async #fetch(
@@ -119,7 +125,7 @@ export class TokenSource {
     const { token, seconds } = await readAnswer(response);
     const lifetime = Math.min(seconds, MAX_EXPIRY) * SECOND;
     const margin = Math.min(RENEWAL_MARGIN, lifetime / 5);
-    this.#tokens.set(key, { token, until: start + lifetime - margin });
+    this.#tokens.set(key, { token, at: start, until: start + lifetime - margin });
     return token;
   }
 }

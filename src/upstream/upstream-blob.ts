@@ -35,6 +35,8 @@ export interface BlobRequest {
   readonly start: number;
   /** Excluded; undefined means the blob's end. */
   readonly end: number | undefined;
+  /** Bytes of the whole blob, as a manifest lists it; undefined if that is not known. */
+  readonly size: number | undefined;
   readonly retries: number;
   readonly signal: AbortSignal | undefined;
   /** The byte worker that holds bytes before the wanted ones; undefined: any will do. */
@@ -186,14 +188,18 @@ export class UpstreamBlob {
   }
 
   #accept(response: BlobResponse): Part | undefined {
-    refuseEncoding(response);
+    const known = this.#size ?? this.#request.size;
     if (response.status === 416) return this.#atEnd(response);
-    const length = contentLength(response);
     if (response.status === 200) {
-      if (length === undefined) throw protocolError(response, 'a blob without Content-Length');
-      this.#fixSize(response, length);
-      return { response, from: 0, to: length };
+      refuseEncoding(response, known);
+      // Without a length (chunked, or until the connection ends) the manifest's size counts, and the digest decides.
+      const total = contentLength(response) ?? known;
+      if (total === undefined) throw protocolError(response, 'a blob without Content-Length');
+      this.#fixSize(response, total);
+      return { response, from: 0, to: total };
     }
+    refuseEncoding(response);
+    const length = contentLength(response);
     const { start, end, total } = contentRange(response);
     if (start !== this.#position || end > this.#end || (length !== undefined && length !== end - start)) {
       throw protocolError(response, 'another range than asked for');

@@ -4,6 +4,7 @@
  * Who owns what:
  *     Upstream (this file)  the calls, and the meaning of their answers
  *     Attempts              which endpoint is tried when, and how often (retry.ts, breaker.ts, endpoint.ts)
+ *     HeadOrGet             HEAD where it is of use
  *     UpstreamBlob          the requests for a blob, resumed where its bytes stopped
  *     RegistryCall          one request with its credential (token.ts, docker-config.ts) and redirects
  *     Reaches               how far each of these may go (reach.ts), by address (address-guard.ts)
@@ -22,7 +23,7 @@ import { announcedType, documentType } from '../oci/manifest-type.ts';
 import { formatManifestReference, type ManifestReference } from '../oci/reference.ts';
 import type { RegistryHost, Repository } from '../oci/repository.ts';
 import { DocumentRoom } from './document-room.ts';
-import { contentLength, expectStatus, refuseEncoding } from './registry-answer.ts';
+import { contentLength, contentRange, expectStatus, refuseEncoding } from './registry-answer.ts';
 import { Attempts, type AttemptsContext } from './attempts.ts';
 import { UpstreamBlob, type BlobStream } from './upstream-blob.ts';
 import type { BlobTransport, PassThroughBlob, PassWish } from './blob-transport.ts';
@@ -30,6 +31,7 @@ import { Breaker } from './breaker.ts';
 import type { Caller } from './caller.ts';
 import { DockerConfig } from './docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from './endpoint.ts';
+import { HeadOrGet } from './head-or-get.ts';
 import { RegistryCall } from './registry-call.ts';
 import { passOn, type PassedThrough } from './passed-through.ts';
 import { Pools, shareConnections } from './pools.ts';
@@ -59,6 +61,8 @@ export interface BlobOptions extends CallOptions {
   readonly start?: number | undefined;
   /** After the last byte; default: the blob's end. */
   readonly end?: number | undefined;
+  /** Bytes of the whole blob, as a manifest lists it. */
+  readonly size?: number | undefined;
   /** Repetitions that bring no byte; default: as configured. */
   readonly retries?: number | undefined;
   /** All callers that wait for the blob now: if one is refused, the next one is asked for. */
@@ -71,6 +75,11 @@ export interface ManifestHead {
   readonly digest: Digest | undefined;
   readonly mediaType: string;
   /** Bytes. */
+  readonly size: number | undefined;
+}
+
+export interface BlobHead {
+  /** Bytes; undefined if the registry does not tell. */
   readonly size: number | undefined;
 }
 
@@ -89,6 +98,7 @@ export class Upstream {
   readonly #retries: number;
   readonly #documents: DocumentRoom;
   readonly #dockerConfig: DockerConfig | undefined;
+  readonly #headOrGet: HeadOrGet;
 
   /**
    * @throws WeirError `config_invalid` if a CA file cannot be used, `name_invalid` if a registry's name is no host
@@ -113,6 +123,7 @@ export class Upstream {
       lookup: options.lookup,
     });
     this.#control = new PoolTransport(this.#pools, 'control');
+    this.#headOrGet = new HeadOrGet(clock);
     this.#blobs = options.blobs;
     this.#blobs.configure({ ...common, connections: connections.blob, trusted });
     this.#retries = options.retries ?? LIMITS.retries;
@@ -142,14 +153,19 @@ export class Upstream {
     reference: ManifestReference,
     options: ManifestOptions = {},
   ): Promise<ManifestHead> {
-    return this.#manifest('HEAD', repository, reference, options, async (response) => {
-      response.discard();
-      const announced = digestHeader(response);
-      return {
-        digest: reference.kind === 'digest' ? reference.digest : announced,
-        mediaType: announcedType(response.header('content-type')),
-        size: contentLength(response),
-      };
+    const head = (): Promise<ManifestHead> =>
+      this.#manifest('HEAD', repository, reference, options, async (response) => {
+        response.discard();
+        const announced = digestHeader(response);
+        return {
+          digest: reference.kind === 'digest' ? reference.digest : announced,
+          mediaType: announcedType(response.header('content-type')),
+          size: contentLength(response),
+        };
+      });
+    return this.#headOrGet.ask(repository.registry, head, async () => {
+      const { digest, mediaType, bytes } = await this.getManifest(repository, reference, options);
+      return { digest, mediaType, size: bytes.length };
     });
   }
 
@@ -178,17 +194,21 @@ export class Upstream {
   }
 
   /** @throws WeirError `blob_unknown`, `upstream_*`, `aborted` */
-  async headBlob(
-    repository: Repository,
-    digest: Digest,
-    options: CallOptions = {},
-  ): Promise<{ readonly size: number | undefined }> {
-    const request = { method: 'HEAD', kind: 'blob', rest: `blobs/${digest}`, accept: '*/*' } as const;
-    return this.#small(repository, request, options, async (followed) => {
-      const response = expectStatus(followed, [200], 'blob_unknown', this.#context.clock);
-      response.discard();
-      return { size: contentLength(response) };
-    });
+  async headBlob(repository: Repository, digest: Digest, options: CallOptions = {}): Promise<BlobHead> {
+    const ask = (method: 'GET' | 'HEAD', expected: readonly number[], range?: string): Promise<BlobHead> => {
+      const request = { method, kind: 'blob', rest: `blobs/${digest}`, accept: '*/*', range } as const;
+      return this.#small(repository, request, options, async (followed) => {
+        const response = expectStatus(followed, expected, 'blob_unknown', this.#context.clock);
+        response.discard();
+        const isPart = response.status === 206;
+        return { size: isPart ? contentRange(response).total : contentLength(response) };
+      });
+    };
+    return this.#headOrGet.ask(
+      repository.registry,
+      () => ask('HEAD', [200]),
+      () => ask('GET', [200, 206], 'bytes=0-0'),
+    );
   }
 
   /**
@@ -197,10 +217,10 @@ export class Upstream {
    * @throws WeirError `blob_unknown`, `range_unsatisfiable`, `upstream_*`, `aborted`
    */
   async openBlob(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<BlobStream> {
-    const { caller = 'configured', callers, signal, start = 0, end, worker } = options;
+    const { caller = 'configured', callers, signal, start = 0, end, size, worker } = options;
     if (end !== undefined && end <= start) throw new WeirError('range_unsatisfiable', 'an empty range');
     const retries = options.retries ?? this.#retries;
-    const request = { repository, digest, caller, callers, start, end, retries, signal, worker };
+    const request = { repository, digest, caller, callers, start, end, size, retries, signal, worker };
     return new UpstreamBlob(this.#registryCall, this.#blobs, this.#context, request).open();
   }
 
@@ -277,15 +297,16 @@ export class Upstream {
       readonly rest: string;
       readonly accept: string;
       readonly query?: URLSearchParams;
+      readonly range?: string | undefined;
     },
     { caller = 'configured', signal }: CallOptions,
     read: (followed: Followed<Response>, endpoint: Endpoint) => Promise<T>,
   ): Promise<T> {
-    const { method, kind, rest, accept, query } = request;
+    const { method, kind, rest, accept, query, range } = request;
     const { registry, name } = repository;
     return new Attempts(this.#context, registry, SMALL_RETRIES, signal).run(async (endpoint) => {
       const target = requestTarget(endpoint, name, rest, query);
-      const headers = { accept };
+      const headers = { accept, ...(range !== undefined && { range }) };
       const asked = { endpoint, kind, method, target, name, headers, caller, signal };
       const followed = await this.#registryCall.run(asked, this.#control);
       return read(followed, endpoint);

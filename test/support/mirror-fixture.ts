@@ -208,6 +208,8 @@ export interface MirrorFixtureOptions {
   readonly maxUnused?: number;
   /** Quota of the blobs alone. */
   readonly clock?: Clock;
+  /** Of the registry client alone. */
+  readonly upstreamClock?: Clock;
   readonly wrapStore?: (store: Store) => Store;
   /** The registries that may be asked, if callers name some that the test does not choose; default: all. */
   readonly permit?: (registry: RegistryHost) => boolean;
@@ -269,7 +271,7 @@ export class MirrorFixture implements AsyncDisposable {
       connectTimeout: 500,
       headerTimeout: 400,
       stallTimeout: options.upstreamStallTimeout ?? 200,
-      clock,
+      clock: options.upstreamClock ?? clock,
     });
     stack.defer(() => upstream.close());
     const { mode = 'verify', accessTtl: ttl = 600_000, offlineTtl = 86_400_000 } = options;

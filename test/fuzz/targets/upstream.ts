@@ -239,7 +239,7 @@ export const redirect = pure({
       return sendTo(next, script);
     };
     await settledUnlessRefused(['upstream_protocol', 'address_refused'], () => follow(start, sendHop));
-    assert.ok(hops <= 6, `${hops} hops`);
+    assert.ok(hops <= 10, `${hops} hops`);
   },
 });
 

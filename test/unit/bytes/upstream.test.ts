@@ -303,6 +303,7 @@ describe('byte workers: bodies from registries', () => {
         upstream,
         request: { repository: repositoryAt(registry.host), caller: 'configured', worker: response.worker },
         digest,
+        listedSize: undefined,
         stallTimeout: 5000,
         onVerified: () => void verified.push(digest),
         onClose: () => undefined,

@@ -27,12 +27,24 @@ describe('parseManifest', () => {
     assert.deepEqual(manifestChildren(list)[0]?.platform, platform);
   });
 
+  it('reads null and odd fields as builders write them', () => {
+    for (const layers of [null, undefined]) {
+      assert.deepEqual(manifestChildren(parseManifest(bytes({ config: descriptor, layers }))).length, 1);
+    }
+    const platforms = [
+      { os: 'linux', architecture: 'amd64', variant: null },
+      { architecture: 'amd64' },
+      null,
+    ];
+    const manifests = platforms.map((platform) => ({ digest, size: 1, mediaType: null, platform }));
+    assert.equal(manifestChildren(parseManifest(bytes({ mediaType: null, manifests }))).length, 3);
+  });
+
   it('refuses anything else with a reason', () => {
     const wrong = [
       'no json',
       [],
       {},
-      { config: descriptor },
       { manifests: 'none' },
       { config: { ...descriptor, digest: 'sha256:short' }, layers: [] },
       { config: { ...descriptor, size: -1 }, layers: [] },

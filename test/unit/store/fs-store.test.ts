@@ -16,6 +16,7 @@ import { FsStore, type FsStoreOptions } from '../../../src/store/fs-store.ts';
 import type { Pour } from '../../../src/store/store.ts';
 import { filesInside } from '../../support/byte-workers.ts';
 import { readAll, seededBytes } from '../../support/bytes.ts';
+import { ShiftedClock } from '../../support/shifted-clock.ts';
 import { addBlob, storeConformance } from '../../support/conformance.ts';
 import { TempDir } from '../../support/temp.ts';
 import { blobAt } from '../../support/registry-blob.ts';
@@ -96,6 +97,26 @@ describe('FsStore', () => {
     assert.equal(await store.open(digest), undefined);
     assert.match(problems.join('\n'), /damaged/);
   });
+
+  for (const size of [100 * KIB, 3 * MIB]) {
+    it(`does not hand out ${size / KIB} KiB that rotted after they were found right`, async () => {
+      const path = fresh();
+      const clock = new ShiftedClock();
+      const bytes = seededBytes(size);
+      const digest = digestOf(bytes);
+      await using store = await openStore(path, { clock });
+      await addBlob(store, bytes);
+      {
+        await using blob = await store.open(digest);
+        assert.ok(blob !== undefined && (await readAll(blob)).equals(bytes));
+      }
+      await damage(new DataFolder(path).blob(digest), size - 10);
+      clock.advance(11 * 60_000);
+      await using blob = await store.open(digest);
+      if (blob !== undefined) await assert.rejects(readAll(blob), { code: 'store_corrupt' });
+      assert.equal(await store.stat(digest), undefined);
+    });
+  }
 
   it('drops a blob that was cut short while the node was down', async () => {
     const path = fresh();

@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { isWeirError } from '../../../src/util/errors.ts';
 import { formatChallenges, parseChallenges, type Challenge } from '../../../src/upstream/challenge.ts';
 
 function simple(header: string): readonly unknown[] {
@@ -57,14 +56,32 @@ describe('upstream: challenge', () => {
     );
   });
 
-  it('refuses headers that break the grammar or the bounds', () => {
-    const wrong = ['Bearer realm="open', '=x', 'Bearer "x"', 'Basic a="b" c="d"', 'Bearer a=b;c'];
-    for (const header of [...wrong, 'x'.repeat(9000), 'Basic, '.repeat(20)]) {
-      assert.throws(() => parseChallenges(header), { code: 'upstream_protocol' }, header.slice(0, 40));
-    }
+  it('reads what other clients read, although it breaks the grammar', () => {
+    const token = { realm: 'http://t/token', service: 'r' };
+    const headers: readonly (readonly [string, unknown])[] = [
+      ['Basic realm=/', [['basic', { realm: '/' }]]],
+      ['Basic realm=https://reg/', [['basic', { realm: 'https://reg/' }]]],
+      ['Bearer realm="http://t/token" service="r"', [['bearer', token]]],
+      ['Bearer realm="http://t/token"; service="r"', [['bearer', token]]],
+      ['Bearer realm=http://t/token,service=r', [['bearer', token]]],
+      ['Bearer service=reg.test:443', [['bearer', { service: 'reg.test:443' }]]],
+      ['Bearer scope=repository:x:pull', [['bearer', { scope: 'repository:x:pull' }]]],
+      ['Basic realm="a"; charset="UTF-8"', [['basic', { realm: 'a', charset: 'UTF-8' }]]],
+      ['Bearer realm="http://t/token",scope=""', [['bearer', { realm: 'http://t/token', scope: '' }]]],
+      ['=x, Basic realm="a"', [['basic', { realm: 'a' }]]],
+    ];
+    for (const [header, challenges] of headers) assert.deepEqual(simple(header), challenges, header);
+    const [first] = simple('Bearer realm="http://t/token",error_description=not logged in');
+    assert.deepEqual(first, ['bearer', { realm: 'http://t/token', error_description: 'not' }]);
+    assert.deepEqual(simple('Basic realm=My Registry')[0], ['basic', { realm: 'My' }]);
   });
 
-  it('throws only WeirError, and ends, for any input', () => {
+  it('reads no more than the bounds allow', () => {
+    assert.deepEqual(simple('x'.repeat(9000)), []);
+    assert.equal(simple('Basic, '.repeat(20)).length, 8);
+  });
+
+  it('ends for any input', () => {
     const tokens = fc.constantFrom('Bearer', ' ', ',', '=', '"', '\\', 'realm', '\t', 'a', '==', ';', 'é');
     const text = fc.oneof(
       fc.string(),
@@ -72,11 +89,7 @@ describe('upstream: challenge', () => {
     );
     fc.assert(
       fc.property(text, (header) => {
-        try {
-          parseChallenges(header);
-        } catch (error) {
-          assert.ok(isWeirError(error, 'upstream_protocol'));
-        }
+        assert.ok(parseChallenges(header).length <= 8);
       }),
       { numRuns: 2000 },
     );
@@ -85,14 +98,8 @@ describe('upstream: challenge', () => {
   it('takes linear time for hostile input', () => {
     const start = performance.now();
     for (const part of ['"', 'a=', ',', ' ,', 'a ', '\\"', '=']) {
-      assert.doesNotThrow(() => {
-        try {
-          parseChallenges(`Bearer a="${part.repeat(8000 / part.length)}`);
-          parseChallenges(`B ${part.repeat(8000 / part.length)}`);
-        } catch (error) {
-          assert.ok(isWeirError(error));
-        }
-      });
+      parseChallenges(`Bearer a="${part.repeat(8000 / part.length)}`);
+      parseChallenges(`B ${part.repeat(8000 / part.length)}`);
     }
     assert.ok(performance.now() - start < 500);
   });
