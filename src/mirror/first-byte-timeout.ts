@@ -43,6 +43,8 @@ export interface FirstByteTimeoutOptions {
   readonly clock: Clock;
   /** Milliseconds. */
   readonly wait: number;
+  /** It is for bytes behind the first of a blob that is arriving: their turn comes, however many are before them. */
+  readonly isAhead: boolean;
   /** Whether peers pull the blob too, or have it. */
   readonly hasPeers: () => boolean;
   /** Whether a byte or a message has come within so many milliseconds. */
@@ -54,7 +56,7 @@ export async function firstByteTimeout(
   options: FirstByteTimeoutOptions,
   signal: AbortSignal,
 ): Promise<Waited> {
-  const { clock, wait, hasPeers, isArriving } = options;
+  const { clock, wait, isAhead, hasPeers, isArriving } = options;
   const tick = Math.min(MAX_TICK, wait / MIN_TICKS);
   const began = clock.monotonic();
   for (let ticks = 1; ; ticks++) {
@@ -63,6 +65,7 @@ export async function firstByteTimeout(
     const took = clock.monotonic() - began;
     const slowness = Math.max(1, took / waited);
     const result = { isHeldUp: slowness > HELD_UP };
+    if (isAhead && isArriving(SHARED_ARRIVING_WITHIN * slowness)) continue;
     if (took > LONGEST) return result;
     if (waited < wait) continue;
     const isShared = hasPeers();

@@ -12,8 +12,7 @@ import type { DocumentRoom } from '../upstream/document-room.ts';
 import type { MirrorRequest } from './mirror-request.ts';
 import type { Route } from './route.ts';
 
-/** A Range that starts behind the first byte: the client goes on where it was cut off. */
-const RESUMES = /^bytes=0*[1-9]/i;
+const BEHIND_FIRST = /^bytes=0*[1-9]/i;
 
 /** A browser that is led to a blob saves it instead of showing it; runtimes ignore the second header. */
 const BLOB_HEADERS = {
@@ -116,7 +115,7 @@ export class Handlers {
     { repository, digest, byPath }: BlobRoute,
     signal: AbortSignal,
   ): BlobRequest {
-    const resuming = RESUMES.test(mirrorRequest.request.headers.range ?? '');
+    const resuming = isBehindFirst(mirrorRequest.request.headers.range);
     const caller = mirrorRequest.callerOf(repository.registry);
     const { worker } = mirrorRequest.response;
     return { repository, digest, caller, signal, worker, resuming, dependent: byPath };
@@ -191,6 +190,11 @@ export class Handlers {
     };
     await this.#sendDocument(mirrorRequest, route, { status: answer.status, headers, bytes: answer.body });
   }
+}
+
+/** Whether this Range starts behind the first byte: the client goes on where it was cut off, or has asked for what is before. */
+export function isBehindFirst(range: string | undefined): boolean {
+  return BEHIND_FIRST.test(range ?? '');
 }
 
 /** The blob of a request and its registry. */

@@ -18,8 +18,9 @@ import {
   type Waited,
   RegistryTimeouts,
   type FirstByteLimits,
+  type FirstByteTimeoutOptions,
 } from './first-byte-timeout.ts';
-import { blobOf, Handlers, type HandlersOptions } from './handlers.ts';
+import { blobOf, Handlers, isBehindFirst, type HandlersOptions } from './handlers.ts';
 import { parseRoute, type Route } from './route.ts';
 
 const LIMITS = {
@@ -176,7 +177,9 @@ export class Mirror implements AsyncDisposable {
     const late = new AbortController();
     const overdue = late.signal;
     const over = new AbortController();
-    const waited = this.#deadline(route, wait, over.signal);
+    const isAhead = route.kind === 'blob' && isBehindFirst(mirrorRequest.request.headers.range);
+    const began = this.#options.clock.monotonic();
+    const waited = this.#deadline(route, { wait, isAhead }, over.signal);
     waited.then(
       () => late.abort(NO_FIRST_BYTE),
       () => undefined, // the answer was given in time
@@ -195,21 +198,27 @@ export class Mirror implements AsyncDisposable {
         this.#timeouts.lost(registry, route.kind === 'blob' ? route.digest : undefined);
       }
       if (!timedOut) throw error;
-      throw new WeirError('upstream_timeout', `no first byte within ${wait / SECOND} s`, { cause: error });
+      const took = ((this.#options.clock.monotonic() - began) / SECOND).toFixed(1);
+      throw new WeirError('upstream_timeout', `no first byte within ${took} s`, { cause: error });
     } finally {
       over.abort(); // ends the wait; nobody sees the reason
     }
   }
 
-  #deadline(route: Route, wait: number, over: AbortSignal): Promise<Waited> {
+  #deadline(
+    route: Route,
+    { wait, isAhead }: Pick<FirstByteTimeoutOptions, 'wait' | 'isAhead'>,
+    over: AbortSignal,
+  ): Promise<Waited> {
     const { clock, blobs } = this.#options;
     const blob = route.kind === 'blob' ? blobOf(route) : undefined;
     return firstByteTimeout(
       {
         clock,
         wait,
+        isAhead,
         hasPeers: () => blob !== undefined && blobs.hasPeers(blob),
-        isArriving: (within) => blob !== undefined && blobs.isArriving(blob, within),
+        isArriving: (within) => blob !== undefined && blobs.isArriving(blob, within, isAhead),
       },
       over,
     );

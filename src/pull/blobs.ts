@@ -15,7 +15,7 @@ import { abortable } from '../util/async.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
-import type { Ingest } from '../store/store.ts';
+import { cannotKeep, type Ingest } from '../store/store.ts';
 import { isOffline, type PullRequest } from './access.ts';
 import type { BlobRequest, BlobsOptions } from './blobs-options.ts';
 import { DownloadReader } from './download-reader.ts';
@@ -92,7 +92,7 @@ export class Blobs implements AsyncDisposable {
       await abortable(download.done, signal);
       return 'again';
     }
-    if (request.resuming) this.#handedOver.checkResumed(blob);
+    if (request.resuming && !request.dependent) this.#handedOver.checkResumed(blob);
     if (download === undefined) {
       if (!request.dependent) this.#handedOver.checkNew(blob);
       return undefined;
@@ -183,10 +183,13 @@ export class Blobs implements AsyncDisposable {
    * Whether bytes have come within the last `within` milliseconds, of this blob or of another one of the same registry
    * that is pulled together with peers. Such pulls share the node's request window, so on a slow link one waits for
    * the other.
+   * @param evenAlone whether it also counts if no peers take part
    */
-  isArriving(blob: RegistryBlob, within: number): boolean {
-    if (this.#downloads.get(registryBlobId(blob))?.maybeShared !== true) return false;
+  isArriving(blob: RegistryBlob, within: number, evenAlone = false): boolean {
+    const own = this.#downloads.get(registryBlobId(blob));
     const since = this.#options.clock.monotonic() - within;
+    if (evenAlone && own !== undefined && own.lastProgress > since) return true;
+    if (own?.maybeShared !== true) return false;
     return this.#downloads
       .values()
       .some(
@@ -275,7 +278,7 @@ export class Blobs implements AsyncDisposable {
       return this.#attach(download, request);
     } catch (error) {
       access.failed(request, error);
-      if (isWeirError(error, 'store_full')) return await this.#passThrough.open(request);
+      if (cannotKeep(error)) return await this.#passThrough.open(request);
       throw error;
     } finally {
       download.leave(placeholder);

@@ -3,9 +3,9 @@
  * right. Blobs up to 32 MiB are held back whole, unless the reader would wait too long for its first byte.
  */
 import { MIB, SECOND, type Clock } from '../util/clock.ts';
-import { isWeirError, WeirError } from '../util/errors.ts';
+import { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
-import type { Ingest } from '../store/store.ts';
+import { cannotKeep, type Ingest } from '../store/store.ts';
 import { Progress } from '../util/progress.ts';
 import type { Caller } from '../upstream/caller.ts';
 import type { Download } from './download.ts';
@@ -70,7 +70,7 @@ export class DownloadReader implements BlobReader {
         );
       }
       const { failure } = download;
-      const isFull = isWeirError(failure, 'store_full');
+      const isFull = cannotKeep(failure);
       if (failure !== undefined && !isFull) throw failure;
       if (this.#visible(start) > 0 || download.committed) return;
       if (isFull) this.#passThrough = this.#options.passThrough(download.ingest, this.#leaving.signal);

@@ -14,7 +14,7 @@ import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { Repository } from '../oci/repository.ts';
-import type { Ingest, Store } from '../store/store.ts';
+import { cannotKeep, type Ingest, type Store } from '../store/store.ts';
 import type { Caller } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobStream } from '../upstream/upstream-blob.ts';
@@ -204,7 +204,7 @@ export class Download {
       this.#interrupt();
       // The next download must find the partial blob in the store. Only if the disk is full do readers keep the
       // ingest: they go on without the store.
-      if (!isWeirError(this.#failure, 'store_full')) await this.#release();
+      if (!cannotKeep(this.#failure)) await this.#release();
     }
     this.#peerSource?.settle(this.#committed, this.#failure);
     this.#done = true;

@@ -55,6 +55,8 @@ export class RuntimeContent implements BlobProvider, AsyncDisposable {
   readonly #known: Map<Digest, Known> = new Map();
   readonly #watchers: Map<string, FSWatcher> = new Map();
   readonly #stop: AbortController = new AbortController();
+  /** Nothing has failed yet: inotify instances may be short (EMFILE), which is said once. */
+  #isWatchable = true;
   #scanning: Promise<void> = Promise.resolve();
   #rescans: Promise<void> = Promise.resolve();
 
@@ -101,7 +103,7 @@ export class RuntimeContent implements BlobProvider, AsyncDisposable {
     for (const algorithm of ALGORITHMS) {
       const folder = join(this.#options.root, 'blobs', algorithm);
       try {
-        this.#watch(algorithm, folder);
+        this.#tryToWatch(algorithm, folder);
         for (const hex of await readdir(folder)) {
           const digest = tryParseDigest(`${algorithm}:${hex}`);
           if (digest === undefined) continue;
@@ -113,6 +115,20 @@ export class RuntimeContent implements BlobProvider, AsyncDisposable {
       }
     }
     for (const digest of this.#known.keys()) if (!seen.has(digest)) await this.#look(digest);
+  }
+
+  /** Without a watcher the folder is still looked at in each scan. */
+  #tryToWatch(algorithm: string, folder: string): void {
+    try {
+      this.#watch(algorithm, folder);
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') throw error;
+      if (this.#isWatchable)
+        this.#problem(
+          new Error(`it cannot be watched, and is read each minute instead: ${errorMessage(error)}`),
+        );
+      this.#isWatchable = false;
+    }
   }
 
   #watch(algorithm: string, folder: string): void {

@@ -12,6 +12,7 @@
  *
  * A provider hands out verified content only: it drops content that it cannot verify, and throws `store_corrupt`.
  */
+import { isWeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
@@ -134,3 +135,8 @@ export interface BlobManager {
 }
 
 export interface Store extends BlobProvider, BlobIngester, BlobManager, AsyncDisposable {}
+
+/** Whether bytes cannot be kept: the disk is full, read-only, or fails. They can pass through all the same. */
+export function cannotKeep(error: unknown): boolean {
+  return isWeirError(error, 'store_full', 'store_unusable');
+}

@@ -27,6 +27,8 @@ export type Lane = 'control' | 'blob';
 const MAX_POOLS = 128;
 /** Bytes; signed URLs in `location` are some KiB long. */
 const MAX_HEADER_SIZE = 256 * KIB;
+/** Milliseconds for each address of a name but the last. Node.js gives 500, less than the answer of a satellite takes. */
+const ATTEMPT_TIMEOUT = 1 * SECOND;
 /** Milliseconds that an idle connection is kept: requests of one pull come closer together. */
 const IDLE_TIMEOUT = 15 * SECOND;
 
@@ -91,6 +93,7 @@ export class Pools {
     const secure = url.protocol === 'https:' && { secureContext: trust.context(tls) };
     const connect = {
       timeout: connectTimeout,
+      autoSelectFamilyAttemptTimeout: ATTEMPT_TIMEOUT,
       rejectUnauthorized: !tls.skipVerify,
       lookup: guardedLookup(this.#options.lookup ?? lookup, origin, reach),
       highWaterMark: READ_AHEAD,

@@ -75,6 +75,8 @@ interface Learned {
   readonly error: string | undefined;
 }
 
+const NOTHING_LEARNED: Learned = { raw: undefined, bearer: undefined, isBasic: false, error: undefined };
+
 /** An Authorization header and its source. */
 interface Authorization {
   readonly header: string;
@@ -124,13 +126,26 @@ export class RegistryCall {
         continue;
       }
       response.discard();
-      learned = learn(response, request.name, learned);
-      if (learned.bearer !== undefined || learned.isBasic) this.#learned.set(key, learned);
+      const isSilent = learned === undefined && response.header('www-authenticate') === undefined;
+      learned = isSilent ? await this.#ping(request) : learn(response, request.name, learned);
+      if (isSilent || learned.bearer !== undefined || learned.isBasic) this.#learned.set(key, learned);
       if (sends === MAX_SENDS || !canTryAgain(authorization, learned))
         throw unauthorized(endpoint, learned.raw);
       authorization = await this.#authorize(request, credential, learned, authorization?.token);
       if (authorization === undefined) throw unauthorized(endpoint, learned.raw);
     }
+  }
+
+  /** Some registries name their challenge at `/v2/` alone, where clients look first. */
+  async #ping({ endpoint, caller, name, signal }: RegistryCallRequest): Promise<Learned> {
+    const url = new URL(`${endpoint.origin}${endpoint.path}/`);
+    const asked = { endpoint, caller, kind: 'other' } as const;
+    const { control } = this.#options;
+    const sendHop = (hop: Hop): Promise<Response> => this.#hop(hop, asked, control);
+    const { response, isElsewhere } = await follow({ url, method: 'GET', headers: {}, signal }, sendHop);
+    response.discard();
+    const isChallenge = response.status === 401 && !isElsewhere;
+    return isChallenge ? learn(response, name, undefined) : NOTHING_LEARNED;
   }
 
   /** @throws WeirError `address_refused` if the endpoint is at an address that this caller may not reach */

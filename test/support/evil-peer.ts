@@ -5,6 +5,7 @@
 import { multiaddr } from '@multiformats/multiaddr';
 import { readFile } from 'node:fs/promises';
 import { systemClock } from '../../src/util/clock.ts';
+import { WeirError } from '../../src/util/errors.ts';
 import { PeerWire } from '../../src/bytes/peer-wire.ts';
 import type { ServedReport } from '../../src/bytes/peer-serving.ts';
 import { Network } from '../../src/network/network.ts';
@@ -22,6 +23,9 @@ import type { ChunkAnswer, ChunkFetch, ServedChunk } from '../../src/transfer/ch
 import { digestOf, digestHex } from '../../src/oci/digest.ts';
 import { startBareNode } from './bare-node.ts';
 import { workersInside } from './byte-workers.ts';
+
+/** Milliseconds after which a connection is closed, so that what was said last is heard. */
+const GOES_AFTER = 20;
 
 export type Chunk = Extract<ServedChunk, { kind: 'chunk' }>;
 
@@ -143,7 +147,7 @@ export class EvilPeer implements AsyncDisposable {
         self: this.peer,
         tls: pair,
         members: this.table,
-        source: { serve: (_from, request) => this.#serve(request) },
+        source: { serve: (from, request) => this.#serve(from, request) },
         maxDownload: undefined,
         maxUpload: undefined,
         clock,
@@ -214,7 +218,12 @@ export class EvilPeer implements AsyncDisposable {
     this.#wire?.send(from, { kind: 'peers', swarm, peers: [...own, ...others] });
   }
 
-  async #serve(request: ChunkFetch): Promise<ServedChunk> {
+  async #serve(from: PeerId, request: ChunkFetch): Promise<ServedChunk> {
+    if (this.#options.dataAddresses !== undefined) {
+      // The other server is to be asked, and there is none but this connection, over which blobs were claimed.
+      setTimeout(() => this.#wire?.drop(from, new WeirError('peer_cut', 'it goes')), GOES_AFTER);
+      return { kind: 'busy', load: 1 };
+    }
     this.requests.push(request);
     const { swarm, range, owner } = request;
     const bytes = this.#claims.get(registryBlobId(swarm));

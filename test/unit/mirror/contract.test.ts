@@ -3,8 +3,10 @@
  * with the runtimes themselves in test/e2e/misbehaviour.test.ts.
  */
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { once } from 'node:events';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { ServerResponse } from 'node:http';
 import { MIB } from '../../../src/util/clock.ts';
 import { isWeirError, WeirError } from '../../../src/util/errors.ts';
@@ -187,6 +189,34 @@ describe('Mirror: the contract with runtimes', () => {
       assert.ok(performance.now() - began < 600);
     });
 
+    it('serves ranges far ahead of what has come, as containerd 2.1 asks for them side by side', async () => {
+      await using fixture = await MirrorFixture.start({ mirror: { firstByteTimeout: 400 } });
+      const bytes = seededBytes(36 * MIB, 'ranges');
+      const { layer } = fixture.registry.addImage('a/b', 'v1', bytes);
+      fixture.registry.intercept = (request, response) => {
+        if (request.url?.includes(layer) !== true || request.method === 'HEAD') return false;
+        response.writeHead(200, { 'Content-Length': bytes.length });
+        void (async () => {
+          for (let at = 0; at < bytes.length; at += 2 * MIB) {
+            response.write(bytes.subarray(at, at + 2 * MIB));
+            await delay(100);
+          }
+          response.end();
+        })();
+        return true;
+      };
+      const parts = Array.from({ length: 9 }, (_, index) => index * 4 * MIB);
+      const answers = await Promise.all(
+        parts.map(async (start) => {
+          const headers = { range: `bytes=${start}-${start + 4 * MIB - 1}` };
+          const answer = await fixture.get(`a/b/blobs/${layer}`, { headers });
+          return [answer.status, Buffer.from(await answer.arrayBuffer())] as const;
+        }),
+      );
+      for (const [status, part] of answers) assert.equal(status, 206, part.subarray(0, 300).toString());
+      assert.ok(Buffer.concat(answers.map(([, part]) => part)).equals(bytes));
+    });
+
     for (const status of [403, 404, 429, 500, 503]) {
       it(`never answers 429 or 401 of its own: upstream's ${status}`, async () => {
         await using fixture = await MirrorFixture.start({ retries: 0 });
@@ -235,6 +265,36 @@ describe('Mirror: the contract with runtimes', () => {
       const patient = await asked;
       assert.equal(patient.status, 200);
       assert.ok(Buffer.from(await patient.arrayBuffer()).equals(bytes));
+    });
+
+    it('serves the Range that follows a cut to clients that cannot go upstream for it', async () => {
+      await using fixture = await MirrorFixture.start({ stallTimeout: 500 });
+      const bytes = seededBytes(LARGE);
+      const digest = fixture.registry.addBlob('a/b', bytes);
+      let isStill = true;
+      fixture.registry.intercept = (request, response) => {
+        if (!isStill) return false;
+        if (request.headers.range === undefined) sendAndStop(response, bytes, 20 * MIB);
+        return true;
+      };
+      const path = `${fixture.url}/v2/${fixture.registry.host}/a/b/blobs/${digest}`;
+      const { bytes: got, complete } = await received(await fetch(path));
+      assert.equal(complete, false);
+      isStill = false;
+      const rest = await fetch(path, { headers: { Range: `bytes=${got.length}-` } });
+      assert.equal(rest.status, 206);
+      assert.ok(Buffer.concat([got, Buffer.from(await rest.arrayBuffer())]).equals(bytes));
+    });
+
+    it('serves a blob that the store cannot keep, as on a disk that has become read-only', async () => {
+      await using fixture = await MirrorFixture.start();
+      await rm(`${fixture.folder}/partial`, { recursive: true });
+      const bytes = seededBytes(MIB);
+      const digest = fixture.registry.addBlob('a/b', bytes);
+      for (let turn = 0; turn < 2; turn++) {
+        const { bytes: got, complete } = await received(await fixture.get(`a/b/blobs/${digest}`));
+        assert.ok(complete && got.equals(bytes));
+      }
     });
 
     it('serves a blob that does not fit the store', async () => {

@@ -7,6 +7,7 @@ interface Scene {
   readonly wait?: number;
   readonly slowness?: number;
   readonly hasPeers?: boolean;
+  readonly isAhead?: boolean;
   /** Milliseconds from the beginning to the last byte; undefined: no byte arrives. */
   readonly lastByte?: (now: number) => number | undefined;
 }
@@ -18,6 +19,7 @@ async function waits(scene: Scene): Promise<{ readonly seconds: number; readonly
   const options: FirstByteTimeoutOptions = {
     clock,
     wait: scene.wait ?? 3 * SECOND,
+    isAhead: scene.isAhead ?? false,
     hasPeers: () => scene.hasPeers ?? false,
     isArriving: (within) => {
       const last = scene.lastByte?.(passed());
@@ -38,6 +40,12 @@ describe('firstByteTimeout', () => {
     assert.equal((await waits({ lastByte: (now) => Math.min(now, 6 * SECOND) })).seconds, 8.5);
     assert.equal((await waits({ lastByte: (now) => now })).seconds, 20.25);
     assert.equal((await waits({ lastByte: (now) => now, wait: 30 * SECOND })).seconds, 30.25);
+  });
+
+  it('waits for bytes ahead of those that arrive for as long as they arrive', async () => {
+    const lastByte = (now: number): number => Math.min(now, 80 * SECOND);
+    assert.equal((await waits({ lastByte, isAhead: true })).seconds, 90);
+    assert.equal((await waits({ isAhead: true })).seconds, 3);
   });
 
   it('waits longer with peers, as all runtimes would be sent away at once', async () => {
@@ -67,7 +75,13 @@ describe('firstByteTimeout', () => {
   });
 
   it('ends when its signal is aborted', async () => {
-    const options = { clock: new SlowClock(), wait: 1, hasPeers: () => true, isArriving: () => true };
+    const options = {
+      clock: new SlowClock(),
+      wait: 1,
+      isAhead: false,
+      hasPeers: () => true,
+      isArriving: () => true,
+    };
     await assert.rejects(firstByteTimeout(options, AbortSignal.abort(new Error('answered'))), /answered/);
   });
 });

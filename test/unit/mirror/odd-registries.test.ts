@@ -117,6 +117,28 @@ describe('Mirror: odd registries', () => {
     });
   }
 
+  it('a challenge that only /v2/ names is found there, and relayed', async () => {
+    await using scene = await sceneOf();
+    const { registry } = scene.fixture;
+    await using auth = await HttpServer.start((_, response) => {
+      response.end(JSON.stringify({ token: 't' }));
+    });
+    registry.intercept = (request, response) => {
+      if (request.headers.authorization === 'Bearer t') return false;
+      const challenge = { 'www-authenticate': `Bearer realm="${auth.url}/token",service="r"` };
+      response.writeHead(401, request.url === '/v2/' ? challenge : {}).end();
+      return true;
+    };
+    assert.equal((await scene.fixture.get('a/b/manifests/1')).status, 200);
+    registry.intercept = (request, response) => {
+      response.writeHead(401, request.url === '/v2/' ? { 'www-authenticate': 'Basic realm="r"' } : {}).end();
+      return true;
+    };
+    const refused = await scene.fixture.get('c/d/manifests/1');
+    assert.equal(refused.status, 401);
+    assert.equal(refused.headers.get('www-authenticate'), 'Basic realm="r"');
+  });
+
   it('of a header with one value the first line counts', async () => {
     await using scene = await sceneOf();
     scene.fixture.registry.intercept = (request, response) => {

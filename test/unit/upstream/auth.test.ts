@@ -304,6 +304,7 @@ describe('upstream: authentication', () => {
       callers: () => ['first', 'second'].map((token) => as(registry.host, { kind: 'bearer', token }).caller),
     });
     assert.deepEqual(await collect(stream), blob.bytes);
-    assert.deepEqual(authorizations(registry), [undefined, 'Bearer first', 'Bearer second']);
+    assert.deepEqual(authorizations(registry), [undefined, undefined, 'Bearer first', 'Bearer second']);
+    assert.equal(registry.requests[1]?.url, '/v2/'); // the first one was refused without a challenge
   });
 });

@@ -75,7 +75,7 @@ describe('upstream: manifests and passed-through answers', () => {
     const clock = { now: Date.now, monotonic: () => 0, sleep: async () => undefined, random: () => 0 };
     await using upstream = new TestUpstream({ clock });
     const expected = [
-      [401, 'upstream_unauthorized', 1],
+      [401, 'upstream_unauthorized', 2], // it is asked for its challenge, too
       [403, 'upstream_denied', 1],
       [404, 'manifest_unknown', 1],
       [400, 'upstream_status', 1],
