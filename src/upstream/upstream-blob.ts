@@ -24,6 +24,7 @@ import { Attempts, type AttemptsContext } from './attempts.ts';
 import type { BlobResponse, BlobTransport, BodySink } from './blob-transport.ts';
 import { callerId, type Caller } from './caller.ts';
 import { requestTarget, type Endpoint } from './endpoint.ts';
+import type { Followed } from './redirect.ts';
 import type { RegistryCall } from './registry-call.ts';
 
 export interface BlobRequest {
@@ -42,6 +43,9 @@ export interface BlobRequest {
   /** The byte worker that holds bytes before the wanted ones; undefined: any will do. */
   readonly worker: (() => number | undefined) | undefined;
 }
+
+/** Statuses with which registries without ranges were seen to answer one. */
+const RANGE_REFUSED: ReadonlySet<number> = new Set([400, 403, 405, 501]);
 
 /** One good response: its body is bytes `from` to `to` of the blob, `to` excluded. */
 interface Part {
@@ -172,11 +176,16 @@ export class UpstreamBlob {
       method: 'GET',
       target: requestTarget(endpoint, repository.name, `blobs/${digest}`),
       name: repository.name,
-      headers: { accept: '*/*', ...(!isWhole && { range: `bytes=${this.#position}-${last}` }) },
+      headers: { accept: '*/*' },
       caller: this.#caller,
       signal: this.#signal,
     } as const;
-    const followed = await this.#registryCall.run(request, transport);
+    const headers = { ...request.headers, range: `bytes=${this.#position}-${last}` };
+    let followed = await this.#registryCall.run(isWhole ? request : { ...request, headers }, transport);
+    if (!isWhole && this.#refusesRange(followed)) {
+      followed.response.discard();
+      followed = await this.#registryCall.run(request, transport);
+    }
     const expected = isWhole ? [200] : [200, 206, 416];
     const response = expectStatus(followed, expected, 'blob_unknown', this.#context.clock);
     try {
@@ -185,6 +194,13 @@ export class UpstreamBlob {
       response.discard();
       throw error;
     }
+  }
+
+  /** Whether it may be the Range that is refused, as by registries that have none: then the whole blob is asked for. */
+  #refusesRange({ response, isElsewhere }: Followed<BlobResponse>): boolean {
+    if (response.status === 416) return unsatisfiedTotal(response) !== this.#position;
+    if (isElsewhere && response.status === 403) return false; // storage: the signed URL has expired
+    return RANGE_REFUSED.has(response.status);
   }
 
   #accept(response: BlobResponse): Part | undefined {

@@ -244,6 +244,27 @@ describe('Mirror: odd registries', () => {
     });
   }
 
+  for (const status of [400, 403, 405, 416, 501]) {
+    it(`a registry that answers ${status} to any Range sends the whole blob again after a cut`, async () => {
+      await using scene = await sceneOf();
+      await scene.fixture.get('a/b/manifests/1');
+      let cuts = 0;
+      scene.fixture.registry.intercept = (request, response) => {
+        if (request.url?.includes(scene.layer) !== true) return false;
+        if (request.headers.range !== undefined) response.writeHead(status).end();
+        else if (cuts++ > 0) return false;
+        else {
+          response.writeHead(200, { 'Content-Length': LAYER.length });
+          response.write(LAYER.subarray(0, LAYER.length / 2), () => response.destroy());
+        }
+        return true;
+      };
+      const answer = await scene.fixture.get(`a/b/blobs/${scene.layer}`);
+      assert.equal(answer.status, 200);
+      assert.ok(LAYER.equals(Buffer.from(await answer.arrayBuffer())));
+    });
+  }
+
   it('a blob that hangs, or a malformed answer, speaks for itself and not for its registry', async () => {
     await using scene = await sceneOf({ retries: 0 });
     const { registry } = scene.fixture;
