@@ -186,7 +186,7 @@ describe('Mirror: the contract with runtimes', () => {
       await second.get('a/b/manifests/v1');
       const began = performance.now();
       await second.get('a/b/manifests/v2');
-      assert.ok(performance.now() - began < 600);
+      assert.ok(performance.now() - began < 1000);
     });
 
     it('serves ranges far ahead of what has come, as containerd 2.1 asks for them side by side', async () => {
@@ -268,19 +268,22 @@ describe('Mirror: the contract with runtimes', () => {
     });
 
     it('serves the Range that follows a cut to clients that cannot go upstream for it', async () => {
-      await using fixture = await MirrorFixture.start({ stallTimeout: 500 });
+      await using fixture = await MirrorFixture.start({ stallTimeout: 2000 });
       const bytes = seededBytes(LARGE);
       const digest = fixture.registry.addBlob('a/b', bytes);
+      const held: (() => void)[] = [];
       let isStill = true;
       fixture.registry.intercept = (request, response) => {
         if (!isStill) return false;
         if (request.headers.range === undefined) sendAndStop(response, bytes, 20 * MIB);
+        else held.push(() => sendBytes(request, response, bytes));
         return true;
       };
       const path = `${fixture.url}/v2/${fixture.registry.host}/a/b/blobs/${digest}`;
       const { bytes: got, complete } = await received(await fetch(path));
       assert.equal(complete, false);
       isStill = false;
+      for (const answer of held) answer();
       const rest = await fetch(path, { headers: { Range: `bytes=${got.length}-` } });
       assert.equal(rest.status, 206);
       assert.ok(Buffer.concat([got, Buffer.from(await rest.arrayBuffer())]).equals(bytes));
