@@ -79,7 +79,7 @@ export async function firstByteTimeout(
 /** The time limit in milliseconds while the breaker of a registry is open. */
 const SHORT_WAIT = 250 * MILLISECOND;
 /** Milliseconds for which waits in vain count. */
-const BREAKER_OPEN = 10 * SECOND;
+const IN_VAIN_COUNTS = 10 * SECOND;
 /** Blobs that must have been waited for in vain: one speaks for itself alone, or for the storage that it is in. */
 const OPENED_BY_BLOBS = 2;
 const MAX_REGISTRIES = 1_000;
@@ -101,7 +101,7 @@ export class RegistryTimeouts {
   constructor(options: FirstByteLimits) {
     this.#options = options;
     const perf = { now: (): number => options.clock.monotonic() };
-    this.#inVain = new LRUCache({ max: MAX_REGISTRIES, ttl: BREAKER_OPEN, perf });
+    this.#inVain = new LRUCache({ max: MAX_REGISTRIES, ttl: IN_VAIN_COUNTS, perf });
   }
 
   /** Milliseconds until the first byte, at most. @param byPath the client cannot fall back to the registry for a blob */

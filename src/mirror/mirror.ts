@@ -10,6 +10,7 @@ import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import type { Exchange, HttpListener, HttpListeners } from '../http/exchange.ts';
 import { openAll, urlAt, type ListenAddress } from '../http/listen.ts';
 import { WebGuard } from '../http/web-guard.ts';
+import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { sendError } from './responses.ts';
 import { MirrorRequest } from './mirror-request.ts';
@@ -177,9 +178,10 @@ export class Mirror implements AsyncDisposable {
     const late = new AbortController();
     const overdue = late.signal;
     const over = new AbortController();
-    const isAhead = route.kind === 'blob' && isBehindFirst(mirrorRequest.request.headers.range);
+    const blob = route.kind === 'blob' ? blobOf(route) : undefined;
+    const isAhead = blob !== undefined && isBehindFirst(mirrorRequest.request.headers.range);
     const began = this.#options.clock.monotonic();
-    const waited = this.#deadline(route, { wait, isAhead }, over.signal);
+    const waited = this.#deadline(blob, { wait, isAhead }, over.signal);
     waited.then(
       () => late.abort(NO_FIRST_BYTE),
       () => undefined, // the answer was given in time
@@ -190,12 +192,12 @@ export class Mirror implements AsyncDisposable {
     } catch (error) {
       const timedOut = overdue.aborted && !mirrorRequest.gone.aborted && !isWeirError(error);
       // A slow crowd says nothing about the registry, and neither does a node that is short of CPU.
-      const isCrowd = route.kind === 'blob' && this.#options.blobs.isShared(blobOf(route));
+      const isCrowd = blob !== undefined && this.#options.blobs.isShared(blob);
       if (
         (timedOut && !isCrowd && !(await waited).isHeldUp) ||
         isWeirError(error, 'upstream_timeout', 'upstream_unreachable', 'upstream_stalled')
       ) {
-        this.#timeouts.lost(registry, route.kind === 'blob' ? route.digest : undefined);
+        this.#timeouts.lost(registry, blob?.digest);
       }
       if (!timedOut) throw error;
       const took = ((this.#options.clock.monotonic() - began) / SECOND).toFixed(1);
@@ -206,12 +208,11 @@ export class Mirror implements AsyncDisposable {
   }
 
   #deadline(
-    route: Route,
+    blob: RegistryBlob | undefined,
     { wait, isAhead }: Pick<FirstByteTimeoutOptions, 'wait' | 'isAhead'>,
     over: AbortSignal,
   ): Promise<Waited> {
     const { clock, blobs } = this.#options;
-    const blob = route.kind === 'blob' ? blobOf(route) : undefined;
     return firstByteTimeout(
       {
         clock,

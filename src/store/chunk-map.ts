@@ -8,7 +8,7 @@
  * ..  32 sha256 of each chunk, zeros where absent
  * ```
  *
- * A blob of one chunk has no such file: its digest says all (impliedMap).
+ * A blob of one chunk has no such file: its digest says all (isImplied).
  *
  * Data is written before its chunk is in the map. After a crash, a bit is trusted only if the data has the hash. So no
  * flush is needed between them: power loss may lose chunks, never invent one.
@@ -21,10 +21,15 @@ const MAGIC: Buffer = Buffer.from('WEIRCHK1', 'latin1');
 const HEADER_BYTES = 16;
 export const CHUNK_HASH_BYTES = 32;
 
-/** The map of a whole blob of one chunk, whose hash is its digest; undefined for other blobs: they need a file. */
+/** Whether the blob needs no file: it has one chunk, whose hash is its digest. */
+export function isImplied(digest: Digest, layout: ChunkLayout): boolean {
+  return layout.count === 1 && digestAlgorithm(digest) === 'sha256';
+}
+
+/** The map of a whole blob that needs no file; undefined for other blobs. */
 export function impliedMap(digest: Digest, size: number): ChunkMap | undefined {
   const layout = new ChunkLayout(size);
-  if (layout.count !== 1 || digestAlgorithm(digest) !== 'sha256') return undefined;
+  if (!isImplied(digest, layout)) return undefined;
   return ChunkMap.full(layout, new Uint8Array(Buffer.from(digestHex(digest), 'hex')));
 }
 

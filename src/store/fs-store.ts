@@ -13,7 +13,7 @@ import type { RegistryHost } from '../oci/repository.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { ByteFiles } from './byte-files.ts';
 import { BlobIndex, type Entry } from './blob-index.ts';
-import { ChunkMap, impliedMap } from './chunk-map.ts';
+import { ChunkMap, impliedMap, isImplied } from './chunk-map.ts';
 import { FILE_MODE, partialName, type DataFolder } from './data-folder.ts';
 import { FsBlob, unverifiedBy } from './fs-blob.ts';
 import { FsIngest } from './fs-ingest.ts';
@@ -157,7 +157,7 @@ export class FsStore implements Store, IngestOwner {
   /** The state with which a blob is checked while it is read. */
   async #unverified(digest: Digest, found: Entry, file: FileHandle): Promise<Entry['verification']> {
     // A blob without a map is small, and is checked whole: it may have been cut short.
-    const hasMap = impliedMap(digest, found.size) === undefined;
+    const hasMap = !isImplied(digest, new ChunkLayout(found.size));
     const map = hasMap ? await readChunkMap(this.#folder.chunkMap(digest)) : undefined;
     if (map !== undefined && map.layout.size === found.size && map.present.full) return unverifiedBy(map);
     const { whole, chunks } = await this.#options.files.survey({ fd: file.fd, size: found.size }, digest);
@@ -231,10 +231,9 @@ export class FsStore implements Store, IngestOwner {
     await using files = new AsyncDisposableStack();
     try {
       const data = files.use(await open(this.#folder.partial(name), flags, FILE_MODE));
-      const hasMap = impliedMap(blob.digest, map.layout.size) === undefined;
-      const chunks = hasMap
-        ? files.use(await open(this.#folder.partialChunkMap(name), flags, FILE_MODE))
-        : undefined;
+      const chunks = isImplied(blob.digest, map.layout)
+        ? undefined
+        : files.use(await open(this.#folder.partialChunkMap(name), flags, FILE_MODE));
       if (flags === 'w+' && chunks !== undefined) {
         await data.truncate(map.layout.size);
         await chunks.write(map.encode(), 0);
@@ -261,8 +260,9 @@ export class FsStore implements Store, IngestOwner {
       return;
     }
     // The map goes first: a blob without one would have to be read whole before it is served.
-    const { size } = ingest.layout;
-    if (impliedMap(digest, size) === undefined)
+    const { layout } = ingest;
+    const { size } = layout;
+    if (!isImplied(digest, layout))
       await rename(this.#folder.partialChunkMap(name), this.#folder.chunkMap(digest));
     await rename(this.#folder.partial(name), this.#folder.blob(digest));
     this.#blobs.add(digest, size, this.#options.clock.now(), 'verified');

@@ -167,7 +167,7 @@ export class SwarmManager {
     holds(swarm, (held) => {
       if (held !== undefined) this.#discovered(swarm, [environment.membership.self.peer]);
     });
-    // A single chunk is here from upstream before a search ends: one that has it waits for the second announce.
+    // A single chunk is here from upstream before a search ends: only a second announce of the member is worth one.
     const isSmall = new ChunkLayout(size).count === 1;
     if (isSmall && outcome !== 'known') this.#searches.putOff(swarm);
     else this.#searches.begin(swarm, from, (peers) => this.#discovered(swarm, peers));

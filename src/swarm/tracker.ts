@@ -18,6 +18,8 @@ import type { Scheduler } from './scheduler.ts';
 interface Entry {
   complete: boolean;
   at: number;
+  /** Of the peer ID: it is needed for each reply. */
+  readonly hash: number;
 }
 
 interface Weighed extends TrackedPeer {
@@ -59,8 +61,9 @@ export class Tracker {
       this.#swarms.set(id, members);
     }
     const now = this.#options.scheduler.now();
-    const isKnown = members.delete(peer);
-    members.set(peer, { complete, at: now }); // the newest are last
+    const known = members.get(peer);
+    members.delete(peer); // the newest are last
+    members.set(peer, { complete, at: now, hash: known?.hash ?? hashText(peer) });
     this.#note(peer, id);
     for (const [oldest, { at }] of members) {
       if (now - at <= TRACKED_PEER_EXPIRY) break;
@@ -71,7 +74,7 @@ export class Tracker {
       if (oldest !== undefined) this.#drop(id, members, oldest);
     }
     if (isNew) return 'new swarm';
-    return isKnown ? 'known' : 'new member';
+    return known === undefined ? 'new member' : 'known';
   }
 
   /** Notes that the member is in this swarm; if it is in too many, its oldest entry goes. */
@@ -122,10 +125,10 @@ export class Tracker {
     const zone = zoneOf(asker);
     const near: Weighed[] = [];
     const far: Weighed[] = [];
-    for (const [peer, { complete, at }] of members) {
+    for (const [peer, { complete, at, hash }] of members) {
       if (scheduler.now() - at > TRACKED_PEER_EXPIRY) this.#drop(id, members, peer);
       else if (peer !== asker && isLive(peer))
-        (zoneOf(peer) === zone ? near : far).push({ peer, complete, weight: mix(own ^ hashText(peer)) });
+        (zoneOf(peer) === zone ? near : far).push({ peer, complete, weight: mix(own ^ hash) });
     }
     const count = Math.min(peers, MESSAGE_LIMITS.peers);
     // Always some of other zones: otherwise a zone that has all could not be found.
