@@ -199,6 +199,7 @@ export interface MirrorFixtureOptions {
   readonly linger?: number;
   readonly stallTimeout?: number;
   readonly retries?: number;
+  readonly headerTimeout?: number;
   readonly upstreamStallTimeout?: number;
   readonly maxConcurrent?: number;
   readonly share?: BlobsOptions['share'];
@@ -269,7 +270,7 @@ export class MirrorFixture implements AsyncDisposable {
       environment: {},
       retries: options.retries ?? 2,
       connectTimeout: 500,
-      headerTimeout: 400,
+      headerTimeout: options.headerTimeout ?? 400,
       stallTimeout: options.upstreamStallTimeout ?? 200,
       clock: options.upstreamClock ?? clock,
     });
