@@ -1,8 +1,7 @@
 /** `weir host`: its commands and their options. */
 import { Option, type Command } from 'commander';
 import type { CliContext } from './context.ts';
-
-const DEFAULT_MIRROR = 'http://127.0.0.1:4770';
+import { DEFAULT_MIRROR } from './runtimes/target.ts';
 
 export function addHostCommand(program: Command, context: CliContext): void {
   const host = program
@@ -22,7 +21,7 @@ function addConfigure(host: Command, context: CliContext): void {
     .command('configure')
     .summary('Write the mirror into the configuration files of the runtimes')
     .description(
-      'Writes the mirror into the configuration of each runtime that is found, in front of its other mirrors: ' +
+      'Writes the mirror into the configuration of each runtime that is found, so that what is pulled from where stays: ' +
         'containerd (hosts.toml), Docker (daemon.json), podman and CRI-O (registries.conf.d), k3s and RKE2 ' +
         '(registries.yaml). The old text is kept for "weir host restore". Running it again changes nothing. If a file ' +
         'cannot be understood, it ends before anything is written.',

@@ -8,8 +8,7 @@ import { SignalError, type CliContext } from './context.ts';
 import { addHostCommand } from './host-options.ts';
 import { addKubernetesCommand } from './kubernetes-options.ts';
 import { addSettingOptions, configOption } from './settings-options.ts';
-
-const DEFAULT_MIRROR = 'http://127.0.0.1:4770';
+import { DEFAULT_MIRROR } from './runtimes/target.ts';
 
 /** Columns beyond which a line of help is hard to read. */
 const MAX_HELP_COLUMNS = 100;

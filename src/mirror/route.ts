@@ -1,6 +1,7 @@
 /**
  * Parses a request target (OCI distribution spec, pull side). The registry is that of `?ns=` (containerd), else the first
- * path element if that is a host (podman, skopeo, CRI-O), else the default one (Docker).
+ * path element if that is a host (podman, skopeo, CRI-O), else the default one (Docker). A path element cannot hold a
+ * colon, so `host__port` stands for `host:port`: no host has an underscore.
  */
 import { WeirError } from '../util/errors.ts';
 import { parseDigest, type Digest } from '../oci/digest.ts';
@@ -15,6 +16,9 @@ import {
 
 /** Characters of a request target: a name of 255, a sha512 digest, a registry of 255 and a query of tags/list fit in. */
 export const MAX_TARGET_LENGTH = 4096;
+
+/** The port of a registry in a path element. */
+const PORT_IN_PATH = /__(\d{1,5})$/;
 
 interface Addressed {
   readonly repository: Repository;
@@ -70,7 +74,8 @@ export function parseRoute(target: string, defaultRegistry: RegistryHost): Route
 
 function address(name: string, ns: string | undefined, defaultRegistry: RegistryHost): Addressed {
   if (ns !== undefined) return { repository: parseRepository(parseRegistryHost(ns), name), byPath: false };
-  const [first, rest] = splitOnce(name, '/');
+  const [element, rest] = splitOnce(name, '/');
+  const first = element.replace(PORT_IN_PATH, ':$1');
   if (rest !== '' && looksLikeHost(first)) {
     return { repository: parseRepository(parseRegistryHost(first), rest), byPath: true };
   }

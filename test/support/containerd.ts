@@ -5,7 +5,8 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MINUTE } from '../../src/util/clock.ts';
 import { digestHex, type Digest } from '../../src/oci/digest.ts';
-import { hostsTargets } from '../../src/cli/runtimes/containerd.ts';
+import { HostFiles } from '../../src/cli/runtimes/host-files.ts';
+import { planHosts } from '../../src/cli/runtimes/hosts-folders.ts';
 import type { Wish } from '../../src/cli/runtimes/target.ts';
 import { Cri } from './cri.ts';
 import { Program, run, runOk, type Result, type RunOptions } from './program.ts';
@@ -91,7 +92,8 @@ export class Containerd implements AsyncDisposable {
   async configure(
     wish: Pick<Wish, 'mirrorUrl' | 'registries'> & { readonly direct?: readonly string[] },
   ): Promise<void> {
-    for (const { path, edit } of hostsTargets(this.hostsFolder, { direct: [], resolve: 'mirror', ...wish })) {
+    const whole = { direct: [], resolve: 'mirror' as const, ...wish };
+    for (const { path, edit } of (await planHosts(new HostFiles('/'), [this.hostsFolder], whole)).targets) {
       await mkdir(dirname(path), { recursive: true });
       await writeFile(path, edit.add(undefined));
     }

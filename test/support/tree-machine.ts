@@ -1,4 +1,4 @@
-/** A machine with the containerd of a later Debian, on whose `/etc/containerd` `weir host configure` runs. */
+/** A machine with the containerd of a later Debian, on whose `/etc/containerd` and `/etc/docker` `weir host configure` runs. */
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { Cri } from './cri.ts';
 import { DebianTree, type Suite } from './debian-tree.ts';
@@ -6,7 +6,7 @@ import { Program, runOk } from './program.ts';
 import { TempDir } from './temp.ts';
 import { WEIR } from './weir.ts';
 
-/** A root folder with a configuration of containerd, which is `/etc/containerd` of the tree that containerd runs in. */
+/** A root folder with a configuration of containerd, which are those folders of the tree that containerd runs in. */
 export class TreeMachine implements AsyncDisposable {
   readonly config: string;
   readonly #suite: Suite;
@@ -20,7 +20,9 @@ export class TreeMachine implements AsyncDisposable {
 
   static async create(suite: Suite, config: string): Promise<TreeMachine> {
     const machine = new TreeMachine(suite, await TempDir.create('machine'));
-    await mkdir(machine.#root.join('etc/containerd'), { recursive: true });
+    for (const folder of ['etc/containerd', 'etc/docker']) {
+      await mkdir(machine.#root.join(folder), { recursive: true });
+    }
     await writeFile(machine.config, config);
     return machine;
   }
@@ -34,10 +36,10 @@ export class TreeMachine implements AsyncDisposable {
   async pull(image: string): Promise<readonly string[]> {
     await using dir = await TempDir.create('containerd');
     await using tree = await DebianTree.enter(this.#suite);
-    const bind = ['--bind', this.#root.join('etc/containerd'), '/etc/containerd'];
-    await runOk('sh', ['-c', 'mkdir -p /etc/containerd && mount "$@"', 'sh', ...bind], {
-      within: tree.within,
-    });
+    for (const folder of ['etc/containerd', 'etc/docker']) {
+      const bind = ['--bind', this.#root.join(folder), `/${folder}`];
+      await runOk('sh', ['-c', `mkdir -p /${folder} && mount "$@"`, 'sh', ...bind], { within: tree.within });
+    }
     await writeFile(dir.join('config.toml'), withFolders(await readFile(this.config, 'utf8'), dir));
     const args = ['--config', dir.join('config.toml')];
     await using program = await Program.start({ command: 'containerd', args, within: tree.within });

@@ -38,10 +38,11 @@ export async function runHostRestore(options: Options, context: CliContext): Pro
   print(await restoreHost(setupOptions(options)), options, context);
 }
 
-function print({ lines, diff }: Outcome, options: Options, context: CliContext): void {
+function print({ lines, diff, failures }: Outcome, options: Options, context: CliContext): void {
   if (options['dryRun'] === true) context.stdout.write(diff);
   const output = options['dryRun'] === true ? context.stderr : context.stdout;
   for (const line of lines) output.write(`${line}\n`);
+  if (failures.length > 0) throw new WeirError('runtime_config', failures.join('; '));
 }
 
 function setupOptions(options: Options): HostSetupOptions {

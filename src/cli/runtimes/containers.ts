@@ -1,12 +1,15 @@
 /**
  * podman, CRI-O, skopeo and buildah: a file of ours in `registries.conf.d`. It has one table for each registry, as there
- * is no table for all. A table in a later file replaces an earlier one, so ours begins as a copy of the effective one.
+ * is no table for all. A table in a later file replaces an earlier one, and a longer prefix a shorter one, so each of
+ * ours begins as a copy of what holds without it. In front of each place that such a table names, Weir's mirror is asked
+ * for that very place.
  */
 import { posix } from 'node:path';
 import { stringify } from 'smol-toml';
 import { editing, type Edit } from './edit.ts';
 import type { HostFiles } from './host-files.ts';
-import { ALL_REGISTRIES, existsAny, programPaths, type Detect, type Resolver, type Wish } from './target.ts';
+import { derive, isPrefixOf, type Derived, type RegistryTables } from './registries-conf.ts';
+import { ALL_REGISTRIES, existsAny, programPaths, type Detect, type Wish } from './target.ts';
 import { block, parseToml, removeBlock, withoutBlock, type TomlTable } from './toml-block.ts';
 
 const FOLDER = '/etc/containers/registries.conf.d';
@@ -23,6 +26,8 @@ const PUBLIC = [
   'mcr.microsoft.com',
   'public.ecr.aws',
 ];
+/** The port that people write behind a name: the one that is meant without. */
+const DEFAULT_PORT = ':443';
 
 /** These runtimes fetch the whole image from the source of its manifest. */
 const DIGEST_ONLY_NOTE =
@@ -43,39 +48,39 @@ export const detectContainers: Detect = async (files, wish, isNamed) => {
     const note = `${MAIN} is written in the old form ([registries.search]), which takes no mirrors: nothing was changed`;
     return { runtime: 'containers', targets: [], notes: [note] };
   }
+  const ours = ourTables(names, tables, wish);
   return {
     runtime: 'containers',
-    targets: [
-      {
-        path: OWN,
-        edit: ownFile(names, tables, wish),
-        takesEffect: 'at the next pull; CRI-O: once it is reloaded (SIGHUP)',
-      },
-    ],
-    notes: [
-      ...(wish.registries.includes(ALL_REGISTRIES)
-        ? [
-            `podman and CRI-O have no mirror for all registries. Pulls of these go through it: ${names.join(', ')}; name others with --registries`,
-          ]
-        : []),
-      ...(wish.resolve === 'registry' ? [DIGEST_ONLY_NOTE] : []),
-    ],
+    targets:
+      ours.length === 0
+        ? []
+        : [
+            {
+              path: OWN,
+              edit: ownFile(ours),
+              takesEffect: 'at the next pull; CRI-O: once it is reloaded (SIGHUP)',
+            },
+          ],
+    notes: [...notesOn(names, tables, wish), ...(wish.resolve === 'registry' ? [DIGEST_ONLY_NOTE] : [])],
   };
 };
 
-function ownFile(names: readonly string[], tables: ReadonlyMap<string, TomlTable>, wish: Wish): Edit {
-  const mirror = new URL(wish.mirrorUrl);
-  const registries = names.flatMap((name) => {
-    const table = tables.get(name);
-    // A mirror would unblock the registry. A name with a port cannot be in a mirror's path.
-    return table?.['blocked'] === true || name.includes(':')
-      ? []
-      : [withMirror(name, table, mirror, wish.resolve)];
-  });
-  const direct = wish.direct
-    .filter((name) => !tables.has(name))
-    .map((name) => ({ prefix: name, location: name }));
-  const lines = stringify({ registry: [...direct, ...registries] })
+function ourTables(names: readonly string[], tables: RegistryTables, wish: Wish): readonly TomlTable[] {
+  const ours = new Map<string, TomlTable>();
+  for (const name of names) {
+    const derived = derive(name, tables);
+    if (derived.isBlocked) continue; // a mirror would unblock the registry
+    ours.set(name, withMirror(derived, wish));
+    const port = tableWithPort(name, derived, tables);
+    if (port !== undefined) ours.set(name + DEFAULT_PORT, port);
+  }
+  for (const name of wish.direct.filter((each) => !tables.has(each)))
+    ours.set(name, derive(name, tables).table);
+  return [...ours.values()];
+}
+
+function ownFile(registry: readonly TomlTable[]): Edit {
+  const lines = stringify({ registry: [...registry] })
     .trimEnd()
     .split('\n');
   return {
@@ -84,16 +89,87 @@ function ownFile(names: readonly string[], tables: ReadonlyMap<string, TomlTable
   };
 }
 
-function withMirror(name: string, table: TomlTable | undefined, mirror: URL, resolve: Resolver): TomlTable {
-  const others = Array.isArray(table?.['mirror']) ? table['mirror'] : [];
+function withMirror({ table, mirrors, location }: Derived, wish: Wish): TomlTable {
+  const mirror = new URL(wish.mirrorUrl);
+  // An administrator wrote it by hand.
+  if (mirrors.some((each) => each.location.startsWith(`${mirror.host}/`))) return table;
   // A file must not have both; the setting of the table holds for all of its mirrors.
-  const isSaid = table?.['mirror-by-digest-only'] === true;
-  const own = {
-    location: `${mirror.host}/${name}`,
-    ...(mirror.protocol === 'http:' && { insecure: true }),
-    ...(resolve === 'registry' && !isSaid && { 'pull-from-mirror': 'digest-only' }),
+  const isSaid = table['mirror-by-digest-only'] === true;
+  const usage = wish.resolve === 'registry' && !isSaid ? 'digest-only' : undefined;
+  const inFront = (place: string, of: TomlTable = {}): readonly TomlTable[] => {
+    const path = placeInPath(place);
+    const own = of['pull-from-mirror'];
+    if (path === undefined || (usage !== undefined && own === 'tag-only')) return [];
+    const pulls = own === undefined || own === 'all' ? (usage ?? own) : own;
+    return [
+      {
+        location: `${mirror.host}/${path}`,
+        ...(mirror.protocol === 'http:' && { insecure: true }),
+        ...(pulls !== undefined && { 'pull-from-mirror': pulls }),
+      },
+    ];
   };
-  return { ...(table ?? { prefix: name, location: name }), mirror: [own, ...others] };
+  const sources = mirrors.flatMap((each) => [...inFront(each.location, each), each]);
+  return { ...table, mirror: [...sources, ...inFront(location)] };
+}
+
+/** A place as path elements for the mirror (src/mirror/route.ts); undefined: it cannot be written so. */
+function placeInPath(place: string): string | undefined {
+  const [host = '', ...path] = place.split('/');
+  if (host.startsWith('[')) return undefined;
+  // A host without a dot reads as a part of a name, unless a port follows.
+  if (!/[.:]/.test(host) && host !== 'localhost') return undefined;
+  return [host.replace(/:(\d+)$/, '__$1'), ...path].join('/');
+}
+
+/**
+ * A prefix also holds for the name with any port, but what replaces it in a mirror's location cannot be followed by one:
+ * `docker.io:443/…` could not be pulled at all. So it has a table without the mirror, if it could be pulled before.
+ */
+function tableWithPort(
+  name: string,
+  { mirrors, location }: Derived,
+  tables: RegistryTables,
+): TomlTable | undefined {
+  const places = [...mirrors.map((each) => each.location), location];
+  const isPulled = places.every((place) => !/[:/]/.test(place));
+  return tables.has(name + DEFAULT_PORT) || !isPulled ? undefined : derive(name + DEFAULT_PORT, tables).table;
+}
+
+function notesOn(names: readonly string[], tables: RegistryTables, wish: Wish): readonly string[] {
+  const derived = names.map((name) => [name, derive(name, tables)] as const);
+  const blocked = derived.filter(([, { isBlocked }]) => isBlocked).map(([name]) => name);
+  const open = derived.filter(([, { isBlocked }]) => !isBlocked);
+  const elsewhere = open
+    .map(
+      ([name, { mirrors, location }]) => [name, [...mirrors.map((each) => each.location), location]] as const,
+    )
+    .filter(([name, places]) => places.length > 1 || places[0] !== name);
+  const below = [...tables.keys()].filter((prefix) =>
+    open.some(([name]) => prefix !== name && isPrefixOf(name, prefix)),
+  );
+  return [
+    ...(wish.registries.includes(ALL_REGISTRIES)
+      ? [
+          `podman and CRI-O have no mirror for all registries. Pulls of these go through it: ` +
+            `${open.map(([name]) => name).join(', ') || 'none'}; name others with --registries`,
+        ]
+      : []),
+    ...(open.some(([name]) => !/[:/]/.test(name))
+      ? [
+          `a name that is followed by a port other than 443 (${open[0]?.[0] ?? ''}:5000/…) cannot be pulled by podman and ` +
+            `CRI-O beside a mirror of the bare name: put such names into --registries or --direct`,
+        ]
+      : []),
+    ...(blocked.length > 0 ? [`${blocked.join(', ')}: blocked, and stays so`] : []),
+    ...elsewhere.map(
+      ([name, places]) =>
+        `${name}: is pulled from ${places.join(', then ')}, as before; the mirror is asked for these places`,
+    ),
+    ...(below.length > 0
+      ? [`${below.join(', ')}: has a table of its own, so its pulls bypass the mirror`]
+      : []),
+  ];
 }
 
 /** The effective tables without ours, by prefix. */

@@ -1,4 +1,7 @@
-/** Edits Docker's `daemon.json`: the mirror goes to the front of `registry-mirrors`. Every other byte stays. */
+/**
+ * Edits Docker's `daemon.json`: the mirror is the last of `registry-mirrors`. dockerd asks them in their order, then Docker
+ * Hub, which Weir asks: so what other mirrors deliver stays as it is. Every other byte stays.
+ */
 import { isDeepStrictEqual } from 'node:util';
 import { applyEdits, modify, parse, printParseErrorCode, type JSONPath, type ParseError } from 'jsonc-parser';
 import { EditError, endOfLine, lineAt, type Edit } from './edit.ts';
@@ -17,8 +20,8 @@ export function daemonJsonEdit(mirrorUrl: string): Edit {
       const after =
         mirrors === undefined
           ? change(text, [KEY], [mirrorUrl])
-          : change(text, [KEY, 0], mirrorUrl, { isArrayInsertion: true });
-      return checked(after, [mirrorUrl, ...(mirrors ?? [])]);
+          : change(text, [KEY, mirrors.length], mirrorUrl, { isArrayInsertion: true });
+      return checked(after, [...(mirrors ?? []), mirrorUrl]);
     },
     remove: (text, original) => {
       const mirrors = mirrorsOf(parseDaemonJson(text)) ?? [];
@@ -54,9 +57,10 @@ export function parseDaemonJson(text: string): Json {
   return value as Json;
 }
 
-function mirrorsOf(file: Json): readonly string[] | undefined {
+/** Undefined: no list, which is written as null, too. */
+export function mirrorsOf(file: Json): readonly string[] | undefined {
   const mirrors = file[KEY];
-  if (mirrors === undefined) return undefined;
+  if (mirrors === undefined || mirrors === null) return undefined;
   if (!Array.isArray(mirrors) || !mirrors.every((mirror) => typeof mirror === 'string')) {
     throw new EditError(`has a "${KEY}" that is no list of texts`);
   }

@@ -1,7 +1,8 @@
 /** Docker: `registry-mirrors` of daemon.json. They are for Docker Hub alone, and dockerd reads them again at SIGHUP. */
 import { readFile } from 'node:fs/promises';
 import { editing } from './edit.ts';
-import { daemonJsonEdit, parseDaemonJson } from './daemon-json.ts';
+import { commandLineOf, optionOf, proxyNotes, type CommandLine } from './command-line.ts';
+import { daemonJsonEdit, mirrorsOf, parseDaemonJson } from './daemon-json.ts';
 import type { HostFiles } from './host-files.ts';
 import { ALL_REGISTRIES, existsAny, programPaths, type Detect } from './target.ts';
 
@@ -13,29 +14,63 @@ const NO_RESOLVE_NOTE =
   '--resolve registry: Docker also asks a mirror for tags, and no setting prevents that: it is left without the mirror';
 
 export const detectDocker: Detect = async (files, wish, isNamed) => {
-  if (!isNamed && !(await existsAny(files, [DAEMON_JSON, PID_FILE, ...programPaths('dockerd')])))
-    return undefined;
+  const command = await commandLineOf(files, 'dockerd');
+  const path = configOf(command);
+  if (!isNamed && !(await existsAny(files, [path, PID_FILE, ...programPaths('dockerd')]))) return undefined;
+  const flags = optionOf(command, ['--registry-mirror']);
+  if (flags.length > 0) return { runtime: 'docker', targets: [], notes: [flagNote(flags, path)] };
   if (wish.resolve === 'registry') return { runtime: 'docker', targets: [], notes: [NO_RESOLVE_NOTE] };
+  const text = await files.read(path);
   const wantsHub = wish.registries.some((name) => name === ALL_REGISTRIES || name === DOCKER_HUB);
   return {
     runtime: 'docker',
     targets: wantsHub
       ? [
           {
-            path: DAEMON_JSON,
+            path,
             edit: daemonJsonEdit(wish.mirrorUrl),
             takesEffect: 'when dockerd reads it again',
           },
         ]
       : [],
-    notes: wantsHub ? [] : ['Docker has mirrors for docker.io only, which is not among --registries'],
+    notes: [
+      ...(wantsHub
+        ? othersNotes(editing(path, () => othersIn(text, wish.mirrorUrl)))
+        : ['Docker has mirrors for docker.io only, which is not among --registries']),
+      ...proxyNotes(command),
+    ],
   };
 };
 
+function configOf(command: CommandLine): string {
+  return optionOf(command, ['--config-file']).at(-1) ?? DAEMON_JSON;
+}
+
+/** dockerd does not start with a mirror both in its file and on its command line. */
+function flagNote(flags: readonly string[], path: string): string {
+  return (
+    `dockerd has its mirrors on its command line (--registry-mirror ${flags.join(', ')}) and does not start with others in ` +
+    `${path}: nothing was changed. Move them into that file and restart dockerd, or add --registry-mirror there by hand`
+  );
+}
+
+function othersIn(text: string | undefined, mirrorUrl: string): readonly string[] {
+  if (text === undefined || text.trim() === '') return [];
+  return (mirrorsOf(parseDaemonJson(text)) ?? []).filter((each) => each.replace(/\/$/, '') !== mirrorUrl);
+}
+
+function othersNotes(others: readonly string[]): readonly string[] {
+  if (others.length === 0) return [];
+  return [
+    `docker.io is pulled from ${others.join(', then ')} first: the mirror stands behind, in front of Docker Hub`,
+  ];
+}
+
 async function pidFileOf(files: HostFiles): Promise<string> {
-  const text = await files.read(DAEMON_JSON);
+  const path = configOf(await commandLineOf(files, 'dockerd'));
+  const text = await files.read(path);
   if (text === undefined || text.trim() === '') return PID_FILE;
-  const { pidfile } = editing(DAEMON_JSON, () => parseDaemonJson(text));
+  const { pidfile } = editing(path, () => parseDaemonJson(text));
   return typeof pidfile === 'string' && pidfile !== '' ? pidfile : PID_FILE;
 }
 

@@ -26,6 +26,8 @@ import { systemCode, WeirError } from '../../util/errors.ts';
 const MAX_LINKS = 40;
 /** Bytes of a file: no configuration file of a runtime is larger. */
 const MAX_FILE_BYTES = 4 * 1024 * 1024;
+/** A file that is a link to it is masked: its owner does not want it to be read. */
+const MASK = '/dev/null';
 /** Suffix of a file that is being written. */
 export const UNFINISHED = '.weir-new';
 const NEW_FILE_MODE = 0o644;
@@ -35,6 +37,8 @@ const PERMISSIONS = 0o7777;
 export interface WriteOptions {
   /** Mode of a new file; an existing file keeps its mode and its owner. */
   readonly mode?: number;
+  /** Milliseconds since the epoch; default: now. */
+  readonly mtime?: number | undefined;
 }
 
 /** Error codes of `rmdir` for a folder that must stay. */
@@ -82,7 +86,8 @@ export class HostFiles {
   async #readBytes(path: string): Promise<Uint8Array | undefined> {
     const file = await this.locate(path);
     try {
-      await using handle = await open(file);
+      // Nobody may write into a FIFO.
+      await using handle = await open(file, constants.O_RDONLY | constants.O_NONBLOCK);
       const { size } = await handle.stat();
       if (size > MAX_FILE_BYTES) throw problem(path, `is larger than ${MAX_FILE_BYTES} bytes`);
       return await handle.readFile();
@@ -100,6 +105,24 @@ export class HostFiles {
       if (isAbsent(cause)) return false;
       throw toProblem(path, 'cannot be accessed', cause);
     }
+  }
+
+  /** What is at a path, behind all links; a device is neither file nor folder. */
+  async kindOf(path: string): Promise<'file' | 'folder' | 'none' | 'other'> {
+    try {
+      const file = await this.locate(path);
+      if (file === join(this.root, MASK)) return 'other';
+      const found = await stat(file);
+      return found.isFile() ? 'file' : found.isDirectory() ? 'folder' : 'other';
+    } catch (cause) {
+      if (isAbsent(cause)) return 'none';
+      throw toProblem(path, 'cannot be accessed', cause);
+    }
+  }
+
+  /** The text of a link itself; undefined if there is none or it may not be read. */
+  async linkAt(path: string): Promise<string | undefined> {
+    return readlink(join(this.root, path)).catch(() => undefined);
   }
 
   /** Names in a folder, sorted; none if there is no such folder. */
@@ -141,6 +164,7 @@ export class HostFiles {
         await handle.chmod(
           before === undefined ? (options.mode ?? NEW_FILE_MODE) : before.mode & PERMISSIONS,
         );
+        if (options.mtime !== undefined) await handle.utimes(options.mtime / 1000, options.mtime / 1000);
         await handle.sync();
       } catch (error) {
         await rm(temporary, { force: true });
@@ -148,6 +172,31 @@ export class HostFiles {
       }
       await rename(temporary, file);
       await syncFolder(folder);
+    } catch (cause) {
+      throw toProblem(path, 'cannot be written', cause);
+    }
+  }
+
+  /** Milliseconds since the epoch; undefined if there is no file. */
+  async mtimeOf(path: string): Promise<number | undefined> {
+    try {
+      return (await stat(await this.locate(path))).mtimeMs;
+    } catch (cause) {
+      if (isAbsent(cause)) return undefined;
+      throw toProblem(path, 'cannot be accessed', cause);
+    }
+  }
+
+  /** @throws WeirError `runtime_config` if a file could not be written or removed; nothing is changed */
+  async checkWritable(path: string): Promise<void> {
+    const file = await this.locate(path);
+    try {
+      if ((await this.kindOf(path)) === 'file') await (await open(file, 'r+')).close(); // fails if it is immutable
+      let folder = dirname(file);
+      while (!(await isThere(folder)) && folder !== dirname(folder)) folder = dirname(folder);
+      if (!(await stat(folder)).isDirectory())
+        throw problem(path, `cannot be written: ${folder} is no folder`);
+      await access(folder, constants.W_OK);
     } catch (cause) {
       throw toProblem(path, 'cannot be written', cause);
     }
@@ -209,7 +258,8 @@ function toProblem(path: string, what: string, cause: unknown): WeirError {
   if (cause instanceof WeirError) return cause;
   const code = systemCode(cause);
   const isDenied = code === 'EACCES' || code === 'EPERM';
-  return problem(path, `${what} (${code ?? String(cause)})${isDenied ? ': run this as root' : ''}`, cause);
+  const cure = process.getuid?.() === 0 ? 'is it immutable (lsattr)?' : 'run this as root';
+  return problem(path, `${what} (${code ?? String(cause)})${isDenied ? `: ${cure}` : ''}`, cause);
 }
 
 /** No runtime reads this file: its name begins with a dot and has another suffix. */
@@ -220,6 +270,17 @@ function temporaryOf(file: string): string {
 function isAbsent(cause: unknown): boolean {
   const code = systemCode(cause);
   return code === 'ENOENT' || code === 'ENOTDIR';
+}
+
+/** False only if it could be made. */
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await stat(path);
+    return true;
+  } catch (cause) {
+    if (systemCode(cause) === 'ENOENT') return false;
+    throw cause;
+  }
 }
 
 function partsOf(path: string): string[] {

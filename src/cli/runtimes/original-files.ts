@@ -7,6 +7,7 @@
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import * as v from 'valibot';
+import { isWeirError } from '../../util/errors.ts';
 import { problem, UNFINISHED, type HostFiles } from './host-files.ts';
 
 export const STATE_FOLDER = '/var/lib/weir-host';
@@ -21,6 +22,8 @@ const Schema = v.strictObject({
   registries: v.array(v.string()),
   /** The original text; null: there was no file. */
   original: v.nullable(v.string()),
+  /** When the original was written, milliseconds since the epoch; null: there was no file. */
+  mtime: v.nullable(v.number()),
   /** SHA-256 of each text that Weir wrote: after a crash the file may hold the last but one. */
   written: v.array(v.string()),
   /** Folders that were made for the file. */
@@ -28,6 +31,11 @@ const Schema = v.strictObject({
 });
 
 export type Record = v.InferOutput<typeof Schema>;
+
+export interface KnownRecords {
+  readonly records: readonly Record[];
+  readonly problems: readonly string[];
+}
 
 export class Records {
   readonly #files: HostFiles;
@@ -38,14 +46,21 @@ export class Records {
     this.#folder = folder;
   }
 
-  async all(): Promise<readonly Record[]> {
+  /** A record that cannot be read is a problem; the others are read. */
+  async all(): Promise<KnownRecords> {
     const records: Record[] = [];
+    const problems: string[] = [];
     for (const name of await this.#files.list(this.#folder)) {
       if (!name.endsWith('.json') || name.startsWith('.')) continue;
       const path = posix.join(this.#folder, name);
-      records.push(parse(path, (await this.#files.read(path)) ?? ''));
+      try {
+        records.push(parse(path, (await this.#files.read(path)) ?? ''));
+      } catch (error) {
+        if (!isWeirError(error, 'runtime_config')) throw error;
+        problems.push(error.message);
+      }
     }
-    return records;
+    return { records, problems };
   }
 
   async write(record: Record): Promise<void> {
@@ -66,7 +81,7 @@ export class Records {
 
   /** Whether the folder exists without a record: a run was interrupted, or another one is at work. */
   async hasRemains(): Promise<boolean> {
-    return (await this.#files.exists(this.#folder)) && (await this.all()).length === 0;
+    return (await this.#files.exists(this.#folder)) && (await this.all()).records.length === 0;
   }
 
   /** `/etc/docker/daemon.json` is kept in `etc-docker-daemon.json-1a2b3c4d.json`: readable, and never ambiguous. */

@@ -5,6 +5,8 @@ import type { HostFiles } from './host-files.ts';
 export const RUNTIMES = ['containerd', 'docker', 'containers', 'k3s', 'rke2'] as const;
 export type Runtime = (typeof RUNTIMES)[number];
 
+export const DEFAULT_MIRROR = 'http://127.0.0.1:4770';
+
 /** Stands for all registries without a file of their own. */
 export const ALL_REGISTRIES = '_default';
 
@@ -31,11 +33,15 @@ export interface Target {
   readonly edit: Edit;
   /** `at the next pull`, … */
   readonly takesEffect: string;
+  /** The runtime writes it itself, so a failure is a note. */
+  readonly isOptional?: boolean;
 }
 
 export interface Found {
   readonly runtime: Runtime;
   readonly targets: readonly Target[];
+  /** Files that an earlier run, with other options, might have written. */
+  readonly others?: readonly string[];
   /** Notes for the administrator, some with steps to take. */
   readonly notes: readonly string[];
 }

@@ -40,6 +40,11 @@ export function withoutBlock(text: string): string {
   return text.replace(BLOCK, '');
 }
 
+/** The text with the lines of a block, but without its marks. */
+export function withoutMarks(text: string): string {
+  return text.replaceAll(/^# weir (?:begin(?::.*)?|end.*)(?:\r?\n|$)/gm, '');
+}
+
 /** Takes a block out: the `remove` of an edit. */
 export function removeBlock(text: string, original: string | undefined): string | undefined {
   const rest = withoutBlock(text);

@@ -51,7 +51,7 @@ export const hostsToml = pure({
   run: (input) => {
     const text = input.toString('utf8');
     for (const resolve of ['mirror', 'registry'] as const)
-      check(hostsTomlEdit({ mirrorUrl: MIRROR, resolve }), text, hasHost);
+      check(hostsTomlEdit({ mirrorUrl: MIRROR, resolve }, 'quay.io'), text, hasHost);
     const direct = directTomlEdit();
     direct.remove(direct.add(text), text);
   },

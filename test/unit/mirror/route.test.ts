@@ -38,6 +38,8 @@ describe('parseRoute', () => {
     ['/v2/%5Bfd00::1%5D:5000/a/manifests/v1', '[fd00::1]:5000/a manifest tag by path'],
     ['/v2/docker.io/library/alpine/manifests/v1', 'docker.io/library/alpine manifest tag by path'],
     ['/v2/docker.io/alpine/manifests/v1', 'docker.io/library/alpine manifest tag by path'],
+    ['/v2/reg.corp__5000/a/manifests/v1', 'reg.corp:5000/a manifest tag by path'],
+    ['/v2/localhost__5000/a/b/manifests/v1', 'localhost:5000/a/b manifest tag by path'],
     ['/v2/localhost/a/manifests/v1', 'localhost/a manifest tag by path'],
     ['/v2/GHCR.io/a/manifests/v1', 'ghcr.io/a manifest tag by path'],
     [`/v2/a/b/manifests/sha256:${HEX}?ns=ghcr.io`, 'ghcr.io/a/b manifest digest'],

@@ -11,7 +11,7 @@ import { Machine, PATHS } from './fixture.ts';
 
 const CHILD = join(import.meta.dirname, 'crash-child.ts');
 const DAEMON_JSON = '{\n    "debug": true\n}';
-const HOSTS = '# ours\nserver = "https://docker.io"\n';
+const HOSTS = '# ours\n[host."https://mirror.corp"]\n';
 
 const machine = async (): Promise<Machine> =>
   Machine.create({

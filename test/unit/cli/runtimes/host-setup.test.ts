@@ -48,10 +48,15 @@ describe('host configure', () => {
       [PATHS.hosts, 'server = "x"\n[host\n', /_default\/hosts\.toml:2 is not valid TOML/],
       [PATHS.k3s, 'mirrors:\n  a: b: c\n', /registries\.yaml:2 is not valid YAML/],
       [PATHS.k3s, 'a: *b\n', /registries\.yaml is not usable YAML \(.*alias/],
-      [PATHS.k3s, 'a: &b\0c 1\n', /registries\.yaml is written in a way that Weir cannot change/],
-      [PATHS.k3s, `#${'\r'.repeat(4096)}x\n`, /registries\.yaml is written in a way/],
       [PATHS.k3s, '- '.repeat(20_000), /registries\.yaml(?::1)? is (?:nested too deeply|not valid YAML)/],
       [PATHS.k3s, 'mirrors: [a]\n', /"mirrors" that is no mapping/],
+      [PATHS.k3s, 'mirrors: {"*": https://m.corp}\n', /a mirror "\*" that is no mapping/],
+      [
+        PATHS.k3s,
+        'mirrors: {"*": {endpoint: https://m.corp}}\n',
+        /an "endpoint" of "\*" that is no list of texts/,
+      ],
+      [PATHS.k3s, 'a: b\n---\na: c\n', /registries\.yaml:\d holds several documents/],
       [PATHS.containersMain, '[[registry\n', /registries\.conf:1 is not valid TOML/],
     ];
     for (const [path, text, message] of malformed) {
@@ -120,7 +125,7 @@ describe('host configure: containerd', () => {
     const { lines } = await machine.configure({ registries: ['_default', 'ghcr.io'] });
     assert.ok(!lines.join('\n').includes('config_path is not set'), lines.join('\n'));
     for (const name of ['_default', 'ghcr.io']) {
-      assert.deepEqual(plain(await machine.read(`/etc/containerd/hosts/${name}/hosts.toml`)), {
+      assert.deepEqual(plain(await machine.read(`/etc/docker/certs.d/${name}/hosts.toml`)), {
         host: { [MIRROR]: { capabilities: ['pull', 'resolve'], dial_timeout: '200ms' } },
       });
     }
@@ -148,10 +153,10 @@ describe('host configure: containerd', () => {
       const text = `version = 3\n[${images}]\n${more}\n[${images}.registry]\nconfig_path = "/etc/a:/etc/b"\n`;
       await using machine = await Machine.create({ [PATHS.containerdConfig]: text });
       const { lines } = await machine.configure();
-      assert.match(await machine.read('/etc/a/_default/hosts.toml'), /4770/);
+      assert.match(await machine.read('/etc/b/_default/hosts.toml'), /4770/);
       return lines.join('\n');
     };
-    assert.match(await told(''), /names several folders: .* Let it name \/etc\/a alone/);
+    assert.match(await told(''), /names several folders: .* Let it name \/etc\/b alone/);
     assert.doesNotMatch(await told('use_local_image_pull = true'), /several folders/);
     assert.doesNotMatch(await told('discard_unpacked_layers = true'), /several folders/);
   });
@@ -174,9 +179,8 @@ describe('host configure: containerd', () => {
     );
   });
 
-  it('puts the mirror in front of others, and names registries with their own file', async () => {
-    const own =
-      '# ours\nserver = "https://docker.io"\n\n# the company\'s\n[host."https://mirror.corp"]\n  skip_verify = true\n';
+  it('puts the mirror behind others, and names registries with their own file', async () => {
+    const own = '# ours\n\n# the company\'s\n[host."https://mirror.corp"]\n  skip_verify = true\n';
     await using machine = await Machine.create({
       [PATHS.containerdConfig]: 'version = 3\n',
       [PATHS.hosts]: own,
@@ -184,10 +188,10 @@ describe('host configure: containerd', () => {
     });
     const { lines } = await machine.configure();
     const after = await machine.read(PATHS.hosts);
-    assert.deepEqual(Object.keys(parseToml(after)['host'] ?? {}), [MIRROR, 'https://mirror.corp']);
+    assert.deepEqual(Object.keys(parseToml(after)['host'] ?? {}), ['https://mirror.corp', MIRROR]);
     assert.ok(own.split('\n').every((line) => after.includes(line)));
     assert.equal(await machine.read('/etc/containerd/certs.d/quay.io/hosts.toml'), own);
-    assert.match(lines.join('\n'), /note: quay\.io: has its own hosts\.toml/);
+    assert.match(lines.join('\n'), /note: quay\.io: has a folder of its own below/);
   });
 
   it('--direct writes a file without a mirror, and leaves an existing file alone', async () => {
@@ -208,7 +212,7 @@ describe('host configure: podman and CRI-O', () => {
     readonly mirror?: readonly { readonly location: string }[];
   }
 
-  it('keeps the settings of a registry, with the mirror in front', async () => {
+  it('keeps the places of a registry, each with the mirror in front that is asked for that place', async () => {
     await using machine = await Machine.create({
       [PATHS.containersMain]:
         '[[registry]]\nprefix = "docker.io"\nlocation = "hub.corp"\n[[registry.mirror]]\nlocation = "m.corp"\n',
@@ -222,9 +226,11 @@ describe('host configure: podman and CRI-O', () => {
     assert.deepEqual(
       file.registry.map(({ prefix, mirror = [] }) => [prefix].concat(mirror.map(({ location }) => location))),
       [
-        ['ghcr.io/org/weir'],
-        ['docker.io', '127.0.0.1:4770/docker.io', 'm.corp'],
+        ['docker.io', '127.0.0.1:4770/m.corp', 'm.corp', '127.0.0.1:4770/hub.corp'],
+        ['docker.io:443', 'm.corp:443'],
         ['ghcr.io', '127.0.0.1:4770/ghcr.io'],
+        ['ghcr.io:443'],
+        ['ghcr.io/org/weir'],
       ],
     );
   });
@@ -257,8 +263,10 @@ describe('host configure: tags resolved at the registry', () => {
       const { registry } = parseToml(await machine.read(PATHS.containers)) as unknown as {
         registry: { prefix: string; mirror: { 'pull-from-mirror'?: string }[] }[];
       };
-      // Beside mirror-by-digest-only podman refuses it.
-      return registry.map(({ prefix, mirror }) => [prefix === 'quay.io', mirror[0]?.['pull-from-mirror']]);
+      // Beside mirror-by-digest-only podman refuses it. A name with its port has no mirror.
+      return registry
+        .filter(({ mirror }) => mirror !== undefined)
+        .map(({ prefix, mirror }) => [prefix === 'quay.io', mirror[0]?.['pull-from-mirror']]);
     };
     for (const [isSaid, value] of (await usage()) as [boolean, string?][]) {
       assert.equal(value, isSaid ? undefined : 'digest-only');
@@ -292,7 +300,7 @@ describe('host configure: k3s', () => {
     const text = await machine.read(PATHS.k3s);
     assert.match(
       text,
-      /^# ours\n[^]*- http:\/\/127\.0\.0\.1:4770\n +- https:\/\/mirror\.corp # the company\n/,
+      /^# ours\n[^]*- https:\/\/mirror\.corp # the company\n +- http:\/\/127\.0\.0\.1:4770\n/,
     );
     assert.match(await machine.read(certs), /127\.0\.0\.1:4770/);
     await machine.restore();
@@ -375,8 +383,16 @@ describe('host restore', () => {
     await assert.rejects(stat(machine.path(STATE_FOLDER)));
   });
 
-  it('refuses the record of a newer version', async () => {
-    await using machine = await Machine.create({ [`${STATE_FOLDER}/x.json`]: '{"version": 2}' });
-    await assert.rejects(machine.restore(), failsWith(/x\.json is not a record of this version of Weir/));
+  it('names the record of a newer version, and restores what it can', async () => {
+    await using machine = await Machine.create({ [PATHS.docker]: '{}' });
+    await machine.configure();
+    await machine.write(`${STATE_FOLDER}/x.json`, '{"version": 2}');
+    const { failures } = await machine.restore();
+    assert.match(
+      failures.join('\n'),
+      /^\/var\/lib\/weir-host\/x\.json is not a record of this version of Weir/,
+    );
+    assert.equal(await machine.read(PATHS.docker), '{}');
+    await assert.rejects(machine.configure(), failsWith(/x\.json is not a record .*nothing was changed$/));
   });
 });

@@ -4,7 +4,7 @@ import { MIRROR } from './fixture.ts';
 
 describe('hosts.toml', () => {
   it('is edited in time, however many table headers are in its texts', () => {
-    const edit = hostsTomlEdit({ mirrorUrl: MIRROR, resolve: 'mirror' });
+    const edit = hostsTomlEdit({ mirrorUrl: MIRROR, resolve: 'mirror' }, 'quay.io');
     const text = `x = """\n${'[host."http://a"]\n'.repeat(8000)}"""\n`;
     const start = performance.now();
     const added = edit.add(text);
