@@ -85,7 +85,7 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
     registries.hasSecrets ? (file ?? '') : '',
     config['cluster.key-file'],
     config['upstream.docker-config'],
-    ...registries.passwordFiles,
+    ...registries.secretFiles,
   ];
   return {
     config,

@@ -48,6 +48,8 @@ const FIELDS = {
   'plain-http': v.optional(bool),
   'skip-verify': v.optional(bool),
   'ca-file': v.optional(text),
+  'cert-file': v.optional(text),
+  'key-file': v.optional(text),
   username: v.optional(text),
   password: v.optional(text),
   'password-file': v.optional(text),
@@ -62,6 +64,9 @@ export const REGISTRY_FIELDS: Readonly<Record<keyof typeof FIELDS, string>> = {
   'skip-verify':
     '`true`: any TLS certificate is accepted. For tests only: anybody on the way can read the credential',
   'ca-file': 'PEM file of certificate authorities to trust for this registry',
+  'cert-file':
+    'PEM file of the client certificate (mTLS), with `key-file`; used for callers of this node alone',
+  'key-file': 'PEM file of its private key',
   username: 'Name for HTTP Basic authentication or for the token server',
   password: 'Its password',
   'password-file': 'File that holds the password (its last newline is not part of it)',
@@ -84,7 +89,8 @@ export interface ReadRegistries {
   readonly problems: readonly string[];
   /** Whether the YAML file itself contains a password or token. */
   readonly hasSecrets: boolean;
-  readonly passwordFiles: readonly string[];
+  /** Files with passwords or private keys. */
+  readonly secretFiles: readonly string[];
 }
 
 export async function readRegistries(
@@ -96,7 +102,7 @@ export async function readRegistries(
   if (!isMapping(value)) {
     if (value !== undefined)
       problems.push(`registries: is no section of registries (${options.originOf(['registries'])})`);
-    return { registries, problems, hasSecrets: false, passwordFiles: [] };
+    return { registries, problems, hasSecrets: false, secretFiles: [] };
   }
   for (const [name, fields] of Object.entries(value)) {
     const origin = options.originOf(['registries', name]);
@@ -114,7 +120,9 @@ export async function readRegistries(
     registries,
     problems,
     hasSecrets: entries.some((entry) => Object.keys(entry).some((field) => SECRET_FIELDS.has(field))),
-    passwordFiles: entries.map((entry) => entry['password-file']).filter((file) => typeof file === 'string'),
+    secretFiles: entries
+      .flatMap((entry) => [entry['password-file'], entry['key-file']])
+      .filter((file) => typeof file === 'string'),
   };
 }
 
@@ -149,12 +157,19 @@ async function readRegistry(
     return undefined;
   });
   const entry = result.output;
+  const { 'cert-file': certFile, 'key-file': keyFile } = entry;
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    problems.push(`${prefix}: has one of cert-file and key-file; a client certificate needs both (${at()})`);
+  }
+  const clientCertificate =
+    certFile === undefined || keyFile === undefined ? undefined : { certFile, keyFile };
   return {
     endpoint: entry.endpoint,
     mirrors: entry.mirrors,
     plainHttp: entry['plain-http'],
     skipVerify: entry['skip-verify'],
-    caFile: entry['ca-file'],
+    caFiles: entry['ca-file'] === undefined ? undefined : [entry['ca-file']],
+    clientCertificate,
     credential,
   };
 }

@@ -289,6 +289,11 @@ export const SETTINGS = {
     '',
     'PEM file of certificate authorities to trust besides the usual ones',
   ),
+  'upstream.certs-folders': setting(
+    autoNoneOrPaths(),
+    'auto',
+    "Folders like Docker's certs.d, for registries without certificates here; auto: containerd's, Docker's, podman's",
+  ),
   'upstream.docker-config': setting(
     optionalFile(),
     '',

@@ -8,6 +8,7 @@ import type { Config } from '../config/settings.ts';
 import type { WeirError } from '../util/errors.ts';
 import { Files } from '../bytes/files.ts';
 import { Http } from '../bytes/http.ts';
+import { readCertsFolders } from '../upstream/certs-folders.ts';
 import { UpstreamClient } from '../bytes/upstream-client.ts';
 import { DocumentRoom } from '../upstream/document-room.ts';
 import { Mirror } from '../mirror/mirror.ts';
@@ -121,12 +122,15 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   const providers = [store, ...runtimes];
 
   const documents = new DocumentRoom();
+  const runtimeCerts = readCertsFolders(config['upstream.certs-folders']);
+  for (const problem of runtimeCerts.problems) logger.warn(problem);
   const upstream = new Upstream({
     blobs: new UpstreamClient(workers),
     documents,
     registries: config.registries,
     userAgent: `weir/${version}`,
     via,
+    certificates: runtimeCerts.certificates,
     caFile: config['upstream.ca-file'],
     dockerConfig: config['upstream.docker-config'],
     connectTimeout: config['upstream.connect-timeout'],

@@ -7,7 +7,7 @@ import {
   type RegistryHost,
   type RepositoryName,
 } from '../oci/repository.ts';
-import type { RegistryConfig } from './registry-config.ts';
+import type { ClientCertificate, RegistryConfig } from './registry-config.ts';
 
 /** The host that serves Docker Hub's registry API. */
 const DOCKER_HUB_ENDPOINT = 'https://registry-1.docker.io';
@@ -29,7 +29,8 @@ export interface Endpoint {
 }
 
 export interface TlsProfile {
-  readonly caFile: string | undefined;
+  readonly caFiles: readonly string[];
+  readonly client: ClientCertificate | undefined;
   readonly skipVerify: boolean;
 }
 
@@ -87,13 +88,15 @@ function mirrorEndpoint(url: URL, registry: RegistryHost, registries: Registries
     registry,
     credentialsOf,
     isMirror: true,
-    // A CA in the entry with the mirrors is meant for them. An entry of the mirror's own goes first.
-    tls: tlsProfile(own ?? registries.get(registry) ?? {}),
+    // A CA in the entry with the mirrors is meant for them, but not what authenticates a caller at the registry. An entry of
+    // the mirror's own goes first.
+    tls: tlsProfile(own ?? { ...registries.get(registry), clientCertificate: undefined }),
   };
 }
 
 function defaultUrl(registry: RegistryHost, config: RegistryConfig): URL {
-  const plain = config.plainHttp ?? (isDefaultPlain(registry) && !config.skipVerify && !config.caFile);
+  const plain =
+    config.plainHttp ?? (isDefaultPlain(registry) && !config.skipVerify && !namesCertificates(config));
   if (registry === DOCKER_HUB && !plain) return new URL(DOCKER_HUB_ENDPOINT);
   return parseUrl(plain ? 'http' : 'https', registry);
 }
@@ -117,5 +120,13 @@ function apiPath(base: URL): string {
 }
 
 function tlsProfile(config: RegistryConfig): TlsProfile {
-  return { caFile: config.caFile, skipVerify: config.skipVerify ?? false };
+  return {
+    caFiles: config.caFiles ?? [],
+    client: config.clientCertificate,
+    skipVerify: config.skipVerify ?? false,
+  };
+}
+
+function namesCertificates({ caFiles = [], clientCertificate }: RegistryConfig): boolean {
+  return caFiles.length > 0 || clientCertificate !== undefined;
 }

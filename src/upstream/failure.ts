@@ -16,16 +16,37 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   UND_ERR_INVALID_ARG: 'bad_request',
 };
 
+/** Of OpenSSL's verification, of Node's check of the name, and alerts of the other side (RFC 8446 6.2). */
+const TLS_CODE =
+  /^(?:ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|INVALID_|HOSTNAME_MISMATCH|PATH_LENGTH_EXCEEDED|CRL_)/;
+
 /** The error for a failed connection, request or body. */
 export function transportError(error: unknown, origin: string): WeirError {
   if (error instanceof WeirError) return error;
   const code = systemCode(error) ?? '';
   // undici's parser gives some of its errors no code.
   const isParsing = code.startsWith('HPE_') || (error instanceof Error && error.name === 'HTTPParserError');
+  if (TLS_CODE.test(code)) return tlsError(error, code, origin);
   const known = CODES[code] ?? (isParsing ? 'upstream_protocol' : 'upstream_unreachable');
   return new WeirError(known, `${origin}: ${errorMessage(error) || code}`, {
     cause: error,
     detail: { origin, ...(code !== '' && { reason: code }) },
+  });
+}
+
+/** The registry was reached, so it is not asked again, and nothing remembered stands in for its answer. */
+function tlsError(error: unknown, code: string, origin: string): WeirError {
+  const wantsClient = /ALERT_(?:CERTIFICATE_REQUIRED|BAD_CERTIFICATE|HANDSHAKE_FAILURE)/.test(code);
+  const host = new URL(origin).host;
+  const cure = wantsClient
+    ? `if it wants a client certificate, set registries.${host}.cert-file and key-file`
+    : `if its CA is your own, set registries.${host}.ca-file`;
+  // Node.js adds advice on its own options, and OpenSSL its files and lines.
+  const whole = errorMessage(error).replace(/; if the root CA is installed.*$/s, '');
+  const message = /:SSL routines:[^:]*:([^:]+):/.exec(whole)?.[1] ?? whole;
+  return new WeirError('upstream_tls', `${origin}: ${message} (${code}); ${cure}`, {
+    cause: error,
+    detail: { origin, reason: code },
   });
 }
 

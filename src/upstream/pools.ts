@@ -17,8 +17,8 @@ import type { TlsProfile } from './endpoint.ts';
 import { guardedLookup, type Lookup } from './guarded-lookup.ts';
 import { proxyFor, type Environment } from './proxy.ts';
 import { READ_AHEAD, reusedMemory } from './reused-memory.ts';
-import type { TrustStore } from './trust.ts';
-import { EnvHttpProxyAgent, Pool } from './undici.ts';
+import { profileKey, type TrustStore } from './trust.ts';
+import { buildConnector, EnvHttpProxyAgent, Pool } from './undici.ts';
 
 /** Bodies of blobs have their own connections, so that a manifest never waits behind a layer. */
 export type Lane = 'control' | 'blob';
@@ -70,7 +70,7 @@ export class Pools {
    *   resolves to one, requests fail with it
    */
   get(origin: string, tls: TlsProfile, lane: Lane, reach: Reach): Dispatcher {
-    const key = `${lane} ${origin} ${tls.skipVerify ? 'insecure' : 'verify'} ${reach} ${tls.caFile ?? ''}`;
+    const key = `${lane} ${origin} ${tls.skipVerify ? 'insecure' : 'verify'} ${reach} ${profileKey(tls)}`;
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
     // Literal addresses are never resolved, nor are names behind a proxy: guardedLookup would not see them.
@@ -110,11 +110,11 @@ export class Pools {
       allowH2: false,
     };
     const proxy = proxyFor(url, environment);
-    if (proxy === undefined) return new Pool(origin, { ...limits, connect });
+    if (proxy === undefined) return new Pool(origin, { ...limits, connect: endingAtErrors(connect) });
     // The factories repeat the limits, because ProxyAgent does not apply them to its connections to the proxy. A
     // proxy that never answers CONNECT would hold a request for undici's default of 5 minutes.
     const factory = (to: string | URL, options: object): Pool => new Pool(to, { ...limits, ...options });
-    const proxyTls = { secureContext: trust.context({ caFile: undefined, skipVerify: false }) };
+    const proxyTls = { secureContext: trust.context({ caFiles: [], client: undefined, skipVerify: false }) };
     return new EnvHttpProxyAgent({
       ...limits,
       ...proxy,
@@ -130,4 +130,22 @@ export class Pools {
     this.#closing.add(pool);
     pool.close(() => this.#closing.delete(pool));
   }
+}
+
+/**
+ * Connections that end with their first error. A server that refuses the client's certificate sends an alert and closes:
+ * undici would report that the other side closed, which may be tried again, in place of the alert.
+ */
+function endingAtErrors(options: buildConnector.BuildOptions): buildConnector.connector {
+  const connect = buildConnector({ ...options, allowH2: false });
+  return (target, callback) => {
+    connect(target, (error, socket) => {
+      if (error !== null) {
+        callback(error, null);
+        return;
+      }
+      socket.prependOnceListener('error', () => void socket.destroy());
+      callback(null, socket);
+    });
+  };
 }

@@ -11,7 +11,7 @@
  * The challenge of a repository is remembered, so that further requests carry their token at once.
  */
 import { LRUCache } from 'lru-cache';
-import type { Clock } from '../util/clock.ts';
+import { HOUR, type Clock } from '../util/clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import type { RegistryHost, RepositoryName } from '../oci/repository.ts';
 import { checkHost } from './address-guard.ts';
@@ -19,7 +19,7 @@ import { isOfThisNode, type Caller } from './caller.ts';
 import { parseChallenges, type Challenge } from './challenge.ts';
 import { formatAuthorization, type StoredCredential } from './credential.ts';
 import type { DockerConfig } from './docker-config.ts';
-import type { Endpoint } from './endpoint.ts';
+import type { Endpoint, TlsProfile } from './endpoint.ts';
 import type { Reaches } from './reach.ts';
 import { follow, type Followed, type Hop } from './redirect.ts';
 import type { RegistryConfig, RequestKind, UpstreamObserver } from './registry-config.ts';
@@ -29,6 +29,8 @@ import type { Transport } from './transport.ts';
 
 /** Repositories whose challenges are remembered. */
 const MAX_CHALLENGES = 2000;
+/** Milliseconds between two warnings of one registry's certificates. */
+const WARN_AGAIN = 1 * HOUR;
 /** Statuses with which registries were seen to answer a token that they have dropped. */
 const MAY_MEAN_DROPPED: ReadonlySet<number> = new Set([400, 403, 404]);
 /** The most that one call needs: without a token, with one that the registry has dropped, with a new one. */
@@ -61,6 +63,7 @@ export interface RegistryCallOptions {
   readonly dockerConfig: DockerConfig | undefined;
   readonly clock: Clock;
   readonly observer: UpstreamObserver | undefined;
+  readonly warn: (message: string) => void;
   /** Sent with every request. */
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -91,6 +94,8 @@ interface Authorization {
 export class RegistryCall {
   readonly #options: RegistryCallOptions;
   readonly #tokens: TokenSource;
+  /** Registries whose certificates were warned of. */
+  readonly #warned = new LRUCache<RegistryHost, true>({ max: MAX_CHALLENGES, ttl: WARN_AGAIN });
   readonly #learned = new LRUCache<string, Learned>({ max: MAX_CHALLENGES });
 
   constructor(options: RegistryCallOptions) {
@@ -225,6 +230,13 @@ export class RegistryCall {
     return follow({ url, method, headers, signal }, (hop) => this.#hop(hop, request, transport));
   }
 
+  /** The pulls succeed without Weir, so nobody would notice. */
+  #warnOnce(registry: RegistryHost, message: string): void {
+    if (this.#warned.has(registry)) return;
+    this.#warned.set(registry, true);
+    this.#options.warn(`the pulls of ${registry} go past Weir: ${message}`);
+  }
+
   async #hop<Head extends ResponseHead>(hop: Hop, asked: Asked, transport: Transport<Head>): Promise<Head> {
     const { clock, observer, reaches } = this.#options;
     const { endpoint, caller, kind } = asked;
@@ -235,7 +247,7 @@ export class RegistryCall {
       const reach = reaches.of({ url: hop.url, from: hop.from, endpoint, caller });
       const response = await transport.send({
         origin,
-        tls: endpoint.tls,
+        tls: tlsFor(hop, asked),
         reach,
         method: hop.method,
         path: pathname + search,
@@ -246,10 +258,18 @@ export class RegistryCall {
       observer?.request(endpoint.registry, kind, response.status, seconds());
       return response;
     } catch (error) {
-      observer?.request(endpoint.registry, kind, toWeirError(error).code, seconds());
+      const failure = toWeirError(error);
+      observer?.request(endpoint.registry, kind, failure.code, seconds());
+      if (failure.code === 'upstream_tls') this.#warnOnce(endpoint.registry, failure.message);
       throw error;
     }
   }
+}
+
+/** A client certificate is a credential: it is for the endpoint itself, and for callers of this node. */
+function tlsFor({ url }: Hop, { endpoint, caller }: Asked): TlsProfile {
+  if (url.origin === endpoint.origin && isOfThisNode(caller)) return endpoint.tls;
+  return { ...endpoint.tls, client: undefined };
 }
 
 function learnedKey({ endpoint, name }: RegistryCallRequest): string {

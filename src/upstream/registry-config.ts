@@ -3,6 +3,15 @@ import type { ErrorCode } from '../util/errors.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { Credential } from './credential.ts';
 
+/** Paths of PEM files. */
+export interface ClientCertificate {
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+/** What the folders of the runtimes say of one registry (certs-folders.ts). */
+export type RegistryCertificates = Pick<RegistryConfig, 'caFiles' | 'clientCertificate'>;
+
 export interface RegistryConfig {
   /** The address of the registry, if it is not `https://<host>`. The scheme says whether TLS is used. */
   readonly endpoint?: URL | undefined;
@@ -12,8 +21,10 @@ export interface RegistryConfig {
   readonly plainHttp?: boolean | undefined;
   /** Accepts any certificate. Content fetched by digest is still verified by that digest. */
   readonly skipVerify?: boolean | undefined;
-  /** Path of PEM certificates that are trusted in addition to the usual ones. */
-  readonly caFile?: string | undefined;
+  /** Paths of PEM certificates that are trusted in addition to the usual ones. */
+  readonly caFiles?: readonly string[] | undefined;
+  /** Shown to the registry, for callers of this node alone. */
+  readonly clientCertificate?: ClientCertificate | undefined;
   /** Used for callers that present no credential. */
   readonly credential?: Credential | undefined;
 }

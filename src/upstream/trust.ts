@@ -9,6 +9,7 @@ import { readFileSync } from 'node:fs';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { errorMessage, WeirError } from '../util/errors.ts';
 import type { TlsProfile } from './endpoint.ts';
+import type { ClientCertificate } from './registry-config.ts';
 
 /**
  * Where distributions keep their roots, in the order of Go's crypto/x509, so that a node trusts the same roots as its
@@ -29,6 +30,13 @@ const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g
 export interface TrustedFiles {
   readonly extra: readonly string[];
   readonly files: ReadonlyMap<string, readonly string[]>;
+  /** Client certificates by the path of the certificate. */
+  readonly clients: ReadonlyMap<string, ClientPem>;
+}
+
+interface ClientPem {
+  readonly cert: string;
+  readonly key: string;
 }
 
 export class TrustStore {
@@ -42,30 +50,56 @@ export class TrustStore {
   }
 
   context(profile: TlsProfile): SecureContext {
-    const key = profile.caFile ?? '';
+    const key = profileKey(profile);
     const known = this.#contexts.get(key);
     if (known !== undefined) return known;
     this.#roots ??= [...getCACertificates('default'), ...systemCertificates()];
-    const { extra, files } = this.#trusted;
-    const own = files.get(key) ?? [];
-    const context = createSecureContext({ ca: [...new Set([...this.#roots, ...extra, ...own])] });
+    const { extra, files, clients } = this.#trusted;
+    const own = profile.caFiles.flatMap((file) => files.get(file) ?? []);
+    const client = profile.client && clients.get(profile.client.certFile);
+    const context = createSecureContext({ ca: [...new Set([...this.#roots, ...extra, ...own])], ...client });
     this.#contexts.set(key, context);
     return context;
   }
 }
 
+/** Equal for profiles with the same certificates. */
+export function profileKey({ caFiles, client }: TlsProfile): string {
+  return JSON.stringify([caFiles, client?.certFile ?? '']);
+}
+
 /**
  * @param caFile trusted for all registries
  * @param profiles of all registries; their files are read now, so that a wrong path is found at the start
- * @throws WeirError `config_invalid` if a file cannot be read or contains no certificate
+ * @throws WeirError `config_invalid` if a file cannot be read or contains no certificate, or a key is not its certificate's
  */
 export function readTrusted(caFile: string | undefined, profiles: Iterable<TlsProfile>): TrustedFiles {
   const extra = caFile ? readCertificates(caFile) : [];
   const files = new Map<string, readonly string[]>();
-  for (const { caFile: file } of profiles) {
-    if (file && !files.has(file)) files.set(file, readCertificates(file));
+  const clients = new Map<string, ClientPem>();
+  for (const { caFiles, client } of profiles) {
+    for (const file of caFiles) if (!files.has(file)) files.set(file, readCertificates(file));
+    if (client !== undefined) clients.set(client.certFile, readClient(client));
   }
-  return { extra, files };
+  return { extra, files, clients };
+}
+
+/** @throws WeirError `config_invalid`; it has nothing of the key */
+function readClient({ certFile, keyFile }: ClientCertificate): ClientPem {
+  try {
+    const pem = { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') };
+    createSecureContext(pem); // throws where the two do not belong together
+    return pem;
+  } catch (cause) {
+    const files = `${certFile} with the key ${keyFile}`;
+    throw new WeirError(
+      'config_invalid',
+      `cannot use the client certificate ${files}: ${errorMessage(cause)}`,
+      {
+        cause,
+      },
+    );
+  }
 }
 
 function readCertificates(file: string): readonly string[] {

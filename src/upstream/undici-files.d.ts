@@ -12,3 +12,7 @@ declare module 'undici/lib/api/index.js' {
   const api: object;
   export default api;
 }
+
+declare module 'undici/lib/core/connect.js' {
+  export { buildConnector as default } from 'undici';
+}

@@ -5,7 +5,7 @@ import type { DocumentRoom } from './document-room.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { Lookup } from './guarded-lookup.ts';
 import type { Environment } from './proxy.ts';
-import type { RegistryConfig, UpstreamObserver } from './registry-config.ts';
+import type { RegistryCertificates, RegistryConfig, UpstreamObserver } from './registry-config.ts';
 
 /** Defaults; times in milliseconds. */
 export const LIMITS = {
@@ -26,6 +26,8 @@ export interface UpstreamOptions {
   readonly userAgent: string;
   /** This node's id, sent as `Weir-Via`, so that a mirror notices a request that goes in a circle. */
   readonly via?: string | undefined;
+  /** Used where `registries` names no certificates; unlike it, they widen no reach. */
+  readonly certificates?: ReadonlyMap<RegistryHost, RegistryCertificates> | undefined;
   /** Path of PEM certificates that are trusted for all registries, in addition to the usual ones. */
   readonly caFile?: string | undefined;
   /** Path of a docker config.json. */

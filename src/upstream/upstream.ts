@@ -29,6 +29,7 @@ import { UpstreamBlob, type BlobStream } from './upstream-blob.ts';
 import type { BlobTransport, PassThroughBlob, PassWish } from './blob-transport.ts';
 import { Breaker } from './breaker.ts';
 import type { Caller } from './caller.ts';
+import { withCertificates } from './certs-folders.ts';
 import { DockerConfig } from './docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from './endpoint.ts';
 import { HeadOrGet } from './head-or-get.ts';
@@ -104,7 +105,8 @@ export class Upstream {
    * @throws WeirError `config_invalid` if a CA file cannot be used, `name_invalid` if a registry's name is no host
    */
   constructor(options: UpstreamOptions) {
-    const { registries = new Map(), clock = systemClock, observer, dockerConfig, via } = options;
+    const { registries: named = new Map(), clock = systemClock, observer, dockerConfig, via } = options;
+    const registries = withCertificates(named, options.certificates);
     const profiles = [...registries.keys()]
       .flatMap((host) => endpointsOf(host, registries))
       .map(({ tls }) => tls);
@@ -134,9 +136,10 @@ export class Upstream {
       : undefined;
     this.#registryCall = new RegistryCall({
       control: this.#control,
-      reaches: new Reaches(registries, options.allowPrivate ?? LIMITS.allowPrivate),
+      reaches: new Reaches(named, options.allowPrivate ?? LIMITS.allowPrivate),
       registries,
       dockerConfig: this.#dockerConfig,
+      warn: options.warn ?? ignore,
       clock,
       observer,
       headers: {
@@ -262,7 +265,8 @@ export class Upstream {
     const { registries } = this.#context;
     const hosts = endpointsOf(registry, registries).flatMap(({ credentialsOf }) => credentialsOf ?? []);
     return hosts.some((host) => {
-      if (registries.get(host)?.credential !== undefined) return true;
+      const { credential, clientCertificate } = registries.get(host) ?? {};
+      if (credential !== undefined || clientCertificate !== undefined) return true;
       return this.#dockerConfig?.isWithout(host) === false;
     });
   }

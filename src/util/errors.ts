@@ -44,6 +44,7 @@ export const ERROR_CODES = {
   blob_unknown: info('upstream', 404, 'BLOB_UNKNOWN'),
   manifest_unknown: info('upstream', 404, 'MANIFEST_UNKNOWN'),
   upstream_unreachable: info('upstream', 404, 'UNSUPPORTED'),
+  upstream_tls: info('upstream', 404, 'UNSUPPORTED'),
   upstream_timeout: info('upstream', 404, 'UNSUPPORTED'),
   upstream_stalled: info('upstream', 404, 'UNSUPPORTED'),
   upstream_cut: info('upstream', 404, 'UNSUPPORTED'),

@@ -33,12 +33,12 @@ export class CertificateAuthority {
     return new CertificateAuthority(dir, file, key);
   }
 
-  /** A server certificate for these DNS names and addresses. */
+  /** A certificate for these DNS names and addresses, for a server or a client. */
   async issue(...names: readonly [string, ...string[]]): Promise<Certificate> {
     const stem = this.#dir.join(`server-${names[0].replaceAll(/[^a-z0-9.]/gi, '_')}`);
     const [cert, key, request, extensions] = [`${stem}.pem`, `${stem}.key`, `${stem}.csr`, `${stem}.ext`];
     const alternatives = names.map((name) => `${isIP(name) === 0 ? 'DNS' : 'IP'}:${name}`).join(',');
-    await writeFile(extensions, `subjectAltName=${alternatives}\nextendedKeyUsage=serverAuth\n`);
+    await writeFile(extensions, `subjectAltName=${alternatives}\nextendedKeyUsage=serverAuth,clientAuth\n`);
     await openssl(
       ['req', '-new', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'],
       ['-subj', `/CN=${names[0]}`, '-keyout', key, '-out', request],

@@ -40,11 +40,22 @@ export class HttpServer implements AsyncDisposable {
   /** `address` (IPv4) and `port` on which it listens; default: any free port. */
   static async start(
     handler: Handler,
-    options: { readonly tls?: Certificate; readonly address?: string; readonly port?: number } = {},
+    options: {
+      readonly tls?: Certificate;
+      /** PEM file of the authority whose certificate a client may show: `request.socket.authorized`. */
+      readonly clientAuthority?: string;
+      readonly address?: string;
+      readonly port?: number;
+    } = {},
   ): Promise<HttpServer> {
-    const { tls, address = '127.0.0.1', port = 0 } = options;
+    const { tls, clientAuthority, address = '127.0.0.1', port = 0 } = options;
+    const client = clientAuthority !== undefined && {
+      ca: await readFile(clientAuthority),
+      requestCert: true,
+      rejectUnauthorized: false,
+    };
     const server = tls
-      ? createTlsServer({ cert: await readFile(tls.cert), key: await readFile(tls.key) })
+      ? createTlsServer({ cert: await readFile(tls.cert), key: await readFile(tls.key), ...client })
       : createServer();
     const sockets = new Set<Socket>();
     server.on('connection', (socket: Socket) => {

@@ -28,6 +28,8 @@ export interface RegistryOptions {
   readonly users?: Readonly<Record<string, string>>;
   readonly tokenAuth?: TokenAuth;
   readonly tls?: Certificate;
+  /** PEM file of the authority whose certificate a client must show; with `tls`. */
+  readonly clientAuthority?: string;
   /** URL of a registry: this one is a pull-through cache of it. */
   readonly remote?: string;
   readonly within?: readonly string[];
@@ -114,7 +116,7 @@ async function launch(
   listen: string,
   log: AccessLog,
 ): Promise<Program> {
-  const { users, tokenAuth, tls, remote, within } = options;
+  const { users, tokenAuth, tls, clientAuthority, remote, within } = options;
   const config = {
     version: '0.1',
     log: { level: 'info' }, // "listening on" is logged at that level
@@ -122,7 +124,13 @@ async function launch(
     http: {
       addr: listen,
       secret: 'shared-by-all-registries-of-the-tests',
-      ...(tls && { tls: { certificate: tls.cert, key: tls.key } }),
+      ...(tls && {
+        tls: {
+          certificate: tls.cert,
+          key: tls.key,
+          ...(clientAuthority !== undefined && { clientcas: [clientAuthority] }),
+        },
+      }),
     },
     ...(remote !== undefined && { proxy: { remoteurl: remote } }),
     ...(users && { auth: { htpasswd: { realm: 'weir-test', path: await htpasswd(dir.path, users) } } }),

@@ -114,6 +114,7 @@ export class RegistrySession implements AsyncDisposable {
     this.#blobs = new PoolTransport(this.#pools, 'blob');
     const { dockerConfig } = options;
     this.#call = new RegistryCall({
+      warn: () => undefined,
       control: this.#control,
       reaches: new Reaches(registries, true),
       registries,

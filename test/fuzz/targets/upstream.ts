@@ -83,6 +83,7 @@ const callRun: Run = async (input) => {
   };
   const control = new PoolTransport(pools, 'control');
   const call = new RegistryCall({
+    warn: () => undefined,
     control,
     reaches,
     registries: new Map(),

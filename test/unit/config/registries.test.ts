@@ -45,7 +45,7 @@ describe('loadConfig: registries', () => {
     );
     const own = registries.get('registry.example:5000' as RegistryHost);
     assert.equal(own?.endpoint?.href, 'https://10.0.0.1:5000/');
-    assert.equal(own?.caFile, '/ca.pem');
+    assert.deepEqual(own?.caFiles, ['/ca.pem']);
     assert.deepEqual(own?.credential, { kind: 'basic', username: 'weir', password: 's3cret' });
     assert.deepEqual(registries.get('[fd00::1]:5000' as RegistryHost)?.credential, {
       kind: 'bearer',

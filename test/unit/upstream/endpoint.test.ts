@@ -26,7 +26,7 @@ describe('upstream: endpoint', () => {
   it('follows the configuration', () => {
     assert.deepEqual(urls('a.test', { 'a.test': { plainHttp: true } }), ['http://a.test/v2']);
     assert.deepEqual(urls('localhost', { localhost: { plainHttp: false } }), ['https://localhost/v2']);
-    assert.deepEqual(urls('localhost', { localhost: { caFile: '/ca.pem' } }), ['https://localhost/v2']);
+    assert.deepEqual(urls('localhost', { localhost: { caFiles: ['/ca.pem'] } }), ['https://localhost/v2']);
     const endpoint = new URL('https://b.test:8443/registry/');
     assert.deepEqual(urls('a.test', { 'a.test': { endpoint } }), ['https://b.test:8443/registry/v2']);
   });

@@ -138,14 +138,15 @@ describe('upstream: TLS', () => {
 
   it('refuses a certificate of an unknown authority', async () => {
     const registries = new Map([[host(), { plainHttp: false }]]);
-    const error = await failsWith('upstream_unreachable', ask({ registries }));
+    const error = await failsWith('upstream_tls', ask({ registries }));
     assert.match(String(error.detail['reason']), /CERT|VERIFY|ISSUER/);
+    assert.match(error.message, /registries\..*ca-file$/);
   });
 
   it('trusts the extra CA file, that of the registry, or anyone where told so', async () => {
     for (const options of [
       { registries: new Map([[host(), { plainHttp: false }]]), caFile: authority.file },
-      { registries: new Map([[host(), { caFile: authority.file }]]) },
+      { registries: new Map([[host(), { caFiles: [authority.file] }]]) },
       { registries: new Map([[host(), { skipVerify: true }]]) },
     ]) {
       await assert.doesNotReject(ask(options));
@@ -157,7 +158,10 @@ describe('upstream: TLS', () => {
     await writeFile(empty, 'nothing');
     for (const file of [empty, dir.join('missing.pem')]) {
       assert.throws(() => readTrusted(file, []), { code: 'config_invalid' });
-      assert.throws(() => readTrusted(undefined, [{ caFile: file, skipVerify: false }]), /CA file/);
+      assert.throws(
+        () => readTrusted(undefined, [{ caFiles: [file], client: undefined, skipVerify: false }]),
+        /CA file/,
+      );
     }
   });
 

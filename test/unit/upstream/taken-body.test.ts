@@ -16,7 +16,7 @@ import { TempDir } from '../../support/temp.ts';
 
 const BODY = randomBytes(8 * MIB + 321);
 const DIGEST = digest(BODY);
-const PROFILE = { caFile: undefined, skipVerify: true };
+const PROFILE = { caFiles: [], client: undefined, skipVerify: true };
 
 for (const scheme of ['http', 'https'] as const) {
   describe(`upstream: bodies in memory that is used again, ${scheme}`, () => {
