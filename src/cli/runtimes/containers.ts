@@ -8,7 +8,7 @@ import { posix } from 'node:path';
 import { stringify } from 'smol-toml';
 import { editing, type Edit } from './edit.ts';
 import type { HostFiles } from './host-files.ts';
-import { derive, isPrefixOf, type Derived, type RegistryTables } from './registries-conf.ts';
+import { derive, isPrefixOf, tableFor, type Derived, type RegistryTables } from './registries-conf.ts';
 import { ALL_REGISTRIES, existsAny, programPaths, type Detect, type Wish } from './target.ts';
 import { block, parseToml, removeBlock, withoutBlock, type TomlTable } from './toml-block.ts';
 
@@ -70,13 +70,29 @@ function ourTables(names: readonly string[], tables: RegistryTables, wish: Wish)
   for (const name of names) {
     const derived = derive(name, tables);
     if (derived.isBlocked) continue; // a mirror would unblock the registry
-    ours.set(name, withMirror(derived, wish));
-    const port = tableWithPort(name, derived, tables);
-    if (port !== undefined) ours.set(name + DEFAULT_PORT, port);
+    const added = [withMirror(derived, tables, wish)];
+    // A prefix also holds for the name with any port, but what replaces it in a mirror's location cannot be followed by one:
+    // `docker.io:443/…` could not be pulled at all. So it has a table without the mirror.
+    const withPort = name + DEFAULT_PORT;
+    if (!/[:/]/.test(name) && !tables.has(withPort)) added.push(derive(withPort, tables).table);
+    if (added.some((table) => contradicts(table, tables))) continue;
+    for (const table of added) ours.set(table['prefix'] as string, table);
   }
-  for (const name of wish.direct.filter((each) => !tables.has(each)))
-    ours.set(name, derive(name, tables).table);
+  for (const name of wish.direct.filter((each) => !tables.has(each))) {
+    const { table } = derive(name, tables);
+    if (!contradicts(table, tables)) ours.set(name, table);
+  }
   return [...ours.values()];
+}
+
+/** podman refuses all files if two tables of one place differ in these. */
+function contradicts(table: TomlTable, tables: RegistryTables): boolean {
+  return [...tables].some(
+    ([prefix, other]) =>
+      prefix !== table['prefix'] &&
+      (other['location'] ?? prefix) === table['location'] &&
+      ['insecure', 'blocked'].some((key) => (other[key] ?? false) !== (table[key] ?? false)),
+  );
 }
 
 function ownFile(registry: readonly TomlTable[]): Edit {
@@ -89,7 +105,7 @@ function ownFile(registry: readonly TomlTable[]): Edit {
   };
 }
 
-function withMirror({ table, mirrors, location }: Derived, wish: Wish): TomlTable {
+function withMirror({ table, mirrors, location }: Derived, tables: RegistryTables, wish: Wish): TomlTable {
   const mirror = new URL(wish.mirrorUrl);
   // An administrator wrote it by hand.
   if (mirrors.some((each) => each.location.startsWith(`${mirror.host}/`))) return table;
@@ -99,7 +115,9 @@ function withMirror({ table, mirrors, location }: Derived, wish: Wish): TomlTabl
   const inFront = (place: string, of: TomlTable = {}): readonly TomlTable[] => {
     const path = placeInPath(place);
     const own = of['pull-from-mirror'];
-    if (path === undefined || (usage !== undefined && own === 'tag-only')) return [];
+    // A place that is blocked is refused by its own name; by the mirror's it would not be.
+    const isBlocked = tableFor(place, tables)?.[1]['blocked'] === true;
+    if (path === undefined || isBlocked || (usage !== undefined && own === 'tag-only')) return [];
     const pulls = own === undefined || own === 'all' ? (usage ?? own) : own;
     return [
       {
@@ -120,20 +138,6 @@ function placeInPath(place: string): string | undefined {
   // A host without a dot reads as a part of a name, unless a port follows.
   if (!/[.:]/.test(host) && host !== 'localhost') return undefined;
   return [host.replace(/:(\d+)$/, '__$1'), ...path].join('/');
-}
-
-/**
- * A prefix also holds for the name with any port, but what replaces it in a mirror's location cannot be followed by one:
- * `docker.io:443/…` could not be pulled at all. So it has a table without the mirror, if it could be pulled before.
- */
-function tableWithPort(
-  name: string,
-  { mirrors, location }: Derived,
-  tables: RegistryTables,
-): TomlTable | undefined {
-  const places = [...mirrors.map((each) => each.location), location];
-  const isPulled = places.every((place) => !/[:/]/.test(place));
-  return tables.has(name + DEFAULT_PORT) || !isPulled ? undefined : derive(name + DEFAULT_PORT, tables).table;
 }
 
 function notesOn(names: readonly string[], tables: RegistryTables, wish: Wish): readonly string[] {

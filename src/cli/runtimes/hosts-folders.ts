@@ -6,9 +6,9 @@
 import { posix } from 'node:path';
 import { editing } from './edit.ts';
 import type { HostFiles } from './host-files.ts';
-import { directTomlEdit, hostsTomlEdit, placesOf, serverOf, type Places } from './hosts-toml.ts';
+import { directTomlEdit, hostsTomlEdit, isBare, placesOf, serverOf, type Places } from './hosts-toml.ts';
 import { ALL_REGISTRIES, type Target, type Wish } from './target.ts';
-import { hasBlock, withoutBlock } from './toml-block.ts';
+import { hasBlock, parseToml, withoutBlock } from './toml-block.ts';
 
 const FILE = 'hosts.toml';
 
@@ -43,19 +43,23 @@ export async function planHosts(
   const add = (path: string, edit: Target['edit']): void => {
     targets.push({ path, edit, takesEffect: 'at the next pull' });
   };
+  let isForAll = false;
   for (const name of wish.registries) {
     const holding = await holdingOf(files, folders, name);
     const path = pathFor(name, holding, folders);
     const inherited = inheritedBy(name, holding);
-    add(path, hostsTomlEdit(wish, name, inherited));
-    const text = holding?.text ?? inherited;
-    notes.push(...editing(path, () => placesNotes(path, name, placesOf(text, name, wish.mirrorUrl))));
+    const certificates = holding === undefined ? '' : certificateLines(holding);
+    const places = editing(path, () => placesOf(holding?.text ?? inherited, name, wish.mirrorUrl));
+    notes.push(...placesNotes(path, name, places));
+    if (places.server !== undefined) continue;
+    add(path, hostsTomlEdit(wish, name, inherited, certificates));
+    isForAll ||= name === ALL_REGISTRIES;
   }
-  for (const name of wish.direct.filter((each) => !each.includes('/'))) {
+  for (const name of isForAll ? wish.direct.filter((each) => !each.includes('/')) : []) {
     const holding = await holdingOf(files, folders, name);
     // Its own folder holds already, without the mirror.
     if (holding !== undefined && !holding.isDefault) continue;
-    add(pathFor(name, holding, folders), directTomlEdit(inheritedBy(name, holding)));
+    add(pathFor(name, holding, folders), directTomlEdit(inheritedByDirect(name, holding)));
   }
   const others: string[] = [];
   for (const parent of folders) {
@@ -76,12 +80,25 @@ function pathFor(name: string, holding: Holding | undefined, folders: readonly s
 /** What a new file must repeat, since it hides it. */
 function inheritedBy(name: string, holding: Holding | undefined): string {
   if (holding === undefined) return '';
-  if (holding.text === undefined) return certificateLines(name, holding);
+  if (holding.text === undefined) {
+    const lines = certificateLines(holding);
+    return lines === '' || name === ALL_REGISTRIES
+      ? lines
+      : `server = ${JSON.stringify(serverOf(name))}\n${lines}`;
+  }
   return holding.isDefault && name !== ALL_REGISTRIES ? holding.text : '';
 }
 
+/** containerd 1 passes over a file without a host, so certificates need one: the registry itself. */
+function inheritedByDirect(name: string, holding: Holding | undefined): string {
+  const inherited = inheritedBy(name, holding);
+  const certificates = holding === undefined ? '' : certificateLines(holding);
+  if (certificates === '' || !isBare(parseToml(holding?.text ?? ''))) return inherited;
+  return `${inherited}\n[host.${JSON.stringify(serverOf(name))}]\n${certificates}`;
+}
+
 /** containerd looks for certificates beside a `hosts.toml` only if there is no such file. */
-function certificateLines(name: string, { folder, certificates }: Holding): string {
+function certificateLines({ folder, certificates }: Holding): string {
   const at = (file: string): string => JSON.stringify(posix.join(folder, file));
   const authorities = certificates.filter((file) => file.endsWith('.crt'));
   const pairs = certificates
@@ -90,7 +107,6 @@ function certificateLines(name: string, { folder, certificates }: Holding): stri
     .filter(([, key]) => certificates.includes(key));
   if (authorities.length + pairs.length === 0) return '';
   return [
-    ...(name === ALL_REGISTRIES ? [] : [`server = ${JSON.stringify(serverOf(name))}`]),
     ...(authorities.length > 0 ? [`ca = [${authorities.map(at).join(', ')}]`] : []),
     ...(pairs.length > 0
       ? [`client = [${pairs.map(([cert, key]) => `[${at(cert)}, ${at(key)}]`).join(', ')}]`]

@@ -50,21 +50,25 @@ export function placesOf(text: string, name: string, mirrorUrl: string): Places 
  * Puts the mirror in front of the registry; for digests alone if tags are resolved at the registry.
  * @param name of the folder
  * @param inherited what holds for the registry while it has no file: this file would hide it
+ * @param certificates `ca` and `client` for a bare file
  */
 export function hostsTomlEdit(
   { mirrorUrl, resolve }: Pick<Wish, 'mirrorUrl' | 'resolve'>,
   name: string,
   inherited = '',
+  certificates = '',
 ): Edit {
   const add = (own: string): string => {
-    const hosts = hostsOf(parseToml(own));
+    const file = parseToml(own);
+    const hosts = hostsOf(file);
     const urls = Object.keys(hosts);
     if (urls.some((url) => isMirror(url, mirrorUrl))) return own; // an administrator wrote it by hand
-    if (placesOf(own, name, mirrorUrl).server !== undefined) return own;
     const place = urls.findLastIndex((url) => !isRegistry(url, name)) + 1;
-    return withBlock(own, tableOf(mirrorUrl, resolve), {
+    const added = isBare(file) ? linesOf(certificates) : [];
+    return withBlock(own, [...added, ...tableOf(mirrorUrl, resolve)], {
       before: /^\s*\[\s*"?host"?\s*\./,
-      isRight: (after, before) => isMerged(after, before, mirrorUrl, place),
+      isRight: (after, before) =>
+        isMerged(after, { ...before, ...parseToml(added.join('\n')) }, mirrorUrl, place),
     });
   };
   return {
@@ -94,6 +98,11 @@ export function directTomlEdit(inherited = ''): Edit {
     },
     remove: removeBlock,
   };
+}
+
+/** containerd 1 passes over a file without a table `host`, and finds the certificates beside it. */
+export function isBare(file: TomlTable): boolean {
+  return file['host'] === undefined && file['ca'] === undefined && file['client'] === undefined;
 }
 
 function linesOf(text: string): readonly string[] {

@@ -13,11 +13,15 @@ export interface ContainerdPlace {
   readonly certificates: readonly string[];
 }
 
+/** containerd 1 passes over a `hosts.toml` without a table `host`, as if it were not there. */
+export type ContainerdVersion = 1 | 2;
+
 /** @param root of the machine; `folders` are those of `config_path` */
 export async function containerdPlaces(
   root: string,
   folders: readonly string[],
   registry: string,
+  version: ContainerdVersion,
 ): Promise<readonly ContainerdPlace[]> {
   const own = `https://${registry === 'docker.io' ? 'registry-1.docker.io' : registry}`;
   const [host = '', port] = registry.split(':');
@@ -26,8 +30,10 @@ export async function containerdPlaces(
       const folder = join(root, parent, name);
       const names = await readdir(folder).catch(() => undefined);
       if (names === undefined) continue;
-      if (names.includes('hosts.toml')) {
-        const text = await readFile(join(folder, 'hosts.toml'), 'utf8');
+      const text = names.includes('hosts.toml')
+        ? await readFile(join(folder, 'hosts.toml'), 'utf8')
+        : undefined;
+      if (text !== undefined && (version === 2 || 'host' in parse(text))) {
         return placesOf(text, own, (path) => resolve('/', join(parent, name), path));
       }
       return [
@@ -42,10 +48,21 @@ export async function containerdPlaces(
 }
 
 function placesOf(text: string, own: string, at: (path: string) => string): readonly ContainerdPlace[] {
-  const { host = {}, server, ca } = parse(text) as { host?: object; server?: string; ca?: string | string[] };
+  const {
+    host = {},
+    server,
+    ca,
+  } = parse(text) as {
+    host?: Record<string, { ca?: string | string[] }>;
+    server?: string;
+    ca?: string | string[];
+  };
   const certificates = [ca ?? []].flat().map(at);
   return [
-    ...Object.keys(host).map((place) => ({ place, certificates: [] })),
+    ...Object.entries(host).map(([place, table]) => ({
+      place,
+      certificates: [table.ca ?? []].flat().map(at),
+    })),
     { place: server ?? own, certificates },
   ];
 }

@@ -8,8 +8,13 @@ import { stringify as tomlOf } from 'smol-toml';
 import { stringify as yamlOf } from 'yaml';
 import { parseRoute } from '../../../../src/mirror/route.ts';
 import { DOCKER_HUB } from '../../../../src/oci/repository.ts';
-import { containerdPlaces } from '../../../support/models/containerd-hosts.ts';
-import { podmanPlaces, type PodmanPlace } from '../../../support/models/registries-conf.ts';
+import {
+  containerdPlaces,
+  type ContainerdPlace,
+  type ContainerdVersion,
+} from '../../../support/models/containerd-hosts.ts';
+import { REFERENCES, registriesConf } from '../../../support/models/generated-registries-conf.ts';
+import { areAccepted, podmanPlaces, type PodmanPlace } from '../../../support/models/registries-conf.ts';
 import { rancherPlaces } from '../../../support/models/registries-yaml.ts';
 import { Machine, MIRROR, PATHS } from './fixture.ts';
 
@@ -32,64 +37,13 @@ function placeOfPath(place: string): string {
 
 describe('what held for podman before Weir', function () {
   this.timeout(60_000);
-  const location = fc.constantFrom(
-    'docker.io',
-    'harbor.corp/hub',
-    'm.corp',
-    'm.corp:5000',
-    'm.corp:5000/all',
-    'localhost/x',
-  );
-  const prefix = fc.constantFrom(
-    'docker.io',
-    'docker.io/library',
-    'quay.io',
-    '*.io',
-    '*.corp',
-    'reg.corp',
-    'reg.corp:5000',
-    'docker.io:443',
-  );
-  const usage = fc.constantFrom('all', 'digest-only', 'tag-only');
-  const table = fc
-    .record(
-      {
-        prefix,
-        location,
-        insecure: fc.boolean(),
-        blocked: fc.boolean(),
-        mirror: fc.array(
-          fc.record(
-            { location, insecure: fc.boolean(), 'pull-from-mirror': usage },
-            { requiredKeys: ['location'] },
-          ),
-          { maxLength: 2 },
-        ),
-      },
-      { requiredKeys: ['prefix'] },
-    )
-    // A table for subdomains has no location of its own.
-    .filter((each) => !each.prefix.startsWith('*') || each.location === undefined);
-  const references = [
-    'docker.io/library/x',
-    'docker.io/org/x',
-    'docker.io:443/library/x',
-    'quay.io/a/b',
-    'quay.io:443/a/b',
-    'ghcr.io/a/b',
-    'reg.corp/x',
-    'reg.corp:5000/x',
-    'reg.corp:443/x',
-  ];
-
   it('holds after it, whatever registries.conf says', async () => {
     await fc.assert(
       fc.asyncProperty(
-        fc.uniqueArray(table, { maxLength: 4, selector: (each) => each.prefix }),
+        registriesConf,
         asked,
         fc.constantFrom('mirror' as const, 'registry' as const),
-        async (registryTables, { registries, direct }, resolve) => {
-          const main = tomlOf({ registry: registryTables });
+        async (main, { registries, direct }, resolve) => {
           await using machine = await Machine.create({ [PATHS.containersMain]: main });
           await machine.configure({ registries, direct: [...direct, 'docker.io/org'], resolve }, [
             'containers',
@@ -100,19 +54,24 @@ describe('what held for podman before Weir', function () {
             each.startsWith('reg.corp:5000') &&
             !registries.includes('reg.corp:5000') &&
             registries.includes('reg.corp');
-          for (const reference of references.filter((each) => !isUnclear(each))) {
-            const before = podmanPlaces(reference, [main]);
-            const after = podmanPlaces(reference, [main, own]);
+          assert.ok(areAccepted([main, own]));
+          const kinds = ['tag', 'digest'] as const;
+          const pulls = REFERENCES.filter((each) => !isUnclear(each)).flatMap((each) =>
+            kinds.map((kind) => [each, kind] as const),
+          );
+          for (const [reference, kind] of pulls) {
+            const before = podmanPlaces(reference, kind, [main]);
+            const after = podmanPlaces(reference, kind, [main, own]);
             if (!Array.isArray(before) || !Array.isArray(after)) {
               assert.deepEqual(after, before, reference);
               continue;
             }
             const others = after.filter(({ place }) => !place.startsWith(`${MIRROR_HOST}/`));
             assert.deepEqual(others, before, reference);
-            for (const [index, { place, usedFor }] of after.entries()) {
+            for (const [index, { place }] of after.entries()) {
               if (!place.startsWith(`${MIRROR_HOST}/`)) continue;
               const next: PodmanPlace | undefined = after[index + 1];
-              assert.ok(next !== undefined && ['all', usedFor].includes(next.usedFor));
+              assert.ok(next !== undefined && !next.isBlocked);
               assert.equal(placeOfPath(place), next.place.replace('docker.io/x', 'docker.io/library/x'));
             }
           }
@@ -139,6 +98,7 @@ describe('what held for containerd before Weir', function () {
   const folder = fc.oneof(
     file.map((each) => ({ 'hosts.toml': tomlOf(each) })),
     fc.constant({ 'ca.crt': 'x' }),
+    file.map((each) => ({ 'hosts.toml': tomlOf(each), 'ca.crt': 'x' })),
   );
   const tree = fc.dictionary(
     fc.oneof(registry, fc.constant('_default'), fc.constant('reg.corp_5000_')),
@@ -152,7 +112,8 @@ describe('what held for containerd before Weir', function () {
         fc.tuple(tree, tree),
         fc.integer({ min: 1, max: 2 }),
         asked,
-        async (trees, count, wish) => {
+        fc.constantFrom<ContainerdVersion>(1, 2),
+        async (trees, count, wish, version) => {
           const folders = CERTS.slice(0, count);
           const config = `version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\nconfig_path = "${folders.join(':')}"\n`;
           await using machine = await Machine.create({ [PATHS.containerdConfig]: config });
@@ -165,15 +126,30 @@ describe('what held for containerd before Weir', function () {
           const snapshot = await machine.snapshot();
           const names = ['docker.io', 'quay.io', 'reg.corp', 'reg.corp:5000', 'ghcr.io:443', 'new.corp'];
           const places = async (name: string): Promise<Awaited<ReturnType<typeof containerdPlaces>>> =>
-            containerdPlaces(machine.path('/'), folders, name);
+            containerdPlaces(machine.path('/'), folders, name, version);
           const before = new Map(
             await Promise.all(names.map(async (name) => [name, await places(name)] as const)),
           );
           await machine.configure(wish, ['containerd']);
           for (const name of names) {
             const after = await places(name);
-            const others = after.filter(({ place }) => place !== MIRROR);
-            assert.deepEqual(others, before.get(name), name);
+            // The registry itself may stand there twice, as host and as server.
+            const once = (found: readonly ContainerdPlace[]): readonly ContainerdPlace[] =>
+              found
+                .filter(({ place }) => place !== MIRROR)
+                .filter(({ place }, index, all) => place !== all[index - 1]?.place);
+            const [held, holds] = [once(before.get(name) ?? []), once(after)];
+            assert.deepEqual(
+              holds.map(({ place }) => place),
+              held.map(({ place }) => place),
+              name,
+            );
+            for (const [index, { certificates }] of held.entries()) {
+              assert.ok(
+                certificates.every((each) => holds[index]?.certificates.includes(each)),
+                name,
+              );
+            }
             const at = after.findIndex(({ place }) => place === MIRROR);
             if (at === -1) continue;
             assert.ok(!wish.direct.includes(name), `${name} is direct`);
