@@ -242,7 +242,7 @@ export const SETTINGS = {
   'store.runtime-content': setting(
     autoNoneOrPaths(),
     'auto',
-    "Content folders of the node's containerd, served read-only instead of a copy; auto: containerd's default folder",
+    "Content folders of the node's containerd, served read-only instead of a copy; auto: the default folders of containerd and dockerd",
   ),
   'store.partial-max-age': setting(
     duration(),

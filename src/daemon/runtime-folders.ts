@@ -7,8 +7,11 @@ import { RuntimeContent } from '../store/runtime-content.ts';
 import type { Announcements } from './announcements.ts';
 import type { Logger } from './logger.ts';
 
-/** The folder of containerd's content unless its `root` is set. */
-const CONTAINERD_CONTENT = '/var/lib/containerd/io.containerd.content.v1.content';
+/** The content folders of containerd and of dockerd's own containerd, unless their `root` is set. */
+const CONTENT_FOLDERS = [
+  '/var/lib/containerd/io.containerd.content.v1.content',
+  '/var/lib/docker/containerd/daemon/io.containerd.content.v1.content',
+];
 
 interface RuntimeSurroundings {
   readonly store: FsStore;
@@ -19,7 +22,7 @@ interface RuntimeSurroundings {
 
 export function runtimeRoots(setting: Config['store.runtime-content']): readonly string[] {
   if (setting === 'none') return [];
-  return setting === 'auto' ? [CONTAINERD_CONTENT] : setting;
+  return setting === 'auto' ? CONTENT_FOLDERS : setting;
 }
 
 export function openRuntime(

@@ -2,6 +2,7 @@
 import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import { parseRangeHeader } from '../oci/range.ts';
 import { formatManifestReference } from '../oci/reference.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { Blobs } from '../pull/blobs.ts';
 import type { BlobRequest } from '../pull/blobs-options.ts';
@@ -115,7 +116,7 @@ export class Handlers {
     { repository, digest, byPath }: BlobRoute,
     signal: AbortSignal,
   ): BlobRequest {
-    const resuming = isBehindFirst(mirrorRequest.request.headers.range);
+    const resuming = isBehindFirst(rangeOf(mirrorRequest, digest));
     const caller = mirrorRequest.callerOf(repository.registry);
     const { worker } = mirrorRequest.response;
     return { repository, digest, caller, signal, worker, resuming, dependent: byPath };
@@ -140,7 +141,7 @@ export class Handlers {
     setDigest(mirrorRequest, route.digest);
     mirrorRequest.response.setHeader('Accept-Ranges', 'bytes');
     if (isNotModified(mirrorRequest, route.digest)) return sendNotModified(mirrorRequest);
-    const range = parseRangeHeader(mirrorRequest.request.headers.range, reader.size);
+    const range = parseRangeHeader(rangeOf(mirrorRequest, route.digest), reader.size);
     if (range.kind === 'unsatisfiable') {
       mirrorRequest.response.setHeader('Content-Range', `bytes */${reader.size}`);
       const message = `the blob has ${reader.size} bytes`;
@@ -190,6 +191,12 @@ export class Handlers {
     };
     await this.#sendDocument(mirrorRequest, route, { status: answer.status, headers, bytes: answer.body });
   }
+}
+
+/** The Range, unless it is to hold for another representation only (If-Range, RFC 9110 13.1.5). */
+export function rangeOf({ request }: MirrorRequest, digest: Digest): string | undefined {
+  const validator = request.headers['if-range'];
+  return validator === undefined || validator === `"${digest}"` ? request.headers.range : undefined;
 }
 
 /** Whether this Range starts behind the first byte: the client goes on where it was cut off, or has asked for what is before. */

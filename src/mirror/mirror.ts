@@ -21,7 +21,7 @@ import {
   type FirstByteLimits,
   type FirstByteTimeoutOptions,
 } from './first-byte-timeout.ts';
-import { blobOf, Handlers, isBehindFirst, type HandlersOptions } from './handlers.ts';
+import { blobOf, Handlers, isBehindFirst, rangeOf, type HandlersOptions } from './handlers.ts';
 import { parseRoute, type Route } from './route.ts';
 
 const LIMITS = {
@@ -179,7 +179,7 @@ export class Mirror implements AsyncDisposable {
     const overdue = late.signal;
     const over = new AbortController();
     const blob = route.kind === 'blob' ? blobOf(route) : undefined;
-    const isAhead = blob !== undefined && isBehindFirst(mirrorRequest.request.headers.range);
+    const isAhead = blob !== undefined && isBehindFirst(rangeOf(mirrorRequest, blob.digest));
     const began = this.#options.clock.monotonic();
     const waited = this.#deadline(blob, { wait, isAhead }, over.signal);
     waited.then(

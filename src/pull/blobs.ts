@@ -34,6 +34,8 @@ export class Blobs implements AsyncDisposable {
   readonly #downloads: Map<string, Download> = new Map();
   readonly #handedOver: HandedOver;
   readonly #downloadSlots: Semaphore;
+  /** How many requests for a blob wait for a place. */
+  readonly #waiting: Map<string, number> = new Map();
   readonly #passThrough: PassThrough;
 
   constructor(options: BlobsOptions) {
@@ -50,7 +52,7 @@ export class Blobs implements AsyncDisposable {
 
   /**
    * @throws WeirError upstream's answer to this caller, `upstream_*` if upstream could not be asked,
-   *   `handed_over`, `too_many_requests`, `store_full`
+   *   `handed_over`, `store_full`
    */
   async open(request: BlobRequest): Promise<BlobReader> {
     let place: Leave | undefined;
@@ -182,12 +184,15 @@ export class Blobs implements AsyncDisposable {
   /**
    * Whether bytes have come within the last `within` milliseconds, of this blob or of another one of the same registry
    * that is pulled together with peers. Such pulls share the node's request window, so on a slow link one waits for
-   * the other.
+   * the other. A blob that waits for a place has its turn while bytes of any blob come.
    * @param evenAlone whether it also counts if no peers take part
    */
   isArriving(blob: RegistryBlob, within: number, evenAlone = false): boolean {
     const own = this.#downloads.get(registryBlobId(blob));
     const since = this.#options.clock.monotonic() - within;
+    if (own === undefined && this.#waiting.has(registryBlobId(blob))) {
+      return this.#downloads.values().some((download) => download.lastProgress > since);
+    }
     if (evenAlone && own !== undefined && own.lastProgress > since) return true;
     if (own?.maybeShared !== true) return false;
     return this.#downloads
@@ -225,14 +230,17 @@ export class Blobs implements AsyncDisposable {
     return undefined;
   }
 
-  /**
-   * The next free place for a download.
-   * @throws WeirError `too_many_requests` if the runtime can go upstream by itself
-   */
-  async #waitForPlace({ dependent, signal }: BlobRequest): Promise<Leave> {
-    if (dependent) return this.#downloadSlots.take(signal);
-    const { maxConcurrent } = this.#options;
-    throw new WeirError('too_many_requests', `${maxConcurrent} blobs are being pulled already`);
+  /** The next free place for a download. Those who wait are bounded by the mirror's requests. */
+  async #waitForPlace(request: BlobRequest): Promise<Leave> {
+    const waiting = registryBlobId(blobOf(request));
+    this.#waiting.set(waiting, (this.#waiting.get(waiting) ?? 0) + 1);
+    try {
+      return await this.#downloadSlots.take(request.signal);
+    } finally {
+      const others = (this.#waiting.get(waiting) ?? 1) - 1;
+      if (others === 0) this.#waiting.delete(waiting);
+      else this.#waiting.set(waiting, others);
+    }
   }
 
   #begin(request: PullRequest & { readonly digest: Digest }, leave: Leave): Download {

@@ -405,6 +405,22 @@ describe('Mirror: the contract with runtimes', () => {
       assert.equal(behind.headers.get('content-range'), 'bytes */1000');
     });
 
+    it('honours Range only for the representation that If-Range names', async () => {
+      await using fixture = await MirrorFixture.start();
+      const digest = fixture.registry.addBlob('a/b', seededBytes(1000));
+      for (const [validator, status] of [
+        [`"${digest}"`, 206],
+        [`W/"${digest}"`, 200],
+        ['"other"', 200],
+        ['Mon, 30 Nov 2026 12:00:00 GMT', 200],
+      ] as const) {
+        const headers = { Range: 'bytes=10-19', 'If-Range': validator };
+        const response = await fixture.get(`a/b/blobs/${digest}`, { headers });
+        assert.equal(response.status, status, validator);
+        assert.equal((await response.arrayBuffer()).byteLength, status === 206 ? 10 : 1000, validator);
+      }
+    });
+
     it('answers If-None-Match with 304', async () => {
       await using fixture = await MirrorFixture.start();
       const { manifest, layer } = fixture.registry.addImage('a/b', 'v1', seededBytes(1000));

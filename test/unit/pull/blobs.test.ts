@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import type { ServerResponse } from 'node:http';
 import { MIB, systemClock } from '../../../src/util/clock.ts';
 import { isWeirError, type ErrorCode } from '../../../src/util/errors.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
@@ -159,18 +160,38 @@ describe('Blobs', () => {
     assert.ok((await readBody(reading, { step: MIB })).equals(bytes));
   });
 
-  it('refuses pulls above its bound of pulls at once', async () => {
-    await using fixture = await MirrorFixture.start({ maxConcurrent: 1 });
-    fixture.registry.intercept = () => true;
-    const stop = new AbortController();
-    const digest = digestOf(Buffer.from('1'));
-    const first = fixture.blobs.open(requestFor(fixture, digest, { signal: stop.signal }));
-    const refused = assert.rejects(first);
-    await assert.rejects(fixture.blobs.open(requestFor(fixture, digestOf(Buffer.from('2')))), (error) =>
-      isWeirError(error, 'too_many_requests'),
+  it('lets pulls above its bound wait, in their order, and counts them as arriving while bytes come', async () => {
+    let time = 0;
+    const clock = { ...systemClock, monotonic: () => time };
+    await using fixture = await MirrorFixture.start({ maxConcurrent: 1, clock });
+    const [first, second, third] = ['1', '2', '3'].map((seed) =>
+      fixture.registry.addBlob('a/b', seededBytes(1000, seed)),
     );
+    assert.ok(first !== undefined && second !== undefined && third !== undefined);
+    const held = Promise.withResolvers<ServerResponse>();
+    fixture.registry.intercept = (request, response) => {
+      if (request.url?.includes(first) !== true) return false;
+      held.resolve(response);
+      return true;
+    };
+    const stop = new AbortController();
+    const opening = fixture.blobs.open(requestFor(fixture, first));
+    const given = assert.rejects(fixture.blobs.open(requestFor(fixture, second, { signal: stop.signal })));
+    const waiting = fixture.blobs.open(requestFor(fixture, third));
+    const response = await held.promise;
+    const registry = parseRegistryHost(fixture.registry.host);
+    const isArriving = (digest: Digest): boolean => fixture.blobs.isArriving({ registry, digest }, 1000);
+    assert.deepEqual([second, third].map(isArriving), [true, true]);
+    time = 1001;
+    assert.deepEqual([second, third].map(isArriving), [false, false]);
     stop.abort();
-    await refused;
+    await given;
+    assert.equal(isArriving(second), false);
+    response.writeHead(200, { 'Content-Length': 1000 }).end(seededBytes(1000, '1'));
+    await using one = await opening;
+    assert.ok((await readBody(one)).equals(seededBytes(1000, '1')));
+    await using other = await waiting;
+    assert.ok((await readBody(other)).equals(seededBytes(1000, '3')));
   });
 
   it('retries a blob that has just failed only for runtimes that cannot go upstream', async () => {
