@@ -267,6 +267,7 @@ export class Blobs implements AsyncDisposable {
           this.#handedOver.failed(download.blob, failure);
         observer.pulled(digest, failure);
       },
+      onWrong: () => this.#handedOver.wrong(blobOf(request)),
       onProblem: (error) => observer.problem(`pull of ${digest}`, error),
       share: this.#options.share,
     });
@@ -309,7 +310,8 @@ export class Blobs implements AsyncDisposable {
     const { caller } = request;
     const passThrough = (prefix: Ingest, signal: AbortSignal): Promise<BlobReader> =>
       this.#passThrough.open({ ...request, signal }, prefix);
-    return new DownloadReader(download, { caller, clock, stallTimeout, passThrough });
+    const wasWrong = (): boolean => this.#handedOver.wasWrong(download.blob);
+    return new DownloadReader(download, { caller, clock, stallTimeout, wasWrong, passThrough });
   }
 
   /** Stops all downloads; bytes that have arrived are kept. */

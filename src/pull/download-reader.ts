@@ -10,6 +10,7 @@ import { Progress } from '../util/progress.ts';
 import type { Caller } from '../upstream/caller.ts';
 import type { Download } from './download.ts';
 import type { BodyTarget, ByteSource, BlobReader } from './blob-reader.ts';
+import { NO_ROUTE_PATIENCE } from '../swarm/parameters.ts';
 import { OVER, sendWatched } from './watched-send.ts';
 
 /** Blobs up to this are verified whole before their first byte. */
@@ -23,6 +24,8 @@ export interface DownloadReaderOptions {
   readonly clock: Clock;
   /** Milliseconds without a byte from upstream after which a reader fails. */
   readonly stallTimeout: number;
+  /** Whether bytes of this blob turned out wrong a short while ago: then none goes out before all are right. */
+  readonly wasWrong: () => boolean;
   /** Goes on without the store, after the bytes that have arrived. */
   readonly passThrough: (prefix: Ingest, signal: AbortSignal) => Promise<BlobReader>;
 }
@@ -119,10 +122,10 @@ export class DownloadReader implements BlobReader {
 
   /** Whether a byte that a body waits for does not come in time. Never rejects. */
   async #untilStalled(position: number, over: AbortSignal): Promise<boolean> {
-    const { clock, stallTimeout } = this.#options;
+    const { clock } = this.#options;
     const since = clock.monotonic();
     while (!over.aborted && this.#visible(position) === 0) {
-      const left = Math.max(since, this.#download.lastProgress) + stallTimeout - clock.monotonic();
+      const left = Math.max(since, this.#download.lastProgress) + this.#stallTimeout - clock.monotonic();
       if (left <= 0) return true;
       await clock.sleep(left + 1, { signal: over }).catch(() => undefined);
     }
@@ -130,8 +133,14 @@ export class DownloadReader implements BlobReader {
   }
 
   #stall(): WeirError {
+    const message = `nothing of ${this.digest} came for ${this.#stallTimeout / SECOND} s`;
+    return new WeirError('upstream_stalled', message);
+  }
+
+  /** Milliseconds. A reader that is sent away while this machine is cut off finds nobody. */
+  get #stallTimeout(): number {
     const { stallTimeout } = this.#options;
-    return new WeirError('upstream_stalled', `nothing of ${this.digest} came for ${stallTimeout / SECOND} s`);
+    return this.#download.isCutOff ? Math.max(stallTimeout, NO_ROUTE_PATIENCE) : stallTimeout;
   }
 
   /** Number of bytes that may be read now from `position` on. */
@@ -140,7 +149,8 @@ export class DownloadReader implements BlobReader {
     const readable = ingest.readable(position);
     if (committed) return readable;
     const { size, lastStart } = ingest.layout;
-    const heldBack = this.#wholeFirst && size <= WHOLE_FIRST_BYTES ? 0 : lastStart;
+    const isWhole = (this.#wholeFirst && size <= WHOLE_FIRST_BYTES) || this.#options.wasWrong();
+    const heldBack = isWhole ? 0 : lastStart;
     return Math.max(0, Math.min(readable, heldBack - position));
   }
 
@@ -154,9 +164,9 @@ export class DownloadReader implements BlobReader {
 
   /** Waits for a change, the end of {@link WHOLE_FIRST_PATIENCE}, or the moment at which it counts as a stall. */
   async #wait(since: number, mark: number, signal: AbortSignal | undefined): Promise<void> {
-    const { clock, stallTimeout } = this.#options;
+    const { clock } = this.#options;
     const now = clock.monotonic();
-    const stallsAt = Math.max(since, this.#download.lastProgress) + stallTimeout;
+    const stallsAt = Math.max(since, this.#download.lastProgress) + this.#stallTimeout;
     if (now >= stallsAt) throw this.#stall();
     const patienceEnds = this.#wholeFirst ? this.#began + WHOLE_FIRST_PATIENCE : stallsAt;
     const stop = new AbortController();

@@ -27,6 +27,8 @@ export interface PeerSource {
   readonly size: number;
   /** Whether peers are known that pull the blob too, or have it; false before {@link fetchInto}. */
   readonly hasPeers: boolean;
+  /** This machine has no way to the registry: what is missing may come once it has one again. */
+  readonly isCutOff: boolean;
   /** Resolves when all chunks are there. @throws WeirError if neither peers nor upstream can bring them */
   fetchInto(target: DownloadTarget): Promise<void>;
   /** The whole digest is wrong: none of its bytes goes out any more, and the peers are told. */

@@ -35,6 +35,8 @@ export interface DownloadOptions {
   readonly onDelivered: () => void | Promise<void>;
   /** The download will not change any more. */
   readonly onDone: (failure: WeirError | undefined) => void;
+  /** The whole blob has arrived, and its digest is wrong. */
+  readonly onWrong: () => void;
   /** Something failed that no reader waits for. */
   readonly onProblem: (error: unknown) => void;
   /** Asks upstream whether the first caller may have the blob. @throws WeirError upstream's answer */
@@ -127,6 +129,11 @@ export class Download {
   /** Whether peers pull the blob too, or have it. */
   get hasPeers(): boolean {
     return this.#peerSource?.hasPeers === true;
+  }
+
+  /** This machine has no way to the registry. */
+  get isCutOff(): boolean {
+    return this.#peerSource?.isCutOff === true;
   }
 
   /** It has failed or is being stopped: no reader may be added. */
@@ -311,6 +318,7 @@ export class Download {
       return true;
     } catch (error) {
       this.#generation++;
+      this.#options.onWrong();
       this.#peerSource?.abandon();
       this.#interrupt();
       if (!isWeirError(error, 'digest_mismatch') || this.#generation >= MAX_GENERATIONS) throw error;

@@ -14,17 +14,21 @@ const HANDED_OVER_TTL = 1 * MINUTE;
  * asks four times for a blob that breaks off at its start; all tries each time would add up.
  */
 const FAILED_TTL = 10 * SECOND;
-/** Blobs that are remembered, for each of the two reasons. */
+/** Milliseconds for which no byte of a blob goes out before all of it is right, after a pull of it was wrong. */
+const WRONG_TTL = 10 * MINUTE;
+/** Blobs that are remembered, for each of the reasons. */
 const MAX_REMEMBERED = 1_000;
 
 export class HandedOver {
   readonly #cut: LRUCache<string, true>;
   readonly #failed: LRUCache<string, WeirError>;
+  readonly #wrong: LRUCache<string, true>;
 
   constructor(clock: Clock) {
     const perf = { now: (): number => clock.monotonic() };
     this.#cut = new LRUCache({ max: MAX_REMEMBERED, ttl: HANDED_OVER_TTL, perf });
     this.#failed = new LRUCache({ max: MAX_REMEMBERED, ttl: FAILED_TTL, perf });
+    this.#wrong = new LRUCache({ max: MAX_REMEMBERED, ttl: WRONG_TTL, perf });
   }
 
   /** A response was cut short. */
@@ -35,6 +39,15 @@ export class HandedOver {
   /** A pull failed for a reason that does not depend on the caller. */
   failed(blob: RegistryBlob, failure: WeirError): void {
     this.#failed.set(registryBlobId(blob), failure);
+  }
+
+  /** The digest of received bytes was wrong. */
+  wrong(blob: RegistryBlob): void {
+    this.#wrong.set(registryBlobId(blob), true);
+  }
+
+  wasWrong(blob: RegistryBlob): boolean {
+    return this.#wrong.has(registryBlobId(blob));
   }
 
   /** A runtime that goes on with a response that was cut does so upstream. @throws WeirError `handed_over` */

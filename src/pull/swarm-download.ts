@@ -101,6 +101,10 @@ export class SwarmDownload implements PeerSource {
     return this.#swarm?.isAlone === false && !this.#swarm.state.isVoid;
   }
 
+  get isCutOff(): boolean {
+    return this.#swarm?.fetcher.isCutOff === true;
+  }
+
   /** The blob as it arrives; undefined before {@link fetchInto}. */
   get arriving(): ArrivingBlob | undefined {
     return this.#target;

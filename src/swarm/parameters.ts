@@ -232,6 +232,13 @@ export const SOLO_UPSTREAM_REQUESTS = 2;
 export const MAX_UPSTREAM_FAILURES = 5;
 /** Milliseconds without a byte after which an upstream request counts as hung, for this node and for others. */
 export const UPSTREAM_HUNG_AFTER = 5 * SECOND;
+/**
+ * Milliseconds without a byte after which a node gives up that has no way to the registry, nor to a member that has the chunks:
+ * its own link is gone, and its runtime, which would sit it out by itself, can do no better.
+ */
+export const NO_ROUTE_PATIENCE = 30 * SECOND;
+/** Milliseconds for which it counts as cut off after the last request that found no way. */
+export const NO_ROUTE_HOLDS = 10 * SECOND;
 /** Chunks whose arrival makes one measurement of the upstream window: two windows of the usual size. */
 export const WINDOW_SAMPLE_CHUNKS = 24;
 /** Factor by which the upstream window grows. */

@@ -9,9 +9,11 @@ import {
   CLAIMS_WITHOUT_BYTES_HOLD,
   SOLO_UPSTREAM_REQUESTS,
   MAX_UPSTREAM_FAILURES,
+  NO_ROUTE_HOLDS,
+  NO_ROUTE_PATIENCE,
 } from './parameters.ts';
 import type { ChunkBytes } from '../util/content.ts';
-import { isWeirError, type WeirError } from '../util/errors.ts';
+import { hasNoRoute, isWeirError, type WeirError } from '../util/errors.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { MESSAGE_LIMITS } from '../protocol/messages.ts';
 import { UpstreamRequests, type FetchLeave } from './upstream-requests.ts';
@@ -38,6 +40,8 @@ export class UpstreamFetcher {
   #blockedUntil = 0;
   #failures = 0;
   #lastError: WeirError | undefined;
+  /** When a request last found no way from this machine. */
+  #noRouteAt = Number.NEGATIVE_INFINITY;
 
   constructor(state: SwarmState, events: UpstreamFetcherEvents) {
     const { parameters, scheduler } = state.environment;
@@ -47,6 +51,7 @@ export class UpstreamFetcher {
       arrived: (index, bytes, release) => {
         this.#failures = 0;
         this.#lastError = undefined;
+        this.#noRouteAt = Number.NEGATIVE_INFINITY;
         events.arrived(index, bytes, release);
       },
       released: (index) => {
@@ -97,6 +102,11 @@ export class UpstreamFetcher {
   /** The registry refuses this node the blob. */
   get isRefused(): boolean {
     return this.#lastError !== undefined && !isTransient(this.#lastError);
+  }
+
+  /** This machine has no way to the registry. */
+  get isCutOff(): boolean {
+    return this.#state.now - this.#noRouteAt < NO_ROUTE_HOLDS;
   }
 
   isFetching(index: number): boolean {
@@ -216,6 +226,7 @@ export class UpstreamFetcher {
     const { environment, owners, swarm } = this.#state;
     environment.observer.stumbled(swarm, error);
     this.#lastError = error;
+    if (hasNoRoute(error)) this.#noRouteAt = this.#state.now;
     if (isWeirError(error, 'upstream_throttled', 'upstream_status')) {
       // Fewer, longer requests: all members learn the new group size with the next news.
       owners.grow(owners.fetchGroup === 1 ? MESSAGE_LIMITS.fetchGroup / 2 : MESSAGE_LIMITS.fetchGroup);
@@ -224,9 +235,9 @@ export class UpstreamFetcher {
     const after = between(environment.scheduler, environment.parameters.upstreamRetryBackoff);
     this.#blockedUntil = this.#state.now + after;
     // While bytes come from peers, a throttling registry is no reason to give up.
+    const patience = this.isCutOff ? NO_ROUTE_PATIENCE : UPSTREAM_HUNG_AFTER;
     const isStuck =
-      ++this.#failures >= MAX_UPSTREAM_FAILURES &&
-      this.#state.now - this.#state.lastByte > UPSTREAM_HUNG_AFTER;
+      ++this.#failures >= MAX_UPSTREAM_FAILURES && this.#state.now - this.#state.lastByte > patience;
     if (isStuck || !isTransient(error)) this.#events.failed(error);
   }
 }

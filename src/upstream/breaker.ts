@@ -17,6 +17,7 @@ const CONNECTING: ReadonlySet<string> = new Set(['UND_ERR_CONNECT_TIMEOUT', 'ETI
 interface Opened {
   readonly until: number;
   readonly code: ErrorCode;
+  readonly reason: string | undefined;
 }
 
 export class Breaker {
@@ -36,7 +37,7 @@ export class Breaker {
       return;
     }
     throw new WeirError(opened.code, `${endpoint} failed a moment ago and is not asked again yet`, {
-      detail: { breaker: 'open' },
+      detail: { breaker: 'open', ...(opened.reason !== undefined && { reason: opened.reason }) },
     });
   }
 
@@ -48,11 +49,16 @@ export class Breaker {
     const isConnecting = CONNECTING.has(String(error.detail['reason']));
     if (error.code !== 'upstream_unreachable' && !isConnecting) return;
     if (error.detail['origin'] !== endpoint) return;
-    this.#open.set(endpoint, { until: this.#clock.monotonic() + OPEN_TIME, code: error.code });
+    const until = this.#clock.monotonic() + OPEN_TIME;
+    this.#open.set(endpoint, { until, code: error.code, reason: reasonOf(error) });
   }
 
   /** The endpoint answered. */
   answered(endpoint: string): void {
     this.#open.delete(endpoint);
   }
+}
+
+function reasonOf({ detail: { reason } }: WeirError): string | undefined {
+  return typeof reason === 'string' ? reason : undefined;
 }

@@ -133,6 +133,14 @@ export function systemCode(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
+/** What the kernel says if there is no way from this machine, at once and to all behind it. */
+const NO_ROUTE: ReadonlySet<unknown> = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN']);
+
+/** Whether a request failed because this machine has no way to its target, so that nobody else here has one. */
+export function hasNoRoute(error: WeirError): boolean {
+  return NO_ROUTE.has(error.detail['reason']);
+}
+
 /**
  * Ends a dispatcher: a kind that no branch handles does not compile.
  * @throws TypeError if a value reaches it all the same

@@ -9,12 +9,14 @@ import {
   createServer,
   request as httpRequest,
   type IncomingMessage,
+  type OutgoingHttpHeaders,
   type Server,
   type ServerResponse,
 } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
-import { RuleBook, type Fault, type Rule } from './fault-rules.ts';
+import { readRules, RuleBook, type Fault, type Rule } from './fault-rules.ts';
 
 export interface Exchange {
   readonly method: string;
@@ -39,8 +41,8 @@ export class FaultProxy implements AsyncDisposable {
   #exchanges: Exchange[] = [];
 
   private constructor(server: Server, upstream: string, rules: readonly Rule[]) {
-    const { port } = server.address() as AddressInfo;
-    this.host = `127.0.0.1:${port}`;
+    const { address, port } = server.address() as AddressInfo;
+    this.host = `${address}:${port}`;
     this.url = `http://${this.host}`;
     this.#server = server;
     this.#upstream = new URL(upstream);
@@ -49,8 +51,13 @@ export class FaultProxy implements AsyncDisposable {
   }
 
   /** Starts in front of the registry at `upstream`, on a free port or on the given one. */
-  static async start(upstream: string, rules: readonly Rule[] = [], port = 0): Promise<FaultProxy> {
-    const server = createServer({ keepAliveTimeout: 60_000 }).listen(port, '127.0.0.1');
+  static async start(
+    upstream: string,
+    rules: readonly Rule[] = [],
+    port = 0,
+    address = '127.0.0.1',
+  ): Promise<FaultProxy> {
+    const server = createServer({ keepAliveTimeout: 60_000 }).listen(port, address);
     await once(server, 'listening');
     return new FaultProxy(server, upstream, rules);
   }
@@ -86,6 +93,10 @@ export class FaultProxy implements AsyncDisposable {
 
   async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { method = 'GET', url = '/' } = request;
+    if (method === 'PUT' && url === '/_rules') {
+      this.setRules(...readRules(await text(request)));
+      return void response.end();
+    }
     const fault = this.#rules.decide(method, url);
     const { range, authorization, 'user-agent': userAgent = '' } = request.headers;
     const asked = { method, path: url, range, authorization, userAgent };
@@ -112,7 +123,8 @@ export class FaultProxy implements AsyncDisposable {
   ): void {
     const { hostname, port, host } = this.#upstream;
     const { method, url: path } = request;
-    const headers = { ...request.headers, host };
+    const headers: OutgoingHttpHeaders = { ...request.headers, host };
+    if (fault?.kind === 'ignore-range') delete headers['range'];
     const onward = httpRequest({ hostname, port, method, path, headers, agent: false });
     onward.on('error', () => request.socket.resetAndDestroy()); // the registry is down: so is its proxy
     response.on('close', () => onward.destroy());

@@ -26,6 +26,8 @@ export type Fault =
       readonly headers?: OutgoingHttpHeaders;
       readonly body?: string | Uint8Array;
     }
+  /** The request loses its Range, so the answer is the whole blob. */
+  | { readonly kind: 'ignore-range' }
   /** Milliseconds before the request goes on to the registry. */
   | { readonly kind: 'delay'; readonly ms: number }
   /** The body goes on at this rate. */
@@ -40,7 +42,20 @@ export interface Rule {
   readonly skip?: number;
   /** Requests that meet the fault. Default: all. */
   readonly times?: number;
+  /** Only each so many-th of them meets it. Default 1. */
+  readonly every?: number;
   readonly fault: Fault;
+}
+
+/** A rule as JSON: its patterns are texts. */
+export interface WrittenRule extends Omit<Rule, 'path' | 'method'> {
+  readonly path: string;
+}
+
+export function readRules(text: string): readonly Rule[] {
+  return (JSON.parse(text) as readonly WrittenRule[]).map((rule) =>
+    Object.assign({}, rule, { path: new RegExp(rule.path) }),
+  );
 }
 
 /** Rules with their counts. The first rule that matches and has not run out decides. */
@@ -58,8 +73,8 @@ export class RuleBook {
       if (!rule.path.test(path) || !(rule.method ?? /^(?:GET|HEAD)$/).test(method)) continue;
       const nth = entry.seen;
       entry.seen += 1;
-      const { skip = 0, times = Infinity } = rule;
-      if (nth >= skip && nth < skip + times) return rule.fault;
+      const { skip = 0, times = Infinity, every = 1 } = rule;
+      if (nth >= skip && nth < skip + times && (nth - skip + 1) % every === 0) return rule.fault;
     }
     return undefined;
   }

@@ -107,6 +107,16 @@ export class Lan implements AsyncDisposable {
     await runOk('ip', ['link', 'set', 'eth0', 'gso_max_segs', '1'], { within: namespace.enter });
   }
 
+  /** The host's link is down, or up again. */
+  async setLink({ port }: LanHost, state: 'down' | 'up'): Promise<void> {
+    await runOk('ip', ['link', 'set', port, state], { within: this.#bridge.enter });
+  }
+
+  /** No packet gets from one host to the other; the way back is open. */
+  async mute(from: LanHost, to: LanHost): Promise<void> {
+    await this.#drop([`iifname ${setOf([from])} oifname ${setOf([to])} drop`]);
+  }
+
   /** No packet gets from one group to the other until the returned function is called. */
   async cut(some: readonly LanHost[], others: readonly LanHost[]): Promise<() => Promise<void>> {
     return this.#drop([

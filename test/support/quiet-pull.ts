@@ -4,6 +4,7 @@ import type { DownloadTarget, PeerSource } from '../../src/pull/download-target.
 export class QuietPull implements PeerSource {
   readonly size: number;
   readonly hasPeers: boolean;
+  isCutOff = false;
   readonly began: PromiseWithResolvers<DownloadTarget> = Promise.withResolvers();
   readonly ends: PromiseWithResolvers<void> = Promise.withResolvers();
 

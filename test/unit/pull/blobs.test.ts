@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { ServerResponse } from 'node:http';
-import { MIB, systemClock } from '../../../src/util/clock.ts';
+import { MIB, SECOND, systemClock } from '../../../src/util/clock.ts';
 import { isWeirError, type ErrorCode } from '../../../src/util/errors.ts';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import type { BlobRequest } from '../../../src/pull/blobs-options.ts';
@@ -9,6 +9,7 @@ import { callerOf, type Caller } from '../../../src/upstream/caller.ts';
 import type { Credential } from '../../../src/upstream/credential.ts';
 import { BodyCollector, readBody } from '../../support/body-collector.ts';
 import { seededBytes } from '../../support/bytes.ts';
+import { eventually } from '../../support/eventually.ts';
 import { MirrorFixture } from '../../support/mirror-fixture.ts';
 import { QuietPull } from '../../support/quiet-pull.ts';
 
@@ -192,6 +193,49 @@ describe('Blobs', () => {
     assert.ok((await readBody(one)).equals(seededBytes(1000, '1')));
     await using other = await waiting;
     assert.ok((await readBody(other)).equals(seededBytes(1000, '3')));
+  });
+
+  it('shows nothing of a blob that was wrong a moment ago before all of it is right', async () => {
+    let shift = 0;
+    const clock = { ...systemClock, monotonic: (): number => systemClock.monotonic() + shift };
+    await using fixture = await MirrorFixture.start({ clock, stallTimeout: 60 * SECOND });
+    const bytes = seededBytes(5 * MIB);
+    const digest = fixture.registry.addBlob('a/b', bytes);
+    const second = Promise.withResolvers<ServerResponse>();
+    let requests = 0;
+    fixture.registry.intercept = (request, response) => {
+      if (request.method !== 'GET') return false;
+      response.writeHead(200, { 'Content-Length': bytes.length });
+      if (++requests === 1) response.end(Buffer.alloc(bytes.length));
+      else response.write(bytes.subarray(0, 3 * MIB), () => second.resolve(response));
+      return true;
+    };
+    let isWhole = false;
+    await using reading = await fixture.blobs.open(requestFor(fixture, digest));
+    const ready = reading
+      .ready(0)
+      .then(() => assert.ok(isWhole, 'it showed bytes before the digest was right'));
+    const registry = await second.promise;
+    shift = 2.5 * SECOND; // beyond the patience with which a small blob is held back
+    const [received] = fixture.blobs.alone;
+    await eventually(() => assert.ok((received?.ingest.readable(0) ?? 0) > 0));
+    isWhole = true;
+    registry.end(bytes.subarray(3 * MIB));
+    await ready;
+    assert.ok((await readBody(reading)).equals(bytes));
+  });
+
+  it('keeps a reader for longer than a stall while this machine has no way to the registry', async () => {
+    let time = 0;
+    const clock = { ...systemClock, monotonic: (): number => time };
+    const pull = new QuietPull(MIB, false);
+    await using fixture = await MirrorFixture.start({ clock, share: () => Promise.resolve(pull) });
+    const digest = fixture.registry.addBlob('a/b', seededBytes(MIB));
+    await using reading = await fixture.blobs.open(requestFor(fixture, digest));
+    pull.isCutOff = true;
+    const waiting = reading.ready(0);
+    time = 31 * SECOND;
+    await assert.rejects(waiting, /nothing of .* came for 30 s/);
   });
 
   it('retries a blob that has just failed only for runtimes that cannot go upstream', async () => {
