@@ -5,7 +5,7 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.package-lock.json
 
-.PHONY: help setup demo test test-registries check coverage fuzz bench docs image deb clean node
+.PHONY: help setup demo test test-faults test-registries check coverage fuzz bench docs image deb clean node
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -17,8 +17,11 @@ setup: node ## install the npm packages, and the programs that the end-to-end te
 demo: node ## nodes pull an image at once and share it; NODES=12 takes more, IMAGE=registry/name:tag pulls that one
 	@npm run --silent demo -- $(if $(NODES),--nodes '$(NODES)') $(if $(IMAGE),--image '$(IMAGE)')
 
-test: setup ## types, lint, format, unit tests, fuzzing, attacks, end-to-end tests with real runtimes
+test: setup ## types, lint, format, unit tests, fuzzing, attacks, end-to-end tests with real runtimes, faults
 	@test/run.sh
+
+test-faults: setup ## about 15 minutes: 45 kinds of faults on five nodes behind shaped links
+	@WHOLE=1 npm run --silent test:faults
 
 test-registries: node ## about 15 minutes: pulls from 2,000 odd registries, directly and through Weir; SEED=1 COUNT=100 for fewer
 	@node test/registries/main.ts

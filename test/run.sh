@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Types, lint, format, unit tests, fuzzing, attacks and end-to-end tests, each to its end whatever the one before came to; then a
+# Types, lint, format, unit tests, fuzzing, attacks, end-to-end tests and faults, each to its end whatever the one before came to; then a
 # summary. Exit code 0 where all of them passed. Run by `make test`.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -44,6 +44,7 @@ step unit npm run --silent test:unit
 step fuzz npm run --silent test:fuzz
 step security npm run --silent test:security
 step e2e npm run --silent test:e2e
+step faults npm run --silent test:faults
 step alone npm run --silent test:alone
 
 [ "$failed" = 0 ] || printf '\n== failures\n%s' "$failures"

@@ -6,7 +6,7 @@ import type { BlobProvider, Store } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Access } from './access.ts';
 import type { ByteSource } from './blob-reader.ts';
-import type { DownloadOptions } from './download.ts';
+import type { DownloadOptions } from './download-options.ts';
 import type { PassThroughRequest } from './pass-through.ts';
 
 export interface BlobRequest extends PassThroughRequest {

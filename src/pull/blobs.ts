@@ -12,7 +12,7 @@
  * Whatever is remembered of a blob belongs to one registry's blob: see RegistryBlob.
  */
 import { abortable } from '../util/async.ts';
-import { isWeirError, WeirError } from '../util/errors.ts';
+import { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
 import { cannotKeep, type Ingest } from '../store/store.ts';
@@ -263,8 +263,7 @@ export class Blobs implements AsyncDisposable {
       onDone: (failure) => {
         leave();
         if (this.#downloads.get(id) === download) this.#downloads.delete(id);
-        if (failure !== undefined && saysNothingOfCaller(failure))
-          this.#handedOver.failed(download.blob, failure);
+        if (failure !== undefined) this.#handedOver.failed(download.blob, failure);
         observer.pulled(digest, failure);
       },
       onWrong: () => this.#handedOver.wrong(blobOf(request)),
@@ -322,11 +321,4 @@ export class Blobs implements AsyncDisposable {
 
 function blobOf({ repository, digest }: Pick<BlobRequest, 'repository' | 'digest'>): RegistryBlob {
   return { registry: repository.registry, digest };
-}
-
-/** Whether a pull failed in a way that would fail another caller, too. */
-function saysNothingOfCaller(failure: WeirError): boolean {
-  return (
-    isOffline(failure) || isWeirError(failure, 'upstream_protocol', 'address_refused', 'digest_mismatch')
-  );
 }

@@ -9,43 +9,20 @@
  * Readers see a growing prefix (download-reader.ts). If the digest is wrong, those that have read nothing wait for a second try.
  */
 import { abortable, Bell } from '../util/async.ts';
-import type { Clock } from '../util/clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { Repository } from '../oci/repository.ts';
-import { cannotKeep, type Ingest, type Store } from '../store/store.ts';
+import { cannotKeep, type Ingest } from '../store/store.ts';
 import type { Caller } from '../upstream/caller.ts';
-import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobStream } from '../upstream/upstream-blob.ts';
 import type { PullRequest } from './access.ts';
+import type { DownloadOptions } from './download-options.ts';
 import type { PeerSource } from './download-target.ts';
 import { Sends } from './sends.ts';
 
 /** Times that a blob is fetched if its digest is wrong. */
 const MAX_GENERATIONS = 2;
-
-export interface DownloadOptions {
-  readonly upstream: Pick<Upstream, 'openBlob'>;
-  readonly store: Pick<Store, 'resume' | 'ingest'>;
-  readonly clock: Clock;
-  /** Milliseconds that the download goes on without a reader. */
-  readonly linger: number;
-  /** The whole blob has arrived, and its digest is right. */
-  readonly onDelivered: () => void | Promise<void>;
-  /** The download will not change any more. */
-  readonly onDone: (failure: WeirError | undefined) => void;
-  /** The whole blob has arrived, and its digest is wrong. */
-  readonly onWrong: () => void;
-  /** Something failed that no reader waits for. */
-  readonly onProblem: (error: unknown) => void;
-  /** Asks upstream whether the first caller may have the blob. @throws WeirError upstream's answer */
-  readonly admit: (request: PullRequest, digest: Digest) => Promise<number | undefined>;
-  /** As a manifest of the repository lists it. */
-  readonly listedSize: () => number | undefined;
-  /** Finds peers to fetch the blob with; undefined if there are none, or nothing is to be gained. */
-  readonly share: ((request: PullRequest, digest: Digest) => Promise<PeerSource | undefined>) | undefined;
-}
 
 export class Download {
   readonly digest: Digest;

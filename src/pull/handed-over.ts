@@ -4,7 +4,8 @@
  */
 import { LRUCache } from 'lru-cache';
 import { MINUTE, SECOND, type Clock } from '../util/clock.ts';
-import { WeirError } from '../util/errors.ts';
+import { isWeirError, WeirError } from '../util/errors.ts';
+import { isOffline } from './access.ts';
 import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
 
 /** Milliseconds for which a response that was cut is retried upstream. */
@@ -36,9 +37,9 @@ export class HandedOver {
     this.#cut.set(registryBlobId(blob), true);
   }
 
-  /** A pull failed for a reason that does not depend on the caller. */
+  /** A pull failed; it counts if the reason does not depend on the caller. */
   failed(blob: RegistryBlob, failure: WeirError): void {
-    this.#failed.set(registryBlobId(blob), failure);
+    if (saysNothingOfCaller(failure)) this.#failed.set(registryBlobId(blob), failure);
   }
 
   /** The digest of received bytes was wrong. */
@@ -63,4 +64,11 @@ export class HandedOver {
     const message = `a pull of ${blob.digest} failed a moment ago: ${cause.message}`;
     throw new WeirError('handed_over', message, { cause });
   }
+}
+
+/** Whether a pull failed in a way that would fail another caller, too. */
+function saysNothingOfCaller(failure: WeirError): boolean {
+  return (
+    isOffline(failure) || isWeirError(failure, 'upstream_protocol', 'address_refused', 'digest_mismatch')
+  );
 }

@@ -128,7 +128,9 @@ async function readRange(
 ): Promise<void> {
   let at = from;
   let idle = 0;
-  for (let answer: Answer | undefined = first; at < to; answer = undefined) {
+  let answer: Answer | undefined = first;
+  for (;;) {
+    if (at >= to) return;
     const headers: Record<string, string> = { range: `bytes=${at}-` };
     answer ??= onlyHost
       ? { host: first.host, response: await askPatiently(first.host, 'GET', `blobs/${digest}`, headers) }
@@ -153,6 +155,7 @@ async function readRange(
     answer.response.destroy();
     idle = at > before ? 0 : idle + 1;
     if (idle > 3) throw new Error(`${digest.slice(0, 19)} breaks off at ${at} again and again`);
+    answer = undefined;
   }
 }
 
