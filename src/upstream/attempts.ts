@@ -2,7 +2,7 @@
  * The attempts of one call. Each mirror is tried once, in order. Then the registry itself is tried, with waits and
  * retries if they may help. A registry that does not answer at all is skipped for a moment (breaker.ts).
  */
-import type { Clock } from '../util/clock.ts';
+import { SECOND, type Clock } from '../util/clock.ts';
 import { toWeirError, WeirError } from '../util/errors.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { Breaker } from './breaker.ts';
@@ -11,11 +11,16 @@ import { abortError, throwIfAborted } from './failure.ts';
 import type { RegistryConfig, UpstreamObserver } from './registry-config.ts';
 import { isRetryable, RESUME_PATIENCE, retryAfterOf, retryDelay } from './retry.ts';
 
+/** As long as a client that cannot go elsewhere waits for its first byte. */
+const MAX_HEADER_TIMEOUT = 30 * SECOND;
+
 export interface AttemptsContext {
   readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
   readonly breaker: Breaker;
   readonly clock: Clock;
   readonly observer: UpstreamObserver | undefined;
+  /** Milliseconds until the header of a first attempt. */
+  readonly headerTimeout: number;
 }
 
 export class Attempts {
@@ -47,6 +52,14 @@ export class Attempts {
     this.#endpoints = endpointsOf(registry, context.registries);
     this.#retries = retries;
     this.#signal = signal;
+  }
+
+  /**
+   * Milliseconds until the header of the next attempt. A request that was lost is answered at the second one; a registry that
+   * is slow to begin is given longer each time.
+   */
+  get headerTimeout(): number {
+    return Math.min(MAX_HEADER_TIMEOUT, this.#context.headerTimeout * 2 ** this.#failures);
   }
 
   /** The result of `work` at the first endpoint where it succeeds. @throws WeirError the registry's own failure */

@@ -43,6 +43,8 @@ interface Asked {
   readonly endpoint: Endpoint;
   readonly kind: RequestKind;
   readonly caller: Caller;
+  /** Milliseconds; default: that of the pool. */
+  readonly headerTimeout?: number | undefined;
 }
 
 export interface RegistryCallRequest extends Asked {
@@ -253,6 +255,7 @@ export class RegistryCall {
         path: pathname + search,
         headers: { ...this.#options.headers, ...hop.headers },
         body: hop.body,
+        headerTimeout: asked.headerTimeout,
         signal: hop.signal,
       });
       observer?.request(endpoint.registry, kind, response.status, seconds());

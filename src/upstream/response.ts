@@ -55,6 +55,8 @@ export interface SendOptions {
   readonly path: string;
   readonly headers: Record<string, string>;
   readonly body?: string | undefined;
+  /** Milliseconds until the response's header; default: that of the pool. */
+  readonly headerTimeout?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -63,7 +65,7 @@ export interface SendOptions {
  * @throws WeirError `upstream_unreachable`, `upstream_timeout`, `upstream_cut`, `upstream_protocol`, `aborted`
  */
 export function send(dispatcher: Dispatcher, options: SendOptions): Promise<Response> {
-  const { origin, method, path, headers, body, signal } = options;
+  const { origin, method, path, headers, body, headerTimeout, signal } = options;
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
       reject(abortError(signal));
@@ -71,7 +73,8 @@ export function send(dispatcher: Dispatcher, options: SendOptions): Promise<Resp
     }
     const response = new Response(origin, signal, { resolve, reject });
     try {
-      dispatcher.dispatch({ origin, method, path, headers, body: body ?? null }, response);
+      const limit = headerTimeout !== undefined && { headersTimeout: headerTimeout };
+      dispatcher.dispatch({ origin, method, path, headers, body: body ?? null, ...limit }, response);
     } catch (error) {
       response.onResponseError(undefined, error);
     }

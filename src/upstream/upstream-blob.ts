@@ -177,6 +177,7 @@ export class UpstreamBlob {
       target: requestTarget(endpoint, repository.name, `blobs/${digest}`),
       name: repository.name,
       headers: { accept: '*/*' },
+      headerTimeout: this.#attempts.headerTimeout,
       caller: this.#caller,
       signal: this.#signal,
     } as const;

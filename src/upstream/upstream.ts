@@ -130,7 +130,8 @@ export class Upstream {
     this.#blobs.configure({ ...common, connections: connections.blob, trusted });
     this.#retries = options.retries ?? LIMITS.retries;
     this.#documents = options.documents ?? new DocumentRoom();
-    this.#context = { registries, breaker: new Breaker(clock), clock, observer };
+    const { headerTimeout } = common;
+    this.#context = { registries, breaker: new Breaker(clock), clock, observer, headerTimeout };
     this.#dockerConfig = dockerConfig
       ? new DockerConfig(dockerConfig, clock, options.warn ?? ignore)
       : undefined;
@@ -308,10 +309,12 @@ export class Upstream {
   ): Promise<T> {
     const { method, kind, rest, accept, query, range } = request;
     const { registry, name } = repository;
-    return new Attempts(this.#context, registry, SMALL_RETRIES, signal).run(async (endpoint) => {
+    const attempts = new Attempts(this.#context, registry, SMALL_RETRIES, signal);
+    return attempts.run(async (endpoint) => {
       const target = requestTarget(endpoint, name, rest, query);
       const headers = { accept, ...(range !== undefined && { range }) };
-      const asked = { endpoint, kind, method, target, name, headers, caller, signal };
+      const { headerTimeout } = attempts;
+      const asked = { endpoint, kind, method, target, name, headers, headerTimeout, caller, signal };
       const followed = await this.#registryCall.run(asked, this.#control);
       return read(followed, endpoint);
     });

@@ -305,4 +305,20 @@ describe('Mirror: odd registries', () => {
     assert.ok(LAYER.equals(Buffer.from(await answer.arrayBuffer())));
     server.close();
   });
+
+  it('gives a registry that is slow to begin longer with each attempt', async () => {
+    await using scene = await sceneOf({ headerTimeout: 100, retries: 3 });
+    const { registry } = scene.fixture;
+    registry.intercept = (request, response) => {
+      if (request.url?.includes('/v2/a/b/') !== true) return false;
+      setTimeout(() => response.writeHead(404, { 'content-type': 'application/json' }).end('{}'), 250);
+      return true;
+    };
+    const path = `${scene.fixture.url}/v2/${registry.host}/a/b`;
+    for (const what of ['manifests/none', `blobs/${scene.layer.replace(/.{8}$/, '00000000')}`]) {
+      const answer = await fetch(`${path}/${what}`);
+      assert.equal(answer.status, 404);
+      assert.match(await answer.text(), /"weir":"(?:manifest|blob)_unknown"/, what);
+    }
+  });
 });
