@@ -20,7 +20,7 @@ demo: node ## nodes pull an image at once and share it; NODES=12 takes more, IMA
 test: setup ## types, lint, format, unit tests, fuzzing, attacks, end-to-end tests with real runtimes, faults
 	@test/run.sh
 
-test-faults: setup ## about 15 minutes: 45 kinds of faults on five nodes behind shaped links
+test-faults: setup ## about 20 minutes: 46 kinds of faults on five nodes behind shaped links
 	@WHOLE=1 npm run --silent test:faults
 
 test-registries: node ## about 15 minutes: pulls from 2,000 odd registries, directly and through Weir; SEED=1 COUNT=100 for fewer

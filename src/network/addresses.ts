@@ -96,7 +96,7 @@ function announcedOne(text: string, own: readonly string[]): string {
   throw new WeirError('config_invalid', `not an address to announce: ${JSON.stringify(text.slice(0, 300))}`);
 }
 
-function isLoopback(address: string): boolean {
+export function isLoopback(address: string): boolean {
   return /^\/ip4\/127\.|^\/ip6\/::1\//.test(address);
 }
 

@@ -104,6 +104,8 @@ export const CANDIDATE_AGE: number = 24 * HOUR;
 
 /** Two refreshes may be lost before a member expires (cluster/member-records.ts). */
 export const REFRESH_INTERVAL: number = 10 * MINUTE;
+/** How often this node looks whether its own addresses have changed: members then learn it within a minute. */
+export const ADDRESS_INTERVAL: number = 30 * SECOND;
 /**
  * How often the table is compared with a neighbour's, so that lost gossip heals. Often at first: a node that starts
  * with many others knows few of them, and its mesh is still forming.

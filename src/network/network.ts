@@ -16,7 +16,7 @@ import type { Member } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { ContentRouting } from './content-routing.ts';
 import type { SignedMember } from '../protocol/signed-record.ts';
-import { announced, parseBootstrap, systemLookup } from './addresses.ts';
+import { announced, isLoopback, parseBootstrap, systemLookup } from './addresses.ts';
 import { Bootstrap } from './bootstrap.ts';
 import { Candidates } from './candidates.ts';
 import { describe, type ConnectedPeer, type NetworkOptions } from './network-options.ts';
@@ -35,7 +35,7 @@ import * as limits from './limits.ts';
 import { MemberSync } from './member-sync.ts';
 import { Neighbours } from './neighbours.ts';
 import { createLibp2pNode, gossipTopic, type Libp2pNode } from './libp2p-node.ts';
-import { SelfRecord, type SelfInfo } from './self-record.ts';
+import { SelfRecord } from './self-record.ts';
 
 export class Network implements AsyncDisposable {
   /** Announces and finds the holders of blobs. */
@@ -173,12 +173,6 @@ export class Network implements AsyncDisposable {
     return this.#libp2p.getConnections().flatMap((connection) => describe(connection) ?? []);
   }
 
-  /** Changes what this node says about itself, and tells all members. */
-  async setSelf(info: Partial<SelfInfo>): Promise<void> {
-    this.#self.change(info, this.addresses);
-    await this.#announce();
-  }
-
   /** Tells the others that it leaves, and closes; within a second. */
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
@@ -196,7 +190,7 @@ export class Network implements AsyncDisposable {
   }
 
   async #start(): Promise<void> {
-    const { table, clock, logger, dataAddresses } = this.#options;
+    const { table, clock, logger } = this.#options;
     // Handlers come before the first connection, which may use them at once.
     await Promise.all([this.#hellos.start(), this.#memberSync.start()]);
     this.#listen();
@@ -206,9 +200,7 @@ export class Network implements AsyncDisposable {
       throw new WeirError('address_in_use', `cannot listen: ${errorMessage(cause)}`, { cause });
     }
     this.#gossip.start();
-    const { addresses } = this;
-    const found = dataAddresses?.(addresses);
-    this.#self.change(found === undefined ? {} : { dataAddresses: found }, addresses);
+    this.#readAddresses();
     const { signal } = this.#stop;
     const onError = (error: unknown): void => logger.debug({ err: error }, 'network');
     const every = (interval: (turn: number) => number, work: () => Promise<void> | void): void => {
@@ -227,6 +219,10 @@ export class Network implements AsyncDisposable {
     every(
       (turn) => Math.min(limits.FIRST_SYNC_INTERVAL * 2 ** turn, limits.SYNC_INTERVAL),
       () => this.#compare(),
+    );
+    every(
+      () => limits.ADDRESS_INTERVAL,
+      () => this.#addressesChanged(),
     );
     every(
       () => limits.REFRESH_INTERVAL,
@@ -267,6 +263,25 @@ export class Network implements AsyncDisposable {
       );
       if (this.#neighbours.count === 0) this.#bootstrap.wake();
     });
+  }
+
+  #readAddresses(): void {
+    const { addresses } = this;
+    const found = this.#options.dataAddresses?.(addresses);
+    this.#self.change(found === undefined ? {} : { dataAddresses: found }, addresses);
+  }
+
+  /** An interface may get another address while the node runs: members would dial the old one until it restarts. */
+  async #addressesChanged(): Promise<void> {
+    const { table, logger } = this.#options;
+    const { addresses } = this;
+    const before = new Set(table.self.controlAddresses);
+    if (addresses.length === before.size && addresses.every((address) => before.has(address))) return;
+    // For a moment there may be no interface but loopback, where each member would find itself.
+    if (!addresses.some((address) => !isLoopback(address))) return;
+    logger.debug({ addresses }, 'the addresses of this node have changed');
+    this.#readAddresses();
+    await this.#announce();
   }
 
   async #announce(): Promise<void> {

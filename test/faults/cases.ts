@@ -400,6 +400,23 @@ export const CASES: readonly Case[] = [
     },
   },
   {
+    title: 'the address of the only holder changes while it runs; the others pull 75 s later',
+    site: { settings: { 'cluster.listen': '0.0.0.0:4772', 'transfer.listen': '0.0.0.0:4773' } },
+    images: 0.5,
+    act: async (site) => {
+      await holders(site, [0]);
+      const { namespace, address } = site.host(0);
+      const change = (action: string, to: string): Promise<string> =>
+        runOk('ip', ['address', action, `${to}/24`, 'dev', 'eth0'], { within: namespace.enter });
+      await change('del', address);
+      await change('add', address.replace(/\d+$/, '78'));
+      await delay(75 * SECOND);
+      await site.mark();
+      await site.pull([1, 2, 3, 4]);
+      return site.ended();
+    },
+  },
+  {
     title: 'all nodes have the image and are started anew; the registry is down',
     isDirectWorse: true,
     act: async (site) => {

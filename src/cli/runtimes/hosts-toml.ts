@@ -6,7 +6,6 @@
  * deliver the name from elsewhere, and nowhere if the server is elsewhere.
  * https://github.com/containerd/containerd/blob/main/docs/hosts.md
  */
-import { DOCKER_HUB, tryParseRegistryHost } from '../../oci/repository.ts';
 import { EditError, type Edit } from './edit.ts';
 import { ALL_REGISTRIES, type Resolver, type Wish } from './target.ts';
 import {
@@ -22,6 +21,9 @@ import {
 
 /** A duration as Go writes it. On loopback a connection takes far less than a millisecond. */
 const DIAL_TIMEOUT = '200ms';
+
+const DOCKER_HUB = 'docker.io';
+const HUB_HOSTS: ReadonlySet<string> = new Set([DOCKER_HUB, 'registry-1.docker.io', 'index.docker.io']);
 
 /** Where containerd finds what a name stands for, by a `hosts.toml`. */
 export interface Places {
@@ -121,10 +123,7 @@ function tableOf(mirrorUrl: string, resolve: Resolver): readonly string[] {
 export function isRegistry(text: string, name: string): boolean {
   const url = URL.parse(/^https?:\/\//.test(text) ? text : `https://${text}`);
   if (url === null || name === ALL_REGISTRIES || !/^\/(?:v2\/?)?$/.test(url.pathname)) return false;
-  const host = tryParseRegistryHost(url.host);
-  return (
-    host !== undefined && host === tryParseRegistryHost(name.replace(/_(\d+)_$/, ':$1').replace(/:443$/, ''))
-  );
+  return placeOf(url.host) === placeOf(name.replace(/_(\d+)_$/, ':$1'));
 }
 
 /** k3s writes an endpoint with `/v2`. */
@@ -134,7 +133,13 @@ function isMirror(url: string, mirrorUrl: string): boolean {
 
 /** The address of a registry as `server` of its file. */
 export function serverOf(name: string): string {
-  return `https://${tryParseRegistryHost(name) === DOCKER_HUB ? 'registry-1.docker.io' : name}`;
+  return `https://${placeOf(name) === DOCKER_HUB ? 'registry-1.docker.io' : name}`;
+}
+
+/** Equal for the names of one registry. */
+function placeOf(host: string): string {
+  const place = host.toLowerCase().replace(/:443$/, '');
+  return HUB_HOSTS.has(place) ? DOCKER_HUB : place;
 }
 
 function hostsOf(file: TomlTable): TomlTable {

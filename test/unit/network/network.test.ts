@@ -2,12 +2,15 @@
 import assert from 'node:assert/strict';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import os from 'node:os';
 import { createInterface } from 'node:readline';
 import { systemClock, type Clock } from '../../../src/util/clock.ts';
 import { isWeirError, WeirError, type ErrorCode } from '../../../src/util/errors.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import type { PeerId } from '../../../src/protocol/peer-id.ts';
+import { dataAddresses } from '../../../src/daemon/cluster-settings.ts';
+import { ADDRESS_INTERVAL } from '../../../src/network/limits.ts';
 import { cidOf } from '../../../src/network/content-routing.ts';
 import { signMember } from '../../../src/protocol/signed-record.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -123,7 +126,7 @@ describe('Network', function () {
       assert.match(second.network.peers()[0]?.address ?? '', /^\/ip6\/::1\//);
     });
 
-    it('announces its own settings, and their changes', async () => {
+    it('announces its own settings', async () => {
       const dataAddresses = [{ host: '10.1.2.3', port: 4003 }];
       const selfInfo = {
         name: 'näme',
@@ -139,8 +142,55 @@ describe('Network', function () {
       assert.deepEqual(told.dataAddresses, dataAddresses);
       const port = first.address.split('/').at(-1);
       assert.deepEqual(told.controlAddresses, [`/ip4/10.1.2.3/tcp/${port}`, '/ip6/fd00::1/tcp/99']);
-      await first.network.setSelf({ zone: 'z2' });
-      await eventually(() => assert.equal(second.table.get(first.peer)?.zone, 'z2'));
+    });
+
+    it('announces a new address of an interface while it runs', async () => {
+      const { networkInterfaces } = os;
+      using _restored = { [Symbol.dispose]: () => (os.networkInterfaces = networkInterfaces) };
+      const interfaceAt = (address: string): ReturnType<typeof networkInterfaces> => ({
+        eth0: [
+          {
+            address,
+            family: 'IPv4',
+            internal: false,
+            mac: '',
+            netmask: '255.255.255.0',
+            cidr: `${address}/24`,
+          },
+        ],
+      });
+      os.networkInterfaces = () => interfaceAt('10.1.2.3');
+      // The look at the addresses comes at once, all else in its time.
+      let looks = 0;
+      const clock: Clock = {
+        ...systemClock,
+        random: () => 0.5,
+        sleep: (ms, options) => {
+          if (ms !== ADDRESS_INTERVAL) return systemClock.sleep(ms, options);
+          looks += 1;
+          return systemClock.sleep(10, options);
+        },
+      };
+      const port = 4003;
+      const first = await start({
+        clock,
+        listen: [{ host: '0.0.0.0', port: 0 }],
+        dataAddresses: (addresses) => dataAddresses([{ host: '0.0.0.0', port }], addresses),
+      });
+      const second = await start({ bootstrap: [first.address] });
+      await eventually(() =>
+        assert.deepEqual(second.table.get(first.peer)?.dataAddresses, [{ host: '10.1.2.3', port }]),
+      );
+      os.networkInterfaces = () => interfaceAt('10.1.2.4');
+      await eventually(() => {
+        const told = second.table.get(first.peer);
+        assert.deepEqual(told?.dataAddresses, [{ host: '10.1.2.4', port }]);
+        assert.deepEqual(told.controlAddresses, [`/ip4/10.1.2.4/tcp/${first.address.split('/').at(-1)}`]);
+      });
+      os.networkInterfaces = () => interfaceAt('127.0.0.1');
+      const before = looks;
+      await eventually(() => assert.ok(looks >= before + 3));
+      assert.deepEqual(first.table.self.dataAddresses, [{ host: '10.1.2.4', port }]);
     });
 
     it('finds by member sync a record that gossip lost', async () => {
