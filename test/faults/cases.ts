@@ -4,54 +4,15 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { KIB, MIB, SECOND } from '../../src/util/clock.ts';
 import { digestHex } from '../../src/oci/digest.ts';
-import type { WrittenRule } from '../support/fault-rules.ts';
 import { run, runOk } from '../support/program.ts';
-import type { Site, SiteOptions, Summary } from './site.ts';
+import { amid, holders, underRules, type Case } from './case.ts';
+import { REGISTRY_CASES } from './registry-cases.ts';
+import type { Site, SiteOptions } from './site.ts';
 
-export interface Case {
-  readonly title: string;
-  /** A pull without Weir fails or hangs: then one through Weir may, but no byte may be wrong. */
-  readonly isDirectWorse?: boolean;
-  readonly site?: SiteOptions;
-  /** Images that may leave the registry; default 2.5 (a node that died or was cut off takes one more). */
-  readonly images?: number;
-  /** Whether it is part of `make test`. */
-  readonly isShort?: boolean;
-  readonly act: (site: Site) => Promise<Summary>;
-}
-
-const BLOBS = '/blobs/';
 const STOPPED = 15 * SECOND;
 const CUT = 20 * SECOND;
 const LARGE = [60 * MIB];
 const NO_WATCHDOG = { 'mirror.hang-timeout': '0s' };
-
-const answer = (status: number, headers: Record<string, string> = {}): WrittenRule['fault'] => ({
-  kind: 'answer',
-  status,
-  headers: { 'content-type': 'application/json', ...headers },
-  body: '{"errors":[{"code":"UNAVAILABLE","message":"test"}]}',
-});
-
-/** All pull while the registry follows these rules. */
-const underRules =
-  (...rules: readonly WrittenRule[]): Case['act'] =>
-  async (site) => {
-    await site.misbehave(...rules);
-    await site.pull();
-    return site.ended();
-  };
-
-/** All pull, and this happens when they have `share` of the image. */
-const amid =
-  (share: number, event: (site: Site) => Promise<unknown>): Case['act'] =>
-  async (site) => {
-    await site.pull();
-    await site.untilAll(share / 2);
-    await site.until(share);
-    await event(site);
-    return site.ended();
-  };
 
 const restart = async (
   site: Site,
@@ -60,13 +21,6 @@ const restart = async (
 ): Promise<void> => {
   await site.node(index).kill();
   await site.startNode(index, changes);
-};
-
-const holders = async (site: Site, nodes: readonly number[]): Promise<void> => {
-  await site.pull(nodes);
-  const { failed, hung, errors } = await site.ended();
-  if (failed + hung > 0) throw new Error(`the first pull failed: ${errors.join('; ')}`);
-  await site.mark();
 };
 
 /** Flips one bit in the middle of the largest blob that the node has stored. */
@@ -223,115 +177,7 @@ export const CASES: readonly Case[] = [
       return site.ended();
     },
   },
-  {
-    title: 'the registry is killed in the middle and comes back after 5 s',
-    isDirectWorse: true,
-    images: 3,
-    act: async (site) => {
-      await site.pull();
-      await site.untilSent(0.5);
-      await site.stopRegistry();
-      await delay(5 * SECOND);
-      await site.startRegistry();
-      return site.ended();
-    },
-  },
-  {
-    title: 'the registry is gone for good once the nodes have all of the image',
-    isShort: true,
-    act: async (site) => {
-      await holders(site, [0]);
-      await site.stopRegistry();
-      await site.pull([1, 2, 3, 4]);
-      return site.ended();
-    },
-  },
-  {
-    title: 'each third request is answered 503',
-    isDirectWorse: true,
-    act: underRules({ path: '/v2/', every: 3, fault: answer(503) }),
-  },
-  {
-    title: 'all requests of the first 10 s are answered 429',
-    isDirectWorse: true,
-    act: async (site) => {
-      await site.misbehave({ path: '/v2/', fault: answer(429, { 'retry-after': '2' }) });
-      await site.pull(undefined, { tries: 8 });
-      await delay(10 * SECOND);
-      await site.misbehave();
-      return site.ended();
-    },
-  },
-  {
-    title: 'all requests of 10 s in the middle are answered 429',
-    isDirectWorse: true,
-    images: 4,
-    act: async (site) => {
-      await site.pull(undefined, { tries: 4 });
-      await site.until(0.3);
-      await site.misbehave({ path: '/v2/', fault: answer(429, { 'retry-after': '2' }) });
-      await delay(10 * SECOND);
-      await site.misbehave();
-      return site.ended();
-    },
-  },
-  {
-    title: 'each body stalls after 1 MiB',
-    isDirectWorse: true,
-    act: underRules({ path: BLOBS, fault: { kind: 'stall-at', at: MIB } }),
-  },
-  {
-    title: 'the first body of each blob stalls after 1 MiB',
-    isDirectWorse: true,
-    isShort: true,
-    act: async (site) => {
-      const rules = site.image.blobs.map(({ digest }) => ({
-        path: digest,
-        times: 1,
-        fault: { kind: 'stall-at', at: MIB } as const,
-      }));
-      return underRules(...rules)(site);
-    },
-  },
-  {
-    title: 'each body is cut off after 1 MiB',
-    act: underRules({ path: BLOBS, fault: { kind: 'cut', at: MIB } }),
-  },
-  {
-    title: 'the first body of each blob is reset after 1 MiB',
-    isDirectWorse: true,
-    act: async (site) => {
-      const rules = site.image.blobs.map(({ digest }) => ({
-        path: digest,
-        times: 1,
-        fault: { kind: 'reset-at', at: MIB } as const,
-      }));
-      return underRules(...rules)(site);
-    },
-  },
-  {
-    title: 'a bit of a layer was wrong when it was first sent; the next pull',
-    isShort: true,
-    act: async (site) => {
-      const path = site.image.blobs.at(-1)?.digest ?? '';
-      // What a client gets of a blob before all of it is there may be wrong: its digest tells, as without Weir.
-      await underRules({ path, times: 1, fault: { kind: 'flip', at: 100 } })(site);
-      await site.mark();
-      await site.pull();
-      return site.ended();
-    },
-  },
-  {
-    title: 'the registry has 5 Mbit/s',
-    site: { layers: [2 * MIB, 2 * MIB, 2 * MIB], registryRate: '5mbit' },
-    act: underRules(),
-  },
-  {
-    title: 'the registry answers each Range with the whole blob',
-    site: { layers: [20 * MIB, 20 * MIB] },
-    images: 5.5,
-    act: underRules({ path: BLOBS, fault: { kind: 'ignore-range' } }),
-  },
+  ...REGISTRY_CASES,
   {
     title: "a node's data folder has 12 MiB",
     site: { within: onTmpfs('12m') },

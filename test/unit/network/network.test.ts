@@ -9,7 +9,7 @@ import { isWeirError, WeirError, type ErrorCode } from '../../../src/util/errors
 import { digestOf } from '../../../src/oci/digest.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 import type { PeerId } from '../../../src/protocol/peer-id.ts';
-import { dataAddresses } from '../../../src/daemon/cluster-settings.ts';
+import { dataAddresses as dataAddressesOf } from '../../../src/daemon/cluster-settings.ts';
 import { ADDRESS_INTERVAL } from '../../../src/network/limits.ts';
 import { cidOf } from '../../../src/network/content-routing.ts';
 import { signMember } from '../../../src/protocol/signed-record.ts';
@@ -175,7 +175,7 @@ describe('Network', function () {
       const first = await start({
         clock,
         listen: [{ host: '0.0.0.0', port: 0 }],
-        dataAddresses: (addresses) => dataAddresses([{ host: '0.0.0.0', port }], addresses),
+        dataAddresses: (addresses) => dataAddressesOf([{ host: '0.0.0.0', port }], addresses),
       });
       const second = await start({ bootstrap: [first.address] });
       await eventually(() =>
