@@ -7,6 +7,7 @@ import type { MirrorRequest } from './mirror-request.ts';
 import { MAX_TARGET_LENGTH, type Route } from './route.ts';
 
 const JSON_TYPE = 'application/json';
+const BAD_GATEWAY = 502;
 /** Content types that are JSON. */
 const IS_JSON = /^application\/(?:[a-z0-9.+-]{1,100}\+)?json$/;
 
@@ -28,11 +29,20 @@ export function sendError(mirrorRequest: MirrorRequest, error: WeirError, route:
     errors: [{ code: oci, message: error.message, detail: { weir: error.code } }],
   });
   for (const name of ['ETag', 'Docker-Content-Digest', 'Weir-Source']) response.removeHeader(name);
-  response.writeHead(error.status, {
+  response.writeHead(statusOf(error, route), {
     'Content-Type': JSON_TYPE,
     'Content-Length': Buffer.byteLength(body),
   });
   response.end(mirrorRequest.isHead ? undefined : body);
+}
+
+/**
+ * After 404 a runtime goes on to the registry. A client that lists tags or referrers does not: it would take the answer for
+ * "there are none".
+ */
+function statusOf({ status, fault }: WeirError, route: Route | undefined): number {
+  const isList = route?.kind === 'tags' || route?.kind === 'referrers';
+  return isList && status === 404 && fault === 'upstream' ? BAD_GATEWAY : status;
 }
 
 /**

@@ -124,7 +124,8 @@ export class Tags {
           tag,
           new WeirError('upstream_unreachable', 'a member says so'),
         );
-      else this.#recent.set(keys.caller, record);
+      // What a member says may be as old as `tags.ttl` there: kept here for as long again, a moved tag would be seen too late.
+      else if (answer === undefined) this.#recent.set(keys.caller, record);
       return { record, stale: answer?.stale === true };
     } catch (error) {
       access.failed(request, error);

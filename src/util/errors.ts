@@ -27,7 +27,7 @@ export const ERROR_CODES = {
   bad_request: info('caller', 400, 'UNSUPPORTED'),
   digest_invalid: info('caller', 400, 'DIGEST_INVALID'),
   name_invalid: info('caller', 400, 'NAME_INVALID'),
-  reference_invalid: info('caller', 400, 'MANIFEST_INVALID'),
+  reference_invalid: info('caller', 404, 'MANIFEST_UNKNOWN'),
   method_not_allowed: info('caller', 405, 'UNSUPPORTED'),
   host_not_allowed: info('caller', 403, 'DENIED'),
   cross_site: info('caller', 403, 'DENIED'),

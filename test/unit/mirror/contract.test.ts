@@ -155,17 +155,32 @@ describe('Mirror: the contract with runtimes', () => {
       await using fixture = await MirrorFixture.start({ mirror: { firstByteTimeout: 300 } });
       const { manifest } = fixture.registry.addImage('a/b', 'v1', Buffer.from('layer'));
       fixture.registry.intercept = () => true;
-      for (const path of [
-        'a/b/manifests/v1',
-        `a/b/manifests/${manifest}`,
-        `a/b/blobs/${manifest}`,
-        'a/b/tags/list',
-      ]) {
+      for (const [path, expected] of [
+        ['a/b/manifests/v1', 404],
+        [`a/b/manifests/${manifest}`, 404],
+        [`a/b/blobs/${manifest}`, 404],
+        // Who lists does not go on to the registry, and would take 404 for "there are none".
+        ['a/b/tags/list', 502],
+        [`a/b/referrers/${manifest}`, 502],
+      ] as const) {
         const began = performance.now();
         const { status } = await fixture.get(path);
-        assert.equal(status, 404, path);
+        assert.equal(status, expected, path);
         assert.ok(performance.now() - began < 1500, path);
       }
+    });
+
+    it('answers 404 for a name that no manifest can have, and relays that a registry has no referrers', async () => {
+      await using fixture = await MirrorFixture.start();
+      for (const method of ['GET', 'HEAD']) {
+        assert.equal((await fixture.get('a/b/manifests/.INVALID_NAME', { method })).status, 404);
+      }
+      fixture.registry.intercept = (_request, response) => {
+        response.writeHead(404, { 'Content-Type': 'application/json' }).end('{"errors":[]}');
+        return true;
+      };
+      const digest = digestOf(Buffer.from('subject'));
+      assert.equal((await fixture.get(`a/b/referrers/${digest}`)).status, 404);
     });
 
     it('waits less for a registry after a manifest or two blobs were waited for in vain', async () => {

@@ -33,6 +33,7 @@ const NO_STORE: Pick<Store, 'ingest'> = {
 /** Upstream: counts its requests, and gives the answer that a test wants. */
 class FakeUpstream {
   heads = 0;
+  digest = digest;
   mediaType: string = MEDIA_TYPES.ociManifest;
   answer: (caller: Caller) => Error | undefined = () => undefined;
 
@@ -44,7 +45,7 @@ class FakeUpstream {
     this.heads++;
     const failure = this.answer(options.caller ?? 'configured');
     if (failure !== undefined) return Promise.reject(failure);
-    return Promise.resolve({ digest, mediaType: this.mediaType, size: 8 });
+    return Promise.resolve({ digest: this.digest, mediaType: this.mediaType, size: 8 });
   };
 
   readonly speaksFor = (): boolean => false;
@@ -183,6 +184,20 @@ describe('TagOwners', () => {
     assert.ok(cluster.upstream.heads >= 1 && cluster.upstream.heads <= 3, `${cluster.upstream.heads}`);
     await Promise.all(cluster.all.map(({ manifests }) => manifests.head(request())));
     assert.ok(cluster.upstream.heads <= 3, 'a node asks again within the window');
+  });
+
+  it('shows a tag that has moved within its time, whoever was asked when', async () => {
+    const cluster = new TestCluster(6);
+    const asker = cluster.asker('v1');
+    const others = cluster.all.filter((node) => node !== asker);
+    await Promise.all(others.map(({ manifests }) => manifests.head(request())));
+    cluster.passed = 4.5 * SECOND;
+    await systemClock.sleep(5, {});
+    assert.equal((await asker.manifests.head(request())).digest, digest);
+    cluster.upstream.digest = LIE.digest;
+    cluster.passed = 5.5 * SECOND;
+    await systemClock.sleep(5, {}); // lru-cache reads the clock once in a millisecond
+    assert.equal((await asker.manifests.head(request())).digest, LIE.digest);
   });
 
   it('sends about one request for each node that is alive if owners are dead', async () => {
