@@ -218,6 +218,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     tagOwners: config['tags.share'] === 'on' ? tagOwners : undefined,
     settled: settled(table, config, clock, usesMdns(config, mode)),
     problem: (message, error) => logger.debug({ err: error }, message),
+    received: (swarm, from, bytes) => traffic.received(swarm, from, bytes),
   });
   late.service = new ChunkServer({
     files,

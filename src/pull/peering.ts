@@ -62,6 +62,8 @@ export interface PeeringOptions {
   /** Settles when the members are known, or none could be found. */
   readonly settled: Promise<void>;
   readonly problem: (message: string, error: unknown) => void;
+  /** A manifest came from a member. */
+  readonly received: (swarm: SwarmKey, from: PeerId, bytes: number) => void;
 }
 
 /** A pull together with peers, as the status shows it. */
@@ -169,6 +171,7 @@ export class Peering implements ManifestPeers {
       if (answer?.kind === 'redirect') queue.push(...answer.holders);
       if (answer?.kind !== 'chunk' || isHeld(answer.bytes)) continue; // a whole blob is never held
       const { bytes } = answer;
+      this.#options.received(swarm, peer, bytes.length);
       if (digestOf(bytes, digestAlgorithm(digest)) === digest) return bytes;
       membership.suspect(peer, 'wrong-bytes');
     }
