@@ -162,7 +162,7 @@ export const SETTINGS = {
       read: readAnnounced,
     }),
     '',
-    'Addresses to tell peers, such as the IP of the pod; empty: those of the network interfaces of this machine',
+    'Addresses to tell peers, such as the IP of the pod; empty: those of the network interfaces of this machine, whenever they change',
   ),
   'cluster.bootstrap': setting(
     texts({

@@ -19,7 +19,7 @@ import { TreeMachine } from '../support/tree-machine.ts';
 import { WEIR } from '../support/weir.ts';
 
 const NAME = 'host/app';
-/** As podman names the registry: a port cannot stand in a mirror's path. */
+/** As podman names the registry, whose location has a port: `__` in the mirror's path. */
 const REGISTRY_NAME = 'registry.test';
 const CONFIG_PATH = 'config_path = "/etc/containerd/certs.d"\n';
 
@@ -41,7 +41,7 @@ requires('root', 'docker-registry')('a program at the port of the mirror', () =>
     const attacker = stack.use(await Registry.start());
     await push(registry.url, NAME, 'v1', good);
     await push(attacker.url, NAME, 'v1', evil);
-    await push(attacker.url, `${REGISTRY_NAME}/${NAME}`, 'v1', evil);
+    await push(attacker.url, `${registry.host.replace(':', '__')}/${NAME}`, 'v1', evil);
     return { registry, attacker, good, evil };
   });
 
