@@ -8,6 +8,16 @@ import { MAX_TARGET_LENGTH, type Route } from './route.ts';
 
 const JSON_TYPE = 'application/json';
 const BAD_GATEWAY = 502;
+/** The registry could not be asked, or has failed. */
+const NO_ANSWER = [
+  'upstream_unreachable',
+  'upstream_tls',
+  'upstream_timeout',
+  'upstream_stalled',
+  'upstream_cut',
+  'upstream_status',
+  'upstream_throttled',
+] as const;
 /** Content types that are JSON. */
 const IS_JSON = /^application\/(?:[a-z0-9.+-]{1,100}\+)?json$/;
 
@@ -40,9 +50,9 @@ export function sendError(mirrorRequest: MirrorRequest, error: WeirError, route:
  * After 404 a runtime goes on to the registry. A client that lists tags or referrers does not: it would take the answer for
  * "there are none".
  */
-function statusOf({ status, fault }: WeirError, route: Route | undefined): number {
+function statusOf(error: WeirError, route: Route | undefined): number {
   const isList = route?.kind === 'tags' || route?.kind === 'referrers';
-  return isList && status === 404 && fault === 'upstream' ? BAD_GATEWAY : status;
+  return isList && isWeirError(error, ...NO_ANSWER) ? BAD_GATEWAY : error.status;
 }
 
 /**

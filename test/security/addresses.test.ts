@@ -73,7 +73,7 @@ requires(
       redirectTo(`https://${host}:${doors.port}/v2/`);
       const { status } = await list(node);
       assert.equal(doors.knocks, 0, `somebody came by way of ${host}`);
-      assert.equal(status, 404, host);
+      assert.ok([404, 502].includes(status), `${host}: ${status}`);
     }
     await node.logged(/127\.0\.0\.1 is loopback.*registries\..*address_refused/);
   });
