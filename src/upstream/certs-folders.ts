@@ -3,13 +3,12 @@
  * `<registry>/*.cert` with `*.key` is what a client shows (Docker's pattern, which containerd and podman share).
  * https://docs.docker.com/engine/security/certificates/
  */
-import { X509Certificate } from 'node:crypto';
-import { accessSync, constants, readdirSync, readFileSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { createSecureContext } from 'node:tls';
 import { tryParseRegistryHost, type RegistryHost } from '../oci/repository.ts';
 import { errorMessage, systemCode } from '../util/errors.ts';
 import type { RegistryCertificates, RegistryConfig } from './registry-config.ts';
+import { readCertificates, readClient } from './trust.ts';
 
 /** Of containerd, Docker and podman. */
 const RUNTIME_FOLDERS = ['/etc/containerd/certs.d', '/etc/docker/certs.d', '/etc/containers/certs.d'];
@@ -60,22 +59,17 @@ function readFolder(folder: string, problems: string[]): RegistryCertificates | 
   const caFiles = names
     .filter((name) => name.endsWith('.crt'))
     .map((name) => join(folder, name))
-    .filter((file) => isUsable(file, problems, () => void new X509Certificate(readFileSync(file))));
+    .filter((file) => isUsable(file, problems, () => readCertificates(file)));
   const clientCertificate = names
     .filter((name) => name.endsWith('.cert') && names.includes(name.replace(/cert$/, 'key')))
     .map((name) => ({ certFile: join(folder, name), keyFile: join(folder, name.replace(/cert$/, 'key')) }))
-    .find(({ certFile, keyFile }) =>
-      isUsable(keyFile, problems, () => {
-        createSecureContext({ cert: readFileSync(certFile), key: readFileSync(keyFile) });
-      }),
-    );
+    .find((pair) => isUsable(pair.keyFile, problems, () => readClient(pair)));
   if (caFiles.length === 0 && clientCertificate === undefined) return undefined;
   return { ...(caFiles.length > 0 && { caFiles }), ...(clientCertificate && { clientCertificate }) };
 }
 
-function isUsable(file: string, problems: string[], read: () => void): boolean {
+function isUsable(file: string, problems: string[], read: () => unknown): boolean {
   try {
-    accessSync(file, constants.R_OK);
     read();
     return true;
   } catch (error) {

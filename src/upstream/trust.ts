@@ -85,7 +85,7 @@ export function readTrusted(caFile: string | undefined, profiles: Iterable<TlsPr
 }
 
 /** @throws WeirError `config_invalid`; it has nothing of the key */
-function readClient({ certFile, keyFile }: ClientCertificate): ClientPem {
+export function readClient({ certFile, keyFile }: ClientCertificate): ClientPem {
   try {
     const pem = { cert: readFileSync(certFile, 'utf8'), key: readFileSync(keyFile, 'utf8') };
     createSecureContext(pem); // throws where the two do not belong together
@@ -102,7 +102,8 @@ function readClient({ certFile, keyFile }: ClientCertificate): ClientPem {
   }
 }
 
-function readCertificates(file: string): readonly string[] {
+/** PEM. @throws WeirError `config_invalid` */
+export function readCertificates(file: string): readonly string[] {
   try {
     const found: readonly string[] = readFileSync(file, 'utf8').match(CERTIFICATE) ?? [];
     if (found.length === 0) throw new Error('it contains no PEM certificate');

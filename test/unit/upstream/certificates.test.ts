@@ -1,6 +1,7 @@
 /** Registries that want a client's certificate, and certificates that the runtimes have in their folders. */
 import assert from 'node:assert/strict';
-import { copyFile, mkdir, writeFile } from 'node:fs/promises';
+import { X509Certificate } from 'node:crypto';
+import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { readCertsFolders } from '../../../src/upstream/certs-folders.ts';
 import { remoteCallerOf } from '../../../src/upstream/caller.ts';
 import type { RegistryConfig } from '../../../src/upstream/registry-config.ts';
@@ -103,6 +104,16 @@ describe('upstream: client certificates', () => {
     await using upstream = new TestUpstream({ certificates });
     await upstream.getManifest(repositoryAt(registry.host), latest);
     assert.deepEqual([...readCertsFolders('none').certificates], []);
+  });
+
+  it('are passed over in those folders where they are no PEM, and do not stop the node', async () => {
+    const folder = dir.join('der.d/der.corp');
+    await mkdir(folder, { recursive: true });
+    await writeFile(`${folder}/ca.crt`, new X509Certificate(await readFile(authority.file)).raw);
+    const { certificates, problems } = readCertsFolders([dir.join('der.d')]);
+    assert.match(problems.join('\n'), /der\.corp\/ca\.crt cannot be used for its registry/);
+    await using upstream = new TestUpstream({ certificates });
+    assert.equal(upstream.speaksFor(parseRegistryHost('der.corp')), false);
   });
 });
 
