@@ -1,13 +1,7 @@
 /** Command-line options made from the settings. */
 import { Option, type Command } from 'commander';
-import {
-  SECTIONS,
-  SETTING_KEYS,
-  flagName,
-  sectionOf,
-  settingOf,
-  type SettingKey,
-} from '../config/settings.ts';
+import { SECTIONS, flagName, sectionOf } from '../config/setting-names.ts';
+import { SETTING_KEYS, settingOf, type SettingKey } from '../config/settings.ts';
 
 /** Adds all settings as options of `command`. */
 export function addSettingOptions(command: Command, options: { readonly hidden?: boolean } = {}): Command {

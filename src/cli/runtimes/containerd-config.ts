@@ -3,6 +3,7 @@ import { posix } from 'node:path';
 import { editing } from './edit.ts';
 import type { HostFiles } from './host-files.ts';
 import { parseToml, type TomlTable } from './toml-block.ts';
+import { valuesOf } from './values.ts';
 
 export const DEFAULT_CONFIG = '/etc/containerd/config.toml';
 /** The usual `config_path`; no version of containerd before 2.2 has it set by itself. */
@@ -55,7 +56,7 @@ export async function readContainerdConfig(files: HostFiles, path: string): Prom
     );
   const configured = registry('config_path').find((value) => typeof value === 'string' && value !== '');
   const discards = valuesAt(configs, DISCARD_KEYS).includes(true);
-  const secrets = registry('configs').flatMap((value) => Object.values(tableOf(value)));
+  const secrets = registry('configs').flatMap((value) => Object.values(valuesOf(value)));
   return {
     file: path,
     isThere: configs.length > 0,
@@ -66,7 +67,7 @@ export async function readContainerdConfig(files: HostFiles, path: string): Prom
     pullsLocally: discards || valuesAt(configs, LOCAL_PULL_KEYS).includes(true),
     hasInlineMirrors: registry('mirrors').some((value) => value !== undefined),
     hasInlineSecrets: secrets.some((value) => {
-      const { auth, tls } = tableOf(value);
+      const { auth, tls } = valuesOf(value);
       return (auth ?? tls) !== undefined;
     }),
   };
@@ -88,19 +89,19 @@ function hidingFile(found: readonly File[]): string | undefined {
 /** The main file and its imports, the last first, as the last one wins. */
 async function readFiles(files: HostFiles, main: string): Promise<readonly File[]> {
   const found: File[] = [];
-  const seen = new Set<string>();
-  const waiting = [main];
-  for (let path = waiting.shift(); path !== undefined && seen.size < MAX_FILES; path = waiting.shift()) {
-    if (seen.has(path)) continue;
-    seen.add(path);
+  // Those that are found on the way are read, too.
+  const paths = new Set([main]);
+  let left = MAX_FILES;
+  for (const path of paths) {
+    if (left-- === 0) break;
     const text = await files.read(path);
     if (text === undefined) continue;
-    const file = path;
-    const config = editing(file, () => parseToml(text));
+    const config = editing(path, () => parseToml(text));
     found.unshift({ path, config });
     const imports = Array.isArray(config['imports']) ? config['imports'] : [];
     for (const pattern of imports.filter((each) => typeof each === 'string')) {
-      waiting.push(...(await matches(files, posix.resolve(posix.dirname(path), pattern))));
+      const resolved = posix.resolve(posix.dirname(path), pattern);
+      for (const each of await matches(files, resolved)) paths.add(each);
     }
   }
   const own = found.find(({ path }) => path === main);
@@ -130,10 +131,6 @@ function valuesAt(configs: readonly TomlTable[], paths: readonly (readonly strin
 
 function valueAt(config: TomlTable, path: readonly string[]): unknown {
   let value: unknown = config;
-  for (const part of path) value = tableOf(value)[part];
+  for (const part of path) value = valuesOf(value)[part];
   return value;
-}
-
-function tableOf(value: unknown): Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null ? (value as Readonly<Record<string, unknown>>) : {};
 }

@@ -52,20 +52,23 @@ export const detectContainers: Detect = async (files, wish, isNamed) => {
   return {
     runtime: 'containers',
     targets:
-      ours.length === 0
+      ours.size === 0
         ? []
         : [
             {
               path: OWN,
-              edit: ownFile(ours),
+              edit: ownFile([...ours.values()]),
               takesEffect: 'at the next pull; CRI-O: once it is reloaded (SIGHUP)',
             },
           ],
-    notes: [...notesOn(names, tables, wish), ...(wish.resolve === 'registry' ? [DIGEST_ONLY_NOTE] : [])],
+    notes: [
+      ...notesOn(names, tables, ours, wish),
+      ...(wish.resolve === 'registry' ? [DIGEST_ONLY_NOTE] : []),
+    ],
   };
 };
 
-function ourTables(names: readonly string[], tables: RegistryTables, wish: Wish): readonly TomlTable[] {
+function ourTables(names: readonly string[], tables: RegistryTables, wish: Wish): RegistryTables {
   const ours = new Map<string, TomlTable>();
   for (const name of names) {
     const derived = derive(name, tables);
@@ -82,7 +85,7 @@ function ourTables(names: readonly string[], tables: RegistryTables, wish: Wish)
     const { table } = derive(name, tables);
     if (!contradicts(table, tables)) ours.set(name, table);
   }
-  return [...ours.values()];
+  return ours;
 }
 
 /** podman refuses all files if two tables of one place differ in these. */
@@ -95,10 +98,8 @@ function contradicts(table: TomlTable, tables: RegistryTables): boolean {
   );
 }
 
-function ownFile(registry: readonly TomlTable[]): Edit {
-  const lines = stringify({ registry: [...registry] })
-    .trimEnd()
-    .split('\n');
+function ownFile(registry: TomlTable[]): Edit {
+  const lines = stringify({ registry }).trimEnd().split('\n');
   return {
     add: (text = '') => withoutBlock(text) + block(lines),
     remove: removeBlock,
@@ -140,10 +141,18 @@ function placeInPath(place: string): string | undefined {
   return [host.replace(/:(\d+)$/, '__$1'), ...path].join('/');
 }
 
-function notesOn(names: readonly string[], tables: RegistryTables, wish: Wish): readonly string[] {
+function notesOn(
+  names: readonly string[],
+  tables: RegistryTables,
+  ours: RegistryTables,
+  wish: Wish,
+): readonly string[] {
   const derived = names.map((name) => [name, derive(name, tables)] as const);
   const blocked = derived.filter(([, { isBlocked }]) => isBlocked).map(([name]) => name);
-  const open = derived.filter(([, { isBlocked }]) => !isBlocked);
+  const unblocked = derived.filter(([, { isBlocked }]) => !isBlocked);
+  const open = unblocked.filter(([name]) => ours.has(name));
+  const contradicting = unblocked.filter(([name]) => !ours.has(name)).map(([name]) => name);
+  const bare = open.map(([name]) => name).find((name) => !/[:/]/.test(name));
   const elsewhere = open
     .map(
       ([name, { mirrors, location }]) => [name, [...mirrors.map((each) => each.location), location]] as const,
@@ -159,13 +168,19 @@ function notesOn(names: readonly string[], tables: RegistryTables, wish: Wish): 
             `${open.map(([name]) => name).join(', ') || 'none'}; name others with --registries`,
         ]
       : []),
-    ...(open.some(([name]) => !/[:/]/.test(name))
-      ? [
-          `a name that is followed by a port other than 443 (${open[0]?.[0] ?? ''}:5000/…) cannot be pulled by podman and ` +
+    ...(bare === undefined
+      ? []
+      : [
+          `a name that is followed by a port other than 443 (${bare}:5000/…) cannot be pulled by podman and ` +
             `CRI-O beside a mirror of the bare name: put such names into --registries or --direct`,
+        ]),
+    ...(blocked.length > 0 ? [`${blocked.join(', ')}: blocked, and stays so`] : []),
+    ...(contradicting.length > 0
+      ? [
+          `${contradicting.join(', ')}: another table of the same place differs in insecure or blocked, and podman refuses ` +
+            `all files then; its pulls bypass the mirror`,
         ]
       : []),
-    ...(blocked.length > 0 ? [`${blocked.join(', ')}: blocked, and stays so`] : []),
     ...elsewhere.map(
       ([name, places]) =>
         `${name}: is pulled from ${places.join(', then ')}, as before; the mirror is asked for these places`,

@@ -25,7 +25,7 @@ export function daemonJsonEdit(mirrorUrl: string): Edit {
     },
     remove: (text, original) => {
       const mirrors = mirrorsOf(parseDaemonJson(text)) ?? [];
-      const before = original === undefined || original.trim() === '' ? {} : parseDaemonJson(original);
+      const before = parseDaemonJson(original);
       if (mirrorsOf(before)?.some((mirror) => isSameUrl(mirror, mirrorUrl)) === true) return text;
       const index = mirrors.findIndex((mirror) => isSameUrl(mirror, mirrorUrl));
       let rest = text;
@@ -40,8 +40,9 @@ export function daemonJsonEdit(mirrorUrl: string): Edit {
   };
 }
 
-/** @throws EditError with the line */
-export function parseDaemonJson(text: string): Json {
+/** No file, or an empty one, is an empty object. @throws EditError with the line */
+export function parseDaemonJson(text: string | undefined): Json {
+  if (text === undefined || text.trim() === '') return {};
   const errors: ParseError[] = [];
   const value: unknown = parse(text, errors, { disallowComments: true, allowTrailingComma: false });
   const [first] = errors;
@@ -57,8 +58,13 @@ export function parseDaemonJson(text: string): Json {
   return value as Json;
 }
 
+/** The mirrors that are asked before Weir's. @throws EditError */
+export function otherMirrors(text: string | undefined, mirrorUrl: string): readonly string[] {
+  return (mirrorsOf(parseDaemonJson(text)) ?? []).filter((each) => !isSameUrl(each, mirrorUrl));
+}
+
 /** Undefined: no list, which is written as null, too. */
-export function mirrorsOf(file: Json): readonly string[] | undefined {
+function mirrorsOf(file: Json): readonly string[] | undefined {
   const mirrors = file[KEY];
   if (mirrors === undefined || mirrors === null) return undefined;
   if (!Array.isArray(mirrors) || !mirrors.every((mirror) => typeof mirror === 'string')) {

@@ -2,7 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { editing } from './edit.ts';
 import { commandLineOf, optionOf, proxyNotes, type CommandLine } from './command-line.ts';
-import { daemonJsonEdit, mirrorsOf, parseDaemonJson } from './daemon-json.ts';
+import { daemonJsonEdit, otherMirrors, parseDaemonJson } from './daemon-json.ts';
 import type { HostFiles } from './host-files.ts';
 import { ALL_REGISTRIES, existsAny, programPaths, type Detect } from './target.ts';
 
@@ -35,7 +35,7 @@ export const detectDocker: Detect = async (files, wish, isNamed) => {
       : [],
     notes: [
       ...(wantsHub
-        ? othersNotes(editing(path, () => othersIn(text, wish.mirrorUrl)))
+        ? othersNotes(editing(path, () => otherMirrors(text, wish.mirrorUrl)))
         : ['Docker has mirrors for docker.io only, which is not among --registries']),
       ...proxyNotes(command),
     ],
@@ -54,11 +54,6 @@ function flagNote(flags: readonly string[], path: string): string {
   );
 }
 
-function othersIn(text: string | undefined, mirrorUrl: string): readonly string[] {
-  if (text === undefined || text.trim() === '') return [];
-  return (mirrorsOf(parseDaemonJson(text)) ?? []).filter((each) => each.replace(/\/$/, '') !== mirrorUrl);
-}
-
 function othersNotes(others: readonly string[]): readonly string[] {
   if (others.length === 0) return [];
   return [
@@ -69,7 +64,6 @@ function othersNotes(others: readonly string[]): readonly string[] {
 async function pidFileOf(files: HostFiles): Promise<string> {
   const path = configOf(await commandLineOf(files, 'dockerd'));
   const text = await files.read(path);
-  if (text === undefined || text.trim() === '') return PID_FILE;
   const { pidfile } = editing(path, () => parseDaemonJson(text));
   return typeof pidfile === 'string' && pidfile !== '' ? pidfile : PID_FILE;
 }

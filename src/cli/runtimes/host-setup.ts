@@ -8,12 +8,20 @@
  *     edited by hand since     Weir's part is taken out of the present text; the result is the new original text
  */
 import { createTwoFilesPatch, FILE_HEADERS_ONLY } from 'diff';
-import { isWeirError, WeirError } from '../../util/errors.ts';
+import { isWeirError } from '../../util/errors.ts';
 import { reloadDocker } from './docker.ts';
 import { HostFiles, problem } from './host-files.ts';
 import { lockHost } from './host-lock.ts';
 import { Records, type KnownRecords } from './original-files.ts';
-import { isReal, planConfigure, planRestoreAll, type Change, type Plan, type PlanOptions } from './plan.ts';
+import {
+  isReal,
+  nothingChanged,
+  planConfigure,
+  planRestoreAll,
+  type Change,
+  type Plan,
+  type PlanOptions,
+} from './plan.ts';
 import type { Runtime, Wish } from './target.ts';
 
 /** Tells the running program that its files were written; resolves with lines for people. */
@@ -40,9 +48,8 @@ export interface Outcome {
 /** @throws WeirError `runtime_config` that names the files; nothing was written then */
 export async function configureHost(wish: Wish, options: HostSetupOptions): Promise<Outcome> {
   return carryOut(options, async (files, { records, problems }) => {
-    if (problems.length > 0) throw problemOf(problems);
-    const plan = await planConfigure(files, records, wish, options);
-    return withWritable(files, plan);
+    if (problems.length > 0) throw nothingChanged(problems);
+    return planConfigure(files, records, wish, options);
   });
 }
 
@@ -85,33 +92,6 @@ async function carryOut(
     if (line !== undefined) told.push(`${runtime}: ${line}`);
   }
   return outcomeOf({ lines: [...plan.lines, ...told], changes: done, failures });
-}
-
-/**
- * The plan without the optional changes that cannot be made.
- * @throws WeirError `runtime_config` that names each file that cannot be written
- */
-async function withWritable(files: HostFiles, plan: Plan): Promise<Plan> {
-  const changes: Change[] = [];
-  const lines = [...plan.lines];
-  const problems: string[] = [];
-  for (const change of plan.changes) {
-    try {
-      if (isReal(change)) await files.checkWritable(change.path);
-      changes.push(change);
-    } catch (error) {
-      if (!isWeirError(error, 'runtime_config')) throw error;
-      if (change.isOptional)
-        lines.push(`${change.record.runtime}: note: ${error.message}: it is left as it is`);
-      else problems.push(error.message);
-    }
-  }
-  if (problems.length > 0) throw problemOf(problems);
-  return { ...plan, changes, lines };
-}
-
-function problemOf(problems: readonly string[]): WeirError {
-  return new WeirError('runtime_config', `${problems.join('; ')}; nothing was changed`);
 }
 
 function outcomeOf({ lines, changes, failures }: Plan): Outcome {

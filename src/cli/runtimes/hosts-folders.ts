@@ -61,11 +61,15 @@ export async function planHosts(
     if (holding !== undefined && !holding.isDefault) continue;
     add(pathFor(name, holding, folders), directTomlEdit(inheritedByDirect(name, holding)));
   }
-  const others: string[] = [];
+  const found: string[] = [];
   for (const parent of folders) {
-    for (const name of await files.list(parent)) others.push(posix.join(parent, name, FILE));
+    for (const name of await files.list(parent)) found.push(posix.join(parent, name));
   }
-  return { targets, others, notes: [...notes, ...(await othersNotes(files, folders, wish))] };
+  return {
+    targets,
+    others: found.map((folder) => posix.join(folder, FILE)),
+    notes: [...notes, ...(await othersNotes(files, found, folders, wish))],
+  };
 }
 
 function pathFor(name: string, holding: Holding | undefined, folders: readonly string[]): string {
@@ -164,18 +168,16 @@ function placesNotes(path: string, name: string, { elsewhere, server }: Places):
 /** A registry's own folder wins over `_default`. An administrator decided that, so it is reported, not changed. */
 async function othersNotes(
   files: HostFiles,
+  found: readonly string[],
   folders: readonly string[],
   wish: Wish,
 ): Promise<readonly string[]> {
   if (!wish.registries.includes(ALL_REGISTRIES)) return [];
   const asked = new Set([...wish.registries, ...wish.direct]);
   const own = new Set<string>();
-  for (const parent of folders) {
-    for (const each of await files.list(parent)) {
-      const name = each.replace(/_(\d+)_$/, ':$1');
-      if (asked.has(name)) continue;
-      if ((await readFolder(files, posix.join(parent, each))) !== undefined) own.add(name);
-    }
+  for (const folder of found) {
+    const name = posix.basename(folder).replace(/_(\d+)_$/, ':$1');
+    if (!asked.has(name) && (await readFolder(files, folder)) !== undefined) own.add(name);
   }
   if (own.size === 0) return [];
   return [

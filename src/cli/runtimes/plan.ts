@@ -1,5 +1,5 @@
 /** What `weir host` would change on this machine. Nothing is written here. */
-import { isWeirError } from '../../util/errors.ts';
+import { isWeirError, WeirError } from '../../util/errors.ts';
 import { detectContainerd } from './containerd.ts';
 import { detectContainers } from './containers.ts';
 import { daemonJsonEdit } from './daemon-json.ts';
@@ -14,6 +14,7 @@ import {
   ALL_REGISTRIES,
   DEFAULT_MIRROR,
   type Detect,
+  type Found,
   type Runtime,
   type Target,
   type Wish,
@@ -38,8 +39,6 @@ export interface Change {
   readonly record: Record;
   /** Whether Weir's part is removed, and the record with it. */
   readonly isRestored: boolean;
-  /** Whether a failure is a note. */
-  readonly isOptional: boolean;
 }
 
 /** The plan of one run. */
@@ -57,49 +56,89 @@ export interface PlanOptions {
   readonly dryRun: boolean;
 }
 
-/** @throws WeirError `runtime_config` that names the file */
+/** What `weir host configure` would do to the files of one runtime. */
+interface RuntimePlan {
+  readonly lines: readonly string[];
+  readonly changes: readonly Change[];
+  /** Files that cannot be written, and why. */
+  readonly refused: readonly string[];
+}
+
+/** @throws WeirError `runtime_config` that names the file, or each file that cannot be written */
 export async function planConfigure(
   files: HostFiles,
   known: readonly Record[],
   wish: Wish,
   options: PlanOptions,
 ): Promise<Plan> {
-  const lines: string[] = [];
-  const changes: Change[] = [];
-  let isAnyThere = false;
+  const plans: RuntimePlan[] = [];
   for (const runtime of options.runtimes ?? runtimesOf(DETECT)) {
     const found = await DETECT[runtime](files, wish, options.runtimes !== undefined);
-    if (found === undefined) continue;
-    isAnyThere = true;
-    for (const target of found.targets) {
-      const masked = await maskNote(files, target.path);
-      if (masked !== undefined) {
-        lines.push(`${runtime}: note: ${masked}`);
-        continue;
-      }
-      const change = await planTarget(files, known, found.runtime, target, wish);
-      if (change !== undefined) changes.push(change);
-      lines.push(
-        `${runtime}: ${target.path}: ${tell(change, options.dryRun)}${change === undefined ? '' : `; takes effect ${target.takesEffect}`}`,
-      );
-    }
-    for (const record of known) {
-      // The file is for a registry that --registries no longer names, or may not have the mirror any more.
-      if (record.runtime !== runtime || found.targets.some(({ path }) => path === record.path)) continue;
-      const change = await planRestore(files, record);
-      changes.push(change);
-      lines.push(`${runtime}: ${record.path}: ${tell(change, options.dryRun)}`);
-    }
-    lines.push(...found.notes.map((note) => `${runtime}: note: ${note}`));
+    if (found !== undefined) plans.push(await planRuntime(files, known, found, wish, options));
   }
-  if (!isAnyThere) lines.push('no runtime was found on this machine: nothing was changed');
-  return { lines, changes, failures: [] };
+  const refused = plans.flatMap((plan) => plan.refused);
+  if (refused.length > 0) throw nothingChanged(refused);
+  const lines =
+    plans.length === 0
+      ? ['no runtime was found on this machine: nothing was changed']
+      : plans.flatMap((plan) => plan.lines);
+  return { lines, changes: plans.flatMap((plan) => plan.changes), failures: [] };
 }
 
-async function maskNote(files: HostFiles, path: string): Promise<string | undefined> {
-  return (await files.kindOf(path)) === 'other'
-    ? `${path} is no regular file, as if it were masked: it is left as it is`
-    : undefined;
+async function planRuntime(
+  files: HostFiles,
+  known: readonly Record[],
+  { runtime, targets, notes }: Found,
+  wish: Wish,
+  { dryRun }: PlanOptions,
+): Promise<RuntimePlan> {
+  const [lines, changes, refused]: [string[], Change[], string[]] = [[], [], []];
+  const note = (text: string): unknown => lines.push(`${runtime}: note: ${text}`);
+  for (const target of targets) {
+    const { path, takesEffect, isOptional = false } = target;
+    if ((await files.kindOf(path)) === 'other') {
+      note(`${path} is no regular file, as if it were masked: it is left as it is`);
+      continue;
+    }
+    const change = await planTarget(files, known, runtime, target, wish);
+    const problem = dryRun ? undefined : await refusalOf(files, change);
+    if (problem !== undefined) {
+      if (isOptional) note(`${problem}: it is left as it is`);
+      else refused.push(problem);
+      continue;
+    }
+    if (change !== undefined) changes.push(change);
+    const effect = change === undefined ? '' : `; takes effect ${takesEffect}`;
+    lines.push(`${runtime}: ${path}: ${tell(change, dryRun)}${effect}`);
+  }
+  for (const record of known) {
+    // The file is for a registry that --registries no longer names, or may not have the mirror any more.
+    if (record.runtime !== runtime || targets.some(({ path }) => path === record.path)) continue;
+    const change = await planRestore(files, record);
+    const problem = dryRun ? undefined : await refusalOf(files, change);
+    if (problem !== undefined) refused.push(problem);
+    changes.push(change);
+    lines.push(`${runtime}: ${record.path}: ${tell(change, dryRun)}`);
+  }
+  for (const each of notes) note(each);
+  return { lines, changes, refused };
+}
+
+/** Why a file cannot be written; undefined: it can, or it stays as it is. */
+async function refusalOf(files: HostFiles, change: Change | undefined): Promise<string | undefined> {
+  if (change === undefined || !isReal(change)) return undefined;
+  try {
+    await files.checkWritable(change.path);
+    return undefined;
+  } catch (error) {
+    if (!isWeirError(error, 'runtime_config')) throw error;
+    return error.message;
+  }
+}
+
+/** Ends a run before anything is written. */
+export function nothingChanged(problems: readonly string[]): WeirError {
+  return new WeirError('runtime_config', `${problems.join('; ')}; nothing was changed`);
 }
 
 /** Undefined if nothing is to be done. */
@@ -107,7 +146,7 @@ async function planTarget(
   files: HostFiles,
   known: readonly Record[],
   runtime: Runtime,
-  { path, edit, isOptional = false }: Target,
+  { path, edit }: Target,
   wish: Wish,
 ): Promise<Change | undefined> {
   const before = await files.read(path);
@@ -124,7 +163,6 @@ async function planTarget(
     before,
     after: isLeft ? original : after,
     isRestored: isLeft,
-    isOptional,
     record: {
       version: 1,
       path,
@@ -232,13 +270,13 @@ function withoutRecord(path: string, runtime: Runtime, text: string): Change {
     written: [],
     folders: [],
   };
-  return { path, before: text, after, record, isRestored: true, isOptional: false };
+  return { path, before: text, after, record, isRestored: true };
 }
 
 async function planRestore(files: HostFiles, record: Record): Promise<Change> {
   const before = await files.read(record.path);
   const after = originalOf(record, before);
-  return { path: record.path, before, after, record, isRestored: true, isOptional: false };
+  return { path: record.path, before, after, record, isRestored: true };
 }
 
 export function isReal({ before, after }: Change): boolean {

@@ -11,14 +11,13 @@ import { Document, isMap, isSeq, parseDocument, YAMLMap, YAMLSeq } from 'yaml';
 import { errorMessage } from '../../util/errors.ts';
 import { EditError, type Edit } from './edit.ts';
 import { isRegistry } from './hosts-toml.ts';
+import { isMapping, valuesOf, type Values } from './values.ts';
 
 const MIRRORS = 'mirrors';
 /** The entry for registries without one of their own. */
 const ALL = '*';
 /** Aliases that the file may expand; more of them are the "billion laughs" attack on the memory. */
 const MAX_ALIASES = 100;
-
-type Values = Readonly<Record<string, unknown>>;
 
 /** @param names registries; `*` for all */
 export function registriesYamlEdit(mirrorUrl: string, names: readonly string[]): Edit {
@@ -165,14 +164,6 @@ function removeEndpoint(file: Document, before: Document, name: string, mirrorUr
     if (!isEmpty || before.hasIn(path)) return;
     file.deleteIn(path);
   }
-}
-
-function valuesOf(value: unknown): Values {
-  return isMapping(value) ? value : {};
-}
-
-function isMapping(value: unknown): value is Values {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Undefined if an alias has lost its anchor. */

@@ -43,6 +43,11 @@ describe('host configure on a machine with a history', () => {
       '/etc/containers/registries.conf.d': 'another one',
     });
     const before = await machine.snapshot();
+    assert.match(
+      (await machine.configure({}, undefined, true)).diff,
+      /^\+\+\+ b\/etc\/docker\/daemon\.json$/m,
+    );
+    assert.deepEqual(await machine.snapshot(), before);
     await assert.rejects(
       machine.configure(),
       (error) =>
@@ -63,7 +68,22 @@ describe('host configure on a machine with a history', () => {
     });
     const outcome = await machine.configure({}, ['k3s']);
     assert.match(told(outcome), /k3s: note: .*_default\/hosts\.toml cannot be written .*left as it is/);
+    assert.doesNotMatch(told(outcome), /hosts\.toml: written/);
     assert.match(await machine.read(PATHS.k3s), /4770/);
+  });
+
+  it('says why podman gets no mirror where two tables of one place would differ', async () => {
+    await using machine = await Machine.create({
+      '/etc/containers/registries.conf':
+        '[[registry]]\nprefix = "*.io"\ninsecure = true\n[[registry]]\nprefix = "old.corp"\nlocation = "quay.io"\n',
+    });
+    const outcome = await machine.configure({ registries: ['quay.io', 'ghcr.io'] });
+    assert.match(
+      told(outcome),
+      /note: quay\.io: another table of the same place differs in insecure or blocked/,
+    );
+    const own = await machine.read(PATHS.containers);
+    assert.ok(own.includes('prefix = "ghcr.io"') && !own.includes('prefix = "quay.io"'));
   });
 
   it('finds the data folder of k3s in its configuration', async () => {
