@@ -9,15 +9,8 @@ import { parse as parseYaml } from 'yaml';
 import { EXIT_CODES } from '../src/cli/exit-codes.ts';
 import { buildProgram } from '../src/cli/program.ts';
 import { REGISTRY_FIELDS } from '../src/config/registries.ts';
-import {
-  SECTIONS,
-  SETTING_KEYS,
-  envName,
-  flagName,
-  sectionOf,
-  settingOf,
-  type SettingKey,
-} from '../src/config/settings.ts';
+import { SECTIONS, envName, flagName, sectionOf } from '../src/config/setting-names.ts';
+import { SETTING_KEYS, settingOf, type SettingKey } from '../src/config/settings.ts';
 import { benchmarkParts } from './benchmarks/parts.ts';
 import { table } from './markdown.ts';
 

@@ -11,18 +11,8 @@ import { formatListenAddress } from './kinds.ts';
 import { didYouMean } from './spelling.ts';
 import type { ReadFile } from './read-file.ts';
 import { readRegistries } from './registries.ts';
-import {
-  CONFIG_FILE_ENV,
-  DEFAULT_CONFIG_FILE,
-  ENV_PREFIX,
-  SETTING_KEYS,
-  envName,
-  flagName,
-  settingOf,
-  type Config,
-  type ConfigKey,
-  type SettingKey,
-} from './settings.ts';
+import { CONFIG_FILE_ENV, DEFAULT_CONFIG_FILE, ENV_PREFIX, envName, flagName } from './setting-names.ts';
+import { SETTING_KEYS, settingOf, type Config, type ConfigKey, type SettingKey } from './settings.ts';
 import { readYamlSettings, type RawValue, type YamlSettings } from './yaml-file.ts';
 
 /** A hand-written file has some KiB. The bound keeps a wrong path (a disk image) from filling the memory. */

@@ -5,7 +5,8 @@
  */
 import { errorMessage } from '../util/errors.ts';
 import { didYouMean } from './spelling.ts';
-import { SECTIONS, SETTING_KEYS, type SettingKey } from './settings.ts';
+import { SECTIONS } from './setting-names.ts';
+import { SETTING_KEYS, type SettingKey } from './settings.ts';
 
 /** A value before it is checked, and its source. */
 export interface RawValue {

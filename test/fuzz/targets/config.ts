@@ -11,7 +11,8 @@ import {
   readHostName,
 } from '../../../src/config/cluster-addresses.ts';
 import { loadConfig } from '../../../src/config/load.ts';
-import { envName, SETTING_KEYS, settingOf } from '../../../src/config/settings.ts';
+import { envName } from '../../../src/config/setting-names.ts';
+import { SETTING_KEYS, settingOf } from '../../../src/config/settings.ts';
 import { formatDuration, formatSize, parseDuration, parseSize } from '../../../src/config/units.ts';
 import { parseBootstrap } from '../../../src/network/addresses.ts';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';

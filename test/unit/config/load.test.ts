@@ -2,13 +2,8 @@ import assert from 'node:assert/strict';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import * as fc from 'fast-check';
 import { defaultConfig, loadConfig, type LoadedConfig } from '../../../src/config/load.ts';
-import {
-  DEFAULT_CONFIG_FILE,
-  SETTING_KEYS,
-  envName,
-  flagName,
-  type SettingKey,
-} from '../../../src/config/settings.ts';
+import { DEFAULT_CONFIG_FILE, envName, flagName } from '../../../src/config/setting-names.ts';
+import { SETTING_KEYS, type SettingKey } from '../../../src/config/settings.ts';
 import { isWeirError } from '../../../src/util/errors.ts';
 
 interface Sources {
