@@ -1,5 +1,5 @@
 /** How the mirror answers: error bodies (distribution spec, "Error Codes"), entity tags, links to the next page. */
-import { ERROR_CODES, isWeirError, WeirError } from '../util/errors.ts';
+import { ERROR_CODES, isWeirError, UNANSWERED, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import { MEDIA_TYPES } from '../oci/manifest.ts';
 import type { PassedThrough } from '../upstream/passed-through.ts';
@@ -9,15 +9,7 @@ import { MAX_TARGET_LENGTH, type Route } from './route.ts';
 const JSON_TYPE = 'application/json';
 const BAD_GATEWAY = 502;
 /** The registry could not be asked, or has failed. */
-const NO_ANSWER = [
-  'upstream_unreachable',
-  'upstream_tls',
-  'upstream_timeout',
-  'upstream_stalled',
-  'upstream_cut',
-  'upstream_status',
-  'upstream_throttled',
-] as const;
+const NO_ANSWER = [...UNANSWERED, 'upstream_tls', 'upstream_status'] as const;
 /** Content types that are JSON. */
 const IS_JSON = /^application\/(?:[a-z0-9.+-]{1,100}\+)?json$/;
 

@@ -16,7 +16,7 @@
 import { createHmac } from 'node:crypto';
 import { abortable } from '../util/async.ts';
 import type { Clock } from '../util/clock.ts';
-import { isWeirError, WeirError, type ErrorCode } from '../util/errors.ts';
+import { isWeirError, WeirError, UNANSWERED } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import { repositoryKey, type RegistryHost, type Repository } from '../oci/repository.ts';
@@ -46,14 +46,6 @@ export interface AccessOptions {
   readonly clock: Clock;
 }
 
-/** Failures that say nothing about the caller: upstream has not decided. */
-const UNDECIDED: readonly ErrorCode[] = [
-  'upstream_unreachable',
-  'upstream_timeout',
-  'upstream_stalled',
-  'upstream_cut',
-  'upstream_throttled',
-];
 /** The first status that is a failure of the server. Any lower one is upstream's word, however odd. */
 const SERVER_ERROR = 500;
 
@@ -63,7 +55,7 @@ const MAX_LISTED = 1_000;
 /** Whether nobody has answered, as far as it matters: what upstream said last stands in. */
 export function isOffline(error: unknown): boolean {
   if (isWeirError(error, 'upstream_status')) return Number(error.detail['status']) >= SERVER_ERROR;
-  return isWeirError(error, ...UNDECIDED) || (error instanceof Error && error.name === 'TimeoutError');
+  return isWeirError(error, ...UNANSWERED) || (error instanceof Error && error.name === 'TimeoutError');
 }
 
 /** Whether upstream was reached, although it has not decided: it throttles us, or its status is no decision. */

@@ -62,7 +62,7 @@ export interface PeeringOptions {
   /** Settles when the members are known, or none could be found. */
   readonly settled: Promise<void>;
   readonly problem: (message: string, error: unknown) => void;
-  /** A manifest came from a member. */
+  /** A manifest came from a member, and is right. */
   readonly received: (swarm: SwarmKey, from: PeerId, bytes: number) => void;
 }
 
@@ -171,8 +171,10 @@ export class Peering implements ManifestPeers {
       if (answer?.kind === 'redirect') queue.push(...answer.holders);
       if (answer?.kind !== 'chunk' || isHeld(answer.bytes)) continue; // a whole blob is never held
       const { bytes } = answer;
-      this.#options.received(swarm, peer, bytes.length);
-      if (digestOf(bytes, digestAlgorithm(digest)) === digest) return bytes;
+      if (digestOf(bytes, digestAlgorithm(digest)) === digest) {
+        this.#options.received(swarm, peer, bytes.length);
+        return bytes;
+      }
       membership.suspect(peer, 'wrong-bytes');
     }
     return undefined;

@@ -133,6 +133,15 @@ export function systemCode(error: unknown): string | undefined {
   return typeof error.code === 'string' ? error.code : undefined;
 }
 
+/** Upstream has not decided: such a failure says nothing about the caller, nor about what was asked for. */
+export const UNANSWERED: readonly ErrorCode[] = [
+  'upstream_unreachable',
+  'upstream_timeout',
+  'upstream_stalled',
+  'upstream_cut',
+  'upstream_throttled',
+];
+
 /** What the kernel says if there is no way from this machine, at once and to all behind it. */
 const NO_ROUTE: ReadonlySet<unknown> = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'ENETDOWN']);
 
