@@ -35,6 +35,12 @@ async function cutOff(site: Site, milliseconds: number, wish: Partial<PullWish> 
   return site.ended();
 }
 
+async function stopForAWhile(site: Site): Promise<void> {
+  site.node(2).signal('SIGSTOP');
+  await delay(STOPPED);
+  site.node(2).signal('SIGCONT');
+}
+
 /** Flips one bit in the middle of the largest blob that the node has stored. */
 async function flipByte(site: Site, index: number): Promise<void> {
   const hex = digestHex(site.image.blobs.at(-1)?.digest ?? site.image.digest);
@@ -81,20 +87,12 @@ export const CASES: readonly Case[] = [
   },
   {
     title: 'a node is stopped for 15 s; its watchdog ends it',
-    act: amid(0.4, async (site) => {
-      site.node(2).signal('SIGSTOP');
-      await delay(STOPPED);
-      site.node(2).signal('SIGCONT');
-    }),
+    act: amid(0.4, async (site) => stopForAWhile(site)),
   },
   {
     title: 'a node is stopped for 15 s without a watchdog',
     site: { settings: NO_WATCHDOG },
-    act: amid(0.4, async (site) => {
-      site.node(2).signal('SIGSTOP');
-      await delay(STOPPED);
-      site.node(2).signal('SIGCONT');
-    }),
+    act: amid(0.4, async (site) => stopForAWhile(site)),
   },
   {
     title: 'two nodes are stopped for good; the other three',

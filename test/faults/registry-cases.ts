@@ -13,6 +13,14 @@ const answer = (status: number, headers: Record<string, string> = {}): WrittenRu
   body: '{"errors":[{"code":"UNAVAILABLE","message":"test"}]}',
 });
 
+/** All pull while the first body of each blob meets this fault. */
+const onFirstBodies =
+  (fault: WrittenRule['fault']): Case['act'] =>
+  async (site) => {
+    const rules = site.image.blobs.map(({ digest }) => ({ path: digest, times: 1, fault }));
+    return underRules(...rules)(site);
+  };
+
 export const REGISTRY_CASES: readonly Case[] = [
   {
     title: 'the registry is killed in the middle and comes back after 5 s',
@@ -75,14 +83,7 @@ export const REGISTRY_CASES: readonly Case[] = [
     title: 'the first body of each blob stalls after 1 MiB',
     isDirectWorse: true,
     isShort: true,
-    act: async (site) => {
-      const rules = site.image.blobs.map(({ digest }) => ({
-        path: digest,
-        times: 1,
-        fault: { kind: 'stall-at', at: MIB } as const,
-      }));
-      return underRules(...rules)(site);
-    },
+    act: onFirstBodies({ kind: 'stall-at', at: MIB }),
   },
   {
     title: 'each body is cut off after 1 MiB',
@@ -91,14 +92,7 @@ export const REGISTRY_CASES: readonly Case[] = [
   {
     title: 'the first body of each blob is reset after 1 MiB',
     isDirectWorse: true,
-    act: async (site) => {
-      const rules = site.image.blobs.map(({ digest }) => ({
-        path: digest,
-        times: 1,
-        fault: { kind: 'reset-at', at: MIB } as const,
-      }));
-      return underRules(...rules)(site);
-    },
+    act: onFirstBodies({ kind: 'reset-at', at: MIB }),
   },
   {
     title: 'a bit of a layer was wrong when it was first sent; the next pull',

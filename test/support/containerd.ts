@@ -9,7 +9,6 @@ import { HostFiles } from '../../src/cli/runtimes/host-files.ts';
 import { planHosts } from '../../src/cli/runtimes/hosts-folders.ts';
 import type { Wish } from '../../src/cli/runtimes/target.ts';
 import { Cri } from './cri.ts';
-import { eventually } from './eventually.ts';
 import { Program, run, runOk, type Result, type RunOptions } from './program.ts';
 import { TempDir } from './temp.ts';
 
@@ -61,7 +60,7 @@ export class Containerd implements AsyncDisposable {
       const program = await Program.start({ command: 'containerd', args, within: options.within });
       const containerd = new Containerd(dir, hosts, program);
       await program.line(/containerd successfully booted/);
-      await eventually(() => containerd.cri.imageStatus('none.test/none:none')); // it may say that it "is not initialized yet"
+      await containerd.cri.ready();
       return containerd;
     } catch (error) {
       await dir[Symbol.asyncDispose]();

@@ -11,6 +11,7 @@ import {
   type ServiceError,
 } from '@grpc/grpc-js';
 import { loadSync } from '@grpc/proto-loader';
+import { eventually } from './eventually.ts';
 import { MINUTE } from '../../src/util/clock.ts';
 
 export interface CriCredentials {
@@ -83,6 +84,11 @@ export class Cri implements Disposable {
   async imageStatus(image: string): Promise<CriImage | undefined> {
     const response = (await this.#call('ImageStatus', { image: { image } })) as { image?: CriImage | null };
     return response.image ?? undefined;
+  }
+
+  /** Resolves once it answers: after containerd has booted it may say for a while that it "is not initialized yet". */
+  async ready(): Promise<void> {
+    await eventually(() => this.imageStatus('none.test/none:none'));
   }
 
   async remove(image: string): Promise<void> {

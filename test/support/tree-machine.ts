@@ -2,7 +2,6 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { Cri } from './cri.ts';
 import { DebianTree, type Suite } from './debian-tree.ts';
-import { eventually } from './eventually.ts';
 import { Program, runOk } from './program.ts';
 import { TempDir } from './temp.ts';
 import { WEIR } from './weir.ts';
@@ -46,7 +45,7 @@ export class TreeMachine implements AsyncDisposable {
     await using program = await Program.start({ command: 'containerd', args, within: tree.within });
     await program.line(/containerd successfully booted/);
     using cri = new Cri(dir.join('containerd.sock'));
-    await eventually(() => cri.imageStatus('none.test/none:none')); // it may say that it "is not initialized yet"
+    await cri.ready();
     await cri.pullOk(image);
     return (await cri.imageStatus(image))?.repo_digests ?? [];
   }
