@@ -159,7 +159,7 @@ const whole: Handler = (_, response) => {
 async function takeInPieces(response: Response): Promise<string> {
   const hash = createHash('sha256');
   const take: BodyTaker = (bytes) => {
-    if (randomInt(8) > 0) {
+    if (bytes.length === 0 || randomInt(8) > 0) {
       hash.update(bytes);
       return bytes.length;
     }
