@@ -24,7 +24,7 @@ import type { RuntimeContent } from '../store/runtime-content.ts';
 import { Upstream } from '../upstream/upstream.ts';
 import { AdminServer } from './admin-server.ts';
 import type { Announcements } from './announcements.ts';
-import { readZone } from './cluster-settings.ts';
+import { nodeName, readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import type { Logger } from './logger.ts';
@@ -72,7 +72,10 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     connections: () => 0,
     peerConnections: () => 0,
   };
-  const metrics: Metrics = new Metrics(version, sources);
+  const metrics: Metrics = new Metrics(
+    { version, name: nodeName(config), zone: config['node.zone'] },
+    sources,
+  );
   // First to start and last to stop.
   stack.use(
     watchFaults({
