@@ -30,6 +30,8 @@ NEEDED='
   debootstrap:debootstrap
   qemu-aarch64-static:qemu-user-static
   systemd-analyze:systemd
+  prometheus:prometheus
+  promtool:prometheus
 '
 
 is_debian() { [ -f /etc/debian_version ] && command -v apt-get >/dev/null; }

@@ -17,6 +17,7 @@ const VALUE_SETS: Readonly<Record<string, readonly string[]>> = {
   'a registry of its own': ['--set', 'image.repository=registry.example/weir'],
   'everything on': [
     ['--set', 'metrics.enabled=true,metrics.serviceMonitor.enabled=true,metrics.dashboard.enabled=true'],
+    ['--set', 'metrics.rules.enabled=true,metrics.rules.labels.release=prometheus'],
     [
       '--set',
       'zone.from=nodeLabel,seLinuxOptions.type=spc_t,maxUnavailable=3,image.pullSecrets[0].name=pull',
@@ -139,6 +140,7 @@ describeChart('chart', function () {
     await refused('zone.from=moon', /zone/);
     await refused('maxUnavailable=0', /maxUnavailable/);
     await refused('metrics.serviceMonitor.enabled=true', /needs metrics.enabled/);
+    await refused('metrics.rules.enabled=true', /needs metrics.enabled/);
     await refused(
       'config.tags.ttl=1m,configSecret.existingSecret=mine',
       /move the settings of config into it/,
