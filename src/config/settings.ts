@@ -237,7 +237,7 @@ export const SETTINGS = {
   'store.quota': setting(
     autoOrSize({ min: MIN_QUOTA }),
     'auto',
-    'Limit of bytes in the store; the least recently used blobs go first. auto: a tenth of the disk, at most 20GiB',
+    'Limit of bytes in the store; the least recently used blobs go first, and a larger blob takes free disk while it is pulled. auto: a tenth of the disk, at most 20GiB',
   ),
   'store.runtime-content': setting(
     autoNoneOrPaths(),

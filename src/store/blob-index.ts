@@ -1,4 +1,4 @@
-/** The committed blobs, in memory. */
+/** The committed blobs, in memory: those within the quota, and the oversized (room.ts). */
 import type { Digest } from '../oci/digest.ts';
 import type { Unverified } from './fs-blob.ts';
 import type { HeldBlob } from './room.ts';
@@ -17,15 +17,25 @@ export interface Entry {
 
 export class BlobIndex {
   readonly #entries: Map<Digest, Entry> = new Map();
+  readonly #isOversized: (size: number) => boolean;
   #bytes = 0;
+  #oversizedBytes = 0;
+
+  constructor(isOversized: (size: number) => boolean) {
+    this.#isOversized = isOversized;
+  }
 
   get count(): number {
     return this.#entries.size;
   }
 
-  /** Of all blobs together. */
+  /** Of all blobs within the quota together. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  get oversizedBytes(): number {
+    return this.#oversizedBytes;
   }
 
   get(digest: Digest): Entry | undefined {
@@ -34,7 +44,7 @@ export class BlobIndex {
 
   add(digest: Digest, size: number, lastUsed: number, verification: Entry['verification']): void {
     this.remove(digest);
-    this.#bytes += size;
+    this.#count(size, size);
     this.#entries.set(digest, {
       size,
       lastUsed,
@@ -47,13 +57,28 @@ export class BlobIndex {
 
   /** @returns whether it was there */
   remove(digest: Digest): boolean {
-    this.#bytes -= this.#entries.get(digest)?.size ?? 0;
+    const size = this.#entries.get(digest)?.size ?? 0;
+    this.#count(size, -size);
     return this.#entries.delete(digest);
+  }
+
+  #count(size: number, bytes: number): void {
+    if (this.#isOversized(size)) this.#oversizedBytes += bytes;
+    else this.#bytes += bytes;
   }
 
   *list(): Iterable<HeldBlob> {
     for (const [digest, { size, lastUsed, pins }] of this.#entries) {
       yield { digest, size, lastUsed, isPinned: pins > 0 };
     }
+  }
+
+  *ordinary(): Iterable<HeldBlob> {
+    for (const blob of this.list()) if (!this.#isOversized(blob.size)) yield blob;
+  }
+
+  oversized(): readonly HeldBlob[] {
+    if (this.#oversizedBytes === 0) return [];
+    return [...this.list()].filter(({ size }) => this.#isOversized(size));
   }
 }

@@ -4,10 +4,10 @@
  * It owns the data folder (whose lock the catalog holds) and an index of it in memory, read once at the start.
  * The time of last use is the blob file's mtime, so that eviction order survives a restart without a database.
  */
-import { type FileHandle, open, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, utimes } from 'node:fs/promises';
 import { MINUTE, type Clock } from '../util/clock.ts';
 import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
-import { digestHex, type Digest } from '../oci/digest.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
@@ -15,20 +15,20 @@ import type { ByteFiles } from './byte-files.ts';
 import { BlobIndex, type Entry } from './blob-index.ts';
 import { ChunkMap, impliedMap, isImplied } from './chunk-map.ts';
 import { FILE_MODE, partialName, type DataFolder } from './data-folder.ts';
-import { FsBlob, unverifiedBy } from './fs-blob.ts';
+import { FsBlob } from './fs-blob.ts';
 import { FsIngest } from './fs-ingest.ts';
 import type { IngestOwner } from './ingest-owner.ts';
+import { Oversized } from './oversized.ts';
 import type { Holdings } from './room.ts';
 import { Space, type Victim } from './space.ts';
+import { unverified } from './verification.ts';
 import { readChunkMap, removeStrangers, scanBlobs, scanPartials } from './scan.ts';
 import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from './store.ts';
 
 /** Milliseconds between two updates of a file's mtime: eviction needs no finer order. */
 const TOUCH_INTERVAL = 1 * MINUTE;
-
 /** Milliseconds for which a blob that was found right is read unchecked. */
 const VERIFIED_FOR = 10 * MINUTE;
-
 /** Removes a file that may be gone, or that may have been replaced by a folder. */
 const WHATEVER = { force: true, recursive: true } as const;
 
@@ -55,17 +55,19 @@ interface Partial {
   readonly lastUsed: number;
   /** Undefined for a partial blob of an earlier run. */
   readonly registry: RegistryHost | undefined;
+  readonly isOversized: boolean;
 }
 
 export class FsStore implements Store, IngestOwner {
   readonly name = 'store';
   readonly #options: FsStoreOptions;
   readonly #folder: DataFolder;
-  readonly #blobs: BlobIndex = new BlobIndex();
+  readonly #blobs: BlobIndex = new BlobIndex((size) => this.#oversized.is(size));
   /** By {@link partialName}, as {@link #ingests}. */
   readonly #partials: Map<string, Partial> = new Map();
   readonly #ingests: Map<string, FsIngest> = new Map();
   readonly #space: Space;
+  readonly #oversized: Oversized;
 
   private constructor(options: FsStoreOptions) {
     this.#options = options;
@@ -74,7 +76,18 @@ export class FsStore implements Store, IngestOwner {
       root: options.folder.root,
       quota: options.quota,
       holdings: () => this.#holdings(),
+      oversized: () => this.#oversized.holdings,
       evict: (victim) => this.#evict(victim),
+    });
+    this.#oversized = new Oversized({
+      clock: options.clock,
+      quota: () => this.#space.quota,
+      blobs: this.#blobs,
+      partials: this.#partials,
+      ingests: this.#ingests,
+      inTurn: (work) => this.#space.inTurn(work),
+      evict: (victim) => this.#evict(victim),
+      onProblem: options.onProblem,
     });
   }
 
@@ -93,16 +106,19 @@ export class FsStore implements Store, IngestOwner {
       this.#blobs.add(digest, size, lastUsed, undefined);
     }
     const strangers = await removeStrangers(this.#folder);
-    if (strangers > 0) {
-      onProblem?.(
-        `${strangers} files of partial blobs do not name their registry (an earlier version's): dropped`,
-      );
-    }
+    if (strangers > 0) onProblem?.(`${strangers} files that are no partial blobs: dropped`);
     for await (const { name, bytes, lastUsed } of scanPartials(this.#folder)) {
       if (clock.now() - lastUsed > partialMaxAge) await this.#removePartial(name);
-      else this.#partials.set(name, { bytes, lastUsed, registry: undefined });
+      else
+        this.#partials.set(name, {
+          bytes,
+          lastUsed,
+          registry: undefined,
+          isOversized: this.#oversized.is(bytes),
+        });
     }
     await this.#space.shrink();
+    this.#oversized.sweep();
   }
 
   async stat(digest: Digest): Promise<BlobInfo | undefined> {
@@ -150,28 +166,8 @@ export class FsStore implements Store, IngestOwner {
     const now = this.#options.clock.now();
     if (Math.abs(now - found.verifiedAt) > VERIFIED_FOR) found.verification = undefined;
     if (found.verification !== undefined) return;
-    found.verification = await this.#unverified(digest, found, file);
+    found.verification = await unverified({ digest, size: found.size }, file, this.#options);
     found.verifiedAt = now;
-  }
-
-  /** The state with which a blob is checked while it is read. */
-  async #unverified(digest: Digest, found: Entry, file: FileHandle): Promise<Entry['verification']> {
-    // A blob without a map is small, and is checked whole: it may have been cut short.
-    const hasMap = !isImplied(digest, new ChunkLayout(found.size));
-    const map = hasMap ? await readChunkMap(this.#folder.chunkMap(digest)) : undefined;
-    if (map !== undefined && map.layout.size === found.size && map.present.full) return unverifiedBy(map);
-    const { whole, chunks } = await this.#options.files.survey({ fd: file.fd, size: found.size }, digest);
-    if (whole !== digestHex(digest)) {
-      throw new WeirError('store_corrupt', 'its content does not have its digest');
-    }
-    if (!hasMap) return 'verified';
-    const rebuilt = ChunkMap.full(new ChunkLayout(found.size), chunks);
-    try {
-      await writeFile(this.#folder.chunkMap(digest), rebuilt.encode(), { mode: FILE_MODE });
-    } catch (error) {
-      this.#options.onProblem?.(`cannot keep the chunk map of ${digest}: ${errorMessage(error)}`);
-    }
-    return 'verified';
   }
 
   #touch(digest: Digest, found: Entry): void {
@@ -267,30 +263,36 @@ export class FsStore implements Store, IngestOwner {
     await rename(this.#folder.partial(name), this.#folder.blob(digest));
     this.#blobs.add(digest, size, this.#options.clock.now(), 'verified');
     this.#options.onCommit?.({ digest, size });
+    this.#oversized.sweep();
   }
 
   released(ingest: FsIngest, committed: boolean): void {
     const name = partialName(ingest);
     this.#ingests.delete(name);
     if (committed) return;
-    const { presentBytes: bytes, registry } = ingest;
-    this.#partials.set(name, { bytes, lastUsed: this.#options.clock.now(), registry });
+    const { presentBytes: bytes, registry, layout } = ingest;
+    const isOversized = this.#oversized.is(layout.size);
+    this.#partials.set(name, { bytes, lastUsed: this.#options.clock.now(), registry, isOversized });
+    this.#oversized.sweep();
   }
 
-  makeRoom({ registry }: FsIngest, bytes: number): Promise<void> {
-    return this.#space.inTurn(() => this.#space.grow(registry, bytes));
+  makeRoom({ registry, layout }: FsIngest, bytes: number): Promise<void> {
+    const isOversized = this.#oversized.is(layout.size);
+    return this.#space.inTurn(() =>
+      isOversized ? this.#space.growOversized(bytes) : this.#space.grow(registry, bytes),
+    );
   }
 
   #holdings(): Holdings {
     const isKnown = this.#options.hasDelivered ?? ((): boolean => true);
     const arriving = [...this.#ingests.values()]
-      .filter(({ committed }) => !committed)
+      .filter(({ committed, layout }) => !committed && !this.#oversized.is(layout.size))
       .map(({ registry, room, layout }) => ({ registry, room, size: layout.size }));
-    const partials = [...this.#partials].map(([name, { bytes, lastUsed, registry }]) => {
-      return { name, bytes, lastUsed, registry };
-    });
+    const partials = [...this.#partials]
+      .filter(([, { isOversized }]) => !isOversized)
+      .map(([name, { bytes, lastUsed, registry }]) => ({ name, bytes, lastUsed, registry }));
     const { bytes: blobBytes } = this.#blobs;
-    return { isKnown, arriving, partials, blobBytes, blobs: () => this.#blobs.list() };
+    return { isKnown, arriving, partials, blobBytes, blobs: () => this.#blobs.ordinary() };
   }
 
   async #evict({ digest, partial }: Victim): Promise<void> {
@@ -306,9 +308,10 @@ export class FsStore implements Store, IngestOwner {
   }
 
   usage(): StoreUsage {
-    const { bytes: blobBytes, count: blobs } = this.#blobs;
+    const { bytes, oversizedBytes, count: blobs } = this.#blobs;
+    const blobBytes = bytes + oversizedBytes;
     let partialBytes = 0;
-    for (const { bytes } of this.#partials.values()) partialBytes += bytes;
+    for (const partial of this.#partials.values()) partialBytes += partial.bytes;
     for (const { committed, room } of this.#ingests.values()) if (!committed) partialBytes += room;
     const partials = this.#partials.size + this.#ingests.size;
     return { blobs, blobBytes, partials, partialBytes, quota: this.#space.quota };
@@ -316,6 +319,7 @@ export class FsStore implements Store, IngestOwner {
 
   /** Closes blobs that are still arriving; their bytes are kept for the next start. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#oversized[Symbol.dispose]();
     for (const ingest of this.#ingests.values()) await ingest[Symbol.asyncDispose]();
   }
 }

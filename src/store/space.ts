@@ -6,7 +6,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { planEviction, type EvictionCandidate } from './eviction.ts';
-import { admissionProblem, growthProblem, type Holdings } from './room.ts';
+import { admissionProblem, growthProblem, oversizedProblem, type Holdings } from './room.ts';
 
 /** Bytes that are left free on the disk for other programs: a full disk makes the kubelet evict pods. */
 const DISK_RESERVE = 256 * MIB;
@@ -20,12 +20,23 @@ export type Victim =
   | { readonly digest: Digest; readonly partial?: undefined }
   | { readonly digest?: undefined; readonly partial: string };
 
+/** Blobs that are larger than the quota (room.ts). */
+export interface OversizedHoldings {
+  /** Number of arriving ones. */
+  readonly arriving: number;
+  /** Bytes that arriving ones have announced, and that have not come. */
+  readonly reserved: number;
+  /** Those that nobody reads or writes. */
+  readonly idle: readonly Victim[];
+}
+
 export interface SpaceOptions {
   /** The data folder. */
   readonly root: string;
   /** Bytes; `auto` is the smaller of 20 GiB and a tenth of the disk. */
   readonly quota: number | 'auto';
   readonly holdings: () => Holdings;
+  readonly oversized: () => OversizedHoldings;
   readonly evict: (victim: Victim) => Promise<void>;
 }
 
@@ -34,6 +45,8 @@ export class Space {
   #quota = 0;
   /** Bytes that were free at the last look. */
   #freeThen = 0;
+  /** Bytes of the disk. */
+  #total = 0;
   #lookedAt = -Infinity;
   /** Room is given to one request after the other: two at once would get the same room. */
   #last: Promise<unknown> = Promise.resolve();
@@ -64,17 +77,34 @@ export class Space {
   /** Checks that a blob with an announced size may begin to arrive. @throws WeirError `store_full` */
   async admit({ registry, digest }: RegistryBlob, size: number): Promise<void> {
     const quota = this.#quota;
-    if (size > quota) {
-      throw new WeirError('store_full', `${digest} has ${size} bytes, the store's quota is ${quota}`);
-    }
-    const limits = { quota, disk: await this.#free() };
-    refuse(size, admissionProblem(this.#options.holdings(), registry, size, limits));
+    const free = await this.#free();
+    const holdings = this.#options.holdings();
+    if (size <= quota) return refuse(size, admissionProblem(holdings, registry, size, { quota, disk: free }));
+    const disk = { free, total: this.#total };
+    const { arriving, reserved } = this.#options.oversized();
+    const isTrusted = arriving === 0 || holdings.isKnown(registry);
+    const problem = oversizedProblem(isTrusted, size, reserved, disk);
+    if (problem !== undefined)
+      throw new WeirError(
+        'store_full',
+        `no room for ${digest} of ${size} bytes: ${problem} (quota ${quota})`,
+      );
+  }
+
+  /** Makes room for so many more bytes of an oversized blob. @throws WeirError `store_full` */
+  async growOversized(bytes: number): Promise<void> {
+    if (bytes > (await this.#free())) refuse(bytes, 'the disk is full');
   }
 
   /** Makes room for so many more bytes from this registry. @throws WeirError `store_full` */
   async grow(registry: RegistryHost, bytes: number): Promise<void> {
     refuse(bytes, growthProblem(this.#options.holdings(), registry, bytes, this.#quota));
-    const overDisk = bytes - (await this.#free());
+    let overDisk = bytes - (await this.#free());
+    if (overDisk > 0) {
+      for (const victim of this.#options.oversized().idle) await this.#options.evict(victim);
+      this.#lookedAt = -Infinity;
+      overDisk = bytes - (await this.#free());
+    }
     if (!(await this.#evict(Math.max(this.#overQuota + bytes, overDisk), registry)))
       refuse(bytes, 'the stored blobs are in use');
   }
@@ -88,6 +118,7 @@ export class Space {
     const now = performance.now();
     if (now - this.#lookedAt > FREE_COUNTS) {
       const disk = await statfs(this.#options.root);
+      this.#total = disk.blocks * disk.bsize;
       this.#freeThen = disk.bavail * disk.bsize - DISK_RESERVE;
       this.#lookedAt = now;
     }

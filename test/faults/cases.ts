@@ -310,13 +310,13 @@ export const CASES: readonly Case[] = [
   {
     title: 'a layer is larger than the quota',
     site: { layers: LARGE, settings: { 'store.quota': '16MiB' }, registryRate: '200mbit' },
-    images: 5.5,
+    images: 1.3,
     act: underRules(),
   },
   {
     title: 'a layer is larger than the quota, by ten ranges, one node',
     site: { layers: LARGE, settings: { 'store.quota': '16MiB' }, count: 1 },
-    images: 6,
+    images: 1.3,
     act: async (site) => {
       await site.pull(undefined, { ranges: 10 });
       return site.ended();
