@@ -80,6 +80,11 @@ export type SwarmMessage = { readonly swarm: SwarmKey } & (
       readonly index: number;
       readonly held: boolean;
     }
+  | {
+      /** A tracker's question to a member: announce yourself if you have the whole blob. */
+      readonly kind: 'query';
+      readonly size: number;
+    }
 );
 
 export type SwarmMessageKind = SwarmMessage['kind'];

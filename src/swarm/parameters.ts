@@ -196,6 +196,8 @@ export const MAX_TRACKED_SWARMS_PER_MEMBER = 512;
 export const MAX_TRACKED_PEERS = 512;
 /** Milliseconds after which a member that has not announced itself again is forgotten. */
 export const TRACKED_PEER_EXPIRY = 10 * MINUTE;
+/** Members of a cluster in which a tracker asks all for a blob whose swarm is new to it. */
+export const ASK_ALL_MEMBERS = 16;
 /** DHT searches under way for one member: half of all (network/provider-search.ts), so an image's layers take turns. */
 export const MAX_SEARCHES_PER_MEMBER = 8;
 /** Swarms that wait for their DHT search. */

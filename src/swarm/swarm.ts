@@ -140,6 +140,7 @@ export class Swarm {
       case 'claim':
         return this.#claim(message);
       case 'announce':
+      case 'query':
         return; // the tracker's, which swarm-manager.ts asks
       default:
         assertNever(message);

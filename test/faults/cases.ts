@@ -280,6 +280,20 @@ export const CASES: readonly Case[] = [
     },
   },
   {
+    title:
+      'two nodes have the image, all are started anew, the registry is down, and the other three pull at once',
+    isDirectWorse: true,
+    isShort: true,
+    act: async (site) => {
+      await holders(site, [0, 1]);
+      await Promise.all(site.nodes.map((node) => node.kill()));
+      await site.stopRegistry();
+      await site.startNodes();
+      await site.pull([2, 3, 4]);
+      return site.ended();
+    },
+  },
+  {
     title: 'each node may open 256 files; 60 layers, 20 at a time',
     site: {
       layers: Array.from({ length: 60 }, () => 300 * KIB),
