@@ -30,6 +30,7 @@ import { watchFaults } from './uncaught-faults.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
 import { openRuntime, runtimeRoots } from './runtime-folders.ts';
+import { watchOpenFiles } from './open-files.ts';
 import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
 import { startWatchdog } from './watchdog.ts';
@@ -290,6 +291,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       warn: (message) => logger.warn(message),
     }),
   );
+  stack.use(watchOpenFiles({ clock, warn: (message) => logger.warn(message) }));
   logger.info({ addresses: mirror.addresses }, 'mirror listening');
   ready = true;
   logger.info({ version, data: folder.root, quota: store.usage().quota }, 'ready');
