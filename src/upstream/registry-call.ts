@@ -151,7 +151,11 @@ export class RegistryCall {
     const asked = { endpoint, caller, kind: 'other' } as const;
     const { control } = this.#options;
     const sendHop = (hop: Hop): Promise<Response> => this.#hop(hop, asked, control);
-    const { response, isElsewhere } = await follow({ url, method: 'GET', headers: {}, signal }, sendHop);
+    const { response, isElsewhere } = await follow(
+      { url, method: 'GET', headers: {}, signal },
+      sendHop,
+      endpoint,
+    );
     response.discard();
     const isChallenge = response.status === 401 && !isElsewhere;
     return isChallenge ? learn(response, name, undefined) : NOTHING_LEARNED;
@@ -206,7 +210,7 @@ export class RegistryCall {
     const { control } = this.#options;
     const context = {
       send: async (hop: Hop): Promise<Response> =>
-        (await follow(hop, (next) => this.#hop(next, asked, control))).response,
+        (await follow(hop, (next) => this.#hop(next, asked, control), endpoint)).response,
       from: new URL(endpoint.origin),
       caller,
       signal,
@@ -232,7 +236,7 @@ export class RegistryCall {
       ...(authorization !== undefined && { authorization: authorization.header }),
     };
     const url = new URL(`${endpoint.origin}${request.target}`);
-    return follow({ url, method, headers, signal }, (hop) => this.#hop(hop, request, transport));
+    return follow({ url, method, headers, signal }, (hop) => this.#hop(hop, request, transport), endpoint);
   }
 
   /** The pulls succeed without Weir, so nobody would notice. */
