@@ -32,7 +32,7 @@ export const MESSAGE_LIMITS = {
   /** Bytes of a blob. */
   size: 2 ** 40,
   /** Chunks in one request to the registry. */
-  fetchGroup: 16,
+  fetchGroup: 131_072,
 } as const;
 
 export type SwarmMessage = { readonly swarm: SwarmKey } & (

@@ -220,6 +220,12 @@ export const CLAIM_OVERDUE = 8 * SECOND;
 /** Milliseconds that others are sent to the claimant that has the chunk: its store may drop the blob later. */
 export const CLAIM_DONE_HOLDS = 10 * MINUTE;
 
+/** Chunks that an owner fetches with one request once the registry throttles, and if it still does. */
+export const THROTTLED_FETCH_GROUPS = [8, 16] as const;
+/** Registries that are remembered to answer a Range with the whole blob, and the milliseconds for which they are. */
+export const MAX_WHOLE_REGISTRIES = 1000;
+export const WHOLE_REGISTRY_HOLDS = 1 * HOUR;
+
 // Upstream
 
 /** The first missing chunks, which are fetched from upstream while nothing else makes progress. */

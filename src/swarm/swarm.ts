@@ -206,6 +206,7 @@ export class Swarm {
   #attested(from: PeerId, message: Extract<SwarmMessage, { kind: 'attested' }>): void {
     const { owners, attestations, layout } = this.state;
     owners.grow(message.fetchGroup);
+    if (this.state.fetchesWhole) this.state.fetchWhole();
     let isNews = false;
     for (const attestation of message.attestations) {
       if (attestation.index >= layout.count) {
