@@ -77,7 +77,6 @@ export class UpstreamRequests {
     const { granter, token } = leave;
     const isForAll = this.#state.fetchesWhole || count === this.#state.layout.count;
     environment.observer.fetching(swarm, first, count, reason);
-    console.log(now.toFixed(1), self.slice(-4), first, count, reason, this.#state.owners.fetchGroup);
     const request: Request = {
       first,
       granter,
