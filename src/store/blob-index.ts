@@ -51,9 +51,10 @@ export class BlobIndex {
     return this.#entries.delete(digest);
   }
 
-  *list(): Iterable<HeldBlob> {
+  /** @param mustStay whether this blob is not to be evicted although nobody reads it */
+  *list(mustStay?: (digest: Digest) => boolean): Iterable<HeldBlob> {
     for (const [digest, { size, lastUsed, pins }] of this.#entries) {
-      yield { digest, size, lastUsed, isPinned: pins > 0 };
+      yield { digest, size, lastUsed, isPinned: pins > 0 || mustStay?.(digest) === true };
     }
   }
 }

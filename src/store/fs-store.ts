@@ -43,6 +43,8 @@ export interface FsStoreOptions {
   readonly files: ByteFiles;
   /** Whether this registry has delivered anything; default: all have. */
   readonly hasDelivered?: (registry: RegistryHost) => boolean;
+  /** Whether this blob must stay, though nobody may read it; default: none must. */
+  readonly isPinned?: (digest: Digest) => boolean;
   readonly onEvict?: (info: BlobInfo) => void;
   /** A blob is complete and can be opened. */
   readonly onCommit?: (info: BlobInfo) => void;
@@ -126,7 +128,7 @@ export class FsStore implements Store, IngestOwner {
       found.pins--;
       await file?.close();
       this.#options.onProblem?.(`dropping ${digest}: ${errorMessage(error)}`);
-      await this.delete(digest);
+      await this.#drop(digest);
       return undefined;
     }
     this.#touch(digest, found);
@@ -139,7 +141,7 @@ export class FsStore implements Store, IngestOwner {
         impliedMap(digest, found.size) ?? (await readChunkMap(this.#folder.chunkMap(digest))),
       onCorrupt: async () => {
         this.#options.onProblem?.(`the stored blob ${digest} is damaged: dropped`);
-        await this.delete(digest);
+        await this.#drop(digest);
       },
       onClose: () => found.pins--,
     });
@@ -187,6 +189,10 @@ export class FsStore implements Store, IngestOwner {
   }
 
   async delete(digest: Digest): Promise<boolean> {
+    return this.#options.isPinned?.(digest) === true ? false : this.#drop(digest);
+  }
+
+  async #drop(digest: Digest): Promise<boolean> {
     const isKnown = this.#blobs.remove(digest);
     await rm(this.#folder.blob(digest), WHATEVER);
     await rm(this.#folder.chunkMap(digest), WHATEVER);
@@ -290,7 +296,7 @@ export class FsStore implements Store, IngestOwner {
       return { name, bytes, lastUsed, registry };
     });
     const { bytes: blobBytes } = this.#blobs;
-    return { isKnown, arriving, partials, blobBytes, blobs: () => this.#blobs.list() };
+    return { isKnown, arriving, partials, blobBytes, blobs: () => this.#blobs.list(this.#options.isPinned) };
   }
 
   async #evict({ digest, partial }: Victim): Promise<void> {
