@@ -17,10 +17,11 @@ import { remoteCallerOf } from '../upstream/caller.ts';
 import type { FetchedManifest, Upstream } from '../upstream/upstream.ts';
 import { isOffline, type Access } from './access.ts';
 import type { ByteSource } from './blob-reader.ts';
+import type { Imports } from './imports.ts';
 import type { ReferenceAnswer, ReferenceQuestion } from '../protocol/reference-messages.ts';
 import type { ManifestPeers, ManifestRequest, ResolvedManifest } from './manifest-request.ts';
 import { answerOf, type TagOwners } from './tag-owners.ts';
-import { Tags, type TagRequest } from './tags.ts';
+import { Tags, type ResolvedTag, type TagRequest } from './tags.ts';
 
 export interface ManifestsObserver {
   cacheHit(source: ByteSource): void;
@@ -41,6 +42,8 @@ export interface ManifestsOptions {
   readonly observer: ManifestsObserver;
   /** Milliseconds for which an answer about a tag holds. */
   readonly tagTtl: number;
+  /** Undefined if imports are not trusted. */
+  readonly imports?: Imports | undefined;
   /** Undefined if there are no peers. */
   readonly peers?: ManifestPeers | undefined;
 }
@@ -74,9 +77,9 @@ export class Manifests {
   /** @throws WeirError upstream's answer to this caller, `upstream_*` if upstream could not be asked */
   async head(request: ManifestRequest): Promise<ResolvedManifest> {
     if (isTagged(request)) {
-      const { record, stale } = await this.#tags.resolve(request);
+      const { record, stale, source } = await this.#resolve(request);
       const { digest, mediaType, size } = record;
-      return { digest, mediaType, size, bytes: undefined, source: stale ? 'store' : 'upstream', stale };
+      return { digest, mediaType, size, bytes: undefined, source, stale };
     }
     const found = await this.#find(request, digestOfReference(request));
     return { ...found, bytes: undefined, stale: false };
@@ -85,11 +88,19 @@ export class Manifests {
   /** @throws WeirError upstream's answer to this caller, `upstream_*` if upstream could not be asked */
   async get(request: ManifestRequest): Promise<ResolvedManifest> {
     const { record, stale } = isTagged(request)
-      ? await this.#tags.resolve(request)
+      ? await this.#resolve(request)
       : { record: { digest: digestOfReference(request) }, stale: false };
     const found = await this.#find(request, record.digest);
     if (found.bytes !== undefined) this.#options.observer.handedOut(request.repository, found.bytes);
     return { ...found, stale };
+  }
+
+  /** An import goes before the registry's word. */
+  async #resolve(request: TagRequest): Promise<ResolvedTag & { readonly source: ByteSource }> {
+    const imported = await this.#options.imports?.find(request);
+    if (imported !== undefined) return { ...imported, source: imported.isOwn ? 'store' : 'peer' };
+    const resolved = await this.#tags.resolve(request);
+    return { ...resolved, source: resolved.stale ? 'store' : 'upstream' };
   }
 
   async #headTag(request: TagRequest): Promise<Omit<TagRecord, 'at'>> {
@@ -156,6 +167,7 @@ export class Manifests {
 
   async #fetch(request: ManifestRequest, digest: Digest): Promise<SourcedManifest> {
     const { access, peers } = this.#options;
+    await access.importedSize(request, digest);
     // A member's copy is only for a caller that upstream lets read the manifest.
     if (peers !== undefined && access.isAdmitted(request, digest, 'manifest')) {
       const bytes = await peers.fetch(request, digest);
@@ -200,7 +212,8 @@ export class Manifests {
 
   /** Answers another member as this node would answer its own caller. */
   async answer(query: ReferenceQuestion): Promise<ReferenceAnswer> {
-    const { repository, reference, accept, token, knownOnly } = query;
+    const { repository, reference, accept, token, knownOnly, imported } = query;
+    if (imported === true) return this.#options.imports?.answer(query) ?? { status: 'unknown' };
     // This node's configured credential may not speak for a caller of another node, which may not have it.
     const caller = remoteCallerOf(repository.registry, token);
     const request = { repository, reference, accept, caller };
@@ -257,7 +270,7 @@ export class Manifests {
       catalog.setMediaType({ registry: repository.registry, digest }, mediaType, clock.now());
     }
     const { kind, children } = listedIn(bytes);
-    access.listed(repository, kind, children);
+    if (!access.isImported(repository, digest)) access.listed(repository, kind, children);
     await shared(this.#storing, registryBlobId({ registry: repository.registry, digest }), () =>
       this.#store(repository.registry, digest, bytes),
     );

@@ -22,9 +22,6 @@ import type { RegistryBlob } from '../oci/registry-blob.ts';
 export const FOLDER_MODE = 0o700;
 export const FILE_MODE = 0o600;
 
-/** The file of the secret that `weir import` shows to the node. */
-const IMPORT_TOKEN = 'import.token';
-
 /** Hexadecimal digits that stand for a registry: 64 bits of its sha256. */
 const REGISTRY_DIGITS = 16;
 const PARTIAL = /^(sha(?:256|512)-[0-9a-f]+)\.[0-9a-f]{16}$/;
@@ -81,11 +78,6 @@ export class DataFolder {
 
   get imports(): string {
     return join(this.root, 'imports.json');
-  }
-
-  /** Where `weir import` looks for the token of this folder's node. */
-  get importToken(): string {
-    return join(this.root, IMPORT_TOKEN);
   }
 
   get arrivingImports(): string {

@@ -20,6 +20,7 @@ const MAY_IMPORT: Readonly<
       'daemon',
       'config',
       'status',
+      'archive',
       'oci',
       'util',
     ],
@@ -68,7 +69,7 @@ const MAY_IMPORT: Readonly<
     because: 'it speaks to runtimes and passes their credentials on; sources and access are decided below it',
   },
   pull: {
-    from: ['swarm', 'transfer', 'cluster', 'upstream', 'store', 'protocol', 'oci', 'util'],
+    from: ['swarm', 'transfer', 'cluster', 'upstream', 'store', 'archive', 'protocol', 'oci', 'util'],
     types: ['http'],
     because: 'it decides where bytes come from and who may have them; it knows no HTTP server and no libp2p',
   },
