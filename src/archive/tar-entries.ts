@@ -6,6 +6,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGunzip } from 'node:zlib';
 import { extract as createExtract, type Extract } from 'tar-stream';
+import { drained } from './drained.ts';
 import { errorMessage, systemCode, toError, WeirError } from '../util/errors.ts';
 
 /** Entries of one archive, folders too. Hundreds of images in one archive have some thousands. */
@@ -195,15 +196,6 @@ async function feed(source: AsyncIterable<Uint8Array>, extract: Extract): Promis
   } catch (error) {
     extract.destroy(error as Error);
   }
-}
-
-async function drained(extract: Extract): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const go = (): void => resolve();
-  extract.once('drain', go).once('close', go);
-  if (extract.destroyed) go();
-  await promise;
-  extract.off('drain', go).off('close', go);
 }
 
 function explained(error: unknown): Error {
