@@ -205,6 +205,5 @@ function explained(error: unknown): Error {
   }
   const message = errorMessage(error);
   if (message.includes('Unexpected end of data')) return invalid('it is cut short, or no tar archive', error);
-  if (/header|tar/i.test(message)) return invalid('it is no tar archive, or damaged', error);
-  return toError(error);
+  return invalid('it is no tar archive, or damaged', error); // whatever the parser stumbled over
 }

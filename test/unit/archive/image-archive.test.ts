@@ -19,7 +19,7 @@ import {
   MemorySink,
   tarOf,
   type Entry,
-} from './archives.ts';
+} from '../../support/archives.ts';
 
 async function read(bytes: Uint8Array, sink = new MemorySink()): Promise<readonly ArchivedImage[]> {
   return await readImageArchive(inParts(bytes), sink, GIB);

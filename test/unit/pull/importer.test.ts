@@ -22,7 +22,7 @@ import {
   json,
   layoutEntries,
   tarOf,
-} from '../archive/archives.ts';
+} from '../../support/archives.ts';
 
 interface Scene extends AsyncDisposable {
   readonly importer: Importer;

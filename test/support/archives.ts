@@ -1,11 +1,11 @@
 /** Archives of images for tests, and a sink in memory. */
 import { buffer } from 'node:stream/consumers';
 import { pack as createPack, type Header } from 'tar-stream';
-import type { BlobSink } from '../../../src/archive/archive-content.ts';
-import { digestHex, digestOf, parseDigest, type Digest } from '../../../src/oci/digest.ts';
-import { WeirError } from '../../../src/util/errors.ts';
-import { MEDIA_TYPES } from '../../../src/oci/manifest.ts';
-import { descriptorOf, type TestImage } from '../../support/images.ts';
+import type { BlobSink } from '../../src/archive/archive-content.ts';
+import { digestHex, digestOf, parseDigest, type Digest } from '../../src/oci/digest.ts';
+import { WeirError } from '../../src/util/errors.ts';
+import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
+import { descriptorOf, type TestImage } from './images.ts';
 
 export type Entry = readonly [
   (Partial<Header> & { name: string }) | string,
