@@ -10,13 +10,14 @@ import { Containerd } from '../support/containerd.ts';
 import { Containers } from '../support/containers.ts';
 import { Docker } from '../support/docker.ts';
 import { shared } from '../support/fixture.ts';
-import { buildRunnableImage, type TestImage } from '../support/images.ts';
+import { buildImage, buildRunnableImage, type TestImage } from '../support/images.ts';
 import { run, type Result } from '../support/program.ts';
-import { writeLayout } from '../support/push.ts';
+import { push, writeLayout } from '../support/push.ts';
+import { Registry } from '../support/registry.ts';
 import { requires } from '../support/requires.ts';
 import { TempDir } from '../support/temp.ts';
 import { WEIR, type WeirNode } from '../support/weir.ts';
-import { WeirCluster } from '../support/weir-cluster.ts';
+import { pullThrough, WeirCluster } from '../support/weir-cluster.ts';
 
 const LAYERS = [100 * KIB, 12 * MIB];
 const APP = 'registry.test/team/app:v1';
@@ -107,7 +108,7 @@ requires(
     const copied = await containers.skopeoCopy(APP);
     assertOk('skopeo copy', copied.result);
     await assertCopied(copied.folder, image);
-    assert.equal(await cluster.metric('weir_upstream_bytes_total'), 0);
+    assert.equal(await cluster.metric('weir_upstream_requests_total'), 0);
   });
 
   it('docker pulls an archive in the form of docker save from another node, and what it saves itself is imported', async () => {
@@ -201,6 +202,40 @@ requires(
     assert.equal(await status(importer), 404);
     const deadline = Date.now() + 30_000; // tags.ttl, and the wait for the registry
     while ((await status(other)) !== 404) assert.ok(Date.now() < deadline, 'the tag is still there');
+  });
+});
+
+requires('docker-registry')('import: beside a registry', () => {
+  it('goes before the registry at all nodes with the rule, also for callers that the registry has accepted', async () => {
+    await using registry = await Registry.start();
+    await using dir = await TempDir.create('beside');
+    const [theirs, ours] = await Promise.all(
+      ['theirs', 'ours'].map((seed) => buildImage({ seed, layers: [9 * MIB, 1000] })),
+    );
+    assert.ok(theirs !== undefined && ours !== undefined);
+    await writeLayout(dir.path, 'v1', ours);
+    for (const tag of ['v1', 'v2']) await push(registry.url, 'team/app', tag, theirs);
+    await using cluster = await WeirCluster.start(3, {
+      registries: [registry.host],
+      node: (index) => ({
+        settings: { 'access.trust-imported': index === 2 ? 'no' : 'yes', 'tags.ttl': '0s' },
+      }),
+    });
+    const [importer, trusting, closed] = [0, 1, 2].map((index) => cluster.node(index));
+    assert.ok(importer !== undefined && trusting !== undefined && closed !== undefined);
+    const image = `${registry.host}/team/app`;
+    for (const node of cluster.nodes)
+      assert.equal((await pullThrough(node, `${image}:v2`)).digest, theirs.digest);
+
+    assertOk('weir import', await importAt(importer, '--name', `${image}:v1`, dir.path));
+    for (const node of [importer, trusting])
+      assert.equal((await pullThrough(node, `${image}:v1`)).digest, ours.digest);
+    assert.equal((await pullThrough(closed, `${image}:v1`)).digest, theirs.digest);
+    assertFails('weir pull by digest', await weir('pull', '--mirror', closed.url, `${image}@${ours.digest}`));
+
+    assertOk('weir import --remove', await importAt(importer, '--remove', `${image}:v1`));
+    for (const node of [importer, trusting])
+      assert.equal((await pullThrough(node, `${image}:v1`)).digest, theirs.digest);
   });
 });
 
