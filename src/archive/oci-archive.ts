@@ -30,19 +30,22 @@ export class OciArchiveWriter {
   constructor(output: NodeJS.WritableStream, end: boolean) {
     this.#written = pipeline(this.#pack as AsyncIterable<Uint8Array>, output, { end });
     this.#written.catch((error: unknown) => this.#pack.destroy(toError(error)));
+    this.#pack.on('error', () => undefined); // whoever waits for `#written` gets it
   }
 
   /** Begins a blob; its bytes follow, all of them and in order. */
   begin(digest: Digest, size: number): void {
     this.#seen.add(digest);
     this.#entry = this.#pack.entry({ ...HEADER, name: pathOfBlob(digest), size });
+    this.#entry.on('error', () => undefined); // it is the archive's
   }
 
   async write(bytes: Uint8Array): Promise<void> {
     const entry = this.#entry;
     // Its buffer belongs to whoever reads the next bytes into it.
     if (entry === undefined || entry.write(Buffer.from(bytes))) return;
-    await Promise.race([drained(entry), this.#written]);
+    await drained(entry);
+    if (entry.destroyed) await this.#written;
   }
 
   end(): void {
@@ -135,6 +138,7 @@ async function packFiles(pack: Pack, folder: string, files: readonly string[]): 
       const path = join(folder, name);
       const { size } = await lstat(path);
       const entry = pack.entry({ ...HEADER, name, size });
+      entry.on('error', () => undefined); // it is the archive's
       for await (const part of createReadStream(path) as AsyncIterable<Buffer>) {
         if (!entry.write(part)) await drained(entry);
         if (pack.destroyed) return;
