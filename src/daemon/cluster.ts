@@ -45,6 +45,8 @@ import { Traffic } from './traffic.ts';
 
 /** Milliseconds that a tracker waits for the DHT. It answers its swarm meanwhile. */
 const FIND_DEADLINE = 3 * SECOND;
+/** Milliseconds that a question about an import waits for the DHT: a runtime waits too, and most tags are a registry's. */
+const FIND_IMPORT_DEADLINE = 1 * SECOND;
 /** Milliseconds after the start for which the first pull waits until another member is found. */
 const SETTLE_TIMEOUT = 2 * SECOND;
 
@@ -215,7 +217,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     settled: known,
     others: () => table.live().flatMap(({ peer }) => (peer === identity.peer ? [] : [peer])),
     ask: (peer, question, asked) => wire.ask(peer, question, asked),
-    find: (key) => routing.find(key, { signal: stopping.signal, deadline: FIND_DEADLINE }),
+    find: (key) => routing.find(key, { signal: stopping.signal, deadline: FIND_IMPORT_DEADLINE }),
   };
   const peering = new Peering({
     membership: table,

@@ -15,7 +15,6 @@
 import { LRUCache } from 'lru-cache';
 import { abortable, shared } from '../util/async.ts';
 import { HOUR, SECOND, type Clock } from '../util/clock.ts';
-import { isWeirError } from '../util/errors.ts';
 import { digestOf, type Digest } from '../oci/digest.ts';
 import { UNKNOWN_TYPE } from '../oci/manifest-type.ts';
 import { formatImageReference, type ManifestReference } from '../oci/reference.ts';
@@ -241,9 +240,8 @@ export class Imports {
       try {
         const answer = decodeReferenceAnswer(await members.ask(peer, bytes, { timeout: PATIENCE }));
         return { peer, answer };
-      } catch (error) {
-        if (isWeirError(error)) return undefined; // it is not there, or does not know the question
-        throw error;
+      } catch {
+        return undefined; // it is not there, or does not know the question: others may, or the registry
       }
     });
     return (await Promise.all(answers)).filter((each) => each !== undefined);
