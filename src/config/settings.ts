@@ -222,6 +222,11 @@ export const SETTINGS = {
     '24h',
     'Time for which a grant holds while the registry cannot be reached',
   ),
+  'access.trust-imported': setting(
+    choice(['yes', 'no']),
+    'no',
+    'yes: take images by `weir import`, and answer everybody in the cluster for them and their tags, without asking a registry',
+  ),
 
   'tags.share': setting(
     choice(['on', 'off']),

@@ -1,6 +1,6 @@
 /**
  * The admin address: /healthz (the process answers), /readyz (it serves and is not draining) and /metrics. The reports
- * /v1/status and /v1/peers name images and members, so they are for this machine alone (docs/admin-api.md).
+ * /v1/status, /v1/peers and /v1/imports name images and members, so they are for this machine alone (docs/admin-api.md).
  */
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -11,6 +11,8 @@ import { isLoopback } from '../util/ip-address.ts';
 import { listen, urlOf, type ListenAddress } from '../http/listen.ts';
 import { createLocalServer } from '../http/local-server.ts';
 import { WebGuard } from '../http/web-guard.ts';
+import type { AdminImports } from './admin-imports.ts';
+import type { ImportsReport } from '../status/import-report.ts';
 import type { PeersReport, StatusReport } from '../status/status-report.ts';
 
 const MAX_HEADER_BYTES = 8 * KIB;
@@ -19,6 +21,7 @@ const TIMEOUT = 10 * SECOND;
 const MAX_CONNECTIONS = 64;
 const BEYOND_LOOPBACK =
   'beyond loopback there are /healthz, /readyz and /metrics only: run weir status or weir peers on the node\n';
+const IMPORTS = '/v1/imports';
 
 export interface AdminServerOptions {
   readonly listen: readonly ListenAddress[];
@@ -29,6 +32,7 @@ export interface AdminServerOptions {
   readonly metricsType: string;
   readonly status: () => StatusReport;
   readonly peers: () => PeersReport;
+  readonly imports: Pick<AdminImports, 'answer'>;
   readonly onProblem: (error: unknown) => void;
   readonly onWarning: (message: string) => void;
 }
@@ -62,7 +66,7 @@ export class AdminServer implements AsyncDisposable {
   }
 
   #create(): Server {
-    const limits = { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: TIMEOUT, requestTimeout: TIMEOUT };
+    const limits = { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: TIMEOUT, requestTimeout: 0 };
     const server = createLocalServer(limits, (request, response) => {
       this.#answer(request, response).catch((error: unknown) => {
         this.#options.onProblem(error);
@@ -74,13 +78,17 @@ export class AdminServer implements AsyncDisposable {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { ready, metrics, metricsType, status, peers } = this.#options;
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      return send(response, 405, 'GET and HEAD only\n', { Allow: 'GET, HEAD' });
+    const { ready, metrics, metricsType, status, peers, imports } = this.#options;
+    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    const { method = '' } = request;
+    const methods = path === IMPORTS ? ['GET', 'HEAD', 'POST', 'DELETE'] : ['GET', 'HEAD'];
+    if (method !== 'POST' || path !== IMPORTS) limitBody(request);
+    if (!methods.includes(method)) {
+      return send(response, 405, `${methods.join(', ')} only\n`, { Allow: methods.join(', ') });
     }
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return send(response, refusal.status, `${refusal.message}\n`);
-    switch ((request.url ?? '').split('?', 1)[0] ?? '') {
+    switch (path) {
       case '/healthz':
         return send(response, 200, 'ok\n');
       case '/readyz':
@@ -91,8 +99,17 @@ export class AdminServer implements AsyncDisposable {
         return sendReport(request, response, status);
       case '/v1/peers':
         return sendReport(request, response, peers);
+      case IMPORTS: {
+        if (!isOfThisMachine(request.socket)) return send(response, 403, BEYOND_LOOPBACK);
+        const { status: code, body } = await imports.answer(request);
+        return typeof body === 'string' ? send(response, code, body) : sendJson(response, body);
+      }
       default:
-        return send(response, 404, 'there are /healthz, /readyz, /metrics, /v1/status and /v1/peers\n');
+        return send(
+          response,
+          404,
+          'there are /healthz, /readyz, /metrics, /v1/status, /v1/peers and /v1/imports\n',
+        );
     }
   }
 
@@ -129,8 +146,21 @@ function sendReport(
   report: () => StatusReport | PeersReport,
 ): void {
   if (!isOfThisMachine(socket)) return send(response, 403, BEYOND_LOOPBACK);
+  sendJson(response, report());
+}
+
+function sendJson(response: ServerResponse, report: StatusReport | PeersReport | ImportsReport): void {
   const headers = { 'Content-Type': 'application/json; charset=utf-8', 'Cache-Control': 'no-store' };
-  send(response, 200, `${JSON.stringify(report())}\n`, headers);
+  send(response, 200, `${JSON.stringify(report)}\n`, headers);
+}
+
+/** A request that brings no archive ends soon: one whose body never does would hold its connection. */
+function limitBody(request: IncomingMessage): void {
+  const timer = setTimeout(() => {
+    if (!request.complete) request.socket.destroy();
+  }, TIMEOUT);
+  timer.unref();
+  request.once('close', () => clearTimeout(timer));
 }
 
 /**

@@ -22,11 +22,13 @@ import { FsStore } from '../store/fs-store.ts';
 import { ReceiveBudget } from '../util/receive-budget.ts';
 import type { RuntimeContent } from '../store/runtime-content.ts';
 import { Upstream } from '../upstream/upstream.ts';
+import { AdminImports } from './admin-imports.ts';
 import { AdminServer } from './admin-server.ts';
 import type { Announcements } from './announcements.ts';
 import { nodeName, readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
 import { watchFaults } from './uncaught-faults.ts';
+import { NodeImports } from './imports.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
 import { openRuntime, runtimeRoots } from './runtime-folders.ts';
@@ -103,6 +105,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   const folder = new DataFolder(config['data.dir']);
   await folder.create();
   const catalog = stack.use(Catalog.open(folder.catalog, (message) => logger.warn(message)));
+  const imported = await NodeImports.open({ config, folder, clock, logger });
   const store = stack.use(
     await FsStore.open({
       folder,
@@ -110,7 +113,8 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       partialMaxAge: config['store.partial-max-age'],
       clock,
       files,
-      hasDelivered: (registry) => catalog.hasDelivered(registry),
+      hasDelivered: (registry) => catalog.hasDelivered(registry) || imported.isKnown(registry),
+      isPinned: (digest) => imported.records.isPinned(digest),
       onEvict: ({ digest, size }) => {
         metrics.evicted();
         announced?.remove(digest);
@@ -155,6 +159,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     catalog,
     upstream,
     clock,
+    imports: imported.imports,
   });
   const cluster = await startCluster({
     config,
@@ -163,6 +168,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     logger,
     clock,
     access,
+    imports: imported.imports,
     upstream,
     workers,
     files,
@@ -175,6 +181,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   if (cluster !== undefined) {
     stack.use(cluster);
     announced = cluster.announcements;
+    imported.connect(cluster.importMembers, cluster.announcements);
     cluster.traffic.meter = metrics.traffic;
     sources.members = () => cluster.table.live().length;
     sources.connections = () => cluster.network.peers().length;
@@ -213,6 +220,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     access,
     clock,
     tagTtl: config['tags.ttl'],
+    imports: imported.imports,
     peers: cluster?.peering,
     observer: {
       cacheHit: (source) => metrics.cacheHit('manifest', source),
@@ -252,6 +260,9 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       metricsType: metrics.registry.contentType,
       status: () => reports.status(cluster, blobs.alone),
       peers: () => reports.peers(cluster),
+      imports: await AdminImports.open(await imported.importer(store), folder, (message) =>
+        logger.warn(message),
+      ),
       onProblem: (error) => problem('request to the admin address failed', error),
       onWarning: (message) => logger.warn(message),
     }),

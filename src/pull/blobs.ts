@@ -150,6 +150,8 @@ export class Blobs implements AsyncDisposable {
       return { size: found.size, source: provider.name };
     }
     observer.cacheMiss();
+    const imported = await access.importedSize(request, request.digest);
+    if (imported !== undefined) return { size: imported, source: 'peer' };
     try {
       const head = await abortable(
         upstream.headBlob(request.repository, request.digest, { caller: request.caller }),

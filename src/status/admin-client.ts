@@ -1,8 +1,10 @@
-/** Asks a node's admin address for its reports. Used by `weir status`, `weir peers` and the demo. */
-import { Pool } from 'undici';
+/** Asks a node's admin address for its reports, and brings it images. Used by the commands and the demo. */
+import type { Readable } from 'node:stream';
+import { Pool, type Dispatcher } from 'undici';
 import * as v from 'valibot';
 import { MIB, SECOND } from '../util/clock.ts';
-import { errorMessage, isWeirError, WeirError } from '../util/errors.ts';
+import { errorMessage, isWeirError, WeirError, type ErrorCode } from '../util/errors.ts';
+import { importsSchema, type ImportsReport } from './import-report.ts';
 import { peersSchema, statusSchema, type PeersReport, type StatusReport } from './status-report.ts';
 
 /** Milliseconds; a node answers in a few. An overloaded node takes longer and must not look dead. */
@@ -13,6 +15,19 @@ const MAX_BYTES = 16 * MIB;
 const CONNECTIONS = 2;
 /** Characters of a refusal that are shown. */
 const MAX_SENTENCE = 400;
+
+/** What a node's refusal to import, or to remove an import, stands for. */
+const REFUSALS: Readonly<Partial<Record<number, ErrorCode>>> = {
+  400: 'archive_invalid',
+  403: 'import_refused',
+  404: 'manifest_unknown',
+  507: 'store_full',
+};
+
+type ChangeOptions = AskOptions & {
+  /** The import token of the node. */
+  readonly token: string;
+};
 
 type AskOptions = { readonly signal?: AbortSignal | undefined };
 
@@ -48,6 +63,25 @@ export class AdminClient implements AsyncDisposable {
     return await this.#ask('/v1/peers', peersSchema, options);
   }
 
+  /** What was imported at this node. @throws WeirError as {@link status} */
+  async imports(options: AskOptions = {}): Promise<ImportsReport> {
+    return await this.#ask('/v1/imports', importsSchema, options);
+  }
+
+  /**
+   * Brings the images of an archive.
+   * @param name of its one image; undefined: as the archive calls each
+   * @throws WeirError `archive_invalid`, `import_refused`, `store_full`; as {@link status}
+   */
+  async import(archive: Readable, name: string | undefined, options: ChangeOptions): Promise<ImportsReport> {
+    return await this.#change('POST', name, archive, options);
+  }
+
+  /** @throws WeirError `manifest_unknown`, `import_refused`; as {@link status} */
+  async removeImport(name: string, options: ChangeOptions): Promise<ImportsReport> {
+    return await this.#change('DELETE', name, undefined, options);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool.destroy(); // not close(): that waits for a node that may never answer
   }
@@ -60,6 +94,38 @@ export class AdminClient implements AsyncDisposable {
       throw new WeirError('upstream_unreachable', problem, { cause });
     });
     if (status === 403) throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
+    return this.#read(path, status, body, schema);
+  }
+
+  async #change(
+    method: 'POST' | 'DELETE',
+    name: string | undefined,
+    archive: Readable | undefined,
+    { token, signal }: ChangeOptions,
+  ): Promise<ImportsReport> {
+    const path = `/v1/imports${name === undefined ? '' : `?name=${encodeURIComponent(name)}`}`;
+    const failed: { source?: Error } = {};
+    archive?.once('error', (error) => (failed.source = error));
+    const { status, body } = await this.#send({
+      path,
+      method,
+      headers: { authorization: `Bearer ${token}` },
+      ...(archive && { body: archive }),
+      ...(signal && { signal }),
+      headersTimeout: 0, // the node answers when all is stored
+      bodyTimeout: 0,
+    }).catch((cause: unknown) => {
+      signal?.throwIfAborted();
+      if (failed.source !== undefined) throw failed.source;
+      if (isWeirError(cause)) throw cause;
+      throw new WeirError('upstream_unreachable', `${this.#origin} went away`, { cause });
+    });
+    const refusal = REFUSALS[status];
+    if (refusal !== undefined) throw new WeirError(refusal, sentence(body));
+    return this.#read(path, status, body, importsSchema);
+  }
+
+  #read<T>(path: string, status: number, body: string, schema: v.GenericSchema<unknown, T>): T {
     if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
     const parsed = v.safeParse(schema, this.#parse(body));
     if (parsed.success) return parsed.output;
@@ -68,7 +134,11 @@ export class AdminClient implements AsyncDisposable {
   }
 
   async #get(path: string, signal: AbortSignal | undefined): Promise<{ status: number; body: string }> {
-    const { statusCode, body } = await this.#pool.request({ path, method: 'GET', ...(signal && { signal }) });
+    return await this.#send({ path, method: 'GET', ...(signal && { signal }) });
+  }
+
+  async #send(options: Dispatcher.RequestOptions): Promise<{ status: number; body: string }> {
+    const { statusCode, body } = await this.#pool.request(options);
     const parts: Buffer[] = [];
     let length = 0;
     for await (const part of body as AsyncIterable<Buffer>) {

@@ -67,18 +67,19 @@ export class BlobIndex {
     else this.#bytes += bytes;
   }
 
-  *list(): Iterable<HeldBlob> {
+  /** @param mustStay whether this blob is not to be evicted although nobody reads it */
+  *list(mustStay?: (digest: Digest) => boolean): Iterable<HeldBlob> {
     for (const [digest, { size, lastUsed, pins }] of this.#entries) {
-      yield { digest, size, lastUsed, isPinned: pins > 0 };
+      yield { digest, size, lastUsed, isPinned: pins > 0 || mustStay?.(digest) === true };
     }
   }
 
-  *ordinary(): Iterable<HeldBlob> {
-    for (const blob of this.list()) if (!this.#isOversized(blob.size)) yield blob;
+  *ordinary(mustStay?: (digest: Digest) => boolean): Iterable<HeldBlob> {
+    for (const blob of this.list(mustStay)) if (!this.#isOversized(blob.size)) yield blob;
   }
 
-  oversized(): readonly HeldBlob[] {
+  oversized(mustStay?: (digest: Digest) => boolean): readonly HeldBlob[] {
     if (this.#oversizedBytes === 0) return [];
-    return [...this.list()].filter(({ size }) => this.#isOversized(size));
+    return [...this.list(mustStay)].filter(({ size }) => this.#isOversized(size));
   }
 }

@@ -5,17 +5,17 @@
  * The time of last use is the blob file's mtime, so that eviction order survives a restart without a database.
  */
 import { type FileHandle, open, rename, rm, utimes } from 'node:fs/promises';
-import { MINUTE, type Clock } from '../util/clock.ts';
+import { MINUTE } from '../util/clock.ts';
 import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
-import type { ByteFiles } from './byte-files.ts';
 import { BlobIndex, type Entry } from './blob-index.ts';
 import { ChunkMap, impliedMap, isImplied } from './chunk-map.ts';
 import { FILE_MODE, partialName, type DataFolder } from './data-folder.ts';
 import { FsBlob } from './fs-blob.ts';
+import type { FsStoreOptions } from './fs-store-options.ts';
 import { FsIngest } from './fs-ingest.ts';
 import type { IngestOwner } from './ingest-owner.ts';
 import { Oversized } from './oversized.ts';
@@ -31,24 +31,6 @@ const TOUCH_INTERVAL = 1 * MINUTE;
 const VERIFIED_FOR = 10 * MINUTE;
 /** Removes a file that may be gone, or that may have been replaced by a folder. */
 const WHATEVER = { force: true, recursive: true } as const;
-
-export interface FsStoreOptions {
-  readonly folder: DataFolder;
-  /** Bytes; `auto` is the smaller of 20 GiB and a tenth of the disk. */
-  readonly quota: number | 'auto';
-  /** Partial blobs that no pull has resumed for this many milliseconds are dropped at the start. */
-  readonly partialMaxAge: number;
-  readonly clock: Clock;
-  /** Reads, writes and hashes the files of blobs. */
-  readonly files: ByteFiles;
-  /** Whether this registry has delivered anything; default: all have. */
-  readonly hasDelivered?: (registry: RegistryHost) => boolean;
-  readonly onEvict?: (info: BlobInfo) => void;
-  /** A blob is complete and can be opened. */
-  readonly onCommit?: (info: BlobInfo) => void;
-  /** A blob was found damaged and dropped, or a file could not be handled; for the log. */
-  readonly onProblem?: (message: string) => void;
-}
 
 interface Partial {
   readonly bytes: number;
@@ -83,6 +65,7 @@ export class FsStore implements Store, IngestOwner {
       clock: options.clock,
       quota: () => this.#space.quota,
       blobs: this.#blobs,
+      mustStay: options.isPinned,
       partials: this.#partials,
       ingests: this.#ingests,
       inTurn: (work) => this.#space.inTurn(work),
@@ -142,7 +125,7 @@ export class FsStore implements Store, IngestOwner {
       found.pins--;
       await file?.close();
       this.#options.onProblem?.(`dropping ${digest}: ${errorMessage(error)}`);
-      await this.delete(digest);
+      await this.#drop(digest);
       return undefined;
     }
     this.#touch(digest, found);
@@ -155,7 +138,7 @@ export class FsStore implements Store, IngestOwner {
         impliedMap(digest, found.size) ?? (await readChunkMap(this.#folder.chunkMap(digest))),
       onCorrupt: async () => {
         this.#options.onProblem?.(`the stored blob ${digest} is damaged: dropped`);
-        await this.delete(digest);
+        await this.#drop(digest);
       },
       onClose: () => found.pins--,
     });
@@ -183,6 +166,10 @@ export class FsStore implements Store, IngestOwner {
   }
 
   async delete(digest: Digest): Promise<boolean> {
+    return this.#options.isPinned?.(digest) === true ? false : this.#drop(digest);
+  }
+
+  async #drop(digest: Digest): Promise<boolean> {
     const isKnown = this.#blobs.remove(digest);
     await rm(this.#folder.blob(digest), WHATEVER);
     await rm(this.#folder.chunkMap(digest), WHATEVER);
@@ -292,7 +279,8 @@ export class FsStore implements Store, IngestOwner {
       .filter(([, { isOversized }]) => !isOversized)
       .map(([name, { bytes, lastUsed, registry }]) => ({ name, bytes, lastUsed, registry }));
     const { bytes: blobBytes } = this.#blobs;
-    return { isKnown, arriving, partials, blobBytes, blobs: () => this.#blobs.ordinary() };
+    const mustStay = this.#options.isPinned;
+    return { isKnown, arriving, partials, blobBytes, blobs: () => this.#blobs.ordinary(mustStay) };
   }
 
   async #evict({ digest, partial }: Victim): Promise<void> {

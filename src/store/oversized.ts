@@ -5,6 +5,7 @@
  */
 import { MINUTE, type Clock } from '../util/clock.ts';
 import { errorMessage } from '../util/errors.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { BlobIndex } from './blob-index.ts';
 import type { FsIngest } from './fs-ingest.ts';
 import type { OversizedHoldings, Victim } from './space.ts';
@@ -19,6 +20,8 @@ export interface OversizedOptions {
   /** Bytes. */
   readonly quota: () => number;
   readonly blobs: BlobIndex;
+  /** Whether the blob is not to be evicted although nobody reads it. */
+  readonly mustStay: ((digest: Digest) => boolean) | undefined;
   readonly partials: ReadonlyMap<string, { readonly isOversized: boolean; readonly lastUsed: number }>;
   readonly ingests: ReadonlyMap<string, FsIngest>;
   /** Does the work after all other work on the store's room. */
@@ -50,14 +53,14 @@ export class Oversized implements Disposable {
 
   /** Those that nobody has used for so many milliseconds. */
   #idle(since: number): readonly Victim[] {
-    const { clock, blobs, partials } = this.#options;
+    const { clock, blobs, partials, mustStay } = this.#options;
     const before = clock.now() - since;
     return [
       ...[...partials]
         .filter(([, { isOversized, lastUsed }]) => isOversized && lastUsed <= before)
         .map(([partial]) => ({ partial })),
       ...blobs
-        .oversized()
+        .oversized(mustStay)
         .filter(({ isPinned, lastUsed }) => !isPinned && lastUsed <= before)
         .map(({ digest }) => ({ digest })),
     ];

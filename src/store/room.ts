@@ -47,7 +47,7 @@ export interface HeldBlob {
   readonly digest: Digest;
   readonly size: number;
   readonly lastUsed: number;
-  /** Being read. */
+  /** Being read, or imported. */
   readonly isPinned: boolean;
 }
 

@@ -129,7 +129,7 @@ export interface StoreUsage {
 }
 
 export interface BlobManager {
-  /** Drops a committed blob; open readers keep it. Resolves with whether it was there. */
+  /** Drops a committed blob, unless it was imported; open readers keep it. Resolves with whether it was dropped. */
   delete(digest: Digest): Promise<boolean>;
   usage(): StoreUsage;
 }

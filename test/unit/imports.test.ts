@@ -20,6 +20,7 @@ const MAY_IMPORT: Readonly<
       'daemon',
       'config',
       'status',
+      'archive',
       'oci',
       'util',
     ],
@@ -68,7 +69,7 @@ const MAY_IMPORT: Readonly<
     because: 'it speaks to runtimes and passes their credentials on; sources and access are decided below it',
   },
   pull: {
-    from: ['swarm', 'transfer', 'cluster', 'upstream', 'store', 'protocol', 'oci', 'util'],
+    from: ['swarm', 'transfer', 'cluster', 'upstream', 'store', 'archive', 'protocol', 'oci', 'util'],
     types: ['http'],
     because: 'it decides where bytes come from and who may have them; it knows no HTTP server and no libp2p',
   },
@@ -110,6 +111,10 @@ const MAY_IMPORT: Readonly<
     from: ['protocol', 'oci', 'util'],
     because: 'it keeps bytes and does not know where they come from',
   },
+  archive: {
+    from: ['oci', 'util'],
+    because: 'it reads and writes archives of images, and does not know where their bytes are kept',
+  },
   http: { from: ['util'], because: 'it moves bytes into responses and knows nobody who asks for them' },
   protocol: { from: ['oci', 'util'], because: 'it is what peers say to each other, and pure' },
   oci: { from: ['util'], because: 'names and formats are pure: no disk, no network' },
@@ -127,6 +132,11 @@ const LIBRARIES: readonly { name: RegExp; in: readonly string[]; because: string
     name: /^undici$/,
     in: ['upstream', 'status', 'cli/kubernetes'],
     because: 'each has a server of its own to ask: a registry, a node, the API server',
+  },
+  {
+    name: /^tar-stream$/,
+    in: ['archive', 'cli/demo'],
+    because: 'archives that others wrote are read in one place, with its bounds',
   },
   {
     name: /^node:sqlite$/,

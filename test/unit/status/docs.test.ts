@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { importsSchema } from '../../../src/status/import-report.ts';
 import { peersSchema, statusSchema } from '../../../src/status/status-report.ts';
 
 const PAGE = join(import.meta.dirname, '../../../docs/admin-api.md');
@@ -40,6 +41,11 @@ async function documented(section: string): Promise<readonly string[]> {
 describe('docs/admin-api.md', () => {
   it('lists the fields of /v1/status', async () => {
     assert.deepEqual(await documented('/v1/status'), fieldsOf(statusSchema as unknown as Schema, '', false));
+  });
+
+  it('lists the fields of /v1/imports', async () => {
+    const fields = fieldsOf(importsSchema, '', false);
+    assert.deepEqual(await documented('/v1/imports'), fields);
   });
 
   it('lists the fields of /v1/peers', async () => {

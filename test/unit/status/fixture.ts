@@ -99,6 +99,7 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     metricsType: 'text/plain',
     status: () => node.status,
     peers: () => node.peers,
+    imports: { answer: async () => ({ status: 200, body: { trusted: false, imports: [] } }) },
     onProblem: (error) => {
       throw error;
     },
