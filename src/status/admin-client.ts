@@ -9,8 +9,8 @@ import { peersSchema, statusSchema, type PeersReport, type StatusReport } from '
 const TIMEOUT = 5 * SECOND;
 /** Bytes of a report: 64 transfers with bitmaps are 2 MiB, 5,000 peers as much; a larger answer is no report. */
 const MAX_BYTES = 16 * MIB;
-/** One request at a time, and one more if a caller has given up on its predecessor. */
-const CONNECTIONS = 2;
+/** One request at a time, and one more if a caller has given up on its predecessor; `weir doctor` asks for all at once. */
+const CONNECTIONS = 4;
 /** Characters of a refusal that are shown. */
 const MAX_SENTENCE = 400;
 
@@ -48,23 +48,43 @@ export class AdminClient implements AsyncDisposable {
     return await this.#ask('/v1/peers', peersSchema, options);
   }
 
+  /** Whether the node serves: false while it starts or shuts down. @throws WeirError as {@link status} */
+  async ready(options: AskOptions = {}): Promise<boolean> {
+    const { status } = await this.#reach('/readyz', options);
+    if (status === 200 || status === 503) return status === 200;
+    throw this.#strange(`it answers ${status} for /readyz`);
+  }
+
+  /** In Prometheus' text format. @throws WeirError as {@link status} */
+  async metrics(options: AskOptions = {}): Promise<string> {
+    return await this.#text('/metrics', options);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool.destroy(); // not close(): that waits for a node that may never answer
   }
 
-  async #ask<T>(path: string, schema: v.GenericSchema<unknown, T>, { signal }: AskOptions): Promise<T> {
-    const { status, body } = await this.#get(path, signal).catch((cause: unknown) => {
+  async #ask<T>(path: string, schema: v.GenericSchema<unknown, T>, options: AskOptions): Promise<T> {
+    const parsed = v.safeParse(schema, this.#parse(await this.#text(path, options)));
+    if (parsed.success) return parsed.output;
+    const [issue] = parsed.issues;
+    throw this.#strange(`${v.getDotPath(issue) ?? path}: ${issue.message}`);
+  }
+
+  async #text(path: string, options: AskOptions): Promise<string> {
+    const { status, body } = await this.#reach(path, options);
+    if (status === 403) throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
+    if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
+    return body;
+  }
+
+  async #reach(path: string, { signal }: AskOptions): Promise<{ status: number; body: string }> {
+    return await this.#get(path, signal).catch((cause: unknown) => {
       signal?.throwIfAborted();
       if (isWeirError(cause)) throw cause;
       const problem = `no node answers at ${this.#origin}`;
       throw new WeirError('upstream_unreachable', problem, { cause });
     });
-    if (status === 403) throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
-    if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
-    const parsed = v.safeParse(schema, this.#parse(body));
-    if (parsed.success) return parsed.output;
-    const [issue] = parsed.issues;
-    throw this.#strange(`${v.getDotPath(issue) ?? path}: ${issue.message}`);
   }
 
   async #get(path: string, signal: AbortSignal | undefined): Promise<{ status: number; body: string }> {

@@ -70,6 +70,7 @@ export function peerReportOf(n: number, more: Partial<PeerReport> = {}): PeerRep
     zone: n % 2 === 0 ? 'eu-1a' : 'eu-1b',
     version: '1.2.3',
     addresses: [`/ip4/10.0.0.${n}/tcp/4772`],
+    transfer_addresses: [`10.0.0.${n}:4773`],
     connected: true,
     direction: 'inbound',
     rtt_ms: 0.4 * n,
