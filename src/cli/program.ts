@@ -5,7 +5,7 @@
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { EXIT, EXIT_CODES, describeError, exitCodeOf } from './exit-codes.ts';
 import { SignalError, type CliContext } from './context.ts';
-import { addDoctorCommand } from './doctor-options.ts';
+import { addBugreportCommand, addDoctorCommand } from './doctor-options.ts';
 import { addHostCommand } from './host-options.ts';
 import { addKubernetesCommand } from './kubernetes-options.ts';
 import { addSettingOptions, adminOption, configOption } from './settings-options.ts';
@@ -59,6 +59,7 @@ export function buildProgram(context: CliContext, setExitCode: (code: number) =>
   addStatusCommand(program, context);
   addPeersCommand(program, context);
   addDoctorCommand(program, context, setExitCode);
+  addBugreportCommand(program, context);
   addDemoCommand(program, context, setExitCode);
   addConfigCommand(program, context);
   addHostCommand(program, context);

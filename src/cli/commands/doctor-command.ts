@@ -1,6 +1,7 @@
 /** `weir doctor` */
 import type { Command } from 'commander';
 import { isAbsolute, normalize } from 'node:path';
+import type { DoctorContext } from '../doctor/check.ts';
 import { brokenConfiguration } from '../doctor/configuration.ts';
 import { examine, reportBroken, type DoctorReport } from '../doctor/doctor.ts';
 import { Facts } from '../doctor/facts.ts';
@@ -20,7 +21,10 @@ const MAX_COLUMNS = 110;
 /** Resolves with the exit code. */
 export async function runDoctorCommand(command: Command, context: CliContext): Promise<number> {
   const options: Record<string, unknown> = command.opts();
-  const report = await withSignals((signal) => diagnose(command, context, signal));
+  const report = await withSignals(async (signal) => {
+    const prepared = await prepare(command, context, signal);
+    return 'broken' in prepared ? prepared.broken : await examine(prepared);
+  });
   const output: TerminalOutput = context.stdout;
   const isTerminal = output.isTTY === true;
   const text =
@@ -34,12 +38,15 @@ export async function runDoctorCommand(command: Command, context: CliContext): P
   return report.counts.wrong > 0 ? EXIT.unwell : EXIT.ok;
 }
 
-/** @throws WeirError `bad_request`, `name_invalid`, `config_invalid` for a wrong option */
-export async function diagnose(
+/**
+ * What the checks need; the whole report if the configuration cannot be read.
+ * @throws WeirError `bad_request`, `name_invalid` for a wrong option
+ */
+export async function prepare(
   command: Command,
   context: CliContext,
   signal: AbortSignal,
-): Promise<DoctorReport> {
+): Promise<DoctorContext | { readonly broken: DoctorReport }> {
   const options: Record<string, unknown> = command.opts();
   const named = registriesOf(options['registry']);
   const host = { root: folderOf('--host-root', options), stateFolder: folderOf('--state-dir', options) };
@@ -49,12 +56,12 @@ export async function diagnose(
     loaded = await loadCommandConfig(command, context);
   } catch (error) {
     if (!isWeirError(error, 'config_invalid')) throw error;
-    return reportBroken(version, brokenConfiguration(error));
+    return { broken: reportBroken(version, brokenConfiguration(error)) };
   }
   const admin = adminOf(options['admin'], loaded);
   const facts = new Facts({ loaded, admin, host, userAgent: `weir/${version}`, env, signal });
   const registries = [...new Set([...loaded.config.registries.keys(), ...named])];
-  return await examine({ loaded, host, facts, registries, version, env, signal });
+  return { loaded, host, facts, registries, version, env, signal };
 }
 
 function adminOf(admin: unknown, loaded: LoadedConfig): URL | Error {

@@ -87,6 +87,7 @@ export interface FakeNode extends AsyncDisposable {
   /** The next answers. */
   status: StatusReport;
   peers: PeersReport;
+  metrics: string;
 }
 
 /** The real admin server with made-up reports. */
@@ -96,7 +97,7 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     hosts: [],
     onWarning: () => undefined,
     ready: () => true,
-    metrics: async () => '',
+    metrics: async () => node.metrics,
     metricsType: 'text/plain',
     status: () => node.status,
     peers: () => node.peers,
@@ -108,6 +109,7 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     address: new URL(admin.addresses[0] ?? ''),
     status,
     peers: { peers: [peerReportOf(2), peerReportOf(3)] },
+    metrics: '',
     [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose](),
   };
   return node;
