@@ -28,7 +28,7 @@ export const disk: Check = {
       await access(place, constants.W_OK | constants.X_OK);
     } catch (error) {
       if (systemCode(error) === 'EACCES' && !isRoot())
-        return skipped(`${place} may not be entered by this user`, AS_ROOT);
+        return skipped(`${place} may not be written by this user`, AS_ROOT);
       return wrong(`${folder} cannot be written: ${systemCode(error) ?? errorMessage(error)}`, OTHER_FOLDER);
     }
     const found = await statfs(place);

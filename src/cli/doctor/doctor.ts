@@ -12,7 +12,7 @@ import { inotify, openFiles } from './limits.ts';
 import { members, node } from './node.ts';
 import { memberPorts } from './ports.ts';
 import { registryChecks } from './registries.ts';
-import { runtimeChecks } from './runtimes.ts';
+import { hostRecords, runtimeChecks } from './runtimes.ts';
 
 /** Milliseconds for one check. */
 const CHECK_TIMEOUT = 5 * SECOND;
@@ -30,7 +30,16 @@ export interface DoctorReport {
 /** In the order in which they are shown: what others depend on comes first. */
 function checksFor(context: Pick<DoctorContext, 'registries'>): readonly Check[] {
   const ofTheCluster = [configuration, node, clusterKey, bootstrapNames, members, memberPorts];
-  return [...ofTheCluster, ...registryChecks(context), ...runtimeChecks, disk, clock, openFiles, inotify];
+  return [
+    ...ofTheCluster,
+    ...registryChecks(context),
+    hostRecords,
+    ...runtimeChecks,
+    disk,
+    clock,
+    openFiles,
+    inotify,
+  ];
 }
 
 export async function examine(context: DoctorContext): Promise<DoctorReport> {

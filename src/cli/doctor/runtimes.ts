@@ -1,6 +1,7 @@
 /** The runtimes of this machine are pointed at the mirror: as `weir host configure` left them, and as they read it. */
 import { execFile } from 'node:child_process';
 import { posix } from 'node:path';
+import { formatListenAddress, type ListenAddress } from '../../config/kinds.ts';
 import { SECOND } from '../../util/clock.ts';
 import { assertNever, isWeirError } from '../../util/errors.ts';
 import { dumpedConfigPath, DEFAULT_HOSTS } from '../runtimes/containerd-config.ts';
@@ -10,6 +11,7 @@ import type { RuntimeSurvey } from '../runtimes/survey.ts';
 import type { Runtime } from '../runtimes/target.ts';
 import {
   AS_ROOT,
+  count,
   isRoot,
   ok,
   skipped,
@@ -38,11 +40,11 @@ const CONFIGURE = 'weir host configure';
 export const runtimeChecks: readonly Check[] = (Object.keys(NAMES) as Runtime[]).map((runtime) => ({
   name: NAMES[runtime],
   run: async (context) => {
-    const { facts, host, signal } = context;
+    const { facts, host, loaded, signal } = context;
     try {
       const survey = await facts.survey();
       const own = survey.runtimes.find((each) => each.runtime === runtime);
-      const finding = judge(own, survey.isConfigured);
+      const finding = judge(own, survey.isConfigured, loaded.config['mirror.listen']);
       if (runtime !== 'containerd' || finding.state !== 'ok') return finding;
       return (await asContainerdReads(host, own?.files ?? [], signal)) ?? finding;
     } catch (error) {
@@ -52,13 +54,40 @@ export const runtimeChecks: readonly Check[] = (Object.keys(NAMES) as Runtime[])
   },
 }));
 
-export function judge(survey: RuntimeSurvey | undefined, isConfigured: boolean): Finding {
-  const { placement = 'absent', files = [], reasons = [] } = survey ?? {};
+/** The records by which the files are compared, and given back. */
+export const hostRecords: Check = {
+  name: 'weir host',
+  run: async ({ facts }) => {
+    const { isConfigured, written, problems } = await facts.survey();
+    const [problem, ...more] = problems;
+    if (problem !== undefined) return unreadable([problem, ...more].join('; '));
+    if (isConfigured !== true) return skipped('weir host configure has written nothing here');
+    return ok(`it has written ${count(written, 'file')} here`);
+  },
+};
+
+/**
+ * @param isConfigured whether `weir host configure` was run here; undefined: this user may not see that
+ * @param listening where the node's mirror is
+ */
+export function judge(
+  survey: RuntimeSurvey | undefined,
+  isConfigured: boolean | undefined,
+  listening: readonly ListenAddress[],
+): Finding {
+  const { placement = 'absent', files = [], mirrors = [], reasons = [] } = survey ?? {};
   switch (placement) {
     case 'absent':
       return skipped('not on this machine');
-    case 'placed':
-      return ok(`in place: ${files.join(', ')}`);
+    case 'placed': {
+      const lost = mirrors.find((url) => !isAt(url, listening));
+      if (lost === undefined) return ok(`in place: ${files.join(', ')}`);
+      const places = listening.map(formatListenAddress).join(', ');
+      return wrong(
+        `${files.join(', ')}: the mirror is looked for at ${lost}, and mirror.listen is ${places}`,
+        `${CONFIGURE} --mirror-url http://${places.split(', ')[0]}`,
+      );
+    }
     case 'drifted':
       return wrong(`drifted: ${files.join(', ')} does not name the mirror any more`, CONFIGURE);
     case 'unknown':
@@ -67,11 +96,18 @@ export function judge(survey: RuntimeSurvey | undefined, isConfigured: boolean):
       const why = reasons.length > 0 ? ` (${reasons.join('; ')})` : '';
       const found = `not configured: its pulls go past Weir${why}`;
       // An administrator who has configured others may have left this one out on purpose.
-      return isConfigured ? warning(found, CONFIGURE) : wrong(found, CONFIGURE);
+      return isConfigured === false ? wrong(found, CONFIGURE) : warning(found, CONFIGURE);
     }
     default:
       return assertNever(placement);
   }
+}
+
+/** The host may be another name of the same place; port 0 is any. */
+function isAt(url: string, listening: readonly ListenAddress[]): boolean {
+  const { port, protocol } = new URL(url);
+  const number = Number(port || (protocol === 'https:' ? 443 : 80));
+  return listening.some((address) => address.port === number || address.port === 0);
 }
 
 function unreadable(message: string): Finding {
@@ -86,7 +122,7 @@ async function asContainerdReads(
   signal: AbortSignal,
 ): Promise<Finding | undefined> {
   const state = await containerdState(new HostFiles(host.root));
-  const dumped = host.root === '/' ? await dumpOf(state, signal) : undefined;
+  const dumped = host.root === '/' ? await dumpOf(state.file, signal) : undefined;
   return judgeContainerd(state, dumped, placed);
 }
 
@@ -116,8 +152,8 @@ export function judgeContainerd(
 }
 
 /** What containerd makes of all of its files and its own defaults. Undefined if it cannot be run here. */
-async function dumpOf(
-  { file }: ContainerdState,
+export async function dumpOf(
+  file: string,
   signal: AbortSignal,
 ): Promise<{ readonly configPath: readonly string[] | undefined } | undefined> {
   const { promise, resolve } = Promise.withResolvers<string | undefined>();

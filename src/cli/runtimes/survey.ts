@@ -4,7 +4,7 @@
  */
 import { isWeirError } from '../../util/errors.ts';
 import { HostFiles } from './host-files.ts';
-import { Records, sha256, type Record } from './original-files.ts';
+import { Records, sha256, type KnownRecords, type Record } from './original-files.ts';
 import { DETECT } from './plan.ts';
 import { ALL_REGISTRIES, DEFAULT_MIRROR, type Found, type Runtime } from './target.ts';
 import { hasBlock } from './toml-block.ts';
@@ -20,15 +20,19 @@ export interface RuntimeSurvey {
   readonly placement: Placement;
   /** The files that name the mirror, or those that do not any more. */
   readonly files: readonly string[];
+  /** Where its files look for the mirror. */
+  readonly mirrors: readonly string[];
   /** Why it is so, if the placement does not say it. */
   readonly reasons: readonly string[];
 }
 
 export interface HostSurvey {
   readonly runtimes: readonly RuntimeSurvey[];
-  /** Whether `weir host configure` was run here. */
-  readonly isConfigured: boolean;
-  /** Records that cannot be read. */
+  /** Whether `weir host configure` was run here; undefined if this user may not see its records. */
+  readonly isConfigured: boolean | undefined;
+  /** Files that it wrote, as far as its records can be read. */
+  readonly written: number;
+  /** Records that cannot be read: `weir host` changes nothing then. */
   readonly problems: readonly string[];
 }
 
@@ -37,16 +41,30 @@ export interface SurveyOptions {
   readonly stateFolder: string;
 }
 
-/** @throws WeirError `runtime_config` if the records' folder may not be read */
+/** Without the records, which are root's alone, the files themselves still tell whether they name the mirror. */
 export async function surveyHost({ root, stateFolder }: SurveyOptions): Promise<HostSurvey> {
   const files = new HostFiles(root);
-  const { records, problems } = await new Records(files, stateFolder).all();
+  const { records, problems, isHidden } = await knownRecords(new Records(files, stateFolder));
   const runtimes: RuntimeSurvey[] = [];
   for (const runtime of Object.keys(DETECT) as Runtime[]) {
     const own = records.filter((record) => record.runtime === runtime);
     runtimes.push(await surveyOne(files, runtime, own).catch((error: unknown) => unknown(runtime, error)));
   }
-  return { runtimes, isConfigured: records.length > 0, problems };
+  return {
+    runtimes,
+    isConfigured: isHidden ? undefined : records.length > 0,
+    written: records.length,
+    problems,
+  };
+}
+
+async function knownRecords(records: Records): Promise<KnownRecords & { readonly isHidden: boolean }> {
+  try {
+    return { ...(await records.all()), isHidden: false };
+  } catch (error) {
+    if (!isWeirError(error, 'runtime_config')) throw error;
+    return { records: [], problems: [error.message], isHidden: true };
+  }
 }
 
 async function surveyOne(
@@ -56,9 +74,10 @@ async function surveyOne(
 ): Promise<RuntimeSurvey> {
   const lost: string[] = [];
   for (const record of records) if (!(await holds(files, record))) lost.push(record.path);
-  if (lost.length > 0) return { runtime, placement: 'drifted', files: lost, reasons: [] };
+  const mirrors = [...new Set(records.map(({ mirrorUrl }) => mirrorUrl))];
+  if (lost.length > 0) return { runtime, placement: 'drifted', files: lost, mirrors, reasons: [] };
   if (records.length > 0)
-    return { runtime, placement: 'placed', files: records.map(({ path }) => path), reasons: [] };
+    return { runtime, placement: 'placed', files: records.map(({ path }) => path), mirrors, reasons: [] };
   const wish = {
     mirrorUrl: DEFAULT_MIRROR,
     registries: [ALL_REGISTRIES],
@@ -66,11 +85,12 @@ async function surveyOne(
     resolve: 'mirror',
   } as const;
   const found = await DETECT[runtime](files, wish, false);
-  if (found === undefined) return { runtime, placement: 'absent', files: [], reasons: [] };
+  if (found === undefined) return { runtime, placement: 'absent', files: [], mirrors, reasons: [] };
   const naming = await namingFiles(files, found);
-  if (naming.length > 0) return { runtime, placement: 'placed', files: naming, reasons: [] };
+  if (naming.length > 0)
+    return { runtime, placement: 'placed', files: naming, mirrors: [DEFAULT_MIRROR], reasons: [] };
   const reasons = found.targets.length === 0 ? found.notes : [];
-  return { runtime, placement: 'missing', files: [], reasons };
+  return { runtime, placement: 'missing', files: [], mirrors, reasons };
 }
 
 /** An edit by hand is no fault as long as Weir's part is in the file. */
@@ -94,5 +114,5 @@ async function namingFiles(files: HostFiles, { targets, others = [] }: Found): P
 
 function unknown(runtime: Runtime, error: unknown): RuntimeSurvey {
   if (!isWeirError(error, 'runtime_config')) throw error;
-  return { runtime, placement: 'unknown', files: [], reasons: [error.message] };
+  return { runtime, placement: 'unknown', files: [], mirrors: [], reasons: [error.message] };
 }

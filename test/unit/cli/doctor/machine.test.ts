@@ -1,13 +1,14 @@
 /** The runtimes' files, the disk, the limits. */
 import assert from 'node:assert/strict';
-import { rm, writeFile } from 'node:fs/promises';
+import { rm, symlink, writeFile } from 'node:fs/promises';
 import { disk, judgeDisk } from '../../../../src/cli/doctor/disk.ts';
 import type { Finding } from '../../../../src/cli/doctor/check.ts';
 import { inotify, judgeFiles, neededFiles, openFiles } from '../../../../src/cli/doctor/limits.ts';
-import { judgeContainerd, runtimeChecks } from '../../../../src/cli/doctor/runtimes.ts';
+import { dumpOf, hostRecords, judgeContainerd, runtimeChecks } from '../../../../src/cli/doctor/runtimes.ts';
 import { STATE_FOLDER } from '../../../../src/cli/runtimes/original-files.ts';
 import { GIB, MIB } from '../../../../src/util/clock.ts';
 import { defaultConfig } from '../../../../src/config/load.ts';
+import { requires } from '../../../support/requires.ts';
 import { TempDir } from '../../../support/temp.ts';
 import { Machine, PATHS } from '../runtimes/fixture.ts';
 import { contextOf } from './fixture.ts';
@@ -15,8 +16,11 @@ import { contextOf } from './fixture.ts';
 const CONFIG_PATH =
   'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n';
 
+const on = (machine: Machine) => contextOf({ host: { root: machine.path('/'), stateFolder: STATE_FOLDER } });
+const records = (machine: Machine): Promise<Finding> => hostRecords.run(on(machine));
+
 async function look(machine: Machine): Promise<Readonly<Record<string, Finding>>> {
-  const context = contextOf({ host: { root: machine.path('/'), stateFolder: STATE_FOLDER } });
+  const context = on(machine);
   const found = await Promise.all(
     runtimeChecks.map(async (check) => [check.name, await check.run(context)] as const),
   );
@@ -35,12 +39,16 @@ describe("weir doctor: the runtimes' files", () => {
     const [absent, wrong, ok] = ['skipped', 'wrong', 'ok'];
     const rest = { 'podman, CRI-O': absent, k3s: absent, RKE2: absent };
     const before = await look(machine);
+    assert.equal((await records(machine)).state, 'skipped');
     assert.deepEqual(states(before), { containerd: wrong, Docker: wrong, ...rest });
     assert.equal(before['Docker']?.cure, 'weir host configure');
     await machine.configure();
     const after = await look(machine);
     assert.deepEqual(states(after), { containerd: ok, Docker: ok, ...rest });
     assert.equal(after['containerd']?.found, `in place: ${PATHS.hosts}`);
+    assert.deepEqual(await records(machine), { state: 'ok', found: 'it has written 2 files here' });
+    await machine.write(`${STATE_FOLDER}/broken.json`, '{');
+    assert.match((await records(machine)).found, /broken\.json is not a record of this version/);
   });
 
   it('are wrong once another program has written one anew, not after an edit by hand', async () => {
@@ -78,6 +86,23 @@ describe("weir doctor: the runtimes' files", () => {
     assert.equal((await look(machine))['Docker']?.state, 'ok');
   });
 
+  it('are wrong if the mirror listens elsewhere', async () => {
+    await using machine = await Machine.create({ [PATHS.docker]: '{}' });
+    await machine.configure({ mirrorUrl: 'http://127.0.0.1:470' });
+    const { state, found, cure } = (await look(machine))['Docker'] ?? { state: '', found: '' };
+    assert.equal(state, 'wrong');
+    assert.match(found, /looked for at http:\/\/127\.0\.0\.1:470, and mirror\.listen is 127\.0\.0\.1:4770, /);
+    assert.equal(cure, 'weir host configure --mirror-url http://127.0.0.1:4770');
+  });
+
+  it('are looked at without the records, which are not for all users', async () => {
+    await using machine = await Machine.create({ [PATHS.docker]: '{}' });
+    await symlink(STATE_FOLDER, machine.path(STATE_FOLDER)); // a loop: not even root can list it
+    assert.equal((await look(machine))['Docker']?.state, 'warning');
+    await machine.write(PATHS.docker, '{"registry-mirrors": ["http://127.0.0.1:4770"]}');
+    assert.equal((await look(machine))['Docker']?.state, 'ok');
+  });
+
   it('are of no use without config_path', async () => {
     await using machine = await Machine.create({ [PATHS.containerdConfig]: 'version = 2\n' });
     await machine.configure();
@@ -105,6 +130,19 @@ describe("weir doctor: the runtimes' files", () => {
     );
     const listed = judgeContainerd({ ...state, problems: ['several'] }, undefined, [PATHS.hosts]);
     assert.equal(listed?.state, 'warning');
+  });
+});
+
+requires('containerd')('weir doctor: containerd itself', () => {
+  it('is asked for config_path', async () => {
+    await using dir = await TempDir.create('doctor-containerd');
+    const dump = async (text: string) => {
+      await writeFile(dir.join('config.toml'), text);
+      return dumpOf(dir.join('config.toml'), AbortSignal.timeout(10_000));
+    };
+    assert.deepEqual(await dump(CONFIG_PATH), { configPath: ['/etc/containerd/certs.d'] });
+    assert.ok((await dump('version = 2\n')) !== undefined);
+    assert.equal(await dump('not TOML'), undefined);
   });
 });
 
