@@ -2,8 +2,12 @@
  * The form of a check of `weir doctor`: it looks at one thing, says what it found, and names a cure. Checks run side by
  * side; what several of them need is in {@link Facts}, which asks once.
  */
+import { formatListenAddress } from '../../config/kinds.ts';
 import type { LoadedConfig } from '../../config/load.ts';
+import type { Config } from '../../config/settings.ts';
 import type { RegistryHost } from '../../oci/repository.ts';
+import { isLoopbackHost } from '../../util/ip-address.ts';
+import { DEFAULT_MIRROR } from '../runtimes/target.ts';
 import type { Facts } from './facts.ts';
 
 /** `skipped`: there is nothing to look at, or this user may not. */
@@ -22,6 +26,15 @@ export interface Check {
   /** A few words, for the first column. */
   readonly name: string;
   run(context: DoctorContext): Promise<Finding>;
+}
+
+/** Where runtimes of this machine reach the mirror. */
+export function mirrorUrlOf(config: Config): string {
+  const addresses = config['mirror.listen'];
+  const best = addresses.find(({ host }) => isLoopbackHost(host)) ?? addresses[0];
+  const { host = '127.0.0.1', port = 0 } = best ?? {};
+  const local = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  return port === 0 ? DEFAULT_MIRROR : `http://${formatListenAddress({ host: local, port })}`;
 }
 
 /** Where the files of the runtimes are, as for `weir host`. */

@@ -9,7 +9,7 @@ import { probeRegistry, type EndpointProbe } from '../../upstream/registry-probe
 import { SECOND, systemClock } from '../../util/clock.ts';
 import { errorMessage } from '../../util/errors.ts';
 import { surveyHost, type HostSurvey } from '../runtimes/survey.ts';
-import type { HostPlace } from './check.ts';
+import { mirrorUrlOf, type HostPlace } from './check.ts';
 
 /** Milliseconds, below the bound of a check: it can then say what did not answer. */
 const ASK_TIMEOUT = 4.5 * SECOND;
@@ -77,7 +77,10 @@ export class Facts {
 
   /** @throws WeirError `runtime_config` */
   survey(): Promise<HostSurvey> {
-    return (this.#survey ??= surveyHost(this.#options.host));
+    return (this.#survey ??= surveyHost({
+      ...this.#options.host,
+      mirrorUrl: mirrorUrlOf(this.#options.loaded.config),
+    }));
   }
 
   async #askNode(): Promise<NodeFacts> {

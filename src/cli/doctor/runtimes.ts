@@ -2,16 +2,18 @@
 import { execFile } from 'node:child_process';
 import { posix } from 'node:path';
 import { formatListenAddress, type ListenAddress } from '../../config/kinds.ts';
+import type { Config } from '../../config/settings.ts';
 import { SECOND } from '../../util/clock.ts';
 import { assertNever, isWeirError } from '../../util/errors.ts';
 import { dumpedConfigPath, DEFAULT_HOSTS } from '../runtimes/containerd-config.ts';
 import { containerdState, type ContainerdState } from '../runtimes/containerd.ts';
 import { HostFiles } from '../runtimes/host-files.ts';
 import type { RuntimeSurvey } from '../runtimes/survey.ts';
-import type { Runtime } from '../runtimes/target.ts';
+import { DEFAULT_MIRROR, type Runtime } from '../runtimes/target.ts';
 import {
   AS_ROOT,
   count,
+  mirrorUrlOf,
   isRoot,
   ok,
   skipped,
@@ -44,7 +46,7 @@ export const runtimeChecks: readonly Check[] = (Object.keys(NAMES) as Runtime[])
     try {
       const survey = await facts.survey();
       const own = survey.runtimes.find((each) => each.runtime === runtime);
-      const finding = judge(own, survey.isConfigured, loaded.config['mirror.listen']);
+      const finding = judge(own, survey.isConfigured, loaded.config);
       if (runtime !== 'containerd' || finding.state !== 'ok') return finding;
       return (await asContainerdReads(host, own?.files ?? [], signal)) ?? finding;
     } catch (error) {
@@ -68,39 +70,45 @@ export const hostRecords: Check = {
 
 /**
  * @param isConfigured whether `weir host configure` was run here; undefined: this user may not see that
- * @param listening where the node's mirror is
  */
 export function judge(
   survey: RuntimeSurvey | undefined,
   isConfigured: boolean | undefined,
-  listening: readonly ListenAddress[],
+  config: Config,
 ): Finding {
+  const configure = configureCommand(config);
   const { placement = 'absent', files = [], mirrors = [], reasons = [] } = survey ?? {};
   switch (placement) {
     case 'absent':
       return skipped('not on this machine');
     case 'placed': {
-      const lost = mirrors.find((url) => !isAt(url, listening));
+      const lost = mirrors.find((url) => !isAt(url, config['mirror.listen']));
       if (lost === undefined) return ok(`in place: ${files.join(', ')}`);
-      const places = listening.map(formatListenAddress).join(', ');
+      const places = config['mirror.listen'].map(formatListenAddress).join(', ');
       return wrong(
         `${files.join(', ')}: the mirror is looked for at ${lost}, and mirror.listen is ${places}`,
-        `${CONFIGURE} --mirror-url http://${places.split(', ')[0]}`,
+        configure,
       );
     }
     case 'drifted':
-      return wrong(`drifted: ${files.join(', ')} does not name the mirror any more`, CONFIGURE);
+      return wrong(`drifted: ${files.join(', ')} does not name the mirror any more`, configure);
     case 'unknown':
       return unreadable(reasons.join('; '));
     case 'missing': {
       const why = reasons.length > 0 ? ` (${reasons.join('; ')})` : '';
       const found = `not configured: its pulls go past Weir${why}`;
       // An administrator who has configured others may have left this one out on purpose.
-      return isConfigured === false ? wrong(found, CONFIGURE) : warning(found, CONFIGURE);
+      return isConfigured === false ? wrong(found, configure) : warning(found, configure);
     }
     default:
       return assertNever(placement);
   }
+}
+
+/** With the mirror's address, if that is not the usual one. */
+function configureCommand(config: Config): string {
+  const url = mirrorUrlOf(config);
+  return url === DEFAULT_MIRROR ? CONFIGURE : `${CONFIGURE} --mirror-url ${url}`;
 }
 
 /** The host may be another name of the same place; port 0 is any. */

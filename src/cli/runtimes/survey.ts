@@ -6,7 +6,7 @@ import { isWeirError } from '../../util/errors.ts';
 import { HostFiles } from './host-files.ts';
 import { Records, sha256, type KnownRecords, type Record } from './original-files.ts';
 import { DETECT } from './plan.ts';
-import { ALL_REGISTRIES, DEFAULT_MIRROR, type Found, type Runtime } from './target.ts';
+import { ALL_REGISTRIES, type Found, type Runtime } from './target.ts';
 import { hasBlock } from './toml-block.ts';
 
 /**
@@ -39,16 +39,20 @@ export interface HostSurvey {
 export interface SurveyOptions {
   readonly root: string;
   readonly stateFolder: string;
+  /** Of the node here: files without a record may name it. */
+  readonly mirrorUrl: string;
 }
 
 /** Without the records, which are root's alone, the files themselves still tell whether they name the mirror. */
-export async function surveyHost({ root, stateFolder }: SurveyOptions): Promise<HostSurvey> {
+export async function surveyHost({ root, stateFolder, mirrorUrl }: SurveyOptions): Promise<HostSurvey> {
   const files = new HostFiles(root);
   const { records, problems, isHidden } = await knownRecords(new Records(files, stateFolder));
   const runtimes: RuntimeSurvey[] = [];
   for (const runtime of Object.keys(DETECT) as Runtime[]) {
     const own = records.filter((record) => record.runtime === runtime);
-    runtimes.push(await surveyOne(files, runtime, own).catch((error: unknown) => unknown(runtime, error)));
+    runtimes.push(
+      await surveyOne(files, runtime, own, mirrorUrl).catch((error: unknown) => unknown(runtime, error)),
+    );
   }
   return {
     runtimes,
@@ -71,24 +75,25 @@ async function surveyOne(
   files: HostFiles,
   runtime: Runtime,
   records: readonly Record[],
+  mirrorUrl: string,
 ): Promise<RuntimeSurvey> {
   const lost: string[] = [];
   for (const record of records) if (!(await holds(files, record))) lost.push(record.path);
-  const mirrors = [...new Set(records.map(({ mirrorUrl }) => mirrorUrl))];
+  const mirrors = [...new Set(records.map((record) => record.mirrorUrl))];
   if (lost.length > 0) return { runtime, placement: 'drifted', files: lost, mirrors, reasons: [] };
   if (records.length > 0)
     return { runtime, placement: 'placed', files: records.map(({ path }) => path), mirrors, reasons: [] };
   const wish = {
-    mirrorUrl: DEFAULT_MIRROR,
+    mirrorUrl,
     registries: [ALL_REGISTRIES],
     direct: [],
     resolve: 'mirror',
   } as const;
   const found = await DETECT[runtime](files, wish, false);
   if (found === undefined) return { runtime, placement: 'absent', files: [], mirrors, reasons: [] };
-  const naming = await namingFiles(files, found);
+  const naming = await namingFiles(files, found, mirrorUrl);
   if (naming.length > 0)
-    return { runtime, placement: 'placed', files: naming, mirrors: [DEFAULT_MIRROR], reasons: [] };
+    return { runtime, placement: 'placed', files: naming, mirrors: [mirrorUrl], reasons: [] };
   const reasons = found.targets.length === 0 ? found.notes : [];
   return { runtime, placement: 'missing', files: [], mirrors, reasons };
 }
@@ -102,8 +107,12 @@ async function holds(files: HostFiles, record: Record): Promise<boolean> {
 }
 
 /** The files without a record that name the mirror: from an image of the machine, or written by hand. */
-async function namingFiles(files: HostFiles, { targets, others = [] }: Found): Promise<readonly string[]> {
-  const mirror = new URL(DEFAULT_MIRROR).host;
+async function namingFiles(
+  files: HostFiles,
+  { targets, others = [] }: Found,
+  mirrorUrl: string,
+): Promise<readonly string[]> {
+  const mirror = new URL(mirrorUrl).host;
   const naming: string[] = [];
   for (const path of new Set([...targets.map((target) => target.path), ...others])) {
     const text = await files.read(path).catch(() => undefined);

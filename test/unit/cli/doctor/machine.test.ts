@@ -10,17 +10,22 @@ import { GIB, MIB } from '../../../../src/util/clock.ts';
 import { defaultConfig } from '../../../../src/config/load.ts';
 import { requires } from '../../../support/requires.ts';
 import { TempDir } from '../../../support/temp.ts';
+import type { Config } from '../../../../src/config/settings.ts';
 import { Machine, PATHS } from '../runtimes/fixture.ts';
 import { contextOf } from './fixture.ts';
 
 const CONFIG_PATH =
   'version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "/etc/containerd/certs.d"\n';
 
-const on = (machine: Machine) => contextOf({ host: { root: machine.path('/'), stateFolder: STATE_FOLDER } });
+const on = (machine: Machine, config: Partial<Config> = {}) =>
+  contextOf({ config, host: { root: machine.path('/'), stateFolder: STATE_FOLDER } });
 const records = (machine: Machine): Promise<Finding> => hostRecords.run(on(machine));
 
-async function look(machine: Machine): Promise<Readonly<Record<string, Finding>>> {
-  const context = on(machine);
+async function look(
+  machine: Machine,
+  config: Partial<Config> = {},
+): Promise<Readonly<Record<string, Finding>>> {
+  const context = on(machine, config);
   const found = await Promise.all(
     runtimeChecks.map(async (check) => [check.name, await check.run(context)] as const),
   );
@@ -92,7 +97,9 @@ describe("weir doctor: the runtimes' files", () => {
     const { state, found, cure } = (await look(machine))['Docker'] ?? { state: '', found: '' };
     assert.equal(state, 'wrong');
     assert.match(found, /looked for at http:\/\/127\.0\.0\.1:470, and mirror\.listen is 127\.0\.0\.1:4770, /);
-    assert.equal(cure, 'weir host configure --mirror-url http://127.0.0.1:4770');
+    assert.equal(cure, 'weir host configure');
+    const moved = await look(machine, { 'mirror.listen': [{ host: '0.0.0.0', port: 471 }] });
+    assert.equal(moved['Docker']?.cure, 'weir host configure --mirror-url http://127.0.0.1:471');
   });
 
   it('are looked at without the records, which are not for all users', async () => {
