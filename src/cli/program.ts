@@ -6,6 +6,7 @@ import { Argument, Command, CommanderError, Option } from 'commander';
 import { EXIT, EXIT_CODES, describeError, exitCodeOf } from './exit-codes.ts';
 import { SignalError, type CliContext } from './context.ts';
 import { addExportCommand, addImportCommand } from './archive-options.ts';
+import { addBugreportCommand, addDoctorCommand } from './doctor-options.ts';
 import { addHostCommand } from './host-options.ts';
 import { addKubernetesCommand } from './kubernetes-options.ts';
 import { addSettingOptions, adminOption, configOption } from './settings-options.ts';
@@ -60,6 +61,8 @@ export function buildProgram(context: CliContext, setExitCode: (code: number) =>
   addExportCommand(program, context);
   addStatusCommand(program, context);
   addPeersCommand(program, context);
+  addDoctorCommand(program, context, setExitCode);
+  addBugreportCommand(program, context);
   addDemoCommand(program, context, setExitCode);
   addConfigCommand(program, context);
   addHostCommand(program, context);

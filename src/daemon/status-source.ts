@@ -1,4 +1,5 @@
 /** Makes the reports of this node for its admin address (status/status-report.ts). */
+import { isIPv6 } from 'node:net';
 import type { Clock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
 import type { Suspect } from '../cluster/membership.ts';
@@ -88,7 +89,7 @@ export class StatusSource {
       .map(({ record }) => record.member)
       .filter(({ peer }) => peer !== table.self.peer);
     return {
-      peers: known.map(({ peer, name, zone, version, controlAddresses, leaving }) => {
+      peers: known.map(({ peer, name, zone, version, controlAddresses, dataAddresses, leaving }) => {
         const connection = connected.get(peer);
         const suspect = suspects.get(peer);
         const bytes = traffic.bytesOf(peer);
@@ -98,6 +99,9 @@ export class StatusSource {
           zone,
           version,
           addresses: controlAddresses,
+          transfer_addresses: dataAddresses.map(
+            ({ host, port }) => `${isIPv6(host) ? `[${host}]` : host}:${port}`,
+          ),
           connected: connection !== undefined || wire.isConnected(peer),
           direction: connection?.direction,
           rtt_ms: connection?.rtt,

@@ -11,8 +11,8 @@ import { peersSchema, statusSchema, type PeersReport, type StatusReport } from '
 const TIMEOUT = 5 * SECOND;
 /** Bytes of a report: 64 transfers with bitmaps are 2 MiB, 5,000 peers as much; a larger answer is no report. */
 const MAX_BYTES = 16 * MIB;
-/** One request at a time, and one more if a caller has given up on its predecessor. */
-const CONNECTIONS = 2;
+/** One request at a time, and one more if a caller has given up on its predecessor; `weir doctor` asks for all at once. */
+const CONNECTIONS = 4;
 /** Characters of a refusal that are shown. */
 const MAX_SENTENCE = 400;
 
@@ -82,19 +82,40 @@ export class AdminClient implements AsyncDisposable {
     return await this.#change('DELETE', name, undefined, options);
   }
 
+  /** Whether the node serves: false while it starts or shuts down. @throws WeirError as {@link status} */
+  async ready(options: AskOptions = {}): Promise<boolean> {
+    const { status } = await this.#reach('/readyz', options);
+    if (status === 200 || status === 503) return status === 200;
+    throw this.#strange(`it answers ${status} for /readyz`);
+  }
+
+  /** In Prometheus' text format. @throws WeirError as {@link status} */
+  async metrics(options: AskOptions = {}): Promise<string> {
+    return await this.#text('/metrics', options);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool.destroy(); // not close(): that waits for a node that may never answer
   }
 
-  async #ask<T>(path: string, schema: v.GenericSchema<unknown, T>, { signal }: AskOptions): Promise<T> {
-    const { status, body } = await this.#get(path, signal).catch((cause: unknown) => {
+  async #ask<T>(path: string, schema: v.GenericSchema<unknown, T>, options: AskOptions): Promise<T> {
+    return this.#parsed(path, await this.#text(path, options), schema);
+  }
+
+  async #text(path: string, options: AskOptions): Promise<string> {
+    const { status, body } = await this.#reach(path, options);
+    if (status === 403) throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
+    if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
+    return body;
+  }
+
+  async #reach(path: string, { signal }: AskOptions): Promise<{ status: number; body: string }> {
+    return await this.#get(path, signal).catch((cause: unknown) => {
       signal?.throwIfAborted();
       if (isWeirError(cause)) throw cause;
       const problem = `no node answers at ${this.#origin}`;
       throw new WeirError('upstream_unreachable', problem, { cause });
     });
-    if (status === 403) throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
-    return this.#read(path, status, body, schema);
   }
 
   async #change(
@@ -122,11 +143,11 @@ export class AdminClient implements AsyncDisposable {
     });
     const refusal = REFUSALS[status];
     if (refusal !== undefined) throw new WeirError(refusal, sentence(body));
-    return this.#read(path, status, body, importsSchema);
+    if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
+    return this.#parsed(path, body, importsSchema);
   }
 
-  #read<T>(path: string, status: number, body: string, schema: v.GenericSchema<unknown, T>): T {
-    if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
+  #parsed<T>(path: string, body: string, schema: v.GenericSchema<unknown, T>): T {
     const parsed = v.safeParse(schema, this.#parse(body));
     if (parsed.success) return parsed.output;
     const [issue] = parsed.issues;

@@ -96,6 +96,8 @@ export interface PeerReport {
   readonly version: string;
   /** Multiaddrs of its libp2p node. */
   readonly addresses: readonly string[];
+  /** Where it serves chunks: `10.0.0.7:4773`, `[fd00::7]:4773`. */
+  readonly transfer_addresses: readonly string[];
   /** By libp2p, or on the peer wire. */
   readonly connected: boolean;
   /** Of the libp2p connection; `outbound`: this node opened it. */
@@ -176,6 +178,7 @@ export const peersSchema: v.GenericSchema<unknown, PeersReport> = v.object({
       zone: v.string(),
       version: v.string(),
       addresses: v.array(v.string()),
+      transfer_addresses: v.array(v.string()),
       connected: v.boolean(),
       direction: v.optional(v.picklist(['inbound', 'outbound'])),
       rtt_ms: v.optional(amount),

@@ -1,4 +1,5 @@
 /** Keeps the store within its quota and the free disk, by evicting. */
+import type { StatsFs } from 'node:fs';
 import { statfs } from 'node:fs/promises';
 import { GIB, MIB, MILLISECOND } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
@@ -9,7 +10,7 @@ import { planEviction, type EvictionCandidate } from './eviction.ts';
 import { admissionProblem, growthProblem, oversizedProblem, type Holdings } from './room.ts';
 
 /** Bytes that are left free on the disk for other programs: a full disk makes the kubelet evict pods. */
-const DISK_RESERVE = 256 * MIB;
+export const DISK_RESERVE: number = 256 * MIB;
 /** Milliseconds for which a look at the disk counts: in that time no node writes more than the reserve. */
 const FREE_COUNTS = 100 * MILLISECOND;
 const AUTO_QUOTA_MAX = 20 * GIB;
@@ -62,9 +63,7 @@ export class Space {
 
   async open(): Promise<void> {
     const { root, quota } = this.#options;
-    const disk = await statfs(root);
-    const auto = Math.min(AUTO_QUOTA_MAX, Math.floor(disk.blocks * disk.bsize * AUTO_QUOTA_SHARE));
-    this.#quota = quota === 'auto' ? auto : quota;
+    this.#quota = quotaOn(await statfs(root), quota);
   }
 
   /** Does the work after all work that was handed in before. */
@@ -155,6 +154,12 @@ function* candidates(
   for (const { digest, size, lastUsed, isPinned } of blobs()) {
     yield { key: { digest }, bytes: size, lastUsed, pinned: isPinned };
   }
+}
+
+/** Bytes that the store may use on this disk. */
+export function quotaOn(disk: Pick<StatsFs, 'blocks' | 'bsize'>, quota: SpaceOptions['quota']): number {
+  if (quota !== 'auto') return quota;
+  return Math.min(AUTO_QUOTA_MAX, Math.floor(disk.blocks * disk.bsize * AUTO_QUOTA_SHARE));
 }
 
 function refuse(bytes: number, problem: string | undefined): void {

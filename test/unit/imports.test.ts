@@ -5,7 +5,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 
 const SRC = resolve(import.meta.dirname, '../../src');
 /** Folders inside of cli/ that are rooms of their own. */
-const ROOMS_OF_CLI = new Set(['client', 'demo', 'kubernetes', 'runtimes']);
+const ROOMS_OF_CLI = new Set(['bugreport', 'client', 'demo', 'doctor', 'kubernetes', 'runtimes']);
 
 /** Top to bottom. What a folder may import, and why not more. `types`: only `import type`. */
 const MAY_IMPORT: Readonly<
@@ -13,8 +13,10 @@ const MAY_IMPORT: Readonly<
 > = {
   cli: {
     from: [
+      'cli/bugreport',
       'cli/client',
       'cli/demo',
+      'cli/doctor',
       'cli/kubernetes',
       'cli/runtimes',
       'daemon',
@@ -29,6 +31,26 @@ const MAY_IMPORT: Readonly<
   'cli/demo': {
     from: ['cli/client', 'status', 'oci', 'util'],
     because: 'it uses a node as a user does, from outside',
+  },
+  'cli/bugreport': {
+    from: ['config', 'util'],
+    types: ['cli/doctor', 'upstream'],
+    because: 'it packs what others have found out, and lets no secret pass',
+  },
+  'cli/doctor': {
+    from: [
+      'cli/client',
+      'cli/runtimes',
+      'daemon',
+      'network',
+      'config',
+      'status',
+      'upstream',
+      'store',
+      'util',
+    ],
+    types: ['oci'],
+    because: 'it looks at a machine with the readers that a node itself uses, and changes nothing',
   },
   'cli/client': {
     from: ['upstream', 'oci', 'util'],
@@ -135,7 +157,7 @@ const LIBRARIES: readonly { name: RegExp; in: readonly string[]; because: string
   },
   {
     name: /^tar-stream$/,
-    in: ['archive', 'cli/demo'],
+    in: ['archive', 'cli/bugreport', 'cli/demo'],
     because: 'archives that others wrote are read in one place, with its bounds',
   },
   {

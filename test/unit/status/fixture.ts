@@ -70,6 +70,7 @@ export function peerReportOf(n: number, more: Partial<PeerReport> = {}): PeerRep
     zone: n % 2 === 0 ? 'eu-1a' : 'eu-1b',
     version: '1.2.3',
     addresses: [`/ip4/10.0.0.${n}/tcp/4772`],
+    transfer_addresses: [`10.0.0.${n}:4773`],
     connected: true,
     direction: 'inbound',
     rtt_ms: 0.4 * n,
@@ -86,6 +87,7 @@ export interface FakeNode extends AsyncDisposable {
   /** The next answers. */
   status: StatusReport;
   peers: PeersReport;
+  metrics: string;
 }
 
 /** The real admin server with made-up reports. */
@@ -95,7 +97,7 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     hosts: [],
     onWarning: () => undefined,
     ready: () => true,
-    metrics: async () => '',
+    metrics: async () => node.metrics,
     metricsType: 'text/plain',
     status: () => node.status,
     peers: () => node.peers,
@@ -108,6 +110,7 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     address: new URL(admin.addresses[0] ?? ''),
     status,
     peers: { peers: [peerReportOf(2), peerReportOf(3)] },
+    metrics: '',
     [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose](),
   };
   return node;
