@@ -3,7 +3,13 @@
 # (services are not started), elsewhere it says what is missing and how to get it. Quick when all is there.
 set -euo pipefail
 
-PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin:/usr/local/go/bin"
+CACHE="${WEIR_TEST_CACHE:-/var/cache/weir-test}"
+
+# The conformance suite of the OCI distribution spec, at the newest version that Debian 12's Go builds.
+SUITE=github.com/opencontainers/distribution-spec/conformance
+SUITE_VERSION=v0.0.0-20231101194043-f2182352d4cc
+SUITE_PROGRAM="$CACHE/conformance-$SUITE_VERSION"
 
 # program:package
 NEEDED='
@@ -31,6 +37,8 @@ NEEDED='
   qemu-aarch64-static:qemu-user-static
   systemd-analyze:systemd
 '
+# Go only builds the suite.
+[ -x "$SUITE_PROGRAM" ] || NEEDED+='go:golang-go'
 
 is_debian() { [ -f /etc/debian_version ] && command -v apt-get >/dev/null; }
 
@@ -86,7 +94,7 @@ fi
 # machine's: podman 5 (podman 4 knows too little of Kubernetes) and containerd 1.7 of Debian 13, containerd 2 of Debian 14.
 # Machines that the package is installed on: Debian 12 with little in it, and with systemd.
 put_up() {
-  local name="$1" suite="$2" packages="$3" tree="${WEIR_TEST_CACHE:-/var/cache/weir-test}/$1"
+  local name="$1" suite="$2" packages="$3" tree="$CACHE/$1"
   if [ "$(cat "$tree/packages" 2>/dev/null)" = "$packages" ]; then return; fi
   echo "setup: $packages of Debian $suite into $tree"
   rm -rf "$tree" "$tree.new"
@@ -98,6 +106,26 @@ put_up() {
   echo "$packages" >"$tree.new/packages"
   mv "$tree.new" "$tree"
 }
+
+# The conformance suite, once for each of its versions; test/e2e/conformance.test.ts runs the program behind the link.
+# Nothing stays in the caches of Go.
+build_suite() {
+  export GOPATH="$1/go" GOCACHE="$1/cache" GOFLAGS=-modcacherw CGO_ENABLED=0 GO111MODULE=on GOWORK=off
+  mkdir -p "$CACHE" && cd "$1" && go mod download "$SUITE@$SUITE_VERSION" &&
+    cd "$GOPATH/pkg/mod/$SUITE@$SUITE_VERSION" && go test -c -o "$SUITE_PROGRAM.new" . &&
+    mv "$SUITE_PROGRAM.new" "$SUITE_PROGRAM"
+}
+if [ ! -x "$SUITE_PROGRAM" ] && command -v go >/dev/null; then
+  echo "setup: conformance suite into $SUITE_PROGRAM"
+  module="$(mktemp -d)"
+  if ! (build_suite "$module") >"$module/log" 2>&1; then
+    tail -n 20 "$module/log"
+    echo "setup: without the conformance suite its test is left out; with CI=true it fails"
+  fi
+  rm -rf "$module"
+fi
+if [ -x "$SUITE_PROGRAM" ]; then ln -sfn "${SUITE_PROGRAM##*/}" "$CACHE/conformance" || true; fi
+
 if [ "$(id -u)" = 0 ] && is_debian && command -v debootstrap >/dev/null; then
   # Beside each other, as much of it is waiting for the network and the disk.
   jobs=()

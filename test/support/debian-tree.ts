@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { TEST_CACHE } from './cache.ts';
 import { Program, runOk } from './program.ts';
 
 /** trixie: podman 5, containerd 1.7; forky: containerd 2. */
@@ -12,16 +13,14 @@ export type Suite = 'trixie' | 'forky';
 /** Trees that tests take a copy of: Debian 12 with little in it, and one that can be booted. */
 export type Model = 'bookworm' | 'bookworm-systemd';
 
-const TREES: string = process.env['WEIR_TEST_CACHE'] ?? '/var/cache/weir-test';
-
 /** Path of a program of the tree; `requires` can be asked for it. */
 export function inTree(suite: Suite | Model, program: string): string {
-  return join(TREES, suite, 'usr/bin', program);
+  return join(TEST_CACHE, suite, 'usr/bin', program);
 }
 
 /** Makes `root` a copy of the tree. */
 export async function copyTree(model: Model, root: string): Promise<void> {
-  await runOk('cp', ['--archive', '--reflink=auto', join(TREES, model), root]);
+  await runOk('cp', ['--archive', '--reflink=auto', join(TEST_CACHE, model), root]);
 }
 
 export class DebianTree implements AsyncDisposable {
@@ -32,7 +31,7 @@ export class DebianTree implements AsyncDisposable {
   }
 
   static async enter(suite: Suite): Promise<DebianTree> {
-    const tree = join(TREES, suite);
+    const tree = join(TEST_CACHE, suite);
     if (!existsSync(tree)) throw new Error(`${tree} is missing: run test/setup.sh`);
     const args = ['--mount', 'sh', '-c', ENTER, 'enter', tree, tmpdir()];
     const holder = await Program.start({ command: 'unshare', args });
