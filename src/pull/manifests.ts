@@ -71,11 +71,16 @@ export class Manifests {
     });
   }
 
-  /** @throws WeirError upstream's answer to this caller, `upstream_*` if upstream could not be asked */
+  /**
+   * @throws WeirError upstream's answer to this caller, `upstream_*` if upstream could not be asked, or if the manifest
+   *   is too large for {@link get}
+   */
   async head(request: ManifestRequest): Promise<ResolvedManifest> {
     if (isTagged(request)) {
       const { record, stale } = await this.#tags.resolve(request);
       const { digest, mediaType, size } = record;
+      // GET refuses it: after a 404 here, too, the client goes to the registry before it has begun.
+      if (size !== undefined && size > MAX_MANIFEST_BYTES) throw tooLarge(digest, size);
       return { digest, mediaType, size, bytes: undefined, source: stale ? 'store' : 'upstream', stale };
     }
     const found = await this.#find(request, digestOfReference(request));
@@ -275,6 +280,13 @@ export class Manifests {
       observer.problem(`manifest ${digest} is served without being stored`, error);
     }
   }
+}
+
+function tooLarge(digest: Digest, size: number): WeirError {
+  return new WeirError(
+    'upstream_too_large',
+    `manifest ${digest} has ${size} bytes, more than ${MAX_MANIFEST_BYTES}`,
+  );
 }
 
 async function readManifest(blob: Blob): Promise<Uint8Array> {

@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { isWeirError } from '../../../src/util/errors.ts';
 import { MIB } from '../../../src/util/clock.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
+import { MAX_MANIFEST_BYTES } from '../../../src/oci/manifest.ts';
 import { seededBytes } from '../../support/bytes.ts';
 import { MirrorFixture } from '../../support/mirror-fixture.ts';
 
@@ -98,6 +99,26 @@ describe('Mirror', () => {
     assert.equal((await fixture.get('a/b/manifests/v3')).status, 503);
     stop.abort();
     await Promise.allSettled(pending);
+  });
+
+  it('answers HEAD and GET of a manifest alike, up to its bound and above', async () => {
+    await using fixture = await MirrorFixture.start();
+    for (const [size, status] of [
+      [MAX_MANIFEST_BYTES, 200],
+      [MAX_MANIFEST_BYTES + 1, 404],
+    ] as const) {
+      const digest = fixture.registry.addBlob('a/b', Buffer.from('{}'.padEnd(size)));
+      fixture.registry.repository('a/b').tags.set('large', digest);
+      for (const reference of ['large', digest]) {
+        for (const method of ['HEAD', 'GET']) {
+          const response = await fixture.get(`a/b/manifests/${reference}`, { method });
+          const body = await response.arrayBuffer();
+          const what = `${method} of ${size} bytes by ${reference}`;
+          assert.equal(response.status, status, what);
+          if (method === 'GET' && status === 200) assert.equal(body.byteLength, size, what);
+        }
+      }
+    }
   });
 
   it('relays tags/list and referrers, with links that lead back to the mirror', async () => {
