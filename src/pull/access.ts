@@ -19,7 +19,7 @@ import type { Clock } from '../util/clock.ts';
 import { isWeirError, WeirError, UNANSWERED } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
-import { repositoryKey, type RegistryHost, type Repository } from '../oci/repository.ts';
+import { repositoryKey, type Repository } from '../oci/repository.ts';
 import type { Catalog, ListedAs } from '../store/catalog.ts';
 import type { Caller } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
@@ -75,9 +75,9 @@ export class Access {
     this.#key = options.catalog.key('callers');
   }
 
-  /** The key by which a caller of this registry is remembered. */
-  callerKey(caller: Caller, registry: RegistryHost): string {
-    if (caller === 'configured' && !this.#options.upstream.speaksFor(registry)) return 'anonymous';
+  /** The key by which a caller of this repository is remembered. */
+  callerKey(caller: Caller, repository: Repository): string {
+    if (caller === 'configured' && !this.#options.upstream.speaksFor(repository)) return 'anonymous';
     if (typeof caller === 'string') return caller;
     return caller.named((text) => createHmac('sha256', this.#key).update(text).digest('base64url'));
   }
@@ -253,7 +253,7 @@ export class Access {
   }
 
   #keyOf({ repository, caller }: PullRequest): string {
-    return this.callerKey(caller, repository.registry);
+    return this.callerKey(caller, repository);
   }
 
   /** Rules 1 and 2. */

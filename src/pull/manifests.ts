@@ -117,7 +117,7 @@ export class Manifests {
       return local;
     }
     observer.cacheMiss();
-    const key = `${repositoryKey(request.repository)} ${digest} ${access.callerKey(request.caller, request.repository.registry)}`;
+    const key = `${repositoryKey(request.repository)} ${digest} ${access.callerKey(request.caller, request.repository)}`;
     const { signal, ...work } = request; // the first caller may leave, and others wait for the same
     const fetched = await abortable(
       shared(this.#fetching, key, () => this.#fetch(work, digest)),
@@ -250,7 +250,7 @@ export class Manifests {
       accept: undefined,
       caller,
     };
-    const key = `for a peer ${repositoryKey(repository)} ${digest} ${this.#options.access.callerKey(caller, repository.registry)}`;
+    const key = `for a peer ${repositoryKey(repository)} ${digest} ${this.#options.access.callerKey(caller, repository)}`;
     return (await shared(this.#fetching, key, () => this.#fromUpstream(request, digest))).bytes;
   }
 

@@ -102,7 +102,7 @@ export class Tags {
     const types = acceptedTypes(accept);
     const acceptKey = digestOf(Buffer.from(types.join(' ')));
     const name = repositoryKey(repository);
-    const callerKey = this.#options.access.callerKey(asker, repository.registry);
+    const callerKey = this.#options.access.callerKey(asker, repository);
     const caller = `${name} ${reference.tag} ${acceptKey} ${callerKey}`;
     return { types, accept: acceptKey, caller, access: `${name} ${callerKey}` };
   }

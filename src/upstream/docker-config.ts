@@ -1,5 +1,8 @@
 /**
- * Credentials from a docker `config.json`: `auths`, `credHelpers` and `credsStore`.
+ * Credentials from a docker `config.json`, or podman's `auth.json`: `auths`, `credHelpers` and `credsStore`.
+ *
+ * A key of `auths` is a registry, or a part of one (containers-auth.json(5)): `quay.io/team` speaks for the repositories
+ * below it, and wins over `quay.io`. docker would take both for the registry; Weir gives a credential no wider meaning.
  *
  * The file is read again when its modification time changes. Results are kept for some minutes, as each helper call
  * runs a program. A file or helper that does not work is reported and counts as empty: pulls of public images must go
@@ -16,7 +19,7 @@ import PQueue from 'p-queue';
 import * as v from 'valibot';
 import { KIB, MINUTE, SECOND, type Clock } from '../util/clock.ts';
 import { errorMessage } from '../util/errors.ts';
-import { DOCKER_HUB, tryParseRegistryHost, type RegistryHost } from '../oci/repository.ts';
+import { DOCKER_HUB, tryParseRegistryHost, type RegistryHost, type Repository } from '../oci/repository.ts';
 import { parseBasic, type StoredCredential } from './credential.ts';
 
 /** The name under which docker keeps Docker Hub's credentials. */
@@ -32,6 +35,8 @@ const MAX_HELPERS = 4;
 /** Bytes that a helper may print. */
 const MAX_HELPER_OUTPUT = 64 * KIB;
 const HELPER_NAME = /^[a-z0-9._-]+$/i;
+/** A path of a key that names the registry's API, and no repositories. */
+const API_VERSION = /^v[12]$/;
 /** The user name that a helper prints if the secret is a refresh token. */
 const IDENTITY_USER = '<token>';
 
@@ -56,6 +61,13 @@ const helperSchema = v.object({ Username: v.string(), Secret: v.string() });
 type Config = v.InferOutput<typeof configSchema>;
 type AuthEntry = NonNullable<Config['auths']>[string];
 
+/** An entry of `auths`. */
+interface Entry {
+  /** Repositories at this path and below it; empty: all of the registry. */
+  readonly path: string;
+  readonly auth: AuthEntry;
+}
+
 interface Cached {
   readonly until: number;
   readonly credential: Promise<StoredCredential | undefined>;
@@ -65,11 +77,13 @@ export class DockerConfig {
   readonly #path: string;
   readonly #clock: Pick<Clock, 'monotonic'>;
   readonly #warn: (message: string) => void;
-  readonly #cache = new LRUCache<RegistryHost, Cached>({ max: MAX_CACHED });
-  /** Registries for which the last look-up found no credential. */
-  readonly #without = new LRUCache<RegistryHost, true>({ max: MAX_CACHED });
+  readonly #cache = new LRUCache<string, Cached>({ max: MAX_CACHED });
+  /** Those for which the last look-up found no credential. */
+  readonly #without = new LRUCache<string, true>({ max: MAX_CACHED });
   readonly #helpers = new PQueue({ concurrency: MAX_HELPERS });
   #config: Config = {};
+  /** Of each registry, the most specific first. */
+  #entries: ReadonlyMap<RegistryHost, readonly Entry[]> = new Map();
   #version = '';
   /** Shared by concurrent callers: a second one must not use the config before the first has read it. */
   #refreshing: Promise<void> | undefined;
@@ -80,26 +94,35 @@ export class DockerConfig {
     this.#warn = warn;
   }
 
-  /** The credential for `registry`. Concurrent callers share one look-up. */
-  async credential(registry: RegistryHost): Promise<StoredCredential | undefined> {
+  /** The credential for `repository`. Concurrent callers share one look-up. */
+  async credential(repository: Repository): Promise<StoredCredential | undefined> {
     this.#refreshing ??= this.#refresh().finally(() => (this.#refreshing = undefined));
     await this.#refreshing;
-    const known = this.#cache.get(registry);
+    const { registry } = repository;
+    const entry = this.#entryOf(repository);
+    const key = keyOf(registry, entry);
+    const known = this.#cache.get(key);
     if (known !== undefined && known.until > this.#clock.monotonic()) return known.credential;
-    const credential = this.#find(this.#config, registry);
-    this.#cache.set(registry, { until: this.#clock.monotonic() + CACHE_TIME, credential });
+    const credential = this.#find(registry, entry);
+    this.#cache.set(key, { until: this.#clock.monotonic() + CACHE_TIME, credential });
     return credential;
   }
 
-  /** Whether the last look-up found no credential for `registry`. */
-  isWithout(registry: RegistryHost): boolean {
-    return this.#without.has(registry);
+  /** Whether the last look-up found no credential for `repository`. */
+  isWithout(repository: Repository): boolean {
+    return this.#without.has(keyOf(repository.registry, this.#entryOf(repository)));
   }
 
-  async #find(config: Config, registry: RegistryHost): Promise<StoredCredential | undefined> {
-    const found = await this.#lookUp(config, registry);
-    if (found === undefined) this.#without.set(registry, true);
-    else this.#without.delete(registry);
+  #entryOf({ registry, name }: Repository): Entry | undefined {
+    const isFor = ({ path }: Entry): boolean => path === '' || `${name}/`.startsWith(`${path}/`);
+    return this.#entries.get(registry)?.find(isFor);
+  }
+
+  async #find(registry: RegistryHost, entry: Entry | undefined): Promise<StoredCredential | undefined> {
+    const found = await this.#lookUp(this.#config, registry, entry);
+    const key = keyOf(registry, entry);
+    if (found === undefined) this.#without.set(key, true);
+    else this.#without.delete(key);
     return found;
   }
 
@@ -110,7 +133,7 @@ export class DockerConfig {
       if (version === this.#version) return;
       this.#version = version;
       this.#cache.clear();
-      this.#config = v.parse(configSchema, JSON.parse(await readFile(this.#path, 'utf8')));
+      this.#use(v.parse(configSchema, JSON.parse(await readFile(this.#path, 'utf8'))));
     } catch (error) {
       if (this.#version !== 'unusable') {
         // The text of a JSON error quotes the file, which contains passwords.
@@ -118,21 +141,32 @@ export class DockerConfig {
         this.#warn(`cannot use the docker config ${this.#path}: ${reason}`);
       }
       this.#version = 'unusable';
-      this.#config = {};
+      this.#use({});
       this.#cache.clear();
     }
   }
 
-  async #lookUp(config: Config, registry: RegistryHost): Promise<StoredCredential | undefined> {
-    const own = find(config.credHelpers, registry);
-    const entry = find(config.auths, registry);
+  #use(config: Config): void {
+    this.#config = config;
+    this.#entries = entriesOf(config.auths);
+  }
+
+  async #lookUp(
+    config: Config,
+    registry: RegistryHost,
+    entry: Entry | undefined,
+  ): Promise<StoredCredential | undefined> {
+    const own = helperOf(config.credHelpers, registry);
     const helper = own ?? config.credsStore;
-    if (helper !== undefined) {
+    const listed = entry && fromEntry(entry.auth);
+    // A store knows registries alone.
+    const isCloser = listed !== undefined && entry?.path !== '' && own === undefined;
+    if (helper !== undefined && !isCloser) {
       const priority = own === undefined && entry === undefined ? 0 : 1;
       const found = await this.#helpers.add(() => this.#askHelper(helper, registry), { priority });
       if (found !== undefined) return found;
     }
-    return entry === undefined ? undefined : fromEntry(entry);
+    return listed;
   }
 
   async #askHelper(name: string, registry: RegistryHost): Promise<StoredCredential | undefined> {
@@ -153,13 +187,36 @@ export class DockerConfig {
   }
 }
 
-/** The entry of `registry`. Keys are hosts, or URLs as docker once wrote them. */
-function find<T>(entries: Readonly<Record<string, T>> | undefined, registry: RegistryHost): T | undefined {
-  for (const [key, value] of Object.entries(entries ?? {})) {
-    const host = key.replace(/^https?:\/\//i, '').replace(/\/(v[12]\/?)?$/, '');
-    if (tryParseRegistryHost(host) === registry) return value;
+function helperOf(helpers: Config['credHelpers'], registry: RegistryHost): string | undefined {
+  for (const [key, helper] of Object.entries(helpers ?? {})) {
+    const place = placeOf(key);
+    if (place.registry === registry && place.path === '') return helper;
   }
   return undefined;
+}
+
+function entriesOf(auths: Config['auths']): ReadonlyMap<RegistryHost, readonly Entry[]> {
+  const entries = new Map<RegistryHost, Entry[]>();
+  for (const [key, auth] of Object.entries(auths ?? {})) {
+    const { registry, path } = placeOf(key);
+    if (registry === undefined) continue;
+    const those = entries.get(registry) ?? [];
+    those.push({ path, auth });
+    entries.set(registry, those);
+  }
+  for (const those of entries.values()) those.sort((a, b) => b.path.length - a.path.length);
+  return entries;
+}
+
+/** The place that a key names: a host with or without a path, or a URL as docker once wrote it. */
+function placeOf(key: string): { readonly registry: RegistryHost | undefined; readonly path: string } {
+  const [host = '', ...rest] = key.replace(/^https?:\/\//i, '').split('/');
+  const path = rest.filter((element) => element !== '').join('/');
+  return { registry: tryParseRegistryHost(host), path: API_VERSION.test(path) ? '' : path };
+}
+
+function keyOf(registry: RegistryHost, entry: Entry | undefined): string {
+  return `${registry}/${entry?.path ?? ''}`;
 }
 
 function fromEntry(entry: AuthEntry): StoredCredential | undefined {

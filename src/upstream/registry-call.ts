@@ -62,7 +62,7 @@ export interface RegistryCallOptions {
   readonly control: Transport<Response>;
   readonly reaches: Reaches;
   readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
-  readonly dockerConfig: DockerConfig | undefined;
+  readonly dockerConfig: Pick<DockerConfig, 'credential'> | undefined;
   readonly clock: Clock;
   readonly observer: UpstreamObserver | undefined;
   readonly warn: (message: string) => void;
@@ -163,11 +163,12 @@ export class RegistryCall {
   }
 
   async #credential(request: RegistryCallRequest): Promise<StoredCredential | undefined> {
-    const { endpoint, caller } = request;
+    const { endpoint, caller, name } = request;
     if (typeof caller !== 'string' && !endpoint.isMirror) return caller.for(endpoint.registry);
     const host = endpoint.credentialsOf;
     if (host === undefined || !isOfThisNode(caller)) return undefined;
-    return this.#options.registries.get(host)?.credential ?? this.#options.dockerConfig?.credential(host);
+    const { registries, dockerConfig } = this.#options;
+    return registries.get(host)?.credential ?? dockerConfig?.credential({ registry: host, name });
   }
 
   async #authorize(

@@ -262,13 +262,13 @@ export class Upstream {
    * Whether a credential configured here may have been used for a caller without one. If there is none, such a caller
    * was treated like one of another node.
    */
-  speaksFor(registry: RegistryHost): boolean {
+  speaksFor({ registry, name }: Repository): boolean {
     const { registries } = this.#context;
     const hosts = endpointsOf(registry, registries).flatMap(({ credentialsOf }) => credentialsOf ?? []);
     return hosts.some((host) => {
       const { credential, clientCertificate } = registries.get(host) ?? {};
       if (credential !== undefined || clientCertificate !== undefined) return true;
-      return this.#dockerConfig?.isWithout(host) === false;
+      return this.#dockerConfig?.isWithout({ registry: host, name }) === false;
     });
   }
 

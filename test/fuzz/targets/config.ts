@@ -15,7 +15,7 @@ import { envName } from '../../../src/config/setting-names.ts';
 import { SETTING_KEYS, settingOf } from '../../../src/config/settings.ts';
 import { formatDuration, formatSize, parseDuration, parseSize } from '../../../src/config/units.ts';
 import { parseBootstrap } from '../../../src/network/addresses.ts';
-import { parseRegistryHost } from '../../../src/oci/repository.ts';
+import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import { DockerConfig } from '../../../src/upstream/docker-config.ts';
 import { formatAuthorization } from '../../../src/upstream/credential.ts';
 import { isWeirError } from '../../../src/util/errors.ts';
@@ -169,6 +169,7 @@ export const dockerConfig: Target = {
     }),
     JSON.stringify({ auths: { 'quay.io/v2/': { username: 'me', password: SECRET } }, credHelpers: {} }),
     JSON.stringify({ auths: { 'http://quay.io': { registrytoken: SECRET } } }),
+    JSON.stringify({ auths: { 'quay.io/team': { auth: AUTH }, 'quay.io/team/app': {} } }),
   ],
   words: [
     '"auths":',
@@ -190,7 +191,7 @@ export const dockerConfig: Target = {
       await writeFile(path, input.toString('latin1').replaceAll('cred', 'cRed'), 'latin1');
       const warnings: string[] = [];
       const config = new DockerConfig(path, systemClock, (message) => warnings.push(message));
-      const credential = await config.credential(parseRegistryHost('quay.io'));
+      const credential = await config.credential(parseRepository(parseRegistryHost('quay.io'), 'team/app'));
       assert.ok(!warnings.join('\n').includes(SECRET), 'a warning shows a password');
       if (credential !== undefined && credential.kind !== 'identity') formatAuthorization(credential);
     };

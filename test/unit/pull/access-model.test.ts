@@ -105,7 +105,7 @@ class Model {
         return { size: 1 };
       },
       headManifest: () => Promise.reject(new Error('blobs alone are asked for')),
-      speaksFor: (registry) => registry === CONFIGURED,
+      speaksFor: ({ registry }) => registry === CONFIGURED,
     };
     this.#access = new Access({
       mode: 'verify',

@@ -80,7 +80,7 @@ describe('upstream: client certificates', () => {
       upstream.openBlob(repositoryAt(registry.host, 'team/redirected'), blob.digest),
     );
     assert.equal(storage.requests.length, 1);
-    assert.equal(upstream.speaksFor(repository.registry), true);
+    assert.equal(upstream.speaksFor(repository), true);
   });
 
   it('are found in the folders of the runtimes, by the name of the registry', async () => {
@@ -113,7 +113,7 @@ describe('upstream: client certificates', () => {
     const { certificates, problems } = readCertsFolders([dir.join('der.d')]);
     assert.match(problems.join('\n'), /der\.corp\/ca\.crt cannot be used for its registry/);
     await using upstream = new TestUpstream({ certificates });
-    assert.equal(upstream.speaksFor(parseRegistryHost('der.corp')), false);
+    assert.equal(upstream.speaksFor(repositoryAt('der.corp')), false);
   });
 });
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { chmod, readFile, utimes, writeFile } from 'node:fs/promises';
 import { delimiter } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseRegistryHost } from '../../../src/oci/repository.ts';
+import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
 import { DockerConfig } from '../../../src/upstream/docker-config.ts';
 import { TempDir } from '../../support/temp.ts';
 
@@ -13,8 +13,8 @@ async function helper(dir: TempDir, name: string, body: string): Promise<void> {
   await chmod(file, 0o755);
 }
 
-function ask(config: DockerConfig, host: string): Promise<unknown> {
-  return config.credential(parseRegistryHost(host));
+function ask(config: DockerConfig, host: string, name = 'team/app'): Promise<unknown> {
+  return config.credential(parseRepository(parseRegistryHost(host), name));
 }
 
 describe('upstream: docker config', () => {
@@ -67,6 +67,55 @@ describe('upstream: docker config', () => {
       undefined,
     ]);
     assert.deepEqual(warnings, []);
+  });
+
+  it('prefers the key that is closest to the repository, as podman does', async () => {
+    const keys = ['quay.io', 'quay.io/team', 'https://quay.io/team/app/', 'quay.io/team/app/deep'];
+    const hub = ['docker.io/library/alpine', 'https://index.docker.io/v1/'];
+    const entries = [...keys, ...hub, 'r.test/team'].map((key) => [key, { username: key, password: 'x' }]);
+    await write({ auths: { ...Object.fromEntries(entries), 'quay.io/none': {} } });
+    const config = open();
+    for (const [host, name, key] of [
+      ['quay.io', 'other/app', 'quay.io'],
+      ['quay.io', 'team/other', 'quay.io/team'],
+      ['quay.io', 'teams/other', 'quay.io'],
+      ['quay.io', 'team/app', 'https://quay.io/team/app/'],
+      ['quay.io', 'team/app/deep/er', 'quay.io/team/app/deep'],
+      ['quay.io', 'team/application', 'quay.io/team'],
+      ['docker.io', 'alpine', 'docker.io/library/alpine'],
+      ['docker.io', 'library/busybox', 'https://index.docker.io/v1/'],
+      ['r.test', 'team/app', 'r.test/team'],
+    ] as const) {
+      const wanted = { kind: 'basic', username: key, password: 'x' };
+      assert.deepEqual(await ask(config, host, name), wanted, `${host}/${name}`);
+    }
+    for (const [host, name] of [
+      ['quay.io', 'none/app'],
+      ['r.test', 'other/app'],
+    ] as const) {
+      assert.equal(await ask(config, host, name), undefined, `${host}/${name}`);
+      assert.ok(config.isWithout(parseRepository(parseRegistryHost(host), name)));
+    }
+    assert.ok(!config.isWithout(parseRepository(parseRegistryHost('r.test'), 'team/other')));
+  });
+
+  it('asks the helper of a registry first, and the store for all after the key of a path', async () => {
+    await helper(dir, 'all', `echo '{"Username":"store","Secret":"x"}'`);
+    await helper(dir, 'one', `echo '{"Username":"own","Secret":"x"}'`);
+    const auths = {
+      'ghcr.io': { username: 'ghcr.io', password: 'x' },
+      'ghcr.io/team': { username: 'ghcr.io/team', password: 'x' },
+      'quay.io/team': { username: 'quay.io/team', password: 'x' },
+    };
+    await write({ auths, credsStore: 'all', credHelpers: { 'quay.io': 'one' } });
+    const config = open();
+    for (const [host, name, username] of [
+      ['ghcr.io', 'team/app', 'ghcr.io/team'],
+      ['ghcr.io', 'other/app', 'store'],
+      ['quay.io', 'team/app', 'own'],
+    ] as const) {
+      assert.deepEqual(await ask(config, host, name), { kind: 'basic', username, password: 'x' });
+    }
   });
 
   it('reads the file again when it changes, and works without one', async () => {
