@@ -104,6 +104,12 @@ function addPullCommand(program: Command, context: CliContext): void {
       ),
     )
     .addOption(new Option('--all-platforms', 'pull all images of an index').conflicts('platform'))
+    .addOption(
+      new Option(
+        '--authfile <FILE>',
+        "credentials for registries, instead of those of Docker's and podman's logins",
+      ),
+    )
     .addOption(new Option('--json', 'print the result as JSON, without progress'))
     .addOption(configOption())
     .action(async (reference: string, options: Record<string, unknown>) => {

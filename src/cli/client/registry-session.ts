@@ -7,8 +7,9 @@ import { isWeirError, toWeirError, WeirError } from '../../util/errors.ts';
 import { digestAlgorithm, digestOf, tryParseDigest, type Digest } from '../../oci/digest.ts';
 import { ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES, type Descriptor } from '../../oci/manifest.ts';
 import { formatManifestReference, type ImageReference } from '../../oci/reference.ts';
-import { repositoryKey, type RegistryHost } from '../../oci/repository.ts';
+import { repositoryKey, type RegistryHost, type Repository } from '../../oci/repository.ts';
 import { contentRange, expectStatus, protocolError, refuseEncoding } from '../../upstream/registry-answer.ts';
+import type { StoredCredential } from '../../upstream/credential.ts';
 import { DockerConfig } from '../../upstream/docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from '../../upstream/endpoint.ts';
 import { RegistryCall } from '../../upstream/registry-call.ts';
@@ -45,8 +46,8 @@ export interface SessionOptions {
   readonly registries?: ReadonlyMap<RegistryHost, RegistryConfig> | undefined;
   /** Path of a PEM file of authorities to trust besides the usual ones. */
   readonly caFile?: string | undefined;
-  /** Path of a docker config.json with credentials. */
-  readonly dockerConfig?: string | undefined;
+  /** Paths of files with credentials, in the form of docker's config.json: the first that has one for the image counts. */
+  readonly authFiles?: readonly string[] | undefined;
   /** For the proxies; none by default. */
   readonly environment?: Environment | undefined;
   readonly clock?: Clock | undefined;
@@ -112,16 +113,14 @@ export class RegistrySession implements AsyncDisposable {
     });
     this.#control = new PoolTransport(this.#pools, 'control');
     this.#blobs = new PoolTransport(this.#pools, 'blob');
-    const { dockerConfig } = options;
+    const warn = options.warn ?? ((): void => undefined);
+    const authFiles = (options.authFiles ?? []).map((path) => new DockerConfig(path, this.#clock, warn));
     this.#call = new RegistryCall({
       warn: () => undefined,
       control: this.#control,
       reaches: new Reaches(registries, true),
       registries,
-      dockerConfig:
-        dockerConfig === undefined
-          ? undefined
-          : new DockerConfig(dockerConfig, this.#clock, options.warn ?? (() => undefined)),
+      dockerConfig: { credential: (repository) => firstCredential(authFiles, repository) },
       clock: this.#clock,
       observer: { request: () => (this.#requests += 1), bytes: () => undefined, retry: () => undefined },
       headers: { 'user-agent': CLIENT_NAME, 'accept-encoding': 'identity' },
@@ -248,6 +247,17 @@ export class RegistrySession implements AsyncDisposable {
       throw new WeirError(error.code, problem, { detail: error.detail, cause: error.cause });
     }
   }
+}
+
+async function firstCredential(
+  files: readonly DockerConfig[],
+  repository: Repository,
+): Promise<StoredCredential | undefined> {
+  for (const file of files) {
+    const credential = await file.credential(repository);
+    if (credential !== undefined) return credential;
+  }
+  return undefined;
 }
 
 function sourceOf({ response, endpoint }: Answer): string {

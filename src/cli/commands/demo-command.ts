@@ -3,7 +3,7 @@ import { DEFAULT_NODES, MAX_NODES, runDemo } from '../demo/demo.ts';
 import { WeirError } from '../../util/errors.ts';
 import { wantsColor, withSignals, type CliContext } from '../context.ts';
 import { EXIT } from '../exit-codes.ts';
-import { userDockerConfig } from './pull-command.ts';
+import { userAuthFiles } from '../client/auth-files.ts';
 
 /** Resolves with the exit code. */
 export async function runDemoCommand(
@@ -17,7 +17,7 @@ export async function runDemoCommand(
       runDemo({
         nodes,
         image: typeof wanted === 'string' && wanted !== '' ? wanted : undefined,
-        dockerConfig: userDockerConfig(context.env),
+        dockerConfig: userAuthFiles(context.env)[0], // a node takes one file
         output: context.stdout,
         color: context.stdout.isTTY === true && wantsColor(context),
         env: context.env,

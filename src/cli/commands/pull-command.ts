@@ -1,7 +1,6 @@
 /** `weir pull` */
 import { existsSync } from 'node:fs';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
+import { userAuthFiles } from '../client/auth-files.ts';
 import { createPullDisplay } from '../client/display.ts';
 import { formatBytes, formatRate, formatSeconds } from '../client/format.ts';
 import { parsePlatform } from '../client/platform.ts';
@@ -26,6 +25,7 @@ export async function runPullCommand(
   const image = parseImageReference(text, config['mirror.default-registry']);
   const mirror = options['direct'] === true ? undefined : parseMirror(String(options['mirror']));
   const platform = typeof options['platform'] === 'string' ? parsePlatform(options['platform']) : undefined;
+  const authFiles = authFilesOf(options['authfile'], config['upstream.docker-config'], context.env);
   const json = options['json'] === true;
   const pulled = await withSignals(async (signal) => {
     using display = json
@@ -38,7 +38,7 @@ export async function runPullCommand(
       allPlatforms: options['allPlatforms'] === true,
       registries: config.registries,
       caFile: config['upstream.ca-file'] || undefined,
-      dockerConfig: config['upstream.docker-config'] || userDockerConfig(context.env),
+      authFiles,
       environment: context.env,
       warn: (message) => void context.stderr.write(`weir: warning: ${message}\n`),
       onProgress: display?.onProgress,
@@ -74,17 +74,17 @@ function summary(name: string, pulled: PulledImage): string {
 }
 
 /** @throws WeirError `bad_request` */
+function authFilesOf(named: unknown, configured: string, env: CliContext['env']): readonly string[] {
+  if (typeof named !== 'string') return configured === '' ? userAuthFiles(env) : [configured];
+  if (existsSync(named)) return [named];
+  throw new WeirError('bad_request', `--authfile: there is no file ${JSON.stringify(named)}`);
+}
+
+/** @throws WeirError `bad_request` */
 function parseMirror(text: string): URL {
   const url = URL.parse(text);
   if (url === null || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '') {
     throw new WeirError('bad_request', `--mirror: ${JSON.stringify(text)} is no http or https URL`);
   }
   return url;
-}
-
-/** The file of credentials of docker and podman users; undefined if there is none. */
-export function userDockerConfig(env: CliContext['env']): string | undefined {
-  const directory = env['DOCKER_CONFIG'] || join(env['HOME'] || homedir(), '.docker');
-  const path = join(directory, 'config.json');
-  return existsSync(path) ? path : undefined;
 }

@@ -138,7 +138,7 @@ class Wave {
       const pulled = await pullImage({
         image,
         mirror: node?.child.mirror,
-        dockerConfig,
+        authFiles: dockerConfig === undefined ? [] : [dockerConfig],
         onProgress: (event) => this.#note(member, event),
         sink: (_, chunk) => shaper.take(chunk.length, { signal }),
         signal,
