@@ -328,6 +328,28 @@ requires(
     await assertIntact(containerd, secret);
     assert.ok(!weir.log.includes(ALICE.password), 'the log holds no password');
   });
+
+  it('configured credentials serve a runtime with a pull secret although registry and token server are gone', async () => {
+    const { pantry, secret } = lab();
+    await using tokens = await TokenServer.start({ users: USERS });
+    await using guarded = await Registry.start({ storage: pantry.storage, tokenAuth: tokens.auth });
+    const registries = { [guarded.host]: { username: ALICE.username, password: ALICE.password } };
+    await using weir = await WeirNode.start({
+      registries,
+      settings: { 'access.ttl': '0s', 'tags.ttl': '0s' },
+    });
+    const name = `${guarded.host}/${PRIVATE}:v1`;
+    const pull = async (): Promise<void> => {
+      await using containerd = await Containerd.start();
+      await containerd.writeHosts({ registry: guarded.host, server: guarded.url, mirrors: [weir.url] });
+      await containerd.cri.pullOk(name, { auth: ALICE });
+      await assertIntact(containerd, secret);
+    };
+    await pull();
+    await guarded.stop();
+    await tokens[Symbol.asyncDispose]();
+    await pull();
+  });
 });
 
 /** Brings the image's content into the store with the requests of an entitled caller. */
