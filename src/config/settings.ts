@@ -263,7 +263,7 @@ export const SETTINGS = {
   ),
 
   'upstream.connect-timeout': setting(duration(), '3s', 'Longest time to connect to a registry'),
-  'upstream.header-timeout': setting(duration(), '5s', "Longest wait until a registry's answer begins"),
+  'upstream.header-timeout': setting(duration(), '4s', "Longest wait until a registry's answer begins"),
   'upstream.stall-timeout': setting(
     duration(),
     '5s',

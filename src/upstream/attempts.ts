@@ -2,7 +2,8 @@
  * The attempts of one call. Each mirror is tried once, in order. Then the registry itself is tried, with waits and
  * retries if they may help. A registry that does not answer at all is skipped for a moment (breaker.ts).
  */
-import { SECOND, type Clock } from '../util/clock.ts';
+import { LRUCache } from 'lru-cache';
+import { HOUR, SECOND, type Clock } from '../util/clock.ts';
 import { toWeirError, WeirError } from '../util/errors.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { Breaker } from './breaker.ts';
@@ -14,6 +15,28 @@ import { isRetryable, RESUME_PATIENCE, retryAfterOf, retryDelay } from './retry.
 /** As long as a client that cannot go elsewhere waits for its first byte. */
 const MAX_HEADER_TIMEOUT = 30 * SECOND;
 
+const MAX_REGISTRIES = 1_000;
+
+/** Registries that were seen to begin their answers late: they get their time at once, for an hour. */
+export class SlowRegistries {
+  readonly #timeouts: LRUCache<RegistryHost, number>;
+
+  constructor(clock: Clock) {
+    const perf = { now: (): number => clock.monotonic() };
+    this.#timeouts = new LRUCache({ max: MAX_REGISTRIES, ttl: 1 * HOUR, perf });
+  }
+
+  /** Milliseconds until the header of a first attempt; undefined if nothing is known. */
+  timeout(registry: RegistryHost): number | undefined {
+    return this.#timeouts.get(registry);
+  }
+
+  /** It answered within `timeout` milliseconds, and not within those of a first attempt. */
+  answered(registry: RegistryHost, timeout: number): void {
+    this.#timeouts.set(registry, timeout);
+  }
+}
+
 export interface AttemptsContext {
   readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
   readonly breaker: Breaker;
@@ -21,6 +44,7 @@ export interface AttemptsContext {
   readonly observer: UpstreamObserver | undefined;
   /** Milliseconds until the header of a first attempt. */
   readonly headerTimeout: number;
+  readonly slow: SlowRegistries;
 }
 
 export class Attempts {
@@ -59,7 +83,9 @@ export class Attempts {
    * is slow to begin is given longer each time.
    */
   get headerTimeout(): number {
-    return Math.min(MAX_HEADER_TIMEOUT, this.#context.headerTimeout * 2 ** this.#failures);
+    const { headerTimeout, slow } = this.#context;
+    const first = slow.timeout(this.#registry) ?? headerTimeout;
+    return Math.min(MAX_HEADER_TIMEOUT, first * 2 ** this.#failures);
   }
 
   /** The result of `work` at the first endpoint where it succeeds. @throws WeirError the registry's own failure */
@@ -120,7 +146,11 @@ export class Attempts {
       try {
         // A body that has begun to arrive goes on, whatever happened to other calls.
         if (!this.#hasSucceeded && this.#failures === 0) this.#context.breaker.check(endpoint.origin);
+        const { clock, headerTimeout, slow } = this.#context;
+        const began = clock.monotonic();
+        const timeout = this.headerTimeout;
         const result = await work(endpoint);
+        if (clock.monotonic() - began > headerTimeout) slow.answered(this.#registry, timeout);
         this.#hasSucceeded = true;
         this.#context.breaker.answered(endpoint.origin);
         return result;

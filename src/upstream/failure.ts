@@ -1,5 +1,5 @@
 /** Turns errors of undici and Node into WeirErrors. */
-import { errorMessage, systemCode, WeirError, type ErrorCode } from '../util/errors.ts';
+import { errorMessage, isWeirError, systemCode, WeirError, type ErrorCode } from '../util/errors.ts';
 
 /** Codes of undici (types/errors.d.ts) and Node. Other codes of Node mean that no connection was made. */
 const CODES: Readonly<Record<string, ErrorCode>> = {
@@ -24,14 +24,29 @@ const TLS_CODE =
 export function transportError(error: unknown, origin: string): WeirError {
   if (error instanceof WeirError) return error;
   const code = systemCode(error) ?? '';
-  // undici's parser gives some of its errors no code.
-  const isParsing = code.startsWith('HPE_') || (error instanceof Error && error.name === 'HTTPParserError');
+  const isParsing = isOfParser(error, code);
   if (TLS_CODE.test(code)) return tlsError(error, code, origin);
   const known = CODES[code] ?? (isParsing ? 'upstream_protocol' : 'upstream_unreachable');
   return new WeirError(known, `${origin}: ${errorMessage(error) || code}`, {
     cause: error,
     detail: { origin, ...(code !== '' && { reason: code }) },
   });
+}
+
+/**
+ * Whether the answer's head was none for undici's parser. Of two lengths of one body it says that the body, of which nothing
+ * has come, has another one.
+ * @param error of a request without a head
+ */
+export function isOfHead(error: unknown): boolean {
+  if (!isWeirError(error, 'upstream_protocol', 'upstream_cut')) return false;
+  const code = systemCode(error.cause) ?? '';
+  return code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH' || isOfParser(error.cause, code);
+}
+
+/** undici's parser gives some of its errors no code. */
+function isOfParser(error: unknown, code: string): boolean {
+  return code.startsWith('HPE_') || (error instanceof Error && error.name === 'HTTPParserError');
 }
 
 /** The registry was reached, so it is not asked again, and nothing remembered stands in for its answer. */

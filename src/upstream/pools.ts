@@ -5,16 +5,20 @@
  * Callers (`?ns=`) and redirects name registries, so their number is not ours to trust. The least recently used pools
  * are closed, which lets their running requests finish.
  *
+ * An origin whose answer undici's parser refuses is asked again over connections that read it as Go does
+ * (lenient-head.ts), and from then on at once.
+ *
  * HTTP/1.1 only: with HTTP/2 all blobs of a registry would share one connection and its congestion window, and a
  * bound on connections would mean nothing.
  */
 import { lookup } from 'node:dns';
 import { LRUCache } from 'lru-cache';
 import type { Dispatcher } from 'undici';
-import { KIB, SECOND } from '../util/clock.ts';
+import { HOUR, KIB, SECOND } from '../util/clock.ts';
 import { checkHost, type Reach } from './address-guard.ts';
 import type { TlsProfile } from './endpoint.ts';
 import { guardedLookup, type Lookup } from './guarded-lookup.ts';
+import { LenientConnection } from './lenient-head.ts';
 import { proxyFor, type Environment } from './proxy.ts';
 import { READ_AHEAD, reusedMemory } from './reused-memory.ts';
 import { profileKey, type TrustStore } from './trust.ts';
@@ -29,6 +33,8 @@ const MAX_POOLS = 128;
 const MAX_HEADER_SIZE = 256 * KIB;
 /** Milliseconds for each address of a name but the last. Node.js gives 500, less than the answer of a satellite takes. */
 const ATTEMPT_TIMEOUT = 1 * SECOND;
+/** Milliseconds until an origin that needed lenience is read strictly again. */
+const LENIENT_FOR = 1 * HOUR;
 /** Milliseconds that an idle connection is kept: requests of one pull come closer together. */
 const IDLE_TIMEOUT = 15 * SECOND;
 
@@ -56,6 +62,8 @@ export function shareConnections(maxConnections: number): Readonly<Record<Lane, 
 export class Pools {
   readonly #options: PoolOptions;
   readonly #pools: LRUCache<string, Dispatcher>;
+  /** Origins that need lenience. */
+  readonly #lenient = new LRUCache<string, true>({ max: MAX_POOLS, ttl: LENIENT_FOR });
   /** Closed pools whose requests still run. */
   readonly #closing = new Set<Dispatcher>();
 
@@ -64,18 +72,28 @@ export class Pools {
     this.#pools = new LRUCache({ max: MAX_POOLS, dispose: (pool) => this.#close(pool) });
   }
 
+  isLenient(origin: string): boolean {
+    return this.#lenient.has(origin);
+  }
+
+  /** The origin's answers are read leniently from now on, except behind a proxy. */
+  makeLenient(origin: string): void {
+    if (proxyFor(new URL(origin), this.#options.environment) === undefined) this.#lenient.set(origin, true);
+  }
+
   /**
    * The pool of `origin`; valid until the next call, which may close it.
    * @throws WeirError `address_refused` if the origin's host is an address beyond `reach`; if it is a name that
    *   resolves to one, requests fail with it
    */
   get(origin: string, tls: TlsProfile, lane: Lane, reach: Reach): Dispatcher {
-    const key = `${lane} ${origin} ${tls.skipVerify ? 'insecure' : 'verify'} ${reach} ${profileKey(tls)}`;
+    const isLenient = this.isLenient(origin);
+    const key = `${lane} ${origin} ${isLenient ? 'lenient' : 'strict'} ${tls.skipVerify ? 'insecure' : 'verify'} ${reach} ${profileKey(tls)}`;
     const known = this.#pools.get(key);
     if (known !== undefined) return known;
     // Literal addresses are never resolved, nor are names behind a proxy: guardedLookup would not see them.
     checkHost(origin, reach);
-    const pool = this.#create(origin, tls, lane, reach);
+    const pool = this.#create(origin, tls, lane, reach, isLenient);
     this.#pools.set(key, pool);
     return pool;
   }
@@ -87,7 +105,7 @@ export class Pools {
     await Promise.all(pools.map((pool) => pool.destroy()));
   }
 
-  #create(origin: string, tls: TlsProfile, lane: Lane, reach: Reach): Dispatcher {
+  #create(origin: string, tls: TlsProfile, lane: Lane, reach: Reach, isLenient: boolean): Dispatcher {
     const { connectTimeout, headerTimeout, stallTimeout, environment, trust } = this.#options;
     const url = new URL(origin);
     const secure = url.protocol === 'https:' && { secureContext: trust.context(tls) };
@@ -96,8 +114,7 @@ export class Pools {
       autoSelectFamilyAttemptTimeout: ATTEMPT_TIMEOUT,
       rejectUnauthorized: !tls.skipVerify,
       lookup: guardedLookup(this.#options.lookup ?? lookup, origin, reach),
-      highWaterMark: READ_AHEAD,
-      onread: reusedMemory(),
+      ...(!isLenient && { highWaterMark: READ_AHEAD, onread: reusedMemory() }),
       ...secure,
     };
     const limits = {
@@ -110,7 +127,10 @@ export class Pools {
       allowH2: false,
     };
     const proxy = proxyFor(url, environment);
-    if (proxy === undefined) return new Pool(origin, { ...limits, connect: endingAtErrors(connect) });
+    if (proxy === undefined) {
+      const connector = endingAtErrors(connect);
+      return new Pool(origin, { ...limits, connect: isLenient ? lenient(connector) : connector });
+    }
     // The factories repeat the limits, because ProxyAgent does not apply them to its connections to the proxy. A
     // proxy that never answers CONNECT would hold a request for undici's default of 5 minutes.
     const factory = (to: string | URL, options: object): Pool => new Pool(to, { ...limits, ...options });
@@ -146,6 +166,16 @@ function endingAtErrors(options: buildConnector.BuildOptions): buildConnector.co
       }
       socket.prependOnceListener('error', () => void socket.destroy());
       callback(null, socket);
+    });
+  };
+}
+
+function lenient(connect: buildConnector.connector): buildConnector.connector {
+  return (target, callback) => {
+    connect(target, (error, socket) => {
+      if (error !== null) callback(error, null);
+      // undici asks no more of a connection than a Duplex has; its types say Socket.
+      else callback(null, new LenientConnection(socket) as unknown as typeof socket);
     });
   };
 }

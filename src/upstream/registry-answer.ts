@@ -1,10 +1,13 @@
 /** Interprets the answers of registries: statuses as errors, and headers read strictly. */
+import { tryParseDigest, type Digest } from '../oci/digest.ts';
 import type { Clock } from '../util/clock.ts';
 import { WeirError, type ErrorCode } from '../util/errors.ts';
 import type { Followed } from './redirect.ts';
 import type { ResponseHead } from './response.ts';
 import { parseRetryAfter } from './retry.ts';
 
+/** Encodings that change bytes (IANA, HTTP Content Coding Registry). Names that are no coding are passed over. */
+const CODING = /^(?:(?:x-)?gzip|deflate|compress|br|zstd)$/;
 const LENGTH = /^[0-9]{1,15}$/;
 const CONTENT_RANGE = /^bytes ([0-9]{1,15})-([0-9]{1,15})\/([0-9]{1,15})$/;
 const UNSATISFIED_RANGE = /^bytes \*\/([0-9]{1,15})$/;
@@ -59,6 +62,20 @@ export function contentLength(response: ResponseHead): number | undefined {
   return Number(header);
 }
 
+/** Bytes of the content, as its header says; undefined if it does not, or if it may be encoded. @throws as {@link contentLength} */
+export function contentSize(response: ResponseHead): number | undefined {
+  return CODING.test(codingOf(response)) ? undefined : contentLength(response);
+}
+
+function codingOf(response: ResponseHead): string {
+  return (response.header('content-encoding') ?? '').trim().toLowerCase();
+}
+
+/** Docker-Content-Digest. */
+export function digestHeader(response: ResponseHead): Digest | undefined {
+  return tryParseDigest(response.header('docker-content-digest') ?? '');
+}
+
 export interface ContentRange {
   readonly start: number;
   /** Excluded. */
@@ -66,12 +83,12 @@ export interface ContentRange {
   readonly total: number;
 }
 
-/** Content-Range of a 206. @throws WeirError `upstream_protocol` if it is missing, malformed or without a total */
-export function contentRange(response: ResponseHead): ContentRange {
+/** Content-Range of a 206; undefined if it is missing, malformed or without a total. */
+export function contentRange(response: ResponseHead): ContentRange | undefined {
   const match = CONTENT_RANGE.exec(response.header('content-range') ?? '');
   const [start, last, total] = (match ?? []).slice(1).map(Number);
   if (start === undefined || last === undefined || total === undefined || last < start || last >= total) {
-    throw protocolError(response, 'a missing or malformed Content-Range');
+    return undefined;
   }
   return { start, end: last + 1, total };
 }
@@ -82,20 +99,17 @@ export function unsatisfiedTotal(response: ResponseHead): number | undefined {
   return match?.[1] === undefined ? undefined : Number(match[1]);
 }
 
-/** Encodings that change bytes (IANA, HTTP Content Coding Registry). Names that are no coding are passed over. */
-const CODINGS: ReadonlySet<string> = new Set(['gzip', 'x-gzip', 'deflate', 'compress', 'br', 'zstd']);
-
 /**
- * Only identity was asked for; any other encoding has another length and another digest. Storage may keep a name of one
- * with content that it never encoded: if the length is right, the bytes are taken as they are, and the digest decides.
+ * Whether the body of a blob is gzipped. Only identity was asked for, and storage may keep a name of an encoding with
+ * content that it never encoded: if the length is right, the bytes are taken as they are, and the digest decides.
  * @param size bytes of the content, if that is known
- * @throws WeirError `upstream_protocol`
+ * @throws WeirError `upstream_protocol` for another encoding than gzip
  */
-export function refuseEncoding(response: ResponseHead, size?: number): void {
-  const encoding = response.header('content-encoding');
-  if (encoding === undefined || !CODINGS.has(encoding.trim().toLowerCase())) return;
-  if (size !== undefined && contentLength(response) === size) return;
-  throw protocolError(response, `content encoding ${JSON.stringify(encoding.slice(0, 40))}`);
+export function isGzipped(response: ResponseHead, size: number | undefined): boolean {
+  const encoding = codingOf(response);
+  if (size === undefined || !CODING.test(encoding) || contentLength(response) === size) return false;
+  if (encoding.endsWith('gzip')) return true;
+  throw protocolError(response, `content encoding ${JSON.stringify(encoding)}`);
 }
 
 export function protocolError(response: ResponseHead, problem: string): WeirError {

@@ -25,7 +25,7 @@ import { follow, type Followed, type Hop } from './redirect.ts';
 import type { RegistryConfig, RequestKind, UpstreamObserver } from './registry-config.ts';
 import type { Response, ResponseHead } from './response.ts';
 import { TokenSource, type IssuedToken, type TokenRequest } from './token.ts';
-import type { Transport } from './transport.ts';
+import type { PoolTransport, Transport } from './transport.ts';
 
 /** Repositories whose challenges are remembered. */
 const MAX_CHALLENGES = 2000;
@@ -45,6 +45,8 @@ interface Asked {
   readonly caller: Caller;
   /** Milliseconds; default: that of the pool. */
   readonly headerTimeout?: number | undefined;
+  /** Whether a body that is gzipped by its header is unpacked. */
+  readonly unpack?: boolean;
 }
 
 export interface RegistryCallRequest extends Asked {
@@ -59,7 +61,7 @@ export interface RegistryCallRequest extends Asked {
 
 export interface RegistryCallOptions {
   /** Sends requests for tokens. */
-  readonly control: Transport<Response>;
+  readonly control: PoolTransport;
   readonly reaches: Reaches;
   readonly registries: ReadonlyMap<RegistryHost, RegistryConfig>;
   readonly dockerConfig: Pick<DockerConfig, 'credential'> | undefined;
@@ -257,6 +259,8 @@ export class RegistryCall {
         headers: { ...this.#options.headers, ...hop.headers },
         body: hop.body,
         headerTimeout: asked.headerTimeout,
+        unpack: asked.unpack,
+        isLenient: this.#options.control.isLenient(origin),
         signal: hop.signal,
       });
       observer?.request(endpoint.registry, kind, response.status, seconds());

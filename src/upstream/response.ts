@@ -12,6 +12,7 @@ import { WeirError } from '../util/errors.ts';
 import { ByteQueue } from '../util/byte-queue.ts';
 import type { DocumentRoom } from './document-room.ts';
 import { abortError, transportError } from './failure.ts';
+import { Unpacking, unpackDocument } from './gzip.ts';
 
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
 
@@ -58,6 +59,10 @@ export interface SendOptions {
   /** Milliseconds until the response's header; default: that of the pool. */
   readonly headerTimeout?: number | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** The connection serves no other request. */
+  readonly isLast?: boolean;
+  /** Whether a body that is gzipped by its header is unpacked. */
+  readonly unpack?: boolean | undefined;
 }
 
 /**
@@ -65,7 +70,7 @@ export interface SendOptions {
  * @throws WeirError `upstream_unreachable`, `upstream_timeout`, `upstream_cut`, `upstream_protocol`, `aborted`
  */
 export function send(dispatcher: Dispatcher, options: SendOptions): Promise<Response> {
-  const { origin, method, path, headers, body, headerTimeout, signal } = options;
+  const { origin, method, path, headers, body, headerTimeout, signal, isLast = false, unpack } = options;
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
       reject(abortError(signal));
@@ -74,7 +79,9 @@ export function send(dispatcher: Dispatcher, options: SendOptions): Promise<Resp
     const response = new Response(origin, signal, { resolve, reject });
     try {
       const limit = headerTimeout !== undefined && { headersTimeout: headerTimeout };
-      dispatcher.dispatch({ origin, method, path, headers, body: body ?? null, ...limit }, response);
+      const request = { origin, method, path, headers, body: body ?? null, reset: isLast };
+      const handler = unpack ? new Unpacking(response, origin) : response;
+      dispatcher.dispatch({ ...request, ...limit }, handler);
     } catch (error) {
       response.onResponseError(undefined, error);
     }
@@ -209,10 +216,10 @@ export class Response implements Dispatcher.DispatchHandler, ResponseHead {
   }
 
   /**
-   * The whole body.
+   * The whole body of a document, unpacked if it came gzipped.
    * @param room where its bytes count until all have arrived
-   * @throws WeirError `upstream_too_large` beyond `limit` bytes, `too_many_requests` without room, and as {@link
-   *   chunks}
+   * @throws WeirError `upstream_too_large` beyond `limit` bytes, `too_many_requests` without room, `upstream_protocol`,
+   *   and as {@link chunks}
    */
   async read(limit: number, room?: DocumentRoom): Promise<Buffer> {
     const tooLarge = (): WeirError =>
@@ -231,7 +238,7 @@ export class Response implements Dispatcher.DispatchHandler, ResponseHead {
       held?.grow(length);
       parts.push(chunk);
     }
-    return Buffer.concat(parts, length);
+    return unpackDocument(Buffer.concat(parts, length), limit, this.origin);
   }
 
   /** Drops the body. A short one is read in the background, so that the connection can be used again. */
@@ -293,7 +300,10 @@ export class Response implements Dispatcher.DispatchHandler, ResponseHead {
   }
 
   onResponseError(_controller: unknown, error: unknown): void {
-    this.#fail(this.#aborted ?? transportError(error, this.origin));
+    const failure = this.#aborted ?? transportError(error, this.origin);
+    // Behind a good head, what cannot be parsed is what a broken connection left of the body.
+    const isCut = this.#waiter === undefined && failure.code === 'upstream_protocol';
+    this.#fail(isCut ? new WeirError('upstream_cut', failure.message, failure) : failure);
   }
 
   readonly #onAbort = (): void => {

@@ -1,12 +1,15 @@
 /** How requests leave the node: for documents from this thread, for blobs from a byte worker (blob-transport.ts). */
 import type { Reach } from './address-guard.ts';
 import type { TlsProfile } from './endpoint.ts';
+import { isOfHead } from './failure.ts';
 import type { Lane, Pools } from './pools.ts';
 import { send, type Response, type ResponseHead, type SendOptions } from './response.ts';
 
 export interface OutgoingRequest extends SendOptions {
   readonly tls: TlsProfile;
   readonly reach: Reach;
+  /** Whether another thread has found that the origin is to be read leniently. */
+  readonly isLenient?: boolean;
 }
 
 export interface Transport<Head extends ResponseHead> {
@@ -18,17 +21,35 @@ export interface Transport<Head extends ResponseHead> {
   send(request: OutgoingRequest): Promise<Head>;
 }
 
-/** Sends from this thread. */
+/** Sends from this thread; again, and leniently, if it does not get a head that can be read in one way. */
 export class PoolTransport implements Transport<Response> {
-  readonly #pools: Pick<Pools, 'get'>;
+  readonly #pools: Pick<Pools, 'get' | 'isLenient' | 'makeLenient'>;
   readonly #lane: Lane;
 
-  constructor(pools: Pick<Pools, 'get'>, lane: Lane) {
+  constructor(pools: Pick<Pools, 'get' | 'isLenient' | 'makeLenient'>, lane: Lane) {
     this.#pools = pools;
     this.#lane = lane;
   }
 
-  async send({ tls, reach, ...options }: OutgoingRequest): Promise<Response> {
-    return send(this.#pools.get(options.origin, tls, this.#lane, reach), options);
+  /** Whether this thread reads the answers of `origin` leniently. */
+  isLenient(origin: string): boolean {
+    return this.#pools.isLenient(origin);
+  }
+
+  async send({ tls, reach, isLenient, ...options }: OutgoingRequest): Promise<Response> {
+    const { origin } = options;
+    const once = (): Promise<Response> => {
+      const pool = this.#pools.get(origin, tls, this.#lane, reach);
+      return send(pool, { ...options, isLast: this.#pools.isLenient(origin) });
+    };
+    if (isLenient === true) this.#pools.makeLenient(origin);
+    const wasLenient = this.#pools.isLenient(origin);
+    try {
+      return await once();
+    } catch (error) {
+      if (wasLenient || !isOfHead(error)) throw error;
+      this.#pools.makeLenient(origin);
+      return once();
+    }
   }
 }

@@ -17,7 +17,8 @@ import {
   contentRange,
   expectStatus,
   protocolError,
-  refuseEncoding,
+  isGzipped,
+  type ContentRange,
   unsatisfiedTotal,
 } from './registry-answer.ts';
 import { Attempts, type AttemptsContext } from './attempts.ts';
@@ -81,6 +82,8 @@ export class UpstreamBlob {
   #position: number;
   #end: number;
   #size: number | undefined;
+  /** The registry sends it gzipped: it is asked for as a whole, and unpacked. */
+  #unpack = false;
 
   constructor(
     registryCall: RegistryCall,
@@ -168,7 +171,7 @@ export class UpstreamBlob {
   async #ask(endpoint: Endpoint): Promise<Part | undefined> {
     const { repository, digest, worker } = this.#request;
     const transport = this.#transport.via(worker?.());
-    const isWhole = this.#position === 0 && this.#request.end === undefined;
+    const isWhole = this.#unpack || (this.#position === 0 && this.#request.end === undefined);
     const last = this.#request.end === undefined ? '' : this.#end - 1;
     const request = {
       endpoint,
@@ -180,6 +183,7 @@ export class UpstreamBlob {
       headerTimeout: this.#attempts.headerTimeout,
       caller: this.#caller,
       signal: this.#signal,
+      unpack: this.#unpack,
     } as const;
     const headers = { ...request.headers, range: `bytes=${this.#position}-${last}` };
     let followed = await this.#registryCall.run(isWhole ? request : { ...request, headers }, transport);
@@ -190,6 +194,11 @@ export class UpstreamBlob {
     const expected = isWhole ? [200] : [200, 206, 416];
     const response = expectStatus(followed, expected, 'blob_unknown', this.#context.clock);
     try {
+      if (!this.#unpack && response.status === 200 && isGzipped(response, this.#size ?? this.#request.size)) {
+        this.#unpack = true;
+        response.discard();
+        return await this.#ask(endpoint);
+      }
       return this.#accept(response);
     } catch (error) {
       response.discard();
@@ -197,9 +206,10 @@ export class UpstreamBlob {
     }
   }
 
-  /** Whether it may be the Range that is refused, as by registries that have none: then the whole blob is asked for. */
+  /** Whether it may be the Range that is refused, or mistaken: then the whole blob is asked for. */
   #refusesRange({ response, isElsewhere }: Followed<BlobResponse>): boolean {
     if (response.status === 416) return unsatisfiedTotal(response) !== this.#position;
+    if (response.status === 206) return this.#partOf(response) === undefined;
     if (isElsewhere && response.status === 403) return false; // storage: the signed URL has expired
     return RANGE_REFUSED.has(response.status);
   }
@@ -208,21 +218,25 @@ export class UpstreamBlob {
     const known = this.#size ?? this.#request.size;
     if (response.status === 416) return this.#atEnd(response);
     if (response.status === 200) {
-      refuseEncoding(response, known);
       // Without a length (chunked, or until the connection ends) the manifest's size counts, and the digest decides.
       const total = contentLength(response) ?? known;
       if (total === undefined) throw protocolError(response, 'a blob without Content-Length');
       this.#fixSize(response, total);
       return { response, from: 0, to: total };
     }
-    refuseEncoding(response);
-    const length = contentLength(response);
-    const { start, end, total } = contentRange(response);
-    if (start !== this.#position || end > this.#end || (length !== undefined && length !== end - start)) {
-      throw protocolError(response, 'another range than asked for');
-    }
-    this.#fixSize(response, total);
-    return { response, from: start, to: end };
+    const part = this.#partOf(response);
+    if (part === undefined) throw protocolError(response, 'another range than asked for');
+    this.#fixSize(response, part.total);
+    return { response, from: part.start, to: part.end };
+  }
+
+  /** What a 206 holds; undefined if that is not what was asked for. */
+  #partOf(response: BlobResponse): ContentRange | undefined {
+    const range = contentRange(response);
+    if (range === undefined) return undefined;
+    const { start, end } = range;
+    const length = contentLength(response) ?? end - start;
+    return start === this.#position && end <= this.#end && length === end - start ? range : undefined;
   }
 
   /** A 416 is correct for a range that begins at the blob's end: nothing is missing. */

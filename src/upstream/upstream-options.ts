@@ -10,7 +10,7 @@ import type { RegistryCertificates, RegistryConfig, UpstreamObserver } from './r
 /** Defaults; times in milliseconds. */
 export const LIMITS = {
   connectTimeout: 3 * SECOND,
-  headerTimeout: 5 * SECOND,
+  headerTimeout: 4 * SECOND,
   stallTimeout: 5 * SECOND,
   retries: 5,
   maxConnections: 32,

@@ -17,14 +17,14 @@
  */
 import { systemClock } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
-import { digestAlgorithm, digestOf, tryParseDigest, type Digest } from '../oci/digest.ts';
+import { digestAlgorithm, digestOf, type Digest } from '../oci/digest.ts';
 import { ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
 import { announcedType, documentType } from '../oci/manifest-type.ts';
 import { formatManifestReference, type ManifestReference } from '../oci/reference.ts';
 import type { RegistryHost, Repository } from '../oci/repository.ts';
 import { DocumentRoom } from './document-room.ts';
-import { contentLength, contentRange, expectStatus, refuseEncoding } from './registry-answer.ts';
-import { Attempts, type AttemptsContext } from './attempts.ts';
+import { contentRange, contentSize, digestHeader, expectStatus } from './registry-answer.ts';
+import { Attempts, SlowRegistries, type AttemptsContext } from './attempts.ts';
 import { UpstreamBlob, type BlobStream } from './upstream-blob.ts';
 import type { BlobTransport, PassThroughBlob, PassWish } from './blob-transport.ts';
 import { Breaker } from './breaker.ts';
@@ -40,7 +40,7 @@ import { Reaches } from './reach.ts';
 import { LIMITS, type UpstreamOptions } from './upstream-options.ts';
 import type { Followed } from './redirect.ts';
 import type { Response } from './response.ts';
-import { PoolTransport, type Transport } from './transport.ts';
+import { PoolTransport } from './transport.ts';
 import { readTrusted, TrustStore } from './trust.ts';
 
 /** Repetitions of a request with a small answer: its caller has a fallback and little time. */
@@ -92,7 +92,7 @@ export interface FetchedManifest {
 
 export class Upstream {
   readonly #pools: Pools;
-  readonly #control: Transport<Response>;
+  readonly #control: PoolTransport;
   readonly #blobs: BlobTransport;
   readonly #registryCall: RegistryCall;
   readonly #context: AttemptsContext;
@@ -131,16 +131,22 @@ export class Upstream {
     this.#retries = options.retries ?? LIMITS.retries;
     this.#documents = options.documents ?? new DocumentRoom();
     const { headerTimeout } = common;
-    this.#context = { registries, breaker: new Breaker(clock), clock, observer, headerTimeout };
-    this.#dockerConfig = dockerConfig
-      ? new DockerConfig(dockerConfig, clock, options.warn ?? ignore)
-      : undefined;
+    this.#context = {
+      registries,
+      breaker: new Breaker(clock),
+      slow: new SlowRegistries(clock),
+      clock,
+      observer,
+      headerTimeout,
+    };
+    const warn = options.warn ?? (() => undefined);
+    this.#dockerConfig = dockerConfig ? new DockerConfig(dockerConfig, clock, warn) : undefined;
     this.#registryCall = new RegistryCall({
       control: this.#control,
       reaches: new Reaches(named, options.allowPrivate ?? LIMITS.allowPrivate),
       registries,
       dockerConfig: this.#dockerConfig,
-      warn: options.warn ?? ignore,
+      warn,
       clock,
       observer,
       headers: {
@@ -164,7 +170,7 @@ export class Upstream {
         return {
           digest: reference.kind === 'digest' ? reference.digest : announced,
           mediaType: announcedType(response.header('content-type')),
-          size: contentLength(response),
+          size: contentSize(response),
         };
       });
     return this.#headOrGet.ask(repository.registry, head, async () => {
@@ -205,7 +211,7 @@ export class Upstream {
         const response = expectStatus(followed, expected, 'blob_unknown', this.#context.clock);
         response.discard();
         const isPart = response.status === 206;
-        return { size: isPart ? contentRange(response).total : contentLength(response) };
+        return { size: isPart ? contentRange(response)?.total : contentSize(response) };
       });
     };
     return this.#headOrGet.ask(
@@ -244,7 +250,6 @@ export class Upstream {
     return this.#small(repository, request, options, async (followed, endpoint) => {
       const expected = endpoint.isMirror ? [200] : [200, 400, 404, 405];
       const response = expectStatus(followed, expected, 'not_found', this.#context.clock);
-      refuseEncoding(response);
       return passOn(response, this.#documents);
     });
   }
@@ -289,7 +294,6 @@ export class Upstream {
     const request = { method, kind: 'manifest', rest, accept: options.accept ?? DEFAULT_ACCEPT } as const;
     return this.#small(repository, request, options, (followed) => {
       const response = expectStatus(followed, [200], 'manifest_unknown', this.#context.clock);
-      refuseEncoding(response);
       return read(response);
     });
   }
@@ -319,12 +323,4 @@ export class Upstream {
       return read(followed, endpoint);
     });
   }
-}
-
-function digestHeader(response: Response): Digest | undefined {
-  return tryParseDigest(response.header('docker-content-digest') ?? '');
-}
-
-function ignore(): void {
-  // Nothing listens.
 }

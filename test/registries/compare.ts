@@ -1,6 +1,6 @@
 /**
  * A direct pull and one through Weir from two registries that behave alike. Where the direct pull passes, Weir's must, with
- * the same digest, and within its time and {@link ALLOWANCE}.
+ * the same digest, and in about its time.
  */
 import { SECOND } from '../../src/util/clock.ts';
 import { MirrorFixture } from '../support/mirror-fixture.ts';
@@ -8,8 +8,6 @@ import { behaviourOf, describeBehaviour, simpler, type Behaviour } from './behav
 import { OddRegistry } from './odd-registry.ts';
 import { pull, type Host, type Pulled } from './pull.ts';
 
-/** Milliseconds. */
-const ALLOWANCE = 5 * SECOND;
 /** Cases at one time: they mostly wait. */
 const LANES = 16;
 /** A pull that fails directly must fail within so many milliseconds through Weir, too. */
@@ -47,7 +45,12 @@ interface Compared {
   readonly problem: string | undefined;
 }
 
-async function compare(mirror: string, behaviour: Behaviour, seed: number): Promise<Compared> {
+async function compare(
+  mirror: string,
+  behaviour: Behaviour,
+  seed: number,
+  allowance: number,
+): Promise<Compared> {
   const { client } = behaviour;
   const straight = ({ host }: OddRegistry): Host => ({
     base: `http://${host}/v2`,
@@ -61,26 +64,35 @@ async function compare(mirror: string, behaviour: Behaviour, seed: number): Prom
   const byNs = { base: `${mirror}/v2`, query: `?ns=${host}`, isMirror: true };
   const hosts = client === 'podman' ? [byPath] : [byNs, straight(second)];
   const [direct, mirrored] = await Promise.all([timed(client, [straight(first)]), timed(client, hosts)]);
-  return { direct, mirrored, problem: problemOf(direct, mirrored, manifest) };
+  return { direct, mirrored, problem: problemOf(direct, mirrored, manifest, allowance) };
 }
 
-function problemOf(direct: Outcome, mirrored: Outcome, manifest: string): string | undefined {
+function problemOf(
+  direct: Outcome,
+  mirrored: Outcome,
+  manifest: string,
+  allowance: number,
+): string | undefined {
   if (mirrored.pulled !== undefined && mirrored.pulled.manifest !== manifest) return 'another image';
   if (mirrored.took > HANGS) return 'hangs';
   if (direct.pulled === undefined) return undefined;
   if (mirrored.pulled === undefined) return `fails (${mirrored.error})`;
   const late = mirrored.took - direct.took;
-  return late > ALLOWANCE ? `takes ${(late / SECOND).toFixed(1)} s more` : undefined;
+  return late > allowance ? `takes ${(late / SECOND).toFixed(1)} s more` : undefined;
 }
 
-/** Runs `count` cases from `seed` on. @param options `found` hears each problem at once */
-export async function compareAll(
-  seed: number,
-  count: number,
-  options: { readonly isShrunk: boolean; readonly found: (problem: string) => void },
-): Promise<Findings> {
+export interface CompareOptions {
+  readonly isShrunk: boolean;
+  /** Milliseconds that a pull through Weir may take more. */
+  readonly allowance: number;
+  /** Hears each problem at once. */
+  readonly found: (problem: string) => void;
+}
+
+/** Runs `count` cases from `seed` on. */
+export async function compareAll(seed: number, count: number, options: CompareOptions): Promise<Findings> {
   await using fixture = await MirrorFixture.start({
-    headerTimeout: 5 * SECOND,
+    headerTimeout: 4 * SECOND,
     upstreamStallTimeout: 5 * SECOND,
     stallTimeout: 10 * SECOND,
     retries: 5,
@@ -94,11 +106,13 @@ export async function compareAll(
     while (next < seed + count) {
       const mine = next++;
       const behaviour = behaviourOf(mine);
-      const { direct, mirrored, problem } = await compare(fixture.url, behaviour, mine);
+      const { direct, mirrored, problem } = await compare(fixture.url, behaviour, mine, options.allowance);
       if (direct.pulled === undefined) failDirectly++;
       if (mirrored.pulled?.isPast === true) pastMirror++;
       if (problem === undefined) continue;
-      const smallest = options.isShrunk ? await shrink(fixture.url, behaviour, mine) : behaviour;
+      const smallest = options.isShrunk
+        ? await shrink(fixture.url, behaviour, mine, options.allowance)
+        : behaviour;
       const line = `seed ${mine}: ${problem}: ${describeBehaviour(smallest)}`;
       problems.push(line);
       options.found(line);
@@ -109,10 +123,15 @@ export async function compareAll(
 }
 
 /** Leaves out what the failure does not need. */
-async function shrink(mirror: string, behaviour: Behaviour, seed: number): Promise<Behaviour> {
+async function shrink(
+  mirror: string,
+  behaviour: Behaviour,
+  seed: number,
+  allowance: number,
+): Promise<Behaviour> {
   for (const candidate of simpler(behaviour)) {
-    const { problem } = await compare(mirror, candidate, seed);
-    if (problem !== undefined) return shrink(mirror, candidate, seed);
+    const { problem } = await compare(mirror, candidate, seed, allowance);
+    if (problem !== undefined) return shrink(mirror, candidate, seed, allowance);
   }
   return behaviour;
 }

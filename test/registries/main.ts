@@ -1,10 +1,12 @@
 /** `make test-registries SEED=N COUNT=N`: see CONTRIBUTING.md. */
+import { SECOND } from '../../src/util/clock.ts';
 import { compareAll } from './compare.ts';
 
 const seed = Number(process.env['SEED'] || Date.now() % 1_000_000);
 const count = Number(process.env['COUNT'] || 2000);
 const { cases, failDirectly, pastMirror, problems } = await compareAll(seed, count, {
   isShrunk: process.env['SHRINK'] !== '0',
+  allowance: 5 * SECOND,
   found: (problem) => console.log(problem),
 });
 console.log(

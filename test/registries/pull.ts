@@ -54,7 +54,7 @@ export async function pull(client: Behaviour['client'], hosts: readonly Host[]):
     config: { digest: string };
     layers: readonly { digest: string }[];
   };
-  for (const { digest } of [config, ...layers]) await any((host) => blob(client, host, digest));
+  await Promise.all([config, ...layers].map(({ digest }) => any((host) => blob(client, host, digest))));
   return { manifest, isPast };
 }
 

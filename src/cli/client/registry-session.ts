@@ -8,7 +8,7 @@ import { digestAlgorithm, digestOf, tryParseDigest, type Digest } from '../../oc
 import { ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES, type Descriptor } from '../../oci/manifest.ts';
 import { formatManifestReference, type ImageReference } from '../../oci/reference.ts';
 import { repositoryKey, type RegistryHost, type Repository } from '../../oci/repository.ts';
-import { contentRange, expectStatus, protocolError, refuseEncoding } from '../../upstream/registry-answer.ts';
+import { contentRange, expectStatus, protocolError } from '../../upstream/registry-answer.ts';
 import type { StoredCredential } from '../../upstream/credential.ts';
 import { DockerConfig } from '../../upstream/docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from '../../upstream/endpoint.ts';
@@ -85,7 +85,7 @@ export class RegistrySession implements AsyncDisposable {
   readonly #fallback: Endpoint | undefined;
   readonly #onFallback: (error: WeirError) => void;
   readonly #pools: Pools;
-  readonly #control: Transport<Response>;
+  readonly #control: PoolTransport;
   readonly #blobs: Transport<Response>;
   readonly #call: RegistryCall;
   readonly #clock: Clock;
@@ -189,7 +189,6 @@ export class RegistrySession implements AsyncDisposable {
       signal,
     });
     const { response, endpoint } = answer;
-    refuseEncoding(response);
     const bytes = await response.read(MAX_MANIFEST_BYTES);
     if (digestOf(bytes, digestAlgorithm(digest)) !== digest) throw wrongDigest(endpoint.origin, digest);
     const type = response.header('content-type') ?? mediaType ?? 'application/octet-stream';
@@ -206,13 +205,12 @@ export class RegistrySession implements AsyncDisposable {
     const path = `blobs/${blob.digest}`;
     const answer = await this.#request({ method: 'GET', path, headers, expected: [200, 206], signal });
     const { response } = answer;
-    refuseEncoding(response);
     const source = sourceOf(answer);
     if (response.status === 200) return { response, start: 0, source };
-    const { start, total } = contentRange(response);
-    if (start !== offset || total !== blob.size)
+    const range = contentRange(response);
+    if (range?.start !== offset || range.total !== blob.size)
       throw protocolError(response, 'another range than the requested one');
-    return { response, start, source };
+    return { response, start: offset, source };
   }
 
   async #request(request: Request): Promise<Answer> {
