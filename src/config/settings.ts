@@ -19,6 +19,7 @@ import {
   noneOrRate,
   optionalFile,
   path,
+  percentage,
   registryHost,
   texts,
   type Kind,
@@ -238,6 +239,16 @@ export const SETTINGS = {
     autoOrSize({ min: MIN_QUOTA }),
     'auto',
     'Limit of bytes in the store; the least recently used blobs go first. auto: a tenth of the disk, at most 20GiB',
+  ),
+  'store.shrink-below': setting(
+    percentage({ max: 90 }),
+    '20%',
+    'Free share of the disk below which the store shrinks, whatever its quota; 0%: never',
+  ),
+  'store.stop-below': setting(
+    percentage({ max: 90 }),
+    '15%',
+    'Free share of the disk below which nothing new is stored: blobs pass through; 0%: never',
   ),
   'store.runtime-content': setting(
     autoNoneOrPaths(),

@@ -26,6 +26,7 @@ import { AdminServer } from './admin-server.ts';
 import type { Announcements } from './announcements.ts';
 import { readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
+import { diskOptions, watchDisk } from './disk-watch.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
@@ -90,6 +91,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     readers: (blob) => blobs.readers(blob),
     handedOut: () => metrics.handedOut,
     fromUpstream: () => metrics.fromUpstream,
+    usage: () => store.usage(),
   });
   const { workers, watch } = startWorkers(config, logger, crash);
   stack.use(workers);
@@ -104,6 +106,8 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       folder,
       quota: config['store.quota'],
       partialMaxAge: config['store.partial-max-age'],
+      ...diskOptions(config, logger),
+      pins: catalog.pins,
       clock,
       files,
       hasDelivered: (registry) => catalog.hasDelivered(registry),
@@ -116,6 +120,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       onProblem: (message) => logger.warn(message),
     }),
   );
+  stack.use(watchDisk(store.keeper, clock, logger));
   for (const root of runtimeRoots(config['store.runtime-content'])) {
     runtimes.push(stack.use(await openRuntime(root, { store, files, logger, announced: () => announced })));
   }

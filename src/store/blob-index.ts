@@ -8,7 +8,7 @@ export interface Entry {
   lastUsed: number;
   touchedAt: number;
   /** Open readers. */
-  pins: number;
+  readers: number;
   /** Undefined: not opened yet in this process, or long ago. */
   verification: 'verified' | Unverified | undefined;
   /** Milliseconds since the epoch: since when `verification` holds. */
@@ -17,7 +17,13 @@ export interface Entry {
 
 export class BlobIndex {
   readonly #entries: Map<Digest, Entry> = new Map();
+  readonly #isPinned: (digest: Digest) => boolean;
   #bytes = 0;
+
+  /** @param isPinned whether an operator wants the blob to be kept */
+  constructor(isPinned: (digest: Digest) => boolean) {
+    this.#isPinned = isPinned;
+  }
 
   get count(): number {
     return this.#entries.size;
@@ -39,7 +45,7 @@ export class BlobIndex {
       size,
       lastUsed,
       touchedAt: lastUsed,
-      pins: 0,
+      readers: 0,
       verification,
       verifiedAt: lastUsed,
     });
@@ -52,8 +58,8 @@ export class BlobIndex {
   }
 
   *list(): Iterable<HeldBlob> {
-    for (const [digest, { size, lastUsed, pins }] of this.#entries) {
-      yield { digest, size, lastUsed, isPinned: pins > 0 };
+    for (const [digest, { size, lastUsed, readers }] of this.#entries) {
+      yield { digest, size, lastUsed, isInUse: readers > 0, isPinned: this.#isPinned(digest) };
     }
   }
 }

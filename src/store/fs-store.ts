@@ -4,10 +4,10 @@
  * It owns the data folder (whose lock the catalog holds) and an index of it in memory, read once at the start.
  * The time of last use is the blob file's mtime, so that eviction order survives a restart without a database.
  */
-import { type FileHandle, open, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, utimes } from 'node:fs/promises';
 import { MINUTE, type Clock } from '../util/clock.ts';
 import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
-import { digestHex, type Digest } from '../oci/digest.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
@@ -15,19 +15,22 @@ import type { ByteFiles } from './byte-files.ts';
 import { BlobIndex, type Entry } from './blob-index.ts';
 import { ChunkMap, impliedMap, isImplied } from './chunk-map.ts';
 import { FILE_MODE, partialName, type DataFolder } from './data-folder.ts';
-import { FsBlob, unverifiedBy } from './fs-blob.ts';
+import { Disk, type DiskChange, type ReadDiskSpace } from './disk.ts';
+import { FsBlob } from './fs-blob.ts';
 import { FsIngest } from './fs-ingest.ts';
 import type { IngestOwner } from './ingest-owner.ts';
+import type { Pins } from './pins.ts';
 import type { Holdings } from './room.ts';
 import { Space, type Victim } from './space.ts';
 import { readChunkMap, removeStrangers, scanBlobs, scanPartials } from './scan.ts';
 import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from './store.ts';
+import { StoreKeeper } from './store-keeper.ts';
+import { Verifier } from './verifier.ts';
+import type { Watermarks } from './watermarks.ts';
+import { WriteState } from './write-state.ts';
 
 /** Milliseconds between two updates of a file's mtime: eviction needs no finer order. */
 const TOUCH_INTERVAL = 1 * MINUTE;
-
-/** Milliseconds for which a blob that was found right is read unchecked. */
-const VERIFIED_FOR = 10 * MINUTE;
 
 /** Removes a file that may be gone, or that may have been replaced by a folder. */
 const WHATEVER = { force: true, recursive: true } as const;
@@ -38,6 +41,12 @@ export interface FsStoreOptions {
   readonly quota: number | 'auto';
   /** Partial blobs that no pull has resumed for this many milliseconds are dropped at the start. */
   readonly partialMaxAge: number;
+  /** Shares of the disk that stay free; default: only what other programs need at least. */
+  readonly watermarks?: Watermarks;
+  /** Default: statfs(2). */
+  readonly readSpace?: ReadDiskSpace;
+  /** Blobs that are never evicted; default: none. */
+  readonly pins?: Pins;
   readonly clock: Clock;
   /** Reads, writes and hashes the files of blobs. */
   readonly files: ByteFiles;
@@ -46,6 +55,10 @@ export interface FsStoreOptions {
   readonly onEvict?: (info: BlobInfo) => void;
   /** A blob is complete and can be opened. */
   readonly onCommit?: (info: BlobInfo) => void;
+  /** The disk has become short of space, or has space again. */
+  readonly onDisk?: (change: DiskChange) => void;
+  /** Nothing can be written any more (with the reason), or again (undefined). */
+  readonly onWritable?: (problem: string | undefined) => void;
   /** A blob was found damaged and dropped, or a file could not be handled; for the log. */
   readonly onProblem?: (message: string) => void;
 }
@@ -61,20 +74,33 @@ export class FsStore implements Store, IngestOwner {
   readonly name = 'store';
   readonly #options: FsStoreOptions;
   readonly #folder: DataFolder;
-  readonly #blobs: BlobIndex = new BlobIndex();
+  readonly #blobs: BlobIndex;
   /** By {@link partialName}, as {@link #ingests}. */
   readonly #partials: Map<string, Partial> = new Map();
   readonly #ingests: Map<string, FsIngest> = new Map();
+  readonly #disk: Disk;
   readonly #space: Space;
+  readonly #verifier: Verifier;
+  readonly #writing: WriteState;
+  /** What an operator does with the store. */
+  readonly keeper: StoreKeeper;
 
   private constructor(options: FsStoreOptions) {
     this.#options = options;
-    this.#folder = options.folder;
-    this.#space = new Space({
-      root: options.folder.root,
-      quota: options.quota,
-      holdings: () => this.#holdings(),
-      evict: (victim) => this.#evict(victim),
+    const { folder, quota, pins, onDisk: onChange } = options;
+    this.#folder = folder;
+    this.#blobs = new BlobIndex((digest) => pins?.has(digest) === true);
+    this.#disk = new Disk({ ...options, root: folder.root, onChange });
+    const evict = (victim: Victim): Promise<void> => this.#evict(victim);
+    this.#space = new Space({ disk: this.#disk, quota, holdings: () => this.#holdings(), evict });
+    this.#verifier = new Verifier(options);
+    this.#writing = new WriteState(options.onWritable);
+    this.keeper = new StoreKeeper({
+      blobs: this.#blobs,
+      space: this.#space,
+      pins,
+      clock: options.clock,
+      remove: (digest) => this.#evict({ digest }),
     });
   }
 
@@ -117,13 +143,13 @@ export class FsStore implements Store, IngestOwner {
   async open(digest: Digest): Promise<Blob | undefined> {
     const found = this.#blobs.get(digest);
     if (found === undefined) return undefined;
-    found.pins++;
+    found.readers++;
     let file: FileHandle | undefined;
     try {
       file = await open(this.#folder.blob(digest), 'r');
-      await this.#verify(digest, found, file);
+      await this.#verifier.verify(digest, found, file);
     } catch (error) {
-      found.pins--;
+      found.readers--;
       await file?.close();
       this.#options.onProblem?.(`dropping ${digest}: ${errorMessage(error)}`);
       await this.delete(digest);
@@ -141,37 +167,8 @@ export class FsStore implements Store, IngestOwner {
         this.#options.onProblem?.(`the stored blob ${digest} is damaged: dropped`);
         await this.delete(digest);
       },
-      onClose: () => found.pins--,
+      onClose: () => found.readers--,
     });
-  }
-
-  /** A blob that was found right long ago is checked again: it may have left the page cache, and rotted on the disk. */
-  async #verify(digest: Digest, found: Entry, file: FileHandle): Promise<void> {
-    const now = this.#options.clock.now();
-    if (Math.abs(now - found.verifiedAt) > VERIFIED_FOR) found.verification = undefined;
-    if (found.verification !== undefined) return;
-    found.verification = await this.#unverified(digest, found, file);
-    found.verifiedAt = now;
-  }
-
-  /** The state with which a blob is checked while it is read. */
-  async #unverified(digest: Digest, found: Entry, file: FileHandle): Promise<Entry['verification']> {
-    // A blob without a map is small, and is checked whole: it may have been cut short.
-    const hasMap = !isImplied(digest, new ChunkLayout(found.size));
-    const map = hasMap ? await readChunkMap(this.#folder.chunkMap(digest)) : undefined;
-    if (map !== undefined && map.layout.size === found.size && map.present.full) return unverifiedBy(map);
-    const { whole, chunks } = await this.#options.files.survey({ fd: file.fd, size: found.size }, digest);
-    if (whole !== digestHex(digest)) {
-      throw new WeirError('store_corrupt', 'its content does not have its digest');
-    }
-    if (!hasMap) return 'verified';
-    const rebuilt = ChunkMap.full(new ChunkLayout(found.size), chunks);
-    try {
-      await writeFile(this.#folder.chunkMap(digest), rebuilt.encode(), { mode: FILE_MODE });
-    } catch (error) {
-      this.#options.onProblem?.(`cannot keep the chunk map of ${digest}: ${errorMessage(error)}`);
-    }
-    return 'verified';
   }
 
   #touch(digest: Digest, found: Entry): void {
@@ -243,13 +240,19 @@ export class FsStore implements Store, IngestOwner {
       await ingest.recover();
       this.#partials.delete(name);
       files.move(); // from here on the ingest closes them
+      this.#writing.succeeded();
       return ingest;
     } catch (cause) {
       this.#ingests.delete(name);
+      this.failed(cause);
       const full = systemCode(cause) === 'ENOSPC' || systemCode(cause) === 'EDQUOT';
       const code = full ? 'store_full' : 'store_unusable';
       throw new WeirError(code, `cannot start a partial blob: ${errorMessage(cause)}`, { cause });
     }
+  }
+
+  failed(cause: unknown): unknown {
+    return this.#writing.failed(cause);
   }
 
   async publish(ingest: FsIngest): Promise<void> {
@@ -311,7 +314,11 @@ export class FsStore implements Store, IngestOwner {
     for (const { bytes } of this.#partials.values()) partialBytes += bytes;
     for (const { committed, room } of this.#ingests.values()) if (!committed) partialBytes += room;
     const partials = this.#partials.size + this.#ingests.size;
-    return { blobs, blobBytes, partials, partialBytes, quota: this.#space.quota };
+    const { quota } = this.#space;
+    const { count: pins = 0, bytes: pinnedBytes = 0 } = this.#options.pins ?? {};
+    const { space: disk } = this.#disk;
+    const state = this.#writing.isWritable ? this.#disk.state : 'unwritable';
+    return { blobs, blobBytes, partials, partialBytes, quota, pins, pinnedBytes, disk, state };
   }
 
   /** Closes blobs that are still arriving; their bytes are kept for the next start. */

@@ -42,6 +42,8 @@ export interface HeldBlob {
   readonly size: number;
   readonly lastUsed: number;
   /** Being read. */
+  readonly isInUse: boolean;
+  /** To be kept, by an operator's word. */
   readonly isPinned: boolean;
 }
 
@@ -58,10 +60,10 @@ export function admissionProblem(
     arriving.filter((each) => isKnown(each.registry)).map((each) => each.size - each.room),
   );
   const reserved = Math.min(announced, ANNOUNCED_SHARE * limits.quota);
-  let inUse = 0;
-  for (const blob of blobs()) if (blob.isPinned) inUse += blob.size;
-  if (taken + reserved + inUse + size > limits.quota) return 'the stored blobs are in use';
-  const evictable = blobBytes - inUse + sum(partials.map(({ bytes }) => bytes));
+  let kept = 0;
+  for (const blob of blobs()) if (blob.isInUse || blob.isPinned) kept += blob.size;
+  if (taken + reserved + kept + size > limits.quota) return 'the stored blobs are in use or pinned';
+  const evictable = blobBytes - kept + sum(partials.map(({ bytes }) => bytes));
   if (reserved + size > limits.disk + evictable) return 'the disk is full';
   return growthProblem(holdings, registry, size, limits.quota);
 }

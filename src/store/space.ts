@@ -1,17 +1,14 @@
 /** Keeps the store within its quota and the free disk, by evicting. */
-import { statfs } from 'node:fs/promises';
-import { GIB, MIB, MILLISECOND } from '../util/clock.ts';
+import { GIB } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
-import { planEviction, type EvictionCandidate } from './eviction.ts';
+import type { Disk } from './disk.ts';
+import { planEviction, planShrink, type EvictionCandidate } from './eviction.ts';
 import { admissionProblem, growthProblem, type Holdings } from './room.ts';
+import { freePercent, missingBytes } from './watermarks.ts';
 
-/** Bytes that are left free on the disk for other programs: a full disk makes the kubelet evict pods. */
-const DISK_RESERVE = 256 * MIB;
-/** Milliseconds for which a look at the disk counts: in that time no node writes more than the reserve. */
-const FREE_COUNTS = 100 * MILLISECOND;
 const AUTO_QUOTA_MAX = 20 * GIB;
 const AUTO_QUOTA_SHARE = 0.1;
 
@@ -20,9 +17,16 @@ export type Victim =
   | { readonly digest: Digest; readonly partial?: undefined }
   | { readonly digest?: undefined; readonly partial: string };
 
+/** What an eviction has freed. */
+export interface Freed {
+  /** Blobs and partial blobs. */
+  readonly entries: number;
+  readonly bytes: number;
+}
+
 export interface SpaceOptions {
-  /** The data folder. */
-  readonly root: string;
+  /** Of the data folder. */
+  readonly disk: Disk;
   /** Bytes; `auto` is the smaller of 20 GiB and a tenth of the disk. */
   readonly quota: number | 'auto';
   readonly holdings: () => Holdings;
@@ -32,9 +36,6 @@ export interface SpaceOptions {
 export class Space {
   readonly #options: SpaceOptions;
   #quota = 0;
-  /** Bytes that were free at the last look. */
-  #freeThen = 0;
-  #lookedAt = -Infinity;
   /** Room is given to one request after the other: two at once would get the same room. */
   #last: Promise<unknown> = Promise.resolve();
 
@@ -48,9 +49,9 @@ export class Space {
   }
 
   async open(): Promise<void> {
-    const { root, quota } = this.#options;
-    const disk = await statfs(root);
-    const auto = Math.min(AUTO_QUOTA_MAX, Math.floor(disk.blocks * disk.bsize * AUTO_QUOTA_SHARE));
+    const { disk, quota } = this.#options;
+    await disk.look();
+    const auto = Math.min(AUTO_QUOTA_MAX, Math.floor(disk.space.size * AUTO_QUOTA_SHARE));
     this.#quota = quota === 'auto' ? auto : quota;
   }
 
@@ -67,16 +68,19 @@ export class Space {
     if (size > quota) {
       throw new WeirError('store_full', `${digest} has ${size} bytes, the store's quota is ${quota}`);
     }
-    const limits = { quota, disk: await this.#free() };
-    refuse(size, admissionProblem(this.#options.holdings(), registry, size, limits));
+    const { disk, holdings } = this.#options;
+    await this.#lookAtDisk();
+    if (disk.state === 'stopped') refuse(size, stopProblem(disk));
+    refuse(size, admissionProblem(holdings(), registry, size, { quota, disk: disk.room }));
   }
 
   /** Makes room for so many more bytes from this registry. @throws WeirError `store_full` */
   async grow(registry: RegistryHost, bytes: number): Promise<void> {
     refuse(bytes, growthProblem(this.#options.holdings(), registry, bytes, this.#quota));
-    const overDisk = bytes - (await this.#free());
+    await this.#lookAtDisk();
+    const overDisk = bytes - this.#options.disk.room;
     if (!(await this.#evict(Math.max(this.#overQuota + bytes, overDisk), registry)))
-      refuse(bytes, 'the stored blobs are in use');
+      refuse(bytes, 'the stored blobs are in use or pinned');
   }
 
   /** Evicts, at the start, until the store is within its quota. */
@@ -84,19 +88,60 @@ export class Space {
     await this.#evict(this.#overQuota, undefined);
   }
 
-  async #free(): Promise<number> {
-    const now = performance.now();
-    if (now - this.#lookedAt > FREE_COUNTS) {
-      const disk = await statfs(this.#options.root);
-      this.#freeThen = disk.bavail * disk.bsize - DISK_RESERVE;
-      this.#lookedAt = now;
-    }
-    return this.#freeThen;
+  /** Evicts until the share of the disk that is to be free is free, or nothing is left that may go. To be called now and then. */
+  async keepDiskFree(): Promise<void> {
+    await this.#options.disk.look();
+    if (this.#options.disk.state !== 'normal') await this.#shrinkForDisk();
+  }
+
+  /**
+   * Evicts until the store holds at most so many bytes, or nothing is left that may go.
+   * @returns the entries and their bytes that went
+   */
+  shrinkTo(bytes: number): Promise<Freed> {
+    return this.#evictSome(this.#used - bytes, () => true);
+  }
+
+  /** Evicts what was not used since then (milliseconds since the epoch). */
+  evictUnused(since: number): Promise<Freed> {
+    return this.#evictSome(Infinity, ({ lastUsed }) => lastUsed < since);
+  }
+
+  /** Looks at the disk, and shrinks at once if it has become worse: other programs may fill it before the next turn. */
+  async #lookAtDisk(): Promise<void> {
+    const { disk } = this.#options;
+    const before = disk.state;
+    await disk.look();
+    if (disk.state === before || disk.state === 'normal' || before === 'stopped') return;
+    await this.#shrinkForDisk();
+  }
+
+  /** In one pass: the kernel may give freed blocks back late, and a second look would evict the same bytes again. */
+  async #shrinkForDisk(): Promise<void> {
+    const { disk } = this.#options;
+    const missing = missingBytes(disk.space, disk.watermarks.shrinkBelow);
+    const { entries } = await this.#evictSome(missing, () => true);
+    if (entries > 0) await disk.look({ again: true });
+  }
+
+  async #evictSome(
+    bytes: number,
+    isMeant: (candidate: EvictionCandidate<Victim>) => boolean,
+  ): Promise<Freed> {
+    const all = [...candidates(this.#options.holdings(), undefined)].filter(isMeant);
+    const { keys, freed } = planShrink(all, bytes);
+    for (const victim of keys) await this.#options.evict(victim);
+    return { entries: keys.length, bytes: freed };
   }
 
   get #overQuota(): number {
+    return this.#used - this.#quota;
+  }
+
+  /** Bytes that the store holds. */
+  get #used(): number {
     const { arriving, partials, blobBytes } = this.#options.holdings();
-    let used = -this.#quota;
+    let used = 0;
     for (const { room } of arriving) used += room;
     for (const { bytes } of partials) used += bytes;
     return used + blobBytes;
@@ -121,9 +166,13 @@ function* candidates(
     const isOwn = registry !== undefined && owner === registry;
     yield { key: { partial: name }, bytes, lastUsed: isOwn ? 0 : lastUsed, pinned: false };
   }
-  for (const { digest, size, lastUsed, isPinned } of blobs()) {
-    yield { key: { digest }, bytes: size, lastUsed, pinned: isPinned };
+  for (const { digest, size, lastUsed, isInUse, isPinned } of blobs()) {
+    yield { key: { digest }, bytes: size, lastUsed, pinned: isInUse || isPinned };
   }
+}
+
+function stopProblem({ space, watermarks }: Disk): string {
+  return `${freePercent(space).toFixed(1)} % of the disk is free, and below ${watermarks.stopBelow} % nothing new is stored`;
 }
 
 function refuse(bytes: number, problem: string | undefined): void {
