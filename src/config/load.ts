@@ -74,6 +74,7 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
   const named = [
     registries.hasSecrets ? (file ?? '') : '',
     config['cluster.key-file'],
+    config['admin.token-file'],
     config['upstream.docker-config'],
     ...registries.secretFiles,
   ];

@@ -116,6 +116,12 @@ export const SETTINGS = {
     'Further names of the admin address, as in mirror.hosts; for scrapers and probes that use a name',
   ),
 
+  'admin.token-file': setting(
+    optionalFile(),
+    '',
+    'File with the token that changes of the store need (`weir store rm`, `pin`, `unpin`, `gc`); none: the node refuses them',
+  ),
+
   'node.name': setting(
     label({ max: 253 }),
     '',

@@ -1,6 +1,7 @@
 /**
  * The admin address: /healthz (the process answers), /readyz (it serves and is not draining) and /metrics. The reports
- * /v1/status and /v1/peers name images and members, so they are for this machine alone (docs/admin-api.md).
+ * /v1/status and /v1/peers name images and members, so they are for this machine alone, as is the store: /v1/store
+ * (docs/admin-api.md).
  */
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -11,6 +12,7 @@ import { isLoopback } from '../util/ip-address.ts';
 import { listen, urlOf, type ListenAddress } from '../http/listen.ts';
 import { createLocalServer } from '../http/local-server.ts';
 import { WebGuard } from '../http/web-guard.ts';
+import { isStorePath, type StoreRoutes } from './store-routes.ts';
 import type { PeersReport, StatusReport } from '../status/status-report.ts';
 
 const MAX_HEADER_BYTES = 8 * KIB;
@@ -18,7 +20,7 @@ const MAX_HEADER_BYTES = 8 * KIB;
 const TIMEOUT = 10 * SECOND;
 const MAX_CONNECTIONS = 64;
 const BEYOND_LOOPBACK =
-  'beyond loopback there are /healthz, /readyz and /metrics only: run weir status or weir peers on the node\n';
+  'beyond loopback there are /healthz, /readyz and /metrics only: run weir status (or peers, store) on the node\n';
 
 export interface AdminServerOptions {
   readonly listen: readonly ListenAddress[];
@@ -29,6 +31,7 @@ export interface AdminServerOptions {
   readonly metricsType: string;
   readonly status: () => StatusReport;
   readonly peers: () => PeersReport;
+  readonly store: Pick<StoreRoutes, 'answer'>;
   readonly onProblem: (error: unknown) => void;
   readonly onWarning: (message: string) => void;
 }
@@ -75,12 +78,14 @@ export class AdminServer implements AsyncDisposable {
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { ready, metrics, metricsType, status, peers } = this.#options;
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
+    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    if (request.method !== 'GET' && request.method !== 'HEAD' && !isStorePath(path)) {
       return send(response, 405, 'GET and HEAD only\n', { Allow: 'GET, HEAD' });
     }
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return send(response, refusal.status, `${refusal.message}\n`);
-    switch ((request.url ?? '').split('?', 1)[0] ?? '') {
+    if (isStorePath(path)) return this.#answerStore(request, response);
+    switch (path) {
       case '/healthz':
         return send(response, 200, 'ok\n');
       case '/readyz':
@@ -92,8 +97,22 @@ export class AdminServer implements AsyncDisposable {
       case '/v1/peers':
         return sendReport(request, response, peers);
       default:
-        return send(response, 404, 'there are /healthz, /readyz, /metrics, /v1/status and /v1/peers\n');
+        return send(
+          response,
+          404,
+          'there are /healthz, /readyz, /metrics, /v1/status, /v1/peers and /v1/store\n',
+        );
     }
+  }
+
+  async #answerStore(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!isOfThisMachine(request.socket)) return send(response, 403, BEYOND_LOOPBACK);
+    const { method = '', url: target = '', headers } = request;
+    const { authorization } = headers;
+    const answer = await this.#options.store.answer({ method, target, authorization });
+    if (typeof answer.body === 'string')
+      return send(response, answer.status, `${answer.body}\n`, answer.headers);
+    sendJson(response, answer.status, answer.body);
   }
 
   #refusal({ headers, httpVersion, socket }: IncomingMessage): WeirError | undefined {
@@ -117,7 +136,7 @@ function send(
   response: ServerResponse,
   status: number,
   body: string,
-  headers: Record<string, string> = {},
+  headers: Readonly<Record<string, string>> = {},
 ): void {
   response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8', ...headers });
   response.end(body);
@@ -129,8 +148,12 @@ function sendReport(
   report: () => StatusReport | PeersReport,
 ): void {
   if (!isOfThisMachine(socket)) return send(response, 403, BEYOND_LOOPBACK);
+  sendJson(response, 200, report());
+}
+
+function sendJson(response: ServerResponse, status: number, report: object): void {
   const headers = { 'Content-Type': 'application/json; charset=utf-8', 'Cache-Control': 'no-store' };
-  send(response, 200, `${JSON.stringify(report())}\n`, headers);
+  send(response, status, `${JSON.stringify(report)}\n`, headers);
 }
 
 /**

@@ -33,6 +33,7 @@ import { Metrics } from './metrics.ts';
 import { openRuntime, runtimeRoots } from './runtime-folders.ts';
 import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
+import { openStoreRoutes } from './store-routes.ts';
 import { startWatchdog } from './watchdog.ts';
 import { startWorkers } from './workers.ts';
 
@@ -253,6 +254,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       metricsType: metrics.registry.contentType,
       status: () => reports.status(cluster, blobs.alone),
       peers: () => reports.peers(cluster),
+      store: await openStoreRoutes(config, { store, catalog, providers, logger }),
       onProblem: (error) => problem('request to the admin address failed', error),
       onWarning: (message) => logger.warn(message),
     }),

@@ -14,7 +14,23 @@ const CONNECTIONS = 2;
 /** Characters of a refusal that are shown. */
 const MAX_SENTENCE = 400;
 
-type AskOptions = { readonly signal?: AbortSignal | undefined };
+/** Statuses with a sentence for people: what is asked for is not allowed, not there, or cannot be done now. */
+const REFUSALS: ReadonlySet<number> = new Set([400, 401, 403, 404, 409, 503]);
+
+interface AskOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface RequestOptions extends AskOptions {
+  /** Default: GET. */
+  readonly method?: 'GET' | 'PUT' | 'POST' | 'DELETE';
+  /** Sent as a bearer token. */
+  readonly token?: string | undefined;
+  /** Milliseconds until the answer begins. */
+  readonly timeout?: number;
+  /** Whether the node may say of what is asked for that it is not there, or cannot be done; default: only that it is denied. */
+  readonly mayFail?: boolean;
+}
 
 export class AdminClient implements AsyncDisposable {
   readonly #pool: Pool;
@@ -40,26 +56,29 @@ export class AdminClient implements AsyncDisposable {
    *   `upstream_protocol` if something else answers
    */
   async status(options: AskOptions = {}): Promise<StatusReport> {
-    return await this.#ask('/v1/status', statusSchema, options);
+    return await this.ask('/v1/status', statusSchema, options);
   }
 
   /** @throws WeirError as {@link status} */
   async peers(options: AskOptions = {}): Promise<PeersReport> {
-    return await this.#ask('/v1/peers', peersSchema, options);
+    return await this.ask('/v1/peers', peersSchema, options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool.destroy(); // not close(): that waits for a node that may never answer
   }
 
-  async #ask<T>(path: string, schema: v.GenericSchema<unknown, T>, { signal }: AskOptions): Promise<T> {
-    const { status, body } = await this.#get(path, signal).catch((cause: unknown) => {
+  /** @throws WeirError as {@link status}; the message of a refusal has the node's own words */
+  async ask<T>(path: string, schema: v.GenericSchema<unknown, T>, options: RequestOptions): Promise<T> {
+    const { signal } = options;
+    const { status, body } = await this.#send(path, options).catch((cause: unknown) => {
       signal?.throwIfAborted();
       if (isWeirError(cause)) throw cause;
       const problem = `no node answers at ${this.#origin}`;
       throw new WeirError('upstream_unreachable', problem, { cause });
     });
-    if (status === 403) throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
+    if (status === 403 || (options.mayFail === true && body !== '' && REFUSALS.has(status)))
+      throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
     if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
     const parsed = v.safeParse(schema, this.#parse(body));
     if (parsed.success) return parsed.output;
@@ -67,8 +86,17 @@ export class AdminClient implements AsyncDisposable {
     throw this.#strange(`${v.getDotPath(issue) ?? path}: ${issue.message}`);
   }
 
-  async #get(path: string, signal: AbortSignal | undefined): Promise<{ status: number; body: string }> {
-    const { statusCode, body } = await this.#pool.request({ path, method: 'GET', ...(signal && { signal }) });
+  async #send(
+    path: string,
+    { signal, method = 'GET', token, timeout = TIMEOUT }: RequestOptions,
+  ): Promise<{ status: number; body: string }> {
+    const { statusCode, body } = await this.#pool.request({
+      path,
+      method,
+      headersTimeout: timeout,
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+      ...(signal && { signal }),
+    });
     const parts: Buffer[] = [];
     let length = 0;
     for await (const part of body as AsyncIterable<Buffer>) {

@@ -116,6 +116,7 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     metricsType: 'text/plain',
     status: () => node.status,
     peers: () => node.peers,
+    store: { answer: async () => ({ status: 404, body: 'this node has no store' }) },
     onProblem: (error) => {
       throw error;
     },
