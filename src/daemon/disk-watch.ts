@@ -5,6 +5,7 @@ import { errorMessage } from '../util/errors.ts';
 import type { Config } from '../config/settings.ts';
 import type { DiskChange } from '../store/disk.ts';
 import type { FsStoreOptions } from '../store/fs-store.ts';
+import type { StoreUsage } from '../store/store.ts';
 import type { StoreKeeper } from '../store/store-keeper.ts';
 import type { Logger } from './logger.ts';
 
@@ -26,6 +27,11 @@ export function diskOptions(
         logger.warn({ problem }, 'the data folder cannot be written: blobs pass through, and none is stored');
     },
   };
+}
+
+/** Whether the log has told already that no blob can be kept: a line for each would hide that. */
+export function keepsNothing({ state }: Pick<StoreUsage, 'state'>): boolean {
+  return state === 'stopped' || state === 'unwritable';
 }
 
 /** Watches until it is disposed of. */

@@ -19,6 +19,7 @@ import { Prefetch } from '../pull/prefetch.ts';
 import { Catalog } from '../store/catalog.ts';
 import { DataFolder } from '../store/data-folder.ts';
 import { FsStore } from '../store/fs-store.ts';
+import { cannotKeep } from '../store/store.ts';
 import { ReceiveBudget } from '../util/receive-budget.ts';
 import type { RuntimeContent } from '../store/runtime-content.ts';
 import { Upstream } from '../upstream/upstream.ts';
@@ -26,7 +27,7 @@ import { AdminServer } from './admin-server.ts';
 import type { Announcements } from './announcements.ts';
 import { readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
-import { diskOptions, watchDisk } from './disk-watch.ts';
+import { diskOptions, keepsNothing, watchDisk } from './disk-watch.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
@@ -205,6 +206,8 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   const reportPull = (digest: string, failure: WeirError | undefined): void => {
     metrics.pulled(failure);
     if (failure === undefined) logger.info({ digest }, 'blob pulled');
+    else if (cannotKeep(failure) && keepsNothing(store.usage()))
+      logger.debug({ digest, err: failure }, 'blob not kept');
     else logger.warn({ digest, err: failure }, 'blob not pulled');
   };
   const manifests: Manifests = new Manifests({

@@ -240,7 +240,6 @@ export class FsStore implements Store, IngestOwner {
       await ingest.recover();
       this.#partials.delete(name);
       files.move(); // from here on the ingest closes them
-      this.#writing.succeeded();
       return ingest;
     } catch (cause) {
       this.#ingests.delete(name);
@@ -269,6 +268,7 @@ export class FsStore implements Store, IngestOwner {
       await rename(this.#folder.partialChunkMap(name), this.#folder.chunkMap(digest));
     await rename(this.#folder.partial(name), this.#folder.blob(digest));
     this.#blobs.add(digest, size, this.#options.clock.now(), 'verified');
+    this.#writing.succeeded(); // not before: a failing disk makes files, and takes no bytes
     this.#options.onCommit?.({ digest, size });
   }
 

@@ -1,5 +1,5 @@
 /** Keeps the store within its quota and the free disk, by evicting. */
-import { GIB } from '../util/clock.ts';
+import { GIB, MIB } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
@@ -11,6 +11,8 @@ import { freePercent, missingBytes } from './watermarks.ts';
 
 const AUTO_QUOTA_MAX = 20 * GIB;
 const AUTO_QUOTA_SHARE = 0.1;
+/** Bytes that are evicted in one turn: blobs that begin to arrive wait for it. */
+const EVICTION_STEP = 256 * MIB;
 
 /** An entry to evict: a blob, or the partial blob of this name. */
 export type Victim =
@@ -23,6 +25,8 @@ export interface Freed {
   readonly entries: number;
   readonly bytes: number;
 }
+
+type IsMeant = (candidate: EvictionCandidate<Victim>) => boolean;
 
 export interface SpaceOptions {
   /** Of the data folder. */
@@ -90,8 +94,11 @@ export class Space {
 
   /** Evicts until the share of the disk that is to be free is free, or nothing is left that may go. To be called now and then. */
   async keepDiskFree(): Promise<void> {
-    await this.#options.disk.look();
-    if (this.#options.disk.state !== 'normal') await this.#shrinkForDisk();
+    const { disk } = this.#options;
+    await disk.look();
+    if (disk.state === 'normal') return;
+    const { entries } = await this.#evictInTurns(this.#missingOnDisk, () => true);
+    if (entries > 0) await disk.look({ again: true });
   }
 
   /**
@@ -99,37 +106,47 @@ export class Space {
    * @returns the entries and their bytes that went
    */
   shrinkTo(bytes: number): Promise<Freed> {
-    return this.#evictSome(this.#used - bytes, () => true);
+    return this.#evictInTurns(this.#used - bytes, () => true);
   }
 
   /** Evicts what was not used since then (milliseconds since the epoch). */
   evictUnused(since: number): Promise<Freed> {
-    return this.#evictSome(Infinity, ({ lastUsed }) => lastUsed < since);
+    return this.#evictInTurns(Infinity, ({ lastUsed }) => lastUsed < since);
   }
 
-  /** Looks at the disk, and shrinks at once if it has become worse: other programs may fill it before the next turn. */
+  /** In the turn of a blob: looks at the disk, and begins to shrink if it has become worse, as the next look may be late. */
   async #lookAtDisk(): Promise<void> {
     const { disk } = this.#options;
     const before = disk.state;
     await disk.look();
     if (disk.state === before || disk.state === 'normal' || before === 'stopped') return;
-    await this.#shrinkForDisk();
-  }
-
-  /** In one pass: the kernel may give freed blocks back late, and a second look would evict the same bytes again. */
-  async #shrinkForDisk(): Promise<void> {
-    const { disk } = this.#options;
-    const missing = missingBytes(disk.space, disk.watermarks.shrinkBelow);
-    const { entries } = await this.#evictSome(missing, () => true);
+    const { entries } = await this.#evictSome(Math.min(this.#missingOnDisk, EVICTION_STEP), () => true);
     if (entries > 0) await disk.look({ again: true });
   }
 
-  async #evictSome(
-    bytes: number,
-    isMeant: (candidate: EvictionCandidate<Victim>) => boolean,
-  ): Promise<Freed> {
-    const all = [...candidates(this.#options.holdings(), undefined)].filter(isMeant);
-    const { keys, freed } = planShrink(all, bytes);
+  get #missingOnDisk(): number {
+    const { disk } = this.#options;
+    return missingBytes(disk.space, disk.watermarks.shrinkBelow);
+  }
+
+  /**
+   * Blobs that begin to arrive get their turns in between. The disk is not asked meanwhile: the kernel may give freed blocks
+   * back late, and another look would evict the same bytes again.
+   */
+  async #evictInTurns(bytes: number, isMeant: IsMeant): Promise<Freed> {
+    const total = { entries: 0, bytes: 0 };
+    for (let entries = 1; entries > 0 && total.bytes < bytes; total.entries += entries) {
+      const step = Math.min(bytes - total.bytes, EVICTION_STEP);
+      const freed = await this.inTurn(() => this.#evictSome(step, isMeant));
+      total.bytes += freed.bytes;
+      entries = freed.entries;
+    }
+    return total;
+  }
+
+  async #evictSome(bytes: number, isMeant: IsMeant): Promise<Freed> {
+    const meant = [...candidates(this.#options.holdings(), undefined)].filter(isMeant);
+    const { keys, freed } = planShrink(meant, bytes);
     for (const victim of keys) await this.#options.evict(victim);
     return { entries: keys.length, bytes: freed };
   }

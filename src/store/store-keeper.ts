@@ -104,20 +104,18 @@ export class StoreKeeper {
 
   /** Evicts, least recently used first, until the store holds at most so many bytes. */
   shrinkTo(bytes: number): Promise<Freed> {
-    const { space } = this.#options;
-    return space.inTurn(() => space.shrinkTo(bytes));
+    return this.#options.space.shrinkTo(bytes);
   }
 
   /** Evicts what was not used for so many milliseconds. */
   evictUnused(duration: number): Promise<Freed> {
     const { space, clock } = this.#options;
-    return space.inTurn(() => space.evictUnused(clock.now() - duration));
+    return space.evictUnused(clock.now() - duration);
   }
 
   /** Looks at the disk, and makes room on it if there is little. @throws WeirError `store_unusable` */
   keepDiskFree(): Promise<void> {
-    const { space } = this.#options;
-    return space.inTurn(() => space.keepDiskFree());
+    return this.#options.space.keepDiskFree();
   }
 }
 

@@ -1,5 +1,6 @@
 /** The store gives way to other programs on a disk that fills up. */
 import assert from 'node:assert/strict';
+import { open } from 'node:fs/promises';
 import * as fc from 'fast-check';
 import { GIB, MIB } from '../../../src/util/clock.ts';
 import { isWeirError } from '../../../src/util/errors.ts';
@@ -177,6 +178,23 @@ describe('FsStore on a disk that others fill', () => {
     await assert.rejects(ingest.write(0, [bytes.subarray(0, MIB)]), { code: 'store_full' });
     fill(25);
     await assert.rejects(store.ingest(blobAt(digestOf(Buffer.of(1))), 2 * GIB), /the disk is full/);
+  });
+
+  it('lets blobs begin to arrive while it evicts much', async () => {
+    const folder = new DataFolder((await temp).join(String(count++)));
+    await folder.create();
+    for (const seed of ['a', 'b', 'c', 'd']) {
+      await using file = await open(folder.blob(digestOf(Buffer.from(seed))), 'w');
+      await file.truncate(250 * MIB); // sparse
+    }
+    await using made = await scene({ folder, quota: 4 * GIB });
+    const { store } = made;
+    const ended: string[] = [];
+    const shrunk = store.keeper.shrinkTo(0).then((freed) => (ended.push('shrunk'), freed));
+    await using _ingest = await store.ingest(blobAt(digestOf(Buffer.of(1))), MIB);
+    ended.push('begun');
+    assert.deepEqual(await shrunk, { entries: 4, bytes: 1000 * MIB });
+    assert.deepEqual(ended, ['begun', 'shrunk']);
   });
 
   it('keeps its state while the disk cannot be looked at, and passes blobs through', async () => {
