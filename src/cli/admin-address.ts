@@ -1,4 +1,4 @@
-/** The node that `weir status` and `weir peers` ask: `--admin`, else the admin address of this configuration. */
+/** The node that `weir status`, `weir peers` and `weir store` ask: `--admin`, else the admin address of this configuration. */
 import { loadConfig, type LoadedConfig } from '../config/load.ts';
 import { formatListenAddress, type ListenAddress } from '../config/kinds.ts';
 import { readFileBounded } from '../config/read-file.ts';
@@ -17,6 +17,11 @@ export interface AdminAddress {
   readonly url: URL;
   /** The source of the address, for an error message. */
   readonly origin: string;
+}
+
+/** Whether it is on this machine. */
+export function isLoopbackUrl({ hostname }: URL): boolean {
+  return LOOPBACK.test(hostname);
 }
 
 /** @throws WeirError `bad_request`, `config_invalid` */
@@ -43,7 +48,7 @@ export function adminAddressOf(
   const origin = origins['admin.listen'];
   const urls = config['admin.listen'].map((address) => urlOf(address, origin));
   // A node gives reports on loopback only.
-  const url = urls.find(({ hostname }) => LOOPBACK.test(hostname)) ?? urls[0];
+  const url = urls.find(isLoopbackUrl) ?? urls[0];
   if (url === undefined) throw new WeirError('bad_request', `admin.listen has no address (${origin})`);
   return { url, origin };
 }

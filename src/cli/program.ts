@@ -10,6 +10,7 @@ import { addBugreportCommand, addDoctorCommand } from './doctor-options.ts';
 import { addHostCommand } from './host-options.ts';
 import { addKubernetesCommand } from './kubernetes-options.ts';
 import { addSettingOptions, adminOption, configOption } from './settings-options.ts';
+import { addStoreCommand } from './store-options.ts';
 import { DEFAULT_MIRROR } from './runtimes/target.ts';
 
 /** Columns beyond which a line of help is hard to read. */
@@ -63,6 +64,7 @@ export function buildProgram(context: CliContext, setExitCode: (code: number) =>
   addPeersCommand(program, context);
   addDoctorCommand(program, context, setExitCode);
   addBugreportCommand(program, context);
+  addStoreCommand(program, context);
   addDemoCommand(program, context, setExitCode);
   addConfigCommand(program, context);
   addHostCommand(program, context);

@@ -1,6 +1,7 @@
 /**
  * The admin address: /healthz (the process answers), /readyz (it serves and is not draining) and /metrics. The reports
- * /v1/status, /v1/peers and /v1/imports name images and members, so they are for this machine alone (docs/admin-api.md).
+ * /v1/status, /v1/peers and /v1/imports name images and members, so they are for this machine alone, as is the store:
+ * /v1/store (docs/admin-api.md).
  */
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -12,7 +13,7 @@ import { listen, urlOf, type ListenAddress } from '../http/listen.ts';
 import { createLocalServer } from '../http/local-server.ts';
 import { WebGuard } from '../http/web-guard.ts';
 import type { AdminImports } from './admin-imports.ts';
-import type { ImportsReport } from '../status/import-report.ts';
+import { isStorePath, type StoreRoutes } from './store-routes.ts';
 import type { PeersReport, StatusReport } from '../status/status-report.ts';
 
 const MAX_HEADER_BYTES = 8 * KIB;
@@ -20,7 +21,7 @@ const MAX_HEADER_BYTES = 8 * KIB;
 const TIMEOUT = 10 * SECOND;
 const MAX_CONNECTIONS = 64;
 const BEYOND_LOOPBACK =
-  'beyond loopback there are /healthz, /readyz and /metrics only: run weir status or weir peers on the node\n';
+  'beyond loopback there are /healthz, /readyz and /metrics only: run weir status (or peers, store) on the node\n';
 const IMPORTS = '/v1/imports';
 
 export interface AdminServerOptions {
@@ -33,6 +34,7 @@ export interface AdminServerOptions {
   readonly status: () => StatusReport;
   readonly peers: () => PeersReport;
   readonly imports: Pick<AdminImports, 'answer'>;
+  readonly store: Pick<StoreRoutes, 'answer'>;
   readonly onProblem: (error: unknown) => void;
   readonly onWarning: (message: string) => void;
 }
@@ -83,11 +85,12 @@ export class AdminServer implements AsyncDisposable {
     const { method = '' } = request;
     const methods = path === IMPORTS ? ['GET', 'HEAD', 'POST', 'DELETE'] : ['GET', 'HEAD'];
     if (method !== 'POST' || path !== IMPORTS) limitBody(request);
-    if (!methods.includes(method)) {
+    if (!methods.includes(method) && !isStorePath(path)) {
       return send(response, 405, `${methods.join(', ')} only\n`, { Allow: methods.join(', ') });
     }
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return send(response, refusal.status, `${refusal.message}\n`);
+    if (isStorePath(path)) return this.#answerStore(request, response);
     switch (path) {
       case '/healthz':
         return send(response, 200, 'ok\n');
@@ -102,15 +105,25 @@ export class AdminServer implements AsyncDisposable {
       case IMPORTS: {
         if (!isOfThisMachine(request.socket)) return send(response, 403, BEYOND_LOOPBACK);
         const { status: code, body } = await imports.answer(request);
-        return typeof body === 'string' ? send(response, code, body) : sendJson(response, body);
+        return typeof body === 'string' ? send(response, code, body) : sendJson(response, code, body);
       }
       default:
         return send(
           response,
           404,
-          'there are /healthz, /readyz, /metrics, /v1/status, /v1/peers and /v1/imports\n',
+          'there are /healthz, /readyz, /metrics, /v1/status, /v1/peers, /v1/imports and /v1/store\n',
         );
     }
+  }
+
+  async #answerStore(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!isOfThisMachine(request.socket)) return send(response, 403, BEYOND_LOOPBACK);
+    const { method = '', url: target = '', headers } = request;
+    const { authorization } = headers;
+    const answer = await this.#options.store.answer({ method, target, authorization });
+    if (typeof answer.body === 'string')
+      return send(response, answer.status, `${answer.body}\n`, answer.headers);
+    sendJson(response, answer.status, answer.body);
   }
 
   #refusal({ headers, httpVersion, socket }: IncomingMessage): WeirError | undefined {
@@ -134,7 +147,7 @@ function send(
   response: ServerResponse,
   status: number,
   body: string,
-  headers: Record<string, string> = {},
+  headers: Readonly<Record<string, string>> = {},
 ): void {
   response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8', ...headers });
   response.end(body);
@@ -146,12 +159,12 @@ function sendReport(
   report: () => StatusReport | PeersReport,
 ): void {
   if (!isOfThisMachine(socket)) return send(response, 403, BEYOND_LOOPBACK);
-  sendJson(response, report());
+  sendJson(response, 200, report());
 }
 
-function sendJson(response: ServerResponse, report: StatusReport | PeersReport | ImportsReport): void {
+function sendJson(response: ServerResponse, status: number, report: object): void {
   const headers = { 'Content-Type': 'application/json; charset=utf-8', 'Cache-Control': 'no-store' };
-  send(response, 200, `${JSON.stringify(report)}\n`, headers);
+  send(response, status, `${JSON.stringify(report)}\n`, headers);
 }
 
 /** A request that brings no archive ends soon: one whose body never does would hold its connection. */

@@ -7,7 +7,8 @@ import type { ErrorCode, WeirError } from '../util/errors.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { MirrorObserver, RequestReport } from '../mirror/mirror.ts';
 import type { ByteSource } from '../pull/blob-reader.ts';
-import type { StoreUsage } from '../store/store.ts';
+import { STORE_STATES, type StoreUsage } from '../store/store.ts';
+import { freePercent } from '../store/watermarks.ts';
 import type { TrafficMeter } from './traffic.ts';
 import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.ts';
 import {
@@ -158,6 +159,11 @@ export class Metrics {
     this.#measure('weir_store_blobs', 'Committed blobs', () => sources.usage().blobs);
     this.#measure('weir_store_partial_bytes', 'Bytes of partial blobs', () => sources.usage().partialBytes);
     this.#measure('weir_store_quota_bytes', 'Bytes that the store may use', () => sources.usage().quota);
+    this.#measure('weir_store_pinned_bytes', 'Bytes of pinned blobs', () => sources.usage().pinnedBytes);
+    this.#measure('weir_store_disk_free_ratio', "Free share of the data folder's disk, 0 to 1", () => {
+      return freePercent(sources.usage().disk) / 100;
+    });
+    this.#states(sources);
     this.#measure('weir_runtime_blobs', "Blobs in the runtime's content folder", () =>
       sources.runtimeBlobs(),
     );
@@ -209,6 +215,16 @@ export class Metrics {
       this.set(read());
     };
     this.registry.registerMetric(new Gauge({ name, help, registers: [], collect }));
+  }
+
+  /** One series for each state of the store: 1 for the present one, 0 for the others. */
+  #states(sources: MetricsSources): void {
+    const collect = function (this: Gauge): void {
+      const { state } = sources.usage();
+      for (const each of STORE_STATES) this.set({ state: each }, each === state ? 1 : 0);
+    };
+    const [name, help] = ['weir_store_state', '1 for the state of the store'];
+    this.registry.registerMetric(new Gauge({ name, help, labelNames: ['state'], registers: [], collect }));
   }
 
   #registryLabel(registry: RegistryHost): string {

@@ -19,6 +19,7 @@ import { Prefetch } from '../pull/prefetch.ts';
 import { Catalog } from '../store/catalog.ts';
 import { DataFolder } from '../store/data-folder.ts';
 import { FsStore } from '../store/fs-store.ts';
+import { cannotKeep } from '../store/store.ts';
 import { ReceiveBudget } from '../util/receive-budget.ts';
 import type { RuntimeContent } from '../store/runtime-content.ts';
 import { Upstream } from '../upstream/upstream.ts';
@@ -27,6 +28,7 @@ import { AdminServer } from './admin-server.ts';
 import type { Announcements } from './announcements.ts';
 import { nodeName, readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
+import { diskOptions, keepsNothing, watchDisk } from './disk-watch.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import { NodeImports } from './imports.ts';
 import type { Logger } from './logger.ts';
@@ -35,6 +37,7 @@ import { openRuntime, runtimeRoots } from './runtime-folders.ts';
 import { watchOpenFiles } from './open-files.ts';
 import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
+import { openStoreRoutes } from './store-routes.ts';
 import { startWatchdog } from './watchdog.ts';
 import { startWorkers } from './workers.ts';
 
@@ -96,6 +99,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     readers: (blob) => blobs.readers(blob),
     handedOut: () => metrics.handedOut,
     fromUpstream: () => metrics.fromUpstream,
+    usage: () => store.usage(),
   });
   const { workers, watch } = startWorkers(config, logger, crash);
   stack.use(workers);
@@ -111,6 +115,8 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       folder,
       quota: config['store.quota'],
       partialMaxAge: config['store.partial-max-age'],
+      ...diskOptions(config, logger),
+      pins: catalog.pins,
       clock,
       files,
       hasDelivered: (registry) => catalog.hasDelivered(registry) || imported.isKnown(registry),
@@ -124,6 +130,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       onProblem: (message) => logger.warn(message),
     }),
   );
+  stack.use(watchDisk(store.keeper, clock, logger));
   for (const root of runtimeRoots(config['store.runtime-content'])) {
     runtimes.push(stack.use(await openRuntime(root, { store, files, logger, announced: () => announced })));
   }
@@ -210,6 +217,8 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   const reportPull = (digest: string, failure: WeirError | undefined): void => {
     metrics.pulled(failure);
     if (failure === undefined) logger.info({ digest }, 'blob pulled');
+    else if (cannotKeep(failure) && keepsNothing(store.usage()))
+      logger.debug({ digest, err: failure }, 'blob not kept');
     else logger.warn({ digest, err: failure }, 'blob not pulled');
   };
   const manifests: Manifests = new Manifests({
@@ -263,6 +272,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       imports: await AdminImports.open(await imported.importer(store), folder, (message) =>
         logger.warn(message),
       ),
+      store: await openStoreRoutes(config, { store, catalog, providers, logger }),
       onProblem: (error) => problem('request to the admin address failed', error),
       onWarning: (message) => logger.warn(message),
     }),

@@ -17,7 +17,7 @@ const CONNECTIONS = 4;
 const MAX_SENTENCE = 400;
 
 /** What a node's refusal to import, or to remove an import, stands for. */
-const REFUSALS: Readonly<Partial<Record<number, ErrorCode>>> = {
+const IMPORT_REFUSALS: Readonly<Partial<Record<number, ErrorCode>>> = {
   400: 'archive_invalid',
   403: 'import_refused',
   404: 'manifest_unknown',
@@ -29,7 +29,23 @@ type ChangeOptions = AskOptions & {
   readonly token: string;
 };
 
-type AskOptions = { readonly signal?: AbortSignal | undefined };
+/** Statuses with a sentence for people: what is asked for is not allowed, not there, or cannot be done now. */
+const REFUSALS: ReadonlySet<number> = new Set([400, 401, 403, 404, 409, 503]);
+
+interface AskOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface RequestOptions extends AskOptions {
+  /** Default: GET. */
+  readonly method?: 'GET' | 'PUT' | 'POST' | 'DELETE';
+  /** Sent as a bearer token. */
+  readonly token?: string | undefined;
+  /** Milliseconds until the answer begins. */
+  readonly timeout?: number;
+  /** Whether the node may say of what is asked for that it is not there, or cannot be done; default: only that it is denied. */
+  readonly mayFail?: boolean;
+}
 
 export class AdminClient implements AsyncDisposable {
   readonly #pool: Pool;
@@ -55,17 +71,17 @@ export class AdminClient implements AsyncDisposable {
    *   `upstream_protocol` if something else answers
    */
   async status(options: AskOptions = {}): Promise<StatusReport> {
-    return await this.#ask('/v1/status', statusSchema, options);
+    return await this.ask('/v1/status', statusSchema, options);
   }
 
   /** @throws WeirError as {@link status} */
   async peers(options: AskOptions = {}): Promise<PeersReport> {
-    return await this.#ask('/v1/peers', peersSchema, options);
+    return await this.ask('/v1/peers', peersSchema, options);
   }
 
   /** What was imported at this node. @throws WeirError as {@link status} */
   async imports(options: AskOptions = {}): Promise<ImportsReport> {
-    return await this.#ask('/v1/imports', importsSchema, options);
+    return await this.ask('/v1/imports', importsSchema, options);
   }
 
   /**
@@ -98,19 +114,29 @@ export class AdminClient implements AsyncDisposable {
     await this.#pool.destroy(); // not close(): that waits for a node that may never answer
   }
 
-  async #ask<T>(path: string, schema: v.GenericSchema<unknown, T>, options: AskOptions): Promise<T> {
+  /** @throws WeirError as {@link status}; the message of a refusal has the node's own words */
+  async ask<T>(path: string, schema: v.GenericSchema<unknown, T>, options: RequestOptions): Promise<T> {
     return this.#parsed(path, await this.#text(path, options), schema);
   }
 
-  async #text(path: string, options: AskOptions): Promise<string> {
+  async #text(path: string, options: RequestOptions): Promise<string> {
     const { status, body } = await this.#reach(path, options);
-    if (status === 403) throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
+    if (status === 403 || (options.mayFail === true && body !== '' && REFUSALS.has(status)))
+      throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
     if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
     return body;
   }
 
-  async #reach(path: string, { signal }: AskOptions): Promise<{ status: number; body: string }> {
-    return await this.#get(path, signal).catch((cause: unknown) => {
+  async #reach(path: string, options: RequestOptions): Promise<{ status: number; body: string }> {
+    const { signal, method = 'GET', token, timeout = TIMEOUT } = options;
+    const request = {
+      path,
+      method,
+      headersTimeout: timeout,
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+      ...(signal && { signal }),
+    };
+    return await this.#send(request).catch((cause: unknown) => {
       signal?.throwIfAborted();
       if (isWeirError(cause)) throw cause;
       const problem = `no node answers at ${this.#origin}`;
@@ -141,7 +167,7 @@ export class AdminClient implements AsyncDisposable {
       if (isWeirError(cause)) throw cause;
       throw new WeirError('upstream_unreachable', `${this.#origin} went away`, { cause });
     });
-    const refusal = REFUSALS[status];
+    const refusal = IMPORT_REFUSALS[status];
     if (refusal !== undefined) throw new WeirError(refusal, sentence(body));
     if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
     return this.#parsed(path, body, importsSchema);
@@ -152,10 +178,6 @@ export class AdminClient implements AsyncDisposable {
     if (parsed.success) return parsed.output;
     const [issue] = parsed.issues;
     throw this.#strange(`${v.getDotPath(issue) ?? path}: ${issue.message}`);
-  }
-
-  async #get(path: string, signal: AbortSignal | undefined): Promise<{ status: number; body: string }> {
-    return await this.#send({ path, method: 'GET', ...(signal && { signal }) });
   }
 
   async #send(options: Dispatcher.RequestOptions): Promise<{ status: number; body: string }> {

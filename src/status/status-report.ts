@@ -27,6 +27,24 @@ export interface ClusterReport {
   readonly zones: Readonly<Record<string, number>>;
 }
 
+export const STORE_STATES = ['normal', 'shrinking', 'stopped', 'unwritable'] as const;
+
+/** Bytes. */
+export interface StoreReport {
+  /** Committed blobs. */
+  readonly blobs: number;
+  readonly bytes: number;
+  /** Arriving blobs, and unfinished ones of earlier pulls. */
+  readonly partial_bytes: number;
+  readonly quota: number;
+  readonly pins: number;
+  readonly pinned_bytes: number;
+  /** The file system of the data folder. */
+  readonly disk_bytes: number;
+  readonly disk_free_bytes: number;
+  readonly state: (typeof STORE_STATES)[number];
+}
+
 export interface TransferReport {
   readonly digest: Digest;
   readonly registry: string;
@@ -83,6 +101,7 @@ export interface StatusReport {
   readonly zone: string;
   readonly uptime_seconds: number;
   readonly cluster: ClusterReport;
+  readonly store: StoreReport;
   /** Running ones, and those that ended in the last 10 minutes; at most {@link MAX_TRANSFERS}. */
   readonly transfers: readonly TransferReport[];
   readonly totals: TotalsReport;
@@ -131,6 +150,18 @@ const cluster = v.object({
   zones: v.record(v.string(), amount),
 });
 
+export const storeEntries = {
+  blobs: amount,
+  bytes: amount,
+  partial_bytes: amount,
+  quota: amount,
+  pins: amount,
+  pinned_bytes: amount,
+  disk_bytes: amount,
+  disk_free_bytes: amount,
+  state: v.picklist(STORE_STATES),
+} satisfies v.ObjectEntries;
+
 const transfer = v.object({
   digest,
   registry: v.string(),
@@ -165,6 +196,7 @@ export const statusSchema: v.GenericSchema<unknown, StatusReport> = v.object({
   zone: v.string(),
   uptime_seconds: amount,
   cluster,
+  store: v.object(storeEntries),
   transfers: v.array(transfer),
   totals,
   suspects: v.array(v.object({ peer, name: v.string(), ...suspicion })),

@@ -8,7 +8,7 @@ export interface Entry {
   lastUsed: number;
   touchedAt: number;
   /** Open readers. */
-  pins: number;
+  readers: number;
   /** Undefined: not opened yet in this process, or long ago. */
   verification: 'verified' | Unverified | undefined;
   /** Milliseconds since the epoch: since when `verification` holds. */
@@ -17,11 +17,14 @@ export interface Entry {
 
 export class BlobIndex {
   readonly #entries: Map<Digest, Entry> = new Map();
+  readonly #isPinned: (digest: Digest) => boolean;
   readonly #isOversized: (size: number) => boolean;
   #bytes = 0;
   #oversizedBytes = 0;
 
-  constructor(isOversized: (size: number) => boolean) {
+  /** @param isPinned whether an operator wants the blob to be kept */
+  constructor(isPinned: (digest: Digest) => boolean, isOversized: (size: number) => boolean) {
+    this.#isPinned = isPinned;
     this.#isOversized = isOversized;
   }
 
@@ -49,7 +52,7 @@ export class BlobIndex {
       size,
       lastUsed,
       touchedAt: lastUsed,
-      pins: 0,
+      readers: 0,
       verification,
       verifiedAt: lastUsed,
     });
@@ -67,19 +70,19 @@ export class BlobIndex {
     else this.#bytes += bytes;
   }
 
-  /** @param mustStay whether this blob is not to be evicted although nobody reads it */
-  *list(mustStay?: (digest: Digest) => boolean): Iterable<HeldBlob> {
-    for (const [digest, { size, lastUsed, pins }] of this.#entries) {
-      yield { digest, size, lastUsed, isPinned: pins > 0 || mustStay?.(digest) === true };
-    }
+  /** Those within the quota. */
+  *ordinary(): Iterable<HeldBlob> {
+    for (const blob of this.list()) if (!this.#isOversized(blob.size)) yield blob;
   }
 
-  *ordinary(mustStay?: (digest: Digest) => boolean): Iterable<HeldBlob> {
-    for (const blob of this.list(mustStay)) if (!this.#isOversized(blob.size)) yield blob;
-  }
-
-  oversized(mustStay?: (digest: Digest) => boolean): readonly HeldBlob[] {
+  oversized(): readonly HeldBlob[] {
     if (this.#oversizedBytes === 0) return [];
-    return [...this.list(mustStay)].filter(({ size }) => this.#isOversized(size));
+    return [...this.list()].filter(({ size }) => this.#isOversized(size));
+  }
+
+  *list(): Iterable<HeldBlob> {
+    for (const [digest, { size, lastUsed, readers }] of this.#entries) {
+      yield { digest, size, lastUsed, isInUse: readers > 0, isPinned: this.#isPinned(digest) };
+    }
   }
 }

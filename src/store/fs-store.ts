@@ -14,21 +14,23 @@ import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import { BlobIndex, type Entry } from './blob-index.ts';
 import { ChunkMap, impliedMap, isImplied } from './chunk-map.ts';
 import { FILE_MODE, partialName, type DataFolder } from './data-folder.ts';
+import { Disk } from './disk.ts';
 import { FsBlob } from './fs-blob.ts';
 import type { FsStoreOptions } from './fs-store-options.ts';
 import { FsIngest } from './fs-ingest.ts';
 import type { IngestOwner } from './ingest-owner.ts';
 import { Oversized } from './oversized.ts';
 import type { Holdings } from './room.ts';
-import { Space, type Victim } from './space.ts';
-import { unverified } from './verification.ts';
+import { Space, type OversizedHoldings, type Victim } from './space.ts';
 import { readChunkMap, removeStrangers, scanBlobs, scanPartials } from './scan.ts';
 import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from './store.ts';
+import { StoreKeeper } from './store-keeper.ts';
+import { Verifier } from './verifier.ts';
+import { WriteState } from './write-state.ts';
 
 /** Milliseconds between two updates of a file's mtime: eviction needs no finer order. */
 const TOUCH_INTERVAL = 1 * MINUTE;
-/** Milliseconds for which a blob that was found right is read unchecked. */
-const VERIFIED_FOR = 10 * MINUTE;
+
 /** Removes a file that may be gone, or that may have been replaced by a folder. */
 const WHATEVER = { force: true, recursive: true } as const;
 
@@ -44,33 +46,49 @@ export class FsStore implements Store, IngestOwner {
   readonly name = 'store';
   readonly #options: FsStoreOptions;
   readonly #folder: DataFolder;
-  readonly #blobs: BlobIndex = new BlobIndex((size) => this.#oversized.is(size));
+  readonly #blobs: BlobIndex;
   /** By {@link partialName}, as {@link #ingests}. */
   readonly #partials: Map<string, Partial> = new Map();
   readonly #ingests: Map<string, FsIngest> = new Map();
+  readonly #disk: Disk;
   readonly #space: Space;
   readonly #oversized: Oversized;
+  readonly #verifier: Verifier;
+  readonly #writing: WriteState;
+  /** What an operator does with the store. */
+  readonly keeper: StoreKeeper;
 
   private constructor(options: FsStoreOptions) {
     this.#options = options;
-    this.#folder = options.folder;
-    this.#space = new Space({
-      root: options.folder.root,
-      quota: options.quota,
-      holdings: () => this.#holdings(),
-      oversized: () => this.#oversized.holdings,
-      evict: (victim) => this.#evict(victim),
-    });
+    const { folder, quota, pins, onDisk: onChange, isPinned, clock } = options;
+    this.#folder = folder;
+    this.#blobs = new BlobIndex(
+      (digest) => pins?.has(digest) === true || isPinned?.(digest) === true,
+      (size) => this.#oversized.is(size),
+    );
+    this.#disk = new Disk({ ...options, root: folder.root, onChange });
+    const evict = (victim: Victim): Promise<void> => this.#evict(victim);
+    const holdings = (): Holdings => this.#holdings();
+    const oversized = (): OversizedHoldings => this.#oversized.holdings;
+    this.#space = new Space({ disk: this.#disk, quota, holdings, oversized, evict });
     this.#oversized = new Oversized({
-      clock: options.clock,
+      clock,
       quota: () => this.#space.quota,
       blobs: this.#blobs,
-      mustStay: options.isPinned,
       partials: this.#partials,
       ingests: this.#ingests,
       inTurn: (work) => this.#space.inTurn(work),
-      evict: (victim) => this.#evict(victim),
+      evict,
       onProblem: options.onProblem,
+    });
+    this.#verifier = new Verifier(options);
+    this.#writing = new WriteState(options.onWritable);
+    this.keeper = new StoreKeeper({
+      blobs: this.#blobs,
+      space: this.#space,
+      pins,
+      clock: options.clock,
+      remove: (digest) => this.#evict({ digest }),
     });
   }
 
@@ -92,13 +110,10 @@ export class FsStore implements Store, IngestOwner {
     if (strangers > 0) onProblem?.(`${strangers} files that are no partial blobs: dropped`);
     for await (const { name, bytes, lastUsed } of scanPartials(this.#folder)) {
       if (clock.now() - lastUsed > partialMaxAge) await this.#removePartial(name);
-      else
-        this.#partials.set(name, {
-          bytes,
-          lastUsed,
-          registry: undefined,
-          isOversized: this.#oversized.is(bytes),
-        });
+      else {
+        const isOversized = this.#oversized.is(bytes);
+        this.#partials.set(name, { bytes, lastUsed, registry: undefined, isOversized });
+      }
     }
     await this.#space.shrink();
     this.#oversized.sweep();
@@ -116,13 +131,13 @@ export class FsStore implements Store, IngestOwner {
   async open(digest: Digest): Promise<Blob | undefined> {
     const found = this.#blobs.get(digest);
     if (found === undefined) return undefined;
-    found.pins++;
+    found.readers++;
     let file: FileHandle | undefined;
     try {
       file = await open(this.#folder.blob(digest), 'r');
-      await this.#verify(digest, found, file);
+      await this.#verifier.verify(digest, found, file);
     } catch (error) {
-      found.pins--;
+      found.readers--;
       await file?.close();
       this.#options.onProblem?.(`dropping ${digest}: ${errorMessage(error)}`);
       await this.#drop(digest);
@@ -140,17 +155,8 @@ export class FsStore implements Store, IngestOwner {
         this.#options.onProblem?.(`the stored blob ${digest} is damaged: dropped`);
         await this.#drop(digest);
       },
-      onClose: () => found.pins--,
+      onClose: () => found.readers--,
     });
-  }
-
-  /** A blob that was found right long ago is checked again: it may have left the page cache, and rotted on the disk. */
-  async #verify(digest: Digest, found: Entry, file: FileHandle): Promise<void> {
-    const now = this.#options.clock.now();
-    if (Math.abs(now - found.verifiedAt) > VERIFIED_FOR) found.verification = undefined;
-    if (found.verification !== undefined) return;
-    found.verification = await unverified({ digest, size: found.size }, file, this.#options);
-    found.verifiedAt = now;
   }
 
   #touch(digest: Digest, found: Entry): void {
@@ -229,10 +235,15 @@ export class FsStore implements Store, IngestOwner {
       return ingest;
     } catch (cause) {
       this.#ingests.delete(name);
+      this.failed(cause);
       const full = systemCode(cause) === 'ENOSPC' || systemCode(cause) === 'EDQUOT';
       const code = full ? 'store_full' : 'store_unusable';
       throw new WeirError(code, `cannot start a partial blob: ${errorMessage(cause)}`, { cause });
     }
+  }
+
+  failed(cause: unknown): unknown {
+    return this.#writing.failed(cause);
   }
 
   async publish(ingest: FsIngest): Promise<void> {
@@ -249,6 +260,7 @@ export class FsStore implements Store, IngestOwner {
       await rename(this.#folder.partialChunkMap(name), this.#folder.chunkMap(digest));
     await rename(this.#folder.partial(name), this.#folder.blob(digest));
     this.#blobs.add(digest, size, this.#options.clock.now(), 'verified');
+    this.#writing.succeeded(); // not before: a failing disk makes files, and takes no bytes
     this.#options.onCommit?.({ digest, size });
     this.#oversized.sweep();
   }
@@ -279,8 +291,7 @@ export class FsStore implements Store, IngestOwner {
       .filter(([, { isOversized }]) => !isOversized)
       .map(([name, { bytes, lastUsed, registry }]) => ({ name, bytes, lastUsed, registry }));
     const { bytes: blobBytes } = this.#blobs;
-    const mustStay = this.#options.isPinned;
-    return { isKnown, arriving, partials, blobBytes, blobs: () => this.#blobs.ordinary(mustStay) };
+    return { isKnown, arriving, partials, blobBytes, blobs: () => this.#blobs.ordinary() };
   }
 
   async #evict({ digest, partial }: Victim): Promise<void> {
@@ -302,7 +313,11 @@ export class FsStore implements Store, IngestOwner {
     for (const partial of this.#partials.values()) partialBytes += partial.bytes;
     for (const { committed, room } of this.#ingests.values()) if (!committed) partialBytes += room;
     const partials = this.#partials.size + this.#ingests.size;
-    return { blobs, blobBytes, partials, partialBytes, quota: this.#space.quota };
+    const { quota } = this.#space;
+    const { count: pins = 0, bytes: pinnedBytes = 0 } = this.#options.pins ?? {};
+    const { space: disk } = this.#disk;
+    const state = this.#writing.isWritable ? this.#disk.state : 'unwritable';
+    return { blobs, blobBytes, partials, partialBytes, quota, pins, pinnedBytes, disk, state };
   }
 
   /** Closes blobs that are still arriving; their bytes are kept for the next start. */

@@ -5,8 +5,8 @@
  */
 import { MINUTE, type Clock } from '../util/clock.ts';
 import { errorMessage } from '../util/errors.ts';
-import type { Digest } from '../oci/digest.ts';
 import type { BlobIndex } from './blob-index.ts';
+import type { EvictionCandidate } from './eviction.ts';
 import type { FsIngest } from './fs-ingest.ts';
 import type { OversizedHoldings, Victim } from './space.ts';
 
@@ -20,9 +20,10 @@ export interface OversizedOptions {
   /** Bytes. */
   readonly quota: () => number;
   readonly blobs: BlobIndex;
-  /** Whether the blob is not to be evicted although nobody reads it. */
-  readonly mustStay: ((digest: Digest) => boolean) | undefined;
-  readonly partials: ReadonlyMap<string, { readonly isOversized: boolean; readonly lastUsed: number }>;
+  readonly partials: ReadonlyMap<
+    string,
+    { readonly isOversized: boolean; readonly lastUsed: number; readonly bytes: number }
+  >;
   readonly ingests: ReadonlyMap<string, FsIngest>;
   /** Does the work after all other work on the store's room. */
   readonly inTurn: (work: () => Promise<void>) => Promise<void>;
@@ -48,22 +49,20 @@ export class Oversized implements Disposable {
       ({ committed, layout }) => !committed && this.is(layout.size),
     );
     const reserved = arriving.reduce((sum, { layout, room }) => sum + layout.size - room, 0);
-    return { arriving: arriving.length, reserved, idle: this.#idle(0) };
+    let bytes = this.#options.blobs.oversizedBytes;
+    for (const partial of this.#options.partials.values()) if (partial.isOversized) bytes += partial.bytes;
+    return { arriving: arriving.length, reserved, bytes, idle: this.#idle() };
   }
 
-  /** Those that nobody has used for so many milliseconds. */
-  #idle(since: number): readonly Victim[] {
-    const { clock, blobs, partials, mustStay } = this.#options;
-    const before = clock.now() - since;
-    return [
-      ...[...partials]
-        .filter(([, { isOversized, lastUsed }]) => isOversized && lastUsed <= before)
-        .map(([partial]) => ({ partial })),
-      ...blobs
-        .oversized(mustStay)
-        .filter(({ isPinned, lastUsed }) => !isPinned && lastUsed <= before)
-        .map(({ digest }) => ({ digest })),
-    ];
+  /** Those that nobody reads or writes, and nobody wants to be kept. */
+  #idle(): readonly EvictionCandidate<Victim>[] {
+    const { blobs, partials } = this.#options;
+    const idle: EvictionCandidate<Victim>[] = [];
+    for (const [partial, { isOversized, lastUsed, bytes }] of partials)
+      if (isOversized) idle.push({ key: { partial }, bytes, lastUsed, pinned: false });
+    for (const { digest, size, lastUsed, isInUse, isPinned } of blobs.oversized())
+      if (!isInUse && !isPinned) idle.push({ key: { digest }, bytes: size, lastUsed, pinned: false });
+    return idle;
   }
 
   /** Looks at them from time to time, as long as there are any. To be called when there may be one more. */
@@ -81,7 +80,8 @@ export class Oversized implements Disposable {
       try {
         await clock.sleep(SWEEP_INTERVAL, { signal });
         await inTurn(async () => {
-          for (const victim of this.#idle(KEPT)) await evict(victim);
+          const before = clock.now() - KEPT;
+          for (const { key, lastUsed } of this.#idle()) if (lastUsed <= before) await evict(key);
         });
       } catch (error) {
         if (!signal.aborted) onProblem?.(`cannot drop a blob beyond the quota: ${errorMessage(error)}`);

@@ -47,7 +47,9 @@ export interface HeldBlob {
   readonly digest: Digest;
   readonly size: number;
   readonly lastUsed: number;
-  /** Being read, or imported. */
+  /** Being read. */
+  readonly isInUse: boolean;
+  /** To be kept: imported, or pinned by an operator. */
   readonly isPinned: boolean;
 }
 
@@ -64,10 +66,10 @@ export function admissionProblem(
     arriving.filter((each) => isKnown(each.registry)).map((each) => each.size - each.room),
   );
   const reserved = Math.min(announced, ANNOUNCED_SHARE * limits.quota);
-  let inUse = 0;
-  for (const blob of blobs()) if (blob.isPinned) inUse += blob.size;
-  if (taken + reserved + inUse + size > limits.quota) return 'the stored blobs are in use';
-  const evictable = blobBytes - inUse + sum(partials.map(({ bytes }) => bytes));
+  let kept = 0;
+  for (const blob of blobs()) if (blob.isInUse || blob.isPinned) kept += blob.size;
+  if (taken + reserved + kept + size > limits.quota) return 'the stored blobs are in use or pinned';
+  const evictable = blobBytes - kept + sum(partials.map(({ bytes }) => bytes));
   if (reserved + size > limits.disk + evictable) return 'the disk is full';
   return growthProblem(holdings, registry, size, limits.quota);
 }
@@ -96,10 +98,10 @@ export function oversizedProblem(
   isTrusted: boolean,
   size: number,
   reserved: number,
-  disk: { readonly free: number; readonly total: number },
+  disk: { readonly free: number; readonly size: number },
 ): string | undefined {
   if (!isTrusted) return 'it is larger than the quota, and its registry has not delivered anything yet';
-  if (disk.free - reserved - size >= OVERSIZED_LEAVES * disk.total) return undefined;
+  if (disk.free - reserved - size >= OVERSIZED_LEAVES * disk.size) return undefined;
   return 'it is larger than the quota, and the free disk is too small for it';
 }
 

@@ -1,7 +1,8 @@
 /** The data folder: it can be written, and the disk has room for what the quota allows. */
 import { access, constants, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { DISK_RESERVE, quotaOn } from '../../store/space.ts';
+import { DISK_RESERVE } from '../../store/disk.ts';
+import { quotaOn } from '../../store/space.ts';
 import { errorMessage, systemCode } from '../../util/errors.ts';
 import { formatBytes } from '../client/format.ts';
 import { AS_ROOT, isRoot, ok, skipped, warning, wrong, type Check, type Finding } from './check.ts';
@@ -38,7 +39,9 @@ export const disk: Check = {
     return judgeDisk({
       folder: place === folder ? folder : `${folder} (not there yet)`,
       free: found.bavail * found.bsize,
-      quota: (node && metricOf(node, 'weir_store_quota_bytes')) ?? quotaOn(found, config['store.quota']),
+      quota:
+        (node && metricOf(node, 'weir_store_quota_bytes')) ??
+        quotaOn(found.blocks * found.bsize, config['store.quota']),
       used: stored === undefined ? undefined : stored + (partial ?? 0),
     });
   },

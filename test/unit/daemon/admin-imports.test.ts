@@ -76,6 +76,7 @@ async function scene(): Promise<Scene> {
     status: () => statusOf(),
     peers: () => ({ peers: [] }),
     imports,
+    store: { answer: () => assert.fail() },
     onProblem: (error) => assert.fail(String(error)),
     onWarning: assert.fail,
   });

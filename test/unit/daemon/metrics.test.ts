@@ -5,7 +5,17 @@ import { runOk } from '../../support/program.ts';
 const MODULE = new URL('../../../src/daemon/metrics.ts', import.meta.url).href;
 const FACTS = { version: '1.2.3', name: 'node-1', zone: 'zone-1' };
 const SOURCES: MetricsSources = {
-  usage: () => ({ blobs: 0, blobBytes: 0, partials: 0, partialBytes: 0, quota: 0 }),
+  usage: () => ({
+    blobs: 0,
+    blobBytes: 0,
+    partials: 0,
+    partialBytes: 0,
+    quota: 0,
+    pins: 0,
+    pinnedBytes: 0,
+    disk: { size: 0, free: 0 },
+    state: 'normal',
+  }),
   runtimeBlobs: () => 0,
   blobsInFlight: () => 0,
   unwrittenBytes: () => 0,

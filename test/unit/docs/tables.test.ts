@@ -42,7 +42,17 @@ describe('Reference pages', () => {
       plain(type),
       plain(labels).split(', ').filter(Boolean),
     ]);
-    const usage = { blobs: 0, blobBytes: 0, partials: 0, partialBytes: 0, quota: 0 };
+    const usage = {
+      blobs: 0,
+      blobBytes: 0,
+      partials: 0,
+      partialBytes: 0,
+      quota: 0,
+      pins: 0,
+      pinnedBytes: 0,
+      disk: { size: 0, free: 0 },
+      state: 'normal' as const,
+    };
     const metrics = new Metrics(
       { version: 'test', name: 'node', zone: 'zone' },
       {

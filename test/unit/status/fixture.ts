@@ -7,6 +7,7 @@ import type {
   PeerReport,
   PeersReport,
   StatusReport,
+  StoreReport,
   TransferReport,
 } from '../../../src/status/status-report.ts';
 
@@ -41,6 +42,21 @@ export function transferOf(name: string, more: Partial<TransferReport> = {}): Tr
   };
 }
 
+export function storeOf(more: Partial<StoreReport> = {}): StoreReport {
+  return {
+    blobs: 21,
+    bytes: 4096 * MIB,
+    partial_bytes: 20 * MIB,
+    quota: 20_480 * MIB,
+    pins: 0,
+    pinned_bytes: 0,
+    disk_bytes: 204_800 * MIB,
+    disk_free_bytes: 102_400 * MIB,
+    state: 'normal',
+    ...more,
+  };
+}
+
 export function statusOf(more: Partial<StatusReport> = {}): StatusReport {
   return {
     version: '1.2.3',
@@ -49,6 +65,7 @@ export function statusOf(more: Partial<StatusReport> = {}): StatusReport {
     zone: 'eu-1a',
     uptime_seconds: 11_520,
     cluster: { mode: 'keyed', members: 12, connections: 9, zones: { 'eu-1a': 4, 'eu-1b': 8 } },
+    store: storeOf(),
     transfers: [transferOf('running')],
     totals: {
       from_peers: 1200 * MIB,
@@ -102,6 +119,7 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     status: () => node.status,
     peers: () => node.peers,
     imports: { answer: async () => ({ status: 200, body: { trusted: false, imports: [] } }) },
+    store: { answer: async () => ({ status: 404, body: 'this node has no store' }) },
     onProblem: (error) => {
       throw error;
     },

@@ -124,8 +124,8 @@ describe('Blobs that are larger than the quota', () => {
       (error) =>
         isWeirError(error, 'store_full') && /larger than the quota, and the free disk/.test(error.message),
     );
-    const disk = { free: 500, total: 1000 };
-    const left = disk.free - OVERSIZED_LEAVES * disk.total;
+    const disk = { free: 500, size: 1000 };
+    const left = disk.free - OVERSIZED_LEAVES * disk.size;
     assert.equal(oversizedProblem(true, left, 0, disk), undefined);
     assert.match(oversizedProblem(true, left + 1, 0, disk) ?? '', /free disk/);
     assert.match(oversizedProblem(true, left, 1, disk) ?? '', /free disk/, 'others have announced it');
