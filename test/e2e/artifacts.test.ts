@@ -4,11 +4,14 @@ import { readFile } from 'node:fs/promises';
 import { MIB } from '../../src/util/clock.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
+import { assertNoBypass, assertSentOnce } from '../support/assertions.ts';
 import { request } from '../support/client.ts';
+import { Containerd } from '../support/containerd.ts';
+import { DebianTree, inTree } from '../support/debian-tree.ts';
 import { FaultProxy } from '../support/fault-proxy.ts';
 import { buildArtifact, buildImage, buildIndex, descriptorOf, randomBytes } from '../support/images.ts';
 import { PODMAN5, Podman5 } from '../support/podman5.ts';
-import { describeResult, run, runOk } from '../support/program.ts';
+import { describeResult, runOk } from '../support/program.ts';
 import { push } from '../support/push.ts';
 import { Registry } from '../support/registry.ts';
 import { findProgram, requires } from '../support/requires.ts';
@@ -105,30 +108,60 @@ requires(
   });
 });
 
+// A pod's volume of type `image` is pulled by the same call as its images.
+for (const suite of ['trixie', 'forky'] as const) {
+  requires(
+    'root',
+    'docker-registry',
+    'nsenter',
+    inTree(suite, 'containerd'),
+  )(`artifacts: containerd of ${suite}`, () => {
+    it('is given an artifact by the mirror when the kubelet asks for it', async () => {
+      await using registry = await Registry.start();
+      await using weir = await WeirNode.start();
+      await using tree = await DebianTree.enter(suite);
+      await using containerd = await Containerd.start({ within: tree.within });
+      await containerd.configure({ mirrorUrl: weir.url, registries: [registry.host] });
+      const model = buildArtifact(randomBytes('a volume', 3 * MIB));
+      await push(registry.url, 'models/volume', 'v1', model);
+      await containerd.cri.pullOk(`${registry.host}/models/volume:v1`);
+      for (const { digest } of [model, ...model.blobs]) {
+        assert.equal((await containerd.content(digest)).code, 0, digest);
+      }
+      assertSentOnce(registry.accessLog, model);
+      assertNoBypass(registry.accessLog);
+    });
+  });
+}
+
 // Debian has no oras: its test runs where one is on PATH, and is not missed elsewhere.
 (findProgram('oras') === undefined ? describe.skip : describe)('artifacts: oras', () => {
   it('pulls, and lists referrers, by the mirror in the reference, with the registry gone, too', async () => {
-    await using registry = await Registry.start();
+    await using open = await Registry.start();
+    await using registry = await Registry.start({ storage: open.storage, users: { alice: 'secret' } });
     await using front = await FaultProxy.start(registry.url);
     await using weir = await WeirNode.start();
     await using dir = await TempDir.create('oras');
-    const [content, cwd] = [randomBytes('a chart', 2 * MIB), dir.path];
+    const oras = (...args: readonly string[]): Promise<string> =>
+      runOk('oras', args, { cwd: dir.path, env: { HOME: dir.path, DOCKER_CONFIG: dir.path } });
+    const content = randomBytes('a chart', 2 * MIB);
     const chart = buildArtifact(content);
     const sbom = buildArtifact(Buffer.from('an sbom'), chart);
     const files = { ...chart, ...named(chart.bytes, 'chart.tgz') };
-    await push(registry.url, 'charts/app', 'v1', files);
+    await push(open.url, 'charts/app', 'v1', files);
     const list = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: [descriptorOf(sbom)] };
     const headers = { 'content-type': MEDIA_TYPES.ociIndex };
     const answer = { kind: 'answer', status: 200, headers, body: JSON.stringify(list) } as const;
     front.setRules({ path: /\/referrers\//, fault: answer });
     const reference = `${weir.host}/${front.host.replace(':', '__')}/charts/app:v1`;
+    await assert.rejects(oras('pull', '--plain-http', reference), /credential/);
+    await oras('login', '--plain-http', weir.host, '--username', 'alice', '--password', 'secret');
     for (const state of ['there', 'gone']) {
       if (state === 'gone') front.setRules({ path: /^/, fault: { kind: 'reset' } });
-      await runOk('oras', ['pull', '--plain-http', '--output', state, reference], { cwd });
+      await oras('pull', '--plain-http', '--output', state, reference);
       assert.deepEqual(await readFile(dir.join(state, 'chart.tgz')), content);
-      const found = await run('oras', ['discover', '--plain-http', '--format', 'json', reference], { cwd });
-      assert.equal(found.code, 0, describeResult('oras discover', found));
-      assert.ok(found.stdout.includes(sbom.digest), found.stdout);
+      const found = await oras('discover', '--plain-http', '--format', 'json', reference);
+      assert.ok(found.includes(sbom.digest), found);
     }
   });
 });
