@@ -1,6 +1,6 @@
 /** Artifacts that are no images: charts, models, signatures. */
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { MIB } from '../../src/util/clock.ts';
 import { digestOf } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
@@ -134,8 +134,34 @@ for (const suite of ['trixie', 'forky'] as const) {
   });
 }
 
-// Debian has no oras: its test runs where one is on PATH, and is not missed elsewhere.
-(findProgram('oras') === undefined ? describe.skip : describe)('artifacts: oras', () => {
+// Debian has neither oras nor helm: their tests run where they are on PATH, and are not missed elsewhere.
+const ifThere = (program: string): Mocha.PendingSuiteFunction | Mocha.SuiteFunction =>
+  findProgram(program) === undefined ? describe.skip : describe;
+
+ifThere('helm')('artifacts: helm', () => {
+  it('pulls a chart by the mirror in the reference, with the registry gone, too', async () => {
+    await using registry = await Registry.start();
+    await using weir = await WeirNode.start();
+    await using dir = await TempDir.create('helm');
+    const helm = (...args: readonly string[]): Promise<string> =>
+      runOk('helm', args, { cwd: dir.path, env: { HOME: dir.path } });
+    await helm('create', 'app');
+    await helm('package', 'app');
+    await helm('push', 'app-0.1.0.tgz', `oci://${registry.host}/charts`, '--plain-http');
+    const chart = `oci://${weir.host}/${registry.host.replace(':', '__')}/charts/app`;
+    for (const state of ['there', 'gone']) {
+      if (state === 'gone') await registry.stop();
+      await mkdir(dir.join(state));
+      await helm('pull', chart, '--version', '0.1.0', '--plain-http', '--destination', state);
+      assert.deepEqual(
+        await readFile(dir.join(state, 'app-0.1.0.tgz')),
+        await readFile(dir.join('app-0.1.0.tgz')),
+      );
+    }
+  });
+});
+
+ifThere('oras')('artifacts: oras', () => {
   it('pulls, and lists referrers, by the mirror in the reference, with the registry gone, too', async () => {
     await using open = await Registry.start();
     await using registry = await Registry.start({ storage: open.storage, users: { alice: 'secret' } });
