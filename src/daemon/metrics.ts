@@ -86,6 +86,11 @@ export class Metrics {
     'Tags answered with their last known digest',
     [],
   );
+  readonly #staleReferrers = this.#counter(
+    'weir_referrers_stale_total',
+    'Lists of referrers answered as last seen',
+    [],
+  );
   readonly #pulls = this.#counter('weir_pulls_total', 'Blobs pulled into the store', ['result']);
   readonly #upstreamRequests = this.#counter('weir_upstream_requests_total', 'Requests to upstream', [
     'registry',
@@ -261,6 +266,10 @@ export class Metrics {
 
   staleTag(): void {
     this.#staleTags.inc();
+  }
+
+  staleReferrers(): void {
+    this.#staleReferrers.inc();
   }
 
   prefetched(bytes: number, outcome: PrefetchOutcome): void {

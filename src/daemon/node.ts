@@ -33,6 +33,7 @@ import { watchFaults } from './uncaught-faults.ts';
 import { NodeImports } from './imports.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
+import { makeReferrers } from './referrers.ts';
 import { openRuntime, runtimeRoots } from './runtime-folders.ts';
 import { watchOpenFiles } from './open-files.ts';
 import { StatusSource } from './status-source.ts';
@@ -293,6 +294,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       blobs,
       openBlob: (request) => (prefetch ?? blobs).open(request),
       manifests,
+      referrers: makeReferrers({ upstream, access, clock }, config, metrics, logger),
       upstream,
       http,
       documents,

@@ -4,9 +4,12 @@ import { parseRangeHeader } from '../oci/range.ts';
 import { formatManifestReference } from '../oci/reference.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
+import type { ByteSource } from '../pull/blob-reader.ts';
 import type { Blobs } from '../pull/blobs.ts';
 import type { BlobRequest } from '../pull/blobs-options.ts';
 import type { Manifests } from '../pull/manifests.ts';
+import type { Referrers } from '../pull/referrers.ts';
+import type { PassedThrough } from '../upstream/passed-through.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { isNotModified, listType, mirrorLink, sendJson, sendNotModified, setDigest } from './responses.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
@@ -26,6 +29,7 @@ export interface HandlersOptions {
   readonly openBlob: Blobs['open'];
   readonly blobs: Pick<Blobs, 'head' | 'handOver' | 'isArriving' | 'isShared' | 'hasPeers'>;
   readonly manifests: Pick<Manifests, 'get' | 'head'>;
+  readonly referrers: Pick<Referrers, 'get'>;
   readonly upstream: Pick<Upstream, 'passThrough'>;
   /** Memory for manifests and lists: they count until their client has them. */
   readonly documents: DocumentRoom;
@@ -61,8 +65,9 @@ export class Handlers {
           ? this.#headBlob(mirrorRequest, route, signal)
           : this.#blob(mirrorRequest, route, signal);
       case 'tags':
+        return this.#tags(mirrorRequest, route, signal);
       case 'referrers':
-        return this.#passThrough(mirrorRequest, route, signal);
+        return this.#referrers(mirrorRequest, route, signal);
     }
   }
 
@@ -172,16 +177,37 @@ export class Handlers {
     this.#options.onCut(mirrorRequest, route, error);
   }
 
-  async #passThrough(
+  async #tags(
     mirrorRequest: MirrorRequest,
-    route: Route & { kind: 'tags' | 'referrers' },
+    route: Route & { kind: 'tags' },
     signal: AbortSignal,
   ): Promise<void> {
     const { repository, path, query } = route;
     const caller = mirrorRequest.callerOf(repository.registry);
     const answer = await this.#options.upstream.passThrough(repository, path, query, { caller, signal });
+    await this.#sendList(mirrorRequest, route, answer, 'upstream');
+  }
+
+  async #referrers(
+    mirrorRequest: MirrorRequest,
+    route: Route & { kind: 'referrers' },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { repository, subject, query } = route;
+    const caller = mirrorRequest.callerOf(repository.registry);
+    const answer = await this.#options.referrers.get({ repository, subject, query, caller, signal });
+    if (answer.stale) mirrorRequest.response.setHeader('Weir-Stale', `referrers of ${subject} as last seen`);
+    await this.#sendList(mirrorRequest, route, answer, answer.stale ? 'store' : 'upstream');
+  }
+
+  async #sendList(
+    mirrorRequest: MirrorRequest,
+    route: Route & { kind: 'tags' | 'referrers' },
+    answer: PassedThrough,
+    source: ByteSource,
+  ): Promise<void> {
     const type = listType(route, answer);
-    mirrorRequest.from('upstream');
+    mirrorRequest.from(source);
     const link = answer.link === undefined ? undefined : mirrorLink(answer.link, route);
     const headers = {
       ...answer.headers,

@@ -119,6 +119,11 @@ export class Access {
     return mode === 'open' || (this.isIn(request.repository, digest, kind) && this.grantAge(request) < ttl);
   }
 
+  /** The same while upstream has not decided. Call {@link offline} before. */
+  wasAdmitted({ repository }: PullRequest, digest: Digest, kind: ListedAs): boolean {
+    return this.#options.mode === 'open' || this.isIn(repository, digest, kind);
+  }
+
   /** Whether upstream is known to have the digest in this repository. */
   isIn(repository: Repository, digest: Digest, kind: ListedAs): boolean {
     const { catalog } = this.#options;
