@@ -12,6 +12,7 @@ import type { ByteFiles } from '../store/byte-files.ts';
 import type { Ingest } from '../store/store.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
 import type { Swarm } from '../swarm/swarm.ts';
 import type { Sink, SinkResult } from '../swarm/environment.ts';
@@ -65,7 +66,9 @@ export class SwarmDownload implements PeerSource {
   #target: DownloadTarget | undefined;
   readonly #fromUpstreamAt: Set<number> = new Set();
   #fromPeers = 0;
-  #fromUpstream = 0;
+  fromUpstream = 0;
+  /** A swarm has as many peers as the cluster has members at most. */
+  readonly byPeer: Map<PeerId, number> = new Map();
 
   constructor(options: SwarmDownloadOptions) {
     this.#options = options;
@@ -93,7 +96,7 @@ export class SwarmDownload implements PeerSource {
       upstream: upstream.bytes,
       peers: this.#swarm.peers,
       fromPeers: this.#fromPeers,
-      fromUpstream: this.#fromUpstream,
+      fromUpstream: this.fromUpstream,
     };
   }
 
@@ -139,10 +142,11 @@ export class SwarmDownload implements PeerSource {
       onChunk: (index, from) => {
         const bytes = ingest.layout.length(index);
         if (from === undefined) {
-          this.#fromUpstream += bytes;
+          this.fromUpstream += bytes;
           this.#fromUpstreamAt.add(index);
         } else {
           this.#fromPeers += bytes;
+          this.byPeer.set(from, (this.byPeer.get(from) ?? 0) + bytes);
         }
         target.changed();
       },
