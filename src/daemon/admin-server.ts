@@ -1,6 +1,6 @@
 /**
  * The admin address: /healthz (the process answers), /readyz (it serves and is not draining) and /metrics. The reports
- * /v1/status and /v1/peers name images and members, so they are for this machine alone (docs/admin-api.md).
+ * /v1/status, /v1/peers and /v1/pulls name images and members, so they are for this machine alone (docs/admin-api.md).
  */
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -11,14 +11,17 @@ import { isLoopback } from '../util/ip-address.ts';
 import { listen, urlOf, type ListenAddress } from '../http/listen.ts';
 import { createLocalServer } from '../http/local-server.ts';
 import { WebGuard } from '../http/web-guard.ts';
+import type { PullsReport } from '../status/pull-report.ts';
 import type { PeersReport, StatusReport } from '../status/status-report.ts';
+
+import { parsePullsQuery, type PullsQuery } from './pull-ring.ts';
 
 const MAX_HEADER_BYTES = 8 * KIB;
 /** A scrape takes milliseconds; a client that needs longer holds a connection open for nothing. */
 const TIMEOUT = 10 * SECOND;
 const MAX_CONNECTIONS = 64;
 const BEYOND_LOOPBACK =
-  'beyond loopback there are /healthz, /readyz and /metrics only: run weir status or weir peers on the node\n';
+  'beyond loopback there are /healthz, /readyz and /metrics only: run weir status, weir peers or weir pulls on the node\n';
 
 export interface AdminServerOptions {
   readonly listen: readonly ListenAddress[];
@@ -29,6 +32,7 @@ export interface AdminServerOptions {
   readonly metricsType: string;
   readonly status: () => StatusReport;
   readonly peers: () => PeersReport;
+  readonly pulls: (query: PullsQuery) => PullsReport;
   readonly onProblem: (error: unknown) => void;
   readonly onWarning: (message: string) => void;
 }
@@ -74,13 +78,14 @@ export class AdminServer implements AsyncDisposable {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { ready, metrics, metricsType, status, peers } = this.#options;
+    const { ready, metrics, metricsType, status, peers, pulls } = this.#options;
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       return send(response, 405, 'GET and HEAD only\n', { Allow: 'GET, HEAD' });
     }
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return send(response, refusal.status, `${refusal.message}\n`);
-    switch ((request.url ?? '').split('?', 1)[0] ?? '') {
+    const [path = '', query] = (request.url ?? '').split('?', 2);
+    switch (path) {
       case '/healthz':
         return send(response, 200, 'ok\n');
       case '/readyz':
@@ -91,8 +96,17 @@ export class AdminServer implements AsyncDisposable {
         return sendReport(request, response, status);
       case '/v1/peers':
         return sendReport(request, response, peers);
+      case '/v1/pulls': {
+        const wanted = parsePullsQuery(new URLSearchParams(query));
+        if (typeof wanted === 'string') return send(response, 400, `${wanted}\n`);
+        return sendReport(request, response, () => pulls(wanted));
+      }
       default:
-        return send(response, 404, 'there are /healthz, /readyz, /metrics, /v1/status and /v1/peers\n');
+        return send(
+          response,
+          404,
+          'there are /healthz, /readyz, /metrics, /v1/status, /v1/peers and /v1/pulls\n',
+        );
     }
   }
 
@@ -126,7 +140,7 @@ function send(
 function sendReport(
   { socket }: IncomingMessage,
   response: ServerResponse,
-  report: () => StatusReport | PeersReport,
+  report: () => StatusReport | PeersReport | PullsReport,
 ): void {
   if (!isOfThisMachine(socket)) return send(response, 403, BEYOND_LOOPBACK);
   const headers = { 'Content-Type': 'application/json; charset=utf-8', 'Cache-Control': 'no-store' };

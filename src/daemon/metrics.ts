@@ -8,6 +8,7 @@ import type { RegistryHost } from '../oci/repository.ts';
 import type { MirrorObserver, RequestReport } from '../mirror/mirror.ts';
 import type { ByteSource } from '../pull/blob-reader.ts';
 import type { StoreUsage } from '../store/store.ts';
+import type { PullMeter } from './pull-account.ts';
 import type { TrafficMeter } from './traffic.ts';
 import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.ts';
 
@@ -63,6 +64,18 @@ export class Metrics {
     'Tags answered with their last known digest',
     [],
   );
+  readonly #pulledBytes = this.#counter('weir_pull_bytes_total', 'Bytes that runtimes got, by origin', [
+    'source',
+  ]);
+  readonly #pulledSeconds = this.#counter(
+    'weir_pull_seconds_total',
+    'Seconds of the requests that brought these bytes',
+    ['source'],
+  );
+  readonly #pullSeconds = this.#histogram('weir_pull_duration_seconds', 'Time to serve an image or a blob', [
+    'kind',
+    'outcome',
+  ]);
   readonly #pulls = this.#counter('weir_pulls_total', 'Blobs pulled into the store', ['result']);
   readonly #upstreamRequests = this.#counter('weir_upstream_requests_total', 'Requests to upstream', [
     'registry',
@@ -219,6 +232,20 @@ export class Metrics {
 
   pulled(failure: WeirError | undefined): void {
     this.#pulls.inc({ result: failure?.code ?? 'ok' });
+  }
+
+  get pulling(): PullMeter {
+    return {
+      pulled: (sources, seconds) => {
+        const bytes = sources.store + sources.peers + sources.registry;
+        for (const [source, part] of Object.entries(sources) as [keyof typeof sources, number][]) {
+          if (part === 0) continue;
+          this.#pulledBytes.inc({ source }, part);
+          this.#pulledSeconds.inc({ source }, seconds * (part / bytes));
+        }
+      },
+      ended: (kind, outcome, seconds) => this.#pullSeconds.observe({ kind, outcome }, seconds),
+    };
   }
 
   get traffic(): TrafficMeter {

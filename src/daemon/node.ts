@@ -29,6 +29,7 @@ import { startCluster } from './cluster.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
+import { PullAccount } from './pull-account.ts';
 import { openRuntime, runtimeRoots } from './runtime-folders.ts';
 import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
@@ -90,6 +91,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     readers: (blob) => blobs.readers(blob),
     handedOut: () => metrics.handedOut,
     fromUpstream: () => metrics.fromUpstream,
+    images: () => pulls.images,
   });
   const { workers, watch } = startWorkers(config, logger, crash);
   stack.use(workers);
@@ -238,6 +240,14 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
           }),
         );
 
+  const pulls = stack.use(
+    new PullAccount({
+      clock,
+      logger,
+      meter: metrics.pulling,
+      nameOf: (peer) => cluster?.table.get(peer)?.name ?? '',
+    }),
+  );
   let ready = false;
   const admin = stack.use(
     await AdminServer.start({
@@ -248,6 +258,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       metricsType: metrics.registry.contentType,
       status: () => reports.status(cluster, blobs.alone),
       peers: () => reports.peers(cluster),
+      pulls: (query) => pulls.pulls(query),
       onProblem: (error) => problem('request to the admin address failed', error),
       onWarning: (message) => logger.warn(message),
     }),
@@ -273,8 +284,10 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       documents,
       observer: {
         began: () => counted.began(),
+        routed: (...request) => pulls.routed(...request),
         ended: (report) => {
           counted.ended(report);
+          pulls.ended(report);
           reportRequest(logger, report);
         },
       },

@@ -7,6 +7,7 @@ import { Identity } from '../protocol/identity.ts';
 import type { Download } from '../pull/download.ts';
 import type { PullRecord } from '../pull/peering.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
+import type { ImageReport } from '../status/pull-report.ts';
 import {
   MAX_TRANSFERS,
   type PeersReport,
@@ -27,6 +28,7 @@ export interface StatusSourceOptions {
   readonly readers: (blob: RegistryBlob) => number;
   /** Bytes of blobs that came from upstream. */
   readonly fromUpstream: () => number;
+  readonly images: () => readonly ImageReport[];
 }
 
 export class StatusSource {
@@ -41,7 +43,7 @@ export class StatusSource {
   }
 
   status(cluster: Cluster | undefined, alone: readonly Download[]): StatusReport {
-    const { config, version, clock, handedOut, fromUpstream } = this.#options;
+    const { config, version, clock, handedOut, fromUpstream, images } = this.#options;
     const live = cluster?.table.live() ?? [];
     const zones: Record<string, number> = {};
     for (const { zone } of live) zones[zone] = (zones[zone] ?? 0) + 1;
@@ -75,6 +77,7 @@ export class StatusSource {
         const { peer } = suspect;
         return { peer, name: cluster?.table.get(peer)?.name ?? '', reason, until, banned };
       }),
+      images: images(),
     };
   }
 

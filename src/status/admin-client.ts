@@ -1,18 +1,28 @@
-/** Asks a node's admin address for its reports. Used by `weir status`, `weir peers` and the demo. */
+/** Asks a node's admin address for its reports. Used by `weir status`, `weir peers`, `weir pulls` and the demo. */
 import { Pool } from 'undici';
 import * as v from 'valibot';
 import { MIB, SECOND } from '../util/clock.ts';
 import { errorMessage, isWeirError, WeirError } from '../util/errors.ts';
+import { pullsSchema, type PullsReport } from './pull-report.ts';
 import { peersSchema, statusSchema, type PeersReport, type StatusReport } from './status-report.ts';
 
 /** Milliseconds; a node answers in a few. An overloaded node takes longer and must not look dead. */
 const TIMEOUT = 5 * SECOND;
-/** Bytes of a report: 64 transfers with bitmaps are 2 MiB, 5,000 peers as much; a larger answer is no report. */
+/** Bytes of a report: 64 transfers with bitmaps are 2 MiB, 5,000 peers as much, 1,000 pulls 8 MiB; a larger answer is no report. */
 const MAX_BYTES = 16 * MIB;
 /** One request at a time, and one more if a caller has given up on its predecessor. */
 const CONNECTIONS = 2;
 /** Characters of a refusal that are shown. */
 const MAX_SENTENCE = 400;
+
+/** Which pulls are asked for; all of them by default. */
+export interface PullsQuestion {
+  /** Seconds that they took at least. */
+  readonly slow?: number;
+  /** A part of the image's name; `*` stands for any characters. */
+  readonly image?: string;
+  readonly limit?: number;
+}
 
 type AskOptions = { readonly signal?: AbortSignal | undefined };
 
@@ -48,6 +58,13 @@ export class AdminClient implements AsyncDisposable {
     return await this.#ask('/v1/peers', peersSchema, options);
   }
 
+  /** @throws WeirError as {@link status}; `bad_request` if the node does not understand the question */
+  async pulls(question: PullsQuestion = {}, options: AskOptions = {}): Promise<PullsReport> {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(question)) query.set(name, String(value));
+    return await this.#ask(`/v1/pulls?${query.toString()}`, pullsSchema, options);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool.destroy(); // not close(): that waits for a node that may never answer
   }
@@ -60,6 +77,7 @@ export class AdminClient implements AsyncDisposable {
       throw new WeirError('upstream_unreachable', problem, { cause });
     });
     if (status === 403) throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
+    if (status === 400) throw new WeirError('bad_request', `${this.#origin}: ${sentence(body)}`);
     if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
     const parsed = v.safeParse(schema, this.#parse(body));
     if (parsed.success) return parsed.output;

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { pullsSchema } from '../../../src/status/pull-report.ts';
 import { peersSchema, statusSchema } from '../../../src/status/status-report.ts';
 
 const PAGE = join(import.meta.dirname, '../../../docs/admin-api.md');
@@ -44,5 +45,9 @@ describe('docs/admin-api.md', () => {
 
   it('lists the fields of /v1/peers', async () => {
     assert.deepEqual(await documented('/v1/peers'), fieldsOf(peersSchema as unknown as Schema, '', false));
+  });
+
+  it('lists the fields of /v1/pulls', async () => {
+    assert.deepEqual(await documented('/v1/pulls'), fieldsOf(pullsSchema as unknown as Schema, '', false));
   });
 });

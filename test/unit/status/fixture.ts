@@ -1,8 +1,10 @@
 /** Reports of a busy node, and an admin address that serves them. */
 import { AdminServer } from '../../../src/daemon/admin-server.ts';
 import { MIB } from '../../../src/util/clock.ts';
+import { NO_WAITS } from '../../../src/util/waits.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { peerIdOf, type PeerId } from '../../../src/protocol/peer-id.ts';
+import type { BlobPullReport, PullReport, PullsReport } from '../../../src/status/pull-report.ts';
 import type {
   PeerReport,
   PeersReport,
@@ -59,6 +61,7 @@ export function statusOf(more: Partial<StatusReport> = {}): StatusReport {
       saved: 1200 * MIB,
     },
     suspects: [],
+    images: [],
     ...more,
   };
 }
@@ -86,6 +89,7 @@ export interface FakeNode extends AsyncDisposable {
   /** The next answers. */
   status: StatusReport;
   peers: PeersReport;
+  pulls: PullsReport;
 }
 
 /** The real admin server with made-up reports. */
@@ -99,6 +103,7 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     metricsType: 'text/plain',
     status: () => node.status,
     peers: () => node.peers,
+    pulls: () => node.pulls,
     onProblem: (error) => {
       throw error;
     },
@@ -107,7 +112,38 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     address: new URL(admin.addresses[0] ?? ''),
     status,
     peers: { peers: [peerReportOf(2), peerReportOf(3)] },
+    pulls: { pulls: [] },
     [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose](),
   };
   return node;
+}
+
+export function blobPullOf(more: Partial<BlobPullReport> = {}): BlobPullReport {
+  return {
+    digest: digestOf(Buffer.from('layer')),
+    size: 10 * MIB,
+    requests: 1,
+    state: 'complete',
+    seconds: 1.5,
+    first_byte_seconds: 0.25,
+    bytes: 10 * MIB,
+    sources: { store: 0, peers: 9 * MIB, registry: MIB },
+    peers: [{ peer: peerOf(2), name: 'node-2', bytes: 6 * MIB }],
+    waits: { ...NO_WAITS, peers: 0.25, arriving: 1.2 },
+    ...more,
+  };
+}
+
+export function pullOf(more: Partial<PullReport> = {}): PullReport {
+  return {
+    ...blobPullOf(),
+    image: 'registry.example:5000/team/app:v1',
+    client: 'containerd/2.1.4',
+    began: '2026-01-01T12:03:09.000Z',
+    seconds: 2.5,
+    manifest_seconds: 0.5,
+    blobs: [blobPullOf()],
+    more_blobs: 0,
+    ...more,
+  };
 }
