@@ -49,3 +49,9 @@ export function settingFlags(command: Command): Partial<Record<SettingKey, strin
 function attributeOf(flag: string): string {
   return new Option(flag).attributeName();
 }
+
+export const adminOption = (): Option =>
+  new Option(
+    '--admin <ADDRESS>',
+    'admin address of the node: HOST:PORT (default: admin.listen of the configuration, 127.0.0.1:4771)',
+  );

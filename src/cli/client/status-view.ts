@@ -10,6 +10,7 @@ import {
   shortDigest,
   shortPeer,
 } from './format.ts';
+import { renderImages } from './pulls-view.ts';
 import { cut, drawCells, legend, paint, printable, shareCells, type Tone } from './terminal.ts';
 
 /** Ended transfers that are shown: the latest ones, as they are of the most interest. */
@@ -51,7 +52,12 @@ export function renderStatus(report: StatusReport, options: StatusViewOptions): 
     line('sent', `${formatBytes(totals.to_peers)} to peers, ${formatBytes(totals.to_runtimes)} to runtimes`),
     line('saved', describeSaved(report)),
   ];
-  return [...lines, ...renderTransfers(report, options, tone), ...renderSuspects(report, options, tone)];
+  return [
+    ...lines,
+    ...renderTransfers(report, options, tone),
+    ...renderLastImages(report, options, tone),
+    ...renderSuspects(report, options, tone),
+  ];
 }
 
 type Painter = (tone: Tone, text: string) => string;
@@ -127,6 +133,19 @@ function rateOf(transfer: TransferReport, { before }: StatusViewOptions): string
     return formatRate(Math.max(0, transfer.present_bytes - transfer.sources.local), transfer.seconds);
   }
   return formatRate(Math.max(0, transfer.present_bytes - earlier.present_bytes), before.seconds);
+}
+
+function renderLastImages(
+  { images }: StatusReport,
+  options: StatusViewOptions,
+  tone: Painter,
+): readonly string[] {
+  if (images.length === 0) return [];
+  return [
+    '',
+    `${tone('bold', 'images')}     the last ${images.length}; weir pulls tells more`,
+    ...renderImages(images, options),
+  ];
 }
 
 function renderSuspects(report: StatusReport, options: StatusViewOptions, tone: Painter): readonly string[] {

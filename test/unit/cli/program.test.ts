@@ -39,6 +39,7 @@ describe('The command line', () => {
       ['node'],
       ['pull'],
       ['status'],
+      ['pulls'],
       ['peers'],
       ['demo'],
       ['config'],
