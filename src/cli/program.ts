@@ -89,7 +89,8 @@ function addPullCommand(program: Command, context: CliContext): void {
     .summary('Pull an image through the local node, checking every digest')
     .description(
       'Pulls an image as a runtime does, checks every digest, and keeps nothing. This fills the store of the node, and ' +
-        'shows how fast the node answers.',
+        'shows how fast the node answers. At its end it shows where the bytes came from, if the node tells at its admin ' +
+        'address (--admin).',
     )
     .addArgument(new Argument('<REF>', 'image, such as alpine, ghcr.io/org/app:v1 or app@sha256:…'))
     .addOption(
@@ -113,6 +114,7 @@ function addPullCommand(program: Command, context: CliContext): void {
       ),
     )
     .addOption(new Option('--json', 'print the result as JSON, without progress'))
+    .addOption(adminOption())
     .addOption(configOption())
     .action(async (reference: string, options: Record<string, unknown>) => {
       const { runPullCommand } = await import('./commands/pull-command.ts');

@@ -154,6 +154,28 @@ requires('docker-registry')('pulls afterwards', () => {
     assert.deepEqual(layer?.sources, { store: 0, peers: 0, registry: large.blobs[1]?.size });
   });
 
+  it('are told by weir pull, with the words of the mirror if they fail', async () => {
+    const { registry, image } = lab();
+    const fault = { kind: 'answer', status: 500 } as const;
+    await using proxy = await FaultProxy.start(registry.url, [{ path: /\/manifests\/broken/, fault }]);
+    await using node = await WeirNode.start({ settings: { 'cluster.mode': 'off' } });
+    const pull = (tag: string, ...more: readonly string[]): ReturnType<typeof run> => {
+      const at = ['--mirror', node.url, '--admin', new URL(node.adminUrl).host];
+      return run(WEIR, ['pull', `${proxy.host}/team/app:${tag}`, ...at, ...more]);
+    };
+    const size = ((blobsBytes(image) + image.size) / MIB).toFixed(1);
+    assert.match((await pull('v1')).stdout, new RegExp(`\\n${size} MiB from the registry\\n$`));
+    assert.match((await pull('v1')).stdout, new RegExp(`\\n${size} MiB from the store\\n$`));
+    const json = JSON.parse((await pull('v1', '--json')).stdout) as { readonly sources?: unknown };
+    assert.deepEqual(json.sources, { store: blobsBytes(image) + image.size, peers: 0, registry: 0 });
+    const failed = await pull('broken');
+    assert.equal(failed.code, 1);
+    assert.match(
+      failed.stderr,
+      /answered with status 404 for manifests\/broken .*: .*status 500.* \(upstream_status\)/,
+    );
+  });
+
   it('say what is wrong with a question', async () => {
     await using node = await WeirNode.start({ settings: { 'cluster.mode': 'off' } });
     for (const query of ['slow=x', 'limit=0', 'image=', 'what=1', 'slow=1&slow=2']) {

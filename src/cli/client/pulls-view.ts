@@ -162,8 +162,9 @@ export function describeSources({ sources, peers }: PullReport): string {
     ({ name, peer, bytes }) =>
       `${name === '' ? `…${peer.slice(-8)}` : printable(name)} ${formatBytes(bytes)}`,
   );
+  const most = named.length === 0 ? '' : ` (most: ${named.join(', ')})`;
   const parts = [
-    sources.peers > 0 ? `${formatBytes(sources.peers)} from peers (most: ${named.join(', ')})` : '',
+    sources.peers > 0 ? `${formatBytes(sources.peers)} from peers${most}` : '',
     sources.registry > 0 ? `${formatBytes(sources.registry)} from the registry` : '',
     sources.store > 0 ? `${formatBytes(sources.store)} from the store` : '',
   ];
