@@ -7,7 +7,7 @@ import { EXIT, EXIT_CODES, describeError, exitCodeOf } from './exit-codes.ts';
 import { SignalError, type CliContext } from './context.ts';
 import { addHostCommand } from './host-options.ts';
 import { addKubernetesCommand } from './kubernetes-options.ts';
-import { addPullsCommand } from './pulls-options.ts';
+import { addLogLevelCommand, addPullsCommand } from './operator-options.ts';
 import { addSettingOptions, adminOption, configOption } from './settings-options.ts';
 import { DEFAULT_MIRROR } from './runtimes/target.ts';
 
@@ -59,6 +59,7 @@ export function buildProgram(context: CliContext, setExitCode: (code: number) =>
   addStatusCommand(program, context);
   addPullsCommand(program, context);
   addPeersCommand(program, context);
+  addLogLevelCommand(program, context);
   addDemoCommand(program, context, setExitCode);
   addConfigCommand(program, context);
   addHostCommand(program, context);

@@ -1,6 +1,7 @@
 /**
  * The admin address: /healthz (the process answers), /readyz (it serves and is not draining) and /metrics. The reports
  * /v1/status, /v1/peers and /v1/pulls name images and members, so they are for this machine alone (docs/admin-api.md).
+ * What changes something needs the token of the data folder, too.
  */
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -11,17 +12,22 @@ import { isLoopback } from '../util/ip-address.ts';
 import { listen, urlOf, type ListenAddress } from '../http/listen.ts';
 import { createLocalServer } from '../http/local-server.ts';
 import { WebGuard } from '../http/web-guard.ts';
+import { logLevelChangeSchema, type LogLevelReport } from '../status/log-level.ts';
 import type { PullsReport } from '../status/pull-report.ts';
 import type { PeersReport, StatusReport } from '../status/status-report.ts';
 
+import { readChange } from './admin-change.ts';
+import type { AdminToken } from './admin-token.ts';
+import type { LogLevel } from './log-level.ts';
 import { parsePullsQuery, type PullsQuery } from './pull-ring.ts';
 
+const PATHS = '/healthz, /readyz, /metrics, /v1/status, /v1/peers, /v1/pulls and /v1/log-level';
 const MAX_HEADER_BYTES = 8 * KIB;
 /** A scrape takes milliseconds; a client that needs longer holds a connection open for nothing. */
 const TIMEOUT = 10 * SECOND;
 const MAX_CONNECTIONS = 64;
 const BEYOND_LOOPBACK =
-  'beyond loopback there are /healthz, /readyz and /metrics only: run weir status, weir peers or weir pulls on the node\n';
+  'beyond loopback there are /healthz, /readyz and /metrics only: run weir status (or peers, pulls, log-level) on the node\n';
 
 export interface AdminServerOptions {
   readonly listen: readonly ListenAddress[];
@@ -33,6 +39,9 @@ export interface AdminServerOptions {
   readonly status: () => StatusReport;
   readonly peers: () => PeersReport;
   readonly pulls: (query: PullsQuery) => PullsReport;
+  readonly logLevel: Pick<LogLevel, 'report' | 'change'>;
+  /** Must be given to change something. */
+  readonly token: AdminToken;
   readonly onProblem: (error: unknown) => void;
   readonly onWarning: (message: string) => void;
 }
@@ -78,13 +87,14 @@ export class AdminServer implements AsyncDisposable {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { ready, metrics, metricsType, status, peers, pulls } = this.#options;
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
-      return send(response, 405, 'GET and HEAD only\n', { Allow: 'GET, HEAD' });
+    const { ready, metrics, metricsType, status, peers, pulls, logLevel } = this.#options;
+    const [path = '', query] = (request.url ?? '').split('?', 2);
+    const methods = path === '/v1/log-level' ? ['GET', 'HEAD', 'PUT'] : ['GET', 'HEAD'];
+    if (!methods.includes(request.method ?? '')) {
+      return send(response, 405, `${methods.join(', ')} only\n`, { Allow: methods.join(', ') });
     }
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return send(response, refusal.status, `${refusal.message}\n`);
-    const [path = '', query] = (request.url ?? '').split('?', 2);
     switch (path) {
       case '/healthz':
         return send(response, 200, 'ok\n');
@@ -98,16 +108,26 @@ export class AdminServer implements AsyncDisposable {
         return sendReport(request, response, peers);
       case '/v1/pulls': {
         const wanted = parsePullsQuery(new URLSearchParams(query));
-        if (typeof wanted === 'string') return send(response, 400, `${wanted}\n`);
-        return sendReport(request, response, () => pulls(wanted));
+        if (typeof wanted !== 'string') return sendReport(request, response, () => pulls(wanted));
+        return isOfThisMachine(request.socket)
+          ? send(response, 400, `${wanted}\n`)
+          : send(response, 403, BEYOND_LOOPBACK);
       }
+      case '/v1/log-level':
+        if (request.method === 'PUT') return this.#changeLogLevel(request, response);
+        return sendReport(request, response, () => logLevel.report);
       default:
-        return send(
-          response,
-          404,
-          'there are /healthz, /readyz, /metrics, /v1/status, /v1/peers and /v1/pulls\n',
-        );
+        return send(response, 404, `there are ${PATHS}\n`);
     }
+  }
+
+  async #changeLogLevel(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { logLevel, token } = this.#options;
+    if (!isOfThisMachine(request.socket)) return send(response, 403, BEYOND_LOOPBACK);
+    const change = await readChange(request, token, logLevelChangeSchema);
+    if (change.kind === 'refused') return send(response, change.status, `${change.message}\n`);
+    logLevel.change(change.value.level, 'PUT /v1/log-level');
+    sendReport(request, response, () => logLevel.report);
   }
 
   #refusal({ headers, httpVersion, socket }: IncomingMessage): WeirError | undefined {
@@ -140,7 +160,7 @@ function send(
 function sendReport(
   { socket }: IncomingMessage,
   response: ServerResponse,
-  report: () => StatusReport | PeersReport | PullsReport,
+  report: () => StatusReport | PeersReport | PullsReport | LogLevelReport,
 ): void {
   if (!isOfThisMachine(socket)) return send(response, 403, BEYOND_LOOPBACK);
   const headers = { 'Content-Type': 'application/json; charset=utf-8', 'Cache-Control': 'no-store' };

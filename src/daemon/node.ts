@@ -23,10 +23,12 @@ import { ReceiveBudget } from '../util/receive-budget.ts';
 import type { RuntimeContent } from '../store/runtime-content.ts';
 import { Upstream } from '../upstream/upstream.ts';
 import { AdminServer } from './admin-server.ts';
+import { AdminToken } from './admin-token.ts';
 import type { Announcements } from './announcements.ts';
 import { readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
 import { watchFaults } from './uncaught-faults.ts';
+import { LogLevel, toggleAtSignal } from './log-level.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
 import { PullAccount } from './pull-account.ts';
@@ -93,6 +95,8 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     fromUpstream: () => metrics.fromUpstream,
     images: () => pulls.images,
   });
+  const logLevel = new LogLevel(logger, config['log.level']);
+  stack.use(toggleAtSignal(logLevel, process));
   const { workers, watch } = startWorkers(config, logger, crash);
   stack.use(workers);
   stack.use(watch);
@@ -259,6 +263,8 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       status: () => reports.status(cluster, blobs.alone),
       peers: () => reports.peers(cluster),
       pulls: (query) => pulls.pulls(query),
+      logLevel,
+      token: await AdminToken.load(folder.adminToken, (message) => logger.warn(message)),
       onProblem: (error) => problem('request to the admin address failed', error),
       onWarning: (message) => logger.warn(message),
     }),

@@ -3,6 +3,7 @@ import { Pool } from 'undici';
 import * as v from 'valibot';
 import { MIB, SECOND } from '../util/clock.ts';
 import { errorMessage, isWeirError, WeirError } from '../util/errors.ts';
+import { logLevelSchema, type LogLevelName, type LogLevelReport } from './log-level.ts';
 import { pullsSchema, type PullsReport } from './pull-report.ts';
 import { peersSchema, statusSchema, type PeersReport, type StatusReport } from './status-report.ts';
 
@@ -25,6 +26,14 @@ export interface PullsQuestion {
 }
 
 type AskOptions = { readonly signal?: AbortSignal | undefined };
+
+/** A PUT. */
+interface Change {
+  readonly token: string;
+  readonly body: string;
+}
+
+type RequestOptions = AskOptions & { readonly change?: Change | undefined };
 
 export class AdminClient implements AsyncDisposable {
   readonly #pool: Pool;
@@ -65,18 +74,38 @@ export class AdminClient implements AsyncDisposable {
     return await this.#ask(`/v1/pulls?${query.toString()}`, pullsSchema, options);
   }
 
+  /** @throws WeirError as {@link status} */
+  async logLevel(options: AskOptions = {}): Promise<LogLevelReport> {
+    return await this.#ask('/v1/log-level', logLevelSchema, options);
+  }
+
+  /**
+   * @param token of the node's data folder
+   * @throws WeirError as {@link status}; `upstream_unauthorized` if the token is another one
+   */
+  async setLogLevel(level: LogLevelName, token: string, options: AskOptions = {}): Promise<LogLevelReport> {
+    const change = { token, body: JSON.stringify({ level }) };
+    return await this.#ask('/v1/log-level', logLevelSchema, { ...options, change });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool.destroy(); // not close(): that waits for a node that may never answer
   }
 
-  async #ask<T>(path: string, schema: v.GenericSchema<unknown, T>, { signal }: AskOptions): Promise<T> {
-    const { status, body } = await this.#get(path, signal).catch((cause: unknown) => {
+  async #ask<T>(
+    path: string,
+    schema: v.GenericSchema<unknown, T>,
+    { signal, change }: RequestOptions,
+  ): Promise<T> {
+    const { status, body } = await this.#request(path, change, signal).catch((cause: unknown) => {
       signal?.throwIfAborted();
       if (isWeirError(cause)) throw cause;
       const problem = `no node answers at ${this.#origin}`;
       throw new WeirError('upstream_unreachable', problem, { cause });
     });
     if (status === 403) throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
+    if (status === 401)
+      throw new WeirError('upstream_unauthorized', `${this.#origin} wants ${sentence(body)}`);
     if (status === 400) throw new WeirError('bad_request', `${this.#origin}: ${sentence(body)}`);
     if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
     const parsed = v.safeParse(schema, this.#parse(body));
@@ -85,8 +114,18 @@ export class AdminClient implements AsyncDisposable {
     throw this.#strange(`${v.getDotPath(issue) ?? path}: ${issue.message}`);
   }
 
-  async #get(path: string, signal: AbortSignal | undefined): Promise<{ status: number; body: string }> {
-    const { statusCode, body } = await this.#pool.request({ path, method: 'GET', ...(signal && { signal }) });
+  async #request(
+    path: string,
+    change: Change | undefined,
+    signal: AbortSignal | undefined,
+  ): Promise<{ status: number; body: string }> {
+    const put = change && {
+      method: 'PUT' as const,
+      headers: { authorization: `Bearer ${change.token}`, 'content-type': 'application/json' },
+      body: change.body,
+    };
+    const asked = { path, method: 'GET' as const, ...put, ...(signal && { signal }) };
+    const { statusCode, body } = await this.#pool.request(asked);
     const parts: Buffer[] = [];
     let length = 0;
     for await (const part of body as AsyncIterable<Buffer>) {

@@ -6,6 +6,7 @@
  * chunks/<algorithm>/<hex>         their chunk maps
  * partial/<algorithm>-<hex>.<r>        blobs that are arriving, sparse; <r> stands for their registry
  * partial/<algorithm>-<hex>.<r>.chunks their chunk maps
+ * admin-token                      allows changes by the admin address (daemon/admin-token.ts)
  * catalog.db                       facts about repositories (catalog.ts); its lock is the folder's lock
  * ```
  */
@@ -63,6 +64,10 @@ export class DataFolder {
 
   get catalog(): string {
     return join(this.root, 'catalog.db');
+  }
+
+  get adminToken(): string {
+    return join(this.root, 'admin-token');
   }
 
   get partials(): string {

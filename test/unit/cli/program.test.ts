@@ -41,6 +41,7 @@ describe('The command line', () => {
       ['status'],
       ['pulls'],
       ['peers'],
+      ['log-level'],
       ['demo'],
       ['config'],
       ['host'],

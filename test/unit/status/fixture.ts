@@ -1,4 +1,7 @@
 /** Reports of a busy node, and an admin address that serves them. */
+import { AdminToken } from '../../../src/daemon/admin-token.ts';
+import { LogLevel } from '../../../src/daemon/log-level.ts';
+import type { Logger } from '../../../src/daemon/logger.ts';
 import { AdminServer } from '../../../src/daemon/admin-server.ts';
 import { MIB } from '../../../src/util/clock.ts';
 import { NO_WAITS } from '../../../src/util/waits.ts';
@@ -90,10 +93,14 @@ export interface FakeNode extends AsyncDisposable {
   status: StatusReport;
   peers: PeersReport;
   pulls: PullsReport;
+  readonly logger: Pick<Logger, 'level' | 'warn'>;
 }
+
+export const ADMIN_TOKEN: string = 'a'.repeat(43);
 
 /** The real admin server with made-up reports. */
 export async function fakeNode(status: StatusReport = statusOf(), port = 0): Promise<FakeNode> {
+  const logger: FakeNode['logger'] = { level: 'info', warn: () => undefined };
   const admin = await AdminServer.start({
     listen: [{ host: '127.0.0.1', port }],
     hosts: [],
@@ -104,6 +111,8 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     status: () => node.status,
     peers: () => node.peers,
     pulls: () => node.pulls,
+    logLevel: new LogLevel(logger, 'info'),
+    token: new AdminToken(ADMIN_TOKEN),
     onProblem: (error) => {
       throw error;
     },
@@ -113,6 +122,7 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     status,
     peers: { peers: [peerReportOf(2), peerReportOf(3)] },
     pulls: { pulls: [] },
+    logger,
     [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose](),
   };
   return node;

@@ -1,5 +1,5 @@
-/** The commands that tell of pulls afterwards. */
-import { Option, type Command } from 'commander';
+/** The commands with which an operator looks into a node afterwards: `weir pulls`, `weir log-level`. */
+import { Argument, Option, type Command } from 'commander';
 import type { CliContext } from './context.ts';
 import { adminOption, configOption } from './settings-options.ts';
 
@@ -24,5 +24,31 @@ export function addPullsCommand(program: Command, context: CliContext): void {
     .action(async (options: Record<string, unknown>) => {
       const { runPullsCommand } = await import('./commands/pulls-command.ts');
       await runPullsCommand(options, context);
+    });
+}
+
+export function addLogLevelCommand(program: Command, context: CliContext): void {
+  program
+    .command('log-level')
+    .summary("Show or change the level of a node's log while it runs")
+    .description(
+      "Shows the level of a node's log, or changes it until the node ends. SIGUSR2 turns debug on and off. To change it, the " +
+        'token in the data folder must be readable: run it as root, or as the user of the node.',
+    )
+    .addArgument(
+      new Argument('[LEVEL]', 'the new level').choices(['trace', 'debug', 'info', 'warn', 'error', 'silent']),
+    )
+    .addOption(
+      new Option(
+        '--token-file <FILE>',
+        'file with the token of the node (default: admin-token in data.dir of the configuration)',
+      ),
+    )
+    .addOption(new Option('--json', 'print the report as JSON'))
+    .addOption(adminOption())
+    .addOption(configOption())
+    .action(async (level: string | undefined, options: Record<string, unknown>) => {
+      const { runLogLevelCommand } = await import('./commands/log-level-command.ts');
+      await runLogLevelCommand(level, options, context);
     });
 }
