@@ -66,8 +66,7 @@ export class BlobPull {
     this.#active -= 1;
     this.#ended = now;
     this.#size ??= end.size;
-    if (end.firstByteSeconds !== undefined)
-      this.#firstByte ??= now - (end.seconds - end.firstByteSeconds) * SECOND;
+    this.#firstByte = firstByteOf(end, now, this.#firstByte);
     this.#tally.add(end, end.waits);
     this.#last = end;
   }
@@ -214,8 +213,7 @@ export class ImagePull {
   endBlob(blob: BlobPull, end: RequestEnd, now: number): void {
     blob.end(end, now);
     this.#end(end, now);
-    if (end.firstByteSeconds !== undefined)
-      this.#firstByte ??= now - (end.seconds - end.firstByteSeconds) * SECOND;
+    this.#firstByte = firstByteOf(end, now, this.#firstByte);
   }
 
   /** The client was told of this manifest, and has got it unless `manifest` is undefined. */
@@ -273,6 +271,16 @@ export class ImagePull {
     }
     return { state: 'complete' };
   }
+}
+
+/** When the first byte could be sent, of this request or of one `before`. Requests run side by side, and end in any order. */
+function firstByteOf(
+  { seconds, firstByteSeconds }: RequestEnd,
+  now: number,
+  before: number | undefined,
+): number | undefined {
+  if (firstByteSeconds === undefined) return before;
+  return Math.min(before ?? Infinity, now - (seconds - firstByteSeconds) * SECOND);
 }
 
 const WORST_FIRST = ['failed', 'client_left', 'handed_over', 'passed_through'] as const;
