@@ -1,5 +1,6 @@
 /** All fuzz targets. */
 import type { Target } from '../harness/target.ts';
+import * as admin from './admin.ts';
 import * as names from './names.ts';
 import * as config from './config.ts';
 import * as hostFiles from './host-files.ts';
@@ -22,4 +23,5 @@ export const TARGETS: readonly Target[] = [
   store,
   config,
   hostFiles,
+  admin,
 ].flatMap((part) => Object.values<Target>(part));
