@@ -3,47 +3,47 @@
  * order. Nothing is decided here.
  */
 import { randomBytes } from 'node:crypto';
+import { whenAborted } from '../util/async.ts';
 import { systemClock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
 import type { WeirError } from '../util/errors.ts';
 import { Files } from '../bytes/files.ts';
 import { Http } from '../bytes/http.ts';
-import { readCertsFolders } from '../upstream/certs-folders.ts';
 import { UpstreamClient } from '../bytes/upstream-client.ts';
 import { DocumentRoom } from '../upstream/document-room.ts';
 import { Mirror } from '../mirror/mirror.ts';
 import { Access } from '../pull/access.ts';
 import { Blobs } from '../pull/blobs.ts';
 import { Manifests } from '../pull/manifests.ts';
-import { Prefetch } from '../pull/prefetch.ts';
 import { Catalog } from '../store/catalog.ts';
 import { DataFolder } from '../store/data-folder.ts';
 import { FsStore } from '../store/fs-store.ts';
 import { cannotKeep } from '../store/store.ts';
 import { ReceiveBudget } from '../util/receive-budget.ts';
 import type { RuntimeContent } from '../store/runtime-content.ts';
-import { Upstream } from '../upstream/upstream.ts';
 import { AdminImports } from './admin-imports.ts';
 import { AdminServer } from './admin-server.ts';
+import { AdminToken } from './admin-token.ts';
 import type { Announcements } from './announcements.ts';
 import { nodeName, readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
 import { diskOptions, keepsNothing, watchDisk } from './disk-watch.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import { NodeImports } from './imports.ts';
+import { LogLevel, toggleAtSignal } from './log-level.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
+import { makePrefetch } from './prefetch.ts';
+import { PullAccount } from './pull-account.ts';
 import { makeReferrers } from './referrers.ts';
 import { openRuntime, runtimeRoots } from './runtime-folders.ts';
 import { watchOpenFiles } from './open-files.ts';
 import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
 import { openStoreRoutes } from './store-routes.ts';
+import { makeUpstream } from './upstream.ts';
 import { startWatchdog } from './watchdog.ts';
 import { startWorkers } from './workers.ts';
-
-/** Prefetched layers that nobody has asked for take at most this part of the store. */
-const PREFETCH_SHARE = 8;
 
 export interface NodeOptions {
   readonly config: Config;
@@ -101,7 +101,10 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     handedOut: () => metrics.handedOut,
     fromUpstream: () => metrics.fromUpstream,
     usage: () => store.usage(),
+    images: () => pulls.images,
   });
+  const logLevel = new LogLevel(logger, config['log.level']);
+  stack.use(toggleAtSignal(logLevel, process));
   const { workers, watch } = startWorkers(config, logger, crash);
   stack.use(workers);
   stack.use(watch);
@@ -138,26 +141,16 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   const providers = [store, ...runtimes];
 
   const documents = new DocumentRoom();
-  const runtimeCerts = readCertsFolders(config['upstream.certs-folders']);
-  for (const problem of runtimeCerts.problems) logger.warn(problem);
-  const upstream = new Upstream({
-    blobs: new UpstreamClient(workers),
-    documents,
-    registries: config.registries,
-    userAgent: `weir/${version}`,
+  const blobTransport = new UpstreamClient(workers);
+  const upstream = makeUpstream({
+    config,
+    version,
     via,
-    certificates: runtimeCerts.certificates,
-    caFile: config['upstream.ca-file'],
-    dockerConfig: config['upstream.docker-config'],
-    connectTimeout: config['upstream.connect-timeout'],
-    headerTimeout: config['upstream.header-timeout'],
-    stallTimeout: config['upstream.stall-timeout'],
-    retries: config['upstream.retries'],
-    maxConnections: config['upstream.max-connections'],
-    allowPrivate: config['upstream.allow-private'] === 'yes',
     clock,
+    logger,
+    documents,
+    blobs: blobTransport,
     observer: metrics.upstream,
-    warn: (message) => logger.warn(message),
   });
   stack.defer(() => upstream.close());
   const access = new Access({
@@ -246,20 +239,24 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       problem,
     },
   });
-  const prefetch =
-    config['pull.prefetch'] === 'off'
-      ? undefined
-      : stack.use(
-          new Prefetch({
-            blobs,
-            canSee: () => runtimes.some(({ isVisible }) => isVisible),
-            maxUnused: () => store.usage().quota / PREFETCH_SHARE,
-            clock,
-            linger: config['pull.linger'],
-            observer: { prefetched: (bytes, outcome) => metrics.prefetched(bytes, outcome), problem },
-          }),
-        );
+  const prefetch = stack.use(
+    makePrefetch(config, {
+      blobs,
+      canSee: () => runtimes.some(({ isVisible }) => isVisible),
+      quota: () => store.usage().quota,
+      clock,
+      observer: { prefetched: (bytes, outcome) => metrics.prefetched(bytes, outcome), problem },
+    }),
+  );
 
+  const pulls = stack.use(
+    new PullAccount({
+      clock,
+      logger,
+      meter: metrics.pulling,
+      nameOf: (peer) => cluster?.table.get(peer)?.name ?? '',
+    }),
+  );
   let ready = false;
   const admin = stack.use(
     await AdminServer.start({
@@ -274,6 +271,9 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
         logger.warn(message),
       ),
       store: await openStoreRoutes(config, { store, catalog, providers, logger }),
+      pulls: (query) => pulls.pulls(query),
+      logLevel,
+      token: await AdminToken.load(folder.adminToken, (message) => logger.warn(message)),
       onProblem: (error) => problem('request to the admin address failed', error),
       onWarning: (message) => logger.warn(message),
     }),
@@ -300,8 +300,10 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       documents,
       observer: {
         began: () => counted.began(),
+        routed: (...request) => pulls.routed(...request),
         ended: (report) => {
           counted.ended(report);
+          pulls.ended(report);
           reportRequest(logger, report);
         },
       },
@@ -319,16 +321,9 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   ready = true;
   logger.info({ version, data: folder.root, quota: store.usage().quota }, 'ready');
 
-  await aborted(signal);
+  await whenAborted(signal);
   ready = false;
   logger.info({ serving: mirror.active }, 'shutting down');
   await mirror.drain(config['mirror.drain-timeout']);
   logger.info('stopped');
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  await promise;
 }

@@ -1,5 +1,6 @@
 /** What the mirror does for each route. An error that is thrown before the header is sent becomes an error answer. */
 import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
+import type { WaitCause } from '../util/waits.ts';
 import { parseRangeHeader } from '../oci/range.ts';
 import { formatManifestReference } from '../oci/reference.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -23,6 +24,15 @@ const BLOB_HEADERS = {
   'Content-Type': 'application/octet-stream',
   'Content-Disposition': 'attachment',
 } as const;
+
+/** What a reader waits for before its first byte. */
+const FIRST_BYTE_CAUSES: Readonly<Record<ByteSource, WaitCause>> = {
+  store: 'disk',
+  runtime: 'disk',
+  upstream: 'registry',
+  swarm: 'peers',
+  peer: 'peers',
+};
 
 export interface HandlersOptions {
   /** Opens a blob that a runtime asks for. */
@@ -83,6 +93,7 @@ export class Handlers {
     const wanted = { repository, reference, caller, accept: request.headers.accept, signal };
     const found = await (isHead ? manifests.head(wanted) : manifests.get(wanted));
     mirrorRequest.from(found.source);
+    mirrorRequest.served = { kind: 'manifest', digest: found.digest, bytes: found.bytes };
     setDigest(mirrorRequest, found.digest);
     if (found.stale) {
       // Instead of the Warning header, which RFC 9111 has retired.
@@ -124,7 +135,8 @@ export class Handlers {
     const resuming = isBehindFirst(rangeOf(mirrorRequest, digest));
     const caller = mirrorRequest.callerOf(repository.registry);
     const { worker } = mirrorRequest.response;
-    return { repository, digest, caller, signal, worker, resuming, dependent: byPath };
+    const { waits } = mirrorRequest;
+    return { repository, digest, caller, signal, worker, resuming, dependent: byPath, waits };
   }
 
   async #headBlob(mirrorRequest: MirrorRequest, route: BlobRoute, signal: AbortSignal): Promise<void> {
@@ -154,7 +166,8 @@ export class Handlers {
     }
     const { start, end } = range.kind === 'part' ? range.range : { start: 0, end: reader.size };
     const { response } = mirrorRequest;
-    await reader.ready(start, signal);
+    await mirrorRequest.waits.during(FIRST_BYTE_CAUSES[reader.source], reader.ready(start, signal));
+    using _told = mirrorRequest.sending(reader);
     response.writeHead(range.kind === 'part' ? 206 : 200, {
       ...BLOB_HEADERS,
       'Content-Length': end - start,
