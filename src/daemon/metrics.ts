@@ -8,6 +8,7 @@ import type { RegistryHost } from '../oci/repository.ts';
 import type { MirrorObserver, RequestReport } from '../mirror/mirror.ts';
 import type { ByteSource } from '../pull/blob-reader.ts';
 import type { StoreUsage } from '../store/store.ts';
+import { ConditionMetrics } from './condition-metrics.ts';
 import type { TrafficMeter } from './traffic.ts';
 import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.ts';
 import {
@@ -62,6 +63,7 @@ export interface MetricsSources {
 
 export class Metrics {
   readonly registry: Registry = new Registry();
+  readonly conditions: ConditionMetrics = new ConditionMetrics(this.registry);
   readonly #registryLabels: Set<string> = new Set();
 
   readonly #requests = this.#counter('weir_mirror_requests_total', 'Requests to the mirror', [

@@ -171,6 +171,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     documents,
     manifests: () => manifests,
     isPulling: () => blobs.inFlight > 0,
+    onAlone: (reason) => metrics.conditions.alone(reason),
   });
   if (cluster !== undefined) {
     stack.use(cluster);

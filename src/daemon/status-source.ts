@@ -9,11 +9,13 @@ import type { PullRecord } from '../pull/peering.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import {
   MAX_TRANSFERS,
+  type AloneReport,
   type PeersReport,
   type StatusReport,
   type SuspicionReport,
   type TransferReport,
 } from '../status/status-report.ts';
+import type { AloneState } from './alone-watch.ts';
 import { clusterMode, nodeName } from './cluster-settings.ts';
 import type { Cluster } from './cluster.ts';
 
@@ -57,6 +59,7 @@ export class StatusSource {
         members: cluster === undefined ? 1 : live.length,
         connections: cluster?.network.peers().length ?? 0,
         zones,
+        alone: aloneReport(cluster?.aloneWatch.state),
       },
       transfers: [
         ...alone.map((download) => this.#alone(download)),
@@ -159,6 +162,12 @@ export class StatusSource {
       },
     };
   }
+}
+
+function aloneReport(state: AloneState | undefined): AloneReport | undefined {
+  if (state === undefined) return undefined;
+  const { reason, at, message, cure, seconds } = state;
+  return { reason, at, problem: message, cure, seconds };
 }
 
 function suspicion({ reason, until, banned }: Suspect): SuspicionReport {

@@ -25,6 +25,20 @@ export interface ClusterReport {
   readonly connections: number;
   /** Members by zone; the empty name stands for members without one. */
   readonly zones: Readonly<Record<string, number>>;
+  /** Set while it is alone although `cluster.bootstrap` names others. */
+  readonly alone?: AloneReport | undefined;
+}
+
+export interface AloneReport {
+  /** Its class: `unresolved`, `refused`, `timeout`, `cluster-key`, … */
+  readonly reason: string;
+  /** The address that was tried, as it was configured. */
+  readonly at: string;
+  readonly problem: string;
+  /** What to do. */
+  readonly cure: string;
+  /** Since it is alone. */
+  readonly seconds: number;
 }
 
 export interface TransferReport {
@@ -127,6 +141,9 @@ const cluster = v.object({
   members: amount,
   connections: amount,
   zones: v.record(v.string(), amount),
+  alone: v.optional(
+    v.object({ reason: v.string(), at: v.string(), problem: v.string(), cure: v.string(), seconds: amount }),
+  ),
 });
 
 const transfer = v.object({

@@ -33,6 +33,7 @@ export function renderStatus(report: StatusReport, options: StatusViewOptions): 
   const tone = (name: Tone, text: string): string => (options.color ? paint(name, text) : text);
   const line = (label: string, text: string): string =>
     tone('bold', label.padEnd(LABEL_COLUMNS)) + cut(text, options.columns - LABEL_COLUMNS);
+  const margin = ' '.repeat(LABEL_COLUMNS);
   const { cluster, totals } = report;
   const node = [
     printable(report.name),
@@ -47,11 +48,31 @@ export function renderStatus(report: StatusReport, options: StatusViewOptions): 
     line('node', node.join('  ')),
     line('peer', report.peer),
     line('cluster', MODES[cluster.mode](`${members}, ${cluster.connections} connections`)),
+    ...aloneLines(report, options.columns - LABEL_COLUMNS).map((text) => margin + tone('red', text)),
     line('received', received),
     line('sent', `${formatBytes(totals.to_peers)} to peers, ${formatBytes(totals.to_runtimes)} to runtimes`),
     line('saved', describeSaved(report)),
   ];
   return [...lines, ...renderTransfers(report, options, tone), ...renderSuspects(report, options, tone)];
+}
+
+/** A node that is alone although others were named: why, and what to do. */
+function aloneLines({ cluster: { alone } }: StatusReport, columns: number): readonly string[] {
+  if (alone === undefined) return [];
+  const { reason, at, problem, cure, seconds } = alone;
+  const words = `alone for ${formatAge(seconds)}: ${reason} at ${at}: ${problem}`;
+  return [words, `cure: ${cure}`].flatMap((text) => wrap(printable(text), columns));
+}
+
+/** Lines of whole words; a word that is longer than a line is cut. */
+function wrap(text: string, columns: number): readonly string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const longer = `${lines.at(-1)} ${word}`;
+    if (lines.length > 0 && cut(longer, columns) === longer) lines[lines.length - 1] = longer;
+    else lines.push(cut(word, columns));
+  }
+  return lines;
 }
 
 type Painter = (tone: Tone, text: string) => string;

@@ -87,13 +87,32 @@ describe('the status for people', () => {
     assert.match(lone, /^cluster {4}no other member, 0 connections; no cluster key: this machine only$/m);
   });
 
+  it('says why a node is alone, and what to do', () => {
+    const { cluster } = statusOf();
+    const alone = {
+      reason: 'cluster-key',
+      at: 'weir.example:4772',
+      problem: 'cannot be read',
+      cure: 'give all nodes the same file in cluster.key-file',
+      seconds: 72,
+    };
+    const lines = renderStatus(statusOf({ cluster: { ...cluster, members: 1, alone } }), plain);
+    assert.deepEqual(lines.slice(3, 6), [
+      '           alone for 1 m: cluster-key at weir.example:4772: cannot be read',
+      '           cure: give all nodes the same file in cluster.key-file',
+      lines[5],
+    ]);
+  });
+
   it('fits into the columns for any report, and strips control characters of foreign text', () => {
     const text = fc.string({ unit: 'binary', maxLength: 300 });
     fc.assert(
       fc.property(text, fc.integer({ min: 60, max: 200 }), fc.boolean(), (name, columns, color) => {
         const transfers = [transferOf('a', { registry: name, state: 'failed', error: name })];
         const suspects = [{ ...suspect, name, reason: name }];
-        const report = statusOf({ name, zone: name, version: name, transfers, suspects });
+        const alone = { reason: name, at: name, problem: name, cure: name, seconds: 1 };
+        const cluster = { ...statusOf().cluster, alone };
+        const report = statusOf({ name, zone: name, version: name, cluster, transfers, suspects });
         for (const line of renderStatus(report, { columns, color, now: NOW })) {
           const bare = stripVTControlCharacters(line);
           assert.ok(bare.length <= Math.max(80, columns), bare);
