@@ -1,9 +1,11 @@
 /** The metrics of faults that cost nobody a pull, and would not be noticed otherwise. */
-import { Gauge, type Registry } from 'prom-client';
+import { Counter, Gauge, type Registry } from 'prom-client';
 import { BOOTSTRAP_REASONS, type BootstrapReason } from '../network/bootstrap-problems.ts';
+import { UNSTORED_CAUSES, type UnstoredCause } from './unstored-blobs.ts';
 
 export class ConditionMetrics {
   readonly #alone: Gauge;
+  readonly #unstored: Counter;
 
   constructor(registry: Registry) {
     const registers = [registry];
@@ -14,6 +16,17 @@ export class ConditionMetrics {
       registers,
     });
     this.alone(undefined);
+    this.#unstored = new Counter({
+      name: 'weir_unstored_blobs_total',
+      help: 'Blobs that could not be stored and passed through, by cause',
+      labelNames: ['cause'],
+      registers,
+    });
+    for (const cause of UNSTORED_CAUSES) this.#unstored.inc({ cause }, 0);
+  }
+
+  unstored(cause: UnstoredCause): void {
+    this.#unstored.inc({ cause });
   }
 
   alone(reason: BootstrapReason | undefined): void {

@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { systemClock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
 import type { WeirError } from '../util/errors.ts';
+import type { Digest } from '../oci/digest.ts';
 import { Files } from '../bytes/files.ts';
 import { Http } from '../bytes/http.ts';
 import { readCertsFolders } from '../upstream/certs-folders.ts';
@@ -26,6 +27,7 @@ import { AdminServer } from './admin-server.ts';
 import type { Announcements } from './announcements.ts';
 import { nodeName, readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
+import { Conditions } from './conditions.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
@@ -87,6 +89,15 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       end: () => crash('exception'),
     }),
   );
+  const conditions = stack.use(
+    new Conditions({
+      config,
+      clock,
+      logger,
+      metrics: metrics.conditions,
+      folders: () => runtimes,
+    }),
+  );
   const reports = new StatusSource({
     config,
     version,
@@ -94,6 +105,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     readers: (blob) => blobs.readers(blob),
     handedOut: () => metrics.handedOut,
     fromUpstream: () => metrics.fromUpstream,
+    unstored: conditions.unstored,
   });
   const { workers, watch } = startWorkers(config, logger, crash);
   stack.use(workers);
@@ -144,7 +156,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     maxConnections: config['upstream.max-connections'],
     allowPrivate: config['upstream.allow-private'] === 'yes',
     clock,
-    observer: metrics.upstream,
+    observer: conditions.observing(metrics.upstream),
     warn: (message) => logger.warn(message),
   });
   stack.defer(() => upstream.close());
@@ -201,8 +213,9 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       },
     }),
   );
-  const reportPull = (digest: string, failure: WeirError | undefined): void => {
+  const reportPull = (digest: Digest, failure: WeirError | undefined): void => {
     metrics.pulled(failure);
+    conditions.pulled(digest, failure);
     if (failure === undefined) logger.info({ digest }, 'blob pulled');
     else logger.warn({ digest, err: failure }, 'blob not pulled');
   };
@@ -280,6 +293,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
         began: () => counted.began(),
         ended: (report) => {
           counted.ended(report);
+          conditions.ended(report);
           reportRequest(logger, report);
         },
       },

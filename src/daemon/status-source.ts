@@ -14,8 +14,10 @@ import {
   type StatusReport,
   type SuspicionReport,
   type TransferReport,
+  type UnstoredReport,
 } from '../status/status-report.ts';
 import type { AloneState } from './alone-watch.ts';
+import type { UnstoredBlobs } from './unstored-blobs.ts';
 import { clusterMode, nodeName } from './cluster-settings.ts';
 import type { Cluster } from './cluster.ts';
 
@@ -29,6 +31,7 @@ export interface StatusSourceOptions {
   readonly readers: (blob: RegistryBlob) => number;
   /** Bytes of blobs that came from upstream. */
   readonly fromUpstream: () => number;
+  readonly unstored: Pick<UnstoredBlobs, 'counts' | 'last'>;
 }
 
 export class StatusSource {
@@ -73,6 +76,7 @@ export class StatusSource {
         to_runtimes: toRuntimes,
         saved: Math.max(0, toRuntimes - upstream),
       },
+      unstored: unstoredReport(this.#options.unstored),
       suspects: (cluster?.table.suspects() ?? []).map((suspect) => {
         const { reason, until, banned } = suspicion(suspect);
         const { peer } = suspect;
@@ -168,6 +172,13 @@ function aloneReport(state: AloneState | undefined): AloneReport | undefined {
   if (state === undefined) return undefined;
   const { reason, at, message, cure, seconds } = state;
   return { reason, at, problem: message, cure, seconds };
+}
+
+function unstoredReport({ counts, last }: StatusSourceOptions['unstored']): UnstoredReport {
+  return {
+    ...counts,
+    last: last && { ...last, at: new Date(last.at).toISOString() },
+  };
 }
 
 function suspicion({ reason, until, banned }: Suspect): SuspicionReport {

@@ -78,6 +78,23 @@ export interface TotalsReport {
   readonly saved: number;
 }
 
+/** Blobs that could not be stored since the node started, and passed through; by cause. A blob counts with each attempt. */
+export interface UnstoredReport {
+  readonly quota: number;
+  readonly disk: number;
+  readonly room: number;
+  readonly unusable: number;
+  readonly last?:
+    | {
+        readonly digest: Digest;
+        readonly cause: string;
+        readonly problem: string;
+        /** RFC 3339. */
+        readonly at: string;
+      }
+    | undefined;
+}
+
 export interface SuspicionReport {
   readonly reason: string;
   /** RFC 3339. */
@@ -100,6 +117,8 @@ export interface StatusReport {
   /** Running ones, and those that ended in the last 10 minutes; at most {@link MAX_TRANSFERS}. */
   readonly transfers: readonly TransferReport[];
   readonly totals: TotalsReport;
+  /** Left out by nodes of an earlier version. */
+  readonly unstored?: UnstoredReport | undefined;
   readonly suspects: readonly SuspectReport[];
 }
 
@@ -173,6 +192,21 @@ const totals = v.object({
   saved: amount,
 });
 
+const unstored = v.object({
+  quota: amount,
+  disk: amount,
+  room: amount,
+  unusable: amount,
+  last: v.optional(
+    v.object({
+      digest,
+      cause: v.string(),
+      problem: v.string(),
+      at: v.pipe(v.string(), v.isoTimestamp()),
+    }),
+  ),
+});
+
 export const statusSchema: v.GenericSchema<unknown, StatusReport> = v.object({
   version: v.string(),
   name: v.string(),
@@ -182,6 +216,7 @@ export const statusSchema: v.GenericSchema<unknown, StatusReport> = v.object({
   cluster,
   transfers: v.array(transfer),
   totals,
+  unstored: v.optional(unstored),
   suspects: v.array(v.object({ peer, name: v.string(), ...suspicion })),
 });
 

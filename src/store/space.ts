@@ -6,7 +6,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { planEviction, type EvictionCandidate } from './eviction.ts';
-import { admissionProblem, growthProblem, oversizedProblem, type Holdings } from './room.ts';
+import { admissionProblem, DISK_IS_FULL, growthProblem, oversizedProblem, type Holdings } from './room.ts';
 
 /** Bytes that are left free on the disk for other programs: a full disk makes the kubelet evict pods. */
 const DISK_RESERVE = 256 * MIB;
@@ -88,12 +88,13 @@ export class Space {
       throw new WeirError(
         'store_full',
         `no room for ${digest} of ${size} bytes: ${problem} (quota ${quota})`,
+        { detail: { reason: 'quota', size, quota } },
       );
   }
 
   /** Makes room for so many more bytes of an oversized blob. @throws WeirError `store_full` */
   async growOversized(bytes: number): Promise<void> {
-    if (bytes > (await this.#free())) refuse(bytes, 'the disk is full');
+    if (bytes > (await this.#free())) refuse(bytes, DISK_IS_FULL);
   }
 
   /** Makes room for so many more bytes from this registry. @throws WeirError `store_full` */
@@ -158,5 +159,7 @@ function* candidates(
 }
 
 function refuse(bytes: number, problem: string | undefined): void {
-  if (problem !== undefined) throw new WeirError('store_full', `no room for ${bytes} bytes: ${problem}`);
+  if (problem === undefined) return;
+  const detail = { reason: problem === DISK_IS_FULL ? 'disk' : 'room' };
+  throw new WeirError('store_full', `no room for ${bytes} bytes: ${problem}`, { detail });
 }

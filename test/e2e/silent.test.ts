@@ -3,10 +3,15 @@ import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { eventually } from '../support/eventually.ts';
 import { freePort } from '../support/ports.ts';
+import { MIB } from '../../src/util/clock.ts';
+import { buildImage } from '../support/images.ts';
+import { push } from '../support/push.ts';
 import { runOk } from '../support/program.ts';
+import { Registry } from '../support/registry.ts';
+import { requires } from '../support/requires.ts';
 import { TempDir } from '../support/temp.ts';
 import { WEIR, WeirNode } from '../support/weir.ts';
-import { controlAddress, knows } from '../support/weir-cluster.ts';
+import { controlAddress, knows, pullThrough } from '../support/weir-cluster.ts';
 
 const KEY = 'the key of a cluster that is under test';
 
@@ -103,5 +108,41 @@ describe('a node that is alone although others are named', () => {
     });
     await eventually(async () => assert.ok((await node.status()).uptime_seconds > 2));
     assert.deepEqual(warnings(node), [], node.log);
+  });
+});
+
+/** The 256 MiB that a node leaves free, and too little besides for a blob that is larger than the quota. */
+const DISK = 280 * MIB;
+
+requires('docker-registry', 'root')('a node whose pulls do less than they could', () => {
+  it('counts the blobs above its quota, and names quota and size', async () => {
+    await using stack = new AsyncDisposableStack();
+    const registry = stack.use(await Registry.start());
+    const image = await buildImage({ seed: 'unstored', layers: [3 * MIB] });
+    await push(registry.url, 'silent/app', 'v1', image);
+    const disk = stack.use(await TempDir.create('small'));
+    await runOk('mount', ['-t', 'tmpfs', '-o', `size=${DISK}`, 'tmpfs', disk.path]);
+    stack.defer(async () => void (await runOk('umount', [disk.path])));
+    const node = stack.use(
+      await WeirNode.start({
+        settings: {
+          'data.dir': disk.join('data'),
+          'cluster.mode': 'off',
+          'store.quota': '1MiB',
+          'log.level': 'info',
+        },
+        registries: { [registry.host]: {} },
+      }),
+    );
+    await pullThrough(node, `${registry.host}/silent/app:v1`);
+    await node.logged(
+      /a blob of [0-9]{7} bytes is larger than the quota of 1048576 bytes.*raise store\.quota/,
+    );
+    const { unstored } = await node.status();
+    assert.deepEqual([unstored?.quota, unstored?.last?.cause], [1, 'quota']);
+    assert.equal((await node.metrics()).sum('weir_unstored_blobs_total', { cause: 'quota' }), 1);
+    const text = await runOk(WEIR, ['status', '--admin', new URL(node.adminUrl).host]);
+    assert.match(text, /^not stored +quota 1/m);
+    assert.ok(text.includes(`the last: ${unstored?.last?.digest.slice(7, 19)}`), text);
   });
 });

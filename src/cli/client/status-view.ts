@@ -52,6 +52,7 @@ export function renderStatus(report: StatusReport, options: StatusViewOptions): 
     line('received', received),
     line('sent', `${formatBytes(totals.to_peers)} to peers, ${formatBytes(totals.to_runtimes)} to runtimes`),
     line('saved', describeSaved(report)),
+    ...unstoredLines(report, line),
   ];
   return [...lines, ...renderTransfers(report, options, tone), ...renderSuspects(report, options, tone)];
 }
@@ -62,6 +63,23 @@ function aloneLines({ cluster: { alone } }: StatusReport, columns: number): read
   const { reason, at, problem, cure, seconds } = alone;
   const words = `alone for ${formatAge(seconds)}: ${reason} at ${at}: ${problem}`;
   return [words, `cure: ${cure}`].flatMap((text) => wrap(printable(text), columns));
+}
+
+/** Blobs that passed through: how many, why, and the last one. */
+function unstoredLines(
+  { unstored }: StatusReport,
+  line: (label: string, text: string) => string,
+): readonly string[] {
+  if (unstored === undefined) return [];
+  const { last, ...counts } = unstored;
+  const causes = Object.entries(counts).filter(([, count]) => count > 0);
+  if (causes.length === 0 || last === undefined) return [];
+  const named = causes.map(([cause, count]) => `${cause} ${count}`).join(', ');
+  const of = `${shortDigest(last.digest)} (${last.cause}): ${last.problem}`;
+  return [
+    line('not stored', `${named}: blobs that passed through, fetched by each node itself`),
+    line('', printable(`the last: ${of}`)),
+  ];
 }
 
 /** Lines of whole words; a word that is longer than a line is cut. */
