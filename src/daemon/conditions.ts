@@ -10,6 +10,7 @@ import type { RequestReport } from '../mirror/mirror.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { UpstreamObserver } from '../upstream/registry-config.ts';
 import type { ConditionMetrics } from './condition-metrics.ts';
+import { watchDrift } from './drift-watch.ts';
 import { IdleSettings, type ContentFolder } from './idle-settings.ts';
 import type { Logger } from './logger.ts';
 import { RegistryRefusals } from './registry-refusals.ts';
@@ -31,6 +32,7 @@ export class Conditions implements Disposable {
   readonly unstored: UnstoredBlobs;
   readonly #refusals: RegistryRefusals;
   readonly #idle: IdleSettings;
+  readonly #drift: Disposable;
   readonly #stop: AbortController = new AbortController();
 
   constructor({ config, clock, logger, metrics, folders }: ConditionsOptions) {
@@ -42,6 +44,12 @@ export class Conditions implements Disposable {
       logger,
       folders: isNamed ? folders : () => [],
       entries: config.registries.keys(),
+    });
+    this.#drift = watchDrift({
+      clock,
+      logger,
+      root: '/', // where the node sees the machine; a pod sees what is mounted at its own place
+      onCompared: (comparison) => metrics.hostFiles(comparison),
     });
     void repeat(clock, this.#stop.signal, {
       interval: () => LOOK,
@@ -75,5 +83,6 @@ export class Conditions implements Disposable {
 
   [Symbol.dispose](): void {
     this.#stop.abort();
+    this.#drift[Symbol.dispose]();
   }
 }

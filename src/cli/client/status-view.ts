@@ -77,7 +77,7 @@ function unstoredLines(
   const named = causes.map(([cause, count]) => `${cause} ${count}`).join(', ');
   const of = `${shortDigest(last.digest)} (${last.cause}): ${last.problem}`;
   return [
-    line('not stored', `${named}: blobs that passed through, fetched by each node itself`),
+    line('not stored', `${named}: passed through, and fetched by each node itself`),
     line('', printable(`the last: ${of}`)),
   ];
 }

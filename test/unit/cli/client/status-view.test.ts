@@ -104,6 +104,20 @@ describe('the status for people', () => {
     ]);
   });
 
+  it('says which blobs could not be stored', () => {
+    const counts = { quota: 3, disk: 0, room: 1, unusable: 0 };
+    assert.doesNotMatch(
+      renderStatus(statusOf({ unstored: { ...counts, quota: 0, room: 0 } }), plain).join(),
+      /not stored/,
+    );
+    const last = { digest: transferOf('a').digest, cause: 'quota', problem: 'no room', at: until(-3) };
+    const lines = renderStatus(statusOf({ unstored: { ...counts, last } }), plain);
+    assert.deepEqual(lines.slice(6, 8), [
+      'not stored quota 3, room 1: passed through, and fetched by each node itself',
+      '           the last: ca978112ca1b (quota): no room',
+    ]);
+  });
+
   it('fits into the columns for any report, and strips control characters of foreign text', () => {
     const text = fc.string({ unit: 'binary', maxLength: 300 });
     fc.assert(
@@ -112,7 +126,9 @@ describe('the status for people', () => {
         const suspects = [{ ...suspect, name, reason: name }];
         const alone = { reason: name, at: name, problem: name, cure: name, seconds: 1 };
         const cluster = { ...statusOf().cluster, alone };
-        const report = statusOf({ name, zone: name, version: name, cluster, transfers, suspects });
+        const last = { digest: transferOf('a').digest, cause: name, problem: name, at: name };
+        const unstored = { quota: 1, disk: 0, room: 0, unusable: 0, last };
+        const report = statusOf({ name, zone: name, version: name, cluster, transfers, unstored, suspects });
         for (const line of renderStatus(report, { columns, color, now: NOW })) {
           const bare = stripVTControlCharacters(line);
           assert.ok(bare.length <= Math.max(80, columns), bare);
