@@ -37,6 +37,8 @@ const NO_ROUTE: ReadonlySet<string> = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'E
 /** Noise says no more than that it cannot read the other side: the prologue, and so the cluster key, differs. */
 const CANNOT_DECRYPT = /validation fail|decrypt/i;
 const OTHER_IDENTITY = /does not match expected/i;
+/** A name of this machine may lead to an address that this node listens on and does not announce. */
+const SELF = /dial self/i;
 const CLOSED = /ECONNRESET|EPIPE|EOF|Encryption failed|closed|ended/i;
 /** Causes of one error that are looked at; a cycle ends here. */
 const MAX_CAUSES = 8;
@@ -53,7 +55,9 @@ export class BootstrapProblems {
     return this.#hasRound ? this.#last : this.#now; // the first round may take minutes
   }
 
-  add(at: string, error: unknown, reason: BootstrapReason = reasonOf(error)): void {
+  /** An address of this node itself is no problem. */
+  add(at: string, error: unknown, reason: BootstrapReason | 'self' = reasonOf(error)): void {
+    if (reason === 'self') return;
     if (this.#now !== undefined && rank(this.#now.reason) <= rank(reason)) return;
     this.#now = { reason, at, message: errorMessage(error).slice(0, MAX_WORDS) };
   }
@@ -72,8 +76,8 @@ export function placeOf({ host, port }: BootstrapEntry, address?: string): strin
   return found === undefined || found === host ? place : `${place} (${found})`;
 }
 
-/** The class of a dial that failed, or of the first words after it. */
-export function reasonOf(error: unknown): BootstrapReason {
+/** The class of a dial that failed, or of the first words after it; `self`: this node has found itself. */
+export function reasonOf(error: unknown): BootstrapReason | 'self' {
   for (let cause = error, depth = 0; cause instanceof Error && depth < MAX_CAUSES; depth += 1) {
     const reason = reasonOfOne(cause);
     if (reason !== undefined) return reason;
@@ -82,7 +86,7 @@ export function reasonOf(error: unknown): BootstrapReason {
   return 'other';
 }
 
-function reasonOfOne(error: Error): BootstrapReason | undefined {
+function reasonOfOne(error: Error): BootstrapReason | 'self' | undefined {
   if (isWeirError(error)) {
     if (error.code === 'peer_protocol') return 'protocol';
     if (error.code === 'peer_stalled' || error.detail['reason'] === 'timeout') return 'timeout';
@@ -93,6 +97,7 @@ function reasonOfOne(error: Error): BootstrapReason | undefined {
   if (code === 'ETIMEDOUT') return 'timeout';
   if (code !== undefined && NO_ROUTE.has(code)) return 'unreachable';
   if (error.name === 'UnsupportedProtocolError') return 'protocol';
+  if (SELF.test(error.message)) return 'self';
   if (CANNOT_DECRYPT.test(error.message)) return 'cluster-key';
   if (OTHER_IDENTITY.test(error.message)) return 'peer-id';
   if (error.name === 'TimeoutError') return 'timeout';

@@ -99,16 +99,18 @@ describe('a node that is alone although others are named', () => {
     assert.equal(warnings(node).length, 1);
   });
 
-  it('says nothing if the name leads to itself', async () => {
-    const address = `127.0.0.1:${await freePort()}`;
-    await using node = await lone(dir, address.replace('127.0.0.1', 'localhost'), {
-      'cluster.listen': address,
-      'cluster.alone-after': '500ms',
-      'log.level': 'debug',
+  for (const host of ['127.0.0.1', '0.0.0.0']) {
+    it(`says nothing if the name leads to itself, listening on ${host}`, async () => {
+      const port = await freePort();
+      await using node = await lone(dir, `localhost:${port}`, {
+        'cluster.listen': `${host}:${port}`,
+        'cluster.alone-after': '500ms',
+      });
+      await eventually(async () => assert.ok((await node.status()).uptime_seconds > 2));
+      assert.deepEqual(warnings(node), [], node.log);
+      assert.equal((await node.metrics()).sum('weir_alone'), 0);
     });
-    await eventually(async () => assert.ok((await node.status()).uptime_seconds > 2));
-    assert.deepEqual(warnings(node), [], node.log);
-  });
+  }
 });
 
 /** The 256 MiB that a node leaves free, and too little besides for a blob that is larger than the quota. */
