@@ -11,7 +11,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { UpstreamObserver } from '../upstream/registry-config.ts';
 import type { ConditionMetrics } from './condition-metrics.ts';
 import { watchDrift } from './drift-watch.ts';
-import { IdleSettings, type ContentFolder } from './idle-settings.ts';
+import { entriesForImages, IdleSettings, type ContentFolder } from './idle-settings.ts';
 import type { Logger } from './logger.ts';
 import { RegistryRefusals } from './registry-refusals.ts';
 import { UnstoredBlobs } from './unstored-blobs.ts';
@@ -43,7 +43,7 @@ export class Conditions implements Disposable {
       clock,
       logger,
       folders: isNamed ? folders : () => [],
-      entries: config.registries.keys(),
+      entries: entriesForImages(config.registries),
     });
     this.#drift = watchDrift({
       clock,

@@ -6,6 +6,7 @@ import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HOUR, MINUTE, type Clock } from '../util/clock.ts';
 import type { RegistryHost } from '../oci/repository.ts';
+import type { RegistryConfig } from '../upstream/registry-config.ts';
 
 /** Milliseconds after the first pull: the runtime keeps a blob once it has all of it. */
 const SETTLED = 2 * MINUTE;
@@ -22,7 +23,7 @@ export interface IdleSettingsOptions {
   readonly logger: { warn(detail: object, message: string): void };
   /** Those that the operator named: of the usual ones most do not exist on a machine. */
   readonly folders: () => readonly ContentFolder[];
-  /** The entries of `registries`. */
+  /** Entries of `registries` ({@link entriesForImages}). */
   readonly entries: Iterable<RegistryHost>;
 }
 
@@ -88,6 +89,23 @@ export class IdleSettings {
         'write the names as images have them, with the port; remove those that are no longer used',
     );
   }
+}
+
+/**
+ * The entries of `registries` that images should name. An empty one allows a place to which a registry leads, and that of a
+ * mirror has its credential.
+ */
+export function entriesForImages(
+  registries: ReadonlyMap<RegistryHost, RegistryConfig>,
+): readonly RegistryHost[] {
+  const mirrors = new Set(
+    [...registries.values()].flatMap((entry) => (entry.mirrors ?? []).map(({ host }) => host)),
+  );
+  return [...registries]
+    .filter(
+      ([host, entry]) => !mirrors.has(host) && Object.values(entry).some((value) => value !== undefined),
+    )
+    .map(([host]) => host);
 }
 
 async function problemOf(root: string): Promise<string> {

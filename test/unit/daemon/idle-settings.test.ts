@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { mkdir } from 'node:fs/promises';
-import { IdleSettings, type ContentFolder } from '../../../src/daemon/idle-settings.ts';
+import { entriesForImages, IdleSettings, type ContentFolder } from '../../../src/daemon/idle-settings.ts';
 import { parseRegistryHost, type RegistryHost } from '../../../src/oci/repository.ts';
 import { HOUR, MINUTE } from '../../../src/util/clock.ts';
 import { TempDir } from '../../support/temp.ts';
@@ -67,6 +67,18 @@ describe('IdleSettings', () => {
     settings.pulled();
     await pass(48 * HOUR);
     assert.equal(said.length, 1);
+  });
+
+  it('expects no images of an empty entry, which allows a place, and of the entry of a mirror', () => {
+    const mirror = parseRegistryHost('mirror.example');
+    const entries = entriesForImages(
+      new Map([
+        [A, { mirrors: [new URL('https://mirror.example/hub')] }],
+        [B, { endpoint: undefined, caFiles: undefined }],
+        [mirror, { credential: { kind: 'bearer', token: 'x' } }],
+      ]),
+    );
+    assert.deepEqual(entries, [A]);
   });
 
   it('says nothing if each entry is used', async () => {
