@@ -185,6 +185,11 @@ export const SETTINGS = {
     'auto',
     'on: look for peers on the local network by multicast DNS; auto: only with a key and without cluster.bootstrap',
   ),
+  'cluster.alone-after': setting(
+    duration(),
+    '30s',
+    'Time without another member after which the log, the status and a metric say why cluster.bootstrap leads to nobody',
+  ),
   'cluster.banned': setting(
     texts({ allowed: 'peer IDs (12D3KooW…)', placeholder: 'PEER,…', read: readPeer }),
     '',

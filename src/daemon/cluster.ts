@@ -8,6 +8,7 @@ import type { Config } from '../config/settings.ts';
 import { WeirError } from '../util/errors.ts';
 import type { ByteWorkers } from '../bytes/byte-workers.ts';
 import { PeerWire } from '../bytes/peer-wire.ts';
+import type { BootstrapReason } from '../network/bootstrap-problems.ts';
 import { Network } from '../network/network.ts';
 import { MemberTable } from '../cluster/member-table.ts';
 import { Identity } from '../protocol/identity.ts';
@@ -31,6 +32,7 @@ import { SwarmManager } from '../swarm/swarm-manager.ts';
 import { makeCertificate } from '../transfer/certificate.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+import { AloneWatch } from './alone-watch.ts';
 import { Announcements } from './announcements.ts';
 import {
   clusterMode,
@@ -70,6 +72,7 @@ export interface ClusterOptions {
   readonly manifests: () => Manifests;
   /** Whether the node is pulling. */
   readonly isPulling: () => boolean;
+  readonly onAlone: (reason: BootstrapReason | undefined) => void;
 }
 
 export interface Cluster extends AsyncDisposable {
@@ -81,6 +84,7 @@ export interface Cluster extends AsyncDisposable {
   readonly wire: PeerWire;
   readonly announcements: Announcements;
   readonly importMembers: ImportMembers;
+  readonly aloneWatch: AloneWatch;
 }
 
 /**
@@ -162,6 +166,16 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   const contentRouting = network.contentRouting;
   const routing = stack.use(new ProviderSearch({ routing: contentRouting, clock, onProblem }));
   const members = (): number => table.live().length;
+  const aloneWatch = stack.use(
+    new AloneWatch({
+      clock,
+      logger,
+      after: config['cluster.alone-after'],
+      members,
+      problem: () => network.bootstrapProblem,
+      onChange: options.onAlone,
+    }),
+  );
   const queue = stack.use(
     new ProviderAnnouncer({
       routing: contentRouting,
@@ -256,17 +270,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   await announcements.announceAll(providers);
   const all = stack.move();
   const dispose = (): Promise<void> => all.disposeAsync();
-  return {
-    network,
-    table,
-    swarms,
-    peering,
-    traffic,
-    wire,
-    announcements,
-    importMembers,
-    [Symbol.asyncDispose]: dispose,
-  };
+  const parts = { network, table, swarms, peering, traffic, wire, announcements, importMembers, aloneWatch };
+  return { ...parts, [Symbol.asyncDispose]: dispose };
 }
 
 /** Resolves when another member is known, or after a while: a node that just started must not pull as if it were alone. */

@@ -11,6 +11,7 @@ import type { StoreUsage } from '../store/store.ts';
 import { DURATION_BUCKETS, meterPulls } from './pull-metrics.ts';
 import { measureStore } from './store-metrics.ts';
 import type { PullMeter } from './pull-account.ts';
+import { ConditionMetrics } from './condition-metrics.ts';
 import type { TrafficMeter } from './traffic.ts';
 import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.ts';
 import {
@@ -63,6 +64,7 @@ export interface MetricsSources {
 
 export class Metrics {
   readonly registry: Registry = new Registry();
+  readonly conditions: ConditionMetrics = new ConditionMetrics(this.registry);
   readonly #registryLabels: Set<string> = new Set();
 
   readonly #requests = this.#counter('weir_mirror_requests_total', 'Requests to the mirror', [

@@ -6,7 +6,6 @@ import { randomBytes } from 'node:crypto';
 import { whenAborted } from '../util/async.ts';
 import { systemClock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
-import type { WeirError } from '../util/errors.ts';
 import { Files } from '../bytes/files.ts';
 import { Http } from '../bytes/http.ts';
 import { UpstreamClient } from '../bytes/upstream-client.ts';
@@ -18,7 +17,6 @@ import { Manifests } from '../pull/manifests.ts';
 import { Catalog } from '../store/catalog.ts';
 import { DataFolder } from '../store/data-folder.ts';
 import { FsStore } from '../store/fs-store.ts';
-import { cannotKeep } from '../store/store.ts';
 import { ReceiveBudget } from '../util/receive-budget.ts';
 import type { RuntimeContent } from '../store/runtime-content.ts';
 import { AdminImports } from './admin-imports.ts';
@@ -27,12 +25,14 @@ import { AdminToken } from './admin-token.ts';
 import type { Announcements } from './announcements.ts';
 import { nodeName, readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
-import { diskOptions, keepsNothing, watchDisk } from './disk-watch.ts';
+import { diskOptions, watchDisk } from './disk-watch.ts';
+import { Conditions } from './conditions.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import { NodeImports } from './imports.ts';
 import { LogLevel, toggleAtSignal } from './log-level.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
+import { logPull, observeManifests } from './observers.ts';
 import { makePrefetch } from './prefetch.ts';
 import { PullAccount } from './pull-account.ts';
 import { makeReferrers } from './referrers.ts';
@@ -93,6 +93,15 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       end: () => crash('exception'),
     }),
   );
+  const conditions = stack.use(
+    new Conditions({
+      config,
+      clock,
+      logger,
+      metrics: metrics.conditions,
+      folders: () => runtimes,
+    }),
+  );
   const reports = new StatusSource({
     config,
     version,
@@ -102,6 +111,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     fromUpstream: () => metrics.fromUpstream,
     usage: () => store.usage(),
     images: () => pulls.images,
+    unstored: conditions.unstored,
   });
   const logLevel = new LogLevel(logger, config['log.level']);
   stack.use(toggleAtSignal(logLevel, process));
@@ -150,7 +160,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     logger,
     documents,
     blobs: blobTransport,
-    observer: metrics.upstream,
+    observer: conditions.observing(metrics.upstream),
   });
   stack.defer(() => upstream.close());
   const access = new Access({
@@ -178,6 +188,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     documents,
     manifests: () => manifests,
     isPulling: () => blobs.inFlight > 0,
+    onAlone: (reason) => metrics.conditions.alone(reason),
   });
   if (cluster !== undefined) {
     stack.use(cluster);
@@ -203,18 +214,15 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       observer: {
         cacheHit: (source) => metrics.cacheHit('blob', source),
         cacheMiss: () => metrics.cacheMiss('blob'),
-        pulled: (digest, failure) => reportPull(digest, failure),
+        pulled: (digest, failure) => {
+          metrics.pulled(failure);
+          conditions.pulled(digest, failure);
+          logPull(logger, store.usage(), digest, failure);
+        },
         problem,
       },
     }),
   );
-  const reportPull = (digest: string, failure: WeirError | undefined): void => {
-    metrics.pulled(failure);
-    if (failure === undefined) logger.info({ digest }, 'blob pulled');
-    else if (cannotKeep(failure) && keepsNothing(store.usage()))
-      logger.debug({ digest, err: failure }, 'blob not kept');
-    else logger.warn({ digest, err: failure }, 'blob not pulled');
-  };
   const manifests: Manifests = new Manifests({
     providers,
     store,
@@ -225,19 +233,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     tagTtl: config['tags.ttl'],
     imports: imported.imports,
     peers: cluster?.peering,
-    observer: {
-      cacheHit: (source) => metrics.cacheHit('manifest', source),
-      cacheMiss: () => metrics.cacheMiss('manifest'),
-      staleTag: (repository, tag, error) => {
-        metrics.staleTag();
-        logger.warn(
-          { repository, tag, err: error },
-          'upstream cannot be reached: tag answered with its last known digest',
-        );
-      },
-      handedOut: (repository, bytes) => prefetch?.listed(repository, bytes),
-      problem,
-    },
+    observer: observeManifests(metrics, logger, (repository, bytes) => prefetch?.listed(repository, bytes)),
   });
   const prefetch = stack.use(
     makePrefetch(config, {
@@ -304,6 +300,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
         ended: (report) => {
           counted.ended(report);
           pulls.ended(report);
+          conditions.ended(report);
           reportRequest(logger, report);
         },
       },

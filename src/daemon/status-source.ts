@@ -12,12 +12,16 @@ import { Bitfield } from '../protocol/bitfield.ts';
 import type { ImageReport } from '../status/pull-report.ts';
 import {
   MAX_TRANSFERS,
+  type AloneReport,
   type PeersReport,
   type StatusReport,
   type StoreReport,
   type SuspicionReport,
   type TransferReport,
+  type UnstoredReport,
 } from '../status/status-report.ts';
+import type { AloneState } from './alone-watch.ts';
+import type { UnstoredBlobs } from './unstored-blobs.ts';
 import { clusterMode, nodeName } from './cluster-settings.ts';
 import type { Cluster } from './cluster.ts';
 
@@ -33,6 +37,7 @@ export interface StatusSourceOptions {
   readonly fromUpstream: () => number;
   readonly usage: () => StoreUsage;
   readonly images: () => readonly ImageReport[];
+  readonly unstored: Pick<UnstoredBlobs, 'counts' | 'last'>;
 }
 
 export class StatusSource {
@@ -63,6 +68,7 @@ export class StatusSource {
         members: cluster === undefined ? 1 : live.length,
         connections: cluster?.network.peers().length ?? 0,
         zones,
+        alone: aloneReport(cluster?.aloneWatch.state),
       },
       store: storeReport(this.#options.usage()),
       transfers: [
@@ -77,6 +83,7 @@ export class StatusSource {
         to_runtimes: toRuntimes,
         saved: Math.max(0, toRuntimes - upstream),
       },
+      unstored: unstoredReport(this.#options.unstored),
       suspects: (cluster?.table.suspects() ?? []).map((suspect) => {
         const { reason, until, banned } = suspicion(suspect);
         const { peer } = suspect;
@@ -184,6 +191,19 @@ export function storeReport(usage: StoreUsage): StoreReport {
     disk_bytes: disk.size,
     disk_free_bytes: disk.free,
     state,
+  };
+}
+
+function aloneReport(state: AloneState | undefined): AloneReport | undefined {
+  if (state === undefined) return undefined;
+  const { reason, at, message, cure, seconds } = state;
+  return { reason, at, problem: message, cure, seconds };
+}
+
+function unstoredReport({ counts, last }: StatusSourceOptions['unstored']): UnstoredReport {
+  return {
+    ...counts,
+    last: last && { ...last, at: new Date(last.at).toISOString() },
   };
 }
 

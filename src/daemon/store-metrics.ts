@@ -15,8 +15,7 @@ export function measureStore(registry: Registry, usage: () => StoreUsage): void 
   measure('weir_store_partial_bytes', 'Bytes of partial blobs', ({ partialBytes }) => partialBytes);
   measure('weir_store_quota_bytes', 'Bytes that the store may use', ({ quota }) => quota);
   measure('weir_store_pinned_bytes', 'Bytes of pinned blobs', ({ pinnedBytes }) => pinnedBytes);
-  const free = ({ disk }: StoreUsage): number => freePercent(disk) / 100;
-  measure('weir_store_disk_free_ratio', "Free share of the data folder's disk, 0 to 1", free);
+  measure('weir_store_disk_free_ratio', "Free share of the data folder's disk, 0 to 1", freeShare);
 
   // One series for each state: 1 for the present one, 0 for the others.
   const collect = function (this: Gauge): void {
@@ -25,4 +24,8 @@ export function measureStore(registry: Registry, usage: () => StoreUsage): void 
   };
   const [name, help] = ['weir_store_state', '1 for the state of the store'];
   registry.registerMetric(new Gauge({ name, help, labelNames: ['state'], registers: [], collect }));
+}
+
+function freeShare({ disk }: StoreUsage): number {
+  return freePercent(disk) / 100;
 }

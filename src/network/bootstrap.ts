@@ -7,9 +7,10 @@
  */
 import type { Connection } from '@libp2p/interface';
 import type { Clock } from '../util/clock.ts';
-import { errorMessage } from '../util/errors.ts';
+import { errorMessage, WeirError } from '../util/errors.ts';
 import type { BootstrapEntry, Lookup } from './addresses.ts';
 import { resolveBootstrap } from './addresses.ts';
+import { BootstrapProblems, placeOf, type BootstrapProblem } from './bootstrap-problems.ts';
 import type { Candidates } from './candidates.ts';
 import {
   BOOTSTRAP_ENOUGH,
@@ -39,13 +40,19 @@ export interface BootstrapOptions {
 
 export class Bootstrap {
   readonly #options: BootstrapOptions;
-  /** The addresses that the operator named, as of the last round. */
-  #named: ReadonlySet<string> = new Set();
+  /** The addresses that the operator named, as of the last round, each with the words of the operator. */
+  #named: ReadonlyMap<string, string> = new Map();
+  readonly #problems: BootstrapProblems = new BootstrapProblems();
   /** Ends the current wait early. */
   #hurry: AbortController = new AbortController();
 
   constructor(options: BootstrapOptions) {
     this.#options = options;
+  }
+
+  /** Why the names that the operator gave led to nobody; undefined if they did, or lead to this node alone. */
+  get problem(): BootstrapProblem | undefined {
+    return this.#problems.worst;
   }
 
   /** Tries again now: the last neighbour is gone, or a new address is known. */
@@ -91,20 +98,24 @@ export class Bootstrap {
       }
     };
     await Promise.all(Array.from({ length: BOOTSTRAP_PARALLEL }, worker));
+    if (!signal.aborted) this.#problems.endRound();
   }
 
   async #addresses(): Promise<readonly string[]> {
     const { entries, lookup, candidates, onProblem } = this.#options;
     const lists = entries.map(async (entry) => {
       try {
-        return await resolveBootstrap(entry, lookup);
+        const found = await resolveBootstrap(entry, lookup);
+        if (found.length === 0) throw new WeirError('peer_unreachable', 'the name has no address');
+        return found.map((address) => [address, placeOf(entry, address)] as const);
       } catch (error) {
         onProblem(`cannot resolve ${entry.host}: ${errorMessage(error)}`);
+        this.#problems.add(placeOf(entry), error, 'unresolved');
         return [];
       }
     });
-    this.#named = new Set((await Promise.all(lists)).flat());
-    return [...new Set([...this.#named, ...candidates.addresses()])];
+    this.#named = new Map((await Promise.all(lists)).flat());
+    return [...new Set([...this.#named.keys(), ...candidates.addresses()])];
   }
 
   async #try(address: string, signal: AbortSignal): Promise<boolean> {
@@ -115,7 +126,11 @@ export class Bootstrap {
       await onConnected(connection, signal);
       return true;
     } catch (error) {
-      if (!signal.aborted) onProblem(`${address}: ${errorMessage(error)}`);
+      if (signal.aborted) return false;
+      onProblem(`${address}: ${errorMessage(error)}`);
+      // Other addresses are those of members that are gone: nobody is expected there.
+      const place = this.#named.get(address);
+      if (place !== undefined) this.#problems.add(place, error);
       return false;
     }
   }

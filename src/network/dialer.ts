@@ -89,7 +89,7 @@ export class Dialer {
    * @throws the error of the last address; the signal's reason
    */
   async #oneByOne(addresses: readonly string[], signal: AbortSignal | undefined): Promise<Connection> {
-    using whole = new ActiveTimer(this.#clock, limits.DIAL_TIMEOUT);
+    using whole = new ActiveTimer(this.#clock, limits.DIAL_TIMEOUT, late);
     const until = signal === undefined ? whole.signal : AbortSignal.any([signal, whole.signal]);
     let failure: unknown = new Error('it has no address');
     for (const address of addresses) {
@@ -112,4 +112,10 @@ export class Dialer {
     }
     throw failure;
   }
+}
+
+function late(limit: string): WeirError {
+  return new WeirError('peer_unreachable', `no connection within ${limit}`, {
+    detail: { reason: 'timeout' },
+  });
 }

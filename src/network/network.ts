@@ -18,6 +18,7 @@ import type { ContentRouting } from './content-routing.ts';
 import type { SignedMember } from '../protocol/signed-record.ts';
 import { announced, isLoopback, parseBootstrap, systemLookup } from './addresses.ts';
 import { Bootstrap } from './bootstrap.ts';
+import type { BootstrapProblem } from './bootstrap-problems.ts';
 import { Candidates } from './candidates.ts';
 import { describe, type ConnectedPeer, type NetworkOptions } from './network-options.ts';
 import { PeerPolicy } from './peer-policy.ts';
@@ -132,6 +133,10 @@ export class Network implements AsyncDisposable {
   /** Multiaddrs that others are told, without the peer ID. */
   get addresses(): readonly string[] {
     return this.#libp2p.getMultiaddrs().map((address) => String(address).replace(/\/p2p\/[^/]+$/, ''));
+  }
+
+  get bootstrapProblem(): BootstrapProblem | undefined {
+    return this.#bootstrap.problem;
   }
 
   /** The peer has answered elsewhere than over libp2p. */

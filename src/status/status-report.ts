@@ -26,6 +26,20 @@ export interface ClusterReport {
   readonly connections: number;
   /** Members by zone; the empty name stands for members without one. */
   readonly zones: Readonly<Record<string, number>>;
+  /** Set while it is alone although `cluster.bootstrap` names others. */
+  readonly alone?: AloneReport | undefined;
+}
+
+export interface AloneReport {
+  /** Its class: `unresolved`, `refused`, `timeout`, `cluster-key`, … */
+  readonly reason: string;
+  /** The address that was tried, as it was configured. */
+  readonly at: string;
+  readonly problem: string;
+  /** What to do. */
+  readonly cure: string;
+  /** Since it is alone. */
+  readonly seconds: number;
 }
 
 export const STORE_STATES = ['normal', 'shrinking', 'stopped', 'unwritable'] as const;
@@ -83,6 +97,23 @@ export interface TotalsReport {
   readonly saved: number;
 }
 
+/** Blobs that could not be stored since the node started, and passed through; by cause. A blob counts with each attempt. */
+export interface UnstoredReport {
+  readonly quota: number;
+  readonly disk: number;
+  readonly room: number;
+  readonly unusable: number;
+  readonly last?:
+    | {
+        readonly digest: Digest;
+        readonly cause: string;
+        readonly problem: string;
+        /** RFC 3339. */
+        readonly at: string;
+      }
+    | undefined;
+}
+
 export interface SuspicionReport {
   readonly reason: string;
   /** RFC 3339. */
@@ -106,6 +137,8 @@ export interface StatusReport {
   /** Running ones, and those that ended in the last 10 minutes; at most {@link MAX_TRANSFERS}. */
   readonly transfers: readonly TransferReport[];
   readonly totals: TotalsReport;
+  /** Left out by nodes of an earlier version. */
+  readonly unstored?: UnstoredReport | undefined;
   readonly suspects: readonly SuspectReport[];
   /** The last images that brought bytes or failed, running ones first. */
   readonly images: readonly ImageReport[];
@@ -151,6 +184,9 @@ const cluster = v.object({
   members: amount,
   connections: amount,
   zones: v.record(v.string(), amount),
+  alone: v.optional(
+    v.object({ reason: v.string(), at: v.string(), problem: v.string(), cure: v.string(), seconds: amount }),
+  ),
 });
 
 export const storeEntries = {
@@ -192,6 +228,21 @@ const totals = v.object({
   saved: amount,
 });
 
+const unstored = v.object({
+  quota: amount,
+  disk: amount,
+  room: amount,
+  unusable: amount,
+  last: v.optional(
+    v.object({
+      digest,
+      cause: v.string(),
+      problem: v.string(),
+      at: v.pipe(v.string(), v.isoTimestamp()),
+    }),
+  ),
+});
+
 export const statusSchema: v.GenericSchema<unknown, StatusReport> = v.object({
   version: v.string(),
   name: v.string(),
@@ -202,6 +253,7 @@ export const statusSchema: v.GenericSchema<unknown, StatusReport> = v.object({
   store: v.object(storeEntries),
   transfers: v.array(transfer),
   totals,
+  unstored: v.optional(unstored),
   suspects: v.array(v.object({ peer, name: v.string(), ...suspicion })),
   images: v.array(imageSchema),
 });

@@ -16,6 +16,9 @@ export const UNKNOWN_SHARE = 0.25;
 /** Share of the quota that announced sizes may reserve, so that two large blobs do not stop each other half-way. */
 export const ANNOUNCED_SHARE = 0.5;
 
+/** The problem of {@link admissionProblem} that an operator mends in another way than the others. */
+export const DISK_IS_FULL = 'the disk is full';
+
 /** Share of the disk that oversized blobs leave free. */
 export const OVERSIZED_LEAVES = 0.15;
 
@@ -70,7 +73,7 @@ export function admissionProblem(
   for (const blob of blobs()) if (blob.isInUse || blob.isPinned) kept += blob.size;
   if (taken + reserved + kept + size > limits.quota) return 'the stored blobs are in use or pinned';
   const evictable = blobBytes - kept + sum(partials.map(({ bytes }) => bytes));
-  if (reserved + size > limits.disk + evictable) return 'the disk is full';
+  if (reserved + size > limits.disk + evictable) return DISK_IS_FULL;
   return growthProblem(holdings, registry, size, limits.quota);
 }
 

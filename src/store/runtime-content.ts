@@ -71,6 +71,10 @@ export class RuntimeContent implements BlobProvider, AsyncDisposable {
     return content;
   }
 
+  get root(): string {
+    return this.#options.root;
+  }
+
   get blobs(): number {
     return this.#known.size;
   }

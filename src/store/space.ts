@@ -4,9 +4,9 @@ import { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
-import type { Disk } from './disk.ts';
+import { DISK_RESERVE, type Disk } from './disk.ts';
 import { planEviction, planShrink, type EvictionCandidate } from './eviction.ts';
-import { admissionProblem, growthProblem, oversizedProblem, type Holdings } from './room.ts';
+import { admissionProblem, DISK_IS_FULL, growthProblem, oversizedProblem, type Holdings } from './room.ts';
 import { freePercent, missingBytes } from './watermarks.ts';
 
 const AUTO_QUOTA_MAX = 20 * GIB;
@@ -83,23 +83,27 @@ export class Space {
     const quota = this.#quota;
     const { disk, holdings, oversized } = this.#options;
     await this.#lookAtDisk();
-    if (disk.state === 'stopped') refuse(size, stopProblem(disk));
+    if (disk.state === 'stopped') refuse(size, stopProblem(disk), 'disk');
     if (size <= quota)
       return refuse(size, admissionProblem(holdings(), registry, size, { quota, disk: disk.room }));
     const { arriving, reserved } = oversized();
     const isTrusted = arriving === 0 || holdings().isKnown(registry);
-    const problem = oversizedProblem(isTrusted, size, reserved, disk.space);
+    const problem = oversizedProblem(isTrusted, size, reserved, {
+      size: disk.space.size,
+      free: disk.space.free - DISK_RESERVE,
+    });
     if (problem !== undefined)
       throw new WeirError(
         'store_full',
         `no room for ${digest} of ${size} bytes: ${problem} (quota ${quota})`,
+        { detail: { reason: 'quota', size, quota } },
       );
   }
 
   /** Makes room for so many more bytes of an oversized blob. @throws WeirError `store_full` */
   async growOversized(bytes: number): Promise<void> {
     await this.#lookAtDisk();
-    if (bytes > this.#options.disk.room) refuse(bytes, 'the disk is full');
+    if (bytes > this.#options.disk.room) refuse(bytes, DISK_IS_FULL);
   }
 
   /** Makes room for so many more bytes from this registry. @throws WeirError `store_full` */
@@ -228,6 +232,12 @@ function stopProblem({ space, watermarks }: Disk): string {
   return `${freePercent(space).toFixed(1)} % of the disk is free, and below ${watermarks.stopBelow} % nothing new is stored`;
 }
 
-function refuse(bytes: number, problem: string | undefined): void {
-  if (problem !== undefined) throw new WeirError('store_full', `no room for ${bytes} bytes: ${problem}`);
+function refuse(
+  bytes: number,
+  problem: string | undefined,
+  reason = problem === DISK_IS_FULL ? 'disk' : 'room',
+): void {
+  if (problem === undefined) return;
+  const detail = { reason };
+  throw new WeirError('store_full', `no room for ${bytes} bytes: ${problem}`, { detail });
 }

@@ -7,7 +7,7 @@ import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import * as fc from 'fast-check';
 import { stringify as tomlOf } from 'smol-toml';
 import { configureHost } from '../../src/cli/runtimes/host-setup.ts';
-import { STATE_FOLDER } from '../../src/cli/runtimes/original-files.ts';
+import { STATE_FOLDER } from '../../src/host/original-files.ts';
 import type { Runtime, Wish } from '../../src/cli/runtimes/target.ts';
 import { Containerd } from '../support/containerd.ts';
 import { HttpServer } from '../support/http-server.ts';

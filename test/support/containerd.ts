@@ -5,7 +5,7 @@ import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { MINUTE } from '../../src/util/clock.ts';
 import { digestHex, type Digest } from '../../src/oci/digest.ts';
-import { HostFiles } from '../../src/cli/runtimes/host-files.ts';
+import { HostFiles } from '../../src/host/host-files.ts';
 import { planHosts } from '../../src/cli/runtimes/hosts-folders.ts';
 import type { Wish } from '../../src/cli/runtimes/target.ts';
 import { Cri } from './cri.ts';

@@ -130,6 +130,7 @@ export class MemberNode implements AsyncDisposable {
       documents: new DocumentRoom(),
       providers,
       manifests: () => manifests,
+      onAlone: () => undefined,
       isPulling: () => blobs.inFlight > 0,
     });
     if (cluster === undefined) throw new Error('the cluster is turned off');

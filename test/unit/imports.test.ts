@@ -39,6 +39,7 @@ const MAY_IMPORT: Readonly<
   },
   'cli/doctor': {
     from: [
+      'host',
       'cli/client',
       'cli/runtimes',
       'daemon',
@@ -62,7 +63,7 @@ const MAY_IMPORT: Readonly<
     because: 'it asks the API server for what the chart needs, and knows nothing of images',
   },
   'cli/runtimes': {
-    from: ['util'],
+    from: ['host', 'util'],
     because: 'it edits the files of other programs on this machine, with no node running',
   },
   daemon: {
@@ -78,6 +79,7 @@ const MAY_IMPORT: Readonly<
       'upstream',
       'store',
       'http',
+      'host',
       'protocol',
       'oci',
       'util',
@@ -138,6 +140,10 @@ const MAY_IMPORT: Readonly<
     because: 'it reads and writes archives of images, and does not know where their bytes are kept',
   },
   http: { from: ['util'], because: 'it moves bytes into responses and knows nobody who asks for them' },
+  host: {
+    from: ['util'],
+    because: 'it reads the files of the machine for the command and for the node, which share nothing else',
+  },
   protocol: { from: ['oci', 'util'], because: 'it is what peers say to each other, and pure' },
   oci: { from: ['util'], because: 'names and formats are pure: no disk, no network' },
   util: { from: [], because: 'everything may fail, wait and count, so everything imports it' },

@@ -34,6 +34,7 @@ export function renderStatus(report: StatusReport, options: StatusViewOptions): 
   const tone = (name: Tone, text: string): string => (options.color ? paint(name, text) : text);
   const line = (label: string, text: string): string =>
     tone('bold', label.padEnd(LABEL_COLUMNS)) + cut(text, options.columns - LABEL_COLUMNS);
+  const margin = ' '.repeat(LABEL_COLUMNS);
   const { cluster, totals } = report;
   const node = [
     printable(report.name),
@@ -48,10 +49,12 @@ export function renderStatus(report: StatusReport, options: StatusViewOptions): 
     line('node', node.join('  ')),
     line('peer', report.peer),
     line('cluster', MODES[cluster.mode](`${members}, ${cluster.connections} connections`)),
+    ...aloneLines(report, options.columns - LABEL_COLUMNS).map((text) => margin + tone('red', text)),
     line('received', received),
     line('sent', `${formatBytes(totals.to_peers)} to peers, ${formatBytes(totals.to_runtimes)} to runtimes`),
     line('saved', describeSaved(report)),
     line('store', describeStore(report.store)),
+    ...unstoredLines(report, line),
   ];
   const problem = STORE_PROBLEMS[report.store.state];
   if (problem !== '')
@@ -62,6 +65,42 @@ export function renderStatus(report: StatusReport, options: StatusViewOptions): 
     ...renderLastImages(report, options, tone),
     ...renderSuspects(report, options, tone),
   ];
+}
+
+/** A node that is alone although others were named: why, and what to do. */
+function aloneLines({ cluster: { alone } }: StatusReport, columns: number): readonly string[] {
+  if (alone === undefined) return [];
+  const { reason, at, problem, cure, seconds } = alone;
+  const words = `alone for ${formatAge(seconds)}: ${reason} at ${at}: ${problem}`;
+  return [words, `cure: ${cure}`].flatMap((text) => wrap(printable(text), columns));
+}
+
+/** Blobs that passed through: how many, why, and the last one. */
+function unstoredLines(
+  { unstored }: StatusReport,
+  line: (label: string, text: string) => string,
+): readonly string[] {
+  if (unstored === undefined) return [];
+  const { last, ...counts } = unstored;
+  const causes = Object.entries(counts).filter(([, count]) => count > 0);
+  if (causes.length === 0 || last === undefined) return [];
+  const named = causes.map(([cause, count]) => `${cause} ${count}`).join(', ');
+  const of = `${shortDigest(last.digest)} (${last.cause}): ${last.problem}`;
+  return [
+    line('not stored', `${named}: passed through, and fetched by each node itself`),
+    line('', printable(`the last: ${of}`)),
+  ];
+}
+
+/** Lines of whole words; a word that is longer than a line is cut. */
+function wrap(text: string, columns: number): readonly string[] {
+  const lines: string[] = [];
+  for (const word of text.split(' ')) {
+    const longer = `${lines.at(-1)} ${word}`;
+    if (lines.length > 0 && cut(longer, columns) === longer) lines[lines.length - 1] = longer;
+    else lines.push(cut(word, columns));
+  }
+  return lines;
 }
 
 type Painter = (tone: Tone, text: string) => string;

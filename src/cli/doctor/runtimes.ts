@@ -7,7 +7,7 @@ import { SECOND } from '../../util/clock.ts';
 import { assertNever, isWeirError } from '../../util/errors.ts';
 import { dumpedConfigPath, DEFAULT_HOSTS } from '../runtimes/containerd-config.ts';
 import { containerdState, type ContainerdState } from '../runtimes/containerd.ts';
-import { HostFiles } from '../runtimes/host-files.ts';
+import { HostFiles } from '../../host/host-files.ts';
 import type { RuntimeSurvey } from '../runtimes/survey.ts';
 import { DEFAULT_MIRROR, type Runtime } from '../runtimes/target.ts';
 import {

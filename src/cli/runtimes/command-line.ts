@@ -1,6 +1,6 @@
 /** How a runtime was started: its running process, or its systemd unit while it does not run. */
 import { posix } from 'node:path';
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../host/host-files.ts';
 
 /** Where systemd looks for units, the first wins; drop-ins of all hold, in the order of their names. */
 const UNIT_FOLDERS = [

@@ -1,7 +1,7 @@
 /** What containerd's own configuration says of registries. It is read, never changed: containerd would need a restart. */
 import { posix } from 'node:path';
 import { editing } from './edit.ts';
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../host/host-files.ts';
 import { parseToml, type TomlTable } from './toml-block.ts';
 import { valuesOf } from './values.ts';
 

@@ -7,7 +7,7 @@ import {
 } from './containerd-config.ts';
 import { planHosts } from './hosts-folders.ts';
 import { commandLineOf, optionOf, proxyNotes, type CommandLine } from './command-line.ts';
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../host/host-files.ts';
 import { existsAny, programPaths, type Detect } from './target.ts';
 import { posix } from 'node:path';
 

@@ -7,7 +7,7 @@
 import { posix } from 'node:path';
 import { stringify } from 'smol-toml';
 import { editing, type Edit } from './edit.ts';
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../host/host-files.ts';
 import { derive, isPrefixOf, tableFor, type Derived, type RegistryTables } from './registries-conf.ts';
 import { ALL_REGISTRIES, existsAny, programPaths, type Detect, type Wish } from './target.ts';
 import { block, parseToml, removeBlock, withoutBlock, type TomlTable } from './toml-block.ts';

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { editing } from './edit.ts';
 import { commandLineOf, optionOf, proxyNotes, type CommandLine } from './command-line.ts';
 import { daemonJsonEdit, otherMirrors, parseDaemonJson } from './daemon-json.ts';
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../host/host-files.ts';
 import { ALL_REGISTRIES, existsAny, programPaths, type Detect } from './target.ts';
 
 const DAEMON_JSON = '/etc/docker/daemon.json';

@@ -1,5 +1,5 @@
 /** Edits of the text of one configuration file: Weir's part is put in, and taken out again. Pure. */
-import { problem } from './host-files.ts';
+import { problem } from '../../host/host-files.ts';
 
 export interface Edit {
   /** The runtime's text with Weir's part, or `text` itself if it has the part already. @param text undefined: no such file */

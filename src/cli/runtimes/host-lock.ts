@@ -7,7 +7,7 @@ import { posix } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as delay } from 'node:timers/promises';
 import { SECOND } from '../../util/clock.ts';
-import { problem, type HostFiles } from './host-files.ts';
+import { problem, type HostFiles } from '../../host/host-files.ts';
 
 /** Not a record, as its name begins with a dot. */
 const LOCK_FILE = '.lock';

@@ -10,9 +10,9 @@
 import { createTwoFilesPatch, FILE_HEADERS_ONLY } from 'diff';
 import { isWeirError } from '../../util/errors.ts';
 import { reloadDocker } from './docker.ts';
-import { HostFiles, problem } from './host-files.ts';
+import { HostFiles, problem } from '../../host/host-files.ts';
 import { lockHost } from './host-lock.ts';
-import { Records, type KnownRecords } from './original-files.ts';
+import { Records, type KnownRecords } from '../../host/original-files.ts';
 import {
   isReal,
   nothingChanged,

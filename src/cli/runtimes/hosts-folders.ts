@@ -5,7 +5,7 @@
  */
 import { posix } from 'node:path';
 import { editing } from './edit.ts';
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../host/host-files.ts';
 import { directTomlEdit, hostsTomlEdit, isBare, placesOf, serverOf, type Places } from './hosts-toml.ts';
 import { ALL_REGISTRIES, type Target, type Wish } from './target.ts';
 import { hasBlock, parseToml, withoutBlock } from './toml-block.ts';

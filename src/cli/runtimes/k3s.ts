@@ -6,7 +6,7 @@ import { posix } from 'node:path';
 import { commandLineOf, optionOf, proxyNotes } from './command-line.ts';
 import { editing } from './edit.ts';
 import { planHosts } from './hosts-folders.ts';
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../host/host-files.ts';
 import { dataFolderOf, registriesYamlEdit, registriesYamlNotes } from './registries-yaml.ts';
 import { ALL_REGISTRIES, existsAny, programPaths, type Detect, type Runtime } from './target.ts';
 

@@ -5,9 +5,9 @@ import { detectContainers } from './containers.ts';
 import { daemonJsonEdit } from './daemon-json.ts';
 import { detectDocker } from './docker.ts';
 import { editing, type Edit } from './edit.ts';
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../host/host-files.ts';
 import { detectK3s, detectRke2, yamlName } from './k3s.ts';
-import { sha256, type Record } from './original-files.ts';
+import { sha256, type Record } from '../../host/original-files.ts';
 import { registriesYamlEdit } from './registries-yaml.ts';
 import { hasBlock, removeBlock } from './toml-block.ts';
 import {

@@ -3,8 +3,8 @@
  * since, or do not name the mirror. Nothing is written, and no running program is asked.
  */
 import { isWeirError } from '../../util/errors.ts';
-import { HostFiles } from './host-files.ts';
-import { Records, sha256, type KnownRecords, type Record } from './original-files.ts';
+import { HostFiles } from '../../host/host-files.ts';
+import { Records, sha256, type KnownRecords, type Record } from '../../host/original-files.ts';
 import { DETECT } from './plan.ts';
 import { ALL_REGISTRIES, type Found, type Runtime } from './target.ts';
 import { hasBlock } from './toml-block.ts';

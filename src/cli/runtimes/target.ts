@@ -1,6 +1,6 @@
 /** A runtime of this machine as `weir host` sees it: the files to edit, and notes for the administrator. */
 import type { Edit } from './edit.ts';
-import type { HostFiles } from './host-files.ts';
+import type { HostFiles } from '../../host/host-files.ts';
 
 export const RUNTIMES = ['containerd', 'docker', 'containers', 'k3s', 'rke2'] as const;
 export type Runtime = (typeof RUNTIMES)[number];

@@ -5,9 +5,10 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { parse, TomlError, type TomlTable } from 'smol-toml';
+import { BLOCK_MARK } from '../../host/drift.ts';
 import { EditError, endOfLine } from './edit.ts';
 
-const BEGIN = '# weir begin: written by "weir host configure", taken out by "weir host restore"';
+const BEGIN = `${BLOCK_MARK}: written by "weir host configure", taken out by "weir host restore"`;
 const END = '# weir end';
 /** A block ends at the next mark: otherwise each mark without an end would be followed to the end of the file. */
 const BLOCK = /^# weir begin(?::.*)?\r?\n(?:(?!# weir begin).*\r?\n)*?# weir end[^\n]*(?:\n|$)/gm;

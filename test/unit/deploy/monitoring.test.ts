@@ -148,10 +148,12 @@ describe("Grafana's dashboard", () => {
 
   it('shows each metric, but for a few', async () => {
     const text = JSON.stringify(await readDashboard());
+    // A node names its own faults in its log and in `weir status`, with the cure that a panel has no room for.
+    const conditions = new Set(['weir_alone', 'weir_unstored_blobs_total', 'weir_host_files']);
     const names = [...exported().keys()].filter((name) => name.startsWith('weir_'));
     const own = new Set(names.map((name) => name.replace(/_(bucket|sum|count)$/, '')));
     assert.deepEqual(
-      [...own].filter((name) => !text.includes(name)),
+      [...own].filter((name) => !text.includes(name) && !conditions.has(name)),
       // Its version is in weir_node_info; counts of blobs say less than their bytes.
       ['weir_build_info', 'weir_store_blobs', 'weir_runtime_blobs'],
     );

@@ -10,6 +10,22 @@ describe('Reports of the admin address', () => {
     const status = statusOf({
       transfers: [transferOf('a'), transferOf('b', { state: 'failed', error: 'peer_cut: gone' })],
       suspects: [{ peer: peerOf(9), name: 'node-9', ...suspect }],
+      cluster: {
+        ...statusOf().cluster,
+        alone: { reason: 'refused', at: 'a:1', problem: 'no', cure: 'start it', seconds: 31 },
+      },
+      unstored: {
+        quota: 1,
+        disk: 0,
+        room: 0,
+        unusable: 2,
+        last: {
+          digest: transferOf('a').digest,
+          cause: 'quota',
+          problem: 'no room',
+          at: new Date(0).toISOString(),
+        },
+      },
     });
     assert.deepEqual(v.parse(statusSchema, JSON.parse(JSON.stringify(status))), status);
     const peers = { peers: [peerReportOf(2), peerReportOf(3, { suspect })] };

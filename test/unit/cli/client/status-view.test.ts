@@ -90,13 +90,48 @@ describe('the status for people', () => {
     assert.match(lone, /^cluster {4}no other member, 0 connections; no cluster key: this machine only$/m);
   });
 
+  it('says why a node is alone, and what to do', () => {
+    const { cluster } = statusOf();
+    const alone = {
+      reason: 'cluster-key',
+      at: 'weir.example:4772',
+      problem: 'cannot be read',
+      cure: 'give all nodes the same file in cluster.key-file',
+      seconds: 72,
+    };
+    const lines = renderStatus(statusOf({ cluster: { ...cluster, members: 1, alone } }), plain);
+    assert.deepEqual(lines.slice(3, 6), [
+      '           alone for 1 m: cluster-key at weir.example:4772: cannot be read',
+      '           cure: give all nodes the same file in cluster.key-file',
+      lines[5],
+    ]);
+  });
+
+  it('says which blobs could not be stored', () => {
+    const counts = { quota: 3, disk: 0, room: 1, unusable: 0 };
+    assert.doesNotMatch(
+      renderStatus(statusOf({ unstored: { ...counts, quota: 0, room: 0 } }), plain).join(),
+      /not stored/,
+    );
+    const last = { digest: transferOf('a').digest, cause: 'quota', problem: 'no room', at: until(-3) };
+    const lines = renderStatus(statusOf({ unstored: { ...counts, last } }), plain);
+    assert.deepEqual(lines.slice(7, 9), [
+      'not stored quota 3, room 1: passed through, and fetched by each node itself',
+      '           the last: ca978112ca1b (quota): no room',
+    ]);
+  });
+
   it('fits into the columns for any report, and strips control characters of foreign text', () => {
     const text = fc.string({ unit: 'binary', maxLength: 300 });
     fc.assert(
       fc.property(text, fc.integer({ min: 60, max: 200 }), fc.boolean(), (name, columns, color) => {
         const transfers = [transferOf('a', { registry: name, state: 'failed', error: name })];
         const suspects = [{ ...suspect, name, reason: name }];
-        const report = statusOf({ name, zone: name, version: name, transfers, suspects });
+        const alone = { reason: name, at: name, problem: name, cure: name, seconds: 1 };
+        const cluster = { ...statusOf().cluster, alone };
+        const last = { digest: transferOf('a').digest, cause: name, problem: name, at: name };
+        const unstored = { quota: 1, disk: 0, room: 0, unusable: 0, last };
+        const report = statusOf({ name, zone: name, version: name, cluster, transfers, unstored, suspects });
         for (const line of renderStatus(report, { columns, color, now: NOW })) {
           const bare = stripVTControlCharacters(line);
           assert.ok(bare.length <= Math.max(80, columns), bare);

@@ -3,7 +3,7 @@ import { defaultConfig, type LoadedConfig } from '../../../../src/config/load.ts
 import { SETTING_KEYS, type Config } from '../../../../src/config/settings.ts';
 import type { DoctorContext, HostPlace } from '../../../../src/cli/doctor/check.ts';
 import { Facts } from '../../../../src/cli/doctor/facts.ts';
-import { STATE_FOLDER } from '../../../../src/cli/runtimes/original-files.ts';
+import { STATE_FOLDER } from '../../../../src/host/original-files.ts';
 import type { Lookup } from '../../../../src/network/addresses.ts';
 import { parseRegistryHost } from '../../../../src/oci/repository.ts';
 

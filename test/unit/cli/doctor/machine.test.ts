@@ -5,7 +5,7 @@ import { disk, judgeDisk } from '../../../../src/cli/doctor/disk.ts';
 import type { Finding } from '../../../../src/cli/doctor/check.ts';
 import { inotify, judgeFiles, neededFiles, openFiles } from '../../../../src/cli/doctor/limits.ts';
 import { dumpOf, hostRecords, judgeContainerd, runtimeChecks } from '../../../../src/cli/doctor/runtimes.ts';
-import { STATE_FOLDER } from '../../../../src/cli/runtimes/original-files.ts';
+import { STATE_FOLDER } from '../../../../src/host/original-files.ts';
 import { GIB, MIB } from '../../../../src/util/clock.ts';
 import { defaultConfig } from '../../../../src/config/load.ts';
 import { requires } from '../../../support/requires.ts';

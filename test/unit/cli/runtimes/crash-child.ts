@@ -6,7 +6,7 @@ import fs from 'node:fs';
 import { open, type FileHandle } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 import { configureHost, restoreHost } from '../../../../src/cli/runtimes/host-setup.ts';
-import { STATE_FOLDER } from '../../../../src/cli/runtimes/original-files.ts';
+import { STATE_FOLDER } from '../../../../src/host/original-files.ts';
 import { MIRROR } from './fixture.ts';
 
 type AnyFunction = (...parameters: unknown[]) => Promise<unknown>;

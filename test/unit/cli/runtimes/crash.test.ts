@@ -3,9 +3,9 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { SECOND } from '../../../../src/util/clock.ts';
 import { isWeirError } from '../../../../src/util/errors.ts';
-import { HostFiles } from '../../../../src/cli/runtimes/host-files.ts';
+import { HostFiles } from '../../../../src/host/host-files.ts';
 import { lockHost } from '../../../../src/cli/runtimes/host-lock.ts';
-import { STATE_FOLDER } from '../../../../src/cli/runtimes/original-files.ts';
+import { STATE_FOLDER } from '../../../../src/host/original-files.ts';
 import { run, Program } from '../../../support/program.ts';
 import { Machine, PATHS } from './fixture.ts';
 
@@ -112,7 +112,7 @@ describe('weir host, several at one time', function () {
 
   it('do not wait for a killed one', async () => {
     await using left = await machine();
-    const script = `const { HostFiles } = await import('${import.meta.dirname}/../../../../src/cli/runtimes/host-files.ts');
+    const script = `const { HostFiles } = await import('${import.meta.dirname}/../../../../src/host/host-files.ts');
       const { lockHost } = await import('${import.meta.dirname}/../../../../src/cli/runtimes/host-lock.ts');
       await lockHost(new HostFiles('${left.path('/')}'), '${STATE_FOLDER}'); console.log('locked'); setInterval(() => {}, 1e9);`;
     const program = await Program.start({

@@ -2,7 +2,7 @@
 import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { configureHost, restoreHost, type Outcome } from '../../../../src/cli/runtimes/host-setup.ts';
-import { STATE_FOLDER } from '../../../../src/cli/runtimes/original-files.ts';
+import { STATE_FOLDER } from '../../../../src/host/original-files.ts';
 import type { Runtime, Wish } from '../../../../src/cli/runtimes/target.ts';
 import { TempDir } from '../../../support/temp.ts';
 

@@ -4,7 +4,7 @@ import { dirname } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { isWeirError } from '../../../../src/util/errors.ts';
 import { restoreHost } from '../../../../src/cli/runtimes/host-setup.ts';
-import { STATE_FOLDER } from '../../../../src/cli/runtimes/original-files.ts';
+import { STATE_FOLDER } from '../../../../src/host/original-files.ts';
 import { Machine, MIRROR, PATHS } from './fixture.ts';
 
 const CONFIG_PATH = `version = 2

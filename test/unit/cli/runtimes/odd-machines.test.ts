@@ -4,7 +4,7 @@ import { mkdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/p
 import { dirname } from 'node:path';
 import { parse as parseToml } from 'smol-toml';
 import { isWeirError } from '../../../../src/util/errors.ts';
-import { STATE_FOLDER } from '../../../../src/cli/runtimes/original-files.ts';
+import { STATE_FOLDER } from '../../../../src/host/original-files.ts';
 import { Machine, MIRROR, PATHS } from './fixture.ts';
 
 const CERTS = '/etc/containerd/certs.d';

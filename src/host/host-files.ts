@@ -20,7 +20,7 @@ import {
   stat,
 } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { systemCode, WeirError } from '../../util/errors.ts';
+import { systemCode, WeirError } from '../util/errors.ts';
 
 /** Links in one path, as in the kernel (ELOOP). */
 const MAX_LINKS = 40;

@@ -7,7 +7,7 @@
 import { createHash } from 'node:crypto';
 import { posix } from 'node:path';
 import * as v from 'valibot';
-import { isWeirError } from '../../util/errors.ts';
+import { isWeirError } from '../util/errors.ts';
 import { problem, UNFINISHED, type HostFiles } from './host-files.ts';
 
 export const STATE_FOLDER = '/var/lib/weir-host';
