@@ -17,7 +17,7 @@ import type { Digest } from '../oci/digest.ts';
 import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
 import { cannotKeep, type Ingest } from '../store/store.ts';
 import { isOffline, type PullRequest } from './access.ts';
-import type { BlobRequest, BlobsOptions } from './blobs-options.ts';
+import type { BlobRequest, BlobsOptions, Prefetched, PrefetchRequest } from './blobs-options.ts';
 import { DownloadReader } from './download-reader.ts';
 import { Download } from './download.ts';
 import { HandedOver } from './handed-over.ts';
@@ -113,24 +113,25 @@ export class Blobs implements AsyncDisposable {
 
   /**
    * Has the blob arrive before anybody reads it. The download goes on until it is whole, or the signal is aborted.
-   * @returns false if there is nothing to do: it is here or arriving, or too many others are
    * @throws WeirError why it did not arrive: upstream's answer to this caller, `store_full`, …; the signal's reason
    */
-  async prefetch(request: PullRequest & { readonly digest: Digest }): Promise<boolean> {
-    const { repository, digest, caller, signal } = request;
+  async prefetch(request: PrefetchRequest): Promise<Prefetched> {
+    const { digest, caller, signal } = request;
     for (const provider of this.#options.providers) {
-      if ((await provider.stat(digest)) !== undefined) return false;
+      if ((await provider.stat(digest)) === undefined) continue;
+      if (request.proven !== true) return 'here';
+      if ((await this.#options.access.authorize(request, digest, 'blob')) === 'granted') return 'here';
     }
-    if (this.#downloads.has(registryBlobId({ registry: repository.registry, digest }))) return false;
+    if (this.#downloads.has(registryBlobId(blobOf(request)))) return 'later';
     const place = this.#downloadSlots.tryTake();
-    if (place === undefined) return false;
+    if (place === undefined) return 'later';
     const download = this.#begin(request, place);
     const reader = {};
     download.addReader(reader, caller);
     try {
       await abortable(download.done, signal);
       if (download.failure !== undefined) throw download.failure;
-      return true;
+      return 'fetched';
     } catch (error) {
       this.#options.access.failed(request, error);
       throw error;

@@ -2,9 +2,8 @@
  * The store on disk: committed blobs, arriving blobs, and the quota that bounds both.
  *
  * It owns the data folder (whose lock the catalog holds) and an index of it in memory, read once at the start.
- * The time of last use is the blob file's mtime, so that eviction order survives a restart without a database.
  */
-import { type FileHandle, open, rename, rm, utimes, writeFile } from 'node:fs/promises';
+import { type FileHandle, open, rename, rm, writeFile } from 'node:fs/promises';
 import { MINUTE, type Clock } from '../util/clock.ts';
 import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
 import { digestHex, type Digest } from '../oci/digest.ts';
@@ -18,13 +17,11 @@ import { FILE_MODE, partialName, type DataFolder } from './data-folder.ts';
 import { FsBlob, unverifiedBy } from './fs-blob.ts';
 import { FsIngest } from './fs-ingest.ts';
 import type { IngestOwner } from './ingest-owner.ts';
+import { LastUse } from './last-use.ts';
 import type { Holdings } from './room.ts';
 import { Space, type Victim } from './space.ts';
 import { readChunkMap, removeStrangers, scanBlobs, scanPartials } from './scan.ts';
 import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from './store.ts';
-
-/** Milliseconds between two updates of a file's mtime: eviction needs no finer order. */
-const TOUCH_INTERVAL = 1 * MINUTE;
 
 /** Milliseconds for which a blob that was found right is read unchecked. */
 const VERIFIED_FOR = 10 * MINUTE;
@@ -59,6 +56,7 @@ interface Partial {
 
 export class FsStore implements Store, IngestOwner {
   readonly name = 'store';
+  readonly lastUse: LastUse;
   readonly #options: FsStoreOptions;
   readonly #folder: DataFolder;
   readonly #blobs: BlobIndex = new BlobIndex();
@@ -70,6 +68,7 @@ export class FsStore implements Store, IngestOwner {
   private constructor(options: FsStoreOptions) {
     this.#options = options;
     this.#folder = options.folder;
+    this.lastUse = new LastUse({ ...options, blobs: this.#blobs });
     this.#space = new Space({
       root: options.folder.root,
       quota: options.quota,
@@ -129,7 +128,7 @@ export class FsStore implements Store, IngestOwner {
       await this.delete(digest);
       return undefined;
     }
-    this.#touch(digest, found);
+    this.lastUse.touch(digest, found);
     return new FsBlob({
       digest,
       size: found.size,
@@ -172,18 +171,6 @@ export class FsStore implements Store, IngestOwner {
       this.#options.onProblem?.(`cannot keep the chunk map of ${digest}: ${errorMessage(error)}`);
     }
     return 'verified';
-  }
-
-  #touch(digest: Digest, found: Entry): void {
-    const now = this.#options.clock.now();
-    found.lastUsed = now;
-    if (now - found.touchedAt < TOUCH_INTERVAL) return;
-    found.touchedAt = now;
-    const time = new Date(now);
-    utimes(this.#folder.blob(digest), time, time).catch((error: unknown) => {
-      if (systemCode(error) === 'ENOENT') return; // evicted meanwhile
-      this.#options.onProblem?.(`cannot note the use of ${digest}: ${errorMessage(error)}`);
-    });
   }
 
   async delete(digest: Digest): Promise<boolean> {
