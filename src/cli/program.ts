@@ -7,7 +7,8 @@ import { EXIT, EXIT_CODES, describeError, exitCodeOf } from './exit-codes.ts';
 import { SignalError, type CliContext } from './context.ts';
 import { addHostCommand } from './host-options.ts';
 import { addKubernetesCommand } from './kubernetes-options.ts';
-import { addSettingOptions, configOption } from './settings-options.ts';
+import { addPreheatCommand } from './preheat-options.ts';
+import { addSettingOptions, adminOption, configOption } from './settings-options.ts';
 import { DEFAULT_MIRROR } from './runtimes/target.ts';
 
 /** Columns beyond which a line of help is hard to read. */
@@ -55,6 +56,7 @@ export function buildProgram(context: CliContext, setExitCode: (code: number) =>
     });
   addNodeCommand(program, context);
   addPullCommand(program, context);
+  addPreheatCommand(program, context, setExitCode);
   addStatusCommand(program, context);
   addPeersCommand(program, context);
   addDemoCommand(program, context, setExitCode);
@@ -117,12 +119,6 @@ function addPullCommand(program: Command, context: CliContext): void {
       await runPullCommand(reference, options, context);
     });
 }
-
-const adminOption = (): Option =>
-  new Option(
-    '--admin <ADDRESS>',
-    'admin address of the node: HOST:PORT (default: admin.listen of the configuration, 127.0.0.1:4771)',
-  );
 
 function addStatusCommand(program: Command, context: CliContext): void {
   program

@@ -17,6 +17,13 @@ export function configOption(): Option {
   ).helpGroup('General:');
 }
 
+export function adminOption(): Option {
+  return new Option(
+    '--admin <ADDRESS>',
+    'admin address of the node: HOST:PORT (default: admin.listen of the configuration, 127.0.0.1:4771)',
+  );
+}
+
 function settingOption(key: SettingKey): Option {
   const setting = settingOf(key);
   const value = setting.default === '' ? 'none' : setting.default.replaceAll(',', ', ');

@@ -75,6 +75,7 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
     registries.hasSecrets ? (file ?? '') : '',
     config['cluster.key-file'],
     config['upstream.docker-config'],
+    config['preheat.token-file'],
     ...registries.secretFiles,
   ];
   return {

@@ -1,6 +1,7 @@
 /**
  * The admin address: /healthz (the process answers), /readyz (it serves and is not draining) and /metrics. The reports
- * /v1/status and /v1/peers name images and members, so they are for this machine alone (docs/admin-api.md).
+ * /v1/status and /v1/peers name images and members, so they are for this machine alone (docs/admin-api.md). /v1/preheats
+ * takes orders, from those who have the token (preheat-routes.ts).
  */
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -12,6 +13,7 @@ import { listen, urlOf, type ListenAddress } from '../http/listen.ts';
 import { createLocalServer } from '../http/local-server.ts';
 import { WebGuard } from '../http/web-guard.ts';
 import type { PeersReport, StatusReport } from '../status/status-report.ts';
+import { PREHEATS, type PreheatRoutes } from './preheat-routes.ts';
 
 const MAX_HEADER_BYTES = 8 * KIB;
 /** A scrape takes milliseconds; a client that needs longer holds a connection open for nothing. */
@@ -29,6 +31,8 @@ export interface AdminServerOptions {
   readonly metricsType: string;
   readonly status: () => StatusReport;
   readonly peers: () => PeersReport;
+  /** Default: there is no such path. */
+  readonly preheats?: Pick<PreheatRoutes, 'answer'>;
   readonly onProblem: (error: unknown) => void;
   readonly onWarning: (message: string) => void;
 }
@@ -74,13 +78,18 @@ export class AdminServer implements AsyncDisposable {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { ready, metrics, metricsType, status, peers } = this.#options;
-    if (request.method !== 'GET' && request.method !== 'HEAD') {
+    const { ready, metrics, metricsType, status, peers, preheats } = this.#options;
+    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    const routes = path === PREHEATS || path.startsWith(`${PREHEATS}/`) ? preheats : undefined;
+    if (routes === undefined && request.method !== 'GET' && request.method !== 'HEAD') {
       return send(response, 405, 'GET and HEAD only\n', { Allow: 'GET, HEAD' });
     }
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return send(response, refusal.status, `${refusal.message}\n`);
-    switch ((request.url ?? '').split('?', 1)[0] ?? '') {
+    if (routes !== undefined) {
+      return await routes.answer(request, response, path, isOfThisMachine(request.socket));
+    }
+    switch (path) {
       case '/healthz':
         return send(response, 200, 'ok\n');
       case '/readyz':
@@ -92,7 +101,11 @@ export class AdminServer implements AsyncDisposable {
       case '/v1/peers':
         return sendReport(request, response, peers);
       default:
-        return send(response, 404, 'there are /healthz, /readyz, /metrics, /v1/status and /v1/peers\n');
+        return send(
+          response,
+          404,
+          'there are /healthz, /readyz, /metrics, /v1/status, /v1/peers and /v1/preheats\n',
+        );
     }
   }
 

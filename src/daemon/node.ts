@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
-import type { WeirError } from '../util/errors.ts';
+import { WeirError } from '../util/errors.ts';
 import { Files } from '../bytes/files.ts';
 import { Http } from '../bytes/http.ts';
 import { readCertsFolders } from '../upstream/certs-folders.ts';
@@ -30,6 +30,7 @@ import { watchFaults } from './uncaught-faults.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
 import { openRuntime, runtimeRoots } from './runtime-folders.ts';
+import { startPreheat, type Preheat } from './preheat.ts';
 import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
 import { startWatchdog } from './watchdog.ts';
@@ -63,6 +64,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   const room = new ReceiveBudget({ later: (callback) => void setImmediate(callback) });
   const runtimes: RuntimeContent[] = [];
   let announced: Announcements | undefined;
+  let preheat: Preheat | undefined;
   const sources = {
     usage: () => store.usage(),
     runtimeBlobs: () => runtimes.reduce((sum, runtime) => sum + runtime.blobs, 0),
@@ -166,6 +168,10 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     providers,
     documents,
     manifests: () => manifests,
+    onOrder: (from, order) => {
+      if (preheat === undefined) throw new WeirError('internal', 'this node is starting');
+      return preheat.answer(from, order);
+    },
     isPulling: () => blobs.inFlight > 0,
   });
   if (cluster !== undefined) {
@@ -238,6 +244,10 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
           }),
         );
 
+  preheat = stack.use(
+    await startPreheat({ config, clock, logger, cluster, manifests, blobs, providers, store, upstream }),
+  );
+
   let ready = false;
   const admin = stack.use(
     await AdminServer.start({
@@ -248,6 +258,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       metricsType: metrics.registry.contentType,
       status: () => reports.status(cluster, blobs.alone),
       peers: () => reports.peers(cluster),
+      preheats: preheat.routes,
       onProblem: (error) => problem('request to the admin address failed', error),
       onWarning: (message) => logger.warn(message),
     }),
@@ -266,7 +277,11 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       via,
       clock,
       blobs,
-      openBlob: (request) => (prefetch ?? blobs).open(request),
+      openBlob: async (request) => {
+        const reader = await (prefetch ?? blobs).open(request);
+        store.lastUse.used(request.digest);
+        return reader;
+      },
       manifests,
       upstream,
       http,

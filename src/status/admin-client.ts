@@ -1,8 +1,9 @@
-/** Asks a node's admin address for its reports. Used by `weir status`, `weir peers` and the demo. */
+/** Asks a node's admin address for its reports, and gives it orders. Used by `weir status`, `weir peers`, `weir preheat` and the demo. */
 import { Pool } from 'undici';
 import * as v from 'valibot';
 import { MIB, SECOND } from '../util/clock.ts';
-import { errorMessage, isWeirError, WeirError } from '../util/errors.ts';
+import { errorMessage, isWeirError, WeirError, type ErrorCode } from '../util/errors.ts';
+import { preheatSchema, type PreheatReport } from './preheat-report.ts';
 import { peersSchema, statusSchema, type PeersReport, type StatusReport } from './status-report.ts';
 
 /** Milliseconds; a node answers in a few. An overloaded node takes longer and must not look dead. */
@@ -15,6 +16,28 @@ const CONNECTIONS = 2;
 const MAX_SENTENCE = 400;
 
 type AskOptions = { readonly signal?: AbortSignal | undefined };
+
+interface TokenOptions extends AskOptions {
+  /** Undefined: presented is none. */
+  readonly token: string | undefined;
+}
+
+interface Ask<T> extends AskOptions {
+  readonly path: string;
+  readonly schema: v.GenericSchema<unknown, T>;
+  readonly token?: string | undefined;
+  /** JSON: it is posted. */
+  readonly body?: string;
+}
+
+/** What a refusal of the node means; its text follows. */
+const REFUSALS: Readonly<Record<number, ErrorCode>> = {
+  400: 'bad_request',
+  401: 'upstream_unauthorized',
+  403: 'upstream_denied',
+  413: 'bad_request',
+  503: 'too_many_requests',
+};
 
 export class AdminClient implements AsyncDisposable {
   readonly #pool: Pool;
@@ -40,35 +63,63 @@ export class AdminClient implements AsyncDisposable {
    *   `upstream_protocol` if something else answers
    */
   async status(options: AskOptions = {}): Promise<StatusReport> {
-    return await this.#ask('/v1/status', statusSchema, options);
+    return await this.#ask({ path: '/v1/status', schema: statusSchema, ...options });
   }
 
   /** @throws WeirError as {@link status} */
   async peers(options: AskOptions = {}): Promise<PeersReport> {
-    return await this.#ask('/v1/peers', peersSchema, options);
+    return await this.#ask({ path: '/v1/peers', schema: peersSchema, ...options });
+  }
+
+  /**
+   * Has images pulled beforehand.
+   * @param body of `POST /v1/preheats` (docs/admin-api.md)
+   * @throws WeirError as {@link status}; `upstream_unauthorized` for a wrong token, `bad_request`, `too_many_requests`
+   */
+  async preheat(body: Readonly<Record<string, unknown>>, options: TokenOptions): Promise<PreheatReport> {
+    const [path, schema] = ['/v1/preheats', preheatSchema];
+    return await this.#ask({ path, schema, body: JSON.stringify(body), ...options });
+  }
+
+  /** The progress of an order that was given at this node. @throws WeirError as {@link preheat} */
+  async preheatProgress(id: string, options: TokenOptions): Promise<PreheatReport> {
+    return await this.#ask({ path: `/v1/preheats/${id}`, schema: preheatSchema, ...options });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool.destroy(); // not close(): that waits for a node that may never answer
   }
 
-  async #ask<T>(path: string, schema: v.GenericSchema<unknown, T>, { signal }: AskOptions): Promise<T> {
-    const { status, body } = await this.#get(path, signal).catch((cause: unknown) => {
+  async #ask<T>(asked: Ask<T>): Promise<T> {
+    const { path, schema, signal } = asked;
+    const { status, body } = await this.#request(asked).catch((cause: unknown) => {
       signal?.throwIfAborted();
       if (isWeirError(cause)) throw cause;
       const problem = `no node answers at ${this.#origin}`;
       throw new WeirError('upstream_unreachable', problem, { cause });
     });
-    if (status === 403) throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
-    if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
+    const refusal = REFUSALS[status];
+    if (refusal !== undefined) throw new WeirError(refusal, `${this.#origin} refuses: ${sentence(body)}`);
+    if (status !== 200 && status !== 201) throw this.#strange(`it answers ${status} for ${path}`);
     const parsed = v.safeParse(schema, this.#parse(body));
     if (parsed.success) return parsed.output;
     const [issue] = parsed.issues;
     throw this.#strange(`${v.getDotPath(issue) ?? path}: ${issue.message}`);
   }
 
-  async #get(path: string, signal: AbortSignal | undefined): Promise<{ status: number; body: string }> {
-    const { statusCode, body } = await this.#pool.request({ path, method: 'GET', ...(signal && { signal }) });
+  async #request(asked: Omit<Ask<unknown>, 'schema'>): Promise<{ status: number; body: string }> {
+    const { path, token, body: sent, signal } = asked;
+    const headers = {
+      ...(token !== undefined && { authorization: `Bearer ${token}` }),
+      ...(sent !== undefined && { 'content-type': 'application/json' }),
+    };
+    const { statusCode, body } = await this.#pool.request({
+      path,
+      method: sent === undefined ? 'GET' : 'POST',
+      headers,
+      ...(sent !== undefined && { body: sent }),
+      ...(signal && { signal }),
+    });
     const parts: Buffer[] = [];
     let length = 0;
     for await (const part of body as AsyncIterable<Buffer>) {

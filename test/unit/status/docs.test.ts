@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { preheatSchema, preheatsSchema } from '../../../src/status/preheat-report.ts';
 import { peersSchema, statusSchema } from '../../../src/status/status-report.ts';
 
 const PAGE = join(import.meta.dirname, '../../../docs/admin-api.md');
@@ -44,5 +45,16 @@ describe('docs/admin-api.md', () => {
 
   it('lists the fields of /v1/peers', async () => {
     assert.deepEqual(await documented('/v1/peers'), fieldsOf(peersSchema as unknown as Schema, '', false));
+  });
+
+  it('lists the fields of /v1/preheats', async () => {
+    const all = fieldsOf(preheatSchema, '', false);
+    assert.deepEqual(await documented('/v1/preheats'), all);
+    const summary = fieldsOf(preheatsSchema, '', false).slice(1);
+    const own = all.filter((field) => !field.startsWith('members'));
+    assert.deepEqual(
+      summary.map((field) => field.replace('preheats[].', '')),
+      own,
+    );
   });
 });
