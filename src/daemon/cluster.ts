@@ -64,7 +64,7 @@ export interface ClusterOptions {
   /** Made after the cluster, as it needs it. */
   readonly manifests: () => Manifests;
   /** Takes a member's order to preheat, and replies with its progress; undefined: there is no reply. */
-  readonly onOrder?: (from: PeerId, order: Uint8Array) => Uint8Array;
+  readonly onOrder?: (from: PeerId, order: Uint8Array) => Uint8Array | undefined;
   /** Whether the node is pulling. */
   readonly isPulling: () => boolean;
 }

@@ -5,7 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { systemClock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
-import { WeirError } from '../util/errors.ts';
+import type { WeirError } from '../util/errors.ts';
 import { Files } from '../bytes/files.ts';
 import { Http } from '../bytes/http.ts';
 import { readCertsFolders } from '../upstream/certs-folders.ts';
@@ -30,7 +30,7 @@ import { watchFaults } from './uncaught-faults.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
 import { openRuntime, runtimeRoots } from './runtime-folders.ts';
-import { startPreheat, type Preheat } from './preheat.ts';
+import { noting, startPreheat, type Preheat } from './preheat.ts';
 import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
 import { startWatchdog } from './watchdog.ts';
@@ -168,10 +168,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     providers,
     documents,
     manifests: () => manifests,
-    onOrder: (from, order) => {
-      if (preheat === undefined) throw new WeirError('internal', 'this node is starting');
-      return preheat.answer(from, order);
-    },
+    onOrder: (from, order) => preheat?.answer(from, order),
     isPulling: () => blobs.inFlight > 0,
   });
   if (cluster !== undefined) {
@@ -245,7 +242,18 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
         );
 
   preheat = stack.use(
-    await startPreheat({ config, clock, logger, cluster, manifests, blobs, providers, store, upstream }),
+    await startPreheat({
+      config,
+      clock,
+      logger,
+      metrics,
+      cluster,
+      manifests,
+      blobs,
+      providers,
+      store,
+      upstream,
+    }),
   );
 
   let ready = false;
@@ -277,11 +285,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       via,
       clock,
       blobs,
-      openBlob: async (request) => {
-        const reader = await (prefetch ?? blobs).open(request);
-        store.lastUse.used(request.digest);
-        return reader;
-      },
+      openBlob: noting(store.lastUse, (request) => (prefetch ?? blobs).open(request)),
       manifests,
       upstream,
       http,

@@ -9,9 +9,12 @@ import type { PeerId } from '../protocol/peer-id.ts';
 import { ImagePull, type ImagePullOptions } from '../preheat/image-pull.ts';
 import { PreheatMember } from '../preheat/preheat-member.ts';
 import { PreheatOrders } from '../preheat/preheat-orders.ts';
+import type { MirrorOptions } from '../mirror/mirror.ts';
+import type { LastUse } from '../store/last-use.ts';
 import { nodeName } from './cluster-settings.ts';
 import type { Cluster } from './cluster.ts';
 import type { Logger } from './logger.ts';
+import type { Metrics } from './metrics.ts';
 import { PreheatRoutes } from './preheat-routes.ts';
 
 /** Characters: `openssl rand -hex 32` gives 64. It can be tried over the network without end. */
@@ -24,11 +27,14 @@ const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/;
 const MIN_CHARACTERS = 8;
 const MAKE_TOKEN = 'make one with: (umask 077; openssl rand -hex 32 > preheat.token)';
 
+type OpenBlob = MirrorOptions['openBlob'];
+
 export interface PreheatOptions extends Omit<ImagePullOptions, 'clock'> {
   readonly config: Config;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly cluster: Pick<Cluster, 'table' | 'wire'> | undefined;
+  readonly metrics: Pick<Metrics, 'preheated'>;
 }
 
 export interface Preheat extends AsyncDisposable {
@@ -50,6 +56,7 @@ export async function startPreheat(options: PreheatOptions): Promise<Preheat> {
       onTaken: ({ id, images }, from) =>
         logger.info({ id, from, images: images.map(formatImageReference) }, 'preheat order taken'),
       onImage: (id, image, { state, reason }) => {
+        options.metrics.preheated(state);
         const facts = { id, image: formatImageReference(image), state, ...(reason !== '' && { reason }) };
         if (state === 'failed' || state === 'no-room') logger.warn(facts, 'image not preheated');
         else logger.info(facts, 'image preheated');
@@ -89,6 +96,15 @@ export async function startPreheat(options: PreheatOptions): Promise<Preheat> {
     routes,
     answer: (from, order) => member.answer(from, self, order),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
+}
+
+/** The same, for runtimes: what they have read is kept no longer. */
+export function noting(lastUse: Pick<LastUse, 'used'>, open: OpenBlob): OpenBlob {
+  return async (request) => {
+    const reader = await open(request);
+    lastUse.used(request.digest);
+    return reader;
   };
 }
 

@@ -4,8 +4,8 @@
  *
  * What is kept takes at most {@link KEPT_SHARE} of the store, so that orders leave room for what runtimes ask for.
  */
-import type { Clock } from '../util/clock.ts';
-import { SECOND } from '../util/clock.ts';
+import { repeat } from '../util/async.ts';
+import { SECOND, type Clock } from '../util/clock.ts';
 import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import { ACCEPT_MANIFESTS, parseManifest, type Descriptor, type Platform } from '../oci/manifest.ts';
 import type { Digest } from '../oci/digest.ts';
@@ -26,12 +26,14 @@ export const KEPT_SHARE = 0.5;
 const BLOBS_AT_ONCE = 4;
 /** Milliseconds until a blob is tried again that is arriving for a runtime, or that has no place yet. */
 const LATER = 0.5 * SECOND;
+/** Milliseconds between two looks at how far the blobs are. */
+const TOLD_EVERY = 1 * SECOND;
 /** Milliseconds before each further attempt if upstream cannot be reached, or throttles. */
 const RETRIES: readonly number[] = [2 * SECOND, 10 * SECOND, 30 * SECOND];
 
 export interface ImagePullOptions {
   readonly manifests: Pick<Manifests, 'get'>;
-  readonly blobs: Pick<Blobs, 'prefetch'>;
+  readonly blobs: Pick<Blobs, 'prefetch' | 'presentBytes'>;
   readonly providers: readonly Pick<BlobProvider, 'stat'>[];
   readonly store: {
     readonly lastUse: Pick<LastUse, 'keep' | 'isKept' | 'keptBytes'>;
@@ -126,28 +128,45 @@ export class ImagePull {
       if (await this.#isHere(digest)) lastUse.keep(digest, keepUntil);
       else throw new WeirError('store_full', `the manifest ${digest} could not be stored`);
     }
+    const { registry } = repository;
     const absent = new Set(missing.map(({ digest }) => digest));
+    const arriving = new Set<Digest>();
     let present = here;
     let fetched = 0;
+    const tell = (): void => {
+      let bytes = present;
+      for (const digest of arriving) bytes += this.#options.blobs.presentBytes({ registry, digest });
+      onProgress({ state: 'pulling', reason: '', presentBytes: Math.min(bytes, size), size });
+    };
     const queue = blobs.values();
-    const failed = new AbortController(); // of one blob, which ends the others
-    const either = AbortSignal.any([signal, failed.signal]);
+    const over = new AbortController(); // of all, or of one that failed, which ends the others
+    const either = AbortSignal.any([signal, over.signal]);
     const work = async (): Promise<void> => {
       for (const { digest, size: bytes } of queue) {
+        if (absent.has(digest)) arriving.add(digest);
         if (await this.#bring(repository, digest, either)) fetched += 1;
         lastUse.keep(digest, keepUntil);
+        arriving.delete(digest);
         if (absent.has(digest)) present += bytes;
-        onProgress({ state: 'pulling', reason: '', presentBytes: present, size });
+        tell();
       }
     };
-    onProgress({ state: 'pulling', reason: '', presentBytes: present, size });
-    const works = Array.from({ length: BLOBS_AT_ONCE }, () =>
-      work().catch((error: unknown) => failed.abort(error)),
+    tell();
+    void this.#repeat(tell, either);
+    await Promise.all(
+      Array.from({ length: BLOBS_AT_ONCE }, () => work().catch((error: unknown) => over.abort(error))),
     );
-    await Promise.all(works);
     either.throwIfAborted();
+    over.abort();
     const state = missing.length === 0 && fetched === 0 ? 'present' : 'done';
     return { state, reason: '', presentBytes: size, size };
+  }
+
+  /** Never rejects. A layer may take an hour. */
+  async #repeat(tell: () => void, signal: AbortSignal): Promise<void> {
+    const { clock } = this.#options;
+    const work = { interval: (): number => TOLD_EVERY, work: tell, onError: (): void => undefined };
+    await repeat(clock, signal, work);
   }
 
   /** @returns whether it was fetched; false: it was here */

@@ -116,24 +116,24 @@ export class Blobs implements AsyncDisposable {
    * @throws WeirError why it did not arrive: upstream's answer to this caller, `store_full`, …; the signal's reason
    */
   async prefetch(request: PrefetchRequest): Promise<Prefetched> {
-    const { digest, caller, signal } = request;
-    for (const provider of this.#options.providers) {
+    const { digest, signal, proven = false } = request;
+    const { providers, access } = this.#options;
+    for (const provider of providers) {
       if ((await provider.stat(digest)) === undefined) continue;
-      if (request.proven !== true) return 'here';
-      if ((await this.#options.access.authorize(request, digest, 'blob')) === 'granted') return 'here';
+      if (!proven || (await access.authorize(request, digest, 'blob')) === 'granted') return 'here';
     }
     if (this.#downloads.has(registryBlobId(blobOf(request)))) return 'later';
     const place = this.#downloadSlots.tryTake();
     if (place === undefined) return 'later';
     const download = this.#begin(request, place);
     const reader = {};
-    download.addReader(reader, caller);
+    download.addReader(reader, request.caller);
     try {
       await abortable(download.done, signal);
       if (download.failure !== undefined) throw download.failure;
       return 'fetched';
     } catch (error) {
-      this.#options.access.failed(request, error);
+      access.failed(request, error);
       throw error;
     } finally {
       download.leave(reader);
@@ -175,6 +175,11 @@ export class Blobs implements AsyncDisposable {
   /** Number of readers of a blob that is arriving. */
   readers(blob: RegistryBlob): number {
     return this.#downloads.get(registryBlobId(blob))?.readers ?? 0;
+  }
+
+  /** Bytes that are here of a blob that is arriving. */
+  presentBytes(blob: RegistryBlob): number {
+    return this.#downloads.get(registryBlobId(blob))?.presentBytes ?? 0;
   }
 
   /** Whether the blob is being pulled together with peers. */

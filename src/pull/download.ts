@@ -89,6 +89,11 @@ export class Download {
     return this.#ingest !== undefined;
   }
 
+  /** Bytes that are here, in whole chunks. */
+  get presentBytes(): number {
+    return this.#ingest?.presentBytes ?? 0;
+  }
+
   get readers(): number {
     return this.#readers.size;
   }

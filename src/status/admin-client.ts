@@ -30,6 +30,9 @@ interface Ask<T> extends AskOptions {
   readonly body?: string;
 }
 
+/** The path of one order, before its ID. */
+const ORDER = '/v1/preheats/';
+
 /** What a refusal of the node means; its text follows. */
 const REFUSALS: Readonly<Record<number, ErrorCode>> = {
   400: 'bad_request',
@@ -81,9 +84,9 @@ export class AdminClient implements AsyncDisposable {
     return await this.#ask({ path, schema, body: JSON.stringify(body), ...options });
   }
 
-  /** The progress of an order that was given at this node. @throws WeirError as {@link preheat} */
+  /** The progress of an order that was given at this node. @throws WeirError as {@link preheat}; `not_found` */
   async preheatProgress(id: string, options: TokenOptions): Promise<PreheatReport> {
-    return await this.#ask({ path: `/v1/preheats/${id}`, schema: preheatSchema, ...options });
+    return await this.#ask({ path: `${ORDER}${id}`, schema: preheatSchema, ...options });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -98,7 +101,8 @@ export class AdminClient implements AsyncDisposable {
       const problem = `no node answers at ${this.#origin}`;
       throw new WeirError('upstream_unreachable', problem, { cause });
     });
-    const refusal = REFUSALS[status];
+    // A node of an older version has no such path at all: its text says so.
+    const refusal = status === 404 && path.startsWith(ORDER) ? 'not_found' : REFUSALS[status];
     if (refusal !== undefined) throw new WeirError(refusal, `${this.#origin} refuses: ${sentence(body)}`);
     if (status !== 200 && status !== 201) throw this.#strange(`it answers ${status} for ${path}`);
     const parsed = v.safeParse(schema, this.#parse(body));

@@ -146,6 +146,10 @@ describe('PreheatRoutes', () => {
     await fails(TOKEN, {}, 'bad_request');
     await fails('wrong', { images: ['a'] }, 'upstream_unauthorized');
     await fails(undefined, { images: ['a'] }, 'upstream_unauthorized');
+    await assert.rejects(
+      client.preheatProgress('0'.repeat(32), { token: undefined }),
+      (error: unknown) => isWeirError(error, 'not_found') && /knows no such order/.test(error.message),
+    );
     assert.deepEqual(await client.preheatProgress(reportOf().id, { token: undefined }), reportOf());
   });
 });
