@@ -33,14 +33,24 @@ export function renderPreheat(report: PreheatReport, options: PreheatViewOptions
   return rows === undefined ? lines : fitRows(lines, rows);
 }
 
-/** `preheat 5f… running: 3 of 4 nodes done, 1 failed` */
-function summary({ id, state, chosen, done, skipped, failed, starts, nodes, zone }: PreheatReport): string {
+/** `preheat 5f… running: 3 of 4 nodes done, 1 failed, 310.0 / 412.3 MiB` */
+function summary(report: PreheatReport): string {
+  const { id, state, chosen, done, skipped, failed, starts, nodes, zone, members } = report;
   const where = `${nodes === 'all' ? '' : ` (--nodes ${nodes})`}${zone === undefined ? '' : ` in zone ${printable(zone)}`}`;
   const parts = [`${done} of ${chosen} nodes${where} done`];
   if (skipped > 0) parts.push(`${skipped} skipped`);
   if (failed > 0) parts.push(`${failed} failed`);
+  const amount = amountOf(members.flatMap(({ images }) => images));
+  if (amount !== '') parts.push(amount);
   if (state === 'scheduled') parts.push(`starts at ${starts}`);
   return `preheat ${id} ${state}: ${parts.join(', ')}`;
+}
+
+/** Empty as long as no size is known. */
+function amountOf(images: PreheatNodeReport['images']): string {
+  const size = images.reduce((sum, image) => sum + image.size, 0);
+  const present = images.reduce((sum, image) => sum + image.present_bytes, 0);
+  return size === 0 ? '' : formatPart(present, size);
 }
 
 function nodeLines(
@@ -48,13 +58,11 @@ function nodeLines(
   names: readonly string[],
   { columns, color }: PreheatViewOptions,
 ): readonly string[] {
-  const size = images.reduce((sum, image) => sum + image.size, 0);
-  const present = images.reduce((sum, image) => sum + image.present_bytes, 0);
   const title = cut(printable(name === '' ? peer : name), NAME_COLUMNS).padEnd(NAME_COLUMNS);
   const word = state.padEnd(8);
   const tone = TONES[state];
   const told = color && tone !== undefined ? paint(tone, word) : word;
-  const amount = size === 0 ? '' : formatPart(present, size);
+  const amount = amountOf(images);
   const where = zone === '' ? '' : `  ${printable(zone)}`;
   const why = reason === undefined ? '' : `  ${printable(reason)}`;
   const head = `  ${title}  ${told}  ${cut(`${amount}${where}${why}`, Math.max(20, columns - NAME_COLUMNS - 14))}`;

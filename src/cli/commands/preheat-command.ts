@@ -105,10 +105,11 @@ function print(report: PreheatReport, options: Options, context: CliContext): vo
   }
   if (options['wait'] === true) return; // the display has shown it
   const output: TerminalOutput = context.stdout;
+  const isTerminal = output.isTTY === true;
   const lines = renderPreheat(report, {
-    columns: output.columns ?? DEFAULT_COLUMNS,
-    rows: output.rows ?? DEFAULT_ROWS,
-    color: output.isTTY === true && wantsColor(context),
+    columns: isTerminal ? (output.columns ?? DEFAULT_COLUMNS) : Number.MAX_SAFE_INTEGER,
+    rows: isTerminal ? (output.rows ?? DEFAULT_ROWS) : undefined,
+    color: isTerminal && wantsColor(context),
   });
   output.write(`${lines.join('\n')}\n`);
 }
