@@ -166,6 +166,24 @@ requires('docker-registry')('weir preheat', function () {
     assert.deepEqual(await holders(image), [0, 1, 2, 3]);
   });
 
+  it('goes on at a node that was restarted meanwhile', async () => {
+    const image = await pushed('restarted');
+    const { cluster } = lab();
+    const waiting = preheat([nameOf('restarted'), '--at', '8s', '--wait', '--json']);
+    const url = new URL('/v1/preheats', cluster.node(0).adminUrl);
+    await eventually(async () => {
+      const { preheats } = (await (await fetch(url)).json()) as PreheatsReport;
+      assert.ok(
+        preheats.some(({ images, state }) => state === 'scheduled' && images[0]?.includes('restarted')),
+      );
+    });
+    await cluster.node(2).logged(/preheat order taken.*restarted|restarted.*preheat order taken/);
+    await cluster.node(2).restart();
+    const result = await waiting;
+    assert.equal(result.code, 0, result.stdout + result.stderr);
+    assert.deepEqual(await holders(image), [0, 1, 2, 3]);
+  });
+
   it('is for those who have the token', async () => {
     const { cluster, otherFile } = lab();
     const wrong = await preheat([nameOf('all'), '--token-file', otherFile]);
