@@ -36,6 +36,8 @@ NEEDED='
   debootstrap:debootstrap
   qemu-aarch64-static:qemu-user-static
   systemd-analyze:systemd
+  prometheus:prometheus
+  promtool:prometheus
 '
 # Go only builds the suite.
 [ -x "$SUITE_PROGRAM" ] || NEEDED+='go:golang-go'

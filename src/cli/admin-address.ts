@@ -1,5 +1,5 @@
-/** The node that `weir status` and `weir peers` ask: `--admin`, else the admin address of this configuration. */
-import { loadConfig } from '../config/load.ts';
+/** The node that `weir status`, `weir peers` and `weir store` ask: `--admin`, else the admin address of this configuration. */
+import { loadConfig, type LoadedConfig } from '../config/load.ts';
 import { formatListenAddress, type ListenAddress } from '../config/kinds.ts';
 import { readFileBounded } from '../config/read-file.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
@@ -19,6 +19,11 @@ export interface AdminAddress {
   readonly origin: string;
 }
 
+/** Whether it is on this machine. */
+export function isLoopbackUrl({ hostname }: URL): boolean {
+  return LOOPBACK.test(hostname);
+}
+
 /** @throws WeirError `bad_request`, `config_invalid` */
 export async function adminAddress(
   options: Readonly<Record<string, unknown>>,
@@ -26,15 +31,24 @@ export async function adminAddress(
 ): Promise<AdminAddress> {
   const { admin, config: file } = options;
   if (typeof admin === 'string') return { url: parseAdmin(admin), origin: 'flag --admin' };
-  const { config, origins } = await loadConfig({
+  const loaded = await loadConfig({
     env: context.env,
     file: typeof file === 'string' ? file : undefined,
     readFile: readFileBounded,
   });
+  return adminAddressOf(undefined, loaded);
+}
+
+/** @param admin the value of `--admin` @throws WeirError `bad_request` */
+export function adminAddressOf(
+  admin: string | undefined,
+  { config, origins }: Pick<LoadedConfig, 'config' | 'origins'>,
+): AdminAddress {
+  if (admin !== undefined) return { url: parseAdmin(admin), origin: 'flag --admin' };
   const origin = origins['admin.listen'];
   const urls = config['admin.listen'].map((address) => urlOf(address, origin));
   // A node gives reports on loopback only.
-  const url = urls.find(({ hostname }) => LOOPBACK.test(hostname)) ?? urls[0];
+  const url = urls.find(isLoopbackUrl) ?? urls[0];
   if (url === undefined) throw new WeirError('bad_request', `admin.listen has no address (${origin})`);
   return { url, origin };
 }

@@ -77,17 +77,21 @@ function addCommonOptions(command: Command): Command {
         'runtimes to edit, even if they are not found: containerd, docker, podman, cri-o, k3s, rke2 (default: all found ones)',
       ),
     )
-    .addOption(
-      new Option(
-        '--host-root <FOLDER>',
-        'root folder of the machine, such as /host if it is mounted in a container',
-      ).default('/', '/'),
-    )
-    .addOption(
-      new Option(
-        '--state-dir <FOLDER>',
-        'folder for the old texts of the files, below --host-root; only root may enter it',
-      ).default('/var/lib/weir-host', '/var/lib/weir-host'),
-    )
+    .addOption(hostRootOption())
+    .addOption(stateDirOption())
     .addOption(new Option('--dry-run', 'write nothing; show the changes as a unified diff'));
+}
+
+export function hostRootOption(): Option {
+  return new Option(
+    '--host-root <FOLDER>',
+    'root folder of the machine, such as /host if it is mounted in a container',
+  ).default('/', '/');
+}
+
+export function stateDirOption(): Option {
+  return new Option(
+    '--state-dir <FOLDER>',
+    'folder for the old texts of the files, below --host-root; only root may enter it',
+  ).default('/var/lib/weir-host', '/var/lib/weir-host');
 }

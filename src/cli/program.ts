@@ -5,10 +5,13 @@
 import { Argument, Command, CommanderError, Option } from 'commander';
 import { EXIT, EXIT_CODES, describeError, exitCodeOf } from './exit-codes.ts';
 import { SignalError, type CliContext } from './context.ts';
+import { addExportCommand, addImportCommand } from './archive-options.ts';
+import { addBugreportCommand, addDoctorCommand } from './doctor-options.ts';
 import { addHostCommand } from './host-options.ts';
 import { addKubernetesCommand } from './kubernetes-options.ts';
 import { addPreheatCommand } from './preheat-options.ts';
 import { addSettingOptions, adminOption, configOption } from './settings-options.ts';
+import { addStoreCommand } from './store-options.ts';
 import { DEFAULT_MIRROR } from './runtimes/target.ts';
 
 /** Columns beyond which a line of help is hard to read. */
@@ -57,8 +60,13 @@ export function buildProgram(context: CliContext, setExitCode: (code: number) =>
   addNodeCommand(program, context);
   addPullCommand(program, context);
   addPreheatCommand(program, context, setExitCode);
+  addImportCommand(program, context);
+  addExportCommand(program, context);
   addStatusCommand(program, context);
   addPeersCommand(program, context);
+  addDoctorCommand(program, context, setExitCode);
+  addBugreportCommand(program, context);
+  addStoreCommand(program, context);
   addDemoCommand(program, context, setExitCode);
   addConfigCommand(program, context);
   addHostCommand(program, context);

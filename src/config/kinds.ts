@@ -130,6 +130,21 @@ export function choice<const T extends string>(choices: readonly T[]): Kind<T> {
   };
 }
 
+/** Whole per cent. */
+export function percentage(options: { readonly max: number }): Kind<number> {
+  const { max } = options;
+  return {
+    schema: parsed((text) => {
+      // 0.2 and 20 would both be said of a fifth.
+      if (!text.trim().endsWith('%')) throw new Error('has no %');
+      return wholeNumber(text.trim().slice(0, -1), 0, max);
+    }),
+    allowed: `a whole number of per cent from 0% to ${max}%`,
+    placeholder: 'N%',
+    format: (value) => `${value}%`,
+  };
+}
+
 /** `auto`, or a size in bytes of at least `min`. */
 export function autoOrSize(options: { readonly min: number }): Kind<number | 'auto'> {
   const { min } = options;

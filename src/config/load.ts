@@ -68,12 +68,13 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
   problems.push(...registries.problems);
   values['registries'] = registries.registries;
   origins['registries'] = yaml?.registries === undefined ? 'default' : originOf(['registries']);
-  if (problems.length === 0) problems.push(...conflicts(values as unknown as Config));
+  if (problems.length === 0) problems.push(...conflicts(values as unknown as Config, origins));
   if (problems.length > 0) throw new WeirError('config_invalid', problems.join('\n'));
   const config = values as unknown as Config;
   const named = [
     registries.hasSecrets ? (file ?? '') : '',
     config['cluster.key-file'],
+    config['admin.token-file'],
     config['upstream.docker-config'],
     config['preheat.token-file'],
     ...registries.secretFiles,
@@ -134,9 +135,16 @@ function show(value: unknown): string {
   return text.length <= MAX_SHOWN_VALUE ? text : `${text.slice(0, MAX_SHOWN_VALUE)}…`;
 }
 
-/** A problem that no single value shows: two listeners on one address. */
-function conflicts(config: Config): readonly string[] {
+/** Problems that no single value shows. */
+function conflicts(config: Config, origins: Readonly<Record<string, string>>): readonly string[] {
   const problems: string[] = [];
+  const { 'store.stop-below': stop, 'store.shrink-below': shrink } = config;
+  if (stop > shrink) {
+    const problem = `store.stop-below: ${stop}% is more than the ${shrink}% of store.shrink-below`;
+    problems.push(
+      `${problem}; allowed: at most that, so that the store shrinks first (${origins['store.stop-below']})`,
+    );
+  }
   const seen = new Map<string, SettingKey>();
   const listeners = [
     ...config['mirror.listen'].map((address) => ['mirror.listen', address] as const),

@@ -28,6 +28,7 @@ function presentRegistry(config: RegistryConfig): Record<string, unknown> {
     endpoint: config.endpoint?.href,
     mirrors: config.mirrors?.map((url: URL) => url.href),
     'plain-http': config.plainHttp,
+    'plain-redirects': config.plainRedirects,
     'skip-verify': config.skipVerify,
     'ca-file': config.caFiles?.join(','),
     'cert-file': config.clientCertificate?.certFile,

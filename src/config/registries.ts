@@ -46,6 +46,7 @@ const FIELDS = {
   endpoint: v.optional(url),
   mirrors: v.optional(v.array(url, 'is no list of URLs')),
   'plain-http': v.optional(bool),
+  'plain-redirects': v.optional(bool),
   'skip-verify': v.optional(bool),
   'ca-file': v.optional(text),
   'cert-file': v.optional(text),
@@ -61,6 +62,8 @@ export const REGISTRY_FIELDS: Readonly<Record<keyof typeof FIELDS, string>> = {
   endpoint: 'URL of the registry, if it is not the one that the name says',
   mirrors: 'URLs to ask before the registry itself, in this order',
   'plain-http': '`true`: HTTP without TLS',
+  'plain-redirects':
+    '`true`: redirects from TLS to storage without it are followed, and token servers without TLS are asked, to which credentials then go in clear text',
   'skip-verify':
     '`true`: any TLS certificate is accepted. For tests only: anybody on the way can read the credential',
   'ca-file': 'PEM file of certificate authorities to trust for this registry',
@@ -167,6 +170,7 @@ async function readRegistry(
     endpoint: entry.endpoint,
     mirrors: entry.mirrors,
     plainHttp: entry['plain-http'],
+    plainRedirects: entry['plain-redirects'],
     skipVerify: entry['skip-verify'],
     caFiles: entry['ca-file'] === undefined ? undefined : [entry['ca-file']],
     clientCertificate,

@@ -19,6 +19,7 @@ import {
   noneOrRate,
   optionalFile,
   path,
+  percentage,
   registryHost,
   texts,
   type Kind,
@@ -113,6 +114,12 @@ export const SETTINGS = {
     HOST_NAMES,
     '',
     'Further names of the admin address, as in mirror.hosts; for scrapers and probes that use a name',
+  ),
+
+  'admin.token-file': setting(
+    optionalFile(),
+    '',
+    'File with the token that changes of the store need (`weir store rm`, `pin`, `unpin`, `gc`); none: the node refuses them',
   ),
 
   'node.name': setting(
@@ -222,6 +229,11 @@ export const SETTINGS = {
     '24h',
     'Time for which a grant holds while the registry cannot be reached',
   ),
+  'access.trust-imported': setting(
+    choice(['yes', 'no']),
+    'no',
+    'yes: take images by `weir import`, and answer everybody in the cluster for them and their tags, without asking a registry',
+  ),
 
   'tags.share': setting(
     choice(['on', 'off']),
@@ -237,7 +249,17 @@ export const SETTINGS = {
   'store.quota': setting(
     autoOrSize({ min: MIN_QUOTA }),
     'auto',
-    'Limit of bytes in the store; the least recently used blobs go first. auto: a tenth of the disk, at most 20GiB',
+    'Limit of bytes in the store; the least recently used blobs go first, and a larger blob takes free disk while it is pulled. auto: a tenth of the disk, at most 20GiB',
+  ),
+  'store.shrink-below': setting(
+    percentage({ max: 90 }),
+    '20%',
+    'Free share of the disk below which the store shrinks, whatever its quota; 0%: never',
+  ),
+  'store.stop-below': setting(
+    percentage({ max: 90 }),
+    '15%',
+    'Free share of the disk below which nothing new is stored: blobs pass through; 0%: never',
   ),
   'store.runtime-content': setting(
     autoNoneOrPaths(),

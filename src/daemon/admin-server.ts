@@ -1,7 +1,7 @@
 /**
  * The admin address: /healthz (the process answers), /readyz (it serves and is not draining) and /metrics. The reports
- * /v1/status and /v1/peers name images and members, so they are for this machine alone (docs/admin-api.md). /v1/preheats
- * takes orders, from those who have the token (preheat-routes.ts).
+ * /v1/status, /v1/peers and /v1/imports name images and members, so they are for this machine alone, as is the store:
+ * /v1/store (docs/admin-api.md). /v1/preheats takes orders from those who have the token (preheat-routes.ts).
  */
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -12,15 +12,18 @@ import { isLoopback } from '../util/ip-address.ts';
 import { listen, urlOf, type ListenAddress } from '../http/listen.ts';
 import { createLocalServer } from '../http/local-server.ts';
 import { WebGuard } from '../http/web-guard.ts';
+import type { AdminImports } from './admin-imports.ts';
+import { isStorePath, type StoreRoutes } from './store-routes.ts';
+import { isPreheatPath, type PreheatRoutes } from './preheat-routes.ts';
 import type { PeersReport, StatusReport } from '../status/status-report.ts';
-import { PREHEATS, type PreheatRoutes } from './preheat-routes.ts';
 
 const MAX_HEADER_BYTES = 8 * KIB;
 /** A scrape takes milliseconds; a client that needs longer holds a connection open for nothing. */
 const TIMEOUT = 10 * SECOND;
 const MAX_CONNECTIONS = 64;
 const BEYOND_LOOPBACK =
-  'beyond loopback there are /healthz, /readyz and /metrics only: run weir status or weir peers on the node\n';
+  'beyond loopback there are /healthz, /readyz and /metrics only: run weir status (or peers, store) on the node\n';
+const IMPORTS = '/v1/imports';
 
 export interface AdminServerOptions {
   readonly listen: readonly ListenAddress[];
@@ -31,6 +34,8 @@ export interface AdminServerOptions {
   readonly metricsType: string;
   readonly status: () => StatusReport;
   readonly peers: () => PeersReport;
+  readonly imports: Pick<AdminImports, 'answer'>;
+  readonly store: Pick<StoreRoutes, 'answer'>;
   /** Default: there is no such path. */
   readonly preheats?: Pick<PreheatRoutes, 'answer'>;
   readonly onProblem: (error: unknown) => void;
@@ -66,7 +71,7 @@ export class AdminServer implements AsyncDisposable {
   }
 
   #create(): Server {
-    const limits = { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: TIMEOUT, requestTimeout: TIMEOUT };
+    const limits = { maxHeaderSize: MAX_HEADER_BYTES, headersTimeout: TIMEOUT, requestTimeout: 0 };
     const server = createLocalServer(limits, (request, response) => {
       this.#answer(request, response).catch((error: unknown) => {
         this.#options.onProblem(error);
@@ -78,17 +83,19 @@ export class AdminServer implements AsyncDisposable {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { ready, metrics, metricsType, status, peers, preheats } = this.#options;
+    const { ready, metrics, metricsType, status, peers, imports, preheats } = this.#options;
     const path = (request.url ?? '').split('?', 1)[0] ?? '';
-    const routes = path === PREHEATS || path.startsWith(`${PREHEATS}/`) ? preheats : undefined;
-    if (routes === undefined && request.method !== 'GET' && request.method !== 'HEAD') {
-      return send(response, 405, 'GET and HEAD only\n', { Allow: 'GET, HEAD' });
+    const { method = '' } = request;
+    const methods = path === IMPORTS ? ['GET', 'HEAD', 'POST', 'DELETE'] : ['GET', 'HEAD'];
+    if (method !== 'POST' || path !== IMPORTS) limitBody(request);
+    const orders = isPreheatPath(path) ? preheats : undefined;
+    if (!methods.includes(method) && !isStorePath(path) && orders === undefined) {
+      return send(response, 405, `${methods.join(', ')} only\n`, { Allow: methods.join(', ') });
     }
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return send(response, refusal.status, `${refusal.message}\n`);
-    if (routes !== undefined) {
-      return await routes.answer(request, response, path, isOfThisMachine(request.socket));
-    }
+    if (isStorePath(path)) return this.#answerStore(request, response);
+    if (orders) return await orders.answer(request, response, path, isOfThisMachine(request.socket));
     switch (path) {
       case '/healthz':
         return send(response, 200, 'ok\n');
@@ -100,13 +107,28 @@ export class AdminServer implements AsyncDisposable {
         return sendReport(request, response, status);
       case '/v1/peers':
         return sendReport(request, response, peers);
+      case IMPORTS: {
+        if (!isOfThisMachine(request.socket)) return send(response, 403, BEYOND_LOOPBACK);
+        const { status: code, body } = await imports.answer(request);
+        return typeof body === 'string' ? send(response, code, body) : sendJson(response, code, body);
+      }
       default:
         return send(
           response,
           404,
-          'there are /healthz, /readyz, /metrics, /v1/status, /v1/peers and /v1/preheats\n',
+          'there are /healthz, /readyz, /metrics, /v1/status, /v1/peers, /v1/imports, /v1/store and /v1/preheats\n',
         );
     }
+  }
+
+  async #answerStore(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (!isOfThisMachine(request.socket)) return send(response, 403, BEYOND_LOOPBACK);
+    const { method = '', url: target = '', headers } = request;
+    const { authorization } = headers;
+    const answer = await this.#options.store.answer({ method, target, authorization });
+    if (typeof answer.body === 'string')
+      return send(response, answer.status, `${answer.body}\n`, answer.headers);
+    sendJson(response, answer.status, answer.body);
   }
 
   #refusal({ headers, httpVersion, socket }: IncomingMessage): WeirError | undefined {
@@ -130,7 +152,7 @@ function send(
   response: ServerResponse,
   status: number,
   body: string,
-  headers: Record<string, string> = {},
+  headers: Readonly<Record<string, string>> = {},
 ): void {
   response.writeHead(status, { 'Content-Type': 'text/plain; charset=utf-8', ...headers });
   response.end(body);
@@ -142,8 +164,21 @@ function sendReport(
   report: () => StatusReport | PeersReport,
 ): void {
   if (!isOfThisMachine(socket)) return send(response, 403, BEYOND_LOOPBACK);
+  sendJson(response, 200, report());
+}
+
+function sendJson(response: ServerResponse, status: number, report: object): void {
   const headers = { 'Content-Type': 'application/json; charset=utf-8', 'Cache-Control': 'no-store' };
-  send(response, 200, `${JSON.stringify(report())}\n`, headers);
+  send(response, status, `${JSON.stringify(report)}\n`, headers);
+}
+
+/** A request that brings no archive ends soon: one whose body never does would hold its connection. */
+function limitBody(request: IncomingMessage): void {
+  const timer = setTimeout(() => {
+    if (!request.complete) request.socket.destroy();
+  }, TIMEOUT);
+  timer.unref();
+  request.once('close', () => clearTimeout(timer));
 }
 
 /**

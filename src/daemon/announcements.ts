@@ -51,6 +51,11 @@ export class Announcements implements Disposable {
     this.#waiting.set(digest, timer);
   }
 
+  /** Announces a key under which this node is to be found soon. There are few of them, and swarms do not know them. */
+  addSoon(key: Digest): void {
+    this.#options.queue.provide(key);
+  }
+
   /** To be called when this node has lost the blob. */
   remove(digest: Digest): void {
     clearTimeout(this.#waiting.get(digest));

@@ -13,7 +13,7 @@ import type { Address } from '../protocol/member.ts';
 const MIN_KEY_BYTES = 32;
 /** Different characters. One random key in 10 million has fewer; a repeated or hand-typed one often has. */
 const MIN_KEY_CHARACTERS = 8;
-const MAX_KEY_BYTES = 4096;
+export const MAX_KEY_BYTES = 4096;
 const MAKE_KEY = 'make one with: (umask 077; openssl rand -base64 32 > cluster.key)';
 
 /** The characters that `node.zone` allows. */
@@ -42,7 +42,7 @@ export async function readClusterKey(path: string): Promise<Uint8Array | undefin
 }
 
 /** Undefined for a good key. The text gives nothing of the key away. */
-function weaknessOf(key: string): string | undefined {
+export function weaknessOf(key: string): string | undefined {
   if (key.length < MIN_KEY_BYTES) return `could be guessed: it is shorter than ${MIN_KEY_BYTES} bytes`;
   if (key.length > MAX_KEY_BYTES) return `is longer than ${MAX_KEY_BYTES} bytes`;
   if (new Set(key).size >= MIN_KEY_CHARACTERS) return undefined;

@@ -12,6 +12,7 @@ import { Network } from '../network/network.ts';
 import { MemberTable } from '../cluster/member-table.ts';
 import { Identity } from '../protocol/identity.ts';
 import { parsePeerId, type PeerId } from '../protocol/peer-id.ts';
+import type { ImportMembers, Imports } from '../pull/imports.ts';
 import type { Access } from '../pull/access.ts';
 import type { Manifests } from '../pull/manifests.ts';
 import { ChunkServer } from '../pull/chunk-server.ts';
@@ -44,6 +45,8 @@ import { Traffic } from './traffic.ts';
 
 /** Milliseconds that a tracker waits for the DHT. It answers its swarm meanwhile. */
 const FIND_DEADLINE = 3 * SECOND;
+/** Milliseconds that a question about an import waits for the DHT: a runtime waits too, and most tags are a registry's. */
+const FIND_IMPORT_DEADLINE = 1 * SECOND;
 /** Milliseconds after the start for which the first pull waits until another member is found. */
 const SETTLE_TIMEOUT = 2 * SECOND;
 
@@ -54,6 +57,8 @@ export interface ClusterOptions {
   readonly logger: Logger;
   readonly clock: Clock;
   readonly access: Access;
+  /** Undefined if imports are not trusted. */
+  readonly imports?: Imports | undefined;
   readonly upstream: Upstream;
   readonly workers: ByteWorkers;
   readonly files: Pick<ByteFiles, 'give' | 'hash'>;
@@ -77,6 +82,7 @@ export interface Cluster extends AsyncDisposable {
   readonly traffic: Traffic;
   readonly wire: PeerWire;
   readonly announcements: Announcements;
+  readonly importMembers: ImportMembers;
 }
 
 /**
@@ -209,6 +215,13 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     answer: (question) => manifests().answer(question),
   });
   late.tagOwners = tagOwners;
+  const known = settled(table, config, clock, usesMdns(config, mode));
+  const importMembers: ImportMembers = {
+    settled: known,
+    others: () => table.live().flatMap(({ peer }) => (peer === identity.peer ? [] : [peer])),
+    ask: (peer, question, asked) => wire.ask(peer, question, asked),
+    find: (key) => routing.find(key, { signal: stopping.signal, deadline: FIND_IMPORT_DEADLINE }),
+  };
   const peering = new Peering({
     membership: table,
     swarms,
@@ -219,7 +232,9 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     room,
     clock,
     tagOwners: config['tags.share'] === 'on' ? tagOwners : undefined,
-    settled: settled(table, config, clock, usesMdns(config, mode)),
+    importers: (repository, digest) =>
+      access.isImported(repository, digest) ? (options.imports?.sources(repository) ?? []) : [],
+    settled: known,
     problem: (message, error) => logger.debug({ err: error }, message),
     received: (swarm, from, bytes) => traffic.received(swarm, from, bytes),
   });
@@ -244,7 +259,17 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   await announcements.announceAll(providers);
   const all = stack.move();
   const dispose = (): Promise<void> => all.disposeAsync();
-  return { network, table, swarms, peering, traffic, wire, announcements, [Symbol.asyncDispose]: dispose };
+  return {
+    network,
+    table,
+    swarms,
+    peering,
+    traffic,
+    wire,
+    announcements,
+    importMembers,
+    [Symbol.asyncDispose]: dispose,
+  };
 }
 
 /** Resolves when another member is known, or after a while: a node that just started must not pull as if it were alone. */

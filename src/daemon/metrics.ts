@@ -7,9 +7,24 @@ import type { ErrorCode, WeirError } from '../util/errors.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { MirrorObserver, RequestReport } from '../mirror/mirror.ts';
 import type { ByteSource } from '../pull/blob-reader.ts';
-import type { StoreUsage } from '../store/store.ts';
+import { STORE_STATES, type StoreUsage } from '../store/store.ts';
+import { freePercent } from '../store/watermarks.ts';
 import type { TrafficMeter } from './traffic.ts';
 import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.ts';
+import {
+  BYTE_SOURCES,
+  CONTENT_KINDS,
+  FETCH_REASONS,
+  LOCAL_SOURCES,
+  pairs,
+  PREFETCH_OUTCOMES,
+  PULL_RESULTS,
+  REFUSALS,
+  SERVED_KINDS,
+  SUSPICION_REASONS,
+  type ContentKind,
+  type PrefetchOutcome,
+} from './metric-labels.ts';
 
 /** Registries with a label of their own; later ones are counted as `other`. */
 const MAX_REGISTRY_LABELS = 100;
@@ -22,6 +37,14 @@ const NEVER = 2 ** 31 - 1;
 const LAG_HISTOGRAM = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'];
 /** Seconds: from a hit in the page cache to a layer of gigabytes. */
 const DURATION_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 120, 600];
+
+/** What a node is, as labels. */
+export interface NodeFacts {
+  readonly version: string;
+  readonly name: string;
+  /** Empty: it has none. */
+  readonly zone: string;
+}
 
 /** Values that are read at the moment of a scrape. */
 export interface MetricsSources {
@@ -119,22 +142,29 @@ export class Metrics {
     'Bytes of layers that were fetched before the runtime asked: used, or in vain',
     ['outcome'],
   );
-  readonly #preheated = this.#counter(
-    'weir_preheat_images_total',
-    'Images of orders to preheat, by how they ended',
-    ['state'],
-  );
+  readonly #preheated = this.#counter('weir_preheat_images_total', 'Images of orders, by result', ['state']);
   readonly #evictions = this.#counter('weir_store_evictions_total', 'Blobs evicted from the store', []);
 
-  constructor(version: string, sources: MetricsSources) {
+  constructor({ version, name, zone }: NodeFacts, sources: MetricsSources) {
     collectDefaultMetrics({ register: this.registry, eventLoopMonitoringPrecision: NEVER });
     for (const each of LAG_HISTOGRAM)
       this.registry.removeSingleMetric(`nodejs_eventloop_lag_${each}_seconds`);
     this.#gauge('weir_build_info', 'Always 1; the label is the version', ['version']).set({ version }, 1);
+    this.#gauge('weir_node_info', 'Always 1; the labels say which node this is', [
+      'name',
+      'zone',
+      'version',
+    ]).set({ name, zone, version }, 1);
+    this.#beginAtZero();
     this.#measure('weir_store_bytes', 'Bytes of committed blobs', () => sources.usage().blobBytes);
     this.#measure('weir_store_blobs', 'Committed blobs', () => sources.usage().blobs);
     this.#measure('weir_store_partial_bytes', 'Bytes of partial blobs', () => sources.usage().partialBytes);
     this.#measure('weir_store_quota_bytes', 'Bytes that the store may use', () => sources.usage().quota);
+    this.#measure('weir_store_pinned_bytes', 'Bytes of pinned blobs', () => sources.usage().pinnedBytes);
+    this.#measure('weir_store_disk_free_ratio', "Free share of the data folder's disk, 0 to 1", () => {
+      return freePercent(sources.usage().disk) / 100;
+    });
+    this.#states(sources);
     this.#measure('weir_runtime_blobs', "Blobs in the runtime's content folder", () =>
       sources.runtimeBlobs(),
     );
@@ -151,6 +181,21 @@ export class Metrics {
       sources.unwrittenBytes(),
     );
     this.#measure('weir_blobs_in_flight', 'Blobs that are arriving', () => sources.blobsInFlight());
+  }
+
+  /** All samples whose labels are known (metric-labels.ts has the reason). */
+  #beginAtZero(): void {
+    for (const source of BYTE_SOURCES) this.#bytes.inc({ source }, 0);
+    for (const each of pairs(['kind', CONTENT_KINDS], ['source', LOCAL_SOURCES])) this.#hits.inc(each, 0);
+    for (const kind of CONTENT_KINDS) this.#misses.inc({ kind }, 0);
+    for (const result of PULL_RESULTS) this.#pulls.inc({ result }, 0);
+    for (const each of pairs(['direction', ['in', 'out']], ['zone', ['same', 'other']]))
+      this.#peerBytes.inc(each, 0);
+    for (const reason of FETCH_REASONS) this.#fetches.inc({ reason }, 0);
+    for (const reason of SUSPICION_REASONS) this.#suspicions.inc({ reason }, 0);
+    for (const reason of REFUSALS) this.#refusals.inc({ reason }, 0);
+    for (const answer of SERVED_KINDS) this.#served.inc({ answer }, 0);
+    for (const outcome of PREFETCH_OUTCOMES) this.#prefetched.inc({ outcome }, 0);
   }
 
   #counter(name: string, help: string, labelNames: readonly string[]): Counter {
@@ -171,6 +216,16 @@ export class Metrics {
       this.set(read());
     };
     this.registry.registerMetric(new Gauge({ name, help, registers: [], collect }));
+  }
+
+  /** One series for each state of the store: 1 for the present one, 0 for the others. */
+  #states(sources: MetricsSources): void {
+    const collect = function (this: Gauge): void {
+      const { state } = sources.usage();
+      for (const each of STORE_STATES) this.set({ state: each }, each === state ? 1 : 0);
+    };
+    const [name, help] = ['weir_store_state', '1 for the state of the store'];
+    this.registry.registerMetric(new Gauge({ name, help, labelNames: ['state'], registers: [], collect }));
   }
 
   #registryLabel(registry: RegistryHost): string {
@@ -197,11 +252,11 @@ export class Metrics {
       this.#cuts.inc({ code: error.code });
   }
 
-  cacheHit(kind: 'blob' | 'manifest', source: ByteSource): void {
+  cacheHit(kind: ContentKind, source: ByteSource): void {
     this.#hits.inc({ kind, source });
   }
 
-  cacheMiss(kind: 'blob' | 'manifest'): void {
+  cacheMiss(kind: ContentKind): void {
     this.#misses.inc({ kind });
   }
 
@@ -214,7 +269,7 @@ export class Metrics {
     this.#preheated.inc({ state });
   }
 
-  prefetched(bytes: number, outcome: 'used' | 'vain'): void {
+  prefetched(bytes: number, outcome: PrefetchOutcome): void {
     this.#prefetched.inc({ outcome }, bytes);
   }
 

@@ -8,8 +8,6 @@ import type { Config } from '../config/settings.ts';
 import type { WeirError } from '../util/errors.ts';
 import { Files } from '../bytes/files.ts';
 import { Http } from '../bytes/http.ts';
-import { readCertsFolders } from '../upstream/certs-folders.ts';
-import { UpstreamClient } from '../bytes/upstream-client.ts';
 import { DocumentRoom } from '../upstream/document-room.ts';
 import { Mirror } from '../mirror/mirror.ts';
 import { Access } from '../pull/access.ts';
@@ -19,20 +17,26 @@ import { Prefetch } from '../pull/prefetch.ts';
 import { Catalog } from '../store/catalog.ts';
 import { DataFolder } from '../store/data-folder.ts';
 import { FsStore } from '../store/fs-store.ts';
+import { cannotKeep } from '../store/store.ts';
 import { ReceiveBudget } from '../util/receive-budget.ts';
 import type { RuntimeContent } from '../store/runtime-content.ts';
-import { Upstream } from '../upstream/upstream.ts';
+import { AdminImports } from './admin-imports.ts';
 import { AdminServer } from './admin-server.ts';
 import type { Announcements } from './announcements.ts';
-import { readZone } from './cluster-settings.ts';
+import { nodeName, readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
+import { diskOptions, keepsNothing, watchDisk } from './disk-watch.ts';
 import { watchFaults } from './uncaught-faults.ts';
+import { NodeImports } from './imports.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
 import { openRuntime, runtimeRoots } from './runtime-folders.ts';
+import { watchOpenFiles } from './open-files.ts';
 import { noting, startPreheat, type Preheat } from './preheat.ts';
 import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
+import { openStoreRoutes } from './store-routes.ts';
+import { openUpstream } from './upstream.ts';
 import { startWatchdog } from './watchdog.ts';
 import { startWorkers } from './workers.ts';
 
@@ -74,7 +78,10 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     connections: () => 0,
     peerConnections: () => 0,
   };
-  const metrics: Metrics = new Metrics(version, sources);
+  const metrics: Metrics = new Metrics(
+    { version, name: nodeName(config), zone: config['node.zone'] },
+    sources,
+  );
   // First to start and last to stop.
   stack.use(
     watchFaults({
@@ -89,9 +96,10 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     config,
     version,
     clock,
-    readers: (blob) => blobs.readers(blob),
+    readers: (blob) => blobs.arriving(blob)?.readers ?? 0,
     handedOut: () => metrics.handedOut,
     fromUpstream: () => metrics.fromUpstream,
+    usage: () => store.usage(),
   });
   const { workers, watch } = startWorkers(config, logger, crash);
   stack.use(workers);
@@ -101,14 +109,18 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   const folder = new DataFolder(config['data.dir']);
   await folder.create();
   const catalog = stack.use(Catalog.open(folder.catalog, (message) => logger.warn(message)));
+  const imported = await NodeImports.open({ config, folder, clock, logger });
   const store = stack.use(
     await FsStore.open({
       folder,
       quota: config['store.quota'],
       partialMaxAge: config['store.partial-max-age'],
+      ...diskOptions(config, logger),
+      pins: catalog.pins,
       clock,
       files,
-      hasDelivered: (registry) => catalog.hasDelivered(registry),
+      hasDelivered: (registry) => catalog.hasDelivered(registry) || imported.isKnown(registry),
+      isPinned: (digest) => imported.records.isPinned(digest),
       onEvict: ({ digest, size }) => {
         metrics.evicted();
         announced?.remove(digest);
@@ -118,33 +130,15 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       onProblem: (message) => logger.warn(message),
     }),
   );
+  stack.use(watchDisk(store.keeper, clock, logger));
   for (const root of runtimeRoots(config['store.runtime-content'])) {
     runtimes.push(stack.use(await openRuntime(root, { store, files, logger, announced: () => announced })));
   }
   const providers = [store, ...runtimes];
 
   const documents = new DocumentRoom();
-  const runtimeCerts = readCertsFolders(config['upstream.certs-folders']);
-  for (const problem of runtimeCerts.problems) logger.warn(problem);
-  const upstream = new Upstream({
-    blobs: new UpstreamClient(workers),
-    documents,
-    registries: config.registries,
-    userAgent: `weir/${version}`,
-    via,
-    certificates: runtimeCerts.certificates,
-    caFile: config['upstream.ca-file'],
-    dockerConfig: config['upstream.docker-config'],
-    connectTimeout: config['upstream.connect-timeout'],
-    headerTimeout: config['upstream.header-timeout'],
-    stallTimeout: config['upstream.stall-timeout'],
-    retries: config['upstream.retries'],
-    maxConnections: config['upstream.max-connections'],
-    allowPrivate: config['upstream.allow-private'] === 'yes',
-    clock,
-    observer: metrics.upstream,
-    warn: (message) => logger.warn(message),
-  });
+  const observer = metrics.upstream;
+  const upstream = openUpstream({ config, version, workers, logger, via, documents, clock, observer });
   stack.defer(() => upstream.close());
   const access = new Access({
     mode: config['access.mode'],
@@ -153,6 +147,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     catalog,
     upstream,
     clock,
+    imports: imported.imports,
   });
   const cluster = await startCluster({
     config,
@@ -161,6 +156,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     logger,
     clock,
     access,
+    imports: imported.imports,
     upstream,
     workers,
     files,
@@ -174,6 +170,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   if (cluster !== undefined) {
     stack.use(cluster);
     announced = cluster.announcements;
+    imported.connect(cluster.importMembers, cluster.announcements);
     cluster.traffic.meter = metrics.traffic;
     sources.members = () => cluster.table.live().length;
     sources.connections = () => cluster.network.peers().length;
@@ -202,6 +199,8 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   const reportPull = (digest: string, failure: WeirError | undefined): void => {
     metrics.pulled(failure);
     if (failure === undefined) logger.info({ digest }, 'blob pulled');
+    else if (cannotKeep(failure) && keepsNothing(store.usage()))
+      logger.debug({ digest, err: failure }, 'blob not kept');
     else logger.warn({ digest, err: failure }, 'blob not pulled');
   };
   const manifests: Manifests = new Manifests({
@@ -212,6 +211,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     access,
     clock,
     tagTtl: config['tags.ttl'],
+    imports: imported.imports,
     peers: cluster?.peering,
     observer: {
       cacheHit: (source) => metrics.cacheHit('manifest', source),
@@ -266,6 +266,10 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       metricsType: metrics.registry.contentType,
       status: () => reports.status(cluster, blobs.alone),
       peers: () => reports.peers(cluster),
+      imports: await AdminImports.open(await imported.importer(store), folder, (message) =>
+        logger.warn(message),
+      ),
+      store: await openStoreRoutes(config, { store, catalog, providers, logger }),
       preheats: preheat.routes,
       onProblem: (error) => problem('request to the admin address failed', error),
       onWarning: (message) => logger.warn(message),
@@ -306,6 +310,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       warn: (message) => logger.warn(message),
     }),
   );
+  stack.use(watchOpenFiles({ clock, warn: (message) => logger.warn(message) }));
   logger.info({ addresses: mirror.addresses }, 'mirror listening');
   ready = true;
   logger.info({ version, data: folder.root, quota: store.usage().quota }, 'ready');

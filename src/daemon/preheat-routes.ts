@@ -12,13 +12,18 @@ import { parseOrderRequest } from '../preheat/order-request.ts';
 import type { PreheatOrders } from '../preheat/preheat-orders.ts';
 import type { PreheatReport } from '../status/preheat-report.ts';
 
-export const PREHEATS = '/v1/preheats';
+const PREHEATS = '/v1/preheats';
 /** Bytes of an order: 64 names of images. */
 const MAX_BODY = 64 * KIB;
 const BEARER = /^Bearer +([A-Za-z0-9._~+/-]+=*)$/i;
 const JSON_TYPE = /^application\/json(?:;|$)/i;
 const OFF =
   'preheat is off: set preheat.token-file to the path of a file with a token, the same on all nodes (docs/operations.md, "Preheat")';
+
+/** Whether {@link PreheatRoutes} answers it. */
+export function isPreheatPath(path: string): boolean {
+  return path === PREHEATS || path.startsWith(`${PREHEATS}/`);
+}
 
 export interface PreheatRoutesOptions {
   readonly token: Uint8Array | undefined;

@@ -36,6 +36,7 @@ export function openRuntime(
     onRemoved: ({ digest }) => announced()?.remove(digest),
     onAdded: ({ digest }) => {
       announced()?.add(digest);
+      if (store.keeper.isPinned(digest)) return; // the runtime may drop its own
       // The runtime has the blob now: one copy on the disk is enough.
       store
         .delete(digest)

@@ -1,4 +1,5 @@
 /** Makes the reports of this node for its admin address (status/status-report.ts). */
+import { isIPv6 } from 'node:net';
 import type { Clock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
 import type { Suspect } from '../cluster/membership.ts';
@@ -6,11 +7,13 @@ import type { RegistryBlob } from '../oci/registry-blob.ts';
 import { Identity } from '../protocol/identity.ts';
 import type { Download } from '../pull/download.ts';
 import type { PullRecord } from '../pull/peering.ts';
+import type { StoreUsage } from '../store/store.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import {
   MAX_TRANSFERS,
   type PeersReport,
   type StatusReport,
+  type StoreReport,
   type SuspicionReport,
   type TransferReport,
 } from '../status/status-report.ts';
@@ -27,6 +30,7 @@ export interface StatusSourceOptions {
   readonly readers: (blob: RegistryBlob) => number;
   /** Bytes of blobs that came from upstream. */
   readonly fromUpstream: () => number;
+  readonly usage: () => StoreUsage;
 }
 
 export class StatusSource {
@@ -58,6 +62,7 @@ export class StatusSource {
         connections: cluster?.network.peers().length ?? 0,
         zones,
       },
+      store: storeReport(this.#options.usage()),
       transfers: [
         ...alone.map((download) => this.#alone(download)),
         ...(cluster?.peering.pulls ?? []).map((record) => this.#transfer(record)),
@@ -88,7 +93,7 @@ export class StatusSource {
       .map(({ record }) => record.member)
       .filter(({ peer }) => peer !== table.self.peer);
     return {
-      peers: known.map(({ peer, name, zone, version, controlAddresses, leaving }) => {
+      peers: known.map(({ peer, name, zone, version, controlAddresses, dataAddresses, leaving }) => {
         const connection = connected.get(peer);
         const suspect = suspects.get(peer);
         const bytes = traffic.bytesOf(peer);
@@ -98,6 +103,9 @@ export class StatusSource {
           zone,
           version,
           addresses: controlAddresses,
+          transfer_addresses: dataAddresses.map(
+            ({ host, port }) => `${isIPv6(host) ? `[${host}]` : host}:${port}`,
+          ),
           connected: connection !== undefined || wire.isConnected(peer),
           direction: connection?.direction,
           rtt_ms: connection?.rtt,
@@ -159,6 +167,21 @@ export class StatusSource {
       },
     };
   }
+}
+
+export function storeReport(usage: StoreUsage): StoreReport {
+  const { blobs, blobBytes, partialBytes, quota, pins, pinnedBytes, disk, state } = usage;
+  return {
+    blobs,
+    bytes: blobBytes,
+    partial_bytes: partialBytes,
+    quota,
+    pins,
+    pinned_bytes: pinnedBytes,
+    disk_bytes: disk.size,
+    disk_free_bytes: disk.free,
+    state,
+  };
 }
 
 function suspicion({ reason, until, banned }: Suspect): SuspicionReport {

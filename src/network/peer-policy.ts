@@ -16,6 +16,9 @@ import type { NetworkLogger } from './network-options.ts';
 /** libp2p drops the younger of two connections to one address at once; a connection that lived longer was in use. */
 const IN_USE_AFTER = 1000;
 
+/** Errors of libp2p that say no more than that a stream, or what carries it, is over. */
+const OF_STREAMS = /^(?:Stream|Connection|Muxer)\w*Error$/;
+
 export interface PeerPolicyOptions {
   readonly table: MemberTable;
   readonly dialer: Dialer;
@@ -53,7 +56,8 @@ export class PeerPolicy {
   aborted(peer: PeerId | undefined, error: unknown): void {
     const { table, logger, stopped } = this.#options;
     if (stopped.aborted) return;
-    if (isWeirError(error)) logger.debug({ peer, err: error }, "a peer's stream was aborted");
+    const isUsual = isWeirError(error) || (error instanceof Error && OF_STREAMS.test(error.name));
+    if (isUsual) logger.debug({ peer, err: error }, "a peer's stream was aborted");
     else logger.warn({ peer, err: error }, "a peer's stream failed here");
     if (peer === undefined || !isWeirError(error, 'peer_protocol')) return;
     table.suspect(peer, 'protocol');

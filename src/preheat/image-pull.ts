@@ -33,7 +33,7 @@ const RETRIES: readonly number[] = [2 * SECOND, 10 * SECOND, 30 * SECOND];
 
 export interface ImagePullOptions {
   readonly manifests: Pick<Manifests, 'get'>;
-  readonly blobs: Pick<Blobs, 'prefetch' | 'presentBytes'>;
+  readonly blobs: Pick<Blobs, 'prefetch' | 'arriving'>;
   readonly providers: readonly Pick<BlobProvider, 'stat'>[];
   readonly store: {
     readonly lastUse: Pick<LastUse, 'keep' | 'isKept' | 'keptBytes'>;
@@ -135,7 +135,8 @@ export class ImagePull {
     let fetched = 0;
     const tell = (): void => {
       let bytes = present;
-      for (const digest of arriving) bytes += this.#options.blobs.presentBytes({ registry, digest });
+      for (const digest of arriving)
+        bytes += this.#options.blobs.arriving({ registry, digest })?.presentBytes ?? 0;
       onProgress({ state: 'pulling', reason: '', presentBytes: Math.min(bytes, size), size });
     };
     const queue = blobs.values();

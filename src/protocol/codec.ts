@@ -76,6 +76,8 @@ function bodyOf(message: SwarmMessage): Body {
     }
     case 'claim':
       return { case: 'claim', value: { index: message.index, held: message.held } };
+    case 'query':
+      return { case: 'query', value: { size: BigInt(message.size) } };
     default:
       return assertNever(message);
   }
@@ -115,6 +117,8 @@ function messageOf(swarm: SwarmKey, { case: kind, value }: KnownBody): SwarmMess
     }
     case 'claim':
       return { swarm, kind, index: chunkIndex(value.index), held: value.held };
+    case 'query':
+      return { swarm, kind, size: sizeOf(value.size) };
     default:
       return assertNever(kind);
   }

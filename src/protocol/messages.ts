@@ -32,7 +32,7 @@ export const MESSAGE_LIMITS = {
   /** Bytes of a blob. */
   size: 2 ** 40,
   /** Chunks in one request to the registry. */
-  fetchGroup: 16,
+  fetchGroup: 131_072,
 } as const;
 
 export type SwarmMessage = { readonly swarm: SwarmKey } & (
@@ -79,6 +79,11 @@ export type SwarmMessage = { readonly swarm: SwarmKey } & (
       readonly kind: 'claim';
       readonly index: number;
       readonly held: boolean;
+    }
+  | {
+      /** A tracker's question to a member: announce yourself if you have the whole blob. */
+      readonly kind: 'query';
+      readonly size: number;
     }
 );
 

@@ -21,6 +21,8 @@ export interface ReferenceQuestion {
   readonly accept: string | undefined;
   readonly token: string | undefined;
   readonly knownOnly: boolean;
+  /** Whether to answer only what was imported; the digest may then be that of a blob. */
+  readonly imported?: true | undefined;
 }
 
 export type ReferenceAnswer =
@@ -33,6 +35,8 @@ export type ReferenceAnswer =
       readonly granted: number;
       /** Upstream could not be reached: this was its last answer. */
       readonly stale: boolean;
+      /** The member has imported it, and no registry was asked. `granted` is then the time since. */
+      readonly imported?: true | undefined;
     }
   | { readonly status: 'unknown' }
   /** The registry refused this caller, as far as this member knows: the asker should ask the registry itself. */
@@ -53,7 +57,7 @@ export function isTellableAnswer(answer: ReferenceAnswer): boolean {
 }
 
 export function encodeReferenceQuestion(question: ReferenceQuestion): Uint8Array {
-  const { repository, reference, accept = '', token = '', knownOnly } = question;
+  const { repository, reference, accept = '', token = '', knownOnly, imported = false } = question;
   const text = reference.kind === 'tag' ? reference.tag : reference.digest;
   return toBinary(
     ReferenceQuestionSchema,
@@ -64,13 +68,15 @@ export function encodeReferenceQuestion(question: ReferenceQuestion): Uint8Array
       accept,
       token,
       knownOnly,
+      imported,
     }),
   );
 }
 
 /** @throws WeirError `peer_protocol` */
 export function decodeReferenceQuestion(bytes: Uint8Array): ReferenceQuestion {
-  const { registry, repository, reference, accept, token, knownOnly } = parse(ReferenceQuestionSchema, bytes);
+  const asked = parse(ReferenceQuestionSchema, bytes);
+  const { registry, repository, reference, accept, token, knownOnly, imported } = asked;
   const name = tryParseRepositoryName(repository);
   if (name === undefined) throw protocolError('not a repository');
   return {
@@ -79,6 +85,7 @@ export function decodeReferenceQuestion(bytes: Uint8Array): ReferenceQuestion {
     accept: textOf('accept', accept, MAX_ACCEPT) || undefined,
     token: tokenOf(token),
     knownOnly,
+    ...(imported && { imported }),
   };
 }
 
@@ -94,13 +101,15 @@ export function encodeReferenceAnswer(answer: ReferenceAnswer): Uint8Array {
       size: BigInt(found?.size ?? 0),
       granted: Math.ceil((found?.granted ?? 0) / SECOND),
       stale: found?.stale ?? false,
+      imported: found?.imported ?? false,
     }),
   );
 }
 
 /** @throws WeirError `peer_protocol` */
 export function decodeReferenceAnswer(bytes: Uint8Array): ReferenceAnswer {
-  const { status, digest, mediaType, size, granted, stale } = parse(ReferenceAnswerSchema, bytes);
+  const answer = parse(ReferenceAnswerSchema, bytes);
+  const { status, digest, mediaType, size, granted, stale, imported } = answer;
   const kind = STATUSES[status - 1];
   if (kind === 'unknown' || kind === 'refused') return { status: kind };
   if (kind !== 'found') return { status: 'unreachable' };
@@ -114,6 +123,7 @@ export function decodeReferenceAnswer(bytes: Uint8Array): ReferenceAnswer {
     size: known === 0 ? undefined : known,
     granted: granted * SECOND,
     stale,
+    ...(imported && { imported }),
   };
 }
 

@@ -14,7 +14,7 @@ import type { Message } from '@bufbuild/protobuf';
 export const file_references: GenFile =
   /*@__PURE__*/
   fileDesc(
-    'ChByZWZlcmVuY2VzLnByb3RvEgd3ZWlyLnYxIn8KEVJlZmVyZW5jZVF1ZXN0aW9uEhAKCHJlZ2lzdHJ5GAEgASgJEhIKCnJlcG9zaXRvcnkYAiABKAkSEQoJcmVmZXJlbmNlGAMgASgJEg4KBmFjY2VwdBgEIAEoCRINCgV0b2tlbhgFIAEoCRISCgprbm93bl9vbmx5GAYgASgIInkKD1JlZmVyZW5jZUFuc3dlchIOCgZzdGF0dXMYASABKA0SDgoGZGlnZXN0GAIgASgJEhIKCm1lZGlhX3R5cGUYAyABKAkSDAoEc2l6ZRgEIAEoBBIPCgdncmFudGVkGAYgASgNEg0KBXN0YWxlGAcgASgISgQIBRAGYgZwcm90bzM',
+    'ChByZWZlcmVuY2VzLnByb3RvEgd3ZWlyLnYxIpEBChFSZWZlcmVuY2VRdWVzdGlvbhIQCghyZWdpc3RyeRgBIAEoCRISCgpyZXBvc2l0b3J5GAIgASgJEhEKCXJlZmVyZW5jZRgDIAEoCRIOCgZhY2NlcHQYBCABKAkSDQoFdG9rZW4YBSABKAkSEgoKa25vd25fb25seRgGIAEoCBIQCghpbXBvcnRlZBgHIAEoCCKLAQoPUmVmZXJlbmNlQW5zd2VyEg4KBnN0YXR1cxgBIAEoDRIOCgZkaWdlc3QYAiABKAkSEgoKbWVkaWFfdHlwZRgDIAEoCRIMCgRzaXplGAQgASgEEg8KB2dyYW50ZWQYBiABKA0SDQoFc3RhbGUYByABKAgSEAoIaW1wb3J0ZWQYCCABKAhKBAgFEAZiBnByb3RvMw',
   );
 
 /**
@@ -58,6 +58,13 @@ export type ReferenceQuestion = Message<'weir.v1.ReferenceQuestion'> & {
    * @generated from field: bool known_only = 6;
    */
   knownOnly: boolean;
+
+  /**
+   * Answer only whether this member has imported the reference. The digest may be that of a blob.
+   *
+   * @generated from field: bool imported = 7;
+   */
+  imported: boolean;
 };
 
 /**
@@ -109,6 +116,13 @@ export type ReferenceAnswer = Message<'weir.v1.ReferenceAnswer'> & {
    * @generated from field: bool stale = 7;
    */
   stale: boolean;
+
+  /**
+   * This member has imported it: no registry was asked. `granted` is the time since then.
+   *
+   * @generated from field: bool imported = 8;
+   */
+  imported: boolean;
 };
 
 /**

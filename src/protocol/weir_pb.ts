@@ -16,7 +16,7 @@ import type { Message } from '@bufbuild/protobuf';
 export const file_weir: GenFile =
   /*@__PURE__*/
   fileDesc(
-    'Cgp3ZWlyLnByb3RvEgd3ZWlyLnYxIq0CCgxTd2FybU1lc3NhZ2USEAoIcmVnaXN0cnkYASABKAkSDgoGZGlnZXN0GAIgASgMEiUKCGFubm91bmNlGAMgASgLMhEud2Vpci52MS5Bbm5vdW5jZUgAEh8KBXBlZXJzGAQgASgLMg4ud2Vpci52MS5QZWVyc0gAEicKCWhhbmRzaGFrZRgFIAEoCzISLndlaXIudjEuSGFuZHNoYWtlSAASGwoDYnllGAYgASgLMgwud2Vpci52MS5CeWVIABIdCgRoYXZlGAcgASgLMg0ud2Vpci52MS5IYXZlSAASJQoIYXR0ZXN0ZWQYCCABKAsyES53ZWlyLnYxLkF0dGVzdGVkSAASHwoFY2xhaW0YCSABKAsyDi53ZWlyLnYxLkNsYWltSABCBgoEYm9keSIqCghBbm5vdW5jZRIMCgRzaXplGAEgASgEEhAKCGNvbXBsZXRlGAIgASgIIiwKBVBlZXJzEiMKBXBlZXJzGAEgAygLMhQud2Vpci52MS5UcmFja2VkUGVlciItCgtUcmFja2VkUGVlchIMCgRwZWVyGAEgASgMEhAKCGNvbXBsZXRlGAIgASgIIjUKCUhhbmRzaGFrZRIMCgRzaXplGAEgASgEEgwKBGhhdmUYAiABKAwSDAoEYXNrcxgDIAEoCCIVCgNCeWUSDgoGcmVhc29uGAEgASgNIhQKBEhhdmUSDAoEcnVucxgBIAMoDSJLCghBdHRlc3RlZBITCgtmZXRjaF9ncm91cBgBIAEoDRIqCgxhdHRlc3RhdGlvbnMYAiADKAsyFC53ZWlyLnYxLkF0dGVzdGF0aW9uIlsKC0F0dGVzdGF0aW9uEg0KBWluZGV4GAEgASgNEgwKBGhhc2gYAiABKAwSCgoCYnkYAyABKAwSEQoJc2lnbmF0dXJlGAQgASgMEhAKCHZlcmlmaWVkGAUgASgIIiQKBUNsYWltEg0KBWluZGV4GAEgASgNEgwKBGhlbGQYAiABKAgiygEKDE1lbWJlclJlY29yZBIMCgRwZWVyGAEgASgMEhAKCHNlcXVlbmNlGAIgASgEEgwKBG5hbWUYAyABKAkSDAoEem9uZRgEIAEoCRIZChFjb250cm9sX2FkZHJlc3NlcxgFIAMoCRIsCg5kYXRhX2FkZHJlc3NlcxgGIAMoCzIULndlaXIudjEuRGF0YUFkZHJlc3MSEwoLZmluZ2VycHJpbnQYByABKAwSDwoHdmVyc2lvbhgIIAEoCRIPCgdsZWF2aW5nGAkgASgIIikKC0RhdGFBZGRyZXNzEgwKBGhvc3QYASABKAkSDAoEcG9ydBgCIAEoDSIxCgxTaWduZWRSZWNvcmQSDgoGcmVjb3JkGAEgASgMEhEKCXNpZ25hdHVyZRgCIAEoDCIuCgVIZWxsbxIlCgZyZWNvcmQYASABKAsyFS53ZWlyLnYxLlNpZ25lZFJlY29yZCJVCghTeW5jSGVhZBIlCgZyZWNvcmQYASABKAsyFS53ZWlyLnYxLlNpZ25lZFJlY29yZBIPCgdkaWdlc3RzGAIgASgMEhEKCWRpZmZlcmluZxgDIAEoDCJQCgpSZWNvcmRQYWdlEiYKB3JlY29yZHMYASADKAsyFS53ZWlyLnYxLlNpZ25lZFJlY29yZBIMCgRsYXN0GAIgASgIEgwKBGFnZXMYAyADKA0iOQoGR29zc2lwEicKBm1lbWJlchgBIAEoCzIVLndlaXIudjEuU2lnbmVkUmVjb3JkSABCBgoEYm9keWIGcHJvdG8z',
+    'Cgp3ZWlyLnByb3RvEgd3ZWlyLnYxIs4CCgxTd2FybU1lc3NhZ2USEAoIcmVnaXN0cnkYASABKAkSDgoGZGlnZXN0GAIgASgMEiUKCGFubm91bmNlGAMgASgLMhEud2Vpci52MS5Bbm5vdW5jZUgAEh8KBXBlZXJzGAQgASgLMg4ud2Vpci52MS5QZWVyc0gAEicKCWhhbmRzaGFrZRgFIAEoCzISLndlaXIudjEuSGFuZHNoYWtlSAASGwoDYnllGAYgASgLMgwud2Vpci52MS5CeWVIABIdCgRoYXZlGAcgASgLMg0ud2Vpci52MS5IYXZlSAASJQoIYXR0ZXN0ZWQYCCABKAsyES53ZWlyLnYxLkF0dGVzdGVkSAASHwoFY2xhaW0YCSABKAsyDi53ZWlyLnYxLkNsYWltSAASHwoFcXVlcnkYCiABKAsyDi53ZWlyLnYxLlF1ZXJ5SABCBgoEYm9keSIqCghBbm5vdW5jZRIMCgRzaXplGAEgASgEEhAKCGNvbXBsZXRlGAIgASgIIiwKBVBlZXJzEiMKBXBlZXJzGAEgAygLMhQud2Vpci52MS5UcmFja2VkUGVlciItCgtUcmFja2VkUGVlchIMCgRwZWVyGAEgASgMEhAKCGNvbXBsZXRlGAIgASgIIjUKCUhhbmRzaGFrZRIMCgRzaXplGAEgASgEEgwKBGhhdmUYAiABKAwSDAoEYXNrcxgDIAEoCCIVCgNCeWUSDgoGcmVhc29uGAEgASgNIhQKBEhhdmUSDAoEcnVucxgBIAMoDSJLCghBdHRlc3RlZBITCgtmZXRjaF9ncm91cBgBIAEoDRIqCgxhdHRlc3RhdGlvbnMYAiADKAsyFC53ZWlyLnYxLkF0dGVzdGF0aW9uIlsKC0F0dGVzdGF0aW9uEg0KBWluZGV4GAEgASgNEgwKBGhhc2gYAiABKAwSCgoCYnkYAyABKAwSEQoJc2lnbmF0dXJlGAQgASgMEhAKCHZlcmlmaWVkGAUgASgIIiQKBUNsYWltEg0KBWluZGV4GAEgASgNEgwKBGhlbGQYAiABKAgiFQoFUXVlcnkSDAoEc2l6ZRgBIAEoBCLKAQoMTWVtYmVyUmVjb3JkEgwKBHBlZXIYASABKAwSEAoIc2VxdWVuY2UYAiABKAQSDAoEbmFtZRgDIAEoCRIMCgR6b25lGAQgASgJEhkKEWNvbnRyb2xfYWRkcmVzc2VzGAUgAygJEiwKDmRhdGFfYWRkcmVzc2VzGAYgAygLMhQud2Vpci52MS5EYXRhQWRkcmVzcxITCgtmaW5nZXJwcmludBgHIAEoDBIPCgd2ZXJzaW9uGAggASgJEg8KB2xlYXZpbmcYCSABKAgiKQoLRGF0YUFkZHJlc3MSDAoEaG9zdBgBIAEoCRIMCgRwb3J0GAIgASgNIjEKDFNpZ25lZFJlY29yZBIOCgZyZWNvcmQYASABKAwSEQoJc2lnbmF0dXJlGAIgASgMIi4KBUhlbGxvEiUKBnJlY29yZBgBIAEoCzIVLndlaXIudjEuU2lnbmVkUmVjb3JkIlUKCFN5bmNIZWFkEiUKBnJlY29yZBgBIAEoCzIVLndlaXIudjEuU2lnbmVkUmVjb3JkEg8KB2RpZ2VzdHMYAiABKAwSEQoJZGlmZmVyaW5nGAMgASgMIlAKClJlY29yZFBhZ2USJgoHcmVjb3JkcxgBIAMoCzIVLndlaXIudjEuU2lnbmVkUmVjb3JkEgwKBGxhc3QYAiABKAgSDAoEYWdlcxgDIAMoDSI5CgZHb3NzaXASJwoGbWVtYmVyGAEgASgLMhUud2Vpci52MS5TaWduZWRSZWNvcmRIAEIGCgRib2R5YgZwcm90bzM',
   );
 
 /**
@@ -89,6 +89,13 @@ export type SwarmMessage = Message<'weir.v1.SwarmMessage'> & {
          */
         value: Claim;
         case: 'claim';
+      }
+    | {
+        /**
+         * @generated from field: weir.v1.Query query = 10;
+         */
+        value: Query;
+        case: 'query';
       }
     | { case: undefined; value?: undefined };
 };
@@ -302,6 +309,22 @@ export type Claim = Message<'weir.v1.Claim'> & {
 export const ClaimSchema: GenMessage<Claim> = /*@__PURE__*/ messageDesc(file_weir, 9);
 
 /**
+ * @generated from message weir.v1.Query
+ */
+export type Query = Message<'weir.v1.Query'> & {
+  /**
+   * @generated from field: uint64 size = 1;
+   */
+  size: bigint;
+};
+
+/**
+ * Describes the message weir.v1.Query.
+ * Use `create(QuerySchema)` to create a new message.
+ */
+export const QuerySchema: GenMessage<Query> = /*@__PURE__*/ messageDesc(file_weir, 10);
+
+/**
  * A member's data about itself.
  *
  * @generated from message weir.v1.MemberRecord
@@ -357,7 +380,7 @@ export type MemberRecord = Message<'weir.v1.MemberRecord'> & {
  * Describes the message weir.v1.MemberRecord.
  * Use `create(MemberRecordSchema)` to create a new message.
  */
-export const MemberRecordSchema: GenMessage<MemberRecord> = /*@__PURE__*/ messageDesc(file_weir, 10);
+export const MemberRecordSchema: GenMessage<MemberRecord> = /*@__PURE__*/ messageDesc(file_weir, 11);
 
 /**
  * @generated from message weir.v1.DataAddress
@@ -378,7 +401,7 @@ export type DataAddress = Message<'weir.v1.DataAddress'> & {
  * Describes the message weir.v1.DataAddress.
  * Use `create(DataAddressSchema)` to create a new message.
  */
-export const DataAddressSchema: GenMessage<DataAddress> = /*@__PURE__*/ messageDesc(file_weir, 11);
+export const DataAddressSchema: GenMessage<DataAddress> = /*@__PURE__*/ messageDesc(file_weir, 12);
 
 /**
  * The record as its member encoded it, so that relays keep fields that they do not know.
@@ -401,7 +424,7 @@ export type SignedRecord = Message<'weir.v1.SignedRecord'> & {
  * Describes the message weir.v1.SignedRecord.
  * Use `create(SignedRecordSchema)` to create a new message.
  */
-export const SignedRecordSchema: GenMessage<SignedRecord> = /*@__PURE__*/ messageDesc(file_weir, 12);
+export const SignedRecordSchema: GenMessage<SignedRecord> = /*@__PURE__*/ messageDesc(file_weir, 13);
 
 /**
  * The only frame of a hello, in both directions.
@@ -419,7 +442,7 @@ export type Hello = Message<'weir.v1.Hello'> & {
  * Describes the message weir.v1.Hello.
  * Use `create(HelloSchema)` to create a new message.
  */
-export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/ messageDesc(file_weir, 13);
+export const HelloSchema: GenMessage<Hello> = /*@__PURE__*/ messageDesc(file_weir, 14);
 
 /**
  * First frame of a member sync, in both directions.
@@ -451,7 +474,7 @@ export type SyncHead = Message<'weir.v1.SyncHead'> & {
  * Describes the message weir.v1.SyncHead.
  * Use `create(SyncHeadSchema)` to create a new message.
  */
-export const SyncHeadSchema: GenMessage<SyncHead> = /*@__PURE__*/ messageDesc(file_weir, 14);
+export const SyncHeadSchema: GenMessage<SyncHead> = /*@__PURE__*/ messageDesc(file_weir, 15);
 
 /**
  * @generated from message weir.v1.RecordPage
@@ -481,7 +504,7 @@ export type RecordPage = Message<'weir.v1.RecordPage'> & {
  * Describes the message weir.v1.RecordPage.
  * Use `create(RecordPageSchema)` to create a new message.
  */
-export const RecordPageSchema: GenMessage<RecordPage> = /*@__PURE__*/ messageDesc(file_weir, 15);
+export const RecordPageSchema: GenMessage<RecordPage> = /*@__PURE__*/ messageDesc(file_weir, 16);
 
 /**
  * On the gossip topic. An unknown body is passed on without being read.
@@ -507,4 +530,4 @@ export type Gossip = Message<'weir.v1.Gossip'> & {
  * Describes the message weir.v1.Gossip.
  * Use `create(GossipSchema)` to create a new message.
  */
-export const GossipSchema: GenMessage<Gossip> = /*@__PURE__*/ messageDesc(file_weir, 16);
+export const GossipSchema: GenMessage<Gossip> = /*@__PURE__*/ messageDesc(file_weir, 17);

@@ -11,6 +11,8 @@
  *
  * The catalog keeps 2 and 3 apart: a registry's word is enough for the second, never for the third.
  *
+ * What was imported (`access.trust-imported`, imports.ts) is handed out without any of the three, and proves nothing.
+ *
  * A caller is remembered by a keyed hash of its credential, never by the credential.
  */
 import { createHmac } from 'node:crypto';
@@ -23,6 +25,7 @@ import { repositoryKey, type Repository } from '../oci/repository.ts';
 import type { Catalog, ListedAs } from '../store/catalog.ts';
 import type { Caller } from '../upstream/caller.ts';
 import type { Upstream } from '../upstream/upstream.ts';
+import type { Imports } from './imports.ts';
 
 export type AccessMode = 'verify' | 'open';
 
@@ -44,6 +47,8 @@ export interface AccessOptions {
   readonly catalog: Catalog;
   readonly upstream: Pick<Upstream, 'headBlob' | 'headManifest' | 'speaksFor'>;
   readonly clock: Clock;
+  /** Undefined if imports are not trusted. */
+  readonly imports?: Imports | undefined;
 }
 
 /** The first status that is a failure of the server. Any lower one is upstream's word, however odd. */
@@ -91,6 +96,7 @@ export class Access {
   /** The whole of `digest`, verified, came from this registry, or from a member that had it from there. */
   proven(repository: Repository, digest: Digest): void {
     const { catalog, clock } = this.#options;
+    if (this.isImported(repository, digest)) return; // a proof would outlive the rule
     catalog.addServed(repository, digest, clock.now());
     catalog.addProof({ registry: repository.registry, digest }, clock.now());
   }
@@ -109,6 +115,7 @@ export class Access {
   /** Whether upstream is known to let this caller have the digest, without asking it again. */
   isAdmitted(request: PullRequest, digest: Digest, kind: ListedAs): boolean {
     const { mode, ttl } = this.#options;
+    if (this.isImported(request.repository, digest)) return true;
     return mode === 'open' || (this.isIn(request.repository, digest, kind) && this.grantAge(request) < ttl);
   }
 
@@ -120,7 +127,25 @@ export class Access {
 
   /** Bytes of the blob, if a manifest of the repository lists it. */
   listedSize(repository: Repository, digest: Digest): number | undefined {
-    return this.#options.catalog.listedSize(repository, 'blob', digest);
+    const { catalog, imports } = this.#options;
+    return imports?.sizeIn(repository, digest) ?? catalog.listedSize(repository, 'blob', digest);
+  }
+
+  /** Whether it is known that the digest was imported for this repository. */
+  isImported(repository: Repository, digest: Digest): boolean {
+    return this.#options.imports?.sizeIn(repository, digest) !== undefined;
+  }
+
+  /**
+   * The size of a digest that was imported for this repository: everybody may have it. Members are not asked if the
+   * registry has accepted the caller lately, and nobody is known to have imported anything of the repository.
+   */
+  async importedSize(request: PullRequest, digest: Digest): Promise<number | undefined> {
+    const { imports, offlineTtl } = this.#options;
+    const known = imports?.sizeIn(request.repository, digest);
+    if (imports === undefined || known !== undefined) return known;
+    if (!imports.hasSources(request.repository) && this.grantAge(request) < offlineTtl) return undefined;
+    return await imports.findSize(request, digest);
   }
 
   /**
@@ -128,7 +153,8 @@ export class Access {
    * own callers.
    */
   isProven(blob: RegistryBlob): boolean {
-    return this.#options.catalog.isProven(blob);
+    const { catalog, imports } = this.#options;
+    return imports?.isOf(blob) === true || catalog.isProven(blob);
   }
 
   /**
@@ -138,6 +164,8 @@ export class Access {
    */
   async admit(request: PullRequest, digest: Digest): Promise<number | undefined> {
     const { mode, ttl, catalog, upstream } = this.#options;
+    const imported = await this.importedSize(request, digest);
+    if (imported !== undefined) return imported;
     const size = catalog.listedSize(request.repository, 'blob', digest);
     if (size !== undefined && (mode === 'open' || this.grantAge(request) < ttl)) return size;
     try {
@@ -179,8 +207,9 @@ export class Access {
    * @throws WeirError upstream's answer: `upstream_unauthorized`, `upstream_denied`, `blob_unknown`, …
    */
   async authorize(request: PullRequest, digest: Digest, kind: ListedAs): Promise<'granted' | 'unproven'> {
-    if (this.#options.mode === 'open') return 'granted';
-    if (!this.isProven({ registry: request.repository.registry, digest })) return 'unproven';
+    const { mode, catalog } = this.#options;
+    if (mode === 'open' || (await this.importedSize(request, digest)) !== undefined) return 'granted';
+    if (!catalog.isProven({ registry: request.repository.registry, digest })) return 'unproven';
     await this.#check(request, digest, kind, this.isIn(request.repository, digest, kind));
     return 'granted';
   }
@@ -198,7 +227,7 @@ export class Access {
         `a caller of ${repository.registry} at a blob of ${delivering.registry}`,
       );
     }
-    if (this.#options.mode === 'open') return;
+    if (this.#options.mode === 'open' || (await this.importedSize(request, digest)) !== undefined) return;
     const isIn = delivering.name === repository.name || this.isIn(repository, digest, 'blob');
     await this.#check(request, digest, 'blob', isIn);
   }

@@ -117,16 +117,15 @@ export class Blobs implements AsyncDisposable {
    */
   async prefetch(request: PrefetchRequest): Promise<Prefetched> {
     const { digest, signal, proven = false } = request;
-    const { providers, access } = this.#options;
-    for (const provider of providers) {
+    const { access } = this.#options;
+    for (const provider of this.#options.providers) {
       if ((await provider.stat(digest)) === undefined) continue;
       if (!proven || (await access.authorize(request, digest, 'blob')) === 'granted') return 'here';
     }
     if (this.#downloads.has(registryBlobId(blobOf(request)))) return 'later';
-    const place = this.#downloadSlots.tryTake();
+    const [place, reader] = [this.#downloadSlots.tryTake(), {}];
     if (place === undefined) return 'later';
     const download = this.#begin(request, place);
-    const reader = {};
     download.addReader(reader, request.caller);
     try {
       await abortable(download.done, signal);
@@ -151,6 +150,8 @@ export class Blobs implements AsyncDisposable {
       return { size: found.size, source: provider.name };
     }
     observer.cacheMiss();
+    const imported = await access.importedSize(request, request.digest);
+    if (imported !== undefined) return { size: imported, source: 'peer' };
     try {
       const head = await abortable(
         upstream.headBlob(request.repository, request.digest, { caller: request.caller }),
@@ -172,14 +173,9 @@ export class Blobs implements AsyncDisposable {
     return [...this.#downloads.values()].filter((download) => !download.isShared && download.isOpen);
   }
 
-  /** Number of readers of a blob that is arriving. */
-  readers(blob: RegistryBlob): number {
-    return this.#downloads.get(registryBlobId(blob))?.readers ?? 0;
-  }
-
-  /** Bytes that are here of a blob that is arriving. */
-  presentBytes(blob: RegistryBlob): number {
-    return this.#downloads.get(registryBlobId(blob))?.presentBytes ?? 0;
+  /** Readers of a blob that is arriving, and bytes of it that are here; undefined if it is not. */
+  arriving(blob: RegistryBlob): Pick<Download, 'readers' | 'presentBytes'> | undefined {
+    return this.#downloads.get(registryBlobId(blob));
   }
 
   /** Whether the blob is being pulled together with peers. */

@@ -19,6 +19,8 @@ const WHOLE_FIRST_BYTES = 32 * MIB;
 const WHOLE_FIRST_PATIENCE = 2 * SECOND;
 /** Milliseconds after which a waiting reader looks again: the wait for shared memory cannot be ended otherwise. */
 const LOOK_AGAIN = 1 * SECOND;
+/** Milliseconds by which a timer is late if the process was stopped (a paused machine, SIGSTOP), and not only busy. */
+const STOPPED = 3 * SECOND;
 export interface DownloadReaderOptions {
   readonly caller: Caller;
   readonly clock: Clock;
@@ -37,6 +39,8 @@ export class DownloadReader implements BlobReader {
   /** The generation of the bytes that this reader has sent; undefined before the first. */
   #generation: number | undefined;
   #passThrough: Promise<BlobReader> | undefined;
+  /** Monotonic milliseconds until which this process was stopped. */
+  #stoppedUntil = -Infinity;
   /** Ends the wait for this reader's own request to upstream. */
   readonly #leaving: AbortController = new AbortController();
   #closed = false;
@@ -125,11 +129,25 @@ export class DownloadReader implements BlobReader {
     const { clock } = this.#options;
     const since = clock.monotonic();
     while (!over.aborted && this.#visible(position) === 0) {
-      const left = Math.max(since, this.#download.lastProgress) + this.#stallTimeout - clock.monotonic();
+      const left = this.#stallsAt(since) - clock.monotonic();
       if (left <= 0) return true;
+      const due = performance.now() + left + 1;
       await clock.sleep(left + 1, { signal: over }).catch(() => undefined);
+      this.#woke(due);
     }
     return false;
+  }
+
+  #stallsAt(since: number): number {
+    return Math.max(since, this.#download.lastProgress, this.#stoppedUntil) + this.#stallTimeout;
+  }
+
+  /**
+   * If this process was stopped meanwhile, what came has not been read yet: the wait begins anew.
+   * @param due the time of `performance.now()` at which the wait was to end
+   */
+  #woke(due: number): void {
+    if (performance.now() - due > STOPPED) this.#stoppedUntil = this.#options.clock.monotonic();
   }
 
   #stall(): WeirError {
@@ -166,7 +184,7 @@ export class DownloadReader implements BlobReader {
   async #wait(since: number, mark: number, signal: AbortSignal | undefined): Promise<void> {
     const { clock } = this.#options;
     const now = clock.monotonic();
-    const stallsAt = Math.max(since, this.#download.lastProgress) + this.#stallTimeout;
+    const stallsAt = this.#stallsAt(since);
     if (now >= stallsAt) throw this.#stall();
     const patienceEnds = this.#wholeFirst ? this.#began + WHOLE_FIRST_PATIENCE : stallsAt;
     const stop = new AbortController();
@@ -174,6 +192,7 @@ export class DownloadReader implements BlobReader {
     try {
       // One millisecond more than is left: a timer may fire a fraction early, and would have to be set again.
       const wait = Math.min(stallsAt, patienceEnds) - now + 1;
+      const due = performance.now() + wait;
       const timer = clock.sleep(wait, { signal: either });
       timer.catch(() => undefined); // its abort below is no news
       await Promise.race([
@@ -181,6 +200,7 @@ export class DownloadReader implements BlobReader {
         this.#download.changed(either),
         this.#progress.changed(mark, Math.min(wait, LOOK_AGAIN)),
       ]);
+      this.#woke(due);
     } finally {
       stop.abort(OVER);
     }

@@ -12,15 +12,23 @@ import { manifestChildren, MAX_MANIFEST_BYTES, parseManifest, type Descriptor } 
 import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
 import { repositoryKey, type RegistryHost, type Repository } from '../oci/repository.ts';
 import type { Catalog, ListedAs, TagRecord } from '../store/catalog.ts';
-import type { Blob, BlobProvider, Store } from '../store/store.ts';
+import type { BlobProvider, Store } from '../store/store.ts';
 import { remoteCallerOf } from '../upstream/caller.ts';
 import type { FetchedManifest, Upstream } from '../upstream/upstream.ts';
 import { isOffline, type Access } from './access.ts';
 import type { ByteSource } from './blob-reader.ts';
+import type { Imports } from './imports.ts';
 import type { ReferenceAnswer, ReferenceQuestion } from '../protocol/reference-messages.ts';
-import type { ManifestPeers, ManifestRequest, ResolvedManifest } from './manifest-request.ts';
+import {
+  digestOfReference,
+  isTagged,
+  readManifest,
+  type ManifestPeers,
+  type ManifestRequest,
+  type ResolvedManifest,
+} from './manifest-request.ts';
 import { answerOf, type TagOwners } from './tag-owners.ts';
-import { Tags, type TagRequest } from './tags.ts';
+import { Tags, type ResolvedTag, type TagRequest } from './tags.ts';
 
 export interface ManifestsObserver {
   cacheHit(source: ByteSource): void;
@@ -41,6 +49,8 @@ export interface ManifestsOptions {
   readonly observer: ManifestsObserver;
   /** Milliseconds for which an answer about a tag holds. */
   readonly tagTtl: number;
+  /** Undefined if imports are not trusted. */
+  readonly imports?: Imports | undefined;
   /** Undefined if there are no peers. */
   readonly peers?: ManifestPeers | undefined;
 }
@@ -77,11 +87,11 @@ export class Manifests {
    */
   async head(request: ManifestRequest): Promise<ResolvedManifest> {
     if (isTagged(request)) {
-      const { record, stale } = await this.#tags.resolve(request);
+      const { record, stale, source } = await this.#resolve(request);
       const { digest, mediaType, size } = record;
       // GET refuses it: after a 404 here, too, the client goes to the registry before it has begun.
       if (size !== undefined && size > MAX_MANIFEST_BYTES) throw tooLarge(digest, size);
-      return { digest, mediaType, size, bytes: undefined, source: stale ? 'store' : 'upstream', stale };
+      return { digest, mediaType, size, bytes: undefined, source, stale };
     }
     const found = await this.#find(request, digestOfReference(request));
     return { ...found, bytes: undefined, stale: false };
@@ -90,11 +100,19 @@ export class Manifests {
   /** @throws WeirError upstream's answer to this caller, `upstream_*` if upstream could not be asked */
   async get(request: ManifestRequest): Promise<ResolvedManifest> {
     const { record, stale } = isTagged(request)
-      ? await this.#tags.resolve(request)
+      ? await this.#resolve(request)
       : { record: { digest: digestOfReference(request) }, stale: false };
     const found = await this.#find(request, record.digest);
     if (found.bytes !== undefined) this.#options.observer.handedOut(request.repository, found.bytes);
     return { ...found, stale };
+  }
+
+  /** An import goes before the registry's word. */
+  async #resolve(request: TagRequest): Promise<ResolvedTag & { readonly source: ByteSource }> {
+    const imported = await this.#options.imports?.find(request);
+    if (imported !== undefined) return { ...imported, source: imported.isOwn ? 'store' : 'peer' };
+    const resolved = await this.#tags.resolve(request);
+    return { ...resolved, source: resolved.stale ? 'store' : 'upstream' };
   }
 
   async #headTag(request: TagRequest): Promise<Omit<TagRecord, 'at'>> {
@@ -161,6 +179,7 @@ export class Manifests {
 
   async #fetch(request: ManifestRequest, digest: Digest): Promise<SourcedManifest> {
     const { access, peers } = this.#options;
+    await access.importedSize(request, digest);
     // A member's copy is only for a caller that upstream lets read the manifest.
     if (peers !== undefined && access.isAdmitted(request, digest, 'manifest')) {
       const bytes = await peers.fetch(request, digest);
@@ -205,7 +224,8 @@ export class Manifests {
 
   /** Answers another member as this node would answer its own caller. */
   async answer(query: ReferenceQuestion): Promise<ReferenceAnswer> {
-    const { repository, reference, accept, token, knownOnly } = query;
+    const { repository, reference, accept, token, knownOnly, imported } = query;
+    if (imported === true) return this.#options.imports?.answer(query) ?? { status: 'unknown' };
     // This node's configured credential may not speak for a caller of another node, which may not have it.
     const caller = remoteCallerOf(repository.registry, token);
     const request = { repository, reference, accept, caller };
@@ -262,7 +282,7 @@ export class Manifests {
       catalog.setMediaType({ registry: repository.registry, digest }, mediaType, clock.now());
     }
     const { kind, children } = listedIn(bytes);
-    access.listed(repository, kind, children);
+    if (!access.isImported(repository, digest)) access.listed(repository, kind, children);
     await shared(this.#storing, registryBlobId({ registry: repository.registry, digest }), () =>
       this.#store(repository.registry, digest, bytes),
     );
@@ -289,16 +309,6 @@ function tooLarge(digest: Digest, size: number): WeirError {
   );
 }
 
-async function readManifest(blob: Blob): Promise<Uint8Array> {
-  if (blob.size > MAX_MANIFEST_BYTES) {
-    throw new WeirError('reference_invalid', `${blob.size} bytes are too many for a manifest`);
-  }
-  const bytes = new Uint8Array(blob.size);
-  let position = 0;
-  while (position < bytes.length) position += await blob.read(bytes.subarray(position), position);
-  return bytes;
-}
-
 /** The descriptors that a manifest lists, and their kind; none if the manifest's kind is unknown. */
 function listedIn(bytes: Uint8Array): { readonly kind: ListedAs; readonly children: readonly Descriptor[] } {
   try {
@@ -310,13 +320,4 @@ function listedIn(bytes: Uint8Array): { readonly kind: ListedAs; readonly childr
     if (isWeirError(error, 'reference_invalid')) return { kind: 'blob', children: [] };
     throw error;
   }
-}
-
-function isTagged<R extends ManifestRequest>(request: R): request is R & TagRequest {
-  return request.reference.kind === 'tag';
-}
-
-function digestOfReference({ reference }: ManifestRequest): Digest {
-  if (reference.kind === 'digest') return reference.digest;
-  throw new WeirError('internal', 'a tag where a digest was expected');
 }

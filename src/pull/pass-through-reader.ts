@@ -1,5 +1,5 @@
 /**
- * Serves a blob without storing it, because the disk is full or the blob is larger than the quota. It also serves a
+ * Serves a blob without storing it, because the disk is full or too small for it. It also serves a
  * caller that may only have bytes that upstream itself delivers to it. One reader has one request to upstream. The bytes
  * go from there to the caller's connection in one byte worker, which hashes them, and holds the last chunk back until the
  * whole digest is right (bytes/pass.ts).

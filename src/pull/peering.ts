@@ -59,6 +59,8 @@ export interface PeeringOptions {
   readonly clock: Clock;
   /** Undefined if each node asks upstream for itself. */
   readonly tagOwners: TagOwners | undefined;
+  /** Members that have imported the digest for this repository. */
+  readonly importers: (repository: Repository, digest: Digest) => readonly PeerId[];
   /** Settles when the members are known, or none could be found. */
   readonly settled: Promise<void>;
   readonly problem: (message: string, error: unknown) => void;
@@ -134,6 +136,7 @@ export class Peering implements ManifestPeers {
       files,
       room,
       unfinished: this.#unfinished,
+      seeds: this.#options.importers(request.repository, digest),
       onSettled: (settledPull, kept, failure) => this.#settled(id, settledPull, kept, failure),
     });
     this.#pulls.set(id, { pull, began: clock.monotonic() });
@@ -158,7 +161,8 @@ export class Peering implements ManifestPeers {
     );
     const isOwner = owners[0] === self;
     const asked = new Set<PeerId>([self]);
-    const queue = [...(isOwner ? swarms.holders(swarm, self) : owners)];
+    const importers = this.#options.importers(repository, digest);
+    const queue = [...importers, ...(isOwner ? swarms.holders(swarm, self) : owners)];
     for (let at = 0; at < queue.length && at < MAX_ASKED; at++) {
       const peer = queue[at];
       if (peer === undefined || asked.has(peer)) continue;

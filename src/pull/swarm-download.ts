@@ -10,6 +10,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { RegistryHost, Repository } from '../oci/repository.ts';
 import type { ByteFiles } from '../store/byte-files.ts';
 import type { Ingest } from '../store/store.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { ReceiveBudget } from '../util/receive-budget.ts';
@@ -34,6 +35,8 @@ export interface SwarmDownloadOptions {
   readonly files: Pick<ByteFiles, 'give'>;
   readonly room: ReceiveBudget;
   readonly unfinished: UnfinishedChunks;
+  /** Members that are said to have the whole blob, before a tracker has named any. */
+  readonly seeds: readonly PeerId[];
   readonly onSettled: (pull: SwarmDownload, kept: boolean, failure: WeirError | undefined) => void;
 }
 
@@ -150,7 +153,17 @@ export class SwarmDownload implements PeerSource {
       onComplete: resolve,
       onFailed: reject,
     });
+    this.#introduceSeeds();
     await abortable(promise, signal);
+  }
+
+  /** Tells the swarm of its seeds as a tracker would: trackers hear of an import only some time later. */
+  #introduceSeeds(): void {
+    const { swarms, seeds, digest, request } = this.#options;
+    if (seeds.length === 0) return;
+    const { peer: self } = swarms.environment.membership.self;
+    const swarm = { registry: request.repository.registry, digest };
+    swarms.message(self, { kind: 'peers', swarm, peers: seeds.map((peer) => ({ peer, complete: true })) });
   }
 
   abandon(): void {

@@ -125,7 +125,9 @@ export class UpstreamChunks implements ChunkUpstream {
     if (stream.size !== layout.size) {
       throw new WeirError('upstream_protocol', `upstream says that ${digest} has ${stream.size} bytes`);
     }
-    await this.#read(stream, fetching);
+    if (stream.isWholeForPart) fetching.events.whole();
+    if (fetching.over) stream.leave();
+    else await this.#read(stream, fetching);
   }
 
   async #read(stream: BlobStream, fetching: Fetching): Promise<void> {

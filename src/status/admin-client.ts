@@ -1,46 +1,55 @@
-/** Asks a node's admin address for its reports, and gives it orders. Used by `weir status`, `weir peers`, `weir preheat` and the demo. */
-import { Pool } from 'undici';
+/** Asks a node's admin address for its reports, and brings it images. Used by the commands and the demo. */
+import type { Readable } from 'node:stream';
+import { Pool, type Dispatcher } from 'undici';
 import * as v from 'valibot';
 import { MIB, SECOND } from '../util/clock.ts';
 import { errorMessage, isWeirError, WeirError, type ErrorCode } from '../util/errors.ts';
-import { preheatSchema, type PreheatReport } from './preheat-report.ts';
+import { importsSchema, type ImportsReport } from './import-report.ts';
 import { peersSchema, statusSchema, type PeersReport, type StatusReport } from './status-report.ts';
 
 /** Milliseconds; a node answers in a few. An overloaded node takes longer and must not look dead. */
 const TIMEOUT = 5 * SECOND;
 /** Bytes of a report: 64 transfers with bitmaps are 2 MiB, 5,000 peers as much; a larger answer is no report. */
 const MAX_BYTES = 16 * MIB;
-/** One request at a time, and one more if a caller has given up on its predecessor. */
-const CONNECTIONS = 2;
+/** One request at a time, and one more if a caller has given up on its predecessor; `weir doctor` asks for all at once. */
+const CONNECTIONS = 4;
 /** Characters of a refusal that are shown. */
 const MAX_SENTENCE = 400;
 
-type AskOptions = { readonly signal?: AbortSignal | undefined };
-
-interface TokenOptions extends AskOptions {
-  /** Undefined: presented is none. */
-  readonly token: string | undefined;
-}
-
-interface Ask<T> extends AskOptions {
-  readonly path: string;
-  readonly schema: v.GenericSchema<unknown, T>;
-  readonly token?: string | undefined;
-  /** JSON: it is posted. */
-  readonly body?: string;
-}
-
-/** The path of one order, before its ID. */
-const ORDER = '/v1/preheats/';
-
-/** What a refusal of the node means; its text follows. */
-const REFUSALS: Readonly<Record<number, ErrorCode>> = {
-  400: 'bad_request',
-  401: 'upstream_unauthorized',
-  403: 'upstream_denied',
-  413: 'bad_request',
-  503: 'too_many_requests',
+/** What a node's refusal to import, or to remove an import, stands for. */
+const IMPORT_REFUSALS: Readonly<Partial<Record<number, ErrorCode>>> = {
+  400: 'archive_invalid',
+  403: 'import_refused',
+  404: 'manifest_unknown',
+  507: 'store_full',
 };
+
+type ChangeOptions = AskOptions & {
+  /** The import token of the node. */
+  readonly token: string;
+};
+
+/** Statuses with a sentence for people: what is asked for is not allowed, not there, or cannot be done now. */
+const REFUSALS: ReadonlySet<number> = new Set([400, 401, 403, 404, 409, 503]);
+
+interface AskOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface RequestOptions extends AskOptions {
+  /** Default: GET. */
+  readonly method?: 'GET' | 'PUT' | 'POST' | 'DELETE';
+  /** Sent as a bearer token. */
+  readonly token?: string | undefined;
+  /** Milliseconds until the answer begins. */
+  readonly timeout?: number;
+  /** Whether the node may say of what is asked for that it is not there, or cannot be done; default: only that it is denied. */
+  readonly mayFail?: boolean;
+  /** Codes of further statuses that are no answer. */
+  readonly refusals?: Readonly<Partial<Record<number, ErrorCode>>>;
+  /** Sent as the body. */
+  readonly json?: string;
+}
 
 export class AdminClient implements AsyncDisposable {
   readonly #pool: Pool;
@@ -66,64 +75,123 @@ export class AdminClient implements AsyncDisposable {
    *   `upstream_protocol` if something else answers
    */
   async status(options: AskOptions = {}): Promise<StatusReport> {
-    return await this.#ask({ path: '/v1/status', schema: statusSchema, ...options });
+    return await this.ask('/v1/status', statusSchema, options);
   }
 
   /** @throws WeirError as {@link status} */
   async peers(options: AskOptions = {}): Promise<PeersReport> {
-    return await this.#ask({ path: '/v1/peers', schema: peersSchema, ...options });
+    return await this.ask('/v1/peers', peersSchema, options);
+  }
+
+  /** What was imported at this node. @throws WeirError as {@link status} */
+  async imports(options: AskOptions = {}): Promise<ImportsReport> {
+    return await this.ask('/v1/imports', importsSchema, options);
   }
 
   /**
-   * Has images pulled beforehand.
-   * @param body of `POST /v1/preheats` (docs/admin-api.md)
-   * @throws WeirError as {@link status}; `upstream_unauthorized` for a wrong token, `bad_request`, `too_many_requests`
+   * Brings the images of an archive.
+   * @param name of its one image; undefined: as the archive calls each
+   * @throws WeirError `archive_invalid`, `import_refused`, `store_full`; as {@link status}
    */
-  async preheat(body: Readonly<Record<string, unknown>>, options: TokenOptions): Promise<PreheatReport> {
-    const [path, schema] = ['/v1/preheats', preheatSchema];
-    return await this.#ask({ path, schema, body: JSON.stringify(body), ...options });
+  async import(archive: Readable, name: string | undefined, options: ChangeOptions): Promise<ImportsReport> {
+    return await this.#change('POST', name, archive, options);
   }
 
-  /** The progress of an order that was given at this node. @throws WeirError as {@link preheat}; `not_found` */
-  async preheatProgress(id: string, options: TokenOptions): Promise<PreheatReport> {
-    return await this.#ask({ path: `${ORDER}${id}`, schema: preheatSchema, ...options });
+  /** @throws WeirError `manifest_unknown`, `import_refused`; as {@link status} */
+  async removeImport(name: string, options: ChangeOptions): Promise<ImportsReport> {
+    return await this.#change('DELETE', name, undefined, options);
+  }
+
+  /** Whether the node serves: false while it starts or shuts down. @throws WeirError as {@link status} */
+  async ready(options: AskOptions = {}): Promise<boolean> {
+    const { status } = await this.#reach('/readyz', options);
+    if (status === 200 || status === 503) return status === 200;
+    throw this.#strange(`it answers ${status} for /readyz`);
+  }
+
+  /** In Prometheus' text format. @throws WeirError as {@link status} */
+  async metrics(options: AskOptions = {}): Promise<string> {
+    return await this.#text('/metrics', options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool.destroy(); // not close(): that waits for a node that may never answer
   }
 
-  async #ask<T>(asked: Ask<T>): Promise<T> {
-    const { path, schema, signal } = asked;
-    const { status, body } = await this.#request(asked).catch((cause: unknown) => {
+  /** @throws WeirError as {@link status}; the message of a refusal has the node's own words */
+  async ask<T>(path: string, schema: v.GenericSchema<unknown, T>, options: RequestOptions): Promise<T> {
+    return this.#parsed(path, await this.#text(path, options), schema);
+  }
+
+  async #text(path: string, options: RequestOptions): Promise<string> {
+    const { status, body } = await this.#reach(path, options);
+    const refusal = options.refusals?.[status];
+    if (refusal !== undefined) throw new WeirError(refusal, `${this.#origin} refuses: ${sentence(body)}`);
+    if (status === 403 || (options.mayFail === true && body !== '' && REFUSALS.has(status)))
+      throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
+    if (status !== 200 && status !== 201) throw this.#strange(`it answers ${status} for ${path}`);
+    return body;
+  }
+
+  async #reach(path: string, options: RequestOptions): Promise<{ status: number; body: string }> {
+    const { signal, method = 'GET', token, timeout = TIMEOUT, json } = options;
+    const request = {
+      path,
+      method,
+      headersTimeout: timeout,
+      headers: {
+        ...(token !== undefined && { authorization: `Bearer ${token}` }),
+        ...(json !== undefined && { 'content-type': 'application/json' }),
+      },
+      ...(json !== undefined && { body: json }),
+      ...(signal && { signal }),
+    };
+    return await this.#send(request).catch((cause: unknown) => {
       signal?.throwIfAborted();
       if (isWeirError(cause)) throw cause;
       const problem = `no node answers at ${this.#origin}`;
       throw new WeirError('upstream_unreachable', problem, { cause });
     });
-    // A node of an older version has no such path at all: its text says so.
-    const refusal = status === 404 && path.startsWith(ORDER) ? 'not_found' : REFUSALS[status];
-    if (refusal !== undefined) throw new WeirError(refusal, `${this.#origin} refuses: ${sentence(body)}`);
-    if (status !== 200 && status !== 201) throw this.#strange(`it answers ${status} for ${path}`);
+  }
+
+  async #change(
+    method: 'POST' | 'DELETE',
+    name: string | undefined,
+    archive: Readable | undefined,
+    { token, signal }: ChangeOptions,
+  ): Promise<ImportsReport> {
+    const path = `/v1/imports${name === undefined ? '' : `?name=${encodeURIComponent(name)}`}`;
+    const failed: { source?: Error } = {};
+    archive?.once('error', (error) => (failed.source = error));
+    const { status, body } = await this.#send({
+      path,
+      method,
+      headers: { authorization: `Bearer ${token}` },
+      ...(archive && { body: archive }),
+      ...(signal && { signal }),
+      headersTimeout: 0, // the node answers when all is stored
+      bodyTimeout: 0,
+    }).catch((cause: unknown) => {
+      signal?.throwIfAborted();
+      if (failed.source !== undefined) throw failed.source;
+      if (isWeirError(cause)) throw cause;
+      throw new WeirError('upstream_unreachable', `${this.#origin} went away`, { cause });
+    });
+    const refusal = IMPORT_REFUSALS[status];
+    if (refusal !== undefined) throw new WeirError(refusal, sentence(body));
+    if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
+    return this.#parsed(path, body, importsSchema);
+  }
+
+  #parsed<T>(path: string, body: string, schema: v.GenericSchema<unknown, T>): T {
     const parsed = v.safeParse(schema, this.#parse(body));
     if (parsed.success) return parsed.output;
     const [issue] = parsed.issues;
     throw this.#strange(`${v.getDotPath(issue) ?? path}: ${issue.message}`);
   }
 
-  async #request(asked: Omit<Ask<unknown>, 'schema'>): Promise<{ status: number; body: string }> {
-    const { path, token, body: sent, signal } = asked;
-    const headers = {
-      ...(token !== undefined && { authorization: `Bearer ${token}` }),
-      ...(sent !== undefined && { 'content-type': 'application/json' }),
-    };
-    const { statusCode, body } = await this.#pool.request({
-      path,
-      method: sent === undefined ? 'GET' : 'POST',
-      headers,
-      ...(sent !== undefined && { body: sent }),
-      ...(signal && { signal }),
-    });
+  async #send(options: Dispatcher.RequestOptions): Promise<{ status: number; body: string }> {
+    const { statusCode, body } = await this.#pool.request(options);
     const parts: Buffer[] = [];
     let length = 0;
     for await (const part of body as AsyncIterable<Buffer>) {

@@ -27,6 +27,24 @@ export interface ClusterReport {
   readonly zones: Readonly<Record<string, number>>;
 }
 
+export const STORE_STATES = ['normal', 'shrinking', 'stopped', 'unwritable'] as const;
+
+/** Bytes. */
+export interface StoreReport {
+  /** Committed blobs. */
+  readonly blobs: number;
+  readonly bytes: number;
+  /** Arriving blobs, and unfinished ones of earlier pulls. */
+  readonly partial_bytes: number;
+  readonly quota: number;
+  readonly pins: number;
+  readonly pinned_bytes: number;
+  /** The file system of the data folder. */
+  readonly disk_bytes: number;
+  readonly disk_free_bytes: number;
+  readonly state: (typeof STORE_STATES)[number];
+}
+
 export interface TransferReport {
   readonly digest: Digest;
   readonly registry: string;
@@ -83,6 +101,7 @@ export interface StatusReport {
   readonly zone: string;
   readonly uptime_seconds: number;
   readonly cluster: ClusterReport;
+  readonly store: StoreReport;
   /** Running ones, and those that ended in the last 10 minutes; at most {@link MAX_TRANSFERS}. */
   readonly transfers: readonly TransferReport[];
   readonly totals: TotalsReport;
@@ -96,6 +115,8 @@ export interface PeerReport {
   readonly version: string;
   /** Multiaddrs of its libp2p node. */
   readonly addresses: readonly string[];
+  /** Where it serves chunks: `10.0.0.7:4773`, `[fd00::7]:4773`. */
+  readonly transfer_addresses: readonly string[];
   /** By libp2p, or on the peer wire. */
   readonly connected: boolean;
   /** Of the libp2p connection; `outbound`: this node opened it. */
@@ -128,6 +149,18 @@ const cluster = v.object({
   connections: amount,
   zones: v.record(v.string(), amount),
 });
+
+export const storeEntries = {
+  blobs: amount,
+  bytes: amount,
+  partial_bytes: amount,
+  quota: amount,
+  pins: amount,
+  pinned_bytes: amount,
+  disk_bytes: amount,
+  disk_free_bytes: amount,
+  state: v.picklist(STORE_STATES),
+} satisfies v.ObjectEntries;
 
 const transfer = v.object({
   digest,
@@ -163,6 +196,7 @@ export const statusSchema: v.GenericSchema<unknown, StatusReport> = v.object({
   zone: v.string(),
   uptime_seconds: amount,
   cluster,
+  store: v.object(storeEntries),
   transfers: v.array(transfer),
   totals,
   suspects: v.array(v.object({ peer, name: v.string(), ...suspicion })),
@@ -176,6 +210,7 @@ export const peersSchema: v.GenericSchema<unknown, PeersReport> = v.object({
       zone: v.string(),
       version: v.string(),
       addresses: v.array(v.string()),
+      transfer_addresses: v.array(v.string()),
       connected: v.boolean(),
       direction: v.optional(v.picklist(['inbound', 'outbound'])),
       rtt_ms: v.optional(amount),

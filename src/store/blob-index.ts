@@ -1,4 +1,4 @@
-/** The committed blobs, in memory. */
+/** The committed blobs, in memory: those within the quota, and the oversized (room.ts). */
 import type { Digest } from '../oci/digest.ts';
 import type { Unverified } from './fs-blob.ts';
 import type { HeldBlob } from './room.ts';
@@ -8,7 +8,7 @@ export interface Entry {
   lastUsed: number;
   touchedAt: number;
   /** Open readers. */
-  pins: number;
+  readers: number;
   /** Undefined: not opened yet in this process, or long ago. */
   verification: 'verified' | Unverified | undefined;
   /** Milliseconds since the epoch: since when `verification` holds. */
@@ -17,15 +17,28 @@ export interface Entry {
 
 export class BlobIndex {
   readonly #entries: Map<Digest, Entry> = new Map();
+  readonly #isPinned: (digest: Digest) => boolean;
+  readonly #isOversized: (size: number) => boolean;
   #bytes = 0;
+  #oversizedBytes = 0;
+
+  /** @param isPinned whether an operator wants the blob to be kept */
+  constructor(isPinned: (digest: Digest) => boolean, isOversized: (size: number) => boolean) {
+    this.#isPinned = isPinned;
+    this.#isOversized = isOversized;
+  }
 
   get count(): number {
     return this.#entries.size;
   }
 
-  /** Of all blobs together. */
+  /** Of all blobs within the quota together. */
   get bytes(): number {
     return this.#bytes;
+  }
+
+  get oversizedBytes(): number {
+    return this.#oversizedBytes;
   }
 
   get(digest: Digest): Entry | undefined {
@@ -34,12 +47,12 @@ export class BlobIndex {
 
   add(digest: Digest, size: number, lastUsed: number, verification: Entry['verification']): void {
     this.remove(digest);
-    this.#bytes += size;
+    this.#count(size, size);
     this.#entries.set(digest, {
       size,
       lastUsed,
       touchedAt: lastUsed,
-      pins: 0,
+      readers: 0,
       verification,
       verifiedAt: lastUsed,
     });
@@ -47,13 +60,29 @@ export class BlobIndex {
 
   /** @returns whether it was there */
   remove(digest: Digest): boolean {
-    this.#bytes -= this.#entries.get(digest)?.size ?? 0;
+    const size = this.#entries.get(digest)?.size ?? 0;
+    this.#count(size, -size);
     return this.#entries.delete(digest);
   }
 
+  #count(size: number, bytes: number): void {
+    if (this.#isOversized(size)) this.#oversizedBytes += bytes;
+    else this.#bytes += bytes;
+  }
+
+  /** Those within the quota. */
+  *ordinary(): Iterable<HeldBlob> {
+    for (const blob of this.list()) if (!this.#isOversized(blob.size)) yield blob;
+  }
+
+  oversized(): readonly HeldBlob[] {
+    if (this.#oversizedBytes === 0) return [];
+    return [...this.list()].filter(({ size }) => this.#isOversized(size));
+  }
+
   *list(): Iterable<HeldBlob> {
-    for (const [digest, { size, lastUsed, pins }] of this.#entries) {
-      yield { digest, size, lastUsed, isPinned: pins > 0 };
+    for (const [digest, { size, lastUsed, readers }] of this.#entries) {
+      yield { digest, size, lastUsed, isInUse: readers > 0, isPinned: this.#isPinned(digest) };
     }
   }
 }

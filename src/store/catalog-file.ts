@@ -10,8 +10,8 @@ export const SQLITE_FULL = 13;
 export const SQLITE_CORRUPT = 11;
 export const SQLITE_NOTADB = 26;
 /**
- * Rises when the tables change. Rows of an older version are dropped, except for the keys: upstream gives them again. A
- * catalog of a newer version is refused.
+ * Rises when the tables change. Rows of an older version are dropped, as upstream gives them again, except for those that
+ * nobody gives again ({@link KEPT}). A catalog of a newer version is refused.
  */
 const SCHEMA_VERSION = 3;
 
@@ -37,7 +37,11 @@ CREATE TABLE grants (
 CREATE TABLE challenges (
   registry TEXT NOT NULL, name TEXT NOT NULL, challenge TEXT NOT NULL, at INTEGER NOT NULL,
   PRIMARY KEY (registry, name));
+`;
+/** Made in catalogs of any version: rows of these tables outlive a change of the others. */
+const KEPT = `
 CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, value BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS pins (digest TEXT PRIMARY KEY, size INTEGER NOT NULL, at INTEGER NOT NULL);
 `;
 /** All tables that have rows of registries. */
 export const TABLES = ['proofs', 'served', 'listed', 'tags', 'types', 'grants', 'challenges'] as const;
@@ -60,6 +64,7 @@ export function openDatabase(path: string): DatabaseSync {
     }
     if (version < SCHEMA_VERSION)
       db.exec(`${dropAll(db)} ${SCHEMA} PRAGMA user_version = ${SCHEMA_VERSION};`);
+    db.exec(KEPT);
     db.exec('COMMIT');
     if (path !== ':memory:') chmodSync(path, FILE_MODE);
     return db;
@@ -69,10 +74,10 @@ export function openDatabase(path: string): DatabaseSync {
   }
 }
 
-/** The SQL that drops all tables but the keys. */
+/** The SQL that drops all tables but those of {@link KEPT}. */
 function dropAll(db: DatabaseSync): string {
   const sql =
-    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('keys', 'sqlite_sequence')";
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('keys', 'pins', 'sqlite_sequence')";
   return db
     .prepare(sql)
     .all()

@@ -7,7 +7,8 @@
  * - tags: the last digest that upstream named, for times when upstream cannot be reached,
  * - types: media types of manifests that do not name their own, as each registry names them,
  * - grants: which caller upstream accepted for which repository, and when; callers are kept as keyed hashes,
- * - challenges: the last WWW-Authenticate of upstream, for times when upstream cannot be reached.
+ * - challenges: the last WWW-Authenticate of upstream, for times when upstream cannot be reached,
+ * - pins: blobs that an operator wants to be kept (pins.ts).
  *
  * The first two are kept apart: if a registry says that it has a digest, that proves nothing about the bytes.
  *
@@ -31,6 +32,7 @@ import {
   sqliteCode,
   TABLES,
 } from './catalog-file.ts';
+import { Pins } from './pins.ts';
 
 /**
  * Rows of each table. At about 150 bytes a row, this bounds the file to some 100 MiB. Above it, the registries with
@@ -39,6 +41,8 @@ import {
 const MAX_ROWS = 200_000;
 /** Answers for one tag that are read: all runtimes together have a handful of Accept headers. */
 const MAX_TAG_ROWS = 50;
+/** Repositories of one digest that are told. */
+const MAX_ORIGINS = 5;
 /** Rows that are written between two checks of the bound. */
 const PRUNE_EVERY = 10_000;
 /** The kind of a listed digest: an index lists manifests, a manifest lists blobs. */
@@ -53,6 +57,7 @@ export interface TagRecord {
 }
 
 export class Catalog implements Disposable {
+  readonly pins: Pins;
   readonly #db: DatabaseSync;
   readonly #statements: Map<string, StatementSync> = new Map();
   readonly #onProblem: (message: string) => void;
@@ -61,6 +66,7 @@ export class Catalog implements Disposable {
   #failing = false;
 
   private constructor(db: DatabaseSync, onProblem: (message: string) => void) {
+    this.pins = new Pins(db);
     this.#db = db;
     this.#onProblem = onProblem;
   }
@@ -185,6 +191,30 @@ export class Catalog implements Disposable {
   mediaType({ registry, digest }: RegistryBlob): string | undefined {
     const sql = 'SELECT media_type AS value FROM types WHERE digest = ? AND registry = ?';
     return this.#prepare(sql).get(digest, registry)?.['value'] as string | undefined;
+  }
+
+  /** Repositories that upstream was seen to serve the digest from, a few of them, and what it is, if a manifest or tag tells. */
+  originOf(digest: Digest): {
+    readonly repositories: readonly string[];
+    readonly kind: ListedAs | undefined;
+  } {
+    const served = `SELECT registry, name FROM served WHERE digest = ? LIMIT ${MAX_ORIGINS}`;
+    const rows = this.#prepare(served).all(digest);
+    const listed = this.#prepare('SELECT kind FROM listed WHERE digest = ? LIMIT 1').get(digest);
+    const typed = this.#prepare('SELECT 1 FROM types WHERE digest = ? LIMIT 1').get(digest);
+    return {
+      repositories: rows.map((row) => `${String(row['registry'])}/${String(row['name'])}`),
+      kind: (listed?.['kind'] as ListedAs | undefined) ?? (typed === undefined ? undefined : 'manifest'),
+    };
+  }
+
+  /** The digests that tags name. */
+  taggedDigests(): ReadonlySet<string> {
+    return new Set(
+      this.#prepare('SELECT DISTINCT digest FROM tags')
+        .all()
+        .map((row) => String(row['digest'])),
+    );
   }
 
   setGrant({ registry, name }: Repository, caller: string, at: number): void {

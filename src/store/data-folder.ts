@@ -6,6 +6,9 @@
  * chunks/<algorithm>/<hex>         their chunk maps
  * partial/<algorithm>-<hex>.<r>        blobs that are arriving, sparse; <r> stands for their registry
  * partial/<algorithm>-<hex>.<r>.chunks their chunk maps
+ * import/                          a layer that an import has not hashed yet
+ * imports.json                     what `weir import` has brought (import-records.ts)
+ * import.token                     the secret of the command that brings it, made anew at each start
  * catalog.db                       facts about repositories (catalog.ts); its lock is the folder's lock
  * ```
  */
@@ -50,7 +53,15 @@ export class DataFolder {
   /** @throws WeirError `store_unusable` if the folder cannot be made or is not ours */
   async create(): Promise<void> {
     try {
-      for (const path of ['', 'blobs/sha256', 'blobs/sha512', 'chunks/sha256', 'chunks/sha512', 'partial']) {
+      for (const path of [
+        '',
+        'blobs/sha256',
+        'blobs/sha512',
+        'chunks/sha256',
+        'chunks/sha512',
+        'partial',
+        'import',
+      ]) {
         await mkdir(join(this.root, path), { recursive: true, mode: FOLDER_MODE });
       }
       await chmod(this.root, FOLDER_MODE);
@@ -63,6 +74,14 @@ export class DataFolder {
 
   get catalog(): string {
     return join(this.root, 'catalog.db');
+  }
+
+  get imports(): string {
+    return join(this.root, 'imports.json');
+  }
+
+  get arrivingImports(): string {
+    return join(this.root, 'import');
   }
 
   get partials(): string {

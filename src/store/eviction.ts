@@ -6,7 +6,7 @@ export interface EvictionCandidate<K> {
   readonly bytes: number;
   /** Milliseconds since the epoch. */
   readonly lastUsed: number;
-  /** Being read or written: never evicted. */
+  /** Being read or written, or to be kept: never evicted. */
   readonly pinned: boolean;
 }
 
@@ -18,15 +18,24 @@ export function planEviction<K>(
   candidates: Iterable<EvictionCandidate<K>>,
   bytes: number,
 ): readonly K[] | undefined {
-  if (bytes <= 0) return [];
-  const free = [...candidates].filter((candidate) => !candidate.pinned);
-  free.sort((a, b) => a.lastUsed - b.lastUsed);
+  const { keys, freed } = planShrink(candidates, bytes);
+  return freed >= bytes ? keys : undefined;
+}
+
+/** The same, but as much as there is if that does not do. `freed` are the bytes that the removal frees. */
+export function planShrink<K>(
+  candidates: Iterable<EvictionCandidate<K>>,
+  bytes: number,
+): { readonly keys: readonly K[]; readonly freed: number } {
   const keys: K[] = [];
   let freed = 0;
+  if (bytes <= 0) return { keys, freed };
+  const free = [...candidates].filter((candidate) => !candidate.pinned);
+  free.sort((a, b) => a.lastUsed - b.lastUsed);
   for (const candidate of free) {
     if (freed >= bytes) break;
     keys.push(candidate.key);
     freed += candidate.bytes;
   }
-  return freed >= bytes ? keys : undefined;
+  return { keys, freed };
 }

@@ -17,7 +17,7 @@ import type { RegistryHost } from '../oci/repository.ts';
 import type { ChunkLayout } from '../protocol/chunk-layout.ts';
 import { ChunkMap } from './chunk-map.ts';
 import { ChunkMapFile } from './chunk-map-file.ts';
-import { writeError, writeFully } from './file.ts';
+import { writeFully } from './file.ts';
 import type { IngestFiles, IngestOwner } from './ingest-owner.ts';
 import type { Ingest, Pour } from './store.ts';
 import { WholeHash } from './whole-hash.ts';
@@ -159,7 +159,7 @@ export class FsIngest implements Ingest {
       await this.#take(total);
       await writeFully(this.#files.data, buffers, offset);
     } catch (cause) {
-      throw writeError(cause);
+      throw this.#owner.failed(cause);
     }
     let position = offset;
     for (const buffer of buffers) {
@@ -192,7 +192,7 @@ export class FsIngest implements Ingest {
       if ('place' in bytes) await files.write(bytes, data.fd, start, this.#wholeHash.following);
       else await writeFully(data, [bytes], start);
     } catch (cause) {
-      throw writeError(cause);
+      throw this.#owner.failed(cause);
     }
     this.#growing.delete(index);
     this.#accept(index, hash);
@@ -298,7 +298,7 @@ export class FsIngest implements Ingest {
     try {
       await this.#mapFile.save();
     } catch (cause) {
-      throw writeError(cause);
+      throw this.#owner.failed(cause);
     }
     await this.#owner.publish(this);
     this.#committed = true;

@@ -3,55 +3,39 @@
  *
  * It owns the data folder (whose lock the catalog holds) and an index of it in memory, read once at the start.
  */
-import { type FileHandle, open, rename, rm, writeFile } from 'node:fs/promises';
-import { MINUTE, type Clock } from '../util/clock.ts';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
-import { digestHex, type Digest } from '../oci/digest.ts';
+import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
-import type { ByteFiles } from './byte-files.ts';
-import { BlobIndex, type Entry } from './blob-index.ts';
+import { BlobIndex } from './blob-index.ts';
 import { ChunkMap, impliedMap, isImplied } from './chunk-map.ts';
 import { FILE_MODE, partialName, type DataFolder } from './data-folder.ts';
-import { FsBlob, unverifiedBy } from './fs-blob.ts';
+import { Disk } from './disk.ts';
+import { FsBlob } from './fs-blob.ts';
+import type { FsStoreOptions } from './fs-store-options.ts';
 import { FsIngest } from './fs-ingest.ts';
 import type { IngestOwner } from './ingest-owner.ts';
 import { LastUse } from './last-use.ts';
+import { Oversized } from './oversized.ts';
 import type { Holdings } from './room.ts';
-import { Space, type Victim } from './space.ts';
+import { Space, type OversizedHoldings, type Victim } from './space.ts';
 import { readChunkMap, removeStrangers, scanBlobs, scanPartials } from './scan.ts';
 import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from './store.ts';
-
-/** Milliseconds for which a blob that was found right is read unchecked. */
-const VERIFIED_FOR = 10 * MINUTE;
+import { StoreKeeper } from './store-keeper.ts';
+import { Verifier } from './verifier.ts';
+import { WriteState } from './write-state.ts';
 
 /** Removes a file that may be gone, or that may have been replaced by a folder. */
 const WHATEVER = { force: true, recursive: true } as const;
-
-export interface FsStoreOptions {
-  readonly folder: DataFolder;
-  /** Bytes; `auto` is the smaller of 20 GiB and a tenth of the disk. */
-  readonly quota: number | 'auto';
-  /** Partial blobs that no pull has resumed for this many milliseconds are dropped at the start. */
-  readonly partialMaxAge: number;
-  readonly clock: Clock;
-  /** Reads, writes and hashes the files of blobs. */
-  readonly files: ByteFiles;
-  /** Whether this registry has delivered anything; default: all have. */
-  readonly hasDelivered?: (registry: RegistryHost) => boolean;
-  readonly onEvict?: (info: BlobInfo) => void;
-  /** A blob is complete and can be opened. */
-  readonly onCommit?: (info: BlobInfo) => void;
-  /** A blob was found damaged and dropped, or a file could not be handled; for the log. */
-  readonly onProblem?: (message: string) => void;
-}
 
 interface Partial {
   readonly bytes: number;
   readonly lastUsed: number;
   /** Undefined for a partial blob of an earlier run. */
   readonly registry: RegistryHost | undefined;
+  readonly isOversized: boolean;
 }
 
 export class FsStore implements Store, IngestOwner {
@@ -59,21 +43,50 @@ export class FsStore implements Store, IngestOwner {
   readonly lastUse: LastUse;
   readonly #options: FsStoreOptions;
   readonly #folder: DataFolder;
-  readonly #blobs: BlobIndex = new BlobIndex();
+  readonly #blobs: BlobIndex;
   /** By {@link partialName}, as {@link #ingests}. */
   readonly #partials: Map<string, Partial> = new Map();
   readonly #ingests: Map<string, FsIngest> = new Map();
+  readonly #disk: Disk;
   readonly #space: Space;
+  readonly #oversized: Oversized;
+  readonly #verifier: Verifier;
+  readonly #writing: WriteState;
+  /** What an operator does with the store. */
+  readonly keeper: StoreKeeper;
 
   private constructor(options: FsStoreOptions) {
     this.#options = options;
-    this.#folder = options.folder;
+    const { folder, quota, pins, onDisk: onChange, isPinned, clock } = options;
+    this.#folder = folder;
+    this.#blobs = new BlobIndex(
+      (digest) => pins?.has(digest) === true || isPinned?.(digest) === true,
+      (size) => this.#oversized.is(size),
+    );
+    this.#disk = new Disk({ ...options, root: folder.root, onChange });
+    const evict = (victim: Victim): Promise<void> => this.#evict(victim);
+    const holdings = (): Holdings => this.#holdings();
+    const oversized = (): OversizedHoldings => this.#oversized.holdings;
+    this.#space = new Space({ disk: this.#disk, quota, holdings, oversized, evict });
+    this.#oversized = new Oversized({
+      clock,
+      quota: () => this.#space.quota,
+      blobs: this.#blobs,
+      partials: this.#partials,
+      ingests: this.#ingests,
+      inTurn: (work) => this.#space.inTurn(work),
+      evict,
+      onProblem: options.onProblem,
+    });
     this.lastUse = new LastUse({ ...options, blobs: this.#blobs });
-    this.#space = new Space({
-      root: options.folder.root,
-      quota: options.quota,
-      holdings: () => this.#holdings(),
-      evict: (victim) => this.#evict(victim),
+    this.#verifier = new Verifier(options);
+    this.#writing = new WriteState(options.onWritable);
+    this.keeper = new StoreKeeper({
+      blobs: this.#blobs,
+      space: this.#space,
+      pins,
+      clock: options.clock,
+      remove: (digest) => this.#evict({ digest }),
     });
   }
 
@@ -92,16 +105,16 @@ export class FsStore implements Store, IngestOwner {
       this.#blobs.add(digest, size, lastUsed, undefined);
     }
     const strangers = await removeStrangers(this.#folder);
-    if (strangers > 0) {
-      onProblem?.(
-        `${strangers} files of partial blobs do not name their registry (an earlier version's): dropped`,
-      );
-    }
+    if (strangers > 0) onProblem?.(`${strangers} files that are no partial blobs: dropped`);
     for await (const { name, bytes, lastUsed } of scanPartials(this.#folder)) {
       if (clock.now() - lastUsed > partialMaxAge) await this.#removePartial(name);
-      else this.#partials.set(name, { bytes, lastUsed, registry: undefined });
+      else {
+        const isOversized = this.#oversized.is(bytes);
+        this.#partials.set(name, { bytes, lastUsed, registry: undefined, isOversized });
+      }
     }
     await this.#space.shrink();
+    this.#oversized.sweep();
   }
 
   async stat(digest: Digest): Promise<BlobInfo | undefined> {
@@ -116,16 +129,16 @@ export class FsStore implements Store, IngestOwner {
   async open(digest: Digest): Promise<Blob | undefined> {
     const found = this.#blobs.get(digest);
     if (found === undefined) return undefined;
-    found.pins++;
+    found.readers++;
     let file: FileHandle | undefined;
     try {
       file = await open(this.#folder.blob(digest), 'r');
-      await this.#verify(digest, found, file);
+      await this.#verifier.verify(digest, found, file);
     } catch (error) {
-      found.pins--;
+      found.readers--;
       await file?.close();
       this.#options.onProblem?.(`dropping ${digest}: ${errorMessage(error)}`);
-      await this.delete(digest);
+      await this.#drop(digest);
       return undefined;
     }
     this.lastUse.touch(digest, found);
@@ -138,42 +151,17 @@ export class FsStore implements Store, IngestOwner {
         impliedMap(digest, found.size) ?? (await readChunkMap(this.#folder.chunkMap(digest))),
       onCorrupt: async () => {
         this.#options.onProblem?.(`the stored blob ${digest} is damaged: dropped`);
-        await this.delete(digest);
+        await this.#drop(digest);
       },
-      onClose: () => found.pins--,
+      onClose: () => found.readers--,
     });
   }
 
-  /** A blob that was found right long ago is checked again: it may have left the page cache, and rotted on the disk. */
-  async #verify(digest: Digest, found: Entry, file: FileHandle): Promise<void> {
-    const now = this.#options.clock.now();
-    if (Math.abs(now - found.verifiedAt) > VERIFIED_FOR) found.verification = undefined;
-    if (found.verification !== undefined) return;
-    found.verification = await this.#unverified(digest, found, file);
-    found.verifiedAt = now;
-  }
-
-  /** The state with which a blob is checked while it is read. */
-  async #unverified(digest: Digest, found: Entry, file: FileHandle): Promise<Entry['verification']> {
-    // A blob without a map is small, and is checked whole: it may have been cut short.
-    const hasMap = !isImplied(digest, new ChunkLayout(found.size));
-    const map = hasMap ? await readChunkMap(this.#folder.chunkMap(digest)) : undefined;
-    if (map !== undefined && map.layout.size === found.size && map.present.full) return unverifiedBy(map);
-    const { whole, chunks } = await this.#options.files.survey({ fd: file.fd, size: found.size }, digest);
-    if (whole !== digestHex(digest)) {
-      throw new WeirError('store_corrupt', 'its content does not have its digest');
-    }
-    if (!hasMap) return 'verified';
-    const rebuilt = ChunkMap.full(new ChunkLayout(found.size), chunks);
-    try {
-      await writeFile(this.#folder.chunkMap(digest), rebuilt.encode(), { mode: FILE_MODE });
-    } catch (error) {
-      this.#options.onProblem?.(`cannot keep the chunk map of ${digest}: ${errorMessage(error)}`);
-    }
-    return 'verified';
-  }
-
   async delete(digest: Digest): Promise<boolean> {
+    return this.#options.isPinned?.(digest) === true ? false : this.#drop(digest);
+  }
+
+  async #drop(digest: Digest): Promise<boolean> {
     const isKnown = this.#blobs.remove(digest);
     await rm(this.#folder.blob(digest), WHATEVER);
     await rm(this.#folder.chunkMap(digest), WHATEVER);
@@ -233,10 +221,15 @@ export class FsStore implements Store, IngestOwner {
       return ingest;
     } catch (cause) {
       this.#ingests.delete(name);
+      this.failed(cause);
       const full = systemCode(cause) === 'ENOSPC' || systemCode(cause) === 'EDQUOT';
       const code = full ? 'store_full' : 'store_unusable';
       throw new WeirError(code, `cannot start a partial blob: ${errorMessage(cause)}`, { cause });
     }
+  }
+
+  failed(cause: unknown): unknown {
+    return this.#writing.failed(cause);
   }
 
   async publish(ingest: FsIngest): Promise<void> {
@@ -253,31 +246,38 @@ export class FsStore implements Store, IngestOwner {
       await rename(this.#folder.partialChunkMap(name), this.#folder.chunkMap(digest));
     await rename(this.#folder.partial(name), this.#folder.blob(digest));
     this.#blobs.add(digest, size, this.#options.clock.now(), 'verified');
+    this.#writing.succeeded(); // not before: a failing disk makes files, and takes no bytes
     this.#options.onCommit?.({ digest, size });
+    this.#oversized.sweep();
   }
 
   released(ingest: FsIngest, committed: boolean): void {
     const name = partialName(ingest);
     this.#ingests.delete(name);
     if (committed) return;
-    const { presentBytes: bytes, registry } = ingest;
-    this.#partials.set(name, { bytes, lastUsed: this.#options.clock.now(), registry });
+    const { presentBytes: bytes, registry, layout } = ingest;
+    const isOversized = this.#oversized.is(layout.size);
+    this.#partials.set(name, { bytes, lastUsed: this.#options.clock.now(), registry, isOversized });
+    this.#oversized.sweep();
   }
 
-  makeRoom({ registry }: FsIngest, bytes: number): Promise<void> {
-    return this.#space.inTurn(() => this.#space.grow(registry, bytes));
+  makeRoom({ registry, layout }: FsIngest, bytes: number): Promise<void> {
+    const isOversized = this.#oversized.is(layout.size);
+    return this.#space.inTurn(() =>
+      isOversized ? this.#space.growOversized(bytes) : this.#space.grow(registry, bytes),
+    );
   }
 
   #holdings(): Holdings {
     const isKnown = this.#options.hasDelivered ?? ((): boolean => true);
     const arriving = [...this.#ingests.values()]
-      .filter(({ committed }) => !committed)
+      .filter(({ committed, layout }) => !committed && !this.#oversized.is(layout.size))
       .map(({ registry, room, layout }) => ({ registry, room, size: layout.size }));
-    const partials = [...this.#partials].map(([name, { bytes, lastUsed, registry }]) => {
-      return { name, bytes, lastUsed, registry };
-    });
+    const partials = [...this.#partials]
+      .filter(([, { isOversized }]) => !isOversized)
+      .map(([name, { bytes, lastUsed, registry }]) => ({ name, bytes, lastUsed, registry }));
     const { bytes: blobBytes } = this.#blobs;
-    return { isKnown, arriving, partials, blobBytes, blobs: () => this.#blobs.list() };
+    return { isKnown, arriving, partials, blobBytes, blobs: () => this.#blobs.ordinary() };
   }
 
   async #evict({ digest, partial }: Victim): Promise<void> {
@@ -293,16 +293,22 @@ export class FsStore implements Store, IngestOwner {
   }
 
   usage(): StoreUsage {
-    const { bytes: blobBytes, count: blobs } = this.#blobs;
+    const { bytes, oversizedBytes, count: blobs } = this.#blobs;
+    const blobBytes = bytes + oversizedBytes;
     let partialBytes = 0;
-    for (const { bytes } of this.#partials.values()) partialBytes += bytes;
+    for (const partial of this.#partials.values()) partialBytes += partial.bytes;
     for (const { committed, room } of this.#ingests.values()) if (!committed) partialBytes += room;
     const partials = this.#partials.size + this.#ingests.size;
-    return { blobs, blobBytes, partials, partialBytes, quota: this.#space.quota };
+    const { quota } = this.#space;
+    const { count: pins = 0, bytes: pinnedBytes = 0 } = this.#options.pins ?? {};
+    const { space: disk } = this.#disk;
+    const state = this.#writing.isWritable ? this.#disk.state : 'unwritable';
+    return { blobs, blobBytes, partials, partialBytes, quota, pins, pinnedBytes, disk, state };
   }
 
   /** Closes blobs that are still arriving; their bytes are kept for the next start. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#oversized[Symbol.dispose]();
     for (const ingest of this.#ingests.values()) await ingest[Symbol.asyncDispose]();
   }
 }

@@ -6,6 +6,8 @@ import type { FsIngest } from './fs-ingest.ts';
 export interface IngestOwner {
   /** So many more bytes are about to be written. @throws WeirError `store_full` */
   makeRoom(ingest: FsIngest, bytes: number): Promise<void>;
+  /** Notes that bytes could not be written. @returns the error to throw */
+  failed(cause: unknown): unknown;
   /** Moves file and chunk map to the committed blobs. */
   publish(ingest: FsIngest): Promise<void>;
   /** The ingest is closed, with or without a commit. */

@@ -4,6 +4,9 @@
  * Anybody may run a registry, and announce any size. So an announced size takes no room; within a bound, it only keeps
  * others from beginning. Bytes that have come take room, and evict the blobs that were used least recently. A registry
  * that has not delivered anything yet gets a small share at most.
+ *
+ * A blob that is larger than the quota is oversized: it is shared while it is pulled, on disk that is free anyway, and does
+ * not count against the quota.
  */
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryHost } from '../oci/repository.ts';
@@ -13,7 +16,10 @@ export const UNKNOWN_SHARE = 0.25;
 /** Share of the quota that announced sizes may reserve, so that two large blobs do not stop each other half-way. */
 export const ANNOUNCED_SHARE = 0.5;
 
-/** The contents of the store, in bytes. */
+/** Share of the disk that oversized blobs leave free. */
+export const OVERSIZED_LEAVES = 0.15;
+
+/** The contents of the store, in bytes, without the oversized. */
 export interface Holdings {
   /** Whether the registry has delivered anything. */
   readonly isKnown: (registry: RegistryHost) => boolean;
@@ -42,6 +48,8 @@ export interface HeldBlob {
   readonly size: number;
   readonly lastUsed: number;
   /** Being read. */
+  readonly isInUse: boolean;
+  /** To be kept: imported, or pinned by an operator. */
   readonly isPinned: boolean;
 }
 
@@ -58,10 +66,10 @@ export function admissionProblem(
     arriving.filter((each) => isKnown(each.registry)).map((each) => each.size - each.room),
   );
   const reserved = Math.min(announced, ANNOUNCED_SHARE * limits.quota);
-  let inUse = 0;
-  for (const blob of blobs()) if (blob.isPinned) inUse += blob.size;
-  if (taken + reserved + inUse + size > limits.quota) return 'the stored blobs are in use';
-  const evictable = blobBytes - inUse + sum(partials.map(({ bytes }) => bytes));
+  let kept = 0;
+  for (const blob of blobs()) if (blob.isInUse || blob.isPinned) kept += blob.size;
+  if (taken + reserved + kept + size > limits.quota) return 'the stored blobs are in use or pinned';
+  const evictable = blobBytes - kept + sum(partials.map(({ bytes }) => bytes));
   if (reserved + size > limits.disk + evictable) return 'the disk is full';
   return growthProblem(holdings, registry, size, limits.quota);
 }
@@ -79,6 +87,22 @@ export function growthProblem(
     sum(partials.map((each) => (each.registry !== undefined && isKnown(each.registry) ? 0 : each.bytes)));
   if (unknown + bytes <= UNKNOWN_SHARE * quota) return undefined;
   return `${registry} has not delivered anything yet, and such registries have taken their share`;
+}
+
+/**
+ * @param isTrusted the registry has delivered something, or no other such blob is arriving
+ * @param reserved bytes that oversized blobs which are arriving have announced, and that have not come
+ * @returns the reason why an oversized blob cannot begin to arrive; undefined if it can
+ */
+export function oversizedProblem(
+  isTrusted: boolean,
+  size: number,
+  reserved: number,
+  disk: { readonly free: number; readonly size: number },
+): string | undefined {
+  if (!isTrusted) return 'it is larger than the quota, and its registry has not delivered anything yet';
+  if (disk.free - reserved - size >= OVERSIZED_LEAVES * disk.size) return undefined;
+  return 'it is larger than the quota, and the free disk is too small for it';
 }
 
 function sum(numbers: readonly number[]): number {

@@ -18,6 +18,7 @@ import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { ChunkLayout } from '../protocol/chunk-layout.ts';
 import type { ChunkBytes, FileContent } from '../util/content.ts';
+import type { DiskSpace } from './watermarks.ts';
 
 export interface BlobInfo {
   readonly digest: Digest;
@@ -126,10 +127,28 @@ export interface StoreUsage {
   readonly partialBytes: number;
   /** Bytes that the store may use. */
   readonly quota: number;
+  /** Pins, and the bytes of the blobs that they are for. */
+  readonly pins: number;
+  readonly pinnedBytes: number;
+  /** The file system of the data folder at the last look, in bytes. */
+  readonly disk: DiskSpace;
+  readonly state: StoreState;
 }
 
+/**
+ * `shrinking` and `stopped`: the disk is short of space (watermarks.ts). `unwritable`: the last write failed, as on a disk that
+ * has become read-only. In the last two nothing new is stored.
+ */
+export const STORE_STATES: readonly ['normal', 'shrinking', 'stopped', 'unwritable'] = [
+  'normal',
+  'shrinking',
+  'stopped',
+  'unwritable',
+];
+export type StoreState = (typeof STORE_STATES)[number];
+
 export interface BlobManager {
-  /** Drops a committed blob; open readers keep it. Resolves with whether it was there. */
+  /** Drops a committed blob, unless it was imported; open readers keep it. Resolves with whether it was dropped. */
   delete(digest: Digest): Promise<boolean>;
   usage(): StoreUsage;
 }

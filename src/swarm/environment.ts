@@ -10,6 +10,7 @@ import type { ChunkClient } from '../transfer/chunk-exchange.ts';
 import type { TurnBatcher } from './turn-batcher.ts';
 import type { RequestWindow } from './request-window.ts';
 import type { RegistryDistrust } from './registry-distrust.ts';
+import type { WholeRegistries } from './whole-registries.ts';
 import type { MissingChunks } from './missing-chunks.ts';
 import type { RttEstimator } from './rtt-estimator.ts';
 import type { Parameters } from './parameters.ts';
@@ -31,6 +32,8 @@ export interface ChunkUpstreamEvents {
   held(isHeld: boolean): void;
   /** @param release called by the receiver when it needs the bytes no more */
   chunk(index: number, bytes: ChunkBytes, release: () => void): void;
+  /** The registry answers a part of the blob with the whole; to be told before the first chunk. */
+  whole(): void;
   /** The request is over, with all chunks delivered or with an error. */
   ended(error: WeirError | undefined): void;
 }
@@ -78,6 +81,8 @@ export interface Environment {
   readonly snubbed: Map<PeerId, number>;
   /** Members that are not believed about a registry. */
   readonly distrust: RegistryDistrust;
+  /** Registries that answer a Range with the whole blob. */
+  readonly wholeRegistries: WholeRegistries;
   /** Peers that did not send a chunk that they had announced, and have not sent `bye` since. */
   readonly missing: MissingChunks;
   /** Bounds the requests under way, over all blobs. */

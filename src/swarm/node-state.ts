@@ -4,6 +4,7 @@ import { RequestWindow } from './request-window.ts';
 import { RegistryDistrust } from './registry-distrust.ts';
 import { MissingChunks } from './missing-chunks.ts';
 import { RttEstimator } from './rtt-estimator.ts';
+import { WholeRegistries } from './whole-registries.ts';
 import type { Parameters } from './parameters.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Environment } from './environment.ts';
@@ -17,6 +18,7 @@ export type NodeState = Pick<
   | 'strikes'
   | 'snubbed'
   | 'distrust'
+  | 'wholeRegistries'
   | 'missing'
   | 'rtt'
   | 'requestWindow'
@@ -36,6 +38,7 @@ export function nodeState(
     strikes: new Map(),
     snubbed: new Map(),
     distrust: new RegistryDistrust(scheduler),
+    wholeRegistries: new WholeRegistries(scheduler),
     missing: new MissingChunks(scheduler),
     rtt: {
       ack: new RttEstimator(...parameters.ackTimeout),

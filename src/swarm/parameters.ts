@@ -196,6 +196,8 @@ export const MAX_TRACKED_SWARMS_PER_MEMBER = 512;
 export const MAX_TRACKED_PEERS = 512;
 /** Milliseconds after which a member that has not announced itself again is forgotten. */
 export const TRACKED_PEER_EXPIRY = 10 * MINUTE;
+/** Members of a cluster in which a tracker asks all for a blob whose swarm is new to it. */
+export const ASK_ALL_MEMBERS = 16;
 /** DHT searches under way for one member: half of all (network/provider-search.ts), so an image's layers take turns. */
 export const MAX_SEARCHES_PER_MEMBER = 8;
 /** Swarms that wait for their DHT search. */
@@ -217,6 +219,12 @@ export const CLAIM_TIMEOUT = 5 * SECOND;
 export const CLAIM_OVERDUE = 8 * SECOND;
 /** Milliseconds that others are sent to the claimant that has the chunk: its store may drop the blob later. */
 export const CLAIM_DONE_HOLDS = 10 * MINUTE;
+
+/** Chunks that an owner fetches with one request once the registry throttles, and if it still does. */
+export const THROTTLED_FETCH_GROUPS = [8, 16] as const;
+/** Registries that are remembered to answer a Range with the whole blob, and the milliseconds for which they are. */
+export const MAX_WHOLE_REGISTRIES = 1000;
+export const WHOLE_REGISTRY_HOLDS = 1 * HOUR;
 
 // Upstream
 

@@ -5,7 +5,7 @@
  * Messages come in here and go on to their swarm. Requests for chunks go to the uploader.
  */
 import { assertNever } from '../util/errors.ts';
-import { MAX_HOLDERS_NAMED, NEW_MEMBER_TOLD } from './parameters.ts';
+import { ASK_ALL_MEMBERS, MAX_HOLDERS_NAMED, NEW_MEMBER_TOLD } from './parameters.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { Digest } from '../oci/digest.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
@@ -128,6 +128,8 @@ export class SwarmManager {
       case 'handshake':
         if (joined === undefined) return this.#handshakeWithoutSwarm(from, message);
         break;
+      case 'query':
+        return this.#queried(from, message);
       case 'peers':
       case 'attested':
         break;
@@ -169,8 +171,25 @@ export class SwarmManager {
     });
     // A single chunk is here from upstream before a search ends: only a second announce of the member is worth one.
     const isSmall = new ChunkLayout(size).count === 1;
-    if (isSmall && outcome !== 'known') this.#searches.putOff(swarm);
-    else this.#searches.begin(swarm, from, (peers) => this.#discovered(swarm, peers));
+    if (isSmall && outcome !== 'known') return this.#searches.putOff(swarm);
+    this.#searches.begin(swarm, from, (peers) => this.#discovered(swarm, peers));
+    this.#askAll(swarm, size);
+  }
+
+  /** Asks the members of a small cluster whether they have the blob: after a restart of all, no DHT has a record. */
+  #askAll(swarm: SwarmKey, size: number): void {
+    const { membership, send } = this.#options.environment;
+    const live = membership.live();
+    if (live.length > ASK_ALL_MEMBERS) return;
+    const known = new Set([membership.self.peer, ...this.#tracker.members(swarm)]);
+    for (const { peer } of live) if (!known.has(peer)) send(peer, { kind: 'query', swarm, size });
+  }
+
+  #queried(from: PeerId, { swarm, size }: Extract<SwarmMessage, { kind: 'query' }>): void {
+    const { environment, holds } = this.#options;
+    holds(swarm, (held) => {
+      if (held === size) environment.send(from, { kind: 'announce', swarm, size, complete: true });
+    });
   }
 
   #discovered(swarm: SwarmKey, peers: readonly PeerId[]): void {

@@ -11,7 +11,7 @@ import type { Claims } from './claims.ts';
 import type { Environment, ChunkUpstream, Sink } from './environment.ts';
 import { ChunkOwners } from './chunk-owners.ts';
 import { ChunkTable } from './chunk-table.ts';
-import type { SwarmKey } from '../protocol/messages.ts';
+import { MESSAGE_LIMITS, type SwarmKey } from '../protocol/messages.ts';
 import { PeerSet } from './peer-set.ts';
 import type { Attestation } from '../protocol/attestation.ts';
 import { Verdicts } from './verdicts.ts';
@@ -76,6 +76,18 @@ export class SwarmState {
     for (let index = 0; index < layout.count; index++) {
       if (sink.has(index)) this.chunks.arrive(index);
     }
+    if (environment.wholeRegistries.has(swarm.registry)) this.fetchWhole();
+  }
+
+  /** Whether one owner fetches all chunks with one request. */
+  get fetchesWhole(): boolean {
+    return this.owners.fetchGroup === MESSAGE_LIMITS.fetchGroup;
+  }
+
+  /** The registry answers a part of a blob with the whole. */
+  fetchWhole(): void {
+    this.environment.wholeRegistries.add(this.swarm.registry);
+    this.owners.grow(MESSAGE_LIMITS.fetchGroup);
   }
 
   get have(): ReadonlyBitfield {

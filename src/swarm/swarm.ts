@@ -140,6 +140,7 @@ export class Swarm {
       case 'claim':
         return this.#claim(message);
       case 'announce':
+      case 'query':
         return; // the tracker's, which swarm-manager.ts asks
       default:
         assertNever(message);
@@ -205,6 +206,7 @@ export class Swarm {
   #attested(from: PeerId, message: Extract<SwarmMessage, { kind: 'attested' }>): void {
     const { owners, attestations, layout } = this.state;
     owners.grow(message.fetchGroup);
+    if (this.state.fetchesWhole) this.state.fetchWhole();
     let isNews = false;
     for (const attestation of message.attestations) {
       if (attestation.index >= layout.count) {

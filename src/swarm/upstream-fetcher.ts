@@ -11,11 +11,11 @@ import {
   MAX_UPSTREAM_FAILURES,
   NO_ROUTE_HOLDS,
   NO_ROUTE_PATIENCE,
+  THROTTLED_FETCH_GROUPS,
 } from './parameters.ts';
 import type { ChunkBytes } from '../util/content.ts';
 import { hasNoRoute, isWeirError, type WeirError } from '../util/errors.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
-import { MESSAGE_LIMITS } from '../protocol/messages.ts';
 import { UpstreamRequests, type FetchLeave } from './upstream-requests.ts';
 import { AdaptiveWindow } from './adaptive-window.ts';
 import { between } from './scheduler.ts';
@@ -144,7 +144,11 @@ export class UpstreamFetcher {
     }
     this.#rescue();
     for (const [index, leave] of this.#wanted) {
-      if (this.#state.attested.has(index) || this.#state.have.has(index)) this.#wanted.delete(index);
+      // Asked for, or granted, before it was known that one owner fetches all.
+      const isOthers =
+        this.#state.fetchesWhole && leave.granter !== undefined && !this.#state.isArbiter(index);
+      if (this.#state.attested.has(index) || this.#state.have.has(index) || isOthers)
+        this.#wanted.delete(index);
       else if (!this.requests.has(index)) this.#fetchGroup(index, 'claimed', leave);
     }
   }
@@ -156,7 +160,7 @@ export class UpstreamFetcher {
 
   /** Alone: long requests one after the other, as if there were no swarm. */
   #solo(): void {
-    const { have, layout, environment } = this.#state;
+    const { have, layout, environment, owners } = this.#state;
     const { soloFetchGroup } = environment.parameters;
     // The next request begins with the last chunk of this one: two at once would only delay the first.
     if (!this.requests.areEnding) return;
@@ -168,8 +172,9 @@ export class UpstreamFetcher {
       }
       // Longer each time: chunks asked for when the first peer appears may be fetched by both.
       this.#soloFetchGroup = Math.min(soloFetchGroup, this.#soloFetchGroup * 2);
+      const most = Math.max(this.#soloFetchGroup, owners.fetchGroup);
       let count = 1;
-      while (count < this.#soloFetchGroup && this.#isFree(index + count)) count++;
+      while (count < most && this.#isFree(index + count)) count++;
       this.requests.begin(index, count, 'alone');
       index = have.firstClear(index + count);
     }
@@ -229,7 +234,8 @@ export class UpstreamFetcher {
     if (hasNoRoute(error)) this.#noRouteAt = this.#state.now;
     if (isWeirError(error, 'upstream_throttled', 'upstream_status')) {
       // Fewer, longer requests: all members learn the new group size with the next news.
-      owners.grow(owners.fetchGroup === 1 ? MESSAGE_LIMITS.fetchGroup / 2 : MESSAGE_LIMITS.fetchGroup);
+      const [first, next] = THROTTLED_FETCH_GROUPS;
+      owners.grow(owners.fetchGroup === 1 ? first : next);
       this.#window.throttled();
     }
     const after = between(environment.scheduler, environment.parameters.upstreamRetryBackoff);

@@ -75,6 +75,7 @@ export class UpstreamRequests {
   begin(first: number, count: number, reason: FetchReason, leave: FetchLeave = {}): void {
     const { environment, swarm, now, self } = this.#state;
     const { granter, token } = leave;
+    const isForAll = this.#state.fetchesWhole || count === this.#state.layout.count;
     environment.observer.fetching(swarm, first, count, reason);
     const request: Request = {
       first,
@@ -113,6 +114,13 @@ export class UpstreamRequests {
         this.#events.arrived(index, bytes, release);
         if (request.next < first + request.count || request.count === count) return;
         request.cancel(); // others fetch the rest
+        this.#ended(request, undefined);
+      },
+      whole: () => {
+        if (isForAll) return;
+        request.cancel(); // the owner of all chunks asks once for them
+        this.#release(request);
+        this.#state.fetchWhole();
         this.#ended(request, undefined);
       },
       ended: (error) => this.#ended(request, error),

@@ -1,11 +1,6 @@
 /**
-<<<<<<< HEAD
- * The peer wire as the swarm sees it: one member asks another for a chunk of a blob. No code above knows how bytes
- * travel.
-=======
  * The exchange of chunks as the swarm sees it: one member asks another for a chunk of a blob. A carrier (the peer wire)
  * implements both sides; no code above knows how bytes travel.
->>>>>>> a1e988f7974212ae37b8da92da5db332a2769feb
  */
 import type { ChunkBytes, FileContent } from '../util/content.ts';
 import type { WeirError } from '../util/errors.ts';

@@ -25,6 +25,8 @@ export interface Endpoint {
    */
   readonly credentialsOf: RegistryHost | undefined;
   readonly isMirror: boolean;
+  /** Whether its answers may lead to a server without TLS. */
+  readonly isPlainAllowed: boolean;
   readonly tls: TlsProfile;
 }
 
@@ -75,6 +77,7 @@ function ownEndpoint(registry: RegistryHost, config: RegistryConfig): Endpoint {
     registry,
     credentialsOf: registry,
     isMirror: false,
+    isPlainAllowed: config.plainRedirects ?? false,
     tls: tlsProfile(config),
   };
 }
@@ -88,6 +91,7 @@ function mirrorEndpoint(url: URL, registry: RegistryHost, registries: Registries
     registry,
     credentialsOf,
     isMirror: true,
+    isPlainAllowed: (own ?? registries.get(registry))?.plainRedirects ?? false,
     // A CA in the entry with the mirrors is meant for them, but not what authenticates a caller at the registry. An entry of
     // the mirror's own goes first.
     tls: tlsProfile(own ?? { ...registries.get(registry), clientCertificate: undefined }),

@@ -1,8 +1,9 @@
 /**
  * One request with its redirects (RFC 9110, section 15.4). They are followed by hand: credentials never leave the
- * origin that they were meant for, and TLS is never given up.
+ * origin that they were meant for, and TLS is given up only where the operator says so.
  */
 import { WeirError } from '../util/errors.ts';
+import type { RegistryHost } from '../oci/repository.ts';
 import type { ResponseHead } from './response.ts';
 
 /** As many as Go's client follows, which runtimes use. Registries redirect once, to their storage. */
@@ -25,6 +26,13 @@ export interface Followed<Head extends ResponseHead> {
   readonly isElsewhere: boolean;
 }
 
+/** Whether a registry may lead to a server without TLS. */
+export interface PlainRule {
+  readonly isPlainAllowed: boolean;
+  /** For the error. */
+  readonly registry: RegistryHost;
+}
+
 /**
  * @param sendHop sends one request
  * @throws WeirError `upstream_protocol` for a redirect that is not followed
@@ -32,9 +40,10 @@ export interface Followed<Head extends ResponseHead> {
 export async function follow<Head extends ResponseHead>(
   hop: Hop,
   sendHop: (hop: Hop) => Promise<Head>,
+  rule: PlainRule,
 ): Promise<Followed<Head>> {
   let { url, headers, from } = hop;
-  if (from !== undefined) checkStep(from, url, 'a token server');
+  if (from !== undefined) checkStep(from, url, 'a token server', rule);
   for (let count = 0; ; count++) {
     const response = await sendHop({ ...hop, url, headers, from });
     if (!REDIRECTS.has(response.status)) return { response, isElsewhere: url.origin !== hop.url.origin };
@@ -45,7 +54,7 @@ export async function follow<Head extends ResponseHead>(
     if (count === MAX_REDIRECTS) throw refused(url, `more than ${MAX_REDIRECTS} redirects`);
     const target = location === undefined ? null : URL.parse(location, url);
     if (target === null) throw refused(url, 'a redirect without a valid location');
-    checkStep(url, target, 'a redirect');
+    checkStep(url, target, 'a redirect', rule);
     if (target.origin !== url.origin) headers = withoutAuthorization(headers); // and for all further steps
     target.hash = '';
     from = url;
@@ -54,10 +63,14 @@ export async function follow<Head extends ResponseHead>(
 }
 
 /** Checks of addresses happen when the connection is made (reach.ts). */
-function checkStep(from: URL, to: URL, what: string): void {
+function checkStep(from: URL, to: URL, what: string, { isPlainAllowed, registry }: PlainRule): void {
   if (to.protocol !== 'https:' && to.protocol !== 'http:')
     throw refused(from, `${what} with another protocol than http and https`);
-  if (from.protocol === 'https:' && to.protocol === 'http:') throw refused(from, `${what} that gives up TLS`);
+  if (from.protocol === 'https:' && to.protocol === 'http:' && !isPlainAllowed)
+    throw refused(
+      from,
+      `${what} that gives up TLS; to allow it, set registries."${registry}".plain-redirects`,
+    );
   if (to.username !== '' || to.password !== '') throw refused(from, `${what} with a password in its URL`);
 }
 

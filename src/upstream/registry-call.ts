@@ -16,11 +16,11 @@ import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
 import type { RegistryHost, RepositoryName } from '../oci/repository.ts';
 import { checkHost } from './address-guard.ts';
 import { isOfThisNode, type Caller } from './caller.ts';
-import { parseChallenges, type Challenge } from './challenge.ts';
 import { formatAuthorization, type StoredCredential } from './credential.ts';
 import type { DockerConfig } from './docker-config.ts';
 import type { Endpoint, TlsProfile } from './endpoint.ts';
 import type { Reaches } from './reach.ts';
+import { learn, NOTHING_LEARNED, type Learned } from './learned.ts';
 import { follow, type Followed, type Hop } from './redirect.ts';
 import type { RegistryConfig, RequestKind, UpstreamObserver } from './registry-config.ts';
 import type { Response, ResponseHead } from './response.ts';
@@ -35,9 +35,6 @@ const WARN_AGAIN = 1 * HOUR;
 const MAY_MEAN_DROPPED: ReadonlySet<number> = new Set([400, 403, 404]);
 /** The most that one call needs: without a token, with one that the registry has dropped, with a new one. */
 const MAX_SENDS = 4;
-/** Challenges that may be relayed in a header. */
-const PRINTABLE = /^[\t\x20-\x7e]{1,8192}$/;
-
 /** The purpose and the caller of a request. */
 interface Asked {
   readonly endpoint: Endpoint;
@@ -71,18 +68,6 @@ export interface RegistryCallOptions {
   /** Sent with every request. */
   readonly headers: Readonly<Record<string, string>>;
 }
-
-/** What was learned from a repository's challenge. */
-interface Learned {
-  /** The header to relay: the last one without an `error`. */
-  readonly raw: string | undefined;
-  readonly bearer: TokenRequest | undefined;
-  readonly isBasic: boolean;
-  /** `error` of RFC 6750, section 3.1. */
-  readonly error: string | undefined;
-}
-
-const NOTHING_LEARNED: Learned = { raw: undefined, bearer: undefined, isBasic: false, error: undefined };
 
 /** An Authorization header and its source. */
 interface Authorization {
@@ -151,7 +136,11 @@ export class RegistryCall {
     const asked = { endpoint, caller, kind: 'other' } as const;
     const { control } = this.#options;
     const sendHop = (hop: Hop): Promise<Response> => this.#hop(hop, asked, control);
-    const { response, isElsewhere } = await follow({ url, method: 'GET', headers: {}, signal }, sendHop);
+    const { response, isElsewhere } = await follow(
+      { url, method: 'GET', headers: {}, signal },
+      sendHop,
+      endpoint,
+    );
     response.discard();
     const isChallenge = response.status === 401 && !isElsewhere;
     return isChallenge ? learn(response, name, undefined) : NOTHING_LEARNED;
@@ -206,7 +195,7 @@ export class RegistryCall {
     const { control } = this.#options;
     const context = {
       send: async (hop: Hop): Promise<Response> =>
-        (await follow(hop, (next) => this.#hop(next, asked, control))).response,
+        (await follow(hop, (next) => this.#hop(next, asked, control), endpoint)).response,
       from: new URL(endpoint.origin),
       caller,
       signal,
@@ -232,7 +221,7 @@ export class RegistryCall {
       ...(authorization !== undefined && { authorization: authorization.header }),
     };
     const url = new URL(`${endpoint.origin}${request.target}`);
-    return follow({ url, method, headers, signal }, (hop) => this.#hop(hop, request, transport));
+    return follow({ url, method, headers, signal }, (hop) => this.#hop(hop, request, transport), endpoint);
   }
 
   /** The pulls succeed without Weir, so nobody would notice. */
@@ -294,31 +283,6 @@ function canTryAgain(used: Authorization | undefined, learned: Learned): boolean
     return asked !== undefined;
   // A new token for the same credential would not allow more.
   return !used.isFinal && learned.error !== 'insufficient_scope';
-}
-
-function learn(response: ResponseHead, name: RepositoryName, before: Learned | undefined): Learned {
-  const firstRaw = before?.raw;
-  const header = response.header('www-authenticate');
-  // A refusal without a challenge says nothing new.
-  if (header === undefined && before !== undefined) return { ...before, error: undefined };
-  const challenges = header === undefined ? [] : parseChallenges(header);
-  const bearer = challenges.find(({ scheme }) => scheme === 'bearer');
-  const error = bearer?.parameters.get('error');
-  const raw = header !== undefined && PRINTABLE.test(header) ? header : undefined;
-  return {
-    // An `error` is about our token: to a caller that sent none, it would say that its own was refused.
-    raw: error === undefined ? (raw ?? firstRaw) : (firstRaw ?? raw),
-    bearer: bearer && tokenRequest(bearer, name),
-    isBasic: challenges.some(({ scheme }) => scheme === 'basic'),
-    error,
-  };
-}
-
-function tokenRequest(challenge: Challenge, name: RepositoryName): TokenRequest | undefined {
-  const realm = challenge.parameters.get('realm');
-  if (realm === undefined) return undefined;
-  const scope = challenge.parameters.get('scope') || `repository:${name}:pull`; // an empty one is none
-  return { realm, service: challenge.parameters.get('service'), scope };
 }
 
 function unauthorized(endpoint: Endpoint, challenge: string | undefined, cause?: unknown): WeirError {

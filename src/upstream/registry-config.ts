@@ -19,6 +19,8 @@ export interface RegistryConfig {
   readonly mirrors?: readonly URL[] | undefined;
   /** Plain HTTP (true) or TLS (false) if `endpoint` is not set; default: plain on loopback only. */
   readonly plainHttp?: boolean | undefined;
+  /** Redirects, and token servers, that give up TLS are followed. */
+  readonly plainRedirects?: boolean | undefined;
   /** Accepts any certificate. Content fetched by digest is still verified by that digest. */
   readonly skipVerify?: boolean | undefined;
   /** Paths of PEM certificates that are trusted in addition to the usual ones. */

@@ -58,6 +58,8 @@ interface Part {
 export interface BlobStream {
   /** Bytes of the whole blob, even if a part of it was asked for. */
   readonly size: number;
+  /** A part was asked for, and the registry sends the whole: the bytes before and behind the part cost as much. */
+  readonly isWholeForPart: boolean;
   /**
    * Reads the wanted bytes into `sink`; holds a connection until then, or until the call's signal is aborted. To be called
    * once. When it settles, nothing is written any more.
@@ -110,8 +112,10 @@ export class UpstreamBlob {
     const readInto = (sink: BodySink, reached?: (position: number) => void): Promise<void> =>
       this.#readInto(first, sink, reached);
     const leave = (): void => this.#leaving.abort(new WeirError('aborted', 'the reader left'));
+    const isPart = this.#request.start > 0 || (this.#request.end ?? this.#size) < this.#size;
     return {
       size: this.#size,
+      isWholeForPart: isPart && first?.response.status === 200,
       readInto,
       leave,
     };

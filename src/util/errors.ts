@@ -37,6 +37,8 @@ export const ERROR_CODES = {
   too_many_requests: info('caller', 503, 'UNSUPPORTED'),
   loop: info('caller', 404, 'UNSUPPORTED'),
   aborted: info('caller', 499, 'UNSUPPORTED'),
+  archive_invalid: info('caller', 400, 'UNSUPPORTED'),
+  import_refused: info('caller', 403, 'DENIED'),
   config_invalid: info('caller', 500, 'UNSUPPORTED'),
   // Upstream's answer, or its lack.
   upstream_unauthorized: info('upstream', 401, 'UNAUTHORIZED'),

@@ -127,10 +127,10 @@ requires('docker-registry')('weir preheat', function () {
     assert.match(nowhere.stderr, /no live member is in "moon"/);
   });
 
-  it('tells why an image cannot be had, of each node, and ends with 6', async () => {
+  it('tells why an image cannot be had, of each node, and ends with 7', async () => {
     const image = await pushed('here');
     const result = await preheat([nameOf('here'), nameOf('gone'), '--wait', '--json']);
-    assert.equal(result.code, 6, result.stderr);
+    assert.equal(result.code, 7, result.stderr);
     const { state, failed, members } = reportOf(result);
     assert.deepEqual([state, failed], ['partial', NODES]);
     for (const { images } of members) {
@@ -219,7 +219,7 @@ requires('docker-registry')('weir preheat', function () {
       assert.equal(response.status, 403);
 
       const ordered = await preheat([nameOf('off'), '--wait', '--json']);
-      assert.equal(ordered.code, 6, ordered.stderr);
+      assert.equal(ordered.code, 7, ordered.stderr);
       const off = reportOf(ordered).members.find(({ name }) => name === 'node-off');
       assert.deepEqual(
         [off?.state, off?.reason],

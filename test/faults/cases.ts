@@ -280,6 +280,20 @@ export const CASES: readonly Case[] = [
     },
   },
   {
+    title:
+      'two nodes have the image, all are started anew, the registry is down, and the other three pull at once',
+    isDirectWorse: true,
+    isShort: true,
+    act: async (site) => {
+      await holders(site, [0, 1]);
+      await Promise.all(site.nodes.map((node) => node.kill()));
+      await site.stopRegistry();
+      await site.startNodes();
+      await site.pull([2, 3, 4]);
+      return site.ended();
+    },
+  },
+  {
     title: 'each node may open 256 files; 60 layers, 20 at a time',
     site: {
       layers: Array.from({ length: 60 }, () => 300 * KIB),
@@ -310,13 +324,13 @@ export const CASES: readonly Case[] = [
   {
     title: 'a layer is larger than the quota',
     site: { layers: LARGE, settings: { 'store.quota': '16MiB' }, registryRate: '200mbit' },
-    images: 5.5,
+    images: 1.3,
     act: underRules(),
   },
   {
     title: 'a layer is larger than the quota, by ten ranges, one node',
     site: { layers: LARGE, settings: { 'store.quota': '16MiB' }, count: 1 },
-    images: 6,
+    images: 1.3,
     act: async (site) => {
       await site.pull(undefined, { ranges: 10 });
       return site.ended();

@@ -14,7 +14,7 @@ const PORT = 4771;
 /** Facts that the reports tell, and metrics do not. */
 const TOLD = 'a-name-for-this-node-alone';
 const OPEN = ['/healthz', '/readyz', '/metrics'];
-const REPORTS = ['/v1/status', '/v1/peers'];
+const REPORTS = ['/v1/status', '/v1/peers', '/v1/store'];
 
 requires(
   'root',

@@ -56,7 +56,7 @@ requires('docker-registry', 'htpasswd')('orders to preheat', function () {
       const { stdout, stderr, code } = await run(WEIR, [...args, '--admin', admin, '--token-file', file], {
         env,
       });
-      assert.equal(code, 6, stderr);
+      assert.equal(code, 7, stderr);
       return JSON.parse(stdout) as PreheatReport;
     };
     return { registry, cluster, pushed, preheat };

@@ -43,7 +43,7 @@ requires(...ATTACK_NEEDS)('web pages', () => {
     sendRaw(lab().scene.node().url, `GET ${target} HTTP/1.1`, ...lines);
   const atAdmin = (target: string, ...lines: readonly string[]): Promise<RawAnswer> =>
     sendRaw(lab().scene.node().adminUrl, `GET ${target} HTTP/1.1`, ...lines);
-  const ADMIN = ['/v1/status', '/v1/peers', '/metrics', '/healthz', '/readyz'];
+  const ADMIN = ['/v1/status', '/v1/peers', '/v1/store', '/metrics', '/healthz', '/readyz'];
 
   const assertRefused = (answer: RawAnswer, reason: RegExp, what: string): void => {
     assert.equal(answer.status, 403, what);

@@ -25,6 +25,8 @@ export class SimulatedRegistry {
   requests = 0;
   bytes = 0;
   refused = 0;
+  /** It answers a part of a blob with the whole. */
+  sendsWhole = false;
   /** What it does instead of serving; undefined: it serves. */
   fault: () => WeirError | undefined = () => undefined;
   readonly #options: RegistryOptions;
@@ -90,11 +92,20 @@ export class SimulatedRegistry {
       later(PROGRESS, tell);
     };
     later(2 * latency, () => {
-      if (refusal === undefined) chunk(first);
-      else {
+      if (refusal !== undefined) {
         over = true;
-        events.ended(refusal);
+        return events.ended(refusal);
       }
+      if (!this.sendsWhole || count === layout.count) return chunk(first);
+      events.whole();
+      const before = layout.start(first);
+      const skipped = (): void => {
+        this.#account(node, before);
+        if (!over && node.isWell) chunk(first);
+      };
+      if (over) return;
+      if (before === 0) chunk(first);
+      else flow = this.#network.send(this.link, node.down, before, skipped, this.#options.connection);
     });
     return () => {
       over = true;

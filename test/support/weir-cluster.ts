@@ -98,6 +98,7 @@ export class WeirCluster implements AsyncDisposable {
     for (const { samples } of all) {
       for (const [key, value] of samples) {
         if (
+          value > 0 &&
           /^weir_(swarm_upstream_requests|peer_suspicions|transfer_requests|transfer_refused)_total/.test(key)
         ) {
           sums.set(key, (sums.get(key) ?? 0) + value);

@@ -179,6 +179,9 @@ function argsOf(dir: TempDir, options: WeirOptions): readonly string[] {
     'cluster.listen': '127.0.0.1:0',
     'transfer.listen': '127.0.0.1:0',
     'store.runtime-content': 'none',
+    // However full the machine's own disk is.
+    'store.shrink-below': '0%',
+    'store.stop-below': '0%',
     'log.level': 'debug',
     ...options.settings,
   };

@@ -5,7 +5,7 @@ import { dirname, join, relative, resolve } from 'node:path';
 
 const SRC = resolve(import.meta.dirname, '../../src');
 /** Folders inside of cli/ that are rooms of their own. */
-const ROOMS_OF_CLI = new Set(['client', 'demo', 'kubernetes', 'runtimes']);
+const ROOMS_OF_CLI = new Set(['bugreport', 'client', 'demo', 'doctor', 'kubernetes', 'runtimes']);
 
 /** Top to bottom. What a folder may import, and why not more. `types`: only `import type`. */
 const MAY_IMPORT: Readonly<
@@ -13,13 +13,16 @@ const MAY_IMPORT: Readonly<
 > = {
   cli: {
     from: [
+      'cli/bugreport',
       'cli/client',
       'cli/demo',
+      'cli/doctor',
       'cli/kubernetes',
       'cli/runtimes',
       'daemon',
       'config',
       'status',
+      'archive',
       'oci',
       'util',
     ],
@@ -28,6 +31,26 @@ const MAY_IMPORT: Readonly<
   'cli/demo': {
     from: ['cli/client', 'status', 'oci', 'util'],
     because: 'it uses a node as a user does, from outside',
+  },
+  'cli/bugreport': {
+    from: ['config', 'util'],
+    types: ['cli/doctor', 'upstream'],
+    because: 'it packs what others have found out, and lets no secret pass',
+  },
+  'cli/doctor': {
+    from: [
+      'cli/client',
+      'cli/runtimes',
+      'daemon',
+      'network',
+      'config',
+      'status',
+      'upstream',
+      'store',
+      'util',
+    ],
+    types: ['oci'],
+    because: 'it looks at a machine with the readers that a node itself uses, and changes nothing',
   },
   'cli/client': {
     from: ['upstream', 'oci', 'util'],
@@ -75,7 +98,7 @@ const MAY_IMPORT: Readonly<
       'it decides who pulls what beforehand; how bytes come, and who may have them, is decided below it',
   },
   pull: {
-    from: ['swarm', 'transfer', 'cluster', 'upstream', 'store', 'protocol', 'oci', 'util'],
+    from: ['swarm', 'transfer', 'cluster', 'upstream', 'store', 'archive', 'protocol', 'oci', 'util'],
     types: ['http'],
     because: 'it decides where bytes come from and who may have them; it knows no HTTP server and no libp2p',
   },
@@ -117,6 +140,10 @@ const MAY_IMPORT: Readonly<
     from: ['protocol', 'oci', 'util'],
     because: 'it keeps bytes and does not know where they come from',
   },
+  archive: {
+    from: ['oci', 'util'],
+    because: 'it reads and writes archives of images, and does not know where their bytes are kept',
+  },
   http: { from: ['util'], because: 'it moves bytes into responses and knows nobody who asks for them' },
   protocol: { from: ['oci', 'util'], because: 'it is what peers say to each other, and pure' },
   oci: { from: ['util'], because: 'names and formats are pure: no disk, no network' },
@@ -134,6 +161,11 @@ const LIBRARIES: readonly { name: RegExp; in: readonly string[]; because: string
     name: /^undici$/,
     in: ['upstream', 'status', 'cli/kubernetes'],
     because: 'each has a server of its own to ask: a registry, a node, the API server',
+  },
+  {
+    name: /^tar-stream$/,
+    in: ['archive', 'cli/bugreport', 'cli/demo'],
+    because: 'archives that others wrote are read in one place, with its bounds',
   },
   {
     name: /^node:sqlite$/,

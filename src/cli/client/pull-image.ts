@@ -50,6 +50,8 @@ export interface PullOptions extends SessionOptions {
   readonly allPlatforms?: boolean | undefined;
   readonly concurrency?: number | undefined;
   readonly onProgress?: ((event: PullEvent) => void) | undefined;
+  /** Takes each manifest, verified. */
+  readonly onManifest?: ((manifest: Descriptor, bytes: Uint8Array) => void | Promise<void>) | undefined;
   /** Takes the content; the pull waits for its promise. Only the end of a blob shows whether the digest is right. */
   readonly sink?:
     | ((blob: PlannedBlob, chunk: Uint8Array, offset: number) => void | Promise<void>)
@@ -137,11 +139,13 @@ class ImagePull {
       this.#session.manifest(digest, mediaType, this.#options.signal),
     );
     const manifest = readManifest(answer.bytes, this.#session.origin);
+    const { length: size } = answer.bytes;
+    await this.#options.onManifest?.({ digest, size, mediaType: manifest.mediaType }, answer.bytes);
     const seconds = (clock.monotonic() - started) / 1000;
     this.#done.push({
       role: manifest.kind === 'index' ? 'index' : 'manifest',
       digest,
-      size: answer.bytes.length,
+      size,
       seconds,
       firstByteSeconds: seconds,
       source: answer.source,

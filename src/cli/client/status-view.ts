@@ -1,5 +1,5 @@
 /** Draws a node's status as lines for people. Pure: no clock, no output. */
-import type { StatusReport, SuspectReport, TransferReport } from '../../status/status-report.ts';
+import type { StatusReport, StoreReport, SuspectReport, TransferReport } from '../../status/status-report.ts';
 import {
   formatAge,
   formatBytes,
@@ -50,7 +50,11 @@ export function renderStatus(report: StatusReport, options: StatusViewOptions): 
     line('received', received),
     line('sent', `${formatBytes(totals.to_peers)} to peers, ${formatBytes(totals.to_runtimes)} to runtimes`),
     line('saved', describeSaved(report)),
+    line('store', describeStore(report.store)),
   ];
+  const problem = STORE_PROBLEMS[report.store.state];
+  if (problem !== '')
+    lines.push(' '.repeat(LABEL_COLUMNS) + tone('yellow', cut(problem, options.columns - LABEL_COLUMNS)));
   return [...lines, ...renderTransfers(report, options, tone), ...renderSuspects(report, options, tone)];
 }
 
@@ -75,6 +79,21 @@ function describeSaved({ totals }: StatusReport): string {
   const share = formatShare(totals.saved, totals.to_runtimes);
   return `${formatBytes(totals.saved)}: ${share} of the bytes for runtimes did not come from a registry`;
 }
+
+/** `4.0 / 20.0 GiB in 21 blobs (1.2 GiB pinned), 50 % of the disk free` */
+export function describeStore(store: StoreReport): string {
+  const used = formatPart(store.bytes + store.partial_bytes, store.quota);
+  const pinned = store.pins === 0 ? '' : ` (${formatBytes(store.pinned_bytes)} pinned)`;
+  const free = formatShare(store.disk_free_bytes, store.disk_bytes);
+  return `${used} in ${store.blobs} blobs${pinned}, ${free} of the disk free`;
+}
+
+const STORE_PROBLEMS: Readonly<Record<StoreReport['state'], string>> = {
+  normal: '',
+  shrinking: 'the disk is filling up: the store shrinks',
+  stopped: 'the disk is almost full: nothing new is stored',
+  unwritable: 'the data folder cannot be written: nothing new is stored',
+};
 
 function renderTransfers(report: StatusReport, options: StatusViewOptions, tone: Painter): readonly string[] {
   const running = report.transfers.filter(({ state }) => state === 'pulling');

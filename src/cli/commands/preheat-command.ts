@@ -7,6 +7,7 @@ import { errorMessage, isWeirError, WeirError } from '../../util/errors.ts';
 import { parsePlatform } from '../../oci/platform.ts';
 import { formatImageReference, parseImageReference } from '../../oci/reference.ts';
 import { AdminClient } from '../../status/admin-client.ts';
+import { orderPreheat, preheatProgress } from '../../status/preheat-client.ts';
 import { isOver, type PreheatReport } from '../../status/preheat-report.ts';
 import { createPreheatDisplay } from '../client/preheat-display.ts';
 import { renderPreheat } from '../client/preheat-view.ts';
@@ -49,7 +50,7 @@ export async function runPreheatCommand(
   const address = await adminAddress(options, context);
   const report = await withSignals(async (signal) => {
     await using client = new AdminClient(address.url);
-    const ordered = await client.preheat(body, { token, signal }).catch((error: unknown) => {
+    const ordered = await orderPreheat(client, body, { token, signal }).catch((error: unknown) => {
       throw explainSilence(error, address);
     });
     if (options['wait'] !== true) return ordered;
@@ -87,7 +88,7 @@ async function follow(
   while (!isOver(report)) {
     await systemClock.sleep(INTERVAL, { signal });
     try {
-      report = await client.preheatProgress(ordered.id, { token, signal });
+      report = await preheatProgress(client, ordered.id, { token, signal });
       silent = 0;
       onReport(report);
     } catch (error) {

@@ -11,6 +11,8 @@ import { isWeirError, WeirError } from '../../util/errors.ts';
 import { formatImageReference, parseImageReference } from '../../oci/reference.ts';
 import { wantsColor, withSignals, type CliContext } from '../context.ts';
 
+const ELSEWHERE = 'give another one with --mirror, or use --direct';
+
 export async function runPullCommand(
   text: string,
   options: Readonly<Record<string, unknown>>,
@@ -44,7 +46,7 @@ export async function runPullCommand(
       onProgress: display?.onProgress,
       signal,
     }).catch((error: unknown) => {
-      throw mirror === undefined ? error : explain(error, mirror);
+      throw mirror === undefined ? error : explainSilence(error, mirror, ELSEWHERE);
     });
   });
   const name = formatImageReference(image);
@@ -54,9 +56,9 @@ export async function runPullCommand(
 }
 
 /** Adds advice to the error of a mirror that does not answer. */
-function explain(error: unknown, mirror: URL): unknown {
+export function explainSilence(error: unknown, mirror: URL, otherwise: string): unknown {
   if (!isWeirError(error, 'upstream_unreachable')) return error;
-  const advice = 'start one with "weir node", give another one with --mirror, or use --direct';
+  const advice = `start one with "weir node", ${otherwise}`;
   return new WeirError(error.code, `no node answers at ${mirror.origin} (${advice})`, { cause: error.cause });
 }
 
@@ -74,14 +76,14 @@ function summary(name: string, pulled: PulledImage): string {
 }
 
 /** @throws WeirError `bad_request` */
-function authFilesOf(named: unknown, configured: string, env: CliContext['env']): readonly string[] {
+export function authFilesOf(named: unknown, configured: string, env: CliContext['env']): readonly string[] {
   if (typeof named !== 'string') return configured === '' ? userAuthFiles(env) : [configured];
   if (existsSync(named)) return [named];
   throw new WeirError('bad_request', `--authfile: there is no file ${JSON.stringify(named)}`);
 }
 
 /** @throws WeirError `bad_request` */
-function parseMirror(text: string): URL {
+export function parseMirror(text: string): URL {
   const url = URL.parse(text);
   if (url === null || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '') {
     throw new WeirError('bad_request', `--mirror: ${JSON.stringify(text)} is no http or https URL`);

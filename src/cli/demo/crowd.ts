@@ -159,6 +159,8 @@ export class Crowd implements AsyncDisposable {
       ['--mirror-hang-timeout', '0s'], // no runtime waits for these nodes
       // If the runtime of this machine had the image already, the demo would show nothing.
       ['--store-runtime-content', 'none'],
+      // The demo has looked at the disk itself, and leaves nothing behind.
+      ['--store-shrink-below', '0%', '--store-stop-below', '0%'],
       ['--log-format', 'json'],
       ['--log-level', 'info'],
     ];

@@ -54,14 +54,14 @@ export async function readContainerdConfig(files: HostFiles, path: string): Prom
       configs,
       PLUGINS.map((plugin) => plugin.concat('registry', key)),
     );
-  const configured = registry('config_path').find((value) => typeof value === 'string' && value !== '');
+  const configured = registry('config_path').find(isSet);
   const discards = valuesAt(configs, DISCARD_KEYS).includes(true);
   const secrets = registry('configs').flatMap((value) => Object.values(valuesOf(value)));
   return {
     file: path,
     isThere: configs.length > 0,
     isVersion3: configs.some((config) => Number(config['version']) >= 3),
-    configPath: typeof configured === 'string' ? configured.split(':') : undefined,
+    configPath: configured?.split(':'),
     hiding: hidingFile(found),
     discards,
     pullsLocally: discards || valuesAt(configs, LOCAL_PULL_KEYS).includes(true),
@@ -73,17 +73,28 @@ export async function readContainerdConfig(files: HostFiles, path: string): Prom
   };
 }
 
+/** The folders of registries in what `containerd config dump` prints; undefined: not set. @throws WeirError `runtime_config` */
+export function dumpedConfigPath(text: string): readonly string[] | undefined {
+  const config = editing('containerd config dump', () => parseToml(text));
+  const paths = PLUGINS.map((plugin) => plugin.concat('registry', 'config_path'));
+  return valuesAt([config], paths).find(isSet)?.split(':');
+}
+
+function isSet(value: unknown): value is string {
+  return typeof value === 'string' && value !== '';
+}
+
 /** containerd before 2 takes the table of a plugin as a whole from the last file that has one. */
 function hidingFile(found: readonly File[]): string | undefined {
   const withPlugin = found.filter(({ config }) =>
     valuesAt([config], OLD_PLUGINS).some((value) => value !== undefined),
   );
   const [last, ...others] = withPlugin;
-  const isSet = ({ config }: File): boolean => {
+  const hasPath = ({ config }: File): boolean => {
     const keys = OLD_PLUGINS.map((plugin) => plugin.concat('registry', 'config_path'));
-    return valuesAt([config], keys).some((value) => typeof value === 'string' && value !== '');
+    return valuesAt([config], keys).some(isSet);
   };
-  return last !== undefined && !isSet(last) && others.some(isSet) ? last.path : undefined;
+  return last !== undefined && !hasPath(last) && others.some(hasPath) ? last.path : undefined;
 }
 
 /** The main file and its imports, the last first, as the last one wins. */

@@ -7,6 +7,7 @@ import {
 } from './containerd-config.ts';
 import { planHosts } from './hosts-folders.ts';
 import { commandLineOf, optionOf, proxyNotes, type CommandLine } from './command-line.ts';
+import type { HostFiles } from './host-files.ts';
 import { existsAny, programPaths, type Detect } from './target.ts';
 import { posix } from 'node:path';
 
@@ -36,6 +37,29 @@ export const detectContainerd: Detect = async (files, wish, isNamed) => {
     notes: [...notes, ...proxyNotes(command)],
   };
 };
+
+/** What containerd is told of registries, and what keeps it from reading its hosts files. */
+export interface ContainerdState {
+  /** Path of its main configuration file. */
+  readonly file: string;
+  /** Undefined: not set in its files. */
+  readonly configPath: readonly string[] | undefined;
+  readonly problems: readonly string[];
+}
+
+/** @throws WeirError `runtime_config` */
+export async function containerdState(files: HostFiles): Promise<ContainerdState> {
+  const command = await commandLineOf(files, 'containerd', (found) => !isOfAnother(configOf(found)));
+  const config = await readContainerdConfig(files, configOf(command));
+  const { file, configPath, hiding } = config;
+  const isList = (configPath ?? []).length > 1 && !config.pullsLocally;
+  const problems = [
+    ...(hiding === undefined ? [] : [hidingNote(hiding, file)]),
+    ...(isList ? [listNote(configPath?.at(-1) ?? '')] : []),
+    ...(config.hasInlineMirrors ? [inlineMirrorsNote(file)] : []),
+  ];
+  return { file, configPath, problems };
+}
 
 function configOf(command: CommandLine): string {
   return optionOf(command, ['--config', '-c']).at(-1) ?? DEFAULT_CONFIG;

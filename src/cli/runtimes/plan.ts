@@ -20,7 +20,7 @@ import {
   type Wish,
 } from './target.ts';
 
-const DETECT: Readonly<globalThis.Record<Runtime, Detect>> = {
+export const DETECT: Readonly<globalThis.Record<Runtime, Detect>> = {
   containerd: detectContainerd,
   docker: detectDocker,
   containers: detectContainers,

@@ -1,5 +1,6 @@
 /** All fuzz targets. */
 import type { Target } from '../harness/target.ts';
+import * as archive from './archive.ts';
 import * as names from './names.ts';
 import * as config from './config.ts';
 import * as hostFiles from './host-files.ts';
@@ -15,6 +16,7 @@ export const TARGETS: readonly Target[] = [
   mirror,
   names,
   manifests,
+  archive,
   upstream,
   wire,
   streams,

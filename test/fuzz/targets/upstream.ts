@@ -241,7 +241,9 @@ export const redirect = pure({
       if (next.url.origin !== start.url.origin) assert.equal(next.headers['authorization'], undefined);
       return sendTo(next, script);
     };
-    await settledUnlessRefused(['upstream_protocol', 'address_refused'], () => follow(start, sendHop));
+    await settledUnlessRefused(['upstream_protocol', 'address_refused'], () =>
+      follow(start, sendHop, { isPlainAllowed: false, registry: REGISTRY }),
+    );
     assert.ok(hops <= 10, `${hops} hops`);
   },
 });

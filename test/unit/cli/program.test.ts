@@ -48,6 +48,8 @@ describe('The command line', () => {
       ['kubernetes'],
       ['kubernetes', 'zone'],
       ['kubernetes', 'wait'],
+      ['store'],
+      ...['ls', 'rm', 'pin', 'unpin', 'gc'].map((each) => ['store', each]),
       ['version'],
       ['complete'],
     ]) {

@@ -164,6 +164,22 @@ describe('loadConfig', () => {
     const [problem] = await problemsOf({ flags: { 'access.offline-ttl': '25d' } });
     assert.match(problem ?? '', /is more than 24d/);
   });
+
+  it('reads shares of the disk, the smaller one as the one below which nothing is stored', async () => {
+    const { config } = await load({ yaml: 'store: {shrink-below: 30%, stop-below: 0%}' });
+    assert.deepEqual([config['store.shrink-below'], config['store.stop-below']], [30, 0]);
+    for (const wrong of ['20', '0.2', '20.5%', '91%', '-1%', '%']) {
+      const problems = await problemsOf({ flags: { 'store.shrink-below': wrong } });
+      assert.match(
+        problems.join('\n'),
+        /^store\.shrink-below: .*; allowed: a whole number of per cent/,
+        wrong,
+      );
+    }
+    assert.deepEqual(await problemsOf({ flags: { 'store.shrink-below': '10%' } }), [
+      'store.stop-below: 15% is more than the 10% of store.shrink-below; allowed: at most that, so that the store shrinks first (default)',
+    ]);
+  });
 });
 
 const at = (line: number): string => `(file ${DEFAULT_CONFIG_FILE}:${line})`;

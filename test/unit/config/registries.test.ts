@@ -32,7 +32,7 @@ registries:
   "[fd00::1]:5000":
     plain-http: true
     token: t0ken
-  other.example: {skip-verify: true, username: a, password: "0123"}
+  other.example: {skip-verify: true, plain-redirects: true, username: a, password: "0123"}
 `;
 
 describe('loadConfig: registries', () => {
@@ -53,6 +53,7 @@ describe('loadConfig: registries', () => {
     });
     assert.equal(registries.get('[fd00::1]:5000' as RegistryHost)?.plainHttp, true);
     assert.equal(registries.get('other.example' as RegistryHost)?.skipVerify, true);
+    assert.equal(registries.get('other.example' as RegistryHost)?.plainRedirects, true);
     assert.equal(
       registries.get('docker.io' as RegistryHost)?.mirrors?.[0]?.href,
       'https://mirror.example/hub',

@@ -5,6 +5,7 @@ import { PreheatRoutes } from '../../../src/daemon/preheat-routes.ts';
 import { isWeirError, WeirError, type ErrorCode } from '../../../src/util/errors.ts';
 import { parseRegistryHost } from '../../../src/oci/repository.ts';
 import { AdminClient } from '../../../src/status/admin-client.ts';
+import { orderPreheat, preheatProgress } from '../../../src/status/preheat-client.ts';
 import type { OrderRequest } from '../../../src/preheat/order-request.ts';
 import type { PreheatReport } from '../../../src/status/preheat-report.ts';
 import { VirtualClock } from '../network/virtual-clock.ts';
@@ -47,6 +48,8 @@ async function sceneOf(
     metricsType: 'text/plain',
     status: () => assert.fail(),
     peers: () => assert.fail(),
+    imports: { answer: () => assert.fail() },
+    store: { answer: () => assert.fail() },
     preheats: routes,
     onWarning: () => undefined,
     onProblem: (error) => {
@@ -141,15 +144,15 @@ describe('PreheatRoutes', () => {
       body: Record<string, unknown>,
       code: ErrorCode,
     ): Promise<void> =>
-      assert.rejects(client.preheat(body, { token }), (error: unknown) => isWeirError(error, code));
+      assert.rejects(orderPreheat(client, body, { token }), (error: unknown) => isWeirError(error, code));
     await fails(TOKEN, { images: ['a'] }, 'too_many_requests');
     await fails(TOKEN, {}, 'bad_request');
     await fails('wrong', { images: ['a'] }, 'upstream_unauthorized');
     await fails(undefined, { images: ['a'] }, 'upstream_unauthorized');
     await assert.rejects(
-      client.preheatProgress('0'.repeat(32), { token: undefined }),
+      preheatProgress(client, '0'.repeat(32), { token: undefined }),
       (error: unknown) => isWeirError(error, 'not_found') && /knows no such order/.test(error.message),
     );
-    assert.deepEqual(await client.preheatProgress(reportOf().id, { token: undefined }), reportOf());
+    assert.deepEqual(await preheatProgress(client, reportOf().id, { token: undefined }), reportOf());
   });
 });

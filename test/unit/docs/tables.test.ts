@@ -42,16 +42,29 @@ describe('Reference pages', () => {
       plain(type),
       plain(labels).split(', ').filter(Boolean),
     ]);
-    const usage = { blobs: 0, blobBytes: 0, partials: 0, partialBytes: 0, quota: 0 };
-    const metrics = new Metrics('test', {
-      usage: () => usage,
-      runtimeBlobs: () => 0,
-      members: () => 1,
-      connections: () => 0,
-      peerConnections: () => 0,
-      blobsInFlight: () => 0,
-      unwrittenBytes: () => 0,
-    });
+    const usage = {
+      blobs: 0,
+      blobBytes: 0,
+      partials: 0,
+      partialBytes: 0,
+      quota: 0,
+      pins: 0,
+      pinnedBytes: 0,
+      disk: { size: 0, free: 0 },
+      state: 'normal' as const,
+    };
+    const metrics = new Metrics(
+      { version: 'test', name: 'node', zone: 'zone' },
+      {
+        usage: () => usage,
+        runtimeBlobs: () => 0,
+        members: () => 1,
+        connections: () => 0,
+        peerConnections: () => 0,
+        blobsInFlight: () => 0,
+        unwrittenBytes: () => 0,
+      },
+    );
     const own = metrics.registry
       .getMetricsAsArray()
       .filter(({ name }) => name.startsWith('weir_'))

@@ -67,6 +67,7 @@ const bodies = fc.oneof(
     ),
   }),
   record({ kind: fc.constant('claim' as const), index, held: fc.boolean() }),
+  record({ kind: fc.constant('query' as const), size }),
 );
 
 export const messages: fc.Arbitrary<SwarmMessage> = fc

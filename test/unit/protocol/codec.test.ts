@@ -144,7 +144,7 @@ describe('the swarm codec', () => {
     refuses({ body: { case: 'have', value: { runs: [0, 4_000_000_000] } } });
     refuses({ body: { case: 'have', value: { runs: [4_000_000_000, 1] } } });
     refuses({ body: { case: 'have', value: { runs: [1, 1, 1] } } });
-    refuses({ body: { case: 'attested', value: { fetchGroup: 17, attestations: [] } } });
+    refuses({ body: { case: 'attested', value: { fetchGroup: 131_073, attestations: [] } } });
     refuses({ body: { case: 'attested', value: { fetchGroup: 0, attestations: [] } } });
     refuses({ body: { case: 'attested', value: { fetchGroup: 1, attestations: times(65, attestation) } } });
     refuses({

@@ -126,6 +126,7 @@ class Scene implements AsyncDisposable {
         taken.push(take());
         release(); // told after the question for its bytes
       },
+      whole: () => undefined,
       ended: resolve,
     });
     const ended = promise.then(async (error) => {
@@ -217,6 +218,7 @@ describe('UpstreamChunks', () => {
         release();
         resolve(heldIn(bytes));
       },
+      whole: () => undefined,
       ended: () => assert.fail('it was given up'),
     });
     const chunk = await promise;
@@ -259,6 +261,7 @@ describe('UpstreamChunks', () => {
       progressed: () => undefined,
       held: (isHeld) => void held.push(isHeld),
       chunk: (_index, _bytes, release) => void releases.push(release),
+      whole: () => undefined,
       ended: resolve,
     });
     for (let written = 0; written < LAYOUT.count; written++) {

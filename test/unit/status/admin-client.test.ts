@@ -32,6 +32,16 @@ describe('AdminClient', () => {
     assert.equal((await client.status()).name, 'renamed');
   });
 
+  it('tells whether the node serves, and gives its metrics', async () => {
+    await using node = await fakeNode();
+    await using client = new AdminClient(node.address);
+    assert.deepEqual([await client.ready(), await client.metrics()], [true, '']);
+    await using server = await otherServer((_, response) => response.writeHead(503).end());
+    await using starting = new AdminClient(server.url);
+    assert.equal(await starting.ready(), false);
+    await fails(starting.metrics(), 'upstream_protocol', /answers 503 for \/metrics/);
+  });
+
   it('reports that nothing answers', async () => {
     await using client = new AdminClient(new URL('http://127.0.0.1:1'));
     await fails(client.status(), 'upstream_unreachable', /^no node answers at http:\/\/127\.0\.0\.1:1$/);

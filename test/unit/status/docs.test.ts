@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { importsSchema } from '../../../src/status/import-report.ts';
 import { preheatSchema, preheatsSchema } from '../../../src/status/preheat-report.ts';
 import { peersSchema, statusSchema } from '../../../src/status/status-report.ts';
+import { freedSchema, listingSchema, pinSchema } from '../../../src/status/store-report.ts';
 
 const PAGE = join(import.meta.dirname, '../../../docs/admin-api.md');
 
@@ -34,13 +36,31 @@ function fieldsOf(schema: Schema, path: string, optional: boolean): string[] {
 async function documented(section: string): Promise<readonly string[]> {
   const text = await readFile(PAGE, 'utf8');
   const [, part = ''] = text.split(`## ${section}\n`);
-  const rows = (part.split('\n## ')[0] ?? '').matchAll(/^\| `([^`]+)` \| (\S+) \|/gm);
+  const rows = (part.split(/\n###? /)[0] ?? '').matchAll(/^\| `([^`]+)` \| (\S+) \|/gm);
   return [...rows].map(([, field, type]) => `${field} ${type}`);
 }
 
 describe('docs/admin-api.md', () => {
   it('lists the fields of /v1/status', async () => {
     assert.deepEqual(await documented('/v1/status'), fieldsOf(statusSchema as unknown as Schema, '', false));
+  });
+
+  it('lists the fields of /v1/imports', async () => {
+    const fields = fieldsOf(importsSchema, '', false);
+    assert.deepEqual(await documented('/v1/imports'), fields);
+  });
+
+  it('lists the fields of /v1/store, and of the answers to its changes', async () => {
+    assert.deepEqual(await documented('/v1/store'), fieldsOf(listingSchema as unknown as Schema, '', false));
+    for (const [section, schema] of [
+      ['Answer: freed', freedSchema],
+      ['Answer: pins', pinSchema],
+    ] as const) {
+      const fields = fieldsOf(schema as unknown as Schema, '', false).filter(
+        (field) => !field.startsWith('store.'),
+      );
+      assert.deepEqual(await documented(section), [...fields, 'store object']);
+    }
   });
 
   it('lists the fields of /v1/peers', async () => {

@@ -7,6 +7,7 @@ import type {
   PeerReport,
   PeersReport,
   StatusReport,
+  StoreReport,
   TransferReport,
 } from '../../../src/status/status-report.ts';
 
@@ -41,6 +42,21 @@ export function transferOf(name: string, more: Partial<TransferReport> = {}): Tr
   };
 }
 
+export function storeOf(more: Partial<StoreReport> = {}): StoreReport {
+  return {
+    blobs: 21,
+    bytes: 4096 * MIB,
+    partial_bytes: 20 * MIB,
+    quota: 20_480 * MIB,
+    pins: 0,
+    pinned_bytes: 0,
+    disk_bytes: 204_800 * MIB,
+    disk_free_bytes: 102_400 * MIB,
+    state: 'normal',
+    ...more,
+  };
+}
+
 export function statusOf(more: Partial<StatusReport> = {}): StatusReport {
   return {
     version: '1.2.3',
@@ -49,6 +65,7 @@ export function statusOf(more: Partial<StatusReport> = {}): StatusReport {
     zone: 'eu-1a',
     uptime_seconds: 11_520,
     cluster: { mode: 'keyed', members: 12, connections: 9, zones: { 'eu-1a': 4, 'eu-1b': 8 } },
+    store: storeOf(),
     transfers: [transferOf('running')],
     totals: {
       from_peers: 1200 * MIB,
@@ -70,6 +87,7 @@ export function peerReportOf(n: number, more: Partial<PeerReport> = {}): PeerRep
     zone: n % 2 === 0 ? 'eu-1a' : 'eu-1b',
     version: '1.2.3',
     addresses: [`/ip4/10.0.0.${n}/tcp/4772`],
+    transfer_addresses: [`10.0.0.${n}:4773`],
     connected: true,
     direction: 'inbound',
     rtt_ms: 0.4 * n,
@@ -86,6 +104,7 @@ export interface FakeNode extends AsyncDisposable {
   /** The next answers. */
   status: StatusReport;
   peers: PeersReport;
+  metrics: string;
 }
 
 /** The real admin server with made-up reports. */
@@ -95,10 +114,12 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     hosts: [],
     onWarning: () => undefined,
     ready: () => true,
-    metrics: async () => '',
+    metrics: async () => node.metrics,
     metricsType: 'text/plain',
     status: () => node.status,
     peers: () => node.peers,
+    imports: { answer: async () => ({ status: 200, body: { trusted: false, imports: [] } }) },
+    store: { answer: async () => ({ status: 404, body: 'this node has no store' }) },
     onProblem: (error) => {
       throw error;
     },
@@ -107,6 +128,7 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     address: new URL(admin.addresses[0] ?? ''),
     status,
     peers: { peers: [peerReportOf(2), peerReportOf(3)] },
+    metrics: '',
     [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose](),
   };
   return node;

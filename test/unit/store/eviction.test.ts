@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import * as fc from 'fast-check';
-import { planEviction } from '../../../src/store/eviction.ts';
+import { planEviction, planShrink } from '../../../src/store/eviction.ts';
 
 describe('planEviction', () => {
   const candidate = fc.record({ bytes: fc.nat(1000), lastUsed: fc.nat(100), pinned: fc.boolean() });
@@ -12,7 +12,13 @@ describe('planEviction', () => {
         const plan = planEviction(candidates, need);
         const free = candidates.filter(({ pinned }) => !pinned);
         const total = free.reduce((sum, { bytes }) => sum + bytes, 0);
-        if (plan === undefined) return assert.ok(total < need);
+        const shrunk = planShrink(candidates, need);
+        if (plan === undefined) {
+          assert.ok(total < need);
+          assert.equal(shrunk.freed, total, 'the other plan takes what there is');
+          return assert.equal(shrunk.keys.length, free.length);
+        }
+        assert.deepEqual(shrunk.keys, plan);
         const chosen = plan.map((key) => candidates[key] ?? assert.fail());
         assert.ok(chosen.every(({ pinned }) => !pinned));
         assert.ok(chosen.reduce((sum, { bytes }) => sum + bytes, 0) >= need);

@@ -38,17 +38,25 @@ const arriving = fc.array(
 
 describe('room in the store', () => {
   it('is there for a blob of a known registry, however much is stored that nobody reads', () => {
-    const blob = { digest: digestOf(Buffer.of(1)), size: QUOTA, lastUsed: 0, isPinned: false };
+    const blob = {
+      digest: digestOf(Buffer.of(1)),
+      size: QUOTA,
+      lastUsed: 0,
+      isInUse: false,
+      isPinned: false,
+    };
     const limits = { quota: QUOTA, disk: 0 };
     assert.equal(
       admissionProblem({ ...EMPTY, blobBytes: QUOTA, blobs: () => [blob] }, KNOWN, QUOTA, limits),
       undefined,
     );
-    const read = [{ ...blob, isPinned: true }];
-    assert.match(
-      admissionProblem({ ...EMPTY, blobBytes: QUOTA, blobs: () => read }, KNOWN, 1, limits) ?? '',
-      /in use/,
-    );
+    for (const kept of [{ isInUse: true }, { isPinned: true }]) {
+      const blobs = [{ ...blob, ...kept }];
+      assert.match(
+        admissionProblem({ ...EMPTY, blobBytes: QUOTA, blobs: () => blobs }, KNOWN, 1, limits) ?? '',
+        /in use or pinned/,
+      );
+    }
   });
 
   it('is bounded by a share for registries that have delivered nothing', () => {

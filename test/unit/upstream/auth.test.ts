@@ -229,7 +229,8 @@ describe('upstream: authentication', () => {
     for (const realm of realms) {
       const source = new TokenSource(systemClock);
       const send = async (hop: Hop): Promise<Response> => {
-        await follow(hop, ({ url }) => assert.fail(`a request was sent to ${url.href}`));
+        const rule = { isPlainAllowed: false, registry: 'registry.test' as RegistryHost };
+        await follow(hop, ({ url }) => assert.fail(`a request was sent to ${url.href}`), rule);
         return assert.fail('no redirect rule held');
       };
       const from = new URL('https://registry.test');

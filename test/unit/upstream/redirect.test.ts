@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { RegistryHost } from '../../../src/oci/repository.ts';
 import type { Hop } from '../../../src/upstream/redirect.ts';
-import { follow } from '../../../src/upstream/redirect.ts';
+import { follow, type PlainRule } from '../../../src/upstream/redirect.ts';
 import type { Response } from '../../../src/upstream/response.ts';
 import type { RegistryConfig } from '../../../src/upstream/registry-config.ts';
 import { HttpServer } from '../../support/http-server.ts';
@@ -21,18 +21,29 @@ const bearer = { kind: 'bearer', token: 'secret' } as const;
 
 /** The steps of `follow` if each URL redirects to the next one. */
 async function route(...stops: readonly string[]): Promise<readonly (readonly [string, boolean])[]> {
+  return routeBy({ isPlainAllowed: false, registry: 'a.test' as RegistryHost }, ...stops);
+}
+
+async function routeBy(
+  rule: PlainRule,
+  ...stops: readonly string[]
+): Promise<readonly (readonly [string, boolean])[]> {
   const seen: (readonly [string, boolean])[] = [];
   const rest = stops.slice(1);
   const hop = { url: new URL(stops[0] ?? ''), method: 'GET', headers: { authorization: 'x' } } as const;
-  await follow(hop, async ({ url, headers }: Hop) => {
-    seen.push([url.href, 'authorization' in headers]);
-    const location = rest.shift();
-    return {
-      status: location === undefined ? 200 : 307,
-      header: () => location,
-      discard: () => undefined,
-    } as unknown as Response;
-  });
+  await follow(
+    hop,
+    async ({ url, headers }: Hop) => {
+      seen.push([url.href, 'authorization' in headers]);
+      const location = rest.shift();
+      return {
+        status: location === undefined ? 200 : 307,
+        header: () => location,
+        discard: () => undefined,
+      } as unknown as Response;
+    },
+    rule,
+  );
   return seen;
 }
 
@@ -59,6 +70,19 @@ describe('upstream: redirects', () => {
     assert.deepEqual(other, ['https://a.test:8443/', false]);
     const [, upgraded] = await route('http://a.test/', 'https://a.test/');
     assert.deepEqual(upgraded, ['https://a.test/', false]);
+  });
+
+  it('gives up TLS, without Authorization, only where the operator says so', async () => {
+    const rule = { isPlainAllowed: true, registry: 'a.test' as RegistryHost };
+    assert.deepEqual(await routeBy(rule, 'https://a.test/', 'http://a.test/1', 'https://a.test/2'), [
+      ['https://a.test/', true],
+      ['http://a.test/1', false],
+      ['https://a.test/2', false],
+    ]);
+    await assert.rejects(
+      route('https://a.test/', 'http://a.test/1'),
+      /to allow it, set registries\."a\.test"\.plain-redirects/,
+    );
   });
 
   it('refuses redirects without TLS, to other protocols, or with passwords', async () => {

@@ -13,7 +13,7 @@ import {
   shareCells,
 } from '../../../../src/cli/client/terminal.ts';
 import { MIB } from '../../../../src/util/clock.ts';
-import { peerOf, peerReportOf, statusOf, transferOf } from '../../status/fixture.ts';
+import { peerOf, peerReportOf, statusOf, storeOf, transferOf } from '../../status/fixture.ts';
 
 const NOW = Date.parse('2026-01-01T00:00:00Z');
 const plain = { columns: 80, color: false, now: NOW };
@@ -39,6 +39,7 @@ describe('the status for people', () => {
         transferOf('c', { repository: 'team/tool', state: 'failed', error: 'upstream_denied: no' }),
       ],
       suspects: [suspect],
+      store: storeOf({ pins: 3, pinned_bytes: 1200 * MIB, state: 'shrinking' }),
     });
     assert.equal(
       renderStatus(report, plain).join('\n'),
@@ -49,6 +50,8 @@ describe('the status for people', () => {
         'received   1.2 GiB from peers (12.0 MiB other zones), 30.0 MiB from registries',
         'sent       2.9 GiB to peers, 1.2 GiB to runtimes',
         'saved      1.2 GiB: 97 % of the bytes for runtimes did not come from a registry',
+        'store      4.0 / 20.0 GiB in 21 blobs (1.2 GiB pinned), 50 % of the disk free',
+        '           the disk is filling up: the store shrinks',
         '',
         'transfers  1 running, 2 ended      █ from the registry  ▒ from peers  ▪ was here',
         '  registry.example:5000/team/app',
