@@ -12,6 +12,7 @@ import { addKubernetesCommand } from './kubernetes-options.ts';
 import { addPreheatCommand } from './preheat-options.ts';
 import { addSettingOptions, adminOption, configOption } from './settings-options.ts';
 import { addStoreCommand } from './store-options.ts';
+import { addLogLevelCommand, addPullsCommand } from './operator-options.ts';
 import { DEFAULT_MIRROR } from './runtimes/target.ts';
 
 /** Columns beyond which a line of help is hard to read. */
@@ -63,10 +64,12 @@ export function buildProgram(context: CliContext, setExitCode: (code: number) =>
   addImportCommand(program, context);
   addExportCommand(program, context);
   addStatusCommand(program, context);
+  addPullsCommand(program, context);
   addPeersCommand(program, context);
   addDoctorCommand(program, context, setExitCode);
   addBugreportCommand(program, context);
   addStoreCommand(program, context);
+  addLogLevelCommand(program, context);
   addDemoCommand(program, context, setExitCode);
   addConfigCommand(program, context);
   addHostCommand(program, context);
@@ -97,7 +100,8 @@ function addPullCommand(program: Command, context: CliContext): void {
     .summary('Pull an image through the local node, checking every digest')
     .description(
       'Pulls an image as a runtime does, checks every digest, and keeps nothing. This fills the store of the node, and ' +
-        'shows how fast the node answers.',
+        'shows how fast the node answers. At its end it shows where the bytes came from, if the node tells at its admin ' +
+        'address (--admin).',
     )
     .addArgument(new Argument('<REF>', 'image, such as alpine, ghcr.io/org/app:v1 or app@sha256:…'))
     .addOption(
@@ -121,6 +125,7 @@ function addPullCommand(program: Command, context: CliContext): void {
       ),
     )
     .addOption(new Option('--json', 'print the result as JSON, without progress'))
+    .addOption(adminOption())
     .addOption(configOption())
     .action(async (reference: string, options: Record<string, unknown>) => {
       const { runPullCommand } = await import('./commands/pull-command.ts');

@@ -331,7 +331,7 @@ export const SETTINGS = {
   'log.level': setting(
     choice(['trace', 'debug', 'info', 'warn', 'error', 'silent']),
     'info',
-    'Least severe level that is logged',
+    'Least severe level that is logged; weir log-level and SIGUSR2 change it while the node runs',
   ),
   'log.format': setting(
     choice(['auto', 'json', 'pretty']),

@@ -1,7 +1,8 @@
 /**
  * The admin address: /healthz (the process answers), /readyz (it serves and is not draining) and /metrics. The reports
- * /v1/status, /v1/peers and /v1/imports name images and members, so they are for this machine alone, as is the store:
- * /v1/store (docs/admin-api.md). /v1/preheats takes orders from those who have the token (preheat-routes.ts).
+ * /v1/status, /v1/peers, /v1/pulls and /v1/imports name images and members, so they are for this machine alone, as is the
+ * store: /v1/store (docs/admin-api.md). What changes something needs a token, too, as do orders
+ * to preheat (preheat-routes.ts).
  */
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -14,15 +15,29 @@ import { createLocalServer } from '../http/local-server.ts';
 import { WebGuard } from '../http/web-guard.ts';
 import type { AdminImports } from './admin-imports.ts';
 import { isStorePath, type StoreRoutes } from './store-routes.ts';
-import { isPreheatPath, type PreheatRoutes } from './preheat-routes.ts';
+import { logLevelChangeSchema, type LogLevelReport } from '../status/log-level.ts';
+import type { PullsReport } from '../status/pull-report.ts';
 import type { PeersReport, StatusReport } from '../status/status-report.ts';
 
+import { readChange } from './admin-change.ts';
+import type { AdminToken } from './admin-token.ts';
+import type { LogLevel } from './log-level.ts';
+import { isPreheatPath, type PreheatRoutes } from './preheat-routes.ts';
+import { parsePullsQuery, type PullsQuery } from './pull-ring.ts';
+
+const PATHS =
+  '/healthz, /readyz, /metrics, /v1/status, /v1/peers, /v1/pulls, /v1/imports, /v1/store, /v1/preheats and /v1/log-level';
+/** Methods that change something. */
+const CHANGES: Readonly<Record<string, readonly string[]>> = {
+  '/v1/imports': ['POST', 'DELETE'],
+  '/v1/log-level': ['PUT'],
+};
 const MAX_HEADER_BYTES = 8 * KIB;
 /** A scrape takes milliseconds; a client that needs longer holds a connection open for nothing. */
 const TIMEOUT = 10 * SECOND;
 const MAX_CONNECTIONS = 64;
 const BEYOND_LOOPBACK =
-  'beyond loopback there are /healthz, /readyz and /metrics only: run weir status (or peers, store) on the node\n';
+  'beyond loopback there are /healthz, /readyz and /metrics only: run weir status (or peers, pulls, store, log-level) on the node\n';
 const IMPORTS = '/v1/imports';
 
 export interface AdminServerOptions {
@@ -38,6 +53,10 @@ export interface AdminServerOptions {
   readonly store: Pick<StoreRoutes, 'answer'>;
   /** Default: there is no such path. */
   readonly preheats?: Pick<PreheatRoutes, 'answer'>;
+  readonly pulls: (query: PullsQuery) => PullsReport;
+  readonly logLevel: Pick<LogLevel, 'report' | 'change'>;
+  /** Must be given to change something. */
+  readonly token: AdminToken;
   readonly onProblem: (error: unknown) => void;
   readonly onWarning: (message: string) => void;
 }
@@ -83,10 +102,10 @@ export class AdminServer implements AsyncDisposable {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { ready, metrics, metricsType, status, peers, imports, preheats } = this.#options;
-    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    const { ready, metrics, metricsType, status, peers, imports, pulls, logLevel, preheats } = this.#options;
+    const [path = '', query] = (request.url ?? '').split('?', 2);
     const { method = '' } = request;
-    const methods = path === IMPORTS ? ['GET', 'HEAD', 'POST', 'DELETE'] : ['GET', 'HEAD'];
+    const methods = ['GET', 'HEAD', ...(CHANGES[path] ?? [])];
     if (method !== 'POST' || path !== IMPORTS) limitBody(request);
     const orders = isPreheatPath(path) ? preheats : undefined;
     if (!methods.includes(method) && !isStorePath(path) && orders === undefined) {
@@ -112,13 +131,28 @@ export class AdminServer implements AsyncDisposable {
         const { status: code, body } = await imports.answer(request);
         return typeof body === 'string' ? send(response, code, body) : sendJson(response, code, body);
       }
+      case '/v1/pulls': {
+        const wanted = parsePullsQuery(new URLSearchParams(query));
+        if (typeof wanted !== 'string') return sendReport(request, response, () => pulls(wanted));
+        return isOfThisMachine(request.socket)
+          ? send(response, 400, `${wanted}\n`)
+          : send(response, 403, BEYOND_LOOPBACK);
+      }
+      case '/v1/log-level':
+        if (method === 'PUT') return this.#changeLogLevel(request, response);
+        return sendReport(request, response, () => logLevel.report);
       default:
-        return send(
-          response,
-          404,
-          'there are /healthz, /readyz, /metrics, /v1/status, /v1/peers, /v1/imports, /v1/store and /v1/preheats\n',
-        );
+        return send(response, 404, `there are ${PATHS}\n`);
     }
+  }
+
+  async #changeLogLevel(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { logLevel, token } = this.#options;
+    if (!isOfThisMachine(request.socket)) return send(response, 403, BEYOND_LOOPBACK);
+    const change = await readChange(request, token, logLevelChangeSchema);
+    if (change.kind === 'refused') return send(response, change.status, `${change.message}\n`);
+    logLevel.change(change.value.level, 'PUT /v1/log-level');
+    sendReport(request, response, () => logLevel.report);
   }
 
   async #answerStore(request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -161,7 +195,7 @@ function send(
 function sendReport(
   { socket }: IncomingMessage,
   response: ServerResponse,
-  report: () => StatusReport | PeersReport,
+  report: () => StatusReport | PeersReport | PullsReport | LogLevelReport,
 ): void {
   if (!isOfThisMachine(socket)) return send(response, 403, BEYOND_LOOPBACK);
   sendJson(response, 200, report());

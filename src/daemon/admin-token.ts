@@ -1,35 +1,64 @@
-/** The token that a request must have to change something through the admin address. */
-import { hash, timingSafeEqual } from 'node:crypto';
-import { open } from 'node:fs/promises';
-import { errorMessage, WeirError } from '../util/errors.ts';
-import { MAX_KEY_BYTES, weaknessOf } from './cluster-settings.ts';
-
-const MAKE_TOKEN = 'make one with: (umask 077; openssl rand -base64 32 > admin.token)';
-const BEARER = /^Bearer +([\x21-\x7e]+)$/i;
-
 /**
- * Reads it anew each time, so that a new token holds without a restart.
- * @returns undefined if none is set
- * @throws WeirError `config_invalid` if it cannot be read, or could be guessed; the message has nothing of the token
+ * The token of the admin address for requests that change something. The address has no accounts, and every user and every
+ * web page of this machine reaches it. Who can read the data folder may change its node; a page knows no file.
  */
-export async function readAdminToken(path: string): Promise<string | undefined> {
-  if (path === '') return undefined;
-  let text: string;
-  try {
-    await using file = await open(path, 'r');
-    const { buffer, bytesRead } = await file.read(Buffer.alloc(MAX_KEY_BYTES + 2), 0); // it may end with a line break
-    text = buffer.toString('latin1', 0, bytesRead).trim();
-  } catch (cause) {
-    throw new WeirError('config_invalid', `cannot read admin.token-file: ${errorMessage(cause)}`, { cause });
+import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { errorMessage, systemCode } from '../util/errors.ts';
+
+/** Only the node's user, and root, may read it. */
+const MODE = 0o600;
+/** 256 bits, in base64url. */
+const BYTES = 32;
+const TOKEN = /^[A-Za-z0-9_-]{43}$/;
+const BEARER = /^Bearer +([A-Za-z0-9_-]{43})$/i;
+
+export class AdminToken {
+  /** Undefined: nobody has it. */
+  readonly #token: string | undefined;
+
+  constructor(token: string | undefined) {
+    this.#token = token;
   }
-  const problem = /^[\x21-\x7e]*$/.test(text) ? weaknessOf(text) : 'has other characters than visible ASCII';
-  if (problem === undefined) return text;
-  throw new WeirError('config_invalid', `the token in ${path} ${problem}; ${MAKE_TOKEN}`);
+
+  /**
+   * Reads the token at `path`, or makes one. Never rejects: without a token the node runs, and nothing can be changed.
+   * @param onProblem told why there is none
+   */
+  static async load(path: string, onProblem: (message: string) => void): Promise<AdminToken> {
+    try {
+      const known = await readToken(path);
+      if (known !== undefined) return new AdminToken(known);
+      const token = randomBytes(BYTES).toString('base64url');
+      // The file is renamed into place: half a token must not be left.
+      await writeFile(`${path}.new`, `${token}\n`, { mode: MODE });
+      await rename(`${path}.new`, path);
+      return new AdminToken(token);
+    } catch (error) {
+      onProblem(`the admin token ${path} cannot be used: ${errorMessage(error)}`);
+      return new AdminToken(undefined);
+    }
+  }
+
+  /** @param authorization the header */
+  isGivenBy(authorization: string | undefined): boolean {
+    const [, given] = BEARER.exec(authorization ?? '') ?? [];
+    if (given === undefined || this.#token === undefined) return false;
+    return timingSafeEqual(sum(given), sum(this.#token));
+  }
 }
 
-/** Whether a header `Authorization` has the token. It takes as long for any other one. */
-export function bearsToken(authorization: string | undefined, token: string): boolean {
-  const [, given] = BEARER.exec(authorization ?? '') ?? [];
-  if (given === undefined) return false;
-  return timingSafeEqual(hash('sha256', given, 'buffer'), hash('sha256', token, 'buffer'));
+/** Undefined if there is none, or if it is no token. */
+async function readToken(path: string): Promise<string | undefined> {
+  try {
+    const text = (await readFile(path, 'utf8')).trim();
+    return TOKEN.test(text) ? text : undefined;
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function sum(text: string): Buffer {
+  return hash('sha256', text, 'buffer');
 }

@@ -7,8 +7,10 @@ import type { ErrorCode, WeirError } from '../util/errors.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import type { MirrorObserver, RequestReport } from '../mirror/mirror.ts';
 import type { ByteSource } from '../pull/blob-reader.ts';
-import { STORE_STATES, type StoreUsage } from '../store/store.ts';
-import { freePercent } from '../store/watermarks.ts';
+import type { StoreUsage } from '../store/store.ts';
+import { DURATION_BUCKETS, meterPulls } from './pull-metrics.ts';
+import { measureStore } from './store-metrics.ts';
+import type { PullMeter } from './pull-account.ts';
 import type { TrafficMeter } from './traffic.ts';
 import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.ts';
 import {
@@ -35,8 +37,6 @@ const NEVER = 2 ** 31 - 1;
  * node (docs/adr/0024-active-time-and-few-dials.md). The lag at the moment of a scrape stays.
  */
 const LAG_HISTOGRAM = ['min', 'max', 'mean', 'stddev', 'p50', 'p90', 'p99'];
-/** Seconds: from a hit in the page cache to a layer of gigabytes. */
-const DURATION_BUCKETS = [0.001, 0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 30, 120, 600];
 
 /** What a node is, as labels. */
 export interface NodeFacts {
@@ -86,6 +86,13 @@ export class Metrics {
     'Tags answered with their last known digest',
     [],
   );
+  readonly #staleReferrers = this.#counter(
+    'weir_referrers_stale_total',
+    'Lists of referrers answered as last seen',
+    [],
+  );
+  /** Counts what `weir pulls` shows. */
+  readonly pulling: PullMeter = meterPulls(this.registry);
   readonly #pulls = this.#counter('weir_pulls_total', 'Blobs pulled into the store', ['result']);
   readonly #upstreamRequests = this.#counter('weir_upstream_requests_total', 'Requests to upstream', [
     'registry',
@@ -156,15 +163,7 @@ export class Metrics {
       'version',
     ]).set({ name, zone, version }, 1);
     this.#beginAtZero();
-    this.#measure('weir_store_bytes', 'Bytes of committed blobs', () => sources.usage().blobBytes);
-    this.#measure('weir_store_blobs', 'Committed blobs', () => sources.usage().blobs);
-    this.#measure('weir_store_partial_bytes', 'Bytes of partial blobs', () => sources.usage().partialBytes);
-    this.#measure('weir_store_quota_bytes', 'Bytes that the store may use', () => sources.usage().quota);
-    this.#measure('weir_store_pinned_bytes', 'Bytes of pinned blobs', () => sources.usage().pinnedBytes);
-    this.#measure('weir_store_disk_free_ratio', "Free share of the data folder's disk, 0 to 1", () => {
-      return freePercent(sources.usage().disk) / 100;
-    });
-    this.#states(sources);
+    measureStore(this.registry, () => sources.usage());
     this.#measure('weir_runtime_blobs', "Blobs in the runtime's content folder", () =>
       sources.runtimeBlobs(),
     );
@@ -218,16 +217,6 @@ export class Metrics {
     this.registry.registerMetric(new Gauge({ name, help, registers: [], collect }));
   }
 
-  /** One series for each state of the store: 1 for the present one, 0 for the others. */
-  #states(sources: MetricsSources): void {
-    const collect = function (this: Gauge): void {
-      const { state } = sources.usage();
-      for (const each of STORE_STATES) this.set({ state: each }, each === state ? 1 : 0);
-    };
-    const [name, help] = ['weir_store_state', '1 for the state of the store'];
-    this.registry.registerMetric(new Gauge({ name, help, labelNames: ['state'], registers: [], collect }));
-  }
-
   #registryLabel(registry: RegistryHost): string {
     if (this.#registryLabels.has(registry)) return registry;
     if (this.#registryLabels.size >= MAX_REGISTRY_LABELS) return 'other';
@@ -267,6 +256,10 @@ export class Metrics {
   /** An image of an order is over. */
   preheated(state: string): void {
     this.#preheated.inc({ state });
+  }
+
+  staleReferrers(): void {
+    this.#staleReferrers.inc();
   }
 
   prefetched(bytes: number, outcome: PrefetchOutcome): void {

@@ -3,17 +3,18 @@
  * order. Nothing is decided here.
  */
 import { randomBytes } from 'node:crypto';
+import { whenAborted } from '../util/async.ts';
 import { systemClock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
 import type { WeirError } from '../util/errors.ts';
 import { Files } from '../bytes/files.ts';
 import { Http } from '../bytes/http.ts';
+import { UpstreamClient } from '../bytes/upstream-client.ts';
 import { DocumentRoom } from '../upstream/document-room.ts';
 import { Mirror } from '../mirror/mirror.ts';
 import { Access } from '../pull/access.ts';
 import { Blobs } from '../pull/blobs.ts';
 import { Manifests } from '../pull/manifests.ts';
-import { Prefetch } from '../pull/prefetch.ts';
 import { Catalog } from '../store/catalog.ts';
 import { DataFolder } from '../store/data-folder.ts';
 import { FsStore } from '../store/fs-store.ts';
@@ -22,26 +23,28 @@ import { ReceiveBudget } from '../util/receive-budget.ts';
 import type { RuntimeContent } from '../store/runtime-content.ts';
 import { AdminImports } from './admin-imports.ts';
 import { AdminServer } from './admin-server.ts';
+import { AdminToken } from './admin-token.ts';
 import type { Announcements } from './announcements.ts';
 import { nodeName, readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
 import { diskOptions, keepsNothing, watchDisk } from './disk-watch.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import { NodeImports } from './imports.ts';
+import { LogLevel, toggleAtSignal } from './log-level.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
+import { noting, startPreheat, type Preheat } from './preheat.ts';
+import { makePrefetch } from './prefetch.ts';
+import { PullAccount } from './pull-account.ts';
+import { makeReferrers } from './referrers.ts';
 import { openRuntime, runtimeRoots } from './runtime-folders.ts';
 import { watchOpenFiles } from './open-files.ts';
-import { noting, startPreheat, type Preheat } from './preheat.ts';
 import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
 import { openStoreRoutes } from './store-routes.ts';
-import { openUpstream } from './upstream.ts';
+import { makeUpstream } from './upstream.ts';
 import { startWatchdog } from './watchdog.ts';
 import { startWorkers } from './workers.ts';
-
-/** Prefetched layers that nobody has asked for take at most this part of the store. */
-const PREFETCH_SHARE = 8;
 
 export interface NodeOptions {
   readonly config: Config;
@@ -100,7 +103,10 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     handedOut: () => metrics.handedOut,
     fromUpstream: () => metrics.fromUpstream,
     usage: () => store.usage(),
+    images: () => pulls.images,
   });
+  const logLevel = new LogLevel(logger, config['log.level']);
+  stack.use(toggleAtSignal(logLevel, process));
   const { workers, watch } = startWorkers(config, logger, crash);
   stack.use(workers);
   stack.use(watch);
@@ -137,8 +143,17 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   const providers = [store, ...runtimes];
 
   const documents = new DocumentRoom();
-  const observer = metrics.upstream;
-  const upstream = openUpstream({ config, version, workers, logger, via, documents, clock, observer });
+  const blobTransport = new UpstreamClient(workers);
+  const upstream = makeUpstream({
+    config,
+    version,
+    via,
+    clock,
+    logger,
+    documents,
+    blobs: blobTransport,
+    observer: metrics.upstream,
+  });
   stack.defer(() => upstream.close());
   const access = new Access({
     mode: config['access.mode'],
@@ -176,6 +191,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     sources.connections = () => cluster.network.peers().length;
     sources.peerConnections = () => cluster.wire.connections;
   }
+  const warn = (message: string): void => logger.warn(message);
   const problem = (message: string, error: unknown): void => logger.warn({ err: error }, message);
   const blobs: Blobs = stack.use(
     new Blobs({
@@ -227,34 +243,26 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       problem,
     },
   });
-  const prefetch =
-    config['pull.prefetch'] === 'off'
-      ? undefined
-      : stack.use(
-          new Prefetch({
-            blobs,
-            canSee: () => runtimes.some(({ isVisible }) => isVisible),
-            maxUnused: () => store.usage().quota / PREFETCH_SHARE,
-            clock,
-            linger: config['pull.linger'],
-            observer: { prefetched: (bytes, outcome) => metrics.prefetched(bytes, outcome), problem },
-          }),
-        );
-
-  preheat = stack.use(
-    await startPreheat({
-      config,
-      clock,
-      logger,
-      metrics,
-      cluster,
-      manifests,
+  const prefetch = stack.use(
+    makePrefetch(config, {
       blobs,
-      providers,
-      store,
-      upstream,
+      canSee: () => runtimes.some(({ isVisible }) => isVisible),
+      quota: () => store.usage().quota,
+      clock,
+      observer: { prefetched: (bytes, outcome) => metrics.prefetched(bytes, outcome), problem },
     }),
   );
+
+  const pulls = stack.use(
+    new PullAccount({
+      clock,
+      logger,
+      meter: metrics.pulling,
+      nameOf: (peer) => cluster?.table.get(peer)?.name ?? '',
+    }),
+  );
+  const parts = { manifests, blobs, providers, store, upstream };
+  preheat = stack.use(await startPreheat({ config, clock, logger, metrics, cluster, ...parts }));
 
   let ready = false;
   const admin = stack.use(
@@ -266,11 +274,12 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       metricsType: metrics.registry.contentType,
       status: () => reports.status(cluster, blobs.alone),
       peers: () => reports.peers(cluster),
-      imports: await AdminImports.open(await imported.importer(store), folder, (message) =>
-        logger.warn(message),
-      ),
-      store: await openStoreRoutes(config, { store, catalog, providers, logger }),
+      imports: await AdminImports.open(await imported.importer(store), folder, warn),
       preheats: preheat.routes,
+      store: await openStoreRoutes(config, { store, catalog, providers, logger }),
+      pulls: (query) => pulls.pulls(query),
+      logLevel,
+      token: await AdminToken.load(folder.adminToken, (message) => logger.warn(message)),
       onProblem: (error) => problem('request to the admin address failed', error),
       onWarning: (message) => logger.warn(message),
     }),
@@ -291,40 +300,31 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       blobs,
       openBlob: noting(store.lastUse, (request) => (prefetch ?? blobs).open(request)),
       manifests,
+      referrers: makeReferrers({ upstream, access, clock }, config, metrics, logger),
       upstream,
       http,
       documents,
       observer: {
         began: () => counted.began(),
+        routed: (...request) => pulls.routed(...request),
         ended: (report) => {
           counted.ended(report);
+          pulls.ended(report);
           reportRequest(logger, report);
         },
       },
       onWarning: (message) => logger.warn(message),
     }),
   );
-  stack.use(
-    startWatchdog({
-      hangTimeout: config['mirror.hang-timeout'],
-      warn: (message) => logger.warn(message),
-    }),
-  );
-  stack.use(watchOpenFiles({ clock, warn: (message) => logger.warn(message) }));
+  stack.use(startWatchdog({ hangTimeout: config['mirror.hang-timeout'], warn }));
+  stack.use(watchOpenFiles({ clock, warn }));
   logger.info({ addresses: mirror.addresses }, 'mirror listening');
   ready = true;
   logger.info({ version, data: folder.root, quota: store.usage().quota }, 'ready');
 
-  await aborted(signal);
+  await whenAborted(signal);
   ready = false;
   logger.info({ serving: mirror.active }, 'shutting down');
   await mirror.drain(config['mirror.drain-timeout']);
   logger.info('stopped');
-}
-
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  const { promise, resolve } = Promise.withResolvers<void>();
-  signal.addEventListener('abort', () => resolve(), { once: true });
-  await promise;
 }

@@ -9,6 +9,7 @@ import type { Download } from '../pull/download.ts';
 import type { PullRecord } from '../pull/peering.ts';
 import type { StoreUsage } from '../store/store.ts';
 import { Bitfield } from '../protocol/bitfield.ts';
+import type { ImageReport } from '../status/pull-report.ts';
 import {
   MAX_TRANSFERS,
   type PeersReport,
@@ -31,6 +32,7 @@ export interface StatusSourceOptions {
   /** Bytes of blobs that came from upstream. */
   readonly fromUpstream: () => number;
   readonly usage: () => StoreUsage;
+  readonly images: () => readonly ImageReport[];
 }
 
 export class StatusSource {
@@ -45,7 +47,7 @@ export class StatusSource {
   }
 
   status(cluster: Cluster | undefined, alone: readonly Download[]): StatusReport {
-    const { config, version, clock, handedOut, fromUpstream } = this.#options;
+    const { config, version, clock, handedOut, fromUpstream, images } = this.#options;
     const live = cluster?.table.live() ?? [];
     const zones: Record<string, number> = {};
     for (const { zone } of live) zones[zone] = (zones[zone] ?? 0) + 1;
@@ -80,6 +82,7 @@ export class StatusSource {
         const { peer } = suspect;
         return { peer, name: cluster?.table.get(peer)?.name ?? '', reason, until, banned };
       }),
+      images: images(),
     };
   }
 

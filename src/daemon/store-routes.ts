@@ -9,7 +9,7 @@ import { tryParseDigest, type Digest } from '../oci/digest.ts';
 import { parseImageReference, type ImageReference } from '../oci/reference.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { MAX_LISTED, STORE_ORDERS, type StoreOrder } from '../status/store-report.ts';
-import { bearsToken, readAdminToken } from './admin-token.ts';
+import { bearsToken, readAdminToken } from './configured-token.ts';
 import { StoreAdmin, type StoreAdminOptions } from './store-admin.ts';
 
 const PREFIX = '/v1/store';

@@ -1,28 +1,31 @@
-/** Turns the configuration into the client of registries. */
+/** The client of registries, as the configuration has it. */
+import type { Clock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
-import type { ByteWorkers } from '../bytes/byte-workers.ts';
-import { UpstreamClient } from '../bytes/upstream-client.ts';
+import type { BlobTransport } from '../upstream/blob-transport.ts';
 import { readCertsFolders } from '../upstream/certs-folders.ts';
+import type { DocumentRoom } from '../upstream/document-room.ts';
+import type { UpstreamObserver } from '../upstream/registry-config.ts';
 import { Upstream } from '../upstream/upstream.ts';
-import type { UpstreamOptions } from '../upstream/upstream-options.ts';
 import type { Logger } from './logger.ts';
 
-export interface OpenUpstreamOptions extends Pick<
-  UpstreamOptions,
-  'via' | 'documents' | 'clock' | 'observer'
-> {
+export interface MakeUpstreamOptions {
   readonly config: Config;
   readonly version: string;
-  readonly workers: ByteWorkers;
+  /** Names this node to others that a request passes. */
+  readonly via: string;
+  readonly clock: Clock;
   readonly logger: Logger;
+  readonly documents: DocumentRoom;
+  readonly blobs: BlobTransport;
+  readonly observer: UpstreamObserver;
 }
 
-export function openUpstream({ config, version, workers, logger, ...rest }: OpenUpstreamOptions): Upstream {
+export function makeUpstream(options: MakeUpstreamOptions): Upstream {
+  const { config, version, logger, ...parts } = options;
   const runtimeCerts = readCertsFolders(config['upstream.certs-folders']);
   for (const problem of runtimeCerts.problems) logger.warn(problem);
   return new Upstream({
-    ...rest,
-    blobs: new UpstreamClient(workers),
+    ...parts,
     registries: config.registries,
     userAgent: `weir/${version}`,
     certificates: runtimeCerts.certificates,

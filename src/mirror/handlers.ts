@@ -1,12 +1,16 @@
 /** What the mirror does for each route. An error that is thrown before the header is sent becomes an error answer. */
 import { isWeirError, toWeirError, WeirError } from '../util/errors.ts';
+import type { WaitCause } from '../util/waits.ts';
 import { parseRangeHeader } from '../oci/range.ts';
 import { formatManifestReference } from '../oci/reference.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
+import type { ByteSource } from '../pull/blob-reader.ts';
 import type { Blobs } from '../pull/blobs.ts';
 import type { BlobRequest } from '../pull/blobs-options.ts';
 import type { Manifests } from '../pull/manifests.ts';
+import type { Referrers } from '../pull/referrers.ts';
+import type { PassedThrough } from '../upstream/passed-through.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import { isNotModified, listType, mirrorLink, sendJson, sendNotModified, setDigest } from './responses.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
@@ -21,11 +25,21 @@ const BLOB_HEADERS = {
   'Content-Disposition': 'attachment',
 } as const;
 
+/** What a reader waits for before its first byte. */
+const FIRST_BYTE_CAUSES: Readonly<Record<ByteSource, WaitCause>> = {
+  store: 'disk',
+  runtime: 'disk',
+  upstream: 'registry',
+  swarm: 'peers',
+  peer: 'peers',
+};
+
 export interface HandlersOptions {
   /** Opens a blob that a runtime asks for. */
   readonly openBlob: Blobs['open'];
   readonly blobs: Pick<Blobs, 'head' | 'handOver' | 'isArriving' | 'isShared' | 'hasPeers'>;
   readonly manifests: Pick<Manifests, 'get' | 'head'>;
+  readonly referrers: Pick<Referrers, 'get'>;
   readonly upstream: Pick<Upstream, 'passThrough'>;
   /** Memory for manifests and lists: they count until their client has them. */
   readonly documents: DocumentRoom;
@@ -61,8 +75,9 @@ export class Handlers {
           ? this.#headBlob(mirrorRequest, route, signal)
           : this.#blob(mirrorRequest, route, signal);
       case 'tags':
+        return this.#tags(mirrorRequest, route, signal);
       case 'referrers':
-        return this.#passThrough(mirrorRequest, route, signal);
+        return this.#referrers(mirrorRequest, route, signal);
     }
   }
 
@@ -78,6 +93,7 @@ export class Handlers {
     const wanted = { repository, reference, caller, accept: request.headers.accept, signal };
     const found = await (isHead ? manifests.head(wanted) : manifests.get(wanted));
     mirrorRequest.from(found.source);
+    mirrorRequest.served = { kind: 'manifest', digest: found.digest, bytes: found.bytes };
     setDigest(mirrorRequest, found.digest);
     if (found.stale) {
       // Instead of the Warning header, which RFC 9111 has retired.
@@ -119,7 +135,8 @@ export class Handlers {
     const resuming = isBehindFirst(rangeOf(mirrorRequest, digest));
     const caller = mirrorRequest.callerOf(repository.registry);
     const { worker } = mirrorRequest.response;
-    return { repository, digest, caller, signal, worker, resuming, dependent: byPath };
+    const { waits } = mirrorRequest;
+    return { repository, digest, caller, signal, worker, resuming, dependent: byPath, waits };
   }
 
   async #headBlob(mirrorRequest: MirrorRequest, route: BlobRoute, signal: AbortSignal): Promise<void> {
@@ -149,7 +166,8 @@ export class Handlers {
     }
     const { start, end } = range.kind === 'part' ? range.range : { start: 0, end: reader.size };
     const { response } = mirrorRequest;
-    await reader.ready(start, signal);
+    await mirrorRequest.waits.during(FIRST_BYTE_CAUSES[reader.source], reader.ready(start, signal));
+    using _told = mirrorRequest.sending(reader);
     response.writeHead(range.kind === 'part' ? 206 : 200, {
       ...BLOB_HEADERS,
       'Content-Length': end - start,
@@ -172,16 +190,37 @@ export class Handlers {
     this.#options.onCut(mirrorRequest, route, error);
   }
 
-  async #passThrough(
+  async #tags(
     mirrorRequest: MirrorRequest,
-    route: Route & { kind: 'tags' | 'referrers' },
+    route: Route & { kind: 'tags' },
     signal: AbortSignal,
   ): Promise<void> {
     const { repository, path, query } = route;
     const caller = mirrorRequest.callerOf(repository.registry);
     const answer = await this.#options.upstream.passThrough(repository, path, query, { caller, signal });
+    await this.#sendList(mirrorRequest, route, answer, 'upstream');
+  }
+
+  async #referrers(
+    mirrorRequest: MirrorRequest,
+    route: Route & { kind: 'referrers' },
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { repository, subject, query } = route;
+    const caller = mirrorRequest.callerOf(repository.registry);
+    const answer = await this.#options.referrers.get({ repository, subject, query, caller, signal });
+    if (answer.stale) mirrorRequest.response.setHeader('Weir-Stale', `referrers of ${subject} as last seen`);
+    await this.#sendList(mirrorRequest, route, answer, answer.stale ? 'store' : 'upstream');
+  }
+
+  async #sendList(
+    mirrorRequest: MirrorRequest,
+    route: Route & { kind: 'tags' | 'referrers' },
+    answer: PassedThrough,
+    source: ByteSource,
+  ): Promise<void> {
     const type = listType(route, answer);
-    mirrorRequest.from('upstream');
+    mirrorRequest.from(source);
     const link = answer.link === undefined ? undefined : mirrorLink(answer.link, route);
     const headers = {
       ...answer.headers,

@@ -50,6 +50,8 @@ export interface RequestReport {
 
 export interface MirrorObserver {
   began(): void;
+  /** The request is admitted, and this is what it asks for. */
+  routed?(mirrorRequest: MirrorRequest, route: Route): void;
   ended(report: RequestReport): void;
 }
 
@@ -122,8 +124,7 @@ export class Mirror implements AsyncDisposable {
   /** Never rejects. */
   async #serve(exchange: Exchange): Promise<void> {
     const { observer, clock } = this.#options;
-    const began = clock.monotonic();
-    const mirrorRequest = new MirrorRequest(exchange);
+    const mirrorRequest = new MirrorRequest(exchange, () => clock.monotonic());
     const { request, response } = exchange;
     this.#active.add(mirrorRequest);
     observer.began();
@@ -132,6 +133,7 @@ export class Mirror implements AsyncDisposable {
     try {
       this.#admit(mirrorRequest);
       route = parseRoute(request.url, this.#options.defaultRegistry);
+      observer.routed?.(mirrorRequest, route);
       await this.#handle(mirrorRequest, route);
     } catch (error) {
       failure = toWeirError(error);
@@ -140,7 +142,7 @@ export class Mirror implements AsyncDisposable {
     } finally {
       this.#active.delete(mirrorRequest);
       if (this.#active.size === 0) this.#drained?.resolve();
-      const seconds = (clock.monotonic() - began) / SECOND;
+      const seconds = (clock.monotonic() - mirrorRequest.began) / SECOND;
       observer.ended({
         mirrorRequest,
         route,

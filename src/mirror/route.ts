@@ -26,20 +26,22 @@ interface Addressed {
   readonly byPath: boolean;
 }
 
+interface Listed extends Addressed {
+  /** The path behind the repository's name, for upstream. */
+  readonly path: string;
+  /** The query, without `ns`. */
+  readonly query: URLSearchParams;
+  /** The path by which this request addressed the repository, for links to the next page. */
+  readonly mirrorPath: string;
+  readonly ns: string | undefined;
+}
+
 export type Route =
   | { readonly kind: 'ping' }
   | (Addressed & { readonly kind: 'manifest'; readonly reference: ManifestReference })
   | (Addressed & { readonly kind: 'blob'; readonly digest: Digest })
-  | (Addressed & {
-      readonly kind: 'tags' | 'referrers';
-      /** The path behind the repository's name, for upstream. */
-      readonly path: 'tags/list' | `referrers/${string}`;
-      /** The query, without `ns`. */
-      readonly query: URLSearchParams;
-      /** The path by which this request addressed the repository, for links to the next page. */
-      readonly mirrorPath: string;
-      readonly ns: string | undefined;
-    });
+  | (Listed & { readonly kind: 'tags'; readonly path: 'tags/list' })
+  | (Listed & { readonly kind: 'referrers'; readonly path: `referrers/${string}`; readonly subject: Digest });
 
 const ENDPOINT =
   /^(?<name>.+)\/(?:manifests\/(?<reference>[^/]+)|blobs\/(?<blob>[^/]+)|(?<tags>tags\/list)|referrers\/(?<subject>[^/]+))$/;
@@ -69,7 +71,8 @@ export function parseRoute(target: string, defaultRegistry: RegistryHost): Route
   const mirrorPath = `/v2/${name}`;
   if (tags !== undefined) return { kind: 'tags', ...addressed, path: 'tags/list', query, mirrorPath, ns };
   const digest = parseDigest(subject ?? '');
-  return { kind: 'referrers', ...addressed, path: `referrers/${digest}`, query, mirrorPath, ns };
+  const list = { path: `referrers/${digest}`, query, mirrorPath, ns } as const;
+  return { kind: 'referrers', ...addressed, ...list, subject: digest };
 }
 
 function address(name: string, ns: string | undefined, defaultRegistry: RegistryHost): Addressed {

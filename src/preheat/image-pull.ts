@@ -135,8 +135,10 @@ export class ImagePull {
     let fetched = 0;
     const tell = (): void => {
       let bytes = present;
-      for (const digest of arriving)
-        bytes += this.#options.blobs.arriving({ registry, digest })?.presentBytes ?? 0;
+      for (const digest of arriving) {
+        const download = this.#options.blobs.arriving({ registry, digest });
+        if (download?.isOpen === true) bytes += download.ingest.presentBytes;
+      }
       onProgress({ state: 'pulling', reason: '', presentBytes: Math.min(bytes, size), size });
     };
     const queue = blobs.values();

@@ -17,17 +17,13 @@
  */
 import { createHmac } from 'node:crypto';
 import { abortable } from '../util/async.ts';
-import type { Clock } from '../util/clock.ts';
+import type { AccessOptions } from './access-options.ts';
 import { isWeirError, WeirError, UNANSWERED } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import { repositoryKey, type Repository } from '../oci/repository.ts';
-import type { Catalog, ListedAs } from '../store/catalog.ts';
+import type { ListedAs } from '../store/catalog.ts';
 import type { Caller } from '../upstream/caller.ts';
-import type { Upstream } from '../upstream/upstream.ts';
-import type { Imports } from './imports.ts';
-
-export type AccessMode = 'verify' | 'open';
 
 /** The repository that a caller asks for, and the caller. */
 export interface PullRequest {
@@ -36,19 +32,6 @@ export interface PullRequest {
   readonly signal?: AbortSignal | undefined;
   /** The byte worker of the caller's connection. */
   readonly worker?: number | undefined;
-}
-
-export interface AccessOptions {
-  readonly mode: AccessMode;
-  /** Milliseconds for which upstream's answer holds. */
-  readonly ttl: number;
-  /** Milliseconds for which it holds while upstream cannot be reached. */
-  readonly offlineTtl: number;
-  readonly catalog: Catalog;
-  readonly upstream: Pick<Upstream, 'headBlob' | 'headManifest' | 'speaksFor'>;
-  readonly clock: Clock;
-  /** Undefined if imports are not trusted. */
-  readonly imports?: Imports | undefined;
 }
 
 /** The first status that is a failure of the server. Any lower one is upstream's word, however odd. */
@@ -117,6 +100,11 @@ export class Access {
     const { mode, ttl } = this.#options;
     if (this.isImported(request.repository, digest)) return true;
     return mode === 'open' || (this.isIn(request.repository, digest, kind) && this.grantAge(request) < ttl);
+  }
+
+  /** The same while upstream has not decided. Call {@link offline} before. */
+  wasAdmitted({ repository }: PullRequest, digest: Digest, kind: ListedAs): boolean {
+    return this.#options.mode === 'open' || this.isIn(repository, digest, kind);
   }
 
   /** Whether upstream is known to have the digest in this repository. */

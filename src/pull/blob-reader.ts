@@ -3,6 +3,7 @@ import { isWeirError, WeirError } from '../util/errors.ts';
 import type { ExchangeResponse } from '../http/exchange.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { Blob } from '../store/store.ts';
+import { localOrigin, type BlobOrigin } from './blob-origin.ts';
 
 /** `swarm`: from peers and upstream together; `peer`: a manifest from a member. */
 export type ByteSource = 'store' | 'runtime' | 'upstream' | 'swarm' | 'peer';
@@ -15,6 +16,8 @@ export interface BlobReader extends AsyncDisposable {
   /** Bytes of the whole blob. */
   readonly size: number;
   readonly source: ByteSource;
+  /** As far as it is known now. */
+  readonly origin: BlobOrigin;
   /**
    * Settles when the byte at `start` can be sent. At the end of the blob, that is when the whole digest was found right.
    * @throws WeirError `upstream_*`, `digest_mismatch`, `store_corrupt`: nothing will come; the signal's reason
@@ -31,9 +34,12 @@ export interface BlobReader extends AsyncDisposable {
 /** Reads a blob of a provider. */
 export class LocalReader implements BlobReader {
   readonly #blob: Blob;
+  readonly origin: BlobOrigin;
 
-  constructor(blob: Blob) {
+  /** @param origin if the blob came a moment ago, for this reader */
+  constructor(blob: Blob, origin: BlobOrigin = localOrigin(blob.size)) {
     this.#blob = blob;
+    this.origin = origin;
   }
 
   get digest(): Digest {

@@ -2,6 +2,7 @@
 import type { Clock } from '../util/clock.ts';
 import type { WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
+import type { Waits } from '../util/waits.ts';
 import type { BlobProvider, Store } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { Access, PullRequest } from './access.ts';
@@ -12,6 +13,8 @@ import type { PassThroughRequest } from './pass-through.ts';
 export interface BlobRequest extends PassThroughRequest {
   /** The runtime goes on with a response that was cut (a Range that does not start at 0). */
   readonly resuming: boolean;
+  /** Counts the time for which it waits. */
+  readonly waits?: Waits | undefined;
 }
 
 export interface PrefetchRequest extends PullRequest {

@@ -22,7 +22,10 @@ import { DownloadReader } from './download-reader.ts';
 import { Download } from './download.ts';
 import { HandedOver } from './handed-over.ts';
 import { PassThrough } from './pass-through.ts';
-import { Semaphore, type Leave } from '../util/semaphore.ts';
+import type { Leave } from '../util/semaphore.ts';
+import { counting } from '../util/waits.ts';
+import { DownloadPlaces } from './download-places.ts';
+import { PrefetchedOrigins } from './prefetched-origins.ts';
 import { LocalReader, type ByteSource, type BlobReader } from './blob-reader.ts';
 
 /** Times that one caller tries to read a blob if the download that it waits for fails for its first caller. */
@@ -33,16 +36,15 @@ export class Blobs implements AsyncDisposable {
   /** By {@link registryBlobId}. */
   readonly #downloads: Map<string, Download> = new Map();
   readonly #handedOver: HandedOver;
-  readonly #downloadSlots: Semaphore;
-  /** How many requests for a blob wait for a place. */
-  readonly #waiting: Map<string, number> = new Map();
+  readonly #places: DownloadPlaces;
   readonly #passThrough: PassThrough;
+  readonly #prefetched: PrefetchedOrigins = new PrefetchedOrigins();
 
   constructor(options: BlobsOptions) {
     this.#options = options;
     this.#handedOver = new HandedOver(options.clock);
     this.#passThrough = new PassThrough(options);
-    this.#downloadSlots = new Semaphore(options.maxConcurrent);
+    this.#places = new DownloadPlaces(options.maxConcurrent);
   }
 
   /** Blobs that are arriving. */
@@ -63,9 +65,13 @@ export class Blobs implements AsyncDisposable {
         if (found === 'again') continue;
         if (found !== undefined) return found;
         if (place === undefined) {
-          place = this.#downloadSlots.tryTake();
+          place = this.#places.tryTake();
           if (place === undefined) {
-            place = await this.#waitForPlace(request);
+            place = await counting(
+              request.waits,
+              'queue',
+              this.#places.take(blobOf(request), request.signal),
+            );
             continue; // the blob may have arrived meanwhile
           }
         }
@@ -100,13 +106,14 @@ export class Blobs implements AsyncDisposable {
       return undefined;
     }
     try {
-      await abortable(download.opened, signal);
+      await this.#opened(download, request);
     } catch (error) {
       // Upstream's answer to the first caller need not be its answer to this one.
       if (signal?.aborted === true || isOffline(error) || isLast) throw error;
       return 'again';
     }
-    await this.#options.access.join(request, digest, download.repository);
+    const joined = this.#options.access.join(request, digest, download.repository);
+    await counting(request.waits, 'access', joined);
     const isThere = this.#downloads.get(id) === download && !download.failing;
     return isThere ? this.#attach(download, request) : 'again';
   }
@@ -123,13 +130,14 @@ export class Blobs implements AsyncDisposable {
       if (!proven || (await access.authorize(request, digest, 'blob')) === 'granted') return 'here';
     }
     if (this.#downloads.has(registryBlobId(blobOf(request)))) return 'later';
-    const [place, reader] = [this.#downloadSlots.tryTake(), {}];
+    const [place, reader] = [this.#places.tryTake(), {}];
     if (place === undefined) return 'later';
     const download = this.#begin(request, place);
     download.addReader(reader, request.caller);
     try {
       await abortable(download.done, signal);
       if (download.failure !== undefined) throw download.failure;
+      this.#prefetched.add(download.blob, download.origin);
       return 'fetched';
     } catch (error) {
       access.failed(request, error);
@@ -173,8 +181,8 @@ export class Blobs implements AsyncDisposable {
     return [...this.#downloads.values()].filter((download) => !download.isShared && download.isOpen);
   }
 
-  /** Readers of a blob that is arriving, and bytes of it that are here; undefined if it is not. */
-  arriving(blob: RegistryBlob): Pick<Download, 'readers' | 'presentBytes'> | undefined {
+  /** The download of a blob that is arriving; undefined if it is not. */
+  arriving(blob: RegistryBlob): Pick<Download, 'readers' | 'isOpen' | 'ingest'> | undefined {
     return this.#downloads.get(registryBlobId(blob));
   }
 
@@ -192,7 +200,7 @@ export class Blobs implements AsyncDisposable {
   isArriving(blob: RegistryBlob, within: number, evenAlone = false): boolean {
     const own = this.#downloads.get(registryBlobId(blob));
     const since = this.#options.clock.monotonic() - within;
-    if (own === undefined && this.#waiting.has(registryBlobId(blob))) {
+    if (own === undefined && this.#places.isWaiting(blob)) {
       return this.#downloads.values().some((download) => download.lastProgress > since);
     }
     if (evenAlone && own !== undefined && own.lastProgress > since) return true;
@@ -223,26 +231,20 @@ export class Blobs implements AsyncDisposable {
     const { providers, access, observer } = this.#options;
     for (const provider of providers) {
       if ((await provider.stat(request.digest)) === undefined) continue;
-      if ((await access.authorize(request, request.digest, 'blob')) === 'unproven') return undefined;
-      const blob = await provider.open(request.digest);
+      const authorized = access.authorize(request, request.digest, 'blob');
+      if ((await counting(request.waits, 'access', authorized)) === 'unproven') return undefined;
+      const blob = await counting(request.waits, 'disk', provider.open(request.digest));
       if (blob === undefined) continue;
       observer.cacheHit(blob.source);
-      return new LocalReader(blob);
+      return new LocalReader(blob, this.#prefetched.take(blobOf(request)));
     }
     return undefined;
   }
 
-  /** The next free place for a download. Those who wait are bounded by the mirror's requests. */
-  async #waitForPlace(request: BlobRequest): Promise<Leave> {
-    const waiting = registryBlobId(blobOf(request));
-    this.#waiting.set(waiting, (this.#waiting.get(waiting) ?? 0) + 1);
-    try {
-      return await this.#downloadSlots.take(request.signal);
-    } finally {
-      const others = (this.#waiting.get(waiting) ?? 1) - 1;
-      if (others === 0) this.#waiting.delete(waiting);
-      else this.#waiting.set(waiting, others);
-    }
+  /** Waits until the download's size is known, and upstream admits its first caller. */
+  #opened(download: Download, { waits, signal }: BlobRequest): Promise<void> {
+    const cause = (): 'access' | 'registry' => (download.isShared ? 'access' : 'registry');
+    return counting(waits, cause, abortable(download.opened, signal));
   }
 
   #begin(request: PullRequest & { readonly digest: Digest }, leave: Leave): Download {
@@ -283,12 +285,13 @@ export class Blobs implements AsyncDisposable {
     const placeholder = {};
     download.addReader(placeholder, request.caller); // so that the download stops if this caller gives up
     try {
-      await abortable(download.opened, request.signal);
+      await this.#opened(download, request);
       if (!download.isShared) access.accepted(request);
       return this.#attach(download, request);
     } catch (error) {
       access.failed(request, error);
-      if (cannotKeep(error)) return await this.#passThrough.open(request);
+      if (cannotKeep(error))
+        return await counting(request.waits, 'registry', this.#passThrough.open(request));
       throw error;
     } finally {
       download.leave(placeholder);

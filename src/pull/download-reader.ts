@@ -8,6 +8,7 @@ import type { Digest } from '../oci/digest.ts';
 import { cannotKeep, type Ingest } from '../store/store.ts';
 import { Progress } from '../util/progress.ts';
 import type { Caller } from '../upstream/caller.ts';
+import type { BlobOrigin } from './blob-origin.ts';
 import type { Download } from './download.ts';
 import type { BodyTarget, ByteSource, BlobReader } from './blob-reader.ts';
 import { NO_ROUTE_PATIENCE } from '../swarm/parameters.ts';
@@ -54,6 +55,14 @@ export class DownloadReader implements BlobReader {
 
   get source(): ByteSource {
     return this.#download.isShared ? 'swarm' : 'upstream';
+  }
+
+  get origin(): BlobOrigin {
+    const { origin } = this.#download;
+    if (this.#passThrough === undefined) return origin;
+    // What the disk had no room for came from the registry.
+    const registry = Math.max(0, this.size - origin.store - origin.peers);
+    return { ...origin, registry, passedThrough: true };
   }
 
   get digest(): Digest {

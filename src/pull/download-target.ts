@@ -1,5 +1,6 @@
 /** A pull together with peers, as a download sees it: the download lends its ingest, and is told of progress. */
 import type { WeirError } from '../util/errors.ts';
+import type { PeerId } from '../protocol/peer-id.ts';
 import type { Ingest } from '../store/store.ts';
 import type { Sends } from './sends.ts';
 import type { Caller } from '../upstream/caller.ts';
@@ -29,6 +30,9 @@ export interface PeerSource {
   readonly hasPeers: boolean;
   /** This machine has no way to the registry: what is missing may come once it has one again. */
   readonly isCutOff: boolean;
+  /** Bytes that came from each peer, and from upstream. */
+  readonly byPeer: ReadonlyMap<PeerId, number>;
+  readonly fromUpstream: number;
   /** Resolves when all chunks are there. @throws WeirError if neither peers nor upstream can bring them */
   fetchInto(target: DownloadTarget): Promise<void>;
   /** The whole digest is wrong: none of its bytes goes out any more, and the peers are told. */

@@ -17,6 +17,7 @@ import { cannotKeep, type Ingest } from '../store/store.ts';
 import type { Caller } from '../upstream/caller.ts';
 import type { BlobStream } from '../upstream/upstream-blob.ts';
 import type { PullRequest } from './access.ts';
+import { arrivedOrigin, type BlobOrigin } from './blob-origin.ts';
 import type { DownloadOptions } from './download-options.ts';
 import type { PeerSource } from './download-target.ts';
 import { Sends } from './sends.ts';
@@ -51,6 +52,9 @@ export class Download {
   #peerSource: PeerSource | undefined;
   /** Whether it is known if there are peers. */
   #isDecided = false;
+  /** Bytes that came from upstream without the peers' part. */
+  #poured = 0;
+  #wholeAt: number | undefined;
 
   constructor(request: PullRequest, digest: Digest, options: DownloadOptions) {
     this.digest = digest;
@@ -89,11 +93,6 @@ export class Download {
     return this.#ingest !== undefined;
   }
 
-  /** Bytes that are here, in whole chunks. */
-  get presentBytes(): number {
-    return this.#ingest?.presentBytes ?? 0;
-  }
-
   get readers(): number {
     return this.#readers.size;
   }
@@ -130,6 +129,15 @@ export class Download {
 
   get failure(): WeirError | undefined {
     return this.#failure;
+  }
+
+  get origin(): BlobOrigin {
+    return arrivedOrigin({
+      present: this.#ingest?.presentBytes ?? 0,
+      fromRegistry: this.#poured + (this.#peerSource?.fromUpstream ?? 0),
+      byPeer: this.#peerSource?.byPeer,
+      wholeAt: this.#wholeAt,
+    });
   }
 
   /** When the last byte came, in monotonic milliseconds. */
@@ -288,6 +296,7 @@ export class Download {
       });
     } finally {
       pour.ended(at);
+      this.#poured += at - start;
       this.#changed.ring();
     }
   }
@@ -297,6 +306,7 @@ export class Download {
     try {
       await ingest.commit();
       this.#committed = true;
+      this.#wholeAt = this.#options.clock.monotonic();
       return true;
     } catch (error) {
       this.#generation++;

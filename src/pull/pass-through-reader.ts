@@ -15,6 +15,7 @@ import type { PassThroughBlob } from '../upstream/blob-transport.ts';
 import type { Upstream } from '../upstream/upstream.ts';
 import type { BlobStream } from '../upstream/upstream-blob.ts';
 import type { PullRequest } from './access.ts';
+import { passedOrigin, type BlobOrigin } from './blob-origin.ts';
 import type { BlobReader, BodyTarget } from './blob-reader.ts';
 import { OVER, sendWatched } from './watched-send.ts';
 
@@ -92,6 +93,10 @@ export class PassThroughReader implements BlobReader {
 
   get digest(): Digest {
     return this.#options.digest;
+  }
+
+  get origin(): BlobOrigin {
+    return passedOrigin(this.size, this.#from);
   }
 
   /** Never rejects. */

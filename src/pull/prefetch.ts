@@ -235,6 +235,9 @@ function watched(reader: BlobReader, over: () => void): BlobReader {
     get source() {
       return reader.source;
     },
+    get origin() {
+      return reader.origin;
+    },
     ready: (start, signal) => reader.ready(start, signal),
     sendTo: (target, start, end) => reader.sendTo(target, start, end),
     async [Symbol.asyncDispose]() {

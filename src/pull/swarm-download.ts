@@ -68,7 +68,9 @@ export class SwarmDownload implements PeerSource {
   #target: DownloadTarget | undefined;
   readonly #fromUpstreamAt: Set<number> = new Set();
   #fromPeers = 0;
-  #fromUpstream = 0;
+  fromUpstream = 0;
+  /** A swarm has as many peers as the cluster has members at most. */
+  readonly byPeer: Map<PeerId, number> = new Map();
 
   constructor(options: SwarmDownloadOptions) {
     this.#options = options;
@@ -96,7 +98,7 @@ export class SwarmDownload implements PeerSource {
       upstream: upstream.bytes,
       peers: this.#swarm.peers,
       fromPeers: this.#fromPeers,
-      fromUpstream: this.#fromUpstream,
+      fromUpstream: this.fromUpstream,
     };
   }
 
@@ -142,10 +144,11 @@ export class SwarmDownload implements PeerSource {
       onChunk: (index, from) => {
         const bytes = ingest.layout.length(index);
         if (from === undefined) {
-          this.#fromUpstream += bytes;
+          this.fromUpstream += bytes;
           this.#fromUpstreamAt.add(index);
         } else {
           this.#fromPeers += bytes;
+          this.byPeer.set(from, (this.byPeer.get(from) ?? 0) + bytes);
         }
         target.changed();
       },

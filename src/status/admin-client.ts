@@ -5,11 +5,13 @@ import * as v from 'valibot';
 import { MIB, SECOND } from '../util/clock.ts';
 import { errorMessage, isWeirError, WeirError, type ErrorCode } from '../util/errors.ts';
 import { importsSchema, type ImportsReport } from './import-report.ts';
+import { logLevelSchema, type LogLevelName, type LogLevelReport } from './log-level.ts';
+import { pullsSchema, type PullsReport } from './pull-report.ts';
 import { peersSchema, statusSchema, type PeersReport, type StatusReport } from './status-report.ts';
 
 /** Milliseconds; a node answers in a few. An overloaded node takes longer and must not look dead. */
 const TIMEOUT = 5 * SECOND;
-/** Bytes of a report: 64 transfers with bitmaps are 2 MiB, 5,000 peers as much; a larger answer is no report. */
+/** Bytes of a report: 64 transfers with bitmaps are 2 MiB, 5,000 peers as much, 1,000 pulls 8 MiB; a larger answer is no report. */
 const MAX_BYTES = 16 * MIB;
 /** One request at a time, and one more if a caller has given up on its predecessor; `weir doctor` asks for all at once. */
 const CONNECTIONS = 4;
@@ -41,14 +43,23 @@ export interface RequestOptions extends AskOptions {
   readonly method?: 'GET' | 'PUT' | 'POST' | 'DELETE';
   /** Sent as a bearer token. */
   readonly token?: string | undefined;
+  /** JSON. */
+  readonly body?: string;
   /** Milliseconds until the answer begins. */
   readonly timeout?: number;
   /** Whether the node may say of what is asked for that it is not there, or cannot be done; default: only that it is denied. */
   readonly mayFail?: boolean;
   /** Codes of further statuses that are no answer. */
   readonly refusals?: Readonly<Partial<Record<number, ErrorCode>>>;
-  /** Sent as the body. */
-  readonly json?: string;
+}
+
+/** Which pulls are asked for; all of them by default. */
+export interface PullsQuestion {
+  /** Seconds that they took at least. */
+  readonly slow?: number;
+  /** A part of the image's name; `*` stands for any characters. */
+  readonly image?: string;
+  readonly limit?: number;
 }
 
 export class AdminClient implements AsyncDisposable {
@@ -114,6 +125,27 @@ export class AdminClient implements AsyncDisposable {
     return await this.#text('/metrics', options);
   }
 
+  /** @throws WeirError as {@link status}; `bad_request` if the node does not understand the question */
+  async pulls(question: PullsQuestion = {}, options: AskOptions = {}): Promise<PullsReport> {
+    const query = new URLSearchParams();
+    for (const [name, value] of Object.entries(question)) query.set(name, String(value));
+    return await this.ask(`/v1/pulls?${query.toString()}`, pullsSchema, options);
+  }
+
+  /** @throws WeirError as {@link status} */
+  async logLevel(options: AskOptions = {}): Promise<LogLevelReport> {
+    return await this.ask('/v1/log-level', logLevelSchema, options);
+  }
+
+  /**
+   * @param token of the node's data folder
+   * @throws WeirError as {@link status}; `upstream_unauthorized` if the token is another one
+   */
+  async setLogLevel(level: LogLevelName, token: string, options: AskOptions = {}): Promise<LogLevelReport> {
+    const change = { method: 'PUT', token, body: JSON.stringify({ level }) } as const;
+    return await this.ask('/v1/log-level', logLevelSchema, { ...options, ...change });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#pool.destroy(); // not close(): that waits for a node that may never answer
   }
@@ -129,21 +161,24 @@ export class AdminClient implements AsyncDisposable {
     if (refusal !== undefined) throw new WeirError(refusal, `${this.#origin} refuses: ${sentence(body)}`);
     if (status === 403 || (options.mayFail === true && body !== '' && REFUSALS.has(status)))
       throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
+    if (status === 401)
+      throw new WeirError('upstream_unauthorized', `${this.#origin} wants ${sentence(body)}`);
+    if (status === 400) throw new WeirError('bad_request', `${this.#origin}: ${sentence(body)}`);
     if (status !== 200 && status !== 201) throw this.#strange(`it answers ${status} for ${path}`);
     return body;
   }
 
   async #reach(path: string, options: RequestOptions): Promise<{ status: number; body: string }> {
-    const { signal, method = 'GET', token, timeout = TIMEOUT, json } = options;
+    const { signal, method = 'GET', token, timeout = TIMEOUT, body } = options;
     const request = {
       path,
       method,
       headersTimeout: timeout,
       headers: {
         ...(token !== undefined && { authorization: `Bearer ${token}` }),
-        ...(json !== undefined && { 'content-type': 'application/json' }),
+        ...(body !== undefined && { 'content-type': 'application/json' }),
       },
-      ...(json !== undefined && { body: json }),
+      ...(body !== undefined && { body }),
       ...(signal && { signal }),
     };
     return await this.#send(request).catch((cause: unknown) => {

@@ -30,8 +30,12 @@ export async function orderPreheat(
   body: Readonly<Record<string, unknown>>,
   options: PreheatAskOptions,
 ): Promise<PreheatReport> {
-  const json = JSON.stringify(body);
-  return await client.ask(PREHEATS, preheatSchema, { method: 'POST', json, refusals: REFUSALS, ...options });
+  return await client.ask(PREHEATS, preheatSchema, {
+    method: 'POST',
+    body: JSON.stringify(body),
+    refusals: REFUSALS,
+    ...options,
+  });
 }
 
 /** The progress of an order that was given at this node. @throws WeirError as {@link orderPreheat}; `not_found` */

@@ -5,6 +5,7 @@
  */
 import * as v from 'valibot';
 import { tryParseDigest, type Digest } from '../oci/digest.ts';
+import { imageSchema, type ImageReport } from './pull-report.ts';
 import { tryParsePeerId, type PeerId } from '../protocol/peer-id.ts';
 
 /** Transfers in one report; running ones come first. Each may have a bitmap of some KiB. */
@@ -106,6 +107,8 @@ export interface StatusReport {
   readonly transfers: readonly TransferReport[];
   readonly totals: TotalsReport;
   readonly suspects: readonly SuspectReport[];
+  /** The last images that brought bytes or failed, running ones first. */
+  readonly images: readonly ImageReport[];
 }
 
 export interface PeerReport {
@@ -200,6 +203,7 @@ export const statusSchema: v.GenericSchema<unknown, StatusReport> = v.object({
   transfers: v.array(transfer),
   totals,
   suspects: v.array(v.object({ peer, name: v.string(), ...suspicion })),
+  images: v.array(imageSchema),
 });
 
 export const peersSchema: v.GenericSchema<unknown, PeersReport> = v.object({

@@ -9,6 +9,7 @@
  * import/                          a layer that an import has not hashed yet
  * imports.json                     what `weir import` has brought (import-records.ts)
  * import.token                     the secret of the command that brings it, made anew at each start
+ * admin-token                      allows changes by the admin address (daemon/admin-token.ts)
  * catalog.db                       facts about repositories (catalog.ts); its lock is the folder's lock
  * ```
  */
@@ -82,6 +83,10 @@ export class DataFolder {
 
   get arrivingImports(): string {
     return join(this.root, 'import');
+  }
+
+  get adminToken(): string {
+    return join(this.root, 'admin-token');
   }
 
   get partials(): string {

@@ -16,6 +16,7 @@ import { LRUCache } from 'lru-cache';
 import type { Dispatcher } from 'undici';
 import { HOUR, KIB, SECOND } from '../util/clock.ts';
 import { checkHost, type Reach } from './address-guard.ts';
+import { AnsweringFamily } from './answering-family.ts';
 import type { TlsProfile } from './endpoint.ts';
 import { guardedLookup, type Lookup } from './guarded-lookup.ts';
 import { LenientConnection } from './lenient-head.ts';
@@ -64,6 +65,7 @@ export class Pools {
   readonly #pools: LRUCache<string, Dispatcher>;
   /** Origins that need lenience. */
   readonly #lenient = new LRUCache<string, true>({ max: MAX_POOLS, ttl: LENIENT_FOR });
+  readonly #families = new AnsweringFamily();
   /** Closed pools whose requests still run. */
   readonly #closing = new Set<Dispatcher>();
 
@@ -113,7 +115,7 @@ export class Pools {
       timeout: connectTimeout,
       autoSelectFamilyAttemptTimeout: ATTEMPT_TIMEOUT,
       rejectUnauthorized: !tls.skipVerify,
-      lookup: guardedLookup(this.#options.lookup ?? lookup, origin, reach),
+      lookup: guardedLookup(this.#families.preferring(this.#options.lookup ?? lookup), origin, reach),
       ...(!isLenient && { highWaterMark: READ_AHEAD, onread: reusedMemory() }),
       ...secure,
     };
@@ -128,7 +130,7 @@ export class Pools {
     };
     const proxy = proxyFor(url, environment);
     if (proxy === undefined) {
-      const connector = endingAtErrors(connect);
+      const connector = this.#families.remembering(endingAtErrors(connect));
       return new Pool(origin, { ...limits, connect: isLenient ? lenient(connector) : connector });
     }
     // The factories repeat the limits, because ProxyAgent does not apply them to its connections to the proxy. A

@@ -86,3 +86,11 @@ export async function within(ms: number, work: Promise<unknown>): Promise<void> 
   await Promise.race([work, promise]);
   clearTimeout(timer);
 }
+
+/** Settles when the signal is aborted. */
+export async function whenAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  const { promise, resolve } = Promise.withResolvers<void>();
+  signal.addEventListener('abort', () => resolve(), { once: true });
+  await promise;
+}

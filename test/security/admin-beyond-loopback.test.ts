@@ -1,5 +1,7 @@
 /** The admin address must not tell another host which images are pulled, from where, and by whom. */
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { shared } from '../support/fixture.ts';
 import { Lan, type LanHost } from '../support/lan.ts';
 import { run, runOk } from '../support/program.ts';
@@ -14,7 +16,13 @@ const PORT = 4771;
 /** Facts that the reports tell, and metrics do not. */
 const TOLD = 'a-name-for-this-node-alone';
 const OPEN = ['/healthz', '/readyz', '/metrics'];
-const REPORTS = ['/v1/status', '/v1/peers', '/v1/store'];
+const REPORTS = ['/v1/status', '/v1/peers', '/v1/store', '/v1/pulls', '/v1/log-level'];
+
+interface Asking {
+  readonly name?: string;
+  readonly method?: string;
+  readonly headers?: readonly string[];
+}
 
 requires(
   'root',
@@ -37,8 +45,13 @@ requires(
     });
 
   /** Asks from a host; `name`: the Host header, if it is not the address. */
-  const ask = ({ namespace }: LanHost, to: string, path: string, name = to): Promise<RawAnswer> => {
-    const input = rawRequest(`GET ${path} HTTP/1.1`, `Host: ${name}:${PORT}`);
+  const ask = (
+    { namespace }: LanHost,
+    to: string,
+    path: string,
+    { name = to, method = 'GET', headers = [] }: Asking = {},
+  ): Promise<RawAnswer> => {
+    const input = rawRequest(`${method} ${path} HTTP/1.1`, `Host: ${name}:${PORT}`, ...headers);
     const args = ['nc', '-w', '20', to, String(PORT)];
     return runOk('/bin/busybox', args, { within: namespace.enter, input }).then(parseAnswer);
   };
@@ -50,11 +63,18 @@ requires(
   };
 
   it('gives another host only health and metrics, and the node itself all', async () => {
-    await using _node = await start(`0.0.0.0:${PORT}`);
+    await using node = await start(`0.0.0.0:${PORT}`);
     const { host, other } = lab();
     for (const path of OPEN) assert.equal((await ask(other, host.address, path)).status, 200, path);
     for (const path of REPORTS) assertKeptBack(await ask(other, host.address, path), path);
+    assertKeptBack(await ask(other, host.address, '/v1/pulls?limit=x'), 'a question that cannot be read');
     assert.equal((await ask(other, host.address, '/')).status, 404);
+    const token = await readFile(join(node.dataFolder, 'admin-token'), 'utf8');
+    const change = await ask(other, host.address, '/v1/log-level', {
+      method: 'PUT',
+      headers: [`Authorization: Bearer ${token.trim()}`],
+    });
+    assertKeptBack(change, 'a change, even with the token');
 
     // Its own address may be forwarded, and a connection forwarded to loopback comes from elsewhere: both ends count.
     const route = [
@@ -96,7 +116,7 @@ requires(
   it('accepts the address of the node as its name, and no other', async () => {
     await using _node = await start(`0.0.0.0:${PORT}`);
     const { host, other } = lab();
-    const answer = await ask(other, host.address, '/metrics', 'attacker.example');
+    const answer = await ask(other, host.address, '/metrics', { name: 'attacker.example' });
     assert.equal(answer.status, 403);
     assert.match(answer.body, /admin\.hosts/);
   });

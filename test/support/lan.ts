@@ -13,6 +13,7 @@ const LATENCY = '50ms';
 /** Ethernet, IPv4, and TCP with time stamps. */
 const HEADER_BYTES = 14 + 20 + 32;
 const PREFIX = 24;
+const PREFIX_6 = 64;
 /** Address of the test process, if it takes part. */
 const TEST_PROCESS = 1;
 
@@ -63,6 +64,20 @@ export class Lan implements AsyncDisposable {
     await runOk('ip', ['link', 'set', 'eth0', 'up'], inside);
     await this.shape(host, rate);
     return host;
+  }
+
+  /** Gives the host an IPv6 address, too; returns it. */
+  async addIpv6({ namespace, address }: LanHost): Promise<string> {
+    const address6 = `fd00::${address.split('.').at(-1)}`;
+    // Without `nodad` nothing could be bound to it for the second in which the kernel looks for duplicates.
+    const add = ['address', 'add', `${address6}/${PREFIX_6}`, 'dev', 'eth0', 'nodad'];
+    await runOk('ip', add, { within: namespace.enter });
+    return address6;
+  }
+
+  /** The host has IPv6 alone, except on loopback. */
+  async removeIpv4({ namespace }: LanHost): Promise<void> {
+    await runOk('ip', ['-4', 'address', 'flush', 'dev', 'eth0'], { within: namespace.enter });
   }
 
   /**
@@ -123,6 +138,20 @@ export class Lan implements AsyncDisposable {
       `iifname ${setOf(some)} oifname ${setOf(others)} drop`,
       `iifname ${setOf(others)} oifname ${setOf(some)} drop`,
     ]);
+  }
+
+  /**
+   * No TCP over this version of IP between these hosts from now on. Nobody is told, as by a firewall that drops.
+   * @returns counts the dropped packets so far
+   */
+  async dropTcp(version: 'ip' | 'ip6', among: readonly LanHost[]): Promise<() => Promise<number>> {
+    const set = setOf(among);
+    await this.#drop([`iifname ${set} oifname ${set} ether type ${version} meta l4proto tcp counter drop`]);
+    const list = ['list', 'table', 'bridge', `rules${this.#rules}`];
+    return async () => {
+      const listed = await runOk('nft', list, { within: this.#bridge.enter });
+      return Number(/counter packets (\d+)/.exec(listed)?.[1]);
+    };
   }
 
   /** This number of 1000 packets among these hosts is lost until the returned function is called. */

@@ -11,11 +11,13 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts';
 import { MEDIA_TYPES } from '../../src/oci/manifest.ts';
 import { parseRangeHeader } from '../../src/oci/range.ts';
 import { DOCKER_HUB, type RegistryHost, type Repository } from '../../src/oci/repository.ts';
-import { Access, type AccessMode } from '../../src/pull/access.ts';
+import { Access } from '../../src/pull/access.ts';
+import type { AccessMode } from '../../src/pull/access-options.ts';
 import { Blobs } from '../../src/pull/blobs.ts';
 import type { BlobsOptions } from '../../src/pull/blobs-options.ts';
 import { Prefetch } from '../../src/pull/prefetch.ts';
 import { Manifests } from '../../src/pull/manifests.ts';
+import { Referrers } from '../../src/pull/referrers.ts';
 import { Catalog } from '../../src/store/catalog.ts';
 import { DataFolder } from '../../src/store/data-folder.ts';
 import { FsStore } from '../../src/store/fs-store.ts';
@@ -321,6 +323,13 @@ export class MirrorFixture implements AsyncDisposable {
       tagTtl,
       observer,
     });
+    const referrers = new Referrers({
+      upstream,
+      access,
+      clock: options.clock ?? clock,
+      offlineTtl,
+      onStale: () => undefined,
+    });
     const mirror = stack.use(
       await Mirror.start({
         listen: [{ host: '127.0.0.1', port: 0 }],
@@ -335,6 +344,7 @@ export class MirrorFixture implements AsyncDisposable {
         blobs,
         openBlob: (request) => prefetch.open(request),
         manifests,
+        referrers,
         upstream,
         http: httpInside(),
         documents: new DocumentRoom(),

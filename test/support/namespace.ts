@@ -2,7 +2,7 @@
  * A network and a mount namespace of the test's own: nothing inside reaches the outside world, ports are its own,
  * and /etc/hosts is private. cgroups and everything else stay the machine's, as runc and dockerd need them.
  */
-import { writeFile } from 'node:fs/promises';
+import { appendFile, writeFile } from 'node:fs/promises';
 import { Program } from './program.ts';
 import { TempDir } from './temp.ts';
 
@@ -45,6 +45,11 @@ export class Namespace implements AsyncDisposable {
       await dir[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** Adds an address of a name to its /etc/hosts. */
+  async addHost(name: string, address: string): Promise<void> {
+    await appendFile(this.#dir.join('hosts'), `${address} ${name}\n`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

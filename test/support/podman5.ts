@@ -27,6 +27,7 @@ export class Podman5 implements AsyncDisposable {
       for (const name of ['storage', 'run', 'tmp']) await mkdir(dir.join(name));
       await writeFile(dir.join('containers.conf'), CONTAINERS_CONF);
       await writeFile(dir.join('storage.conf'), storageConf(dir));
+      await writeFile(dir.join('registries.conf'), '');
       await writeFile(dir.join('policy.json'), '{"default":[{"type":"insecureAcceptAnything"}]}');
       return new Podman5(dir, await DebianTree.enter('trixie'));
     } catch (error) {
@@ -35,12 +36,18 @@ export class Podman5 implements AsyncDisposable {
     }
   }
 
+  /** Writes its registries.conf. */
+  async configure(...sections: readonly (readonly string[])[]): Promise<void> {
+    await writeFile(this.#dir.join('registries.conf'), sections.flat().join('\n'));
+  }
+
   async run(...args: readonly string[]): Promise<Result> {
     const env = {
       HOME: this.#dir.path,
       TMPDIR: this.#dir.join('tmp'),
       CONTAINERS_CONF: this.#dir.join('containers.conf'),
       CONTAINERS_STORAGE_CONF: this.#dir.join('storage.conf'),
+      CONTAINERS_REGISTRIES_CONF: this.#dir.join('registries.conf'),
       PODMAN_IGNORE_CGROUPSV1_WARNING: '1',
     };
     return run('podman', args, { within: this.#tree.within, env, timeout: TIMEOUT });

@@ -5,6 +5,8 @@ export class QuietPull implements PeerSource {
   readonly size: number;
   readonly hasPeers: boolean;
   isCutOff = false;
+  readonly byPeer = new Map<never, number>();
+  readonly fromUpstream = 0;
   readonly began: PromiseWithResolvers<DownloadTarget> = Promise.withResolvers();
   readonly ends: PromiseWithResolvers<void> = Promise.withResolvers();
 

@@ -8,6 +8,7 @@ import { digestAlgorithm, digestOf, tryParseDigest, type Digest } from '../../oc
 import { ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES, type Descriptor } from '../../oci/manifest.ts';
 import { formatManifestReference, type ImageReference } from '../../oci/reference.ts';
 import { repositoryKey, type RegistryHost, type Repository } from '../../oci/repository.ts';
+import { mirrorMessage } from './mirror-message.ts';
 import { contentRange, expectStatus, protocolError } from '../../upstream/registry-answer.ts';
 import type { StoredCredential } from '../../upstream/credential.ts';
 import { DockerConfig } from '../../upstream/docker-config.ts';
@@ -158,7 +159,16 @@ export class RegistrySession implements AsyncDisposable {
     const { reference } = this.#image;
     const path = `manifests/${formatManifestReference(reference)}`;
     const headers = { accept: `${ACCEPT_MANIFESTS}, */*` };
-    const asked = await this.#request({ method: 'HEAD', path, headers, expected: [200, 405], signal });
+    const asked = await this.#request({ method: 'HEAD', path, headers, expected: [200, 405], signal }).catch(
+      async (error: unknown) => {
+        // An answer to HEAD has no body that would say why.
+        if (this.isMirrorAlone && toWeirError(error).detail['status'] !== undefined) {
+          const again = await this.#request({ method: 'GET', path, headers, expected: [200], signal });
+          again.response.discard();
+        }
+        throw error;
+      },
+    );
     const head = asked.response;
     head.discard();
     const named = tryParseDigest(head.header('docker-content-digest') ?? '');
@@ -237,11 +247,14 @@ export class RegistrySession implements AsyncDisposable {
       signal,
     } as const;
     const followed = await this.#call.run(asked, isBlob ? this.#blobs : this.#control);
+    const isRefused = endpoint.isMirror && !expected.includes(followed.response.status);
+    const said = isRefused ? await mirrorMessage(followed.response) : undefined;
     try {
       return expectStatus(followed, expected, isBlob ? 'blob_unknown' : 'manifest_unknown', this.#clock);
     } catch (error) {
       if (!isWeirError(error)) throw error;
-      const problem = `${error.message} for ${path} of ${repositoryKey(this.#image.repository)}`;
+      const told = said === undefined ? '' : `: ${said}`;
+      const problem = `${error.message} for ${path} of ${repositoryKey(this.#image.repository)}${told}`;
       throw new WeirError(error.code, problem, { detail: error.detail, cause: error.cause });
     }
   }

@@ -10,6 +10,7 @@ import {
   shortDigest,
   shortPeer,
 } from './format.ts';
+import { renderImages } from './pulls-view.ts';
 import { cut, drawCells, legend, paint, printable, shareCells, type Tone } from './terminal.ts';
 
 /** Ended transfers that are shown: the latest ones, as they are of the most interest. */
@@ -55,7 +56,12 @@ export function renderStatus(report: StatusReport, options: StatusViewOptions): 
   const problem = STORE_PROBLEMS[report.store.state];
   if (problem !== '')
     lines.push(' '.repeat(LABEL_COLUMNS) + tone('yellow', cut(problem, options.columns - LABEL_COLUMNS)));
-  return [...lines, ...renderTransfers(report, options, tone), ...renderSuspects(report, options, tone)];
+  return [
+    ...lines,
+    ...renderTransfers(report, options, tone),
+    ...renderLastImages(report, options, tone),
+    ...renderSuspects(report, options, tone),
+  ];
 }
 
 type Painter = (tone: Tone, text: string) => string;
@@ -146,6 +152,19 @@ function rateOf(transfer: TransferReport, { before }: StatusViewOptions): string
     return formatRate(Math.max(0, transfer.present_bytes - transfer.sources.local), transfer.seconds);
   }
   return formatRate(Math.max(0, transfer.present_bytes - earlier.present_bytes), before.seconds);
+}
+
+function renderLastImages(
+  { images }: StatusReport,
+  options: StatusViewOptions,
+  tone: Painter,
+): readonly string[] {
+  if (images.length === 0) return [];
+  return [
+    '',
+    `${tone('bold', 'images')}     the last ${images.length}; weir pulls tells more`,
+    ...renderImages(images, options),
+  ];
 }
 
 function renderSuspects(report: StatusReport, options: StatusViewOptions, tone: Painter): readonly string[] {

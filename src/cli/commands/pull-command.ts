@@ -4,11 +4,16 @@ import { userAuthFiles } from '../client/auth-files.ts';
 import { createPullDisplay } from '../client/display.ts';
 import { formatBytes, formatRate, formatSeconds } from '../client/format.ts';
 import { parsePlatform } from '../../oci/platform.ts';
+import { describeSources } from '../client/pulls-view.ts';
 import { pullImage, type PulledImage } from '../client/pull-image.ts';
 import { loadConfig } from '../../config/load.ts';
 import { readFileBounded } from '../../config/read-file.ts';
 import { isWeirError, WeirError } from '../../util/errors.ts';
 import { formatImageReference, parseImageReference } from '../../oci/reference.ts';
+import type { PullReport } from '../../status/pull-report.ts';
+import { systemClock } from '../../util/clock.ts';
+import { adminAddress } from '../admin-address.ts';
+import { sourcesOf } from './pull-sources.ts';
 import { wantsColor, withSignals, type CliContext } from '../context.ts';
 
 const ELSEWHERE = 'give another one with --mirror, or use --direct';
@@ -29,6 +34,8 @@ export async function runPullCommand(
   const platform = typeof options['platform'] === 'string' ? parsePlatform(options['platform']) : undefined;
   const authFiles = authFilesOf(options['authfile'], config['upstream.docker-config'], context.env);
   const json = options['json'] === true;
+  const admin = mirror && (await adminOf(options, context));
+  const began = systemClock.now();
   const pulled = await withSignals(async (signal) => {
     using display = json
       ? undefined
@@ -50,9 +57,26 @@ export async function runPullCommand(
     });
   });
   const name = formatImageReference(image);
+  const told = admin && (await sourcesOf(admin, { image: name, began }));
+  const { sources, peers } = told ?? {};
   context.stdout.write(
-    json ? `${JSON.stringify({ image: name, ...pulled })}\n` : `${summary(name, pulled)}\n`,
+    json
+      ? `${JSON.stringify({ image: name, ...pulled, sources, peers })}\n`
+      : `${summary(name, pulled, told)}\n`,
   );
+}
+
+/** The node's admin address; undefined if it is not known, which matters only if it was given. @throws WeirError `bad_request` */
+async function adminOf(
+  options: Readonly<Record<string, unknown>>,
+  context: CliContext,
+): Promise<URL | undefined> {
+  try {
+    return (await adminAddress(options, context)).url;
+  } catch (error) {
+    if (options['admin'] !== undefined) throw error;
+    return undefined;
+  }
 }
 
 /** Adds advice to the error of a mirror that does not answer. */
@@ -62,7 +86,7 @@ export function explainSilence(error: unknown, mirror: URL, otherwise: string): 
   return new WeirError(error.code, `no node answers at ${mirror.origin} (${advice})`, { cause: error.cause });
 }
 
-function summary(name: string, pulled: PulledImage): string {
+function summary(name: string, pulled: PulledImage, told: PullReport | undefined): string {
   const sources = new Map<string, number>();
   for (const { source, size } of pulled.blobs) sources.set(source, (sources.get(source) ?? 0) + size);
   const shares = [...sources].map(([source, bytes]) => `${formatBytes(bytes)} from ${source}`).join(', ');
@@ -71,7 +95,7 @@ function summary(name: string, pulled: PulledImage): string {
     name,
     digest,
     `${formatBytes(bytes)} in ${formatSeconds(seconds)} (${formatRate(bytes, seconds)}), ${blobs.length} digests checked`,
-    shares,
+    told === undefined || told.bytes === 0 ? shares : describeSources(told),
   ].join('\n');
 }
 

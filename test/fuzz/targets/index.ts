@@ -1,6 +1,7 @@
 /** All fuzz targets. */
 import type { Target } from '../harness/target.ts';
 import * as archive from './archive.ts';
+import * as admin from './admin.ts';
 import * as names from './names.ts';
 import * as config from './config.ts';
 import * as hostFiles from './host-files.ts';
@@ -24,4 +25,5 @@ export const TARGETS: readonly Target[] = [
   store,
   config,
   hostFiles,
+  admin,
 ].flatMap((part) => Object.values<Target>(part));

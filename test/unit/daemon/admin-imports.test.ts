@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { readFile, stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { AdminImports } from '../../../src/daemon/admin-imports.ts';
+import { AdminToken } from '../../../src/daemon/admin-token.ts';
+import { LogLevel } from '../../../src/daemon/log-level.ts';
 import { AdminServer } from '../../../src/daemon/admin-server.ts';
 import type { Importer } from '../../../src/pull/importer.ts';
 import { DataFolder } from '../../../src/store/data-folder.ts';
@@ -76,6 +78,9 @@ async function scene(): Promise<Scene> {
     status: () => statusOf(),
     peers: () => ({ peers: [] }),
     imports,
+    pulls: () => assert.fail(),
+    logLevel: new LogLevel({ level: 'info', warn: assert.fail }, 'info'),
+    token: new AdminToken(undefined),
     store: { answer: () => assert.fail() },
     onProblem: (error) => assert.fail(String(error)),
     onWarning: assert.fail,

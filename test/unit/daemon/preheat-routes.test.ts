@@ -50,6 +50,9 @@ async function sceneOf(
     peers: () => assert.fail(),
     imports: { answer: () => assert.fail() },
     store: { answer: () => assert.fail() },
+    pulls: () => assert.fail(),
+    logLevel: { report: { level: 'info' }, change: () => assert.fail() } as never,
+    token: { holds: () => assert.fail() } as never,
     preheats: routes,
     onWarning: () => undefined,
     onProblem: (error) => {

@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { defaultConfig } from '../../../src/config/load.ts';
+import { AdminToken } from '../../../src/daemon/admin-token.ts';
+import { LogLevel } from '../../../src/daemon/log-level.ts';
 import { AdminServer } from '../../../src/daemon/admin-server.ts';
-import { bearsToken, readAdminToken } from '../../../src/daemon/admin-token.ts';
+import { bearsToken, readAdminToken } from '../../../src/daemon/configured-token.ts';
 import { createLogger } from '../../../src/daemon/logger.ts';
 import { openStoreRoutes } from '../../../src/daemon/store-routes.ts';
 import { digestOf, type Digest } from '../../../src/oci/digest.ts';
@@ -61,6 +63,9 @@ async function start(hasToken = true): Promise<Scene> {
       metricsType: 'text/plain',
       status: () => assert.fail(),
       peers: () => assert.fail(),
+      pulls: () => assert.fail(),
+      logLevel: new LogLevel({ level: 'info', warn: assert.fail }, 'info'),
+      token: new AdminToken(undefined),
       imports: { answer: () => assert.fail() },
       store: await openStoreRoutes(config, { store, catalog, providers: [store], logger }),
       onProblem: (error) => {

@@ -14,7 +14,8 @@ import {
   encodeReferenceAnswer,
   type ReferenceAnswer,
 } from '../../../src/protocol/reference-messages.ts';
-import { Access, type AccessMode } from '../../../src/pull/access.ts';
+import { Access } from '../../../src/pull/access.ts';
+import type { AccessMode } from '../../../src/pull/access-options.ts';
 import { announcedAs, Imports } from '../../../src/pull/imports.ts';
 import { Catalog } from '../../../src/store/catalog.ts';
 import { ImportRecords, type ImportRecord } from '../../../src/store/import-records.ts';

@@ -3,6 +3,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { importsSchema } from '../../../src/status/import-report.ts';
+import { logLevelSchema } from '../../../src/status/log-level.ts';
+import { pullsSchema } from '../../../src/status/pull-report.ts';
 import { preheatSchema, preheatsSchema } from '../../../src/status/preheat-report.ts';
 import { peersSchema, statusSchema } from '../../../src/status/status-report.ts';
 import { freedSchema, listingSchema, pinSchema } from '../../../src/status/store-report.ts';
@@ -76,5 +78,14 @@ describe('docs/admin-api.md', () => {
       summary.map((field) => field.replace('preheats[].', '')),
       own,
     );
+  });
+
+  it('lists the fields of /v1/pulls', async () => {
+    assert.deepEqual(await documented('/v1/pulls'), fieldsOf(pullsSchema as unknown as Schema, '', false));
+  });
+
+  it('lists the fields of /v1/log-level', async () => {
+    const fields = fieldsOf(logLevelSchema, '', false);
+    assert.deepEqual(await documented('/v1/log-level'), fields);
   });
 });

@@ -1,8 +1,13 @@
 /** Reports of a busy node, and an admin address that serves them. */
+import { AdminToken } from '../../../src/daemon/admin-token.ts';
+import { LogLevel } from '../../../src/daemon/log-level.ts';
+import type { Logger } from '../../../src/daemon/logger.ts';
 import { AdminServer } from '../../../src/daemon/admin-server.ts';
 import { MIB } from '../../../src/util/clock.ts';
+import { NO_WAITS } from '../../../src/util/waits.ts';
 import { digestOf } from '../../../src/oci/digest.ts';
 import { peerIdOf, type PeerId } from '../../../src/protocol/peer-id.ts';
+import type { BlobPullReport, PullReport, PullsReport } from '../../../src/status/pull-report.ts';
 import type {
   PeerReport,
   PeersReport,
@@ -76,6 +81,7 @@ export function statusOf(more: Partial<StatusReport> = {}): StatusReport {
       saved: 1200 * MIB,
     },
     suspects: [],
+    images: [],
     ...more,
   };
 }
@@ -105,10 +111,15 @@ export interface FakeNode extends AsyncDisposable {
   status: StatusReport;
   peers: PeersReport;
   metrics: string;
+  pulls: PullsReport;
+  readonly logger: Pick<Logger, 'level' | 'warn'>;
 }
+
+export const ADMIN_TOKEN: string = 'a'.repeat(43);
 
 /** The real admin server with made-up reports. */
 export async function fakeNode(status: StatusReport = statusOf(), port = 0): Promise<FakeNode> {
+  const logger: FakeNode['logger'] = { level: 'info', warn: () => undefined };
   const admin = await AdminServer.start({
     listen: [{ host: '127.0.0.1', port }],
     hosts: [],
@@ -120,6 +131,9 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     peers: () => node.peers,
     imports: { answer: async () => ({ status: 200, body: { trusted: false, imports: [] } }) },
     store: { answer: async () => ({ status: 404, body: 'this node has no store' }) },
+    pulls: () => node.pulls,
+    logLevel: new LogLevel(logger, 'info'),
+    token: new AdminToken(ADMIN_TOKEN),
     onProblem: (error) => {
       throw error;
     },
@@ -129,7 +143,39 @@ export async function fakeNode(status: StatusReport = statusOf(), port = 0): Pro
     status,
     peers: { peers: [peerReportOf(2), peerReportOf(3)] },
     metrics: '',
+    pulls: { pulls: [] },
+    logger,
     [Symbol.asyncDispose]: () => admin[Symbol.asyncDispose](),
   };
   return node;
+}
+
+export function blobPullOf(more: Partial<BlobPullReport> = {}): BlobPullReport {
+  return {
+    digest: digestOf(Buffer.from('layer')),
+    size: 10 * MIB,
+    requests: 1,
+    state: 'complete',
+    seconds: 1.5,
+    first_byte_seconds: 0.25,
+    bytes: 10 * MIB,
+    sources: { store: 0, peers: 9 * MIB, registry: MIB },
+    peers: [{ peer: peerOf(2), name: 'node-2', bytes: 6 * MIB }],
+    waits: { ...NO_WAITS, peers: 0.25, arriving: 1.2 },
+    ...more,
+  };
+}
+
+export function pullOf(more: Partial<PullReport> = {}): PullReport {
+  return {
+    ...blobPullOf(),
+    image: 'registry.example:5000/team/app:v1',
+    client: 'containerd/2.1.4',
+    began: '2026-01-01T12:03:09.000Z',
+    seconds: 2.5,
+    manifest_seconds: 0.5,
+    blobs: [blobPullOf()],
+    more_blobs: 0,
+    ...more,
+  };
 }
