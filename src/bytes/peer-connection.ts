@@ -209,6 +209,8 @@ export class PeerConnection {
       case KIND.request:
       case KIND.question:
       case KIND.reply:
+      case KIND.order:
+      case KIND.progress:
         return this.#forward(kind as FrameKind, body);
       default:
       // Of a later minor version.

@@ -1,7 +1,10 @@
-/** Questions between members whose asker waits for the reply, one frame each way: about tags (pull/tag-owners.ts). */
+/**
+ * Questions between members whose asker waits for the reply, one frame each way: about tags (pull/tag-owners.ts), and orders
+ * to preheat images, whose reply is the progress (preheat/preheat-orders.ts).
+ */
 import { toWeirError, WeirError, isWeirError } from '../util/errors.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
-import { encodeFrame, KIND } from '../transfer/frames.ts';
+import { encodeFrame, type FrameKind } from '../transfer/frames.ts';
 import { decodeQuestion, decodeReply, encodeQuestion, encodeReply } from '../transfer/wire-codec.ts';
 import type { PeerEnd } from './peer-end.ts';
 
@@ -24,6 +27,9 @@ export interface AskOptions {
 }
 
 export interface PeerQuestionsOptions {
+  /** The frames of a question and of its reply. */
+  readonly question: FrameKind;
+  readonly reply: FrameKind;
   readonly send: (peer: PeerId, frame: Uint8Array) => void;
   readonly answer: AnswerQuestion;
   /** The member has broken the protocol. */
@@ -59,7 +65,7 @@ export class PeerQuestions {
     const onAbort = (): void => reject(signal?.reason as Error);
     signal?.addEventListener('abort', onAbort, { once: true });
     try {
-      this.#options.send(peer, encodeFrame(KIND.question, encodeQuestion({ id, bytes: question })));
+      this.#options.send(peer, encodeFrame(this.#options.question, encodeQuestion({ id, bytes: question })));
       return await promise;
     } finally {
       clearTimeout(timer);
@@ -91,16 +97,17 @@ export class PeerQuestions {
   /** Never rejects. */
   async #answer(end: PeerEnd, peer: PeerId, id: number, question: Uint8Array): Promise<void> {
     const before = this.#answering.get(end) ?? 0;
-    if (before >= MAX_FROM_ONE || this.#answeringInAll >= MAX_IN_ALL) return reply(end, id, new Uint8Array());
+    if (before >= MAX_FROM_ONE || this.#answeringInAll >= MAX_IN_ALL)
+      return this.#reply(end, id, new Uint8Array());
     this.#answering.set(end, before + 1);
     this.#answeringInAll += 1;
     const gone = new AbortController();
     end.onClose((error) => gone.abort(error));
     try {
-      reply(end, id, await this.#options.answer(peer, question, gone.signal));
+      this.#reply(end, id, await this.#options.answer(peer, question, gone.signal));
     } catch (error) {
       if (isWeirError(error, 'peer_protocol')) this.#options.onBroken(end, toWeirError(error));
-      else reply(end, id, new Uint8Array());
+      else this.#reply(end, id, new Uint8Array());
     } finally {
       this.#answeringInAll -= 1;
       const left = (this.#answering.get(end) ?? 1) - 1;
@@ -108,8 +115,9 @@ export class PeerQuestions {
       else this.#answering.set(end, left);
     }
   }
-}
 
-function reply(end: PeerEnd, id: number, bytes: Uint8Array): void {
-  if (!end.isOver) end.order({ kind: 'write', frames: encodeFrame(KIND.reply, encodeReply({ id, bytes })) });
+  #reply(end: PeerEnd, id: number, bytes: Uint8Array): void {
+    if (end.isOver) return;
+    end.order({ kind: 'write', frames: encodeFrame(this.#options.reply, encodeReply({ id, bytes })) });
+  }
 }

@@ -35,6 +35,8 @@ export interface PeerWireOptions {
   readonly introduce: (peer: PeerId) => Promise<void>;
   readonly onMessage: (peer: PeerId, message: SwarmMessage) => void;
   readonly onQuestion: AnswerQuestion;
+  /** Takes an order and replies with its progress; undefined: there is no reply. */
+  readonly onOrder?: AnswerQuestion | undefined;
   /** It has been connected to. */
   readonly onReached: (peer: PeerId) => void;
   /** It cannot be connected to, or takes nothing. What was to be said to it is lost. */

@@ -45,6 +45,7 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
   readonly #admission: Admission;
   readonly #serving: PeerServing;
   readonly #questions: PeerQuestions;
+  readonly #orders: PeerQuestions;
   readonly #threads: PeerThreads;
   readonly #links = new Map<PeerId, PeerLink>();
   readonly #context: LinkContext;
@@ -62,10 +63,16 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
       onServed: (report) => observer.served(report),
       onFlooded: (end) => this.#refuse('too-many', end),
     });
-    this.#questions = new PeerQuestions({
-      send: (peer, frame) => this.#link(peer).send(frame),
-      answer: options.onQuestion,
-      onBroken: (end, error) => breach(end, error),
+    const send = (peer: PeerId, frame: Uint8Array): void => this.#link(peer).send(frame);
+    const { onQuestion, onOrder = async (): Promise<Uint8Array> => new Uint8Array() } = options;
+    const [question, reply, order, progress] = [KIND.question, KIND.reply, KIND.order, KIND.progress];
+    this.#questions = new PeerQuestions({ question, reply, send, answer: onQuestion, onBroken: breach });
+    this.#orders = new PeerQuestions({
+      question: order,
+      reply: progress,
+      send,
+      answer: onOrder,
+      onBroken: breach,
     });
     this.#context = {
       clock,
@@ -74,7 +81,7 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
       dial: (member) => this.#dial(member),
       introductions: new Introductions(options.introduce, clock),
       unreachable: (peer, error) => {
-        this.#questions.fail(peer, error);
+        this.#failQuestions(peer, error);
         options.onUnreachable(peer, error);
       },
       forget: (link) => this.#links.delete(link.peer),
@@ -130,9 +137,14 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
 
   /** @throws WeirError as {@link PeerQuestions.ask}; `peer_refused` if it is banned */
   async ask(peer: PeerId, question: Uint8Array, options: AskOptions): Promise<Uint8Array> {
-    if (this.#isClosed) throw closed();
-    if (this.#options.members.isBanned(peer)) throw new WeirError('peer_refused', `${peer} is banned`);
+    this.#checkAskable(peer);
     return await this.#questions.ask(peer, question, options);
+  }
+
+  /** Gives an order, or asks for its progress. @throws WeirError as {@link ask}; `peer_stalled` also by older versions */
+  async order(peer: PeerId, order: Uint8Array, options: AskOptions): Promise<Uint8Array> {
+    this.#checkAskable(peer);
+    return await this.#orders.ask(peer, order, options);
   }
 
   fetch({ peer }: Pick<Member, 'peer'>, request: ChunkFetch, events: ChunkFetchEvents): () => void {
@@ -153,6 +165,16 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
     this.#links.clear();
     await Promise.all(this.#listeners.map((listener) => listener[Symbol.asyncDispose]()));
     this.#threads.stop();
+  }
+
+  #checkAskable(peer: PeerId): void {
+    if (this.#isClosed) throw closed();
+    if (this.#options.members.isBanned(peer)) throw new WeirError('peer_refused', `${peer} is banned`);
+  }
+
+  #failQuestions(peer: PeerId, error: WeirError): void {
+    this.#questions.fail(peer, error);
+    this.#orders.fail(peer, error);
   }
 
   #link(peer: PeerId): PeerLink {
@@ -261,13 +283,15 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
     if (frame === KIND.cancel) return this.#serving.cancel(end, decodeConcerning(body));
     if (frame === KIND.question) return this.#questions.onQuestion(end, peer, body);
     if (frame === KIND.reply) return this.#questions.onReply(peer, body);
+    if (frame === KIND.order) return this.#orders.onQuestion(end, peer, body);
+    if (frame === KIND.progress) return this.#orders.onReply(peer, body);
     const message = decodeSwarmMessage(body);
     if (message !== undefined) this.#options.onMessage(peer, message);
   }
 
   #closed(end: PeerEnd, peer: PeerId, error: WeirError): void {
     const { onBroken, onUnreachable, onGone, clock } = this.#options;
-    this.#questions.fail(peer, error);
+    this.#failQuestions(peer, error);
     const wasInUse = clock.monotonic() - end.usedAt < IN_USE;
     const isDialled = this.#links.get(peer)?.closed(end, error) === 'dialled';
     if (this.#isClosed || isDialled) return;

@@ -9,6 +9,7 @@ export const EXIT = {
   addressInUse: 4,
   notVerified: 5,
   unwell: 6,
+  partial: 7,
   /** EX_SOFTWARE of sysexits(3); Node.js itself never ends with it. */
   crashed: 70,
   /** EX_OSERR. */
@@ -26,6 +27,7 @@ export const EXIT_CODES: readonly { readonly code: string; readonly meaning: str
   { code: '4', meaning: 'An address to listen on is in use' },
   { code: '5', meaning: 'Received content has a wrong digest' },
   { code: '6', meaning: '`weir doctor` has found something that is wrong' },
+  { code: '7', meaning: '`weir preheat --wait`: a chosen node does not have all images' },
   {
     code: '70',
     meaning: 'A defect of Weir; for `weir node`: it ended at once, and should be started again',

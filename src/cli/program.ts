@@ -9,6 +9,7 @@ import { addExportCommand, addImportCommand } from './archive-options.ts';
 import { addBugreportCommand, addDoctorCommand } from './doctor-options.ts';
 import { addHostCommand } from './host-options.ts';
 import { addKubernetesCommand } from './kubernetes-options.ts';
+import { addPreheatCommand } from './preheat-options.ts';
 import { addSettingOptions, adminOption, configOption } from './settings-options.ts';
 import { addStoreCommand } from './store-options.ts';
 import { addLogLevelCommand, addPullsCommand } from './operator-options.ts';
@@ -59,6 +60,7 @@ export function buildProgram(context: CliContext, setExitCode: (code: number) =>
     });
   addNodeCommand(program, context);
   addPullCommand(program, context);
+  addPreheatCommand(program, context, setExitCode);
   addImportCommand(program, context);
   addExportCommand(program, context);
   addStatusCommand(program, context);

@@ -76,6 +76,7 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
     config['cluster.key-file'],
     config['admin.token-file'],
     config['upstream.docker-config'],
+    config['preheat.token-file'],
     ...registries.secretFiles,
   ];
   return {

@@ -13,6 +13,7 @@ export const SECTIONS: Readonly<Record<string, string>> = {
   tags: 'Tags',
   store: 'Store',
   pull: 'Pull',
+  preheat: 'Preheat',
   upstream: 'Upstream',
   log: 'Log',
 };

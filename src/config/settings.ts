@@ -289,6 +289,12 @@ export const SETTINGS = {
     'on: small layers are fetched before the runtime asks for them, where its content can be seen',
   ),
 
+  'preheat.token-file': setting(
+    optionalFile(),
+    '',
+    'File with the token of those who may order images to be pulled beforehand, the same on all nodes; empty: no orders are given or taken',
+  ),
+
   'upstream.connect-timeout': setting(duration(), '3s', 'Longest time to connect to a registry'),
   'upstream.header-timeout': setting(duration(), '4s', "Longest wait until a registry's answer begins"),
   'upstream.stall-timeout': setting(

@@ -5,10 +5,8 @@
  * Docker, and a bare `10` may be seconds or milliseconds.
  */
 import ms from 'ms';
-import { HOUR, MINUTE, SECOND } from '../util/clock.ts';
+import { DAY, HOUR, MINUTE, SECOND } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
-
-const DAY = 24 * HOUR;
 
 /** Characters; no value that people write is longer, and `ms` throws at 100. */
 const MAX_TEXT_LENGTH = 40;

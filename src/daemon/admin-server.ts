@@ -1,7 +1,8 @@
 /**
  * The admin address: /healthz (the process answers), /readyz (it serves and is not draining) and /metrics. The reports
  * /v1/status, /v1/peers, /v1/pulls and /v1/imports name images and members, so they are for this machine alone, as is the
- * store: /v1/store (docs/admin-api.md). What changes something needs a token, too.
+ * store: /v1/store (docs/admin-api.md). What changes something needs a token, too, as do orders
+ * to preheat (preheat-routes.ts).
  */
 import { once } from 'node:events';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
@@ -21,10 +22,11 @@ import type { PeersReport, StatusReport } from '../status/status-report.ts';
 import { readChange } from './admin-change.ts';
 import type { AdminToken } from './admin-token.ts';
 import type { LogLevel } from './log-level.ts';
+import { isPreheatPath, type PreheatRoutes } from './preheat-routes.ts';
 import { parsePullsQuery, type PullsQuery } from './pull-ring.ts';
 
 const PATHS =
-  '/healthz, /readyz, /metrics, /v1/status, /v1/peers, /v1/pulls, /v1/imports, /v1/store and /v1/log-level';
+  '/healthz, /readyz, /metrics, /v1/status, /v1/peers, /v1/pulls, /v1/imports, /v1/store, /v1/preheats and /v1/log-level';
 /** Methods that change something. */
 const CHANGES: Readonly<Record<string, readonly string[]>> = {
   '/v1/imports': ['POST', 'DELETE'],
@@ -49,6 +51,8 @@ export interface AdminServerOptions {
   readonly peers: () => PeersReport;
   readonly imports: Pick<AdminImports, 'answer'>;
   readonly store: Pick<StoreRoutes, 'answer'>;
+  /** Default: there is no such path. */
+  readonly preheats?: Pick<PreheatRoutes, 'answer'>;
   readonly pulls: (query: PullsQuery) => PullsReport;
   readonly logLevel: Pick<LogLevel, 'report' | 'change'>;
   /** Must be given to change something. */
@@ -98,17 +102,19 @@ export class AdminServer implements AsyncDisposable {
   }
 
   async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { ready, metrics, metricsType, status, peers, imports, pulls, logLevel } = this.#options;
+    const { ready, metrics, metricsType, status, peers, imports, pulls, logLevel, preheats } = this.#options;
     const [path = '', query] = (request.url ?? '').split('?', 2);
     const { method = '' } = request;
     const methods = ['GET', 'HEAD', ...(CHANGES[path] ?? [])];
     if (method !== 'POST' || path !== IMPORTS) limitBody(request);
-    if (!methods.includes(method) && !isStorePath(path)) {
+    const orders = isPreheatPath(path) ? preheats : undefined;
+    if (!methods.includes(method) && !isStorePath(path) && orders === undefined) {
       return send(response, 405, `${methods.join(', ')} only\n`, { Allow: methods.join(', ') });
     }
     const refusal = this.#refusal(request);
     if (refusal !== undefined) return send(response, refusal.status, `${refusal.message}\n`);
     if (isStorePath(path)) return this.#answerStore(request, response);
+    if (orders) return await orders.answer(request, response, path, isOfThisMachine(request.socket));
     switch (path) {
       case '/healthz':
         return send(response, 200, 'ok\n');

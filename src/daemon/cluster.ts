@@ -70,6 +70,8 @@ export interface ClusterOptions {
   readonly documents: DocumentRoom;
   /** Made after the cluster, as it needs it. */
   readonly manifests: () => Manifests;
+  /** Takes a member's order to preheat, and replies with its progress; undefined: there is no reply. */
+  readonly onOrder?: (from: PeerId, order: Uint8Array) => Uint8Array | undefined;
   /** Whether the node is pulling. */
   readonly isPulling: () => boolean;
   readonly onAlone: (reason: BootstrapReason | undefined) => void;
@@ -130,6 +132,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
         if (late.tagOwners === undefined) throw new WeirError('internal', 'this node is starting');
         return await late.tagOwners.answer(question, signal);
       },
+      onOrder: async (peer, order) => options.onOrder?.(peer, order) ?? new Uint8Array(),
       onReached: (peer) => late.network?.reached(peer),
       onUnreachable: (peer, error) => late.network?.unreachable(peer, error),
       onBroken: (peer, error) => late.network?.broken(peer, error),

@@ -151,6 +151,7 @@ export class Metrics {
     'Bytes of layers that were fetched before the runtime asked: used, or in vain',
     ['outcome'],
   );
+  readonly #preheated = this.#counter('weir_preheat_images_total', 'Images of orders, by result', ['state']);
   readonly #evictions = this.#counter('weir_store_evictions_total', 'Blobs evicted from the store', []);
 
   constructor({ version, name, zone }: NodeFacts, sources: MetricsSources) {
@@ -252,6 +253,11 @@ export class Metrics {
 
   staleTag(): void {
     this.#staleTags.inc();
+  }
+
+  /** An image of an order is over. */
+  preheated(state: string): void {
+    this.#preheated.inc({ state });
   }
 
   staleReferrers(): void {

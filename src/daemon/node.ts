@@ -33,6 +33,7 @@ import { LogLevel, toggleAtSignal } from './log-level.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
 import { logPull, observeManifests } from './observers.ts';
+import { noting, startPreheat, type Preheat } from './preheat.ts';
 import { makePrefetch } from './prefetch.ts';
 import { PullAccount } from './pull-account.ts';
 import { makeReferrers } from './referrers.ts';
@@ -70,6 +71,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   const room = new ReceiveBudget({ later: (callback) => void setImmediate(callback) });
   const runtimes: RuntimeContent[] = [];
   let announced: Announcements | undefined;
+  let preheat: Preheat | undefined;
   const sources = {
     usage: () => store.usage(),
     runtimeBlobs: () => runtimes.reduce((sum, runtime) => sum + runtime.blobs, 0),
@@ -106,7 +108,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     config,
     version,
     clock,
-    readers: (blob) => blobs.readers(blob),
+    readers: (blob) => blobs.arriving(blob)?.readers ?? 0,
     handedOut: () => metrics.handedOut,
     fromUpstream: () => metrics.fromUpstream,
     usage: () => store.usage(),
@@ -187,6 +189,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     providers,
     documents,
     manifests: () => manifests,
+    onOrder: (from, order) => preheat?.answer(from, order),
     isPulling: () => blobs.inFlight > 0,
     onAlone: (reason) => metrics.conditions.alone(reason),
   });
@@ -199,6 +202,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     sources.connections = () => cluster.network.peers().length;
     sources.peerConnections = () => cluster.wire.connections;
   }
+  const warn = (message: string): void => logger.warn(message);
   const problem = (message: string, error: unknown): void => logger.warn({ err: error }, message);
   const blobs: Blobs = stack.use(
     new Blobs({
@@ -253,6 +257,9 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       nameOf: (peer) => cluster?.table.get(peer)?.name ?? '',
     }),
   );
+  const parts = { manifests, blobs, providers, store, upstream };
+  preheat = stack.use(await startPreheat({ config, clock, logger, metrics, cluster, ...parts }));
+
   let ready = false;
   const admin = stack.use(
     await AdminServer.start({
@@ -263,9 +270,8 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       metricsType: metrics.registry.contentType,
       status: () => reports.status(cluster, blobs.alone),
       peers: () => reports.peers(cluster),
-      imports: await AdminImports.open(await imported.importer(store), folder, (message) =>
-        logger.warn(message),
-      ),
+      imports: await AdminImports.open(await imported.importer(store), folder, warn),
+      preheats: preheat.routes,
       store: await openStoreRoutes(config, { store, catalog, providers, logger }),
       pulls: (query) => pulls.pulls(query),
       logLevel,
@@ -288,7 +294,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       via,
       clock,
       blobs,
-      openBlob: (request) => (prefetch ?? blobs).open(request),
+      openBlob: noting(store.lastUse, (request) => (prefetch ?? blobs).open(request)),
       manifests,
       referrers: makeReferrers({ upstream, access, clock }, config, metrics, logger),
       upstream,
@@ -307,13 +313,8 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
       onWarning: (message) => logger.warn(message),
     }),
   );
-  stack.use(
-    startWatchdog({
-      hangTimeout: config['mirror.hang-timeout'],
-      warn: (message) => logger.warn(message),
-    }),
-  );
-  stack.use(watchOpenFiles({ clock, warn: (message) => logger.warn(message) }));
+  stack.use(startWatchdog({ hangTimeout: config['mirror.hang-timeout'], warn }));
+  stack.use(watchOpenFiles({ clock, warn }));
   logger.info({ addresses: mirror.addresses }, 'mirror listening');
   ready = true;
   logger.info({ version, data: folder.root, quota: store.usage().quota }, 'ready');

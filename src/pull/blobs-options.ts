@@ -5,7 +5,7 @@ import type { Digest } from '../oci/digest.ts';
 import type { Waits } from '../util/waits.ts';
 import type { BlobProvider, Store } from '../store/store.ts';
 import type { Upstream } from '../upstream/upstream.ts';
-import type { Access } from './access.ts';
+import type { Access, PullRequest } from './access.ts';
 import type { ByteSource } from './blob-reader.ts';
 import type { DownloadOptions } from './download-options.ts';
 import type { PassThroughRequest } from './pass-through.ts';
@@ -16,6 +16,15 @@ export interface BlobRequest extends PassThroughRequest {
   /** Counts the time for which it waits. */
   readonly waits?: Waits | undefined;
 }
+
+export interface PrefetchRequest extends PullRequest {
+  readonly digest: Digest;
+  /** Whether a copy that this registry has not delivered yet is too little: a caller of its own would not get that one. */
+  readonly proven?: boolean;
+}
+
+/** `later`: it is arriving already, or too many others are. */
+export type Prefetched = 'fetched' | 'here' | 'later';
 
 export interface BlobsObserver {
   cacheHit(source: ByteSource): void;

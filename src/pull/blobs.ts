@@ -17,7 +17,7 @@ import type { Digest } from '../oci/digest.ts';
 import { registryBlobId, type RegistryBlob } from '../oci/registry-blob.ts';
 import { cannotKeep, type Ingest } from '../store/store.ts';
 import { isOffline, type PullRequest } from './access.ts';
-import type { BlobRequest, BlobsOptions } from './blobs-options.ts';
+import type { BlobRequest, BlobsOptions, Prefetched, PrefetchRequest } from './blobs-options.ts';
 import { DownloadReader } from './download-reader.ts';
 import { Download } from './download.ts';
 import { HandedOver } from './handed-over.ts';
@@ -120,27 +120,27 @@ export class Blobs implements AsyncDisposable {
 
   /**
    * Has the blob arrive before anybody reads it. The download goes on until it is whole, or the signal is aborted.
-   * @returns false if there is nothing to do: it is here or arriving, or too many others are
    * @throws WeirError why it did not arrive: upstream's answer to this caller, `store_full`, …; the signal's reason
    */
-  async prefetch(request: PullRequest & { readonly digest: Digest }): Promise<boolean> {
-    const { repository, digest, caller, signal } = request;
+  async prefetch(request: PrefetchRequest): Promise<Prefetched> {
+    const { digest, signal, proven = false } = request;
+    const { access } = this.#options;
     for (const provider of this.#options.providers) {
-      if ((await provider.stat(digest)) !== undefined) return false;
+      if ((await provider.stat(digest)) === undefined) continue;
+      if (!proven || (await access.authorize(request, digest, 'blob')) === 'granted') return 'here';
     }
-    if (this.#downloads.has(registryBlobId({ registry: repository.registry, digest }))) return false;
-    const place = this.#places.tryTake();
-    if (place === undefined) return false;
+    if (this.#downloads.has(registryBlobId(blobOf(request)))) return 'later';
+    const [place, reader] = [this.#places.tryTake(), {}];
+    if (place === undefined) return 'later';
     const download = this.#begin(request, place);
-    const reader = {};
-    download.addReader(reader, caller);
+    download.addReader(reader, request.caller);
     try {
       await abortable(download.done, signal);
       if (download.failure !== undefined) throw download.failure;
       this.#prefetched.add(download.blob, download.origin);
-      return true;
+      return 'fetched';
     } catch (error) {
-      this.#options.access.failed(request, error);
+      access.failed(request, error);
       throw error;
     } finally {
       download.leave(reader);
@@ -181,9 +181,9 @@ export class Blobs implements AsyncDisposable {
     return [...this.#downloads.values()].filter((download) => !download.isShared && download.isOpen);
   }
 
-  /** Number of readers of a blob that is arriving. */
-  readers(blob: RegistryBlob): number {
-    return this.#downloads.get(registryBlobId(blob))?.readers ?? 0;
+  /** The download of a blob that is arriving; undefined if it is not. */
+  arriving(blob: RegistryBlob): Pick<Download, 'readers' | 'isOpen' | 'ingest'> | undefined {
+    return this.#downloads.get(registryBlobId(blob));
   }
 
   /** Whether the blob is being pulled together with peers. */

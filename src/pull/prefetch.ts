@@ -191,7 +191,7 @@ export class Prefetch implements Disposable {
     let isFetched = false;
     try {
       const { repository, caller } = request;
-      isFetched = await blobs.prefetch({ repository, caller, digest, signal });
+      isFetched = (await blobs.prefetch({ repository, caller, digest, signal })) === 'fetched';
     } catch (error) {
       // The runtime will ask for it, and gets the failure if it lasts.
       if (!isWeirError(error, 'aborted')) observer.problem(`prefetch of ${digest}`, error);

@@ -49,6 +49,8 @@ export interface RequestOptions extends AskOptions {
   readonly timeout?: number;
   /** Whether the node may say of what is asked for that it is not there, or cannot be done; default: only that it is denied. */
   readonly mayFail?: boolean;
+  /** Codes of further statuses that are no answer. */
+  readonly refusals?: Readonly<Partial<Record<number, ErrorCode>>>;
 }
 
 /** Which pulls are asked for; all of them by default. */
@@ -155,12 +157,14 @@ export class AdminClient implements AsyncDisposable {
 
   async #text(path: string, options: RequestOptions): Promise<string> {
     const { status, body } = await this.#reach(path, options);
+    const refusal = options.refusals?.[status];
+    if (refusal !== undefined) throw new WeirError(refusal, `${this.#origin} refuses: ${sentence(body)}`);
     if (status === 403 || (options.mayFail === true && body !== '' && REFUSALS.has(status)))
       throw new WeirError('upstream_denied', `${this.#origin} refuses: ${sentence(body)}`);
     if (status === 401)
       throw new WeirError('upstream_unauthorized', `${this.#origin} wants ${sentence(body)}`);
     if (status === 400) throw new WeirError('bad_request', `${this.#origin}: ${sentence(body)}`);
-    if (status !== 200) throw this.#strange(`it answers ${status} for ${path}`);
+    if (status !== 200 && status !== 201) throw this.#strange(`it answers ${status} for ${path}`);
     return body;
   }
 

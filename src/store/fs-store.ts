@@ -2,16 +2,14 @@
  * The store on disk: committed blobs, arriving blobs, and the quota that bounds both.
  *
  * It owns the data folder (whose lock the catalog holds) and an index of it in memory, read once at the start.
- * The time of last use is the blob file's mtime, so that eviction order survives a restart without a database.
  */
-import { type FileHandle, open, rename, rm, utimes } from 'node:fs/promises';
-import { MINUTE } from '../util/clock.ts';
+import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { errorMessage, systemCode, WeirError } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { ChunkLayout } from '../protocol/chunk-layout.ts';
-import { BlobIndex, type Entry } from './blob-index.ts';
+import { BlobIndex } from './blob-index.ts';
 import { ChunkMap, impliedMap, isImplied } from './chunk-map.ts';
 import { FILE_MODE, partialName, type DataFolder } from './data-folder.ts';
 import { Disk } from './disk.ts';
@@ -19,6 +17,7 @@ import { FsBlob } from './fs-blob.ts';
 import type { FsStoreOptions } from './fs-store-options.ts';
 import { FsIngest } from './fs-ingest.ts';
 import type { IngestOwner } from './ingest-owner.ts';
+import { LastUse } from './last-use.ts';
 import { Oversized } from './oversized.ts';
 import type { Holdings } from './room.ts';
 import { Space, type OversizedHoldings, type Victim } from './space.ts';
@@ -27,9 +26,6 @@ import type { Blob, BlobInfo, Ingest, Store, StoreUsage } from './store.ts';
 import { StoreKeeper } from './store-keeper.ts';
 import { Verifier } from './verifier.ts';
 import { WriteState } from './write-state.ts';
-
-/** Milliseconds between two updates of a file's mtime: eviction needs no finer order. */
-const TOUCH_INTERVAL = 1 * MINUTE;
 
 /** Removes a file that may be gone, or that may have been replaced by a folder. */
 const WHATEVER = { force: true, recursive: true } as const;
@@ -44,6 +40,7 @@ interface Partial {
 
 export class FsStore implements Store, IngestOwner {
   readonly name = 'store';
+  readonly lastUse: LastUse;
   readonly #options: FsStoreOptions;
   readonly #folder: DataFolder;
   readonly #blobs: BlobIndex;
@@ -81,6 +78,7 @@ export class FsStore implements Store, IngestOwner {
       evict,
       onProblem: options.onProblem,
     });
+    this.lastUse = new LastUse({ ...options, blobs: this.#blobs });
     this.#verifier = new Verifier(options);
     this.#writing = new WriteState(options.onWritable);
     this.keeper = new StoreKeeper({
@@ -143,7 +141,7 @@ export class FsStore implements Store, IngestOwner {
       await this.#drop(digest);
       return undefined;
     }
-    this.#touch(digest, found);
+    this.lastUse.touch(digest, found);
     return new FsBlob({
       digest,
       size: found.size,
@@ -156,18 +154,6 @@ export class FsStore implements Store, IngestOwner {
         await this.#drop(digest);
       },
       onClose: () => found.readers--,
-    });
-  }
-
-  #touch(digest: Digest, found: Entry): void {
-    const now = this.#options.clock.now();
-    found.lastUsed = now;
-    if (now - found.touchedAt < TOUCH_INTERVAL) return;
-    found.touchedAt = now;
-    const time = new Date(now);
-    utimes(this.#folder.blob(digest), time, time).catch((error: unknown) => {
-      if (systemCode(error) === 'ENOENT') return; // evicted meanwhile
-      this.#options.onProblem?.(`cannot note the use of ${digest}: ${errorMessage(error)}`);
     });
   }
 

@@ -23,6 +23,9 @@ export const KIND = {
   /** Asks for the same body back, to see how long that takes: 4 bytes. */
   mark: 11,
   returned: 12,
+  /** Asks for images to be preheated, and for the progress of that (protocol/preheat-messages.ts). */
+  order: 13,
+  progress: 14,
 } as const;
 
 export type FrameKind = (typeof KIND)[keyof typeof KIND];
@@ -52,6 +55,10 @@ const MAX_BYTES: Readonly<Record<number, number>> = {
   [KIND.reply]: 2 * KIB,
   [KIND.mark]: 4,
   [KIND.returned]: 4,
+  /** With the names of images, 32 KiB together. */
+  [KIND.order]: 40 * KIB,
+  /** With 64 images, each with a reason of 200 characters. */
+  [KIND.progress]: 24 * KIB,
 };
 
 export function encodeFrame(kind: FrameKind, body: Uint8Array = new Uint8Array()): Uint8Array<ArrayBuffer> {

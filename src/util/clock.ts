@@ -43,6 +43,7 @@ export const MILLISECOND = 1;
 export const SECOND: number = 1000 * MILLISECOND;
 export const MINUTE: number = 60 * SECOND;
 export const HOUR: number = 60 * MINUTE;
+export const DAY: number = 24 * HOUR;
 
 export const KIB = 1024;
 export const MIB: number = 1024 * KIB;

@@ -70,6 +70,7 @@ const MAY_IMPORT: Readonly<
     from: [
       'bytes',
       'mirror',
+      'preheat',
       'pull',
       'swarm',
       'transfer',
@@ -91,6 +92,12 @@ const MAY_IMPORT: Readonly<
     from: ['upstream', 'http', 'oci', 'util'],
     types: ['pull'],
     because: 'it speaks to runtimes and passes their credentials on; sources and access are decided below it',
+  },
+  preheat: {
+    from: ['pull', 'cluster', 'status', 'store', 'protocol', 'oci', 'util'],
+    types: ['upstream'],
+    because:
+      'it decides who pulls what beforehand; how bytes come, and who may have them, is decided below it',
   },
   pull: {
     from: ['swarm', 'transfer', 'cluster', 'upstream', 'store', 'archive', 'protocol', 'oci', 'util'],

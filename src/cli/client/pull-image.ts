@@ -8,7 +8,7 @@ import type { Digest } from '../../oci/digest.ts';
 import { parseManifest, type Descriptor, type Manifest, type Platform } from '../../oci/manifest.ts';
 import { isRetryable, retryDelay } from '../../upstream/retry.ts';
 import { fetchBlob, MAX_IDLE_ATTEMPTS, type FetchedBlob } from './fetch-blob.ts';
-import { hostPlatform, selectManifest } from './platform.ts';
+import { hostPlatform, selectManifest } from '../../oci/platform.ts';
 import { RegistrySession, type SessionOptions } from './registry-session.ts';
 
 /** Blobs that containerd's CRI fetches at one time (max_concurrent_downloads). */

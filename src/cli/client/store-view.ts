@@ -35,11 +35,15 @@ export function renderStore({ blobs, store }: StoreListing, options: StoreViewOp
 function cellsOf(blob: StoredBlobReport, now: number): readonly string[] {
   const [first = '–', ...others] = blob.repositories;
   const age = (time: string): string => formatAge(Math.max(0, (now - Date.parse(time)) / 1000));
+  // It was pulled beforehand, and has its last use in the future.
+  const isKept = Date.parse(blob.last_used) > now;
   return [
     shortDigest(blob.digest),
     formatBytes(blob.size),
     age(blob.last_used),
-    [blob.pinned ? 'pinned' : '', blob.in_use ? 'in use' : ''].filter(Boolean).join(', ') || '–',
+    [blob.pinned ? 'pinned' : '', isKept ? 'kept' : '', blob.in_use ? 'in use' : '']
+      .filter(Boolean)
+      .join(', ') || '–',
     blob.verified === undefined ? '–' : age(blob.verified),
     blob.kind ?? '–',
     printable(first) + (others.length === 0 ? '' : ` and ${others.length} more`),

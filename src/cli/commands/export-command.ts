@@ -3,7 +3,7 @@ import { createWriteStream } from 'node:fs';
 import { rename, rm } from 'node:fs/promises';
 import { OciArchiveWriter } from '../../archive/oci-archive.ts';
 import { formatBytes } from '../client/format.ts';
-import { parsePlatform } from '../client/platform.ts';
+import { parsePlatform } from '../../oci/platform.ts';
 import { pullImage } from '../client/pull-image.ts';
 import { loadConfig } from '../../config/load.ts';
 import { readFileBounded } from '../../config/read-file.ts';

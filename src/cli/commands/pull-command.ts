@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { userAuthFiles } from '../client/auth-files.ts';
 import { createPullDisplay } from '../client/display.ts';
 import { formatBytes, formatRate, formatSeconds } from '../client/format.ts';
-import { parsePlatform } from '../client/platform.ts';
+import { parsePlatform } from '../../oci/platform.ts';
 import { describeSources } from '../client/pulls-view.ts';
 import { pullImage, type PulledImage } from '../client/pull-image.ts';
 import { loadConfig } from '../../config/load.ts';

@@ -2,7 +2,7 @@
 import { statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { formatBytes } from '../client/format.ts';
-import { hostPlatform } from '../client/platform.ts';
+import { hostPlatform } from '../../oci/platform.ts';
 import { MIB } from '../../util/clock.ts';
 import { WeirError } from '../../util/errors.ts';
 import { parseImageReference, type ImageReference } from '../../oci/reference.ts';

@@ -1,6 +1,7 @@
 /** Data that members send: messages, records, questions, frames. */
 import assert from 'node:assert/strict';
-import { createPrivateKey } from 'node:crypto';
+import { createHmac, createPrivateKey } from 'node:crypto';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import * as fc from 'fast-check';
 import { Identity } from '../../../src/protocol/identity.ts';
 import { placeOf, placesOf } from '../../../src/util/ip-address.ts';
@@ -18,6 +19,7 @@ import {
   encodeHello,
   encodePages,
 } from '../../../src/protocol/sync-messages.ts';
+import { SignedPreheatOrderSchema } from '../../../src/protocol/preheat_pb.ts';
 import { encodeFrame, FrameDecoder, MAX_FRAME_BYTES } from '../../../src/protocol/frames.ts';
 import { digestOfMultihash, multihashOf } from '../../../src/protocol/multihash.ts';
 import {
@@ -35,6 +37,13 @@ import {
   isTellable,
   isTellableAnswer,
 } from '../../../src/protocol/reference-messages.ts';
+import {
+  decodePreheatOrder,
+  decodePreheatProgress,
+  encodePreheatOrder,
+  encodePreheatProgress,
+  PREHEAT_LIMITS,
+} from '../../../src/protocol/preheat-messages.ts';
 import { members, messages } from '../../unit/protocol/arbitraries.ts';
 import { pure, unlessRefused } from '../harness/target.ts';
 import { DIGEST } from './samples.ts';
@@ -187,6 +196,60 @@ export const referenceAnswer = pure({
     if (read === undefined) return;
     assert.ok(isTellableAnswer(read));
     assert.deepEqual(decodeReferenceAnswer(encodeReferenceAnswer(read)), read);
+  },
+});
+
+const ends = { from: identity.peer, to: identity.peer };
+const token = Buffer.from('the token of the tests');
+const order = {
+  id: '0'.repeat(32),
+  images: [{ repository, reference: { kind: 'tag', tag: 'v1' as never } }],
+  platform: { os: 'linux', architecture: 'arm64', variant: 'v8' },
+  starts: 1,
+  expires: 2,
+  keep: 3000,
+} as const;
+
+const signedOrder = encodePreheatOrder(order, ends, token);
+
+export const preheatOrder = pure({
+  name: 'preheat-order',
+  seeds: [signedOrder, fromBinary(SignedPreheatOrderSchema, signedOrder).order],
+  words: ['ghcr.io', 'linux/amd64', DIGEST],
+  run: (input) => {
+    // Nobody who lacks the token gets past the MAC, so a changed order is signed anew.
+    for (const bytes of [input, signedAnew(input)]) {
+      const read = unlessRefused(CODES, () => decodePreheatOrder(bytes, ends, token));
+      if (read === undefined) continue;
+      assert.ok(read.images.length <= PREHEAT_LIMITS.images);
+      assert.ok(read.expires - read.starts <= PREHEAT_LIMITS.lifetime);
+      assert.deepEqual(decodePreheatOrder(encodePreheatOrder(read, ends, token), ends, token), read);
+    }
+  },
+});
+
+function signedAnew(input: Uint8Array): Uint8Array {
+  const mac = createHmac('sha256', token).update('weir preheat order 1\n');
+  mac.update(publicKeyOf(ends.from)).update(publicKeyOf(ends.to)).update(input);
+  return toBinary(
+    SignedPreheatOrderSchema,
+    create(SignedPreheatOrderSchema, { order: input, mac: mac.digest() }),
+  );
+}
+
+const image = { state: 'failed', reason: 'why', presentBytes: 1, size: 2 } as const;
+
+export const preheatProgress = pure({
+  name: 'preheat-progress',
+  seeds: [
+    encodePreheatProgress({ refused: undefined, images: [image, image] }),
+    encodePreheatProgress({ refused: 'preheat is off' }),
+  ],
+  run: (input) => {
+    const read = unlessRefused(CODES, () => decodePreheatProgress(input));
+    if (read === undefined) return;
+    assert.match(JSON.stringify(read), /^[ -~]*$/);
+    assert.deepEqual(decodePreheatProgress(encodePreheatProgress(read)), read);
   },
 });
 

@@ -124,3 +124,29 @@ describe('a question', () => {
     raw.socket.destroy();
   });
 });
+
+describe('an order', () => {
+  it('gets its progress, and is not taken for a question', async () => {
+    await using scene = await Scene.start({
+      onQuestion: async () => Buffer.from('a tag'),
+      onOrder: async (from, order) => Buffer.concat([Buffer.from(from), order]),
+    });
+    const { asking, serving } = scene;
+    const order = Buffer.alloc(20 * 1024, 7);
+    const [progress, reply] = await Promise.all([
+      asking.wire.order(serving.peer, order, { timeout: 5000 }),
+      asking.wire.ask(serving.peer, QUESTION, { timeout: 5000 }),
+    ]);
+    assert.deepEqual(Buffer.from(progress), Buffer.concat([Buffer.from(asking.peer), order]));
+    assert.equal(Buffer.from(reply).toString(), 'a tag');
+  });
+
+  it('is passed over by a node that takes none, and costs nobody the connection', async () => {
+    await using scene = await Scene.start({ onQuestion: async () => Buffer.from('a tag') });
+    const { asking, serving } = scene;
+    const order = asking.wire.order(serving.peer, QUESTION, { timeout: 5000 });
+    await assert.rejects(order, failsWith('peer_cut'));
+    assert.ok(await asking.wire.ask(serving.peer, QUESTION, { timeout: 5000 }));
+    assert.deepEqual([serving.broken, asking.broken], [[], []]);
+  });
+});

@@ -77,7 +77,10 @@ export class Members {
 type Serve = ChunkSource['serve'];
 
 export interface WireNodeOptions extends Partial<
-  Pick<PeerWireOptions, 'maxUpload' | 'maxDownload' | 'readerTimeout' | 'onMessage' | 'onQuestion'>
+  Pick<
+    PeerWireOptions,
+    'maxUpload' | 'maxDownload' | 'readerTimeout' | 'onMessage' | 'onQuestion' | 'onOrder'
+  >
 > {
   readonly node?: Node;
   readonly isSecure?: boolean;
@@ -155,6 +158,7 @@ export class WireNode implements AsyncDisposable {
         onMessage?.(peer, message);
       },
       onQuestion: onQuestion ?? (async () => new Uint8Array()),
+      onOrder: options.onOrder,
       onReached: (peer) => void this.reached.push(peer),
       onUnreachable: (_peer, error) => void this.unreachable.push(error),
       onBroken: (peer, { message }) => void this.broken.push([peer, message]),

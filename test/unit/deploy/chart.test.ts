@@ -26,6 +26,7 @@ const VALUE_SETS: Readonly<Record<string, readonly string[]>> = {
     ['--set', 'config.tags.ttl=1m,podLabels.team=a,podAnnotations.b=c,serviceAccount.annotations.d=e'],
     ['--set', 'extraEnv[0].name=HTTPS_PROXY,extraEnv[0].value=http://proxy.example:3128'],
     ['--set', 'metrics.serviceMonitor.labels.release=prometheus'],
+    ['--set', 'preheat.existingSecret=preheat-token'],
     [
       '--set',
       'config.registries.registry\\.example.username=u,config.registries.registry\\.example.password=p',

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { importsSchema } from '../../../src/status/import-report.ts';
 import { logLevelSchema } from '../../../src/status/log-level.ts';
 import { pullsSchema } from '../../../src/status/pull-report.ts';
+import { preheatSchema, preheatsSchema } from '../../../src/status/preheat-report.ts';
 import { peersSchema, statusSchema } from '../../../src/status/status-report.ts';
 import { freedSchema, listingSchema, pinSchema } from '../../../src/status/store-report.ts';
 
@@ -66,6 +67,17 @@ describe('docs/admin-api.md', () => {
 
   it('lists the fields of /v1/peers', async () => {
     assert.deepEqual(await documented('/v1/peers'), fieldsOf(peersSchema as unknown as Schema, '', false));
+  });
+
+  it('lists the fields of /v1/preheats', async () => {
+    const all = fieldsOf(preheatSchema, '', false);
+    assert.deepEqual(await documented('/v1/preheats'), all);
+    const summary = fieldsOf(preheatsSchema, '', false).slice(1);
+    const own = all.filter((field) => !field.startsWith('members'));
+    assert.deepEqual(
+      summary.map((field) => field.replace('preheats[].', '')),
+      own,
+    );
   });
 
   it('lists the fields of /v1/pulls', async () => {

@@ -67,6 +67,9 @@ const FRAMES: readonly Read[] = [
   { kind: KIND.pong, body: Buffer.alloc(0) },
 ];
 
+/** A kind of a later version. */
+const UNKNOWN = 99;
+
 /** Bytes after the head that each kind may have, and no more. */
 const BOUNDS: readonly (readonly [kind: number, most: number])[] = [
   [KIND.hello, 256],
@@ -80,7 +83,9 @@ const BOUNDS: readonly (readonly [kind: number, most: number])[] = [
   [KIND.pong, 0],
   [KIND.question, 24 * 1024],
   [KIND.reply, 2 * 1024],
-  [13, 64 * 1024],
+  [KIND.order, 40 * 1024],
+  [KIND.progress, 24 * 1024],
+  [UNKNOWN, 64 * 1024],
   [255, 64 * 1024],
 ];
 
@@ -156,9 +161,9 @@ describe('frames of the peer wire', () => {
   it('that are refused take no memory', () => {
     const spy = mock.method(Buffer, 'allocUnsafeSlow');
     try {
-      assert.throws(() => reader().reader.push(Buffer.concat([head(13, 0xffffff), Buffer.alloc(10)])));
+      assert.throws(() => reader().reader.push(Buffer.concat([head(UNKNOWN, 0xffffff), Buffer.alloc(10)])));
       assert.equal(spy.mock.callCount(), 0);
-      reader().reader.push(Buffer.concat([head(13, 1000), Buffer.alloc(10)]));
+      reader().reader.push(Buffer.concat([head(UNKNOWN, 1000), Buffer.alloc(10)]));
       assert.equal(spy.mock.callCount(), 1); // else this test would see nothing
     } finally {
       spy.mock.restore();

@@ -1,6 +1,6 @@
 /** Chooses the image of an index by platform (image spec, image-index.md, "platform"). */
-import { WeirError } from '../../util/errors.ts';
-import type { Descriptor, Platform } from '../../oci/manifest.ts';
+import { WeirError } from '../util/errors.ts';
+import type { Descriptor, Platform } from './manifest.ts';
 
 /** Names of architectures in Node.js that differ from Go's, which images use. */
 const ARCHITECTURES: Readonly<Record<string, string>> = { x64: 'amd64', ia32: '386', ppc64: 'ppc64le' };

@@ -1,12 +1,7 @@
 import assert from 'node:assert/strict';
-import {
-  formatPlatform,
-  hostPlatform,
-  parsePlatform,
-  selectManifest,
-} from '../../../../src/cli/client/platform.ts';
-import type { Descriptor, Platform } from '../../../../src/oci/manifest.ts';
-import { digestOf } from '../../../../src/oci/digest.ts';
+import { formatPlatform, hostPlatform, parsePlatform, selectManifest } from '../../../src/oci/platform.ts';
+import type { Descriptor, Platform } from '../../../src/oci/manifest.ts';
+import { digestOf } from '../../../src/oci/digest.ts';
 
 const manifestFor = (text: string): Descriptor => ({
   mediaType: 'x',
