@@ -31,6 +31,7 @@ let nextPass = 0;
 export class UpstreamClient implements BlobTransport {
   readonly #workers: ByteWorkers;
   readonly #calls = new WeakMap<ByteThread, Map<number, Call>>();
+  #settings: BlobSettings | undefined;
   #nextCall = 0;
 
   constructor(workers: ByteWorkers) {
@@ -40,7 +41,13 @@ export class UpstreamClient implements BlobTransport {
   configure(settings: BlobSettings): void {
     const { connections, environment } = settings;
     const share = Math.max(1, Math.floor(connections / this.#workers.threads.length));
-    const own = { ...settings, connections: share, environment: proxyVariables(environment) };
+    const isFirst = this.#settings === undefined;
+    this.#settings = { ...settings, connections: share, environment: proxyVariables(environment) };
+    if (isFirst) this.#attachAll();
+    else for (const thread of this.#workers.threads) this.#configure(thread);
+  }
+
+  #attachAll(): void {
     this.#workers.onStart((thread) => {
       const calls = new Map<number, Call>();
       this.#calls.set(thread, calls);
@@ -48,8 +55,14 @@ export class UpstreamClient implements BlobTransport {
       thread.onLost((error) => {
         for (const call of calls.values()) call.lost(error);
       });
-      thread.post('upstream', { kind: 'configure', settings: own });
+      this.#configure(thread);
     });
+  }
+
+  #configure(thread: ByteThread): void {
+    if (this.#settings !== undefined) {
+      thread.post('upstream', { kind: 'configure', settings: this.#settings });
+    }
   }
 
   via(worker: number | undefined): Transport<BlobResponse> {

@@ -70,7 +70,7 @@ export type OnPass =
   | { readonly kind: 'closePass'; readonly pass: number };
 
 export type UpstreamCommand =
-  /** The first of all. `connections` is this worker's share. */
+  /** The first of all; again for a later generation. `connections` is this worker's share. */
   | { readonly kind: 'configure'; readonly settings: BlobSettings }
   | {
       readonly kind: 'send';

@@ -39,6 +39,7 @@ import {
   readClusterKey,
   usesMdns,
 } from './cluster-settings.ts';
+import { peerRates } from './limits.ts';
 import type { Logger } from './logger.ts';
 import { Traffic } from './traffic.ts';
 
@@ -110,8 +111,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
         serve: (from, request, acknowledge, signal) =>
           late.service?.serve(from, request, acknowledge, signal) ?? Promise.resolve({ kind: 'absent' }),
       },
-      maxDownload: rate(config['transfer.max-download']),
-      maxUpload: rate(config['transfer.max-upload']),
+      rates: peerRates(config),
+      isOtherZone: (peer) => !traffic.isSameZone(peer),
       clock,
       observer: traffic,
       introduce: async (peer) => late.network?.ensureKnown(peer),
@@ -253,8 +254,4 @@ async function settled(table: MemberTable, config: Config, clock: Clock, mdns: b
   });
   await Promise.race([promise, clock.sleep(SETTLE_TIMEOUT)]);
   forget();
-}
-
-function rate(setting: number | 'none'): number | undefined {
-  return setting === 'none' ? undefined : setting;
 }

@@ -8,6 +8,7 @@ import type { RegistryHost } from '../oci/repository.ts';
 import type { MirrorObserver, RequestReport } from '../mirror/mirror.ts';
 import type { ByteSource } from '../pull/blob-reader.ts';
 import type { StoreUsage } from '../store/store.ts';
+import type { Reload } from './reload.ts';
 import type { TrafficMeter } from './traffic.ts';
 import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.ts';
 
@@ -36,6 +37,8 @@ export interface MetricsSources {
   connections(): number;
   /** Connections to other members on the peer wire. */
   peerConnections(): number;
+  /** The last time that the configuration was read again. */
+  reload(): Pick<Reload, 'at' | 'error'> | undefined;
 }
 
 export class Metrics {
@@ -144,6 +147,14 @@ export class Metrics {
     );
     this.#measure('weir_unwritten_bytes', 'Bytes of chunks requested or received, and not yet written', () =>
       sources.unwrittenBytes(),
+    );
+    this.#measure('weir_config_last_reload_successful', '0 if the configuration could not be reloaded', () =>
+      sources.reload()?.error === undefined ? 1 : 0,
+    );
+    this.#measure(
+      'weir_config_last_reload_timestamp_seconds',
+      'When the configuration was last reloaded, or that failed; 0: not since the start',
+      () => (sources.reload()?.at ?? 0) / 1000,
     );
     this.#measure('weir_blobs_in_flight', 'Blobs that are arriving', () => sources.blobsInFlight());
   }

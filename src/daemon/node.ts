@@ -29,6 +29,8 @@ import { startCluster } from './cluster.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import type { Logger } from './logger.ts';
 import { Metrics } from './metrics.ts';
+import { Reloader, type ConfigSource } from './reload.ts';
+import { accessRules, reloadableParts, upstreamSettings } from './reloadable.ts';
 import { openRuntime, runtimeRoots } from './runtime-folders.ts';
 import { StatusSource } from './status-source.ts';
 import { reportRequest } from './request-log.ts';
@@ -39,7 +41,7 @@ import { startWorkers } from './workers.ts';
 const PREFETCH_SHARE = 8;
 
 export interface NodeOptions {
-  readonly config: Config;
+  readonly configured: ConfigSource;
   readonly version: string;
   readonly logger: Logger;
   /** Is aborted to shut down: running requests end first, within `mirror.drain-timeout`. */
@@ -54,9 +56,11 @@ export type Crash = (cause: 'exception' | 'workers' | 'stuck-worker') => void;
  * Runs a node until the signal is aborted and the drain is over.
  * @throws WeirError `store_locked`, `store_unusable`, `address_in_use`, `config_invalid`
  */
-export async function runNode({ version, logger, signal, crash, ...options }: NodeOptions): Promise<void> {
-  const config = { ...options.config, 'node.zone': await readZone(options.config) };
+export async function runNode({ version, logger, signal, crash, configured }: NodeOptions): Promise<void> {
   const clock = systemClock;
+  using reloader = new Reloader({ source: configured, clock, logger });
+  const loaded = configured.loaded.config;
+  const config: Config = { ...loaded, 'node.zone': await readZone(loaded) };
   const via = randomBytes(8).toString('hex');
   await using stack = new AsyncDisposableStack();
 
@@ -71,6 +75,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     members: () => 1,
     connections: () => 0,
     peerConnections: () => 0,
+    reload: () => reloader.last,
   };
   const metrics: Metrics = new Metrics(version, sources);
   // First to start and last to stop.
@@ -90,6 +95,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     readers: (blob) => blobs.readers(blob),
     handedOut: () => metrics.handedOut,
     fromUpstream: () => metrics.fromUpstream,
+    reload: () => reloader.last,
   });
   const { workers, watch } = startWorkers(config, logger, crash);
   stack.use(workers);
@@ -127,31 +133,15 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   const upstream = new Upstream({
     blobs: new UpstreamClient(workers),
     documents,
-    registries: config.registries,
     userAgent: `weir/${version}`,
     via,
-    certificates: runtimeCerts.certificates,
-    caFile: config['upstream.ca-file'],
-    dockerConfig: config['upstream.docker-config'],
-    connectTimeout: config['upstream.connect-timeout'],
-    headerTimeout: config['upstream.header-timeout'],
-    stallTimeout: config['upstream.stall-timeout'],
-    retries: config['upstream.retries'],
-    maxConnections: config['upstream.max-connections'],
-    allowPrivate: config['upstream.allow-private'] === 'yes',
+    ...upstreamSettings(config, runtimeCerts),
     clock,
     observer: metrics.upstream,
     warn: (message) => logger.warn(message),
   });
   stack.defer(() => upstream.close());
-  const access = new Access({
-    mode: config['access.mode'],
-    ttl: config['access.ttl'],
-    offlineTtl: config['access.offline-ttl'],
-    catalog,
-    upstream,
-    clock,
-  });
+  const access = new Access({ ...accessRules(config), catalog, upstream, clock });
   const cluster = await startCluster({
     config,
     version,
@@ -289,6 +279,8 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   );
   logger.info({ addresses: mirror.addresses }, 'mirror listening');
   ready = true;
+  const owners = { config, logger, access, upstream, manifests, found: runtimeCerts, cluster };
+  reloader.begin(reloadableParts(owners));
   logger.info({ version, data: folder.root, quota: store.usage().quota }, 'ready');
 
   await aborted(signal);

@@ -16,6 +16,7 @@ import {
 } from '../status/status-report.ts';
 import { clusterMode, nodeName } from './cluster-settings.ts';
 import type { Cluster } from './cluster.ts';
+import type { Reload } from './reload.ts';
 
 export interface StatusSourceOptions {
   readonly config: Config;
@@ -27,6 +28,8 @@ export interface StatusSourceOptions {
   readonly readers: (blob: RegistryBlob) => number;
   /** Bytes of blobs that came from upstream. */
   readonly fromUpstream: () => number;
+  /** The last time that the configuration was read again. */
+  readonly reload: () => Reload | undefined;
 }
 
 export class StatusSource {
@@ -46,12 +49,18 @@ export class StatusSource {
     const zones: Record<string, number> = {};
     for (const { zone } of live) zones[zone] = (zones[zone] ?? 0) + 1;
     const [toRuntimes, upstream] = [handedOut(), fromUpstream()];
+    const reload = this.#options.reload();
     return {
       version,
       name: nodeName(config),
       peer: cluster?.table.self.peer ?? this.#nobody,
       zone: config['node.zone'],
       uptime_seconds: (clock.monotonic() - this.#startedAt) / 1000,
+      reload: reload && {
+        at: new Date(reload.at).toISOString(),
+        error: reload.error,
+        waiting: reload.waiting,
+      },
       cluster: {
         mode: clusterMode(config),
         members: cluster === undefined ? 1 : live.length,

@@ -35,12 +35,15 @@ export interface PullRequest {
   readonly worker?: number | undefined;
 }
 
-export interface AccessOptions {
+export interface AccessRules {
   readonly mode: AccessMode;
   /** Milliseconds for which upstream's answer holds. */
   readonly ttl: number;
   /** Milliseconds for which it holds while upstream cannot be reached. */
   readonly offlineTtl: number;
+}
+
+export interface AccessOptions extends AccessRules {
   readonly catalog: Catalog;
   readonly upstream: Pick<Upstream, 'headBlob' | 'headManifest' | 'speaksFor'>;
   readonly clock: Clock;
@@ -65,7 +68,7 @@ function hasAnswered(error: unknown): boolean {
 }
 
 export class Access {
-  readonly #options: AccessOptions;
+  #options: AccessOptions;
   readonly #key: Uint8Array;
   /** Requests to upstream that are under way. */
   readonly #asking: Map<string, Promise<void>> = new Map();
@@ -73,6 +76,11 @@ export class Access {
   constructor(options: AccessOptions) {
     this.#options = options;
     this.#key = options.catalog.key('callers');
+  }
+
+  /** Other rules from now on, also for grants that are remembered. */
+  reconfigure({ mode, ttl, offlineTtl }: AccessRules): void {
+    this.#options = { ...this.#options, mode, ttl, offlineTtl };
   }
 
   /** The key by which a caller of this repository is remembered. */

@@ -97,6 +97,11 @@ export class Manifests {
     return { ...found, stale };
   }
 
+  /** As {@link Tags.forgetRefusals}. */
+  forgetRefusals(): void {
+    this.#tags.forgetRefusals();
+  }
+
   async #headTag(request: TagRequest): Promise<Omit<TagRecord, 'at'>> {
     const { upstream } = this.#options;
     const { repository, reference, caller, accept } = request;

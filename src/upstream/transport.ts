@@ -10,6 +10,8 @@ export interface OutgoingRequest extends SendOptions {
   readonly reach: Reach;
   /** Whether another thread has found that the origin is to be read leniently. */
   readonly isLenient?: boolean;
+  /** Of the settings with which the call began: a byte worker has the connections of several. */
+  readonly generation?: number;
 }
 
 export interface Transport<Head extends ResponseHead> {

@@ -148,8 +148,6 @@ export class EvilPeer implements AsyncDisposable {
         tls: pair,
         members: this.table,
         source: { serve: (from, request) => this.#serve(from, request) },
-        maxDownload: undefined,
-        maxUpload: undefined,
         clock,
         observer: { refused: () => undefined, served: (report) => this.reports.push(report) },
         introduce: async (peer) => this.#network?.ensureKnown(peer),

@@ -1,5 +1,10 @@
 /** Draws a node's status as lines for people. Pure: no clock, no output. */
-import type { StatusReport, SuspectReport, TransferReport } from '../../status/status-report.ts';
+import type {
+  ReloadReport,
+  StatusReport,
+  SuspectReport,
+  TransferReport,
+} from '../../status/status-report.ts';
 import {
   formatAge,
   formatBytes,
@@ -50,8 +55,16 @@ export function renderStatus(report: StatusReport, options: StatusViewOptions): 
     line('received', received),
     line('sent', `${formatBytes(totals.to_peers)} to peers, ${formatBytes(totals.to_runtimes)} to runtimes`),
     line('saved', describeSaved(report)),
+    ...(report.reload === undefined ? [] : [line('config', describeReload(report.reload, options.now))]),
   ];
   return [...lines, ...renderTransfers(report, options, tone), ...renderSuspects(report, options, tone)];
+}
+
+/** `reloaded 3 m ago; after a restart: mirror.listen` */
+function describeReload({ at, error, waiting }: ReloadReport, now: number): string {
+  const ago = `${formatAge(Math.max(0, (now - Date.parse(at)) / 1000))} ago`;
+  if (error !== undefined) return `not reloaded ${ago}: ${printable(error)}`;
+  return `reloaded ${ago}${waiting.length > 0 ? `; after a restart: ${printable(waiting.join(', '))}` : ''}`;
 }
 
 type Painter = (tone: Tone, text: string) => string;

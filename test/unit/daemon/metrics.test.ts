@@ -11,6 +11,7 @@ const SOURCES: MetricsSources = {
   members: () => 1,
   connections: () => 0,
   peerConnections: () => 0,
+  reload: () => undefined,
 };
 
 describe('Metrics', () => {
