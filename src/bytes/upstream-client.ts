@@ -13,6 +13,7 @@ import type {
   PassWish,
 } from '../upstream/blob-transport.ts';
 import { Progress } from '../util/progress.ts';
+import { TokenBucket } from '../util/token-bucket.ts';
 import type { OutgoingRequest, Transport } from '../upstream/transport.ts';
 import type { ByteThread, ByteWorkers } from './byte-workers.ts';
 import type { UpstreamEvent } from './upstream-messages.ts';
@@ -31,6 +32,7 @@ let nextPass = 0;
 export class UpstreamClient implements BlobTransport {
   readonly #workers: ByteWorkers;
   readonly #calls = new WeakMap<ByteThread, Map<number, Call>>();
+  readonly #limit = TokenBucket.memory();
   #settings: BlobSettings | undefined;
   #nextCall = 0;
 
@@ -61,8 +63,14 @@ export class UpstreamClient implements BlobTransport {
 
   #configure(thread: ByteThread): void {
     if (this.#settings !== undefined) {
-      thread.post('upstream', { kind: 'configure', settings: this.#settings });
+      const limit = this.#limit;
+      thread.post('upstream', { kind: 'configure', settings: this.#settings, limit });
     }
+  }
+
+  /** Limits bodies from now on, also those that are being read. @param rate bytes per second; undefined: no limit */
+  limit(rate: number | undefined): void {
+    TokenBucket.setRate(this.#limit, rate);
   }
 
   via(worker: number | undefined): Transport<BlobResponse> {

@@ -2,7 +2,9 @@
  * Reads from registries in a byte worker: sends the requests that the main thread makes, and puts their bodies where it says.
  * Addresses are checked here, where names are resolved and connections are made.
  */
+import { systemClock } from '../util/clock.ts';
 import { assertNever, WeirError } from '../util/errors.ts';
+import { TokenBucket } from '../util/token-bucket.ts';
 import { Pools } from '../upstream/pools.ts';
 import type { Response } from '../upstream/response.ts';
 import { PoolTransport } from '../upstream/transport.ts';
@@ -62,6 +64,7 @@ export class UpstreamPart implements Part<'upstream'> {
   /** Of the last generations, the newest last. */
   readonly #pools = new Map<number, Pools>();
   #newest: Pools | undefined;
+  #limit: TokenBucket | undefined;
 
   constructor(post: Post<'upstream'>, places: ChunkPlaces) {
     this.#post = post;
@@ -71,6 +74,7 @@ export class UpstreamPart implements Part<'upstream'> {
   receive(command: UpstreamCommand): void {
     switch (command.kind) {
       case 'configure':
+        this.#limit ??= new TokenBucket(command.limit, systemClock);
         return this.#configure(command.settings);
       case 'send':
         void this.#send(command);
@@ -123,7 +127,8 @@ export class UpstreamPart implements Part<'upstream'> {
       // Of a call that has outlived many changes, the newest: another worker may have taken this one's place, too.
       const pools = this.#pools.get(request.generation ?? -1) ?? this.#newest;
       if (pools === undefined) throw new WeirError('internal', 'the byte worker is not configured');
-      const response = await new PoolTransport(pools, 'blob').send({ ...request, signal: stop.signal });
+      const own = { signal: stop.signal, limit: this.#limit };
+      const response = await new PoolTransport(pools, 'blob').send({ ...request, ...own });
       known.response = response;
       const { status, headers } = response;
       this.#post({ kind: 'head', call, status, headers });

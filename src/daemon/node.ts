@@ -28,6 +28,7 @@ import { readZone } from './cluster-settings.ts';
 import { startCluster } from './cluster.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import type { Logger } from './logger.ts';
+import { UpstreamLimit } from './limits.ts';
 import { Metrics } from './metrics.ts';
 import { Reloader, type ConfigSource } from './reload.ts';
 import { accessRules, reloadableParts, upstreamSettings } from './reloadable.ts';
@@ -130,8 +131,9 @@ export async function runNode({ version, logger, signal, crash, configured }: No
   const documents = new DocumentRoom();
   const runtimeCerts = readCertsFolders(config['upstream.certs-folders']);
   for (const problem of runtimeCerts.problems) logger.warn(problem);
+  const upstreamClient = new UpstreamClient(workers);
   const upstream = new Upstream({
-    blobs: new UpstreamClient(workers),
+    blobs: upstreamClient,
     documents,
     userAgent: `weir/${version}`,
     via,
@@ -158,6 +160,7 @@ export async function runNode({ version, logger, signal, crash, configured }: No
     manifests: () => manifests,
     isPulling: () => blobs.inFlight > 0,
   });
+  const upstreamLimit = stack.use(new UpstreamLimit(config, upstreamClient, cluster?.table));
   if (cluster !== undefined) {
     stack.use(cluster);
     announced = cluster.announcements;
@@ -280,7 +283,7 @@ export async function runNode({ version, logger, signal, crash, configured }: No
   logger.info({ addresses: mirror.addresses }, 'mirror listening');
   ready = true;
   const owners = { config, logger, access, upstream, manifests, found: runtimeCerts, cluster };
-  reloader.begin(reloadableParts(owners));
+  reloader.begin([...reloadableParts(owners), upstreamLimit]);
   logger.info({ version, data: folder.root, quota: store.usage().quota }, 'ready');
 
   await aborted(signal);

@@ -3,7 +3,8 @@ import type { Reach } from './address-guard.ts';
 import type { TlsProfile } from './endpoint.ts';
 import { isOfHead } from './failure.ts';
 import type { Lane, Pools } from './pools.ts';
-import { send, type Response, type ResponseHead, type SendOptions } from './response.ts';
+import type { Response, ResponseHead } from './response.ts';
+import { send, type SendOptions } from './send.ts';
 
 export interface OutgoingRequest extends SendOptions {
   readonly tls: TlsProfile;
