@@ -4,6 +4,7 @@ import type { Config, ConfigKey } from './settings.ts';
 /** All others take effect after a restart. */
 export const RELOADABLE: ReadonlySet<ConfigKey> = new Set<ConfigKey>([
   'registries',
+  'cluster.key-file',
   'cluster.banned',
   'transfer.max-upload',
   'transfer.max-download',
@@ -24,6 +25,12 @@ export const RELOADABLE: ReadonlySet<ConfigKey> = new Set<ConfigKey>([
   'upstream.docker-config',
   'log.level',
 ]);
+
+/** Whether the change of this setting waits for a restart: also that from no cluster key to one, which changes who may connect. */
+export function needsRestart(key: ConfigKey, before: Config, after: Config): boolean {
+  if (key !== 'cluster.key-file') return !RELOADABLE.has(key);
+  return (before[key] === '') !== (after[key] === '');
+}
 
 /** The settings whose values differ. */
 export function changedSettings(before: Config, after: Config): readonly ConfigKey[] {

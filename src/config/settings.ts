@@ -143,7 +143,7 @@ export const SETTINGS = {
   'cluster.key-file': setting(
     optionalFile(),
     '',
-    'File with the key that all members share; without a key the node looks for peers on this machine only',
+    'File with the key that all members share, or with two, one a line, while it is changed; without a key the node looks for peers on this machine only',
   ),
   'cluster.insecure-open': setting(
     choice(['yes', 'no']),

@@ -8,6 +8,7 @@ import type { Config } from '../config/settings.ts';
 import { WeirError } from '../util/errors.ts';
 import type { ByteWorkers } from '../bytes/byte-workers.ts';
 import { PeerWire } from '../bytes/peer-wire.ts';
+import { ClusterKeys, clusterTag } from '../network/cluster-keys.ts';
 import { Network } from '../network/network.ts';
 import { MemberTable } from '../cluster/member-table.ts';
 import { Identity } from '../protocol/identity.ts';
@@ -36,7 +37,7 @@ import {
   dataAddresses,
   listenOn,
   nodeName,
-  readClusterKey,
+  readClusterKeys,
   usesMdns,
 } from './cluster-settings.ts';
 import { peerRates } from './limits.ts';
@@ -70,6 +71,8 @@ export interface ClusterOptions {
 
 export interface Cluster extends AsyncDisposable {
   readonly network: Network;
+  /** As it started with. */
+  readonly keys: readonly Uint8Array[];
   readonly table: MemberTable;
   readonly swarms: SwarmManager;
   readonly peering: Peering;
@@ -89,7 +92,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   if (mode === 'off') return undefined;
   await using stack = new AsyncDisposableStack();
   const identity = await Identity.load(join(options.folder, 'identity.key'));
-  const clusterKey = await readClusterKey(config['cluster.key-file']);
+  const clusterKeys = await readClusterKeys(config['cluster.key-file']);
   const table = new MemberTable({
     self: identity.peer,
     clock,
@@ -131,7 +134,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   const network = stack.use(
     await Network.start({
       identity,
-      clusterKey,
+      clusterKeys: new ClusterKeys(clusterKeys),
       listen: listenOn(config['cluster.listen'], mode),
       announce: config['cluster.announce'],
       bootstrap: config['cluster.bootstrap'],
@@ -237,12 +240,23 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     documents: options.documents,
     sent: (swarm, to, bytes) => traffic.sent(swarm, to, bytes),
   });
-  logger.info({ addresses: network.addresses, peer: identity.peer, mode }, 'cluster listening');
+  const keys = clusterKeys.map(clusterTag);
+  logger.info({ addresses: network.addresses, peer: identity.peer, mode, keys }, 'cluster listening');
   logger.info({ addresses: table.self.dataAddresses, tls: tls !== undefined }, 'transfer listening');
   await announcements.announceAll(providers);
   const all = stack.move();
   const dispose = (): Promise<void> => all.disposeAsync();
-  return { network, table, swarms, peering, traffic, wire, announcements, [Symbol.asyncDispose]: dispose };
+  return {
+    network,
+    keys: clusterKeys,
+    table,
+    swarms,
+    peering,
+    traffic,
+    wire,
+    announcements,
+    [Symbol.asyncDispose]: dispose,
+  };
 }
 
 /** Resolves when another member is known, or after a while: a node that just started must not pull as if it were alone. */

@@ -17,8 +17,8 @@ export interface ConfigSource {
   readonly loaded: LoadedConfig;
   /** Reads it again. @throws WeirError `config_invalid` */
   load(): Promise<LoadedConfig>;
-  /** Settings that owners take while they run. */
-  readonly reloadable: ReadonlySet<ConfigKey>;
+  /** Whether owners do not take a change of this setting while they run. */
+  needsRestart(key: ConfigKey, before: Config, after: Config): boolean;
   changed(before: Config, after: Config): readonly ConfigKey[];
   /** Calls back at SIGHUP, also for one that came before. */
   onHangup(listener: () => void): void;
@@ -112,13 +112,15 @@ export class Reloader implements Disposable {
         if (take !== undefined) takes.push(take);
       }
       for (const take of takes) take();
+      const before = this.#loaded.config;
       const changed = source
-        .changed(this.#loaded.config, loaded.config)
-        .filter((key) => source.reloadable.has(key));
+        .changed(before, loaded.config)
+        .filter((key) => !source.needsRestart(key, before, loaded.config));
       this.#loaded = loaded;
+      const first = source.loaded.config;
       const waiting = source
-        .changed(source.loaded.config, loaded.config)
-        .filter((key) => !source.reloadable.has(key));
+        .changed(first, loaded.config)
+        .filter((key) => source.needsRestart(key, first, loaded.config));
       this.#last = { at: clock.now(), error: undefined, waiting };
       const isSame = takes.length === 0 && changed.length === 0;
       logger.info(

@@ -1,5 +1,7 @@
 /** The owners of settings that change while the node runs (reload.ts): what of the configuration each one takes. */
+import { isDeepStrictEqual } from 'node:util';
 import type { Config } from '../config/settings.ts';
+import { clusterTag } from '../network/cluster-keys.ts';
 import { parsePeerId } from '../protocol/peer-id.ts';
 import type { Access, AccessRules } from '../pull/access.ts';
 import type { Manifests } from '../pull/manifests.ts';
@@ -7,6 +9,7 @@ import { certificateFiles, readCertsFolders, type FoundCertificates } from '../u
 import type { Upstream } from '../upstream/upstream.ts';
 import type { UpstreamSettings } from '../upstream/upstream-options.ts';
 import { WeirError } from '../util/errors.ts';
+import { readClusterKeys } from './cluster-settings.ts';
 import type { Cluster } from './cluster.ts';
 import { peerRates } from './limits.ts';
 import type { Logger } from './logger.ts';
@@ -58,7 +61,7 @@ export function reloadableParts(parts: ReloadableParts): readonly Reloadable[] {
       (level) => void (logger.level = level),
     ),
     taking(now, accessRules, (rules) => access.reconfigure(rules)),
-    ...(cluster === undefined ? [] : clusterParts(now, cluster)),
+    ...(cluster === undefined ? [] : [...clusterParts(now, cluster), new KeysOwner(cluster, logger)]),
   ];
 }
 
@@ -84,6 +87,29 @@ function taking<T>(now: Config, read: (config: Config) => T, take: (value: T) =>
       };
     },
   };
+}
+
+/** A cluster with a key takes others. One without a key gets its first one at a restart, and the other way round. */
+class KeysOwner implements Reloadable {
+  readonly #cluster: Pick<Cluster, 'network'>;
+  readonly #logger: Logger;
+  #keys: readonly Uint8Array[];
+
+  constructor(cluster: Pick<Cluster, 'network' | 'keys'>, logger: Logger) {
+    this.#cluster = cluster;
+    this.#logger = logger;
+    this.#keys = cluster.keys;
+  }
+
+  async prepare(config: Config): Promise<(() => void) | undefined> {
+    const keys = await readClusterKeys(config['cluster.key-file']);
+    if (keys.length === 0 || this.#keys.length === 0 || isDeepStrictEqual(keys, this.#keys)) return undefined;
+    return () => {
+      this.#keys = keys;
+      this.#cluster.network.useKeys(keys);
+      this.#logger.info({ keys: keys.map(clusterTag) }, 'cluster keys changed');
+    };
+  }
 }
 
 class UpstreamOwner implements Reloadable {

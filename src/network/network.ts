@@ -34,7 +34,7 @@ import { RecordIntake } from './record-intake.ts';
 import * as limits from './limits.ts';
 import { MemberSync } from './member-sync.ts';
 import { Neighbours } from './neighbours.ts';
-import { createLibp2pNode, gossipTopic, type Libp2pNode } from './libp2p-node.ts';
+import { createLibp2pNode, GOSSIP_TOPIC, type Libp2pNode } from './libp2p-node.ts';
 import { SelfRecord } from './self-record.ts';
 
 export class Network implements AsyncDisposable {
@@ -56,7 +56,7 @@ export class Network implements AsyncDisposable {
   readonly #running: Set<Promise<void>> = new Set();
 
   private constructor(options: NetworkOptions, libp2p: Libp2pNode) {
-    const { table, clock, identity, selfInfo, clusterKey } = options;
+    const { table, clock, identity, selfInfo } = options;
     this.#options = options;
     this.#libp2p = libp2p;
     this.#self = new SelfRecord(identity, table, clock, selfInfo);
@@ -83,7 +83,7 @@ export class Network implements AsyncDisposable {
     const dialer = this.#dialer;
     this.#hellos = new Hellos({ libp2p, dialer, clock, recordIntake, self, onAborted });
     this.#memberSync = new MemberSync(libp2p, table, recordIntake, self, onAborted);
-    this.#gossip = new Gossip(libp2p, gossipTopic(clusterKey), recordIntake);
+    this.#gossip = new Gossip(libp2p, GOSSIP_TOPIC, recordIntake);
     this.#neighbours = new Neighbours({
       libp2p,
       dialer: this.#dialer,
@@ -167,6 +167,13 @@ export class Network implements AsyncDisposable {
       if (signal?.aborted !== true) this.#peerPolicy.unreachable(peer, error);
       throw error;
     }
+  }
+
+  /** Takes other cluster keys. Connections of those that are gone are closed in a while, and made anew. */
+  useKeys(keys: readonly Uint8Array[]): void {
+    const { clusterKeys } = this.#options;
+    const options = { ...this.#options, libp2p: this.#libp2p, signal: this.#stop.signal };
+    this.#background(clusterKeys.replace(keys, options));
   }
 
   peers(): readonly ConnectedPeer[] {

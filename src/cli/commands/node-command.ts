@@ -8,7 +8,7 @@ import { createLogger } from '../../daemon/logger.ts';
 import { runNode, type Crash } from '../../daemon/node.ts';
 import { EXIT, STUCK_SIGNAL } from '../exit-codes.ts';
 import { wantsColor, withSignals, type CliContext } from '../context.ts';
-import { changedSettings, RELOADABLE } from '../../config/reloadable.ts';
+import { changedSettings, needsRestart } from '../../config/reloadable.ts';
 import type { LoadedConfig } from '../../config/load.ts';
 import { loadCommandConfig } from './config-command.ts';
 
@@ -38,7 +38,7 @@ export async function runNodeCommand(command: Command, context: CliContext): Pro
     const configured = {
       loaded,
       load: () => loadAgain(command, context, file),
-      reloadable: RELOADABLE,
+      needsRestart,
       changed: changedSettings,
       onHangup: (listener: () => void) => context.hangups?.listen(listener),
     };
