@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { parse as parseYaml } from 'yaml';
 import { EXIT_CODES } from '../src/cli/exit-codes.ts';
 import { buildProgram } from '../src/cli/program.ts';
+import { RELOADABLE } from '../src/config/reloadable.ts';
 import { REGISTRY_FIELDS } from '../src/config/registries.ts';
 import { SECTIONS, envName, flagName, sectionOf } from '../src/config/setting-names.ts';
 import { SETTING_KEYS, settingOf, type SettingKey } from '../src/config/settings.ts';
@@ -33,7 +34,11 @@ export interface GeneratedDocument {
 /** The documents as they are, and as they should be. */
 export async function generateDocuments(): Promise<readonly GeneratedDocument[]> {
   const wanted: Readonly<Record<string, Parts>> = {
-    'configuration.md': { settings: settingsTable(), registries: registriesTable() },
+    'configuration.md': {
+      reloadable: reloadableList(),
+      settings: settingsTable(),
+      registries: registriesTable(),
+    },
     'cli.md': { commands: commandHelp(), 'exit-codes': exitCodeTable() },
     'benchmarks.md': await benchmarkParts(),
     '../deploy/chart/README.md': { values: await chartValuesTable() },
@@ -65,6 +70,10 @@ function settingsTable(): string {
       return `\n### ${title}\n\n${table(['Setting', 'Default', 'What it is', 'Allowed'], rows)}`;
     })
     .join('\n');
+}
+
+function reloadableList(): string {
+  return `\n${[...RELOADABLE].map((key) => `\`${key}\``).join(', ')}.\n`;
 }
 
 function settingRow(key: SettingKey): readonly string[] {

@@ -27,8 +27,6 @@ export function openWire({ self, workers, others, ...options }: MemberWireOption
       onChange: () => () => undefined,
     },
     source: { serve: async () => ({ kind: 'absent' }) },
-    maxDownload: undefined,
-    maxUpload: undefined,
     clock: systemClock,
     observer: { refused: (reason) => console.error(`bench: refused: ${reason}`), served: () => undefined },
     introduce: async () => undefined,

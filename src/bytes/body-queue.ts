@@ -3,7 +3,7 @@
  * way. Other frames go between the data frames, and a window keeps few bytes on the way, so that those need not wait long.
  */
 import { WeirError } from '../util/errors.ts';
-import { STEP_BYTES, type TokenBucket } from '../util/token-bucket.ts';
+import { STEP_BYTES, type RateLimit } from '../util/token-bucket.ts';
 import { dataHead } from '../transfer/frames.ts';
 import { HEADROOM, type BodyBuffers } from './body-buffers.ts';
 import { BodySender } from './body-sender.ts';
@@ -21,7 +21,8 @@ export interface BodyQueueOptions {
   readonly window: SendWindow;
   readonly buffers: BodyBuffers;
   readonly places: ChunkPlaces;
-  readonly limit: TokenBucket | undefined;
+  /** Asked anew for each body: until the member is admitted, it is not known. */
+  readonly limit: () => RateLimit;
   /** Nothing of the chunk is read any more. */
   readonly onServed: (id: number, outcome: ServedOutcome) => void;
 }
@@ -94,7 +95,8 @@ export class BodyQueue {
   async #send(body: Body): Promise<void> {
     const { part, id } = body;
     if (body.isStopped) return;
-    const { buffers, places, limit, window } = this.#options;
+    const { buffers, places, window } = this.#options;
+    const limit = this.#options.limit();
     const write = async (frame: Uint8Array): Promise<void> => {
       await window.take(frame.length);
       if (body.isStopped) return;
@@ -109,7 +111,7 @@ export class BodyQueue {
     if (content instanceof Uint8Array) {
       for (let at = part.start; at < part.end; at += STEP_BYTES) {
         const bytes = content.subarray(at, Math.min(at + STEP_BYTES, part.end));
-        await limit?.take(bytes.length);
+        await limit.take(bytes.length);
         if (body.isStopped) return;
         await write(Buffer.concat([dataHead(id, bytes.length), bytes]));
       }

@@ -10,7 +10,7 @@ import { MILLISECOND, SECOND } from '../util/clock.ts';
 import type { ChunkCheck, FileContent } from '../util/content.ts';
 import { WeirError } from '../util/errors.ts';
 import { Progress } from '../util/progress.ts';
-import { STEP_BYTES, type TokenBucket } from '../util/token-bucket.ts';
+import { STEP_BYTES, type RateLimit } from '../util/token-bucket.ts';
 import { HASH_BYTES } from '../protocol/attestation.ts';
 import type { BodyBuffers } from './body-buffers.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
@@ -31,7 +31,7 @@ export interface SenderOptions {
   readonly onWaiting: (position: number) => void;
   readonly buffers: BodyBuffers;
   /** Shared with other bodies. */
-  readonly limit?: TokenBucket | undefined;
+  readonly limit?: RateLimit | undefined;
   /** Bytes of the next write, at most; default: a whole buffer. */
   readonly step?: (() => number) | undefined;
   /** Memory for chunks that are checked. */
@@ -83,9 +83,10 @@ export class BodySender {
         if (taken.length === 1) await this.#until(writing);
         if (this.#isOver) return;
         const buffer = taken[count % taken.length] ?? taken[0];
-        const step = Math.min(limit === undefined ? buffer.length : STEP_BYTES, nextStep?.() ?? Infinity);
+        const isLimited = limit?.isLimited === true;
+        const step = Math.min(isLimited ? STEP_BYTES : buffer.length, nextStep?.() ?? Infinity);
         const bytes = buffer.subarray(0, Math.min(available, buffer.length, step));
-        if (limit !== undefined) await this.#until(limit.take(bytes.length, { signal: this.#stop.signal }));
+        if (isLimited) await this.#until(limit.take(bytes.length, { signal: this.#stop.signal }));
         if (this.#isOver) return;
         this.#read(bytes);
         await this.#until(writing);

@@ -1,10 +1,10 @@
 /** What a connection to a member is made from, and what it tells. */
 import type { Socket } from 'node:net';
 import type { Clock } from '../util/clock.ts';
-import type { TokenBucket } from '../util/token-bucket.ts';
 import type { Hello } from '../transfer/wire-codec.ts';
 import type { BodyBuffers } from './body-buffers.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
+import type { LimitsOf } from './peer-limits.ts';
 import type { ConnectionEvent } from './peers-messages.ts';
 
 /** An event without the number of its connection. */
@@ -18,8 +18,9 @@ export interface PeerConnectionOptions {
   readonly post: (event: Told, transfer?: readonly ArrayBuffer[]) => void;
   readonly places: ChunkPlaces;
   readonly buffers: BodyBuffers;
-  readonly download: TokenBucket | undefined;
-  readonly upload: TokenBucket | undefined;
+  readonly limits: LimitsOf;
+  /** Of a member that this node has dialled. Another one is known when it is admitted. */
+  readonly isOtherZone: boolean;
   /** Milliseconds in which the peer must take a buffer. */
   readonly readerTimeout: number;
   readonly clock: Clock;

@@ -23,6 +23,7 @@ import {
 import { BodyQueue, type ServedOutcome } from './body-queue.ts';
 import { ChunkReceiver } from './chunk-receiver.ts';
 import type { PeerConnectionOptions } from './peer-connection-options.ts';
+import type { ConnectionLimits } from './peer-limits.ts';
 import type { ConnectionOrder } from './peers-messages.ts';
 import { SendWindow } from './send-window.ts';
 import { Silence } from './silence.ts';
@@ -43,6 +44,7 @@ export class PeerConnection {
   readonly #window: SendWindow;
   readonly #bodies: BodyQueue;
   readonly #pause: SocketPause;
+  #limits: ConnectionLimits;
   #state: 'greeting' | 'greeted' | 'open' = 'greeting';
   #isRetired = false;
   #unsent = 0;
@@ -51,14 +53,15 @@ export class PeerConnection {
   #error: WeirError | undefined;
 
   constructor(options: PeerConnectionOptions) {
-    const { socket, places, buffers, upload, download, clock } = options;
+    const { socket, places, buffers, clock } = options;
     this.#options = options;
+    this.#limits = options.limits(options.isOtherZone);
     this.#reader = new FrameReader({
       frame: (kind, body) => this.#onFrame(kind, body),
       data: (id, bytes) => this.#onData(id, bytes),
     });
     this.#silence = new Silence(options.hasDialled);
-    this.#pause = new SocketPause(socket, download, clock);
+    this.#pause = new SocketPause(socket, this.#limits.download, clock);
     this.#window = new SendWindow(
       (id) => this.#send(encodeFrame(KIND.mark, markOf(id))),
       () => clock.monotonic(),
@@ -69,7 +72,7 @@ export class PeerConnection {
       write: (frame) => this.#write(frame),
       buffers,
       places,
-      limit: upload,
+      limit: () => this.#limits.upload,
       onServed: (id, outcome) => this.#onServed(id, outcome),
     });
     socket.on('error', (error) => (this.#error ??= cut(errorMessage(error))));
@@ -84,6 +87,8 @@ export class PeerConnection {
         return; // done
       case 'admit':
         this.#state = 'open';
+        this.#limits = this.#options.limits(order.isOtherZone);
+        this.#pause.use(this.#limits.download);
         return this.#send(this.#options.hello);
       case 'cut':
         return this.close(new WeirError('aborted', 'the connection is not wanted any more'));

@@ -70,14 +70,14 @@ export class PeerThreads {
     });
   }
 
-  dial({ peer, dataAddresses, fingerprint }: Member): PeerEnd {
+  dial({ peer, dataAddresses, fingerprint }: Member, isOtherZone: boolean): PeerEnd {
     const thread = this.#threads.get(this.#options.workers.next());
     if (thread === undefined) throw new WeirError('internal', 'a byte worker is not known');
     const end = new PeerEnd(thread, 2 * this.#next++);
     end.peer = peer;
     // A copy: a fingerprint that was decoded is a part of its message, and all of that would be cloned.
     end.fingerprint = new Uint8Array(fingerprint);
-    end.order({ kind: 'dial', target: { peer, dataAddresses, fingerprint: end.fingerprint } });
+    end.order({ kind: 'dial', target: { peer, dataAddresses, fingerprint: end.fingerprint }, isOtherZone });
     return end;
   }
 

@@ -8,6 +8,7 @@ import type { KnownMembers, Refusal } from '../transfer/admission.ts';
 import type { ChunkSource } from '../transfer/chunk-exchange.ts';
 import type { KeyPair } from '../transfer/limits.ts';
 import type { ByteWorkers } from './byte-workers.ts';
+import type { PeerRates } from './peer-limits.ts';
 import type { AnswerQuestion } from './peer-questions.ts';
 import type { ServedReport } from './peer-serving.ts';
 
@@ -26,9 +27,9 @@ export interface PeerWireOptions {
   readonly tls: KeyPair | undefined;
   readonly members: KnownMembers;
   readonly source: ChunkSource;
-  /** Bytes per second, over all members. */
-  readonly maxDownload: number | undefined;
-  readonly maxUpload: number | undefined;
+  readonly rates?: PeerRates | undefined;
+  /** Default: all members are of this node's zone. */
+  readonly isOtherZone?: ((peer: PeerId) => boolean) | undefined;
   readonly clock: Clock;
   readonly observer: PeerWireObserver;
   /** Sends this node's record to a member that cut a connection off at once, as members do with strangers. */

@@ -14,7 +14,6 @@
 import type { HttpListener } from '../http/exchange.ts';
 import { SECOND } from '../util/clock.ts';
 import { assertNever, isWeirError, WeirError } from '../util/errors.ts';
-import { TokenBucket } from '../util/token-bucket.ts';
 import { decodeSwarmMessage, encodeSwarmMessage } from '../protocol/codec.ts';
 import type { Address, Member } from '../protocol/member.ts';
 import type { SwarmMessage } from '../protocol/messages.ts';
@@ -27,11 +26,11 @@ import { Introductions } from './introductions.ts';
 import { NO_FINGERPRINT, type PeerEnd } from './peer-end.ts';
 import { giveBack } from './peer-answers.ts';
 import { PeerLink, type LinkContext } from './peer-link.ts';
+import { setLimits, shareLimits, type PeerRates, type SharedLimits } from './peer-limits.ts';
 import { PeerQuestions, type AskOptions } from './peer-questions.ts';
 import { PeerServing } from './peer-serving.ts';
 import { PeerThreads, type EndEvent } from './peer-threads.ts';
 import type { PeerWireOptions } from './peer-wire-options.ts';
-import type { SharedLimit } from './peers-messages.ts';
 
 /** Milliseconds in which a peer must take one buffer of 256 KiB: a slower one holds a slot that others want. */
 const READER_TIMEOUT = 10 * SECOND;
@@ -49,12 +48,14 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
   readonly #threads: PeerThreads;
   readonly #links = new Map<PeerId, PeerLink>();
   readonly #context: LinkContext;
+  readonly #limits: SharedLimits;
   #listeners: readonly HttpListener[] = [];
   #isClosed = false;
 
   private constructor(options: PeerWireOptions) {
     const { members, tls, self, source, clock, observer, workers } = options;
     this.#options = options;
+    this.#limits = shareLimits(options.rates ?? {});
     this.#admission = new Admission(members, tls !== undefined);
     this.#serving = new PeerServing({
       source,
@@ -92,8 +93,7 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
         kind: 'start',
         hello: encodeFrame(KIND.hello, encodeHello({ peer: self, minor: MINOR_VERSION })),
         tls,
-        download: limitOf(options.maxDownload),
-        upload: limitOf(options.maxUpload),
+        limits: this.#limits,
         readerTimeout: options.readerTimeout ?? READER_TIMEOUT,
       },
       onAccepted: (end) => this.#onAccepted(end),
@@ -151,6 +151,11 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
     return this.#link(peer).fetch(request, events);
   }
 
+  /** Changes the limits, also of what is under way. */
+  limit(rates: PeerRates): void {
+    setLimits(this.#limits, rates);
+  }
+
   /** Closes all connections to this peer. */
   drop(peer: PeerId, reason: WeirError): void {
     this.#links.get(peer)?.drop(reason);
@@ -177,6 +182,10 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
     this.#orders.fail(peer, error);
   }
 
+  #isOtherZone(peer: PeerId): boolean {
+    return this.#options.isOtherZone?.(peer) === true;
+  }
+
   #link(peer: PeerId): PeerLink {
     let link = this.#links.get(peer);
     if (link === undefined) this.#links.set(peer, (link = new PeerLink(peer, this.#context)));
@@ -200,7 +209,7 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
   }
 
   #dial(member: Member): PeerEnd {
-    const end = this.#threads.dial(member);
+    const end = this.#threads.dial(member, this.#isOtherZone(member.peer));
     end.onClose((error) => this.#closed(end, member.peer, error));
     return end;
   }
@@ -242,7 +251,7 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
     if ('refused' in verdict) return this.#refuse(verdict.refused, end);
     end.peer = peer;
     end.fingerprint = certificate?.fingerprint ?? NO_FINGERPRINT;
-    end.order({ kind: 'admit' });
+    end.order({ kind: 'admit', isOtherZone: this.#isOtherZone(peer) });
     end.onClose((error) => this.#closed(end, peer, error));
     this.#opened(end, peer);
   }
@@ -310,10 +319,6 @@ export class PeerWire implements ChunkClient, AsyncDisposable {
 function breach(end: PeerEnd, error: WeirError): void {
   end.destroy();
   end.closed(error);
-}
-
-function limitOf(rate: number | undefined): SharedLimit | undefined {
-  return rate === undefined ? undefined : { rate, memory: TokenBucket.memory() };
 }
 
 function closed(): WeirError {

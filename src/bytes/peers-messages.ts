@@ -20,24 +20,18 @@ import type { FrameKind } from '../transfer/frames.ts';
 import type { KeyPair } from '../transfer/limits.ts';
 import type { Hello } from '../transfer/wire-codec.ts';
 import type { ReceivedAnswer } from './chunk-receiver.ts';
+import type { SharedLimits } from './peer-limits.ts';
 import type { SentPart } from './sent-part.ts';
 import type { WireError } from './wire-error.ts';
-
-/** A limit on a rate that holds for all workers together (util/token-bucket.ts). */
-export interface SharedLimit {
-  /** Bytes per second, above 0. */
-  readonly rate: number;
-  readonly memory: SharedArrayBuffer;
-}
 
 /** What has to be known of a member to connect to it. */
 export type DialTarget = Pick<Member, 'peer' | 'dataAddresses' | 'fingerprint'>;
 
 /** What is done with a connection. `connection` names it in its worker. */
 export type ConnectionOrder = { readonly connection: number } & (
-  | { readonly kind: 'dial'; readonly target: DialTarget }
+  | { readonly kind: 'dial'; readonly target: DialTarget; readonly isOtherZone: boolean }
   /** A member has opened it. */
-  | { readonly kind: 'admit' }
+  | { readonly kind: 'admit'; readonly isOtherZone: boolean }
   /** Closes it at once. */
   | { readonly kind: 'cut' }
   /** Closes it as soon as nothing is under way. */
@@ -73,8 +67,7 @@ export type PeersCommand =
       readonly hello: Uint8Array;
       /** Its certificate; undefined: plain TCP. */
       readonly tls: KeyPair | undefined;
-      readonly download: SharedLimit | undefined;
-      readonly upload: SharedLimit | undefined;
+      readonly limits: SharedLimits;
       /** Milliseconds in which a peer must take a buffer of a chunk. */
       readonly readerTimeout: number;
     }

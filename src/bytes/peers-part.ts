@@ -4,7 +4,6 @@ import { createSecureContext, type SecureContext } from 'node:tls';
 import PQueue from 'p-queue';
 import { MILLISECOND, SECOND, systemClock } from '../util/clock.ts';
 import { assertNever, toWeirError, WeirError } from '../util/errors.ts';
-import { TokenBucket } from '../util/token-bucket.ts';
 import { dial, type Wire } from '../transfer/dial.ts';
 import { CIPHERS } from '../transfer/limits.ts';
 import { BodyBuffers } from './body-buffers.ts';
@@ -12,8 +11,9 @@ import type { Part, Post } from './byte-worker.ts';
 import type { ChunkPlaces } from './chunk-places.ts';
 import { PeerConnection } from './peer-connection.ts';
 import type { PeerConnectionOptions } from './peer-connection-options.ts';
+import { limitsOf } from './peer-limits.ts';
 import { PeerListener, presentedBy } from './peer-listener.ts';
-import type { ConnectionEvent, ConnectionOrder, PeersCommand, SharedLimit } from './peers-messages.ts';
+import type { ConnectionEvent, ConnectionOrder, PeersCommand } from './peers-messages.ts';
 import { toWireError } from './wire-error.ts';
 
 /**
@@ -28,7 +28,7 @@ const REPORT_INTERVAL = 50 * MILLISECOND;
 type Command<Kind extends PeersCommand['kind']> = Extract<PeersCommand, { kind: Kind }>;
 type Dial = Extract<ConnectionOrder, { kind: 'dial' }>;
 
-interface Settings extends Pick<PeerConnectionOptions, 'hello' | 'download' | 'upload' | 'readerTimeout'> {
+interface Settings extends Pick<PeerConnectionOptions, 'hello' | 'limits' | 'readerTimeout'> {
   readonly tls: Command<'start'>['tls'];
   readonly context: SecureContext | undefined;
 }
@@ -146,7 +146,7 @@ export class PeersPart implements Part<'peers'> {
   }
 
   /** Never rejects. */
-  async #dial({ connection, target }: Dial): Promise<void> {
+  async #dial({ connection, target, isOtherZone }: Dial): Promise<void> {
     const over = new AbortController();
     const given = new WeirError('aborted', 'the dial was given up');
     this.#pending.set(connection, { cut: () => over.abort(given) });
@@ -155,7 +155,7 @@ export class PeersPart implements Part<'peers'> {
         signal: over.signal,
       });
       this.#pending.delete(connection);
-      const opened = this.#open(connection, wire.socket, undefined);
+      const opened = this.#open(connection, wire.socket, undefined, isOtherZone);
       wire.reader = (bytes) => opened.read(bytes);
     } catch (error) {
       this.#pending.delete(connection);
@@ -171,13 +171,19 @@ export class PeersPart implements Part<'peers'> {
     return await dial(target.dataAddresses, expected, systemClock, { signal });
   }
 
-  #open(connection: number, socket: Socket, onHello: PeerConnectionOptions['onHello']): PeerConnection {
+  #open(
+    connection: number,
+    socket: Socket,
+    onHello: PeerConnectionOptions['onHello'],
+    isOtherZone = false,
+  ): PeerConnection {
     const settings = this.#settings;
     if (settings === undefined) throw new WeirError('internal', 'the peer wire has not been started');
     const opened = new PeerConnection({
       ...settings,
       socket,
       hasDialled: onHello === undefined,
+      isOtherZone,
       post: (event, transfer) => this.#tell({ ...event, connection }, transfer),
       places: this.#places,
       buffers: this.#buffers,
@@ -238,11 +244,7 @@ export class PeersPart implements Part<'peers'> {
   }
 }
 
-function settingsOf({ hello, tls, download, upload, readerTimeout }: Command<'start'>): Settings {
+function settingsOf({ hello, tls, limits, readerTimeout }: Command<'start'>): Settings {
   const context = tls && createSecureContext({ ...tls, minVersion: 'TLSv1.3', ciphers: CIPHERS });
-  return { hello, tls, context, download: bucketOf(download), upload: bucketOf(upload), readerTimeout };
-}
-
-function bucketOf(limit: SharedLimit | undefined): TokenBucket | undefined {
-  return limit && new TokenBucket(limit.rate, systemClock, limit.memory);
+  return { hello, tls, context, limits: limitsOf(limits, systemClock), readerTimeout };
 }

@@ -1,23 +1,28 @@
 /** Stops the reading of a socket for one reason or several, until none is left: the kernel's window slows the sender down. */
 import type { Socket } from 'node:net';
 import type { Clock } from '../util/clock.ts';
-import type { TokenBucket } from '../util/token-bucket.ts';
+import type { RateLimit } from '../util/token-bucket.ts';
 
 type Reason = 'limit' | 'main';
 
 export class SocketPause {
   readonly #socket: Socket;
-  readonly #limit: TokenBucket | undefined;
+  #limit: RateLimit;
   readonly #clock: Clock;
   readonly #gone = new AbortController();
   readonly #reasons = new Set<Reason>();
   /** Milliseconds, monotonic: until when the limit is spent. */
   #until = 0;
 
-  constructor(socket: Socket, limit: TokenBucket | undefined, clock: Clock) {
+  constructor(socket: Socket, limit: RateLimit, clock: Clock) {
     this.#socket = socket;
     this.#limit = limit;
     this.#clock = clock;
+  }
+
+  /** What counts from now on. */
+  use(limit: RateLimit): void {
+    this.#limit = limit;
   }
 
   get isPaused(): boolean {
@@ -34,7 +39,7 @@ export class SocketPause {
 
   /** Counts bytes that have come against the limit. */
   count(bytes: number): void {
-    const wait = this.#limit?.reserve(bytes) ?? 0;
+    const wait = this.#limit.reserve(bytes);
     if (wait <= 0) return;
     // TLS gives all records that it has decrypted, paused or not. Each of them moves the end of the same pause.
     this.#until = this.#clock.monotonic() + wait;

@@ -13,6 +13,7 @@ import type {
   PassWish,
 } from '../upstream/blob-transport.ts';
 import { Progress } from '../util/progress.ts';
+import { TokenBucket } from '../util/token-bucket.ts';
 import type { OutgoingRequest, Transport } from '../upstream/transport.ts';
 import type { ByteThread, ByteWorkers } from './byte-workers.ts';
 import type { UpstreamEvent } from './upstream-messages.ts';
@@ -31,6 +32,8 @@ let nextPass = 0;
 export class UpstreamClient implements BlobTransport {
   readonly #workers: ByteWorkers;
   readonly #calls = new WeakMap<ByteThread, Map<number, Call>>();
+  readonly #limit = TokenBucket.memory();
+  #settings: BlobSettings | undefined;
   #nextCall = 0;
 
   constructor(workers: ByteWorkers) {
@@ -40,7 +43,13 @@ export class UpstreamClient implements BlobTransport {
   configure(settings: BlobSettings): void {
     const { connections, environment } = settings;
     const share = Math.max(1, Math.floor(connections / this.#workers.threads.length));
-    const own = { ...settings, connections: share, environment: proxyVariables(environment) };
+    const isFirst = this.#settings === undefined;
+    this.#settings = { ...settings, connections: share, environment: proxyVariables(environment) };
+    if (isFirst) this.#attachAll();
+    else for (const thread of this.#workers.threads) this.#configure(thread);
+  }
+
+  #attachAll(): void {
     this.#workers.onStart((thread) => {
       const calls = new Map<number, Call>();
       this.#calls.set(thread, calls);
@@ -48,8 +57,20 @@ export class UpstreamClient implements BlobTransport {
       thread.onLost((error) => {
         for (const call of calls.values()) call.lost(error);
       });
-      thread.post('upstream', { kind: 'configure', settings: own });
+      this.#configure(thread);
     });
+  }
+
+  #configure(thread: ByteThread): void {
+    if (this.#settings !== undefined) {
+      const limit = this.#limit;
+      thread.post('upstream', { kind: 'configure', settings: this.#settings, limit });
+    }
+  }
+
+  /** Limits bodies from now on, also those that are being read. @param rate bytes per second; undefined: no limit */
+  limit(rate: number | undefined): void {
+    TokenBucket.setRate(this.#limit, rate);
   }
 
   via(worker: number | undefined): Transport<BlobResponse> {

@@ -70,12 +70,17 @@ export type OnPass =
   | { readonly kind: 'closePass'; readonly pass: number };
 
 export type UpstreamCommand =
-  /** The first of all. `connections` is this worker's share. */
-  | { readonly kind: 'configure'; readonly settings: BlobSettings }
+  /** The first of all; again for a later generation. `connections` is this worker's share. */
+  | {
+      readonly kind: 'configure';
+      readonly settings: BlobSettings;
+      /** Of bytes per second, for all workers together (util/token-bucket.ts). */
+      readonly limit: SharedArrayBuffer;
+    }
   | {
       readonly kind: 'send';
       readonly call: number;
-      readonly request: Omit<OutgoingRequest, 'signal'>;
+      readonly request: Omit<OutgoingRequest, 'signal' | 'limit'>;
     }
   | { readonly kind: 'discard'; readonly call: number }
   /** Ends a call. A body that is being read is answered with `ended`, any other one with nothing. */

@@ -2,7 +2,9 @@
  * Reads from registries in a byte worker: sends the requests that the main thread makes, and puts their bodies where it says.
  * Addresses are checked here, where names are resolved and connections are made.
  */
+import { systemClock } from '../util/clock.ts';
 import { assertNever, WeirError } from '../util/errors.ts';
+import { TokenBucket } from '../util/token-bucket.ts';
 import { Pools } from '../upstream/pools.ts';
 import type { Response } from '../upstream/response.ts';
 import { PoolTransport } from '../upstream/transport.ts';
@@ -22,6 +24,9 @@ import type {
   UpstreamCommand,
 } from './upstream-messages.ts';
 import { fromWireError, toWireError } from './wire-error.ts';
+
+/** Generations of settings whose connections are kept for calls that began with them. */
+const MAX_GENERATIONS = 4;
 
 /** Where a body went. */
 export interface BodyEnd {
@@ -56,7 +61,10 @@ export class UpstreamPart implements Part<'upstream'> {
   readonly #post: Post<'upstream'>;
   readonly #places: ChunkPlaces;
   readonly #calls = new Map<number, Call>();
-  #pools: Pools | undefined;
+  /** Of the last generations, the newest last. */
+  readonly #pools = new Map<number, Pools>();
+  #newest: Pools | undefined;
+  #limit: TokenBucket | undefined;
 
   constructor(post: Post<'upstream'>, places: ChunkPlaces) {
     this.#post = post;
@@ -66,6 +74,7 @@ export class UpstreamPart implements Part<'upstream'> {
   receive(command: UpstreamCommand): void {
     switch (command.kind) {
       case 'configure':
+        this.#limit ??= new TokenBucket(command.limit, systemClock);
         return this.#configure(command.settings);
       case 'send':
         void this.#send(command);
@@ -93,16 +102,20 @@ export class UpstreamPart implements Part<'upstream'> {
       case 'closePass':
         return closePass(command.pass);
       case 'close':
-        void this.#pools?.close();
+        void this.#close();
         return;
       default:
         assertNever(command);
     }
   }
 
-  #configure({ connections, trusted, ...settings }: BlobSettings): void {
+  #configure({ generation, connections, trusted, ...settings }: BlobSettings): void {
     const lanes = { control: connections, blob: connections };
-    this.#pools = new Pools({ ...settings, connections: lanes, trust: new TrustStore(trusted) });
+    this.#newest?.retire();
+    this.#newest = new Pools({ ...settings, connections: lanes, trust: new TrustStore(trusted) });
+    this.#pools.set(generation, this.#newest);
+    const [oldest] = this.#pools.keys();
+    if (oldest !== undefined && this.#pools.size > MAX_GENERATIONS) this.#pools.delete(oldest);
   }
 
   /** Never rejects. */
@@ -111,8 +124,11 @@ export class UpstreamPart implements Part<'upstream'> {
     const known: Call = { stop };
     this.#calls.set(call, known);
     try {
-      if (this.#pools === undefined) throw new WeirError('internal', 'the byte worker is not configured');
-      const response = await new PoolTransport(this.#pools, 'blob').send({ ...request, signal: stop.signal });
+      // Of a call that has outlived many changes, the newest: another worker may have taken this one's place, too.
+      const pools = this.#pools.get(request.generation ?? -1) ?? this.#newest;
+      if (pools === undefined) throw new WeirError('internal', 'the byte worker is not configured');
+      const own = { signal: stop.signal, limit: this.#limit };
+      const response = await new PoolTransport(pools, 'blob').send({ ...request, ...own });
       known.response = response;
       const { status, headers } = response;
       this.#post({ kind: 'head', call, status, headers });
@@ -168,7 +184,11 @@ export class UpstreamPart implements Part<'upstream'> {
     return body;
   }
 
+  async #close(): Promise<void> {
+    await Promise.all([...this.#pools.values()].map((pools) => pools.close()));
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#pools?.close();
+    await this.#close();
   }
 }

@@ -1,5 +1,6 @@
 /** The part of the process that a command may use; tests hand in their own. */
 import { constants } from 'node:os';
+import type { Hangups } from './hangups.ts';
 
 export interface Output {
   write(text: string): unknown;
@@ -11,6 +12,8 @@ export interface CliContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly stdout: Output & NodeJS.WritableStream;
   readonly stderr: Output & NodeJS.WritableStream;
+  /** Of `weir node` alone. */
+  readonly hangups?: Pick<Hangups, 'listen'> | undefined;
 }
 
 const SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM'];

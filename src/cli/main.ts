@@ -2,7 +2,10 @@
 import manifest from '../../package.json' with { type: 'json' };
 import { SECOND } from '../util/clock.ts';
 import { systemCode } from '../util/errors.ts';
-import { runCli } from './program.ts';
+import { Hangups } from './hangups.ts';
+
+// First of all, as the rest takes a while to load: no terminal and no `systemctl reload` ends a node.
+const hangups = process.argv[2] === 'node' ? new Hangups(process) : undefined;
 
 /** Milliseconds after a command's end for which open handles may close, such as a slow socket. */
 const LINGER = 2 * SECOND;
@@ -16,11 +19,13 @@ for (const output of [process.stdout, process.stderr]) {
   });
 }
 
+const { runCli } = await import('./program.ts');
 process.exitCode = await runCli(process.argv.slice(2), {
   version: manifest.version,
   env: process.env,
   stdout: process.stdout,
   stderr: process.stderr,
+  hangups,
 });
 // Not at once: output that a pipe has not taken yet would be lost.
 setTimeout(() => process.exit(), LINGER).unref();

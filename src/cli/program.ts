@@ -84,7 +84,8 @@ function addNodeCommand(program: Command, context: CliContext): void {
     .summary('Run a node: a mirror for the runtimes of this machine')
     .description(
       'Runs a node in the foreground: a mirror that containerd, Docker, podman and CRI-O on this machine pull ' +
-        'through. After SIGTERM or SIGINT running requests may end (--mirror-drain-timeout); a second signal ends it at once.\n\n' +
+        'through. After SIGTERM or SIGINT running requests may end (--mirror-drain-timeout); a second signal ends it at once. ' +
+        'SIGHUP has it read its configuration again.\n\n' +
         'Each option is also an environment variable and a line of the YAML file: --mirror-listen is ' +
         'WEIR_MIRROR_LISTEN, and "listen:" below "mirror:". Options override variables, and variables override the file.',
     );

@@ -136,6 +136,13 @@ export class MemberTable implements Membership {
     for (const listener of this.#banListeners) listener(peer);
   }
 
+  /** Bans these peers by the configuration, and no longer those that it banned before. */
+  banForever(peers: Iterable<PeerId>): void {
+    const added = this.#suspicions.banForever(peers);
+    this.#changed();
+    for (const peer of added) for (const listener of this.#banListeners) listener(peer);
+  }
+
   isBanned(peer: PeerId): boolean {
     return this.#suspicions.isBanned(peer);
   }

@@ -32,7 +32,7 @@ interface Entry {
 /** Times are milliseconds, kept on the monotonic clock: a step of the wall clock ends no suspicion. */
 export class Suspicions {
   readonly #clock: Clock;
-  readonly #forever: ReadonlySet<PeerId>;
+  #forever: ReadonlySet<PeerId>;
   /** Oldest trouble first. */
   readonly #entries: Map<PeerId, Entry> = new Map();
 
@@ -40,6 +40,14 @@ export class Suspicions {
   constructor(clock: Clock, forever: Iterable<PeerId> = []) {
     this.#clock = clock;
     this.#forever = new Set(forever);
+  }
+
+  /** Bans these by the configuration, and no others. @returns those that were not banned before */
+  banForever(peers: Iterable<PeerId>): readonly PeerId[] {
+    const next = new Set(peers);
+    const added = [...next].filter((peer) => !this.isBanned(peer));
+    this.#forever = next;
+    return added;
   }
 
   isBanned(peer: PeerId): boolean {

@@ -47,12 +47,19 @@ export interface LoadedConfig {
   readonly file: string | undefined;
   /** Files that hold a credential or the cluster key. */
   readonly secretFiles: readonly string[];
+  /** All files that were read or are named, which need not exist; not those that are read anew for each use. */
+  readonly files: readonly string[];
 }
 
 /** @throws WeirError `config_invalid`; its message has one line per problem */
 export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConfig> {
   const problems: string[] = [];
-  const { file, yaml } = await readConfigFile(options);
+  const read = new Set<string>();
+  const readFile: ReadFile = (path, maxBytes) => {
+    read.add(path);
+    return options.readFile(path, maxBytes);
+  };
+  const { file, yaml } = await readConfigFile({ ...options, readFile });
   problems.push(...(yaml?.problems ?? []));
   const values: Record<string, unknown> = {};
   const origins: Record<string, string> = {};
@@ -64,7 +71,7 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
     else problems.push(result.problem);
   }
   const originOf = yaml?.originOf ?? (() => 'default');
-  const registries = await readRegistries(yaml?.registries, { originOf, readFile: options.readFile });
+  const registries = await readRegistries(yaml?.registries, { originOf, readFile });
   problems.push(...registries.problems);
   values['registries'] = registries.registries;
   origins['registries'] = yaml?.registries === undefined ? 'default' : originOf(['registries']);
@@ -85,7 +92,17 @@ export async function loadConfig(options: LoadConfigOptions): Promise<LoadedConf
     warnings: unknownVariables(options.env),
     file,
     secretFiles: [...new Set(named.filter((path) => path !== ''))],
+    files: [...read, ...namedFiles(config)],
   };
+}
+
+function namedFiles(config: Config): readonly string[] {
+  const files = [config['cluster.key-file'], config['upstream.ca-file']];
+  for (const { caFiles = [], clientCertificate: client } of config.registries.values()) {
+    files.push(...caFiles);
+    if (client !== undefined) files.push(client.certFile, client.keyFile);
+  }
+  return files.filter((path) => path !== '');
 }
 
 /** The defaults with `overrides`, for tests and for parts that run without a file. */

@@ -50,6 +50,7 @@ const MIN_QUOTA = MIB;
 
 /** Bytes per second. Below it one chunk takes longer than a pull waits. */
 const MIN_RATE = 256 * KIB;
+const RATE: Kind<number | 'none'> = noneOrRate({ min: MIN_RATE });
 
 export const SETTINGS = {
   'data.dir': setting(path('DIR'), '/var/lib/weir', 'Folder of the store; one node uses it at a time'),
@@ -149,7 +150,7 @@ export const SETTINGS = {
   'cluster.key-file': setting(
     optionalFile(),
     '',
-    'File with the key that all members share; without a key the node looks for peers on this machine only',
+    'File with the key that all members share, or with two, one a line, while it is changed; without a key the node looks for peers on this machine only',
   ),
   'cluster.insecure-open': setting(
     choice(['yes', 'no']),
@@ -206,17 +207,12 @@ export const SETTINGS = {
     'on',
     'off: chunks travel in the clear, and members are known by their address. Only for a network that encrypts by itself',
   ),
-  'transfer.max-upload': setting(
-    noneOrRate({ min: MIN_RATE }),
+  'transfer.max-upload': setting(RATE, 'none', 'Limit of bytes per second to peers', '--max-upload'),
+  'transfer.max-download': setting(RATE, 'none', 'Limit of bytes per second from peers', '--max-download'),
+  'transfer.max-cross-zone': setting(
+    RATE,
     'none',
-    'Limit of bytes per second sent to peers',
-    '--max-upload',
-  ),
-  'transfer.max-download': setting(
-    noneOrRate({ min: MIN_RATE }),
-    'none',
-    'Limit of bytes per second fetched from peers',
-    '--max-download',
+    'Limit of bytes per second to peers of other zones, and the same from them',
   ),
 
   'access.mode': setting(
@@ -311,6 +307,12 @@ export const SETTINGS = {
     integer({ min: 1, max: 1024 }),
     '32',
     'Connections to one registry at one time; at least one for each byte worker, and one for manifests',
+  ),
+  'upstream.max-download': setting(RATE, 'none', 'Limit of bytes per second from registries'),
+  'upstream.max-cluster-download': setting(
+    RATE,
+    'none',
+    'The same for all members together: each node takes the part of one live member. Give it for all members',
   ),
   'upstream.allow-private': setting(
     choice(['yes', 'no']),

@@ -27,18 +27,32 @@ export function clusterMode(config: Config): ClusterMode {
   return config['cluster.insecure-open'] === 'yes' ? 'open' : 'loopback';
 }
 
-/** @throws WeirError `config_invalid` */
-export async function readClusterKey(path: string): Promise<Uint8Array | undefined> {
-  if (path === '') return undefined;
+/** One that is used, and another one while the key is changed. */
+const MAX_KEYS = 2;
+
+/**
+ * The keys in the file, one a line: the first one is preferred. None without a file.
+ * @throws WeirError `config_invalid`
+ */
+export async function readClusterKeys(path: string): Promise<readonly Uint8Array[]> {
+  if (path === '') return [];
   let text: string;
   try {
     text = (await readFile(path, 'latin1')).trim();
   } catch (cause) {
     throw new WeirError('config_invalid', `cannot read the cluster key: ${errorMessage(cause)}`, { cause });
   }
-  const weakness = weaknessOf(text);
-  if (weakness === undefined) return new Uint8Array(Buffer.from(text, 'latin1'));
-  throw new WeirError('config_invalid', `the cluster key in ${path} ${weakness}; ${MAKE_KEY}`);
+  const keys = [...new Set(text.split(/\s*\n\s*/))];
+  if (keys.length > MAX_KEYS) {
+    throw new WeirError('config_invalid', `${path} has more than ${MAX_KEYS} cluster keys, one a line`);
+  }
+  for (const [index, key] of keys.entries()) {
+    const weakness = weaknessOf(key);
+    const which = index === 0 ? 'the cluster key' : 'the second cluster key';
+    if (weakness !== undefined)
+      throw new WeirError('config_invalid', `${which} in ${path} ${weakness}; ${MAKE_KEY}`);
+  }
+  return keys.map((key) => new Uint8Array(Buffer.from(key, 'latin1')));
 }
 
 /** Undefined for a good key. The text gives nothing of the key away. */

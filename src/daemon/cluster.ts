@@ -9,6 +9,7 @@ import { WeirError } from '../util/errors.ts';
 import type { ByteWorkers } from '../bytes/byte-workers.ts';
 import { PeerWire } from '../bytes/peer-wire.ts';
 import type { BootstrapReason } from '../network/bootstrap-problems.ts';
+import { ClusterKeys, clusterTag } from '../network/cluster-keys.ts';
 import { Network } from '../network/network.ts';
 import { MemberTable } from '../cluster/member-table.ts';
 import { Identity } from '../protocol/identity.ts';
@@ -39,10 +40,12 @@ import {
   dataAddresses,
   listenOn,
   nodeName,
-  readClusterKey,
+  readClusterKeys,
   usesMdns,
 } from './cluster-settings.ts';
+import { peerRates } from './limits.ts';
 import type { Logger } from './logger.ts';
+import type { MetricsSources } from './metrics.ts';
 import { Traffic } from './traffic.ts';
 
 /** Milliseconds that a tracker waits for the DHT. It answers its swarm meanwhile. */
@@ -79,6 +82,8 @@ export interface ClusterOptions {
 
 export interface Cluster extends AsyncDisposable {
   readonly network: Network;
+  /** As it started with. */
+  readonly keys: readonly Uint8Array[];
   readonly table: MemberTable;
   readonly swarms: SwarmManager;
   readonly peering: Peering;
@@ -100,7 +105,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   if (mode === 'off') return undefined;
   await using stack = new AsyncDisposableStack();
   const identity = await Identity.load(join(options.folder, 'identity.key'));
-  const clusterKey = await readClusterKey(config['cluster.key-file']);
+  const clusterKeys = await readClusterKeys(config['cluster.key-file']);
   const table = new MemberTable({
     self: identity.peer,
     clock,
@@ -122,8 +127,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
         serve: (from, request, acknowledge, signal) =>
           late.service?.serve(from, request, acknowledge, signal) ?? Promise.resolve({ kind: 'absent' }),
       },
-      maxDownload: rate(config['transfer.max-download']),
-      maxUpload: rate(config['transfer.max-upload']),
+      rates: peerRates(config),
+      isOtherZone: (peer) => !traffic.isSameZone(peer),
       clock,
       observer: traffic,
       introduce: async (peer) => late.network?.ensureKnown(peer),
@@ -143,7 +148,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
   const network = stack.use(
     await Network.start({
       identity,
-      clusterKey,
+      clusterKeys: new ClusterKeys(clusterKeys),
       listen: listenOn(config['cluster.listen'], mode),
       announce: config['cluster.announce'],
       bootstrap: config['cluster.bootstrap'],
@@ -268,13 +273,14 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster | u
     documents: options.documents,
     sent: (swarm, to, bytes) => traffic.sent(swarm, to, bytes),
   });
-  logger.info({ addresses: network.addresses, peer: identity.peer, mode }, 'cluster listening');
+  const keys = clusterKeys.map(clusterTag);
+  logger.info({ addresses: network.addresses, peer: identity.peer, mode, keys }, 'cluster listening');
   logger.info({ addresses: table.self.dataAddresses, tls: tls !== undefined }, 'transfer listening');
   await announcements.announceAll(providers);
   const all = stack.move();
   const dispose = (): Promise<void> => all.disposeAsync();
-  const parts = { network, table, swarms, peering, traffic, wire, announcements, importMembers, aloneWatch };
-  return { ...parts, [Symbol.asyncDispose]: dispose };
+  const cluster = { network, keys: clusterKeys, table, swarms, peering, traffic, wire };
+  return { ...cluster, announcements, importMembers, aloneWatch, [Symbol.asyncDispose]: dispose };
 }
 
 /** Resolves when another member is known, or after a while: a node that just started must not pull as if it were alone. */
@@ -288,6 +294,15 @@ async function settled(table: MemberTable, config: Config, clock: Clock, mdns: b
   forget();
 }
 
-function rate(setting: number | 'none'): number | undefined {
-  return setting === 'none' ? undefined : setting;
+/** What the metrics read of it. */
+export function clusterSources({
+  table,
+  network,
+  wire,
+}: Cluster): Pick<MetricsSources, 'members' | 'connections' | 'peerConnections'> {
+  return {
+    members: () => table.live().length,
+    connections: () => network.peers().length,
+    peerConnections: () => wire.connections,
+  };
 }

@@ -12,6 +12,8 @@ import { DURATION_BUCKETS, meterPulls } from './pull-metrics.ts';
 import { measureStore } from './store-metrics.ts';
 import type { PullMeter } from './pull-account.ts';
 import { ConditionMetrics } from './condition-metrics.ts';
+import type { Reload } from './reload.ts';
+import { measureReloads } from './reload-metrics.ts';
 import type { TrafficMeter } from './traffic.ts';
 import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.ts';
 import {
@@ -60,6 +62,8 @@ export interface MetricsSources {
   connections(): number;
   /** Connections to other members on the peer wire. */
   peerConnections(): number;
+  /** The last time that the configuration was read again. */
+  reload(): Pick<Reload, 'at' | 'error'> | undefined;
 }
 
 export class Metrics {
@@ -181,6 +185,7 @@ export class Metrics {
     this.#measure('weir_unwritten_bytes', 'Bytes of chunks requested or received, and not yet written', () =>
       sources.unwrittenBytes(),
     );
+    measureReloads(this.registry, () => sources.reload());
     this.#measure('weir_blobs_in_flight', 'Blobs that are arriving', () => sources.blobsInFlight());
   }
 

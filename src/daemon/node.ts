@@ -9,6 +9,7 @@ import type { Config } from '../config/settings.ts';
 import { Files } from '../bytes/files.ts';
 import { Http } from '../bytes/http.ts';
 import { UpstreamClient } from '../bytes/upstream-client.ts';
+import { readCertsFolders } from '../upstream/certs-folders.ts';
 import { DocumentRoom } from '../upstream/document-room.ts';
 import { Mirror } from '../mirror/mirror.ts';
 import { Access } from '../pull/access.ts';
@@ -24,19 +25,22 @@ import { AdminServer } from './admin-server.ts';
 import { AdminToken } from './admin-token.ts';
 import type { Announcements } from './announcements.ts';
 import { nodeName, readZone } from './cluster-settings.ts';
-import { startCluster } from './cluster.ts';
+import { clusterSources, startCluster } from './cluster.ts';
 import { diskOptions, watchDisk } from './disk-watch.ts';
 import { Conditions } from './conditions.ts';
 import { watchFaults } from './uncaught-faults.ts';
 import { NodeImports } from './imports.ts';
 import { LogLevel, toggleAtSignal } from './log-level.ts';
 import type { Logger } from './logger.ts';
+import { UpstreamLimit } from './limits.ts';
 import { Metrics } from './metrics.ts';
 import { logPull, observeManifests } from './observers.ts';
 import { noting, startPreheat, type Preheat } from './preheat.ts';
 import { makePrefetch } from './prefetch.ts';
 import { PullAccount } from './pull-account.ts';
 import { makeReferrers } from './referrers.ts';
+import { Reloader, type ConfigSource } from './reload.ts';
+import { accessRules, reloadableParts } from './reloadable.ts';
 import { openRuntime, runtimeRoots } from './runtime-folders.ts';
 import { watchOpenFiles } from './open-files.ts';
 import { StatusSource } from './status-source.ts';
@@ -47,7 +51,7 @@ import { startWatchdog } from './watchdog.ts';
 import { startWorkers } from './workers.ts';
 
 export interface NodeOptions {
-  readonly config: Config;
+  readonly configured: ConfigSource;
   readonly version: string;
   readonly logger: Logger;
   /** Is aborted to shut down: running requests end first, within `mirror.drain-timeout`. */
@@ -62,9 +66,11 @@ export type Crash = (cause: 'exception' | 'workers' | 'stuck-worker') => void;
  * Runs a node until the signal is aborted and the drain is over.
  * @throws WeirError `store_locked`, `store_unusable`, `address_in_use`, `config_invalid`
  */
-export async function runNode({ version, logger, signal, crash, ...options }: NodeOptions): Promise<void> {
-  const config = { ...options.config, 'node.zone': await readZone(options.config) };
+export async function runNode({ version, logger, signal, crash, configured }: NodeOptions): Promise<void> {
   const clock = systemClock;
+  using reloader = new Reloader({ source: configured, clock, logger });
+  const loaded = configured.loaded.config;
+  const config: Config = { ...loaded, 'node.zone': await readZone(loaded) };
   const via = randomBytes(8).toString('hex');
   await using stack = new AsyncDisposableStack();
 
@@ -80,21 +86,15 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     members: () => 1,
     connections: () => 0,
     peerConnections: () => 0,
+    reload: () => reloader.last,
   };
   const metrics: Metrics = new Metrics(
     { version, name: nodeName(config), zone: config['node.zone'] },
     sources,
   );
   // First to start and last to stop.
-  stack.use(
-    watchFaults({
-      process,
-      logger,
-      now: () => clock.monotonic(),
-      onRejection: () => metrics.unhandled(),
-      end: () => crash('exception'),
-    }),
-  );
+  const faults = { process, logger, now: () => clock.monotonic(), end: () => crash('exception') };
+  stack.use(watchFaults({ ...faults, onRejection: () => metrics.unhandled() }));
   const conditions = stack.use(
     new Conditions({
       config,
@@ -114,6 +114,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     usage: () => store.usage(),
     images: () => pulls.images,
     unstored: conditions.unstored,
+    reload: () => reloader.last,
   });
   const logLevel = new LogLevel(logger, config['log.level']);
   stack.use(toggleAtSignal(logLevel, process));
@@ -154,8 +155,10 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
 
   const documents = new DocumentRoom();
   const blobTransport = new UpstreamClient(workers);
+  const runtimeCerts = readCertsFolders(config['upstream.certs-folders']);
   const upstream = makeUpstream({
     config,
+    runtimeCerts,
     version,
     via,
     clock,
@@ -166,9 +169,7 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   });
   stack.defer(() => upstream.close());
   const access = new Access({
-    mode: config['access.mode'],
-    ttl: config['access.ttl'],
-    offlineTtl: config['access.offline-ttl'],
+    ...accessRules(config),
     catalog,
     upstream,
     clock,
@@ -193,14 +194,13 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
     isPulling: () => blobs.inFlight > 0,
     onAlone: (reason) => metrics.conditions.alone(reason),
   });
+  const upstreamLimit = stack.use(new UpstreamLimit(config, blobTransport, cluster?.table));
   if (cluster !== undefined) {
     stack.use(cluster);
     announced = cluster.announcements;
     imported.connect(cluster.importMembers, cluster.announcements);
     cluster.traffic.meter = metrics.traffic;
-    sources.members = () => cluster.table.live().length;
-    sources.connections = () => cluster.network.peers().length;
-    sources.peerConnections = () => cluster.wire.connections;
+    Object.assign(sources, clusterSources(cluster));
   }
   const warn = (message: string): void => logger.warn(message);
   const problem = (message: string, error: unknown): void => logger.warn({ err: error }, message);
@@ -317,6 +317,8 @@ export async function runNode({ version, logger, signal, crash, ...options }: No
   stack.use(watchOpenFiles({ clock, warn }));
   logger.info({ addresses: mirror.addresses }, 'mirror listening');
   ready = true;
+  const owners = { config, logger, access, upstream, manifests, found: runtimeCerts, cluster };
+  reloader.begin([...reloadableParts(owners), upstreamLimit]);
   logger.info({ version, data: folder.root, quota: store.usage().quota }, 'ready');
 
   await whenAborted(signal);

@@ -24,6 +24,7 @@ import type { AloneState } from './alone-watch.ts';
 import type { UnstoredBlobs } from './unstored-blobs.ts';
 import { clusterMode, nodeName } from './cluster-settings.ts';
 import type { Cluster } from './cluster.ts';
+import type { Reload } from './reload.ts';
 
 export interface StatusSourceOptions {
   readonly config: Config;
@@ -38,6 +39,8 @@ export interface StatusSourceOptions {
   readonly usage: () => StoreUsage;
   readonly images: () => readonly ImageReport[];
   readonly unstored: Pick<UnstoredBlobs, 'counts' | 'last'>;
+  /** The last time that the configuration was read again. */
+  readonly reload: () => Reload | undefined;
 }
 
 export class StatusSource {
@@ -57,12 +60,18 @@ export class StatusSource {
     const zones: Record<string, number> = {};
     for (const { zone } of live) zones[zone] = (zones[zone] ?? 0) + 1;
     const [toRuntimes, upstream] = [handedOut(), fromUpstream()];
+    const reload = this.#options.reload();
     return {
       version,
       name: nodeName(config),
       peer: cluster?.table.self.peer ?? this.#nobody,
       zone: config['node.zone'],
       uptime_seconds: (clock.monotonic() - this.#startedAt) / 1000,
+      reload: reload && {
+        at: new Date(reload.at).toISOString(),
+        error: reload.error,
+        waiting: reload.waiting,
+      },
       cluster: {
         mode: clusterMode(config),
         members: cluster === undefined ? 1 : live.length,

@@ -49,7 +49,7 @@ export class Traffic implements SwarmObserver, PeerWireObserver {
   }
 
   received(_swarm: SwarmKey, from: PeerId, bytes: number): void {
-    const sameZone = this.#isSameZone(from);
+    const sameZone = this.isSameZone(from);
     this.fromPeers += bytes;
     if (!sameZone) this.fromOtherZones += bytes;
     this.#count(from).from += bytes;
@@ -72,7 +72,7 @@ export class Traffic implements SwarmObserver, PeerWireObserver {
   sent(_swarm: SwarmKey, to: PeerId, bytes: number): void {
     this.toPeers += bytes;
     this.#count(to).to += bytes;
-    this.meter?.sent(bytes, this.#isSameZone(to));
+    this.meter?.sent(bytes, this.isSameZone(to));
   }
 
   blamed({ digest }: SwarmKey, peer: PeerId, reason: SuspicionReason, detail: string | undefined): void {
@@ -104,7 +104,7 @@ export class Traffic implements SwarmObserver, PeerWireObserver {
     return known;
   }
 
-  #isSameZone(peer: PeerId): boolean {
+  isSameZone(peer: PeerId): boolean {
     return this.#membership.get(peer)?.zone === this.#membership.self.zone;
   }
 }

@@ -2,14 +2,17 @@
 import type { Clock } from '../util/clock.ts';
 import type { Config } from '../config/settings.ts';
 import type { BlobTransport } from '../upstream/blob-transport.ts';
-import { readCertsFolders } from '../upstream/certs-folders.ts';
+import type { FoundCertificates } from '../upstream/certs-folders.ts';
 import type { DocumentRoom } from '../upstream/document-room.ts';
 import type { UpstreamObserver } from '../upstream/registry-config.ts';
 import { Upstream } from '../upstream/upstream.ts';
 import type { Logger } from './logger.ts';
+import { upstreamSettings } from './reloadable.ts';
 
 export interface MakeUpstreamOptions {
   readonly config: Config;
+  /** Of the runtimes' own folders. */
+  readonly runtimeCerts: FoundCertificates;
   readonly version: string;
   /** Names this node to others that a request passes. */
   readonly via: string;
@@ -21,22 +24,12 @@ export interface MakeUpstreamOptions {
 }
 
 export function makeUpstream(options: MakeUpstreamOptions): Upstream {
-  const { config, version, logger, ...parts } = options;
-  const runtimeCerts = readCertsFolders(config['upstream.certs-folders']);
+  const { config, runtimeCerts, version, logger, ...parts } = options;
   for (const problem of runtimeCerts.problems) logger.warn(problem);
   return new Upstream({
     ...parts,
-    registries: config.registries,
+    ...upstreamSettings(config, runtimeCerts),
     userAgent: `weir/${version}`,
-    certificates: runtimeCerts.certificates,
-    caFile: config['upstream.ca-file'],
-    dockerConfig: config['upstream.docker-config'],
-    connectTimeout: config['upstream.connect-timeout'],
-    headerTimeout: config['upstream.header-timeout'],
-    stallTimeout: config['upstream.stall-timeout'],
-    retries: config['upstream.retries'],
-    maxConnections: config['upstream.max-connections'],
-    allowPrivate: config['upstream.allow-private'] === 'yes',
     warn: (message) => logger.warn(message),
   });
 }

@@ -34,8 +34,11 @@ export interface BootstrapProblem {
 const MAX_WORDS = 200;
 
 const NO_ROUTE: ReadonlySet<string> = new Set(['EHOSTUNREACH', 'ENETUNREACH', 'EHOSTDOWN', 'EADDRNOTAVAIL']);
-/** Noise says no more than that it cannot read the other side: the prologue, and so the cluster key, differs. */
-const CANNOT_DECRYPT = /validation fail|decrypt/i;
+/**
+ * Each cluster key is a handshake of its own name, and the other side has none of this node's. If names are alike, Noise says
+ * no more than that it cannot read the other side.
+ */
+const OTHER_KEY = /could not negotiate \/weir\/noise\/|validation fail|decrypt/i;
 const OTHER_IDENTITY = /does not match expected/i;
 /** A name of this machine may lead to an address that this node listens on and does not announce. */
 const SELF = /dial self/i;
@@ -98,7 +101,7 @@ function reasonOfOne(error: Error): BootstrapReason | 'self' | undefined {
   if (code !== undefined && NO_ROUTE.has(code)) return 'unreachable';
   if (error.name === 'UnsupportedProtocolError') return 'protocol';
   if (SELF.test(error.message)) return 'self';
-  if (CANNOT_DECRYPT.test(error.message)) return 'cluster-key';
+  if (OTHER_KEY.test(error.message)) return 'cluster-key';
   if (OTHER_IDENTITY.test(error.message)) return 'peer-id';
   if (error.name === 'TimeoutError') return 'timeout';
   return code === 'ECONNRESET' || CLOSED.test(error.message) ? 'cut' : undefined;

@@ -6,6 +6,8 @@
  * two, both halves have neighbours, and only this joins them again.
  */
 import type { Connection } from '@libp2p/interface';
+import type { MemberTable } from '../cluster/member-table.ts';
+import type { Member } from '../protocol/member.ts';
 import type { Clock } from '../util/clock.ts';
 import { errorMessage, WeirError } from '../util/errors.ts';
 import type { BootstrapEntry, Lookup } from './addresses.ts';
@@ -141,4 +143,16 @@ function shuffled(list: readonly string[], clock: Clock): string[] {
     .map((value) => ({ value, order: clock.random() }))
     .sort((a, b) => a.order - b.order)
     .map(({ value }) => value);
+}
+
+/** Whether the address is this node's own, or that of a live member while there are neighbours. */
+export function leadsNowhereNew(
+  address: string,
+  table: Pick<MemberTable, 'self' | 'live'>,
+  hasNeighbours: boolean,
+): boolean {
+  const plain = address.replace(/\/p2p\/[^/]+$/, '');
+  const isAt = ({ controlAddresses }: Member): boolean => controlAddresses.includes(plain);
+  // Live members are dialled by neighbours.ts if neighbours are missing.
+  return isAt(table.self) || (hasNeighbours && table.live().some(isAt));
 }

@@ -1,11 +1,9 @@
 /** Makes the libp2p node: its parts and their limits. limits.ts has the reason for each value. */
-import { hkdfSync } from 'node:crypto';
 import { gossipsub, StrictNoSign, type GossipSub } from '@libp2p/gossipsub';
 import { identify, type Identify } from '@libp2p/identify';
 import type { Libp2p } from '@libp2p/interface';
 import { kadDHT, passthroughMapper, type KadDHT } from '@libp2p/kad-dht';
 import { privateKeyFromRaw } from '@libp2p/crypto/keys';
-import { noise } from '@libp2p/noise';
 import { ping, type Ping } from '@libp2p/ping';
 import { tcp } from '@libp2p/tcp';
 import { yamux } from '@libp2p/yamux';
@@ -16,9 +14,10 @@ import type { Identity } from '../protocol/identity.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import { MAX_GOSSIP_BYTES } from '../protocol/sync-messages.ts';
 import { toMultiaddr, type ListenAddress } from './addresses.ts';
+import type { ClusterKeys } from './cluster-keys.ts';
 import { makeGater } from './connection-gater.ts';
 import { GroupedStore } from './grouped-store.ts';
-import { quietLogger, withSingleWrites, withSparseUpdates } from './libp2p-tweaks.ts';
+import { quietLogger, withSparseUpdates } from './libp2p-tweaks.ts';
 import * as limits from './limits.ts';
 import { withCache } from './peer-store.ts';
 
@@ -26,7 +25,7 @@ export type Libp2pNode = Libp2p<{ identify: Identify; ping: Ping; dht: KadDHT; p
 
 export interface Libp2pNodeOptions {
   readonly identity: Identity;
-  readonly clusterKey: Uint8Array | undefined;
+  readonly clusterKeys: ClusterKeys;
   readonly listen: readonly ListenAddress[];
   /** Turns the addresses listened on into those that others are told; all are multiaddrs. */
   readonly announced: (listening: readonly string[]) => readonly string[];
@@ -41,9 +40,12 @@ export interface Libp2pNodeOptions {
 /** Milliseconds until a provider record expires; provider-announcer.ts renews it before. */
 export const PROVIDER_VALIDITY: number = 24 * HOUR;
 
-export function gossipTopic(clusterKey: Uint8Array | undefined): string {
-  return `weir/${clusterTag(clusterKey)}`;
-}
+/**
+ * The same in all clusters, as mDNS's service name is: members may have different keys while these are changed, and the
+ * handshake keeps clusters apart.
+ */
+export const GOSSIP_TOPIC = 'weir/members';
+const MDNS_SERVICE = '_weir._udp.local';
 
 /** The node is not started yet. */
 export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp2pNode> {
@@ -60,7 +62,7 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
           .map((address) => multiaddr(`${address}/p2p/${options.identity.peer}`)),
     },
     transports: [tcp()],
-    connectionEncrypters: [withSingleWrites(noise({ prologueBytes: noisePrologue(options.clusterKey) }))],
+    connectionEncrypters: options.clusterKeys.encrypters,
     streamMuxers: [
       withSparseUpdates(
         yamux({
@@ -89,12 +91,12 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
     // before they expire.
     peerStore: { maxAddressAge: 2 * PROVIDER_VALIDITY, maxPeerAge: 2 * PROVIDER_VALIDITY },
     connectionMonitor: { enabled: false }, // heartbeats.ts
-    peerDiscovery: options.mdns ? [await mdnsDiscovery(options.clusterKey)] : [],
+    peerDiscovery: options.mdns ? [await mdnsDiscovery()] : [],
     services: {
       identify: identify({ protocolPrefix: 'weir', runOnConnectionOpen: false }), // neighbours.ts decides when
       ping: ping(),
       dht: makeDht(),
-      pubsub: makePubsub(gossipTopic(options.clusterKey)),
+      pubsub: makePubsub(GOSSIP_TOPIC),
     },
   });
   withCache(libp2p.peerStore);
@@ -102,11 +104,9 @@ export async function createLibp2pNode(options: Libp2pNodeOptions): Promise<Libp
 }
 
 /** Loaded only if it is wanted: it brings a DNS codec. */
-async function mdnsDiscovery(
-  clusterKey: Uint8Array | undefined,
-): Promise<NonNullable<Libp2pOptions['peerDiscovery']>[number]> {
+async function mdnsDiscovery(): Promise<NonNullable<Libp2pOptions['peerDiscovery']>[number]> {
   const { mdns } = await import('@libp2p/mdns');
-  return mdns({ serviceTag: `_weir-${clusterTag(clusterKey)}._udp.local` });
+  return mdns({ serviceTag: MDNS_SERVICE });
 }
 
 function makeDht(): ReturnType<typeof kadDHT> {
@@ -139,25 +139,4 @@ function makePubsub(topic: string): ReturnType<typeof gossipsub> {
     // Nodes behind one NAT share an address, and so do all tests: that says nothing about them.
     scoreParams: { IPColocationFactorWeight: 0 },
   });
-}
-
-const SALT = 'weir/cluster-key/1';
-/** Bytes of a derived key. */
-const LENGTH = 32;
-
-/**
- * The prologue of the Noise handshake. If two nodes have different prologues, the first encrypted message cannot be
- * read, and the handshake fails. A cluster without a key has a prologue, too, so that it never meets one with a key.
- */
-export function noisePrologue(key: Uint8Array | undefined): Uint8Array {
-  return derive(key, 'noise prologue');
-}
-
-/** Eight hex digits that distinguish clusters on one LAN where names are public: in mDNS and in the gossip topic. */
-export function clusterTag(key: Uint8Array | undefined): string {
-  return Buffer.from(derive(key, 'public tag')).toString('hex').slice(0, 8);
-}
-
-function derive(key: Uint8Array | undefined, use: string): Uint8Array {
-  return new Uint8Array(hkdfSync('sha256', key ?? new Uint8Array(), SALT, use, LENGTH));
 }

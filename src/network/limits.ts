@@ -124,3 +124,6 @@ export const PROBE_SPREAD = 300;
 export const LEAVE_TIMEOUT = 300;
 /** For closing all sockets; the end of the process closes the rest. */
 export const STOP_TIMEOUT = 600;
+
+/** Milliseconds over which connections that were secured with a removed cluster key are closed. */
+export const REKEY_SPREAD: number = 10 * SECOND;

@@ -5,6 +5,7 @@ import type { MemberTable } from '../cluster/member-table.ts';
 import type { Identity } from '../protocol/identity.ts';
 import type { Address } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
+import type { ClusterKeys } from './cluster-keys.ts';
 import type { ListenAddress, Lookup } from './addresses.ts';
 import type { SelfInfo } from './self-record.ts';
 import type { Connection } from '@libp2p/interface';
@@ -17,8 +18,8 @@ export interface NetworkLogger {
 
 export interface NetworkOptions {
   readonly identity: Identity;
-  /** Undefined for an open cluster. */
-  readonly clusterKey: Uint8Array | undefined;
+  /** Of this network alone. */
+  readonly clusterKeys: ClusterKeys;
   readonly listen: readonly ListenAddress[];
   /** IP, IP:port, [IPv6]:port or multiaddr; empty for the addresses listened on. */
   readonly announce: readonly string[];

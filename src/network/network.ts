@@ -12,12 +12,11 @@
  */
 import { repeat, within } from '../util/async.ts';
 import { errorMessage, WeirError } from '../util/errors.ts';
-import type { Member } from '../protocol/member.ts';
 import type { PeerId } from '../protocol/peer-id.ts';
 import type { ContentRouting } from './content-routing.ts';
 import type { SignedMember } from '../protocol/signed-record.ts';
 import { announced, isLoopback, parseBootstrap, systemLookup } from './addresses.ts';
-import { Bootstrap } from './bootstrap.ts';
+import { Bootstrap, leadsNowhereNew } from './bootstrap.ts';
 import type { BootstrapProblem } from './bootstrap-problems.ts';
 import { Candidates } from './candidates.ts';
 import { describe, type ConnectedPeer, type NetworkOptions } from './network-options.ts';
@@ -35,7 +34,7 @@ import { RecordIntake } from './record-intake.ts';
 import * as limits from './limits.ts';
 import { MemberSync } from './member-sync.ts';
 import { Neighbours } from './neighbours.ts';
-import { createLibp2pNode, gossipTopic, type Libp2pNode } from './libp2p-node.ts';
+import { createLibp2pNode, GOSSIP_TOPIC, type Libp2pNode } from './libp2p-node.ts';
 import { SelfRecord } from './self-record.ts';
 
 export class Network implements AsyncDisposable {
@@ -57,7 +56,7 @@ export class Network implements AsyncDisposable {
   readonly #running: Set<Promise<void>> = new Set();
 
   private constructor(options: NetworkOptions, libp2p: Libp2pNode) {
-    const { table, clock, identity, selfInfo, clusterKey } = options;
+    const { table, clock, identity, selfInfo } = options;
     this.#options = options;
     this.#libp2p = libp2p;
     this.#self = new SelfRecord(identity, table, clock, selfInfo);
@@ -84,7 +83,7 @@ export class Network implements AsyncDisposable {
     const dialer = this.#dialer;
     this.#hellos = new Hellos({ libp2p, dialer, clock, recordIntake, self, onAborted });
     this.#memberSync = new MemberSync(libp2p, table, recordIntake, self, onAborted);
-    this.#gossip = new Gossip(libp2p, gossipTopic(clusterKey), recordIntake);
+    this.#gossip = new Gossip(libp2p, GOSSIP_TOPIC, recordIntake);
     this.#neighbours = new Neighbours({
       libp2p,
       dialer: this.#dialer,
@@ -102,7 +101,7 @@ export class Network implements AsyncDisposable {
       clock,
       candidates: this.#candidates,
       neighbours: () => this.#neighbours.count,
-      isUseless: (address) => this.#isUseless(address),
+      isUseless: (address) => leadsNowhereNew(address, table, this.#neighbours.count > 0),
       dial: (address, signal) => this.#dialer.dial([address], { signal }),
       onConnected: (connection, signal) => this.#memberSync.run(connection, signal),
       onNamed: ({ remotePeer }) => {
@@ -172,6 +171,13 @@ export class Network implements AsyncDisposable {
       if (signal?.aborted !== true) this.#peerPolicy.unreachable(peer, error);
       throw error;
     }
+  }
+
+  /** Takes other cluster keys. Connections of those that are gone are closed in a while, and made anew. */
+  useKeys(keys: readonly Uint8Array[]): void {
+    const { clusterKeys } = this.#options;
+    const options = { ...this.#options, libp2p: this.#libp2p, signal: this.#stop.signal };
+    this.#background(clusterKeys.replace(keys, options));
   }
 
   peers(): readonly ConnectedPeer[] {
@@ -307,15 +313,6 @@ export class Network implements AsyncDisposable {
   async #compare(): Promise<void> {
     const connection = this.#neighbours.random();
     if (connection !== undefined) await this.#memberSync.run(connection, this.#stop.signal);
-  }
-
-  #isUseless(address: string): boolean {
-    const { table } = this.#options;
-    const plain = address.replace(/\/p2p\/[^/]+$/, '');
-    const isAt = ({ controlAddresses }: Member): boolean => controlAddresses.includes(plain);
-    if (isAt(table.self)) return true;
-    // Live members are dialled by neighbours.ts if neighbours are missing.
-    return this.#neighbours.count > 0 && table.live().some(isAt);
   }
 
   #background(work: Promise<void>): void {

@@ -6,12 +6,15 @@ import type { Imports } from './imports.ts';
 
 export type AccessMode = 'verify' | 'open';
 
-export interface AccessOptions {
+export interface AccessRules {
   readonly mode: AccessMode;
   /** Milliseconds for which upstream's answer holds. */
   readonly ttl: number;
   /** Milliseconds for which it holds while upstream cannot be reached. */
   readonly offlineTtl: number;
+}
+
+export interface AccessOptions extends AccessRules {
   readonly catalog: Catalog;
   readonly upstream: Pick<Upstream, 'headBlob' | 'headManifest' | 'speaksFor'>;
   readonly clock: Clock;

@@ -17,7 +17,7 @@
  */
 import { createHmac } from 'node:crypto';
 import { abortable } from '../util/async.ts';
-import type { AccessOptions } from './access-options.ts';
+import type { AccessOptions, AccessRules } from './access-options.ts';
 import { isWeirError, WeirError, UNANSWERED } from '../util/errors.ts';
 import type { Digest } from '../oci/digest.ts';
 import type { RegistryBlob } from '../oci/registry-blob.ts';
@@ -53,7 +53,7 @@ function hasAnswered(error: unknown): boolean {
 }
 
 export class Access {
-  readonly #options: AccessOptions;
+  #options: AccessOptions;
   readonly #key: Uint8Array;
   /** Requests to upstream that are under way. */
   readonly #asking: Map<string, Promise<void>> = new Map();
@@ -61,6 +61,11 @@ export class Access {
   constructor(options: AccessOptions) {
     this.#options = options;
     this.#key = options.catalog.key('callers');
+  }
+
+  /** Other rules from now on, also for grants that are remembered. */
+  reconfigure({ mode, ttl, offlineTtl }: AccessRules): void {
+    this.#options = { ...this.#options, mode, ttl, offlineTtl };
   }
 
   /** The key by which a caller of this repository is remembered. */

@@ -115,6 +115,11 @@ export class Manifests {
     return { ...resolved, source: resolved.stale ? 'store' : 'upstream' };
   }
 
+  /** As {@link Tags.forgetRefusals}. */
+  forgetRefusals(): void {
+    this.#tags.forgetRefusals();
+  }
+
   async #headTag(request: TagRequest): Promise<Omit<TagRecord, 'at'>> {
     const { upstream } = this.#options;
     const { repository, reference, caller, accept } = request;

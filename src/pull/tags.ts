@@ -91,6 +91,11 @@ export class Tags {
     }
   }
 
+  /** Upstream is asked with other credentials from now on. */
+  forgetRefusals(): void {
+    this.#refused.clear();
+  }
+
   /** The remembered record of the tag, for a caller that upstream accepted lately. */
   known(request: TagRequest): TagRecord | undefined {
     const { access } = this.#options;

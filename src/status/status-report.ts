@@ -126,12 +126,24 @@ export interface SuspectReport extends SuspicionReport {
   readonly name: string;
 }
 
+/** The configuration was read again. */
+export interface ReloadReport {
+  /** RFC 3339. */
+  readonly at: string;
+  /** Why nothing of it was taken. */
+  readonly error?: string | undefined;
+  /** Settings that have changed since the start, and take effect after a restart. */
+  readonly waiting: readonly string[];
+}
+
 export interface StatusReport {
   readonly version: string;
   readonly name: string;
   readonly peer: PeerId;
   readonly zone: string;
   readonly uptime_seconds: number;
+  /** The last time; missing if it was not since the start. */
+  readonly reload?: ReloadReport | undefined;
   readonly cluster: ClusterReport;
   readonly store: StoreReport;
   /** Running ones, and those that ended in the last 10 minutes; at most {@link MAX_TRANSFERS}. */
@@ -249,6 +261,13 @@ export const statusSchema: v.GenericSchema<unknown, StatusReport> = v.object({
   peer,
   zone: v.string(),
   uptime_seconds: amount,
+  reload: v.optional(
+    v.object({
+      at: v.pipe(v.string(), v.isoTimestamp()),
+      error: v.optional(v.string()),
+      waiting: v.array(v.string()),
+    }),
+  ),
   cluster,
   store: v.object(storeEntries),
   transfers: v.array(transfer),

@@ -86,6 +86,8 @@ export interface PassThroughBlob {
 }
 
 export interface BlobSettings extends Pick<PoolOptions, 'connectTimeout' | 'headerTimeout' | 'stallTimeout'> {
+  /** Counts the changes of the settings. */
+  readonly generation: number;
   /** Connections to one origin, for all workers together; each worker has at least one. */
   readonly connections: number;
   readonly environment: PoolOptions['environment'];
@@ -93,7 +95,7 @@ export interface BlobSettings extends Pick<PoolOptions, 'connectTimeout' | 'head
 }
 
 export interface BlobTransport {
-  /** To be called before the first request. */
+  /** To be called before the first request; again for the requests of a later generation. */
   configure(settings: BlobSettings): void;
   /**
    * @param worker the worker that holds the beginning of the wanted bytes; default: any

@@ -17,6 +17,8 @@ const MAX_REGISTRIES = 1000;
 
 export interface FoundCertificates {
   readonly certificates: ReadonlyMap<RegistryHost, RegistryCertificates>;
+  /** All that were looked at, there or not. */
+  readonly folders: readonly string[];
   /** One line for each file that cannot be used. */
   readonly problems: readonly string[];
 }
@@ -26,15 +28,27 @@ export function readCertsFolders(setting: 'auto' | 'none' | readonly string[]): 
   const folders = setting === 'auto' ? RUNTIME_FOLDERS : setting === 'none' ? [] : setting;
   const certificates = new Map<RegistryHost, RegistryCertificates>();
   const problems: string[] = [];
+  const lookedAt = [...folders];
   for (const parent of folders) {
     for (const name of namesIn(parent, problems).slice(0, MAX_REGISTRIES)) {
       const registry = tryParseRegistryHost(name.replace(/_(\d+)_$/, ':$1'));
       if (registry === undefined || certificates.has(registry)) continue;
+      lookedAt.push(join(parent, name));
       const found = readFolder(join(parent, name), problems);
       if (found !== undefined) certificates.set(registry, found);
     }
   }
-  return { certificates, problems };
+  return { certificates, folders: lookedAt, problems };
+}
+
+/** The files with certificates and keys. */
+export function certificateFiles(certificates: Iterable<RegistryCertificates>): readonly string[] {
+  const files: string[] = [];
+  for (const { caFiles = [], clientCertificate: client } of certificates) {
+    files.push(...caFiles);
+    if (client !== undefined) files.push(client.certFile, client.keyFile);
+  }
+  return files;
 }
 
 /** The registries with the certificates that they do not name themselves. */

@@ -6,7 +6,7 @@
  *
  * The file is read again when its modification time changes. Results are kept for some minutes, as each helper call
  * runs a program. A file or helper that does not work is reported and counts as empty: pulls of public images must go
- * on.
+ * on. A file that could be read before, and is broken now, is not taken: it may be half written.
  *
  * `credsStore` is asked for every registry, as docker does (cli, configfile.GetAuthConfig), because helpers of clouds
  * work without an entry in `auths`. Callers name the registries, so few helpers run at a time, and registries that
@@ -140,8 +140,9 @@ export class DockerConfig {
         const reason = error instanceof SyntaxError ? 'it is not JSON' : errorMessage(error);
         this.#warn(`cannot use the docker config ${this.#path}: ${reason}`);
       }
+      if (isBroken(error)) return;
       this.#version = 'unusable';
-      this.#use({});
+      this.#use({}); // its credentials are withdrawn
       this.#cache.clear();
     }
   }
@@ -185,6 +186,11 @@ export class DockerConfig {
       return undefined;
     }
   }
+}
+
+/** Whether the file is there, and is no docker config. */
+function isBroken(error: unknown): boolean {
+  return error instanceof SyntaxError || v.isValiError(error);
 }
 
 function helperOf(helpers: Config['credHelpers'], registry: RegistryHost): string | undefined {

@@ -100,6 +100,11 @@ export class Pools {
     return pool;
   }
 
+  /** No more requests are expected: connections end when their requests do. */
+  retire(): void {
+    this.#pools.clear();
+  }
+
   /** Ends all connections at once. */
   async close(): Promise<void> {
     const pools = [...this.#pools.values(), ...this.#closing];

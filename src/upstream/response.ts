@@ -12,7 +12,7 @@ import { WeirError } from '../util/errors.ts';
 import { ByteQueue } from '../util/byte-queue.ts';
 import type { DocumentRoom } from './document-room.ts';
 import { abortError, transportError } from './failure.ts';
-import { Unpacking, unpackDocument } from './gzip.ts';
+import { unpackDocument } from './gzip.ts';
 
 export type Headers = Readonly<Record<string, string | readonly string[] | undefined>>;
 
@@ -48,45 +48,6 @@ const HIGH_WATER = 512 * KIB;
 const LOW_WATER = 256 * KIB;
 /** Bytes of an unwanted body that are read to keep the connection; a longer one costs more than a new connection. */
 const MAX_DISCARD = 64 * KIB;
-
-export interface SendOptions {
-  readonly origin: string;
-  readonly method: 'GET' | 'HEAD' | 'POST';
-  /** Path and query. */
-  readonly path: string;
-  readonly headers: Record<string, string>;
-  readonly body?: string | undefined;
-  /** Milliseconds until the response's header; default: that of the pool. */
-  readonly headerTimeout?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-  /** The connection serves no other request. */
-  readonly isLast?: boolean;
-  /** Whether a body that is gzipped by its header is unpacked. */
-  readonly unpack?: boolean | undefined;
-}
-
-/**
- * Sends a request, and resolves with the header of its response. The caller must read the body or discard it.
- * @throws WeirError `upstream_unreachable`, `upstream_timeout`, `upstream_cut`, `upstream_protocol`, `aborted`
- */
-export function send(dispatcher: Dispatcher, options: SendOptions): Promise<Response> {
-  const { origin, method, path, headers, body, headerTimeout, signal, isLast = false, unpack } = options;
-  return new Promise((resolve, reject) => {
-    if (signal?.aborted) {
-      reject(abortError(signal));
-      return;
-    }
-    const response = new Response(origin, signal, { resolve, reject });
-    try {
-      const limit = headerTimeout !== undefined && { headersTimeout: headerTimeout };
-      const request = { origin, method, path, headers, body: body ?? null, reset: isLast };
-      const handler = unpack ? new Unpacking(response, origin) : response;
-      dispatcher.dispatch({ ...request, ...limit }, handler);
-    } catch (error) {
-      response.onResponseError(undefined, error);
-    }
-  });
-}
 
 /**
  * Takes bytes of a body, which are valid until it returns.

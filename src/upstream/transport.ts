@@ -3,13 +3,16 @@ import type { Reach } from './address-guard.ts';
 import type { TlsProfile } from './endpoint.ts';
 import { isOfHead } from './failure.ts';
 import type { Lane, Pools } from './pools.ts';
-import { send, type Response, type ResponseHead, type SendOptions } from './response.ts';
+import type { Response, ResponseHead } from './response.ts';
+import { send, type SendOptions } from './send.ts';
 
 export interface OutgoingRequest extends SendOptions {
   readonly tls: TlsProfile;
   readonly reach: Reach;
   /** Whether another thread has found that the origin is to be read leniently. */
   readonly isLenient?: boolean;
+  /** Of the settings with which the call began: a byte worker has the connections of several. */
+  readonly generation?: number;
 }
 
 export interface Transport<Head extends ResponseHead> {

@@ -73,7 +73,7 @@ export interface BlobStream {
 
 export class UpstreamBlob {
   readonly #registryCall: RegistryCall;
-  readonly #transport: BlobTransport;
+  readonly #transport: Pick<BlobTransport, 'via'>;
   readonly #context: AttemptsContext;
   readonly #request: BlobRequest;
   /** Aborted with the request's signal, or if the reader leaves. */
@@ -89,7 +89,7 @@ export class UpstreamBlob {
 
   constructor(
     registryCall: RegistryCall,
-    transport: BlobTransport,
+    transport: Pick<BlobTransport, 'via'>,
     context: AttemptsContext,
     request: BlobRequest,
   ) {

@@ -3,6 +3,7 @@
  *
  * Who owns what:
  *     Upstream (this file)  the calls, and the meaning of their answers
+ *     Generation            what the settings make: a reload makes the next one
  *     Attempts              which endpoint is tried when, and how often (retry.ts, breaker.ts, endpoint.ts)
  *     HeadOrGet             HEAD where it is of use
  *     UpstreamBlob          the requests for a blob, resumed where its bytes stopped
@@ -15,7 +16,7 @@
  * UpstreamBlob, which starts again for each resumption. All failures are WeirErrors; those of the registry are
  * `upstream_*`.
  */
-import { systemClock } from '../util/clock.ts';
+import { systemClock, type Clock } from '../util/clock.ts';
 import { WeirError } from '../util/errors.ts';
 import { digestAlgorithm, digestOf, type Digest } from '../oci/digest.ts';
 import { ACCEPT_MANIFESTS, MAX_MANIFEST_BYTES } from '../oci/manifest.ts';
@@ -24,24 +25,17 @@ import { formatManifestReference, type ManifestReference } from '../oci/referenc
 import type { RegistryHost, Repository } from '../oci/repository.ts';
 import { DocumentRoom } from './document-room.ts';
 import { contentRange, contentSize, digestHeader, expectStatus } from './registry-answer.ts';
-import { Attempts, SlowRegistries, type AttemptsContext } from './attempts.ts';
+import { Attempts } from './attempts.ts';
 import { UpstreamBlob, type BlobStream } from './upstream-blob.ts';
 import type { BlobTransport, PassThroughBlob, PassWish } from './blob-transport.ts';
-import { Breaker } from './breaker.ts';
 import type { Caller } from './caller.ts';
-import { withCertificates } from './certs-folders.ts';
-import { DockerConfig } from './docker-config.ts';
 import { endpointsOf, requestTarget, type Endpoint } from './endpoint.ts';
+import { Generations, readSettings, type Generation } from './generation.ts';
 import { HeadOrGet } from './head-or-get.ts';
-import { RegistryCall } from './registry-call.ts';
 import { passOn, type PassedThrough } from './passed-through.ts';
-import { Pools, shareConnections } from './pools.ts';
-import { Reaches } from './reach.ts';
-import { LIMITS, type UpstreamOptions } from './upstream-options.ts';
+import { settingsOf, type UpstreamOptions, type UpstreamSettings } from './upstream-options.ts';
 import type { Followed } from './redirect.ts';
 import type { Response } from './response.ts';
-import { PoolTransport } from './transport.ts';
-import { readTrusted, TrustStore } from './trust.ts';
 
 /** Repetitions of a request with a small answer: its caller has a fallback and little time. */
 const SMALL_RETRIES = 2;
@@ -90,71 +84,48 @@ export interface FetchedManifest {
   readonly bytes: Uint8Array;
 }
 
+/** Generations whose connections are known, so that {@link Upstream.close} ends them. */
+const MAX_GENERATIONS = 4;
+
 export class Upstream {
-  readonly #pools: Pools;
-  readonly #control: PoolTransport;
   readonly #blobs: BlobTransport;
-  readonly #registryCall: RegistryCall;
-  readonly #context: AttemptsContext;
-  readonly #retries: number;
+  readonly #clock: Clock;
   readonly #documents: DocumentRoom;
-  readonly #dockerConfig: DockerConfig | undefined;
   readonly #headOrGet: HeadOrGet;
+  readonly #generations: Generations;
+  /** What new calls use. */
+  #now: Generation;
+  /** The last ones before, whose calls may still run. */
+  #old: readonly Generation[] = [];
 
   /**
    * @throws WeirError `config_invalid` if a CA file cannot be used, `name_invalid` if a registry's name is no host
    */
   constructor(options: UpstreamOptions) {
-    const { registries: named = new Map(), clock = systemClock, observer, dockerConfig, via } = options;
-    const registries = withCertificates(named, options.certificates);
-    const profiles = [...registries.keys()]
-      .flatMap((host) => endpointsOf(host, registries))
-      .map(({ tls }) => tls);
-    const connections = shareConnections(options.maxConnections ?? LIMITS.maxConnections);
-    const trusted = readTrusted(options.caFile, profiles);
-    const common = {
-      connectTimeout: options.connectTimeout ?? LIMITS.connectTimeout,
-      headerTimeout: options.headerTimeout ?? LIMITS.headerTimeout,
-      stallTimeout: options.stallTimeout ?? LIMITS.stallTimeout,
-      environment: options.environment ?? process.env,
-    };
-    this.#pools = new Pools({
-      ...common,
-      connections,
-      trust: new TrustStore(trusted),
-      lookup: options.lookup,
-    });
-    this.#control = new PoolTransport(this.#pools, 'control');
+    const { clock = systemClock } = options;
+    const read = readSettings(settingsOf(options));
+    this.#clock = clock;
     this.#headOrGet = new HeadOrGet(clock);
     this.#blobs = options.blobs;
-    this.#blobs.configure({ ...common, connections: connections.blob, trusted });
-    this.#retries = options.retries ?? LIMITS.retries;
     this.#documents = options.documents ?? new DocumentRoom();
-    const { headerTimeout } = common;
-    this.#context = {
-      registries,
-      breaker: new Breaker(clock),
-      slow: new SlowRegistries(clock),
-      clock,
-      observer,
-      headerTimeout,
+    this.#generations = new Generations(options);
+    this.#now = this.#generations.next(read);
+  }
+
+  /**
+   * Reads other settings and the files that they name, and changes nothing yet.
+   * @returns makes new calls use them, while those that run go on as they began; undefined if all is as it was
+   * @throws WeirError as the constructor
+   */
+  prepare(settings: UpstreamSettings): (() => void) | undefined {
+    const read = readSettings(settings);
+    if (read.key === this.#now.read.key) return undefined;
+    return () => {
+      const { pools } = this.#now;
+      this.#old = [...this.#old, this.#now].slice(-MAX_GENERATIONS);
+      this.#now = this.#generations.next(read);
+      pools.retire();
     };
-    const warn = options.warn ?? (() => undefined);
-    this.#dockerConfig = dockerConfig ? new DockerConfig(dockerConfig, clock, warn) : undefined;
-    this.#registryCall = new RegistryCall({
-      control: this.#control,
-      reaches: new Reaches(named, options.allowPrivate ?? LIMITS.allowPrivate),
-      registries,
-      dockerConfig: this.#dockerConfig,
-      warn,
-      clock,
-      observer,
-      headers: {
-        'user-agent': options.userAgent,
-        'accept-encoding': 'identity',
-        ...(via !== undefined && { 'weir-via': via }),
-      },
-    });
   }
 
   /** The head of the manifest of a tag or digest. @throws WeirError `manifest_unknown`, `upstream_*`, `aborted` */
@@ -208,7 +179,7 @@ export class Upstream {
     const ask = (method: 'GET' | 'HEAD', expected: readonly number[], range?: string): Promise<BlobHead> => {
       const request = { method, kind: 'blob', rest: `blobs/${digest}`, accept: '*/*', range } as const;
       return this.#small(repository, request, options, async (followed) => {
-        const response = expectStatus(followed, expected, 'blob_unknown', this.#context.clock);
+        const response = expectStatus(followed, expected, 'blob_unknown', this.#clock);
         response.discard();
         const isPart = response.status === 206;
         return { size: isPart ? contentRange(response)?.total : contentSize(response) };
@@ -229,9 +200,10 @@ export class Upstream {
   async openBlob(repository: Repository, digest: Digest, options: BlobOptions = {}): Promise<BlobStream> {
     const { caller = 'configured', callers, signal, start = 0, end, size, worker } = options;
     if (end !== undefined && end <= start) throw new WeirError('range_unsatisfiable', 'an empty range');
-    const retries = options.retries ?? this.#retries;
+    const { registryCall, blobs, context, ...now } = this.#now;
+    const retries = options.retries ?? now.retries;
     const request = { repository, digest, caller, callers, start, end, size, retries, signal, worker };
-    return new UpstreamBlob(this.#registryCall, this.#blobs, this.#context, request).open();
+    return new UpstreamBlob(registryCall, blobs, context, request).open();
   }
 
   /** Lets a blob pass through a byte worker. @param worker the one of the client's connection @throws WeirError `worker_lost` */
@@ -249,7 +221,7 @@ export class Upstream {
     const request = { method: 'GET', kind: 'other', rest: path, accept: '*/*', query } as const;
     return this.#small(repository, request, options, async (followed, endpoint) => {
       const expected = endpoint.isMirror ? [200] : [200, 400, 404, 405];
-      const response = expectStatus(followed, expected, 'not_found', this.#context.clock);
+      const response = expectStatus(followed, expected, 'not_found', this.#clock);
       return passOn(response, this.#documents);
     });
   }
@@ -259,8 +231,9 @@ export class Upstream {
    * @throws WeirError `address_refused`
    */
   checkReach(registry: RegistryHost, caller: Caller): void {
-    const [endpoint] = endpointsOf(registry, this.#context.registries).slice(-1);
-    if (endpoint !== undefined) this.#registryCall.checkReach(endpoint, caller);
+    const { context, registryCall } = this.#now;
+    const [endpoint] = endpointsOf(registry, context.registries).slice(-1);
+    if (endpoint !== undefined) registryCall.checkReach(endpoint, caller);
   }
 
   /**
@@ -268,19 +241,20 @@ export class Upstream {
    * was treated like one of another node.
    */
   speaksFor({ registry, name }: Repository): boolean {
-    const { registries } = this.#context;
+    const { dockerConfig, context } = this.#now;
+    const { registries } = context;
     const hosts = endpointsOf(registry, registries).flatMap(({ credentialsOf }) => credentialsOf ?? []);
     return hosts.some((host) => {
       const { credential, clientCertificate } = registries.get(host) ?? {};
       if (credential !== undefined || clientCertificate !== undefined) return true;
-      return this.#dockerConfig?.isWithout({ registry: host, name }) === false;
+      return dockerConfig?.isWithout({ registry: host, name }) === false;
     });
   }
 
   /** Ends all connections at once. */
   async close(): Promise<void> {
     this.#blobs.close();
-    await this.#pools.close();
+    await Promise.all([this.#now, ...this.#old].map(({ pools }) => pools.close()));
   }
 
   #manifest<T>(
@@ -293,7 +267,7 @@ export class Upstream {
     const rest = `manifests/${formatManifestReference(reference)}`;
     const request = { method, kind: 'manifest', rest, accept: options.accept ?? DEFAULT_ACCEPT } as const;
     return this.#small(repository, request, options, (followed) => {
-      const response = expectStatus(followed, [200], 'manifest_unknown', this.#context.clock);
+      const response = expectStatus(followed, [200], 'manifest_unknown', this.#clock);
       return read(response);
     });
   }
@@ -313,13 +287,14 @@ export class Upstream {
   ): Promise<T> {
     const { method, kind, rest, accept, query, range } = request;
     const { registry, name } = repository;
-    const attempts = new Attempts(this.#context, registry, SMALL_RETRIES, signal);
+    const { context, registryCall, control } = this.#now;
+    const attempts = new Attempts(context, registry, SMALL_RETRIES, signal);
     return attempts.run(async (endpoint) => {
       const target = requestTarget(endpoint, name, rest, query);
       const headers = { accept, ...(range !== undefined && { range }) };
       const { headerTimeout } = attempts;
       const asked = { endpoint, kind, method, target, name, headers, headerTimeout, caller, signal };
-      const followed = await this.#registryCall.run(asked, this.#control);
+      const followed = await registryCall.run(asked, control);
       return read(followed, endpoint);
     });
   }

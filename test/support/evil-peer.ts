@@ -8,6 +8,7 @@ import { systemClock } from '../../src/util/clock.ts';
 import { WeirError } from '../../src/util/errors.ts';
 import { PeerWire } from '../../src/bytes/peer-wire.ts';
 import type { ServedReport } from '../../src/bytes/peer-serving.ts';
+import { ClusterKeys } from '../../src/network/cluster-keys.ts';
 import { Network } from '../../src/network/network.ts';
 import { MemberTable } from '../../src/cluster/member-table.ts';
 import type { Address, Member } from '../../src/protocol/member.ts';
@@ -148,8 +149,6 @@ export class EvilPeer implements AsyncDisposable {
         tls: pair,
         members: this.table,
         source: { serve: (from, request) => this.#serve(from, request) },
-        maxDownload: undefined,
-        maxUpload: undefined,
         clock,
         observer: { refused: () => undefined, served: (report) => this.reports.push(report) },
         introduce: async (peer) => this.#network?.ensureKnown(peer),
@@ -171,7 +170,7 @@ export class EvilPeer implements AsyncDisposable {
     this.#network = this.#stack.use(
       await Network.start({
         identity: this.identity,
-        clusterKey: await this.#clusterKey(),
+        clusterKeys: new ClusterKeys([await this.#clusterKey()]),
         listen: [{ host: '127.0.0.1', port: 0 }],
         announce: [],
         bootstrap: [bootstrap],

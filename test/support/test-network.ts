@@ -1,4 +1,5 @@
 import { systemClock, type Clock } from '../../src/util/clock.ts';
+import { ClusterKeys } from '../../src/network/cluster-keys.ts';
 import { Network } from '../../src/network/network.ts';
 import type { NetworkLogger, NetworkOptions } from '../../src/network/network-options.ts';
 import { MemberTable } from '../../src/cluster/member-table.ts';
@@ -35,7 +36,7 @@ export async function startNetwork({ banned = [], ...options }: TestOptions = {}
   const network = await Network.start({
     identity,
     clock,
-    clusterKey: KEY,
+    clusterKeys: new ClusterKeys([KEY]),
     listen: [{ host: '127.0.0.1', port: 0 }],
     announce: [],
     bootstrap: [],

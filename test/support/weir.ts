@@ -1,5 +1,5 @@
 /** A weir node under test: the real command, a data folder of its own, ports chosen by the kernel. */
-import { writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import type { StatusReport } from '../../src/status/status-report.ts';
 import { Metrics } from './metrics.ts';
@@ -14,10 +14,14 @@ export type NodeProgram = readonly [string, ...string[]];
 /** An entry of the YAML section `registries`. */
 export type RegistryEntry = Readonly<Record<string, string | boolean | readonly string[]>>;
 
+export type Sections = Readonly<Record<string, Readonly<Record<string, string>>>>;
+
 export interface WeirOptions {
   /** By key: `{ 'tags.ttl': '0s' }`. */
   readonly settings?: Readonly<Record<string, string>>;
   readonly registries?: Readonly<Record<string, RegistryEntry>>;
+  /** Sections of the configuration file, instead of flags: `{ tags: { ttl: '0s' } }`. */
+  readonly sections?: Sections;
   readonly env?: Readonly<Record<string, string>>;
   readonly within?: readonly string[];
   /** Command to run; default: the sources. */
@@ -118,6 +122,17 @@ export class WeirNode implements AsyncDisposable {
     this.#program.signal(signal);
   }
 
+  /** Replaces its configuration file, which the running node reads again. */
+  async configure(changes: Pick<WeirOptions, 'registries' | 'sections'>): Promise<void> {
+    await this.configureText(fileOf({ ...this.#options, ...changes }));
+  }
+
+  /** The same with any text. */
+  async configureText(text: string): Promise<void> {
+    await writeFile(this.#dir.join('next.yaml'), text);
+    await rename(this.#dir.join('next.yaml'), this.#dir.join('config.yaml'));
+  }
+
   /** How it ends. */
   get exited(): Promise<Exit> {
     return this.#program.exited;
@@ -157,7 +172,7 @@ interface Addresses {
 }
 
 async function launch(dir: TempDir, options: WeirOptions): Promise<Program> {
-  await writeFile(dir.join('config.yaml'), JSON.stringify({ registries: options.registries ?? {} })); // is YAML
+  await writeFile(dir.join('config.yaml'), fileOf(options));
   const [command, ...args] = programOf(options);
   return Program.start({
     command,
@@ -165,6 +180,10 @@ async function launch(dir: TempDir, options: WeirOptions): Promise<Program> {
     env: { ...options.env },
     ...(options.within && { within: options.within }),
   });
+}
+
+function fileOf({ registries = {}, sections = {} }: WeirOptions): string {
+  return JSON.stringify({ ...sections, registries }); // is YAML
 }
 
 function programOf({ program = [WEIR] }: WeirOptions): NodeProgram {
@@ -185,7 +204,13 @@ function argsOf(dir: TempDir, options: WeirOptions): readonly string[] {
     'log.level': 'debug',
     ...options.settings,
   };
-  const flags = Object.entries(settings).flatMap(([key, value]) => [`--${key.replaceAll('.', '-')}`, value]);
+  const inFile = new Set(
+    Object.entries(options.sections ?? {}).flatMap(([section, values]) =>
+      Object.keys(values).map((name) => `${section}.${name}`),
+    ),
+  );
+  const named = Object.entries(settings).filter(([key]) => !inFile.has(key));
+  const flags = named.flatMap(([key, value]) => [`--${key.replaceAll('.', '-')}`, value]);
   return ['node', '--config', dir.join('config.yaml'), ...flags];
 }
 

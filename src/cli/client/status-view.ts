@@ -1,5 +1,11 @@
 /** Draws a node's status as lines for people. Pure: no clock, no output. */
-import type { StatusReport, StoreReport, SuspectReport, TransferReport } from '../../status/status-report.ts';
+import type {
+  ReloadReport,
+  StatusReport,
+  StoreReport,
+  SuspectReport,
+  TransferReport,
+} from '../../status/status-report.ts';
 import {
   formatAge,
   formatBytes,
@@ -55,6 +61,7 @@ export function renderStatus(report: StatusReport, options: StatusViewOptions): 
     line('saved', describeSaved(report)),
     line('store', describeStore(report.store)),
     ...unstoredLines(report, line),
+    ...(report.reload === undefined ? [] : [line('config', describeReload(report.reload, options.now))]),
   ];
   const problem = STORE_PROBLEMS[report.store.state];
   if (problem !== '')
@@ -101,6 +108,13 @@ function wrap(text: string, columns: number): readonly string[] {
     else lines.push(cut(word, columns));
   }
   return lines;
+}
+
+/** `reloaded 3 m ago; after a restart: mirror.listen` */
+function describeReload({ at, error, waiting }: ReloadReport, now: number): string {
+  const ago = `${formatAge(Math.max(0, (now - Date.parse(at)) / 1000))} ago`;
+  if (error !== undefined) return `not reloaded ${ago}: ${printable(error)}`;
+  return `reloaded ${ago}${waiting.length > 0 ? `; after a restart: ${printable(waiting.join(', '))}` : ''}`;
 }
 
 type Painter = (tone: Tone, text: string) => string;

@@ -1,6 +1,6 @@
 /** The cluster key: it can be read, has the right form, and is nobody else's to read. */
 import { exposedFiles } from '../../config/secret-files.ts';
-import { clusterMode, readClusterKey } from '../../daemon/cluster-settings.ts';
+import { clusterMode, readClusterKeys } from '../../daemon/cluster-settings.ts';
 import { errorMessage, systemCode } from '../../util/errors.ts';
 import { AS_ROOT, isRoot, ok, skipped, warning, wrong, type Check } from './check.ts';
 
@@ -24,7 +24,7 @@ export const clusterKey: Check = {
         : warning(found, MAKE_KEY);
     }
     try {
-      await readClusterKey(path);
+      await readClusterKeys(path);
     } catch (error) {
       const cause = error instanceof Error ? error.cause : undefined;
       if (systemCode(cause) === 'EACCES' && !isRoot())

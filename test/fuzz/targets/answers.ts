@@ -1,6 +1,7 @@
 /** A registry, or its token server, that answers from an input; no socket is opened. */
 import type { Dispatcher } from 'undici';
-import { send, type Headers, type Response, type SendOptions } from '../../../src/upstream/response.ts';
+import type { Headers, Response } from '../../../src/upstream/response.ts';
+import { send, type SendOptions } from '../../../src/upstream/send.ts';
 
 /** Separates the answers in an input; no header can contain it. */
 export const BETWEEN = '\n~\n';

@@ -7,8 +7,9 @@ import type { ServedPart } from '../../../src/bytes/peers-messages.ts';
 import { SendWindow } from '../../../src/bytes/send-window.ts';
 import { FrameReader, MAX_DATA_BYTES } from '../../../src/transfer/frames.ts';
 import { isWeirError, WeirError } from '../../../src/util/errors.ts';
-import { KIB } from '../../../src/util/clock.ts';
+import { KIB, systemClock } from '../../../src/util/clock.ts';
 import { Progress } from '../../../src/util/progress.ts';
+import { limitedBy } from '../../../src/util/token-bucket.ts';
 import { eventually } from '../../support/eventually.ts';
 import { fileOf } from '../../support/file-content.ts';
 import { answerFrame } from '../../support/raw-peer.ts';
@@ -60,7 +61,7 @@ class Scene {
       },
       buffers: new BodyBuffers(),
       places: new ChunkPlaces(),
-      limit: undefined,
+      limit: () => limitedBy([], systemClock),
       onServed: (id, outcome) => {
         this.log.push(`end ${id}`);
         this.outcomes.set(id, outcome);

@@ -5,6 +5,7 @@ import { createServer, connect, type AddressInfo, type Socket } from 'node:net';
 import { BodyBuffers } from '../../../src/bytes/body-buffers.ts';
 import { ChunkPlaces } from '../../../src/bytes/chunk-places.ts';
 import { PeerConnection } from '../../../src/bytes/peer-connection.ts';
+import { limitsOf, shareLimits } from '../../../src/bytes/peer-limits.ts';
 import type { ConnectionEvent } from '../../../src/bytes/peers-messages.ts';
 import { encodeSwarmMessage } from '../../../src/protocol/codec.ts';
 import { encodeFrame, KIND } from '../../../src/transfer/frames.ts';
@@ -59,8 +60,8 @@ class Pair implements AsyncDisposable {
       post: (event) => void events.push(event),
       places: new ChunkPlaces(),
       buffers: new BodyBuffers(),
-      download: undefined,
-      upload: undefined,
+      limits: limitsOf(shareLimits({}), systemClock),
+      isOtherZone: false,
       readerTimeout: READER_TIMEOUT,
       clock: systemClock,
       onHello: hasDialled ? undefined : () => void events.push({ kind: 'greeted' }),
@@ -76,7 +77,7 @@ class Pair implements AsyncDisposable {
     const pair = await Pair.open(options);
     pair.peer.send(helloFrame(PEER));
     await pair.told(options.hasDialled ? 'open' : 'greeted');
-    if (!options.hasDialled) pair.connection.do({ connection: 1, kind: 'admit' });
+    if (!options.hasDialled) pair.connection.do({ connection: 1, kind: 'admit', isOtherZone: false });
     await pair.peer.next(KIND.hello);
     return pair;
   }

@@ -77,10 +77,7 @@ export class Members {
 type Serve = ChunkSource['serve'];
 
 export interface WireNodeOptions extends Partial<
-  Pick<
-    PeerWireOptions,
-    'maxUpload' | 'maxDownload' | 'readerTimeout' | 'onMessage' | 'onQuestion' | 'onOrder'
-  >
+  Pick<PeerWireOptions, 'rates' | 'isOtherZone' | 'readerTimeout' | 'onMessage' | 'onQuestion' | 'onOrder'>
 > {
   readonly node?: Node;
   readonly isSecure?: boolean;
@@ -140,8 +137,8 @@ export class WireNode implements AsyncDisposable {
       tls: isSecure ? node.tls : undefined,
       members,
       source: { serve: serve ?? serveBlob(makeBytes(), node.identity) },
-      maxDownload: options.maxDownload,
-      maxUpload: options.maxUpload,
+      rates: options.rates,
+      isOtherZone: options.isOtherZone,
       readerTimeout: options.readerTimeout,
       clock: clock ?? systemClock,
       observer: {

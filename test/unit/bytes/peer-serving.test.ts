@@ -229,7 +229,7 @@ describe('the serving side of the peer wire', () => {
     const closed: boolean[] = [];
     const { identity } = makeNode();
     await using scene = await Scene.start({
-      maxUpload: 1 << 20,
+      rates: { maxUpload: 1 << 20 },
       serve: async (_from, asked) => serveChunk(makeBytes(), asked, identity, closed),
     });
     const { asking, serving } = scene;
@@ -263,7 +263,7 @@ describe('the serving side of the peer wire', () => {
   });
 
   it('sends messages between the frames of a chunk, which hold it up for a frame at most', async () => {
-    await using scene = await Scene.start({ maxUpload: 1 << 20 });
+    await using scene = await Scene.start({ rates: { maxUpload: 1 << 20 } });
     const { asking, serving } = scene;
     const asked = begin(asking, serving, requestFor(0, 3_000_000));
     await asked.first;
@@ -284,14 +284,14 @@ async function seconds({ asking, serving }: Scene): Promise<number> {
 
 describe('limits of rates', () => {
   it('hold for all uploads together', async () => {
-    await using scene = await Scene.start({ maxUpload: RATE });
+    await using scene = await Scene.start({ rates: { maxUpload: RATE } });
     const taken = await seconds(scene);
     assert.ok(taken > 0.25 && taken < 1.5, `${taken} s for 3 MiB at 8 MiB/s`);
   });
 
   it('hold for all downloads together, with TLS and without', async () => {
     for (const isSecure of [true, false]) {
-      await using scene = await Scene.start({ isSecure, asker: { maxDownload: RATE } });
+      await using scene = await Scene.start({ isSecure, asker: { rates: { maxDownload: RATE } } });
       const taken = await seconds(scene);
       assert.ok(taken > 0.25 && taken < 1.5, `${taken} s for 3 MiB at 8 MiB/s`);
     }
@@ -302,7 +302,7 @@ describe('limits of rates', () => {
     const closed: boolean[] = [];
     const { identity } = makeNode();
     await using scene = await Scene.start({
-      maxUpload: 1 << 20,
+      rates: { maxUpload: 1 << 20 },
       serve: async (_from, asked) => serveChunk(blob, asked, identity, closed),
     });
     const { asking, serving } = scene;
@@ -315,7 +315,7 @@ describe('limits of rates', () => {
 
   it('share the rate among members that ask at the same time', async () => {
     const length = 3_000_000;
-    await using scene = await Scene.start({ maxUpload: RATE });
+    await using scene = await Scene.start({ rates: { maxUpload: RATE } });
     await using second = await Scene.start();
     const { serving } = scene;
     serving.knows(second.asking);

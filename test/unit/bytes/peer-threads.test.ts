@@ -216,7 +216,7 @@ describe('byte workers: peers', () => {
 
   it('bytes that come are reported some 20 times a second, and all of them', async () => {
     await start();
-    const member = await startMember({ maxUpload: 2 << 20 });
+    const member = await startMember({ rates: { maxUpload: 2 << 20 } });
     const reports: number[] = [];
     const began = performance.now();
     const { promise, resolve, reject } = Promise.withResolvers<ChunkAnswer>();
@@ -242,7 +242,7 @@ describe('byte workers: peers', () => {
 
   it('the limit on downloads holds for all workers together', async () => {
     const RATE = 4 << 20;
-    await start({ maxDownload: RATE });
+    await start({ rates: { maxDownload: RATE } });
     const members = await Promise.all([startMember(), startMember()]);
     const began = performance.now();
     const answers = await Promise.all(
@@ -255,7 +255,7 @@ describe('byte workers: peers', () => {
   });
 
   it('the limit on uploads holds for all workers together', async () => {
-    await start({ maxUpload: 8 * CHUNK });
+    await start({ rates: { maxUpload: 8 * CHUNK } });
     const members = await Promise.all(Array.from({ length: 4 }, () => startMember()));
     const began = performance.now();
     await Promise.all(members.map((member) => askChunk(member, node, requestFor(0, CHUNK))));

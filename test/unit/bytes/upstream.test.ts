@@ -126,6 +126,36 @@ describe('byte workers: bodies from registries', () => {
     await committed();
   });
 
+  it('a body that has begun goes on as it began when the settings change; the next one does not', async () => {
+    const name = '127.0.0.1:1';
+    const registriesAt = (server: HttpServer): UpstreamOptions['registries'] =>
+      new Map([[parseRegistryHost(name), { endpoint: new URL(server.url) }]]);
+    const after = await serve(whole);
+    let change: (() => void) | undefined;
+    const before = await serve(
+      faulty(
+        partial(3 * MIB, (socket) => {
+          change?.();
+          cut(socket);
+        }),
+      ),
+    );
+    const upstream = client({ registries: registriesAt(before) });
+    assert.equal(
+      upstream.prepare({ retries: 3, registries: registriesAt(before) }),
+      undefined,
+      'nothing is new',
+    );
+    change = upstream.prepare({ retries: 3, registries: registriesAt(after) });
+    const named = { host: name } as HttpServer;
+    await pour(named, upstream);
+    assert.deepEqual([before.requests.length, after.requests.length], [2, 0]);
+    await committed();
+    const next = await upstream.openBlob(repositoryAt(name), blob.digest);
+    assert.equal(after.requests.length, 1);
+    next.leave();
+  });
+
   it('a second pour goes on in the middle of a chunk, and skips what a registry without Range repeats', async () => {
     const middle = 5 * MIB + 77_777;
     const registry = await serve(whole);

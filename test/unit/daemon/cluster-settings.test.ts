@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
-import { dataAddresses, listenOn, readClusterKey } from '../../../src/daemon/cluster-settings.ts';
+import { dataAddresses, listenOn, readClusterKeys } from '../../../src/daemon/cluster-settings.ts';
 import { isWeirError } from '../../../src/util/errors.ts';
 import { TempDir } from '../../support/temp.ts';
 
@@ -46,15 +46,37 @@ describe('dataAddresses', () => {
   });
 });
 
-describe('readClusterKey', () => {
+describe('readClusterKeys', () => {
   it('reads a key without its newline', async () => {
     await using dir = await TempDir.create('key');
     const path = dir.join('key');
-    assert.equal(await readClusterKey(''), undefined);
+    assert.deepEqual(await readClusterKeys(''), []);
     await writeFile(path, 'thirty-two letters, and no less!\n');
-    const key = Buffer.from((await readClusterKey(path)) ?? []).toString();
+    const key = Buffer.from((await readClusterKeys(path))[0] ?? []).toString();
     assert.equal(key, 'thirty-two letters, and no less!');
-    await assert.rejects(readClusterKey(dir.join('absent')), (error) => isWeirError(error, 'config_invalid'));
+    await assert.rejects(readClusterKeys(dir.join('absent')), (error) =>
+      isWeirError(error, 'config_invalid'),
+    );
+  });
+
+  it('reads two keys, the preferred one first', async () => {
+    await using dir = await TempDir.create('key');
+    const path = dir.join('key');
+    const [first, second] = ['thirty-two letters, and no less!', 'another one of thirty-two letters'];
+    const texts = async (text: string): Promise<readonly string[]> => {
+      await writeFile(path, text);
+      return (await readClusterKeys(path)).map((key) => Buffer.from(key).toString());
+    };
+    assert.deepEqual(await texts(`${first}\n${second}\n`), [first, second]);
+    assert.deepEqual(await texts(`\n${second} \r\n\n ${first}\n\n`), [second, first]);
+    assert.deepEqual(await texts(`${first}\n${first}\n`), [first]);
+    const refuses = (text: string, why: RegExp): Promise<void> =>
+      assert.rejects(
+        texts(text),
+        (error: Error) => isWeirError(error, 'config_invalid') && why.test(error.message),
+      );
+    await refuses(`${first}\n${second}\n${first}!\n`, /more than 2 cluster keys/);
+    await refuses(`${first}\nshort\n`, /the second cluster key in .* could be guessed/);
   });
 
   it('accepts any key of the suggested command and of common programs', async () => {
@@ -64,7 +86,7 @@ describe('readClusterKey', () => {
       for (let round = 0; round < 100; round++) {
         const text = randomBytes(bytes).toString(encoding);
         await writeFile(dir.join('key'), text);
-        assert.equal(Buffer.from((await readClusterKey(dir.join('key'))) ?? []).toString(), text);
+        assert.equal(Buffer.from((await readClusterKeys(dir.join('key')))[0] ?? []).toString(), text);
       }
     }
   });
@@ -75,7 +97,7 @@ describe('readClusterKey', () => {
     const weak = ['brief', 'thirty-one letters, too few ...', 'changeme'.repeat(8), 'a'.repeat(64), ''];
     for (const text of [...weak, randomBytes(4097).toString('latin1').replaceAll(/\s/g, 'x')]) {
       await writeFile(path, `${text}\n`, 'latin1');
-      await assert.rejects(readClusterKey(path), (error) => {
+      await assert.rejects(readClusterKeys(path), (error) => {
         assert.ok(isWeirError(error, 'config_invalid'), text);
         assert.match(error.message, /umask 077; openssl rand -base64 32/);
         assert.ok(text === '' || !error.message.includes(text));

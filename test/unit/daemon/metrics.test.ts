@@ -22,6 +22,7 @@ const SOURCES: MetricsSources = {
   members: () => 1,
   connections: () => 0,
   peerConnections: () => 0,
+  reload: () => undefined,
 };
 
 describe('Metrics', () => {

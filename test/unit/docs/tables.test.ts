@@ -61,6 +61,7 @@ describe('Reference pages', () => {
         members: () => 1,
         connections: () => 0,
         peerConnections: () => 0,
+        reload: () => undefined,
         blobsInFlight: () => 0,
         unwrittenBytes: () => 0,
       },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { isWeirError } from '../../../src/util/errors.ts';
 import { announced, parseBootstrap, resolveBootstrap } from '../../../src/network/addresses.ts';
-import { clusterTag, noisePrologue } from '../../../src/network/libp2p-node.ts';
+import { clusterTag, noisePrologue } from '../../../src/network/cluster-keys.ts';
 import { Identity } from '../../../src/protocol/identity.ts';
 
 const isInvalid = (error: unknown): boolean => isWeirError(error, 'config_invalid');

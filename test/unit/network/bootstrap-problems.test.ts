@@ -9,6 +9,7 @@ import {
 import { Identity } from '../../../src/protocol/identity.ts';
 import { WeirError } from '../../../src/util/errors.ts';
 import { startBareNode } from '../../support/bare-node.ts';
+import { ClusterKeys } from '../../../src/network/cluster-keys.ts';
 import { BlackHole } from '../../support/black-hole.ts';
 import { freePort } from '../../support/ports.ts';
 import { KEY, startNetwork, until } from '../../support/test-network.ts';
@@ -41,9 +42,9 @@ describe('problems of the bootstrap', () => {
   }).timeout(30_000);
 
   it('another cluster key', async () => {
-    await using other = await startNetwork({ clusterKey: new Uint8Array(32).fill(8) });
+    await using other = await startNetwork({ clusterKeys: new ClusterKeys([new Uint8Array(32).fill(8)]) });
     assert.equal(await reasonAt(other.address), 'cluster-key');
-    assert.equal(await reasonAt(other.address, { clusterKey: undefined }), 'cluster-key');
+    assert.equal(await reasonAt(other.address, { clusterKeys: new ClusterKeys([]) }), 'cluster-key');
   });
 
   it('another version of the protocol', async () => {

@@ -1,5 +1,6 @@
 /** Real networks on loopback, several in this process. */
 import assert from 'node:assert/strict';
+import { ClusterKeys } from '../../../src/network/cluster-keys.ts';
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import os from 'node:os';
@@ -379,8 +380,9 @@ describe('Network', function () {
   });
 
   describe('refuses', () => {
-    it('a node with another key', () => cannotMeet({ clusterKey: new Uint8Array(32).fill(8) }));
-    it('a node without a key', () => cannotMeet({ clusterKey: undefined }));
+    it('a node with another key', () =>
+      cannotMeet({ clusterKeys: new ClusterKeys([new Uint8Array(32).fill(8)]) }));
+    it('a node without a key', () => cannotMeet({ clusterKeys: new ClusterKeys([]) }));
 
     it('a peer that the configuration bans', async () => {
       const identity = Identity.generate();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { chmod, readFile, utimes, writeFile } from 'node:fs/promises';
+import { chmod, readFile, rm, utimes, writeFile } from 'node:fs/promises';
 import { delimiter } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseRegistryHost, parseRepository } from '../../../src/oci/repository.ts';
@@ -128,6 +128,20 @@ describe('upstream: docker config', () => {
     await write({ auths: { 'ghcr.io': { username: 'a', password: '2' } } });
     await utimes(dir.join('config.json'), 1, 1);
     assert.deepEqual(await ask(config, 'ghcr.io'), { kind: 'basic', username: 'a', password: '2' });
+  });
+
+  it('goes on with what it had while the file is broken, and without it when it is gone', async () => {
+    await write({ auths: { 'ghcr.io': { username: 'a', password: '1' } } });
+    const config = open();
+    const known = { kind: 'basic', username: 'a', password: '1' };
+    assert.deepEqual(await ask(config, 'ghcr.io'), known);
+    for (const broken of ['{"auths": ', '{"auths": 1}']) {
+      await write(broken);
+      assert.deepEqual(await ask(config, 'ghcr.io'), known);
+    }
+    assert.equal(warnings.length, 2);
+    await rm(dir.join('config.json'));
+    assert.equal(await ask(config, 'ghcr.io'), undefined);
   });
 
   it('never quotes a broken file, which may contain passwords', async () => {

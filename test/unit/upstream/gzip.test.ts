@@ -5,7 +5,8 @@ import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { Pool } from '../../../src/upstream/undici.ts';
 import { unpackDocument } from '../../../src/upstream/gzip.ts';
-import { send, type Response } from '../../../src/upstream/response.ts';
+import type { Response } from '../../../src/upstream/response.ts';
+import { send } from '../../../src/upstream/send.ts';
 import { isWeirError } from '../../../src/util/errors.ts';
 import { seededBytes } from '../../support/bytes.ts';
 

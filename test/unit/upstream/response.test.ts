@@ -4,7 +4,8 @@ import type { AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { Pool } from 'undici';
 import { MIB } from '../../../src/util/clock.ts';
-import { send, type Response } from '../../../src/upstream/response.ts';
+import type { Response } from '../../../src/upstream/response.ts';
+import { send } from '../../../src/upstream/send.ts';
 
 /** Answers each request in HTTP chunks of one byte. */
 const CHUNKS = 100_000;

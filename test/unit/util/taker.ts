@@ -8,13 +8,11 @@ interface Task {
   readonly memory: SharedArrayBuffer;
   /** How often 1000 bytes are taken. */
   readonly times: number;
-  /** Bytes per second. */
-  readonly rate: number;
 }
 
-const { call, memory, times, rate } = workerData as Task;
+const { call, memory, times } = workerData as Task;
 if (call === 'take') {
-  const bucket = new TokenBucket(rate, systemClock, memory);
+  const bucket = new TokenBucket(memory, systemClock);
   for (let i = 0; i < times; i++) bucket.reserve(1000);
 }
 // eslint-disable-next-line unicorn/require-post-message-target-origin -- a MessagePort has none

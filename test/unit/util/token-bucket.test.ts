@@ -4,7 +4,7 @@ import { setImmediate, setTimeout } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import * as fc from 'fast-check';
 import { KIB, MIB, systemClock, type Clock } from '../../../src/util/clock.ts';
-import { STEP_BYTES, TokenBucket } from '../../../src/util/token-bucket.ts';
+import { limitedBy, STEP_BYTES, TokenBucket } from '../../../src/util/token-bucket.ts';
 
 /** Time that passes only in sleeps; timers fire `late` milliseconds after they should. */
 class FakeClock implements Clock {
@@ -57,7 +57,7 @@ describe('TokenBucket', () => {
     for (const late of [0, 1, 4, 20]) {
       const clock = new FakeClock(late);
       const rate = 50 * MIB;
-      const bucket = new TokenBucket(rate, clock);
+      const bucket = new TokenBucket(TokenBucket.memory(rate), clock);
       const began = clock.monotonic();
       const take = async (): Promise<void> => {
         for (let bytes = 0; bytes < rate * 10; bytes += STEP_BYTES) await bucket.take(STEP_BYTES);
@@ -75,7 +75,7 @@ describe('TokenBucket', () => {
         fc.array(fc.tuple(fc.integer({ min: 1, max: STEP_BYTES }), fc.nat({ max: 200 })), { maxLength: 200 }),
         (rate, steps) => {
           const clock = new FakeClock();
-          const bucket = new TokenBucket(rate, clock);
+          const bucket = new TokenBucket(TokenBucket.memory(rate), clock);
           const burst = Math.max(STEP_BYTES, rate * 0.05);
           const began = clock.monotonic();
           let taken = 0;
@@ -92,7 +92,7 @@ describe('TokenBucket', () => {
 
   it('shares evenly among takers that take steps', async () => {
     const clock = new FakeClock();
-    const bucket = new TokenBucket(10 * MIB, clock);
+    const bucket = new TokenBucket(TokenBucket.memory(10 * MIB), clock);
     const shares = [0, 0, 0, 0];
     const until = clock.monotonic() + 2000;
     const takers = shares.map(async (_, i) => {
@@ -108,7 +108,7 @@ describe('TokenBucket', () => {
 
   it('does not save up unused time', () => {
     const clock = new FakeClock();
-    const bucket = new TokenBucket(MIB, clock);
+    const bucket = new TokenBucket(TokenBucket.memory(MIB), clock);
     clock.pass(60_000);
     assert.equal(bucket.reserve(STEP_BYTES), 0);
     const wait = bucket.reserve(MIB);
@@ -117,7 +117,7 @@ describe('TokenBucket', () => {
 
   it('gives back the bytes of a taker that goes away', async () => {
     const clock = new FakeClock();
-    const bucket = new TokenBucket(MIB, clock);
+    const bucket = new TokenBucket(TokenBucket.memory(MIB), clock);
     bucket.reserve(MIB);
     const before = bucket.reserve(0);
     const gone = new AbortController();
@@ -130,22 +130,54 @@ describe('TokenBucket', () => {
 
   it('is one limit for all that share its memory', () => {
     const clock = new FakeClock();
-    const memory = TokenBucket.memory();
-    const buckets = [1, 2].map(() => new TokenBucket(MIB, clock, memory));
+    const memory = TokenBucket.memory(MIB);
+    const buckets = [1, 2].map(() => new TokenBucket(memory, clock));
     for (const bucket of buckets) bucket.reserve(MIB);
     for (const bucket of buckets) {
       const wait = bucket.reserve(0);
       assert.ok(wait > 1930 && wait <= 2000, `${wait} ms`);
     }
-    assert.equal(new TokenBucket(MIB, clock).reserve(0), 0);
+    assert.equal(new TokenBucket(TokenBucket.memory(MIB), clock).reserve(0), 0);
+  });
+
+  it('changes its rate while it is used, for all that share its memory', async () => {
+    const clock = new FakeClock();
+    const memory = TokenBucket.memory();
+    const [one, other] = [new TokenBucket(memory, clock), new TokenBucket(memory, clock)];
+    assert.equal(one.isLimited, false);
+    assert.equal(one.reserve(1000 * MIB), 0, 'without a rate there is no limit');
+    TokenBucket.setRate(memory, MIB);
+    assert.ok(other.isLimited);
+    one.reserve(MIB);
+    assert.ok(other.reserve(0) > 900);
+    TokenBucket.setRate(memory, MIB); // no change
+    assert.ok(other.reserve(0) > 900);
+    TokenBucket.setRate(memory, 100 * MIB);
+    assert.equal(other.reserve(MIB), 0, 'what was spent at the old rate does not count');
+    TokenBucket.setRate(memory, undefined);
+    assert.equal(other.reserve(1000 * MIB), 0);
+  });
+
+  it('waits for the slower of two limits, and gives both back', async () => {
+    const clock = new FakeClock();
+    const [slow, fast] = [MIB, 10 * MIB].map((rate) => new TokenBucket(TokenBucket.memory(rate), clock));
+    assert.ok(slow !== undefined && fast !== undefined);
+    const both = limitedBy([slow, fast], clock);
+    const wait = both.reserve(MIB);
+    assert.ok(wait > 900 && wait <= 1000, `${wait} ms`);
+    const gone = new AbortController();
+    const taking = both.take(10 * MIB, { signal: gone.signal });
+    gone.abort(new Error('gone'));
+    await assert.rejects(taking, /gone/);
+    assert.ok(fast.reserve(0) < 100 && slow.reserve(0) <= wait + 1);
   });
 
   it('loses no byte of threads that take at once', async () => {
     const [threads, times, rate] = [3, 20_000, 1000];
-    const memory = TokenBucket.memory();
+    const memory = TokenBucket.memory(rate);
     const began = performance.now();
-    await Promise.all(Array.from({ length: threads }, () => inThread('take', { memory, times, rate })));
-    const wait = new TokenBucket(rate, systemClock, memory).reserve(0);
+    await Promise.all(Array.from({ length: threads }, () => inThread('take', { memory, times })));
+    const wait = new TokenBucket(memory, systemClock).reserve(0);
     // Each takes 1000 bytes at a time, so one that is lost would be a second.
     const spent = threads * times * 1000 - (STEP_BYTES / rate) * 1000;
     assert.ok(wait <= spent + 1 && wait > spent - (performance.now() - began) - 1, `${wait} of ${spent} ms`);

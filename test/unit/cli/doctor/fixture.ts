@@ -32,6 +32,7 @@ export function contextOf(scene: Scene = {}): DoctorContext {
     warnings: scene.warnings ?? [],
     file: undefined,
     secretFiles: [],
+    files: [],
   };
   const signal = AbortSignal.timeout(30_000);
   const env = {};
