@@ -1,4 +1,4 @@
-/** The level of the log, which can be changed while the node runs: by `PUT /v1/log-level`, and by SIGUSR2. */
+/** The level of the log, which can be changed while the node runs: by `PUT /v1/log-level`, by SIGUSR2, and by the configuration. */
 import type { LogLevelName, LogLevelReport } from '../status/log-level.ts';
 import type { Logger } from './logger.ts';
 
@@ -7,7 +7,7 @@ const TALKATIVE: ReadonlySet<LogLevelName> = new Set(['trace', 'debug']);
 
 export class LogLevel {
   readonly #logger: Pick<Logger, 'level' | 'warn'>;
-  readonly #configured: LogLevelName;
+  #configured: LogLevelName;
   #level: LogLevelName;
 
   constructor(logger: Pick<Logger, 'level' | 'warn'>, configured: LogLevelName) {
@@ -30,6 +30,12 @@ export class LogLevel {
     this.#level = level;
     this.#logger.level = level;
     if (level !== 'error' && level !== 'silent') tell();
+  }
+
+  /** The configuration has another level now: it counts instead of what was chosen since the start. */
+  configure(level: LogLevelName): void {
+    this.#configured = level;
+    this.change(level, 'configuration');
   }
 
   /** Debug on, and back to what is configured; if debug is configured: off, to info. */

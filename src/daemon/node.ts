@@ -317,7 +317,7 @@ export async function runNode({ version, logger, signal, crash, configured }: No
   stack.use(watchOpenFiles({ clock, warn }));
   logger.info({ addresses: mirror.addresses }, 'mirror listening');
   ready = true;
-  const owners = { config, logger, access, upstream, manifests, found: runtimeCerts, cluster };
+  const owners = { config, logger, logLevel, access, upstream, manifests, found: runtimeCerts, cluster };
   reloader.begin([...reloadableParts(owners), upstreamLimit]);
   logger.info({ version, data: folder.root, quota: store.usage().quota }, 'ready');
 

@@ -13,6 +13,7 @@ import { WeirError } from '../util/errors.ts';
 import { readClusterKeys } from './cluster-settings.ts';
 import type { Cluster } from './cluster.ts';
 import { peerRates } from './limits.ts';
+import type { LogLevel } from './log-level.ts';
 import type { Logger } from './logger.ts';
 import type { Reloadable } from './reload.ts';
 
@@ -44,6 +45,7 @@ export interface ReloadableParts {
   /** That the parts were made from. */
   readonly config: Config;
   readonly logger: Logger;
+  readonly logLevel: Pick<LogLevel, 'configure'>;
   readonly access: Access;
   readonly upstream: Upstream;
   readonly manifests: Pick<Manifests, 'forgetRefusals'>;
@@ -53,13 +55,13 @@ export interface ReloadableParts {
 }
 
 export function reloadableParts(parts: ReloadableParts): readonly Reloadable[] {
-  const { config: now, logger, access, cluster } = parts;
+  const { config: now, logger, logLevel, access, cluster } = parts;
   return [
     new UpstreamOwner(parts),
     taking(
       now,
       (config) => config['log.level'],
-      (level) => void (logger.level = level),
+      (level) => logLevel.configure(level),
     ),
     taking(now, accessRules, (rules) => access.reconfigure(rules)),
     ...(cluster === undefined ? [] : [...clusterParts(now, cluster), new KeysOwner(cluster, logger)]),

@@ -37,6 +37,16 @@ describe('The level of the log', () => {
     assert.deepEqual(level.report, { level: 'info', configured: 'info' });
   });
 
+  it('is that of the configuration again when it has another one', () => {
+    const { log, level } = levelOf('info');
+    level.change('trace', 'test');
+    level.configure('warn');
+    assert.deepEqual([log.level, level.report], ['warn', { level: 'warn', configured: 'warn' }]);
+    level.toggleDebug('test');
+    level.toggleDebug('test');
+    assert.equal(log.level, 'warn');
+  });
+
   it('is toggled by a signal, between debug and what is configured', () => {
     const { log, level } = levelOf('warn');
     const process = new EventEmitter();
