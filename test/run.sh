@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 logs="$(mktemp -d "${TMPDIR:-/tmp}/weir-test-run-XXXXXX")"
-export WEIR_TEST_RUN="$logs" # what the suites share (test/support/run-folder.ts)
+export TEST_RUN_FOLDER="$logs" # what the suites share (test/support/run-folder.ts)
 trap 'rm -rf "$logs"' EXIT
 failed=0
 summary=''

@@ -57,6 +57,7 @@ export class UnstoredBlobs {
     this.counts[cause] += 1;
     this.#last = { digest, cause, problem: failure.message.slice(0, MAX_WORDS), at: clock.now() };
     onUnstored?.(cause);
+    if (cause === 'unusable') return; // disk-watch.ts says it
     const now = clock.monotonic();
     if (now - (this.#warnedAt.get(cause) ?? -Infinity) < WARN_AGAIN) return;
     this.#warnedAt.set(cause, now);
@@ -72,13 +73,12 @@ function causeOf({ code, detail, cause }: WeirError): UnstoredCause {
 
 const PASSES = 'blobs pass through, and each node fetches them by itself';
 
-const SENTENCES: Readonly<Record<Exclude<UnstoredCause, 'quota'>, string>> = {
+const SENTENCES: Readonly<Record<Exclude<UnstoredCause, 'quota' | 'unusable'>, string>> = {
   disk: `the disk of the data folder is full: ${PASSES}; free it, or lower store.quota`,
   room: `the store has no room: ${PASSES}; raise store.quota if this goes on`,
-  unusable: `the data folder cannot be written: ${PASSES}; look at the disk and the rights of data.dir`,
 };
 
-function sentence(cause: UnstoredCause, { detail }: WeirError): string {
+function sentence(cause: Exclude<UnstoredCause, 'unusable'>, { detail }: WeirError): string {
   if (cause !== 'quota') return SENTENCES[cause];
   const { size = 'more', quota = 'less' } = detail;
   return (

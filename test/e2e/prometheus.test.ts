@@ -25,6 +25,7 @@ const WITHOUT_DATA = [
   'weir_mirror_cut_total',
   'weir_upstream_errors_total',
   'weir_upstream_retries_total',
+  'weir_preheat_images_total',
 ];
 
 /** Panels that show more than zeros after pulls of one image on three nodes. */

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { MINUTE } from '../../src/util/clock.ts';
 import { runOk } from './program.ts';
 
-const NAME = 'WEIR_TEST_RUN';
+const NAME = 'TEST_RUN_FOLDER';
 const TIMEOUT: number = 5 * MINUTE;
 
 /** Its path; test/run.sh names it, else it lasts as long as this process. Processes that are started from now on share it. */
