@@ -3,7 +3,8 @@ import { loadConfig, type LoadedConfig } from '../config/load.ts';
 import { formatListenAddress, type ListenAddress } from '../config/kinds.ts';
 import { readFileBounded } from '../config/read-file.ts';
 import { isWeirError, WeirError } from '../util/errors.ts';
-import type { CliContext } from './context.ts';
+import { AdminClient } from '../status/admin-client.ts';
+import { withSignals, type CliContext } from './context.ts';
 
 /** A name or an IP address (IPv6 in brackets) and a port. A scheme may come first, as in the log. */
 const ADDRESS = /^(?:http:\/\/)?(\[[0-9a-fA-F:.]+\]|[^\s:/?#@[\]]+):(\d{1,5})\/?$/;
@@ -77,4 +78,20 @@ export function explainSilence(error: unknown, { url, origin }: AdminAddress): u
     `${from}: is "weir node" running there? Its log has the address ("admin listening"); ` +
     'give another one with --admin';
   return new WeirError(error.code, `no node answers at ${url.origin} (${advice})`, { cause: error.cause });
+}
+
+/**
+ * Asks the node at this address, until a signal ends the program.
+ * @throws the error of `ask`, with advice if no node answers
+ */
+export async function askNode<T>(
+  address: AdminAddress,
+  ask: (client: AdminClient, signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  return withSignals(async (signal) => {
+    await using client = new AdminClient(address.url);
+    return await ask(client, signal).catch((error: unknown) => {
+      throw explainSilence(error, address);
+    });
+  });
 }

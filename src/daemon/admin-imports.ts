@@ -3,12 +3,13 @@
  * of the machine reaches the address, and an import speaks to the whole cluster. So whoever changes something shows the
  * token that lies in the node's data folder: it may read the folder, which is the node's own user's and root's.
  */
-import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { IncomingMessage } from 'node:http';
 import { MINUTE } from '../util/clock.ts';
 import { errorMessage, isWeirError, toWeirError, WeirError } from '../util/errors.ts';
+import { isSameSecret } from '../util/secret.ts';
 import { parseImageReference, type ImageReference } from '../oci/reference.ts';
 import type { Importer } from '../pull/importer.ts';
 import { FILE_MODE, type DataFolder } from '../store/data-folder.ts';
@@ -22,9 +23,9 @@ const STALL = 10 * MINUTE;
 
 export class AdminImports {
   readonly #importer: Importer;
-  readonly #token: Buffer;
+  readonly #token: string;
 
-  private constructor(importer: Importer, token: Buffer) {
+  private constructor(importer: Importer, token: string) {
     this.#importer = importer;
     this.#token = token;
   }
@@ -45,7 +46,7 @@ export class AdminImports {
     } catch (error) {
       onWarning(`cannot write ${path} (${errorMessage(error)}): nothing can be imported`);
     }
-    return new AdminImports(importer, Buffer.from(token));
+    return new AdminImports(importer, token);
   }
 
   /** @returns the status and the report, or a text that says why not */
@@ -78,8 +79,8 @@ export class AdminImports {
 
   /** @throws WeirError `import_refused` */
   #checkToken(header: string | undefined): void {
-    const shown = Buffer.from(/^Bearer ([0-9a-f]+)$/i.exec(header ?? '')?.[1] ?? '');
-    if (shown.length === this.#token.length && timingSafeEqual(shown, this.#token)) return;
+    const [, shown] = /^Bearer ([0-9a-f]+)$/i.exec(header ?? '') ?? [];
+    if (shown !== undefined && isSameSecret(shown, this.#token)) return;
     throw new WeirError('import_refused', 'the import token in the data folder of this node was not shown');
   }
 }

@@ -2,9 +2,10 @@
  * The token of the admin address for requests that change something. The address has no accounts, and every user and every
  * web page of this machine reaches it. Who can read the data folder may change its node; a page knows no file.
  */
-import { hash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { readFile, rename, writeFile } from 'node:fs/promises';
 import { errorMessage, systemCode } from '../util/errors.ts';
+import { isSameSecret } from '../util/secret.ts';
 
 /** Only the node's user, and root, may read it. */
 const MODE = 0o600;
@@ -44,7 +45,7 @@ export class AdminToken {
   isGivenBy(authorization: string | undefined): boolean {
     const [, given] = BEARER.exec(authorization ?? '') ?? [];
     if (given === undefined || this.#token === undefined) return false;
-    return timingSafeEqual(sum(given), sum(this.#token));
+    return isSameSecret(given, this.#token);
   }
 }
 
@@ -57,8 +58,4 @@ async function readToken(path: string): Promise<string | undefined> {
     if (systemCode(error) === 'ENOENT') return undefined;
     throw error;
   }
-}
-
-function sum(text: string): Buffer {
-  return hash('sha256', text, 'buffer');
 }

@@ -1,7 +1,7 @@
 /** The token that a request must have to change something through the admin address. */
-import { hash, timingSafeEqual } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { errorMessage, WeirError } from '../util/errors.ts';
+import { isSameSecret } from '../util/secret.ts';
 import { MAX_KEY_BYTES, weaknessOf } from './cluster-settings.ts';
 
 const MAKE_TOKEN = 'make one with: (umask 077; openssl rand -base64 32 > admin.token)';
@@ -30,6 +30,5 @@ export async function readAdminToken(path: string): Promise<string | undefined> 
 /** Whether a header `Authorization` has the token. It takes as long for any other one. */
 export function bearsToken(authorization: string | undefined, token: string): boolean {
   const [, given] = BEARER.exec(authorization ?? '') ?? [];
-  if (given === undefined) return false;
-  return timingSafeEqual(hash('sha256', given, 'buffer'), hash('sha256', token, 'buffer'));
+  return given !== undefined && isSameSecret(given, token);
 }

@@ -13,6 +13,7 @@ import { measureStore } from './store-metrics.ts';
 import type { PullMeter } from './pull-account.ts';
 import { ConditionMetrics } from './condition-metrics.ts';
 import type { Reload } from './reload.ts';
+import { measure } from './gauges.ts';
 import { measureReloads } from './reload-metrics.ts';
 import type { TrafficMeter } from './traffic.ts';
 import type { RequestKind, UpstreamObserver } from '../upstream/registry-config.ts';
@@ -170,23 +171,26 @@ export class Metrics {
     ]).set({ name, zone, version }, 1);
     this.#beginAtZero();
     measureStore(this.registry, () => sources.usage());
-    this.#measure('weir_runtime_blobs', "Blobs in the runtime's content folder", () =>
+    measure(this.registry, 'weir_runtime_blobs', "Blobs in the runtime's content folder", () =>
       sources.runtimeBlobs(),
     );
-    this.#measure('weir_cluster_members', 'Live members of the cluster, this node among them', () =>
+    measure(this.registry, 'weir_cluster_members', 'Live members of the cluster, this node among them', () =>
       sources.members(),
     );
-    this.#measure('weir_cluster_connections', 'libp2p connections to other members', () =>
+    measure(this.registry, 'weir_cluster_connections', 'libp2p connections to other members', () =>
       sources.connections(),
     );
-    this.#measure('weir_peer_connections', 'Connections to other members on the peer wire', () =>
+    measure(this.registry, 'weir_peer_connections', 'Connections to other members on the peer wire', () =>
       sources.peerConnections(),
     );
-    this.#measure('weir_unwritten_bytes', 'Bytes of chunks requested or received, and not yet written', () =>
-      sources.unwrittenBytes(),
+    measure(
+      this.registry,
+      'weir_unwritten_bytes',
+      'Bytes of chunks requested or received, and not yet written',
+      () => sources.unwrittenBytes(),
     );
     measureReloads(this.registry, () => sources.reload());
-    this.#measure('weir_blobs_in_flight', 'Blobs that are arriving', () => sources.blobsInFlight());
+    measure(this.registry, 'weir_blobs_in_flight', 'Blobs that are arriving', () => sources.blobsInFlight());
   }
 
   /** All samples whose labels are known (metric-labels.ts has the reason). */
@@ -215,13 +219,6 @@ export class Metrics {
   #histogram(name: string, help: string, labelNames: readonly string[]): Histogram {
     const registers = [this.registry];
     return new Histogram({ name, help, labelNames: [...labelNames], buckets: DURATION_BUCKETS, registers });
-  }
-
-  #measure(name: string, help: string, read: () => number): void {
-    const collect = function (this: Gauge): void {
-      this.set(read());
-    };
-    this.registry.registerMetric(new Gauge({ name, help, registers: [], collect }));
   }
 
   #registryLabel(registry: RegistryHost): string {

@@ -2,11 +2,11 @@
  * `/v1/preheats` of the admin address. A POST makes nodes pull, so it needs the token, from loopback too: every program of
  * the machine reaches that. The progress names images, so beyond loopback it needs the token as well.
  */
-import { hash, timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Clock } from '../util/clock.ts';
 import { KIB } from '../util/clock.ts';
 import { isWeirError } from '../util/errors.ts';
+import { isSameSecret } from '../util/secret.ts';
 import type { RegistryHost } from '../oci/repository.ts';
 import { parseOrderRequest } from '../preheat/order-request.ts';
 import type { PreheatOrders } from '../preheat/preheat-orders.ts';
@@ -118,18 +118,13 @@ export class PreheatRoutes {
     const { token } = this.#options;
     if (token === undefined) return { status: 403, body: OFF };
     const [, presented] = BEARER.exec(headers.authorization ?? '') ?? [];
-    if (presented !== undefined && isSame(Buffer.from(presented, 'latin1'), token)) return undefined;
+    if (presented !== undefined && isSameSecret(presented, token)) return undefined;
     const body =
       presented === undefined
         ? 'the token of preheat.token-file is needed, as "Authorization: Bearer TOKEN"'
         : 'this is not the token of preheat.token-file';
     return { status: 401, body, headers: { 'WWW-Authenticate': 'Bearer realm="weir preheat"' } };
   }
-}
-
-/** In constant time, whatever the lengths. */
-function isSame(one: Uint8Array, other: Uint8Array): boolean {
-  return timingSafeEqual(hash('sha256', one, 'buffer'), hash('sha256', other, 'buffer'));
 }
 
 /** Undefined if it is too long. */

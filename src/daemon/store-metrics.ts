@@ -2,20 +2,17 @@
 import { Gauge, type Registry } from 'prom-client';
 import { STORE_STATES, type StoreUsage } from '../store/store.ts';
 import { freePercent } from '../store/watermarks.ts';
+import { measure } from './gauges.ts';
 
 export function measureStore(registry: Registry, usage: () => StoreUsage): void {
-  const measure = (name: string, help: string, read: (usage: StoreUsage) => number): void => {
-    const collect = function (this: Gauge): void {
-      this.set(read(usage()));
-    };
-    registry.registerMetric(new Gauge({ name, help, registers: [], collect }));
-  };
-  measure('weir_store_bytes', 'Bytes of committed blobs', ({ blobBytes }) => blobBytes);
-  measure('weir_store_blobs', 'Committed blobs', ({ blobs }) => blobs);
-  measure('weir_store_partial_bytes', 'Bytes of partial blobs', ({ partialBytes }) => partialBytes);
-  measure('weir_store_quota_bytes', 'Bytes that the store may use', ({ quota }) => quota);
-  measure('weir_store_pinned_bytes', 'Bytes of pinned blobs', ({ pinnedBytes }) => pinnedBytes);
-  measure('weir_store_disk_free_ratio', "Free share of the data folder's disk, 0 to 1", freeShare);
+  const measureUsage = (name: string, help: string, read: (usage: StoreUsage) => number): void =>
+    measure(registry, name, help, () => read(usage()));
+  measureUsage('weir_store_bytes', 'Bytes of committed blobs', ({ blobBytes }) => blobBytes);
+  measureUsage('weir_store_blobs', 'Committed blobs', ({ blobs }) => blobs);
+  measureUsage('weir_store_partial_bytes', 'Bytes of partial blobs', ({ partialBytes }) => partialBytes);
+  measureUsage('weir_store_quota_bytes', 'Bytes that the store may use', ({ quota }) => quota);
+  measureUsage('weir_store_pinned_bytes', 'Bytes of pinned blobs', ({ pinnedBytes }) => pinnedBytes);
+  measureUsage('weir_store_disk_free_ratio', "Free share of the data folder's disk, 0 to 1", freeShare);
 
   // One series for each state: 1 for the present one, 0 for the others.
   const collect = function (this: Gauge): void {

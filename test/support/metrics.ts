@@ -1,4 +1,27 @@
-/** Reads Prometheus' text format. */
+/** Reads Prometheus' text format; and what a node that does nothing measures. */
+import type { MetricsSources } from '../../src/daemon/metrics.ts';
+
+/** Of a node that is on its own and holds nothing. */
+export const IDLE_SOURCES: MetricsSources = {
+  usage: () => ({
+    blobs: 0,
+    blobBytes: 0,
+    partials: 0,
+    partialBytes: 0,
+    quota: 0,
+    pins: 0,
+    pinnedBytes: 0,
+    disk: { size: 0, free: 0 },
+    state: 'normal',
+  }),
+  runtimeBlobs: () => 0,
+  blobsInFlight: () => 0,
+  unwrittenBytes: () => 0,
+  members: () => 1,
+  connections: () => 0,
+  peerConnections: () => 0,
+  reload: () => undefined,
+};
 
 /** Samples of one scrape, by name and labels in their text form: `weir_bytes_total{source="store"}`. */
 export class Metrics {

@@ -2,12 +2,11 @@
 import { join } from 'node:path';
 import { loadConfig } from '../../config/load.ts';
 import { readFileBounded } from '../../config/read-file.ts';
-import { AdminClient } from '../../status/admin-client.ts';
 import { LOG_LEVELS, type LogLevelReport } from '../../status/log-level.ts';
 import { KIB } from '../../util/clock.ts';
 import { isWeirError, WeirError } from '../../util/errors.ts';
-import { adminAddress, explainSilence } from '../admin-address.ts';
-import { withSignals, type CliContext } from '../context.ts';
+import { adminAddress, askNode } from '../admin-address.ts';
+import type { CliContext } from '../context.ts';
 
 const MAX_TOKEN_FILE = 4 * KIB;
 const TOKEN = /^[A-Za-z0-9_-]{1,256}$/;
@@ -21,13 +20,10 @@ export async function runLogLevelCommand(
   const address = await adminAddress(options, context);
   const file = level === undefined ? '' : await tokenFile(options, context);
   const token = level === undefined ? '' : await readToken(file);
-  const report = await withSignals(async (signal) => {
-    await using client = new AdminClient(address.url);
-    const asked =
-      level === undefined ? client.logLevel({ signal }) : client.setLogLevel(level, token, { signal });
-    return await asked.catch((error: unknown) => {
-      throw explainToken(explainSilence(error, address), file);
-    });
+  const report = await askNode(address, (client, signal) =>
+    level === undefined ? client.logLevel({ signal }) : client.setLogLevel(level, token, { signal }),
+  ).catch((error: unknown) => {
+    throw explainToken(error, file);
   });
   context.stdout.write(`${options['json'] === true ? JSON.stringify(report) : describe(report)}\n`);
 }

@@ -1,12 +1,12 @@
 /** `weir pulls` */
 import { parseDuration } from '../../config/units.ts';
-import { AdminClient, type PullsQuestion } from '../../status/admin-client.ts';
+import type { PullsQuestion } from '../../status/admin-client.ts';
 import { SECOND } from '../../util/clock.ts';
 import { errorMessage, WeirError } from '../../util/errors.ts';
-import { adminAddress, explainSilence } from '../admin-address.ts';
+import { adminAddress, askNode } from '../admin-address.ts';
 import { renderPulls } from '../client/pulls-view.ts';
 import { DEFAULT_COLUMNS, type TerminalOutput } from '../client/terminal.ts';
-import { wantsColor, withSignals, type CliContext } from '../context.ts';
+import { wantsColor, type CliContext } from '../context.ts';
 
 /** What counts as slow if it is not said: a pull for which somebody waits and wonders. */
 const SLOW = '10s';
@@ -23,12 +23,7 @@ export async function runPullsCommand(
     ...(typeof limit === 'string' ? { limit: parseLimit(limit) } : {}),
   };
   const address = await adminAddress(options, context);
-  const report = await withSignals(async (signal) => {
-    await using client = new AdminClient(address.url);
-    return await client.pulls(question, { signal }).catch((error: unknown) => {
-      throw explainSilence(error, address);
-    });
-  });
+  const report = await askNode(address, (client, signal) => client.pulls(question, { signal }));
   if (options['json'] === true) {
     context.stdout.write(`${JSON.stringify(report)}\n`);
     return;

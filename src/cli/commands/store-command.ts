@@ -7,13 +7,12 @@ import { readFileBounded } from '../../config/read-file.ts';
 import { parseDuration, parseSize } from '../../config/units.ts';
 import { digestHex, tryParseDigest, type Digest } from '../../oci/digest.ts';
 import { formatImageReference, parseImageReference } from '../../oci/reference.ts';
-import { AdminClient } from '../../status/admin-client.ts';
 import { StoreClient, type PinTarget } from '../../status/store-client.ts';
 import { MAX_LISTED, STORE_ORDERS, type FreedReport, type PinReport } from '../../status/store-report.ts';
 import { KIB, systemClock } from '../../util/clock.ts';
 import { errorMessage, WeirError } from '../../util/errors.ts';
-import { adminAddress, explainSilence, isLoopbackUrl } from '../admin-address.ts';
-import { wantsColor, withSignals, type CliContext } from '../context.ts';
+import { adminAddress, askNode, isLoopbackUrl } from '../admin-address.ts';
+import { wantsColor, type CliContext } from '../context.ts';
 
 type Options = Readonly<Record<string, unknown>>;
 
@@ -81,12 +80,7 @@ async function withStore<T>(
 ): Promise<T> {
   const address = await adminAddress(options, context);
   const token = await tokenOf(options, context, address.url);
-  return withSignals(async (signal) => {
-    await using client = new AdminClient(address.url);
-    return await work(new StoreClient(client, token, signal)).catch((error: unknown) => {
-      throw explainSilence(error, address);
-    });
-  });
+  return askNode(address, (client, signal) => work(new StoreClient(client, token, signal)));
 }
 
 /**

@@ -1,30 +1,10 @@
 import assert from 'node:assert/strict';
-import { Metrics, type MetricsSources } from '../../../src/daemon/metrics.ts';
+import { Metrics } from '../../../src/daemon/metrics.ts';
+import { IDLE_SOURCES } from '../../support/metrics.ts';
 import { runOk } from '../../support/program.ts';
 
 const MODULE = new URL('../../../src/daemon/metrics.ts', import.meta.url).href;
 const FACTS = { version: '1.2.3', name: 'node-1', zone: 'zone-1' };
-const SOURCES: MetricsSources = {
-  usage: () => ({
-    blobs: 0,
-    blobBytes: 0,
-    partials: 0,
-    partialBytes: 0,
-    quota: 0,
-    pins: 0,
-    pinnedBytes: 0,
-    disk: { size: 0, free: 0 },
-    state: 'normal',
-  }),
-  runtimeBlobs: () => 0,
-  blobsInFlight: () => 0,
-  unwrittenBytes: () => 0,
-  members: () => 1,
-  connections: () => 0,
-  peerConnections: () => 0,
-  reload: () => undefined,
-};
-
 describe('Metrics', () => {
   it('do not wake the process without a scrape', async () => {
     const script = `
@@ -39,18 +19,18 @@ describe('Metrics', () => {
   });
 
   it("have the event loop's lag, but no percentiles, which need a timer", async () => {
-    const text = await new Metrics(FACTS, SOURCES).registry.metrics();
+    const text = await new Metrics(FACTS, IDLE_SOURCES).registry.metrics();
     assert.ok(text.includes('\nnodejs_eventloop_lag_seconds '));
     assert.deepEqual(text.match(/nodejs_eventloop_lag_(p\d+|m\w+|stddev)_seconds/), null);
   });
 
   it('say which node this is', async () => {
-    const text = await new Metrics(FACTS, SOURCES).registry.metrics();
+    const text = await new Metrics(FACTS, IDLE_SOURCES).registry.metrics();
     assert.ok(text.includes('weir_node_info{name="node-1",zone="zone-1",version="1.2.3"} 1\n'));
   });
 
   it('begin at 0 with each label that is known, as Prometheus sees no increase in a first sample', async () => {
-    const metrics = new Metrics(FACTS, SOURCES);
+    const metrics = new Metrics(FACTS, IDLE_SOURCES);
     const samples = async (): Promise<readonly string[]> =>
       (await metrics.registry.metrics()).split('\n').filter((line) => /^weir_\w+_total/.test(line));
     const before = await samples();

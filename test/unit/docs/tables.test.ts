@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Metrics } from '../../../src/daemon/metrics.ts';
 import { ERROR_CODES } from '../../../src/util/errors.ts';
+import { IDLE_SOURCES } from '../../support/metrics.ts';
 
 const DOCS = join(import.meta.dirname, '../../../docs');
 const KEPT = join(import.meta.dirname, '../../../bench/results');
@@ -42,30 +43,7 @@ describe('Reference pages', () => {
       plain(type),
       plain(labels).split(', ').filter(Boolean),
     ]);
-    const usage = {
-      blobs: 0,
-      blobBytes: 0,
-      partials: 0,
-      partialBytes: 0,
-      quota: 0,
-      pins: 0,
-      pinnedBytes: 0,
-      disk: { size: 0, free: 0 },
-      state: 'normal' as const,
-    };
-    const metrics = new Metrics(
-      { version: 'test', name: 'node', zone: 'zone' },
-      {
-        usage: () => usage,
-        runtimeBlobs: () => 0,
-        members: () => 1,
-        connections: () => 0,
-        peerConnections: () => 0,
-        reload: () => undefined,
-        blobsInFlight: () => 0,
-        unwrittenBytes: () => 0,
-      },
-    );
+    const metrics = new Metrics({ version: 'test', name: 'node', zone: 'zone' }, IDLE_SOURCES);
     const own = metrics.registry
       .getMetricsAsArray()
       .filter(({ name }) => name.startsWith('weir_'))

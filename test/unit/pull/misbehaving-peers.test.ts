@@ -17,7 +17,7 @@ import { answerFrame, dataFrame, frameOf, makeNode, RawConnection, RawPeer } fro
 
 const SIZE = 8 * MIB;
 /** Milliseconds that a pull with a culprit may take: several time limits of the policy, one after the other. */
-const MOST = 40_000;
+const MOST = 40 * SECOND;
 /** Pulls after the first within which the culprit must be found out. */
 const MORE_PULLS = 30;
 const NOISE: Buffer = seededBytes(4 * KIB, 'noise');
